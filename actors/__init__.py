@@ -1,0 +1,1 @@
+"""Reusable actor behaviours, one class a file."""

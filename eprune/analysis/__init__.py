@@ -1,0 +1,1 @@
+"""Checks: model in, findings out. Pure functions, one module a family of rules."""

@@ -1,0 +1,1 @@
+"""The commands, one file each; no logic beyond arguments, progress and printing."""

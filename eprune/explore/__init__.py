@@ -1,0 +1,1 @@
+"""Partition points, mapping pairs, profiling, predictions."""

@@ -1,0 +1,158 @@
+"""The application graph: actors, their ports, and the FIFOs between them (VR-PRUNE, as the Edge-PRUNE papers use it).
+
+Everything is in the order of the file. ``where`` says where an object was read from and takes no part in equality.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Optional, Union
+
+from eprune.model.finding import Location
+from eprune.model.token import TokenType
+
+NOWHERE = Location("<none>")
+
+
+class ActorType(str, Enum):
+    """SPA: all ports static. DA and DPA: dynamic ports and a control input. CA: control outputs."""
+
+    SPA = "SPA"
+    DA = "DA"
+    DPA = "DPA"
+    CA = "CA"
+
+
+class Direction(str, Enum):
+    """Which way tokens pass through a port, seen from its actor."""
+
+    IN = "in"
+    OUT = "out"
+
+
+@dataclass(frozen=True)
+class Port:
+    """Where a FIFO joins an actor.
+
+    ``lrl`` <= ``atr`` <= ``url`` are the lower rate limit, the active token rate before the first firing and the upper
+    rate limit, in tokens a firing. ``tensor`` names the tensor of a model slice that the port carries, by its index in
+    the model's graph; None: the slice's inputs and outputs in order.
+    """
+
+    name: str
+    direction: Direction
+    token: TokenType
+    lrl: int = 1
+    url: int = 1
+    atr: int = 1
+    control: bool = False
+    tensor: Optional[int] = None
+    where: Location = field(default=NOWHERE, compare=False)
+
+    @property
+    def static(self) -> bool:
+        """Whether the rate never changes."""
+        return self.lrl == self.url
+
+
+@dataclass(frozen=True)
+class PythonBehaviour:
+    """A class of a Python file: ``file`` as written in the graph, ``path`` where it was found."""
+
+    file: str
+    class_name: str
+    path: str = field(default="", compare=False)
+
+
+@dataclass(frozen=True)
+class ModelSlice:
+    """A range of operators of a .tflite model, ``first`` to ``last``, both included."""
+
+    file: str
+    first: int
+    last: int
+    path: str = field(default="", compare=False)
+
+    @property
+    def operators(self) -> range:
+        """The operators' indices."""
+        return range(self.first, self.last + 1)
+
+
+Behaviour = Union[PythonBehaviour, ModelSlice]
+
+
+@dataclass(frozen=True)
+class Actor:
+    """A computation. ``parameters`` go to a Python behaviour's constructor, as text; a behaviour may be absent."""
+
+    name: str
+    ports: tuple[Port, ...] = ()
+    type: ActorType = ActorType.SPA
+    behaviour: Optional[Behaviour] = None
+    parameters: tuple[tuple[str, str], ...] = ()
+    where: Location = field(default=NOWHERE, compare=False)
+
+    @property
+    def inputs(self) -> tuple[Port, ...]:
+        """The input ports, in order."""
+        return tuple(port for port in self.ports if port.direction is Direction.IN)
+
+    @property
+    def outputs(self) -> tuple[Port, ...]:
+        """The output ports, in order."""
+        return tuple(port for port in self.ports if port.direction is Direction.OUT)
+
+    def port(self, name: str) -> Optional[Port]:
+        """The port of that name, or None."""
+        return next((port for port in self.ports if port.name == name), None)
+
+
+@dataclass(frozen=True, order=True)
+class PortRef:
+    """``actor.port``, one end of a FIFO."""
+
+    actor: str
+    port: str
+
+    def __str__(self) -> str:
+        return f"{self.actor}.{self.port}"
+
+
+@dataclass(frozen=True)
+class Fifo:
+    """A bounded first-in-first-out queue from an output port to an input port.
+
+    ``capacity`` and ``delay`` are in tokens; ``delay`` tokens are there before the first firing: zeros, or the values
+    of ``initial``, a .npy file of shape (delay, *token shape).
+    """
+
+    name: str
+    source: PortRef
+    target: PortRef
+    capacity: int = 2
+    delay: int = 0
+    initial: Optional[str] = None
+    where: Location = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Graph:
+    """An application: actors and FIFOs, in the order of the file."""
+
+    name: str
+    actors: tuple[Actor, ...] = ()
+    fifos: tuple[Fifo, ...] = ()
+    where: Location = field(default=NOWHERE, compare=False)
+
+    def actor(self, name: str) -> Optional[Actor]:
+        """The actor of that name, or None. Takes time linear in the actors: for many look-ups make a dict."""
+        return next((actor for actor in self.actors if actor.name == name), None)
+
+    def ports(self) -> Iterator[tuple[PortRef, Port]]:
+        """Every port of every actor, with its reference."""
+        for actor in self.actors:
+            for port in actor.ports:
+                yield PortRef(actor.name, port.name), port

@@ -1,0 +1,25 @@
+"""What a behaviour says of itself: the token types of its ports and the parameters it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from eprune.model.token import TokenType
+
+
+@dataclass(frozen=True)
+class Interface:
+    """Facts about one actor's behaviour, gathered by ``formats`` and compared with the graph by ``analysis``.
+
+    ``inputs`` and ``outputs`` map port names to token types, for those ports whose type is fixed by the model or the
+    class. ``parameters`` maps parameter names to whether they are required; None: any name is taken.
+    ``tensors`` maps a model slice's port names to tensor indices in the model's graph; ``weight_bytes`` is the size of
+    the slice's constants.
+    """
+
+    inputs: dict[str, TokenType] = field(default_factory=dict)
+    outputs: dict[str, TokenType] = field(default_factory=dict)
+    parameters: Optional[dict[str, bool]] = None
+    tensors: dict[str, int] = field(default_factory=dict)
+    weight_bytes: int = 0

@@ -1,0 +1,54 @@
+"""The platform graph, one object a platform: processing units, memory, links to other platforms."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Optional
+
+from eprune.model.finding import Location
+from eprune.model.graph import NOWHERE
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A processing unit. ``core`` is the CPU core that its threads are pinned to; None: not pinned."""
+
+    name: str
+    core: Optional[int] = None
+    where: Location = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Link:
+    """A link to another platform.
+
+    ``address`` is where the other platform is reached. Each FIFO between the two platforms, in either direction, has
+    one TCP port, numbered from ``port`` in the order of the application file; both platforms' files state the same
+    ``port``. ``bandwidth`` is in bytes a second, ``latency`` in seconds, None where unknown.
+    """
+
+    to: str
+    address: str = "127.0.0.1"
+    port: int = 5100
+    bandwidth: Optional[float] = None
+    latency: Optional[float] = None
+    where: Location = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Platform:
+    """A device or a server. ``memory`` is in bytes, None where the file does not state it."""
+
+    name: str
+    units: tuple[Unit, ...] = ()
+    links: tuple[Link, ...] = ()
+    memory: Optional[int] = None
+    where: Location = field(default=NOWHERE, compare=False)
+
+    def unit(self, name: str) -> Optional[Unit]:
+        """The unit of that name, or None."""
+        return next((unit for unit in self.units if unit.name == name), None)
+
+    def link(self, to: str) -> Optional[Link]:
+        """The link to that platform, or None."""
+        return next((link for link in self.links if link.to == to), None)

@@ -1,0 +1,69 @@
+"""Quantities with units, as platform files write them: ``100Mbit/s``, ``1.49ms``, ``64MiB``, ``3.5W``."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+_SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
+_BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
+
+#: unit -> factor to the base unit named in the comment
+SIZE = {f"{p}B": f for p, f in {**_SI, **_BINARY}.items()}  # bytes
+BANDWIDTH = {  # bytes a second
+    **{f"{p}B/s": f for p, f in {**_SI, **_BINARY}.items()},
+    **{f"{p}bit/s": f / 8 for p, f in _SI.items()},
+}
+TIME = {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # seconds
+POWER = {"W": 1, "mW": 1e-3}  # watts
+
+_QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z/]+)\s*")
+
+
+def parse_quantity(text: str, units: Mapping[str, float]) -> float:
+    """Read a non-negative number with one of ``units``; the result is in their base unit.
+
+    Raises ValueError, with a message for the user, for anything else.
+    """
+    match = _QUANTITY.fullmatch(text)
+    if match is None or match.group(2) not in units:
+        raise ValueError(f"{text!r} is no quantity in one of {', '.join(units)}")
+    return float(match.group(1)) * units[match.group(2)]
+
+
+def parse_size(text: str) -> int:
+    """Bytes of ``64MiB``."""
+    return round(parse_quantity(text, SIZE))
+
+
+def parse_bandwidth(text: str) -> float:
+    """Bytes a second of ``100Mbit/s`` or ``11.2MB/s``."""
+    return parse_quantity(text, BANDWIDTH)
+
+
+def parse_time(text: str) -> float:
+    """Seconds of ``1.49ms``."""
+    return parse_quantity(text, TIME)
+
+
+def _format(value: float, units: tuple[tuple[str, float], ...]) -> str:
+    name, factor = next(((name, factor) for name, factor in units if value >= factor), units[-1])
+    return f"{value / factor:.4g}{name}"
+
+
+def format_size(nbytes: float) -> str:
+    """Bytes for people: ``108KiB``."""
+    return _format(nbytes, (("GiB", 2**30), ("MiB", 2**20), ("KiB", 2**10), ("B", 1)))
+
+
+def format_time(seconds: float) -> str:
+    """Seconds for people: ``18.9ms``."""
+    return _format(seconds, (("s", 1), ("ms", 1e-3), ("us", 1e-6)))
+
+
+def exact_size(nbytes: int) -> str:
+    """Bytes in the largest binary unit that loses nothing, for writing files: ``512MiB``, ``1000B``."""
+    for prefix in ("Ti", "Gi", "Mi", "Ki"):
+        if nbytes and nbytes % _BINARY[prefix] == 0:
+            return f"{nbytes // _BINARY[prefix]}{prefix}B"
+    return f"{nbytes}B"

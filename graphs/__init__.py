@@ -1,0 +1,1 @@
+"""Application graphs, platform graphs and their models."""

@@ -1,0 +1,1 @@
+"""Mapping files, written by hand."""
