@@ -1,0 +1,49 @@
+"""The behaviour of an actor: what users write, one class an actor."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+
+class EndOfStream(Exception):
+    """Raised by ``fire``: this actor has nothing more to give, or wants nothing more.
+
+    A source raises it after its last token; a sink may raise it when it wants no more. The firing does not count; the
+    actor's FIFOs end, what is still in them downstream is processed, and the actors around it end in turn.
+    """
+
+
+class PortType(NamedTuple):
+    """What passes through a port: numpy dtype name, token shape, and the upper rate limit in tokens a firing."""
+
+    dtype: str
+    shape: tuple[int, ...]
+    rate: int
+
+
+class Actor:
+    """Base class of behaviours.
+
+    Parameters of the application graph arrive at the constructor as text. ``name``, ``inputs`` and ``outputs`` (port
+    name to PortType) are set before ``initialize``. All methods run in the actor's own thread.
+    """
+
+    name: str = ""
+    inputs: Mapping[str, PortType] = {}
+    outputs: Mapping[str, PortType] = {}
+
+    def initialize(self) -> None:
+        """Called once before the first firing: open files, allocate memory."""
+
+    def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Consume one firing's input tokens and produce its output tokens.
+
+        Both map port names to numpy arrays of the token's shape and dtype: views of FIFO slots, valid until ``fire``
+        returns. Inputs are read-only; write into the outputs, every element. A port whose rate is above 1 has a list of
+        such arrays. Raise EndOfStream to end.
+        """
+        raise NotImplementedError
+
+    def finalize(self) -> None:
+        """Called once after the last firing, also after a failure: close files, print totals."""

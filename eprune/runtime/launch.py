@@ -1,0 +1,200 @@
+"""All platforms of an application on this machine: one process each, joined over loopback, watched until the end."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import selectors
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, NamedTuple, Optional
+
+#: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
+GRACE = (10.0, 5.0)
+#: Ports for links are sought here: below the range from which systems give out ports to connections.
+PORTS = range(20000, 32000)
+
+#: platform name -> a line of progress (``firings``: actor -> count; ``state``)
+OnStatus = Callable[[Mapping[str, Any]], None]
+OnMessage = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a run ended: 0 fine, 130 interrupted, else the first failure's exit code; each platform's run record."""
+
+    exit_code: int
+    records: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+class _Process(NamedTuple):
+    platform: str
+    popen: subprocess.Popen[bytes]
+    record: Path
+
+
+def free_base_port(count: int) -> int:
+    """The first of ``count`` consecutive TCP ports that are free on loopback now. Raises OSError if none is found."""
+    for _ in range(200):
+        base = random.choice(PORTS)
+        try:
+            for port in range(base, base + count):
+                socket.create_server(("127.0.0.1", port)).close()
+        except OSError:
+            continue
+        return base
+    raise OSError(f"no {count} consecutive free TCP ports on 127.0.0.1 between {PORTS.start} and {PORTS.stop}")
+
+
+def link_arguments(links: Mapping[tuple[str, str], int]) -> dict[str, list[str]]:
+    """Options that put every link on free loopback ports.
+
+    ``links`` maps pairs of platforms to how many FIFOs are between them. Returns platform -> arguments.
+    """
+    arguments: dict[str, list[str]] = {}
+    taken: set[int] = set()
+    for (one, other), count in links.items():
+        base = free_base_port(count)
+        while taken & set(range(base, base + count)):
+            base = free_base_port(count)
+        taken |= set(range(base, base + count))
+        for platform, peer in ((one, other), (other, one)):
+            arguments.setdefault(platform, []).append(f"--link={peer}=127.0.0.1:{base}")
+    return arguments
+
+
+def launch(
+    programs: Mapping[str, str],
+    arguments: Optional[Mapping[str, Sequence[str]]] = None,
+    on_status: Optional[OnStatus] = None,
+    on_message: Optional[OnMessage] = None,
+    python: str = sys.executable,
+    stdout: Optional[int] = None,
+) -> Outcome:
+    """Run generated programs (platform -> file), each with its arguments, until all have ended.
+
+    When one fails the others are given time to end by themselves, then asked, then killed; Ctrl-C is passed on. What
+    programs write to stderr goes line by line to ``on_message``; their stdout is this process's, or ``stdout``.
+    """
+    say = on_message or (lambda line: print(line, file=sys.stderr, flush=True))
+    processes: list[_Process] = []
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder, selectors.DefaultSelector() as selector:
+        try:
+            for platform, program in programs.items():
+                record = Path(folder) / f"{platform}.json"
+                own = list((arguments or {}).get(platform, ()))
+                processes.append(_start(platform, program, own, record, python, stdout, selector))
+            interrupted = _watch(processes, selector, on_status or (lambda _: None), say)
+        finally:
+            for process in processes:
+                process.popen.kill()
+                process.popen.wait()
+            for key in list(selector.get_map().values()):
+                key.fileobj.close()  # type: ignore[union-attr]
+        codes = {process.platform: process.popen.returncode for process in processes}
+        for platform, code in codes.items():
+            if code < 0:
+                say(f"{platform}: error: killed by {signal.Signals(-code).name}")
+        failed = [code if code > 0 else 1 for code in codes.values() if code]
+        # A peer of the program that failed fails too; its own reason is the one of least surprise.
+        exit_code = 130 if interrupted else max(failed, default=0)
+        return Outcome(exit_code, dict(_records(processes)))
+
+
+def _start(
+    platform: str,
+    program: str,
+    arguments: list[str],
+    record: Path,
+    python: str,
+    stdout: Optional[int],
+    selector: selectors.BaseSelector,
+) -> _Process:
+    if not any(argument.startswith("--record") for argument in arguments):
+        arguments = [*arguments, f"--record={record}"]
+    else:
+        record = Path(next(a.partition("=")[2] for a in arguments if a.startswith("--record")))
+    read, write = os.pipe()
+    try:
+        popen = subprocess.Popen(
+            [python, program, *arguments, f"--status-fd={write}"],
+            stdin=subprocess.DEVNULL,
+            stdout=stdout,
+            stderr=subprocess.PIPE,
+            pass_fds=[write],
+            start_new_session=True,
+        )
+    except BaseException:
+        os.close(read)
+        raise
+    finally:
+        os.close(write)
+    selector.register(os.fdopen(read, "rb", buffering=0), selectors.EVENT_READ, _Lines("status", platform))
+    selector.register(popen.stderr, selectors.EVENT_READ, _Lines("message", platform))  # type: ignore[arg-type]
+    return _Process(platform, popen, record)
+
+
+class _Lines:
+    """Cuts what arrives on a pipe into lines."""
+
+    def __init__(self, kind: str, platform: str) -> None:
+        self.kind = kind
+        self.platform = platform
+        self._rest = b""
+
+    def feed(self, data: bytes) -> Iterable[str]:
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        return [line.decode("utf-8", "replace") for line in lines]
+
+    def last(self) -> Iterable[str]:
+        return [self._rest.decode("utf-8", "replace")] if self._rest else []
+
+
+def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_status: OnStatus, say: OnMessage) -> bool:
+    """Pass on what the programs say until all have ended; whether the user interrupted them."""
+    interrupted = False
+    patience = list(GRACE)
+    deadline: Optional[float] = None
+    while selector.get_map() or any(process.popen.poll() is None for process in processes):
+        try:
+            for key, _ in selector.select(0.1):
+                data = os.read(key.fd, 65536)
+                lines = key.data.feed(data) if data else key.data.last()
+                for line in lines:
+                    if key.data.kind == "message":
+                        say(line)
+                    else:
+                        on_status(json.loads(line))
+                if not data:
+                    selector.unregister(key.fileobj)
+                    key.fileobj.close()  # type: ignore[union-attr]
+            running = [process for process in processes if process.popen.poll() is None]
+            trouble = interrupted or any(process.popen.poll() for process in processes)
+            if running and trouble and deadline is None and patience:
+                deadline = time.monotonic() + patience.pop(0)
+            if running and deadline is not None and time.monotonic() > deadline:
+                for process in running:
+                    process.popen.send_signal(signal.SIGTERM if patience else signal.SIGKILL)
+                deadline = time.monotonic() + patience.pop(0) if patience else None
+        except KeyboardInterrupt:
+            interrupted = True
+            for process in processes:
+                if process.popen.poll() is None:
+                    process.popen.send_signal(signal.SIGINT)
+    return interrupted
+
+
+def _records(processes: list[_Process]) -> Iterable[tuple[str, Any]]:
+    for process in processes:
+        try:
+            yield process.platform, json.loads(process.record.read_text(encoding="utf-8"))
+        except (OSError, ValueError):  # a program that was killed leaves none
+            continue

@@ -1,0 +1,420 @@
+"""TX and RX FIFOs: sockets that drive ``wire``.
+
+A TX link is the consumer of a local FIFO and sends its tokens straight from their slots; an RX link is the producer of
+a local FIFO and receives straight into its slots. Both are made and connected before any actor fires. An orderly end:
+TX sends END after the last token, RX answers END once its consumer has ended, and only then is TX done, so that a
+program which ends with 0 knows its tokens consumed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+from typing import Callable, Optional
+
+from eprune.runtime import wire
+from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolError, Refused, RunError
+from eprune.runtime.fifo import GONE, Fifo
+from eprune.runtime.record import Activity
+
+#: Tokens up to this size are sent and received many at a time.
+SMALL_TOKEN = 8 * 1024
+#: Bytes of small tokens that one system call carries at most, roughly.
+BATCH_BYTES = 64 * 1024
+#: Seconds that a connection has for its hello.
+HELLO_TIMEOUT = 5.0
+#: Connections without a hello yet that a listener holds; further ones wait in the kernel's backlog.
+MAX_PENDING = 8
+_RETRY = 0.05
+
+Facts = dict[str, str]
+Fail = Callable[[RunError], None]
+
+
+class _Link:
+    """What both ends share: the connection, its FIFO, and how it fails."""
+
+    def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail) -> None:
+        self.fifo = fifo
+        self.number = number
+        self.peer = peer
+        self.facts = facts
+        self.activity = Activity()
+        self.note = ""
+        self._fail = fail
+        self._socket: Optional[socket.socket] = None
+        self._stopping = threading.Event()
+        self._writing = threading.Lock()
+
+    def __str__(self) -> str:
+        return f"FIFO {self.fifo.name!r} with {self.peer}"
+
+    def _adopt(self, connection: socket.socket) -> None:
+        connection.settimeout(None)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._socket = connection
+
+    def _failed(self, error: Exception) -> None:
+        """Report a failure, unless it is only the echo of our own stopping."""
+        if self._stopping.is_set():
+            return
+        if isinstance(error, OSError):
+            error = LinkError(f"{self}: connection lost: {error.strerror or error}")
+        assert isinstance(error, RunError)
+        self._fail(error)
+
+    def cut(self) -> None:
+        """Break the connection, so that no thread stays blocked on it."""
+        self._stopping.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
+
+    def close(self) -> None:
+        """Release the connection's resources; its threads have ended."""
+        if self._socket is not None:
+            self._socket.close()
+
+    def _send_control(self, kind: int, firing: int = 0, message: str = "") -> None:
+        assert self._socket is not None
+        with self._writing:
+            self._socket.sendall(wire.control_frame(kind, self.number, firing, message))
+
+
+class TxLink(_Link):
+    """The sending end: connects to ``address``, sends what the FIFO holds."""
+
+    def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail, address: tuple[str, int]) -> None:
+        super().__init__(fifo, number, peer, facts, fail)
+        self.address = address
+        self._acknowledged = threading.Event()
+        self._abort_message: Optional[str] = None
+
+    def open(self, deadline: float) -> None:
+        """Connect, trying again until ``deadline`` (time.monotonic), and shake hands.
+
+        Raises LinkError if nobody answers in time, Refused if the peer refuses, Interrupted if stopped meanwhile.
+        """
+        last: Exception = TimeoutError("no answer")
+        while not self._stopping.is_set():
+            remaining = deadline - time.monotonic()
+            if remaining <= 0:
+                where = f"{self.address[0]}:{self.address[1]}"
+                raise LinkError(
+                    f"{self}: nobody answered at {where} in time ({getattr(last, 'strerror', None) or last}); "
+                    f"is {self.peer} running there, and listening on that address (--bind)?"
+                )
+            try:
+                self._connect(min(remaining, 2.0), deadline)
+                return
+            except OSError as error:
+                last = error
+                self._stopping.wait(_RETRY)
+        raise Interrupted("stopped while connecting")
+
+    def _connect(self, patience: float, deadline: float) -> None:
+        with contextlib.ExitStack() as cleanup:
+            connection = socket.create_connection(self.address, timeout=patience)
+            cleanup.callback(connection.close)
+            if connection.getsockname() == connection.getpeername():
+                raise ConnectionRefusedError("connected to itself")
+            connection.sendall(wire.pack_greeting(self.facts))
+            # The verdict comes once the peer's program is there to give it.
+            connection.settimeout(max(deadline - time.monotonic(), 0.1))
+            verdict = wire.unpack_greeting(_read_greeting(connection))
+            if verdict.get("verdict") != "accepted":
+                raise Refused(f"{self}: refused by {self.peer}: {verdict.get('reason', 'no reason given')}")
+            cleanup.pop_all()
+            self._adopt(connection)
+
+    def run(self) -> None:
+        """Send tokens until the FIFO ends, then wait for the peer's END. The body of the link's thread."""
+        try:
+            self._send_tokens()
+            if self._abort_message is not None:
+                self._send_control(wire.ERROR, message=self._abort_message)
+            else:
+                self._send_control(wire.END, firing=self.fifo.consumed)
+                self._acknowledged.wait()
+        except OSError as error:
+            self._failed(error)
+
+    def _send_tokens(self) -> None:
+        fifo, connection, activity = self.fifo, self._socket, self.activity
+        assert connection is not None
+        headers = [bytearray(wire.HEADER_BYTES) for _ in range(fifo.capacity)]
+        payloads = [raw.data for raw in fifo.raw]
+        nbytes = fifo.token_bytes
+        batch = max(1, BATCH_BYTES // (nbytes + wire.HEADER_BYTES)) if nbytes <= SMALL_TOKEN else 1
+        last, part = -1, 0
+        while True:
+            slot = fifo.take()
+            if slot == GONE or self._abort_message is not None:
+                return
+            slots = [slot, *fifo.take_waiting(batch - 1)] if batch > 1 else [slot]
+            begin = time.perf_counter_ns()
+            buffers: list[bytearray | memoryview] = []
+            for slot in slots:
+                firing = fifo.firings[slot]
+                part = part + 1 if firing == last else 0
+                last = firing
+                wire.pack_header(headers[slot], wire.DATA, self.number, part, firing, nbytes)
+                buffers += (headers[slot], payloads[slot])
+            with self._writing:
+                _send_all(connection, buffers, len(slots) * (nbytes + wire.HEADER_BYTES))
+            activity.add(begin, time.perf_counter_ns(), len(slots))
+            for slot in slots:
+                fifo.release(slot)
+
+    def watch(self) -> None:
+        """Read what the peer sends back until it ends. The body of the link's second thread."""
+        assert self._socket is not None
+        stream = _Stream(self._socket, wire.HEADER_BYTES)
+        try:
+            header = wire.unpack_header(stream.take(wire.HEADER_BYTES), self.number, 0)
+            if header.kind == wire.ERROR:
+                raise PeerError(_peer_message(stream, header.nbytes, self.peer))
+            if header.kind != wire.END:
+                raise ProtocolError(f"{self}: a token came against the direction")
+            self.fifo.leave()
+        except (OSError, RunError) as error:
+            self._failed(error)
+        finally:
+            self._acknowledged.set()
+
+    def abort(self, message: str) -> None:
+        """Tell the peer that this run failed, after the token on its way."""
+        self._abort_message = message
+        self._stopping.set()
+        self._acknowledged.set()
+        self.fifo.end()
+
+
+class RxLink(_Link):
+    """The receiving end: listens on ``address``, fills the FIFO with what arrives."""
+
+    def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail, address: tuple[str, int]) -> None:
+        super().__init__(fifo, number, peer, facts, fail)
+        self.address = address
+        self._listener: Optional[socket.socket] = None
+        self._said_end = False
+        self._refusal = ""
+
+    def listen(self) -> None:
+        """Open the listening socket. Raises LinkError where the address cannot be had."""
+        host, port = self.address
+        try:
+            self._listener = socket.create_server(self.address, backlog=MAX_PENDING)
+        except (OSError, OverflowError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise LinkError(
+                f"{self}: cannot listen on {host}:{port}: {reason}; "
+                f"choose another address with --bind, or other ports with --link {self.peer}=HOST:PORT"
+            ) from None
+        self._listener.setblocking(False)
+
+    def open(self, deadline: float) -> None:
+        """Accept the peer, refusing whoever else comes, until ``deadline`` (time.monotonic).
+
+        Raises LinkError if the peer does not come in time, Interrupted if stopped meanwhile.
+        """
+        listener = self._listener
+        assert listener is not None
+        pending: dict[socket.socket, tuple[bytearray, float]] = {}
+        with contextlib.closing(listener), selectors.DefaultSelector() as selector:
+            selector.register(listener, selectors.EVENT_READ)
+            try:
+                while self._socket is None:
+                    if self._stopping.is_set():
+                        raise Interrupted("stopped while waiting for a connection")
+                    if time.monotonic() >= deadline:
+                        raise LinkError(self._nobody_came())
+                    for key, _ in selector.select(_RETRY):
+                        if key.fileobj is listener:
+                            if len(pending) < MAX_PENDING:
+                                connection, _ = listener.accept()
+                                connection.setblocking(False)
+                                pending[connection] = (bytearray(), time.monotonic() + HELLO_TIMEOUT)
+                                selector.register(connection, selectors.EVENT_READ)
+                            continue
+                        connection = key.fileobj  # type: ignore[assignment]
+                        if self._hear(connection, pending[connection][0]):
+                            selector.unregister(connection)
+                            del pending[connection]
+                    now = time.monotonic()
+                    for connection in [late for late, (_, until) in pending.items() if now > until]:
+                        selector.unregister(connection)
+                        del pending[connection]
+                        connection.close()
+                        self._refusal = "a connection said nothing"
+            finally:
+                for connection in pending:
+                    connection.close()
+
+    def _nobody_came(self) -> str:
+        host, port = self.address
+        message = f"{self}: {self.peer} did not connect to {host}:{port} in time"
+        if self._refusal:
+            message += f" (refused meanwhile: {self._refusal})"
+        elif host.startswith("127.") or host == "localhost":
+            message += "; this program listens on loopback only: use --bind ADDRESS for a peer on another machine"
+        return message
+
+    def _hear(self, connection: socket.socket, heard: bytearray) -> bool:
+        """Read more of a hello, and answer once it is whole; whether this connection is settled, either way."""
+        try:
+            want = wire.GREETING_BYTES if len(heard) < wire.GREETING_BYTES else wire.greeting_size(heard)
+            data = connection.recv(want - len(heard))
+            if not data:
+                raise ProtocolError("a connection closed before its hello")
+            heard += data
+            if len(heard) < wire.GREETING_BYTES or len(heard) < wire.greeting_size(heard):
+                return False
+            hello = wire.unpack_greeting(heard)
+            reason = wire.judge(hello, self.facts)
+            if reason:
+                raise Refused(reason)
+            connection.sendall(wire.pack_greeting({**self.facts, "verdict": "accepted"}))
+        except BlockingIOError:
+            return False
+        except (LinkError, OSError) as error:
+            self._refusal = str(error)
+            with contextlib.suppress(OSError):
+                connection.sendall(wire.pack_greeting({"verdict": "refused", "reason": str(error)}))
+            connection.close()
+            return True
+        self.note = wire.warn(hello, self.facts)
+        self._adopt(connection)
+        return True
+
+    def run(self) -> None:
+        """Receive tokens until the peer's END, then wait for the consumer's end and say so. The link's thread."""
+        fifo = self.fifo
+        try:
+            self._receive_tokens()
+            fifo.end()
+            while fifo.reserve() != GONE:
+                pass
+            self._send_end()
+        except (OSError, RunError) as error:
+            self._failed(error)
+            fifo.end()
+
+    def _send_end(self) -> None:
+        """Tell the peer, once, that the consumer has ended."""
+        if not self._said_end and not self._stopping.is_set():
+            self._said_end = True
+            self._send_control(wire.END, firing=self.fifo.consumed)
+
+    def _receive_tokens(self) -> None:
+        fifo, activity = self.fifo, self.activity
+        assert self._socket is not None
+        nbytes, number = fifo.token_bytes, self.number
+        stream = _Stream(self._socket, BATCH_BYTES if nbytes <= SMALL_TOKEN else wire.HEADER_BYTES)
+        payloads = [raw.data for raw in fifo.raw]
+        unwanted = memoryview(bytearray(nbytes))
+        received, last = 0, -1
+        while True:
+            header = wire.unpack_header(stream.take(wire.HEADER_BYTES), number, nbytes)
+            if header.kind == wire.ERROR:
+                raise PeerError(_peer_message(stream, header.nbytes, self.peer))
+            if header.kind == wire.END:
+                if header.firing != received:
+                    raise ProtocolError(f"{self}: {header.firing} tokens were sent, {received} arrived")
+                return
+            if header.firing < last:
+                raise ProtocolError(f"{self}: firing {header.firing} after firing {last}")
+            last = header.firing
+            slot = fifo.reserve()
+            begin = time.perf_counter_ns()
+            if slot == GONE:
+                self._send_end()
+                stream.into(unwanted)
+            else:
+                stream.into(payloads[slot])
+                fifo.commit(slot, last)
+            activity.add(begin, time.perf_counter_ns(), 1)
+            received += 1
+
+    def abort(self, message: str) -> None:
+        """Tell the peer that this run failed, and break off."""
+        self._stopping.set()
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.settimeout(1.0)
+                self._send_control(wire.ERROR, message=message)
+        self.cut()
+        self.fifo.leave()
+
+
+class _Stream:
+    """Exact reads from a socket through a small buffer; large payloads go past it, straight to their place."""
+
+    def __init__(self, connection: socket.socket, size: int) -> None:
+        self._receive = connection.recv_into
+        self._buffer = memoryview(bytearray(max(size, wire.HEADER_BYTES)))
+        self._start = self._stop = 0
+
+    def take(self, count: int) -> memoryview:
+        """The next ``count`` bytes, valid until the next call; raises ConnectionResetError at the end."""
+        start = self._start
+        if self._stop - start < count:
+            buffer = self._buffer
+            left = self._stop - start
+            buffer[:left] = bytes(buffer[start : self._stop])
+            start, self._stop = 0, left
+            while self._stop < count:
+                got = self._receive(buffer[self._stop :])
+                if got == 0:
+                    raise ConnectionResetError("the peer closed it")
+                self._stop += got
+        self._start = start + count
+        return self._buffer[start : self._start]
+
+    def into(self, target: memoryview) -> None:
+        """Fill ``target`` with the next bytes; raises ConnectionResetError at the end."""
+        done = min(self._stop - self._start, len(target))
+        if done:
+            target[:done] = self._buffer[self._start : self._start + done]
+            self._start += done
+        while done < len(target):
+            got = self._receive(target[done:])
+            if got == 0:
+                raise ConnectionResetError("the peer closed it")
+            done += got
+
+
+def _peer_message(stream: _Stream, nbytes: int, peer: str) -> str:
+    text = bytearray(nbytes)
+    stream.into(memoryview(text))
+    clean = "".join(char if char.isprintable() else "?" for char in text.decode("utf-8", "replace"))
+    return f"{peer} failed: {clean}"
+
+
+def _read_greeting(connection: socket.socket) -> bytes:
+    """A whole greeting; raises OSError if the connection ends or is silent, ProtocolError or Refused on nonsense."""
+    data = b""
+    want = wire.GREETING_BYTES
+    while len(data) < want:
+        more = connection.recv(want - len(data))
+        if not more:
+            raise ConnectionResetError("the peer closed the connection during the handshake")
+        data += more
+        if len(data) == wire.GREETING_BYTES:
+            want = wire.greeting_size(data)
+    return data
+
+
+def _send_all(connection: socket.socket, buffers: list[bytearray | memoryview], total: int) -> None:
+    sent = connection.sendmsg(buffers)
+    if sent == total:
+        return
+    for buffer in buffers:
+        if sent >= len(buffer):
+            sent -= len(buffer)
+            continue
+        connection.sendall(memoryview(buffer)[sent:])
+        sent = 0

@@ -1,0 +1,145 @@
+"""The wire protocol as bytes, without a socket: the handshake, and frames between the two ends of one FIFO.
+
+One TCP connection carries one FIFO. The sender (TX) opens it with a hello; the receiver (RX) answers with a verdict:
+
+    hello, verdict   magic 'EPRUNE', u16 version, u32 length, then ``length`` bytes of JSON (an object of text values)
+
+Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in network byte order:
+
+    u8 kind | u8 zero | u16 FIFO number | u32 part | u64 firing | u64 nbytes
+
+    DATA       one token; ``firing`` is the index of the producer's firing, ``part`` the token's place within it
+    END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
+    ERROR      the sender's run failed; the payload says why, in UTF-8
+    CREDIT, HEARTBEAT   reserved
+
+Every length is compared with its bound before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from typing import NamedTuple
+
+from eprune.runtime.errors import ProtocolError, Refused
+
+VERSION = 1
+MAGIC = b"EPRUNE"
+
+_GREETING = struct.Struct("!6sHI")
+_HEADER = struct.Struct("!BBHIQQ")
+GREETING_BYTES = _GREETING.size
+HEADER_BYTES = _HEADER.size
+MAX_GREETING = 16 * 1024
+MAX_ERROR = 4096
+
+DATA, CREDIT, HEARTBEAT, END, ERROR = range(1, 6)
+
+
+class Header(NamedTuple):
+    """A frame's header, checked."""
+
+    kind: int
+    fifo: int
+    part: int
+    firing: int
+    nbytes: int
+
+
+def pack_header(buffer: bytearray, kind: int, fifo: int, part: int, firing: int, nbytes: int) -> None:
+    """Write a header into ``buffer``, HEADER_BYTES long."""
+    _HEADER.pack_into(buffer, 0, kind, 0, fifo, part, firing, nbytes)
+
+
+def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> bytes:
+    """An END or ERROR frame, whole."""
+    payload = message.encode("utf-8", "replace")[:MAX_ERROR]
+    return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload)) + payload
+
+
+def unpack_header(data: memoryview | bytes, fifo: int, token_bytes: int) -> Header:
+    """Read a header from the first HEADER_BYTES of ``data``.
+
+    Raises ProtocolError where the kind is unknown, the FIFO is not ``fifo``, or the payload's length is not what the
+    kind allows (a token's payload is exactly ``token_bytes``).
+    """
+    kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
+    if kind not in (DATA, END, ERROR) or zero != 0:
+        raise ProtocolError(f"a frame of unknown kind {kind}")
+    if number != fifo:
+        raise ProtocolError(f"a frame for FIFO number {number} on the connection of number {fifo}")
+    if kind == DATA and nbytes != token_bytes:
+        raise ProtocolError(f"a token of {nbytes} bytes where every token has {token_bytes}")
+    if kind == END and nbytes != 0:
+        raise ProtocolError(f"an end-of-stream frame with {nbytes} bytes")
+    if kind == ERROR and nbytes > MAX_ERROR:
+        raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
+    return Header(kind, number, part, firing, nbytes)
+
+
+def pack_greeting(fields: dict[str, str]) -> bytes:
+    """A hello or a verdict."""
+    body = json.dumps(fields, sort_keys=True).encode()
+    return _GREETING.pack(MAGIC, VERSION, len(body)) + body
+
+
+def greeting_size(data: bytes | bytearray) -> int:
+    """How many bytes a greeting has in all, from its first GREETING_BYTES.
+
+    Raises ProtocolError if this is no greeting of eprune or is too long, Refused if it is one of another version.
+    """
+    magic, version, length = _GREETING.unpack_from(data)
+    if magic != MAGIC:
+        raise ProtocolError("this is no eprune program")
+    if version != VERSION:
+        raise Refused(f"protocol version {version} there, {VERSION} here: use the same eprune on both sides")
+    if length > MAX_GREETING:
+        raise ProtocolError(f"a handshake of {length} bytes; the limit is {MAX_GREETING}")
+    return GREETING_BYTES + int(length)
+
+
+def unpack_greeting(data: bytes | bytearray) -> dict[str, str]:
+    """Read a whole greeting. Raises ProtocolError if it is not an object of text values."""
+    try:
+        fields = json.loads(data[GREETING_BYTES:])
+    except (ValueError, RecursionError):
+        raise ProtocolError("a handshake that is no JSON") from None
+    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+        raise ProtocolError("a handshake that is no object of text values")
+    return fields
+
+
+#: What both sides must agree on: hello field -> how a person calls it.
+AGREE = {"digest": "application digest", "fifo": "FIFO", "token": "token type"}
+
+
+def judge(hello: dict[str, str], mine: dict[str, str]) -> str:
+    """Why a receiver with the facts ``mine`` must refuse this hello, '' if it accepts.
+
+    Both have 'application', 'platform' and the fields of AGREE.
+    """
+    for field, name in AGREE.items():
+        if hello.get(field) != mine[field]:
+            theirs = hello.get(field, "nothing")
+            reason = f"{name} {_brief(theirs)} at {_brief(hello.get('platform', 'the sender'))}"
+            reason += f", {_brief(mine[field])} at {mine['platform']}"
+            if field == "digest":
+                reason += ": generate all platforms' programs from the same files"
+            return reason
+    return ""
+
+
+def warn(hello: dict[str, str], mine: dict[str, str]) -> str:
+    """A note on what may differ without harm to the protocol, '' if nothing does: the TFLite interpreter."""
+    theirs, ours = hello.get("interpreter", ""), mine.get("interpreter", "")
+    if theirs and ours and theirs != ours:
+        peer = _brief(hello.get("platform", "the sender"))
+        return f"{peer} runs {_brief(theirs)}, {mine['platform']} {ours}: results may differ in bits"
+    return ""
+
+
+def _brief(text: str) -> str:
+    """A peer's text, fit for a message: printable and short."""
+    clean = "".join(char if char.isprintable() else "?" for char in text)
+    return clean if len(clean) <= 60 else clean[:57] + "..."
