@@ -1,0 +1,177 @@
+"""Application graphs, XML in and out. docs/files.md describes the format, schema/application.rng its structure.
+
+What can be represented is read, also where it breaks design rules (two actors of one name, a FIFO to nowhere): the
+analyzer reports those.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import lru_cache, partial
+from pathlib import Path
+from typing import Optional
+
+from eprune.formats.behaviour import find
+from eprune.formats.schema import read
+from eprune.formats.xmlsafe import Document, Node, node, render
+from eprune.model.graph import (
+    Actor,
+    ActorType,
+    Behaviour,
+    Direction,
+    Fifo,
+    Graph,
+    ModelSlice,
+    Port,
+    PortRef,
+    PythonBehaviour,
+)
+from eprune.model.token import parse_token
+
+#: find(folder): (file, library) -> path, asked once a file
+_Locate = Callable[[str, bool], str]
+
+_token = lru_cache(maxsize=4096)(parse_token)
+
+
+def read_application(path: str) -> Graph:
+    """The graph of an application file, "-" for stdin. Raises EpruneError with all findings.
+
+    Behaviours get the path where their file is, found relative to the application file's folder (for stdin the current
+    one), classes also in the library of actors; the path of a file that is nowhere points into that folder.
+    """
+    folder = "" if path == "-" else str(Path(path).parent)
+    locate = lru_cache(maxsize=None)(partial(find, folder))
+    return read(path, "application", partial(_graph, locate))
+
+
+def write_application(graph: Graph) -> str:
+    """XML text that reads back as an equal graph. Comments are not kept, defaults are left out.
+
+    Raises ValueError for text that XML cannot hold.
+    """
+    limits = _limits(graph.actors)
+    children = [_actor_node(actor) for actor in graph.actors] + [_fifo_node(fifo, limits) for fifo in graph.fifos]
+    return render(node("application", children, name=graph.name))
+
+
+def _graph(locate: _Locate, document: Document) -> Graph:
+    root = document.root
+    actors = tuple(_actor(document, locate, child) for child in root.children if child.tag == "actor")
+    limits = _limits(actors)
+    fifos = tuple(_fifo(document, limits, child) for child in root.children if child.tag == "fifo")
+    return Graph(root.attributes["name"], actors, fifos, document.where(root))
+
+
+def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
+    return Actor(
+        name=element.attributes["name"],
+        ports=tuple(_port(document, child) for child in element.children if child.tag != "param"),
+        type=ActorType(element.attributes.get("type", "SPA")),
+        behaviour=_behaviour(locate, element.attributes),
+        parameters=tuple(
+            (child.attributes["name"], child.attributes["value"]) for child in element.children if child.tag == "param"
+        ),
+        where=document.where(element),
+    )
+
+
+def _behaviour(locate: _Locate, attributes: dict[str, str]) -> Optional[Behaviour]:
+    if "class" in attributes:
+        file, _, class_name = attributes["class"].rpartition(":")
+        return PythonBehaviour(file, class_name, locate(file, True))
+    if "model" in attributes:
+        file = attributes["model"]
+        first, _, last = attributes["operators"].partition("-")
+        return ModelSlice(file, int(first), int(last or first), locate(file, False))
+    return None
+
+
+def _port(document: Document, element: Node) -> Port:
+    attributes = element.attributes
+    lower, _, upper = attributes.get("rate", "1").partition("..")
+    url = int(upper or lower)
+    return Port(
+        name=attributes["name"],
+        direction=Direction(element.tag),
+        token=_token(attributes["token"]),
+        lrl=int(lower),
+        url=url,
+        atr=int(attributes.get("atr", url)),
+        control=attributes.get("control") == "true",
+        tensor=int(attributes["tensor"]) if "tensor" in attributes else None,
+        where=document.where(element),
+    )
+
+
+def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo:
+    attributes = element.attributes
+    source = PortRef(*attributes["from"].split("."))
+    target = PortRef(*attributes["to"].split("."))
+    delay = int(attributes.get("delay", 0))
+    return Fifo(
+        name=attributes["name"],
+        source=source,
+        target=target,
+        capacity=int(attributes.get("capacity", _default_capacity(limits, source, target, delay))),
+        delay=delay,
+        initial=attributes.get("initial"),
+        where=document.where(element),
+    )
+
+
+def _limits(actors: tuple[Actor, ...]) -> dict[PortRef, int]:
+    """Each port's upper rate limit; of ports that share a name, the first one's."""
+    limits: dict[PortRef, int] = {}
+    for actor in actors:
+        for port in actor.ports:
+            limits.setdefault(PortRef(actor.name, port.name), port.url)
+    return limits
+
+
+def _default_capacity(limits: dict[PortRef, int], source: PortRef, target: PortRef, delay: int) -> int:
+    """Room for one firing's tokens to be written while the last one's are read, beyond the initial tokens."""
+    return delay + 2 * limits.get(source, limits.get(target, 1))
+
+
+def _actor_node(actor: Actor) -> Node:
+    behaviour: dict[str, str] = {}
+    if isinstance(actor.behaviour, PythonBehaviour):
+        behaviour = {"class_": f"{actor.behaviour.file}:{actor.behaviour.class_name}"}
+    elif isinstance(actor.behaviour, ModelSlice):
+        first, last = actor.behaviour.first, actor.behaviour.last
+        behaviour = {"model": actor.behaviour.file, "operators": f"{first}" if first == last else f"{first}-{last}"}
+    return node(
+        "actor",
+        [node("param", name=name, value=value) for name, value in actor.parameters]
+        + [_port_node(port) for port in actor.ports],
+        name=actor.name,
+        type=None if actor.type is ActorType.SPA else actor.type.value,
+        **behaviour,
+    )
+
+
+def _port_node(port: Port) -> Node:
+    rate = str(port.url) if port.static else f"{port.lrl}..{port.url}"
+    return node(
+        port.direction.value,
+        name=port.name,
+        token=port.token,
+        rate=None if rate == "1" else rate,
+        atr=None if port.atr == port.url else port.atr,
+        control="true" if port.control else None,
+        tensor=port.tensor,
+    )
+
+
+def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
+    default = _default_capacity(limits, fifo.source, fifo.target, fifo.delay)
+    return node(
+        "fifo",
+        name=fifo.name,
+        from_=fifo.source,
+        to=fifo.target,
+        capacity=None if fifo.capacity == default else fifo.capacity,
+        delay=fifo.delay or None,
+        initial=fifo.initial,
+    )

@@ -1,0 +1,60 @@
+"""Files are written whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import NoReturn, Union
+
+from eprune.model.finding import EpruneError, Finding, Location
+
+
+def write_file(path: str, data: Union[str, bytes]) -> None:
+    """Write a file, "-" for stdout; text as UTF-8. Missing folders are made.
+
+    The data goes to a temporary file beside ``path``, which then takes its place: a reader sees the old file or the new
+    one, and a failure leaves the old one. A symbolic link stays one, a file that is there keeps its permissions, and
+    what is no regular file, such as /dev/null, is written to directly. Raises EpruneError (FILE); a closed pipe behind
+    stdout raises BrokenPipeError, as for print.
+    """
+    content = data.encode() if isinstance(data, str) else data
+    try:
+        if path == "-":
+            sys.stdout.flush()
+            sys.stdout.buffer.write(content)
+            sys.stdout.buffer.flush()
+            return
+        target = Path(os.path.realpath(path))
+        if target.is_dir():
+            _refuse(path, "there is a folder of this name")
+        if target.exists() and not target.is_file():
+            target.write_bytes(content)
+            return
+        target.parent.mkdir(parents=True, exist_ok=True)
+        _replace(target, content)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        _refuse(path, error.strerror or str(error))
+    except ValueError as error:  # a path with a NUL character
+        _refuse(path, str(error))
+
+
+def _replace(target: Path, content: bytes) -> None:
+    # Not the tempfile module: its files are private to the user, ours follow the umask.
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as stream:
+            stream.write(content)
+        if target.exists():
+            temporary.chmod(target.stat().st_mode)
+        temporary.replace(target)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def _refuse(path: str, reason: str) -> NoReturn:
+    where = Location("<stdout>" if path == "-" else path)
+    raise EpruneError(Finding("FILE", where, f"cannot be written: {reason}")) from None
