@@ -1,0 +1,238 @@
+"""Which model slices of one unit may run as one segment, so as one firing of one interpreter (rule M4), and which do.
+
+A set of slices may be fused if
+
+- they run on one unit, are cut from one model file, and have rate 1 at all ports;
+- no FIFO between two of them has a delay;
+- contracted to one node they leave the precedence graph acyclic, so no path leaves the segment and comes back;
+- the segment, cut from the union of their operators, computes what they compute: no operator is in two of them, the
+  FIFOs between them join a tensor to itself, a tensor that one of them writes is taken by the others from it, and
+  slices that take the same tensor from outside take it from one actor.
+
+The last point matters where an application has two instances of a model, or joins slices otherwise than the model does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple, Optional
+
+from eprune.analysis.precedence import Precedence, contract, order, precedence
+from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice
+from eprune.model.interface import Interface
+from eprune.model.mapping import Mapping as PlatformMapping
+
+
+def clusters(
+    graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, Interface]
+) -> tuple[tuple[str, ...], ...]:
+    """The model slices that a platform runs, in the sets to fuse; each set and all of them in precedence order.
+
+    Explicit ``segment`` names are taken as they are. Other slices are merged along FIFOs in precedence order as long
+    as any two sets may be fused; a slice whose tensors ``interfaces`` does not tell stays alone. The graph and the
+    mapping must have passed all rules.
+    """
+    actors = {actor.name: actor for actor in graph.actors}
+    local = [
+        placement
+        for placement in mapping.placements
+        if placement.unit is not None and isinstance(actors[placement.actor].behaviour, ModelSlice)
+    ]
+    whole = precedence(graph)
+    position = {name: index for index, name in enumerate(order(whole))}
+
+    named: dict[str, list[str]] = {}
+    for placement in local:
+        if placement.segment is not None:
+            named.setdefault(placement.segment, []).append(placement.actor)
+
+    wires = wirings(graph, interfaces)
+    kinds = {
+        placement.actor: (placement.unit, model_file(actors[placement.actor]))
+        for placement in local
+        if placement.segment is None and placement.actor in wires and fusible(actors[placement.actor])
+    }
+    joints = [
+        (fifo.source.actor, fifo.target.actor)
+        for fifo in graph.fifos
+        if fifo.source.actor in kinds
+        and fifo.target.actor in kinds
+        and kinds[fifo.source.actor] == kinds[fifo.target.actor]
+    ]
+    joints.sort(key=lambda joint: position[joint[0]])
+    contraction = _Contraction(contract(whole, named.values()))
+    merged = True
+    while merged:
+        merged = False
+        for source, target in joints:
+            a, b = contraction.node(source), contraction.node(target)
+            if a != b and not wires[a].clash(wires[b]) and contraction.merge(a, b):
+                kept, gone = (a, b) if contraction.node(a) == a else (b, a)
+                wires[kept].absorb(wires[gone])
+                merged = True
+
+    sets: dict[str, list[str]] = {}
+    for placement in local:
+        if placement.segment is None:
+            sets.setdefault(contraction.node(placement.actor), []).append(placement.actor)
+    set_of = {}
+    for members in (*named.values(), *sets.values()):
+        cluster = tuple(sorted(members, key=position.__getitem__))
+        set_of.update(dict.fromkeys(cluster, cluster))
+    nodes = order(contract(whole, set(set_of.values())))
+    return tuple(set_of[node] for node in nodes if node in set_of)
+
+
+def fusible(actor: Actor) -> bool:
+    """Whether an actor by itself may be part of a segment: a model slice with rate 1 at all ports."""
+    return isinstance(actor.behaviour, ModelSlice) and all(port.lrl == port.url == 1 for port in actor.ports)
+
+
+def model_file(actor: Actor) -> str:
+    """The file that a model slice is cut from."""
+    assert isinstance(actor.behaviour, ModelSlice)
+    return actor.behaviour.path or actor.behaviour.file
+
+
+class Source(NamedTuple):
+    """Where an input comes from. ``tensor`` is None where the FIFO has a delay or its source is no model slice."""
+
+    actor: str
+    tensor: Optional[int]
+
+
+class Wiring:
+    """The operators of a set of slices, the tensors it writes, and those it takes from outside, with their sources."""
+
+    def __init__(self, name: str, operators: set[int], writes: set[int], takes: dict[int, set[Source]]) -> None:
+        self.members = {name}
+        self._operators = operators
+        self._writes = writes
+        self._takes = takes
+
+    def clash(self, other: Wiring) -> str:
+        """Why the two sets cannot be one segment, or an empty text."""
+        if not self._operators.isdisjoint(other._operators):
+            return f"operator {min(self._operators & other._operators)} is in more than one of its slices"
+        return self._clash_one_way(other) or other._clash_one_way(self) or self._clash_outside(other)
+
+    def _clash_one_way(self, other: Wiring) -> str:
+        """Why the other set's inputs do not fit this set's tensors."""
+        for tensor, sources in other._takes.items():
+            for source in sources:
+                if source.actor in self.members and source.tensor != tensor:
+                    return f"its slices take tensor {tensor} from '{source.actor}', which does not write it there"
+                if source.actor not in self.members and tensor in self._writes:
+                    return f"tensor {tensor}, which one of its slices writes, is taken from '{source.actor}'"
+        return ""
+
+    def _clash_outside(self, other: Wiring) -> str:
+        """Why the two sets cannot share their inputs from outside."""
+        few, many = sorted((self, other), key=lambda wiring: len(wiring._takes))
+        for tensor in few._takes.keys() & many._takes.keys():
+            sources = few._takes[tensor] | many._takes[tensor]
+            if len(sources) > 1 or next(iter(sources)).tensor != tensor:
+                return f"two of its slices take tensor {tensor} from outside, and perhaps not the same values"
+        return ""
+
+    def absorb(self, other: Wiring) -> None:
+        """Become the union of the two sets, which must not clash."""
+        self.members |= other.members
+        self._operators |= other._operators
+        self._writes |= other._writes
+        for tensor, sources in other._takes.items():
+            self._takes.setdefault(tensor, set()).update(sources)
+        for tensor in [tensor for tensor in self._takes if tensor in self._writes]:
+            del self._takes[tensor]
+
+
+def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiring]:
+    """Actor name -> wiring, for the model slices whose every port has a tensor in ``interfaces``."""
+    feeds: dict[str, dict[str, Fifo]] = {}
+    for fifo in graph.fifos:
+        feeds.setdefault(fifo.target.actor, {})[fifo.target.port] = fifo
+    result = {}
+    for actor in graph.actors:
+        tensors = interfaces[actor.name].tensors if actor.name in interfaces else {}
+        if not isinstance(actor.behaviour, ModelSlice) or any(port.name not in tensors for port in actor.ports):
+            continue
+        takes: dict[int, set[Source]] = {}
+        for port in actor.inputs:
+            fifo = feeds[actor.name][port.name]
+            facts = interfaces.get(fifo.source.actor)
+            tensor = facts.tensors.get(fifo.source.port) if facts is not None and fifo.delay == 0 else None
+            takes.setdefault(tensors[port.name], set()).add(Source(fifo.source.actor, tensor))
+        writes = {tensors[port.name] for port in actor.ports if port.direction is Direction.OUT}
+        result[actor.name] = Wiring(actor.name, set(actor.behaviour.operators), writes, takes)
+    return result
+
+
+class _Contraction:
+    """The precedence graph while sets of its nodes are merged, kept acyclic.
+
+    The topological order is kept up to date, and only what lies between the two nodes in it is searched (as Pearce and
+    Kelly do for added edges); the smaller node goes into the larger. So thousands of merges take seconds.
+    """
+
+    def __init__(self, graph: Precedence) -> None:
+        self._merged_into: dict[str, str] = {}
+        self._weight = dict.fromkeys(graph.nodes, 1)
+        self._place = {node: index for index, node in enumerate(order(graph))}
+        self._after: dict[str, set[str]] = {node: set() for node in graph.nodes}
+        self._before: dict[str, set[str]] = {node: set() for node in graph.nodes}
+        for edge in graph.edges:
+            self._after[edge.source].add(edge.target)
+            self._before[edge.target].add(edge.source)
+
+    def node(self, name: str) -> str:
+        """The node that a node has become part of."""
+        while name in self._merged_into:
+            above = self._merged_into[name]
+            self._merged_into[name] = self._merged_into.get(above, above)
+            name = above
+        return name
+
+    def merge(self, a: str, b: str) -> bool:
+        """Merge two nodes that an edge a -> b joins, unless a path from a to b through others would become a cycle."""
+        below = self._between(a, b, self._after)
+        if below is None:
+            return False
+        above = self._between(b, a, self._before)
+        assert above is not None, "a path from a to b was found only backwards"
+        # Between the two in the order there are nodes after a, nodes before b, and others. Those before b go first,
+        # then the merged node, then those after a: all within the places that they had, so the others may stay.
+        places = sorted(self._place[node] for node in (*above, *below, a, b))
+        before, after = (sorted(nodes, key=self._place.__getitem__) for nodes in (above, below))
+        kept, gone = (a, b) if self._weight[a] >= self._weight[b] else (b, a)
+        self._place.update(zip(before, places))
+        self._place[kept] = places[len(before)]
+        self._place.update(zip(after, places[len(before) + 2 :]))
+        self._absorb(kept, gone)
+        return True
+
+    def _between(self, start: str, goal: str, successors: dict[str, set[str]]) -> Optional[set[str]]:
+        """The nodes reached from ``start`` that lie before ``goal`` in the order; None if they lead to ``goal``."""
+        low, high = sorted((self._place[start], self._place[goal]))
+        reached: set[str] = set()
+        stack = [start]
+        while stack:
+            node = stack.pop()
+            for successor in successors[node]:
+                if successor == goal:
+                    if node != start:
+                        return None
+                elif low < self._place[successor] < high and successor not in reached:
+                    reached.add(successor)
+                    stack.append(successor)
+        return reached
+
+    def _absorb(self, kept: str, gone: str) -> None:
+        self._merged_into[gone] = kept
+        self._weight[kept] += self._weight.pop(gone)
+        for there, back in ((self._after, self._before), (self._before, self._after)):
+            for neighbour in there.pop(gone):
+                back[neighbour].discard(gone)
+                if neighbour != kept:
+                    back[neighbour].add(kept)
+                    there[kept].add(neighbour)
+            there[kept].discard(gone)

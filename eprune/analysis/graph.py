@@ -1,0 +1,269 @@
+"""Rules G1 to G6: a graph is well formed. And D1: what is not supported yet.
+
+All of them look at every object by itself, so one wrong thing hides no other. A FIFO's ends are compared where both
+exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Optional
+
+from eprune.analysis.lookup import Guesser, port_table, some
+from eprune.model.finding import Finding, Location
+from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, Port, PortRef, PythonBehaviour
+from eprune.model.interface import Interface
+
+NOT_SUPPORTED = "dynamic processing graphs are not supported yet"
+
+
+def names(graph: Graph) -> Iterator[Finding]:
+    """G1: the names of actors, of an actor's ports and parameters, and of FIFOs are unique."""
+    yield from _unique("actor", ((actor.name, actor.where) for actor in graph.actors))
+    yield from _unique("FIFO", ((fifo.name, fifo.where) for fifo in graph.fifos))
+    for actor in graph.actors:
+        yield from _unique(f"actor '{actor.name}': port", ((port.name, port.where) for port in actor.ports))
+        yield from _unique(f"actor '{actor.name}': parameter", ((name, actor.where) for name, _ in actor.parameters))
+
+
+def _unique(what: str, named: Iterable[tuple[str, Location]]) -> Iterator[Finding]:
+    first: dict[str, Location] = {}
+    for name, where in named:
+        if name in first:
+            yield Finding(
+                "G1",
+                where,
+                f"{what} '{name}' is defined twice",
+                "rename one of them",
+                related=((first[name], f"'{name}' is first defined here"),),
+            )
+        else:
+            first[name] = where
+
+
+def references(graph: Graph) -> Iterator[Finding]:
+    """G1: a FIFO runs from an output to an input that exist, and every port is on exactly one FIFO."""
+    table = port_table(graph)
+    guesser = Guesser()
+    fifo_of: dict[tuple[str, str], Fifo] = {}
+    for fifo in graph.fifos:
+        for ref, direction in ((fifo.source, Direction.OUT), (fifo.target, Direction.IN)):
+            finding, named = _resolve(fifo, ref, direction, table, guesser)
+            other = fifo_of.setdefault(named, fifo) if named else fifo
+            if finding is not None:
+                yield finding
+            elif other is not fifo:
+                yield Finding(
+                    "G1",
+                    fifo.where,
+                    f"FIFO '{fifo.name}': port {ref} is already on FIFO '{other.name}'",
+                    "a port is on exactly one FIFO; give the actor a port for each",
+                    related=((other.where, f"FIFO '{other.name}' joins {ref}"),),
+                )
+    for actor in graph.actors:
+        ports = table.pop(actor.name, {})  # of two actors with one name, only the first was asked
+        for port in ports.values():
+            if (actor.name, port.name) not in fifo_of:
+                end = "to" if port.direction is Direction.IN else "from"
+                yield Finding(
+                    "G1",
+                    port.where,
+                    f"actor '{actor.name}': {port.direction.value}put port '{port.name}' is on no FIFO",
+                    f'every port is on exactly one FIFO: add one {end}="{actor.name}.{port.name}", or remove the port',
+                )
+
+
+def _resolve(
+    fifo: Fifo, ref: PortRef, direction: Direction, table: Mapping[str, Mapping[str, Port]], guesser: Guesser
+) -> tuple[Optional[Finding], Optional[tuple[str, str]]]:
+    """What is wrong with one end of a FIFO, if anything, and the port that it names or most likely means."""
+    end = f"FIFO '{fifo.name}': {'from' if direction is Direction.OUT else 'to'}=\"{ref}\""
+    if ref.actor not in table:
+        meant = guesser.guess(ref.actor, table)
+        hint = f"did you mean '{meant}'?" if meant else "define the actor, or name another"
+        port = (meant, ref.port) if ref.port in table.get(meant, {}) else None
+        return Finding("G1", fifo.where, f"{end}: there is no actor '{ref.actor}'", hint), port
+    ports = table[ref.actor]
+    fitting = [port.name for port in ports.values() if port.direction is direction]
+    if ref.port not in ports:
+        meant = guesser.guess(ref.port, fitting)
+        message = f"{end}: actor '{ref.actor}' has no {direction.value}put port '{ref.port}'"
+        hint = f"did you mean '{ref.actor}.{meant}'?" if meant else f"it has {some(fitting) or 'none'}"
+        return Finding("G1", fifo.where, message, hint), ((ref.actor, meant) if meant else None)
+    if ports[ref.port].direction is not direction:
+        message = f"{end} is an {ports[ref.port].direction.value}put port"
+        hint = "a FIFO runs from an output port to an input port; are its ends exchanged?"
+        return Finding("G1", fifo.where, message, hint), (ref.actor, ref.port)
+    return None, (ref.actor, ref.port)
+
+
+def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
+    """G1: the parameters of a Python behaviour are those that its class takes, and none that it needs is missing."""
+    guesser = Guesser()
+    for actor in graph.actors:
+        facts = interfaces.get(actor.name)
+        if facts is None or facts.parameters is None or not isinstance(actor.behaviour, PythonBehaviour):
+            continue
+        what = f"actor '{actor.name}': class {actor.behaviour.class_name}"
+        given = [name for name, _ in actor.parameters]
+        for name in given:
+            if name not in facts.parameters:
+                hint = guesser.hint(name, facts.parameters)
+                yield Finding("G1", actor.where, f"{what} takes no parameter '{name}'", hint)
+        for name, required in facts.parameters.items():
+            if required and name not in given:
+                hint = f'add <param name="{name}" value="..."/>'
+                yield Finding("G1", actor.where, f"{what} needs a parameter '{name}'", hint)
+
+
+def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
+    """G2: token types agree at both ends of a FIFO, and with the actor's model or class where it declares them."""
+    for actor in graph.actors:
+        facts = interfaces.get(actor.name)
+        if facts is not None:
+            yield from _declared(actor, Direction.IN, facts)
+            yield from _declared(actor, Direction.OUT, facts)
+    for fifo, source, target in _joined(graph):
+        if source.token != target.token:
+            yield Finding(
+                "G2",
+                fifo.where,
+                f"FIFO '{fifo.name}': token {source.token} at {fifo.source}, {target.token} at {fifo.target}",
+                "both ends of a FIFO carry the same token type",
+                related=_ends(fifo, source, target),
+            )
+
+
+def _declared(actor: Actor, direction: Direction, facts: Interface) -> Iterator[Finding]:
+    """Compare an actor's ports of one direction with what its behaviour says of them."""
+    declared = facts.inputs if direction is Direction.IN else facts.outputs
+    whose, otherwise = "model", ", or choose other operators"
+    if isinstance(actor.behaviour, PythonBehaviour):
+        whose, otherwise = f"class {actor.behaviour.class_name}", ""
+    ports = {port.name: port for port in actor.ports if port.direction is direction}
+    for name, token in declared.items():
+        port = ports.get(name)
+        if port is None:
+            message = f"actor '{actor.name}' lacks the {direction.value}put port '{name}' of its {whose}"
+            yield Finding("G2", actor.where, message, f'add <{direction.value} name="{name}" token="{token}"/>')
+        elif port.token != token:
+            message = f"actor '{actor.name}': token {port.token} at port '{name}', {token} in its {whose}"
+            yield Finding("G2", port.where, message, f'write token="{token}"{otherwise}')
+
+
+def rates(graph: Graph) -> Iterator[Finding]:
+    """G3: 0 <= lrl <= url and url >= 1, and the initial active rate lies between the limits."""
+    for ref, port in graph.ports():
+        if not 0 <= port.lrl <= port.url or port.url < 1:
+            yield Finding(
+                "G3",
+                port.where,
+                f"port {ref}: rate {_rate(port)} is none: 0 <= lower limit <= upper limit, and upper limit >= 1",
+                'write for example rate="1" or, for a dynamic port, rate="0..2"',
+            )
+        elif not port.lrl <= port.atr <= port.url:
+            message = f"port {ref}: initial rate {port.atr} is outside of {_rate(port)}"
+            yield Finding("G3", port.where, message, f'write atr="{port.url}", or leave atr out')
+
+
+def symmetry(graph: Graph) -> Iterator[Finding]:
+    """G4: both ends of a FIFO have the same rate limits, and the same initial rate."""
+    for fifo, source, target in _joined(graph):
+        if (source.lrl, source.url) != (target.lrl, target.url):
+            what = f"rate {_rate(source)} at {fifo.source}, {_rate(target)} at {fifo.target}"
+        elif source.atr != target.atr:
+            what = f"initial rate {source.atr} at {fifo.source}, {target.atr} at {fifo.target}"
+        else:
+            continue
+        yield Finding(
+            "G4",
+            fifo.where,
+            f"FIFO '{fifo.name}': {what}",
+            "token rates are symmetric: write the same rate at both ends",
+            related=_ends(fifo, source, target),
+        )
+
+
+def capacities(graph: Graph) -> Iterator[Finding]:
+    """G5: a FIFO holds its delay, and can take a firing's tokens beside it whenever that firing needs its consumer.
+
+    For each possible rate r > delay the capacity must be at least delay + r; with r=2, delay 1 and capacity 2 the
+    producer has no room for its first two tokens, and the consumer too few tokens to make any. The upper rate limit is
+    the strictest rate. A self-loop has to have a firing's tokens and the room for the next ones at the same time.
+    """
+    for fifo, source, target in _joined(graph):
+        rate = source.url
+        if source.url != target.url or rate < 1:
+            continue  # G3 or G4 says so
+        what = f"FIFO '{fifo.name}'"
+        if fifo.delay < 0:
+            yield Finding("G5", fifo.where, f"{what}: delay {fifo.delay} is negative", "write a delay of 0 or more")
+        elif fifo.source.actor == fifo.target.actor:
+            if fifo.delay < rate:
+                message = f"{what} is a self-loop: delay {fifo.delay} < rate {rate}, so its actor can never fire"
+                room = "" if fifo.capacity >= 2 * rate else f" and a capacity of {2 * rate}"
+                yield Finding("G5", fifo.where, message, f"give it a delay of {rate}{room}")
+            elif fifo.capacity < fifo.delay + rate:
+                message = f"{what} is a self-loop: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}"
+                yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+        elif fifo.capacity < fifo.delay:
+            message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay}"
+            yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+        elif fifo.delay < rate and fifo.capacity < fifo.delay + rate:
+            message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}, so it blocks for ever"
+            yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+
+
+def port_kinds(graph: Graph) -> Iterator[Finding]:
+    """G6: the ports of a static processing actor (SPA) are static data ports."""
+    for actor in graph.actors:
+        if actor.type is not ActorType.SPA:
+            continue
+        for port in actor.ports:
+            what = f"actor '{actor.name}': an SPA has no"
+            if port.control:
+                yield Finding("G6", port.where, f"{what} control port, as '{port.name}' is", NOT_SUPPORTED)
+            if 0 <= port.lrl < port.url:
+                message = f"{what} dynamic port, as '{port.name}' is with rate {_rate(port)}"
+                yield Finding("G6", port.where, message, f'write one rate, such as rate="{port.url}"; {NOT_SUPPORTED}')
+
+
+def unsupported(graph: Graph) -> Iterator[Finding]:
+    """D1, for now: no CA, DA or DPA belongs to a dynamic processing graph that this version can analyse."""
+    for actor in graph.actors:
+        if actor.type is not ActorType.SPA:
+            message = f"actor '{actor.name}' has type {actor.type.value}: {NOT_SUPPORTED}"
+            yield Finding("D1", actor.where, message, 'make it an SPA (type="SPA", the default) with static ports')
+
+
+def _joined(graph: Graph) -> Iterator[tuple[Fifo, Port, Port]]:
+    """Each FIFO whose ends both exist, with its source and target port."""
+    table = port_table(graph)
+    for fifo in graph.fifos:
+        source = table.get(fifo.source.actor, {}).get(fifo.source.port)
+        target = table.get(fifo.target.actor, {}).get(fifo.target.port)
+        if source is not None and target is not None:
+            yield fifo, source, target
+
+
+def _ends(fifo: Fifo, source: Port, target: Port) -> tuple[tuple[Location, str], ...]:
+    return ((source.where, f"{fifo.source} is here"), (target.where, f"{fifo.target} is here"))
+
+
+def _rate(port: Port) -> str:
+    return f"[{port.lrl},{port.url}]"
+
+
+def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Finding]:
+    """All findings of the rules of this module; ``interfaces``: actor name -> facts of its behaviour, where known."""
+    return [
+        *names(graph),
+        *references(graph),
+        *parameters(graph, interfaces),
+        *tokens(graph, interfaces),
+        *rates(graph),
+        *symmetry(graph),
+        *capacities(graph),
+        *port_kinds(graph),
+        *unsupported(graph),
+    ]

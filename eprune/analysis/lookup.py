@@ -1,0 +1,79 @@
+"""Finding things by name, and guessing what a wrong name was meant to be."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+from eprune.model.graph import Graph, Port
+
+
+def port_table(graph: Graph) -> dict[str, dict[str, Port]]:
+    """Actor name -> port name -> port. Of things with the same name, the first counts."""
+    table: dict[str, dict[str, Port]] = {}
+    for actor in graph.actors:
+        ports = table.setdefault(actor.name, {})
+        for port in actor.ports:
+            ports.setdefault(port.name, port)
+    return table
+
+
+def fifo_rates(graph: Graph) -> dict[str, int]:
+    """FIFO name -> the upper rate limit at its source, in tokens a firing, where the source exists."""
+    table = port_table(graph)
+    rates = {}
+    for fifo in graph.fifos:
+        port = table.get(fifo.source.actor, {}).get(fifo.source.port)
+        if port is not None:
+            rates[fifo.name] = port.url
+    return rates
+
+
+def token_bytes(graph: Graph) -> dict[str, int]:
+    """FIFO name -> bytes of one token, where its source exists."""
+    table = port_table(graph)
+    sizes = {}
+    for fifo in graph.fifos:
+        port = table.get(fifo.source.actor, {}).get(fifo.source.port)
+        if port is not None:
+            sizes[fifo.name] = port.token.nbytes
+    return sizes
+
+
+def buffer_bytes(graph: Graph) -> dict[str, int]:
+    """FIFO name -> bytes of its buffer (capacity times token), where its source exists."""
+    sizes = token_bytes(graph)
+    return {fifo.name: fifo.capacity * sizes[fifo.name] for fifo in graph.fifos if fifo.name in sizes}
+
+
+def some(names: Iterable[str], limit: int = 6) -> str:
+    """``a, b and c`` for people; after ``limit`` names, how many more there are."""
+    quoted = [f"'{name}'" for name in names]
+    if len(quoted) > limit:
+        quoted[limit:] = [f"{len(quoted) - limit} more"]
+    return f"{', '.join(quoted[:-1])} and {quoted[-1]}" if len(quoted) > 1 else "".join(quoted)
+
+
+class Guesser:
+    """Says "did you mean", for the first mistakes only: a guess among many names takes milliseconds."""
+
+    def __init__(self, guesses: int = 50) -> None:
+        self._left = guesses
+
+    def guess(self, name: str, known: Iterable[str]) -> str:
+        """The name of ``known`` nearest to ``name``, or an empty text."""
+        if self._left <= 0:
+            return ""
+        self._left -= 1
+        matches = difflib.get_close_matches(name, list(known), n=1)
+        return matches[0] if matches else ""
+
+    def hint(self, name: str, known: Iterable[str]) -> str:
+        """A hint that names the nearest of ``known``, or lists them where they are few, or says that there is none."""
+        names = list(dict.fromkeys(known))
+        near = self.guess(name, names)
+        if near:
+            return f"did you mean '{near}'?"
+        if not names:
+            return "there are none"
+        return f"there {'is' if len(names) == 1 else 'are'} {some(names)}"

@@ -1,0 +1,385 @@
+"""Rules M1 to M4: where actors run, on which links FIFOs cross, what memory they take, what is fused.
+
+Start-up cannot block (part of M2). Each process first opens a listening socket for every FIFO that it receives, then
+connects every FIFO that it sends, trying again until the peer listens, and at the same time accepts what it receives;
+actors start once all are connected. Opening a socket waits for nobody, so every listener is there in the end, whatever
+the order in which processes start; a connection waits for its listener only; and no handshake waits for another FIFO's.
+So nothing can wait in a circle, and what is left to check is that each FIFO's connection finds its own listener: both
+platforms state the same base port and so give each FIFO the same number, and no two FIFOs listen on one port of a
+platform. (A process that finished its sending handshakes before it accepted any would block as soon as FIFOs run both
+ways between two platforms. The runtime must not, and no check here could save it.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Optional
+
+from eprune.analysis.fusing import fusible, model_file, wirings
+from eprune.analysis.lookup import Guesser, buffer_bytes, some
+from eprune.analysis.precedence import Edge, Precedence, contract, cycle_through, explain, precedence
+from eprune.model.finding import Finding, Location
+from eprune.model.graph import Actor, Fifo, Graph, ModelSlice
+from eprune.model.interface import Interface
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.mapping import Placement
+from eprune.model.platform import Link, Platform
+from eprune.model.quantity import format_size
+
+# M1
+
+
+def placements(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> list[Finding]:
+    """M1: each mapping puts every actor in one place that exists, and the platforms' mappings agree."""
+    return [
+        *_files(graph, platforms, mappings),
+        *(finding for mapping in mappings for finding in _placed(graph, platforms, mapping)),
+        *_agreement(mappings),
+    ]
+
+
+def _files(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> Iterator[Finding]:
+    """M1: the files belong together, and there is one platform and one mapping of each name."""
+    guesser = Guesser()
+    for platform in platforms:
+        for what, named in (("unit", platform.units), ("link to", platform.links)):
+            seen: dict[str, Location] = {}
+            for item in named:
+                name = item.to if isinstance(item, Link) else item.name
+                if name in seen:
+                    message = f"platform '{platform.name}': {what} '{name}' is defined twice"
+                    hint = "remove or rename one of them"
+                    yield Finding("M1", item.where, message, hint, related=((seen[name], "first defined here"),))
+                seen.setdefault(name, item.where)
+    for kind, files in (("platform", platforms), ("mapping of platform", mappings)):
+        first: dict[str, Location] = {}
+        for file in files:
+            name = file.platform if isinstance(file, PlatformMapping) else file.name
+            if name in first:
+                message = f"a second {kind} '{name}'"
+                hint = "give one file for each platform"
+                yield Finding("M1", file.where, message, hint, related=((first[name], "the first is here"),))
+            first.setdefault(name, file.where)
+    for mapping in mappings:
+        if mapping.application != graph.name:
+            message = f"a mapping of application '{mapping.application}', but the application is '{graph.name}'"
+            yield Finding("M1", mapping.where, message, f'write application="{graph.name}", or give another file')
+        known = [platform.name for platform in platforms]
+        if mapping.platform not in known:
+            near = guesser.guess(mapping.platform, known)
+            hint = f"did you mean '{near}'?" if near else "give the platform's file too (-p)"
+            message = f"a mapping of platform '{mapping.platform}', whose platform file is not given"
+            yield Finding("M1", mapping.where, message, hint)
+    mapped = {mapping.platform for mapping in mappings}
+    for platform in platforms:
+        if platform.name not in mapped:
+            message = f"platform '{platform.name}' has no mapping file"
+            yield Finding("M1", platform.where, message, "give its mapping too (-m), or leave the platform out")
+
+
+def _placed(graph: Graph, platforms: Sequence[Platform], mapping: PlatformMapping) -> Iterator[Finding]:
+    """M1: one mapping puts each actor, and nothing else, on one unit of its platform or on one other platform."""
+    platform = next((platform for platform in platforms if platform.name == mapping.platform), None)
+    units = None if platform is None else {unit.name: unit for unit in platform.units}
+    actors = {actor.name for actor in graph.actors}
+    guesser = Guesser()
+    first: dict[str, Placement] = {}
+    meant = set()
+    for placement in mapping.placements:
+        what = f"mapping of '{mapping.platform}': actor '{placement.actor}'"
+        if placement.actor not in actors:
+            near = guesser.guess(placement.actor, actors)
+            meant.add(near)
+            hint = f"did you mean '{near}'?" if near else "remove it"
+            yield Finding("M1", placement.where, f"{what} is not in application '{graph.name}'", hint)
+        elif placement.actor in first:
+            where = first[placement.actor].where
+            related = ((where, "it is first mapped here"),)
+            yield Finding("M1", placement.where, f"{what} is mapped twice", "map it once", related=related)
+        first.setdefault(placement.actor, placement)
+        if (placement.unit is None) == (placement.platform is None):
+            hint = 'write unit="..." to run it here, or platform="..." to run it elsewhere'
+            yield Finding("M1", placement.where, f"{what} needs either a unit or a platform", hint)
+        elif placement.platform == mapping.platform:
+            hint = f'write unit="{next(iter(units))}"' if units else 'write unit="..."'
+            yield Finding("M1", placement.where, f"{what} is mapped to this platform, but to no unit", hint)
+        elif placement.unit is not None and units is not None and placement.unit not in units:
+            message = f"{what}: platform '{mapping.platform}' has no unit '{placement.unit}'"
+            yield Finding("M1", placement.where, message, guesser.hint(placement.unit, units))
+    missing = [actor.name for actor in graph.actors if actor.name not in first and actor.name not in meant]
+    if missing:
+        message = f"mapping of '{mapping.platform}': no place for {some(missing)}"
+        hint = f'add <map actor="{missing[0]}" unit="..."/>, or platform="..." if it runs elsewhere'
+        yield Finding("M1", mapping.where, message, hint)
+
+
+def _agreement(mappings: Sequence[PlatformMapping]) -> Iterator[Finding]:
+    """M1: each mapping puts an actor on the same platform as the first one that names it."""
+    home: dict[str, tuple[PlatformMapping, Placement]] = {}
+    for mapping in mappings:
+        for placement in mapping.placements:
+            other, earlier = home.setdefault(placement.actor, (mapping, placement))
+            here, there = mapping.home(placement), other.home(earlier)
+            if other is not mapping and here != there:
+                message = (
+                    f"actor '{placement.actor}' is on '{here}' in the mapping of '{mapping.platform}', "
+                    f"but on '{there}' in that of '{other.platform}'"
+                )
+                related = ((earlier.where, f"the mapping of '{other.platform}' puts it on '{there}'"),)
+                yield Finding("M1", placement.where, message, "make the mappings agree", related=related)
+
+
+# M2
+
+
+def crossings(graph: Graph, mapping: PlatformMapping) -> dict[str, list[Fifo]]:
+    """Other platform -> the FIFOs between it and this platform, in either direction, in the application's order."""
+    homes = mapping.homes()
+    result: dict[str, list[Fifo]] = {}
+    for fifo in graph.fifos:
+        source, target = homes.get(fifo.source.actor), homes.get(fifo.target.actor)
+        if source == mapping.platform and target not in (None, source):
+            result.setdefault(str(target), []).append(fifo)
+        elif target == mapping.platform and source not in (None, target):
+            result.setdefault(str(source), []).append(fifo)
+    return result
+
+
+def links(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> list[Finding]:
+    """M2: FIFOs between platforms have a link and TCP ports of their own, the same at both ends."""
+    findings: list[Finding] = []
+    for platform, mapping in _pairs(platforms, mappings):
+        crossing = crossings(graph, mapping)
+        findings += _missing_links(platform, crossing)
+        findings += _port_numbers(platform, mapping, crossing)
+    return findings + list(_both_ends(platforms))
+
+
+def _pairs(
+    platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]
+) -> Iterator[tuple[Platform, PlatformMapping]]:
+    """Each platform with its mapping."""
+    mapping_of = {mapping.platform: mapping for mapping in mappings}
+    for platform in platforms:
+        if platform.name in mapping_of:
+            yield platform, mapping_of[platform.name]
+
+
+def _missing_links(platform: Platform, crossing: Mapping[str, Sequence[Fifo]]) -> Iterator[Finding]:
+    guesser = Guesser()
+    for peer, fifos in crossing.items():
+        if platform.link(peer) is None:
+            more = f" and {len(fifos) - 1} more" if len(fifos) > 1 else ""
+            near = guesser.guess(peer, [link.to for link in platform.links])
+            yield Finding(
+                "M2",
+                platform.where,
+                f"platform '{platform.name}' has no link to '{peer}', which FIFO '{fifos[0].name}'{more} needs",
+                f'add <link to="{peer}" address="..." port="..."/>' + (f"; or is '{near}' meant?" if near else ""),
+                related=tuple((fifo.where, f"FIFO '{fifo.name}' crosses here") for fifo in fifos[:3]),
+            )
+
+
+def _port_numbers(
+    platform: Platform, mapping: PlatformMapping, crossing: Mapping[str, Sequence[Fifo]]
+) -> Iterator[Finding]:
+    """M2: TCP ports are in range, and no two FIFOs that this platform receives listen on the same one."""
+    homes = mapping.homes()
+    listener: dict[int, tuple[Link, Fifo]] = {}
+    for link in platform.links:
+        fifos = crossing.get(link.to, ())
+        last = link.port + max(len(fifos), 1) - 1
+        if link.port < 1 or last > 65535:
+            used = f"ports {link.port} to {last} for its {len(fifos)} FIFOs" if len(fifos) > 1 else f"port {link.port}"
+            message = f"platform '{platform.name}': the link to '{link.to}' uses {used}, outside of 1 to 65535"
+            yield Finding("M2", link.where, message, "choose another base port")
+        clash: Optional[tuple[int, Link, Fifo, Fifo]] = None
+        for number, fifo in enumerate(fifos, link.port):
+            if homes[fifo.target.actor] == platform.name:
+                other = listener.setdefault(number, (link, fifo))
+                if other[0] is not link and clash is None:
+                    clash = (number, *other, fifo)
+        if clash is not None:
+            number, other_link, other_fifo, fifo = clash
+            message = (
+                f"platform '{platform.name}': FIFO '{fifo.name}' from '{link.to}' and FIFO '{other_fifo.name}' "
+                f"from '{other_link.to}' would both listen on port {number}"
+            )
+            hint = f"move a link's base port out of {link.port} to {last}, in both platforms' files"
+            yield Finding("M2", link.where, message, hint, related=((other_link.where, "the other link"),))
+
+
+def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
+    """M2: two platforms that are both given have a link in both files or in none, with the same base port."""
+    for index, platform in enumerate(platforms):
+        for other in platforms[:index]:
+            there, here = other.link(platform.name), platform.link(other.name)
+            if here is not None and there is not None and here.port != there.port:
+                message = (
+                    f"the link between '{other.name}' and '{platform.name}' has port {there.port} in the file of "
+                    f"'{other.name}', and {here.port} in that of '{platform.name}'"
+                )
+                related = ((there.where, f"port {there.port} is stated here"),)
+                yield Finding("M2", here.where, message, "state the same base port in both", related=related)
+            elif (here is None) != (there is None):
+                one, lacks = (platform, other) if there is None else (other, platform)
+                link = here or there
+                assert link is not None
+                message = f"platform '{one.name}' has a link to '{lacks.name}', but not the other way round"
+                hint = f'add <link to="{one.name}" address="..." port="{link.port}"/> to the file of \'{lacks.name}\''
+                yield Finding("M2", link.where, message, hint)
+        if platform.link(platform.name) is not None:
+            message = f"platform '{platform.name}' has a link to itself"
+            yield Finding("M2", platform.where, message, "remove it: FIFOs within a platform need none")
+
+
+# M3
+
+
+def memory_use(graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, Interface]) -> dict[str, int]:
+    """Bytes by what takes them, ``FIFO 'f1'`` or ``weights of 'L1'``, on a mapping's platform.
+
+    A FIFO that crosses platforms has a ring of its capacity on each. What fusing saves is not taken off.
+    """
+    homes = mapping.homes()
+    sizes = buffer_bytes(graph)
+    use = {
+        f"FIFO '{fifo.name}'": sizes[fifo.name]
+        for fifo in graph.fifos
+        if mapping.platform in (homes.get(fifo.source.actor), homes.get(fifo.target.actor))
+    }
+    for actor in graph.actors:
+        if actor.name in interfaces and homes.get(actor.name) == mapping.platform:
+            use[f"weights of '{actor.name}'"] = interfaces[actor.name].weight_bytes
+    return use
+
+
+def memory(
+    graph: Graph,
+    platforms: Sequence[Platform],
+    mappings: Sequence[PlatformMapping],
+    interfaces: Mapping[str, Interface],
+) -> Iterator[Finding]:
+    """M3: FIFO buffers and model weights fit a platform's memory, where it states one."""
+    for platform, mapping in _pairs(platforms, mappings):
+        use = memory_use(graph, mapping, interfaces)
+        total = sum(use.values())
+        if platform.memory is not None and total > platform.memory:
+            largest = sorted(use.items(), key=lambda item: -item[1])[:5]
+            yield Finding(
+                "M3",
+                platform.where,
+                f"platform '{platform.name}' has {format_size(platform.memory)} of memory, "
+                f"but FIFO buffers and weights take {format_size(total)}",
+                "most of it: " + ", ".join(f"{what} {format_size(nbytes)}" for what, nbytes in largest),
+            )
+
+
+# M4
+
+
+def segments(
+    graph: Graph, mappings: Sequence[PlatformMapping], interfaces: Mapping[str, Interface]
+) -> Iterator[Finding]:
+    """M4: slices that a mapping puts into one segment can be fused. The precedence graph must be acyclic."""
+    if not any(placement.segment is not None for mapping in mappings for placement in mapping.placements):
+        return
+    whole = precedence(graph)
+    fused: list[list[str]] = []
+    for mapping in mappings:
+        groups: dict[str, list[Placement]] = {}
+        for placement in mapping.placements:
+            if placement.segment is not None:
+                groups.setdefault(placement.segment, []).append(placement)
+        for name, group in groups.items():
+            what = f"segment '{name}' of platform '{mapping.platform}'"
+            finding = _unlike(graph, group, what)
+            finding = finding or _joined_wrongly(graph, group, what, interfaces)
+            finding = finding or _cyclic(graph, group, what, whole, fused)
+            if finding is not None:
+                yield finding
+            else:
+                fused.append([placement.actor for placement in group])
+
+
+def _unlike(graph: Graph, group: Sequence[Placement], what: str) -> Optional[Finding]:
+    """M4: a segment is made of slices of one model with rate 1, on one unit."""
+    actors = {actor.name: actor for actor in graph.actors}
+    first = group[0]
+    for placement in group:
+        actor = actors[placement.actor]
+        if placement.unit is None:
+            why = f"'{actor.name}' runs on another platform"
+        elif not isinstance(actor.behaviour, ModelSlice):
+            why = f"'{actor.name}' is no slice of a model"
+        elif not fusible(actor):
+            why = f"'{actor.name}' has a port with another rate than 1"
+        elif placement.unit != first.unit:
+            why = f"'{first.actor}' is on unit '{first.unit}', '{actor.name}' on unit '{placement.unit}'"
+        elif model_file(actor) != model_file(actors[first.actor]):
+            files = _file(actors[first.actor]), _file(actor)
+            why = f"'{first.actor}' is of model '{files[0]}', '{actor.name}' of '{files[1]}'"
+        else:
+            continue
+        hint = f"take '{actor.name}' out of the segment"
+        return Finding("M4", placement.where, f"{what} cannot be fused: {why}", hint)
+    return None
+
+
+def _file(actor: Actor) -> str:
+    return actor.behaviour.file if actor.behaviour is not None else ""
+
+
+def _joined_wrongly(
+    graph: Graph, group: Sequence[Placement], what: str, interfaces: Mapping[str, Interface]
+) -> Optional[Finding]:
+    """M4: no FIFO within a segment has a delay, and its slices are joined as the model joins their tensors."""
+    members = {placement.actor for placement in group}
+    for fifo in graph.fifos:
+        ends = {fifo.source.actor, fifo.target.actor}
+        if fifo.delay and len(ends) == 2 and ends <= members:
+            message = f"{what} cannot be fused: FIFO '{fifo.name}' within it has a delay of {fifo.delay}"
+            related = ((fifo.where, f"FIFO '{fifo.name}' has a delay"),)
+            hint = f"take '{fifo.source.actor}' or '{fifo.target.actor}' out of the segment"
+            return Finding("M4", group[0].where, message, hint, related=related)
+    wires = wirings(graph, interfaces)
+    whole = None
+    for placement in group:
+        wiring = wires.get(placement.actor)
+        if wiring is None:
+            continue
+        if whole is None:
+            whole = wiring
+            continue
+        clash = whole.clash(wiring)
+        if clash:
+            hint = f"take '{placement.actor}' out of the segment"
+            return Finding("M4", placement.where, f"{what} cannot be fused: {clash}", hint)
+        whole.absorb(wiring)
+    return None
+
+
+def _cyclic(
+    graph: Graph, group: Sequence[Placement], what: str, whole: Precedence, fused: Sequence[Sequence[str]]
+) -> Optional[Finding]:
+    """M4: with the segments before it, a segment contracted to one node leaves the precedence graph acyclic."""
+    members = {placement.actor for placement in group}
+    contracted = contract(whole, [*fused, members])
+    node = next(name for name in whole.nodes if name in members)
+    cycle, _ = cycle_through(node, contracted.outgoing())
+    if not cycle:
+        return None
+    fifos = {fifo.name: fifo for fifo in graph.fifos}
+    return Finding(
+        "M4",
+        group[0].where,
+        f"{what} cannot be fused: it would wait for itself through {some(edge.target for edge in cycle[:-1])}",
+        "take the actors on one side out of the segment, or add those between, if they are slices of the same unit",
+        related=tuple((fifos[edge.fifo].where, _reason(edge, fifos[edge.fifo], graph)) for edge in cycle),
+    )
+
+
+def _reason(edge: Edge, fifo: Fifo, graph: Graph) -> str:
+    source = graph.actor(fifo.source.actor)
+    port = source.port(fifo.source.port) if source is not None else None
+    return explain(edge, fifo, port.url if port is not None else 1)
