@@ -1,0 +1,502 @@
+"""Models as TFLite flatbuffers: read what is in one, and cut any set of operators out of it.
+
+A slice computes, bit for bit, what its operators compute in the whole model. docs/slicing.md says what that takes and
+where it ends. Three choices carry it:
+
+- Everything that an operator's kernel is chosen by travels with it: options, versions, quantisation, sparsity, names,
+  constants (16-byte aligned, as the format demands), and the one piece of metadata that selects a precision.
+- What an interpreter computes before the run (weights stored as float16 or sparse, shapes) must stay known before the
+  run, or it chooses other kernels: each slice that needs the result of a ``preparatory`` operator carries its own copy.
+- What state or control flow holds together is never cut: ``bonds`` names those operators.
+
+The flatbuffer's accessors come from ai-edge-litert, imported on first use; its interpreter is not loaded.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.token import TokenType
+
+#: TFLite's tensor types that can be tokens -> numpy's names
+_DTYPES = {
+    "FLOAT32": "float32",
+    "FLOAT16": "float16",
+    "FLOAT64": "float64",
+    "INT8": "int8",
+    "INT16": "int16",
+    "INT32": "int32",
+    "INT64": "int64",
+    "UINT8": "uint8",
+    "UINT16": "uint16",
+    "UINT32": "uint32",
+    "UINT64": "uint64",
+    "BOOL": "bool",
+    "COMPLEX64": "complex64",
+    "COMPLEX128": "complex128",
+}
+
+#: Operators whose result depends on the shape of their input alone.
+_SHAPES = ("SHAPE", "RANK")
+
+#: Operators that interpreters compute before the run where all inputs are known: unpacking weights, shape arithmetic.
+#: No operator is here that holds state or draws random numbers.
+_FOLDABLE = {"DEQUANTIZE", "DENSIFY", "BROADCAST_ARGS", "CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK"}.union(
+    {"RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "ADD", "SUB", "MUL", "FLOOR_DIV", "MAXIMUM", "MINIMUM"},
+    {"REDUCE_MAX", "REDUCE_PROD", "SUM"},
+)
+
+#: Types of tensors that are handles to state inside the interpreter, not data.
+_HANDLES = ("RESOURCE", "VARIANT")
+
+_LARGEST_FILE = 2**31 - 1  # flatbuffers have signed 32-bit offsets
+
+#: What flatbuffers' accessors raise when they are led out of the file.
+CORRUPT = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError)
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """A tensor of the model's graph.
+
+    ``type`` is TFLite's name of the element type (``FLOAT32``). ``token`` is None where a FIFO cannot carry the tensor:
+    its shape is not known before the run, or its elements have no fixed size. ``constant``: nothing ever writes it;
+    ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``: state
+    that an operator keeps from one invocation to the next.
+    """
+
+    index: int
+    name: str
+    type: str
+    token: Optional[TokenType]
+    constant: bool
+    variable: bool
+    buffer: int
+    nbytes: int
+
+
+@dataclass(frozen=True)
+class Operator:
+    """An operator of the model's graph: ``name`` is ``CONV_2D``, or the name of a custom operator.
+
+    ``inputs`` are tensor indices, -1 for an optional input that is absent. ``intermediates`` describe quantisation
+    inside the operator. ``subgraphs`` are those that it calls (IF, WHILE, CALL_ONCE, ...).
+    """
+
+    index: int
+    name: str
+    builtin: bool
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    intermediates: tuple[int, ...] = ()
+    subgraphs: tuple[int, ...] = ()
+
+    @property
+    def tensors(self) -> tuple[int, ...]:
+        """All tensors that the operator refers to."""
+        return tuple(index for index in self.inputs + self.outputs + self.intermediates if index >= 0)
+
+    def __str__(self) -> str:
+        return f"operator {self.index} ({self.name})"
+
+
+@dataclass(frozen=True)
+class Model:
+    """What is in a .tflite file: the main graph's operators in execution order, its tensors, inputs and outputs.
+
+    ``subgraphs`` counts the graphs in the file, the main one included. ``data`` is the file.
+    """
+
+    path: str
+    operators: tuple[Operator, ...]
+    tensors: tuple[Tensor, ...]
+    inputs: tuple[int, ...]
+    outputs: tuple[int, ...]
+    subgraphs: int
+    data: bytes = field(repr=False, compare=False)
+
+
+def read_model(path: str) -> Model:
+    """Read the .tflite file ``path``.
+
+    Raises EpruneError (FILE) for a file that is missing, unreadable, no model, corrupt, or stores weights elsewhere.
+    """
+    try:
+        size = Path(path).stat().st_size
+        if size > _LARGEST_FILE:
+            raise model_error(path, f"{size} bytes are more than a .tflite model can have (2 GiB)")
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise model_error(path, f"cannot be read: {error.strerror}") from None
+    return parse_model(data, path)
+
+
+def parse_model(data: bytes, path: str = "<bytes>") -> Model:
+    """Like ``read_model`` for a file's bytes; ``path`` is what errors call it."""
+    if data[4:8] != b"TFL3":
+        raise model_error(
+            path, "is no TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
+        )
+    try:
+        return _Reader(data, path).model()
+    except CORRUPT as error:
+        raise model_error(path, f"is corrupt or cut short: {error}", "copy or convert it again") from None
+
+
+def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """The tensors that enter and leave a set of operators: (inputs, outputs), as tensor indices.
+
+    Inputs are consumed and not produced inside, constants and variable tensors aside. Outputs
+    are produced inside and needed outside, by another operator or as a graph output. Each tensor once: graph inputs
+    (outputs) first, in the graph's order, then the others in the order in which operators consume (produce) them.
+
+    Raises EpruneError (FILE) for operators that are not there.
+    """
+    chosen = _chosen(model, operators)
+    inside = {operator.index for operator in chosen}
+    early = preparatory(model)
+    results = {index for operator in early for index in model.operators[operator].outputs}
+    carried = _with_preparatory(model, chosen)
+    others = (o for o in model.operators if o.index not in inside and o.index not in early)
+    consumers = _with_preparatory(model, others)
+    # Whoever needs a preparatory operator's result computes it itself; only a graph output has to be delivered.
+    needed = {index for operator in consumers for index in operator.inputs}.difference(results).union(model.outputs)
+    consumed = dict.fromkeys(index for operator in carried for index in operator.inputs if index >= 0)
+    produced = {index for operator in carried for index in operator.outputs}
+
+    def data(index: int) -> bool:
+        return not (model.tensors[index].constant or model.tensors[index].variable)
+
+    inputs = [index for index in consumed if index not in produced and data(index)]
+    outputs = [index for operator in chosen for index in operator.outputs if index in needed and data(index)]
+    return _graph_order(inputs, model.inputs), _graph_order(outputs, model.outputs)
+
+
+def preparatory(model: Model) -> frozenset[int]:
+    """The operators whose results are known before the run: they unpack constants, or compute with shapes.
+
+    Each slice carries those that it needs, so that they are no work to place anywhere. On their own they are no slice,
+    except where they fill an output of the graph.
+    """
+    found: set[int] = set()
+    known = {tensor.index for tensor in model.tensors if tensor.constant} | {-1}
+    for operator in model.operators:
+        if operator.name in _SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
+            found.add(operator.index)
+            known.update(operator.outputs)
+    return frozenset(found)
+
+
+def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
+    """Sets of operators that share state inside the interpreter, so that a slice must hold all of a set or none of it.
+
+    Users of one variable tensor are a set; so are all operators that touch resources (variables, hash tables) together
+    with those that call subgraphs, which may touch them too.
+    """
+    groups: list[tuple[int, ...]] = []
+    for tensor in model.tensors:
+        if tensor.variable:
+            groups.append(tuple(operator.index for operator in model.operators if tensor.index in operator.tensors))
+    stateful = tuple(operator.index for operator in model.operators if _touches_resources(model, operator))
+    if stateful:
+        groups.append(tuple(o.index for o in model.operators if o.index in stateful or o.subgraphs))
+    return tuple(dict.fromkeys(group for group in groups if len(group) > 1))
+
+
+def weight_bytes(model: Model, operators: Iterable[int]) -> int:
+    """Bytes of the constants that a slice of these operators holds; a buffer that tensors share counts once."""
+    chosen = _with_preparatory(model, _chosen(model, operators))
+    tensors = (model.tensors[index] for operator in chosen for index in operator.tensors)
+    return sum({tensor.buffer: tensor.nbytes for tensor in tensors if tensor.constant}.values())
+
+
+def slice_model(
+    model: Model,
+    operators: Iterable[int],
+    inputs: Optional[Sequence[int]] = None,
+    outputs: Optional[Sequence[int]] = None,
+) -> bytes:
+    """A .tflite model of just these operators and the constants that they need. Same arguments, same bytes.
+
+    ``inputs`` and ``outputs`` are tensor indices of ``model``, in the order that the slice shall have them; the default
+    is ``boundary``. Inputs may name more tensors than are needed; outputs may name constants and inputs as well.
+
+    Raises EpruneError (FILE) for operators or tensors that are not there, inputs that do not suffice, outputs that
+    nothing fills, operators that ``bonds`` holds together with others, and what ai-edge-litert's schema does not know.
+    """
+    chosen = _chosen(model, operators)
+    needed, offered = boundary(model, (operator.index for operator in chosen))
+    inputs = needed if inputs is None else tuple(inputs)
+    outputs = offered if outputs is None else tuple(outputs)
+    if not outputs:
+        raise model_error(
+            model.path,
+            f"{' and '.join(map(str, chosen[:2]))} compute nothing that other operators wait for",
+            "add the operators that use the result: each slice prepares its own weights and shapes",
+        )
+    chosen = _with_preparatory(model, chosen)
+    _check_interface(model, chosen, needed, inputs, outputs)
+    _check_bonds(model, chosen)
+    from eprune.formats.tflite_slice import Slicer  # here, since it imports this module
+
+    try:
+        return Slicer(model).slice(chosen, inputs, outputs)
+    except CORRUPT as error:
+        raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
+
+
+def model_error(path: str, message: str, hint: str = "") -> EpruneError:
+    """What to raise about the model file ``path``."""
+    return EpruneError(Finding("FILE", Location(path), message, hint))
+
+
+def load_schema() -> Any:
+    """The generated accessors. Imported here because reading models is all that needs them, and numpy with them."""
+    try:
+        from ai_edge_litert import schema_py_generated
+    except ImportError:
+        raise model_error(
+            "ai_edge_litert",
+            "reading .tflite models needs the package ai-edge-litert, which is not installed here",
+            "generate programs on x86-64 or 64-bit Arm; generated programs run without it",
+        ) from None
+    return schema_py_generated
+
+
+def enum_names(enumeration: type) -> dict[int, str]:
+    """Value -> name of one of the schema's enumerations."""
+    return {value: name for name, value in vars(enumeration).items() if isinstance(value, int)}
+
+
+def tables(count: int, get: Callable[[int], Any]) -> Iterator[Any]:
+    """All tables of a vector, given its length and its accessor."""
+    return (get(index) for index in range(count))
+
+
+def buffer_bytes(data: bytes, root: Any, index: int) -> Any:
+    """A buffer's bytes: a uint8 array that views the file, wherever the file keeps them."""
+    import numpy as np
+
+    if not index:
+        return np.empty(0, np.uint8)
+    buffer = root.Buffers(index)
+
+    # An offset of 0 or 1 means none; larger ones count from the file's start, behind the flatbuffer proper.
+    if hasattr(buffer, "Offset") and buffer.Offset() > 1:
+        return np.frombuffer(data, np.uint8, buffer.Size(), buffer.Offset())
+    return np.empty(0, np.uint8) if buffer.DataIsNone() else buffer.DataAsNumpy()
+
+
+def _called(options: Any) -> tuple[int, ...]:
+    """The subgraphs that an operator's options refer to. Every such field of the schema has 'subgraph' in its name."""
+    values = [value for name, value in vars(options).items() if "subgraph" in name.lower()] if options else []
+    flat = [
+        index for value in values if value is not None for index in (value if hasattr(value, "__len__") else [value])
+    ]
+    return tuple(int(index) for index in flat if index >= 0)
+
+
+class _Reader:
+    """Reads the facts of one file.
+
+    No byte of a valid file serves two purposes, so what is read in all is bounded by the file's size: ``_spend`` stops
+    a hostile file in which many small tables point at one huge vector.
+    """
+
+    def __init__(self, data: bytes, path: str) -> None:
+        self.schema = load_schema()
+        self.data = data
+        self.path = path
+        self.budget = 2 * len(data)  # twice: some writers do share short vectors and strings
+        self.types = enum_names(self.schema.TensorType)
+        self.codes = enum_names(self.schema.BuiltinOperator)
+
+    def model(self) -> Model:
+        root = self.schema.Model.GetRootAs(self.data)
+        if root.SubgraphsLength() < 1:
+            raise ValueError("it has no graph")
+        self.root = root
+        self._spend(4 * (root.OperatorCodesLength() + root.BuffersLength() + root.SubgraphsLength()))
+        opcodes = [self._opcode(code) for code in tables(root.OperatorCodesLength(), root.OperatorCodes)]
+        graph = root.Subgraphs(0)
+        self._spend(4 * (graph.OperatorsLength() + graph.TensorsLength()))
+        inputs, outputs = self._ints(graph.InputsAsNumpy()), self._ints(graph.OutputsAsNumpy())
+        operators = tuple(
+            self._operator(index, operator, opcodes)
+            for index, operator in enumerate(tables(graph.OperatorsLength(), graph.Operators))
+        )
+        written = {index for operator in operators for index in operator.outputs}.union(inputs)
+        tensors = tuple(
+            self._tensor(index, tensor, index in inputs, index in written)
+            for index, tensor in enumerate(tables(graph.TensorsLength(), graph.Tensors))
+        )
+        model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
+        _check_order(model)
+        return model
+
+    def _spend(self, nbytes: int) -> None:
+        self.budget -= nbytes
+        if self.budget < 0:
+            raise ValueError("its tables claim more bytes than the file has")
+
+    def _ints(self, vector: Any) -> tuple[int, ...]:
+        if isinstance(vector, int):  # the accessors' word for an absent vector
+            return ()
+        self._spend(4 * len(vector))
+        return tuple(vector.tolist())
+
+    def _text(self, text: Optional[bytes]) -> str:
+        self._spend(len(text or b""))
+        return (text or b"").decode(errors="replace")
+
+    def _opcode(self, code: Any) -> tuple[str, bool]:
+        custom = self._text(code.CustomCode())
+        # Codes up to 126 were once a byte of their own, where newer ones say 127: the larger of the two is meant.
+        number = max(code.BuiltinCode(), code.DeprecatedBuiltinCode())
+        name = self.codes.get(number, f"BUILTIN_{number}")
+        return (custom, False) if name == "CUSTOM" else (name, True)
+
+    def _operator(self, index: int, operator: Any, opcodes: list[tuple[str, bool]]) -> Operator:
+        name, builtin = opcodes[operator.OpcodeIndex()]
+        subgraphs: tuple[int, ...] = ()
+        if self.root.SubgraphsLength() > 1:
+            unpacked = self.schema.OperatorT.InitFromObj(operator)
+            subgraphs = _called(unpacked.builtinOptions) + _called(getattr(unpacked, "builtinOptions2", None))
+        return Operator(
+            index,
+            name,
+            builtin,
+            self._ints(operator.InputsAsNumpy()),
+            self._ints(operator.OutputsAsNumpy()),
+            self._ints(operator.IntermediatesAsNumpy()),
+            subgraphs,
+        )
+
+    def _tensor(self, index: int, tensor: Any, given: bool, written: bool) -> Tensor:
+        # Buffer 0 means no data; a model without constants may have no buffer at all.
+        if not 0 <= tensor.Buffer() < max(1, self.root.BuffersLength()):
+            raise ValueError(f"tensor {index} refers to buffer {tensor.Buffer()} of {self.root.BuffersLength()}")
+        name = self._text(tensor.Name())
+        if hasattr(tensor, "ExternalBuffer") and tensor.ExternalBuffer():
+            hint = "convert it to a single file below 2 GiB"
+            raise model_error(self.path, f"tensor {index} ({name}) has its weights in another file", hint)
+        shape, signature = self._ints(tensor.ShapeAsNumpy()), self._ints(tensor.ShapeSignatureAsNumpy())
+        element = self.types.get(tensor.Type(), f"TYPE_{tensor.Type()}")
+        # An interpreter gives the graph's inputs the shape that the file states; what follows from an open dimension
+        # further inside is known to the interpreter alone.
+        fixed = min(shape, default=1) > 0 and (given or min(signature, default=1) > 0)
+        token = TokenType(_DTYPES[element], shape) if fixed and element in _DTYPES else None
+        variable = bool(tensor.IsVariable())
+        nbytes = len(buffer_bytes(self.data, self.root, tensor.Buffer()))
+        return Tensor(index, name, element, token, not (written or variable), variable, tensor.Buffer(), nbytes)
+
+
+def _check_order(model: Model) -> None:
+    """Raise ValueError unless every index exists and every operator's inputs are there before it runs."""
+    count = len(model.tensors)
+    if not all(0 <= index < count for index in model.inputs + model.outputs):
+        raise ValueError("its inputs or outputs name a tensor that is not there")
+    pending = {index for operator in model.operators for index in operator.outputs}
+    if not pending.isdisjoint(model.inputs):
+        raise ValueError("an operator writes an input of the graph")
+    for operator in model.operators:
+        for index in operator.inputs + operator.intermediates:
+            if not -1 <= index < count:
+                raise ValueError(f"{operator} names tensor {index} of {count}")
+            if index in pending and not model.tensors[index].variable:
+                raise ValueError(f"{operator} reads tensor {index} before it is written")
+        for index in operator.outputs:
+            if not 0 <= index < count:
+                raise ValueError(f"{operator} names tensor {index} of {count}")
+            if index not in pending and not model.tensors[index].variable:
+                raise ValueError(f"{operator} writes tensor {index}, which another has written")
+            pending.discard(index)
+        if not all(0 < index < model.subgraphs for index in operator.subgraphs):
+            raise ValueError(f"{operator} calls subgraph {operator.subgraphs} of {model.subgraphs}")
+
+
+def _chosen(model: Model, operators: Iterable[int]) -> list[Operator]:
+    """The operators of these indices, once each, in execution order."""
+    indices = sorted(set(operators))
+    last = len(model.operators) - 1
+    if not indices:
+        raise model_error(model.path, "a slice needs at least one operator", f"the model has operators 0..{last}")
+    if indices[0] < 0 or indices[-1] > last:
+        asked = indices[0] if indices[0] < 0 else indices[-1]
+        raise model_error(model.path, f"has no operator {asked}", f"the model has operators 0..{last}")
+    return [model.operators[index] for index in indices]
+
+
+def _with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operator]:
+    """These operators and the preparatory ones that they need, in execution order."""
+    early = preparatory(model)
+    producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}
+    found = {operator.index: operator for operator in operators}
+    waiting = list(found.values())
+    while waiting:
+        for tensor in waiting.pop().inputs:
+            if tensor in producer and producer[tensor].index not in found:
+                found[producer[tensor].index] = producer[tensor]
+                waiting.append(producer[tensor])
+    return [found[index] for index in sorted(found)]
+
+
+def _graph_order(tensors: Iterable[int], graph: Sequence[int]) -> tuple[int, ...]:
+    tensors = tuple(dict.fromkeys(tensors))
+    first = [index for index in dict.fromkeys(graph) if index in tensors]
+    return tuple(first + [index for index in tensors if index not in first])
+
+
+def _touches_resources(model: Model, operator: Operator) -> bool:
+    handles = any(model.tensors[index].type in _HANDLES for index in operator.tensors)
+    return handles or operator.name == "CALL_ONCE"
+
+
+def _check_interface(
+    model: Model, chosen: list[Operator], needed: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
+) -> None:
+    produced = {index for operator in chosen for index in operator.outputs}
+    for index in (*inputs, *outputs):
+        if not 0 <= index < len(model.tensors):
+            hint = f"the model has tensors 0..{len(model.tensors) - 1}"
+            raise model_error(model.path, f"has no tensor {index}", hint)
+    for index in inputs:
+        tensor = model.tensors[index]
+        reasons = {
+            "constant": tensor.constant,
+            "state of its operator": tensor.variable,
+            "produced by the slice itself": index in produced,
+            "named twice": inputs.count(index) > 1,
+        }
+        reason = next((reason for reason, holds in reasons.items() if holds), None)
+        if reason:
+            raise model_error(model.path, f"tensor {index} ({tensor.name}) cannot be an input: it is {reason}")
+    for index in needed:
+        if index not in inputs:
+            user = next(operator for operator in chosen if index in operator.inputs)
+            tensor = model.tensors[index]
+            raise model_error(model.path, f"{user} needs tensor {index} ({tensor.name}), which is not among the inputs")
+    for index in outputs:
+        tensor = model.tensors[index]
+        if not (tensor.constant or index in produced or index in inputs):
+            raise model_error(
+                model.path, f"tensor {index} ({tensor.name}) cannot be an output: the slice does not produce it"
+            )
+
+
+def _check_bonds(model: Model, chosen: list[Operator]) -> None:
+    inside = {operator.index for operator in chosen}
+    for bond in bonds(model):
+        missing = [index for index in bond if index not in inside]
+        if missing and len(missing) < len(bond):
+            here = next(model.operators[index] for index in bond if index in inside)
+            raise model_error(
+                model.path,
+                f"{here} shares state with {model.operators[missing[0]]}, which is not in the same slice",
+                f"keep operators {', '.join(map(str, bond))} in one slice",
+            )

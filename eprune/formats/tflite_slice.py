@@ -1,0 +1,147 @@
+"""The writer half of ``tflite``: a new flatbuffer out of parts of an old one. Use ``tflite.slice_model``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Optional
+
+from eprune.formats.tflite import Model, Operator, buffer_bytes, enum_names, load_schema, model_error, tables
+
+#: The metadata that XNNPACK chooses a precision by. The rest describes the file, or tensors by the whole's indices.
+_KEPT_METADATA = b"reduced_precision_support"
+
+_ALIGNMENT = 16  # of constants: `force_align: 16` of Buffer.data in TFLite's schema
+
+
+class _Constant:
+    """A buffer for ModelT.buffers. BufferT itself would not align its data, and kernels rely on the alignment."""
+
+    def __init__(self, schema: Any, data: Any) -> None:
+        self.schema = schema
+        self.data = data
+
+    def Pack(self, builder: Any) -> int:  # noqa: N802 - the name that ModelT.Pack calls
+        vector = 0
+        if len(self.data):
+            builder.Prep(_ALIGNMENT, len(self.data))
+            vector = builder.CreateNumpyVector(self.data)
+        self.schema.BufferStart(builder)
+        self.schema.BufferAddData(builder, vector)
+        return int(self.schema.BufferEnd(builder))
+
+
+class Slicer:
+    """Writes one slice, numbering buffers and operator codes anew in the order in which they are first needed."""
+
+    def __init__(self, model: Model) -> None:
+        self.schema = load_schema()
+        self.facts = model
+        self.root = self.schema.Model.GetRootAs(model.data)
+        self.buffers: list[Any] = [_Constant(self.schema, b"")]  # buffer 0 is by convention the empty one
+        self.buffer_index: dict[int, int] = {}
+        self.opcode_index: dict[int, int] = {}
+
+    def slice(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
+        """The file: these operators as the main graph, with these inputs and outputs."""
+        import flatbuffers
+
+        schema = self.schema
+        graphs = [self._main(operators, inputs, outputs)]
+        if any(operator.subgraphs for operator in operators):
+            # Calls go by index and may go on to further subgraphs: keeping all of them keeps every index right.
+            graphs += [self._whole(self.root.Subgraphs(index)) for index in range(1, self.facts.subgraphs)]
+        model = schema.ModelT()
+        model.version = self.root.Version()
+        model.description = self.root.Description()
+        model.subgraphs = graphs
+        model.metadata = self._metadata()
+        model.operatorCodes = [
+            schema.OperatorCodeT.InitFromObj(self._known(self.root.OperatorCodes(index), "OperatorCode"))
+            for index in self.opcode_index
+        ]
+        model.buffers = self.buffers
+        builder = flatbuffers.Builder(sum(len(buffer.data) for buffer in self.buffers) + 2**16)
+        builder.Finish(model.Pack(builder), b"TFL3")
+        return bytes(builder.Output())
+
+    def _main(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
+        source = self.root.Subgraphs(0)
+        used = sorted({index for operator in operators for index in operator.tensors}.union(inputs, outputs))
+        index_of = {old: new for new, old in enumerate(used)}
+        index_of[-1] = -1
+        graph = self.schema.SubGraphT()
+        graph.name = source.Name()
+        graph.tensors = [self._tensor(source.Tensors(index)) for index in used]
+        graph.inputs = [index_of[index] for index in inputs]
+        graph.outputs = [index_of[index] for index in outputs]
+        graph.operators = [self._operator(source.Operators(operator.index)) for operator in operators]
+        for operator in graph.operators:
+            for role in ("inputs", "outputs", "intermediates"):
+                if getattr(operator, role) is not None:
+                    setattr(operator, role, [index_of[int(index)] for index in getattr(operator, role)])
+        return graph
+
+    def _whole(self, source: Any) -> Any:
+        graph = self.schema.SubGraphT.InitFromObj(source)
+        graph.tensors = [self._tensor(tensor) for tensor in tables(source.TensorsLength(), source.Tensors)]
+        graph.operators = [self._operator(operator) for operator in tables(source.OperatorsLength(), source.Operators)]
+        graph.debugMetadataIndex = -1
+        return graph
+
+    def _tensor(self, source: Any) -> Any:
+        self._known(source, "Tensor")
+        if source.Quantization() is not None:
+            self._known(source.Quantization(), "QuantizationParameters")
+        tensor = self.schema.TensorT.InitFromObj(source)
+        tensor.buffer = self._buffer_index(tensor.buffer)
+        return tensor
+
+    def _operator(self, source: Any) -> Any:
+        self._known(source, "Operator")
+        operator = self.schema.OperatorT.InitFromObj(source)
+        for role in ("BuiltinOptions", "BuiltinOptions2"):
+            number = getattr(source, f"{role}Type", int)()
+            if number:
+                name = enum_names(getattr(self.schema, role)).get(number, f"{role} {number}")
+                self._known(getattr(source, role)(), name)
+        operator.opcodeIndex = self.opcode_index.setdefault(operator.opcodeIndex, len(self.opcode_index))
+        operator.debugMetadataIndex = -1  # an index into metadata that is not kept
+        if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
+            offset, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
+            operator.customOptions = self.facts.data[offset : offset + size]
+            operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
+        return operator
+
+    def _buffer_index(self, index: int) -> int:
+        if index not in self.buffer_index:
+            data = buffer_bytes(self.facts.data, self.root, index)
+            self.buffer_index[index] = len(self.buffers) if len(data) else 0
+            if len(data):
+                self.buffers.append(_Constant(self.schema, data))
+        return self.buffer_index[index]
+
+    def _metadata(self) -> Optional[list[Any]]:
+        entries = tables(self.root.MetadataLength(), self.root.Metadata)
+        kept = [self.schema.MetadataT.InitFromObj(entry) for entry in entries if entry.Name() == _KEPT_METADATA]
+        for entry in kept:
+            entry.buffer = self._buffer_index(entry.buffer)
+        return kept or None
+
+    def _known(self, table: Any, name: str) -> Any:
+        """The table, once the installed schema is sure to know all its fields: others would be lost without a word."""
+        import flatbuffers
+        from flatbuffers import number_types
+
+        start = getattr(self.schema, f"{name}Start", None)
+        raw = getattr(table, "_tab", table)
+        builder = flatbuffers.Builder(0)
+        if start is not None:
+            start(builder)
+            vtable = raw.Pos - raw.Get(number_types.SOffsetTFlags, raw.Pos)
+            fields = range(4, raw.Get(number_types.VOffsetTFlags, vtable), 2)[len(builder.current_vtable) :]
+        if start is None or any(raw.Offset(field) for field in fields):
+            hint = "install a newer ai-edge-litert; is the file corrupt?"
+            raise model_error(
+                self.facts.path, f"has {name} fields that the installed ai-edge-litert does not know", hint
+            )
+        return table
