@@ -1,0 +1,5 @@
+"""``python -m eprune``."""
+
+from eprune.cli.main import main
+
+main()

@@ -1,0 +1,163 @@
+"""``eprune analyze``: check an application, and tell what is worth knowing of a sound one."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from eprune.cli import options
+from eprune.cli.errors import FINDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eprune.cli.inputs import Inputs
+    from eprune.model.finding import Finding
+    from eprune.model.graph import Behaviour
+
+
+@click.command("analyze", cls=options.Command)
+@options.application_argument
+@options.deployment_options(required=False)
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json", "sarif", "junit"]),
+    default="text",
+    help="text for people (default), json for scripts, sarif for code hosts, junit for CI systems.",
+)
+@click.option("-o", "--output", metavar="FILE", default="-", help='Where the result goes; "-" is stdout (default).')
+@click.option("--strict", is_flag=True, help="Warnings count as errors.")
+def command(
+    application: str, platforms: Sequence[str], mappings: Sequence[str], fmt: str, output: str, strict: bool
+) -> int:
+    """Check an application graph against the design rules, with its platforms and mappings where given.
+
+    All that is wrong with any of the files is told in one go. Of a sound graph follow its actors, FIFOs, buffer memory
+    and precedence order. "-" reads APP.xml from stdin. Exit code: 0 sound, 1 findings, 2 unreadable input.
+
+    \b
+    Examples:
+      eprune analyze graphs/vehicle.xml
+      eprune analyze app.xml -p endpoint.xml server.xml -m mappings/split
+      eprune analyze app.xml --format sarif -o findings.sarif
+    """
+    from eprune.cli.inputs import read_inputs
+    from eprune.formats.atomic import write_file
+    from eprune.model.finding import EpruneError, has_errors
+
+    try:
+        inputs = read_inputs(application, platforms, mappings)
+    except EpruneError as error:
+        write_file(output, report(error.findings, None, fmt))
+        return error.exit_code
+    failed = has_errors(inputs.findings) or (strict and bool(inputs.findings))
+    write_file(output, report(inputs.findings, None if has_errors(inputs.findings) else inputs, fmt))
+    return FINDINGS if failed else 0
+
+
+def report(findings: Sequence[Finding], inputs: Optional[Inputs], fmt: str) -> str:
+    """Findings in one of the formats, with the facts of a sound graph (``inputs``) where the format has room."""
+    from eprune.analysis.rules import RULES
+    from eprune.cli.inputs import counts
+    from eprune.formats.findings import as_data, render
+
+    if fmt == "text":
+        text = render(findings, "text") + f"{counts(findings)}\n"
+        return text if inputs is None else f"{text}\n{_as_text(facts(inputs))}"
+    if fmt == "json":
+        data = {**as_data(findings), "graph": None if inputs is None else facts(inputs)}
+        return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()})
+
+
+def facts(inputs: Inputs) -> dict[str, Any]:
+    """What a user wants to know of a sound graph. Sizes are in bytes, rates, capacities and delays in tokens."""
+    from eprune.analysis.summary import summary
+
+    graph = inputs.graph
+    told = summary(graph, inputs.interfaces, inputs.mappings)
+    homes = {actor: home for mapping in inputs.mappings for actor, home in mapping.homes().items()}
+    placements = [placement for mapping in inputs.mappings for placement in mapping.placements]
+    units = {placement.actor: placement.unit for placement in placements if placement.unit}
+    ports = dict(graph.ports())
+    return {
+        "application": graph.name,
+        "actors": [
+            {
+                "name": actor.name,
+                "type": actor.type.value,
+                "behaviour": _behaviour(actor.behaviour),
+                "platform": homes.get(actor.name),
+                "unit": units.get(actor.name),
+            }
+            for actor in graph.actors
+        ],
+        "fifos": [
+            {
+                "name": fifo.name,
+                "from": str(fifo.source),
+                "to": str(fifo.target),
+                "token": str(ports[fifo.source].token),
+                "token_bytes": told.token_bytes[fifo.name],
+                "rate": ports[fifo.source].url,
+                "capacity": fifo.capacity,
+                "delay": fifo.delay,
+            }
+            for fifo in graph.fifos
+        ],
+        "buffer_bytes": told.buffer_bytes,
+        "memory_bytes": told.memory_bytes,
+        "order": list(told.order),
+    }
+
+
+def _behaviour(behaviour: Optional[Behaviour]) -> Optional[str]:
+    from eprune.model.graph import ModelSlice
+
+    if behaviour is None:
+        return None
+    if isinstance(behaviour, ModelSlice):
+        return f"{behaviour.file} {behaviour.first}-{behaviour.last}"
+    return f"{behaviour.file}:{behaviour.class_name}"
+
+
+def _as_text(facts: dict[str, Any]) -> str:
+    from eprune.cli.tables import counted, table
+    from eprune.model.quantity import format_size
+
+    home = {actor["name"]: actor["platform"] for actor in facts["actors"]}
+    placed = any(home.values())
+
+    def place(actor: dict[str, Any]) -> str:
+        return "/".join(filter(None, (actor["platform"], actor["unit"]))) or "-"
+
+    def way(fifo: dict[str, Any]) -> str:
+        source, target = (home[fifo[end].partition(".")[0]] or "-" for end in ("from", "to"))
+        return source if source == target else f"{source} -> {target}"
+
+    keys = ("name", "from", "to", "token", "token_bytes", "rate", "capacity", "delay")
+    actors = table(
+        ("actor", "type", "behaviour") + ("on",) * placed,
+        [
+            (actor["name"], actor["type"], actor["behaviour"] or "-") + (place(actor),) * placed
+            for actor in facts["actors"]
+        ],
+    )
+    fifos = table(
+        ("FIFO", "from", "to", "token", "bytes", "rate", "capacity", "delay") + ("on",) * placed,
+        [tuple(fifo[key] for key in keys) + (way(fifo),) * placed for fifo in facts["fifos"]],
+    )
+    memory = "".join(
+        f"Memory of {platform}: {format_size(size)}, FIFO buffers and model weights\n"
+        for platform, size in facts["memory_bytes"].items()
+    )
+    size = f"{counted(len(facts['actors']), 'actor')} and {counted(len(facts['fifos']), 'FIFO')}"
+    return (
+        f"{facts['application']}: {size}\n\n"
+        f"{actors}\n{fifos}\n"
+        f"FIFO buffers: {format_size(facts['buffer_bytes'])}\n{memory}"
+        f"Precedence order: {' -> '.join(facts['order'])}\n"
+    )

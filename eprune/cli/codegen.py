@@ -1,0 +1,72 @@
+"""``eprune codegen``: compile an application to one program a platform."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eprune.cli import options
+from eprune.cli.errors import say
+from eprune.cli.tables import counted
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eprune.codegen.program import Program
+
+
+@click.command("codegen", cls=options.Command)
+@options.application_argument
+@options.deployment_options(required=True)
+@click.option(
+    "-o",
+    "--output",
+    metavar="FILE",
+    required=True,
+    help='The program to write; a folder (ending in "/") for PLATFORM.py of each mapping; "-" for stdout.',
+)
+@click.option("--pyz", is_flag=True, help="Write one self-contained file: program, runtime, actors, model segments.")
+@options.fuse_option
+def command(
+    application: str, platforms: Sequence[str], mappings: Sequence[str], output: str, pyz: bool, fuse: bool
+) -> None:
+    """Compile an application to one top-level program for each mapping given.
+
+    Only what passes `eprune analyze` is compiled. A program NAME.py finds its model segments in NAME.models beside it,
+    and its actors where they are; a NAME.pyz needs nothing but Python, numpy and a TFLite interpreter on the device.
+
+    \b
+    Examples:
+      eprune codegen app.xml -p endpoint.xml -m endpoint_mapping.xml -o build/endpoint.py
+      eprune codegen app.xml -p endpoint.xml -m endpoint_mapping.xml --pyz -o endpoint.pyz
+      eprune codegen app.xml -p platforms/ -m mappings/split/ -o build/
+    """
+    from eprune.cli import build
+    from eprune.cli.inputs import read_inputs, sound
+
+    into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
+    if len(mappings) > 1 and not into_folder:
+        raise click.UsageError(f'{len(mappings)} mappings make {len(mappings)} programs: give a folder, "-o {output}/"')
+    inputs = sound(read_inputs(application, platforms, mappings))
+    for mapping in inputs.mappings:
+        program = build.program_for(inputs, mapping, fuse)
+        path = str(Path(output, mapping.platform + (".pyz" if pyz else ".py"))) if into_folder else output
+        if pyz:
+            build.write_bundle(program, path)
+        elif path == "-":
+            click.echo(build.program_text(program, path), nl=False)
+            if program.segments:
+                say("note: only the program was written; with -o FILE its model segments are written beside it")
+        else:
+            build.write_program(program, path)
+        if path != "-":
+            say(f"{path}: {_contents(program)}")
+
+
+def _contents(program: Program) -> str:
+    segments = len(program.segments)
+    parts = (counted(len(program.nodes) - segments, "actor"), counted(segments, "model segment"))
+    fifos = (counted(len(program.fifos), "local FIFO"), f"{len(program.tx)} TX", f"{len(program.rx)} RX")
+    return ", ".join((*parts, *fifos))

@@ -1,0 +1,79 @@
+"""The edge: whatever goes wrong inside becomes a message on stderr and an exit code here, and nowhere else.
+
+0 fine, 1 findings or a failed run, 2 wrong usage or unusable input, 70 our own mistake, 130 interrupted.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any
+
+import click
+
+FINDINGS = 1
+USAGE = 2
+INTERNAL = 70
+INTERRUPTED = 130
+
+
+def guarded(command: Callable[[], Any]) -> int:
+    """Run a command; its exit code is what it returns (None: 0) or what its failure calls for."""
+    from eprune.model.finding import EpruneError
+
+    try:
+        result = command()
+        sys.stdout.flush()
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except EpruneError as error:
+        say_findings(error.findings)
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted")
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has had enough, as in `eprune ... | head`. Python would complain at exit once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINDINGS
+    except OSError as error:
+        say(f"error: {_os_error(error)}")
+        return USAGE
+    except Exception as error:
+        if os.environ.get("EPRUNE_DEBUG"):
+            traceback.print_exc()
+        else:
+            say(_internal_error(error))
+        return INTERNAL
+    return result if isinstance(result, int) else 0
+
+
+def say(text: str) -> None:
+    """One message for people: on stderr, for stdout is data."""
+    click.echo(text, err=True)
+
+
+def say_findings(findings: Iterable[Any]) -> None:
+    """Findings as text, on stderr."""
+    from eprune.formats.findings import render
+
+    say(render(list(findings), "text").rstrip("\n"))
+
+
+def _os_error(error: OSError) -> str:
+    where = f"{os.fsdecode(error.filename)}: " if isinstance(error.filename, (str, bytes)) else ""
+    return f"{where}{error.strerror or error}"
+
+
+def _internal_error(error: Exception) -> str:
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    where = f"{Path(frame.filename).name}:{frame.lineno}"
+    return (
+        f"INTERNAL ERROR: {type(error).__name__}: {error} ({where}, in {frame.name})\n"
+        "This is a mistake in eprune, not in your files. Please report it with the command you typed, its input\n"
+        "files, and what the same command prints with EPRUNE_DEBUG=1 set."
+    )

@@ -1,0 +1,69 @@
+"""The command line: ``eprune COMMAND ...``. Each command is a module beside this one, loaded when it is asked for."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from typing import Any, Optional
+
+import click
+
+import eprune
+from eprune.cli.errors import guarded
+
+#: In the order in which one uses them.
+COMMANDS = ("analyze", "codegen", "run", "demo", "schema", "rules", "completion")
+
+#: Other names for commands: those that the papers use.
+ALIASES = {"analyzer": "analyze"}
+
+
+class Commands(click.Group):
+    """A group whose commands are modules of this package, and whose failures are told by ``errors``."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The commands' names."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        """The command of that name or alias, None if there is none."""
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in COMMANDS:
+            return None
+        command: click.Command = importlib.import_module(f"eprune.cli.{name}").command
+        return command
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
+        """Find the command; an unknown one gets the nearest name for a hint."""
+        name = args[0]
+        command = self.get_command(ctx, name)
+        if command is None:
+            near = difflib.get_close_matches(name, [*COMMANDS, *ALIASES], n=1)
+            ctx.fail(f"there is no command {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help"))
+        return command.name, command, args[1:]
+
+    def main(self, *args: Any, **options: Any) -> Any:
+        """Run with these arguments (default: the process's own) and exit."""
+        options["standalone_mode"] = False
+        sys.exit(guarded(lambda: super(Commands, self).main(*args, **options)))
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(eprune.__version__, prog_name="eprune", message="%(prog)s %(version)s")
+def cli() -> None:
+    """Take deep-learning inference apart and spread it over devices.
+
+    An application is a dataflow graph (XML). `analyze` proves it sound, `codegen` compiles it to one program a
+    platform, `run` runs all of them on this machine. Start with `eprune demo`.
+
+    Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 findings or a failed run, 2 wrong usage or
+    unusable input, 130 interrupted.
+    """
+
+
+def main() -> None:
+    """The entry point of the ``eprune`` command."""
+    cli.main(prog_name="eprune")

@@ -1,0 +1,102 @@
+"""Arguments and options that several commands share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Callable, Optional, TypeVar
+
+import click
+
+Decorated = TypeVar("Decorated", bound=Callable[..., Any])
+Decorator = Callable[[Decorated], Decorated]
+
+_SEVERAL = ("-p", "--platform", "-m", "--mapping")
+
+
+class Command(click.Command):
+    """A command whose -p and -m take several files at once, as a shell's ``*.xml`` gives them.
+
+    That holds after the application file; before it, ``-p a.xml APP.xml`` means what it always means.
+    """
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Write ``-p a b`` as ``-p a -p b``, then parse."""
+        return super().parse_args(ctx, self._spread(args))
+
+    def _spread(self, args: list[str]) -> list[str]:
+        options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
+        with_value = {name for option in options for name in option.opts}
+        spread: list[str] = []
+        positional = False
+        current: Optional[str] = None
+        tokens = iter(args)
+        for token in tokens:
+            if token == "--":
+                return [*spread, token, *tokens]
+            if token.startswith("-") and token != "-":
+                current = token if token in _SEVERAL else None
+                spread.append(token)
+                if token in with_value:
+                    spread += [value for value in [next(tokens, None)] if value is not None]
+            elif current is not None and positional:
+                spread += [current, token]
+            else:
+                spread.append(token)
+                positional = True
+                current = None
+        return spread
+
+
+def application_argument(function: Decorated) -> Decorated:
+    """APP.xml, "-" for stdin."""
+    return click.argument("application", metavar="APP.xml")(function)
+
+
+def deployment_options(required: bool) -> Decorator[Any]:
+    """-p and -m: platform and mapping files, or folders of them."""
+
+    def decorate(function: Decorated) -> Decorated:
+        mapping = click.option(
+            "-m",
+            "--mapping",
+            "mappings",
+            metavar="MAPPING.xml ...",
+            multiple=True,
+            required=required,
+            callback=_expand,
+            help="Mapping file, one a platform; or a folder of them.",
+        )
+        platform = click.option(
+            "-p",
+            "--platform",
+            "platforms",
+            metavar="PLATFORM.xml ...",
+            multiple=True,
+            required=required,
+            callback=_expand,
+            help="Platform file; or a folder of them.",
+        )
+        return platform(mapping(function))
+
+    return decorate
+
+
+def fuse_option(function: Decorated) -> Decorated:
+    """--no-fuse."""
+    return click.option(
+        "--fuse/--no-fuse", default=True, help="Run consecutive slices of a model as one segment (default), or not."
+    )(function)
+
+
+def _expand(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
+    """Replace folders by the XML files in them; each file counts once."""
+    files: dict[str, None] = {}
+    for path in paths:
+        if path != "-" and Path(path).is_dir():
+            found = sorted(str(file) for file in Path(path).glob("*.xml"))
+            if not found:
+                raise click.BadParameter(f"there is no .xml file in the folder {path!r}", ctx, param)
+            files.update(dict.fromkeys(found))
+        else:
+            files[path] = None
+    return tuple(files)

@@ -1,0 +1,187 @@
+"""``eprune run``: all platforms of an application on this machine, one process each."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from eprune.cli import options
+from eprune.cli.errors import say
+
+if TYPE_CHECKING:
+    from eprune.cli.inputs import Inputs
+
+#: Seconds between two updates of the line of progress.
+PROGRESS_INTERVAL = 0.2
+
+
+@click.command("run", cls=options.Command)
+@options.application_argument
+@options.deployment_options(required=True)
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")
+@click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
+@options.fuse_option
+@click.option(
+    "--interpreter",
+    type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
+    help="The TFLite interpreter to use (default: auto, the first that is installed).",
+)
+@click.option("--record", metavar="DIR", help="Write each platform's run record to DIR/PLATFORM.json.")
+@click.option("--trace", metavar="DIR", help="Write each platform's timeline to DIR/PLATFORM.trace.json.")
+@click.option("--summary", metavar="FILE", help='Write the summary as JSON to FILE; "-" is stdout.')
+@click.option("--build", metavar="DIR", help="Keep the generated programs in DIR (default: a temporary folder).")
+@click.option(
+    "--ports",
+    type=click.Choice(["auto", "file"]),
+    default="auto",
+    help="TCP ports of the links: free ones (default), or those of the platform files.",
+)
+@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for peers to start.")
+@click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
+def command(
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    frames: Optional[int],
+    settings: Sequence[str],
+    fuse: bool,
+    interpreter: Optional[str],
+    record: Optional[str],
+    trace: Optional[str],
+    summary: Optional[str],
+    build: Optional[str],
+    ports: str,
+    timeout: Optional[float],
+    pin: bool,
+    quiet: bool,
+) -> int:
+    """Run all platforms of an application on this machine: one process each, joined over loopback.
+
+    Analyzes, generates each platform's program and runs them until the sources end. What actors print goes to stdout,
+    progress and a summary to stderr. Exit code: 0 fine, 1 the run failed, 2 unusable input, 130 interrupted.
+
+    \b
+    Examples:
+      eprune run app.xml -p platforms/ -m mappings/split/ --frames 100
+      eprune run app.xml -p platforms/ -m mappings/split/ --set Input.path=photos | jq .class
+    """
+    from eprune.cli.build import program_for, write_program
+    from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.summary import as_text, summarize
+    from eprune.formats.atomic import write_file
+    from eprune.runtime.launch import launch
+
+    inputs = sound(read_inputs(application, platforms, mappings))
+    _check_complete(inputs)
+    common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
+    common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
+    arguments = {mapping.platform: [*common, *own] for mapping, own in _links(inputs, ports)}
+    for platform, setting in _settings(inputs, settings):
+        arguments[platform].append(f"--set={setting}")
+    for results, option, suffix in ((record, "record", ".json"), (trace, "trace", ".trace.json")):
+        if results:
+            Path(results).mkdir(parents=True, exist_ok=True)
+            for platform in arguments:
+                arguments[platform].append(f"--{option}={Path(results, platform + suffix)}")
+
+    with tempfile.TemporaryDirectory(prefix="eprune-") as temporary:
+        folder = Path(build or temporary)
+        programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in inputs.mappings}
+        for mapping in inputs.mappings:
+            write_program(program_for(inputs, mapping, fuse), programs[mapping.platform])
+        progress = Progress(enabled=not quiet and sys.stderr.isatty())
+        outcome = launch(programs, arguments, progress.update, progress.say)
+        progress.clear()
+    if outcome.exit_code == 0:
+        told = summarize(inputs.graph.name, outcome.records)
+        if summary:
+            write_file(summary, json.dumps(told, indent=2) + "\n")
+        if not quiet:
+            say(as_text(told))
+    return outcome.exit_code
+
+
+class Progress:
+    """One line on a terminal that says how many frames each platform is done with."""
+
+    def __init__(self, enabled: bool) -> None:
+        self.enabled = enabled
+        self._frames: dict[str, int] = {}
+        self._shown = 0.0
+
+    def update(self, status: Mapping[str, Any]) -> None:
+        """Take a platform's status."""
+        self._frames[status["platform"]] = min(status["firings"].values(), default=0)
+        if self.enabled and time.monotonic() > self._shown + PROGRESS_INTERVAL:
+            self._shown = time.monotonic()
+            line = "frames: " + ", ".join(f"{platform} {frames}" for platform, frames in self._frames.items())
+            # The cursor goes back, for a sink may write its next line to the same terminal.
+            click.echo(f"\r\x1b[K{line[:70]}\r", err=True, nl=False)
+
+    def say(self, message: str) -> None:
+        """Print a program's message."""
+        self.clear()
+        say(message)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self.enabled:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def _check_complete(inputs: Inputs) -> None:
+    """All platforms that actors are on must have been given."""
+    homes = {home for mapping in inputs.mappings for home in mapping.homes().values()}
+    for what, option, given in (("platform", "-p", inputs.platforms), ("mapping", "-m", inputs.mappings)):
+        names = {getattr(item, "name", None) or getattr(item, "platform", None) for item in given}
+        missing = sorted(homes - names)
+        if missing:
+            names_missing = " and ".join(map(repr, missing))
+            raise click.UsageError(f"the {what} files of {names_missing} are missing: add them with {option}")
+
+
+def _links(inputs: Inputs, ports: str) -> list[tuple[Any, list[str]]]:
+    """Each mapping with the options that put its platform's links on loopback."""
+    from eprune.runtime.launch import link_arguments
+
+    homes = inputs.mappings[0].homes()
+    pairs = Counter(
+        tuple(sorted((homes[fifo.source.actor], homes[fifo.target.actor])))
+        for fifo in inputs.graph.fifos
+        if homes[fifo.source.actor] != homes[fifo.target.actor]
+    )
+    if ports == "auto":
+        arguments = link_arguments({(one, other): count for (one, other), count in pairs.items()})
+    else:
+        arguments = {}
+        for one, other in pairs:
+            arguments.setdefault(one, []).append(f"--link={other}=127.0.0.1")
+            arguments.setdefault(other, []).append(f"--link={one}=127.0.0.1")
+    return [(mapping, arguments.get(mapping.platform, [])) for mapping in inputs.mappings]
+
+
+def _settings(inputs: Inputs, settings: Sequence[str]) -> list[tuple[str, str]]:
+    """Each ACTOR.PARAM=VALUE with the platform that the actor is on."""
+    homes = inputs.mappings[0].homes()
+    placed = []
+    for setting in settings:
+        target, equals, _ = setting.partition("=")
+        actor, dot, parameter = target.partition(".")
+        if not (equals and dot and parameter):
+            raise click.BadParameter(f"{setting!r} is not of the form ACTOR.PARAM=VALUE", param_hint="--set")
+        if actor not in homes:
+            near = difflib.get_close_matches(actor, homes, n=1)
+            hint = f"; did you mean {near[0]!r}?" if near else ""
+            raise click.BadParameter(f"there is no actor {actor!r}{hint}", param_hint="--set")
+        placed.append((homes[actor], setting))
+    return placed

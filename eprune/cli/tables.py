@@ -1,0 +1,22 @@
+"""Tables as plain aligned text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Lines of text, indented; columns in which all values begin with a digit are aligned to the right."""
+    cells = [[str(value) for value in row] for row in rows]
+    lines = [""] * (len(cells) + 1)
+    for column in zip(header, *cells):
+        width = max(map(len, column))
+        right = all(value[:1].isdigit() for value in column[1:])
+        for line, value in enumerate(column):
+            lines[line] += "  " + (value.rjust(width) if right else value.ljust(width))
+    return "".join(f"{line.rstrip()}\n" for line in lines)
+
+
+def counted(number: int, noun: str) -> str:
+    """``1 actor``, ``2 actors``."""
+    return f"{number} {noun}{'s' * (number != 1)}"

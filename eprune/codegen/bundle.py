@@ -1,0 +1,45 @@
+"""A program and all it needs in one file that Python runs: a zip archive behind a ``#!`` line (.pyz)."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+_SHEBANG = b"#!/usr/bin/env python3\n"
+_DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive can state
+
+
+def inside(python_files: Iterable[str], initial_files: Iterable[str]) -> dict[str, str]:
+    """Path -> name in the archive, for the actors' Python files, with those that they import, and for initial tokens.
+
+    Files keep their names, and those of one folder stay together, so that an actor can import its neighbours.
+    """
+    return {**_folders("actors", python_files), **_folders("initial", initial_files)}
+
+
+def bundle(text: str, files: Mapping[str, bytes]) -> bytes:
+    """The bytes of the .pyz: the program as ``__main__.py``, and ``files`` (path in the archive -> contents).
+
+    Equal arguments give equal bytes: sorted names, one fixed date, nothing compressed (libraries differ in that).
+    """
+    stream = io.BytesIO()
+    stream.write(_SHEBANG)
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:
+        for name, data in sorted({**files, "__main__.py": text.encode()}.items()):
+            entry = zipfile.ZipInfo(name, _DATE)
+            entry.create_system = 3  # Unix, on every system
+            entry.external_attr = 0o644 << 16
+            archive.writestr(entry, data)
+    return stream.getvalue()
+
+
+def _folders(name: str, paths: Iterable[str]) -> dict[str, str]:
+    """``name/FILE`` for the files of the first folder, ``name_2/FILE`` for those of the second, and so on."""
+    numbers: dict[Path, int] = {}
+    names = {}
+    for path in map(Path, paths):
+        number = numbers.setdefault(path.parent, len(numbers) + 1)
+        names[str(path)] = f"{name if number == 1 else f'{name}_{number}'}/{path.name}"
+    return names

@@ -1,0 +1,63 @@
+"""A fingerprint of a deployment, by which its platforms know each other when they connect."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional, Union
+
+from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, PythonBehaviour
+
+Json = Union[str, int, None, list[Any]]
+
+
+def digest(graph: Graph, homes: Mapping[str, str], hashes: Mapping[str, str]) -> str:
+    """The SHA-256, in hexadecimal, of what every platform of a deployment must agree on.
+
+    That is the graph with its parameters, the contents of behaviours, models and initial tokens (``hashes``: path ->
+    hash), and which platform each actor is on (``homes``). Where the files lie, their lines and comments, the units,
+    addresses and ports, and whether segments are fused take no part. The order of FIFOs does: ports are numbered by it.
+    A file that ``hashes`` lacks is known by its name in the graph.
+    """
+    description = [
+        graph.name,
+        [_actor(actor, homes[actor.name], hashes) for actor in graph.actors],
+        [_fifo(fifo, hashes) for fifo in graph.fifos],
+    ]
+    return hashlib.sha256(json.dumps(description, separators=(",", ":")).encode()).hexdigest()
+
+
+def _actor(actor: Actor, home: str, hashes: Mapping[str, str]) -> Json:
+    return [
+        actor.name,
+        actor.type.value,
+        home,
+        _behaviour(actor, hashes),
+        sorted([name, value] for name, value in actor.parameters),
+        [
+            [port.name, port.direction.value, str(port.token), port.lrl, port.atr, port.url, port.control, port.tensor]
+            for port in actor.ports
+        ],
+    ]
+
+
+def _behaviour(actor: Actor, hashes: Mapping[str, str]) -> Json:
+    behaviour = actor.behaviour
+    if isinstance(behaviour, PythonBehaviour):
+        return ["class", hashes.get(behaviour.path, behaviour.file), behaviour.class_name]
+    if isinstance(behaviour, ModelSlice):
+        return ["model", hashes.get(behaviour.path, behaviour.file), behaviour.first, behaviour.last]
+    return None
+
+
+def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
+    path = initial_path(fifo)
+    initial = None if path is None else hashes.get(path, fifo.initial)
+    return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial]
+
+
+def initial_path(fifo: Fifo) -> Optional[str]:
+    """The path of a FIFO's initial tokens, which the file names relative to its own folder; None: zeros."""
+    return None if fifo.initial is None else str(Path(fifo.where.file).parent / fifo.initial)

@@ -1,0 +1,139 @@
+"""What one platform runs: plain frozen data in its final order, between the mapped graph and the program's text.
+
+``lower`` makes it, ``render`` prints it. Nothing in here is Python text, and no decision is left to the printer.
+Ends of FIFOs are written as the runtime reads them: ``NODE.PORT``, split at the first dot. The node is an actor or a
+segment; a segment's port is named ``ACTOR.PORT`` after the actor it belongs to.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Optional, Union
+
+from eprune.model.finding import Location
+from eprune.model.token import TokenType
+
+
+@dataclass(frozen=True)
+class ProcessingUnit:
+    """A unit that runs something: ``nodes``, in precedence order. ``core`` None: its threads are not pinned."""
+
+    name: str
+    core: Optional[int]
+    nodes: tuple[str, ...]
+    where: Location
+
+
+@dataclass(frozen=True)
+class PythonActor:
+    """A class ``class_name`` of the Python file found at ``path``; ``parameters`` are its constructor's, as text."""
+
+    name: str
+    unit: str
+    path: str
+    class_name: str
+    parameters: tuple[tuple[str, str], ...]
+    where: Location
+
+
+@dataclass(frozen=True)
+class Segment:
+    """Consecutive slices of one .tflite model that one interpreter runs: ``operators`` of the model found at ``path``.
+
+    ``input_tensors`` and ``output_tensors`` are indices of the model's tensors, in the order that the cut model has
+    them. ``inputs`` and ``outputs`` give each port's position there; one that feeds several FIFOs is one position.
+    """
+
+    name: str
+    unit: str
+    actors: tuple[str, ...]
+    path: str
+    operators: tuple[int, ...]
+    input_tensors: tuple[int, ...]
+    output_tensors: tuple[int, ...]
+    inputs: tuple[tuple[str, int], ...]
+    outputs: tuple[tuple[str, int], ...]
+    where: Location
+
+    @property
+    def file_name(self) -> str:
+        """The name of the file that holds the cut model."""
+        return f"{self.name}.tflite"
+
+
+Node = Union[PythonActor, Segment]
+
+
+@dataclass(frozen=True)
+class Channel:
+    """A FIFO as this platform sees it. ``initial`` is the path of its delay tokens' values; None: zeros.
+
+    An end on another platform is only told, for a reader: ``ACTOR.PORT``.
+    """
+
+    name: str
+    source: str
+    target: str
+    token: TokenType
+    rate: int
+    capacity: int
+    delay: int
+    initial: Optional[str]
+    where: Location
+
+
+@dataclass(frozen=True)
+class TxFifo:
+    """The sending end of a FIFO to platform ``to``, which listens at ``address`` and ``port``."""
+
+    channel: Channel
+    to: str
+    address: str
+    port: int
+
+
+@dataclass(frozen=True)
+class RxFifo:
+    """The receiving end of a FIFO from platform ``origin``: it listens at ``port``.
+
+    Initial tokens, if any, are here at the receiver: the first firing does not wait for the link.
+    """
+
+    channel: Channel
+    origin: str
+    port: int
+
+
+@dataclass(frozen=True)
+class Program:
+    """One platform's part of a deployment.
+
+    ``digest`` is the same for all platforms of one deployment, so that they can tell strangers. ``sources`` are the
+    files that the program was made from.
+    """
+
+    application: str
+    platform: str
+    digest: str
+    units: tuple[ProcessingUnit, ...]
+    nodes: tuple[Node, ...]
+    fifos: tuple[Channel, ...]
+    tx: tuple[TxFifo, ...]
+    rx: tuple[RxFifo, ...]
+    sources: tuple[str, ...]
+
+    @property
+    def segments(self) -> tuple[Segment, ...]:
+        """The nodes that are cut from a model."""
+        return tuple(node for node in self.nodes if isinstance(node, Segment))
+
+    @property
+    def python_files(self) -> tuple[str, ...]:
+        """The paths of the actors' Python files, each once, in order of first use."""
+        return tuple(dict.fromkeys(node.path for node in self.nodes if isinstance(node, PythonActor)))
+
+    @property
+    def initial_files(self) -> tuple[str, ...]:
+        """The paths of the initial tokens' files, each once, in order of first use."""
+        channels = (*self.fifos, *(fifo.channel for fifo in self.rx))
+        return tuple(dict.fromkeys(channel.initial for channel in channels if channel.initial is not None))

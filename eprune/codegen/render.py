@@ -1,0 +1,113 @@
+"""Program -> text: one template, and the spelling of values, calls and comments.
+
+Whatever came from a file reaches the text through ``literal``, ``comment`` or ``docstring``, so that no name can break
+out of its place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import eprune
+from eprune.codegen.program import Program
+from eprune.model.finding import Location
+
+LINE_LENGTH = 120
+
+#: Arguments that the runtime assumes where a program does not state them.
+_DEFAULTS: dict[str, Any] = {"core": None, "parameters": {}, "rate": 1, "delay": 0, "initial": None}
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a program finds its files, and what its comments call its inputs: all relative to its own folder.
+
+    ``paths`` maps each path of the Program to the text to write for it; a path that is missing is written as it is.
+    ``models`` is the folder of the cut models.
+    """
+
+    paths: Mapping[str, str]
+    models: str
+
+    def path(self, path: str) -> str:
+        """What the program's text calls a file."""
+        return self.paths.get(path, path)
+
+    def where(self, where: Location) -> str:
+        """What a comment calls a place: short, for the program's first lines name the files in full."""
+        return str(Location(self.path(where.file).rpartition("/")[2], where.line))
+
+
+def render(program: Program, layout: Layout) -> str:
+    """The text of a program: deterministic, and readable from top to bottom."""
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,  # the output is Python, not HTML
+    )
+    environment.filters.update(docstring=docstring, listing=listing)
+    environment.globals.update(statement=statement, code=Code)
+    template = environment.get_template("program.py.j2")
+    return template.render(program=program, layout=layout, version=eprune.__version__)
+
+
+class Code(str):
+    """An expression that is written as it is, such as ``__file__``."""
+
+
+def literal(value: Any) -> str:
+    """A value as Python source; strings in double quotes where that needs no escape, as formatters write them."""
+    if isinstance(value, Code):
+        return str(value)
+    if isinstance(value, str):
+        return repr(value) if '"' in value else '"' + repr("'" + value)[2:]
+    if isinstance(value, tuple):
+        return "(" + ", ".join(map(literal, value)) + (",)" if len(value) == 1 else ")")
+    if isinstance(value, Mapping):
+        return "{" + ", ".join(f"{literal(key)}: {literal(item)}" for key, item in value.items()) + "}"
+    return repr(value)
+
+
+def statement(callee: str, *arguments: Any, note: str = "", **keywords: Any) -> str:
+    """``callee(...)`` with a comment: on one line where it fits, else the comment above and an argument a line."""
+    written = [literal(value) for value in arguments]
+    written += [
+        f"{name}={literal(value)}"
+        for name, value in keywords.items()
+        if name not in _DEFAULTS or value != _DEFAULTS[name]
+    ]
+    line = f"{callee}({', '.join(written)})"
+    remark = comment(note)
+    if len(line) + len("  ") + len(remark) <= LINE_LENGTH:
+        return f"{line}  {remark}".rstrip()
+    if len(line) > LINE_LENGTH:
+        line = f"{callee}(\n" + "".join(f"    {argument},\n" for argument in written) + ")"
+    return f"{remark}\n{line}".lstrip("\n")
+
+
+def comment(text: str) -> str:
+    """A one-line comment, whatever the text holds."""
+    return f"# {_printable(text)}" if text else ""
+
+
+def docstring(text: str) -> str:
+    """Text for the inside of a triple-quoted string; its line breaks stay."""
+    lines = text.replace("\\", r"\\").replace('"', r"\"").split("\n")
+    return "\n".join(map(_printable, lines))
+
+
+def listing(names: tuple[str, ...]) -> str:
+    """``a``, ``a and b``, ``a, b and c``."""
+    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "nothing"
+
+
+def _printable(text: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
