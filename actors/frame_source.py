@@ -1,0 +1,51 @@
+"""A source that finds out by itself what kind of frames it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from image_source import ImageSource
+from npy_source import NpySource
+from vehicle_source import VehicleSource
+
+from eprune.runtime import Actor
+
+
+class FrameSource(Actor):
+    """Frames from wherever ``path`` leads: images, a .npy file, or, where it is empty, rendered vehicles.
+
+    Parameters:
+        path: a folder, a pattern or a file of images (see ``ImageSource``), a .npy file (see ``NpySource``), or empty.
+        seed, count, view: for rendered vehicles, see ``VehicleSource``.
+        repeat: for images and .npy files: how many times to go through them; 0 never ends.
+        mean, std, on_error: for images, see ``ImageSource``.
+    """
+
+    def __init__(
+        self,
+        path: str = "",
+        seed: str = "1",
+        count: str = "100",
+        view: str = "0",
+        repeat: str = "1",
+        mean: str = "0",
+        std: str = "1",
+        on_error: str = "stop",
+    ) -> None:
+        self.source: Actor
+        if not path:
+            self.source = VehicleSource(seed, count, view)
+        elif path.endswith(".npy"):
+            self.source = NpySource(path, repeat)
+        else:
+            self.source = ImageSource(path, repeat, mean, std, on_error)
+
+    def initialize(self) -> None:
+        """Hand the ports over to the source that was chosen."""
+        self.source.name, self.source.inputs, self.source.outputs = self.name, self.inputs, self.outputs
+        self.source.initialize()
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """The next frame."""
+        self.source.fire(inputs, outputs)

@@ -1,0 +1,145 @@
+"""A source of images."""
+
+from __future__ import annotations
+
+import glob
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+from checks import one_of, only_port, whole_number
+from PIL import Image, ImageOps
+
+from eprune.runtime import Actor, EndOfStream
+
+FORMATS = ("PNG", "JPEG", "BMP")  # Pillow knows more; each is code that hostile files could reach
+SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+MAX_PIXELS = 64_000_000  # more would need hundreds of megabytes to decode
+
+
+class ImageSource(Actor):
+    """PNG, JPEG and BMP images of any size and mode, resized to the port's height and width, in the order of names.
+
+    The port's token is [1,H,W,C] or [H,W,C], with C = 3 (RGB) or 1 (grey). Values are 0 to 255 in uint8 tokens, and
+    (value / 255 - mean) / std in float tokens. Images are turned as their EXIF orientation says; what is transparent
+    becomes white.
+
+    Parameters:
+        path: a folder (its .png, .jpg, .jpeg and .bmp files), a pattern like ``photos/*.png``, or one file.
+        repeat: how many times to go through them; 0 never ends.
+        mean, std: one number, or one for each channel: ``0.485,0.456,0.406``. For float tokens.
+        on_error: what a file that cannot be read does: ``stop`` the run, or ``skip`` it with a note on stderr.
+    """
+
+    def __init__(self, path: str, repeat: str = "1", mean: str = "0", std: str = "1", on_error: str = "stop") -> None:
+        self.files = find_images(path)
+        self.repeat = whole_number("repeat", repeat)
+        self.mean = _numbers("mean", mean)
+        self.std = _numbers("std", std)
+        if not self.std.all():
+            raise ValueError(f"std={std!r}: must not be 0")
+        self.on_error = one_of("on_error", on_error, ("stop", "skip"))
+        self.position = self.passes = self.read = 0
+
+    def initialize(self) -> None:
+        """Raise ValueError where the port's token is no image, or ``mean`` and ``std`` do not fit it."""
+        self.port, port = only_port(self.outputs, "output")
+        shape = port.shape[1:] if len(port.shape) == 4 and port.shape[0] == 1 else port.shape
+        if len(shape) != 3 or shape[2] not in (1, 3) or port.dtype not in ("uint8", "float16", "float32", "float64"):
+            raise ValueError(
+                f"port {self.port!r}: {port.dtype}{list(port.shape)} is no image; "
+                "expected uint8 or float, [1,H,W,3] or [H,W,3], or 1 in place of 3 for grey"
+            )
+        self.height, self.width, self.channels = shape
+        for name, values in (("mean", self.mean), ("std", self.std)):
+            if values.size not in (1, self.channels):
+                raise ValueError(f"{name}: {values.size} numbers for {self.channels} channels")
+        self.scaled = port.dtype != "uint8"
+        if not self.scaled and (self.mean.any() or (self.std != 1).any()):
+            raise ValueError(f"port {self.port!r}: mean and std are for float tokens, not uint8")
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Read the next image."""
+        pixels = self._next()
+        out = outputs[self.port].reshape(pixels.shape)  # a view
+        if not self.scaled:
+            out[...] = pixels
+            return
+        np.divide(pixels, np.float32(255), out=out, casting="same_kind")
+        if self.mean.any():
+            out -= self.mean
+        if (self.std != 1).any():
+            out /= self.std
+
+    def _next(self) -> np.ndarray:
+        while True:
+            if self.position == len(self.files):
+                if not self.read:
+                    raise ValueError(f"none of {len(self.files)} files could be read: {self.files[0]}, ...")
+                self.position, self.passes = 0, self.passes + 1
+            if self.repeat and self.passes == self.repeat:
+                raise EndOfStream
+            file = self.files[self.position]
+            self.position += 1
+            try:
+                pixels = read_image(file, self.width, self.height, self.channels)
+            except (OSError, ValueError) as error:
+                if self.on_error == "stop":
+                    raise
+                print(f"{self.name}: skipped: {error}", file=sys.stderr)
+            else:
+                self.read += 1
+                return pixels
+
+
+def find_images(path: str) -> list[Path]:
+    """The files that ``path`` stands for, sorted. Raises FileNotFoundError with a message where there are none."""
+    place = Path(path)
+    if place.is_dir():
+        files = [file for file in place.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+    elif place.exists():
+        files = [place]
+    else:
+        files = [Path(name) for name in glob.glob(path) if Path(name).is_file()]  # noqa: PTH207
+    if files:
+        return sorted(files)
+    if place.is_dir():
+        raise FileNotFoundError(f"{path}: no images in this folder ({', '.join(SUFFIXES)})")
+    raise FileNotFoundError(f"{path}: no such file or folder, and no files of that pattern")
+
+
+def read_image(file: Path, width: int, height: int, channels: int) -> np.ndarray:
+    """Decode and resize one image: uint8 (height, width, channels). Raises OSError or ValueError, naming the file."""
+    try:
+        with Image.open(file, formats=FORMATS) as image:
+            if image.width * image.height > MAX_PIXELS:
+                raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
+            image.draft(None, (2 * max(width, height),) * 2)  # a large JPEG is decoded at a fraction of its size
+            turned = ImageOps.exif_transpose(image)
+            resized = _eight_bits(turned, "RGB" if channels == 3 else "L").resize((width, height), Image.BILINEAR)
+    except FileNotFoundError:
+        raise
+    except Exception as error:  # Pillow's decoders raise whatever they meet in a broken file
+        reason = "not a PNG, JPEG or BMP file" if isinstance(error, Image.UnidentifiedImageError) else error
+        raise ValueError(f"{file}: cannot be read as an image: {reason}") from None
+    return np.asarray(resized).reshape(height, width, channels)
+
+
+def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
+    if image.mode.startswith("I"):  # 16-bit grey: Pillow's own conversion clips instead of scaling
+        image = Image.fromarray((np.clip(np.asarray(image), 0, 65535) >> 8).astype(np.uint8))
+    if "A" in image.getbands() or "transparency" in image.info:
+        image = image.convert("RGBA")
+        image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
+    return image.convert(mode)
+
+
+def _numbers(name: str, text: str) -> np.ndarray:
+    try:
+        values = np.array([float(number) for number in text.split(",")], np.float32)
+    except ValueError:
+        values = np.array([np.nan])
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}={text!r}: expected a number, or several separated by commas")
+    return values

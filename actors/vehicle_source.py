@@ -1,0 +1,42 @@
+"""A source of rendered vehicles."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from checks import only_port, whole_number
+from vehicle_renderer import render_vehicle
+
+from eprune.runtime import Actor, EndOfStream
+
+
+class VehicleSource(Actor):
+    """Pictures of cars, buses, trucks and motorcycles, rendered as they are needed (see ``vehicle_renderer``).
+
+    Parameters:
+        seed: which sequence of vehicles; equal seeds give equal pictures.
+        count: how many; 0 never ends.
+        view: which camera; sources with equal seeds and different views see the same vehicles.
+    """
+
+    OUTPUTS = {"out": "float32[1,96,96,3]"}  # noqa: RUF012
+
+    def __init__(self, seed: str = "1", count: str = "100", view: str = "0") -> None:
+        self.seed = whole_number("seed", seed)
+        self.count = whole_number("count", count)
+        self.view = whole_number("view", view)
+        self.frame = 0
+
+    def initialize(self) -> None:
+        """Raise ValueError where the port has another shape than the pictures."""
+        self.port, port = only_port(self.outputs, "output")
+        if (port.dtype, port.shape) != ("float32", (1, 96, 96, 3)):
+            raise ValueError(f"port {self.port!r}: vehicles are float32[1,96,96,3], not {port.dtype}{list(port.shape)}")
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Render the next vehicle."""
+        if self.count and self.frame == self.count:
+            raise EndOfStream
+        outputs[self.port][0] = render_vehicle(self.seed, self.frame, self.view)
+        self.frame += 1
