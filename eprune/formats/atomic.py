@@ -21,9 +21,7 @@ def write_file(path: str, data: Union[str, bytes]) -> None:
     content = data.encode() if isinstance(data, str) else data
     try:
         if path == "-":
-            sys.stdout.flush()
-            sys.stdout.buffer.write(content)
-            sys.stdout.buffer.flush()
+            _print(content)
             return
         target = Path(os.path.realpath(path))
         if target.is_dir():
@@ -35,10 +33,24 @@ def write_file(path: str, data: Union[str, bytes]) -> None:
         _replace(target, content)
     except BrokenPipeError:
         raise
+    except (FileExistsError, NotADirectoryError):
+        _refuse(path, "a part of its path is a file, not a folder")
     except OSError as error:
         _refuse(path, error.strerror or str(error))
     except ValueError as error:  # a path with a NUL character
         _refuse(path, str(error))
+
+
+def _print(content: bytes) -> None:
+    sys.stdout.flush()
+    try:
+        sys.stdout.buffer.write(content)
+        sys.stdout.buffer.flush()
+    except OSError:
+        # What is left in the buffer would fail once more when Python ends, with a message and an exit code of its own.
+        with open(os.devnull, "wb") as nothing:  # noqa: PTH123 - Path.open is for files
+            os.dup2(nothing.fileno(), sys.stdout.fileno())
+        raise
 
 
 def _replace(target: Path, content: bytes) -> None:

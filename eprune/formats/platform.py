@@ -67,10 +67,14 @@ def _link_node(link: Link) -> Node:
 
 
 def _quantity(value: Optional[float], units: tuple[str, ...], factors: Mapping[str, float]) -> Optional[str]:
-    """The shortest text in one of ``units`` that reads back as exactly this value; of equals the first."""
+    """Text that reads back as exactly this value, in that of ``units`` in which it is 1 or more and reads simplest."""
     if value is None:
         return None
-    numbers = {unit: f"{Decimal(f'{value / factors[unit]:.15g}'):f}" for unit in units}
-    texts = [number + unit for unit, number in numbers.items() if parse_quantity(number + unit, factors) == value]
+    texts = []
+    for unit in units:
+        number = f"{Decimal(f'{value / factors[unit]:.15g}'):f}"
+        if parse_quantity(number + unit, factors) == value:
+            digits = len(number.replace(".", "").strip("0"))
+            texts.append((value < factors[unit], digits, len(number + unit), number + unit))
     base = next(unit for unit in units if factors[unit] == 1)
-    return min(texts, key=len) if texts else f"{Decimal(repr(value)):f}{base}"
+    return min(texts, key=lambda text: text[:3])[3] if texts else f"{Decimal(repr(value)):f}{base}"

@@ -79,6 +79,8 @@ def parse_bytes(data: bytes, file: str) -> Document:
         builder.parser.Parse(data, True)
     except expat.ExpatError as error:
         _refuse_malformed(data, file, error)
+    finally:
+        del builder.parser  # which refers back to the builder: a cycle would keep the tree
     return Document(file, data, builder.root.children[0])
 
 
@@ -209,8 +211,9 @@ def _libxml_parse(data: bytes) -> etree._Element:
 
 
 def _libxml_message(error: etree.XMLSyntaxError) -> str:
-    """libxml2's message without the place, which is given apart."""
-    return re.sub(r"\s*, line \d+, column \d+( \(.*\))?$", "", str(error).replace("\n", " ")).strip()
+    """libxml2's message without the place, which is given apart, and without advice to its programmers."""
+    message = re.sub(r"\s*, line \d+, column \d+( \(.*\))?$", "", str(error).replace("\n", " "))
+    return re.sub(r",? (try|use) XML_PARSE_HUGE.*", "", message).strip()
 
 
 def _nearest_file(path: str) -> str:

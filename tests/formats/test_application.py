@@ -1,0 +1,258 @@
+"""Application files become graphs and back, with the line of each object."""
+
+from __future__ import annotations
+
+import io
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprune.formats.application import read_application, write_application
+from eprune.formats.behaviour import library_folder
+from eprune.model.finding import EpruneError
+from eprune.model.graph import (
+    Actor,
+    ActorType,
+    Direction,
+    Fifo,
+    Graph,
+    ModelSlice,
+    Port,
+    PortRef,
+    PythonBehaviour,
+)
+from eprune.model.token import ITEM_SIZES, TokenType
+
+EXAMPLE = """<application name="vehicle">
+  <actor name="Input" class="image_source.py:ImageSource">
+    <param name="path" value="images"/>
+    <out name="out" token="float32[1,96,96,3]"/>
+  </actor>
+  <actor name="L1" model="vehicle.tflite" operators="0-1" type="DA">
+    <in name="in" token="float32[1,96,96,3]"/>
+    <in name="control" token="int32" control="true"/>
+    <out name="out" token="float32[1, 48, 48, 32]" rate="0..2" atr="1" tensor="12"/>
+  </actor>
+  <fifo name="f1" from="Input.out" to="L1.in"/>
+  <fifo name="f2" from="L1.out" to="Sink.in" delay="1"/>
+  <fifo name="f3" from="Sink.out" to="L1.control" capacity="5" delay="2" initial="values.npy"/>
+</application>
+"""
+
+
+def read(tmp_path: Path, text: str) -> Graph:
+    path = tmp_path / "app.xml"
+    path.write_text(text, encoding="utf-8")
+    return read_application(str(path))
+
+
+def test_an_application_is_read_with_defaults_and_lines(tmp_path: Path) -> None:
+    graph = read(tmp_path, EXAMPLE)
+    image, layer = TokenType("float32", (1, 96, 96, 3)), TokenType("float32", (1, 48, 48, 32))
+    assert graph == Graph(
+        "vehicle",
+        actors=(
+            Actor(
+                "Input",
+                (Port("out", Direction.OUT, image),),
+                behaviour=PythonBehaviour("image_source.py", "ImageSource"),
+                parameters=(("path", "images"),),
+            ),
+            Actor(
+                "L1",
+                (
+                    Port("in", Direction.IN, image),
+                    Port("control", Direction.IN, TokenType("int32"), control=True),
+                    Port("out", Direction.OUT, layer, lrl=0, url=2, atr=1, tensor=12),
+                ),
+                ActorType.DA,
+                ModelSlice("vehicle.tflite", 0, 1),
+            ),
+        ),
+        fifos=(
+            Fifo("f1", PortRef("Input", "out"), PortRef("L1", "in"), capacity=2),
+            Fifo("f2", PortRef("L1", "out"), PortRef("Sink", "in"), capacity=5, delay=1),
+            Fifo("f3", PortRef("Sink", "out"), PortRef("L1", "control"), capacity=5, delay=2, initial="values.npy"),
+        ),
+    )
+    assert str(graph.where) == f"{tmp_path}/app.xml:1"
+    assert [actor.where.line for actor in graph.actors] == [2, 6]
+    assert [port.where.line for _, port in graph.ports()] == [4, 7, 8, 9]
+    assert [fifo.where.line for fifo in graph.fifos] == [11, 12, 13]
+
+
+def test_what_breaks_design_rules_is_still_read(tmp_path: Path) -> None:
+    """Only what cannot be represented is an error here; the analyzer judges the rest."""
+    graph = read(
+        tmp_path,
+        """<application name="bad">
+  <actor name="a" model="m.tflite" operators="5-2"><out name="o" token="int8" rate="3..1"/></actor>
+  <actor name="a"><out name="o" token="int8" rate="0"/><in name="o" token="int8" atr="7"/></actor>
+  <fifo name="f" from="nobody.o" to="nobody.i" capacity="0" delay="9"/>
+  <fifo name="f" from="a.o" to="a.o"/>
+</application>""",
+    )
+    assert [actor.name for actor in graph.actors] == ["a", "a"]
+    assert [(port.lrl, port.url, port.atr) for _, port in graph.ports()] == [(3, 1, 1), (0, 0, 0), (1, 1, 7)]
+    assert [(fifo.capacity, fifo.delay) for fifo in graph.fifos] == [(0, 9), (2, 0)]
+
+
+@pytest.mark.parametrize(
+    ("from_", "to", "capacity"),
+    [("a.o", "b.i", 7), ("nobody.o", "b.i", 5), ("nobody.o", "nobody.i", 3), ("b.i", "a.o", 5)],
+)
+def test_the_default_capacity_lets_one_firing_write_while_the_last_is_read(
+    tmp_path: Path, from_: str, to: str, capacity: int
+) -> None:
+    graph = read(
+        tmp_path,
+        f"""<application name="x">
+  <actor name="a"><out name="o" token="int8" rate="3"/></actor>
+  <actor name="b"><in name="i" token="int8" rate="0..2"/></actor>
+  <fifo name="f" from="{from_}" to="{to}" delay="1"/>
+</application>""",
+    )
+    assert graph.fifos[0].capacity == capacity
+
+
+# Where behaviours are found.
+
+
+def test_files_are_found_beside_the_application_and_classes_also_in_the_library(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "graphs"
+    folder.mkdir()
+    (folder / "own.py").touch()
+    (folder / "both.py").touch()
+    library = tmp_path / "library"
+    library.mkdir()
+    for name in ("both.py", "shipped.py", "m.tflite"):
+        (library / name).touch()
+    monkeypatch.setattr("eprune.formats.behaviour.library_folder", lambda: str(library))
+    monkeypatch.chdir(tmp_path)
+    files = ["own.py:C", "both.py:C", "shipped.py:C", "nowhere.py:C", f"{library}/shipped.py:C"]
+    actors = "".join(f'<actor name="a{n}" class="{file}"/>' for n, file in enumerate(files))
+    text = f'<application name="x">{actors}<actor name="m" model="m.tflite" operators="0"/></application>'
+    (folder / "app.xml").write_text(text, encoding="utf-8")
+    graph = read_application("graphs/app.xml")
+    paths = [actor.behaviour.path for actor in graph.actors if actor.behaviour is not None]
+    assert paths == [
+        "graphs/own.py",
+        "graphs/both.py",
+        f"{library}/shipped.py",
+        "graphs/nowhere.py",
+        f"{library}/shipped.py",
+        "graphs/m.tflite",
+    ]
+
+
+def test_for_stdin_files_are_found_in_the_current_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = '<application name="x"><actor name="a" class="c.py:C"/></application>'
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+    graph = read_application("-")
+    assert graph.actors[0].behaviour == PythonBehaviour("c.py", "C")
+    assert graph.actors[0].behaviour.path == "c.py"
+    assert graph.where.file == "<stdin>"
+
+
+def test_the_library_is_where_the_actors_are() -> None:
+    assert Path(library_folder(), "__init__.py").is_file()
+
+
+# Writing.
+
+
+def test_an_application_is_written_as_people_would(tmp_path: Path) -> None:
+    written = write_application(read(tmp_path, EXAMPLE))
+    in_order = 'name="L1" type="DA" model="vehicle.tflite" operators="0-1"'
+    expected = EXAMPLE.replace('name="L1" model="vehicle.tflite" operators="0-1" type="DA"', in_order)
+    assert written == expected.replace("[1, 48, 48, 32]", "[1,48,48,32]")
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,6}", fullmatch=True)
+IDENTIFIERS = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,6}", fullmatch=True)
+TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), include_characters="\t\n\r"), max_size=8)
+FILES = TEXTS.filter(lambda text: text and not set(text) & set("\n\r\x85\u2028\u2029"))
+COUNTS = st.integers(0, 999_999_999)
+TOKENS = st.builds(TokenType, st.sampled_from(sorted(ITEM_SIZES)), st.lists(st.integers(1, 99), max_size=4).map(tuple))
+PORTS = st.builds(
+    Port,
+    name=NAMES,
+    direction=st.sampled_from(Direction),
+    token=TOKENS,
+    lrl=st.integers(0, 5),
+    url=st.integers(0, 5),
+    atr=st.integers(0, 5),
+    control=st.booleans(),
+    tensor=st.none() | COUNTS,
+)
+BEHAVIOURS = (
+    st.none()
+    | st.builds(PythonBehaviour, FILES.map(lambda text: text + ".py"), IDENTIFIERS)
+    | st.builds(ModelSlice, FILES, COUNTS, COUNTS)
+)
+ACTORS = st.builds(
+    Actor,
+    name=NAMES,
+    ports=st.lists(PORTS, max_size=3).map(tuple),
+    type=st.sampled_from(ActorType),
+    behaviour=BEHAVIOURS,
+    parameters=st.lists(st.tuples(IDENTIFIERS, TEXTS), max_size=2).map(tuple),
+)
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> Graph:
+    actors = tuple(draw(st.lists(ACTORS, max_size=4)))
+    refs = [PortRef(actor.name, port.name) for actor in actors for port in actor.ports]
+    ends = st.sampled_from(refs) if refs else st.builds(PortRef, NAMES, NAMES)
+    fifos = st.builds(
+        Fifo,
+        name=NAMES,
+        source=ends | st.builds(PortRef, NAMES, NAMES),
+        target=ends,
+        capacity=st.integers(0, 9) | COUNTS,
+        delay=st.integers(0, 3) | COUNTS,
+        initial=st.none() | FILES,
+    )
+    return Graph(draw(NAMES), actors, tuple(draw(st.lists(fifos, max_size=4))))
+
+
+@given(graphs())
+def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, graph: Graph) -> None:
+    text = write_application(graph)
+    path = tmp_path_factory.getbasetemp() / "written.xml"
+    path.write_bytes(text.encode())
+    again = read_application(str(path))
+    assert again == graph
+    assert write_application(again) == text
+
+
+def test_large_graphs_are_read_in_good_time(tmp_path: Path) -> None:
+    """10,000 actors and 15,000 FIFOs; the time is the processor's, with room for a slow machine."""
+    count = 10_000
+    ports = '<in name="i" token="int8[4]"/><out name="o" token="int8[4]"/><out name="p" token="int8"/>'
+    lines = [f'  <actor name="a{n}">{ports}</actor>' for n in range(count)]
+    lines += [f'  <fifo name="f{n}" from="a{n}.o" to="a{n + 1}.i"/>' for n in range(count)]
+    lines += [f'  <fifo name="g{n}" from="a{n}.p" to="a{n + 1}.i"/>' for n in range(count // 2)]
+    path = tmp_path / "large.xml"
+    path.write_text("\n".join(['<application name="large">', *lines, "</application>"]), encoding="utf-8")
+    begin = time.process_time()
+    graph = read_application(str(path))
+    assert time.process_time() - begin < 3
+    assert (len(graph.actors), len(graph.fifos)) == (10_000, 15_000)
+    assert graph.fifos[-1].where.line == 25_001
+
+
+def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
+    """Also values that follow the schema's pattern and yet have no meaning, on their own or beside others."""
+    actor = '<actor name="a"><in name="i" token="int8[0]"/>\n<in name="j" token="int8[1,0]"/></actor>'
+    for extra, count in (("", 2), ("\n<actor/>", 3)):
+        with pytest.raises(EpruneError) as caught:
+            read(tmp_path, f'<application name="x">{actor}{extra}</application>')
+        assert [finding.where.line for finding in caught.value.findings] == [1, 2, 3][:count]

@@ -1,0 +1,82 @@
+"""Platform files become platforms and back."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprune.formats.platform import read_platform, write_platform
+from eprune.model.platform import Link, Platform, Unit
+
+EXAMPLE = """<platform name="endpoint" memory="512MiB">
+  <unit name="cpu0" core="0"/>
+  <unit name="cpu"/>
+  <link to="server" address="192.168.1.10" port="5200" bandwidth="100Mbit/s" latency="1.49ms"/>
+  <link to="other"/>
+</platform>
+"""
+
+
+def test_a_platform_is_read_with_units_defaults_and_lines(tmp_path: Path) -> None:
+    path = tmp_path / "endpoint.xml"
+    path.write_text(EXAMPLE, encoding="utf-8")
+    platform = read_platform(str(path))
+    assert platform == Platform(
+        "endpoint",
+        units=(Unit("cpu0", 0), Unit("cpu")),
+        links=(
+            Link("server", "192.168.1.10", 5200, bandwidth=12.5e6, latency=1.49 * 1e-3),
+            Link("other", "127.0.0.1", 5100),
+        ),
+        memory=512 * 2**20,
+    )
+    assert [thing.where.line for thing in (platform, *platform.units, *platform.links)] == [1, 2, 3, 4, 5]
+    assert write_platform(platform) == EXAMPLE
+
+
+@pytest.mark.parametrize(
+    ("bandwidth", "latency", "written"),
+    [
+        (11.2e6, 1.22e-3, 'bandwidth="11.2MB/s" latency="1.22ms"'),
+        (12.5e6, 5e-4, 'bandwidth="100Mbit/s" latency="500us"'),
+        (125e6, 1.0, 'bandwidth="1Gbit/s" latency="1s"'),
+        (0.0, 0.0, 'bandwidth="0B/s" latency="0s"'),
+        (1 / 3, 2e-9, 'bandwidth="0.3333333333333333B/s" latency="2ns"'),
+    ],
+)
+def test_quantities_are_written_short_and_exact(bandwidth: float, latency: float, written: str) -> None:
+    text = write_platform(Platform("p", links=(Link("s", bandwidth=bandwidth, latency=latency),)))
+    assert f'<link to="s" {written}/>' in text
+
+
+NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,6}", fullmatch=True)
+RATES = st.none() | st.just(0.0) | st.floats(1e-9, 1e12) | st.integers(1, 2000).map(lambda n: n * 1e6 / 8)
+TIMES = st.none() | st.just(0.0) | st.floats(1e-9, 1e6) | st.integers(1, 2000).map(lambda n: n / 100 * 1e-3)
+LINKS = st.builds(
+    Link,
+    to=NAMES,
+    address=st.from_regex(r"[A-Za-z0-9_.:%-]{1,9}", fullmatch=True),
+    port=st.integers(1, 65535),
+    bandwidth=RATES,
+    latency=TIMES,
+)
+PLATFORMS = st.builds(
+    Platform,
+    name=NAMES,
+    units=st.lists(st.builds(Unit, NAMES, st.none() | st.integers(0, 9999)), max_size=3).map(tuple),
+    links=st.lists(LINKS, max_size=3).map(tuple),
+    memory=st.none() | st.integers(0, 2**50) | st.integers(0, 64).map(lambda n: n * 2**30),
+)
+
+
+@given(PLATFORMS)
+def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFactory, platform: Platform) -> None:
+    text = write_platform(platform)
+    path = tmp_path_factory.getbasetemp() / "written.xml"
+    path.write_text(text, encoding="utf-8")
+    again = read_platform(str(path))
+    assert again == platform
+    assert write_platform(again) == text
