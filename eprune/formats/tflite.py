@@ -151,9 +151,9 @@ def parse_model(data: bytes, path: str = "<bytes>") -> Model:
 def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
     """The tensors that enter and leave a set of operators: (inputs, outputs), as tensor indices.
 
-    Inputs are consumed and not produced inside, constants and variable tensors aside. Outputs
-    are produced inside and needed outside, by another operator or as a graph output. Each tensor once: graph inputs
-    (outputs) first, in the graph's order, then the others in the order in which operators consume (produce) them.
+    Inputs are consumed and not produced inside, constants and variable tensors aside. Outputs are produced inside and
+    needed outside, by another operator or as a graph output. Each tensor once: graph inputs (outputs) first, in the
+    graph's order, then the others in the order in which operators consume (produce) them.
 
     Raises EpruneError (FILE) for operators that are not there.
     """
@@ -233,17 +233,10 @@ def slice_model(
     needed, offered = boundary(model, (operator.index for operator in chosen))
     inputs = needed if inputs is None else tuple(inputs)
     outputs = offered if outputs is None else tuple(outputs)
-    if not outputs:
-        raise model_error(
-            model.path,
-            f"{' and '.join(map(str, chosen[:2]))} compute nothing that other operators wait for",
-            "add the operators that use the result: each slice prepares its own weights and shapes",
-        )
     chosen = _with_preparatory(model, chosen)
-    _check_interface(model, chosen, needed, inputs, outputs)
-    _check_bonds(model, chosen)
-    from eprune.formats.tflite_slice import Slicer  # here, since it imports this module
+    from eprune.formats.tflite_slice import Slicer, check_slice  # here, since it imports this module
 
+    check_slice(model, chosen, needed, inputs, outputs)
     try:
         return Slicer(model).slice(chosen, inputs, outputs)
     except CORRUPT as error:
@@ -255,14 +248,14 @@ def model_error(path: str, message: str, hint: str = "") -> EpruneError:
     return EpruneError(Finding("FILE", Location(path), message, hint))
 
 
-def load_schema() -> Any:
-    """The generated accessors. Imported here because reading models is all that needs them, and numpy with them."""
+def load_schema(path: str) -> Any:
+    """The generated accessors, imported when the model ``path`` is read: nothing else needs them, or numpy."""
     try:
         from ai_edge_litert import schema_py_generated
     except ImportError:
         raise model_error(
-            "ai_edge_litert",
-            "reading .tflite models needs the package ai-edge-litert, which is not installed here",
+            path,
+            "to read .tflite models takes the package ai-edge-litert, which is not installed here",
             "generate programs on x86-64 or 64-bit Arm; generated programs run without it",
         ) from None
     return schema_py_generated
@@ -285,7 +278,6 @@ def buffer_bytes(data: bytes, root: Any, index: int) -> Any:
     if not index:
         return np.empty(0, np.uint8)
     buffer = root.Buffers(index)
-
     # An offset of 0 or 1 means none; larger ones count from the file's start, behind the flatbuffer proper.
     if hasattr(buffer, "Offset") and buffer.Offset() > 1:
         return np.frombuffer(data, np.uint8, buffer.Size(), buffer.Offset())
@@ -294,11 +286,11 @@ def buffer_bytes(data: bytes, root: Any, index: int) -> Any:
 
 def _called(options: Any) -> tuple[int, ...]:
     """The subgraphs that an operator's options refer to. Every such field of the schema has 'subgraph' in its name."""
+    import numpy as np
+
     values = [value for name, value in vars(options).items() if "subgraph" in name.lower()] if options else []
-    flat = [
-        index for value in values if value is not None for index in (value if hasattr(value, "__len__") else [value])
-    ]
-    return tuple(int(index) for index in flat if index >= 0)
+    indices = [int(index) for value in values if value is not None for index in np.atleast_1d(value)]
+    return tuple(index for index in indices if index >= 0)
 
 
 class _Reader:
@@ -309,7 +301,7 @@ class _Reader:
     """
 
     def __init__(self, data: bytes, path: str) -> None:
-        self.schema = load_schema()
+        self.schema = load_schema(path)
         self.data = data
         self.path = path
         self.budget = 2 * len(data)  # twice: some writers do share short vectors and strings
@@ -330,9 +322,10 @@ class _Reader:
             self._operator(index, operator, opcodes)
             for index, operator in enumerate(tables(graph.OperatorsLength(), graph.Operators))
         )
-        written = {index for operator in operators for index in operator.outputs}.union(inputs)
+        given = set(inputs)
+        written = given.union(index for operator in operators for index in operator.outputs)
         tensors = tuple(
-            self._tensor(index, tensor, index in inputs, index in written)
+            self._tensor(index, tensor, index in given, index in written)
             for index, tensor in enumerate(tables(graph.TensorsLength(), graph.Tensors))
         )
         model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
@@ -447,56 +440,11 @@ def _with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Opera
 
 
 def _graph_order(tensors: Iterable[int], graph: Sequence[int]) -> tuple[int, ...]:
-    tensors = tuple(dict.fromkeys(tensors))
-    first = [index for index in dict.fromkeys(graph) if index in tensors]
-    return tuple(first + [index for index in tensors if index not in first])
+    distinct = dict.fromkeys(tensors)
+    first = dict.fromkeys(index for index in graph if index in distinct)
+    return tuple({**first, **distinct})
 
 
 def _touches_resources(model: Model, operator: Operator) -> bool:
     handles = any(model.tensors[index].type in _HANDLES for index in operator.tensors)
     return handles or operator.name == "CALL_ONCE"
-
-
-def _check_interface(
-    model: Model, chosen: list[Operator], needed: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
-) -> None:
-    produced = {index for operator in chosen for index in operator.outputs}
-    for index in (*inputs, *outputs):
-        if not 0 <= index < len(model.tensors):
-            hint = f"the model has tensors 0..{len(model.tensors) - 1}"
-            raise model_error(model.path, f"has no tensor {index}", hint)
-    for index in inputs:
-        tensor = model.tensors[index]
-        reasons = {
-            "constant": tensor.constant,
-            "state of its operator": tensor.variable,
-            "produced by the slice itself": index in produced,
-            "named twice": inputs.count(index) > 1,
-        }
-        reason = next((reason for reason, holds in reasons.items() if holds), None)
-        if reason:
-            raise model_error(model.path, f"tensor {index} ({tensor.name}) cannot be an input: it is {reason}")
-    for index in needed:
-        if index not in inputs:
-            user = next(operator for operator in chosen if index in operator.inputs)
-            tensor = model.tensors[index]
-            raise model_error(model.path, f"{user} needs tensor {index} ({tensor.name}), which is not among the inputs")
-    for index in outputs:
-        tensor = model.tensors[index]
-        if not (tensor.constant or index in produced or index in inputs):
-            raise model_error(
-                model.path, f"tensor {index} ({tensor.name}) cannot be an output: the slice does not produce it"
-            )
-
-
-def _check_bonds(model: Model, chosen: list[Operator]) -> None:
-    inside = {operator.index for operator in chosen}
-    for bond in bonds(model):
-        missing = [index for index in bond if index not in inside]
-        if missing and len(missing) < len(bond):
-            here = next(model.operators[index] for index in bond if index in inside)
-            raise model_error(
-                model.path,
-                f"{here} shares state with {model.operators[missing[0]]}, which is not in the same slice",
-                f"keep operators {', '.join(map(str, bond))} in one slice",
-            )

@@ -5,12 +5,81 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Optional
 
-from eprune.formats.tflite import Model, Operator, buffer_bytes, enum_names, load_schema, model_error, tables
+from eprune.formats.tflite import Model, Operator, bonds, buffer_bytes, enum_names, load_schema, model_error, tables
 
 #: The metadata that XNNPACK chooses a precision by. The rest describes the file, or tensors by the whole's indices.
 _KEPT_METADATA = b"reduced_precision_support"
 
 _ALIGNMENT = 16  # of constants: `force_align: 16` of Buffer.data in TFLite's schema
+
+
+def check_slice(
+    model: Model, chosen: Sequence[Operator], needed: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
+) -> None:
+    """Raise EpruneError unless these operators can be cut out with these inputs and outputs; they need ``needed``."""
+    if not outputs:
+        raise model_error(
+            model.path,
+            f"{' and '.join(map(str, chosen[:2]))} compute nothing that other operators wait for",
+            "add the operators that use the result: each slice prepares its own weights and shapes",
+        )
+    _check_bonds(model, chosen)
+    produced = {index for operator in chosen for index in operator.outputs}
+    for index in (*inputs, *outputs):
+        if not 0 <= index < len(model.tensors):
+            hint = f"the model has tensors 0..{len(model.tensors) - 1}"
+            raise model_error(model.path, f"has no tensor {index}", hint)
+    for index in inputs:
+        tensor = model.tensors[index]
+        reasons = {
+            "constant": tensor.constant,
+            "state of its operator": tensor.variable,
+            "produced by the slice itself": index in produced,
+            "named twice": inputs.count(index) > 1,
+        }
+        reason = next((reason for reason, holds in reasons.items() if holds), None)
+        if reason:
+            raise model_error(model.path, f"tensor {index} ({tensor.name}) cannot be an input: it is {reason}")
+    for index in needed:
+        if index not in inputs:
+            user = next(operator for operator in chosen if index in operator.inputs)
+            tensor = model.tensors[index]
+            raise model_error(model.path, f"{user} needs tensor {index} ({tensor.name}), which is not among the inputs")
+    for index in outputs:
+        tensor = model.tensors[index]
+        if not (tensor.constant or index in produced or index in inputs):
+            raise model_error(
+                model.path, f"tensor {index} ({tensor.name}) cannot be an output: the slice does not produce it"
+            )
+
+
+def _check_bonds(model: Model, chosen: Sequence[Operator]) -> None:
+    inside = {operator.index for operator in chosen}
+    for bond in bonds(model):
+        missing = [index for index in bond if index not in inside]
+        if missing and len(missing) < len(bond):
+            here = next(model.operators[index] for index in bond if index in inside)
+            raise model_error(
+                model.path,
+                f"{here} shares state with {model.operators[missing[0]]}, which is not in the same slice",
+                f"keep operators {', '.join(map(str, bond))} in one slice",
+            )
+
+
+def _bounded_builder(size: int, limit: int) -> Any:
+    """A builder that starts with ``size`` bytes and gives up at about ``limit``.
+
+    A hostile file can hold one huge part that many small ones share, and that would be written once for each of them.
+    """
+    import flatbuffers
+
+    class Bounded(flatbuffers.Builder):
+        def growByteBuffer(self) -> None:  # noqa: N802 - overrides
+            if len(self.Bytes) > limit:
+                raise ValueError("its parts are larger than the file")
+            super().growByteBuffer()
+
+    return Bounded(size)
 
 
 class _Constant:
@@ -34,7 +103,7 @@ class Slicer:
     """Writes one slice, numbering buffers and operator codes anew in the order in which they are first needed."""
 
     def __init__(self, model: Model) -> None:
-        self.schema = load_schema()
+        self.schema = load_schema(model.path)
         self.facts = model
         self.root = self.schema.Model.GetRootAs(model.data)
         self.buffers: list[Any] = [_Constant(self.schema, b"")]  # buffer 0 is by convention the empty one
@@ -43,8 +112,6 @@ class Slicer:
 
     def slice(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The file: these operators as the main graph, with these inputs and outputs."""
-        import flatbuffers
-
         schema = self.schema
         graphs = [self._main(operators, inputs, outputs)]
         if any(operator.subgraphs for operator in operators):
@@ -60,7 +127,8 @@ class Slicer:
             for index in self.opcode_index
         ]
         model.buffers = self.buffers
-        builder = flatbuffers.Builder(sum(len(buffer.data) for buffer in self.buffers) + 2**16)
+        size = sum(len(buffer.data) for buffer in self.buffers) + 2**16
+        builder = _bounded_builder(size, limit=size + 2 * len(self.facts.data))
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 

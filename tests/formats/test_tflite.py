@@ -165,29 +165,43 @@ def test_random_bytes_are_refused_or_read(data: bytes) -> None:
     use_all(b"\x08\0\0\0TFL3" + data)
 
 
-def test_many_tables_that_point_at_one_huge_vector_cost_no_more_than_the_file() -> None:
-    m = tiny_models.ModelBuilder()
-    source, out = m.tensor((4,)), m.tensor((4,))
-    inputs = np.zeros(40_000, np.int32)
-    for _ in range(40):
-        m.operator("ADD_N", [source], [out]).inputs = inputs
+def shared(m: tiny_models.ModelBuilder) -> bytes:
+    """The model's file, in which every array is stored once, however many tables hold it."""
+    written: dict[int, int] = {}
 
     class Sharing(tiny_models.flatbuffers.Builder):
-        """Writes an array once, however many tables hold it."""
-
         def CreateNumpyVector(self, x: np.ndarray) -> int:
             if id(x) not in written:
                 written[id(x)] = super().CreateNumpyVector(x)
             return written[id(x)]
 
-    written: dict[int, int] = {}
-    m.ends([source], [out])
     builder = Sharing(2**20)
     builder.Finish(m.model.Pack(builder), b"TFL3")
-    data = bytes(builder.Output())
-    assert len(data) < 4 * len(inputs) + 20_000
+    return bytes(builder.Output())
+
+
+def test_many_tables_that_point_at_one_huge_vector_cost_no_more_than_the_file() -> None:
+    huge = np.zeros(40_000, np.int32)
+    m = tiny_models.ModelBuilder()
+    source, out = m.tensor((4,)), m.tensor((4,))
+    for _ in range(40):
+        m.operator("ADD_N", [source], [out]).inputs = huge
+    m.ends([source], [out])
+    data = shared(m)
+    assert len(data) < huge.nbytes + 20_000
     with pytest.raises(EpruneError, match="more bytes than the file has"):
         parse_model(data)
+
+    m = tiny_models.ModelBuilder()
+    quantization = tiny_models.schema.QuantizationParametersT()
+    quantization.scale = huge.view(np.float32)
+    tensors = [m.tensor((4,), quantization=quantization) for _ in range(40)]
+    m.operator("ADD_N", tensors[1:], tensors[:1])
+    m.ends(tensors[1:], tensors[:1])
+    data = shared(m)
+    assert len(data) < huge.nbytes + 20_000
+    with pytest.raises(EpruneError, match="larger than the file"):
+        slice_model(parse_model(data), [0])
 
 
 def test_wrong_order_and_wrong_indices_are_refused() -> None:
