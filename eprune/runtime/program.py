@@ -447,5 +447,6 @@ def _address(text: str) -> tuple[str, int]:
 
 
 def _nearest(name: str, known: Any) -> str:
-    close = difflib.get_close_matches(name, list(known), 1)
-    return f"did you mean {close[0]!r}?" if close else f"known: {', '.join(known)}"
+    folded = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), folded, 1)
+    return f"did you mean {folded[close[0]]!r}?" if close else f"known: {', '.join(known)}"

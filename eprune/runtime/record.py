@@ -82,8 +82,11 @@ def trace(platform: str, activities: dict[str, Activity]) -> str:
 
 
 def write_whole(path: str, text: str) -> None:
-    """Write a file so that it is either whole or not there; raises OSError."""
+    """Write a file so that it is either whole or not there; a pipe or device is written to. Raises OSError."""
     target = Path(path)
+    if target.exists() and not target.is_file():
+        target.write_text(text, encoding="utf-8")
+        return
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -1,0 +1,1 @@
+"""Tools of the tests: tiny actors, programs and models."""

@@ -1,0 +1,180 @@
+"""Tiny behaviours, one a kind of good or bad conduct."""
+
+import os
+import signal
+import sys
+import time
+
+
+from eprune.runtime import Actor, EndOfStream
+
+
+def say(text):
+    """One line in one write: actors' threads share stdout."""
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+class Count(Actor):
+    """0, 1, 2, ... in every element, ``n`` of them (forever if n is 0)."""
+
+    def __init__(self, n="10"):
+        self.n = int(n)
+
+    def initialize(self):
+        self.firing = 0
+
+    def fire(self, inputs, outputs):
+        if self.n and self.firing == self.n:
+            raise EndOfStream
+        for out in outputs.values():
+            for token in out if isinstance(out, list) else [out]:
+                token[...] = self.firing
+                self.firing += 1
+
+
+class Copy(Actor):
+    """Copies ``in`` to ``out``."""
+
+    def fire(self, inputs, outputs):
+        outputs["out"][...] = inputs["in"]
+
+
+class Add(Actor):
+    """Adds its inputs."""
+
+    def fire(self, inputs, outputs):
+        total = sum(inputs.values())
+        for out in outputs.values():
+            out[...] = total
+
+
+class Show(Actor):
+    """Prints the first element of each token, and checks that all of its elements agree."""
+
+    def fire(self, inputs, outputs):
+        for value in inputs.values():
+            for token in value if isinstance(value, list) else [value]:
+                first = token.flat[0]
+                assert (token == first).all()
+                say(first)
+
+    def finalize(self):
+        say(f"{self.name} finalized")
+
+
+class Total(Actor):
+    """Prints how many tokens came, and their sum."""
+
+    def initialize(self):
+        self.count = self.total = 0
+
+    def fire(self, inputs, outputs):
+        self.count += 1
+        self.total += int(inputs["in"].flat[0])
+
+    def finalize(self):
+        say(f"{self.count} tokens, sum {self.total}")
+
+
+class Few(Total):
+    """Wants only ``n`` tokens."""
+
+    def __init__(self, n="3"):
+        self.n = int(n)
+
+    def fire(self, inputs, outputs):
+        if self.count == self.n:
+            raise EndOfStream
+        super().fire(inputs, outputs)
+
+
+class Crash(Copy):
+    """Raises on the token 5."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 5:
+            raise ValueError("five is right out")
+        super().fire(inputs, outputs)
+
+
+class Exit(Copy):
+    """Calls sys.exit, as code that was once a script may."""
+
+    def fire(self, inputs, outputs):
+        raise SystemExit(0)
+
+
+class Dies(Copy):
+    """Takes its whole process with it on the token 5."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 5:
+            os.kill(os.getpid(), signal.SIGKILL)
+        super().fire(inputs, outputs)
+
+
+class Stuck(Copy):
+    """Never comes back from the token 5."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 5:
+            say("stuck")
+            time.sleep(3600)
+        super().fire(inputs, outputs)
+
+
+class BadStart(Copy):
+    """Cannot initialize."""
+
+    def initialize(self):
+        raise OSError(2, "No such camera", "/dev/video7")
+
+
+class BadEnd(Total):
+    """Cannot write its results."""
+
+    def finalize(self):
+        raise OSError(28, "No space left on device", "results.json")
+
+
+class WritesInput(Copy):
+    """Writes into its input, which it must not."""
+
+    def fire(self, inputs, outputs):
+        inputs["in"][...] = 1
+
+
+class Fresh(Actor):
+    """Tells whether its output slots repeat: the FIFO's memory is allocated once."""
+
+    def initialize(self):
+        self.seen = set()
+        self.firings = 0
+
+    def fire(self, inputs, outputs):
+        if self.firings == 100:
+            raise EndOfStream
+        self.firings += 1
+        self.seen.add(outputs["out"].__array_interface__["data"][0])
+        outputs["out"][...] = len(self.seen)
+
+
+class Where(Actor):
+    """Prints the cores that its thread may run on."""
+
+    def fire(self, inputs, outputs):
+        say(sorted(os.sched_getaffinity(0)))
+        raise EndOfStream
+
+
+class Shapes(Actor):
+    """Prints what it is told of its ports."""
+
+    def initialize(self):
+        say(f"{self.name} {dict(self.inputs)} {dict(self.outputs)}")
+
+    def fire(self, inputs, outputs):
+        raise EndOfStream
+
+

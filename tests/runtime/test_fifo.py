@@ -1,0 +1,119 @@
+"""A FIFO loses nothing, doubles nothing, keeps the order, and never holds more than its capacity."""
+
+import threading
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprune.runtime.fifo import ALIGNMENT, GONE, Fifo, Input, Output
+
+
+@given(
+    capacity=st.integers(1, 6),
+    delay=st.integers(0, 3),
+    script=st.lists(st.sampled_from(["produce", "consume"]), max_size=60),
+)
+def test_it_behaves_like_a_bounded_list(capacity, delay, script):
+    delay = min(delay, capacity)
+    fifo = Fifo("f", "int32", (2,), capacity, delay)
+    model = [0] * delay
+    produced = 0
+    for step in script:
+        if step == "produce" and len(model) < capacity:
+            slot = fifo.reserve()
+            produced += 1
+            fifo.writable[slot][...] = produced
+            fifo.commit(slot, produced)
+            model.append(produced)
+        elif step == "consume" and model:
+            slot = fifo.take()
+            assert list(fifo.readable[slot]) == [model.pop(0)] * 2
+            fifo.release(slot)
+    assert fifo.tokens == produced
+    assert fifo.tokens + delay - fifo.consumed == len(model)
+    assert fifo.peak <= capacity
+
+
+def test_tokens_cross_threads_in_order():
+    fifo = Fifo("f", "int64", (), 3)
+    received = []
+
+    def consume():
+        while (slot := fifo.take()) != GONE:
+            received.append(int(fifo.readable[slot]))
+            fifo.release(slot)
+
+    consumer = threading.Thread(target=consume)
+    consumer.start()
+    for value in range(5000):
+        slot = fifo.reserve()
+        fifo.writable[slot][...] = value
+        fifo.commit(slot, value)
+    fifo.end()
+    consumer.join()
+    assert received == list(range(5000))
+
+
+def test_initial_tokens_are_zeros_or_the_given_values():
+    zeros = Fifo("f", "float32", (3,), 4, delay=2)
+    assert [zeros.readable[zeros.take()].tolist() for _ in range(2)] == [[0, 0, 0]] * 2
+    given_values = Fifo("f", "float32", (3,), 4, delay=2, initial=np.arange(6, dtype=np.float32).reshape(2, 3))
+    assert [given_values.readable[given_values.take()].tolist() for _ in range(2)] == [[0, 1, 2], [3, 4, 5]]
+
+
+@pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "float16", "float32", "int64", "complex64"])
+@pytest.mark.parametrize("shape", [(), (1,), (3,), (2, 3, 5)])
+def test_every_dtype_and_rank_has_aligned_slots(dtype, shape):
+    fifo = Fifo("f", dtype, shape, 3)
+    for slot in range(3):
+        view = fifo.writable[slot]
+        assert view.shape == shape and view.dtype == dtype
+        assert view.nbytes == fifo.token_bytes == fifo.raw[slot].nbytes
+        assert view.__array_interface__["data"][0] % ALIGNMENT == 0
+
+
+def test_the_consumer_cannot_write_and_sees_the_producers_memory():
+    fifo = Fifo("f", "int32", (2,), 1)
+    with pytest.raises(ValueError, match="read-only"):
+        fifo.readable[0][...] = 1
+    assert np.shares_memory(fifo.readable[0], fifo.writable[0])
+
+
+def test_a_port_of_rate_two_takes_two_tokens_or_none():
+    fifo = Fifo("f", "int32", (), 4)
+    out, into = Output("out", fifo, 2), Input("in", fifo, 2)
+    for firing in range(4):
+        for offset, view in enumerate(out.acquire()):
+            view[...] = 2 * firing + offset
+        out.commit(firing)
+        assert [int(view) for view in into.acquire()] == [2 * firing, 2 * firing + 1]
+        into.release()
+    slot = fifo.reserve()
+    fifo.commit(slot, 4)
+    fifo.end()
+    assert into.acquire() is None
+
+
+def test_both_ends_learn_that_the_other_has_gone():
+    fifo = Fifo("f", "int32", (), 1)
+    fifo.end()
+    assert fifo.take() == GONE
+    assert fifo.take() == GONE
+    fifo.leave()
+    assert fifo.reserve() != GONE  # a slot that was free before stays usable
+    assert fifo.reserve() == GONE
+    assert fifo.reserve() == GONE
+
+
+def test_tokens_that_wait_can_be_taken_together():
+    fifo = Fifo("f", "int32", (), 5)
+    for firing in range(5):
+        fifo.commit(fifo.reserve(), firing)
+    fifo.end()
+    first = fifo.take()
+    assert len(fifo.take_waiting(2)) == 2
+    assert len(fifo.take_waiting(9)) == 2
+    assert fifo.take() == GONE
+    assert first != GONE
