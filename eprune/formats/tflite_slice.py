@@ -66,20 +66,13 @@ def _check_bonds(model: Model, chosen: Sequence[Operator]) -> None:
             )
 
 
-def _bounded_builder(size: int, limit: int) -> Any:
-    """A builder that starts with ``size`` bytes and gives up at about ``limit``.
-
-    A hostile file can hold one huge part that many small ones share, and that would be written once for each of them.
-    """
-    import flatbuffers
-
-    class Bounded(flatbuffers.Builder):
-        def growByteBuffer(self) -> None:  # noqa: N802 - overrides
-            if len(self.Bytes) > limit:
-                raise ValueError("its parts are larger than the file")
-            super().growByteBuffer()
-
-    return Bounded(size)
+def _extent(part: Any) -> int:
+    """Roughly the bytes that an unpacked part of a model takes in a file."""
+    if isinstance(part, list):
+        return sum(4 + _extent(entry) for entry in part)
+    if hasattr(part, "__dict__"):
+        return sum(_extent(value) for value in vars(part).values())
+    return len(part) if isinstance(part, bytes) else getattr(part, "nbytes", 0)
 
 
 class _Constant:
@@ -109,9 +102,12 @@ class Slicer:
         self.buffers: list[Any] = [_Constant(self.schema, b"")]  # buffer 0 is by convention the empty one
         self.buffer_index: dict[int, int] = {}
         self.opcode_index: dict[int, int] = {}
+        self.budget = 2 * len(model.data)
 
     def slice(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The file: these operators as the main graph, with these inputs and outputs."""
+        import flatbuffers
+
         schema = self.schema
         graphs = [self._main(operators, inputs, outputs)]
         if any(operator.subgraphs for operator in operators):
@@ -127,8 +123,7 @@ class Slicer:
             for index in self.opcode_index
         ]
         model.buffers = self.buffers
-        size = sum(len(buffer.data) for buffer in self.buffers) + 2**16
-        builder = _bounded_builder(size, limit=size + 2 * len(self.facts.data))
+        builder = flatbuffers.Builder(sum(len(buffer.data) for buffer in self.buffers) + 2**16)
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
@@ -160,13 +155,13 @@ class Slicer:
         self._known(source, "Tensor")
         if source.Quantization() is not None:
             self._known(source.Quantization(), "QuantizationParameters")
-        tensor = self.schema.TensorT.InitFromObj(source)
+        tensor = self._spend(self.schema.TensorT.InitFromObj(source))
         tensor.buffer = self._buffer_index(tensor.buffer)
         return tensor
 
     def _operator(self, source: Any) -> Any:
         self._known(source, "Operator")
-        operator = self.schema.OperatorT.InitFromObj(source)
+        operator = self._spend(self.schema.OperatorT.InitFromObj(source))
         for role in ("BuiltinOptions", "BuiltinOptions2"):
             number = getattr(source, f"{role}Type", int)()
             if number:
@@ -179,6 +174,13 @@ class Slicer:
             operator.customOptions = self.facts.data[offset : offset + size]
             operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
         return operator
+
+    def _spend(self, part: Any) -> Any:
+        """The part, unless all parts are more than the file has: one huge vector may be shared by many small tables."""
+        self.budget -= _extent(part)
+        if self.budget < 0:
+            raise ValueError("its tables claim more bytes than the file has")
+        return part
 
     def _buffer_index(self, index: int) -> int:
         if index not in self.buffer_index:
