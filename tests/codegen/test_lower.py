@@ -1,0 +1,179 @@
+"""A mapped graph becomes one program a platform; what crosses between them fits together."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, sliced
+
+from eprune.codegen.lower import lower, segment_name
+from eprune.codegen.program import PythonActor, Segment
+from eprune.model.graph import PortRef
+
+PYTHON = chain("A", "B", "C", "D")
+
+
+def both(graph, homes, fuse=True):
+    """The programs of endpoint and server."""
+    return tuple(
+        lower(graph, platform, mapping(graph, platform.name, homes), INTERFACES, fuse)
+        for platform in (ENDPOINT, SERVER)
+    )
+
+
+def test_a_local_fifo_is_on_one_platform_and_a_crossing_one_has_an_end_on_each():
+    endpoint, server = both(PYTHON, {"A": "endpoint", "B": "endpoint", "C": "server", "D": "server"})
+
+    assert [fifo.name for fifo in endpoint.fifos] == ["A-B"]
+    assert [fifo.name for fifo in server.fifos] == ["C-D"]
+    assert [(tx.channel.name, tx.to, tx.address, tx.port) for tx in endpoint.tx] == [
+        ("B-C", "server", "10.0.0.2", 5100)
+    ]
+    assert [(rx.channel.name, rx.origin, rx.port) for rx in server.rx] == [("B-C", "endpoint", 5100)]
+    assert not endpoint.rx and not server.tx
+
+
+def test_ports_are_numbered_in_file_order_whatever_the_direction():
+    endpoint, server = both(PYTHON, {"A": "endpoint", "B": "server", "C": "endpoint", "D": "server"})
+
+    ports = {tx.channel.name: tx.port for program in (endpoint, server) for tx in program.tx}
+    assert ports == {"A-B": 5100, "B-C": 5101, "C-D": 5102}
+    assert ports == {rx.channel.name: rx.port for program in (endpoint, server) for rx in program.rx}
+
+
+def test_fifos_to_a_third_platform_have_ports_of_their_own():
+    homes = {"A": "endpoint", "B": "third", "C": "server", "D": "endpoint"}
+    program = lower(PYTHON, SERVER, mapping(PYTHON, "server", homes), INTERFACES)
+
+    assert [(rx.channel.name, rx.port) for rx in program.rx] == [("B-C", 5300)]
+    assert [(tx.channel.name, tx.port) for tx in program.tx] == [("C-D", 5100)]
+
+
+def test_initial_tokens_are_at_the_receiver():
+    graph = replace(PYTHON, fifos=tuple(replace(f, delay=1, capacity=3, initial="start.npy") for f in PYTHON.fifos))
+    endpoint, server = both(graph, {"A": "endpoint", "B": "server", "C": "server", "D": "server"})
+
+    assert (server.rx[0].channel.delay, server.rx[0].channel.initial) == (1, "graphs/start.npy")
+    assert endpoint.initial_files == ()
+    assert server.initial_files == ("graphs/start.npy",)
+
+
+def test_nodes_are_in_precedence_order_and_units_list_what_they_run():
+    backwards = replace(PYTHON, actors=PYTHON.actors[::-1])
+    program = lower(backwards, SERVER, mapping(backwards, "server", dict.fromkeys("ABCD", "server")), INTERFACES)
+
+    assert [node.name for node in program.nodes] == ["A", "B", "C", "D"]
+    assert [(unit.name, unit.nodes) for unit in program.units] == [("cpu1", ("A", "B", "C", "D"))]
+
+
+def test_consecutive_slices_become_one_segment_and_the_fifo_between_them_is_gone():
+    graph = sliced("S1", "S2", "S3")
+    endpoint, server = both(
+        graph, {"In": "endpoint", "S1": "endpoint", "S2": "endpoint", "S3": "server", "Out": "server"}
+    )
+
+    segment = endpoint.segments[0]
+    assert (segment.name, segment.actors, segment.operators) == ("S1+S2", ("S1", "S2"), (0, 1))
+    assert (segment.input_tensors, segment.output_tensors) == ((0,), (2,))
+    assert (segment.inputs, segment.outputs) == ((("S1.in", 0),), (("S2.out", 0),))
+    assert [(fifo.source, fifo.target) for fifo in endpoint.fifos] == [("In.out", "S1+S2.S1.in")]
+    assert endpoint.tx[0].channel.source == "S1+S2.S2.out"
+    assert server.rx[0].channel.target == "S3.S3.in"
+
+
+def test_without_fusing_each_slice_is_a_segment_even_where_the_mapping_names_one():
+    graph = sliced("S1", "S2", "S3")
+    homes = dict.fromkeys(("In", "S1", "S2", "S3", "Out"), "endpoint")
+    mapped = mapping(graph, "endpoint", homes)
+    named = replace(
+        mapped,
+        placements=tuple(replace(p, segment="all") if p.actor.startswith("S") else p for p in mapped.placements),
+    )
+
+    fused = lower(graph, ENDPOINT, named, INTERFACES)
+    apart = lower(graph, ENDPOINT, named, INTERFACES, fuse=False)
+
+    assert [segment.actors for segment in fused.segments] == [("S1", "S2", "S3")]
+    assert [segment.actors for segment in apart.segments] == [("S1",), ("S2",), ("S3",)]
+    assert [fifo.name for fifo in apart.fifos] == ["In-S1", "S1-S2", "S2-S3", "S3-Out"]
+
+
+def test_a_tensor_that_feeds_several_fifos_is_one_output_of_the_segment():
+    homes = {"In": "endpoint", "S1": "endpoint", "S2": "endpoint", "Probe": "server", "Out": "server"}
+    endpoint, _ = both(FORK, homes)
+
+    segment = endpoint.segments[0]
+    assert segment.name == "S1+S2"
+    assert segment.output_tensors == (1, 2)
+    assert dict(segment.outputs) == {"S1.probe": 0, "S2.out": 1, "S2.again": 1}
+
+
+def test_python_actors_and_segments_keep_their_files():
+    endpoint, _ = both(sliced("S1"), {"In": "endpoint", "S1": "endpoint", "Out": "server"})
+
+    actor, segment = endpoint.nodes
+    assert isinstance(actor, PythonActor) and (actor.path, actor.class_name) == ("actors/in.py", "In")
+    assert isinstance(segment, Segment) and segment.path == "graphs/model.tflite"
+
+
+@pytest.mark.parametrize(
+    ("actors", "name"),
+    [(["L1"], "L1"), (["L1", "L2"], "L1+L2"), (["L1", "L2", "L3"], "L1+L2+L3"), (["L1", "x", "y", "L9"], "L1~L9")],
+)
+def test_segments_are_named_after_their_actors(actors, name):
+    assert segment_name(actors) == name
+
+
+def test_a_missing_link_is_named():
+    homes = {"A": "endpoint", "B": "server", "C": "server", "D": "server"}
+    unlinked = replace(ENDPOINT, links=())
+    with pytest.raises(ValueError, match=r"FIFO 'A-B' crosses to 'server'.*M2"):
+        lower(PYTHON, unlinked, mapping(PYTHON, "endpoint", homes), INTERFACES)
+
+
+class TestDigest:
+    """It tells deployments apart, and nothing else."""
+
+    def setup_method(self):
+        self.graph = sliced("S1", "S2")
+        self.homes = {"In": "endpoint", "S1": "endpoint", "S2": "server", "Out": "server"}
+        self.hashes = {"graphs/model.tflite": "m", "actors/in.py": "i", "actors/out.py": "o"}
+
+    def digest(self, graph=None, homes=None, hashes=None, platform=ENDPOINT, fuse=True):
+        graph = graph or self.graph
+        mapped = mapping(graph, platform.name, homes or self.homes)
+        return lower(graph, platform, mapped, INTERFACES, fuse, {**self.hashes, **(hashes or {})}).digest
+
+    def test_it_is_the_same_on_all_platforms_and_with_or_without_fusing(self):
+        assert self.digest() == self.digest(platform=SERVER) == self.digest(fuse=False)
+
+    def test_it_does_not_depend_on_places_in_files(self):
+        elsewhere = replace(self.graph.where, file="other/place.xml", line=99)
+        moved = replace(
+            self.graph,
+            where=elsewhere,
+            actors=tuple(replace(actor, where=elsewhere) for actor in self.graph.actors),
+            fifos=tuple(replace(fifo, where=elsewhere) for fifo in self.graph.fifos),
+        )
+        assert self.digest(moved) == self.digest()
+
+    def test_it_depends_on_contents_parameters_capacities_order_and_homes(self):
+        first, *rest = self.graph.actors
+        fifo, *fifos = self.graph.fifos
+        variants = [
+            self.digest(hashes={"graphs/model.tflite": "another"}),
+            self.digest(hashes={"actors/in.py": "another"}),
+            self.digest(homes={**self.homes, "S2": "endpoint"}),
+            self.digest(replace(self.graph, actors=(replace(first, parameters=(("n", "3"),)), *rest))),
+            self.digest(replace(self.graph, fifos=(replace(fifo, capacity=9), *fifos))),
+            self.digest(replace(self.graph, fifos=(*fifos, fifo))),
+            self.digest(replace(self.graph, name="another")),
+        ]
+        assert len({self.digest(), *variants}) == 1 + len(variants)
+
+
+def test_ends_are_split_at_the_first_dot():
+    endpoint, _ = both(sliced("S1"), {"In": "endpoint", "S1": "endpoint", "Out": "server"})
+    node, _, port = endpoint.tx[0].channel.source.partition(".")
+    assert (node, port) == ("S1", str(PortRef("S1", "out")))
