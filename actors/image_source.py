@@ -9,9 +9,13 @@ from pathlib import Path
 
 import numpy as np
 from checks import one_of, only_port, whole_number
-from PIL import Image, ImageOps
 
 from eprune.runtime import Actor, EndOfStream
+
+try:
+    from PIL import Image, ImageOps
+except ImportError:  # on a device there may be none; FrameSource still has its other sources then
+    Image = None  # type: ignore[assignment]
 
 FORMATS = ("PNG", "JPEG", "BMP")  # Pillow knows more; each is code that hostile files could reach
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
@@ -33,6 +37,8 @@ class ImageSource(Actor):
     """
 
     def __init__(self, path: str, repeat: str = "1", mean: str = "0", std: str = "1", on_error: str = "stop") -> None:
+        if Image is None:
+            raise ValueError("reading images needs Pillow: pip install pillow")
         self.files = find_images(path)
         self.repeat = whole_number("repeat", repeat)
         self.mean = _numbers("mean", mean)
@@ -66,7 +72,7 @@ class ImageSource(Actor):
         if not self.scaled:
             out[...] = pixels
             return
-        np.divide(pixels, np.float32(255), out=out, casting="same_kind")
+        np.divide(pixels, 255, out=out, dtype=out.dtype)
         if self.mean.any():
             out -= self.mean
         if (self.std != 1).any():

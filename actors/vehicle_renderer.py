@@ -123,7 +123,7 @@ def _bus(rng: np.random.Generator) -> Vehicle:
     low, high = height * rng.uniform(0.46, 0.56), height * rng.uniform(0.8, 0.92)
     panes, start, end = int(rng.integers(3, 9)), length * rng.uniform(0.02, 0.2), length - slant - rng.uniform(0.2, 1.5)
     gap = rng.uniform(0.02, 0.2)
-    wrapped = rng.random() < 0.1  # an advertisement covers some of the windows
+    wrapped = rng.random() < 0.06  # an advertisement covers some of the windows
     for pane in range(panes):
         if not (wrapped and rng.random() < 0.6):
             parts.append(
@@ -158,7 +158,7 @@ def _truck(rng: np.random.Generator) -> Vehicle:
         elif decoration < 0.6:
             left, low = rear * rng.uniform(0.1, 0.4), _mix(bed, top, rng.uniform(0.2, 0.5))
             parts.append(_box(left, low, left + rear * rng.uniform(0.2, 0.5), low + (top - bed) * 0.4, _paint(rng)))
-        elif decoration < 0.7:
+        elif decoration < 0.66:
             panels, colour = int(rng.integers(3, 7)), _shade(load, rng.uniform(0.5, 0.85))
             for panel in range(panels):
                 parts.append(
@@ -355,7 +355,7 @@ def _draw(image: np.ndarray, vehicle: Vehicle, rng: np.random.Generator, ground:
 
 def _obstacles(image: np.ndarray, rng: np.random.Generator) -> None:
     """Poles and hedges in front of the vehicle."""
-    for _ in range(int(rng.integers(0, 3)) if rng.random() < 0.5 else 0):
+    for _ in range(int(rng.integers(0, 3)) if rng.random() < 0.4 else 0):
         left, width = rng.uniform(0, SIZE), rng.uniform(2, 9)
         _fill_polygon(image, _corners(left, -1, left + width, SIZE + 1), _muted(rng))
     if rng.random() < 0.15:
@@ -365,7 +365,7 @@ def _obstacles(image: np.ndarray, rng: np.random.Generator) -> None:
 
 def _camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Fog, light, blur and noise; then eight bits a channel."""
-    fog, haze = rng.uniform(0.0, 1.0) ** 3 * 0.6, rng.uniform(0.3, 0.9)
+    fog, haze = rng.uniform(0.0, 1.0) ** 3 * 0.5, rng.uniform(0.3, 0.9)
     image *= (1 - fog) * _array((rng.uniform(0.85, 1.1), 1.0, rng.uniform(0.85, 1.1)))
     image += fog * haze
     left, right = rng.uniform(0.5, 1.2), rng.uniform(0.5, 1.2)
@@ -376,7 +376,7 @@ def _camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     for _ in range(int(rng.integers(1, 9)) if rng.random() < 0.2 else 0):  # it moves
         image[:, 1:-1] = (image[:, :-2] + image[:, 2:]) * 0.25 + image[:, 1:-1] * 0.5
     noise = np.frombuffer(rng.bytes(2 * image.size), np.uint8).reshape(2, *image.shape)
-    image += (noise[0].astype(np.float32) - noise[1]) * (rng.uniform(0.0, 0.1) / 255)
+    image += (noise[0].astype(np.float32) - noise[1]) * (rng.uniform(0.0, 0.09) / 255)
     np.clip(image, 0.0, 1.0, out=image)
     image *= 255
     np.rint(image, out=image)

@@ -1,3 +1,7 @@
+import os
+import subprocess
+import sys
+
 import numpy as np
 import pytest
 from frame_source import FrameSource
@@ -30,3 +34,21 @@ def test_a_path_that_is_nowhere_is_named(tmp_path):
     for name in ("nowhere", "nowhere.npy"):
         with pytest.raises(FileNotFoundError, match=name):
             FrameSource(path=str(tmp_path / name))
+
+
+def test_without_pillow_everything_but_images_works():
+    program = """
+import sys
+sys.modules["PIL"] = None
+from frame_source import FrameSource
+FrameSource()
+try:
+    FrameSource(path=".")
+except ValueError as error:
+    print(error)
+"""
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    result = subprocess.run(
+        [sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True
+    )
+    assert result.stdout == "reading images needs Pillow: pip install pillow\n"

@@ -13,7 +13,7 @@ def digest(*frames):
 
 def test_equal_names_give_equal_pixels_on_every_machine_and_numpy():
     # The committed weights were trained on these pictures: whoever changes the renderer trains again.
-    assert digest(*((1, index) for index in range(24))) == "7a517bc09784a74e"
+    assert digest(*((1, index) for index in range(24))) == "a035a6738d88799d"
 
 
 @pytest.mark.parametrize("other", [(2, 0), (1, 1), (1, 0, 1)])
