@@ -18,7 +18,8 @@ def write_file(path: str, data: Union[str, bytes]) -> None:
     what is no regular file, such as /dev/null, is written to directly. Raises EpruneError (FILE); a closed pipe behind
     stdout raises BrokenPipeError, as for print.
     """
-    content = data.encode() if isinstance(data, str) else data
+    # Names of files may hold bytes that are not UTF-8; Python keeps them as surrogates.
+    content = data.encode(errors="surrogateescape") if isinstance(data, str) else data
     try:
         if path == "-":
             _print(content)

@@ -74,9 +74,11 @@ class _Inspector:
         self.model = lru_cache(maxsize=None)(_read_model)
 
     def python(self, actor: Actor, behaviour: PythonBehaviour) -> Interface:
-        module = self.module(behaviour.path)
+        path = behaviour.path or behaviour.file
+        module = self.module(path)
         if module.problem:
-            raise EpruneError(_file_finding(actor, behaviour.file, module.problem, _library_hint(behaviour.file)))
+            hint = "" if Path(path).exists() else _library_hint(behaviour.file)
+            raise EpruneError(_file_finding(actor, behaviour.file, module.problem, hint))
         definition = module.classes.get(behaviour.class_name)
         if definition is not None:
             return _class_interface(module, definition)
@@ -87,7 +89,7 @@ class _Inspector:
         raise EpruneError(_file_finding(actor, behaviour.file, f"has no class {behaviour.class_name!r}", hint))
 
     def slice(self, actor: Actor, behaviour: ModelSlice) -> Interface:
-        model, problem = self.model(behaviour.path)
+        model, problem = self.model(behaviour.path or behaviour.file)
         if model is None:
             raise EpruneError(_file_finding(actor, behaviour.file, problem))
         return _slice_interface(actor, behaviour, model)
@@ -222,7 +224,7 @@ def _signature(arguments: ast.arguments) -> dict[str, bool]:
 def _library_hint(file: str) -> str:
     names = sorted(path.name for path in Path(library_folder()).glob("*.py") if not path.name.startswith("_"))
     close = get_close_matches(Path(file).name, names, 1)
-    return f"did you mean {close[0]!r}, which ships with eprune?" if close and close[0] != Path(file).name else ""
+    return f"did you mean {close[0]!r}, which ships with eprune?" if close else ""
 
 
 # Slices of models.

@@ -121,9 +121,8 @@ def _sarif(findings: Sequence[Finding], rules: Mapping[str, str]) -> dict[str, o
 
 def _physical(where: Location) -> dict[str, object]:
     path = PurePath(where.file)
-    physical: dict[str, object] = {
-        "artifactLocation": {"uri": path.as_uri() if path.is_absolute() else quote(path.as_posix())}
-    }
+    uri = path.as_uri() if path.is_absolute() else quote(path.as_posix(), errors="surrogateescape")
+    physical: dict[str, object] = {"artifactLocation": {"uri": uri}}
     if where.line:
         physical["region"] = {"startLine": where.line}
     return physical

@@ -256,3 +256,24 @@ def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:
         with pytest.raises(EpruneError) as caught:
             read(tmp_path, f'<application name="x">{actor}{extra}</application>')
         assert [finding.where.line for finding in caught.value.findings] == [1, 2, 3][:count]
+
+
+@given(st.data())
+def test_whatever_happens_to_a_file_it_is_read_or_refused_with_findings(
+    tmp_path_factory: pytest.TempPathFactory, data: st.DataObject
+) -> None:
+    """Pieces of a good file are replaced by other pieces of it, or by odd characters."""
+    text = EXAMPLE
+    for _ in range(data.draw(st.integers(1, 3))):
+        begin, end, source, length = (data.draw(st.integers(0, len(text) - 1)) for _ in range(4))
+        odd = data.draw(st.sampled_from(["", "\0", "&", "<", '"', "\ufffe", "é", "99999999999", "<!DOCTYPE a>", "]]>"]))
+        text = text[: min(begin, end)] + text[source : source + length % 40] + odd + text[max(begin, end) :] or " "
+    path = tmp_path_factory.getbasetemp() / "spoilt.xml"
+    path.write_bytes(text.encode(data.draw(st.sampled_from(["utf-8", "utf-16", "iso-8859-1"])), "replace"))
+    try:
+        graph = read_application(str(path))
+    except EpruneError as error:
+        assert error.findings
+        assert all(f.rule == "XML" and f.where.file == str(path) and f.message for f in error.findings)
+    else:
+        assert isinstance(graph, Graph)

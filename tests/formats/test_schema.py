@@ -18,6 +18,7 @@ from eprune.model.quantity import BANDWIDTH, SIZE, TIME
 from eprune.model.token import ITEM_SIZES
 
 CASES = Path(__file__).parents[1] / "cases"
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
 READERS = {"application": read_application, "platform": read_platform, "mapping": read_mapping}
 
 
@@ -213,3 +214,28 @@ def test_a_type_means_the_same_in_all_schemas() -> None:
     types = [type_ for kind in KINDS for table in schema._tables(kind).values() for type_ in table.attributes.values()]
     by_name = {type_.name: type_ for type_ in types}
     assert all(by_name[type_.name] == type_ for type_ in types)
+
+
+# docs/files.md
+
+
+def test_the_examples_of_the_documentation_are_complete_files(tmp_path: Path) -> None:
+    blocks = re.findall(r"^```xml\n(.*?)^```", DOCUMENTATION, re.MULTILINE | re.DOTALL)
+    kinds = [block.split(maxsplit=1)[0].lstrip("<") for block in blocks]
+    assert set(kinds) == set(KINDS)
+    for kind, block in zip(kinds, blocks):
+        assert problems(tmp_path, kind, block) == []
+
+
+def test_the_documentation_names_every_attribute_with_its_default() -> None:
+    sections = dict(re.findall(r"^`<(\w+)>`.*?\n\n((?:\|.*\n)+)", DOCUMENTATION, re.MULTILINE))
+    sections["out"] = sections["in"]
+    for kind in KINDS:
+        text = schema_text(kind)
+        for tag, table in schema._tables(kind).items():
+            assert re.findall(r"^\| `(\w+)` \|", sections[tag], re.MULTILINE) == list(table.attributes), tag
+            always = set.intersection(*(set(shape.required) for shape in table.shapes))
+            required = re.findall(r"^\| `(\w+)` \|.*\| required \|$", sections[tag], re.MULTILINE)
+            assert set(required) == always, tag
+        for name, default in re.findall(r'<attribute name="(\w+)" a:defaultValue="(.*?)">', text):
+            assert re.search(rf"^\| `{name}` \|.*\| `{default}` \|$", DOCUMENTATION, re.MULTILINE), name

@@ -1,0 +1,350 @@
+"""What behaviours say of themselves is found without running them; what is wrong is said, not raised."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from collections.abc import Iterable
+from pathlib import Path
+
+import pytest
+
+from eprune.formats.behaviour import MAX_PYTHON_BYTES, find, inspect, library_folder
+from eprune.model.finding import Location
+from eprune.model.graph import Actor, Direction, Graph, ModelSlice, Port, PythonBehaviour
+from eprune.model.interface import Interface
+from eprune.model.token import TokenType, parse_token
+from tests.kit import tiny_models
+
+WHERE = Location("app.xml", 7)
+
+
+def looked_at(actor: Actor) -> tuple[Interface | None, list[str]]:
+    interfaces, findings = inspect(Graph("g", (actor,)))
+    assert set(interfaces) <= {actor.name}
+    return interfaces.get(actor.name), [f"{finding} ({finding.hint})" for finding in findings]
+
+
+@pytest.fixture
+def python(tmp_path: Path):
+    """Looks at class C of the given source."""
+    path = tmp_path / "c.py"
+
+    def look(source: str | bytes) -> tuple[Interface | None, list[str]]:
+        path.write_bytes(source.encode() if isinstance(source, str) else source)
+        interface, findings = looked_at(Actor("A", behaviour=PythonBehaviour("c.py", "C", str(path)), where=WHERE))
+        return interface, [finding.replace(str(path), "c.py") for finding in findings]
+
+    return look
+
+
+# Python classes.
+
+
+def test_ports_and_parameters_are_read_off_the_class(python) -> None:
+    interface, findings = python("""
+from eprune.runtime import Actor
+
+class C(Actor):
+    INPUTS = {"in": "float32[1,4]", "gain": "float32"}
+    OUTPUTS: dict = {"out": "uint8[2]"}
+
+    def __init__(self, path, factor="2", *, top, size=None):
+        pass
+""")
+    assert findings == []
+    assert interface == Interface(
+        inputs={"in": TokenType("float32", (1, 4)), "gain": TokenType("float32")},
+        outputs={"out": TokenType("uint8", (2,))},
+        parameters={"path": True, "factor": False, "top": True, "size": False},
+    )
+
+
+def test_nothing_of_the_file_is_run(python, tmp_path: Path) -> None:
+    trap = tmp_path / "trap"
+    interface, findings = python(f"""
+open({str(trap)!r}, "w").close()
+raise SystemExit(3)
+class C(__import__("os").system("touch {trap}") or object):
+    INPUTS = {{"in": str(open({str(trap)!r}, "w"))}}
+""")
+    assert (interface, findings) == (Interface(parameters=None), [])
+    assert not trap.exists()
+
+
+def test_a_class_inherits_from_one_in_the_same_file(python) -> None:
+    interface, _ = python("""
+import eprune.runtime
+class Base(eprune.runtime.Actor):
+    INPUTS = {"in": "int8"}
+    OUTPUTS = {"out": "int8"}
+    def __init__(self, a): ...
+class Middle(Base):
+    OUTPUTS = {"out": "int16"}
+class C(Middle):
+    pass
+""")
+    assert interface == Interface({"in": TokenType("int8")}, {"out": TokenType("int16")}, {"a": True})
+
+
+@pytest.mark.parametrize(
+    ("source", "parameters"),
+    [
+        ("class C(Actor): pass", {}),
+        ("class C: pass", {}),
+        ("class C(Actor):\n def __init__(self, a, **rest): ...", None),
+        ("class C(Elsewhere): pass", None),
+        ("class C(Elsewhere):\n def __init__(self, a): ...", {"a": True}),
+        ("@dataclass\nclass C(Actor):\n a: str", None),
+        ("class C(Actor, metaclass=M): pass", None),
+        ("class C(C): pass", {}),
+        ("class D(C): pass\nclass C(D): pass", {}),
+        ("if True:\n class C(Actor):\n  def __init__(self, x): ...", {"x": True}),
+        ("try:\n import a\nexcept ImportError:\n class C(Actor):\n  def __init__(self, x): ...", {"x": True}),
+        ("from elsewhere import C", None),
+        ("from elsewhere import D as C", None),
+        ("from elsewhere import *", None),
+        ("C = make()", None),
+    ],
+)
+def test_parameters_are_known_unknown_or_none(python, source: str, parameters: dict[str, bool] | None) -> None:
+    interface, findings = python(source)
+    assert findings == []
+    assert interface.parameters == parameters
+
+
+def test_declarations_that_are_computed_are_not_known(python) -> None:
+    interface, findings = python('SIZE = 4\nclass C:\n INPUTS = {"in": f"float32[{SIZE}]"}\n OUTPUTS = make()')
+    assert findings == []
+    assert (interface.inputs, interface.outputs) == ({}, {})
+
+
+@pytest.mark.parametrize(
+    ("declaration", "message"),
+    [
+        ('{"in": "float23[4]"}', "C.INPUTS: unknown dtype 'float23'; known are"),
+        ('{"in": 4}', "C.INPUTS must map port names to token types"),
+        ('["in"]', "C.INPUTS must map port names to token types"),
+    ],
+)
+def test_a_declaration_that_is_wrong_is_found_in_its_file(python, declaration: str, message: str) -> None:
+    interface, (finding,) = python(f"\nclass C:\n INPUTS = {declaration}\n")
+    assert interface is None
+    assert finding.startswith(f"c.py:3: error[G2]: {message}")
+    assert finding.endswith('(write for example INPUTS = {"in": "float32[1,4]"})')
+
+
+@pytest.mark.parametrize(
+    ("source", "message"),
+    [
+        ("class D: ...", "'c.py' has no class 'C' (classes there: D)"),
+        ("class CC: ...", "'c.py' has no class 'C' (did you mean 'CC'?)"),
+        ("", "'c.py' has no class 'C' (classes there: none)"),
+        ("x = 1\nclass C(:", "'c.py' is no valid Python: invalid syntax (c.py:2) ()"),
+        (b"class C: pass\n\xff", "'c.py' is no valid Python: "),
+        (b"# coding: klingon\nclass C: pass", "'c.py' is no valid Python: "),
+        (b"class C: pass\0", "'c.py' is no valid Python: "),
+        ("x = " + "(" * 5000 + ")" * 5000, "'c.py' is no valid Python: "),
+        ("x = " + "-" * 50_000 + "1", "'c.py' is no valid Python: "),
+        ("#" * (MAX_PYTHON_BYTES + 1), "'c.py' is not usable: the file has 1048577 bytes; the limit is 1048576 (c.py)"),
+    ],
+)
+def test_a_file_that_does_not_hold_the_class_is_one_finding(python, source: str | bytes, message: str) -> None:
+    interface, findings = python(source)
+    assert interface is None
+    assert len(findings) == 1
+    assert findings[0].startswith(f"app.xml:7: error[FILE]: actor 'A': {message}")
+
+
+def test_doubtful_style_is_no_concern_of_ours(python) -> None:
+    interface, findings = python(r"class C:" "\n" r' x = "\d" is 1')
+    assert (interface, findings) == (Interface(parameters={}), [])
+
+
+def test_each_actor_is_looked_at_by_itself_in_file_order(tmp_path: Path) -> None:
+    (tmp_path / "c.py").write_text("class C: ...")
+    names = ["C", "D", "C", "E"]
+    actors = tuple(
+        Actor(f"a{n}", behaviour=PythonBehaviour("c.py", name, str(tmp_path / "c.py")), where=Location("app.xml", n))
+        for n, name in enumerate(names)
+    )
+    interfaces, findings = inspect(Graph("g", (*actors, Actor("none"))))
+    assert list(interfaces) == ["a0", "a2"]
+    assert [finding.where.line for finding in findings] == [1, 3]
+
+
+def test_a_missing_file_is_a_finding_that_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "image_source.py").touch()
+    monkeypatch.setattr("eprune.formats.behaviour.library_folder", lambda: str(tmp_path))
+    path = find("graphs", "image_sorce.py", True)
+    interface, findings = looked_at(
+        Actor("A", behaviour=PythonBehaviour("image_sorce.py", "C", path), where=WHERE),
+    )
+    assert interface is None
+    assert findings == [
+        "app.xml:7: error[FILE]: actor 'A': 'image_sorce.py' is not usable: there is no such file "
+        "(graphs/image_sorce.py) (did you mean 'image_source.py', which ships with eprune?)"
+    ]
+
+
+def test_the_classes_that_ship_with_eprune_can_all_be_read() -> None:
+    for path in sorted(Path(library_folder()).glob("*.py")):
+        for statement in ast.parse(path.read_bytes()).body:
+            if isinstance(statement, ast.ClassDef):
+                behaviour = PythonBehaviour(path.name, statement.name, str(path))
+                interface, findings = looked_at(Actor("A", behaviour=behaviour, where=WHERE))
+                assert (interface is not None, findings) == (True, [])
+
+
+# Slices of models. The chain is 0 CONV_2D, 1 MAX_POOL_2D, 2 FULLY_CONNECTED, 3 SOFTMAX.
+
+
+def port(name: str, direction: Direction, tensor: int | None = None, control: bool = False) -> Port:
+    return Port(name, direction, parse_token("int8"), tensor=tensor, control=control)
+
+
+def model_slice(
+    path: Path, model: bytes, first: int, last: int, inputs: Iterable[Port], outputs: Iterable[Port]
+) -> tuple[Interface | None, list[str]]:
+    path.write_bytes(model)
+    behaviour = ModelSlice("m.tflite", first, last, str(path))
+    interface, findings = looked_at(Actor("A", (*inputs, *outputs), behaviour=behaviour, where=WHERE))
+    return interface, [finding.replace(str(path), "m.tflite") for finding in findings]
+
+
+@pytest.fixture
+def chain(tmp_path: Path):
+    """Looks at a slice of the chain with ports of the given tensors."""
+
+    def look(first: int, last: int, inputs: list[int | None], outputs: list[int | None], control: bool = False):
+        ins = [port(f"i{n}", Direction.IN, tensor) for n, tensor in enumerate(inputs)]
+        ins += [port("control", Direction.IN, control=True)] * control
+        outs = [port(f"o{n}", Direction.OUT, tensor) for n, tensor in enumerate(outputs)]
+        return model_slice(tmp_path / "m.tflite", tiny_models.conv_pool_dense(), first, last, ins, outs)
+
+    return look
+
+
+@pytest.fixture
+def branches(tmp_path: Path):
+    """Looks at a slice of the model with branches: 0 CONV, 1 CONV, 2 ADD (of 0 and 1), 3 SPLIT, 4 MUL."""
+
+    def look(first: int, last: int, inputs: list[int | None], outputs: list[int | None]):
+        ins = [port(f"i{n}", Direction.IN, tensor) for n, tensor in enumerate(inputs)]
+        outs = [port(f"o{n}", Direction.OUT, tensor) for n, tensor in enumerate(outputs)]
+        return model_slice(tmp_path / "m.tflite", tiny_models.residual_split(), first, last, ins, outs)
+
+    return look
+
+
+def test_a_slices_ports_get_its_boundarys_tensors_in_order(chain) -> None:
+    interface, findings = chain(0, 1, [None], [None], control=True)
+    assert findings == []
+    assert interface == Interface(
+        inputs={"i0": TokenType("float32", (1, 8, 8, 3))},
+        outputs={"o0": TokenType("float32", (1, 4, 4, 4))},
+        tensors={"i0": 0, "o0": 4},
+        weight_bytes=4 * (4 * 3 * 3 * 3 + 4),
+    )
+
+
+def test_ports_may_name_their_tensors(branches) -> None:
+    interface, findings = branches(3, 3, [8], [10, 9])
+    assert findings == []
+    assert interface.tensors == {"i0": 8, "o0": 10, "o1": 9}
+    assert branches(3, 3, [None], [10, None])[0].tensors == {"i0": 8, "o0": 10, "o1": 9}
+
+
+def test_an_output_may_go_to_two_ports_or_to_none(branches) -> None:
+    assert branches(3, 3, [None], [10, 10, 9])[0].tensors == {"i0": 8, "o0": 10, "o1": 10, "o2": 9}
+    assert branches(3, 3, [None], [9])[0].tensors == {"i0": 8, "o0": 9}
+
+
+@pytest.mark.parametrize(
+    ("first", "last", "inputs", "outputs", "message"),
+    [
+        (0, 1, [], [None], "it has 0 input ports, its operators 1 input (the slice's inputs are tensor 0: float32[1,8"),
+        (0, 1, [None, None], [None], "it has 2 input ports, its operators 1 input (the slice's inputs are tensor 0: "),
+        (0, 1, [0, 0], [None], "it has 2 input ports, its operators 1 input ("),
+        (0, 1, [None], [], "it has 1 input"),
+        (
+            0,
+            1,
+            [4],
+            [None],
+            "port 'i0' names tensor 4, which is no input of its operators (the slice's inputs are",
+        ),
+        (0, 1, [None], [1], "port 'o0' names tensor 1, which is no output of its operators (the slice's outputs"),
+        (0, 1, [None], [999], "port 'o0' names tensor 999, which is no output of its operators ("),
+        (
+            2,
+            1,
+            [None],
+            [None],
+            "operators 2-1 are no range of operators of 'm.tflite' (the model has ",
+        ),
+        (
+            3,
+            4,
+            [None],
+            [None],
+            "operators 3-4 are no range of operators of 'm.tflite' (the model has ",
+        ),
+        (10**9, 10**9, [None], [None], "operators 1000000000-1000000000 are no range of operators of 'm.tflite' ("),
+    ],
+)
+def test_what_does_not_fit_the_model_is_g2(chain, first, last, inputs, outputs, message: str) -> None:
+    interface, findings = chain(first, last, inputs, outputs)
+    assert interface is None
+    assert len(findings) == 1
+    if not outputs:
+        message = "it has 0 output ports, its operators 1 output (the slice's outputs are tensor 4: float32[1,4,4,4])"
+    assert findings[0].startswith(f"app.xml:7: error[G2]: actor 'A': {message}")
+
+
+def test_the_way_to_give_two_ports_one_tensor_is_told(branches) -> None:
+    _, (finding,) = branches(3, 3, [None], [None, None, None])
+    assert finding == (
+        "app.xml:7: error[G2]: actor 'A': it has 3 output ports, its operators 2 outputs (the slice's outputs are "
+        'tensor 10: float32[1,4,4,2]; tensor 9: float32[1,4,4,2]; ports that carry the same one name it: tensor="N")'
+    )
+
+
+def test_operators_that_share_state_stay_together(tmp_path: Path) -> None:
+    from eprune.formats.tflite import bonds, parse_model
+
+    model = tiny_models.counter()
+    together = bonds(parse_model(model))[0]
+    ports = [port("i", Direction.IN)], [port("o", Direction.OUT)]
+    interface, (finding,) = model_slice(tmp_path / "m.tflite", model, together[0], together[0], *ports)
+    assert interface is None
+    assert finding.startswith(f"app.xml:7: error[G2]: actor 'A': operators {', '.join(map(str, together))} share state")
+
+
+def test_a_tensor_without_a_fixed_size_cannot_be_a_token(tmp_path: Path) -> None:
+    ports = [port("i", Direction.IN)], [port("o", Direction.OUT)]
+    interface, (finding,) = model_slice(tmp_path / "m.tflite", tiny_models.open_batch(), 0, 5, *ports)
+    assert interface is None
+    assert finding.startswith("app.xml:7: error[G2]: actor 'A': port 'o': tensor ")
+    assert "has no fixed size in bytes" in finding
+
+
+def test_a_range_that_is_none_says_what_there_is(chain) -> None:
+    assert chain(3, 4, [None], [None])[1][0].endswith("(the model has operators 0 to 3)")
+
+
+@pytest.mark.parametrize("data", [b"", b"\x1c\0\0\0TFL3", b"hello, I am no model"])
+def test_a_corrupt_model_is_a_finding(tmp_path: Path, data: bytes) -> None:
+    interface, (finding,) = model_slice(tmp_path / "m.tflite", data, 0, 0, [], [])
+    assert interface is None
+    assert finding.startswith("app.xml:7: error[FILE]: actor 'A': 'm.tflite' is not usable: ")
+
+
+def test_a_missing_model_is_a_finding() -> None:
+    interface, (finding,) = looked_at(Actor("A", behaviour=ModelSlice("gone.tflite", 0, 0, "gone.tflite"), where=WHERE))
+    assert interface is None
+    assert finding.startswith("app.xml:7: error[FILE]: actor 'A': 'gone.tflite' is not usable: ")
+
+
+def test_classes_are_looked_at_without_reading_models() -> None:
+    assert "eprune.formats.tflite" not in vars(sys.modules["eprune.formats.behaviour"])
