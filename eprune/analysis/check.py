@@ -39,6 +39,7 @@ def check(
         findings += links(graph, platforms, mappings)
         findings += memory(graph, platforms, mappings, facts)
         findings += segments(graph, mappings, facts)
-    files = [graph.where.file, *(item.where.file for item in (*platforms, *mappings))]
+    places = [graph.where, *(platform.where for platform in platforms), *(mapping.where for mapping in mappings)]
+    files = [where.file for where in places]
     rank = {file: index for index, file in reversed(list(enumerate(files)))}
     return sorted(findings, key=lambda finding: (rank.get(finding.where.file, len(files)), finding.where.line))

@@ -13,11 +13,11 @@ ways between two platforms. The runtime must not, and no check here could save i
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Optional
+from typing import NamedTuple, Optional
 
-from eprune.analysis.fusing import fusible, model_file, wirings
-from eprune.analysis.lookup import Guesser, buffer_bytes, some
-from eprune.analysis.precedence import Edge, Precedence, contract, cycle_through, explain, precedence
+from eprune.analysis.fusing import Wiring, fusible, model_file, wirings
+from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
+from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Fifo, Graph, ModelSlice
 from eprune.model.interface import Interface
@@ -210,7 +210,7 @@ def _port_numbers(
 
 
 def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
-    """M2: two platforms that are both given have a link in both files or in none, with the same base port."""
+    """M2: a link that two platforms' files both have has the same base port in both."""
     for index, platform in enumerate(platforms):
         for other in platforms[:index]:
             there, here = other.link(platform.name), platform.link(other.name)
@@ -221,13 +221,6 @@ def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
                 )
                 related = ((there.where, f"port {there.port} is stated here"),)
                 yield Finding("M2", here.where, message, "state the same base port in both", related=related)
-            elif (here is None) != (there is None):
-                one, lacks = (platform, other) if there is None else (other, platform)
-                link = here or there
-                assert link is not None
-                message = f"platform '{one.name}' has a link to '{lacks.name}', but not the other way round"
-                hint = f'add <link to="{one.name}" address="..." port="{link.port}"/> to the file of \'{lacks.name}\''
-                yield Finding("M2", link.where, message, hint)
         if platform.link(platform.name) is not None:
             message = f"platform '{platform.name}' has a link to itself"
             yield Finding("M2", platform.where, message, "remove it: FIFOs within a platform need none")
@@ -278,35 +271,49 @@ def memory(
 # M4
 
 
+class _Group(NamedTuple):
+    """What a mapping puts into one segment."""
+
+    title: str
+    members: list[Placement]
+
+    def finding(self, place: Placement, why: str, hint: str, related: Sequence[tuple[Location, str]] = ()) -> Finding:
+        """A finding of M4 at one of the members."""
+        return Finding("M4", place.where, f"{self.title} cannot be fused: {why}", hint, related=tuple(related))
+
+
 def segments(
     graph: Graph, mappings: Sequence[PlatformMapping], interfaces: Mapping[str, Interface]
 ) -> Iterator[Finding]:
     """M4: slices that a mapping puts into one segment can be fused. The precedence graph must be acyclic."""
-    if not any(placement.segment is not None for mapping in mappings for placement in mapping.placements):
-        return
-    whole = precedence(graph)
-    fused: list[list[str]] = []
+    groups: list[_Group] = []
     for mapping in mappings:
-        groups: dict[str, list[Placement]] = {}
+        named: dict[str, list[Placement]] = {}
         for placement in mapping.placements:
             if placement.segment is not None:
-                groups.setdefault(placement.segment, []).append(placement)
-        for name, group in groups.items():
-            what = f"segment '{name}' of platform '{mapping.platform}'"
-            finding = _unlike(graph, group, what)
-            finding = finding or _joined_wrongly(graph, group, what, interfaces)
-            finding = finding or _cyclic(graph, group, what, whole, fused)
-            if finding is not None:
-                yield finding
-            else:
-                fused.append([placement.actor for placement in group])
-
-
-def _unlike(graph: Graph, group: Sequence[Placement], what: str) -> Optional[Finding]:
-    """M4: a segment is made of slices of one model with rate 1, on one unit."""
+                named.setdefault(placement.segment, []).append(placement)
+        groups += [
+            _Group(f"segment '{name}' of platform '{mapping.platform}'", members) for name, members in named.items()
+        ]
+    if not groups:
+        return
     actors = {actor.name: actor for actor in graph.actors}
-    first = group[0]
-    for placement in group:
+    delayed = [fifo for fifo in graph.fifos if fifo.delay]
+    wires = wirings(graph, interfaces)
+    like = []
+    for group in groups:
+        finding = _unlike(group, actors) or _delay_within(group, delayed) or _joined_wrongly(group, wires)
+        if finding is None:
+            like.append(group)
+        else:
+            yield finding
+    yield from _cyclic(graph, like)
+
+
+def _unlike(group: _Group, actors: Mapping[str, Actor]) -> Optional[Finding]:
+    """M4: a segment is made of slices of one model with rate 1, on one unit."""
+    first = group.members[0]
+    for placement in group.members:
         actor = actors[placement.actor]
         if placement.unit is None:
             why = f"'{actor.name}' runs on another platform"
@@ -317,69 +324,56 @@ def _unlike(graph: Graph, group: Sequence[Placement], what: str) -> Optional[Fin
         elif placement.unit != first.unit:
             why = f"'{first.actor}' is on unit '{first.unit}', '{actor.name}' on unit '{placement.unit}'"
         elif model_file(actor) != model_file(actors[first.actor]):
-            files = _file(actors[first.actor]), _file(actor)
-            why = f"'{first.actor}' is of model '{files[0]}', '{actor.name}' of '{files[1]}'"
+            why = f"'{first.actor}' and '{actor.name}' are slices of two model files"
         else:
             continue
-        hint = f"take '{actor.name}' out of the segment"
-        return Finding("M4", placement.where, f"{what} cannot be fused: {why}", hint)
+        return group.finding(placement, why, f"take '{actor.name}' out of the segment")
     return None
 
 
-def _file(actor: Actor) -> str:
-    return actor.behaviour.file if actor.behaviour is not None else ""
+def _delay_within(group: _Group, delayed: Sequence[Fifo]) -> Optional[Finding]:
+    """M4: no FIFO between two slices of a segment has a delay."""
+    members = {placement.actor: placement for placement in group.members}
+    for fifo in delayed:
+        source, target = fifo.source.actor, fifo.target.actor
+        if source != target and source in members and target in members:
+            why = f"FIFO '{fifo.name}' within it has a delay of {fifo.delay}"
+            hint = f"take '{source}' or '{target}' out of the segment"
+            return group.finding(members[target], why, hint, [(fifo.where, f"FIFO '{fifo.name}' has a delay")])
+    return None
 
 
-def _joined_wrongly(
-    graph: Graph, group: Sequence[Placement], what: str, interfaces: Mapping[str, Interface]
-) -> Optional[Finding]:
-    """M4: no FIFO within a segment has a delay, and its slices are joined as the model joins their tensors."""
-    members = {placement.actor for placement in group}
-    for fifo in graph.fifos:
-        ends = {fifo.source.actor, fifo.target.actor}
-        if fifo.delay and len(ends) == 2 and ends <= members:
-            message = f"{what} cannot be fused: FIFO '{fifo.name}' within it has a delay of {fifo.delay}"
-            related = ((fifo.where, f"FIFO '{fifo.name}' has a delay"),)
-            hint = f"take '{fifo.source.actor}' or '{fifo.target.actor}' out of the segment"
-            return Finding("M4", group[0].where, message, hint, related=related)
-    wires = wirings(graph, interfaces)
-    whole = None
-    for placement in group:
-        wiring = wires.get(placement.actor)
-        if wiring is None:
-            continue
-        if whole is None:
-            whole = wiring
-            continue
-        clash = whole.clash(wiring)
+def _joined_wrongly(group: _Group, wires: Mapping[str, Wiring]) -> Optional[Finding]:
+    """M4: a segment's slices are joined as the model joins their operators, as far as the facts are known.
+
+    Wirings are used up: each actor is in one segment.
+    """
+    known = [placement for placement in group.members if placement.actor in wires]
+    for placement in known[1:]:
+        clash = wires[known[0].actor].clash(wires[placement.actor])
         if clash:
-            hint = f"take '{placement.actor}' out of the segment"
-            return Finding("M4", placement.where, f"{what} cannot be fused: {clash}", hint)
-        whole.absorb(wiring)
+            return group.finding(placement, clash, f"take '{placement.actor}' out of the segment")
+        wires[known[0].actor].absorb(wires[placement.actor])
     return None
 
 
-def _cyclic(
-    graph: Graph, group: Sequence[Placement], what: str, whole: Precedence, fused: Sequence[Sequence[str]]
-) -> Optional[Finding]:
-    """M4: with the segments before it, a segment contracted to one node leaves the precedence graph acyclic."""
-    members = {placement.actor for placement in group}
-    contracted = contract(whole, [*fused, members])
-    node = next(name for name in whole.nodes if name in members)
-    cycle, _ = cycle_through(node, contracted.outgoing())
-    if not cycle:
-        return None
+def _cyclic(graph: Graph, groups: Sequence[_Group]) -> Iterator[Finding]:
+    """M4: each segment, with those before it, contracted to one node leaves the precedence graph acyclic."""
+    whole = precedence(graph)
+    sets = [[placement.actor for placement in group.members] for group in groups]
+    if not components(contract(whole, sets)):
+        return
     fifos = {fifo.name: fifo for fifo in graph.fifos}
-    return Finding(
-        "M4",
-        group[0].where,
-        f"{what} cannot be fused: it would wait for itself through {some(edge.target for edge in cycle[:-1])}",
-        "take the actors on one side out of the segment, or add those between, if they are slices of the same unit",
-        related=tuple((fifos[edge.fifo].where, _reason(edge, fifos[edge.fifo], graph)) for edge in cycle),
-    )
-
-
-def _reason(edge: Edge, fifo: Fifo, graph: Graph) -> str:
-    source = graph.actor(fifo.source.actor)
-    port = source.port(fifo.source.port) if source is not None else None
-    return explain(edge, fifo, port.url if port is not None else 1)
+    rates = fifo_rates(graph)
+    fused: list[list[str]] = []
+    for group, members in zip(groups, sets):
+        outgoing = contract(whole, [*fused, members]).outgoing()
+        node = next(name for name in members if name in outgoing)
+        cycle, _ = cycle_through(node, outgoing)
+        if not cycle:
+            fused.append(members)
+            continue
+        why = f"it would wait for itself through {some(edge.target for edge in cycle[:-1])}"
+        hint = "take actors out of the segment, or put those between into it if they are slices on the same unit"
+        reasons = [(fifos[edge.fifo].where, explain(edge, fifos[edge.fifo], rates[edge.fifo])) for edge in cycle]
+        yield group.finding(group.members[0], why, hint, reasons)

@@ -1,4 +1,4 @@
-"""The rules: what each means in one line, and how bad it is to break it. docs/rules.md has the table printed from here."""
+"""The rules: what each means, in one line, and how bad it is to break it. docs/rules.md prints the table from here."""
 
 from __future__ import annotations
 

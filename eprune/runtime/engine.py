@@ -115,16 +115,15 @@ class Engine:
         ``timeout`` is in seconds, for connecting. Raises RunError with the first failure; after that every thread has
         stopped, or was said to be left behind.
         """
-        with _Signals(self._events):
-            try:
-                self._start(timeout)
-                self._await("ended", len(self._threads), on_progress)
-            except RunError as failure:
-                self._stop(failure)
-                raise
-            finally:
-                for link in self._links:
-                    link.close()
+        try:
+            self._start(timeout)
+            self._await("ended", len(self._threads), on_progress)
+        except RunError as failure:
+            self._stop(failure)
+            raise
+        finally:
+            for link in self._links:
+                link.close()
 
     def _start(self, timeout: float) -> None:
         for rx in self._rx:
@@ -243,7 +242,7 @@ class Engine:
         return not any(thread.is_alive() for thread in self._threads)
 
 
-class _Signals:
+class Signals:
     """While in force, SIGINT and SIGTERM become an event; a second one ends the process at once."""
 
     def __init__(self, events: SimpleQueue[Event]) -> None:

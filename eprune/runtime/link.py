@@ -284,6 +284,8 @@ class RxLink(_Link):
             self._refusal = str(error)
             with contextlib.suppress(OSError):
                 connection.sendall(wire.pack_greeting({"verdict": "refused", "reason": str(error)}))
+                # Closing with unread bytes would reset the connection, and the reason would be lost.
+                connection.recv(BATCH_BYTES)
             connection.close()
             return True
         self.note = wire.warn(hello, self.facts)

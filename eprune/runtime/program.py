@@ -20,7 +20,7 @@ import numpy as np
 
 from eprune.runtime import record, tflite
 from eprune.runtime.actor import Actor, PortType
-from eprune.runtime.engine import ActorThread, Engine, Event
+from eprune.runtime.engine import ActorThread, Engine, Event, Signals
 from eprune.runtime.errors import ActorError, Interrupted, RunError, UsageError
 from eprune.runtime.fifo import Fifo, Input, Output
 from eprune.runtime.files import Files
@@ -142,8 +142,10 @@ class Program:
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
         """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 130 interrupted."""
         options = self._options(arguments)
+        events: SimpleQueue[Event] = SimpleQueue()
         try:
-            self._run(options)
+            with Signals(events):
+                self._run(options, events)
         except RunError as error:
             self._say(f"error: {error}")
             if options.traceback:
@@ -193,14 +195,13 @@ class Program:
         add("--status-fd", type=int, metavar="FD", help="write progress there, a JSON line at a time")
         return parser.parse_args(arguments)
 
-    def _run(self, options: argparse.Namespace) -> None:
+    def _run(self, options: argparse.Namespace, events: SimpleQueue[Event]) -> None:
         self._check_writable(options.record, options.trace)
         addresses = self._addresses(options.link)
         parameters = self._parameters(options.set)
         interpreter = ""
         if any(isinstance(actor, _Segment) for actor in self._actors):
             interpreter = tflite.choose(options.interpreter)
-        events: SimpleQueue[Event] = SimpleQueue()
 
         queues = {fifo.name: self._make_fifo(fifo) for fifo in self._fifos}
         cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in self._cores.items()}

@@ -5,7 +5,6 @@ import signal
 import sys
 import time
 
-
 from eprune.runtime import Actor, EndOfStream
 
 
@@ -176,5 +175,3 @@ class Shapes(Actor):
 
     def fire(self, inputs, outputs):
         raise EndOfStream
-
-

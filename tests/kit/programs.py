@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
+#: processes that a test started; the fixture in conftest.py kills what is left of them
+STARTED: list[subprocess.Popen[str]] = []
 ACTORS = ROOT / "tests" / "kit" / "actors.py"
 
 
@@ -34,13 +36,23 @@ def environment(**more: str) -> dict[str, str]:
 
 def start(program: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     """Start a program; its output is text."""
-    return subprocess.Popen(
+    process = subprocess.Popen(
         [sys.executable, str(program), *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
         env=environment(**more),
     )
+    STARTED.append(process)
+    return process
+
+
+def reap() -> None:
+    """Kill what a test left running."""
+    while STARTED:
+        process = STARTED.pop()
+        process.kill()
+        process.communicate()
 
 
 def finish(process: subprocess.Popen[str], timeout: float = 30) -> tuple[int, str, str]:
