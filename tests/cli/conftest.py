@@ -1,0 +1,75 @@
+"""The small application on disk, and two ways to call eprune."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import NamedTuple
+
+import pytest
+from application import ACTORS, APPLICATION, ENDPOINT, HELPER, ROOT, SERVER, mapping
+from click.testing import CliRunner
+
+from eprune.cli.main import cli
+from tests.kit import tiny_models
+
+
+@pytest.fixture
+def app(tmp_path, monkeypatch):
+    """An application of four actors with mappings ``local`` and ``split``, in the current folder."""
+    monkeypatch.chdir(tmp_path)
+    files = {
+        "app.xml": APPLICATION,
+        "behaviours.py": ACTORS,
+        "helper.py": HELPER,
+        "platforms/endpoint.xml": ENDPOINT,
+        "platforms/server.xml": SERVER,
+        "local/endpoint.xml": mapping("endpoint", dict.fromkeys(("In", "L1", "L2", "Out"), "endpoint")),
+    }
+    homes = {"In": "endpoint", "L1": "endpoint", "L2": "server", "Out": "server"}
+    files.update((f"split/{platform}.xml", mapping(platform, homes)) for platform in ("endpoint", "server"))
+    for name, text in files.items():
+        path = tmp_path / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (tmp_path / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
+    return tmp_path
+
+
+class Done(NamedTuple):
+    """How a command ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@pytest.fixture
+def eprune():
+    """Call eprune in this process: fast; what child processes print is not seen."""
+
+    def call(*arguments: str, stdin: str = "") -> Done:
+        result = CliRunner().invoke(cli, list(arguments), input=stdin, prog_name="eprune")
+        return Done(result.exit_code, result.stdout, result.stderr)
+
+    return call
+
+
+@pytest.fixture
+def eprune_process():
+    """Call eprune as a process of its own."""
+
+    def call(*arguments: str, stdin: str = "", **environment: str) -> Done:
+        done = subprocess.run(
+            [sys.executable, "-m", "eprune", *arguments],
+            input=stdin,
+            capture_output=True,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT), **environment},
+            timeout=60,
+            check=False,
+        )
+        return Done(done.returncode, done.stdout, done.stderr)
+
+    return call

@@ -1,0 +1,171 @@
+"""`eprune codegen`: what it writes, where, and when it refuses."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import zipfile
+
+import pytest
+from application import APPLICATION, LOCAL, ROOT, SPLIT
+
+
+def run(*command, cwd):
+    """Run a program; its stdout, after it has succeeded."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, cwd=cwd, env=environment, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_a_program_runs_and_its_segments_lie_beside_it(app, eprune):
+    done = eprune("codegen", *LOCAL, "-o", "build/endpoint.py")
+
+    assert (done.code, done.out) == (0, "")
+    assert [path.name for path in (app / "build/endpoint.models").iterdir()] == ["L1+L2.tflite"]
+    assert os.access(app / "build/endpoint.py", os.X_OK)
+    assert len(run(sys.executable, "build/endpoint.py", cwd=app).splitlines()) == 4
+
+
+def test_paths_are_relative_to_the_program(app, eprune):
+    eprune("codegen", *LOCAL, "-o", "build/endpoint.py")
+    text = (app / "build/endpoint.py").read_text()
+
+    assert '"../behaviours.py:Ramp"' in text
+    assert "\n  ../app.xml\n" in text
+    assert str(app) not in text
+
+
+def test_a_program_is_found_through_a_link_to_its_folder(app, eprune):
+    (app / "deep/er").mkdir(parents=True)
+    (app / "build").symlink_to("deep/er")
+    eprune("codegen", *LOCAL, "-o", "build/endpoint.py")
+    assert len(run(sys.executable, "build/endpoint.py", cwd=app).splitlines()) == 4
+
+
+def test_a_folder_gets_a_program_for_each_mapping(app, eprune):
+    assert eprune("codegen", *SPLIT, "-o", "build/").code == 0
+    assert sorted(path.name for path in (app / "build").iterdir()) == [
+        "endpoint.models", "endpoint.py", "server.models", "server.py",
+    ]  # fmt: skip
+    digests = {
+        next(line for line in (app / f"build/{name}.py").read_text().splitlines() if "digest=" in line)
+        for name in ("endpoint", "server")
+    }
+    assert len(digests) == 1
+
+
+def test_segments_that_are_no_longer_used_are_removed_and_other_files_stay(app, eprune):
+    models = app / "build/endpoint.models"
+    models.mkdir(parents=True)
+    (models / "precious.tflite").write_bytes(b"mine")
+    eprune("codegen", *LOCAL, "--no-fuse", "-o", "build/endpoint.py")
+    assert {path.name for path in models.iterdir()} == {"precious.tflite", "L1.tflite", "L2.tflite"}
+    eprune("codegen", *LOCAL, "-o", "build/endpoint.py")
+    assert {path.name for path in models.iterdir()} == {"precious.tflite", "L1+L2.tflite"}
+
+
+def test_a_dash_prints_the_program_and_nothing_else(app, eprune):
+    done = eprune("codegen", *LOCAL, "-o", "-")
+
+    compile(done.out, "program", "exec")
+    assert "only the program was written" in done.err
+    assert not list(app.rglob("*.models"))
+
+
+def test_the_same_input_gives_the_same_bytes_in_any_process(app, eprune_process):
+    first, second = (
+        eprune_process("codegen", *SPLIT, "-o", f"{seed}/", PYTHONHASHSEED=seed)
+        and {path.relative_to(app / seed): path.read_bytes() for path in (app / seed).rglob("*") if path.is_file()}
+        for seed in ("1", "2")
+    )
+    assert first and first == second
+    bundles = [
+        eprune_process("codegen", *LOCAL, "--pyz", "-o", f"{seed}.pyz", PYTHONHASHSEED=seed)
+        and (app / f"{seed}.pyz").read_bytes()
+        for seed in ("1", "2")
+    ]
+    assert bundles[0] == bundles[1]
+
+
+class TestPyz:
+    """One file that needs nothing else of ours."""
+
+    def test_it_holds_program_runtime_actors_and_segments(self, app, eprune):
+        assert eprune("codegen", *LOCAL, "--pyz", "-o", "endpoint.pyz").code == 0
+        with zipfile.ZipFile("endpoint.pyz") as archive:
+            names = set(archive.namelist())
+        assert {"__main__.py", "actors/behaviours.py", "actors/helper.py", "models/L1+L2.tflite"} <= names
+        assert {name for name in names if name.startswith("eprune/") and not name.startswith("eprune/runtime/")} == {
+            "eprune/__init__.py"
+        }
+
+    def test_it_gives_what_the_program_gives_where_eprune_is_not_installed(self, app, eprune, tmp_path_factory):
+        eprune("codegen", *LOCAL, "--pyz", "-o", "endpoint.pyz")
+        eprune("codegen", *LOCAL, "-o", "build/endpoint.py")
+        device = tmp_path_factory.mktemp("device")
+        (app / "endpoint.pyz").rename(device / "endpoint.pyz")
+        alone = (
+            "import runpy, sys\n"
+            f"sys.path = [path for path in sys.path if path not in ('', {str(ROOT)!r})]\n"
+            "sys.argv = ['endpoint.pyz']\n"
+            "try:\n"
+            "    runpy.run_path('endpoint.pyz', run_name='__main__')\n"
+            "finally:\n"
+            "    import eprune.runtime\n"
+            "    assert 'endpoint.pyz' in eprune.runtime.__file__\n"
+        )
+        expected = run(sys.executable, "build/endpoint.py", cwd=app)
+        assert run(sys.executable, "-I", "-c", alone, cwd=device) == expected
+
+    def test_its_program_differs_in_paths_only(self, app, eprune):
+        eprune("codegen", *LOCAL, "--pyz", "-o", "endpoint.pyz")
+        eprune("codegen", *LOCAL, "-o", "endpoint.py")
+        with zipfile.ZipFile("endpoint.pyz") as archive:
+            inside = archive.read("__main__.py").decode()
+        outside = (app / "endpoint.py").read_text()
+        assert inside == outside.replace('"behaviours.py', '"actors/behaviours.py').replace("endpoint.models", "models")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "code", "message"),
+    [
+        ('to="L2.in"', 'to="L1.in"', 1, "app.xml:11: error[G1]"),
+        ("tiny.tflite", "gone.tflite", 1, "error[FILE]: actor 'L1'"),
+        ("behaviours.py:Ramp", "behaviours.py:Romp", 1, "has no class 'Romp'"),
+        ('operators="2-3"', 'operators="2-9"', 1, "error[G2]: actor 'L2'"),
+        ("<fifo", "<fofi", 2, "error[XML]"),
+        ('<fifo name="f1"', '<fifo name="f1" delay="1" initial="gone.npy"', 2, "'gone.npy' cannot be read"),
+    ],
+)
+def test_what_does_not_pass_the_analyzer_is_refused(app, eprune, old, new, code, message):
+    (app / "app.xml").write_text(APPLICATION.replace(old, new))
+    done = eprune("codegen", *LOCAL, "-o", "build/endpoint.py")
+
+    assert done.code == code
+    assert message in done.err
+    assert done.out == ""
+    assert not (app / "build").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("app.xml", "-o", "x.py"), "Missing option"),
+        (LOCAL, "Missing option '-o'"),
+        ((*SPLIT, "-o", "x.py"), '2 mappings make 2 programs: give a folder, "-o x.py/"'),
+        (("app.xml", "-p", "local", "-m", "local", "-o", "x.py"), "there is no platform file"),
+    ],
+)
+def test_wrong_usage_is_exit_code_2_and_says_what_to_do(app, eprune, arguments, message):
+    done = eprune("codegen", *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_a_place_that_cannot_be_written_is_named(app, eprune):
+    done = eprune("codegen", *LOCAL, "-o", "app.xml/endpoint.py")
+    assert done.code == 2
+    assert "app.xml/" in done.err and "cannot be written" in done.err
+    assert "Traceback" not in done.err
