@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import subprocess
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -187,6 +188,15 @@ def test_a_missing_file_is_a_finding_that_names_the_nearest(tmp_path: Path, monk
     ]
 
 
+def test_the_library_is_part_of_the_package_once_installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    package = tmp_path / "eprune"
+    package.mkdir()
+    monkeypatch.setattr("eprune.__file__", str(package / "__init__.py"))
+    assert library_folder() == str(tmp_path / "actors")
+    (package / "actors").mkdir()
+    assert library_folder() == str(package / "actors")
+
+
 def test_the_classes_that_ship_with_eprune_can_all_be_read() -> None:
     for path in sorted(Path(library_folder()).glob("*.py")):
         for statement in ast.parse(path.read_bytes()).body:
@@ -346,5 +356,13 @@ def test_a_missing_model_is_a_finding() -> None:
     assert finding.startswith("app.xml:7: error[FILE]: actor 'A': 'gone.tflite' is not usable: ")
 
 
-def test_classes_are_looked_at_without_reading_models() -> None:
-    assert "eprune.formats.tflite" not in vars(sys.modules["eprune.formats.behaviour"])
+def test_numpy_and_model_readers_are_loaded_for_models_only() -> None:
+    program = """
+import sys
+from eprune.formats.behaviour import inspect
+from eprune.model.graph import Actor, Graph, PythonBehaviour
+inspect(Graph("g", (Actor("A", behaviour=PythonBehaviour("gone.py", "C")),)))
+raise SystemExit(", ".join({"numpy", "flatbuffers", "ai_edge_litert"} & set(sys.modules)))
+"""
+    run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert run.stderr.strip() == ""

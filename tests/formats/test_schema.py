@@ -210,6 +210,12 @@ def test_the_schema_allows_all_units_and_dtypes_of_the_model(
     assert len(problems(tmp_path, kind, form.format("1X" + values[0]))) == 1
 
 
+def test_tokens_have_as_many_dimensions_as_arrays_can(tmp_path: Path) -> None:
+    assert problems(tmp_path, "application", PORT.format("int8[1" + ",1" * 31 + "]")) == []
+    (problem,) = problems(tmp_path, "application", PORT.format("int8[1" + ",1" * 32 + "]"))
+    assert "expected a token type of at most 32 dimensions" in problem
+
+
 def test_a_type_means_the_same_in_all_schemas() -> None:
     types = [type_ for kind in KINDS for table in schema._tables(kind).values() for type_ in table.attributes.values()]
     by_name = {type_.name: type_ for type_ in types}
