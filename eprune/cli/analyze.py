@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eprune.model.graph import Behaviour
 
 
-@click.command("analyze", cls=options.Command)
+@click.command("analyze", cls=options.Command, short_help="Check an application, say what is wrong.")
 @options.application_argument
 @options.deployment_options(required=False)
 @click.option(
@@ -120,7 +120,8 @@ def _behaviour(behaviour: Optional[Behaviour]) -> Optional[str]:
     if behaviour is None:
         return None
     if isinstance(behaviour, ModelSlice):
-        return f"{behaviour.file} {behaviour.first}-{behaviour.last}"
+        last = f"-{behaviour.last}" if behaviour.last > behaviour.first else ""
+        return f"{behaviour.file} {behaviour.first}{last}"
     return f"{behaviour.file}:{behaviour.class_name}"
 
 

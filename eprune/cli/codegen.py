@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eprune.codegen.program import Program
 
 
-@click.command("codegen", cls=options.Command)
+@click.command("codegen", cls=options.Command, short_help="Compile it to one program a platform.")
 @options.application_argument
 @options.deployment_options(required=True)
 @click.option(

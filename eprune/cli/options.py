@@ -21,10 +21,11 @@ class Command(click.Command):
     """
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Write ``-p a b`` as ``-p a -p b``, then parse."""
-        return super().parse_args(ctx, self._spread(args))
+        """Spread, then parse."""
+        return super().parse_args(ctx, self.spread(args))
 
-    def _spread(self, args: list[str]) -> list[str]:
+    def spread(self, args: list[str]) -> list[str]:
+        """Write ``-p a b`` as ``-p a -p b``."""
         options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
         with_value = {name for option in options for name in option.opts}
         spread: list[str] = []

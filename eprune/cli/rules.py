@@ -7,7 +7,7 @@ import json
 import click
 
 
-@click.command("rules")
+@click.command("rules", short_help="Print the design rules.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(fmt: str) -> None:
     """Print the design rules that `eprune analyze` checks: identifier, severity, meaning.

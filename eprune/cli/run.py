@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 PROGRESS_INTERVAL = 0.2
 
 
-@click.command("run", cls=options.Command)
+@click.command("run", cls=options.Command, short_help="Run all its platforms on this machine.")
 @options.application_argument
 @options.deployment_options(required=True)
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")

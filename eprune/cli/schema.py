@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 
-@click.command("schema")
+@click.command("schema", short_help="Print the schema of a kind of file.")
 @click.argument("kind", type=click.Choice(["application", "platform", "mapping"]))
 def command(kind: str) -> None:
     """Print the RELAX NG schema of application, platform or mapping files.

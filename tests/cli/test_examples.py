@@ -1,0 +1,78 @@
+"""The examples that ship with eprune: their programs, and the demo."""
+
+from __future__ import annotations
+
+import ast
+import re
+import runpy
+from pathlib import Path
+
+import pytest
+from application import ROOT
+
+from eprune.cli.examples import example
+from tests.golden import expected
+
+CASES = {
+    "vehicle_local/endpoint": ("vehicle", ["endpoint"]),
+    "vehicle_split/endpoint": ("vehicle", ["endpoint", "server"]),
+    "vehicle_split/server": ("vehicle", ["endpoint", "server"]),
+    "vehicle_dual/endpoint1": ("vehicle_dual", ["endpoint1", "endpoint2", "server"]),
+    "vehicle_dual/server": ("vehicle_dual", ["endpoint1", "endpoint2", "server"]),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_the_programs_are_what_was_reviewed(eprune, monkeypatch, tmp_path, case):
+    """All but the digest, which changes with every actor's text."""
+    application, platforms = CASES[case]
+    folder, platform = case.split("/")
+    monkeypatch.chdir(ROOT)
+    files = [f"graphs/{name}.xml" for name in platforms]
+    deployment = (f"graphs/{application}.xml", "-p", *files, "-m", f"mappings/{folder}")
+    done = eprune("codegen", *deployment, "-o", f"{tmp_path}/")
+    assert done.code == 0, done.err
+
+    text = (tmp_path / f"{platform}.py").read_text()
+    ast.parse(text)
+    shown = re.sub(r'digest="[0-9a-f]{64}"', 'digest="..."', text)
+    shown = re.sub(r"(\.\./)+[^\"\n]*?(?=(actors|graphs|mappings)/)", "../", shown)
+    assert shown == expected(f"programs/{case}.py", shown), "run `make golden` and review the difference"
+
+
+def test_the_demo_shows_that_splitting_changes_no_result(eprune_process, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = eprune_process("demo", "--frames", "8", "--build", "programs")
+
+    assert done.code == 0, done.err
+    assert "equal the whole model's to the last digit: 8 frames" in done.out
+    assert done.out.count("$ eprune ") == 4
+    assert {path.name for path in (tmp_path / "programs").glob("*.py")} == {"endpoint.py", "server.py"}
+
+
+def test_the_demo_passes_on_what_fails(eprune_process, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    done = eprune_process("demo", "--images", "nothing-here")
+    assert done.code != 0
+    assert "nothing-here" in done.err
+    assert done.out.count("$ eprune ") == 3
+    assert "Traceback" not in done.err
+
+
+def test_examples_are_found_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert example("graphs/vehicle.xml") == str(Path("graphs/vehicle.xml"))
+    monkeypatch.chdir(tmp_path)
+    assert Path(example("graphs/vehicle.xml")).samefile(ROOT / "graphs/vehicle.xml")
+
+
+def test_examples_are_found_when_installed(tmp_path, monkeypatch):
+    (tmp_path / "eprune/graphs").mkdir(parents=True)
+    (tmp_path / "eprune/graphs/vehicle.xml").touch()
+    monkeypatch.setattr("eprune.__file__", str(tmp_path / "eprune/__init__.py"))
+    assert Path(example("graphs/vehicle.xml")) == (tmp_path / "eprune/graphs/vehicle.xml").resolve()
+
+
+def test_golden_programs_run_as_modules_without_side_effects():
+    for path in sorted((ROOT / "tests/golden/programs").rglob("*.py")):
+        assert runpy.run_path(str(path), run_name="golden")["program"].platform == path.stem

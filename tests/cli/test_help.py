@@ -1,0 +1,115 @@
+"""Every command explains itself, and the documentation knows every command and option."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+
+import click
+import pytest
+from application import ROOT
+
+import eprune as package
+from eprune.cli.main import ALIASES, COMMANDS, cli
+from tests.golden import expected
+
+HELP = [(), *((name,) for name in COMMANDS)]
+
+
+def load(name):
+    return cli.get_command(click.Context(cli), name)
+
+
+@pytest.mark.parametrize("command", HELP, ids=lambda command: command[0] if command else "eprune")
+def test_help_is_what_was_reviewed(eprune, command):
+    done = eprune(*command, "--help")
+    assert (done.code, done.err) == (0, "")
+    golden = expected(f"help/{command[0] if command else 'eprune'}.txt", done.out)
+    assert done.out.split() == golden.split(), (
+        "run `make golden` and review the difference"
+    )  # wrapping differs by click
+
+
+@pytest.mark.parametrize("command", HELP, ids=lambda command: command[0] if command else "eprune")
+def test_h_is_help(eprune, command):
+    assert eprune(*command, "-h") == eprune(*command, "--help")
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_every_option_has_help_and_an_example(name):
+    command = load(name)
+    assert command.name == name
+    assert "Example" in command.help
+    for param in command.params:
+        assert isinstance(param, click.Argument) or param.help
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_documentation_shows_every_command_with_its_options(name):
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    chapter = re.search(rf"^## eprune {name}$(.*?)(?=^## |\Z)", text, re.M | re.S)
+    assert chapter, f"docs/commands.md has no chapter '## eprune {name}'"
+    assert f"eprune {name}" in chapter.group(1)
+    words = set(re.findall(r"-+[a-z][a-z-]*", chapter.group(1)))
+    missing = [
+        option.opts[-1]
+        for option in load(name).params
+        if isinstance(option, click.Option) and not any(opt in words for opt in (*option.opts, *option.secondary_opts))
+    ]
+    assert missing == []
+
+
+def test_the_documentation_names_the_aliases():
+    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
+    assert all(f"`{alias}`" in text for alias in ALIASES)
+
+
+def test_version(eprune):
+    assert eprune("--version").out == f"eprune {package.__version__}\n"
+
+
+def test_an_unknown_command_gets_the_nearest_one(eprune):
+    done = eprune("analyse", "app.xml")
+    assert done.code == 2
+    assert "there is no command 'analyse'; did you mean 'analyze'?" in done.err
+
+
+def test_eprune_alone_prints_its_help(eprune):
+    assert "Commands:" in "".join(eprune()[1:])
+
+
+def test_python_m_eprune(eprune_process):
+    assert eprune_process("--version").out == f"eprune {package.__version__}\n"
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_name_the_program(eprune_process, shell):
+    done = eprune_process("completion", shell)
+    assert done.code == 0
+    assert "_EPRUNE_COMPLETE" in done.out
+
+
+def test_commands_are_completed():
+    typed = {"_EPRUNE_COMPLETE": "bash_complete", "COMP_WORDS": "eprune an", "COMP_CWORD": "1"}
+    done = subprocess.run(
+        [sys.executable, "-c", "from eprune.cli.main import main; main()"],
+        env={**typed, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stdout == "plain,analyze\n"
+
+
+@pytest.mark.parametrize("kind", ["application", "platform", "mapping"])
+def test_schema_prints_a_schema(eprune, kind):
+    done = eprune("schema", kind)
+    assert done.code == 0
+    assert "http://relaxng.org/ns/structure/1.0" in done.out
+
+
+def test_rules_are_listed(eprune):
+    text, data = eprune("rules").out, eprune("rules", "--format", "json").out
+    assert re.search(r"^ *G4 +error +symmetric rates", text, re.M)
+    assert '"rule": "C3"' in data

@@ -1,0 +1,93 @@
+"""`eprune run`: every distribution of an application gives the same results, and its figures add up."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import pytest
+from application import LOCAL, SPLIT
+
+
+def test_local_split_and_unfused_runs_give_the_same_results(app, eprune_process):
+    runs = [
+        eprune_process("run", *LOCAL, "--no-pin"),
+        eprune_process("run", *LOCAL, "--no-pin", "--no-fuse"),
+        eprune_process("run", *SPLIT, "--no-pin"),
+    ]
+    assert [done.code for done in runs] == [0, 0, 0], runs
+    assert len(runs[0].out.splitlines()) == 4
+    assert len({done.out for done in runs}) == 1
+
+
+def test_the_summary_tells_frames_and_bytes(app, eprune_process):
+    done = eprune_process("run", *SPLIT, "--frames", "3", "--summary", "summary.json")
+
+    assert done.code == 0, done.err
+    told = json.loads((app / "summary.json").read_text())
+    assert (told["application"], told["frames"]) == ("tiny", 3)
+    assert told["links"] == [{"from": "endpoint", "to": "server", "bytes": 3 * 256, "bytes_per_frame": 256}]
+    assert set(told["platforms"]) == {"endpoint", "server"}
+    assert set(told["platforms"]["server"]["actors"]) == {"L2", "Out"}
+    assert done.err.startswith("tiny: 3 frames in ")
+    assert "endpoint -> server: 768B, 256B a frame" in done.err
+
+
+def test_quiet_is_quiet(app, eprune_process):
+    assert eprune_process("run", *LOCAL, "-q").err == ""
+
+
+def test_no_control_characters_go_where_no_terminal_is(app, eprune_process):
+    assert "\x1b" not in eprune_process("run", *SPLIT).err
+
+
+def test_records_traces_and_programs_are_kept_where_wanted(app, eprune_process):
+    done = eprune_process("run", *SPLIT, "--record", "records", "--trace", "traces", "--build", "build")
+
+    assert done.code == 0, done.err
+    record = json.loads((app / "records/server.json").read_text())
+    assert record["actors"]["Out"]["firings"] == 4
+    assert json.loads((app / "traces/endpoint.trace.json").read_text())["traceEvents"]
+    assert os.access(app / "build/endpoint.py", os.X_OK)
+
+
+def test_parameters_go_to_the_platform_that_has_the_actor(app, eprune_process):
+    done = eprune_process("run", *SPLIT, "--set", "In.count=2")
+    assert done.code == 0, done.err
+    assert len(done.out.splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "message"),
+    [
+        ((*LOCAL, "--set", "Inn.count=2"), 2, "there is no actor 'Inn'; did you mean 'In'?"),
+        ((*LOCAL, "--set", "count=2"), 2, "'count=2' is not of the form ACTOR.PARAM=VALUE"),
+        ((*LOCAL, "--set", "In.count=many"), 2, "invalid literal for int()"),
+        ((*LOCAL, "--set", "In.cuont=2"), 2, "cuont"),
+        ((*LOCAL, "--frames", "0"), 2, "--frames"),
+        (("app.xml", "-p", "platforms", "-m", "split/server.xml"), 1, "platform 'endpoint' has no mapping file"),
+        (
+            ("app.xml", "-p", "platforms/server.xml", "-m", "split/server.xml"),
+            2,
+            "the platform files of 'endpoint' are missing",
+        ),
+        (("app.xml", "-p", "platforms/server.xml", "-m", "split"), 1, "'endpoint'"),
+        ((*LOCAL, "--record", "app.xml"), 2, "app.xml: File exists"),
+    ],
+)
+def test_what_cannot_be_run_is_told_in_one_message(app, eprune_process, arguments, code, message):
+    done = eprune_process("run", *arguments)
+    assert done.code == code, done
+    assert message in done.err
+    assert "Traceback" not in done.err and "INTERNAL" not in done.err
+    assert done.out == ""
+
+
+def test_an_actor_that_fails_ends_the_run_with_its_message(app, eprune_process):
+    broken = (app / "behaviours.py").read_text().replace("print(", "raise RuntimeError('no paper') or print(")
+    (app / "behaviours.py").write_text(broken)
+    done = eprune_process("run", *SPLIT)
+    assert done.code == 1
+    assert "no paper" in done.err
+    assert "frames/s" not in done.err
+    assert "Traceback" not in done.err
