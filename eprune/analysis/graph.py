@@ -77,24 +77,23 @@ def _resolve(
     fifo: Fifo, ref: PortRef, direction: Direction, table: Mapping[str, Mapping[str, Port]], guesser: Guesser
 ) -> tuple[Optional[Finding], Optional[tuple[str, str]]]:
     """What is wrong with one end of a FIFO, if anything, and the port that it names or most likely means."""
+    port = table.get(ref.actor, {}).get(ref.port)
+    if port is not None and port.direction is direction:
+        return None, (ref.actor, ref.port)
     end = f"FIFO '{fifo.name}': {'from' if direction is Direction.OUT else 'to'}=\"{ref}\""
     if ref.actor not in table:
         meant = guesser.guess(ref.actor, table)
         hint = f"did you mean '{meant}'?" if meant else "define the actor, or name another"
-        port = (meant, ref.port) if ref.port in table.get(meant, {}) else None
-        return Finding("G1", fifo.where, f"{end}: there is no actor '{ref.actor}'", hint), port
-    ports = table[ref.actor]
-    fitting = [port.name for port in ports.values() if port.direction is direction]
-    if ref.port not in ports:
+        named = (meant, ref.port) if ref.port in table.get(meant, {}) else None
+        return Finding("G1", fifo.where, f"{end}: there is no actor '{ref.actor}'", hint), named
+    if port is None:
+        fitting = [other.name for other in table[ref.actor].values() if other.direction is direction]
         meant = guesser.guess(ref.port, fitting)
         message = f"{end}: actor '{ref.actor}' has no {direction.value}put port '{ref.port}'"
         hint = f"did you mean '{ref.actor}.{meant}'?" if meant else f"it has {some(fitting) or 'none'}"
         return Finding("G1", fifo.where, message, hint), ((ref.actor, meant) if meant else None)
-    if ports[ref.port].direction is not direction:
-        message = f"{end} is an {ports[ref.port].direction.value}put port"
-        hint = "a FIFO runs from an output port to an input port; are its ends exchanged?"
-        return Finding("G1", fifo.where, message, hint), (ref.actor, ref.port)
-    return None, (ref.actor, ref.port)
+    hint = "a FIFO runs from an output port to an input port; are its ends exchanged?"
+    return Finding("G1", fifo.where, f"{end} is an {port.direction.value}put port", hint), (ref.actor, ref.port)
 
 
 def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:

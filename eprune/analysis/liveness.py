@@ -19,9 +19,10 @@ def deadlocks(graph: Graph, rates: Optional[Mapping[str, int]] = None) -> Iterat
     """
     fifos = {fifo.name: fifo for fifo in graph.fifos}
     rates = {**fifo_rates(graph), **(rates or {})}
-    sizes = token_bytes(graph)
+    stuck = components(precedence(graph, rates))
+    sizes = token_bytes(graph) if stuck else {}
     budget = Budget()
-    for component in components(precedence(graph, rates)):
+    for component in stuck:
         cycle = short_cycle(component)
         repair = find_repair(component, cycle, fifos, rates, sizes, budget)
         actors = some(edge.source for edge in cycle)

@@ -55,18 +55,18 @@ def some(names: Iterable[str], limit: int = 6) -> str:
 
 
 class Guesser:
-    """Says "did you mean", for the first mistakes only: a guess among many names takes milliseconds."""
+    """Says "did you mean" as long as that takes no seconds: ``comparisons`` is how many names it may compare in all."""
 
-    def __init__(self, guesses: int = 50) -> None:
-        self._left = guesses
+    def __init__(self, comparisons: int = 100_000) -> None:
+        self._left = comparisons
 
     def guess(self, name: str, known: Iterable[str]) -> str:
         """The name of ``known`` nearest to ``name``, or an empty text."""
-        if self._left <= 0:
+        names = list(known)
+        if len(names) > self._left:
             return ""
-        self._left -= 1
-        matches = difflib.get_close_matches(name, list(known), n=1)
-        return matches[0] if matches else ""
+        self._left -= len(names)
+        return next(iter(difflib.get_close_matches(name, names, n=1)), "")
 
     def hint(self, name: str, known: Iterable[str]) -> str:
         """A hint that names the nearest of ``known``, or lists them where they are few, or says that there is none."""

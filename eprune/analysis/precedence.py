@@ -93,6 +93,14 @@ def order(precedence: Precedence) -> tuple[str, ...]:
 
     Raises ValueError if the graph is cyclic.
     """
+    result = _fireable(precedence)
+    if len(result) < len(precedence.nodes):
+        raise ValueError("the precedence graph is cyclic")
+    return tuple(result)
+
+
+def _fireable(precedence: Precedence) -> list[str]:
+    """The nodes that can fire, in that order: all but those in a cycle or behind one."""
     position = {node: index for index, node in enumerate(precedence.nodes)}
     outgoing = precedence.outgoing()
     waiting = dict.fromkeys(precedence.nodes, 0)
@@ -107,9 +115,7 @@ def order(precedence: Precedence) -> tuple[str, ...]:
             waiting[edge.target] -= 1
             if waiting[edge.target] == 0:
                 heapq.heappush(ready, position[edge.target])
-    if len(result) < len(precedence.nodes):
-        raise ValueError("the precedence graph is cyclic")
-    return tuple(result)
+    return result
 
 
 def postorder(nodes: Iterable[str], successors: Mapping[str, list[str]]) -> list[str]:
@@ -136,14 +142,17 @@ def postorder(nodes: Iterable[str], successors: Mapping[str, list[str]]) -> list
 
 def components(precedence: Precedence) -> list[Precedence]:
     """The cyclic strongly connected components, each as a graph of its own; empty if the graph is acyclic."""
-    forward: dict[str, list[str]] = {node: [] for node in precedence.nodes}
-    backward: dict[str, list[str]] = {node: [] for node in precedence.nodes}
-    for edge in precedence.edges:
+    done = set(_fireable(precedence))
+    stuck = [node for node in precedence.nodes if node not in done]
+    inner = [edge for edge in precedence.edges if edge.source not in done]  # so its target is not, either
+    forward: dict[str, list[str]] = {node: [] for node in stuck}
+    backward: dict[str, list[str]] = {node: [] for node in stuck}
+    for edge in inner:
         forward[edge.source].append(edge.target)
         backward[edge.target].append(edge.source)
     # Kosaraju: against the edges, in reverse postorder, a search stays within one component.
     owner: dict[str, str] = {}
-    for root in reversed(postorder(precedence.nodes, forward)):
+    for root in reversed(postorder(stuck, forward)):
         stack = [root]
         while stack:
             node = stack.pop()
@@ -151,11 +160,11 @@ def components(precedence: Precedence) -> list[Precedence]:
                 owner[node] = root
                 stack.extend(backward[node])
     edges: dict[str, list[Edge]] = {}
-    for edge in precedence.edges:
+    for edge in inner:
         if owner[edge.source] == owner[edge.target]:
             edges.setdefault(owner[edge.source], []).append(edge)
     nodes: dict[str, list[str]] = {}
-    for node in precedence.nodes:
+    for node in stuck:
         if owner[node] in edges:
             nodes.setdefault(owner[node], []).append(node)
     return [Precedence(tuple(members), tuple(edges[root])) for root, members in nodes.items()]
