@@ -6,7 +6,7 @@ out of its place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -104,9 +104,10 @@ def docstring(text: str) -> str:
     return "\n".join(map(_printable, lines))
 
 
-def listing(names: tuple[str, ...]) -> str:
-    """``a``, ``a and b``, ``a, b and c``."""
-    return " and ".join(filter(None, (", ".join(names[:-1]), names[-1]))) if names else "nothing"
+def listing(names: Sequence[str], limit: int = 8) -> str:
+    """``a``, ``a and b``, ``a, b and c``; of many names the first ones, and how many more there are."""
+    shown = list(names) if len(names) <= limit else [*names[: limit - 1], f"{len(names) - limit + 1} more"]
+    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
 
 
 def _printable(text: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import json
 import os
+import signal
+import subprocess
+import sys
 
 import pytest
-from application import LOCAL, SPLIT
+from application import LOCAL, ROOT, SPLIT
 
 
 def test_local_split_and_unfused_runs_give_the_same_results(app, eprune_process):
@@ -91,3 +94,20 @@ def test_an_actor_that_fails_ends_the_run_with_its_message(app, eprune_process):
     assert "no paper" in done.err
     assert "frames/s" not in done.err
     assert "Traceback" not in done.err
+
+
+@pytest.mark.parametrize("deployment", [LOCAL, SPLIT], ids=["local", "split"])
+def test_an_interrupt_ends_all_platforms(app, deployment):
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eprune", "run", *deployment, "--set", "In.count=-1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    with process:
+        assert process.stdout.readline()
+        process.send_signal(signal.SIGINT)
+        _, err = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in err

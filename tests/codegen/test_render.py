@@ -171,10 +171,9 @@ def test_statements_are_as_short_as_they_can_be():
     assert statement("f", "a" * 115, b=Code("x"), note="why") == f'# why\nf(\n    "{"a" * 115}",\n    b=x,\n)'
 
 
-def test_listings_read_well():
-    assert [listing(names) for names in [(), ("a",), ("a", "b"), ("a", "b", "c")]] == [
-        "nothing",
-        "a",
-        "a and b",
-        "a, b and c",
-    ]
+@pytest.mark.parametrize(
+    ("names", "text"),
+    [("", ""), ("a", "a"), ("ab", "a and b"), ("abc", "a, b and c"), ("abcdef", "a, b, c and 3 more")],
+)
+def test_listings_read_well(names, text):
+    assert listing(names, limit=4) == text
