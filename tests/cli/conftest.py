@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import os
 import subprocess
 import sys
@@ -45,12 +46,18 @@ class Done(NamedTuple):
     err: str
 
 
+def _runner() -> CliRunner:
+    """A runner that keeps stdout and stderr apart; click before 8.2 wants to be told."""
+    keywords = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
+    return CliRunner(**keywords)
+
+
 @pytest.fixture
 def eprune():
     """Call eprune in this process: fast; what child processes print is not seen."""
 
     def call(*arguments: str, stdin: str = "") -> Done:
-        result = CliRunner().invoke(cli, list(arguments), input=stdin, prog_name="eprune")
+        result = _runner().invoke(cli, list(arguments), input=stdin, prog_name="eprune")
         return Done(result.exit_code, result.stdout, result.stderr)
 
     return call
