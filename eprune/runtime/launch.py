@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
-GRACE = (10.0, 5.0)
+GRACE = (6.0, 6.0)
 #: Ports for links are sought here: below the range from which systems give out ports to connections.
 PORTS = range(20000, 32000)
 
@@ -92,20 +92,13 @@ def launch(
                 record = Path(folder) / f"{platform}.json"
                 own = list((arguments or {}).get(platform, ()))
                 processes.append(_start(platform, program, own, record, python, stdout, selector))
-            interrupted = _watch(processes, selector, on_status or (lambda _: None), say)
+            exit_code = _watch(processes, selector, on_status or (lambda _: None), say)
         finally:
             for process in processes:
                 process.popen.kill()
                 process.popen.wait()
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
-        codes = {process.platform: process.popen.returncode for process in processes}
-        for platform, code in codes.items():
-            if code < 0:
-                say(f"{platform}: error: killed by {signal.Signals(-code).name}")
-        failed = [code if code > 0 else 1 for code in codes.values() if code]
-        # A peer of the program that failed fails too; its own reason is the one of least surprise.
-        exit_code = 130 if interrupted else max(failed, default=0)
         return Outcome(exit_code, dict(_records(processes)))
 
 
@@ -158,12 +151,13 @@ class _Lines:
         return [self._rest.decode("utf-8", "replace")] if self._rest else []
 
 
-def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_status: OnStatus, say: OnMessage) -> bool:
-    """Pass on what the programs say until all have ended; whether the user interrupted them."""
-    interrupted = False
+def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_status: OnStatus, say: OnMessage) -> int:
+    """Pass on what the programs say until all have ended; 130 if the user interrupted them, else the first failure."""
+    exit_code = 0
     patience = list(GRACE)
     deadline: Optional[float] = None
-    while selector.get_map() or any(process.popen.poll() is None for process in processes):
+    running = list(processes)
+    while selector.get_map() or running:
         try:
             for key, _ in selector.select(0.1):
                 data = os.read(key.fd, 65536)
@@ -176,20 +170,24 @@ def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_statu
                 if not data:
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
-            running = [process for process in processes if process.popen.poll() is None]
-            trouble = interrupted or any(process.popen.poll() for process in processes)
-            if running and trouble and deadline is None and patience:
+            for process in [process for process in running if process.popen.poll() is not None]:
+                running.remove(process)
+                code = process.popen.returncode
+                if code < 0:
+                    say(f"{process.platform}: error: killed by {signal.Signals(-code).name}")
+                exit_code = exit_code or (code if code >= 0 else 1)
+            if running and exit_code and deadline is None and patience:
                 deadline = time.monotonic() + patience.pop(0)
             if running and deadline is not None and time.monotonic() > deadline:
                 for process in running:
                     process.popen.send_signal(signal.SIGTERM if patience else signal.SIGKILL)
                 deadline = time.monotonic() + patience.pop(0) if patience else None
         except KeyboardInterrupt:
-            interrupted = True
+            exit_code = 130
             for process in processes:
                 if process.popen.poll() is None:
                     process.popen.send_signal(signal.SIGINT)
-    return interrupted
+    return exit_code
 
 
 def _records(processes: list[_Process]) -> Iterable[tuple[str, Any]]:

@@ -1,0 +1,47 @@
+# eprune: `make` lists what can be made.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# Your own pictures: make demo IMAGES=~/pictures
+IMAGES ?=
+
+help:  ## list what can be made
+	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
+
+demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes (IMAGES=FOLDER for your own)
+	$(BIN)/eprune demo $(if $(IMAGES),--images "$(IMAGES)")
+
+test: $(VENV)/.dev  ## run the tests (under ten minutes)
+	$(BIN)/python -m pytest -m "not long"
+
+test-long: $(VENV)/.dev  ## run the long tests, too
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.dev  ## check style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review the difference
+	EPRUNE_GOLDEN=update $(BIN)/python -m pytest tests/codegen tests/cli
+
+bench: $(VENV)/.dev  ## measure what docs/performance.md states
+	$(BIN)/python -m scripts.bench
+
+clean:  ## remove what was built
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/bin/python:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.installed
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+.PHONY: help demo test test-long lint golden bench clean

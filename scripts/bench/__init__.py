@@ -1,0 +1,1 @@
+"""What docs/performance.md states, measured: `make bench`, or `python -m scripts.bench NAME...`."""

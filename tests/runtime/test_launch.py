@@ -1,0 +1,127 @@
+"""The launcher: all programs end, whatever happens to one of them, and its exit code says how it went."""
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+import pytest
+
+from eprune.runtime.launch import free_base_port, launch, link_arguments
+from tests.kit.programs import ROOT, environment, write_program
+
+
+@pytest.fixture(autouse=True)
+def programs_find_the_runtime(monkeypatch):
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+
+
+def pair(tmp_path, left="Copy", right="Total", n=200):
+    """Two programs, with the options that join them."""
+    links = link_arguments({("left", "right"): 1})
+    programs = {
+        "left": write_program(
+            tmp_path,
+            "left",
+            f"actor('A', 'ACTORS:Count', 'cpu', {{'n': '{n}'}})",
+            f"actor('B', 'ACTORS:{left}', 'cpu')",
+            "fifo('e', 'A.out', 'B.in', 'int32', (), capacity=2)",
+            "tx('f', 'B.out', 'int32', (), capacity=2, to='right', address='127.0.0.1', port=1)",
+        ),
+        "right": write_program(
+            tmp_path,
+            "right",
+            f"actor('C', 'ACTORS:{right}', 'cpu')",
+            "rx('f', 'C.in', 'int32', (), capacity=2, frm='left', port=1)",
+        ),
+    }
+    return {name: str(path) for name, path in programs.items()}, links
+
+
+def quietly(programs, links, on_status=None):
+    messages = []
+    outcome = launch(programs, links, on_status, messages.append, stdout=subprocess.DEVNULL)
+    return outcome, messages
+
+
+def test_a_run_ends_with_the_records_of_all(tmp_path):
+    states = []
+    outcome, messages = quietly(*pair(tmp_path), states.append)
+    assert (outcome.exit_code, messages) == (0, [])
+    assert outcome.records["right"]["actors"]["C"]["firings"] == 200
+    assert outcome.records["left"]["links"]["f"]["firings"] == 200
+    assert {state["state"] for state in states if state["platform"] == "left"} >= {"starting", "done"}
+
+
+def test_a_crash_on_one_platform_ends_all(tmp_path):
+    outcome, messages = quietly(*pair(tmp_path, left="Crash", n=0))
+    assert outcome.exit_code == 1
+    assert any(line.startswith("left: error: ") and "five is right out" in line for line in messages)
+    assert any(line.startswith("right: error: left failed: ") for line in messages)
+
+
+def test_a_killed_process_is_named_with_its_signal(tmp_path):
+    outcome, messages = quietly(*pair(tmp_path, left="Dies", n=0))
+    assert outcome.exit_code == 1
+    assert "left: error: killed by SIGKILL" in messages
+    assert "left" not in outcome.records
+
+
+def test_a_program_that_does_not_even_start_ends_all(tmp_path):
+    programs, links = pair(tmp_path, n=0)
+    (tmp_path / "left.py").write_text("import not_there_at_all\n")
+    links["right"].append("--timeout=60")
+    begin = time.monotonic()
+    outcome, messages = quietly(programs, links)
+    assert outcome.exit_code == 1
+    assert any("not_there_at_all" in line for line in messages)
+    assert time.monotonic() - begin < 40  # not the peer's whole time-out
+
+
+def test_ctrl_c_reaches_every_program(tmp_path):
+    programs, links = pair(tmp_path, n=0)
+    seen = threading.Event()
+
+    def on_status(status):
+        if status["state"] == "running" and not seen.is_set():
+            seen.set()
+            os.kill(os.getpid(), signal.SIGINT)
+
+    outcome, messages = quietly(programs, links, on_status)
+    assert outcome.exit_code == 130
+    assert all("interrupted" in line for line in messages)
+
+
+def test_programs_end_when_their_launcher_is_killed(tmp_path):
+    programs, links = pair(tmp_path, right="Show", n=0)
+    code = (
+        "from eprune.runtime.launch import launch\n"
+        f"launch({programs!r}, {links!r}, on_status=lambda status: print('status', status['platform'], flush=True))\n"
+    )
+    launcher = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, env=environment())
+    for line in launcher.stdout:
+        if line.strip().isdigit():
+            break
+    launcher.kill()
+    # The programs hold the other end of this pipe: its end is theirs.
+    watchdog = threading.Timer(30, launcher.stdout.close)
+    watchdog.start()
+    with launcher:
+        rest = launcher.stdout.read()
+    watchdog.cancel()
+    assert "C finalized" in rest
+
+
+def test_ports_given_out_are_free_and_apart():
+    arguments = link_arguments({("a", "b"): 3, ("a", "c"): 2, ("b", "c"): 1})
+    bases = {text.partition("=127.0.0.1:")[2] for text in arguments["a"] + arguments["b"]}
+    assert len(bases) == 3
+    assert {text for text in arguments["b"] if text.startswith("--link=a")} == {
+        text.replace("--link=b", "--link=a") for text in arguments["a"] if text.startswith("--link=b")
+    }
+    base = free_base_port(2)
+    for port in (base, base + 1):
+        socket.create_server(("127.0.0.1", port)).close()

@@ -1,0 +1,85 @@
+"""Segments run models exactly, under either interpreter, and refuse what does not fit."""
+
+import json
+
+import numpy as np
+import pytest
+
+from eprune.runtime import PortType, tflite
+from eprune.runtime.errors import UsageError
+from tests.kit import tiny_models
+from tests.kit.programs import run, write_program
+
+INSTALLED = [name for name in tflite.INTERPRETERS if tflite.importlib.util.find_spec(tflite.INTERPRETERS[name][:-12])]
+
+
+@pytest.fixture(params=list(tflite.INTERPRETERS))
+def interpreter(request):
+    if request.param not in INSTALLED:
+        pytest.skip(f"{request.param} is not installed here")
+    return request.param
+
+
+def segment(model, interpreter, inputs, outputs):
+    made = tflite.Segment(lambda: model, interpreter, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
+    made.inputs, made.outputs = inputs, outputs
+    return made
+
+
+def test_a_segment_gives_the_interpreters_own_bits(interpreter):
+    model = tiny_models.conv_pool_dense()
+    bare = tflite.load(interpreter, model)
+    feed, fetch = bare.get_input_details()[0], bare.get_output_details()[0]
+    inputs = {"in": PortType(feed["dtype"].__name__, tuple(feed["shape"]), 1)}
+    outputs = {"out": PortType(fetch["dtype"].__name__, tuple(fetch["shape"]), 1)}
+    ours = segment(model, interpreter, inputs, outputs)
+    ours.initialize()
+    rng = np.random.default_rng(3)
+    for _ in range(5):
+        token = rng.standard_normal(feed["shape"]).astype(feed["dtype"])
+        result = np.empty(fetch["shape"], fetch["dtype"])
+        ours.fire({"in": token}, {"out": result})
+        bare.set_tensor(feed["index"], token)
+        bare.invoke()
+        assert result.tobytes() == bare.get_tensor(fetch["index"]).tobytes()
+
+
+def test_a_model_of_another_shape_is_refused_by_name(interpreter):
+    wrong = {"in": PortType("float32", (9, 9), 1)}
+    with pytest.raises(ValueError, match=r"port 'in' is float32\[9, 9\], the model's tensor float32"):
+        segment(tiny_models.conv_pool_dense(), interpreter, wrong, {}).initialize()
+
+
+def test_a_model_that_is_no_model_fails_the_run_with_one_message(tmp_path):
+    (tmp_path / "broken.tflite").write_bytes(b"TFL3" * 100)
+    program = write_program(tmp_path, "host", "segment('S', 'broken.tflite', 'cpu', ('S',), {}, {})")
+    code, _, err = run(program)
+    assert code == 1
+    assert "actor 'S' failed in initialize: ValueError" in err
+    assert len(err.splitlines()) == 1
+
+
+def test_a_model_that_is_missing_is_named(tmp_path):
+    program = write_program(tmp_path, "host", "segment('S', 'gone.tflite', 'cpu', ('S',), {}, {})")
+    code, _, err = run(program)
+    assert code == 2
+    assert "gone.tflite: No such file or directory; generate the program again" in err
+
+
+def test_the_interpreter_can_be_chosen_and_the_record_names_it(tmp_path, interpreter):
+    (tmp_path / "m.tflite").write_bytes(tiny_models.conv_pool_dense())
+    program = write_program(tmp_path, "host", "segment('S', 'm.tflite', 'cpu', ('S',), {}, {})")
+    record = tmp_path / "record.json"
+    run_it = run(program, "--interpreter", interpreter, "--record", str(record), "--frames", "1")
+    assert run_it == (0, "", "")
+    assert json.loads(record.read_text())["interpreter"].startswith(f"{interpreter} ")
+    assert run(program, "--record", str(record), "--frames", "1", EPRUNE_INTERPRETER=interpreter)[0] == 0
+    assert json.loads(record.read_text())["interpreter"].startswith(f"{interpreter} ")
+
+
+def test_an_interpreter_that_is_unknown_or_missing_is_said(monkeypatch):
+    with pytest.raises(UsageError, match="known are auto, ai-edge-litert, tflite-runtime"):
+        tflite.choose("tensorflow")
+    monkeypatch.setattr(tflite, "INTERPRETERS", {"not-there": "not_there.interpreter"})
+    with pytest.raises(UsageError, match="pip install not-there"):
+        tflite.choose()
