@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional
 
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
-GRACE = (6.0, 6.0)
+GRACE = (3.0, 6.0)
 #: Ports for links are sought here: below the range from which systems give out ports to connections.
 PORTS = range(20000, 32000)
 

@@ -34,8 +34,7 @@ def hosts():
             [*inside, "addr", "add", f"10.77.0.{number + 1}/24", "dev", f"v{number}"],
             [*inside, "link", "set", f"v{number}", "up"],
             [*inside, "link", "set", "lo", "up"],
-            ["tc", "-n", name, "qdisc", "add", "dev", f"v{number}", "root"]
-            + ["tbf", "rate", "100mbit", "burst", "32kb", "latency", "50ms"],
+            f"tc -n {name} qdisc add dev v{number} root tbf rate 100mbit burst 32kb latency 50ms".split(),
         ]
     try:
         for step in steps:
