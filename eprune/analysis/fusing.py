@@ -60,7 +60,7 @@ def clusters(
         and kinds[fifo.source.actor] == kinds[fifo.target.actor]
     ]
     joints.sort(key=lambda joint: position[joint[0]])
-    contraction = _Contraction(contract(whole, named.values()))
+    contraction = Contraction(contract(whole, named.values()))
     merged = True
     while merged:
         merged = False
@@ -167,17 +167,18 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
     return result
 
 
-class _Contraction:
+class Contraction:
     """The precedence graph while sets of its nodes are merged, kept acyclic.
 
     The topological order is kept up to date, and only what lies between the two nodes in it is searched (as Pearce and
-    Kelly do for added edges); the smaller node goes into the larger. So thousands of merges take seconds.
+    Kelly do for added edges); the smaller node goes into the larger. So thousands of merges take seconds. ``place`` is
+    that order: node -> a number, smaller than those of the nodes after it.
     """
 
     def __init__(self, graph: Precedence) -> None:
         self._merged_into: dict[str, str] = {}
         self._weight = dict.fromkeys(graph.nodes, 1)
-        self._place = {node: index for index, node in enumerate(order(graph))}
+        self.place = {node: index for index, node in enumerate(order(graph))}
         self._after: dict[str, set[str]] = {node: set() for node in graph.nodes}
         self._before: dict[str, set[str]] = {node: set() for node in graph.nodes}
         for edge in graph.edges:
@@ -201,18 +202,16 @@ class _Contraction:
         assert above is not None, "a path from a to b was found only backwards"
         # Between the two in the order there are nodes after a, nodes before b, and others. Those before b go first,
         # then the merged node, then those after a: all within the places that they had, so the others may stay.
-        places = sorted(self._place[node] for node in (*above, *below, a, b))
-        before, after = (sorted(nodes, key=self._place.__getitem__) for nodes in (above, below))
+        places = sorted(self.place[node] for node in (*above, *below, a, b))
+        before, after = (sorted(nodes, key=self.place.__getitem__) for nodes in (above, below))
         kept, gone = (a, b) if self._weight[a] >= self._weight[b] else (b, a)
-        self._place.update(zip(before, places))
-        self._place[kept] = places[len(before)]
-        self._place.update(zip(after, places[len(before) + 2 :]))
+        self.place.update(zip((*before, kept, *after), places))
         self._absorb(kept, gone)
         return True
 
     def _between(self, start: str, goal: str, successors: dict[str, set[str]]) -> Optional[set[str]]:
         """The nodes reached from ``start`` that lie before ``goal`` in the order; None if they lead to ``goal``."""
-        low, high = sorted((self._place[start], self._place[goal]))
+        low, high = sorted((self.place[start], self.place[goal]))
         reached: set[str] = set()
         stack = [start]
         while stack:
@@ -221,7 +220,7 @@ class _Contraction:
                 if successor == goal:
                     if node != start:
                         return None
-                elif low < self._place[successor] < high and successor not in reached:
+                elif low < self.place[successor] < high and successor not in reached:
                     reached.add(successor)
                     stack.append(successor)
         return reached
@@ -235,4 +234,3 @@ class _Contraction:
                 if neighbour != kept:
                     back[neighbour].add(kept)
                     there[kept].add(neighbour)
-            there[kept].discard(gone)

@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_graphs import layered, on, sliced
 
-from eprune.analysis.fusing import clusters
+from eprune.analysis.fusing import Contraction, clusters
 from eprune.analysis.mapping import segments
-from eprune.analysis.precedence import precedence
+from eprune.analysis.precedence import Edge, Precedence, components, contract, precedence
 from eprune.model.graph import Graph, ModelSlice
 from eprune.model.interface import Interface
 
@@ -108,6 +108,34 @@ def test_readers_of_one_tensor_are_fused_if_one_slice_feeds_them():
     mapping = on("device", {actor.name: "cpu0" for actor in graph.actors})
     apart = clusters(graph, mapping, {name: Interface(tensors=tensors) for name, tensors in same.items()})
     assert apart == (("C",), ("B", "D"))
+
+
+def test_readers_of_one_tensor_of_two_instances_are_not_fused():
+    fifos = [("A1", "B"), ("A2", "C"), ("B", "D"), ("C", "D")]
+    slices = {"A1": (0, 0), "A2": (0, 0), "B": (1, 1), "C": (2, 2), "D": (3, 3)}
+    assert fuse(fifos, slices, A1="@one", A2="@two") == (("C",), ("B", "D"))
+
+
+@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@given(st.randoms(use_true_random=False), st.integers(3, 14))
+def test_merging_keeps_an_order_and_refuses_exactly_the_cycles(rng, count):
+    names = tuple(f"a{index}" for index in range(count))
+    pairs = [sorted(rng.sample(range(count), 2)) for _ in range(2 * count)]
+    graph = Precedence(names, tuple(Edge(names[a], names[b], "token", "f") for a, b in pairs))
+    contraction = Contraction(graph)
+    for a, b in rng.sample(pairs, len(pairs)):
+        sets: dict[str, set[str]] = {}
+        for name in names:
+            sets.setdefault(contraction.node(name), set()).add(name)
+        source, target = contraction.node(names[a]), contraction.node(names[b])
+        if source == target:
+            continue
+        both = sets.pop(source) | sets.pop(target)
+        assert contraction.merge(source, target) is not bool(components(contract(graph, [*sets.values(), both])))
+        place = contraction.place
+        ends = [(contraction.node(edge.source), contraction.node(edge.target)) for edge in graph.edges]
+        assert all(place[before] < place[after] for before, after in ends if before != after)
+        assert len({place[contraction.node(name)] for name in names}) == len(set(map(contraction.node, names)))
 
 
 @st.composite
