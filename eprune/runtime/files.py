@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import types
 import zipfile
@@ -28,7 +29,7 @@ class Files:
 
     def locate(self, path: str) -> str:
         """Where a person finds the file."""
-        return str(self._root / path)
+        return os.path.normpath(self._root / path)
 
     def load_class(self, reference: str) -> type[Actor]:
         """The behaviour class of ``file.py:Class``. Its file may import its neighbours.

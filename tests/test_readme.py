@@ -1,0 +1,46 @@
+"""What the README shows is what a user sees: its sessions are run, and each line shown must come out, in that order."""
+
+import re
+import subprocess
+import sys
+
+import pytest
+
+from tests.kit.programs import ROOT, environment
+
+SESSIONS = re.findall(r"^\$ eprune (.*)\n((?:(?!\$ |```).*\n)*)", (ROOT / "README.md").read_text(), re.MULTILINE)
+#: what differs from run to run (times) and from processor to processor (the last digits of scores)
+TIMES = re.compile(r" +\d+\.\d+(?=$|[ ,}])")
+
+
+def shape(line):
+    return TIMES.sub(" #", line.strip())
+
+
+@pytest.mark.parametrize(("command", "shown"), SESSIONS, ids=[command.split()[0] for command, _ in SESSIONS])
+def test_a_session_of_the_readme_is_real(command, shown):
+    done = subprocess.run(
+        [sys.executable, "-m", "eprune", *command.split()],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        cwd=ROOT,
+        env=environment(),
+        check=False,
+    )
+    seen = iter([shape(line) for line in done.stdout.splitlines()])
+    for line in shown.splitlines():
+        if line.strip():
+            assert shape(line) in seen, f"not seen, or not in this place: {line}\n\n{done.stdout}"
+
+
+def test_there_are_sessions():
+    assert len(SESSIONS) >= 3
+
+
+def test_every_document_is_linked_and_every_link_leads_somewhere():
+    text = (ROOT / "README.md").read_text()
+    links = set(re.findall(r"\]\(([^)#]+)", text))
+    assert all((ROOT / link).exists() for link in links), links
+    documents = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
+    assert documents - links == set()
