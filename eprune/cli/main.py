@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import keyword
 import sys
 from typing import Any, Optional
 
@@ -13,7 +14,7 @@ import eprune
 from eprune.cli.errors import guarded
 
 #: In the order in which one uses them.
-COMMANDS = ("analyze", "codegen", "run", "demo", "schema", "rules", "completion")
+COMMANDS = ("import", "analyze", "codegen", "run", "draw", "demo", "schema", "rules", "completion")
 
 #: Other names for commands: those that the papers use.
 ALIASES = {"analyzer": "analyze"}
@@ -31,7 +32,7 @@ class Commands(click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in COMMANDS:
             return None
-        command: click.Command = importlib.import_module(f"eprune.cli.{name}").command
+        command: click.Command = importlib.import_module(f"eprune.cli.{_module(name)}").command
         return command
 
     def resolve_command(
@@ -49,6 +50,11 @@ class Commands(click.Group):
         """Run with these arguments (default: the process's own) and exit."""
         options["standalone_mode"] = False
         sys.exit(guarded(lambda: super(Commands, self).main(*args, **options)))
+
+
+def _module(name: str) -> str:
+    """A command's module; words of the language take an underscore."""
+    return f"{name}_" if keyword.iskeyword(name) else name
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})

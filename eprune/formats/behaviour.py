@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from eprune.model.interface import Interface
 from eprune.model.token import TokenType, parse_token
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite import Model
+    from eprune.formats.tflite import Model, Tensor
 
 MAX_PYTHON_BYTES = 2**20
 
@@ -81,7 +81,8 @@ class _Inspector:
             raise EpruneError(_file_finding(actor, behaviour.file, module.problem, hint))
         definition = module.classes.get(behaviour.class_name)
         if definition is not None:
-            return _class_interface(module, definition)
+            tensors = {port.name: port.tensor for port in actor.ports if port.tensor is not None}
+            return replace(_class_interface(module, definition), tensors=tensors)
         if behaviour.class_name in module.others or module.star:
             return Interface()
         close = get_close_matches(behaviour.class_name, module.classes, 1)
@@ -262,17 +263,26 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
         problem, hint = _match(side, tuple(port for port in ports if not port.control), edge, tensors)
         if problem:
             raise refuse(problem, f"the slice's {side}s are {expected}{hint}")
-    types = {port: model.tensors[index].token for port, index in tensors.items()}
-    for port, index in tensors.items():
-        if types[port] is None:
-            tensor = model.tensors[index]
-            raise refuse(f"port {port!r}: tensor {index} ({tensor.type}, {tensor.name!r}) has no fixed size in bytes")
+    types: dict[str, TokenType] = {}
+    for port in actor.ports:
+        if port.name in tensors:
+            types[port.name] = _token(port, model.tensors[tensors[port.name]], refuse)
     return Interface(
         inputs={port.name: token for port in actor.inputs if (token := types.get(port.name))},
         outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
         tensors=tensors,
         weight_bytes=weight_bytes(model, behaviour.operators),
     )
+
+
+def _token(port: Port, tensor: Tensor, refuse: Callable[[str], EpruneError]) -> TokenType:
+    """A port's type: the model's, or the graph's where the model leaves the shape to the interpreter."""
+    name = f"port {port.name!r}: tensor {tensor.index} ({tensor.type}, {tensor.name!r})"
+    if tensor.dtype is None:
+        raise refuse(f"{name} has no fixed size in bytes")
+    if tensor.token is None and tensor.dtype != port.token.dtype:
+        raise refuse(f"{name} is no {port.token.dtype}")
+    return tensor.token or port.token
 
 
 def _match(side: str, ports: tuple[Port, ...], edge: tuple[int, ...], tensors: dict[str, int]) -> tuple[str, str]:

@@ -64,8 +64,9 @@ CORRUPT = (struct.error, ValueError, IndexError, TypeError, AttributeError, Over
 class Tensor:
     """A tensor of the model's graph.
 
-    ``type`` is TFLite's name of the element type (``FLOAT32``). ``token`` is None where a FIFO cannot carry the tensor:
-    its shape is not known before the run, or its elements have no fixed size. ``constant``: nothing ever writes it;
+    ``type`` is TFLite's name of the element type (``FLOAT32``), ``dtype`` numpy's (``float32``), None if it has none.
+    ``token`` is None where the file does not tell what a FIFO would carry: the shape is known to the interpreter alone,
+    and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes it;
     ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``: state
     that an operator keeps from one invocation to the next.
     """
@@ -73,6 +74,8 @@ class Tensor:
     index: int
     name: str
     type: str
+    dtype: Optional[str]
+    shape: tuple[int, ...]
     token: Optional[TokenType]
     constant: bool
     variable: bool
@@ -323,9 +326,10 @@ class _Reader:
             for index, operator in enumerate(tables(graph.OperatorsLength(), graph.Operators))
         )
         given = set(inputs)
+        custom = {index for operator in operators if not operator.builtin for index in operator.outputs}
         written = given.union(index for operator in operators for index in operator.outputs)
         tensors = tuple(
-            self._tensor(index, tensor, index in given, index in written)
+            self._tensor(index, tensor, index in given, index in written, index in custom)
             for index, tensor in enumerate(tables(graph.TensorsLength(), graph.Tensors))
         )
         model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
@@ -370,7 +374,7 @@ class _Reader:
             subgraphs,
         )
 
-    def _tensor(self, index: int, tensor: Any, given: bool, written: bool) -> Tensor:
+    def _tensor(self, index: int, tensor: Any, given: bool, written: bool, custom: bool) -> Tensor:
         # Buffer 0 means no data; a model without constants may have no buffer at all.
         if not 0 <= tensor.Buffer() < max(1, self.root.BuffersLength()):
             raise ValueError(f"tensor {index} refers to buffer {tensor.Buffer()} of {self.root.BuffersLength()}")
@@ -381,12 +385,14 @@ class _Reader:
         shape, signature = self._ints(tensor.ShapeAsNumpy()), self._ints(tensor.ShapeSignatureAsNumpy())
         element = self.types.get(tensor.Type(), f"TYPE_{tensor.Type()}")
         # An interpreter gives the graph's inputs the shape that the file states; what follows from an open dimension
-        # further inside is known to the interpreter alone.
-        fixed = min(shape, default=1) > 0 and (given or min(signature, default=1) > 0)
-        token = TokenType(_DTYPES[element], shape) if fixed and element in _DTYPES else None
+        # further inside is known to the interpreter alone, and so are results of custom operators that have no shape.
+        fixed = min(shape, default=1) > 0 and (given or min(signature, default=1) > 0) and (bool(shape) or not custom)
+        dtype = _DTYPES.get(element)
+        token = TokenType(dtype, shape) if fixed and dtype else None
         variable = bool(tensor.IsVariable())
         nbytes = len(buffer_bytes(self.data, self.root, tensor.Buffer()))
-        return Tensor(index, name, element, token, not (written or variable), variable, tensor.Buffer(), nbytes)
+        constant = not (written or variable)
+        return Tensor(index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes)
 
 
 def _check_order(model: Model) -> None:

@@ -14,8 +14,9 @@ class Interface:
 
     ``inputs`` and ``outputs`` map port names to token types, for those ports whose type is fixed by the model or the
     class. ``parameters`` maps parameter names to whether they are required; None: any name is taken.
-    ``tensors`` maps a model slice's port names to tensor indices in the model's graph; ``weight_bytes`` is the size of
-    the slice's constants.
+    ``tensors`` maps a model slice's port names to tensor indices in the model's graph, those of other actors to what
+    the graph says: ports of one actor with one tensor carry the same tokens. ``weight_bytes`` is the size of a slice's
+    constants.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)

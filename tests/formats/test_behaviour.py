@@ -331,12 +331,30 @@ def test_operators_that_share_state_stay_together(tmp_path: Path) -> None:
     assert finding.startswith(f"app.xml:7: error[G2]: actor 'A': operators {', '.join(map(str, together))} share state")
 
 
-def test_a_tensor_without_a_fixed_size_cannot_be_a_token(tmp_path: Path) -> None:
-    ports = [port("i", Direction.IN)], [port("o", Direction.OUT)]
+def test_a_shape_that_the_model_leaves_open_is_what_the_graph_says(tmp_path: Path) -> None:
+    written = Port("o", Direction.OUT, TokenType("float32", (1, 2048)))
+    ports = [port("i", Direction.IN)], [written]
+    interface, findings = model_slice(tmp_path / "m.tflite", tiny_models.open_batch(), 0, 5, *ports)
+    assert findings == []
+    assert interface.outputs == {"o": written.token}
+
+
+def test_an_open_shape_does_not_excuse_another_dtype(tmp_path: Path) -> None:
+    ports = [port("i", Direction.IN)], [Port("o", Direction.OUT, TokenType("int8", (1, 2048)))]
     interface, (finding,) = model_slice(tmp_path / "m.tflite", tiny_models.open_batch(), 0, 5, *ports)
     assert interface is None
     assert finding.startswith("app.xml:7: error[G2]: actor 'A': port 'o': tensor ")
-    assert "has no fixed size in bytes" in finding
+    assert " is no int8" in finding
+
+
+def test_ports_of_a_class_may_say_that_they_carry_the_same(tmp_path: Path) -> None:
+    (tmp_path / "a.py").write_text("class A:\n    pass\n")
+    path = str(tmp_path / "a.py")
+    ports = tuple(Port(name, Direction.OUT, TokenType("int8"), tensor=7) for name in "xy")
+    actor = Actor("A", ports, behaviour=PythonBehaviour(path, "A", path))
+    interfaces, findings = inspect(Graph("g", (actor,)))
+    assert findings == []
+    assert interfaces["A"].tensors == {"x": 7, "y": 7}
 
 
 def test_a_range_that_is_none_says_what_there_is(chain) -> None:

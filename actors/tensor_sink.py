@@ -1,0 +1,79 @@
+"""A sink for a model's outputs: a line about each frame, or .npy files of all tensors."""
+
+from __future__ import annotations
+
+import json
+import struct
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from eprune.runtime import Actor, EndOfStream
+
+#: Bytes in front of the numbers of a .npy file: the format asks for a multiple of 64.
+_HEADER = 512
+
+
+class TensorSink(Actor):
+    """Takes a tensor at each input port.
+
+    Without a path, one line of JSON a frame goes to standard output: for each port the smallest and the largest
+    element, and where in the flat tensor the largest is (``at``: for scores, the class).
+
+    Parameters:
+        path: a folder, which is made; ``PORT.npy`` there gets each port's tensors, and is complete at the end.
+    """
+
+    def __init__(self, path: str = "") -> None:
+        self.path = path
+        self.files: dict[str, BinaryIO] = {}
+        self.frame = 0
+
+    def initialize(self) -> None:
+        """Create the files."""
+        for port, described in self.inputs.items():
+            if described.rate != 1:
+                raise ValueError(f"port {port!r}: handles one token a firing, but its rate is {described.rate}")
+            if self.path:
+                Path(self.path).mkdir(parents=True, exist_ok=True)
+                self.files[port] = Path(self.path, f"{port}.npy").open("wb")  # noqa: SIM115 - closed by finalize
+                self.files[port].write(self._header(port))
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Write one frame."""
+        for port, file in self.files.items():
+            file.write(np.ascontiguousarray(inputs[port]).data)
+        if not self.files:
+            line = {"frame": self.frame, **{port: _summary(token) for port, token in inputs.items()}}
+            try:
+                sys.stdout.write(json.dumps(line) + "\n")
+                sys.stdout.flush()
+            except BrokenPipeError:
+                raise EndOfStream from None  # the reader has seen enough
+        self.frame += 1
+
+    def finalize(self) -> None:
+        """Write into each file how many tensors it has, and close it."""
+        for port, file in self.files.items():
+            with file:
+                file.seek(0)
+                file.write(self._header(port))
+
+    def _header(self, port: str) -> bytes:
+        """Version 1.0 of numpy's format, of a fixed size, as the count is known at the end only."""
+        described = self.inputs[port]
+        shape = (self.frame, *described.shape)
+        text = str({"descr": np.dtype(described.dtype).str, "fortran_order": False, "shape": shape})
+        start = b"\x93NUMPY\x01\x00" + struct.pack("<H", _HEADER - 10)
+        return start + text.encode().ljust(_HEADER - 11) + b"\n"
+
+
+def _summary(token: np.ndarray) -> dict[str, object]:
+    flat = token.reshape(-1)
+    numbers = flat.real if np.iscomplexobj(flat) else flat
+    place = int(numbers.argmax())
+    values = {"min": numbers.min().item(), "max": numbers[place].item()}
+    return {**{name: value if np.isfinite(value) else None for name, value in values.items()}, "at": place}

@@ -1,0 +1,203 @@
+"""``eprune import``: a .tflite model becomes an application."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from eprune.cli import options
+from eprune.cli.errors import say
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from eprune.formats.tflite import Model
+    from eprune.formats.tflite_cuts import Flow
+    from eprune.formats.tflite_import import Imported
+
+
+class Granularity(click.ParamType):
+    """``operator``, ``layer``, or a number of actors."""
+
+    name = "granularity"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        """The word, or the number as an int."""
+        if value in ("operator", "layer") or isinstance(value, int):
+            return value
+        if value.isascii() and value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
+            return int(value)
+        return self.fail(f"{value!r} is neither 'operator' nor 'layer' nor a number of actors", param, ctx)
+
+
+@click.command("import", cls=options.Command)
+@click.argument("model", metavar="MODEL.tflite")
+@click.option("-o", "--output", metavar="DIR", help="The folder to write; it is made if need be.")
+@click.option(
+    "--per",
+    type=Granularity(),
+    metavar="operator|layer|N",
+    help="An actor an operator, a layer (default), or N actors of about equal work.",
+)
+@click.option(
+    "--cut",
+    "cuts",
+    multiple=True,
+    metavar="OPERATOR ...",
+    help="Cut behind these operators: their number, name, or the name of a tensor that they write (see --list).",
+)
+@click.option(
+    "--feedback",
+    multiple=True,
+    metavar="OUT:IN ...",
+    help="Feed an output back to an input of the next frame: names of tensors, or positions.",
+)
+@click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
+@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
+def command(
+    model: str,
+    output: Optional[str],
+    per: Any,
+    cuts: Sequence[str],
+    feedback: Sequence[str],
+    listing: bool,
+    fmt: str,
+) -> None:
+    """Turn a .tflite model into an application: actors that are slices of the model, sources for its inputs, a sink.
+
+    Writes application.xml, the model, and platform.xml and mapping.xml for one machine into DIR. What the application
+    computes is what the model computes, bit for bit; `eprune verify` checks it. Set the sources' `path` to .npy files
+    of inputs, or put your own actors in their place.
+
+    \b
+    Examples:
+      eprune import model.tflite --list
+      eprune import model.tflite -o app --per layer
+      eprune run app/application.xml -p app -m app
+      eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
+    """
+    from eprune.cli.probe import open_types
+    from eprune.formats import tflite_cuts
+    from eprune.formats.tflite import read_model
+    from eprune.formats.tflite_import import import_model, parse_feedback
+
+    if per is not None and cuts:
+        raise click.UsageError("--per and --cut are two ways to say the same: give one of them")
+    if output is None and not listing:
+        raise click.UsageError('give the folder to write with "-o DIR", or --list')
+    facts = read_model(model)
+    flow = tflite_cuts.flow(facts, open_types(facts))
+    pieces = tflite_cuts.pieces(facts, flow)
+    pairs = parse_feedback(facts, flow, feedback)
+    if listing:
+        _list(facts, flow, pieces, fmt)
+        return
+    if cuts:
+        slices = tflite_cuts.cut_after(facts, pieces, cuts)
+    elif per == "operator":
+        slices = pieces
+    elif isinstance(per, int):
+        slices = tflite_cuts.balanced(facts, flow, pieces, per)
+    else:
+        slices = tflite_cuts.layers(facts, flow, pieces)
+    imported = import_model(facts, flow, slices, Path(model).stem, Path(model).name, pairs)
+    written = _write(facts, imported, Path(str(output)))
+    _warn(facts)
+    _tell(imported, written, fmt)
+
+
+def _write(model: Model, imported: Imported, folder: Path) -> dict[str, str]:
+    """Write the application, that nothing refers to before all that it refers to is there."""
+    from eprune.formats.application import write_application
+    from eprune.formats.atomic import write_file
+    from eprune.formats.mapping import write_mapping
+    from eprune.formats.platform import write_platform
+    from eprune.model.mapping import Mapping, Placement
+    from eprune.model.platform import Platform, Unit
+
+    platform = Platform("local", (Unit("cpu"),))
+    placements = tuple(Placement(actor.name, unit="cpu") for actor in imported.graph.actors)
+    target = folder / Path(model.path).name
+    if not (target.exists() and target.samefile(model.path)):
+        write_file(str(target), model.data)
+    for name, data in imported.initial.items():
+        write_file(str(folder / name), data)
+    texts = {
+        "platform": write_platform(platform),
+        "mapping": write_mapping(Mapping(imported.graph.name, platform.name, placements)),
+        "application": write_application(imported.graph),
+    }
+    for name, text in texts.items():
+        write_file(str(folder / f"{name}.xml"), text)
+    return {"model": str(target), **{name: str(folder / f"{name}.xml") for name in texts}}
+
+
+def _warn(model: Model) -> None:
+    for index in model.outputs:
+        if model.tensors[index].constant:
+            say(f"note: output {model.tensors[index].name!r} is a constant of the model, and left out")
+
+
+def _tell(imported: Imported, written: dict[str, str], fmt: str) -> None:
+    from eprune.cli.tables import counted
+    from eprune.model.graph import ModelSlice
+
+    graph = imported.graph
+    slices = sum(isinstance(actor.behaviour, ModelSlice) for actor in graph.actors)
+    if fmt == "json":
+        counts = {"actors": len(graph.actors), "slices": slices, "fifos": len(graph.fifos)}
+        click.echo(json.dumps({**written, **counts}, indent=2))
+        return
+    folder = Path(written["application"]).parent
+    size = f"{counted(len(graph.actors), 'actor')} ({slices} of the model), {counted(len(graph.fifos), 'FIFO')}"
+    say(f"{written['application']}: {size}")
+    say(f"next: eprune run {written['application']} -p {folder} -m {folder}")
+
+
+def _list(model: Model, flow: Flow, pieces: Sequence[range], fmt: str) -> None:
+    from eprune.cli.tables import table
+
+    rows = [_row(model, flow, {piece[-1] for piece in pieces[:-1]}, operator.index) for operator in model.operators]
+    if fmt == "json":
+        ends = {
+            side: [{"name": model.tensors[index].name, "token": str(flow.types.get(index) or "")} for index in tensors]
+            for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs))
+        }
+        click.echo(json.dumps({"model": model.path, **ends, "operators": rows}, indent=2))
+        return
+    header = ("index", "name", "output", "bytes", "MACs", "weights", "cut sends")
+    texts = [
+        (row["index"], row["name"], _tokens(row["outputs"]), row["bytes"], row["macs"], row["weight_bytes"], sent)
+        for row in rows
+        for sent in ["-" if row["cut_bytes"] is None else row["cut_bytes"]]
+    ]
+    click.echo(table(header, texts), nl=False)
+
+
+def _tokens(outputs: Sequence[str]) -> str:
+    """``uint8[1,8] x6`` for six outputs of that type."""
+    counts = [(token, outputs.count(token)) for token in dict.fromkeys(outputs)]
+    return " ".join(f"{token} x{count}" if count > 1 else token for token, count in counts) or "-"
+
+
+def _row(model: Model, flow: Flow, cuts: set[int], index: int) -> dict[str, Any]:
+    """What --list tells of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
+    from eprune.formats.tflite import weight_bytes
+    from eprune.formats.tflite_cost import macs
+    from eprune.formats.tflite_cuts import crossing, label
+
+    operator = model.operators[index]
+    tokens = [flow.types.get(tensor) for tensor in operator.outputs]
+    sent = [flow.types[tensor].nbytes for tensor in crossing(flow, index)] if index in cuts else None
+    return {
+        "index": index,
+        "name": label(operator),
+        "outputs": [str(token or "?") for token in tokens],
+        "bytes": sum(token.nbytes for token in tokens if token),
+        "macs": macs(model, operator, flow.types),
+        "weight_bytes": weight_bytes(model, [index]),
+        "cut_bytes": None if sent is None else sum(sent),
+    }

@@ -1,0 +1,129 @@
+"""What only an interpreter knows of a model: whether it takes it, and the shapes that the file leaves open.
+
+The interpreter runs in a process of its own, with bounds on time and memory, since a corrupt model can crash it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import eprune
+
+if TYPE_CHECKING:
+    from eprune.formats.tflite import Model
+    from eprune.model.token import TokenType
+
+#: Seconds that an interpreter may take to load a model, and run it twice if it has open shapes.
+TIMEOUT = 120
+#: Bytes of memory that it may take, beside 16 times the model's size.
+MEMORY = 2**32
+
+
+def open_types(model: Model) -> dict[int, TokenType]:
+    """The types of tensors that the file does not tell, found by an interpreter: one run of zeros, one of other values.
+
+    Tensors whose shape differs between these are left out. Raises EpruneError (FILE) for a model that no installed
+    interpreter takes, with their reasons.
+    """
+    from eprune.formats.tflite import model_error
+    from eprune.model.token import TokenType
+    from eprune.runtime.errors import UsageError
+    from eprune.runtime.tflite import INTERPRETERS, choose, describe
+
+    asked = [tensor.index for tensor in model.tensors if tensor.dtype and not tensor.token and not tensor.constant]
+    problems: dict[str, list[str]] = {}
+    for name in INTERPRETERS:
+        with contextlib.suppress(UsageError):
+            shapes, problem = _ask(choose(name), model.path, asked)
+            if not problem:
+                return {
+                    index: TokenType(model.tensors[index].dtype or "", shape)
+                    for index, shape in shapes.items()
+                    if min(shape, default=1) > 0
+                }
+            problems.setdefault(problem, []).append(describe(name))
+    reasons = [f"refused by {' and '.join(names)}: {problem}" for problem, names in problems.items()]
+    hint = "an application runs only what its interpreter runs; are all operators built in, and is the file complete?"
+    raise model_error(model.path, "; ".join(reasons) or "no TFLite interpreter is installed", hint)
+
+
+def _ask(interpreter: str, path: str, tensors: Sequence[int]) -> tuple[dict[int, tuple[int, ...]], str]:
+    """Tensor -> shape, or what is wrong."""
+    command = [sys.executable, "-m", "eprune.cli.probe", interpreter, path]
+    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    question = json.dumps(tensors)
+    try:
+        done = subprocess.run(
+            command, input=question, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
+        )
+    except subprocess.TimeoutExpired:
+        return {}, f"it does not come to an end within {TIMEOUT} s"
+    if done.returncode < 0:
+        return {}, f"it crashes ({signal.Signals(-done.returncode).name})"
+    try:
+        answer = json.loads(done.stdout)
+    except ValueError:
+        return {}, (done.stderr.strip().splitlines() or ["it ends without an answer"])[-1]
+    return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
+
+
+def _answer(interpreter: str, path: str, tensors: Sequence[int]) -> dict[str, Any]:
+    """In the process of its own: load the model, run it if shapes are asked for."""
+    import numpy as np
+
+    from eprune.runtime.tflite import load
+
+    try:
+        model = load(interpreter, Path(path).read_bytes())
+        runs = []
+        for seed in (None, 1) if tensors else ():
+            for detail in model.get_input_details():
+                model.set_tensor(detail["index"], _values(detail, seed, np))
+            try:
+                model.invoke()
+            except RuntimeError:
+                continue  # not every model takes any values
+            details = {detail["index"]: detail for detail in model.get_tensor_details()}
+            runs.append({index: details[index]["shape"].tolist() for index in tensors if index in details})
+    except Exception as error:
+        return {"shapes": {}, "problem": _plain(str(error)) or type(error).__name__}
+    same = {index: shape for index, shape in (runs or [{}])[0].items() if all(run[index] == shape for run in runs)}
+    return {"shapes": same, "problem": ""}
+
+
+def _plain(text: str) -> str:
+    """An interpreter's message on one line, said once, without addresses of web pages."""
+    line = " ".join(re.sub(r"See instructions: \S+", "", text).split()).rstrip(".")
+    half = line[: len(line) // 2]
+    return (half if line == f"{half}.{half}" else line)[:400]
+
+
+def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:
+    if seed is None:
+        return numpy.zeros(detail["shape"], detail["dtype"])
+    return numpy.random.default_rng(seed).integers(0, 2, detail["shape"]).astype(detail["dtype"])
+
+
+def _bound_memory(nbytes: int) -> None:
+    try:
+        import resource
+    except ImportError:  # Windows has no such limit
+        return
+    with contextlib.suppress(ValueError, OSError):  # a lower limit is in force
+        resource.setrlimit(resource.RLIMIT_AS, (nbytes, nbytes))
+        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+if __name__ == "__main__":
+    _bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
+    print(json.dumps(_answer(sys.argv[1], sys.argv[2], json.load(sys.stdin))))

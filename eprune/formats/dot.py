@@ -1,0 +1,127 @@
+"""An application graph as a drawing: text in DOT, the language of Graphviz, which then lays it out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Optional
+
+from eprune.model.graph import Actor, Fifo, Graph, ModelSlice
+from eprune.model.quantity import format_size
+
+#: Fill colours for platforms, in turn: light, and different also for colour-blind readers.
+_COLOURS = ("#cfe2f3", "#ffe0b3", "#d5e8d4", "#f4cce0", "#fff2a8", "#d9d2e9", "#c9ecec", "#e2d6c8")
+_NOWHERE_COLOUR = "#f2f2f2"
+_CUT_COLOUR = "#c00000"
+#: Graphs that are deeper than this are folded into columns.
+_DEEPEST = 14
+
+
+def write_dot(graph: Graph, homes: Optional[Mapping[str, str]] = None) -> str:
+    """The graph in DOT. Same arguments, same text.
+
+    Actors are boxes, with what they run; FIFOs are arrows, with the size of a firing's tokens and their delay.
+    ``homes`` maps actors to platforms: these get colours and a legend, and FIFOs that cross from one to another are red
+    and bold. A deep graph is folded into columns, to be read from top to bottom, then from left to right.
+    """
+    homes = homes or {}
+    platforms = list(dict.fromkeys(homes[actor.name] for actor in graph.actors if actor.name in homes))
+    colours = {platform: _COLOURS[place % len(_COLOURS)] for place, platform in enumerate(platforms)}
+    columns = _columns(graph)
+    lines = [
+        f"digraph {_quoted(graph.name)} {{",
+        f"  label={_legend(graph.name, colours)}",
+        '  labelloc="t" fontname="Helvetica" fontsize=14 ranksep=0.3 nodesep=0.4',
+        '  node [shape=box style="filled,rounded" fontname="Helvetica" fontsize=11 margin="0.12,0.05" height=0.3]',
+        '  edge [fontname="Helvetica" fontsize=9 arrowsize=0.6 color="#606060"]',
+    ]
+    for actor in graph.actors:
+        colour = colours.get(homes.get(actor.name, ""), _NOWHERE_COLOUR)
+        lines.append(f"  {_quoted(actor.name)} [label={_box(actor)} fillcolor={_quoted(colour)}]")
+    lines.append(f"  {{rank=min; {'; '.join(map(_quoted, _tops(graph, columns)))}}}")
+    tokens = dict(graph.ports())
+    for fifo in graph.fifos:
+        port = tokens.get(fifo.source)
+        size = format_size(port.token.nbytes * port.url) if port else "?"
+        source, target = fifo.source.actor, fifo.target.actor
+        attributes = {"label": f" {size}", "tooltip": f"{fifo.name}: {port.token if port else '?'}"}
+        if homes.get(source) != homes.get(target):
+            attributes.update(color=_CUT_COLOUR, fontcolor=_CUT_COLOUR, penwidth="2.2", fontname="Helvetica-Bold")
+        if fifo.delay:
+            attributes.update(style="dashed", label=f" {size}, delay {fifo.delay}")
+        if fifo.delay or columns.get(source) != columns.get(target):
+            attributes["constraint"] = "false"
+        text = " ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
+        lines.append(f"  {_quoted(source)} -> {_quoted(target)} [{text}]")
+    return "\n".join([*lines, "}", ""])
+
+
+def _legend(name: str, colours: Mapping[str, str]) -> str:
+    """The title, and a coloured cell for each platform, in Graphviz's HTML."""
+    cells = "".join(f'<td bgcolor="{colour}">{_escaped(platform)}</td>' for platform, colour in colours.items())
+    platforms = f'<table border="0" cellborder="1" cellspacing="6"><tr>{cells}</tr></table>' if cells else ""
+    return f'<<table border="0"><tr><td><b>{_escaped(name)}</b></td><td>{platforms}</td></tr></table>>'
+
+
+def _box(actor: Actor) -> str:
+    behaviour = actor.behaviour
+    if behaviour is None:
+        told = ""
+    elif isinstance(behaviour, ModelSlice):
+        several = behaviour.first != behaviour.last
+        told = f"operators {behaviour.first}-{behaviour.last}" if several else f"operator {behaviour.first}"
+    else:
+        told = behaviour.class_name
+    small = f'<br/><font point-size="8" color="#404040">{_escaped(told)}</font>' if told else ""
+    return f"<{_escaped(actor.name)}{small}>"
+
+
+def _columns(graph: Graph) -> dict[str, int]:
+    """Actor -> the column that it is drawn in."""
+    depth = _depths(graph)
+    rows = max(depth.values(), default=0) + 1
+    # A row is about 0.75 inches high, a column at least 2 wide: a picture somewhat wider than high.
+    height = rows if rows <= _DEEPEST else max(_DEEPEST, math.ceil(math.sqrt(2 * rows)))
+    return {actor: row // height for actor, row in depth.items()}
+
+
+def _depths(graph: Graph) -> dict[str, int]:
+    """Actor -> the longest way to it from a source, along FIFOs without a delay."""
+    waiting = {actor.name: 0 for actor in graph.actors}  # unread inputs
+    readers: dict[str, list[str]] = {name: [] for name in waiting}
+    for fifo in graph.fifos:
+        if _forward(fifo) and fifo.source.actor in readers and fifo.target.actor in waiting:
+            readers[fifo.source.actor].append(fifo.target.actor)
+            waiting[fifo.target.actor] += 1
+    depth = dict.fromkeys(waiting, 0)
+    ready = [name for name, count in waiting.items() if not count]
+    for name in ready:
+        for reader in readers[name]:
+            depth[reader] = max(depth[reader], depth[name] + 1)
+            waiting[reader] -= 1
+            if not waiting[reader]:
+                ready.append(reader)
+    return depth
+
+
+def _tops(graph: Graph, columns: Mapping[str, int]) -> list[str]:
+    """The actors that begin the columns behind the first one: they are to be at the top, too."""
+    below = {
+        fifo.target.actor
+        for fifo in graph.fifos
+        if _forward(fifo) and columns.get(fifo.source.actor) == columns.get(fifo.target.actor)
+    }
+    return [actor.name for actor in graph.actors if actor.name not in below and columns[actor.name] > 0]
+
+
+def _forward(fifo: Fifo) -> bool:
+    return fifo.delay == 0
+
+
+def _quoted(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"')
+    return f'"{escaped}"'
+
+
+def _escaped(text: str) -> str:
+    return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
