@@ -14,7 +14,7 @@ import eprune
 from eprune.cli.errors import guarded
 
 #: In the order in which one uses them.
-COMMANDS = ("import", "analyze", "codegen", "run", "draw", "demo", "schema", "rules", "completion")
+COMMANDS = ("import", "analyze", "codegen", "run", "verify", "draw", "demo", "schema", "rules", "completion")
 
 #: Other names for commands: those that the papers use.
 ALIASES = {"analyzer": "analyze"}

@@ -13,7 +13,7 @@ from eprune.model.quantity import format_size
 _COLOURS = ("#cfe2f3", "#ffe0b3", "#d5e8d4", "#f4cce0", "#fff2a8", "#d9d2e9", "#c9ecec", "#e2d6c8")
 _NOWHERE_COLOUR = "#f2f2f2"
 _CUT_COLOUR = "#c00000"
-#: Graphs that are deeper than this are folded into columns.
+#: Graphs that are deeper than this are folded into columns, which are at least this high.
 _DEEPEST = 14
 
 
@@ -79,9 +79,8 @@ def _box(actor: Actor) -> str:
 def _columns(graph: Graph) -> dict[str, int]:
     """Actor -> the column that it is drawn in."""
     depth = _depths(graph)
-    rows = max(depth.values(), default=0) + 1
-    # A row is about 0.75 inches high, a column at least 2 wide: a picture somewhat wider than high.
-    height = rows if rows <= _DEEPEST else max(_DEEPEST, math.ceil(math.sqrt(2 * rows)))
+    # A row is about 0.75 inches high, a column of single actors 3 wide: a picture somewhat wider than high.
+    height = max(_DEEPEST, math.ceil(math.sqrt(3 * len(depth))))
     return {actor: row // height for actor, row in depth.items()}
 
 

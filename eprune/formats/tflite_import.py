@@ -81,12 +81,12 @@ def end_names(model: Model, tensors: Sequence[int]) -> list[str]:
 
 @dataclass(frozen=True)
 class _Joint:
-    """What becomes a FIFO: a tensor on its way to one reader, ``delay`` iterations late."""
+    """What becomes a FIFO: a tensor on its way to one reader, in the next iteration if ``fed`` back as that input."""
 
     writer: str
     tensor: int
     reader: PortRef
-    delay: int = 0
+    fed: Optional[int] = None
 
 
 class _Importer:
@@ -114,11 +114,11 @@ class _Importer:
             port = Port(fifo.source.port, Direction.OUT, self.flow.types[joint.tensor], tensor=joint.tensor)
             outputs.setdefault(joint.writer, []).append(port)
         files = {}
-        for place_of, (joint, fifo) in enumerate(zip(self.joints, fifos)):
-            first = _first_token(self.model, joint.tensor, self.flow.types[joint.tensor]) if joint.delay else None
+        for position, (joint, fifo) in enumerate(zip(self.joints, fifos)):
+            first = None if joint.fed is None else _first_token(self.model, joint.fed, self.flow.types[joint.fed])
             if first is not None:
                 files[f"{fifo.name}.npy"] = first
-                fifos[place_of] = replace(fifo, initial=f"{fifo.name}.npy")
+                fifos[position] = replace(fifo, initial=f"{fifo.name}.npy")
         parameters = (("path", ""),)  # stated, so that one sees what to set
         actors = [
             Actor(source, tuple(outputs[source]), behaviour=SOURCE, parameters=parameters)
@@ -158,7 +158,8 @@ class _Importer:
     def _reader(self, actor: str, port: str, tensor: int, shown: Optional[int]) -> Port:
         """An input port, joined to whoever writes its tensor."""
         origin = self.feedback.get(tensor, tensor)
-        self.joints.append(_Joint(self.writer[origin], origin, PortRef(actor, port), int(tensor in self.feedback)))
+        fed = tensor if tensor in self.feedback else None
+        self.joints.append(_Joint(self.writer[origin], origin, PortRef(actor, port), fed))
         return Port(port, Direction.IN, self.flow.types[tensor], tensor=shown)
 
 
@@ -174,7 +175,8 @@ def _fifos(joints: Sequence[_Joint]) -> list[Fifo]:
             reader += f"_{joint.reader.port}"
         name = f"t{joint.tensor}" if of_tensor[joint.tensor] == 1 else f"t{joint.tensor}_{reader}"
         port = "out" if of_writer[joint.writer] == 1 else f"out_{name[1:]}"
-        fifos.append(Fifo(name, PortRef(joint.writer, port), joint.reader, capacity=joint.delay + 2, delay=joint.delay))
+        delay = int(joint.fed is not None)
+        fifos.append(Fifo(name, PortRef(joint.writer, port), joint.reader, capacity=delay + 2, delay=delay))
     return fifos
 
 

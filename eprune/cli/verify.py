@@ -1,0 +1,159 @@
+"""``eprune verify``: does an application compute what its model computes?"""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from eprune.cli.errors import FINDINGS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eprune.cli.compare import Difference, Slices
+    from eprune.formats.tflite import Model
+
+
+@click.command("verify")
+@click.argument("application", metavar="APP.xml")
+@click.option("--model", metavar="MODEL.tflite", required=True, help="The whole model.")
+@click.option("--inputs", "folder", metavar="DIR", help="Has NAME.npy for each input, a stack (default: random).")
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N (default: all, or 3 random).")
+@click.option("--seed", type=click.IntRange(min=0), default=1, help="Seed of random inputs (default 1).")
+@click.option(
+    "--interpreter",
+    type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
+    default="auto",
+    help="The TFLite interpreter to use (default: auto, the first that is installed).",
+)
+@click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
+def command(
+    application: str,
+    model: str,
+    folder: Optional[str],
+    frames: Optional[int],
+    seed: int,
+    interpreter: str,
+    fmt: str,
+) -> int:
+    """Compare an application's slices with the whole model, bit for bit, and name the first actor that differs.
+
+    Runs the slices one after the other, in precedence order, each on what those before it computed; beside them the
+    whole model, and the whole model with the tensors between the slices as further outputs. Exit code: 0 equal,
+    1 different, 2 unusable input.
+
+    \b
+    Examples:
+      eprune verify app/application.xml --model model.tflite
+      eprune verify app/application.xml --model model.tflite --inputs frames/ --interpreter tflite-runtime
+    """
+    from eprune.cli.compare import Slices
+    from eprune.cli.inputs import read_inputs, sound
+    from eprune.formats.tflite import read_model
+    from eprune.runtime.errors import UsageError as NoInterpreter
+    from eprune.runtime.tflite import choose, describe
+
+    slices = Slices(sound(read_inputs(application)), read_model(model))
+    try:
+        chosen = choose(interpreter)
+    except NoInterpreter as error:
+        raise click.UsageError(str(error)) from None
+    wanted = [index for index in slices.model.inputs if index not in slices.feedback]
+    if folder is None:
+        values = [_random(slices.model, wanted, seed, frame) for frame in range(frames or 3)]
+    else:
+        values = _stacks(slices, wanted, folder)[:frames]
+    difference = slices.compare(chosen, values)
+    report = {
+        "equal": difference is None,
+        "frames": len(values),
+        "actors": len(slices.actors),
+        "interpreter": describe(chosen),
+        "first": None if difference is None else _as_data(slices, difference),
+    }
+    click.echo(json.dumps(report, indent=2) if fmt == "json" else _as_text(slices, difference, report))
+    return 0 if difference is None else FINDINGS
+
+
+def _as_data(slices: Slices, difference: Difference) -> dict[str, Any]:
+    return {
+        "actor": difference.actor.name if difference.actor else None,
+        "port": difference.port,
+        "tensor": difference.tensor,
+        "name": slices.model.tensors[difference.tensor].name,
+        "frame": difference.frame,
+        "elements": difference.elements,
+        "of": difference.size,
+        "largest_difference": difference.largest,
+    }
+
+
+def _as_text(slices: Slices, difference: Optional[Difference], report: Mapping[str, Any]) -> str:
+    ran = f"{report['frames']} frames, {report['actors']} slices, {report['interpreter']}"
+    if difference is None:
+        return f"equal, bit for bit: {ran}"
+    name = slices.model.tensors[difference.tensor].name
+    amount = f"{difference.elements} of {difference.size} elements, by {difference.largest:g} at most"
+    told = f"tensor {difference.tensor} ({name}) in frame {difference.frame}: {amount}"
+    if difference.actor is None:
+        return (
+            f"different: the model itself gives another {told}, if its inner tensors are outputs as well\n"
+            "    hint: this interpreter then chooses other kernels; compare with another interpreter"
+        )
+    return (
+        f"{difference.actor.where}: different: {difference.actor.name!r} is the first actor that differs,"
+        f" at port {difference.port!r}, {told} ({ran})"
+    )
+
+
+def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int, Any]]:
+    """The frames in a folder of .npy files, one for each input of the model: named after the input, or its source."""
+    import numpy as np
+
+    from eprune.formats.tflite import model_error
+    from eprune.formats.tflite_import import end_names
+
+    found: dict[int, Any] = {}
+    for index, name in zip(wanted, end_names(slices.model, wanted)):
+        token = slices.model.tensors[index].token
+        assert token is not None  # the graph is sound
+        names = dict.fromkeys([slices.sources.get(index, name), name])
+        path = next((path for each in names if (path := Path(folder, f"{each}.npy")).is_file()), None)
+        if path is None:
+            hint = f"a stack of {token} as a .npy file"
+            raise model_error(folder, f"has no {' or '.join(f'{each}.npy' for each in names)}", hint)
+        try:
+            stack = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise model_error(str(path), f"is no .npy file of plain numbers: {error}") from None
+        shapes = [token.shape] if token.shape[:1] != (1,) else [token.shape, token.shape[1:]]
+        if stack.shape[1:] not in shapes or stack.dtype != token.dtype or not stack.ndim:
+            shape = ",".join(map(str, ("N", *token.shape)))
+            raise model_error(str(path), f"is {stack.dtype}{list(stack.shape)}, not {token.dtype}[{shape}]")
+        found[index] = stack.reshape((len(stack), *token.shape))
+    counts = {len(stack) for stack in found.values()}
+    if len(counts) > 1 or 0 in counts:
+        raise model_error(folder, f"its files have {' and '.join(map(str, sorted(counts)))} frames")
+    return [{index: np.array(stack[frame]) for index, stack in found.items()} for frame in range(*counts)]
+
+
+def _random(model: Model, wanted: Sequence[int], seed: int, frame: int) -> dict[int, Any]:
+    """Normally distributed floats, small integers of any value; wide ones, which are often indices, are 0 or 1."""
+    import numpy as np
+
+    values = {}
+    for index in wanted:
+        token = model.tensors[index].token
+        assert token is not None  # the graph is sound
+        generator = np.random.default_rng([seed, index, frame])
+        dtype = np.dtype(token.dtype)
+        if dtype.kind in "fc":
+            values[index] = generator.standard_normal(token.shape).astype(dtype)
+        else:
+            limits = np.iinfo(dtype) if dtype.kind in "iu" and dtype.itemsize <= 2 else None
+            low, high = (int(limits.min), int(limits.max)) if limits else (0, 1)
+            values[index] = generator.integers(low, high, token.shape, endpoint=True).astype(dtype)
+    return values
