@@ -12,6 +12,7 @@ import signal
 import sys
 import threading
 import time
+import traceback
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
@@ -197,26 +198,35 @@ class Engine:
             self._events.put(error)
         except BaseException as error:  # whatever a behaviour raises, SystemExit too, must end the run
             self._events.put(ActorError(actor.name, stage, error))
-        for port in actor.inputs:
-            port.fifo.leave()
-        for room in actor.outputs:
-            room.fifo.end()
+        else:
+            # Only an orderly end is passed on along the FIFOs; after a failure, _stop tells the peers first.
+            for port in actor.inputs:
+                port.fifo.leave()
+            for room in actor.outputs:
+                room.fifo.end()
         self._events.put("ended")
 
     def _run_link(self, body: Callable[[], None]) -> None:
-        body()
+        try:
+            body()
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            name = threading.current_thread().name
+            self._events.put(
+                RunError(f"INTERNAL ERROR in {name}, {where.filename}:{where.lineno}: {type(error).__name__}: {error}")
+            )
         self._events.put("ended")
 
     def _stop(self, failure: RunError) -> None:
         self._stopping = True
         message = "interrupted" if isinstance(failure, Interrupted) else str(failure)
+        for link in self._links:
+            link.abort(message)
         for actor in self._actors:
             for port in actor.inputs:
                 port.fifo.end()
             for room in actor.outputs:
                 room.fifo.leave()
-        for link in self._links:
-            link.abort(message)
         self._gate.set()
         if not self._join(GRACE[0]):
             for link in self._links:

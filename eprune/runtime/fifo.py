@@ -8,7 +8,7 @@ ended: it comes after the last token, so the consumer drains first. GONE in ``fr
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
-from typing import Optional, Union
+from typing import Callable, Optional, Union
 
 import numpy as np
 
@@ -152,12 +152,16 @@ class Input:
 
 
 class Output:
-    """An actor's end of a FIFO that it produces into, ``rate`` tokens a firing."""
+    """An actor's end of a FIFO that it produces into, ``rate`` tokens a firing.
 
-    def __init__(self, name: str, fifo: Fifo, rate: int) -> None:
+    ``commit`` hands a written slot over, by default to the FIFO's consumer; a TX link has a shorter way.
+    """
+
+    def __init__(self, name: str, fifo: Fifo, rate: int, commit: Optional[Callable[[int, int], None]] = None) -> None:
         self.name = name
         self.fifo = fifo
         self.rate = rate
+        self._commit = commit or fifo.commit
         self._slots: list[int] = []
 
     def acquire(self) -> Optional[Tokens]:
@@ -181,4 +185,4 @@ class Output:
     def commit(self, firing: int) -> None:
         """Hand the firing's tokens over."""
         for slot in self._slots:
-            self.fifo.commit(slot, firing)
+            self._commit(slot, firing)

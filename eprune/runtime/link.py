@@ -23,7 +23,7 @@ from eprune.runtime.record import Activity
 #: Tokens up to this size are sent and received many at a time.
 SMALL_TOKEN = 8 * 1024
 #: Bytes of small tokens that one system call carries at most, roughly.
-BATCH_BYTES = 64 * 1024
+BATCH_BYTES = 256 * 1024
 #: Seconds that a connection has for its hello.
 HELLO_TIMEOUT = 5.0
 #: Connections without a hello yet that a listener holds; further ones wait in the kernel's backlog.
@@ -92,6 +92,15 @@ class TxLink(_Link):
         self.address = address
         self._acknowledged = threading.Event()
         self._abort_message: Optional[str] = None
+        self._headers = [bytearray(wire.HEADER_BYTES) for _ in range(fifo.capacity)]
+        self._payloads = [raw.data for raw in fifo.raw]
+        self._frame_bytes = wire.HEADER_BYTES + fifo.token_bytes
+        self._batch = max(1, BATCH_BYTES // self._frame_bytes)
+        self._firing, self._part = -1, 0
+        #: tokens given to the link's thread, counted by the producer; tokens it has sent, counted by the thread
+        self._queued = self._done = 0
+        #: bytes that the producer has sent of the first frame in the queue; None: it has not begun that frame
+        self._begun: Optional[int] = None
 
     def open(self, deadline: float) -> None:
         """Connect, trying again until ``deadline`` (time.monotonic), and shake hands.
@@ -130,53 +139,91 @@ class TxLink(_Link):
             cleanup.pop_all()
             self._adopt(connection)
 
+    def send(self, slot: int, firing: int) -> None:
+        """Take a token from the producer: what the socket accepts at once goes out in the producer's own thread.
+
+        That saves waking the link's thread, which gets what remains while the link is slower than the producer.
+        """
+        fifo = self.fifo
+        fifo.firings[slot] = firing
+        if self._queued != self._done or self._stopping.is_set():
+            self._queued += 1
+            fifo.commit(slot, firing)
+            return
+        assert self._socket is not None
+        begin = time.perf_counter_ns()
+        with self._writing:
+            try:
+                sent = self._socket.sendmsg(self._frame(slot), (), socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                sent = 0
+            except OSError as error:
+                self._send_failed(error)
+                return
+            if sent < self._frame_bytes:
+                self._begun = sent
+                self._queued += 1
+                fifo.commit(slot, firing)
+                return
+        self.activity.add(begin, time.perf_counter_ns())
+        fifo.tokens += 1
+        fifo.release(slot)
+
+    def _frame(self, slot: int) -> list[bytearray | memoryview]:
+        firing = self.fifo.firings[slot]
+        self._part = self._part + 1 if firing == self._firing else 0
+        self._firing = firing
+        header = self._headers[slot]
+        wire.pack_header(header, wire.DATA, self.number, self._part, firing, self.fifo.token_bytes)
+        return [header, self._payloads[slot]]
+
     def run(self) -> None:
         """Send tokens until the FIFO ends, then wait for the peer's END. The body of the link's thread."""
         try:
-            self._send_tokens()
+            self._send_queued()
             if self._abort_message is not None:
-                self._send_control(wire.ERROR, message=self._abort_message)
+                if self._begun is None:
+                    self._send_control(wire.ERROR, message=self._abort_message)
             else:
                 self._send_control(wire.END, firing=self.fifo.consumed)
                 self._acknowledged.wait()
         except OSError as error:
+            self._send_failed(error)
+
+    def _send_failed(self, error: OSError) -> None:
+        """Report what kept us from sending, unless the peer has gone: it may have said why, and ``watch`` will know."""
+        if not isinstance(error, (BrokenPipeError, ConnectionResetError)):
             self._failed(error)
 
-    def _send_tokens(self) -> None:
-        fifo, connection, activity = self.fifo, self._socket, self.activity
+    def _send_queued(self) -> None:
+        fifo, connection = self.fifo, self._socket
         assert connection is not None
-        headers = [bytearray(wire.HEADER_BYTES) for _ in range(fifo.capacity)]
-        payloads = [raw.data for raw in fifo.raw]
-        nbytes = fifo.token_bytes
-        batch = max(1, BATCH_BYTES // (nbytes + wire.HEADER_BYTES)) if nbytes <= SMALL_TOKEN else 1
-        last, part = -1, 0
         while True:
             slot = fifo.take()
-            if slot == GONE or self._abort_message is not None:
+            if slot == GONE or (self._abort_message is not None and self._begun is None):
                 return
-            slots = [slot, *fifo.take_waiting(batch - 1)] if batch > 1 else [slot]
             begin = time.perf_counter_ns()
-            buffers: list[bytearray | memoryview] = []
-            for slot in slots:
-                firing = fifo.firings[slot]
-                part = part + 1 if firing == last else 0
-                last = firing
-                wire.pack_header(headers[slot], wire.DATA, self.number, part, firing, nbytes)
-                buffers += (headers[slot], payloads[slot])
-            with self._writing:
-                _send_all(connection, buffers, len(slots) * (nbytes + wire.HEADER_BYTES))
-            activity.add(begin, time.perf_counter_ns(), len(slots))
+            if self._begun is not None:
+                slots = [slot]
+                _send_rest(connection, [self._headers[slot], self._payloads[slot]], self._begun)
+                self._begun = None
+            else:
+                slots = [slot, *fifo.take_waiting(self._batch - 1)]
+                buffers = [part for slot in slots for part in self._frame(slot)]
+                _send_rest(connection, buffers, connection.sendmsg(buffers))
+            self.activity.add(begin, time.perf_counter_ns(), len(slots))
             for slot in slots:
                 fifo.release(slot)
+            self._done += len(slots)
 
     def watch(self) -> None:
         """Read what the peer sends back until it ends. The body of the link's second thread."""
         assert self._socket is not None
-        stream = _Stream(self._socket, wire.HEADER_BYTES)
+        frames = _Frames(self._socket)
         try:
-            header = wire.unpack_header(stream.take(wire.HEADER_BYTES), self.number, 0)
+            header = frames.next(self.number, memoryview(bytearray()))
             if header.kind == wire.ERROR:
-                raise PeerError(_peer_message(stream, header.nbytes, self.peer))
+                raise PeerError(f"{self.peer} failed: {frames.message}")
             if header.kind != wire.END:
                 raise ProtocolError(f"{self}: a token came against the direction")
             self.fifo.leave()
@@ -303,7 +350,6 @@ class RxLink(_Link):
             self._send_end()
         except (OSError, RunError) as error:
             self._failed(error)
-            fifo.end()
 
     def _send_end(self) -> None:
         """Tell the peer, once, that the consumer has ended."""
@@ -314,15 +360,18 @@ class RxLink(_Link):
     def _receive_tokens(self) -> None:
         fifo, activity = self.fifo, self.activity
         assert self._socket is not None
-        nbytes, number = fifo.token_bytes, self.number
-        stream = _Stream(self._socket, BATCH_BYTES if nbytes <= SMALL_TOKEN else wire.HEADER_BYTES)
+        nbytes = fifo.token_bytes
+        frames = (_SmallFrames if nbytes <= SMALL_TOKEN else _Frames)(self._socket)
         payloads = [raw.data for raw in fifo.raw]
         unwanted = memoryview(bytearray(nbytes))
         received, last = 0, -1
         while True:
-            header = wire.unpack_header(stream.take(wire.HEADER_BYTES), number, nbytes)
+            slot = fifo.reserve()
+            if slot == GONE:
+                self._send_end()
+            header = frames.next(self.number, unwanted if slot == GONE else payloads[slot])
             if header.kind == wire.ERROR:
-                raise PeerError(_peer_message(stream, header.nbytes, self.peer))
+                raise PeerError(f"{self.peer} failed: {frames.message}")
             if header.kind == wire.END:
                 if header.firing != received:
                     raise ProtocolError(f"{self}: {header.firing} tokens were sent, {received} arrived")
@@ -330,15 +379,9 @@ class RxLink(_Link):
             if header.firing < last:
                 raise ProtocolError(f"{self}: firing {header.firing} after firing {last}")
             last = header.firing
-            slot = fifo.reserve()
-            begin = time.perf_counter_ns()
-            if slot == GONE:
-                self._send_end()
-                stream.into(unwanted)
-            else:
-                stream.into(payloads[slot])
+            if slot != GONE:
                 fifo.commit(slot, last)
-            activity.add(begin, time.perf_counter_ns(), 1)
+            activity.add(frames.begin, time.perf_counter_ns())
             received += 1
 
     def abort(self, message: str) -> None:
@@ -352,48 +395,78 @@ class RxLink(_Link):
         self.fifo.leave()
 
 
-class _Stream:
-    """Exact reads from a socket through a small buffer; large payloads go past it, straight to their place."""
+class _Frames:
+    """Reads frames from a socket, each payload straight to its place.
 
-    def __init__(self, connection: socket.socket, size: int) -> None:
-        self._receive = connection.recv_into
-        self._buffer = memoryview(bytearray(max(size, wire.HEADER_BYTES)))
+    ``begin`` is when the last frame began to arrive, ``message`` the text of an ERROR frame.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._socket = connection
+        self._head = memoryview(bytearray(wire.HEADER_BYTES))
+        self.begin = 0
+        self.message = ""
+
+    def next(self, fifo: int, payload: memoryview) -> wire.Header:
+        """The next frame's header, checked; the payload of a DATA frame fills ``payload``.
+
+        Raises ProtocolError where the frame does not belong here, ConnectionResetError at the end.
+        """
+        early = self._read_head(payload)
+        self.begin = time.perf_counter_ns()
+        header = wire.unpack_header(self._head, fifo, len(payload))
+        if header.kind == wire.DATA:
+            self._fill(payload, early)
+        elif header.kind == wire.ERROR:
+            text = bytearray(header.nbytes)
+            early = min(early, header.nbytes)
+            text[:early] = payload[:early]
+            self._fill(memoryview(text), early)
+            self.message = "".join(char if char.isprintable() else "?" for char in text.decode("utf-8", "replace"))
+        return header
+
+    def _read_head(self, payload: memoryview) -> int:
+        """Fill the header, and what comes with it of the payload in the same call; how many bytes of that."""
+        got = _alive(self._socket.recvmsg_into([self._head, payload])[0])
+        while got < wire.HEADER_BYTES:
+            got += _alive(self._socket.recv_into(self._head[got:]))
+        return got - wire.HEADER_BYTES
+
+    def _fill(self, target: memoryview, done: int) -> None:
+        while done < len(target):
+            done += _alive(self._socket.recv_into(target[done:]))
+
+
+class _SmallFrames(_Frames):
+    """Reads many small frames in one call, through a buffer."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        super().__init__(connection)
+        self._buffer = memoryview(bytearray(BATCH_BYTES))
         self._start = self._stop = 0
 
-    def take(self, count: int) -> memoryview:
-        """The next ``count`` bytes, valid until the next call; raises ConnectionResetError at the end."""
-        start = self._start
-        if self._stop - start < count:
-            buffer = self._buffer
-            left = self._stop - start
-            buffer[:left] = bytes(buffer[start : self._stop])
-            start, self._stop = 0, left
-            while self._stop < count:
-                got = self._receive(buffer[self._stop :])
-                if got == 0:
-                    raise ConnectionResetError("the peer closed it")
-                self._stop += got
-        self._start = start + count
-        return self._buffer[start : self._start]
+    def _read_head(self, payload: memoryview) -> int:
+        left = self._stop - self._start
+        if left < wire.HEADER_BYTES:
+            self._buffer[:left] = bytes(self._buffer[self._start : self._stop])
+            self._start, self._stop = 0, left
+            while self._stop < wire.HEADER_BYTES:
+                self._stop += _alive(self._socket.recv_into(self._buffer[self._stop :]))
+        self._head = self._buffer[self._start : self._start + wire.HEADER_BYTES]
+        self._start += wire.HEADER_BYTES
+        return 0
 
-    def into(self, target: memoryview) -> None:
-        """Fill ``target`` with the next bytes; raises ConnectionResetError at the end."""
-        done = min(self._stop - self._start, len(target))
-        if done:
-            target[:done] = self._buffer[self._start : self._start + done]
-            self._start += done
-        while done < len(target):
-            got = self._receive(target[done:])
-            if got == 0:
-                raise ConnectionResetError("the peer closed it")
-            done += got
+    def _fill(self, target: memoryview, done: int) -> None:
+        here = min(self._stop - self._start, len(target))
+        target[:here] = self._buffer[self._start : self._start + here]
+        self._start += here
+        super()._fill(target, here)
 
 
-def _peer_message(stream: _Stream, nbytes: int, peer: str) -> str:
-    text = bytearray(nbytes)
-    stream.into(memoryview(text))
-    clean = "".join(char if char.isprintable() else "?" for char in text.decode("utf-8", "replace"))
-    return f"{peer} failed: {clean}"
+def _alive(received: int) -> int:
+    if received == 0:
+        raise ConnectionResetError("the peer closed it")
+    return received
 
 
 def _read_greeting(connection: socket.socket) -> bytes:
@@ -410,9 +483,9 @@ def _read_greeting(connection: socket.socket) -> bytes:
     return data
 
 
-def _send_all(connection: socket.socket, buffers: list[bytearray | memoryview], total: int) -> None:
-    sent = connection.sendmsg(buffers)
-    if sent == total:
+def _send_rest(connection: socket.socket, buffers: list[bytearray | memoryview], sent: int) -> None:
+    """Send what follows the first ``sent`` bytes of the buffers."""
+    if sent == sum(map(len, buffers)):
         return
     for buffer in buffers:
         if sent >= len(buffer):

@@ -203,31 +203,22 @@ class Program:
         if any(isinstance(actor, _Segment) for actor in self._actors):
             interpreter = tflite.choose(options.interpreter)
 
-        queues = {fifo.name: self._make_fifo(fifo) for fifo in self._fifos}
-        cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in self._cores.items()}
-        actors = [
-            self._make_actor(actor, queues, cores[actor.unit], parameters, interpreter, options.frames)
-            for actor in self._actors
-        ]
         facts = {"application": self.application, "platform": self.platform, "digest": self.digest}
         if interpreter:
             facts["interpreter"] = tflite.describe(interpreter)
-        rx: dict[str, RxLink] = {}
-        tx: dict[str, TxLink] = {}
-        base = {peer: min(fifo.port for fifo in self._fifos if fifo.peer == peer) for peer in self._peers()}
-        for fifo in self._fifos:
-            if not fifo.peer:
-                continue
-            number = fifo.port - base[fifo.peer]
-            token = f"{fifo.dtype}{list(fifo.shape)} at rate {fifo.rate}"
-            mine = {**facts, "fifo": fifo.name, "token": token}
-            address, port = addresses.get(fifo.peer, ("", 0))
-            port = port + number if port else fifo.port
-            queue = queues[fifo.name]
-            if fifo.source is None:
-                rx[fifo.name] = RxLink(queue, number, fifo.peer, mine, events.put, (options.bind, port))
-            else:
-                tx[fifo.name] = TxLink(queue, number, fifo.peer, mine, events.put, (address or fifo.address, port))
+        queues = {fifo.name: self._make_fifo(fifo) for fifo in self._fifos}
+        links = {
+            fifo.name: self._make_link(fifo, queues[fifo.name], facts, addresses, options.bind, events)
+            for fifo in self._fifos
+            if fifo.peer
+        }
+        rx = {name: link for name, link in links.items() if isinstance(link, RxLink)}
+        tx = {name: link for name, link in links.items() if isinstance(link, TxLink)}
+        cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in self._cores.items()}
+        actors = [
+            self._make_actor(actor, queues, tx, cores[actor.unit], parameters, interpreter, options.frames)
+            for actor in self._actors
+        ]
         activities = {actor.name: actor.activity for actor in actors}
         activities.update({f"RX {name}": link.activity for name, link in rx.items()})
         activities.update({f"TX {name}": link.activity for name, link in tx.items()})
@@ -258,9 +249,7 @@ class Program:
                     "failure": failure,
                     "actors": {actor.name: self._actor_record(actor) for actor in actors},
                     "fifos": {fifo.name: _fifo_record(fifo, queues[fifo.name]) for fifo in self._fifos},
-                    "links": {
-                        name: {"peer": link.peer, **link.activity.summary()} for name, link in {**rx, **tx}.items()
-                    },
+                    "links": {name: {"peer": link.peer, **link.activity.summary()} for name, link in links.items()},
                     **record.usage(),
                 }
                 _write(options.record, json.dumps(run, indent=1) + "\n")
@@ -329,10 +318,28 @@ class Program:
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 
+    def _make_link(
+        self,
+        fifo: _Fifo,
+        queue: Fifo,
+        facts: Mapping[str, str],
+        addresses: Mapping[str, tuple[str, int]],
+        bind: str,
+        events: SimpleQueue[Event],
+    ) -> RxLink | TxLink:
+        number = fifo.port - min(other.port for other in self._fifos if other.peer == fifo.peer)
+        mine = {**facts, "fifo": fifo.name, "token": f"{fifo.dtype}{list(fifo.shape)} at rate {fifo.rate}"}
+        address, base = addresses.get(fifo.peer, ("", 0))
+        port = base + number if base else fifo.port
+        if fifo.source is None:
+            return RxLink(queue, number, fifo.peer, mine, events.put, (bind, port))
+        return TxLink(queue, number, fifo.peer, mine, events.put, (address or fifo.address, port))
+
     def _make_actor(
         self,
         actor: _Actor | _Segment,
         queues: Mapping[str, Fifo],
+        tx: Mapping[str, TxLink],
         core: Optional[int],
         parameters: Mapping[str, Mapping[str, str]],
         interpreter: str,
@@ -358,7 +365,10 @@ class Program:
             behaviour,
             core,
             [Input(port, queues[fifo.name], fifo.rate) for port, fifo in consumed.items()],
-            [Output(port, queues[fifo.name], fifo.rate) for port, fifo in produced.items()],
+            [
+                Output(port, queues[fifo.name], fifo.rate, tx[fifo.name].send if fifo.name in tx else None)
+                for port, fifo in produced.items()
+            ],
             limit=None if consumed else frames,
         )
 

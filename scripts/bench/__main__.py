@@ -193,17 +193,17 @@ def link(folder: Path) -> None:
             time.sleep(0.05)
         return json.loads(receiver.communicate()[0])["token_s"]
 
-    def ours(nbytes: int, count: int, capacity: int) -> float:
+    def ours(nbytes: int, count: int, capacity: int, source: str = "Idle", sink: str = "Discard") -> float:
         port = free_base_port(1)
         shape = f"'uint8', ({nbytes},), capacity={capacity}"
         tx = program(
             folder,
             "tx",
-            "actor('A', 'ACTORS:Idle', 'cpu0')",
+            f"actor('A', 'ACTORS:{source}', 'cpu0')",
             f"tx('f', 'A.out', {shape}, to='rx', address='127.0.0.1', port={port})",
         )
         rx = program(
-            folder, "rx", "actor('B', 'ACTORS:Discard', 'cpu1')", f"rx('f', 'B.in', {shape}, frm='tx', port={port})"
+            folder, "rx", f"actor('B', 'ACTORS:{sink}', 'cpu1')", f"rx('f', 'B.in', {shape}, frm='tx', port={port})"
         )
         return period(run(folder, tx, rx, arguments=("--frames", str(count)))[1], "B")
 
@@ -216,6 +216,7 @@ def link(folder: Path) -> None:
     for capacity in (2, 64):
         seconds = statistics.median(ours(400, 200_000, capacity) for _ in range(5))
         say(f"400 B, capacity {capacity}", "", f"{1 / seconds:.0f} tokens/s", "(50000 tokens/s)")
+    ours(73728, 500, 2, "Stamp", "Lag")
 
 
 def hop(folder: Path) -> None:

@@ -1,5 +1,8 @@
 """A source and a sink that cost next to nothing."""
 
+import statistics
+import time
+
 import numpy as np
 
 from eprune.runtime import Actor
@@ -34,3 +37,28 @@ class Discard(Actor):
 
     def fire(self, inputs, outputs):
         """Nothing."""
+
+
+class Stamp(Actor):
+    """A token every 2 ms, which begins with the time at which it was handed over."""
+
+    def fire(self, inputs, outputs):
+        """Wait, then stamp."""
+        time.sleep(0.002)
+        outputs["out"][:8].view(np.int64)[0] = time.perf_counter_ns()
+
+
+class Lag(Actor):
+    """Tells how old stamped tokens were, in microseconds: the median."""
+
+    def initialize(self):
+        """No token yet."""
+        self.ages = []
+
+    def fire(self, inputs, outputs):
+        """Look at the stamp."""
+        self.ages.append(time.perf_counter_ns() - int(inputs["in"][:8].view(np.int64)[0]))
+
+    def finalize(self):
+        """Print it."""
+        print(f"| 73728 B, one way | | {statistics.median(self.ages) / 1e3:.0f} us | (at most 100 us) |", flush=True)
