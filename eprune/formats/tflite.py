@@ -160,13 +160,13 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
 
     Raises EpruneError (FILE) for operators that are not there.
     """
-    chosen = _chosen(model, operators)
+    chosen = chosen_operators(model, operators)
     inside = {operator.index for operator in chosen}
     early = preparatory(model)
     results = {index for operator in early for index in model.operators[operator].outputs}
-    carried = _with_preparatory(model, chosen)
+    carried = with_preparatory(model, chosen)
     others = (o for o in model.operators if o.index not in inside and o.index not in early)
-    consumers = _with_preparatory(model, others)
+    consumers = with_preparatory(model, others)
     # Whoever needs a preparatory operator's result computes it itself; only a graph output has to be delivered.
     needed = {index for operator in consumers for index in operator.inputs}.difference(results).union(model.outputs)
     consumed = dict.fromkeys(index for operator in carried for index in operator.inputs if index >= 0)
@@ -213,37 +213,9 @@ def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
 
 def weight_bytes(model: Model, operators: Iterable[int]) -> int:
     """Bytes of the constants that a slice of these operators holds; a buffer that tensors share counts once."""
-    chosen = _with_preparatory(model, _chosen(model, operators))
+    chosen = with_preparatory(model, chosen_operators(model, operators))
     tensors = (model.tensors[index] for operator in chosen for index in operator.tensors)
     return sum({tensor.buffer: tensor.nbytes for tensor in tensors if tensor.constant}.values())
-
-
-def slice_model(
-    model: Model,
-    operators: Iterable[int],
-    inputs: Optional[Sequence[int]] = None,
-    outputs: Optional[Sequence[int]] = None,
-) -> bytes:
-    """A .tflite model of just these operators and the constants that they need. Same arguments, same bytes.
-
-    ``inputs`` and ``outputs`` are tensor indices of ``model``, in the order that the slice shall have them; the default
-    is ``boundary``. Inputs may name more tensors than are needed; outputs may name constants and inputs as well.
-
-    Raises EpruneError (FILE) for operators or tensors that are not there, inputs that do not suffice, outputs that
-    nothing fills, operators that ``bonds`` holds together with others, and what ai-edge-litert's schema does not know.
-    """
-    chosen = _chosen(model, operators)
-    needed, offered = boundary(model, (operator.index for operator in chosen))
-    inputs = needed if inputs is None else tuple(inputs)
-    outputs = offered if outputs is None else tuple(outputs)
-    chosen = _with_preparatory(model, chosen)
-    from eprune.formats.tflite_slice import Slicer, check_slice  # here, since it imports this module
-
-    check_slice(model, chosen, needed, inputs, outputs)
-    try:
-        return Slicer(model).slice(chosen, inputs, outputs)
-    except CORRUPT as error:
-        raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
 
 
 def model_error(path: str, message: str, hint: str = "") -> EpruneError:
@@ -419,7 +391,7 @@ def _check_order(model: Model) -> None:
             raise ValueError(f"{operator} calls subgraph {operator.subgraphs} of {model.subgraphs}")
 
 
-def _chosen(model: Model, operators: Iterable[int]) -> list[Operator]:
+def chosen_operators(model: Model, operators: Iterable[int]) -> list[Operator]:
     """The operators of these indices, once each, in execution order."""
     indices = sorted(set(operators))
     last = len(model.operators) - 1
@@ -431,7 +403,7 @@ def _chosen(model: Model, operators: Iterable[int]) -> list[Operator]:
     return [model.operators[index] for index in indices]
 
 
-def _with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operator]:
+def with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operator]:
     """These operators and the preparatory ones that they need, in execution order."""
     early = preparatory(model)
     producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}

@@ -1,11 +1,24 @@
-"""The writer half of ``tflite``: a new flatbuffer out of parts of an old one. Use ``tflite.slice_model``."""
+"""Cutting operators out of a .tflite model: a new flatbuffer out of parts of an old one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from eprune.formats.tflite import Model, Operator, bonds, buffer_bytes, enum_names, load_schema, model_error, tables
+from eprune.formats.tflite import (
+    CORRUPT,
+    Model,
+    Operator,
+    bonds,
+    boundary,
+    buffer_bytes,
+    chosen_operators,
+    enum_names,
+    load_schema,
+    model_error,
+    tables,
+    with_preparatory,
+)
 
 #: The metadata that XNNPACK chooses a precision by. The rest describes the file, or tensors by the whole's indices.
 _KEPT_METADATA = b"reduced_precision_support"
@@ -13,7 +26,33 @@ _KEPT_METADATA = b"reduced_precision_support"
 _ALIGNMENT = 16  # of constants: `force_align: 16` of Buffer.data in TFLite's schema
 
 
-def check_slice(
+def slice_model(
+    model: Model,
+    operators: Iterable[int],
+    inputs: Optional[Sequence[int]] = None,
+    outputs: Optional[Sequence[int]] = None,
+) -> bytes:
+    """A .tflite model of just these operators and the constants that they need. Same arguments, same bytes.
+
+    ``inputs`` and ``outputs`` are tensor indices of ``model``, in the order that the slice shall have them; the default
+    is ``boundary``. Inputs may name more tensors than are needed; outputs may name constants and inputs as well.
+
+    Raises EpruneError (FILE) for operators or tensors that are not there, inputs that do not suffice, outputs that
+    nothing fills, operators that ``bonds`` holds together with others, and what ai-edge-litert's schema does not know.
+    """
+    chosen = chosen_operators(model, operators)
+    needed, offered = boundary(model, (operator.index for operator in chosen))
+    inputs = needed if inputs is None else tuple(inputs)
+    outputs = offered if outputs is None else tuple(outputs)
+    chosen = with_preparatory(model, chosen)
+    _check_slice(model, chosen, needed, inputs, outputs)
+    try:
+        return _Slicer(model).slice(chosen, inputs, outputs)
+    except CORRUPT as error:
+        raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
+
+
+def _check_slice(
     model: Model, chosen: Sequence[Operator], needed: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
 ) -> None:
     """Raise EpruneError unless these operators can be cut out with these inputs and outputs; they need ``needed``."""
@@ -92,7 +131,7 @@ class _Constant:
         return int(self.schema.BufferEnd(builder))
 
 
-class Slicer:
+class _Slicer:
     """Writes one slice, numbering buffers and operator codes anew in the order in which they are first needed."""
 
     def __init__(self, model: Model) -> None:

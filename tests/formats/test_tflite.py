@@ -18,9 +18,9 @@ from eprune.formats.tflite import (
     parse_model,
     preparatory,
     read_model,
-    slice_model,
     weight_bytes,
 )
+from eprune.formats.tflite_slice import slice_model
 from eprune.model.finding import EpruneError
 from eprune.model.token import TokenType
 from tests.kit import tiny_models
