@@ -13,7 +13,8 @@ import numpy as np
 from eprune.analysis.precedence import order, precedence
 from eprune.cli.inputs import Inputs
 from eprune.codegen.digest import initial_path
-from eprune.formats.tflite import Model, model_error, read_model, slice_model
+from eprune.formats.tflite import Model, model_error, read_model
+from eprune.formats.tflite_slice import slice_model
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, ModelSlice, PortRef
 from eprune.runtime.tflite import describe, load
@@ -42,6 +43,7 @@ class Slices:
     def __init__(self, inputs: Inputs, model: Model) -> None:
         self.model = model
         self.graph = inputs.graph
+        self._read = lru_cache(maxsize=None)(read_model)
         self.tensors = {
             PortRef(name, port): tensor
             for name, facts in inputs.interfaces.items()
@@ -69,7 +71,7 @@ class Slices:
 
     def _fits(self, actor: Actor) -> bool:
         assert isinstance(actor.behaviour, ModelSlice)
-        own = _read(actor.behaviour.path)
+        own = self._read(actor.behaviour.path)
         return own.operators == self.model.operators and own.inputs == self.model.inputs
 
     def _check_input(self, port: PortRef, fifo: Fifo, tensor: int) -> None:
@@ -138,7 +140,7 @@ class Slices:
             list(dict.fromkeys(self.tensors[PortRef(actor.name, port.name)] for port in ports))
             for ports in (actor.inputs, actor.outputs)
         )
-        data = slice_model(_read(actor.behaviour.path), actor.behaviour.operators, inputs, outputs)
+        data = slice_model(self._read(actor.behaviour.path), actor.behaviour.operators, inputs, outputs)
         return _Runner(interpreter, data, inputs, outputs, actor.behaviour.path)
 
     def _initial(self, fifo: Fifo) -> list[Any]:
@@ -176,11 +178,6 @@ class _Runner:
         except (ValueError, RuntimeError) as error:
             raise model_error(self.path, f"does not run on these inputs: {' '.join(str(error).split())}") from None
         return {tensor: self.interpreter.get_tensor(index) for tensor, index in self.outputs}
-
-
-@lru_cache(maxsize=8)
-def _read(path: str) -> Model:
-    return read_model(path)
 
 
 def _difference(

@@ -1,0 +1,374 @@
+"""Where models can be cut, and the graphs that come of it."""
+
+from __future__ import annotations
+
+import io
+import random
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from eprune.analysis.check import check
+from eprune.formats.application import read_application, write_application
+from eprune.formats.behaviour import inspect
+from eprune.formats.tflite import boundary, parse_model, read_model
+from eprune.formats.tflite_cost import macs
+from eprune.formats.tflite_cuts import balanced, crossing, cut_after, flow, label, layers, pieces
+from eprune.formats.tflite_import import end_names, import_model, parse_feedback
+from eprune.formats.tflite_slice import slice_model
+from eprune.model.finding import EpruneError
+from eprune.model.graph import ModelSlice, PythonBehaviour
+from eprune.model.token import TokenType
+from tests.kit import tiny_models
+from tests.kit.tiny_models import ModelBuilder, schema
+
+SHARED = Path(__file__).parents[3] / "shared" / "models"
+REAL = (
+    *("deeplabv3_257_mv_gpu", "feedback_tensor_test_model", "keyword", "lstm", "mobilenet_v1_0.25_128_quant"),
+    *("mobilenet_v2_1.0_224_quant", "split_concat"),
+)
+TINY = (*("conv_pool_dense", "counter", "float16_weights", "loop", "reshape_like", "residual_split", "sparse_weights"),)
+
+
+def model_of(name):
+    if name in TINY:
+        return parse_model(getattr(tiny_models, name)(), f"{name}.tflite")
+    path = SHARED / f"{name}.tflite"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    return read_model(str(path))
+
+
+def cut(model, types=None):
+    facts = flow(model, types)
+    return facts, pieces(model, facts)
+
+
+def names(model, ranges):
+    return [" ".join(model.operators[index].name for index in operators) for operators in ranges]
+
+
+def problem(function, *arguments):
+    with pytest.raises(EpruneError) as error:
+        function(*arguments)
+    (finding,) = error.value.findings
+    return f"{finding.message} ({finding.hint})" if finding.hint else finding.message
+
+
+def findings(graph, model_path):
+    """What the analyzer says of an imported graph, with its files where they are."""
+    from eprune.formats.behaviour import find
+
+    actors = []
+    for actor in graph.actors:
+        path = model_path if isinstance(actor.behaviour, ModelSlice) else find("", actor.behaviour.file, True)
+        actors.append(replace(actor, behaviour=replace(actor.behaviour, path=path)))
+    graph = replace(graph, actors=tuple(actors))
+    interfaces, found = inspect(graph)
+    return [str(finding) for finding in (*found, *check(graph, interfaces))]
+
+
+@pytest.mark.parametrize("name", REAL + TINY)
+def test_imported_graphs_are_sound_at_every_granularity(name, tmp_path):
+    model = model_of(name)
+    (tmp_path / "m.tflite").write_bytes(model.data)
+    facts, smallest = cut(model)
+    for ranges in (smallest, layers(model, facts, smallest), balanced(model, facts, smallest, 1)):
+        graph = import_model(model, facts, ranges, name, "m.tflite").graph
+        assert findings(graph, str(tmp_path / "m.tflite")) == []
+        (tmp_path / "app.xml").write_text(write_application(graph))
+        assert read_application(str(tmp_path / "app.xml")) == graph
+
+
+@pytest.mark.parametrize("name", REAL + TINY)
+def test_a_slice_takes_and_gives_what_a_cut_makes_it(name):
+    model = model_of(name)
+    facts, smallest = cut(model)
+    graph = import_model(model, facts, smallest, name, "m.tflite").graph
+    for actor in graph.actors:
+        if isinstance(actor.behaviour, ModelSlice):
+            inputs, outputs = boundary(model, actor.behaviour.operators)
+            assert sorted(port.tensor for port in actor.inputs) == sorted(inputs)
+            assert {port.tensor for port in actor.outputs} == set(outputs)
+            slice_model(model, actor.behaviour.operators)
+
+
+@pytest.mark.parametrize("name", REAL + TINY)
+def test_every_number_of_balanced_actors_is_that_many(name):
+    model = model_of(name)
+    facts, smallest = cut(model)
+    for count in range(1, len(smallest) + 1):
+        ranges = balanced(model, facts, smallest, count)
+        assert len(ranges) == count
+        assert [piece[-1] for piece in smallest if any(piece[-1] == each[-1] for each in ranges)] == [
+            each[-1] for each in ranges
+        ]
+
+
+def chain_of_dense(*sizes):
+    """FULLY_CONNECTED operators, from one size to the next."""
+    m = ModelBuilder()
+    last = m.tensor((1, sizes[0]))
+    for inputs, outputs in zip(sizes, sizes[1:]):
+        last = m.dense(last, inputs, outputs)
+    return parse_model(m.build([0], [last]), "chain.tflite")
+
+
+def test_the_largest_of_balanced_actors_is_as_small_as_can_be():
+    model = chain_of_dense(10, 10, 10, 10, 30, 30, 10)
+    facts, smallest = cut(model)
+    work = [macs(model, operator) for operator in model.operators]
+    assert work == [100, 100, 100, 300, 900, 300]
+    assert [list(each) for each in balanced(model, facts, smallest, 3)] == [[0, 1, 2, 3], [4], [5]]
+
+
+def test_more_actors_than_operators_are_refused_with_the_number_that_there_can_be():
+    model = chain_of_dense(4, 4, 4)
+    facts, smallest = cut(model)
+    assert problem(balanced, model, facts, smallest, 3) == (
+        "cannot be cut into 3 actors: it has 2 operators in 2 pieces "
+        "(ask for 2 at most; --list shows where a cut is possible)"
+    )
+
+
+def test_a_layer_has_its_padding_and_activation_but_not_what_joins_branches():
+    m = ModelBuilder()
+    image = m.tensor((1, 4, 4, 2))
+    padded = m.tensor((1, 6, 6, 2))
+    m.operator("PAD", [image, m.constant(np.array([[0, 0], [1, 1], [1, 1], [0, 0]], np.int32))], [padded], "PadOptions")
+    features = m.conv(padded, (1, 6, 6, 3), 2)
+    scaled, active, total, pooled = (m.tensor((1, 6, 6, 3)) for _ in range(4))
+    m.operator("MUL", [features, m.weights(3)], [scaled], "MulOptions")
+    m.operator("RELU", [scaled], [active])
+    m.operator("ADD", [active, features], [total], "AddOptions")
+    options = {"strideW": 1, "strideH": 1, "filterWidth": 1, "filterHeight": 1}
+    m.operator("MAX_POOL_2D", [total], [pooled], "Pool2DOptions", **options)
+    other = m.conv(active, (1, 6, 6, 3), 3)
+    joined = m.tensor((1, 6, 6, 3))
+    m.operator("ADD", [other, pooled], [joined], "AddOptions")
+    model = parse_model(m.build([image], [joined]), "m.tflite")
+    facts, smallest = cut(model)
+    ranges = layers(model, facts, smallest)
+    assert names(model, ranges) == ["PAD CONV_2D MUL RELU ADD", "MAX_POOL_2D", "CONV_2D", "ADD"]
+    graph = import_model(model, facts, ranges, "m", "m.tflite").graph
+    assert [actor.name for actor in graph.actors] == ["t0", "conv2d_1", "max_pool2d_5", "conv2d_6", "add_7", "Output"]
+
+
+def test_operators_that_share_state_are_one_piece():
+    model = model_of("counter")
+    _, smallest = cut(model)
+    assert [list(piece) for piece in smallest] == [[0, 1, 2, 3, 4, 5], [6]]
+
+
+def test_preparatory_operators_are_no_pieces():
+    model = model_of("float16_weights")
+    _, smallest = cut(model)
+    assert [list(piece) for piece in smallest] == [[2], [3]]
+
+
+def test_a_tensor_of_unknown_size_stays_inside_a_piece():
+    model = parse_model(tiny_models.open_batch(), "m.tflite")
+    _, result = model.outputs[0], TokenType("float32", (1, 2048))
+    inside = next(operator for operator in model.operators if operator.name == "RESHAPE").outputs[0]
+    known = {model.outputs[0]: result}
+    assert names(model, cut(model, known)[1]) == ["CONV_2D SHAPE STRIDED_SLICE PACK RESHAPE NEG"]
+    features = model.operators[0].outputs[0]
+    known = {**known, features: TokenType("float32", (1, 16, 16, 8)), inside: result}
+    assert names(model, cut(model, known)[1]) == ["CONV_2D", "RESHAPE", "NEG"]
+    odd = {**known, inside: TokenType("float32", (2, 2048))}
+    assert names(model, cut(model, odd)[1]) == ["CONV_2D", "RESHAPE NEG"], "a slice would expect the file's shape"
+
+
+def test_an_output_of_unknown_size_is_refused_with_its_operator():
+    model = parse_model(tiny_models.open_batch(), "m.tflite")
+    assert problem(cut, model).startswith("output 't12' of operator 5 (NEG) cannot be a token: its shape depends on")
+
+
+def test_an_output_that_several_actors_read_has_a_port_for_each():
+    model = model_of("residual_split")
+    facts, smallest = cut(model)
+    graph = import_model(model, facts, smallest, "r", "m.tflite").graph
+    first = graph.actor("conv2d_0")
+    assert [(port.name, port.tensor) for port in first.outputs] == [
+        ("out_2_conv2d_1", 2),
+        ("out_2_add_2", 2),
+        ("out_2_Output", 2),
+    ]
+    assert [str(fifo.target) for fifo in graph.fifos if fifo.source.actor == "conv2d_0"] == [
+        "conv2d_1.in",
+        "add_2.in_2",
+        "Output.t2",
+    ]
+
+
+def test_an_input_passed_straight_through_goes_from_its_source_to_the_sink():
+    model = model_of("residual_split")
+    facts, smallest = cut(model)
+    graph = import_model(model, facts, smallest, "r", "m.tflite").graph
+    assert ("t1.out", "Output.t1") in [(str(fifo.source), str(fifo.target)) for fifo in graph.fifos]
+    assert graph.actor("t1").behaviour == PythonBehaviour("tensor_source.py", "TensorSource")
+
+
+def test_what_a_cut_sends_is_all_that_is_needed_behind_it():
+    model = model_of("residual_split")
+    facts, _ = cut(model)
+    a, b, first = *model.inputs, model.operators[0].outputs[0]
+    second = model.operators[1].outputs[0]
+    assert crossing(facts, 0) == tuple(sorted({b, first}))
+    assert crossing(facts, 1) == tuple(sorted({b, first, second}))
+    assert a not in crossing(facts, 0)
+
+
+def test_cuts_are_named_by_number_label_or_tensor():
+    model = model_of("conv_pool_dense")
+    _, smallest = cut(model)
+    pooled = model.tensors[model.operators[1].outputs[0]].name
+    for place in ("1", "max_pool2d_1", pooled):
+        assert [list(each) for each in cut_after(model, smallest, [place])] == [[0, 1], [2, 3]]
+    assert [list(each) for each in cut_after(model, smallest, ["2", "0", "2"])] == [[0], [1, 2], [3]]
+
+
+def test_cuts_that_cannot_be_say_why_and_where_instead():
+    model = model_of("conv_pool_dense")
+    _, smallest = cut(model)
+    assert problem(cut_after, model, smallest, ["conv2d_10"]) == (
+        "has no operator 'conv2d_10' to cut after (did you mean 'conv2d_0'?)"
+    )
+    assert problem(cut_after, model, smallest, ["77"]).startswith(
+        "has no operator '77' to cut after (it has operators 0"
+    )
+    assert "it is the last that computes anything" in problem(cut_after, model, smallest, ["3"])
+    counter = model_of("counter")
+    _, smallest = cut(counter)
+    assert problem(cut_after, counter, smallest, ["3"]) == (
+        "cannot be cut after operator 3 (READ_VARIABLE): operators 0 to 5 share state, "
+        "or tensors that no FIFO can carry (the nearest places: assign_variable_5)"
+    )
+    prepared = model_of("float16_weights")
+    _, smallest = cut(prepared)
+    assert "it only prepares weights or shapes" in problem(cut_after, prepared, smallest, ["0"])
+
+
+def stateful(zero_point=0, output_shape=(1, 4)):
+    """ADD of ``x`` and ``state_in`` to ``state:0``, NEG-like QUANTIZE of it to ``y``; int8."""
+    m = ModelBuilder()
+
+    def tensor(name, shape=(1, 4)):
+        quantization = schema.QuantizationParametersT()
+        quantization.scale, quantization.zeroPoint = [0.5], [zero_point]
+        index = m.tensor(shape, "int8", quantization=quantization)
+        m.current.tensors[index].name = name
+        return index
+
+    x, state, following, y = tensor("x"), tensor("state_in"), tensor("state:0", output_shape), tensor("y")
+    m.operator("ADD", [x, state], [following], "AddOptions")
+    m.operator("QUANTIZE", [following], [y], "QuantizeOptions")
+    return parse_model(m.build([x, state], [y, following]), "s.tflite")
+
+
+@pytest.mark.parametrize("text", ["state:0:state_in", "1:1", "state:0:1", "1:state_in"])
+def test_a_fed_back_output_becomes_a_fifo_with_one_token(text, tmp_path):
+    model = stateful()
+    facts, smallest = cut(model)
+    pairs = parse_feedback(model, facts, [text])
+    imported = import_model(model, facts, smallest, "s", "s.tflite", pairs)
+    (fifo,) = [fifo for fifo in imported.graph.fifos if fifo.delay]
+    assert (fifo.source.actor, str(fifo.target), fifo.delay, fifo.capacity) == ("add_0", "add_0.in_1", 1, 3)
+    assert fifo.initial is None
+    assert [actor.name for actor in imported.graph.actors] == ["x", "add_0", "quantize_1", "Output"]
+    assert [port.name for port in imported.graph.actor("Output").ports] == ["y"]
+    (tmp_path / "s.tflite").write_bytes(model.data)
+    assert findings(imported.graph, str(tmp_path / "s.tflite")) == []
+
+
+def test_the_first_token_fed_back_is_the_zero_point():
+    model = stateful(zero_point=-3)
+    facts, smallest = cut(model)
+    imported = import_model(model, facts, smallest, "s", "s.tflite", parse_feedback(model, facts, ["1:1"]))
+    (fifo,) = [fifo for fifo in imported.graph.fifos if fifo.delay]
+    assert list(imported.initial) == [fifo.initial]
+    values = np.load(io.BytesIO(imported.initial[fifo.initial]))
+    assert (values.dtype, values.tolist()) == (np.int8, [[[-3, -3, -3, -3]]])
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("state", "--feedback 'state' is not of the form OUTPUT:INPUT"),
+        ("y:stat_in", "--feedback y:stat_in: the model has no input 'stat_in' (did you mean 'state_in'?)"),
+        ("z:state_in", "--feedback z:state_in: the model has no output 'z' (its outputs are 0: y, 1: state:0)"),
+        ("1:2", "--feedback 1:2: the model has no input '2' (its inputs are 0: x, 1: state_in)"),
+    ],
+)
+def test_feedback_that_does_not_exist_says_what_there_is(text, message):
+    model = stateful()
+    facts, _ = cut(model)
+    assert problem(parse_feedback, model, facts, [text]) == message
+
+
+def test_feedback_must_fit():
+    model = stateful()
+    facts, _ = cut(model)
+    assert "is fed twice" in problem(parse_feedback, model, facts, ["y:x", "1:x"])
+    other = chain_of_dense(4, 8)
+    facts, _ = cut(other)
+    assert "the output is float32[1,8], the input float32[1,4]" in problem(parse_feedback, other, facts, ["0:0"])
+    through = model_of("residual_split")
+    facts, _ = cut(through)
+    assert "is an input of the model, and never changes" in problem(parse_feedback, through, facts, ["3:1"])
+    assert "is a constant, and never changes" in problem(parse_feedback, through, facts, ["4:1"])
+
+
+def test_ends_get_short_legal_and_different_names():
+    m = ModelBuilder()
+    texts = ["serving_default_image:0", "a/b:0", "a_b:0", "Call:0", "Call:1", "", "é"]
+    tensors = [m.tensor((1,)) for _ in texts]
+    for index, text in zip(tensors, texts):
+        m.current.tensors[index].name = text
+    out = m.tensor((1,))
+    m.operator("ADD", [tensors[0], tensors[1]], [out], "AddOptions")
+    model = parse_model(m.build(tensors, [out]), "m.tflite")
+    names = end_names(model, model.inputs)
+    assert names[0] == "image"
+    assert len(set(names)) == len(texts)
+    assert names == ["image", "a_b_0", "a_b_0_2", "Call_0", "Call_1", "tensor5", "model"]
+
+
+def test_macs_of_known_operators():
+    model = model_of("conv_pool_dense")
+    assert [macs(model, operator) for operator in model.operators] == [8 * 8 * 4 * 3 * 3 * 3, 0, 64 * 5, 0]
+    assert label(model.operators[0]) == "conv2d_0"
+
+
+@pytest.mark.parametrize(
+    ("name", "millions"), [("mobilenet_v1_0.25_128_quant", 14), ("mobilenet_v2_1.0_224_quant", 300)]
+)
+def test_macs_of_real_models_are_those_that_are_published(name, millions):
+    model = model_of(name)
+    total = sum(macs(model, operator) for operator in model.operators)
+    assert total / 1e6 == pytest.approx(millions, rel=0.035)
+
+
+def test_hostile_files_give_a_graph_or_a_message():
+    """Cut short, or with bytes changed: never a traceback from here, nor a graph that contradicts itself."""
+    chooser = random.Random(1)
+    outcomes = {"graph": 0, "message": 0}
+    for name in ("residual_split", "counter", "reshape_like", "loop"):
+        data = getattr(tiny_models, name)()
+        for _ in range(150):
+            broken = bytearray(data[: chooser.randrange(len(data))] if chooser.random() < 0.2 else data)
+            for _ in range(chooser.randrange(4)):
+                if broken:
+                    broken[chooser.randrange(len(broken))] ^= 1 << chooser.randrange(8)
+            try:
+                model = parse_model(bytes(broken), "broken.tflite")
+                facts, smallest = cut(model)
+                for ranges in (smallest, layers(model, facts, smallest)):
+                    graph = import_model(model, facts, ranges, "broken", "broken.tflite").graph
+                    write_application(graph)
+                outcomes["graph"] += 1
+            except EpruneError:
+                outcomes["message"] += 1
+    assert min(outcomes.values()) > 50
