@@ -74,6 +74,10 @@ class Fifo:
             self.free.put(GONE)
         return slot
 
+    def reserve_free(self, most: int) -> list[int]:
+        """Up to ``most`` further slots that are free already; without waiting, and never GONE."""
+        return _without_waiting(self.free, most)
+
     def commit(self, slot: int, firing: int) -> None:
         """Hand a written slot over to the consumer."""
         self.firings[slot] = firing
@@ -92,17 +96,7 @@ class Fifo:
 
     def take_waiting(self, most: int) -> list[int]:
         """Up to ``most`` further slots that are full already; without waiting, and never GONE."""
-        slots: list[int] = []
-        try:
-            while len(slots) < most:
-                slot = self.full.get_nowait()
-                if slot < 0:
-                    self.full.put(GONE)
-                    break
-                slots.append(slot)
-        except Empty:
-            pass
-        return slots
+        return _without_waiting(self.full, most)
 
     def release(self, slot: int) -> None:
         """Give a slot back to the producer, its token consumed."""
@@ -116,6 +110,20 @@ class Fifo:
     def leave(self) -> None:
         """The consumer has ended: the producer sees GONE after the slots that are free already."""
         self.free.put(GONE)
+
+
+def _without_waiting(queue: SimpleQueue[int], most: int) -> list[int]:
+    slots: list[int] = []
+    try:
+        while len(slots) < most:
+            slot = queue.get_nowait()
+            if slot < 0:
+                queue.put(GONE)
+                break
+            slots.append(slot)
+    except Empty:
+        pass
+    return slots
 
 
 class Input:

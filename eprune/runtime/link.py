@@ -48,9 +48,17 @@ class _Link:
         self._socket: Optional[socket.socket] = None
         self._stopping = threading.Event()
         self._writing = threading.Lock()
+        #: slot -> its frame's header and payload
+        self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(fifo.capacity)]
+        self._payloads = [raw.data for raw in fifo.raw]
 
     def __str__(self) -> str:
         return f"FIFO {self.fifo.name!r} with {self.peer}"
+
+    @property
+    def _connected(self) -> socket.socket:
+        assert self._socket is not None
+        return self._socket
 
     def _adopt(self, connection: socket.socket) -> None:
         connection.settimeout(None)
@@ -79,9 +87,8 @@ class _Link:
             self._socket.close()
 
     def _send_control(self, kind: int, firing: int = 0, message: str = "") -> None:
-        assert self._socket is not None
         with self._writing:
-            self._socket.sendall(wire.control_frame(kind, self.number, firing, message))
+            self._connected.sendall(wire.control_frame(kind, self.number, firing, message))
 
 
 class TxLink(_Link):
@@ -92,8 +99,6 @@ class TxLink(_Link):
         self.address = address
         self._acknowledged = threading.Event()
         self._abort_message: Optional[str] = None
-        self._headers = [bytearray(wire.HEADER_BYTES) for _ in range(fifo.capacity)]
-        self._payloads = [raw.data for raw in fifo.raw]
         self._frame_bytes = wire.HEADER_BYTES + fifo.token_bytes
         self._batch = max(1, BATCH_BYTES // self._frame_bytes)
         self._firing, self._part = -1, 0
@@ -150,11 +155,10 @@ class TxLink(_Link):
             self._queued += 1
             fifo.commit(slot, firing)
             return
-        assert self._socket is not None
         begin = time.perf_counter_ns()
         with self._writing:
             try:
-                sent = self._socket.sendmsg(self._frame(slot), (), socket.MSG_DONTWAIT)
+                sent = self._connected.sendmsg(self._frame(slot), (), socket.MSG_DONTWAIT)
             except BlockingIOError:
                 sent = 0
             except OSError as error:
@@ -169,7 +173,7 @@ class TxLink(_Link):
         fifo.tokens += 1
         fifo.release(slot)
 
-    def _frame(self, slot: int) -> list[bytearray | memoryview]:
+    def _frame(self, slot: int) -> list[memoryview]:
         firing = self.fifo.firings[slot]
         self._part = self._part + 1 if firing == self._firing else 0
         self._firing = firing
@@ -196,8 +200,7 @@ class TxLink(_Link):
             self._failed(error)
 
     def _send_queued(self) -> None:
-        fifo, connection = self.fifo, self._socket
-        assert connection is not None
+        fifo, connection = self.fifo, self._connected
         while True:
             slot = fifo.take()
             if slot == GONE or (self._abort_message is not None and self._begun is None):
@@ -218,12 +221,12 @@ class TxLink(_Link):
 
     def watch(self) -> None:
         """Read what the peer sends back until it ends. The body of the link's second thread."""
-        assert self._socket is not None
-        frames = _Frames(self._socket)
+        head = memoryview(bytearray(wire.HEADER_BYTES))
         try:
-            header = frames.next(self.number, memoryview(bytearray()))
+            _fill(self._connected, head, 0)
+            header = wire.unpack_header(head, self.number, 0)
             if header.kind == wire.ERROR:
-                raise PeerError(f"{self.peer} failed: {frames.message}")
+                raise PeerError(f"{self.peer} failed: {_message(self._connected, header, [], 0)}")
             if header.kind != wire.END:
                 raise ProtocolError(f"{self}: a token came against the direction")
             self.fifo.leave()
@@ -248,6 +251,8 @@ class RxLink(_Link):
         self.address = address
         self._listener: Optional[socket.socket] = None
         self._said_end = False
+        self._firing = -1
+        self._received = 0
         self._refusal = ""
 
     def listen(self) -> None:
@@ -358,31 +363,64 @@ class RxLink(_Link):
             self._send_control(wire.END, firing=self.fifo.consumed)
 
     def _receive_tokens(self) -> None:
-        fifo, activity = self.fifo, self.activity
-        assert self._socket is not None
-        nbytes = fifo.token_bytes
-        frames = (_SmallFrames if nbytes <= SMALL_TOKEN else _Frames)(self._socket)
-        payloads = [raw.data for raw in fifo.raw]
-        unwanted = memoryview(bytearray(nbytes))
-        received, last = 0, -1
+        """Receive into all slots that are free, with one call for as many tokens as there are, until the peer's END."""
+        fifo, receive = self.fifo, self._connected.recvmsg_into
+        frame_bytes = wire.HEADER_BYTES + fifo.token_bytes
+        batch = max(1, BATCH_BYTES // frame_bytes)
+        slots: list[int] = []
+        arrived = 0  # bytes of the first slot's frame
         while True:
-            slot = fifo.reserve()
-            if slot == GONE:
-                self._send_end()
-            header = frames.next(self.number, unwanted if slot == GONE else payloads[slot])
-            if header.kind == wire.ERROR:
-                raise PeerError(f"{self.peer} failed: {frames.message}")
-            if header.kind == wire.END:
-                if header.firing != received:
-                    raise ProtocolError(f"{self}: {header.firing} tokens were sent, {received} arrived")
-                return
-            if header.firing < last:
-                raise ProtocolError(f"{self}: firing {header.firing} after firing {last}")
-            last = header.firing
-            if slot != GONE:
-                fifo.commit(slot, last)
-            activity.add(frames.begin, time.perf_counter_ns())
-            received += 1
+            if not slots:
+                slots.append(fifo.reserve())
+                if slots[0] == GONE:
+                    self._send_end()
+                    return self._discard_tokens()
+            slots += fifo.reserve_free(batch - len(slots))
+            buffers = [buffer for slot in slots for buffer in (self._headers[slot], self._payloads[slot])]
+            arrived += _alive(receive(_after(buffers, arrived))[0])
+            begin, tokens = time.perf_counter_ns(), 0
+            while arrived >= wire.HEADER_BYTES:
+                slot = slots[0]
+                header = wire.unpack_header(self._headers[slot], self.number, fifo.token_bytes)
+                if header.kind != wire.DATA:
+                    return self._ended(header, buffers[2 * tokens + 1 :], arrived - wire.HEADER_BYTES)
+                if arrived < frame_bytes:
+                    if fifo.token_bytes <= SMALL_TOKEN:
+                        break
+                    _fill(self._connected, self._payloads[slot], arrived - wire.HEADER_BYTES)
+                    arrived = frame_bytes
+                self._check_order(header)
+                fifo.commit(slot, header.firing)
+                del slots[0]
+                arrived -= frame_bytes
+                tokens += 1
+            if tokens:
+                self.activity.add(begin, time.perf_counter_ns(), tokens)
+
+    def _discard_tokens(self) -> None:
+        """The consumer has gone: read on until the peer's END."""
+        unwanted = memoryview(bytearray(self.fifo.token_bytes))
+        head = memoryview(bytearray(wire.HEADER_BYTES))
+        while True:
+            _fill(self._connected, head, 0)
+            header = wire.unpack_header(head, self.number, self.fifo.token_bytes)
+            if header.kind != wire.DATA:
+                return self._ended(header, [], 0)
+            self._check_order(header)
+            _fill(self._connected, unwanted, 0)
+
+    def _check_order(self, header: wire.Header) -> None:
+        if header.firing < self._firing:
+            raise ProtocolError(f"{self}: firing {header.firing} after firing {self._firing}")
+        self._firing = header.firing
+        self._received += 1
+
+    def _ended(self, header: wire.Header, early: list[memoryview], count: int) -> None:
+        """The last frame: raises PeerError for an ERROR, of whose message ``count`` bytes lie in ``early`` already."""
+        if header.kind == wire.ERROR:
+            raise PeerError(f"{self.peer} failed: {_message(self._connected, header, early, count)}")
+        if header.firing != self._received:
+            raise ProtocolError(f"{self}: {header.firing} tokens were sent, {self._received} arrived")
 
     def abort(self, message: str) -> None:
         """Tell the peer that this run failed, and break off."""
@@ -395,78 +433,33 @@ class RxLink(_Link):
         self.fifo.leave()
 
 
-class _Frames:
-    """Reads frames from a socket, each payload straight to its place.
-
-    ``begin`` is when the last frame began to arrive, ``message`` the text of an ERROR frame.
-    """
-
-    def __init__(self, connection: socket.socket) -> None:
-        self._socket = connection
-        self._head = memoryview(bytearray(wire.HEADER_BYTES))
-        self.begin = 0
-        self.message = ""
-
-    def next(self, fifo: int, payload: memoryview) -> wire.Header:
-        """The next frame's header, checked; the payload of a DATA frame fills ``payload``.
-
-        Raises ProtocolError where the frame does not belong here, ConnectionResetError at the end.
-        """
-        early = self._read_head(payload)
-        self.begin = time.perf_counter_ns()
-        header = wire.unpack_header(self._head, fifo, len(payload))
-        if header.kind == wire.DATA:
-            self._fill(payload, early)
-        elif header.kind == wire.ERROR:
-            text = bytearray(header.nbytes)
-            early = min(early, header.nbytes)
-            text[:early] = payload[:early]
-            self._fill(memoryview(text), early)
-            self.message = "".join(char if char.isprintable() else "?" for char in text.decode("utf-8", "replace"))
-        return header
-
-    def _read_head(self, payload: memoryview) -> int:
-        """Fill the header, and what comes with it of the payload in the same call; how many bytes of that."""
-        got = _alive(self._socket.recvmsg_into([self._head, payload])[0])
-        while got < wire.HEADER_BYTES:
-            got += _alive(self._socket.recv_into(self._head[got:]))
-        return got - wire.HEADER_BYTES
-
-    def _fill(self, target: memoryview, done: int) -> None:
-        while done < len(target):
-            done += _alive(self._socket.recv_into(target[done:]))
-
-
-class _SmallFrames(_Frames):
-    """Reads many small frames in one call, through a buffer."""
-
-    def __init__(self, connection: socket.socket) -> None:
-        super().__init__(connection)
-        self._buffer = memoryview(bytearray(BATCH_BYTES))
-        self._start = self._stop = 0
-
-    def _read_head(self, payload: memoryview) -> int:
-        left = self._stop - self._start
-        if left < wire.HEADER_BYTES:
-            self._buffer[:left] = bytes(self._buffer[self._start : self._stop])
-            self._start, self._stop = 0, left
-            while self._stop < wire.HEADER_BYTES:
-                self._stop += _alive(self._socket.recv_into(self._buffer[self._stop :]))
-        self._head = self._buffer[self._start : self._start + wire.HEADER_BYTES]
-        self._start += wire.HEADER_BYTES
-        return 0
-
-    def _fill(self, target: memoryview, done: int) -> None:
-        here = min(self._stop - self._start, len(target))
-        target[:here] = self._buffer[self._start : self._start + here]
-        self._start += here
-        super()._fill(target, here)
-
-
 def _alive(received: int) -> int:
     if received == 0:
         raise ConnectionResetError("the peer closed it")
     return received
+
+
+def _fill(connection: socket.socket, target: memoryview, done: int) -> None:
+    """Receive what is missing of ``target``. Raises ConnectionResetError at the end."""
+    while done < len(target):
+        done += _alive(connection.recv_into(target[done:]))
+
+
+def _after(buffers: list[memoryview], done: int) -> list[memoryview]:
+    """What is left of the buffers after the first ``done`` bytes."""
+    skip = 0
+    while done and done >= len(buffers[skip]):
+        done -= len(buffers[skip])
+        skip += 1
+    return [buffers[skip][done:], *buffers[skip + 1 :]] if done else buffers[skip:]
+
+
+def _message(connection: socket.socket, header: wire.Header, early: list[memoryview], count: int) -> str:
+    """The text of an ERROR frame, fit for a terminal."""
+    text = bytearray(b"".join(early)[: min(count, header.nbytes)])
+    rest = memoryview(bytearray(header.nbytes - len(text)))
+    _fill(connection, rest, 0)
+    return "".join(char if char.isprintable() else "?" for char in (text + rest).decode("utf-8", "replace"))
 
 
 def _read_greeting(connection: socket.socket) -> bytes:
@@ -483,7 +476,7 @@ def _read_greeting(connection: socket.socket) -> bytes:
     return data
 
 
-def _send_rest(connection: socket.socket, buffers: list[bytearray | memoryview], sent: int) -> None:
+def _send_rest(connection: socket.socket, buffers: list[memoryview], sent: int) -> None:
     """Send what follows the first ``sent`` bytes of the buffers."""
     if sent == sum(map(len, buffers)):
         return

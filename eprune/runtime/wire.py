@@ -47,7 +47,7 @@ class Header(NamedTuple):
     nbytes: int
 
 
-def pack_header(buffer: bytearray, kind: int, fifo: int, part: int, firing: int, nbytes: int) -> None:
+def pack_header(buffer: bytearray | memoryview, kind: int, fifo: int, part: int, firing: int, nbytes: int) -> None:
     """Write a header into ``buffer``, HEADER_BYTES long."""
     _HEADER.pack_into(buffer, 0, kind, 0, fifo, part, firing, nbytes)
 
@@ -58,7 +58,7 @@ def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> b
     return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload)) + payload
 
 
-def unpack_header(data: memoryview | bytes, fifo: int, token_bytes: int) -> Header:
+def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: int) -> Header:
     """Read a header from the first HEADER_BYTES of ``data``.
 
     Raises ProtocolError where the kind is unknown, the FIFO is not ``fifo``, or the payload's length is not what the
