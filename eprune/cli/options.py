@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
@@ -27,7 +28,7 @@ class Command(click.Command):
     def spread(self, args: list[str]) -> list[str]:
         """Write ``-p a b`` as ``-p a -p b``."""
         options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
-        with_value = {name for option in options for name in option.opts}
+        values = {name: option.nargs for option in options for name in option.opts}
         spread: list[str] = []
         positional = False
         current: Optional[str] = None
@@ -38,8 +39,7 @@ class Command(click.Command):
             if token.startswith("-") and token != "-":
                 current = token if token in _SEVERAL else None
                 spread.append(token)
-                if token in with_value:
-                    spread += [value for value in [next(tokens, None)] if value is not None]
+                spread += islice(tokens, values.get(token, 0))
             elif current is not None and positional:
                 spread += [current, token]
             else:
@@ -68,19 +68,28 @@ def deployment_options(required: bool) -> Decorator[Any]:
             callback=_expand,
             help="Mapping file, one a platform; or a folder of them.",
         )
-        platform = click.option(
-            "-p",
-            "--platform",
-            "platforms",
-            metavar="PLATFORM.xml ...",
-            multiple=True,
-            required=required,
-            callback=_expand,
-            help="Platform file; or a folder of them.",
-        )
-        return platform(mapping(function))
+        return _platforms(required)(mapping(function))
 
     return decorate
+
+
+def _platforms(required: bool) -> Decorator[Any]:
+    return click.option(
+        "-p",
+        "--platform",
+        "platforms",
+        metavar="PLATFORM.xml ...",
+        multiple=True,
+        required=required,
+        callback=_expand,
+        help="Platform file; or a folder of them.",
+    )
+
+
+def platforms_option(function: Decorated) -> Decorated:
+    """-p without -m: platform files, or folders of them."""
+    decorated: Decorated = _platforms(required=True)(function)
+    return decorated
 
 
 def fuse_option(function: Decorated) -> Decorated:

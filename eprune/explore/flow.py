@@ -1,0 +1,89 @@
+"""What the explorer needs to know of an application: its actors in precedence order, and the bytes between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from eprune.analysis.lookup import token_bytes
+from eprune.analysis.precedence import order, precedence
+from eprune.model.graph import Graph
+
+
+@dataclass(frozen=True)
+class Stream:
+    """A FIFO: the bytes that it carries in a frame, and whether its target first waits for its source."""
+
+    name: str
+    source: str
+    target: str
+    nbytes: int
+    waits: bool = True
+
+
+@dataclass(frozen=True)
+class Flow:
+    """An application. ``actors`` are in precedence order; where that is open, the first in the file goes first."""
+
+    application: str
+    actors: tuple[str, ...]
+    streams: tuple[Stream, ...]
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """The actors without inputs."""
+        targets = {stream.target for stream in self.streams}
+        return tuple(actor for actor in self.actors if actor not in targets)
+
+    @property
+    def ends(self) -> frozenset[str]:
+        """The sources, and the sinks: the actors without outputs."""
+        sources = {stream.source for stream in self.streams}
+        return frozenset(self.sources) | {actor for actor in self.actors if actor not in sources}
+
+    def crossing(self, homes: Mapping[str, str]) -> tuple[Stream, ...]:
+        """The FIFOs between platforms; ``homes`` maps actors to platforms."""
+        return tuple(stream for stream in self.streams if homes[stream.source] != homes[stream.target])
+
+    def nbytes(self, homes: Mapping[str, str]) -> int:
+        """Bytes a frame between platforms. Each FIFO sends its own copy, as the runtime does."""
+        return sum(stream.nbytes for stream in self.crossing(homes))
+
+    def before(self, actors: Iterable[str]) -> set[str]:
+        """The actors whose tokens reach one of ``actors``; without these, unless they are in a loop."""
+        return _reached(actors, self.streams, "target", "source")
+
+    def after(self, actors: Iterable[str]) -> set[str]:
+        """The actors that tokens of one of ``actors`` reach; without these, unless they are in a loop."""
+        return _reached(actors, self.streams, "source", "target")
+
+
+def flow(graph: Graph) -> Flow:
+    """The flow of an application that has passed ``analysis.check``."""
+    sizes = token_bytes(graph)
+    rates = {ref: port.url for ref, port in graph.ports()}
+    streams = tuple(
+        Stream(
+            name=fifo.name,
+            source=fifo.source.actor,
+            target=fifo.target.actor,
+            nbytes=sizes[fifo.name] * rates[fifo.source],
+            waits=fifo.delay < rates[fifo.source],
+        )
+        for fifo in graph.fifos
+    )
+    return Flow(graph.name, order(precedence(graph)), streams)
+
+
+def _reached(actors: Iterable[str], streams: tuple[Stream, ...], here: str, there: str) -> set[str]:
+    neighbours: dict[str, list[str]] = {}
+    for stream in streams:
+        neighbours.setdefault(getattr(stream, here), []).append(getattr(stream, there))
+    reached: set[str] = set()
+    stack = list(actors)
+    while stack:
+        for actor in neighbours.get(stack.pop(), ()):
+            if actor not in reached:
+                reached.add(actor)
+                stack.append(actor)
+    return reached

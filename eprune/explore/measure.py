@@ -1,0 +1,323 @@
+#!/usr/bin/env python3
+"""Measures every alternative of an exploration, one JSON line each, in results.jsonl. Part of eprune.
+
+A copy of this file lies beside explore.json, so that a device needs Python and nothing else to run it. Start it on each
+platform with the platform's name, or by the script measure-PLATFORM.sh. The first endpoint leads: it says which
+alternative is next, and collects what the others have measured. The others wait for it and run what it asks for, by the
+name of an alternative, never by anything else.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from datetime import datetime, timezone
+from pathlib import Path
+from typing import Any, Optional
+
+#: The port at which the others wait for the leader.
+PORT = 5090
+#: Seconds that the leader waits for the others to be there.
+PATIENCE = 60.0
+#: Seconds that a program has to end once its peer has failed.
+GRACE = 3.0
+#: Bytes of a request, and of an answer, at most.
+REQUEST_BYTES = 4096
+ANSWER_BYTES = 2**24
+
+
+# Results: one JSON line a measurement.
+
+
+def measurement(plan: str, name: str, records: Mapping[str, Mapping[str, Any]], problem: str = "") -> dict[str, Any]:
+    """What the platforms' run records say of one alternative; ``problem`` if it failed, "" if not.
+
+    A platform's ``ms`` is the time a frame from its first firing to its last, sending included: what the papers plot.
+    ``busy_ms`` is the part of it in which an actor fired, summed up over actors.
+    """
+    sinks = [actor["firings"] for record in records.values() for actor in record["actors"].values()]
+    frames = min(sinks, default=0)
+    platforms = {platform: _side(record, frames) for platform, record in records.items()}
+    slowest = max((side["ms"] for side in platforms.values()), default=0.0)
+    return {
+        "plan": plan,
+        "alternative": name,
+        "ok": not problem,
+        "problem": problem,
+        "frames": frames,
+        "frames_per_second": 1e3 / slowest if slowest else None,
+        "bytes": sum(side["sent_bytes"] for side in platforms.values()),
+        "platforms": platforms,
+        "time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+    }
+
+
+def _side(record: Mapping[str, Any], frames: int) -> dict[str, Any]:
+    activities = [*record["actors"].values(), *record["links"].values()]
+    begins = [each["first_s"] for each in activities if each["first_s"] is not None]
+    ends = [each["last_s"] for each in activities if each["last_s"] is not None]
+    each = max(frames, 1)
+    sent = sum(fifo["bytes"] for fifo in record["fifos"].values() if fifo["kind"] == "tx")
+    return {
+        "ms": 1e3 * (max(ends) - min(begins)) / each if begins else 0.0,
+        "busy_ms": 1e3 * sum(actor["busy_s"] for actor in record["actors"].values()) / each,
+        "actors": {name: 1e3 * actor["busy_s"] / each for name, actor in record["actors"].items()},
+        "sent_bytes": sent / each,
+        "interpreter": record.get("interpreter"),
+        "python": record["python"],
+        "machine": record["machine"],
+        "peak_memory_bytes": record.get("peak_memory_bytes"),
+    }
+
+
+def append(path: Path, line: Mapping[str, Any]) -> None:
+    """Add a line to the results; a torn one at the end, of a run that was cut off, is closed first. Raises OSError."""
+    with path.open("ab+") as stream:
+        if stream.tell():
+            stream.seek(-1, os.SEEK_END)
+            torn = stream.read(1) != b"\n"
+        else:
+            torn = False
+        stream.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
+
+
+def read(path: Path, plan: str) -> dict[str, dict[str, Any]]:
+    """Alternative -> its last measurement under this plan. Lines that are torn or foreign are passed over."""
+    results = {}
+    try:
+        lines = path.read_bytes().splitlines()
+    except FileNotFoundError:
+        return {}
+    for text in lines:
+        try:
+            line = json.loads(text)
+            if line["plan"] == plan:
+                results[line["alternative"]] = line
+        except (ValueError, TypeError, KeyError):
+            continue
+    return results
+
+
+def waiting(plan: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], retry: bool) -> list[str]:
+    """The alternatives that are still to be measured; with ``retry`` also those that failed."""
+    names = [alternative["name"] for alternative in plan["alternatives"]]
+    return [name for name in names if name not in results or (retry and not results[name]["ok"])]
+
+
+# One alternative on this platform.
+
+
+class Run(threading.Thread):
+    """A program of an alternative, run to its end; then ``record`` is its run record, or ``problem`` says why not."""
+
+    def __init__(self, folder: Path, name: str, options: argparse.Namespace, frames: int) -> None:
+        super().__init__(daemon=True)
+        self.record: Optional[dict[str, Any]] = None
+        self.problem = ""
+        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._program = folder / name / f"{options.platform}.pyz"
+        self._limit = options.limit
+        self._platform = options.platform
+        self._arguments = [f"--frames={frames}", f"--bind={options.bind}"]
+        self._arguments += [f"--link={platform}={host}" for platform, host in options.at]
+        self.start()
+
+    def run(self) -> None:
+        """Start the program and wait for its end."""
+        with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+            record = Path(folder, "record.json")
+            command = [sys.executable, str(self._program), *self._arguments, f"--record={record}"]
+            try:
+                self._process = subprocess.Popen(
+                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                )
+                said = self._process.communicate(timeout=self._limit)[1]
+                if self._process.returncode:
+                    last = said.decode(errors="replace").strip().splitlines()[-1:]
+                    self.problem = (last or [f"{self._platform}: exit code {self._process.returncode}"])[0]
+                else:
+                    self.record = json.loads(record.read_bytes())
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.communicate()
+                self.problem = f"{self._platform}: not done after {self._limit:g} s"
+            except (OSError, ValueError) as error:
+                self.problem = f"{self._platform}: {error}"
+
+    def finish(self, failed: bool) -> None:
+        """Wait for the end; a program whose peer has failed gets little time to notice."""
+        if failed:
+            self.join(GRACE)
+            if self.is_alive() and self._process is not None:
+                self._process.terminate()
+        self.join()
+
+
+# The leader.
+
+
+class Gone(Exception):
+    """A platform's script does not answer."""
+
+
+def lead(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Measure what is not measured yet, alternative by alternative."""
+    results = folder / "results.jsonl"
+    names = waiting(plan, read(results, plan["id"]), options.retry)
+    homes = {alternative["name"]: alternative["homes"] for alternative in plan["alternatives"]}
+    total = len(homes)
+    for name in names:
+        begin = time.monotonic()
+        others = sorted(set(homes[name].values()) - {options.platform})
+        try:
+            line = _measure(folder, plan, options, name, others)
+        except Gone as error:
+            _say(f"error: {error}\nhint: start its script there, then this one again: it goes on where it stopped")
+            return 1
+        append(results, line)
+        outcome = f"{line['frames']} frames, {time.monotonic() - begin:.1f} s" if line["ok"] else line["problem"]
+        _say(f"{name} of {total}: {outcome}")
+    for platform in dict.fromkeys(home for home in plan["platforms"] if home != options.platform):
+        with contextlib.suppress(OSError, Gone):
+            _ask(plan, options, platform, {"end": True}, patience=1.0)
+    failed = sum(not line["ok"] for line in read(results, plan["id"]).values())
+    _say(f"all {total} alternatives are measured" + (f", {failed} of them failed" if failed else ""))
+    return 0
+
+
+def _measure(
+    folder: Path, plan: Mapping[str, Any], options: argparse.Namespace, name: str, others: list[str]
+) -> dict[str, Any]:
+    questions = {platform: _ask(plan, options, platform, {"run": name}, PATIENCE) for platform in others}
+    own = Run(folder, name, options, plan["frames"])
+    answers = {}
+    for platform, connection in questions.items():
+        with connection:
+            answers[platform] = _answer(connection, platform, options.limit)
+    own.finish(any(answer["problem"] for answer in answers.values()))
+    answers[options.platform] = {"record": own.record, "problem": own.problem}
+    problem = "; ".join(answer["problem"] for answer in answers.values() if answer["problem"])
+    records = {platform: answer["record"] for platform, answer in answers.items() if answer["record"]}
+    return measurement(plan["id"], name, records if not problem else {}, problem)
+
+
+def _ask(
+    plan: Mapping[str, Any], options: argparse.Namespace, platform: str, request: Mapping[str, Any], patience: float
+) -> socket.socket:
+    """Send a request to a platform's script. Raises Gone if nobody is there in time."""
+    addresses = {link["to"]: link["address"] for link in plan["links"] if link["from"] == options.platform}
+    host = {**addresses, **{name: at.partition(":")[0] for name, at in options.at}}.get(platform, "127.0.0.1")
+    port = options.port + plan["platforms"].index(platform)
+    deadline = time.monotonic() + patience
+    while True:
+        try:
+            connection = socket.create_connection((host, port), timeout=5.0)
+            break
+        except OSError as error:
+            if time.monotonic() > deadline:
+                raise Gone(f"{platform} does not answer at {host}:{port}: {error}") from None
+            time.sleep(0.2)
+    connection.sendall(json.dumps({"plan": plan["id"], **request}).encode() + b"\n")
+    return connection
+
+
+def _answer(connection: socket.socket, platform: str, limit: float) -> dict[str, Any]:
+    connection.settimeout(limit + PATIENCE)
+    try:
+        answer: dict[str, Any] = json.loads(_line(connection, ANSWER_BYTES))
+        return {"record": answer["record"], "problem": answer["problem"]}
+    except (OSError, ValueError, KeyError, TypeError):
+        raise Gone(f"{platform} has gone in the middle of an alternative") from None
+
+
+# The others.
+
+
+def follow(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Run what the leader asks for, until it says that it is done."""
+    names = {alternative["name"] for alternative in plan["alternatives"]}
+    port = options.port + plan["platforms"].index(options.platform)
+    with socket.create_server((options.bind, port)) as listener:
+        _say(f"{options.platform} waits for {plan['platforms'][0]} at {options.bind}:{port}")
+        while True:
+            connection, _ = listener.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.settimeout(5.0)
+                try:
+                    request = json.loads(_line(connection, REQUEST_BYTES))
+                    known = request["plan"] == plan["id"] and (request.get("end") or request["run"] in names)
+                except (ValueError, KeyError, TypeError):
+                    continue
+                if not known:
+                    problem = (
+                        f"{options.platform}: another exploration, or another version of it: copy the folder again"
+                    )
+                    _reply(connection, None, problem)
+                elif request.get("end"):
+                    _say("all alternatives are measured")
+                    return 0
+                else:
+                    run = Run(folder, request["run"], options, plan["frames"])
+                    run.join()
+                    _say(f"{request['run']} of {len(names)}: {run.problem or 'done'}")
+                    _reply(connection, run.record, run.problem)
+
+
+def _reply(connection: socket.socket, record: Optional[Mapping[str, Any]], problem: str) -> None:
+    connection.sendall(json.dumps({"record": record, "problem": problem}).encode() + b"\n")
+
+
+def _line(connection: socket.socket, limit: int) -> bytes:
+    """What the peer sends up to the end of its line. Raises ValueError if that is too long, or does not come."""
+    data = b""
+    while not data.endswith(b"\n"):
+        part = connection.recv(65536)
+        data += part
+        if not part or len(data) > limit:
+            raise ValueError("no line")
+    return data
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+def _at(text: str) -> tuple[str, str]:
+    platform, equals, host = text.partition("=")
+    if not equals or not host:
+        raise argparse.ArgumentTypeError(f"{text!r}: expected PLATFORM=HOST[:PORT]")
+    return platform, host
+
+
+def main(arguments: Optional[Iterable[str]] = None) -> int:
+    """The command line."""
+    folder = Path(__file__).resolve().parent
+    plan = json.loads((folder / "explore.json").read_text(encoding="utf-8"))
+    parser = argparse.ArgumentParser(description="Measure every alternative, this platform's part of it.")
+    parser.add_argument("platform", choices=plan["platforms"], help="the platform that this machine is")
+    parser.add_argument("--at", action="append", type=_at, default=[], metavar="PLATFORM=HOST", help="its address")
+    parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
+    parser.add_argument("--port", type=int, default=PORT, help="where the others wait for the leader")
+    parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds for an alternative")
+    parser.add_argument("--retry", action="store_true", help="measure again what failed")
+    options = parser.parse_args(None if arguments is None else list(arguments))
+    try:
+        return (lead if options.platform == plan["platforms"][0] else follow)(folder, plan, options)
+    except KeyboardInterrupt:
+        return 130
+    except OSError as error:
+        _say(f"error: {error}")
+        return 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

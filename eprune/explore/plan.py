@@ -1,0 +1,135 @@
+"""An exploration on disk: explore.json says what there is to measure, under which constraints, and over which links."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
+
+from eprune.explore.flow import Flow, Stream
+from eprune.explore.space import Alternative, Constraints, Roles
+from eprune.model.platform import Platform
+
+
+@dataclass(frozen=True)
+class LinkFigures:
+    """A link in one direction: bytes a second and seconds, None where the platform file does not state them."""
+
+    origin: str
+    to: str
+    address: str = "127.0.0.1"
+    bandwidth: Optional[float] = None
+    latency: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``eprune explore`` decided.
+
+    ``id`` changes with everything that a measurement depends on, so that results of an earlier plan are not taken for
+    those of this one. ``files`` are the application's and the platforms', relative to the folder. ``excluded`` maps
+    the names of partition points to why they are left out. ``command`` is what the user typed.
+    """
+
+    id: str
+    flow: Flow
+    roles: Roles
+    frames: int
+    constraints: Constraints
+    alternatives: tuple[Alternative, ...]
+    excluded: Mapping[str, str]
+    links: tuple[LinkFigures, ...]
+    files: tuple[str, ...]
+    command: str
+
+    def alternative(self, name: str) -> Optional[Alternative]:
+        """The alternative of that name, or None."""
+        return next((alternative for alternative in self.alternatives if alternative.name == name), None)
+
+
+def link_figures(platforms: Sequence[Platform]) -> tuple[LinkFigures, ...]:
+    """The links between these platforms."""
+    names = {platform.name for platform in platforms}
+    return tuple(
+        LinkFigures(platform.name, link.to, link.address, link.bandwidth, link.latency)
+        for platform in platforms
+        for link in platform.links
+        if link.to in names
+    )
+
+
+def write_plan(plan: Plan) -> str:
+    """JSON text that reads back as an equal plan; explore/measure.py reads it, too."""
+    data = {
+        "id": plan.id,
+        "application": plan.flow.application,
+        "command": plan.command,
+        "files": plan.files,
+        "platforms": plan.roles.platforms,
+        "frames": plan.frames,
+        "order": plan.flow.actors,
+        "fifos": [asdict(stream) for stream in plan.flow.streams],
+        "constraints": asdict(plan.constraints),
+        "alternatives": [asdict(alternative) for alternative in plan.alternatives],
+        "excluded": plan.excluded,
+        "links": [
+            {"from": link.origin, **{key: value for key, value in asdict(link).items() if key != "origin"}}
+            for link in plan.links
+        ],
+    }
+    return json.dumps(data, indent=1) + "\n"
+
+
+def read_plan(text: str) -> Plan:
+    """The plan of such a text. Raises ValueError for any other."""
+    try:
+        data = json.loads(text)
+        *endpoints, server = data["platforms"]
+        return Plan(
+            id=data["id"],
+            flow=Flow(data["application"], tuple(data["order"]), tuple(Stream(**each) for each in data["fifos"])),
+            roles=Roles(tuple(endpoints), server),
+            frames=data["frames"],
+            constraints=_constraints(data["constraints"]),
+            alternatives=tuple(Alternative(**each) for each in data["alternatives"]),
+            excluded=data["excluded"],
+            links=tuple(
+                LinkFigures(each["from"], each["to"], each["address"], each["bandwidth"], each["latency"])
+                for each in data["links"]
+            ),
+            files=tuple(data["files"]),
+            command=data["command"],
+        )
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"it has no valid {error}" if isinstance(error, KeyError) else str(error)) from None
+
+
+def _constraints(data: Mapping[str, Any]) -> Constraints:
+    tuples = {key: tuple(map(_frozen, value)) for key, value in data.items() if key != "max_bytes"}
+    return Constraints(**tuples, max_bytes=data["max_bytes"])
+
+
+def _frozen(value: Any) -> Any:
+    return tuple(value) if isinstance(value, list) else value
+
+
+def script(plan: Plan, platform: str) -> str:
+    """The shell script that measures one platform's part of all alternatives, unattended."""
+    leader = plan.roles.platforms[0]
+    others = [name for name in plan.roles.platforms if name != platform]
+    if platform == leader:
+        role = (
+            f"It leads: {' and '.join(others)} must be running, or start within a minute. It goes on where it stopped."
+        )
+    else:
+        role = f"It waits for {leader}, runs what {leader} asks for, and ends when {leader} has measured everything."
+    example = f"--at {others[-1]}=192.168.1.10" if platform == leader else "--bind 192.168.1.10"
+    return (
+        "#!/bin/sh\n"
+        f"# {plan.flow.application}: {len(plan.alternatives)} alternatives, {plan.frames} frames each, on {platform}.\n"
+        f"# {role}\n"
+        f"# Options, for example: {example}; all of them: --help\n"
+        'cd "$(dirname "$0")" || exit 2\n'
+        f'exec "${{PYTHON:-python3}}" measure.py {platform} "$@"\n'
+    )

@@ -1,0 +1,173 @@
+"""The space of cuts: the partition points of an application, and which cuts are allowed.
+
+Partition point k is that of the Edge-PRUNE papers: the first k actors, in precedence order, run on the endpoint, the
+others on the server, so N actors have N partition points, and the last one needs no server. Of several endpoints each
+has an order of its own, of the actors that only its own sources feed; its first k actors run there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from eprune.explore.flow import Flow
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.mapping import Placement
+from eprune.model.platform import Platform
+from eprune.model.quantity import format_size
+
+
+@dataclass(frozen=True)
+class Constraints:
+    """Questions to the space of cuts; ``keep_on`` and ``not_on`` are pairs of platform and actor.
+
+    ``private_until``: these actors and all before them run on an endpoint, and no token of those before them leaves
+    it. ``max_bytes`` is a frame's, over all links; -1: any number.
+    """
+
+    keep_on: tuple[tuple[str, str], ...] = ()
+    not_on: tuple[tuple[str, str], ...] = ()
+    must_use: tuple[str, ...] = ()
+    must_not_use: tuple[str, ...] = ()
+    max_bytes: int = -1
+    private_until: tuple[str, ...] = ()
+
+    def allowed(self, actor: str, platforms: Sequence[str]) -> tuple[str, ...]:
+        """The platforms on which an actor may run."""
+        kept = [platform for platform, name in self.keep_on if name == actor]
+        barred = {platform for platform, name in self.not_on if name == actor} | set(self.must_not_use)
+        return tuple(
+            platform for platform in platforms if platform not in barred and all(platform == other for other in kept)
+        )
+
+
+@dataclass(frozen=True)
+class Roles:
+    """The endpoints and their server."""
+
+    endpoints: tuple[str, ...]
+    server: str
+
+    @property
+    def platforms(self) -> tuple[str, ...]:
+        """All of them, the server last."""
+        return (*self.endpoints, self.server)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A cut: where each actor runs. ``after`` names the last actors before the cut, for people."""
+
+    name: str
+    homes: Mapping[str, str]
+    after: str
+
+
+@dataclass(frozen=True)
+class Space:
+    """The partition points: those that are allowed, and why the others are not (name -> reason).
+
+    ``orders`` gives each endpoint the order in which its actors move there.
+    """
+
+    orders: Mapping[str, tuple[str, ...]]
+    alternatives: tuple[Alternative, ...]
+    excluded: Mapping[str, str]
+
+
+class AmbiguousSources(ValueError):
+    """Several endpoints, and sources of which nobody said where they are."""
+
+    def __init__(self, sources: Sequence[str]) -> None:
+        super().__init__(f"on which endpoint is {' and '.join(map(repr, sources))}?")
+        self.sources = tuple(sources)
+
+
+def partition_points(flow: Flow, roles: Roles, constraints: Constraints) -> Space:
+    """The partition points.
+
+    A source or sink that a constraint ties to one platform stays there at every point; any other actor moves with the
+    order, and a constraint on it excludes the points at which it is elsewhere. Raises AmbiguousSources.
+    """
+    pinned = pinned_ends(flow, roles, constraints)
+    owner = owners(flow, roles, pinned)
+    orders = {
+        endpoint: tuple(actor for actor in flow.actors if owner[actor] == endpoint) for endpoint in roles.endpoints
+    }
+    alternatives: list[Alternative] = []
+    excluded: dict[str, str] = {}
+    for point in range(1, max(map(len, orders.values())) + 1):
+        homes = dict.fromkeys(flow.actors, roles.server)
+        for endpoint, actors in orders.items():
+            homes.update(dict.fromkeys(actors[:point], endpoint))
+        homes.update(pinned)
+        reason = violation(flow, roles, constraints, homes)
+        same = next((other.name for other in alternatives if other.homes == homes), None)
+        if same is not None:
+            reason = f"the same cut as {same}"
+        if reason:
+            excluded[str(point)] = reason
+        else:
+            alternatives.append(Alternative(str(point), homes, after(flow, roles, homes)))
+    return Space(orders, tuple(alternatives), excluded)
+
+
+def pinned_ends(flow: Flow, roles: Roles, constraints: Constraints) -> dict[str, str]:
+    """The sources and sinks that may be on one platform only, and that platform."""
+    tied = {name for _, name in (*constraints.keep_on, *constraints.not_on)} & flow.ends
+    choices = {actor: constraints.allowed(actor, roles.platforms) for actor in flow.actors if actor in tied}
+    return {actor: platforms[0] for actor, platforms in choices.items() if len(platforms) == 1}
+
+
+def owners(flow: Flow, roles: Roles, pinned: Mapping[str, str]) -> dict[str, str]:
+    """Each actor's endpoint; the server for those that several endpoints feed. Raises AmbiguousSources."""
+    if len(roles.endpoints) == 1:
+        return dict.fromkeys(flow.actors, roles.endpoints[0])
+    unknown = [source for source in flow.sources if source not in pinned]
+    if unknown:
+        raise AmbiguousSources(unknown)
+    fed: dict[str, set[str]] = {actor: set() for actor in flow.actors}
+    for source in flow.sources:
+        for actor in (source, *flow.after([source])):
+            fed[actor].add(pinned[source])
+    return {actor: next(iter(by)) if len(by) == 1 else roles.server for actor, by in fed.items()}
+
+
+def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping[str, str]) -> str:
+    """Which constraint a cut breaks, for people; "" if none."""
+    used = set(homes.values())
+    for actor, home in homes.items():
+        if home not in constraints.allowed(actor, roles.platforms):
+            return f"{actor} is on {home}"
+    for platform in constraints.must_use:
+        if platform not in used:
+            return f"{platform} is not used"
+    private = flow.before(constraints.private_until)
+    for actor in (*private, *constraints.private_until):
+        if homes[actor] == roles.server:
+            return f"{actor}, which is private, is on {roles.server}"
+    for stream in flow.crossing(homes):
+        if stream.source in private:
+            return f"tokens of {stream.source}, which are private, leave {homes[stream.source]}"
+    nbytes = flow.nbytes(homes)
+    if 0 <= constraints.max_bytes < nbytes:
+        return f"{format_size(nbytes)} a frame, more than {format_size(constraints.max_bytes)}"
+    return ""
+
+
+def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
+    """The cut in words: the actors on endpoints whose tokens go to the server."""
+    last = dict.fromkeys(stream.source for stream in flow.crossing(homes) if homes[stream.target] == roles.server)
+    if last:
+        return "after " + ", ".join(sorted(last, key=flow.actors.index))
+    return "endpoint only" if roles.server not in homes.values() else "server only"
+
+
+def mapping(flow: Flow, platform: Platform, homes: Mapping[str, str], actors: Sequence[str]) -> PlatformMapping:
+    """One platform's mapping of a cut, ``actors`` in this order; those that run here are on its first unit."""
+    unit = platform.units[0].name if platform.units else None
+    places = tuple(
+        Placement(actor, unit=unit) if homes[actor] == platform.name else Placement(actor, platform=homes[actor])
+        for actor in actors
+    )
+    return PlatformMapping(flow.application, platform.name, places)

@@ -1,0 +1,146 @@
+"""`eprune explore`: every partition point on disk, and two scripts that measure them all on two machines."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+
+import pytest
+
+from eprune.runtime.launch import free_base_port
+
+EXPLORE = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts")
+FAST = (*EXPLORE, "--frames", "3")
+
+
+def results(folder):
+    return [json.loads(line) for line in (folder / "cuts/results.jsonl").read_text().splitlines()]
+
+
+def script(app, platform, port, *options):
+    return subprocess.Popen(
+        ["sh", str(app / f"cuts/measure-{platform}.sh"), "--port", str(port), "--limit", "30", *options],
+        env={**os.environ, "PYTHON": sys.executable},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+@pytest.fixture
+def on_free_ports(app):
+    """The platforms' link on ports that nobody uses."""
+    base = free_base_port(4)
+    for name in ("endpoint", "server"):
+        path = app / f"platforms/{name}.xml"
+        path.write_text(path.read_text().replace("5100", str(base)))
+    return app
+
+
+def test_n_actors_make_n_pairs_of_mappings_that_pass_analysis(app, eprune):
+    done = eprune(*FAST)
+    assert done.code == 0, done.err
+    assert "Order on endpoint (where it is open, as in the file): In -> L1 -> L2 -> Out" in done.out
+    for point in "1234":
+        assert (app / "cuts" / point / "endpoint.xml").exists() and (app / "cuts" / point / "server.xml").exists()
+    for point in "123":
+        assert eprune("analyze", "app.xml", "-p", "platforms", "-m", f"cuts/{point}").code == 0
+        assert (app / f"cuts/{point}/server.pyz").exists()
+    assert not (app / "cuts/4/server.pyz").exists()
+
+
+def test_explorer_is_another_name_for_it(app, eprune):
+    assert eprune("explorer", *FAST[1:]).code == 0
+
+
+def test_both_scripts_measure_every_alternative(on_free_ports, eprune):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    port = free_base_port(2)
+    server, endpoint = script(app, "server", port), script(app, "endpoint", port)
+    errors = [process.communicate(timeout=60)[1] for process in (endpoint, server)]
+    assert (endpoint.returncode, server.returncode) == (0, 0), errors
+    lines = results(app)
+    assert [line["alternative"] for line in lines] == ["1", "2", "3", "4"]
+    assert all(line["ok"] and line["frames"] == 3 for line in lines)
+    assert [line["bytes"] for line in lines] == [768, 256, 20, 0]
+    assert all(side["python"] for line in lines for side in line["platforms"].values())
+    assert lines[1]["platforms"]["server"]["interpreter"].split()[0] in ("ai-edge-litert", "tflite-runtime")
+
+
+def test_a_failing_alternative_is_recorded_and_the_next_one_runs_and_nothing_is_measured_twice(on_free_ports, eprune):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    (app / "cuts/2/server.pyz").write_text("raise SystemExit('out of order')")
+    port = free_base_port(2)
+    for again in (False, True):
+        server, endpoint = script(app, "server", port), script(app, "endpoint", port, "--limit", "5")
+        said = endpoint.communicate(timeout=60)[1]
+        server.communicate(timeout=60)
+        assert endpoint.returncode == 0, said
+        lines = results(app)
+        assert [line["ok"] for line in lines] == [True, False, True, True]
+        assert "out of order" in lines[1]["problem"]
+        assert "1 of them failed" in said
+        assert ("3 of 4" in said) == (not again)
+
+
+def test_another_exploration_s_endpoint_is_told_so(on_free_ports, eprune):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    port = free_base_port(2)
+    server = script(app, "server", port)
+    assert "waits for endpoint" in server.stderr.readline()
+    assert eprune(*EXPLORE, "--frames", "2").code == 0
+    endpoint = script(app, "endpoint", port, "--limit", "1")
+    endpoint.communicate(timeout=60)
+    server.kill()
+    server.communicate()
+    assert "copy the folder again" in results(app)[0]["problem"]
+
+
+def test_a_new_exploration_takes_the_place_of_the_old_one(app, eprune):
+    eprune(*FAST)
+    done = eprune(*FAST, "--private-until", "L1")
+    assert done.code == 0
+    assert not (app / "cuts/1").exists()
+    assert "1 is left out: L1, which is private, is on server" in done.out
+
+
+def test_a_platform_without_the_memory_leaves_its_alternatives_out(app, eprune):
+    path = app / "platforms/endpoint.xml"
+    path.write_text(path.read_text().replace('name="endpoint"', 'name="endpoint" memory="2KiB"'))
+    done = eprune(*FAST)
+    assert done.code == 0
+    assert "4 is left out: M3: platform 'endpoint' has 2KiB of memory" in done.out
+
+
+def test_no_legal_cut_is_a_clear_statement(app, eprune):
+    done = eprune(*FAST, "--private-until", "L2", "--keep-on", "server", "L2")
+    assert (done.code, done.out) == (1, "")
+    assert "no cut is allowed: each of the 4 partition points is excluded" in done.err
+    assert "L2 is on endpoint" in done.err
+    assert not (app / "cuts/explore.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--keep-on", "endpoint", "Inn"), "there is no actor 'Inn'; did you mean 'In'?"),
+        (("--not-on", "sever", "In"), "there is no platform 'sever'; did you mean 'server'?"),
+        (("--must-use", "cloud"), "there is no platform 'cloud'"),
+        (("--private-until", "L9"), "there is no actor 'L9'"),
+        (("--max-bytes", "many"), "--max-bytes"),
+    ],
+)
+def test_what_does_not_exist_is_told(app, eprune, arguments, message):
+    done = eprune(*FAST, *arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_one_platform_is_no_cut(app, eprune):
+    done = eprune("explore", "app.xml", "-p", "platforms/server.xml", "-o", "cuts")
+    assert done.code == 2
+    assert "a cut needs an endpoint and a server" in done.err

@@ -1,0 +1,29 @@
+"""Small flows, and random ones."""
+
+from __future__ import annotations
+
+import random
+
+from eprune.explore.flow import Flow, Stream
+
+
+def make(*edges, application="app"):
+    """A flow of ``"A B 100"``: a FIFO from A to B with 100 bytes a frame; actors in order of first mention."""
+    split = [edge.split() for edge in edges]
+    actors = dict.fromkeys(name for source, target, _ in split for name in (source, target))
+    streams = (Stream(f"f{n}", source, target, int(size)) for n, (source, target, size) in enumerate(split, 1))
+    return Flow(application, tuple(actors), tuple(streams))
+
+
+CHAIN = make("Input L1 1000", "L1 L2 3000", "L2 L3 700", "L3 Sink 4")
+
+
+def random_flow(rng: random.Random, actors: int) -> Flow:
+    """A connected acyclic flow, whose actors are in precedence order."""
+    names = [f"a{n}" for n in range(actors)]
+    edges = [(names[rng.randrange(n)], names[n]) for n in range(1, actors)]
+    for _ in range(rng.randrange(actors)):
+        low, high = sorted(rng.sample(range(actors), 2))
+        edges.append((names[low], names[high]))
+    streams = [Stream(f"f{n}", *edge, rng.randrange(1, 100)) for n, edge in enumerate(edges)]
+    return Flow("random", tuple(names), tuple(streams))

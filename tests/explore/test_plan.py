@@ -1,0 +1,33 @@
+"""An exploration reads back as it was written."""
+
+from __future__ import annotations
+
+import pytest
+from flows import CHAIN
+
+from eprune.explore.plan import LinkFigures, Plan, read_plan, script, write_plan
+from eprune.explore.space import Constraints, Roles, partition_points
+
+ROLES = Roles(("endpoint",), "server")
+CONSTRAINTS = Constraints(keep_on=(("endpoint", "L1"),), max_bytes=3000, private_until=("L1",))
+
+
+def plan():
+    space = partition_points(CHAIN, ROLES, CONSTRAINTS)
+    links = (LinkFigures("endpoint", "server", "192.168.1.10", 11.2e6, 1.49e-3), LinkFigures("server", "endpoint"))
+    return Plan("id", CHAIN, ROLES, 9, CONSTRAINTS, space.alternatives, space.excluded, links, ("a",), "eprune explore")
+
+
+def test_round_trip():
+    assert read_plan(write_plan(plan())) == plan()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", "null", '{"platforms": []}', '{"platforms": ["a", "b"]}'])
+def test_what_is_no_plan_is_refused(text):
+    with pytest.raises(ValueError, match=r"."):
+        read_plan(text)
+
+
+def test_the_first_endpoint_leads():
+    assert "It leads" in script(plan(), "endpoint")
+    assert "waits for endpoint" in script(plan(), "server")
