@@ -45,6 +45,7 @@ def command(
     """
     from eprune.cli import build
     from eprune.cli.inputs import read_inputs, sound
+    from eprune.formats.atomic import write_file
 
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
     if len(mappings) > 1 and not into_folder:
@@ -55,14 +56,19 @@ def command(
         path = str(Path(output, mapping.platform + (".pyz" if pyz else ".py"))) if into_folder else output
         if pyz:
             build.write_bundle(program, path)
-        elif path == "-":
-            click.echo(build.program_text(program, path), nl=False)
+        elif path == "-" or _is_stream(path):
+            write_file(path, build.program_text(program, path))
             if program.segments:
                 say("note: only the program was written; with -o FILE its model segments are written beside it")
         else:
             build.write_program(program, path)
         if path != "-":
             say(f"{path}: {_contents(program)}")
+
+
+def _is_stream(path: str) -> bool:
+    """Whether the path is a pipe or a device, beside which nothing can be written."""
+    return Path(path).exists() and not Path(path).is_file()
 
 
 def _contents(program: Program) -> str:

@@ -9,6 +9,7 @@ program which ends with 0 knows its tokens consumed.
 from __future__ import annotations
 
 import contextlib
+import os
 import selectors
 import socket
 import threading
@@ -261,7 +262,8 @@ class RxLink(_Link):
         try:
             self._listener = socket.create_server(self.address, backlog=MAX_PENDING)
         except (OSError, OverflowError) as error:
-            reason = getattr(error, "strerror", None) or error
+            # create_server adds to strerror what the message says anyway.
+            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
             raise LinkError(
                 f"{self}: cannot listen on {host}:{port}: {reason}; "
                 f"choose another address with --bind, or other ports with --link {self.peer}=HOST:PORT"

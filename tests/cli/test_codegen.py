@@ -169,3 +169,12 @@ def test_a_place_that_cannot_be_written_is_named(app, eprune):
     assert done.code == 2
     assert "app.xml/" in done.err and "cannot be written" in done.err
     assert "Traceback" not in done.err
+
+
+def test_a_device_gets_the_program_only_and_is_never_read(app, eprune):
+    done = eprune("codegen", *LOCAL, "-o", "/dev/full")
+
+    assert done.code == 2
+    assert "/dev/full: error[FILE]: cannot be written: No space left on device" in done.err
+    assert not os.path.exists("/dev/full.models")
+    assert eprune("codegen", *LOCAL, "-o", "/dev/null").code == 0

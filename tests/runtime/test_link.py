@@ -190,7 +190,7 @@ def test_a_port_in_use_is_said_with_the_way_out(tmp_path, port):
     with socket.create_server(("127.0.0.1", port)):
         code, _, err = run(right(tmp_path, port))
     assert code == 1
-    assert f"cannot listen on 127.0.0.1:{port}: Address already in use" in err
+    assert f"cannot listen on 127.0.0.1:{port}: Address already in use; choose another" in err
     assert "--link left=HOST:PORT" in err
 
 
