@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import zipfile
+from pathlib import Path
 
 import pytest
 from application import APPLICATION, LOCAL, ROOT, SPLIT
@@ -176,5 +177,5 @@ def test_a_device_gets_the_program_only_and_is_never_read(app, eprune):
 
     assert done.code == 2
     assert "/dev/full: error[FILE]: cannot be written: No space left on device" in done.err
-    assert not os.path.exists("/dev/full.models")
+    assert not Path("/dev/full.models").exists()
     assert eprune("codegen", *LOCAL, "-o", "/dev/null").code == 0
