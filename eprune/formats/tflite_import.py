@@ -35,7 +35,7 @@ def import_model(
     slices: Sequence[range],
     name: str,
     file: str,
-    feedback: Mapping[int, int] = {},
+    feedback: Optional[Mapping[int, int]] = None,
 ) -> Imported:
     """The application ``name`` in which each of ``slices`` is an actor; ``file`` is how it names the model file.
 
@@ -43,7 +43,7 @@ def import_model(
     tensors: input -> the output that it is in the next iteration (see ``parse_feedback``). An output that is fed back
     does not go to the sink. Outputs that are constants have no place in a graph and are left out.
     """
-    return _Importer(model, flow, slices, feedback).graph(name, file)
+    return _Importer(model, flow, slices, feedback or {}).graph(name, file)
 
 
 def parse_feedback(model: Model, flow: Flow, texts: Iterable[str]) -> dict[int, int]:
@@ -195,7 +195,7 @@ def _first_token(model: Model, index: int, token: TokenType) -> Optional[bytes]:
     import numpy as np
 
     stream = io.BytesIO()
-    np.save(stream, np.full((1, *token.shape), quantization.ZeroPoint(0), token.dtype))
+    np.save(stream, np.full((1, *token.shape), quantization.ZeroPoint(0), np.int64).astype(token.dtype))
     return stream.getvalue()
 
 
