@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -30,3 +31,40 @@ def one_of(name: str, text: str, known: tuple[str, ...]) -> str:
     if text not in known:
         raise ValueError(f"{name}={text!r}: expected {' or '.join(known)}")
     return text
+
+
+def number(name: str, text: str) -> float:
+    """The number that parameter ``name`` gives; raises ValueError unless it is one, and finite."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not math.isfinite(value):
+        raise ValueError(f"{name}={text!r}: expected a number")
+    return value
+
+
+def fraction(name: str, text: str) -> float:
+    """The number that parameter ``name`` gives; raises ValueError unless it is from 0 to 1."""
+    value = number(name, text)
+    if not 0 <= value <= 1:
+        raise ValueError(f"{name}={text!r}: expected a number from 0 to 1")
+    return value
+
+
+def shapes(ports: Mapping[str, PortType], ranks: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
+    """The shapes of exactly the ports that ``ranks`` names, in its order, each of that rank or with a leading 1 more.
+
+    That 1 is left out. Raises ValueError for other ports, ranks and rates.
+    """
+    if set(ports) != set(ranks):
+        raise ValueError(f"expected the ports {', '.join(ranks)}, not {', '.join(ports) or 'none'}")
+    found = {}
+    for name, rank in ranks.items():
+        shape = ports[name].shape
+        if ports[name].rate != 1:
+            raise ValueError(f"port {name!r}: handles one token a firing, but its rate is {ports[name].rate}")
+        if len(shape) != rank and not (len(shape) == rank + 1 and shape[0] == 1):
+            raise ValueError(f"port {name!r}: expected {rank} dimensions, not {list(shape)}")
+        found[name] = shape[-rank:]
+    return found

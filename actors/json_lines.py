@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import os
-import sys
 from collections.abc import Mapping
-from pathlib import Path
 
 import numpy as np
 from checks import only_port
+from line_file import LineFile, read_labels
 
-from eprune.runtime import Actor, EndOfStream
+from eprune.runtime import Actor
 
 
 class JsonLines(Actor):
@@ -28,7 +24,7 @@ class JsonLines(Actor):
     """
 
     def __init__(self, labels: str = "", path: str = "-") -> None:
-        self.labels = _read_labels(labels)
+        self.labels = read_labels(labels)
         self.path = path
         self.frame = 0
 
@@ -38,9 +34,7 @@ class JsonLines(Actor):
         classes = int(np.prod(port.shape))
         if self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
-        sys.stdout.flush()
-        standard = self.path == "-"
-        self.file = open(1 if standard else self.path, "wb", buffering=0, closefd=not standard)  # noqa: SIM115
+        self.lines = LineFile(self.path)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line."""
@@ -51,33 +45,9 @@ class JsonLines(Actor):
             "class": self.labels[best] if self.labels else str(best),
             "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
         }
-        self._write(json.dumps(line, ensure_ascii=False).encode() + b"\n")
+        self.lines.write(line)
         self.frame += 1
 
     def finalize(self) -> None:
         """Close the file."""
-        self.file.close()
-
-    def _write(self, line: bytes) -> None:
-        rest = memoryview(line)
-        try:
-            while rest:
-                rest = rest[self.file.write(rest) :]
-        except BrokenPipeError:
-            raise EndOfStream from None  # the reader has seen enough
-        except OSError as error:
-            with contextlib.suppress(OSError):  # a full disk took a part of the line: take it back
-                self.file.truncate(self.file.seek(0, os.SEEK_CUR) - (len(line) - len(rest)))
-            raise OSError(error.errno, error.strerror, self.path) from None
-
-
-def _read_labels(text: str) -> list[str]:
-    if not text or "," in text:
-        return [label.strip() for label in text.split(",")] if text else []
-    try:
-        lines = Path(text).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ValueError(
-            f"labels={text!r}: expected names separated by commas, or a file with one a line: {error.strerror}"
-        ) from None
-    return [line.strip() for line in lines if line.strip()]
+        self.lines.close()

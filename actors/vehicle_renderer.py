@@ -57,13 +57,18 @@ def vehicle_class(seed: int, index: int) -> int:
 def render_vehicle(seed: int, index: int, view: int = 0) -> np.ndarray:
     """Draw one frame: float32 (96, 96, 3), RGB, each value a multiple of 1/255 in [0, 1] as if read from a PNG."""
     rng = np.random.default_rng((seed, index))
-    vehicle = _BUILDERS[int(rng.integers(len(CLASSES)))](rng)
+    vehicle = build_vehicle(int(rng.integers(len(CLASSES))), rng)
     rng = np.random.default_rng((seed, index, view, 1))
     ground = rng.uniform(0.72, 0.86) * SIZE
     image = _background(rng, ground)
     _draw(image, vehicle, rng, ground)
     _obstacles(image, rng)
     return _camera(image, rng)
+
+
+def build_vehicle(kind: int, rng: np.random.Generator) -> Vehicle:
+    """A vehicle of class ``CLASSES[kind]``: its build and paint are drawn from ``rng``."""
+    return _BUILDERS[kind](rng)
 
 
 # The four classes. Lengths are in metres.

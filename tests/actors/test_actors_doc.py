@@ -53,7 +53,7 @@ def test_every_class_is_listed_with_its_parameters(file):
         if inspect.isclass(value) and issubclass(value, Actor) and value.__module__ == file.stem
     ]
     [row] = re.findall(rf"^\| `{file.name}:{name}` .*$", TEXT, re.MULTILINE)
-    for parameter in list(inspect.signature(getattr(module, name).__init__).parameters.values())[1:]:
+    for parameter in inspect.signature(getattr(module, name)).parameters.values():
         if parameter.default is inspect.Parameter.empty:
             assert f"**`{parameter.name}`**" in row
         else:

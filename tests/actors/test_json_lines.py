@@ -109,7 +109,7 @@ def test_a_line_that_does_not_fit_on_the_disk_is_taken_back(tmp_path, feed):
     class SmallDisk(JsonLines):
         def initialize(self):
             super().initialize()
-            self.file = Disk(self.file, 60)
+            self.lines.file = Disk(self.lines.file, 60)
 
     path = tmp_path / "out"
     with pytest.raises(OSError, match="No space left on device"):

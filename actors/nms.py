@@ -1,0 +1,65 @@
+"""Which of a detector's many boxes to keep."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from boxes import overlap
+from checks import fraction, shapes
+
+from eprune.runtime import Actor
+
+CANDIDATES = 300  # more boxes than that are never compared with each other
+
+
+class NonMaximumSuppression(Actor):
+    """Keeps the best box of each heap of boxes: the best of all, then the best of those that overlap no kept one much.
+
+    Each box counts with its best class only, and suppresses boxes of other classes as well: a vehicle is one thing.
+    Inputs: ``boxes`` float32[N,4] and ``scores`` float32[N,classes]. Outputs, best first: ``kept_boxes`` float32[K,4],
+    cut to the picture, ``kept_classes`` int32[K] and ``kept_scores`` float32[K]; rows that are not needed are 0.
+
+    Parameters:
+        score: boxes below it are not kept.
+        overlap: two boxes that share more (intersection over union) show the same thing.
+    """
+
+    def __init__(self, score: str = "0.3", overlap: str = "0.5") -> None:
+        self.score = fraction("score", score)
+        self.overlap = fraction("overlap", overlap)
+
+    def initialize(self) -> None:
+        """Raise ValueError where ports or their shapes are others than those above."""
+        found = shapes(self.inputs, {"boxes": 2, "scores": 2})
+        kept = shapes(self.outputs, {"kept_boxes": 2, "kept_classes": 1, "kept_scores": 1})
+        [rows] = kept["kept_scores"]
+        if found["boxes"] != (found["scores"][0], 4) or [*kept.values()] != [(rows, 4), (rows,), (rows,)]:
+            raise ValueError(f"rows and columns do not fit together: {found}, {kept}")
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Sift one picture's boxes."""
+        scores = inputs["scores"].reshape(-1, inputs["scores"].shape[-1])
+        best = scores.max(1)
+        candidates = np.flatnonzero(best >= self.score)
+        candidates = candidates[np.argsort(-best[candidates], kind="stable")][:CANDIDATES]
+        boxes = inputs["boxes"].reshape(-1, 4)[candidates]
+        kept = candidates[suppress(boxes, self.overlap)][: outputs["kept_scores"].size]
+        for name, values in (
+            ("kept_boxes", np.clip(inputs["boxes"].reshape(-1, 4)[kept], 0, 1)),
+            ("kept_classes", scores[kept].argmax(1)),
+            ("kept_scores", best[kept]),
+        ):
+            out = outputs[name].reshape(-1, *values.shape[1:])
+            out[: len(kept)] = values
+            out[len(kept) :] = 0
+
+
+def suppress(boxes: np.ndarray, limit: float) -> np.ndarray:
+    """Indices of the boxes to keep, of ``boxes`` in order of falling score."""
+    crowded = overlap(boxes, boxes) > limit
+    left = np.ones(len(boxes), bool)
+    for index in range(len(boxes)):
+        if left[index]:
+            left[index + 1 :] &= ~crowded[index, index + 1 :]
+    return np.flatnonzero(left)

@@ -1,0 +1,144 @@
+"""Which box of this frame is which of the frames before."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Callable
+
+import numpy as np
+from boxes import overlap
+from checks import fraction, shapes, whole_number
+
+from eprune.runtime import Actor
+
+UNIT = 300.0  # the filter's noise is stated in pixels of a picture of that size
+# A track's state: centre (y, x), area, width by height; and how the first three change from frame to frame.
+STATE, MEASURED = 7, 4
+MOTION = np.eye(STATE) + np.eye(STATE, k=MEASURED)
+START = np.diag([10.0, 10, 10, 10, 1e4, 1e4, 1e4])  # nothing is known of how it moves
+DRIFT = np.diag([1.0, 1, 1, 1, 0.01, 0.01, 1e-4])
+BLUR = np.diag([1.0, 1, 10, 10])
+
+
+class Tracker(Actor):
+    """SORT: follows things from frame to frame, through gaps and behind obstacles, and gives each one a number.
+
+    A Kalman filter with constant velocity says where each track goes, and an assignment that shares most says which
+    box is whose. A. Bewley et al., "Simple Online and Realtime Tracking", ICIP 2016. Needs SciPy.
+
+    Inputs, as ``NonMaximumSuppression`` and TFLite's TFLite_Detection_PostProcess give them: ``boxes`` [N,4] (ymin,
+    xmin, ymax, xmax, in fractions of the picture), ``classes`` [N] and ``scores`` [N], all possibly with a leading 1;
+    optionally ``count``, how many of the rows count. Outputs, in order of their numbers: ``track_boxes`` float32[K,4],
+    ``track_classes`` int32[K] (the one that the track has collected most score for), and ``track_ids`` int32[K], from
+    1; rows that are not needed are 0. A track is reported in those frames in which it is seen.
+
+    Parameters:
+        score: boxes below it are ignored.
+        overlap: a box belongs to a track only if it shares as much (intersection over union) with what is expected.
+        min_hits: a track is reported once it was seen in so many frames (or in all so far, at the start).
+        max_age: a track is given up after so many frames without a box.
+    """
+
+    def __init__(self, score: str = "0.4", overlap: str = "0.3", min_hits: str = "3", max_age: str = "15") -> None:
+        try:
+            from scipy.optimize import linear_sum_assignment
+        except ImportError:
+            raise ValueError("tracking needs SciPy: pip install eprune[tracking]") from None
+        self.assign: Callable[[np.ndarray], Any] = linear_sum_assignment
+        self.score = fraction("score", score)
+        self.overlap = fraction("overlap", overlap)
+        self.min_hits = whole_number("min_hits", min_hits)
+        self.max_age = whole_number("max_age", max_age)
+
+    def initialize(self) -> None:
+        """Raise ValueError where ports or their shapes are others than those above."""
+        inputs = {name: port for name, port in self.inputs.items() if name != "count"}
+        for found in (
+            shapes(inputs, {"boxes": 2, "classes": 1, "scores": 1}),
+            shapes(self.outputs, {"track_boxes": 2, "track_classes": 1, "track_ids": 1}),
+        ):
+            rows = next(iter(found.values()))[0]
+            if [*found.values()] != [(rows, 4), (rows,), (rows,)]:
+                raise ValueError(f"rows and columns do not fit together: {found}")
+        self.tracks: list[Track] = []
+        self.frame = self.started = 0
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Follow everything by one frame."""
+        boxes = inputs["boxes"].reshape(-1, 4)
+        classes, scores = inputs["classes"].reshape(-1).astype(int), inputs["scores"].reshape(-1)
+        real = (scores >= max(self.score, 1e-9)) & (boxes[:, 2:] > boxes[:, :2]).all(1)
+        if "count" in inputs:
+            real &= np.arange(len(real)) < int(inputs["count"].reshape(-1)[0])
+        self.follow(boxes[real].astype(float), classes[real], scores[real].astype(float))
+        told = [track for track in self.tracks if track.unseen == 0 and track.seen >= min(self.min_hits, self.frame)]
+        told = told[: outputs["track_ids"].size]
+        for name, values, width in (
+            ("track_boxes", [np.clip(track.box, 0, 1) for track in told], (4,)),
+            ("track_classes", [track.kind for track in told], ()),
+            ("track_ids", [track.identity for track in told], ()),
+        ):
+            out = outputs[name].reshape(-1, *width)
+            out[...] = 0
+            if told:
+                out[: len(told)] = values
+
+    def follow(self, boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray) -> None:
+        """Move all tracks on by a frame, and give them these boxes, or begin new tracks with those that fit none."""
+        self.frame += 1
+        for track in self.tracks:
+            track.move()
+        expected = np.array([track.box for track in self.tracks]).reshape(-1, 4)
+        shared = overlap(expected, boxes)
+        pairs = [(row, column) for row, column in zip(*self.assign(-shared)) if shared[row, column] >= self.overlap]
+        for row, column in pairs:
+            self.tracks[row].meet(boxes[column], int(classes[column]), scores[column])
+        for column in sorted(set(range(len(boxes))).difference(column for _, column in pairs)):
+            self.started += 1
+            self.tracks.append(Track(self.started, boxes[column], int(classes[column]), scores[column]))
+        self.tracks = [track for track in self.tracks if track.unseen <= self.max_age]
+
+
+class Track:
+    """One thing that is followed: where its filter takes it to be, and what is known of it."""
+
+    def __init__(self, identity: int, box: np.ndarray, kind: int, score: float) -> None:
+        self.identity = identity
+        self.state = np.concatenate([_measure(box), np.zeros(STATE - MEASURED)])
+        self.doubt = START.copy()  # the state's covariance
+        self.votes = {kind: score}
+        self.seen, self.unseen = 1, 0
+
+    @property
+    def box(self) -> np.ndarray:
+        """(ymin, xmin, ymax, xmax), in fractions of the picture."""
+        y, x, area, ratio = self.state[:MEASURED]
+        width = np.sqrt(max(area, 1e-6) * max(ratio, 1e-6))
+        height = max(area, 1e-6) / width
+        return np.array([y - height / 2, x - width / 2, y + height / 2, x + width / 2]) / UNIT
+
+    @property
+    def kind(self) -> int:
+        """The class that most of the score is for."""
+        return max(self.votes, key=lambda kind: self.votes[kind])
+
+    def move(self) -> None:
+        """One frame on, to where it should be now."""
+        if self.state[2] + self.state[6] <= 0:  # it would shrink to nothing
+            self.state[6] = 0
+        self.state = MOTION @ self.state
+        self.doubt = MOTION @ self.doubt @ MOTION.T + DRIFT
+        self.unseen += 1
+
+    def meet(self, box: np.ndarray, kind: int, score: float) -> None:
+        """It was seen there."""
+        gain = np.linalg.solve(self.doubt[:MEASURED, :MEASURED] + BLUR, self.doubt[:MEASURED]).T
+        self.state = self.state + gain @ (_measure(box) - self.state[:MEASURED])
+        self.doubt = self.doubt - gain @ self.doubt[:MEASURED]
+        self.votes[kind] = self.votes.get(kind, 0.0) + score
+        self.seen, self.unseen = self.seen + 1, 0
+
+
+def _measure(box: np.ndarray) -> np.ndarray:
+    height, width = (box[2:] - box[:2]) * UNIT
+    return np.array([*(box[:2] + box[2:]) / 2 * UNIT, height * width, width / height])

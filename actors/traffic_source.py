@@ -1,0 +1,41 @@
+"""A source of rendered traffic."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from checks import only_port, whole_number
+from resize import picture_shape, resized
+from traffic_renderer import FRAMES, TrafficScene
+
+from eprune.runtime import Actor, EndOfStream
+
+
+class TrafficSource(Actor):
+    """Traffic scenes, rendered as they are needed (see ``traffic_renderer``), 100 frames each, one after the other.
+
+    Parameters:
+        seed: the first scene; equal seeds give equal pictures. The next scene has the next number.
+        count: how many frames; 0 never ends.
+    """
+
+    def __init__(self, seed: str = "1", count: str = "100") -> None:
+        self.seed = whole_number("seed", seed)
+        self.count = whole_number("count", count)
+        self.frame = 0
+
+    def initialize(self) -> None:
+        """Raise ValueError where the port's token is no uint8 picture."""
+        self.port, port = only_port(self.outputs, "output")
+        self.height, self.width = picture_shape(self.port, port, ("uint8",))
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Render the next frame."""
+        if self.count and self.frame == self.count:
+            raise EndOfStream
+        number, frame = divmod(self.frame, FRAMES)
+        if frame == 0:
+            self.scene = TrafficScene(self.seed + number)
+        outputs[self.port][...] = resized(self.scene.frame(frame)[0], self.height, self.width)
+        self.frame += 1

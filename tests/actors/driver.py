@@ -1,0 +1,40 @@
+"""Fires a behaviour as the runtime does, without one."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from eprune.model.token import parse_token
+from eprune.runtime import PortType
+
+
+def prepared(actor, inputs, outputs):
+    """The behaviour with ports of these token types (name -> text), initialized."""
+    actor.name = "actor"
+    actor.inputs, actor.outputs = (
+        {name: PortType(*_dtype_and_shape(token), 1) for name, token in ports.items()} for ports in (inputs, outputs)
+    )
+    actor.initialize()
+    return actor
+
+
+def fired(actor, **inputs):
+    """One firing's outputs. Inputs are read-only, outputs full of rubbish before, as in a FIFO's slots."""
+    given = {}
+    for name, port in actor.inputs.items():
+        given[name] = np.asarray(inputs[name], port.dtype).reshape(port.shape)
+        given[name].flags.writeable = False
+    outputs = {name: np.full(port.shape, 77, port.dtype) for name, port in actor.outputs.items()}
+    actor.fire(given, outputs)
+    return outputs
+
+
+def padded(values, count):
+    """The rows, and rows of zeros behind them."""
+    values = np.asarray(values, float)
+    return np.concatenate([values, np.zeros((count - len(values), *values.shape[1:]))])
+
+
+def _dtype_and_shape(token):
+    parsed = parse_token(token)
+    return parsed.dtype, parsed.shape
