@@ -6,6 +6,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Your own pictures: make demo IMAGES=~/pictures
 IMAGES ?=
+# What make profile cuts, the endpoint first.
+APP ?= graphs/vehicle.xml
+PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
@@ -30,6 +33,10 @@ golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review
 bench: $(VENV)/.dev  ## measure what docs/performance.md states
 	$(BIN)/python -m scripts.bench
 
+profile: $(VENV)/.installed  ## measure every cut of APP=graphs/vehicle.xml on this machine
+	$(BIN)/eprune explore $(APP) -p $(PLATFORMS) -o build/cuts
+	$(BIN)/eprune profile build/cuts
+
 clean:  ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info
 
@@ -44,4 +51,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help demo test test-long lint golden bench clean
+.PHONY: help profile demo test test-long lint golden bench clean

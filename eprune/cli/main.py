@@ -15,7 +15,20 @@ import eprune
 from eprune.cli.errors import guarded
 
 #: In the order in which one uses them.
-COMMANDS = ("import", "analyze", "codegen", "run", "verify", "draw", "explore", "demo", "schema", "rules", "completion")
+COMMANDS = (
+    "import",
+    "analyze",
+    "codegen",
+    "run",
+    "verify",
+    "draw",
+    "explore",
+    "profile",
+    "demo",
+    "schema",
+    "rules",
+    "completion",
+)
 
 #: Other names for commands: those that the papers use.
 ALIASES = {"analyzer": "analyze", "explorer": "explore"}

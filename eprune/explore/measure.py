@@ -107,9 +107,8 @@ def read(path: Path, plan: str) -> dict[str, dict[str, Any]]:
     return results
 
 
-def waiting(plan: Mapping[str, Any], results: Mapping[str, Mapping[str, Any]], retry: bool) -> list[str]:
+def waiting(names: Iterable[str], results: Mapping[str, Mapping[str, Any]], retry: bool) -> list[str]:
     """The alternatives that are still to be measured; with ``retry`` also those that failed."""
-    names = [alternative["name"] for alternative in plan["alternatives"]]
     return [name for name in names if name not in results or (retry and not results[name]["ok"])]
 
 
@@ -137,21 +136,27 @@ class Run(threading.Thread):
             record = Path(folder, "record.json")
             command = [sys.executable, str(self._program), *self._arguments, f"--record={record}"]
             try:
-                self._process = subprocess.Popen(
+                with subprocess.Popen(
                     command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
-                )
-                said = self._process.communicate(timeout=self._limit)[1]
+                ) as self._process:
+                    said = self._talk(self._process)
                 if self._process.returncode:
                     last = said.decode(errors="replace").strip().splitlines()[-1:]
                     self.problem = (last or [f"{self._platform}: exit code {self._process.returncode}"])[0]
                 else:
                     self.record = json.loads(record.read_bytes())
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.communicate()
                 self.problem = f"{self._platform}: not done after {self._limit:g} s"
             except (OSError, ValueError) as error:
                 self.problem = f"{self._platform}: {error}"
+
+    def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
+        """What the program says on stderr until it ends. Raises TimeoutExpired, after which it has ended, too."""
+        try:
+            return process.communicate(timeout=self._limit)[1]
+        except subprocess.TimeoutExpired:
+            process.kill()
+            raise
 
     def finish(self, failed: bool) -> None:
         """Wait for the end; a program whose peer has failed gets little time to notice."""
@@ -172,8 +177,8 @@ class Gone(Exception):
 def lead(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -> int:
     """Measure what is not measured yet, alternative by alternative."""
     results = folder / "results.jsonl"
-    names = waiting(plan, read(results, plan["id"]), options.retry)
     homes = {alternative["name"]: alternative["homes"] for alternative in plan["alternatives"]}
+    names = waiting(homes, read(results, plan["id"]), options.retry)
     total = len(homes)
     for name in names:
         begin = time.monotonic()

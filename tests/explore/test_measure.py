@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+
+import pytest
 
 from eprune.explore import measure
-
-PLAN = {"id": "p", "alternatives": [{"name": "1"}, {"name": "2"}, {"name": "3"}]}
 
 
 def line(name, ok=True, plan="p"):
@@ -46,8 +47,8 @@ def test_results_of_another_plan_do_not_count_and_the_last_of_this_one_does(tmp_
 
 def test_what_failed_is_measured_again_only_on_request():
     results = {"1": line("1"), "2": line("2", ok=False)}
-    assert measure.waiting(PLAN, results, retry=False) == ["3"]
-    assert measure.waiting(PLAN, results, retry=True) == ["2", "3"]
+    assert measure.waiting("123", results, retry=False) == ["3"]
+    assert measure.waiting("123", results, retry=True) == ["2", "3"]
 
 
 def test_a_frame_s_time_on_a_platform_includes_sending():
@@ -59,3 +60,8 @@ def test_a_frame_s_time_on_a_platform_includes_sending():
     assert round(told["platforms"]["endpoint"]["ms"], 6) == 100
     assert round(told["platforms"]["endpoint"]["busy_ms"], 6) == 25
     assert (told["frames"], told["bytes"], told["ok"]) == (4, 100, True)
+
+
+def test_a_full_disk_is_an_error_not_a_lost_result():
+    with pytest.raises(OSError, match="No space left"):
+        measure.append(Path("/dev/full"), line("1"))

@@ -1,0 +1,128 @@
+"""`eprune profile`: every partition point is measured here once, whatever happens to one of them or to the run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from application import ROOT
+
+from eprune.cli.profile import time_left
+
+CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
+PROFILE = ("profile", "cuts", "--no-pin")
+
+
+@pytest.fixture
+def cuts(app, eprune):
+    done = eprune(*CUTS)
+    assert done.code == 0, done.err
+    return app / "cuts"
+
+
+def lines(cuts):
+    return [json.loads(line) for line in (cuts / "results.jsonl").read_text().splitlines()]
+
+
+def test_every_point_is_measured_once(cuts, eprune):
+    done = eprune(*PROFILE)
+    assert (done.code, done.out) == (0, ""), done.err
+    assert [line["alternative"] for line in lines(cuts)] == ["1", "2", "3", "4"]
+    assert [line["bytes"] for line in lines(cuts)] == [768, 256, 20, 0]
+    assert all(line["ok"] and line["frames"] == 3 for line in lines(cuts))
+    interpreters = [line["platforms"]["endpoint"]["interpreter"] for line in lines(cuts)]
+    assert interpreters[0] is None and all(len(name.split()) == 2 for name in interpreters[1:])
+
+    assert "0 measured now, 4 of 4 in all" in eprune(*PROFILE).err
+    assert len(lines(cuts)) == 4
+    assert eprune(*PROFILE, "--point", "2").code == 0
+    assert len(lines(cuts)) == 5
+
+
+def test_an_interrupted_profile_goes_on_where_it_stopped_even_after_a_torn_line(cuts, eprune):
+    assert eprune(*PROFILE, "--point", "1").code == 0
+    with (cuts / "results.jsonl").open("a") as stream:
+        stream.write('{"plan": "')
+    done = eprune(*PROFILE)
+    assert "3 measured now, 4 of 4 in all" in done.err
+
+
+def test_a_failing_point_is_recorded_with_its_reason_and_the_next_one_runs(cuts, eprune):
+    (cuts / "2/server.pyz").write_text("import sys\nsys.exit('server: error: out of order')")
+    done = eprune(*PROFILE)
+    assert done.code == 1
+    assert [line["ok"] for line in lines(cuts)] == [True, False, True, True]
+    assert lines(cuts)[1]["problem"] == "server: error: out of order"
+    assert "partition point 2 failed: server: error: out of order" in done.err
+    assert "0 measured now" in eprune(*PROFILE).err
+    assert "1 measured now" in eprune(*PROFILE, "--retry").err
+
+
+def test_a_program_that_is_killed_is_a_failure_of_its_point_only(cuts, eprune):
+    (cuts / "2/server.pyz").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
+    assert eprune(*PROFILE).code == 1
+    assert [line["ok"] for line in lines(cuts)] == [True, False, True, True]
+    assert lines(cuts)[1]["problem"] == "server: error: killed by SIGKILL"
+
+
+def test_a_program_that_never_ends_is_stopped_at_the_limit(app, eprune):
+    behaviours = (app / "behaviours.py").read_text()
+    (app / "behaviours.py").write_text(behaviours.replace("print(", "__import__('time').sleep(60) or print("))
+    assert eprune(*CUTS).code == 0
+    done = eprune(*PROFILE, "--point", "4", "--limit", "2")
+    assert done.code == 1
+    assert lines(app / "cuts")[0]["problem"] == "not done after 2 s"
+
+
+def test_an_interrupt_records_nothing_and_says_how_to_go_on(app, eprune):
+    behaviours = (app / "behaviours.py").read_text()
+    (app / "behaviours.py").write_text(
+        behaviours.replace("print(", "open('begun', 'w').close() or __import__('time').sleep(1) or print(")
+    )
+    assert eprune(*CUTS, "--frames", "60").code == 0
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eprune", *PROFILE, "--point", "4"],
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    with process:
+        while not (app / "begun").exists() and process.poll() is None:
+            pass
+        process.send_signal(signal.SIGINT)
+        said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130
+    assert "eprune profile cuts goes on with partition point 4" in said
+    assert not (app / "cuts/results.jsonl").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("profile", "nowhere"), "nowhere has no explore.json: make one with eprune explore"),
+        (("profile", "cuts", "--point", "9"), "there is no partition point '9'; there are 1, 2, 3, 4"),
+    ],
+)
+def test_what_does_not_exist_is_told(cuts, eprune, arguments, message):
+    done = eprune(*arguments)
+    assert done.code == 2
+    assert message in done.err
+
+
+def test_results_that_cannot_be_written_end_the_profile_with_the_reason(cuts, eprune):
+    (cuts / "results.jsonl").mkdir()
+    done = eprune(*PROFILE)
+    assert done.code == 2
+    assert "results.jsonl: Is a directory" in done.err
+
+
+@pytest.mark.parametrize(
+    ("elapsed", "done", "total", "text"),
+    [(0, 0, 5, ""), (1, 0.2, 5, ""), (10, 1, 5, ", 40 s left"), (300, 1, 11, ", 50 min left")],
+)
+def test_time_left(elapsed, done, total, text):
+    assert time_left(elapsed, done, total) == text
