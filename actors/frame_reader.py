@@ -8,19 +8,21 @@ import numpy as np
 from image_source import ImageSource
 from npy_source import NpySource
 from traffic_source import TrafficSource
+from video_source import SUFFIXES, VideoSource
 
 from eprune.runtime import Actor
 
 
 class FrameReader(Actor):
-    """Frames from wherever ``path`` leads: images, a .npy file, or, where it is empty, rendered traffic.
+    """Frames from wherever ``path`` leads: images, a video, a .npy file, or, where it is empty, rendered traffic.
 
     May have several outputs of one token type; each gets every frame: one for the network, one to draw on.
 
     Parameters:
-        path: a folder, a pattern or a file of images (see ``ImageSource``), a .npy file (see ``NpySource``), or empty.
+        path: a folder, a pattern or a file of images (see ``ImageSource``), a video file (see ``VideoSource``), a
+            .npy file (see ``NpySource``), or empty.
         seed, count: for rendered traffic, see ``TrafficSource``.
-        repeat: for images and .npy files: how many times to go through them; 0 never ends.
+        repeat: for all but rendered traffic: how many times to go through them; 0 never ends.
         on_error: for images, see ``ImageSource``.
     """
 
@@ -32,6 +34,8 @@ class FrameReader(Actor):
             self.source = TrafficSource(seed, count)
         elif path.endswith(".npy"):
             self.source = NpySource(path, repeat)
+        elif path.lower().endswith(SUFFIXES):
+            self.source = VideoSource(path, repeat)
         else:
             self.source = ImageSource(path, repeat, on_error=on_error)
 
@@ -48,3 +52,7 @@ class FrameReader(Actor):
         self.source.fire(inputs, outputs)
         for other in self.others:
             outputs[other][...] = outputs[self.first]
+
+    def finalize(self) -> None:
+        """Close what is open."""
+        self.source.finalize()
