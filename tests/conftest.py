@@ -1,7 +1,10 @@
 """Fixtures for all tests."""
 
+import importlib.util
+
 import pytest
 
+from eprune.runtime.tflite import INTERPRETERS
 from tests.kit import programs
 
 
@@ -9,3 +12,12 @@ from tests.kit import programs
 def no_process_outlives_its_test():
     yield
     programs.reap()
+
+
+@pytest.fixture(autouse=True)
+def the_interpreter_of_a_test_is_installed(request):
+    """A test with a parameter ``interpreter`` is skipped where that one is not installed."""
+    callspec = getattr(request.node, "callspec", None)
+    name = callspec.params.get("interpreter") if callspec else None
+    if name in INTERPRETERS and importlib.util.find_spec(INTERPRETERS[name].partition(".")[0]) is None:
+        pytest.skip(f"{name} is not installed here")

@@ -10,14 +10,7 @@ from eprune.runtime.errors import UsageError
 from tests.kit import tiny_models
 from tests.kit.programs import run, write_program
 
-INSTALLED = [name for name in tflite.INTERPRETERS if tflite.importlib.util.find_spec(tflite.INTERPRETERS[name][:-12])]
-
-
-@pytest.fixture(params=list(tflite.INTERPRETERS))
-def interpreter(request):
-    if request.param not in INSTALLED:
-        pytest.skip(f"{request.param} is not installed here")
-    return request.param
+EACH_INTERPRETER = pytest.mark.parametrize("interpreter", tflite.INTERPRETERS)
 
 
 def segment(model, interpreter, inputs, outputs):
@@ -26,6 +19,7 @@ def segment(model, interpreter, inputs, outputs):
     return made
 
 
+@EACH_INTERPRETER
 def test_a_segment_gives_the_interpreters_own_bits(interpreter):
     model = tiny_models.conv_pool_dense()
     bare = tflite.load(interpreter, model)
@@ -44,6 +38,7 @@ def test_a_segment_gives_the_interpreters_own_bits(interpreter):
         assert result.tobytes() == bare.get_tensor(fetch["index"]).tobytes()
 
 
+@EACH_INTERPRETER
 def test_a_model_of_another_shape_is_refused_by_name(interpreter):
     wrong = {"in": PortType("float32", (9, 9), 1)}
     with pytest.raises(ValueError, match=r"port 'in' is float32\[9, 9\], the model's tensor float32"):
@@ -66,6 +61,7 @@ def test_a_model_that_is_missing_is_named(tmp_path):
     assert "gone.tflite: No such file or directory; generate the program again" in err
 
 
+@EACH_INTERPRETER
 def test_the_interpreter_can_be_chosen_and_the_record_names_it(tmp_path, interpreter):
     (tmp_path / "m.tflite").write_bytes(tiny_models.conv_pool_dense())
     program = write_program(tmp_path, "host", "segment('S', 'm.tflite', 'cpu', ('S',), {}, {})")
