@@ -246,13 +246,13 @@ class ModelWriter:
         x = self.dense(x, weights[-1])
         return self.operator("SOFTMAX", [x], (1, len(CLASSES)), "SoftmaxOptions", beta=1.0)
 
-    def finish(self, inputs: Sequence[int], output: int) -> bytes:
+    def finish(self, inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
         """The file."""
         import flatbuffers
 
         graph, model = self.schema.SubGraphT(), self.schema.ModelT()
         graph.name, graph.tensors, graph.operators = "main", self.tensors, self.operators
-        graph.inputs, graph.outputs = list(inputs), [output]
+        graph.inputs, graph.outputs = list(inputs), list(outputs)
         model.version, model.description, model.subgraphs, model.buffers = 3, self.name, [graph], self.buffers
         model.operatorCodes = []
         for builtin in self.codes:
@@ -271,7 +271,7 @@ def single_model(weights: list[Weights]) -> bytes:
     x = writer.convolution_and_pool(image, SIZE, weights[0])
     x = writer.convolution_and_pool(x, SIZE // 2, weights[1])
     x = writer.dense(x, weights[2])
-    return writer.finish([image], writer.head(x, 100, weights))
+    return writer.finish([image], [writer.head(x, 100, weights)])
 
 
 def dual_model(weights: list[Weights]) -> bytes:
@@ -279,7 +279,7 @@ def dual_model(weights: list[Weights]) -> bytes:
     writer = ModelWriter("vehicle classifier, head for two inputs")
     inputs = [writer.tensor(f"features_{view}", (1, 100)) for view in (1, 2)]
     x = writer.operator("CONCATENATION", inputs, (1, 200), "ConcatenationOptions", axis=1)
-    return writer.finish(inputs, writer.head(x, 200, weights))
+    return writer.finish(inputs, [writer.head(x, 200, weights)])
 
 
 # Evaluation
