@@ -8,11 +8,14 @@ from eprune.explore.flow import Flow, Stream
 
 
 def make(*edges, application="app"):
-    """A flow of ``"A B 100"``: a FIFO from A to B with 100 bytes a frame; actors in order of first mention."""
+    """A flow of ``"A B 100"``: a FIFO from A to B with 100 bytes a frame; no loops."""
     split = [edge.split() for edge in edges]
     actors = dict.fromkeys(name for source, target, _ in split for name in (source, target))
     streams = (Stream(f"f{n}", source, target, int(size)) for n, (source, target, size) in enumerate(split, 1))
-    return Flow(application, tuple(actors), tuple(streams))
+    order: list[str] = []
+    while len(order) < len(actors):
+        order.append(next(a for a in actors if a not in order and all(s in order for s, t, _ in split if t == a)))
+    return Flow(application, tuple(order), tuple(streams))
 
 
 CHAIN = make("Input L1 1000", "L1 L2 3000", "L2 L3 700", "L3 Sink 4")
