@@ -8,17 +8,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.model.token import parse_token
-from eprune.runtime import EndOfStream, PortType
+from eprune.runtime import EndOfStream
+from tests.kit.ports import port_type
 
 ROOT = Path(__file__).resolve().parents[2]
 # A behaviour imports its neighbours: the runtime puts its folder on the path.
 sys.path.append(str(ROOT / "actors"))
-
-
-def port_type(token):
-    parsed = parse_token(token)
-    return PortType(parsed.dtype, parsed.shape, 1)
 
 
 @pytest.fixture

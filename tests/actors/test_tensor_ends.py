@@ -6,11 +6,11 @@ import json
 
 import numpy as np
 import pytest
-from conftest import port_type
 from tensor_sink import TensorSink
 from tensor_source import TensorSource
 
 from eprune.runtime import EndOfStream
+from tests.kit.ports import port_type
 
 
 @pytest.mark.parametrize("token", ["float32[1,3]", "float16", "uint8[2,2]", "int16[5]", "int32[4]", "int64", "bool[8]"])
