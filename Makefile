@@ -36,6 +36,7 @@ bench: $(VENV)/.dev  ## measure what docs/performance.md states
 profile: $(VENV)/.installed  ## measure every cut of APP=graphs/vehicle.xml on this machine
 	$(BIN)/eprune explore $(APP) -p $(PLATFORMS) -o build/cuts
 	$(BIN)/eprune profile build/cuts
+	$(BIN)/eprune report build/cuts
 
 clean:  ## remove what was built
 	rm -rf $(VENV) build dist *.egg-info

@@ -51,7 +51,7 @@ def write_program(program: Program, output: str) -> None:
     models = Path(output).parent / layout.models
     stale = _segments_of(output, layout.models)
     for segment in program.segments:
-        write_file(str(models / segment.file_name), _cut(segment))
+        write_file(str(models / segment.file_name), cut(segment))
     write_file(output, render(program, layout))
     _make_executable(output)
     for name in stale - {segment.file_name for segment in program.segments}:
@@ -64,7 +64,7 @@ def write_bundle(program: Program, output: str) -> None:
     names = inside(python_files, program.initial_files)
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
     files = {name: Path(path).read_bytes() for path, name in names.items()}
-    files.update((f"{layout.models}/{segment.file_name}", _cut(segment)) for segment in program.segments)
+    files.update((f"{layout.models}/{segment.file_name}", cut(segment)) for segment in program.segments)
     package = Path(eprune.__file__).parent
     for source in (package / "__init__.py", *sorted((package / "runtime").glob("*.py"))):
         files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()
@@ -110,7 +110,8 @@ def _make_executable(path: str) -> None:
         Path(path).chmod(mode | (mode & 0o444) >> 2)
 
 
-def _cut(segment: Segment) -> bytes:
+def cut(segment: Segment) -> bytes:
+    """The .tflite model of a segment."""
     return slice_model(_model(segment.path), segment.operators, segment.input_tensors, segment.output_tensors)
 
 

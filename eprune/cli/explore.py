@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 #: What describes an exploration in its folder.
 PLAN = "explore.json"
 RESULTS = "results.jsonl"
+ACTORS = "actors.json"
+#: What a cut can be best at; eprune.explore.cost says what they are, but is loaded late.
+OBJECTIVES = ("endpoint", "latency", "throughput", "bytes", "energy")
 
 
 def constraint_options(function: options.Decorated) -> options.Decorated:

@@ -24,6 +24,7 @@ COMMANDS = (
     "draw",
     "explore",
     "profile",
+    "report",
     "demo",
     "schema",
     "rules",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import math
 import os
 import sys
@@ -16,7 +17,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import INTERRUPTED, say
-from eprune.cli.explore import RESULTS, read_plan_of
+from eprune.cli.explore import ACTORS, OBJECTIVES, RESULTS, read_plan_of
 
 if TYPE_CHECKING:
     from eprune.explore.plan import Plan
@@ -29,6 +30,9 @@ PROGRESS_INTERVAL = 0.2
 @click.command("profile", cls=options.Command, short_help="Measure its cuts on this machine.")
 @click.argument("folder", metavar="DIR")
 @click.option("--point", "points", multiple=True, metavar="K", help="Only this partition point, measured anew.")
+@click.option("--actors", is_flag=True, help="Do not measure the points: time the actors, to predict all of them.")
+@click.option("--validate", type=click.IntRange(min=1), metavar="K", help="Measure the K best, compare predictions.")
+@click.option("--objective", type=click.Choice(OBJECTIVES), default="endpoint", help="Best at what, for --validate.")
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option("--again", is_flag=True, help="Measure everything again.")
 @click.option(
@@ -42,6 +46,9 @@ PROGRESS_INTERVAL = 0.2
 def command(
     folder: str,
     points: Sequence[str],
+    actors: bool,
+    validate: Optional[int],
+    objective: str,
     retry: bool,
     again: bool,
     interpreter: Optional[str],
@@ -59,12 +66,18 @@ def command(
     Examples:
       eprune profile build/cuts && eprune report build/cuts
       eprune profile build/cuts --point 3 --point 4
+      eprune profile build/cuts --actors --validate 3
     """
     plan = read_plan_of(folder)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
-    return sweep(
-        plan, Path(folder), names_to_measure(plan, Path(folder), points, retry, again), arguments, limit, quiet
-    )
+    if actors:
+        _time_actors(plan, Path(folder), interpreter, quiet)
+    if validate:
+        return _validate(plan, Path(folder), validate, objective, arguments, limit, quiet)
+    if actors:
+        return 0
+    names = names_to_measure(plan, Path(folder), points, retry, again)
+    return sweep(plan, Path(folder), names, arguments, limit, quiet)
 
 
 def names_to_measure(plan: Plan, folder: Path, points: Sequence[str], retry: bool, again: bool) -> list[str]:
@@ -144,6 +157,65 @@ def _measure(
                 errors = [message for message in messages if "error:" in message]
                 problem = (errors or messages or [f"exit code {outcome.exit_code}"])[0]
     return measure.measurement(plan.id, alternative.name, {} if problem else records, problem)
+
+
+def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], quiet: bool) -> None:
+    """Time the unsplit application for each platform, and write what came out to actors.json."""
+    from eprune.cli.timing import time_actors
+    from eprune.formats.atomic import write_file
+    from eprune.formats.platform import read_platform
+
+    told: dict[str, Any] = {}
+    shown = not quiet and sys.stderr.isatty()
+    for name, file in zip(plan.roles.platforms, plan.files[1:]):
+        platform = read_platform(str(folder / file))
+
+        def on_progress(step: int, steps: int, name: str = name) -> None:
+            if shown:
+                click.echo(f"\r\x1b[K{name}: actor {step} of {steps}\r", err=True, nl=False)
+
+        try:
+            core = platform.units[0].core
+            told[name] = time_actors(str(folder / plan.files[0]), core, interpreter, on_progress)
+        except RuntimeError as error:
+            raise click.ClickException(f"the actors cannot be timed: {error}") from None
+    if shown:
+        click.echo("\r\x1b[K", err=True, nl=False)
+    write_file(str(folder / ACTORS), json.dumps({"plan": plan.id, "platforms": told}, indent=1) + "\n")
+    if not quiet:
+        say(f"{folder / ACTORS}: times of {len(plan.flow.actors)} actors on {len(told)} platforms")
+
+
+def _validate(
+    plan: Plan, folder: Path, count: int, objective: str, arguments: Sequence[str], limit: float, quiet: bool
+) -> int:
+    """Measure the best alternatives and print what was predicted for this machine beside it."""
+    from eprune.cli.report import read_costs
+    from eprune.cli.tables import table
+    from eprune.explore import measure
+    from eprune.explore.cost import Costs, predict
+
+    costs = read_costs(plan, folder)
+    if costs is None:
+        raise click.UsageError("there are no predictions yet: add --actors")
+    ranked = sorted(
+        plan.alternatives, key=lambda each: predict(plan.flow, plan.roles, costs, each.homes).value(objective)
+    )
+    names = [alternative.name for alternative in ranked[:count]]
+    code = sweep(plan, folder, names, arguments, limit, quiet)
+    results = measure.read(folder / RESULTS, plan.id)
+    rows = []
+    for alternative in ranked[:count]:
+        # Both sides are on this machine: the links of the platform files are not between them.
+        predicted = predict(plan.flow, plan.roles, Costs(costs.times, ()), alternative.homes).value("throughput")
+        line = results[alternative.name]
+        if line["ok"]:
+            measured = 1e3 / line["frames_per_second"]
+            error = f"{100 * abs(predicted - measured) / measured:.0f} %"
+            rows.append((alternative.name, alternative.after, f"{predicted:.3f}", f"{measured:.3f}", error))
+    click.echo(table(("point", "cut", "predicted ms/frame", "measured", "error"), rows), nl=False)
+    say("over loopback, in a steady stream")
+    return code
 
 
 @contextlib.contextmanager

@@ -1,5 +1,7 @@
 """The best cut over all cuts, not only the partition points: any set of actors that is closed under "comes before".
 
+Sources are on their endpoints, unless a constraint puts them elsewhere.
+
 Costs that add up (endpoint, latency, bytes, energy) are a minimum cut: an actor on SOURCE's side is on its endpoint. A
 FIFO costs its sending once where it crosses, and coming back from the server costs infinitely much. Throughput is a
 maximum, and a limit on bytes is no sum, either: where there are few cuts all are tried; else weights on the parts of
@@ -60,6 +62,8 @@ class Search:
             choices = [p for p in constraints.allowed(actor, roles.platforms) if p in (self.owner[actor], roles.server)]
             if actor in private:
                 choices = [p for p in choices if p != roles.server]
+            if actor in flow.sources and self.owner[actor] in choices:
+                choices = [self.owner[actor]]  # a sensor is where it is, unless a constraint says that it is elsewhere
             self.possible = self.possible and bool(choices)
             if len(set(choices)) == 1:
                 self.fixed[actor] = choices[0]
@@ -83,7 +87,8 @@ class Search:
             homes = min(found, key=lambda cut: cut[1])[0]
             # The latency of the link is in the sum wherever the server is used, but the server alone needs no link.
             alone = dict.fromkeys(self.flow.actors, self.roles.server)
-            if not self._forbidden(alone) and self._value(objective, alone) < self._value(objective, homes):
+            free = set(self.fixed.values()) <= {self.roles.server}
+            if free and not self._forbidden(alone) and self._value(objective, alone) < self._value(objective, homes):
                 homes = alone
             if not self._forbidden(homes):
                 value = self._value(objective, homes)

@@ -47,7 +47,7 @@ def random_constraints(rng, flow):
 
 
 def brute_force(flow, constraints, costs, objective):
-    """The least value over all closed cuts that are allowed."""
+    """The least value over all closed cuts that are allowed, with the sources on the endpoint."""
     pinned = pinned_ends(flow, ROLES, constraints)
     values = []
     for places in itertools.product(("endpoint", "server"), repeat=len(flow.actors)):
@@ -57,7 +57,8 @@ def brute_force(flow, constraints, costs, objective):
             for stream in flow.streams
             if stream.source not in pinned and stream.target not in pinned
         )
-        if not comes_back and not violation(flow, ROLES, constraints, homes):
+        sensors = all(homes[source] == "endpoint" for source in flow.sources)
+        if sensors and not comes_back and not violation(flow, ROLES, constraints, homes):
             values.append(predict(flow, ROLES, costs, homes).value(objective))
     return min(values, default=None)
 
@@ -101,8 +102,7 @@ def test_a_cut_that_is_no_partition_point_can_be_better():
         },
         (LinkFigures("endpoint", "server", "", 10.0, 0.0), LinkFigures("server", "endpoint", "", 10.0, 0.0)),
     )
-    kept = Constraints(must_use=("server",), keep_on=tuple(("endpoint", f"I{n}") for n in "123"))
-    best = Search(flow, ROLES, kept, costs).best("latency")
+    best = Search(flow, ROLES, Constraints(must_use=("server",)), costs).best("latency")
     assert {actor for actor, home in best.homes.items() if home == "endpoint"} == {
         f"{k}{n}" for k in "IA" for n in "123"
     }
@@ -118,6 +118,16 @@ def test_two_endpoints_are_searched_together():
         best = Search(flow, roles, constraints, Costs(times, links)).best(objective)
         assert best.homes == {"I1": "e1", "A1": "e1", "I2": "e2", "A2": "e2", "J": "server", "Out": "server"}
         assert best.exact
+
+
+def test_the_server_alone_needs_no_link():
+    costs = Costs(
+        {"endpoint": dict.fromkeys(CHAIN.actors, 5.0), "server": dict.fromkeys(CHAIN.actors, 1.0)},
+        (LinkFigures("endpoint", "server", "", None, 100.0),),
+    )
+    best = Search(CHAIN, ROLES, Constraints(keep_on=(("server", "Input"),)), costs).best("latency")
+    assert set(best.homes.values()) == {"server"}
+    assert best.value == 5000.0
 
 
 def test_contradictions_leave_no_cut():

@@ -1,0 +1,251 @@
+"""Times the actors of an application, one thread on one core, for the predictions of ``eprune report``.
+
+Operators timed one by one cost 1.4 to 1.5 times the whole model. So segments are timed as they would run: with the
+first k actors on the platform, for each k; what the k-th adds is its time. It runs in a process of its own, pinned.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform as host
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections import deque
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional
+
+import eprune
+
+if TYPE_CHECKING:
+    from eprune.cli.inputs import Inputs
+    from eprune.codegen.program import Program, Segment
+
+#: Seconds for the repetitions of one segment, and how many there are at least.
+SECONDS = 0.08
+LEAST = 5
+#: Frames and seconds for the actors that are Python classes.
+FRAMES = 30
+FRAMES_SECONDS = 3.0
+
+
+def time_actors(
+    application: str, core: Optional[int], interpreter: Optional[str], on_progress: Callable[[int, int], None]
+) -> dict[str, Any]:
+    """Actor -> seconds, with the interpreter, as JSON has it. Raises RuntimeError with the reason of a failure.
+
+    ``on_progress`` is told how many of how many steps are done.
+    """
+    command = [sys.executable, "-m", "eprune.cli.timing", application, f"--interpreter={interpreter or 'auto'}"]
+    command += [f"--core={core}"] if core is not None else []
+    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    with (
+        tempfile.TemporaryFile("w+") as said,
+        subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
+        ) as process,
+    ):
+        assert process.stdout is not None
+        result = None
+        for line in process.stdout:
+            told = json.loads(line)
+            if "step" in told:
+                on_progress(told["step"], told["steps"])
+            else:
+                result = told
+        if process.wait() or result is None:
+            said.seek(0)
+            raise RuntimeError((said.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1])
+    return result
+
+
+def _main() -> None:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("application")
+    parser.add_argument("--core", type=int)
+    parser.add_argument("--interpreter", default="auto")
+    options = parser.parse_args()
+    # What actors print must not come between the lines of the answer.
+    answer = os.fdopen(os.dup(1), "w")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    if options.core is not None and hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
+        os.sched_setaffinity(0, {options.core})
+
+    def tell(line: dict[str, Any]) -> None:
+        print(json.dumps(line), file=answer, flush=True)
+
+    from eprune.runtime.tflite import choose, describe
+
+    interpreter = choose(options.interpreter)
+    times = _times(options.application, interpreter, lambda step, steps: tell({"step": step, "steps": steps}))
+    tell(
+        {
+            "actors": times,
+            "interpreter": describe(interpreter),
+            "python": host.python_version(),
+            "machine": host.machine(),
+        }
+    )
+
+
+def _times(application: str, interpreter: str, on_progress: Callable[[int, int], None]) -> dict[str, float]:
+    from eprune.cli.inputs import read_inputs, sound
+    from eprune.explore.flow import flow
+
+    inputs = sound(read_inputs(application))
+    order = flow(inputs.graph).actors
+    times = _python_actors(_program(inputs, order), interpreter)
+    known: dict[Any, float] = {}
+    before = 0.0
+    for count in range(1, len(order) + 1):
+        on_progress(count, len(order))
+        actor = order[count - 1]
+        if actor not in times:
+            segments = _program(inputs, order[:count]).segments
+            now = sum(_segment(segment, interpreter, known) for segment in segments)
+            times[actor] = max(0.0, now - before)
+            before = max(before, now)
+    return {actor: times[actor] for actor in order}
+
+
+def _program(inputs: Inputs, here: tuple[str, ...]) -> Program:
+    """The program of a platform that runs these actors; the others run elsewhere."""
+    from eprune.codegen.lower import lower
+    from eprune.model.mapping import Mapping, Placement
+    from eprune.model.platform import Link, Platform, Unit
+
+    places = tuple(
+        Placement(actor.name, unit="cpu") if actor.name in here else Placement(actor.name, platform="there")
+        for actor in inputs.graph.actors
+    )
+    platform = Platform("here", (Unit("cpu"),), (Link("there"),))
+    return lower(inputs.graph, platform, Mapping(inputs.graph.name, "here", places), inputs.interfaces)
+
+
+def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> float:
+    """Seconds of one run of a segment, on random values."""
+    import numpy as np
+
+    from eprune.cli.build import cut
+    from eprune.runtime.tflite import load
+
+    key = (segment.path, segment.operators, segment.input_tensors, segment.output_tensors)
+    if key not in known:
+        model = load(interpreter, cut(segment))
+        random = np.random.default_rng(0)
+        for detail in model.get_input_details():
+            values = random.random(detail["shape"])
+            scale = 1 if np.issubdtype(detail["dtype"], np.floating) else 100
+            model.set_tensor(detail["index"], (values * scale).astype(detail["dtype"]))
+        model.invoke()
+        taken: list[float] = []
+        end = time.perf_counter() + SECONDS
+        while len(taken) < LEAST or time.perf_counter() < end:
+            begin = time.perf_counter()
+            model.invoke()
+            taken.append(time.perf_counter() - begin)
+        # Others use the machine, too, and only ever make it slower.
+        known[key] = statistics.quantiles(taken, n=4)[0]
+    return known[key]
+
+
+def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
+    """Actor -> median seconds a firing, for those that are Python classes: all fire in turn, on real tokens."""
+    from eprune.cli.build import cut
+    from eprune.codegen.program import Segment as SegmentNode
+    from eprune.runtime.actor import Actor, EndOfStream, PortType
+    from eprune.runtime.files import Files
+    from eprune.runtime.tflite import Segment
+
+    files = Files(os.path.abspath("program.py"))  # noqa: PTH100
+    behaviours: dict[str, Actor] = {}
+    for node in program.nodes:
+        if isinstance(node, SegmentNode):
+            data = cut(node)
+            feeds, fetches = dict(node.inputs), dict(node.outputs)
+            behaviour: Actor = Segment(lambda data=data: data, interpreter, feeds, fetches)  # type: ignore[misc]
+        else:
+            factory = files.load_class(f"{os.path.abspath(node.path)}:{node.class_name}")  # noqa: PTH100
+            behaviour = factory(**dict(node.parameters))
+        behaviours[node.name] = behaviour
+    tokens = {fifo.name: deque(_initial(fifo)) for fifo in program.fifos}
+    for name, behaviour in behaviours.items():
+        behaviour.name = name
+        behaviour.inputs, behaviour.outputs = (
+            {
+                end.partition(".")[2]: PortType(fifo.token.dtype, fifo.token.shape, fifo.rate)
+                for fifo, end in ends
+                if end.partition(".")[0] == name
+            }
+            for ends in (
+                [(fifo, fifo.target) for fifo in program.fifos],
+                [(fifo, fifo.source) for fifo in program.fifos],
+            )
+        )
+        behaviour.initialize()
+    taken: dict[str, list[float]] = {name: [] for name in behaviours}
+    end = time.perf_counter() + FRAMES_SECONDS
+    try:
+        for frame in range(FRAMES):
+            if frame > 1 and time.perf_counter() > end:
+                break
+            for node in program.nodes:
+                taken[node.name].append(_fire(behaviours[node.name], node.name, program, tokens))
+    except EndOfStream:
+        pass
+    finally:
+        for behaviour in behaviours.values():
+            behaviour.finalize()
+    python = {node.name for node in program.nodes if not isinstance(node, SegmentNode)}
+    return {name: statistics.median(times[1:] or times or [0.0]) for name, times in taken.items() if name in python}
+
+
+def _fire(behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]]) -> float:
+    import numpy as np
+
+    from eprune.runtime.actor import EndOfStream
+
+    inputs: dict[str, Any] = {}
+    outputs: dict[str, Any] = {}
+    for fifo in program.fifos:
+        source, _, port = fifo.source.partition(".")
+        if source == name:
+            made = [np.empty(fifo.token.shape, fifo.token.dtype) for _ in range(fifo.rate)]
+            outputs[port] = made[0] if fifo.rate == 1 else made
+        target, _, port = fifo.target.partition(".")
+        if target == name:
+            given = [tokens[fifo.name].popleft() for _ in range(fifo.rate)]
+            inputs[port] = given[0] if fifo.rate == 1 else given
+    begin = time.perf_counter()
+    try:
+        behaviour.fire(inputs, outputs)
+    except EndOfStream:
+        raise
+    except Exception as error:
+        raise RuntimeError(f"actor {name!r} failed: {type(error).__name__}: {error}") from error
+    taken = time.perf_counter() - begin
+    for fifo in program.fifos:
+        source, _, port = fifo.source.partition(".")
+        if source == name:
+            tokens[fifo.name].extend(outputs[port] if fifo.rate > 1 else [outputs[port]])
+    return taken
+
+
+def _initial(fifo: Any) -> list[Any]:
+    import numpy as np
+
+    if fifo.initial is not None:
+        return list(np.load(fifo.initial, allow_pickle=False))
+    return [np.zeros(fifo.token.shape, fifo.token.dtype) for _ in range(fifo.delay)]
+
+
+if __name__ == "__main__":
+    try:
+        _main()
+    except Exception as error:  # the parent tells the user
+        sys.exit(str(error) or type(error).__name__)

@@ -1,0 +1,122 @@
+"""The answer: partition points with their figures, measured and predicted; the best ones; what has changed."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from eprune.explore.cost import Costs, Prediction, predict
+from eprune.explore.plan import Plan
+from eprune.explore.space import Alternative, Constraints, violation
+
+
+@dataclass(frozen=True)
+class Row:
+    """A partition point. ``measured``: its line of the results; ``excluded``: why constraints leave it out, or ""."""
+
+    alternative: Alternative
+    nbytes: int
+    predicted: Optional[Prediction]
+    measured: Optional[Mapping[str, Any]]
+    excluded: str
+
+    @property
+    def failed(self) -> bool:
+        """Whether it was measured, and that failed."""
+        return self.measured is not None and not self.measured["ok"]
+
+    def measured_value(self, objective: str, endpoints: Sequence[str]) -> Optional[float]:
+        """What was measured of an objective, in its unit; None where it was not, or cannot be."""
+        line = self.measured
+        if line is None or not line["ok"]:
+            return None
+        if objective == "endpoint":
+            return max((line["platforms"][name]["ms"] for name in endpoints if name in line["platforms"]), default=0.0)
+        if objective == "throughput":
+            return 1e3 / line["frames_per_second"] if line["frames_per_second"] else None
+        return float(line["bytes"]) if objective == "bytes" else None
+
+    def value(self, objective: str, endpoints: Sequence[str]) -> float:
+        """The figure to rank by: the predicted one where there are predictions, else the measured one; or infinite."""
+        if self.excluded or self.failed:
+            return math.inf
+        if self.predicted is not None:
+            return self.predicted.value(objective)
+        if objective == "bytes":
+            return float(self.nbytes)
+        measured = self.measured_value(objective, endpoints)
+        return math.inf if measured is None else measured
+
+
+def rows(
+    plan: Plan, results: Mapping[str, Mapping[str, Any]], costs: Optional[Costs], constraints: Constraints
+) -> tuple[Row, ...]:
+    """All partition points of a plan, in order."""
+    return tuple(
+        Row(
+            alternative=each,
+            nbytes=plan.flow.nbytes(each.homes),
+            predicted=predict(plan.flow, plan.roles, costs, each.homes) if costs else None,
+            measured=results.get(each.name),
+            excluded=violation(plan.flow, plan.roles, constraints, each.homes),
+        )
+        for each in plan.alternatives
+    )
+
+
+def ranked(plan: Plan, given: Sequence[Row], objective: str) -> tuple[Row, ...]:
+    """Those that have a figure, the best first."""
+    found = [row for row in given if row.value(objective, plan.roles.endpoints) < math.inf]
+    return tuple(sorted(found, key=lambda row: row.value(objective, plan.roles.endpoints)))
+
+
+def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
+    """One sentence for people; what it compares with is the endpoint alone."""
+    order = ranked(plan, given, objective)
+    if not order:
+        return "No advice: nothing is measured or predicted for this objective."
+    best = order[0]
+    figure = best.value(objective, plan.roles.endpoints)
+    alone = next((row for row in given if row.alternative.after == "endpoint only"), None)
+    where = {"endpoint only": "Do not cut", "server only": "Run all on the server"}.get(
+        best.alternative.after, f"Cut {best.alternative.after}"
+    )
+    text = f"{where} (point {best.alternative.name}): {figure:.4g} {unit} a frame"
+    compared = alone.value(objective, plan.roles.endpoints) if alone is not None else math.inf
+    if alone is not None and alone is not best and figure > 0 and compared < math.inf:
+        ratio = compared / figure
+        better = f"{ratio:.2g} times better than" if ratio >= 1.05 else "hardly better than"
+        text += f", {better} the endpoint alone ({compared:.4g} {unit})"
+    return text + "."
+
+
+@dataclass(frozen=True)
+class Change:
+    """A partition point's figure, before and after, in the objective's unit; ``percent`` above 0 is worse."""
+
+    name: str
+    before: float
+    after: float
+
+    @property
+    def percent(self) -> float:
+        """The change, in percent of the figure before."""
+        return 100 * (self.after - self.before) / self.before if self.before else 0.0
+
+
+def changes(old: Sequence[Row], new: Sequence[Row], objective: str, endpoints: Sequence[str]) -> tuple[Change, ...]:
+    """The points that both have, measured if both are, else predicted."""
+    before = {row.alternative.name: row for row in old}
+    result = []
+    for row in new:
+        other = before.get(row.alternative.name)
+        if other is None:
+            continue
+        pair = [each.measured_value(objective, endpoints) for each in (other, row)]
+        if None in pair:
+            pair = [each.predicted.value(objective) if each.predicted else None for each in (other, row)]
+        if pair[0] is not None and pair[1] is not None:
+            result.append(Change(row.alternative.name, pair[0], pair[1]))
+    return tuple(result)
