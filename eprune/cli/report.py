@@ -176,7 +176,9 @@ class Answer:
         self.plan, self.rows, self.objective, self.best, self.costs = plan, rows, objective, best, costs
         self.unit, self.meaning = MEANINGS[objective]
         self.ranked = answer.ranked(plan, rows, objective)
-        self.advice = answer.advice(plan, rows, objective, self.unit)
+        self.advice = (
+            answer.advice(plan, rows, objective, self.unit) if self.ranked else "No partition point is allowed."
+        )
         self.note = (
             "Predicted over the links of the platform files" if costs else "Measured on the machines that ran it"
         ) + "; what is measured here is over loopback."
@@ -200,8 +202,9 @@ class Answer:
         here = [actor for actor, home in self.best.homes.items() if home != self.plan.roles.server]
         proof = "" if self.best.exact else f" (no cut is below {self.best.bound:.4g})"
         where = after(self.plan.flow, self.plan.roles, self.best.homes)
+        title = "Better than every partition point is" if points else "What is left is"
         return (
-            f"Better than every partition point is a cut {where}: {self.best.value:.4g} {self.unit}{proof}, "
+            f"{title} a cut {where}: {self.best.value:.4g} {self.unit}{proof}, "
             f"with {', '.join(here) or 'nothing'} on {' and '.join(self.plan.roles.endpoints)}."
         )
 

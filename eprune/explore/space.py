@@ -16,6 +16,9 @@ from eprune.model.mapping import Placement
 from eprune.model.platform import Platform
 from eprune.model.quantity import format_size
 
+#: Up to so many actors before a cut are named.
+_NAMED = 3
+
 
 @dataclass(frozen=True)
 class Constraints:
@@ -158,8 +161,11 @@ def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping
 def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     """The cut in words: the actors on endpoints whose tokens go to the server."""
     last = dict.fromkeys(stream.source for stream in flow.crossing(homes) if homes[stream.target] == roles.server)
-    if last:
-        return "after " + ", ".join(sorted(last, key=flow.actors.index))
+    names = sorted(last, key=flow.actors.index)
+    if len(names) > _NAMED:
+        return f"after {names[-1]} and {len(names) - 1} others"
+    if names:
+        return "after " + ", ".join(names)
     return "endpoint only" if roles.server not in homes.values() else "server only"
 
 

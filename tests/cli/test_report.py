@@ -82,6 +82,13 @@ def test_other_speeds_and_watts_are_predicted_and_said(predicted, eprune):
     assert told["points"][1]["predicted"]["energy"] == pytest.approx(2 * 7.56e-3)
 
 
+def test_a_cut_that_is_no_partition_point_is_reported_where_no_point_is_left(predicted, eprune):
+    done = eprune("report", "cuts", "--keep-on", "server", "In", "--objective", "latency")
+    assert done.code == 0, done.err
+    assert "What is left is a cut server only: 4 ms" in done.out
+    assert done.out.endswith("No partition point is allowed.\n")
+
+
 def test_csv_html_and_charts(predicted, eprune):
     table = list(csv.DictReader(io.StringIO(eprune("report", "cuts", "--format", "csv").out)))
     assert [row["point"] for row in table] == ["1", "2", "3", "4"]

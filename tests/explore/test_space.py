@@ -81,3 +81,9 @@ def test_private_tokens_do_not_leave_by_another_way():
     space = points(flow, private_until=("Net",), keep_on=(("server", "Display"),))
     assert space.alternatives == ()
     assert "tokens of Camera, which are private, leave endpoint" in space.excluded.values()
+
+
+def test_many_actors_before_a_cut_are_counted():
+    flow = make(*(f"I{n} J {n}" for n in range(1, 6)), "J Out 1")
+    assert points(flow).alternatives[4].after == "after I5 and 4 others"
+    assert points(flow).alternatives[2].after == "after I1, I2, I3"
