@@ -173,11 +173,24 @@ class Engine:
             self._events.put(event)
 
     def _open(self, link: Union[RxLink, TxLink], deadline: float) -> None:
+        self._guard(lambda: link.open(deadline), "opened")
+
+    def _run_link(self, body: Callable[[], None]) -> None:
+        self._guard(body, "ended")
+
+    def _guard(self, body: Callable[[], None], done: str) -> None:
+        """The body of a link's thread. Whatever happens in it becomes an event, for which the main thread waits."""
         try:
-            link.open(deadline)
-            self._events.put("opened")
+            body()
         except RunError as error:
             self._events.put(error)
+        except Exception as error:
+            where = traceback.extract_tb(error.__traceback__)[-1]
+            name = threading.current_thread().name
+            self._events.put(
+                RunError(f"INTERNAL ERROR in {name}, {where.filename}:{where.lineno}: {type(error).__name__}: {error}")
+            )
+        self._events.put(done)
 
     def _run_actor(self, actor: ActorThread) -> None:
         if actor.core is not None:
@@ -204,17 +217,6 @@ class Engine:
                 port.fifo.leave()
             for room in actor.outputs:
                 room.fifo.end()
-        self._events.put("ended")
-
-    def _run_link(self, body: Callable[[], None]) -> None:
-        try:
-            body()
-        except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            name = threading.current_thread().name
-            self._events.put(
-                RunError(f"INTERNAL ERROR in {name}, {where.filename}:{where.lineno}: {type(error).__name__}: {error}")
-            )
         self._events.put("ended")
 
     def _stop(self, failure: RunError) -> None:

@@ -125,6 +125,8 @@ class TxLink(_Link):
             try:
                 self._connect(min(remaining, 2.0), deadline)
                 return
+            except (OverflowError, UnicodeError) as error:
+                raise LinkError(f"{self}: {self.address[0]}:{self.address[1]} is no address: {error}") from None
             except OSError as error:
                 last = error
                 self._stopping.wait(_RETRY)
@@ -260,7 +262,8 @@ class RxLink(_Link):
         """Open the listening socket. Raises LinkError where the address cannot be had."""
         host, port = self.address
         try:
-            self._listener = socket.create_server(self.address, backlog=MAX_PENDING)
+            family = socket.AF_INET6 if ":" in host else socket.AF_INET
+            self._listener = socket.create_server(self.address, family=family, backlog=MAX_PENDING)
         except (OSError, OverflowError) as error:
             # create_server adds to strerror what the message says anyway.
             reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error

@@ -331,6 +331,8 @@ class Program:
         mine = {**facts, "fifo": fifo.name, "token": f"{fifo.dtype}{list(fifo.shape)} at rate {fifo.rate}"}
         address, base = addresses.get(fifo.peer, ("", 0))
         port = base + number if base else fifo.port
+        if port > 65535:
+            raise UsageError(f"FIFO {fifo.name!r} with {fifo.peer}: there is no TCP port {port}; choose lower ones")
         if fifo.source is None:
             return RxLink(queue, number, fifo.peer, mine, events.put, (bind, port))
         return TxLink(queue, number, fifo.peer, mine, events.put, (address or fifo.address, port))

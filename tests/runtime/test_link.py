@@ -303,3 +303,28 @@ def test_addresses_and_ports_can_be_overridden_by_option_and_environment(tmp_pat
     assert "did you mean 'right'?" in err
     assert run(programs[0], "--link", "right=127.0.0.1:99999")[0] == 2
     assert run(programs[0], "--link", "right=127.0.0.1:http")[0] == 2
+
+
+def test_what_is_no_address_is_said_at_once(tmp_path):
+    for where, expected in (("..", 1), ("x" * 300, 1), ("127.0.0.1:65535", 2)):
+        program = write_program(
+            tmp_path,
+            "left",
+            "actor('A', 'ACTORS:Count', 'cpu')",
+            "tx('f', 'A.out', 'int32', (3,), capacity=4, to='right', address='127.0.0.1', port=1)",
+            "tx('g', 'A.more', 'int32', (3,), capacity=4, to='right', address='127.0.0.1', port=2)",
+        )
+        code, _, err = run(program, "--timeout", "5", "--link", f"right={where}")
+        assert code == expected
+        assert "is no address" in err or "there is no TCP port 65536" in err
+        assert len(err.splitlines()) == 1
+
+
+def test_ipv6_addresses_work(tmp_path, port):
+    try:
+        socket.create_server(("::1", port), family=socket.AF_INET6).close()
+    except OSError:
+        pytest.skip("no IPv6 loopback here")
+    receiver = start(right(tmp_path, 1), "--bind", "::1", "--link", f"left=[::1]:{port}")
+    assert run(left(tmp_path, 1), "--link", f"right=[::1]:{port}") == (0, "", "")
+    assert finish(receiver)[0] == 0
