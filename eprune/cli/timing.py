@@ -16,6 +16,8 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Sequence
+from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
 
@@ -101,16 +103,23 @@ def _times(application: str, interpreter: str, on_progress: Callable[[int, int],
     order = flow(inputs.graph).actors
     times = _python_actors(_program(inputs, order), interpreter)
     known: dict[Any, float] = {}
-    before = 0.0
+    grown = []
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
-        actor = order[count - 1]
-        if actor not in times:
-            segments = _program(inputs, order[:count]).segments
-            now = sum(_segment(segment, interpreter, known) for segment in segments)
-            times[actor] = max(0.0, now - before)
-            before = max(before, now)
+        grown.append(sum(_segment(segment, interpreter, known) for segment in _program(inputs, order[:count]).segments))
+    for actor, seconds in zip(order, steps(grown)):
+        times.setdefault(actor, seconds)
     return {actor: times[actor] for actor in order}
+
+
+def steps(grown: Sequence[float]) -> list[float]:
+    """What each prefix adds to the one before it.
+
+    More actors never take less time, and other load on the machine only ever adds to it. So no prefix has taken longer
+    than any that is longer than it.
+    """
+    least = list(accumulate(reversed(grown), min))[::-1]
+    return [now - before for now, before in zip(least, [0.0, *least])]
 
 
 def _program(inputs: Inputs, here: tuple[str, ...]) -> Program:
@@ -149,13 +158,12 @@ def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> flo
             begin = time.perf_counter()
             model.invoke()
             taken.append(time.perf_counter() - begin)
-        # Others use the machine, too, and only ever make it slower.
-        known[key] = statistics.quantiles(taken, n=4)[0]
+        known[key] = min(taken)  # others use the machine, too, and only ever make it slower
     return known[key]
 
 
 def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
-    """Actor -> median seconds a firing, for those that are Python classes: all fire in turn, on real tokens."""
+    """Actor -> mean seconds a firing, for those that are Python classes: all fire in turn, on real tokens."""
     from eprune.cli.build import cut
     from eprune.codegen.program import Segment as SegmentNode
     from eprune.runtime.actor import Actor, EndOfStream, PortType
@@ -202,7 +210,8 @@ def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
         for behaviour in behaviours.values():
             behaviour.finalize()
     python = {node.name for node in program.nodes if not isinstance(node, SegmentNode)}
-    return {name: statistics.median(times[1:] or times or [0.0]) for name, times in taken.items() if name in python}
+    # The mean, for frames differ and all of them count; without the first, which also warms up.
+    return {name: statistics.fmean(times[1:] or times or [0.0]) for name, times in taken.items() if name in python}
 
 
 def _fire(behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]]) -> float:

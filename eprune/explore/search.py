@@ -24,6 +24,8 @@ from eprune.explore.space import Constraints, Roles, owners, pinned_ends, violat
 FEW = 5_000
 #: Rounds of the search by weights.
 ROUNDS = 60
+#: It ends before that where the bound is this close.
+CLOSE = 0.99
 #: Costs are rounded to whole numbers of at least so many digits (binary).
 _DIGITS = 48
 
@@ -218,6 +220,8 @@ class Search:
             bound = max(bound, 1e3 * value)
             if not self._forbidden(homes):
                 best = self._better(best, "throughput", homes)
+                if bound >= best[1] * CLOSE:
+                    break
             loads = self._loads(homes)
             worst = max(loads.values()) or 1.0
             rate = 2 / math.sqrt(step + 1)

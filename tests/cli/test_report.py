@@ -10,6 +10,8 @@ import xml.etree.ElementTree as ET
 
 import pytest
 
+from eprune.cli.timing import steps
+
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
 
 
@@ -174,6 +176,15 @@ def test_the_actors_are_timed_and_predictions_validated(links, eprune):
     assert len(done.out.splitlines()) == 3 and "error" in done.out
     assert len((links / "cuts/results.jsonl").read_text().splitlines()) == 2
     assert eprune("report", "cuts", "--objective", "latency").code == 0
+
+
+@pytest.mark.parametrize(
+    ("grown", "added"),
+    [([], []), ([1, 3, 6], [1, 2, 3]), ([1, 9, 3, 6], [1, 2, 0, 3]), ([5, 4], [4, 0]), ([0, 0, 2], [0, 0, 2])],
+)
+def test_what_a_prefix_adds_is_never_negative_and_a_disturbed_one_is_put_right(grown, added):
+    assert steps(grown) == added
+    assert sum(added) == (grown[-1] if grown else 0)
 
 
 def test_an_actor_that_fails_cannot_be_timed_and_the_reason_is_told(app, eprune):
