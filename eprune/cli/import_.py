@@ -55,6 +55,11 @@ class Granularity(click.ParamType):
     metavar="OUT:IN ...",
     help="Feed an output back to an input of the next frame: names of tensors, or positions.",
 )
+@click.option(
+    "--into",
+    metavar="APP.xml",
+    help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
+)
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(
@@ -63,6 +68,7 @@ def command(
     per: Any,
     cuts: Sequence[str],
     feedback: Sequence[str],
+    into: Optional[str],
     listing: bool,
     fmt: str,
 ) -> None:
@@ -70,7 +76,7 @@ def command(
 
     Writes application.xml, the model, and platform.xml and mapping.xml for one machine into DIR. What the application
     computes is what the model computes, bit for bit; `eprune verify` checks it. Set the sources' `path` to .npy files
-    of inputs, or put your own actors in their place.
+    of inputs, or put the model into an application of your own actors with --into.
 
     \b
     Examples:
@@ -78,6 +84,7 @@ def command(
       eprune import model.tflite -o app --per layer
       eprune run app/application.xml -p app -m app
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
+      eprune import detector.tflite -o app --into camera.xml
     """
     from eprune.cli.probe import open_types
     from eprune.formats import tflite_cuts
@@ -86,6 +93,8 @@ def command(
 
     if per is not None and cuts:
         raise click.UsageError("--per and --cut are two ways to say the same: give one of them")
+    if into and output and Path(into).resolve() == Path(output, "application.xml").resolve():
+        raise click.UsageError(f"{into} would be overwritten: choose another folder with -o")
     if output is None and not listing:
         raise click.UsageError('give the folder to write with "-o DIR", or --list')
     facts = read_model(model)
@@ -104,9 +113,25 @@ def command(
     else:
         slices = tflite_cuts.layers(facts, flow, pieces)
     imported = import_model(facts, flow, slices, Path(model).stem, Path(model).name, pairs)
+    if into is not None:
+        imported = _put_into(into, facts, imported, str(output))
     written = _write(facts, imported, Path(str(output)))
     _warn(facts)
     _tell(imported, written, fmt)
+
+
+def _put_into(application: str, model: Model, imported: Imported, folder: str) -> Imported:
+    """The model in that application; what does not fit together is told by where it stands there."""
+    from eprune.analysis.check import check
+    from eprune.formats.application import read_application
+    from eprune.formats.tflite_into import put_into
+    from eprune.model.finding import EpruneError, has_errors
+
+    whole = put_into(read_application(application), model, imported, folder)
+    findings = check(whole.graph)
+    if has_errors(findings):
+        raise EpruneError(*findings, exit_code=1)
+    return whole
 
 
 def _write(model: Model, imported: Imported, folder: Path) -> dict[str, str]:

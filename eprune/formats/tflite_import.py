@@ -79,6 +79,14 @@ def end_names(model: Model, tensors: Sequence[int]) -> list[str]:
     return names
 
 
+def find_end(model: Model, ends: Sequence[int], text: str) -> Optional[int]:
+    """Of a model's inputs or outputs the one of that name (as in the model, or as ``end_names`` has it) or position."""
+    for index, name in zip(ends, end_names(model, ends)):
+        if text in (_name(model, index), name):
+            return index
+    return ends[int(text)] if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(ends) else None
+
+
 @dataclass(frozen=True)
 class _Joint:
     """What becomes a FIFO: a tensor on its way to one reader, in the next iteration if ``fed`` back as that input."""
@@ -204,7 +212,7 @@ def _feedback_ends(model: Model, text: str) -> tuple[int, int]:
     splits = [(text[:place], text[place + 1 :]) for place, sign in enumerate(text) if sign == ":"]
     if not splits:
         raise model_error(model.path, f"--feedback {text!r} is not of the form OUTPUT:INPUT")
-    found = [(_end(model, model.outputs, out), _end(model, model.inputs, given)) for out, given in splits]
+    found = [(find_end(model, model.outputs, out), find_end(model, model.inputs, given)) for out, given in splits]
     for output, given in found:
         if output is not None and given is not None:
             return output, given
@@ -219,14 +227,6 @@ def _feedback_ends(model: Model, text: str) -> tuple[int, int]:
     known = ", ".join(f"{position}: {known}" for position, known in enumerate(names))
     hint = f"did you mean {near[0]!r}?" if near else f"its {side}s are {known}"
     raise model_error(model.path, f"--feedback {text}: the model has no {side} {name!r}", hint)
-
-
-def _end(model: Model, ends: Sequence[int], text: str) -> Optional[int]:
-    """The input or output of that name (as in the model, or as ``end_names`` has it) or position."""
-    for index, name in zip(ends, end_names(model, ends)):
-        if text in (_name(model, index), name):
-            return index
-    return ends[int(text)] if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(ends) else None
 
 
 def _name(model: Model, index: int) -> str:
