@@ -44,3 +44,21 @@ def test_every_document_is_linked_and_every_link_leads_somewhere():
     assert all((ROOT / link).exists() for link in links), links
     documents = {f"docs/{path.name}" for path in (ROOT / "docs").glob("*.md")}
     assert documents - links == set()
+
+
+def test_the_example_of_the_model_is_sound_and_its_mistake_is_told_as_shown(tmp_path):
+    text = (ROOT / "docs" / "model.md").read_text()
+    example = re.search(r"```xml\n(.*?)```", text, re.DOTALL)[1]
+    shown = re.search(r"```console\n(.*?)```", text, re.DOTALL)[1]
+    for application, code in ((example, 0), (example.replace(' delay="1"', ""), 1)):
+        (tmp_path / "sums.xml").write_text(application)
+        done = subprocess.run(
+            [sys.executable, "-m", "eprune", "analyze", "sums.xml"],
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment(),
+            check=False,
+        )
+        assert done.returncode == code
+    assert done.stdout.startswith(shown)
