@@ -17,6 +17,8 @@ import tempfile
 import time
 from pathlib import Path
 
+from scripts.bench.imported import imported
+
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT.parent / "shared" / "models"
 BARE = ROOT / "scripts" / "bench" / "bare.py"
@@ -295,7 +297,7 @@ def start(folder: Path) -> None:
         say(name, f"{statistics.median(times):.3f}")
 
 
-BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start)}
+BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start, imported)}
 
 
 def main() -> None:
