@@ -20,6 +20,7 @@ except ImportError:  # lines can be written without it
     Image = None  # type: ignore[assignment]
 
 TRAIL = 30  # frames of a track's way that are drawn
+TRAILS = 500  # ways that are remembered: those of tracks long gone are dropped
 
 
 class TrackWriter(Actor):
@@ -94,6 +95,8 @@ class TrackWriter(Actor):
             text, corner = f"{track['class']} {track['id']}", (xmin + 2, max(0, ymin - 12))
             draw.rectangle(draw.textbbox(corner, text), fill=(0, 0, 0))
             draw.text(corner, text, fill=colour)
+        while len(self.trails) > TRAILS:
+            del self.trails[next(iter(self.trails))]
         return image
 
 

@@ -2,6 +2,7 @@ import json
 
 import numpy as np
 import pytest
+import track_writer
 from driver import fired, padded, prepared
 from PIL import Image
 from track_writer import TrackWriter
@@ -63,6 +64,15 @@ def test_boxes_are_drawn_where_they_are_and_ways_where_they_went(tmp_path):
     assert not first[20:44, 50:66].any(), "the inside"
     assert not first[:, :30].any(), "the outside"
     assert last[29:32, 30:50].any(0).all(), "the way from the middle of the first box to that of the last"
+
+
+def test_a_long_run_does_not_fill_the_memory(tmp_path, monkeypatch):
+    monkeypatch.setattr(track_writer, "TRAILS", 3)
+    writer = prepared(TrackWriter(path=str(tmp_path / "out"), images=str(tmp_path)), {**TRACKS, **FRAME}, {})
+    for identity in range(1, 9):
+        fired(writer, frame=GREY, **tracks([BOX], [0], [identity]))
+    writer.finalize()
+    assert list(writer.trails) == [6, 7, 8]
 
 
 def test_frames_are_left_as_they_are(tmp_path):
