@@ -19,7 +19,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT.parent / "shared" / "models"
 ACTORS = ROOT / "scripts" / "bench" / "actors.py"
-PAIRS = 7
+PAIRS = 11
 
 
 def imported(folder: Path) -> None:

@@ -136,6 +136,21 @@ def test_the_commands_of_the_page_print_what_it_shows(folder):
 
 
 @needs_model
+def test_larger_pictures_take_four_other_tokens(folder):
+    from PIL import Image
+
+    text, count = re.subn(r'(name="(?:frame|drawing)" token="uint8\[1,)256,256', r"\g<1>360,640", EXAMPLE.read_text())
+    assert count == 4
+    (folder / "larger.xml").write_text(text)
+    eprune(IMPORT[0].replace("-o app", "-o larger").replace("docs/examples/tracking.xml", "larger.xml"), folder)
+    lines, _ = run(folder, "larger", "-p larger -m larger")
+    for vehicle in SEEN.values():
+        assert max(shared(track["box"], vehicle) for track in lines[0]["tracks"]) > 0.5
+    with Image.open(folder / "pictures" / "000000.jpg") as image:
+        assert image.size == (640, 360)
+
+
+@needs_model
 def test_a_video_file_does_as_well(folder, tracked):
     av = pytest.importorskip("av")
     from PIL import Image
