@@ -21,9 +21,9 @@ from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolErr
 from eprune.runtime.fifo import GONE, Fifo
 from eprune.runtime.record import Activity
 
-#: Tokens up to this size are sent and received many at a time.
+#: A larger token of which a part has arrived is received to its end at once; smaller ones go on many at a time.
 SMALL_TOKEN = 8 * 1024
-#: Bytes of small tokens that one system call carries at most, roughly.
+#: Bytes of waiting tokens that one system call carries at most, roughly.
 BATCH_BYTES = 256 * 1024
 #: Seconds that a connection has for its hello.
 HELLO_TIMEOUT = 5.0
