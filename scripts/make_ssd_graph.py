@@ -57,7 +57,7 @@ ENDING = f"""\
   <!-- The best box of each heap of boxes, at most {KEPT}; rows that are not needed are 0. -->
   <actor name="NMS" class="nms.py:NonMaximumSuppression">
     <param name="score" value="0.3"/>
-    <param name="overlap" value="0.5"/>
+    <param name="overlap" value="0.4"/>
     <in name="boxes" token="float32[{ANCHORS},4]"/>
     <in name="scores" token="float32[{ANCHORS},4]"/>
     <out name="kept_boxes" token="float32[{KEPT},4]"/>

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Train SSD-MobileNet v1 on rendered traffic, write graphs/ssd_mobilenet.tflite, and evaluate it.
 
-    python3 scripts/train_ssd.py                 train (40 minutes, one core), write, evaluate; needs eprune[train]
+    python3 scripts/train_ssd.py                 train (half an hour, one core), write, evaluate; needs eprune[train]
     python3 scripts/train_ssd.py --evaluate      evaluate the file that is there; needs no TensorFlow
 
 Every scene is rendered (actors/traffic_renderer.py) and used once, a few frames of it. Training and evaluation draw
@@ -56,7 +56,7 @@ LEARNING_RATE = 1.5e-3
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluate", action="store_true", help="train nothing")
-    parser.add_argument("--minutes", type=float, default=37, help="how long to train (default 37)")
+    parser.add_argument("--minutes", type=float, default=31, help="how long to train (default 31)")
     parser.add_argument("--checkpoint", type=Path, help="a file .weights.h5 to save the weights in as training goes on")
     parser.add_argument("--scenes", type=int, default=20, help="held-out scenes of 100 frames to track in (default 20)")
     parser.add_argument("--interpreter", default="auto", help="auto, ai-edge-litert or tflite-runtime")
