@@ -60,7 +60,7 @@ def _graph(locate: _Locate, document: Document) -> Graph:
     actors = tuple(_actor(document, locate, child) for child in root.children if child.tag == "actor")
     limits = _limits(actors)
     fifos = tuple(_fifo(document, limits, child) for child in root.children if child.tag == "fifo")
-    return Graph(root.attributes["name"], actors, fifos, document.where(root))
+    return Graph(root.attributes["name"], actors, fifos, where=document.where(root))
 
 
 def _actor(document: Document, locate: _Locate, element: Node) -> Actor:

@@ -50,6 +50,7 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
         application.name,
         tuple(replace(actor, ports=(*actor.ports, *joiner.extra.get(actor.name, ()))) for actor in every),
         (*moved, *inner),
+        application.dpgs,
         application.where,
     )
     return replace(imported, graph=graph)

@@ -32,6 +32,19 @@ class Direction(str, Enum):
     OUT = "out"
 
 
+class FaultPolicy(str, Enum):
+    """What a FIFO does while the other end's platform, or the link to it, has failed (design, section 6).
+
+    STOP ends the run. WAIT keeps tokens until the peer is back. DROP makes the port's rate 0 meanwhile. ZERO gives the
+    consumer zero tokens.
+    """
+
+    STOP = "stop"
+    WAIT = "wait"
+    DROP = "drop"
+    ZERO = "zero"
+
+
 @dataclass(frozen=True)
 class Port:
     """Where a FIFO joins an actor.
@@ -49,6 +62,7 @@ class Port:
     atr: int = 1
     control: bool = False
     tensor: Optional[int] = None
+    required: bool = True
     where: Location = field(default=NOWHERE, compare=False)
 
     @property
@@ -86,13 +100,17 @@ Behaviour = Union[PythonBehaviour, ModelSlice]
 
 @dataclass(frozen=True)
 class Actor:
-    """A computation. ``parameters`` go to a Python behaviour's constructor, as text; a behaviour may be absent."""
+    """A computation. ``parameters`` go to a Python behaviour's constructor, as text; a behaviour may be absent.
+
+    ``quorum`` is the least number of live data inputs with which the actor goes on; None: 1.
+    """
 
     name: str
     ports: tuple[Port, ...] = ()
     type: ActorType = ActorType.SPA
     behaviour: Optional[Behaviour] = None
     parameters: tuple[tuple[str, str], ...] = ()
+    quorum: Optional[int] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     @property
@@ -126,7 +144,7 @@ class Fifo:
     """A bounded first-in-first-out queue from an output port to an input port.
 
     ``capacity`` and ``delay`` are in tokens; ``delay`` tokens are there before the first firing: zeros, or the values
-    of ``initial``, a .npy file of shape (delay, *token shape).
+    of ``initial``, a .npy file of shape (delay, *token shape). ``policy`` counts where the FIFO crosses platforms.
     """
 
     name: str
@@ -135,16 +153,50 @@ class Fifo:
     capacity: int = 2
     delay: int = 0
     initial: Optional[str] = None
+    policy: FaultPolicy = FaultPolicy.STOP
     where: Location = field(default=NOWHERE, compare=False)
 
 
 @dataclass(frozen=True)
+class Row:
+    """A row of a control table: the rates that hold in a firing whose control token is ``value``."""
+
+    value: int
+    rates: tuple[int, ...]
+    where: Location = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True)
+class Dpg:
+    """A dynamic processing graph: ``control`` sends the values that choose a row for the two DAs and the DPAs.
+
+    ``control`` names a CA, or the entry DA, which then plays the CA's part itself. ``members`` are the DPAs and SPAs
+    between the two DAs. The control table has one column for each of ``ports``, the dynamic ports at both ends of their
+    FIFOs, and one row for each value that a control token may have.
+    """
+
+    name: str
+    control: str
+    entry: str
+    exit: str
+    members: tuple[str, ...] = ()
+    ports: tuple[PortRef, ...] = ()
+    rows: tuple[Row, ...] = ()
+    where: Location = field(default=NOWHERE, compare=False)
+
+    def rates(self, row: Row) -> dict[PortRef, int]:
+        """Port -> active token rate in that row. The row must have as many rates as there are columns."""
+        return dict(zip(self.ports, row.rates))
+
+
+@dataclass(frozen=True)
 class Graph:
-    """An application: actors and FIFOs, in the order of the file."""
+    """An application: actors, FIFOs and dynamic processing graphs, in the order of the file."""
 
     name: str
     actors: tuple[Actor, ...] = ()
     fifos: tuple[Fifo, ...] = ()
+    dpgs: tuple[Dpg, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
     def actor(self, name: str) -> Optional[Actor]:

@@ -58,7 +58,7 @@ def chain(*names: str) -> Graph:
         for index, name in enumerate(names)
     ]
     fifos = [fifo(f"{a}.out", f"{b}.in", 20 + index) for index, (a, b) in enumerate(zip(names, names[1:]))]
-    return Graph("app", tuple(actors), tuple(fifos), Location(FILE, 1))
+    return Graph("app", tuple(actors), tuple(fifos), where=Location(FILE, 1))
 
 
 def sliced(*slices: str) -> Graph:
@@ -83,7 +83,7 @@ FORK = Graph(
         fifo("S2.out", "Out.in"),
         Fifo("again", PortRef("S2", "again"), PortRef("Out", "too")),
     ),
-    Location(FILE, 1),
+    where=Location(FILE, 1),
 )
 
 
