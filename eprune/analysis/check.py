@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from eprune.analysis.consistency import consistency
+from eprune.analysis.faults import declarations
 from eprune.analysis.graph import check_graph
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import links, memory, placements, segments
@@ -31,7 +32,7 @@ def check(
     a part of the system. The findings are in the order of the files, as given, and of the lines in them.
     """
     facts = interfaces or {}
-    findings = check_graph(graph, facts)
+    findings = [*check_graph(graph, facts), *declarations(graph)]
     if not has_errors(findings):
         findings += [*consistency(graph), *deadlocks(graph), *connections(graph)]
         findings += placements(graph, platforms, mappings)

@@ -7,7 +7,9 @@ the order in which processes start; a connection waits for its listener only; an
 So nothing can wait in a circle, and what is left to check is that each FIFO's connection finds its own listener: both
 platforms state the same base port and so give each FIFO the same number, and no two FIFOs listen on one port of a
 platform. (A process that finished its sending handshakes before it accepted any would block as soon as FIFOs run both
-ways between two platforms. The runtime must not, and no check here could save it.)
+ways between two platforms. The runtime must not, and no check here could save it.) Where the FIFOs of a link share one
+connection, there is one listener, at the receiver of the first of them, and each FIFO has a credit of its own: a full
+one holds up none of its neighbours, so whatever is live with a connection each is live with one for all.
 """
 
 from __future__ import annotations
@@ -188,6 +190,8 @@ def _port_numbers(
     listener: dict[int, tuple[Link, Fifo]] = {}
     for link in platform.links:
         fifos = crossing.get(link.to, ())
+        if link.shared:
+            fifos = fifos[:1]
         last = link.port + max(len(fifos), 1) - 1
         if link.port < 1 or last > 65535:
             used = f"ports {link.port} to {last} for its {len(fifos)} FIFOs" if len(fifos) > 1 else f"port {link.port}"
@@ -210,20 +214,31 @@ def _port_numbers(
 
 
 def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
-    """M2: a link that two platforms' files both have has the same base port in both."""
+    """M2: a link that two platforms' files both have has the same base port, sharing and security in both."""
     for index, platform in enumerate(platforms):
         for other in platforms[:index]:
             there, here = other.link(platform.name), platform.link(other.name)
-            if here is not None and there is not None and here.port != there.port:
-                message = (
-                    f"the link between '{other.name}' and '{platform.name}' has port {there.port} in the file of "
-                    f"'{other.name}', and {here.port} in that of '{platform.name}'"
-                )
-                related = ((there.where, f"port {there.port} is stated here"),)
-                yield Finding("M2", here.where, message, "state the same base port in both", related=related)
+            if here is not None and there is not None:
+                for (what, one), (_, two) in zip(_agreed(there), _agreed(here)):
+                    if one != two:
+                        message = (
+                            f"the link between '{other.name}' and '{platform.name}' has {one} in the file of "
+                            f"'{other.name}', and {two} in that of '{platform.name}'"
+                        )
+                        related = ((there.where, f"{one} is stated here"),)
+                        yield Finding("M2", here.where, message, f"state the same {what} in both", related=related)
         if platform.link(platform.name) is not None:
             message = f"platform '{platform.name}' has a link to itself"
             yield Finding("M2", platform.where, message, "remove it: FIFOs within a platform need none")
+
+
+def _agreed(link: Link) -> tuple[tuple[str, str], ...]:
+    """What both ends of a link state alike: a name for it, and what this end says."""
+    return (
+        ("base port", f"port {link.port}"),
+        ("ports", f'ports="{"shared" if link.shared else "each"}"'),
+        ("security", f'security="{link.security.value}"'),
+    )
 
 
 # M3

@@ -8,18 +8,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, PythonBehaviour
+from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, Port, PythonBehaviour
 
-Json = Union[str, int, None, list[Any]]
+Json = Union[str, float, None, list[Any]]
 
 
 def digest(graph: Graph, homes: Mapping[str, str], hashes: Mapping[str, str]) -> str:
     """The SHA-256, in hexadecimal, of what every platform of a deployment must agree on.
 
-    That is the graph with its parameters, the contents of behaviours, models and initial tokens (``hashes``: path ->
-    hash), and which platform each actor is on (``homes``). Where the files lie, their lines and comments, the units,
-    addresses and ports, and whether segments are fused take no part. The order of FIFOs does: ports are numbered by it.
-    A file that ``hashes`` lacks is known by its name in the graph.
+    That is the graph with its parameters and fault policies, the contents of behaviours, models and initial tokens
+    (``hashes``: path -> hash), and which platform each actor is on (``homes``). Where the files lie, their lines and
+    comments, the units, addresses and ports, and whether segments are fused take no part. The order of FIFOs does:
+    ports are numbered by it. A file that ``hashes`` lacks is known by its name in the graph.
     """
     description = [
         graph.name,
@@ -36,11 +36,14 @@ def _actor(actor: Actor, home: str, hashes: Mapping[str, str]) -> Json:
         home,
         _behaviour(actor, hashes),
         sorted([name, value] for name, value in actor.parameters),
-        [
-            [port.name, port.direction.value, str(port.token), port.lrl, port.atr, port.url, port.control, port.tensor]
-            for port in actor.ports
-        ],
+        [_port(port) for port in actor.ports],
+        actor.quorum,
     ]
+
+
+def _port(port: Port) -> Json:
+    rates = [port.lrl, port.atr, port.url]
+    return [port.name, port.direction.value, str(port.token), *rates, port.control, port.tensor, port.required]
 
 
 def _behaviour(actor: Actor, hashes: Mapping[str, str]) -> Json:
@@ -55,7 +58,8 @@ def _behaviour(actor: Actor, hashes: Mapping[str, str]) -> Json:
 def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
     path = initial_path(fifo)
     initial = None if path is None else hashes.get(path, fifo.initial)
-    return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial]
+    faults = [fifo.policy.value, fifo.timeout, fifo.ack.value]
+    return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial, *faults]
 
 
 def initial_path(fifo: Fifo) -> Optional[str]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence, Set
-from typing import Optional
+from typing import Any, Optional
 
 from eprune.analysis.fusing import clusters
 from eprune.analysis.precedence import contract, order, precedence
@@ -96,7 +96,17 @@ def _python_actor(actor: Actor, unit: str) -> PythonActor:
     behaviour = actor.behaviour
     if not isinstance(behaviour, PythonBehaviour):
         raise ValueError(f"actor {actor.name!r} has no behaviour (rule G2)")
-    return PythonActor(actor.name, unit, behaviour.path, behaviour.class_name, actor.parameters, actor.where)
+    optional = tuple(port.name for port in actor.inputs if not port.required)
+    return PythonActor(
+        name=actor.name,
+        unit=unit,
+        path=behaviour.path,
+        class_name=behaviour.class_name,
+        parameters=actor.parameters,
+        optional=optional,
+        quorum=actor.quorum,
+        where=actor.where,
+    )
 
 
 def _segment(actors: Sequence[Actor], unit: str, interfaces: Mapping[str, Interface], hidden: Set[PortRef]) -> Segment:
@@ -166,12 +176,22 @@ def _fifos(
         peer = target if source == here else source
         if peer not in links:
             raise ValueError(f"FIFO {fifo.name!r} crosses to {peer!r}, to which {here!r} has no link (rule M2)")
-        link, number = links[peer], links[peer].port + crossing[peer]
+        link, number = links[peer], crossing[peer]
         crossing[peer] += 1
+        common: dict[str, Any] = {
+            "channel": channel,
+            "port": link.port if link.shared else link.port + number,
+            "number": number,
+            "shared": link.shared,
+            "policy": fifo.policy.value,
+            "timeout": fifo.timeout,
+            "ack": fifo.ack.value,
+            "security": link.security.value,
+        }
         if source == here:
-            tx.append(TxFifo(channel, to=peer, address=link.address, port=number))
+            tx.append(TxFifo(**common, to=peer, address=link.address))
         else:
-            rx.append(RxFifo(channel, origin=peer, port=number))
+            rx.append(RxFifo(**common, origin=peer))
     return tuple(local), tuple(tx), tuple(rx)
 
 

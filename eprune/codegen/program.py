@@ -8,7 +8,7 @@ segment; a segment's port is named ``ACTOR.PORT`` after the actor it belongs to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Any, Optional, Union
 
 from eprune.model.finding import Location
 from eprune.model.token import TokenType
@@ -26,13 +26,18 @@ class ProcessingUnit:
 
 @dataclass(frozen=True)
 class PythonActor:
-    """A class ``class_name`` of the Python file found at ``path``; ``parameters`` are its constructor's, as text."""
+    """A class ``class_name`` of the Python file found at ``path``; ``parameters`` are its constructor's, as text.
+
+    ``optional`` names the inputs that the actor can do without; ``quorum`` data inputs, at least, must live (None: 1).
+    """
 
     name: str
     unit: str
     path: str
     class_name: str
     parameters: tuple[tuple[str, str], ...]
+    optional: tuple[str, ...]
+    quorum: Optional[int]
     where: Location
 
 
@@ -83,25 +88,53 @@ class Channel:
 
 
 @dataclass(frozen=True)
-class TxFifo:
-    """The sending end of a FIFO to platform ``to``, which listens at ``address`` and ``port``."""
+class Crossing:
+    """What both ends of a FIFO between two platforms have.
+
+    ``number`` counts the FIFOs between the two, in either direction, from 0 in the application's order. ``shared``:
+    they all have one connection, for which the receiver of FIFO 0 listens at ``port``; else each has its own, and its
+    receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default) and ``ack`` are those of
+    model.graph.Fifo, ``security`` that of model.platform.Link, as text.
+    """
 
     channel: Channel
-    to: str
-    address: str
     port: int
+    number: int
+    shared: bool
+    policy: str
+    timeout: Optional[float]
+    ack: str
+    security: str
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that are mostly left out, as the runtime calls them."""
+        return {
+            "policy": self.policy,
+            "timeout": self.timeout,
+            "ack": self.ack,
+            "shared": self.shared,
+            "number": self.number if self.shared else 0,
+            "security": self.security,
+        }
 
 
 @dataclass(frozen=True)
-class RxFifo:
-    """The receiving end of a FIFO from platform ``origin``: it listens at ``port``.
+class TxFifo(Crossing):
+    """The sending end of a FIFO to platform ``to``, which is reached at ``address``."""
+
+    to: str
+    address: str
+
+
+@dataclass(frozen=True)
+class RxFifo(Crossing):
+    """The receiving end of a FIFO from platform ``origin``.
 
     Initial tokens, if any, are here at the receiver: the first firing does not wait for the link.
     """
 
-    channel: Channel
     origin: str
-    port: int
 
 
 @dataclass(frozen=True)

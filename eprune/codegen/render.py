@@ -18,7 +18,21 @@ from eprune.model.finding import Location
 LINE_LENGTH = 120
 
 #: Arguments that the runtime assumes where a program does not state them.
-_DEFAULTS: dict[str, Any] = {"core": None, "parameters": {}, "rate": 1, "delay": 0, "initial": None}
+_DEFAULTS: dict[str, Any] = {
+    "core": None,
+    "parameters": {},
+    "optional": (),
+    "quorum": None,
+    "rate": 1,
+    "delay": 0,
+    "initial": None,
+    "policy": "stop",
+    "timeout": None,
+    "ack": "received",
+    "shared": False,
+    "number": 0,
+    "security": "none",
+}
 
 
 @dataclass(frozen=True)

@@ -15,10 +15,12 @@ from eprune.formats.behaviour import find
 from eprune.formats.schema import read
 from eprune.formats.xmlsafe import Document, Node, node, render
 from eprune.model.graph import (
+    Ack,
     Actor,
     ActorType,
     Behaviour,
     Direction,
+    FaultPolicy,
     Fifo,
     Graph,
     ModelSlice,
@@ -26,6 +28,7 @@ from eprune.model.graph import (
     PortRef,
     PythonBehaviour,
 )
+from eprune.model.quantity import exact_time, parse_timeout
 from eprune.model.token import parse_token
 
 #: find(folder): (file, library) -> path, asked once a file
@@ -64,6 +67,7 @@ def _graph(locate: _Locate, document: Document) -> Graph:
 
 
 def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
+    quorum = element.attributes.get("quorum")
     return Actor(
         name=element.attributes["name"],
         ports=tuple(_port(document, child) for child in element.children if child.tag != "param"),
@@ -72,6 +76,7 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
         parameters=tuple(
             (child.attributes["name"], child.attributes["value"]) for child in element.children if child.tag == "param"
         ),
+        quorum=None if quorum is None else int(quorum),
         where=document.where(element),
     )
 
@@ -100,6 +105,7 @@ def _port(document: Document, element: Node) -> Port:
         atr=int(attributes.get("atr", url)),
         control=attributes.get("control") == "true",
         tensor=int(attributes["tensor"]) if "tensor" in attributes else None,
+        required=attributes.get("required") != "false",
         where=document.where(element),
     )
 
@@ -109,6 +115,7 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
     source = PortRef(*attributes["from"].split("."))
     target = PortRef(*attributes["to"].split("."))
     delay = int(attributes.get("delay", 0))
+    timeout = attributes.get("timeout")
     return Fifo(
         name=attributes["name"],
         source=source,
@@ -116,6 +123,9 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
         capacity=int(attributes.get("capacity", _default_capacity(limits, source, target, delay))),
         delay=delay,
         initial=attributes.get("initial"),
+        policy=FaultPolicy(attributes.get("policy", "stop")),
+        timeout=None if timeout is None else parse_timeout(timeout),
+        ack=Ack(attributes.get("ack", "received")),
         where=document.where(element),
     )
 
@@ -148,6 +158,7 @@ def _actor_node(actor: Actor) -> Node:
         name=actor.name,
         type=None if actor.type is ActorType.SPA else actor.type.value,
         **behaviour,
+        quorum=actor.quorum,
     )
 
 
@@ -161,6 +172,7 @@ def _port_node(port: Port) -> Node:
         atr=None if port.atr == port.url else port.atr,
         control="true" if port.control else None,
         tensor=port.tensor,
+        required=None if port.required else "false",
     )
 
 
@@ -174,4 +186,7 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         capacity=None if fifo.capacity == default else fifo.capacity,
         delay=fifo.delay or None,
         initial=fifo.initial,
+        policy=None if fifo.policy is FaultPolicy.STOP else fifo.policy.value,
+        timeout=None if fifo.timeout is None else exact_time(fifo.timeout),
+        ack=None if fifo.ack is Ack.RECEIVED else fifo.ack.value,
     )

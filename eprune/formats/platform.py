@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from decimal import Decimal
-from typing import Optional
+from typing import Optional, Union
 
 from eprune.formats.schema import read
 from eprune.formats.xmlsafe import Document, Node, node, render
-from eprune.model.platform import Link, Platform, Unit
-from eprune.model.quantity import BANDWIDTH, TIME, exact_size, parse_bandwidth, parse_quantity, parse_size, parse_time
+from eprune.model.platform import Link, Platform, Security, Unit
+from eprune.model.quantity import (
+    exact_bandwidth,
+    exact_size,
+    exact_time,
+    parse_bandwidth,
+    parse_size,
+    parse_time,
+)
 
 
 def read_platform(path: str) -> Platform:
@@ -19,10 +24,10 @@ def read_platform(path: str) -> Platform:
 
 def write_platform(platform: Platform) -> str:
     """XML text that reads back as an equal platform. Comments are not kept, defaults are left out."""
-    units = [node("unit", name=unit.name, core=unit.core) for unit in platform.units]
+    units = [node("unit", name=unit.name, core=unit.core, group=_group(unit)) for unit in platform.units]
     links = [_link_node(link) for link in platform.links]
     memory = None if platform.memory is None else exact_size(platform.memory)
-    return render(node("platform", units + links, name=platform.name, memory=memory))
+    return render(node("platform", units + links, name=platform.name, memory=memory, group=_group(platform)))
 
 
 def _platform(document: Document) -> Platform:
@@ -33,13 +38,19 @@ def _platform(document: Document) -> Platform:
         units=tuple(_unit(document, child) for child in root.children if child.tag == "unit"),
         links=tuple(_link(document, child) for child in root.children if child.tag == "link"),
         memory=None if memory is None else parse_size(memory),
+        groups=_groups(root),
         where=document.where(root),
     )
 
 
 def _unit(document: Document, element: Node) -> Unit:
     core = element.attributes.get("core")
-    return Unit(element.attributes["name"], None if core is None else int(core), document.where(element))
+    return Unit(
+        name=element.attributes["name"],
+        core=None if core is None else int(core),
+        groups=_groups(element),
+        where=document.where(element),
+    )
 
 
 def _link(document: Document, element: Node) -> Link:
@@ -51,8 +62,20 @@ def _link(document: Document, element: Node) -> Link:
         port=int(attributes.get("port", Link.port)),
         bandwidth=None if bandwidth is None else parse_bandwidth(bandwidth),
         latency=None if latency is None else parse_time(latency),
+        shared=attributes.get("ports") == "shared",
+        security=Security(attributes.get("security", "none")),
+        groups=_groups(element),
         where=document.where(element),
     )
+
+
+def _groups(element: Node) -> tuple[str, ...]:
+    """The names in ``group``, each once."""
+    return tuple(dict.fromkeys(element.attributes.get("group", "").split()))
+
+
+def _group(thing: Union[Platform, Unit, Link]) -> Optional[str]:
+    return " ".join(thing.groups) or None
 
 
 def _link_node(link: Link) -> Node:
@@ -61,20 +84,9 @@ def _link_node(link: Link) -> Node:
         to=link.to,
         address=None if link.address == Link.address else link.address,
         port=None if link.port == Link.port else link.port,
-        bandwidth=_quantity(link.bandwidth, ("Gbit/s", "Mbit/s", "kbit/s", "MB/s", "kB/s", "B/s"), BANDWIDTH),
-        latency=_quantity(link.latency, ("s", "ms", "us", "ns"), TIME),
+        ports="shared" if link.shared else None,
+        bandwidth=None if link.bandwidth is None else exact_bandwidth(link.bandwidth),
+        latency=None if link.latency is None else exact_time(link.latency),
+        security=None if link.security is Security.NONE else link.security.value,
+        group=_group(link),
     )
-
-
-def _quantity(value: Optional[float], units: tuple[str, ...], factors: Mapping[str, float]) -> Optional[str]:
-    """Text that reads back as exactly this value, in that of ``units`` in which it is 1 or more and reads simplest."""
-    if value is None:
-        return None
-    texts = []
-    for unit in units:
-        number = f"{Decimal(f'{value / factors[unit]:.15g}'):f}"
-        if parse_quantity(number + unit, factors) == value:
-            digits = len(number.replace(".", "").strip("0"))
-            texts.append((value < factors[unit], digits, len(number + unit), number + unit))
-    base = next(unit for unit in units if factors[unit] == 1)
-    return min(texts, key=lambda text: text[:3])[3] if texts else f"{Decimal(repr(value)):f}{base}"

@@ -22,7 +22,7 @@ from lxml import etree
 
 from eprune.formats.xmlsafe import Document, Node, libxml_tree, parse, parse_bytes
 from eprune.model.finding import EpruneError, Finding, Location
-from eprune.model.quantity import parse_bandwidth, parse_size, parse_time
+from eprune.model.quantity import parse_bandwidth, parse_size, parse_time, parse_timeout
 from eprune.model.token import parse_token
 
 KINDS = ("application", "platform", "mapping")
@@ -33,6 +33,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "size": parse_size,
     "bandwidth": parse_bandwidth,
     "time": parse_time,
+    "timeout": parse_timeout,
 }
 
 T = TypeVar("T")

@@ -45,13 +45,25 @@ class FaultPolicy(str, Enum):
     ZERO = "zero"
 
 
+class Ack(str, Enum):
+    """When the receiver of a FIFO with the policy WAIT acknowledges a token, so that the sender forgets it.
+
+    RECEIVED: once it has arrived; what its process had not fired on is lost with that process. FIRED: once a firing
+    that consumed it has ended, so that the restarted process gets again what the lost one had not fired on.
+    """
+
+    RECEIVED = "received"
+    FIRED = "fired"
+
+
 @dataclass(frozen=True)
 class Port:
     """Where a FIFO joins an actor.
 
     ``lrl`` <= ``atr`` <= ``url`` are the lower rate limit, the active token rate before the first firing and the upper
     rate limit, in tokens a firing. ``tensor`` names the tensor of a model slice that the port carries, by its index in
-    the model's graph; None: the slice's inputs and outputs in order.
+    the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be dead
+    (design, section 6): its actor goes on without it as long as its quorum lives.
     """
 
     name: str
@@ -144,7 +156,11 @@ class Fifo:
     """A bounded first-in-first-out queue from an output port to an input port.
 
     ``capacity`` and ``delay`` are in tokens; ``delay`` tokens are there before the first firing: zeros, or the values
-    of ``initial``, a .npy file of shape (delay, *token shape). ``policy`` counts where the FIFO crosses platforms.
+    of ``initial``, a .npy file of shape (delay, *token shape).
+
+    ``policy``, ``timeout`` and ``ack`` count where the FIFO crosses platforms. ``timeout``, in seconds, is how long the
+    consumer of a ZERO FIFO waits for a token, and how long any peer may be silent before it counts as dead; None: the
+    runtime's default. ``ack`` is for WAIT.
     """
 
     name: str
@@ -154,6 +170,8 @@ class Fifo:
     delay: int = 0
     initial: Optional[str] = None
     policy: FaultPolicy = FaultPolicy.STOP
+    timeout: Optional[float] = None
+    ack: Ack = Ack.RECEIVED
     where: Location = field(default=NOWHERE, compare=False)
 
 

@@ -3,18 +3,31 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from enum import Enum
 from typing import Optional
 
 from eprune.model.finding import Location
 from eprune.model.graph import NOWHERE
 
 
+class Security(str, Enum):
+    """What protects a link: NONE, an SSH tunnel, or mutual TLS."""
+
+    NONE = "none"
+    SSH = "ssh"
+    TLS = "tls"
+
+
 @dataclass(frozen=True)
 class Unit:
-    """A processing unit. ``core`` is the CPU core that its threads are pinned to; None: not pinned."""
+    """A processing unit. ``core`` is the CPU core that its threads are pinned to; None: not pinned.
+
+    ``groups`` of units, links and platforms name common causes of failure: all things of one group fail together.
+    """
 
     name: str
     core: Optional[int] = None
+    groups: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
 
@@ -23,8 +36,10 @@ class Link:
     """A link to another platform.
 
     ``address`` is where the other platform is reached. Each FIFO between the two platforms, in either direction, has
-    one TCP port, numbered from ``port`` in the order of the application file; both platforms' files state the same
-    ``port``. ``bandwidth`` is in bytes a second, ``latency`` in seconds, None where unknown.
+    one TCP port, numbered from ``port`` in the order of the application file; or, if ``shared``, all of them have one
+    connection, to ``port`` of the platform that receives the first of them. Both platforms' files state the same
+    ``port``, ``shared`` and ``security``. ``bandwidth`` is in bytes a second, ``latency`` in seconds, None where
+    unknown.
     """
 
     to: str
@@ -32,6 +47,9 @@ class Link:
     port: int = 5100
     bandwidth: Optional[float] = None
     latency: Optional[float] = None
+    shared: bool = False
+    security: Security = Security.NONE
+    groups: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
 
@@ -43,6 +61,7 @@ class Platform:
     units: tuple[Unit, ...] = ()
     links: tuple[Link, ...] = ()
     memory: Optional[int] = None
+    groups: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
     def unit(self, name: str) -> Optional[Unit]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from decimal import Decimal
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -46,6 +47,14 @@ def parse_time(text: str) -> float:
     return parse_quantity(text, TIME)
 
 
+def parse_timeout(text: str) -> float:
+    """Seconds of ``100ms``, which must be more than 0."""
+    value = parse_time(text)
+    if not value:
+        raise ValueError(f"{text!r} is no time to wait")
+    return value
+
+
 def _format(value: float, units: tuple[tuple[str, float], ...]) -> str:
     name, factor = next(((name, factor) for name, factor in units if value >= factor), units[-1])
     return f"{value / factor:.4g}{name}"
@@ -67,3 +76,25 @@ def exact_size(nbytes: int) -> str:
         if nbytes and nbytes % _BINARY[prefix] == 0:
             return f"{nbytes // _BINARY[prefix]}{prefix}B"
     return f"{nbytes}B"
+
+
+def exact_quantity(value: float, units: tuple[str, ...], factors: Mapping[str, float]) -> str:
+    """Text that reads back as exactly this value, in that of ``units`` in which it is 1 or more and reads simplest."""
+    texts = []
+    for unit in units:
+        number = f"{Decimal(f'{value / factors[unit]:.15g}'):f}"
+        if parse_quantity(number + unit, factors) == value:
+            digits = len(number.replace(".", "").strip("0"))
+            texts.append((value < factors[unit], digits, len(number + unit), number + unit))
+    base = next(unit for unit in units if factors[unit] == 1)
+    return min(texts, key=lambda text: text[:3])[3] if texts else f"{Decimal(repr(value)):f}{base}"
+
+
+def exact_time(seconds: float) -> str:
+    """A time that reads back as exactly this: ``1.49ms``."""
+    return exact_quantity(seconds, ("s", "ms", "us", "ns"), TIME)
+
+
+def exact_bandwidth(rate: float) -> str:
+    """Bytes a second that read back as exactly this: ``100Mbit/s``."""
+    return exact_quantity(rate, ("Gbit/s", "Mbit/s", "kbit/s", "MB/s", "kB/s", "B/s"), BANDWIDTH)

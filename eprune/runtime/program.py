@@ -32,6 +32,8 @@ class _Actor(NamedTuple):
     unit: str
     behaviour: str
     parameters: Mapping[str, str]
+    optional: Sequence[str] = ()
+    quorum: Optional[int] = None
 
 
 class _Segment(NamedTuple):
@@ -56,6 +58,12 @@ class _Fifo(NamedTuple):
     peer: str = ""
     address: str = ""
     port: int = 0
+    policy: str = "stop"
+    timeout: Optional[float] = None
+    ack: str = "received"
+    shared: bool = False
+    number: int = 0
+    security: str = "none"
 
 
 class Program:
@@ -74,9 +82,20 @@ class Program:
         """Declare a processing unit, and the CPU core that its actors' threads are pinned to."""
         self._cores[name] = core
 
-    def actor(self, name: str, behaviour: str, unit: str, parameters: Optional[Mapping[str, str]] = None) -> None:
-        """Declare an actor whose behaviour is the class ``file.py:Class``."""
-        self._actors.append(_Actor(name, unit, behaviour, dict(parameters or {})))
+    def actor(
+        self,
+        name: str,
+        behaviour: str,
+        unit: str,
+        parameters: Optional[Mapping[str, str]] = None,
+        optional: Sequence[str] = (),
+        quorum: Optional[int] = None,
+    ) -> None:
+        """Declare an actor whose behaviour is the class ``file.py:Class``.
+
+        It can do without the inputs ``optional`` while ``quorum`` of its data inputs live (None: 1).
+        """
+        self._actors.append(_Actor(name, unit, behaviour, dict(parameters or {}), tuple(optional), quorum))
 
     def segment(
         self,
@@ -119,9 +138,24 @@ class Program:
         address: str,
         port: int,
         rate: int = 1,
+        policy: str = "stop",
+        timeout: Optional[float] = None,
+        ack: str = "received",
+        shared: bool = False,
+        number: int = 0,
+        security: str = "none",
     ) -> None:
-        """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``."""
-        self._fifos.append(_Fifo(name, source, None, dtype, shape, rate, capacity, 0, None, to, address, port))
+        """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
+
+        ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it is,
+        ``ack`` when a ``wait`` FIFO's token may be forgotten. ``shared``: all FIFOs with that platform have one
+        connection, on which this is FIFO ``number``.
+        """
+        self._fifos.append(
+            _Fifo(name, source, None, dtype, shape, rate, capacity, 0, None, to, address, port)._replace(
+                policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security
+            )
+        )
 
     def rx(
         self,
@@ -135,9 +169,19 @@ class Program:
         delay: int = 0,
         initial: Optional[str] = None,
         rate: int = 1,
+        policy: str = "stop",
+        timeout: Optional[float] = None,
+        ack: str = "received",
+        shared: bool = False,
+        number: int = 0,
+        security: str = "none",
     ) -> None:
-        """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``."""
-        self._fifos.append(_Fifo(name, None, target, dtype, shape, rate, capacity, delay, initial, frm, "", port))
+        """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
+        self._fifos.append(
+            _Fifo(name, None, target, dtype, shape, rate, capacity, delay, initial, frm, "", port)._replace(
+                policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security
+            )
+        )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
         """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 130 interrupted."""
@@ -195,7 +239,18 @@ class Program:
         add("--status-fd", type=int, metavar="FD", help="write progress there, a JSON line at a time")
         return parser.parse_args(arguments)
 
+    def _check_supported(self) -> None:
+        for fifo in self._fifos:
+            for what, value, known in (
+                ("policy", fifo.policy, "stop"),
+                ("shared", fifo.shared, False),
+                ("security", fifo.security, "none"),
+            ):
+                if value != known:
+                    raise UsageError(f"FIFO {fifo.name!r}: {what}={value!r} is not supported yet")
+
     def _run(self, options: argparse.Namespace, events: SimpleQueue[Event]) -> None:
+        self._check_supported()
         self._check_writable(options.record, options.trace)
         addresses = self._addresses(options.link)
         parameters = self._parameters(options.set)

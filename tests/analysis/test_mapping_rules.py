@@ -13,7 +13,7 @@ from eprune.model.finding import Finding, Location
 from eprune.model.graph import Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping
-from eprune.model.platform import Link, Platform, Unit
+from eprune.model.platform import Link, Platform, Security, Unit
 
 GRAPH = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2)])
 
@@ -25,7 +25,7 @@ def platform(name: str, *links: tuple[str, int], memory: int | None = None) -> P
         (Unit("cpu0", where=Location(file, 2)),),
         tuple(Link(to, port=port, where=Location(file, line)) for line, (to, port) in enumerate(links, start=3)),
         memory,
-        Location(file, 1),
+        where=Location(file, 1),
     )
 
 
@@ -113,7 +113,31 @@ def test_a_crossing_fifo_needs_a_link():
 
 def test_both_files_state_the_same_port():
     lines = found([DEVICE, platform("server", ("device", 5101))], [DEVICE_MAPPING, SERVER_MAPPING])
-    the(lines, "server-platform.xml:3: error[M2]", "port 5100 in the file of 'device', and 5101 in that of 'server'")
+    the(
+        lines,
+        "server-platform.xml:3: error[M2]",
+        "port 5100 in the file of 'device', and port 5101 in that of 'server'",
+    )
+
+
+def test_both_files_say_alike_how_ports_are_shared_and_what_protects_them():
+    shared = replace(SERVER, links=(replace(SERVER.links[0], shared=True, security=Security.TLS),))
+    lines = found([DEVICE, shared], [DEVICE_MAPPING, SERVER_MAPPING])
+    assert [line.partition("has ")[2] for line in lines] == [
+        "ports=\"each\" in the file of 'device', and ports=\"shared\" in that of 'server' "
+        "(state the same ports in both)",
+        "security=\"none\" in the file of 'device', and security=\"tls\" in that of 'server' "
+        "(state the same security in both)",
+    ]
+
+
+def test_fifos_that_share_a_connection_need_one_port():
+    graph = build([("a", "b", 1, 0, 2), ("a", "b", 1, 0, 2), ("c", "b", 1, 0, 2)])
+    server = platform("server", ("one", 5100), ("two", 5101))
+    mapping = on("server", {"a": "@one", "b": "cpu0", "c": "@two"})
+    the(found([server], [mapping], graph), "server-platform.xml:4: error[M2]", "would both listen on port 5101")
+    shared = replace(server, links=tuple(replace(link, shared=True) for link in server.links))
+    assert found([shared], [mapping], graph) == []
 
 
 def test_a_link_that_nothing_uses_does_no_harm():

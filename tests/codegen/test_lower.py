@@ -9,7 +9,8 @@ from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, slic
 
 from eprune.codegen.lower import lower, segment_name
 from eprune.codegen.program import PythonActor, Segment
-from eprune.model.graph import PortRef
+from eprune.model.graph import Ack, FaultPolicy, PortRef
+from eprune.model.platform import Security
 
 PYTHON = chain("A", "B", "C", "D")
 
@@ -48,6 +49,32 @@ def test_fifos_to_a_third_platform_have_ports_of_their_own():
 
     assert [(rx.channel.name, rx.port) for rx in program.rx] == [("B-C", 5300)]
     assert [(tx.channel.name, tx.port) for tx in program.tx] == [("C-D", 5100)]
+
+
+def test_both_ends_of_a_fifo_have_its_policy():
+    wait = replace(PYTHON.fifos[1], policy=FaultPolicy.WAIT, timeout=0.1, ack=Ack.FIRED)
+    graph = replace(PYTHON, fifos=(PYTHON.fifos[0], wait, PYTHON.fifos[2]))
+    endpoint, server = both(graph, {"A": "endpoint", "B": "endpoint", "C": "server", "D": "server"})
+
+    assert [(end.policy, end.timeout, end.ack) for end in (*endpoint.tx, *server.rx)] == [("wait", 0.1, "fired")] * 2
+
+
+def test_fifos_that_share_a_connection_have_one_port_and_a_number_each():
+    homes = {"A": "endpoint", "B": "server", "C": "endpoint", "D": "server"}
+    shared = replace(ENDPOINT, links=(replace(ENDPOINT.links[0], shared=True, security=Security.TLS),))
+    program = lower(PYTHON, shared, mapping(PYTHON, "endpoint", homes), INTERFACES)
+
+    ends = [(end.channel.name, end.port, end.number) for end in (*program.tx, *program.rx)]
+    assert ends == [("A-B", 5100, 0), ("C-D", 5100, 2), ("B-C", 5100, 1)]
+    assert all(end.shared and end.security == "tls" for end in (*program.tx, *program.rx))
+
+
+def test_an_actor_knows_what_it_can_do_without():
+    first, second, *rest = PYTHON.actors
+    second = replace(second, quorum=1, ports=(replace(second.ports[0], required=False), *second.ports[1:]))
+    program, _ = both(replace(PYTHON, actors=(first, second, *rest)), dict.fromkeys("ABCD", "endpoint"))
+
+    assert [(node.optional, node.quorum) for node in program.nodes[:3]] == [((), None), (("in",), 1), ((), None)]
 
 
 def test_initial_tokens_are_at_the_receiver():
@@ -168,6 +195,13 @@ class TestDigest:
             self.digest(replace(self.graph, actors=(replace(first, parameters=(("n", "3"),)), *rest))),
             self.digest(replace(self.graph, fifos=(replace(fifo, capacity=9), *fifos))),
             self.digest(replace(self.graph, fifos=(*fifos, fifo))),
+            self.digest(replace(self.graph, fifos=(replace(fifo, policy=FaultPolicy.WAIT), *fifos))),
+            self.digest(replace(self.graph, fifos=(replace(fifo, timeout=0.5), *fifos))),
+            self.digest(replace(self.graph, fifos=(replace(fifo, ack=Ack.FIRED), *fifos))),
+            self.digest(replace(self.graph, actors=(replace(first, quorum=2), *rest))),
+            self.digest(
+                replace(self.graph, actors=(replace(first, ports=(replace(first.ports[0], required=False),)), *rest))
+            ),
             self.digest(replace(self.graph, name="another")),
         ]
         assert len({self.digest(), *variants}) == 1 + len(variants)

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from eprune.codegen.lower import lower
 from eprune.codegen.render import LINE_LENGTH, Code, Layout, comment, docstring, listing, literal, render, statement
 from eprune.model.finding import Location
+from eprune.model.graph import FaultPolicy
 from eprune.runtime import Program as RuntimeProgram
 
 LAYOUT = Layout({"actors/in.py": "../actors/in.py"}, "endpoint.models")
@@ -111,6 +112,28 @@ def test_every_call_is_one_that_the_runtime_takes(graph):
         else:
             method = getattr(RuntimeProgram, name.partition(".")[2])
             inspect.signature(method).bind(None, *arguments, **keywords)
+
+
+def test_what_faults_do_is_written_only_where_it_is_said():
+    graph = chain("A", "B")
+    drop = replace(graph.fifos[0], policy=FaultPolicy.DROP, timeout=0.1)
+    first, second = graph.actors
+    second = replace(second, ports=(replace(second.ports[0], required=False),), quorum=1)
+    graph = replace(graph, fifos=(drop,), actors=(first, second))
+    platform = replace(SERVER, links=(replace(SERVER.links[0], shared=True),))
+    text = render(lower(graph, platform, mapping(graph, "server", {"A": "endpoint", "B": "server"}), {}), LAYOUT)
+
+    (rx,) = [call for call in calls(text) if call[0] == "program.rx"]
+    assert {key: rx[2][key] for key in ("policy", "timeout", "shared")} == {
+        "policy": "drop",
+        "timeout": 0.1,
+        "shared": True,
+    }
+    assert not {"ack", "number", "security"} & set(rx[2])
+    inspect.signature(RuntimeProgram.rx).bind(None, *rx[1], **rx[2])
+    (actor,) = [call for call in calls(text) if call[0] == "program.actor"]
+    assert (actor[2]["optional"], actor[2]["quorum"]) == (("in",), 1)
+    inspect.signature(RuntimeProgram.actor).bind(None, *actor[1], **actor[2])
 
 
 def test_every_line_fits():

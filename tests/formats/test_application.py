@@ -15,9 +15,11 @@ from eprune.formats.application import read_application, write_application
 from eprune.formats.behaviour import library_folder
 from eprune.model.finding import EpruneError
 from eprune.model.graph import (
+    Ack,
     Actor,
     ActorType,
     Direction,
+    FaultPolicy,
     Fifo,
     Graph,
     ModelSlice,
@@ -32,14 +34,16 @@ EXAMPLE = """<application name="vehicle">
     <param name="path" value="images"/>
     <out name="out" token="float32[1,96,96,3]"/>
   </actor>
-  <actor name="L1" model="vehicle.tflite" operators="0-1" type="DA">
+  <actor name="L1" model="vehicle.tflite" operators="0-1" type="DA" quorum="2">
     <in name="in" token="float32[1,96,96,3]"/>
     <in name="control" token="int32" control="true"/>
+    <in name="extra" token="int8" required="false"/>
     <out name="out" token="float32[1, 48, 48, 32]" rate="0..2" atr="1" tensor="12"/>
   </actor>
   <fifo name="f1" from="Input.out" to="L1.in"/>
   <fifo name="f2" from="L1.out" to="Sink.in" delay="1"/>
   <fifo name="f3" from="Sink.out" to="L1.control" capacity="5" delay="2" initial="values.npy"/>
+  <fifo name="f4" from="Sink.back" to="L1.extra" policy="wait" timeout="100ms" ack="fired"/>
 </application>
 """
 
@@ -67,22 +71,33 @@ def test_an_application_is_read_with_defaults_and_lines(tmp_path: Path) -> None:
                 (
                     Port("in", Direction.IN, image),
                     Port("control", Direction.IN, TokenType("int32"), control=True),
+                    Port("extra", Direction.IN, TokenType("int8"), required=False),
                     Port("out", Direction.OUT, layer, lrl=0, url=2, atr=1, tensor=12),
                 ),
                 ActorType.DA,
                 ModelSlice("vehicle.tflite", 0, 1),
+                quorum=2,
             ),
         ),
         fifos=(
             Fifo("f1", PortRef("Input", "out"), PortRef("L1", "in"), capacity=2),
             Fifo("f2", PortRef("L1", "out"), PortRef("Sink", "in"), capacity=5, delay=1),
             Fifo("f3", PortRef("Sink", "out"), PortRef("L1", "control"), capacity=5, delay=2, initial="values.npy"),
+            Fifo(
+                "f4",
+                PortRef("Sink", "back"),
+                PortRef("L1", "extra"),
+                capacity=2,
+                policy=FaultPolicy.WAIT,
+                timeout=0.1,
+                ack=Ack.FIRED,
+            ),
         ),
     )
     assert str(graph.where) == f"{tmp_path}/app.xml:1"
     assert [actor.where.line for actor in graph.actors] == [2, 6]
-    assert [port.where.line for _, port in graph.ports()] == [4, 7, 8, 9]
-    assert [fifo.where.line for fifo in graph.fifos] == [11, 12, 13]
+    assert [port.where.line for _, port in graph.ports()] == [4, 7, 8, 9, 10]
+    assert [fifo.where.line for fifo in graph.fifos] == [12, 13, 14, 15]
 
 
 def test_what_breaks_design_rules_is_still_read(tmp_path: Path) -> None:
@@ -169,8 +184,8 @@ def test_the_library_is_where_the_actors_are() -> None:
 
 def test_an_application_is_written_as_people_would(tmp_path: Path) -> None:
     written = write_application(read(tmp_path, EXAMPLE))
-    in_order = 'name="L1" type="DA" model="vehicle.tflite" operators="0-1"'
-    expected = EXAMPLE.replace('name="L1" model="vehicle.tflite" operators="0-1" type="DA"', in_order)
+    in_order = 'name="L1" type="DA" model="vehicle.tflite" operators="0-1" quorum="2"'
+    expected = EXAMPLE.replace('name="L1" model="vehicle.tflite" operators="0-1" type="DA" quorum="2"', in_order)
     assert written == expected.replace("[1, 48, 48, 32]", "[1,48,48,32]")
 
 
@@ -180,16 +195,17 @@ TEXTS = st.text(st.characters(codec="utf-8", exclude_categories=("Cs", "Cc"), in
 FILES = TEXTS.filter(lambda text: text and not set(text) & set("\n\r\x85\u2028\u2029"))
 COUNTS = st.integers(0, 999_999_999)
 TOKENS = st.builds(TokenType, st.sampled_from(sorted(ITEM_SIZES)), st.lists(st.integers(1, 99), max_size=4).map(tuple))
-PORTS = st.builds(
-    Port,
-    name=NAMES,
-    direction=st.sampled_from(Direction),
-    token=TOKENS,
-    lrl=st.integers(0, 5),
-    url=st.integers(0, 5),
-    atr=st.integers(0, 5),
-    control=st.booleans(),
-    tensor=st.none() | COUNTS,
+PORT = {
+    "name": NAMES,
+    "token": TOKENS,
+    "lrl": st.integers(0, 5),
+    "url": st.integers(0, 5),
+    "atr": st.integers(0, 5),
+    "control": st.booleans(),
+    "tensor": st.none() | COUNTS,
+}
+PORTS = st.builds(Port, direction=st.just(Direction.IN), required=st.booleans(), **PORT) | st.builds(
+    Port, direction=st.just(Direction.OUT), **PORT
 )
 BEHAVIOURS = (
     st.none()
@@ -203,6 +219,7 @@ ACTORS = st.builds(
     type=st.sampled_from(ActorType),
     behaviour=BEHAVIOURS,
     parameters=st.lists(st.tuples(IDENTIFIERS, TEXTS), max_size=2).map(tuple),
+    quorum=st.none() | st.integers(1, 9),
 )
 
 
@@ -219,6 +236,9 @@ def graphs(draw: st.DrawFn) -> Graph:
         capacity=st.integers(0, 9) | COUNTS,
         delay=st.integers(0, 3) | COUNTS,
         initial=st.none() | FILES,
+        policy=st.sampled_from(FaultPolicy),
+        timeout=st.none() | st.floats(1e-9, 1e6) | st.integers(1, 5000).map(lambda n: n * 1e-3),
+        ack=st.sampled_from(Ack),
     )
     return Graph(draw(NAMES), actors, tuple(draw(st.lists(fifos, max_size=4))))
 
