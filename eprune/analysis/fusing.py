@@ -3,11 +3,12 @@
 A set of slices may be fused if
 
 - they run on one unit, are cut from one model file, and have rate 1 at all ports;
-- no FIFO between two of them has a delay;
 - contracted to one node they leave the precedence graph acyclic, so no path leaves the segment and comes back;
+- a FIFO with a delay between two of them, which becomes a loop of the segment to itself, has room for a firing's tokens
+  beside its delay (rule G5 of self-loops), as the segment reserves its outputs before it releases its inputs;
 - the segment, cut from the union of their operators, computes what they compute: no operator is in two of them, the
-  FIFOs between them join a tensor to itself, a tensor that one of them writes is taken by the others from it, and
-  slices that take the same tensor from outside take it from one actor.
+  FIFOs between them join a tensor to itself, a tensor that one of them writes is taken from it at once, and
+  slices that take the same tensor from outside, or from an earlier firing, take the same values.
 
 The last point matters where an application has two instances of a model, or joins slices otherwise than the model does.
 """
@@ -55,7 +56,8 @@ def clusters(
     joints = [
         (fifo.source.actor, fifo.target.actor)
         for fifo in graph.fifos
-        if fifo.source.actor in kinds
+        if not fifo.delay
+        and fifo.source.actor in kinds
         and fifo.target.actor in kinds
         and kinds[fifo.source.actor] == kinds[fifo.target.actor]
     ]
@@ -88,6 +90,11 @@ def fusible(actor: Actor) -> bool:
     return isinstance(actor.behaviour, ModelSlice) and all(port.lrl == port.url == 1 for port in actor.ports)
 
 
+def tight(fifo: Fifo) -> bool:
+    """Whether a FIFO of rate 1 has no room for a token beside its delay, so no actor can have both ends."""
+    return fifo.capacity < fifo.delay + 1
+
+
 def model_file(actor: Actor) -> str:
     """The file that a model slice is cut from."""
     assert isinstance(actor.behaviour, ModelSlice)
@@ -95,10 +102,16 @@ def model_file(actor: Actor) -> str:
 
 
 class Source(NamedTuple):
-    """Where an input comes from. ``tensor`` is None where the FIFO has a delay or its source is no model slice."""
+    """Where an input comes from: a tensor of an actor (None: not known which), ``delay`` firings ago.
+
+    Equal sources bring equal values, where the tensor is known. ``tight``: the FIFO cannot be a loop of one segment.
+    """
 
     actor: str
     tensor: Optional[int]
+    delay: int = 0
+    initial: Optional[str] = None
+    tight: bool = False
 
 
 class Wiring:
@@ -120,10 +133,14 @@ class Wiring:
         """Why the other set's inputs do not fit this set's tensors."""
         for tensor, sources in other._takes.items():
             for source in sources:
-                if source.actor in self.members and source.tensor != tensor:
+                inside = source.actor in self.members
+                if inside and source.tight:
+                    return f"the FIFO that brings tensor {tensor} from '{source.actor}' has no room beside its delay"
+                if inside and not source.delay and source.tensor != tensor:
                     return f"its slices take tensor {tensor} from '{source.actor}', which does not write it there"
-                if source.actor not in self.members and tensor in self._writes:
-                    return f"tensor {tensor}, which one of its slices writes, is taken from '{source.actor}'"
+                if tensor in self._writes and (source.delay or not inside):
+                    late = f" with a delay of {source.delay}" if source.delay else ""
+                    return f"tensor {tensor}, which one of its slices writes, is taken from '{source.actor}'{late}"
         return ""
 
     def _clash_outside(self, other: Wiring) -> str:
@@ -131,7 +148,7 @@ class Wiring:
         few, many = sorted((self, other), key=lambda wiring: len(wiring._takes))
         for tensor in few._takes.keys() & many._takes.keys():
             sources = few._takes[tensor] | many._takes[tensor]
-            if len(sources) > 1 or next(iter(sources)).tensor != tensor:
+            if len(sources) > 1 or next(iter(sources)).tensor is None:
                 return f"two of its slices take tensor {tensor} from outside, and perhaps not the same values"
         return ""
 
@@ -160,8 +177,9 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
         for port in actor.inputs:
             fifo = feeds[actor.name][port.name]
             facts = interfaces.get(fifo.source.actor)
-            tensor = facts.tensors.get(fifo.source.port) if facts is not None and fifo.delay == 0 else None
-            takes.setdefault(tensors[port.name], set()).add(Source(fifo.source.actor, tensor))
+            tensor = facts.tensors.get(fifo.source.port) if facts is not None else None
+            source = Source(fifo.source.actor, tensor, fifo.delay, fifo.initial, tight(fifo))
+            takes.setdefault(tensors[port.name], set()).add(source)
         writes = {tensors[port.name] for port in actor.ports if port.direction is Direction.OUT}
         result[actor.name] = Wiring(actor.name, set(actor.behaviour.operators), writes, takes)
     return result

@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from eprune.analysis.fusing import Wiring, fusible, model_file, wirings
+from eprune.analysis.fusing import Wiring, fusible, model_file, tight, wirings
 from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.model.finding import Finding, Location
@@ -313,11 +313,11 @@ def segments(
     if not groups:
         return
     actors = {actor.name: actor for actor in graph.actors}
-    delayed = [fifo for fifo in graph.fifos if fifo.delay]
+    loops = [fifo for fifo in graph.fifos if tight(fifo)]
     wires = wirings(graph, interfaces)
     like = []
     for group in groups:
-        finding = _unlike(group, actors) or _delay_within(group, delayed) or _joined_wrongly(group, wires)
+        finding = _unlike(group, actors) or _tight_within(group, loops) or _joined_wrongly(group, wires)
         if finding is None:
             like.append(group)
         else:
@@ -346,15 +346,15 @@ def _unlike(group: _Group, actors: Mapping[str, Actor]) -> Optional[Finding]:
     return None
 
 
-def _delay_within(group: _Group, delayed: Sequence[Fifo]) -> Optional[Finding]:
-    """M4: no FIFO between two slices of a segment has a delay."""
+def _tight_within(group: _Group, loops: Sequence[Fifo]) -> Optional[Finding]:
+    """M4: a FIFO with a delay between two slices of a segment, a loop of the segment, has room beside its delay."""
     members = {placement.actor: placement for placement in group.members}
-    for fifo in delayed:
+    for fifo in loops:
         source, target = fifo.source.actor, fifo.target.actor
         if source != target and source in members and target in members:
-            why = f"FIFO '{fifo.name}' within it has a delay of {fifo.delay}"
-            hint = f"take '{source}' or '{target}' out of the segment"
-            return group.finding(members[target], why, hint, [(fifo.where, f"FIFO '{fifo.name}' has a delay")])
+            why = f"FIFO '{fifo.name}' would be its loop: capacity {fifo.capacity} < delay {fifo.delay} + rate 1"
+            hint = f"give FIFO '{fifo.name}' a capacity of {fifo.delay + 1}"
+            return group.finding(members[target], why, hint, [(fifo.where, f"FIFO '{fifo.name}' is here")])
     return None
 
 

@@ -35,7 +35,7 @@ RULES = {
     "M1": Rule("every actor is mapped to exactly one unit of one platform, and the platforms' mappings agree"),
     "M2": Rule("a FIFO that crosses platforms has a link, stated alike in both files, and a TCP port of its own"),
     "M3": Rule("a platform's FIFO buffers and model weights fit its memory, where it states one"),
-    "M4": Rule("a segment's slices can run as one: one unit, one model, no delay within, no way out and back in"),
+    "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
     "F2": Rule(
         "no drop or zero on a control FIFO; only a class does without an input; a quorum is at most the data inputs"
     ),

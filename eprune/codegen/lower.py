@@ -87,9 +87,9 @@ def _groups(
 
 
 def _hidden(fifo: Fifo, segment_of: Mapping[str, str]) -> bool:
-    """Whether fusing does away with a FIFO: its tokens never leave the interpreter. (A slice's own loop stays.)"""
+    """Whether fusing does away with a FIFO: its tokens never leave the interpreter. (With a delay it is a loop.)"""
     source, target = fifo.source.actor, fifo.target.actor
-    return source != target and source in segment_of and segment_of[source] == segment_of.get(target)
+    return not fifo.delay and source in segment_of and segment_of[source] == segment_of.get(target)
 
 
 def _python_actor(actor: Actor, unit: str) -> PythonActor:

@@ -121,12 +121,17 @@ class _Importer:
             # A source's ports say it too: that they carry the same is what lets their readers be fused.
             port = Port(fifo.source.port, Direction.OUT, self.flow.types[joint.tensor], tensor=joint.tensor)
             outputs.setdefault(joint.writer, []).append(port)
-        files = {}
+        files: dict[str, bytes] = {}
+        first_names = dict(zip(self.feedback, end_names(self.model, list(self.feedback))))
         for position, (joint, fifo) in enumerate(zip(self.joints, fifos)):
-            first = None if joint.fed is None else _first_token(self.model, joint.fed, self.flow.types[joint.fed])
+            if joint.fed is None:
+                continue
+            first = _first_token(self.model, joint.fed, self.flow.types[joint.fed])
             if first is not None:
-                files[f"{fifo.name}.npy"] = first
-                fifos[position] = replace(fifo, initial=f"{fifo.name}.npy")
+                # One file for all readers of an input: that they begin with the same is what lets them be fused.
+                file = f"{first_names[joint.fed]}.npy"
+                files[file] = first
+                fifos[position] = replace(fifo, initial=file)
         parameters = (("path", ""),)  # stated, so that one sees what to set
         actors = [
             Actor(source, tuple(outputs[source]), behaviour=SOURCE, parameters=parameters)

@@ -77,12 +77,16 @@ def sliced(
     slices: dict[str, tuple[int, int]],
     file: str = "m.tflite",
     delays: tuple[str, ...] = (),
+    fed: dict[str, int] | None = None,
 ) -> tuple[Graph, dict[str, Interface]]:
     """A graph of model slices (name -> first and last operator) and other actors, joined as the model's tensors are.
 
     An operator writes the tensor of its number; an output port of a slice carries the tensor of its last operator, and
-    an input port that of its feeder, or tensor 1000 + k if FIFO k comes from another actor.
+    an input port that of its feeder, or tensor 1000 + k if FIFO k comes from another actor. ``fed`` are the FIFOs that
+    feed something back: they have a delay, and their reader takes that tensor.
     """
+    fed = fed or {}
+    delays = (*delays, *fed)
     graph = build([(source, target, 1, int(f"f{k}" in delays), 3) for k, (source, target) in enumerate(fifos)])
     actors = tuple(
         replace(actor, behaviour=ModelSlice(file, *slices[actor.name])) if actor.name in slices else actor
@@ -94,7 +98,7 @@ def sliced(
         if source in slices:
             tensors[source][f"o{number}"] = tensor
         if target in slices:
-            tensors[target][f"i{number}"] = tensor
+            tensors[target][f"i{number}"] = fed.get(f"f{number}", tensor)
     return replace(graph, actors=actors), {name: Interface(tensors=ports) for name, ports in tensors.items()}
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from sample_graphs import build, on, sliced
+from sample_graphs import build, fifos_like, on, sliced
 
 from eprune.analysis.check import check
 from eprune.analysis.mapping import crossings, memory_use
@@ -198,7 +198,8 @@ def fused(
     fifos: list[tuple[str, str]], segments: dict[str, str], slices: dict[str, tuple[int, int]] = SLICES, **more: object
 ) -> list[Finding]:
     """The findings of a graph of slices, all on one unit but for the actors in ``remote``."""
-    graph, facts = sliced(fifos, slices, delays=more.get("delays", ()))  # type: ignore[arg-type]
+    graph, facts = sliced(fifos, slices, delays=more.get("delays", ()), fed=more.get("fed"))  # type: ignore[arg-type]
+    graph = fifos_like(graph, capacity=more.get("capacity", 3))
     places = {actor.name: "cpu0" for actor in graph.actors}
     places.update(dict.fromkeys(more.get("remote", ()), "@server"))  # type: ignore[call-overload]
     return check(graph, facts, [DEVICE], [on("device", places, segments)])
@@ -233,9 +234,17 @@ def test_two_segments_must_not_wait_for_each_other():
     assert "segment 't'" in finding.message and "through 'A'" in finding.message
 
 
-def test_no_delay_within_a_segment():
+def test_a_tensor_of_a_segment_s_own_cannot_come_from_an_earlier_firing():
     (finding,) = fused(LINE, {"L1": "s", "L2": "s"}, delays=("f1",))
-    assert "FIFO 'f1' within it has a delay of 1" in finding.message
+    assert "tensor 1, which one of its slices writes, is taken from 'L1' with a delay of 1" in finding.message
+
+
+def test_a_loop_of_a_segment_has_room_beside_its_delay():
+    loop, all_three = [*LINE, ("L3", "L1")], dict.fromkeys(SLICES, "s")
+    assert fused(loop, all_three, fed={"f4": 9}) == []
+    (finding,) = fused(loop, all_three, fed={"f4": 9}, capacity=1)
+    assert "FIFO 'f4' would be its loop: capacity 1 < delay 1 + rate 1" in finding.message
+    assert finding.hint == "give FIFO 'f4' a capacity of 2"
 
 
 def test_a_segment_is_of_slices_on_one_unit_of_one_model():

@@ -64,8 +64,8 @@ def random_frames(model):
     return stacks
 
 
-def whole(interpreter, model, stacks, feedback=()):
-    """What an interpreter on the whole model makes of the frames: output position -> stack."""
+def whole(interpreter, model, stacks, feedback=(), first=None):
+    """What an interpreter on the whole model makes of the frames: output position -> stack. ``first``: if not zeros."""
     runner = load(interpreter, model.data)
     inputs = {index: detail["index"] for index, detail in zip(model.inputs, runner.get_input_details())}
     results = []
@@ -73,7 +73,8 @@ def whole(interpreter, model, stacks, feedback=()):
         for index, stack in stacks.items():
             runner.set_tensor(inputs[index], stack[frame])
         for output, given in feedback:
-            state = results[-1][output] if results else np.zeros_like(runner.get_tensor(inputs[model.inputs[given]]))
+            begin = np.zeros_like(runner.get_tensor(inputs[model.inputs[given]])) if first is None else first
+            state = results[-1][output] if results else begin
             runner.set_tensor(inputs[model.inputs[given]], state)
         runner.invoke()
         results.append([runner.get_tensor(detail["index"]) for detail in runner.get_output_details()])
@@ -166,6 +167,37 @@ def test_what_is_hard_to_cut_is_exact_too(tmp_path, place, name):
     (tmp_path / "m.tflite").write_bytes(getattr(tiny_models, name)())
     per, fuse, split = ("operator", place % 2 == 0, place % 3 == 0)
     assert_exact(tmp_path / "m.tflite", tmp_path / "app", "ai-edge-litert", per, fuse, split)
+
+
+@pytest.mark.parametrize(("fuse", "split"), [(True, False), (False, False), (True, True)])
+def test_a_state_that_goes_round_several_slices_is_exact_fused_and_not(tmp_path, fuse, split):
+    (tmp_path / "m.tflite").write_bytes(tiny_models.recurrent())
+    folder = tmp_path / "app"
+    eprune("import", tmp_path / "m.tflite", "-o", folder, "--per", "operator", "--feedback", "1:1")
+    first = np.random.default_rng(5).standard_normal((1, 1, 4)).astype(np.float32)
+    np.save(folder / "first.npy", first)
+    application = folder / "application.xml"
+    application.write_text(application.read_text().replace('delay="1"', 'delay="1" initial="first.npy"'))
+    model = read_model(str(tmp_path / "m.tflite"))
+    frames = {model.inputs[0]: random_frames(model)[model.inputs[0]]}
+    (folder / "inputs").mkdir()
+    np.save(folder / "inputs" / "t0.npy", frames[model.inputs[0]])
+    run(folder, "ai-edge-litert", fuse, split)
+
+    outputs = np.load(folder / "outputs" / f"{end_names(model, model.outputs)[0]}.npy")
+    (expected, _), (forgetful, _) = (
+        whole("ai-edge-litert", model, frames, [(1, 1)], start) for start in (first[0], np.zeros((1, 4), np.float32))
+    )
+    assert outputs.tobytes() == expected.tobytes()
+    assert (expected != forgetful).any(axis=(1, 2)).all(), "the first state makes a difference in every frame"
+
+
+def test_a_loop_over_all_slices_of_a_unit_is_one_segment(tmp_path):
+    (tmp_path / "m.tflite").write_bytes(tiny_models.recurrent())
+    eprune("import", tmp_path / "m.tflite", "-o", tmp_path, "--per", "operator", "--feedback", "1:1")
+    files = ["-p", tmp_path / "platform.xml", "-m", tmp_path / "mapping.xml", "-o", tmp_path / "program.py"]
+    eprune("codegen", tmp_path / "application.xml", *files)
+    assert (tmp_path / "program.py").read_text().count("program.segment(") == 1
 
 
 @pytest.mark.parametrize("split", [False, True])

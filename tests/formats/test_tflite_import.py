@@ -293,6 +293,20 @@ def test_the_first_token_fed_back_is_the_zero_point():
     assert (values.dtype, values.tolist()) == (np.int8, [[[-3, -3, -3, -3]]])
 
 
+def test_all_readers_of_what_is_fed_back_begin_with_one_file():
+    m = ModelBuilder()
+    quantization = schema.QuantizationParametersT()
+    quantization.scale, quantization.zeroPoint = [0.5], [7]
+    x, state, total, y = (m.tensor((1, 4), "int8", quantization=quantization) for _ in range(4))
+    m.operator("ADD", [x, state], [total], "AddOptions")
+    m.operator("ADD", [total, state], [y], "AddOptions")
+    model = parse_model(m.build([x, state], [y]), "m.tflite")
+    facts, smallest = cut(model)
+    imported = import_model(model, facts, smallest, "m", "m.tflite", {state: y})
+    assert [fifo.initial for fifo in imported.graph.fifos if fifo.delay] == ["t1.npy", "t1.npy"]
+    assert list(imported.initial) == ["t1.npy"]
+
+
 @pytest.mark.parametrize(
     ("text", "message"),
     [

@@ -146,6 +146,20 @@ def residual_split() -> bytes:
     return m.build([a, b], [product, high, first, b, m.weights(3)])
 
 
+def recurrent() -> bytes:
+    """A cell of six operators: ``x`` and a state to ``y`` and the next state; the first and fourth read the state."""
+    m = ModelBuilder(7)
+    x, state = m.tensor((1, 4)), m.tensor((1, 4))
+    total, gate, kept, following = (m.tensor((1, 4)) for _ in range(4))
+    m.operator("ADD", [x, state], [total], "AddOptions")
+    hidden = m.dense(total, 4, 4)
+    m.operator("LOGISTIC", [hidden], [gate])
+    m.operator("MUL", [gate, state], [kept], "MulOptions")
+    m.operator("ADD", [kept, x], [following], "AddOptions")
+    y = m.dense(following, 4, 3)
+    return m.build([x, state], [y, following])
+
+
 def float16_weights() -> bytes:
     """0 and 1 DEQUANTIZE unpack weights and bias, which 2 and 3, both FULLY_CONNECTED, share."""
     m = ModelBuilder()
