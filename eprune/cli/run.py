@@ -47,6 +47,7 @@ PROGRESS_INTERVAL = 0.2
 )
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for peers to start.")
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
+@click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
 def command(
     application: str,
@@ -63,6 +64,7 @@ def command(
     ports: str,
     timeout: Optional[float],
     pin: bool,
+    emulate: bool,
     quiet: bool,
 ) -> int:
     """Run all platforms of an application on this machine: one process each, joined over loopback.
@@ -85,6 +87,7 @@ def command(
     _check_complete(inputs)
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
+    common += ["--emulate"] * emulate
     arguments = {mapping.platform: [*common, *own] for mapping, own in _links(inputs, ports)}
     for platform, setting in _settings(inputs, settings):
         arguments[platform].append(f"--set={setting}")

@@ -31,6 +31,7 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> dic
         "frames": frames,
         "seconds": seconds,
         "frames_per_second": frames / seconds if seconds else None,
+        "emulated": any(record.get("emulated") for record in records.values()),
         "platforms": {
             platform: {
                 "ms_per_frame": _ms_per_frame(record["actors"].values(), frames),
@@ -58,6 +59,7 @@ def as_text(summary: Mapping[str, Any]) -> str:
         for platform, told in summary["platforms"].items()
     ]
     lines = [f"{summary['application']}: {counted(summary['frames'], 'frame')} in {summary['seconds']:.3f} s{rate}"]
+    lines[0] += ", emulated links and units" if summary["emulated"] else ""
     lines += table(("platform", "ms/frame", "of which"), rows).splitlines()
     for link in summary["links"]:
         share = f", {format_size(link['bytes_per_frame'])} a frame" if link["bytes_per_frame"] else ""

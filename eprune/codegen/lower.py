@@ -12,7 +12,17 @@ from typing import Any, Optional
 from eprune.analysis.fusing import clusters
 from eprune.analysis.precedence import contract, order, precedence
 from eprune.codegen.digest import digest, initial_path
-from eprune.codegen.program import Channel, Node, ProcessingUnit, Program, PythonActor, RxFifo, Segment, TxFifo
+from eprune.codegen.program import (
+    Channel,
+    LinkFigures,
+    Node,
+    ProcessingUnit,
+    Program,
+    PythonActor,
+    RxFifo,
+    Segment,
+    TxFifo,
+)
 from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, PortRef, PythonBehaviour
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -60,6 +70,7 @@ def lower(
         fifos=fifos,
         tx=tx,
         rx=rx,
+        links=_links(platform, {*(fifo.to for fifo in tx), *(fifo.origin for fifo in rx)}),
         sources=(graph.where.file, platform.where.file, mapping.where.file),
     )
 
@@ -201,7 +212,16 @@ def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, .
     for node in nodes:
         runs.setdefault(node.unit, []).append(node.name)
     return tuple(
-        ProcessingUnit(unit.name, unit.core, tuple(runs[unit.name]), unit.where)
+        ProcessingUnit(unit.name, unit.core, unit.slowdown, tuple(runs[unit.name]), unit.where)
         for unit in platform.units
         if unit.name in runs
+    )
+
+
+def _links(platform: Platform, peers: Set[str]) -> tuple[LinkFigures, ...]:
+    """The links to these peers of which something is known."""
+    return tuple(
+        LinkFigures(link.to, link.bandwidth or None, link.latency or 0.0)
+        for link in platform.links
+        if link.to in peers and (link.bandwidth or link.latency)
     )

@@ -16,10 +16,14 @@ from eprune.model.token import TokenType
 
 @dataclass(frozen=True)
 class ProcessingUnit:
-    """A unit that runs something: ``nodes``, in precedence order. ``core`` None: its threads are not pinned."""
+    """A unit that runs something: ``nodes``, in precedence order. ``core`` None: its threads are not pinned.
+
+    ``slowdown`` is how many times slower than the core the unit is, where it is emulated.
+    """
 
     name: str
     core: Optional[int]
+    slowdown: float
     nodes: tuple[str, ...]
     where: Location
 
@@ -88,6 +92,15 @@ class Channel:
 
 
 @dataclass(frozen=True)
+class LinkFigures:
+    """The link to platform ``to`` where it is emulated: bytes a second, None where unknown, and seconds."""
+
+    to: str
+    bandwidth: Optional[float]
+    latency: float
+
+
+@dataclass(frozen=True)
 class Crossing:
     """What both ends of a FIFO between two platforms have.
 
@@ -153,6 +166,7 @@ class Program:
     fifos: tuple[Channel, ...]
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]
+    links: tuple[LinkFigures, ...]
     sources: tuple[str, ...]
 
     @property

@@ -20,6 +20,9 @@ LINE_LENGTH = 120
 #: Arguments that the runtime assumes where a program does not state them.
 _DEFAULTS: dict[str, Any] = {
     "core": None,
+    "slowdown": 1,
+    "bandwidth": None,
+    "latency": 0,
     "parameters": {},
     "optional": (),
     "quorum": None,

@@ -24,7 +24,7 @@ def read_platform(path: str) -> Platform:
 
 def write_platform(platform: Platform) -> str:
     """XML text that reads back as an equal platform. Comments are not kept, defaults are left out."""
-    units = [node("unit", name=unit.name, core=unit.core, group=_group(unit)) for unit in platform.units]
+    units = [_unit_node(unit) for unit in platform.units]
     links = [_link_node(link) for link in platform.links]
     memory = None if platform.memory is None else exact_size(platform.memory)
     return render(node("platform", units + links, name=platform.name, memory=memory, group=_group(platform)))
@@ -44,13 +44,20 @@ def _platform(document: Document) -> Platform:
 
 
 def _unit(document: Document, element: Node) -> Unit:
-    core = element.attributes.get("core")
+    attributes = element.attributes
+    core = attributes.get("core")
     return Unit(
-        name=element.attributes["name"],
+        name=attributes["name"],
         core=None if core is None else int(core),
+        slowdown=float(attributes.get("slowdown", Unit.slowdown)),
         groups=_groups(element),
         where=document.where(element),
     )
+
+
+def _unit_node(unit: Unit) -> Node:
+    slowdown = None if unit.slowdown == Unit.slowdown else f"{Decimal(repr(unit.slowdown)):f}"
+    return node("unit", name=unit.name, core=unit.core, slowdown=slowdown, group=_group(unit))
 
 
 def _link(document: Document, element: Node) -> Link:

@@ -22,11 +22,13 @@ class Security(str, Enum):
 class Unit:
     """A processing unit. ``core`` is the CPU core that its threads are pinned to; None: not pinned.
 
+    ``slowdown`` is how many times slower than that core the unit is, where this machine emulates it.
     ``groups`` of units, links and platforms name common causes of failure: all things of one group fail together.
     """
 
     name: str
     core: Optional[int] = None
+    slowdown: float = 1
     groups: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 

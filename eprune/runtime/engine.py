@@ -41,6 +41,7 @@ class ActorThread:
         inputs: Sequence[Input],
         outputs: Sequence[Output],
         limit: Optional[int] = None,
+        fire: Optional[Callable[..., None]] = None,
     ) -> None:
         self.name = name
         self.behaviour = behaviour
@@ -48,12 +49,14 @@ class ActorThread:
         self.inputs = inputs
         self.outputs = outputs
         self.limit = limit
+        #: what firing calls; the behaviour's own, unless its unit is emulated
+        self.fire = fire or behaviour.fire
         self.activity = Activity()
 
     def fire_until_end(self, stopping: Callable[[], bool]) -> None:
         """Fire whenever all inputs have tokens and all outputs have room, until one of them ends."""
         inputs, outputs, activity, now = self.inputs, self.outputs, self.activity, time.perf_counter_ns
-        fire, limit = self.behaviour.fire, self.limit
+        fire, limit = self.fire, self.limit
         tokens: dict[str, Any] = {}
         rooms: dict[str, Any] = {}
         firing = 0

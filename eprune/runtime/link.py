@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Callable, Optional
 
-from eprune.runtime import wire
+from eprune.runtime import emulated, wire
 from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolError, Refused, RunError
 from eprune.runtime.fifo import GONE, Fifo
 from eprune.runtime.record import Activity
@@ -40,6 +40,8 @@ class _Link:
 
     def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail) -> None:
         self.fifo = fifo
+        #: the link that is emulated in the place of the true one, if any
+        self.emulated: Optional[emulated.Link] = None
         self.number = number
         self.peer = peer
         self.facts = facts
@@ -61,10 +63,10 @@ class _Link:
         assert self._socket is not None
         return self._socket
 
-    def _adopt(self, connection: socket.socket) -> None:
+    def _adopt(self, connection: socket.socket, greeting: Facts) -> None:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        self._socket = connection
+        self._socket = emulated.shaped(connection, self.emulated, greeting)
 
     def _failed(self, error: Exception) -> None:
         """Report a failure, unless it is only the echo of our own stopping."""
@@ -145,7 +147,7 @@ class TxLink(_Link):
             if verdict.get("verdict") != "accepted":
                 raise Refused(f"{self}: refused by {self.peer}: {verdict.get('reason', 'no reason given')}")
             cleanup.pop_all()
-            self._adopt(connection)
+            self._adopt(connection, verdict)
 
     def send(self, slot: int, firing: int) -> None:
         """Take a token from the producer: what the socket accepts at once goes out in the producer's own thread.
@@ -346,7 +348,7 @@ class RxLink(_Link):
             connection.close()
             return True
         self.note = wire.warn(hello, self.facts)
-        self._adopt(connection)
+        self._adopt(connection, hello)
         return True
 
     def run(self) -> None:

@@ -20,11 +20,13 @@ import numpy as np
 
 from eprune.runtime import record, tflite
 from eprune.runtime.actor import Actor, PortType
+from eprune.runtime.emulated import Emulation
 from eprune.runtime.engine import ActorThread, Engine, Event, Signals
 from eprune.runtime.errors import ActorError, Interrupted, RunError, UsageError
 from eprune.runtime.fifo import Fifo, Input, Output
 from eprune.runtime.files import Files
 from eprune.runtime.link import RxLink, TxLink
+from eprune.runtime.shaping import Figures
 
 
 class _Actor(NamedTuple):
@@ -75,12 +77,21 @@ class Program:
         self.digest = digest
         self._files = Files(file)
         self._cores: dict[str, Optional[int]] = {}
+        self._slowdowns: dict[str, float] = {}
+        self._figures: dict[str, Figures] = {}
         self._actors: list[_Actor | _Segment] = []
         self._fifos: list[_Fifo] = []
 
-    def unit(self, name: str, core: Optional[int] = None) -> None:
-        """Declare a processing unit, and the CPU core that its actors' threads are pinned to."""
+    def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
+        """Declare a processing unit: the CPU core that its actors' threads are pinned to, and how much slower than
+        this core it is where it is emulated.
+        """
         self._cores[name] = core
+        self._slowdowns[name] = slowdown
+
+    def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
+        """Declare the figures of the link to platform ``to``, bytes a second and seconds, for where it is emulated."""
+        self._figures[to] = Figures(bandwidth, latency)
 
     def actor(
         self,
@@ -234,6 +245,7 @@ class Program:
         )
         add("--record", metavar="FILE", help="write the run record (JSON)")
         add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
+        add("--emulate", action="store_true", help="be as slow as the platform file's units and links")
         add("--no-pin", action="store_true", help="do not pin threads to cores")
         add("--traceback", action="store_true", help="show where in the code a failure was raised")
         add("--status-fd", type=int, metavar="FD", help="write progress there, a JSON line at a time")
@@ -258,12 +270,13 @@ class Program:
         if any(isinstance(actor, _Segment) for actor in self._actors):
             interpreter = tflite.choose(options.interpreter)
 
+        emulation = self._emulation() if options.emulate else None
         facts = {"application": self.application, "platform": self.platform, "digest": self.digest}
         if interpreter:
             facts["interpreter"] = tflite.describe(interpreter)
         queues = {fifo.name: self._make_fifo(fifo) for fifo in self._fifos}
         links = {
-            fifo.name: self._make_link(fifo, queues[fifo.name], facts, addresses, options.bind, events)
+            fifo.name: self._make_link(fifo, queues[fifo.name], facts, addresses, options.bind, events, emulation)
             for fifo in self._fifos
             if fifo.peer
         }
@@ -271,7 +284,7 @@ class Program:
         tx = {name: link for name, link in links.items() if isinstance(link, TxLink)}
         cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in self._cores.items()}
         actors = [
-            self._make_actor(actor, queues, tx, cores[actor.unit], parameters, interpreter, options.frames)
+            self._make_actor(actor, queues, tx, cores[actor.unit], parameters, interpreter, options.frames, emulation)
             for actor in self._actors
         ]
         activities = {actor.name: actor.activity for actor in actors}
@@ -302,6 +315,7 @@ class Program:
                     "begin": begin,
                     "wall_s": time.time() - begin,
                     "failure": failure,
+                    "emulated": emulation.record() if emulation else None,
                     "actors": {actor.name: self._actor_record(actor) for actor in actors},
                     "fifos": {fifo.name: _fifo_record(fifo, queues[fifo.name]) for fifo in self._fifos},
                     "links": {name: {"peer": link.peer, **link.activity.summary()} for name, link in links.items()},
@@ -310,6 +324,14 @@ class Program:
                 _write(options.record, json.dumps(run, indent=1) + "\n")
             if options.trace:
                 _write(options.trace, record.trace(self.platform, activities) + "\n")
+
+    def _emulation(self) -> Emulation:
+        emulation = Emulation(
+            {peer: self._figures.get(peer, Figures()) for peer in self._peers()},
+            {actor.unit: self._slowdowns[actor.unit] for actor in self._actors},
+        )
+        self._say(f"note: emulated: {emulation}")
+        return emulation
 
     def _peers(self) -> list[str]:
         return sorted({fifo.peer for fifo in self._fifos if fifo.peer})
@@ -381,6 +403,7 @@ class Program:
         addresses: Mapping[str, tuple[str, int]],
         bind: str,
         events: SimpleQueue[Event],
+        emulation: Optional[Emulation],
     ) -> RxLink | TxLink:
         number = fifo.port - min(other.port for other in self._fifos if other.peer == fifo.peer)
         mine = {**facts, "fifo": fifo.name, "token": f"{fifo.dtype}{list(fifo.shape)} at rate {fifo.rate}"}
@@ -388,9 +411,15 @@ class Program:
         port = base + number if base else fifo.port
         if port > 65535:
             raise UsageError(f"FIFO {fifo.name!r} with {fifo.peer}: there is no TCP port {port}; choose lower ones")
+        link: RxLink | TxLink
         if fifo.source is None:
-            return RxLink(queue, number, fifo.peer, mine, events.put, (bind, port))
-        return TxLink(queue, number, fifo.peer, mine, events.put, (address or fifo.address, port))
+            link = RxLink(queue, number, fifo.peer, mine, events.put, (bind, port))
+        else:
+            link = TxLink(queue, number, fifo.peer, mine, events.put, (address or fifo.address, port))
+        if emulation is not None:
+            link.emulated = emulation.links[fifo.peer]
+            link.facts.update(link.emulated.figures.told())
+        return link
 
     def _make_actor(
         self,
@@ -401,6 +430,7 @@ class Program:
         parameters: Mapping[str, Mapping[str, str]],
         interpreter: str,
         frames: Optional[int],
+        emulation: Optional[Emulation],
     ) -> ActorThread:
         consumed = {_port(fifo.target): fifo for fifo in self._fifos if _owner(fifo.target) == actor.name}
         produced = {_port(fifo.source): fifo for fifo in self._fifos if _owner(fifo.source) == actor.name}
@@ -427,6 +457,7 @@ class Program:
                 for port, fifo in produced.items()
             ],
             limit=None if consumed else frames,
+            fire=emulation.fire(actor.unit, behaviour.fire) if emulation else None,
         )
 
     def _actor_record(self, actor: ActorThread) -> dict[str, Any]:

@@ -127,6 +127,8 @@ def judge(hello: dict[str, str], mine: dict[str, str]) -> str:
             if field == "digest":
                 reason += ": generate all platforms' programs from the same files"
             return reason
+    if ("latency" in hello) != ("latency" in mine):
+        return "one side emulates the link, the other does not: start both with --emulate, or none"
     return ""
 
 

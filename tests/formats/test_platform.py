@@ -13,7 +13,7 @@ from eprune.model.platform import Link, Platform, Security, Unit
 
 EXAMPLE = """<platform name="endpoint" memory="512MiB" group="rack1 ups">
   <unit name="cpu0" core="0"/>
-  <unit name="cpu" group="ups"/>
+  <unit name="cpu" slowdown="7.5" group="ups"/>
   <link to="server" address="192.168.1.10" port="5200" bandwidth="100Mbit/s" latency="1.49ms"/>
   <link to="other" ports="shared" security="tls" group="cable"/>
 </platform>
@@ -26,7 +26,7 @@ def test_a_platform_is_read_with_units_defaults_and_lines(tmp_path: Path) -> Non
     platform = read_platform(str(path))
     assert platform == Platform(
         "endpoint",
-        units=(Unit("cpu0", 0), Unit("cpu", groups=("ups",))),
+        units=(Unit("cpu0", 0), Unit("cpu", slowdown=7.5, groups=("ups",))),
         links=(
             Link("server", "192.168.1.10", 5200, bandwidth=12.5e6, latency=1.49 * 1e-3),
             Link("other", "127.0.0.1", 5100, shared=True, security=Security.TLS, groups=("cable",)),
@@ -71,7 +71,16 @@ LINKS = st.builds(
 PLATFORMS = st.builds(
     Platform,
     name=NAMES,
-    units=st.lists(st.builds(Unit, NAMES, st.none() | st.integers(0, 9999), groups=GROUPS), max_size=3).map(tuple),
+    units=st.lists(
+        st.builds(
+            Unit,
+            NAMES,
+            st.none() | st.integers(0, 9999),
+            slowdown=st.just(1.0) | st.floats(1, 999999),
+            groups=GROUPS,
+        ),
+        max_size=3,
+    ).map(tuple),
     links=st.lists(LINKS, max_size=3).map(tuple),
     memory=st.none() | st.integers(0, 2**50) | st.integers(0, 64).map(lambda n: n * 2**30),
     groups=GROUPS,

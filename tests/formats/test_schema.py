@@ -161,6 +161,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "end": "a.b",
         "text": "any",
         "core": "0",
+        "slowdown": "7.5",
         "address": "h",
         "tcp-port": "1",
         "size": "1B",

@@ -20,6 +20,9 @@ program = Program(
 # ---- Processing units, and what each of them runs ----
 program.unit("cpu0", core=0)  # Input-1 and L1-1+L2-1+L3-1
 
+# ---- Links: bytes a second and seconds, for --emulate ----
+program.link("server", bandwidth=11200000.0, latency=0.00149)
+
 # ---- Actors and model segments, in precedence order ----
 # vehicle_dual.xml:5
 program.actor(

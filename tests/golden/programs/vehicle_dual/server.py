@@ -20,6 +20,10 @@ program = Program(
 # ---- Processing units, and what each of them runs ----
 program.unit("cpu1", core=1)  # L4-L5 and Sink
 
+# ---- Links: bytes a second and seconds, for --emulate ----
+program.link("endpoint1", bandwidth=11200000.0, latency=0.00149)
+program.link("endpoint2", bandwidth=11200000.0, latency=0.00149)
+
 # ---- Actors and model segments, in precedence order ----
 # vehicle_dual.xml:43
 program.segment(

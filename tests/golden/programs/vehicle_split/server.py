@@ -20,6 +20,9 @@ program = Program(
 # ---- Processing units, and what each of them runs ----
 program.unit("cpu1", core=1)  # L3+L4-L5 and Sink
 
+# ---- Links: bytes a second and seconds, for --emulate ----
+program.link("endpoint", bandwidth=11200000.0, latency=0.00149)
+
 # ---- Actors and model segments, in precedence order ----
 # vehicle.xml:21
 program.segment(

@@ -1,0 +1,118 @@
+"""Emulated links and units by arithmetic alone: nothing leaves too early, nothing is lost, nobody stands still."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprune.runtime.errors import ProtocolError
+from eprune.runtime.shaping import MAX_ROOM, READY, Figures, Flight, Pacer, SlowUnit, heard
+
+sizes = st.integers(1, 10**6)
+gaps = st.floats(0, 0.1)
+
+
+@given(st.lists(st.tuples(sizes, gaps), min_size=1), st.floats(1e3, 1e9))
+def test_a_link_never_sends_faster_than_its_bandwidth(messages, bandwidth):
+    pacer, now, total = Pacer(bandwidth), 0.0, 0
+    for nbytes, gap in messages:
+        now += gap
+        total += nbytes
+        now = max(now, pacer.leave(nbytes, now)[-1][1])
+        pacer.returned(now)
+        assert total / bandwidth <= now * (1 + 1e-9) + 1e-9
+
+
+@given(st.lists(sizes, min_size=1), st.floats(1e3, 1e9), st.floats(0, 0.05))
+def test_a_link_with_work_is_never_idle_however_late_its_sender_wakes(messages, bandwidth, late):
+    pacer, now = Pacer(bandwidth), 0.0
+    for nbytes in messages:
+        done = pacer.leave(nbytes, now)[-1][1]
+        now = max(now, done + late)
+        pacer.returned(now)
+        now += READY / 2
+    assert done == pytest.approx(sum(messages) / bandwidth)
+
+
+def test_a_frame_on_an_idle_link_leaves_after_its_own_time():
+    pacer = Pacer(1e6)
+    pacer.returned(pacer.leave(1000, 0.0)[-1][1])
+    assert pacer.leave(1000, 5.0)[-1][1] == pytest.approx(5.001)
+
+
+@given(st.lists(sizes, min_size=2, max_size=5))
+def test_two_senders_share_one_link(messages):
+    pacer = Pacer(1e6)
+    assert [pacer.leave(nbytes, 0.0)[-1][1] for nbytes in messages] == pytest.approx(
+        [sum(messages[: count + 1]) / 1e6 for count in range(len(messages))]
+    )
+
+
+@given(sizes, st.floats(1e3, 1e9))
+def test_the_pieces_of_a_message_are_all_of_it_in_order(nbytes, bandwidth):
+    pieces = Pacer(bandwidth).leave(nbytes, 0.0)
+    ends, times = zip(*pieces)
+    assert ends[-1] == nbytes
+    assert [*ends] == sorted(set(ends))
+    assert list(times) == sorted(times)
+    assert all(end / bandwidth <= when * (1 + 1e-9) + 2 / bandwidth for end, when in pieces)
+
+
+@given(st.lists(st.tuples(st.binary(min_size=1, max_size=50), gaps), min_size=1), st.floats(0, 1), st.integers(1, 40))
+def test_what_is_under_way_arrives_whole_in_order_and_a_latency_later(pieces, latency, room):
+    flight, now, sent = Flight(Figures(None, latency)), 0.0, []
+    for data, gap in pieces:
+        now += gap
+        flight.send(data, now)
+        sent.append((now + latency, data))
+    flight.send(b"", now)
+    got = b""
+    while True:
+        when = flight.due()
+        arrived = sum(len(data) for due, data in sent if due <= when)
+        buffers = [memoryview(bytearray(room)), memoryview(bytearray(room))]
+        count = flight.take(buffers, when)
+        got += b"".join(buffers)[:count]
+        assert len(got) <= arrived
+        if count == 0:
+            break
+    assert got == b"".join(data for data, _ in pieces)
+    assert flight.nbytes == 0
+    assert flight.take([memoryview(bytearray(3))], math.inf) == 0
+
+
+def test_nothing_arrives_before_its_time():
+    flight = Flight(Figures(None, 0.01))
+    flight.send(b"abc", 1.0)
+    assert flight.due() == pytest.approx(1.01)
+    assert flight.take([memoryview(bytearray(3))], 1.005) == 0
+
+
+@given(st.floats(1e3, 1e10), st.floats(0, 10))
+def test_as_much_may_be_under_way_as_the_link_holds(bandwidth, latency):
+    assert Figures(bandwidth, latency).room >= min(bandwidth * latency, MAX_ROOM)
+
+
+@pytest.mark.parametrize("figures", [Figures(), Figures(11.2e6, 1.49e-3), Figures(None, 2.0), Figures(1.0)])
+def test_a_peer_understands_what_it_is_told(figures):
+    assert heard(figures.told()) == figures
+
+
+@pytest.mark.parametrize(
+    "told",
+    [{}, *({"latency": value} for value in ("", "x", "nan", "-1", "inf"))]
+    + [{"latency": "1", "bandwidth": value} for value in ("x", "nan", "-1", "0")],
+)
+def test_nonsense_of_a_peer_is_refused(told):
+    with pytest.raises(ProtocolError):
+        heard(told)
+
+
+def test_a_slow_unit_fires_one_actor_after_the_other():
+    unit = SlowUnit(7)
+    assert unit.done(10.0, 1.0) == 17
+    assert unit.done(11.0, 0.5) == pytest.approx(20.5)  # asked for while the first was still at it
+    assert unit.done(30.0, 1.0) == 37
