@@ -8,145 +8,105 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import math
 import select
 import socket
+import statistics
 import threading
 import time
-from collections.abc import Mapping, Sequence
-from typing import Any, Callable, Optional
+from collections.abc import Mapping
+from typing import Any, Callable, Optional, Union
 
 from eprune.runtime.errors import UsageError
-from eprune.runtime.shaping import Figures, Flight, Pacer, SlowUnit, heard
+from eprune.runtime.shaping import AHEAD, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
 
 _PIECE_BYTES = 64 * 1024
+#: Seconds that what was sent has to leave when its connection is closed.
+_LEAVE = 5.0
+#: Messages by which the emulation learns what it takes itself, and seconds between them.
+_TRIALS, _REST = 21, 5e-3
 _PR_SET_TIMERSLACK = 29
 
 
 class Link:
     """The emulated link to one peer, which all FIFOs to it share."""
 
-    def __init__(self, figures: Figures) -> None:
+    def __init__(self, figures: Figures, excess: float = 0.0) -> None:
         self.figures = figures
-        self.pacer = None if figures.bandwidth is None else Pacer(figures.bandwidth)
-        self.asking = threading.Lock()
+        self.excess = excess
+        self.pacer = Pacer(figures.bandwidth or math.inf)
+
+
+class _Lane(threading.Thread):
+    """Moves bytes from one socket to another, when ``rule`` says. Ends when either has ended, and ends the other."""
+
+    def __init__(self, source: socket.socket, target: socket.socket, rule: Union[Sending, Receiving]) -> None:
+        super().__init__(name="emulated link", daemon=True)
+        self._source = source
+        self._target = target
+        self._rule = rule
+
+    def run(self) -> None:
+        """The body of the thread."""
+        try:
+            self._move()
+        except (OSError, ValueError):  # the target has gone, or this end was closed
+            _shut(self._source, socket.SHUT_RD)
+        _shut(self._target, socket.SHUT_WR)
+
+    def _move(self) -> None:
+        source, target, rule, flight = self._source, self._target, self._rule, Flight()
+        ended = False
+        while not (ended and flight.due() is None):
+            due, now = flight.due(), time.monotonic()
+            reads = [source] if not ended and flight.nbytes < rule.room else []
+            if due is None or due > now:
+                readable, _, _ = select.select(reads, [], [], None if due is None else due - now)
+            else:
+                readable, writable, _ = select.select(reads, [target], [])
+                if writable:
+                    with contextlib.suppress(BlockingIOError):
+                        flight.remove(target.send(flight.first(), socket.MSG_DONTWAIT))
+                    rule.handed(time.monotonic())
+            if readable:
+                data = source.recv(_PIECE_BYTES, socket.MSG_DONTWAIT)
+                ended = not data
+                if data:
+                    rule.schedule(flight, memoryview(data), time.monotonic())
 
 
 class Socket(socket.socket):
-    """A connection that lets bytes out as ``link`` would, and bytes in as the peer's ``arriving`` would.
+    """A connection over the emulated link: one end of a pair of sockets, with two lanes between the other and the true.
 
-    Of the calls that send and receive it has those that links use. What has arrived is told by receiving only, not by
-    selecting on it. A send that must not block always would.
+    So whatever can be done with a socket can be done with this one.
     """
 
-    def __init__(self, connection: socket.socket, link: Link, arriving: Figures) -> None:
-        super().__init__(connection.family, connection.type, connection.proto, connection.detach())
-        self._link = link
-        self._down = threading.Event()
-        self._flight = Flight(arriving) if arriving.latency > 0 else None
-        self._changed = threading.Condition()
-        self._reader = threading.Thread(target=self._read, name="emulated link", daemon=True)
-        if self._flight is not None:
-            self._reader.start()
-
-    def sendall(self, data: Any, flags: int = 0) -> None:
-        """Send all, as fast as the link allows."""
-        pacer = self._link.pacer
-        if pacer is None:
-            super().sendall(data, flags)
-            return
-        view, sent = memoryview(data).cast("B"), 0
-        with self._link.asking:
-            pieces = pacer.leave(len(view), time.monotonic())
-        for end, when in pieces:
-            self._down.wait(max(0.0, when - time.monotonic()))
-            super().sendall(view[sent:end], flags)
-            sent = end
-        with self._link.asking:
-            pacer.returned(time.monotonic())
-
-    def sendmsg(self, buffers: Any, ancdata: Any = (), flags: int = 0, address: Any = None) -> int:
-        """Send all; how much that is."""
-        if self._link.pacer is None:
-            return super().sendmsg(buffers, ancdata, flags)
-        if flags & socket.MSG_DONTWAIT:
-            raise BlockingIOError("an emulated link has no room of its own")
-        parts = list(buffers)
-        data = parts[0] if len(parts) == 1 else b"".join(parts)
-        self.sendall(data)
-        return len(data)
-
-    def recv(self, bufsize: int, flags: int = 0) -> bytes:
-        """Receive what has arrived."""
-        if self._flight is None:
-            return super().recv(bufsize, flags)
-        buffer = bytearray(bufsize)
-        return bytes(buffer[: self._take([memoryview(buffer)])])
-
-    def recv_into(self, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
-        """Receive what has arrived."""
-        if self._flight is None:
-            return super().recv_into(buffer, nbytes, flags)
-        view = memoryview(buffer).cast("B")
-        return self._take([view[: nbytes or len(view)]])
-
-    def recvmsg_into(self, buffers: Any, ancbufsize: int = 0, flags: int = 0) -> tuple[int, list[Any], int, Any]:
-        """Receive what has arrived."""
-        if self._flight is None:
-            return super().recvmsg_into(buffers, ancbufsize, flags)
-        return self._take([memoryview(buffer).cast("B") for buffer in buffers]), [], 0, None
-
-    def shutdown(self, how: int) -> None:
-        """Break the connection; whoever waits for a moment to send waits no longer."""
-        self._down.set()
-        super().shutdown(how)
+    def __init__(self, true: socket.socket, link: Link, arriving: Figures) -> None:
+        outer, inner = socket.socketpair()
+        # What is in this buffer has not left yet, but the sender believes so.
+        outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
+        super().__init__(outer.family, outer.type, outer.proto, outer.detach())
+        true.settimeout(None)
+        self._true, self._inner = true, inner
+        self._out = _Lane(inner, true, Sending(link.pacer))
+        self._in = _Lane(true, inner, Receiving(arriving, link.excess))
+        self._out.start()
+        self._in.start()
 
     def close(self) -> None:
-        """Release it; what is still under way is lost."""
-        if self._flight is not None and self.fileno() >= 0:
-            with contextlib.suppress(OSError):
-                self.shutdown(socket.SHUT_RDWR)
-            with self._changed:
-                self._flight = Flight(Figures(latency=1.0))  # takes all that still comes
-                self._changed.notify_all()
-            self._reader.join()
-        super().close()
+        """Close it, once what was sent has left."""
+        if self.fileno() >= 0:
+            super().close()
+            self._out.join(_LEAVE)
+            _shut(self._true, socket.SHUT_RDWR)
+            self._in.join(_LEAVE)
+            self._true.close()
+            self._inner.close()
 
-    def _take(self, buffers: Sequence[memoryview]) -> int:
-        """Wait until something has arrived. Raises TimeoutError after the socket's timeout."""
-        timeout = self.gettimeout()
-        deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while True:
-                assert self._flight is not None  # else this is not called
-                due, now = self._flight.due(), time.monotonic()
-                if due is not None and due <= now:
-                    count = self._flight.take(buffers, now)
-                    self._changed.notify_all()
-                    return count
-                if deadline is not None and now >= deadline:
-                    raise TimeoutError("timed out")
-                ends = [when - now for when in (due, deadline) if when is not None]
-                self._changed.wait(min(ends) if ends else None)
 
-    def _read(self) -> None:
-        """Receive from the true connection, noting when. The body of its own thread."""
-        poll = select.poll()
-        poll.register(self.fileno(), select.POLLIN)
-        data = b"first"
-        while data:
-            try:
-                poll.poll()
-                data = super().recv(_PIECE_BYTES, socket.MSG_DONTWAIT)
-            except BlockingIOError:
-                continue
-            except OSError:
-                data = b""
-            with self._changed:
-                while self._flight is not None and self._flight.full:
-                    self._changed.wait()
-                assert self._flight is not None  # else this thread is not started
-                self._flight.send(data, time.monotonic())
-                self._changed.notify_all()
+def _shut(connection: socket.socket, how: int) -> None:
+    with contextlib.suppress(OSError):
+        connection.shutdown(how)
 
 
 def shaped(connection: socket.socket, link: Optional[Link], greeting: Mapping[str, str]) -> socket.socket:
@@ -161,14 +121,15 @@ class Emulation:
     """What one program emulates: ``links`` (peer -> figures) and ``slowdowns`` (unit -> factor)."""
 
     def __init__(self, links: Mapping[str, Figures], slowdowns: Mapping[str, float]) -> None:
-        self.links = {peer: Link(figures) for peer, figures in links.items()}
+        _precise_waits()
+        excess = _excess() if any(figures.latency for figures in links.values()) else 0.0
+        self.links = {peer: Link(figures, excess) for peer, figures in links.items()}
         self._slowdowns = {unit: factor for unit, factor in slowdowns.items() if factor != 1}
         self._units = {unit: SlowUnit(factor) for unit, factor in self._slowdowns.items()}
         self._asking = threading.Lock()
         for unit, factor in self._slowdowns.items():
             if not factor >= 1:
                 raise UsageError(f"unit {unit!r}: a slowdown of {factor:g}; only slower units can be emulated")
-        _precise_waits()
 
     def fire(self, unit: str, fire: Callable[..., None]) -> Callable[..., None]:
         """A behaviour's ``fire`` as it would be on that unit: the thread waits for what the slower unit lacks."""
@@ -195,6 +156,21 @@ class Emulation:
         return (
             "; ".join([*units, *(f"link to {peer}: {link.figures}" for peer, link in self.links.items())]) or "nothing"
         )
+
+
+def _excess() -> float:
+    """Seconds that the lanes' own threads add to a latency, here and now: the median of some messages."""
+    latency, times = 1e-3, []
+    near, far = socket.socketpair()
+    figures = Figures(None, latency)
+    with Socket(near, Link(figures), figures) as one, Socket(far, Link(figures), figures) as other:
+        for _ in range(_TRIALS):
+            time.sleep(_REST)
+            begin = time.monotonic()
+            one.sendall(b"x")
+            other.recv(1)
+            times.append(time.monotonic() - begin - latency)
+    return max(0.0, statistics.median(times))
 
 
 def _precise_waits() -> None:

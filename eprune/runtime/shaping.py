@@ -8,8 +8,9 @@ one thing after the other, ``slowdown`` times as long as the core that plays it.
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
 from eprune.runtime.errors import ProtocolError
@@ -20,6 +21,8 @@ READY = 0.5e-3
 #: What one call sends leaves in pieces of this many seconds, and of this many bytes at least.
 PIECE = 1e-3
 PIECE_BYTES = 1448
+#: Bytes that wait for their turn before a sender must wait.
+AHEAD = 16 * 1024
 #: Bytes that may be under way beyond those that the link itself holds, and in all.
 ROOM = 256 * 1024
 MAX_ROOM = 64 * 1024 * 1024
@@ -66,13 +69,16 @@ class Pacer:
         self.bandwidth = bandwidth
         self._free = -math.inf
         self._returned = -math.inf
+        self._asking = threading.Lock()
 
     def leave(self, nbytes: int, now: float) -> list[tuple[int, float]]:
         """Give ``nbytes`` to the link. The pieces in which they leave: bytes from the first on, and when they have."""
-        if now > self._free and now - self._returned > READY:
-            self._free = now
-        begin, seconds = self._free, nbytes / self.bandwidth
-        self._free += seconds
+        seconds = nbytes / self.bandwidth
+        with self._asking:
+            if now > self._free and now - self._returned > READY:
+                self._free = now
+            begin = self._free
+            self._free += seconds
         count = max(1, min(round(seconds / PIECE), nbytes // PIECE_BYTES))
         return [(nbytes * piece // count, begin + seconds * piece / count) for piece in range(1, count + 1)]
 
@@ -82,46 +88,65 @@ class Pacer:
 
 
 class Flight:
-    """Bytes under way: each piece has arrived a latency after it was sent, in order."""
+    """Bytes under way, in order: each piece with the moment at which it is there."""
 
-    def __init__(self, figures: Figures) -> None:
-        self.figures = figures
+    def __init__(self) -> None:
         self.nbytes = 0
         self._pieces: deque[tuple[float, memoryview]] = deque()
 
-    @property
-    def full(self) -> bool:
-        """Whether no more may be under way."""
-        return self.nbytes >= self.figures.room
-
-    def send(self, data: bytes, now: float) -> None:
-        """These bytes were sent now. Empty ones are the end of the stream."""
+    def add(self, data: memoryview, when: float) -> None:
+        """These bytes will be there then."""
         self.nbytes += len(data)
-        self._pieces.append((now + self.figures.latency, memoryview(data)))
+        self._pieces.append((when, data))
 
     def due(self) -> Optional[float]:
-        """When the first byte has arrived; None if none is under way."""
+        """When the first bytes are there; None if none are under way."""
         return self._pieces[0][0] if self._pieces else None
 
-    def take(self, buffers: Sequence[memoryview], now: float) -> int:
-        """Put what has arrived by now into the buffers; how many bytes. The end of the stream is 0, and stays there."""
-        total = 0
-        for buffer in buffers:
-            filled = 0
-            while filled < len(buffer) and self._pieces and self._pieces[0][0] <= now and len(self._pieces[0][1]):
-                due, piece = self._pieces[0]
-                count = min(len(piece), len(buffer) - filled)
-                buffer[filled : filled + count] = piece[:count]
-                filled += count
-                if count == len(piece):
-                    self._pieces.popleft()
-                else:
-                    self._pieces[0] = (due, piece[count:])
-            total += filled
-            if filled < len(buffer):
-                break
-        self.nbytes -= total
-        return total
+    def first(self) -> memoryview:
+        """The first bytes."""
+        return self._pieces[0][1]
+
+    def remove(self, count: int) -> None:
+        """So many of the first bytes were handed over."""
+        when, data = self._pieces.popleft()
+        self.nbytes -= count
+        if count < len(data):
+            self._pieces.appendleft((when, data[count:]))
+
+
+class Sending:
+    """What a link does to bytes that are to be sent. Several connections may share its pacer."""
+
+    def __init__(self, pacer: Pacer) -> None:
+        self._pacer = pacer
+        self.room = AHEAD
+
+    def schedule(self, flight: Flight, data: memoryview, now: float) -> None:
+        """They leave one after the other."""
+        begin = 0
+        for end, when in self._pacer.leave(len(data), now):
+            flight.add(data[begin:end], when)
+            begin = end
+
+    def handed(self, now: float) -> None:
+        """Some were handed over."""
+        self._pacer.returned(now)
+
+
+class Receiving:
+    """What a link does to bytes that arrive over the true one, which has taken ``excess`` seconds of the latency."""
+
+    def __init__(self, figures: Figures, excess: float = 0.0) -> None:
+        self._latency = max(0.0, figures.latency - excess)
+        self.room = figures.room
+
+    def schedule(self, flight: Flight, data: memoryview, now: float) -> None:
+        """They are there a latency later."""
+        flight.add(data, now + self._latency)
+
+    def handed(self, now: float) -> None:
+        """Some were handed over."""
 
 
 class SlowUnit:

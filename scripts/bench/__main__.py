@@ -17,6 +17,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from scripts.bench import emulation as emulated_links
 from scripts.bench.imported import imported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -297,7 +298,12 @@ def start(folder: Path) -> None:
         say(name, f"{statistics.median(times):.3f}")
 
 
-BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start, imported)}
+def emulation(folder: Path) -> None:
+    """Throughput and round trips over an emulated link, against `tc` in network namespaces."""
+    emulated_links.emulation(folder, say)
+
+
+BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start, imported, emulation)}
 
 
 def main() -> None:

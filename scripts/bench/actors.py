@@ -1,11 +1,13 @@
 """A source and a sink that cost next to nothing."""
 
 import statistics
+import sys
 import time
+from pathlib import Path
 
 import numpy as np
 
-from eprune.runtime import Actor
+from eprune.runtime import Actor, EndOfStream
 
 
 class Constant(Actor):
@@ -66,3 +68,46 @@ class Lag(Actor):
     def finalize(self):
         """Print it."""
         print(f"| 73728 B, one way | | {statistics.median(self.ages) / 1e3:.0f} us | (at most 100 us) |", flush=True)
+
+
+class Some(Actor):
+    """So many tokens, with nothing in them."""
+
+    def __init__(self, count):
+        """``count`` tokens."""
+        self.left = int(count)
+
+    def fire(self, inputs, outputs):
+        """One less."""
+        self.left -= 1
+        if self.left < 0:
+            raise EndOfStream
+
+
+class Echo(Actor):
+    """Sends back what comes."""
+
+    def fire(self, inputs, outputs):
+        """Copy it."""
+        outputs["out"][...] = inputs["in"]
+
+
+class RoundTrip(Actor):
+    """Sends a token, waits until it is back, rests for 20 ms; ``count`` times. Writes the median seconds to a file."""
+
+    def __init__(self, count, told):
+        """The file ``told`` is relative to the program's folder."""
+        self.count = int(count)
+        self.told = Path(sys.argv[0]).parent / told
+        self.sent = None
+        self.times = []
+
+    def fire(self, inputs, outputs):
+        """What is in the input came back, but for the first time."""
+        if self.sent is not None:
+            self.times.append(time.perf_counter() - self.sent)
+        if len(self.times) == self.count:
+            self.told.write_text(str(statistics.median(self.times)))
+            raise EndOfStream
+        time.sleep(0.02)
+        self.sent = time.perf_counter()

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import math
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eprune.runtime.errors import ProtocolError
-from eprune.runtime.shaping import MAX_ROOM, READY, Figures, Flight, Pacer, SlowUnit, heard
+from eprune.runtime.shaping import MAX_ROOM, READY, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
 
 sizes = st.integers(1, 10**6)
 gaps = st.floats(0, 0.1)
@@ -61,34 +59,35 @@ def test_the_pieces_of_a_message_are_all_of_it_in_order(nbytes, bandwidth):
     assert all(end / bandwidth <= when * (1 + 1e-9) + 2 / bandwidth for end, when in pieces)
 
 
-@given(st.lists(st.tuples(st.binary(min_size=1, max_size=50), gaps), min_size=1), st.floats(0, 1), st.integers(1, 40))
-def test_what_is_under_way_arrives_whole_in_order_and_a_latency_later(pieces, latency, room):
-    flight, now, sent = Flight(Figures(None, latency)), 0.0, []
-    for data, gap in pieces:
+def rules(pacer=None):
+    """What a link does to bytes, sending and receiving."""
+    return [Sending(pacer or Pacer(1e6)), Receiving(Figures(None, 0.25))]
+
+
+@pytest.mark.parametrize("side", [0, 1])
+@given(messages=st.lists(st.tuples(st.binary(min_size=1, max_size=5000), gaps), min_size=1), most=st.integers(1, 4000))
+def test_what_is_under_way_arrives_whole_in_order_and_not_too_early(side, messages, most):
+    rule, flight, now, got, earliest = rules()[side], Flight(), 0.0, b"", []
+    for data, gap in messages:
         now += gap
-        flight.send(data, now)
-        sent.append((now + latency, data))
-    flight.send(b"", now)
-    got = b""
-    while True:
-        when = flight.due()
-        arrived = sum(len(data) for due, data in sent if due <= when)
-        buffers = [memoryview(bytearray(room)), memoryview(bytearray(room))]
-        count = flight.take(buffers, when)
-        got += b"".join(buffers)[:count]
-        assert len(got) <= arrived
-        if count == 0:
-            break
-    assert got == b"".join(data for data, _ in pieces)
+        rule.schedule(flight, memoryview(data), now)
+        earliest += [now + (0.25 if side else 1 / 1e6)] * len(data)
+    assert flight.nbytes == len(earliest)
+    while flight.due() is not None:
+        assert flight.due() >= earliest[len(got)]
+        part = bytes(flight.first()[:most])
+        got += part
+        flight.remove(len(part))
+        rule.handed(flight.due() or now)
+    assert got == b"".join(data for data, _ in messages)
     assert flight.nbytes == 0
-    assert flight.take([memoryview(bytearray(3))], math.inf) == 0
 
 
-def test_nothing_arrives_before_its_time():
-    flight = Flight(Figures(None, 0.01))
-    flight.send(b"abc", 1.0)
-    assert flight.due() == pytest.approx(1.01)
-    assert flight.take([memoryview(bytearray(3))], 1.005) == 0
+def test_a_latency_is_shorter_by_what_the_true_link_took_but_never_below_nothing():
+    for excess, expected in ((0.01, 5.04), (0.2, 5.0)):
+        flight = Flight()
+        Receiving(Figures(None, 0.05), excess).schedule(flight, memoryview(b"x"), 5.0)
+        assert flight.due() == pytest.approx(expected)
 
 
 @given(st.floats(1e3, 1e10), st.floats(0, 10))

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+"""A network laboratory: two network namespaces, joined by a link that `tc` shapes, stand for two hosts.
+
+    sudo python -m scripts.netlab --bandwidth 11.2MB/s --latency 1.49ms run graphs/vehicle.xml \\
+        -p graphs/endpoint.xml -p graphs/server.xml -m mappings/vehicle_split --frames 100
+    sudo python -m scripts.netlab --bandwidth 100Mbit/s exec 'iperf3 -s -1' 'sleep 1; iperf3 -c 10.77.0.1'
+
+``run`` takes what `eprune run` takes, for two platforms; ``exec`` runs a shell command on each host. The bandwidth is
+that of the application's bytes, as in platform files; headers come on top. Needs Linux, root, and iproute2; a latency
+needs a kernel with the netem queueing discipline. Namespaces are removed at the end, whatever happens.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple, Optional
+
+import click
+
+ROOT = Path(__file__).resolve().parents[1]
+#: Bytes of a full Ethernet frame, and those of the application in it.
+FRAME, PAYLOAD = 1514, 1448
+#: Seconds of traffic that a shaped link lets through at once, and that may wait in front of it.
+BURST, QUEUE = 0.1e-3, 0.5
+
+
+class NotPermitted(Exception):
+    """This machine does not let us, or cannot."""
+
+
+class Host(NamedTuple):
+    """A network namespace."""
+
+    name: str
+    address: str
+
+    def command(self, *words: str) -> list[str]:
+        """These words as a command that runs on the host."""
+        return ["ip", "netns", "exec", self.name, *words]
+
+
+@contextlib.contextmanager
+def hosts(bandwidth: Optional[float] = None, latency: float = 0.0) -> Iterator[tuple[Host, Host]]:
+    """Two hosts for as long as the context lasts; bytes a second and seconds in each direction.
+
+    Raises NotPermitted with the command that was refused and what it said.
+    """
+    if not (shutil.which("ip") and shutil.which("tc")):
+        raise NotPermitted("there are no ip and tc here (iproute2)")
+    pair = [Host(f"netlab-{os.getpid()}-{number}", f"10.77.0.{number}") for number in (1, 2)]
+    try:
+        for host in pair:
+            _do("ip", "netns", "add", host.name)
+        _do(*f"ip link add v1 netns {pair[0].name} type veth peer name v2 netns {pair[1].name}".split())
+        for number, host in enumerate(pair, 1):
+            _do(*f"ip -n {host.name} addr add {host.address}/24 dev v{number}".split())
+            _do(*f"ip -n {host.name} link set v{number} up".split())
+            _do(*f"ip -n {host.name} link set lo up".split())
+            for discipline in disciplines(bandwidth, latency):
+                _do(*f"tc -n {host.name} qdisc add dev v{number} {discipline}".split())
+        yield pair[0], pair[1]
+    finally:
+        for host in pair:
+            subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
+
+
+def disciplines(bandwidth: Optional[float], latency: float) -> list[str]:
+    """What ``tc qdisc add dev DEVICE`` is told for a link, in order."""
+    told = []
+    parent = "root"
+    if latency:
+        told.append(f"root handle 1: netem delay {latency * 1e6:.0f}us limit 100000")
+        parent = "parent 1:1"
+    if bandwidth is not None:
+        rate = bandwidth * FRAME / PAYLOAD
+        burst = max(2 * FRAME, rate * BURST)
+        told.append(f"{parent} handle 2: tbf rate {8 * rate:.0f}bit burst {burst:.0f} limit {rate * QUEUE + 2**16:.0f}")
+    return told
+
+
+def _do(*words: str) -> None:
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode:
+        hint = "; this kernel has no netem: leave the latency out" if "netem" in words else ""
+        raise NotPermitted(f"{' '.join(words)}: {done.stderr.strip()}{hint}")
+
+
+def side_by_side(commands: Sequence[Sequence[str]]) -> int:
+    """Run commands at the same time until all have ended; the first exit code that is not 0. None is left running."""
+    processes = [subprocess.Popen(command, start_new_session=True) for command in commands]
+    try:
+        codes = [process.wait() for process in processes]
+    finally:
+        for process in processes:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+    return next((code for code in codes if code), 0)
+
+
+def _quantity(parse: str):  # type: ignore[no-untyped-def]
+    def convert(_: click.Context, param: click.Parameter, text: Optional[str]) -> Optional[float]:
+        from eprune.model import quantity
+
+        try:
+            return None if text is None else getattr(quantity, parse)(text)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param=param) from None
+
+    return convert
+
+
+@click.group(help=__doc__.split("\n\n")[0])
+@click.option("--bandwidth", callback=_quantity("parse_bandwidth"), help="Such as 11.2MB/s (default: not shaped).")
+@click.option("--latency", callback=_quantity("parse_time"), default="0s", help="Such as 1.49ms (default: none).")
+@click.pass_context
+def main(context: click.Context, bandwidth: Optional[float], latency: float) -> None:
+    context.obj = {"bandwidth": bandwidth, "latency": latency}
+
+
+@main.command("exec")
+@click.argument("one")
+@click.argument("other")
+@click.pass_context
+def execute(context: click.Context, one: str, other: str) -> None:
+    """Run shell command ONE on 10.77.0.1 and OTHER on 10.77.0.2, until both have ended."""
+    with _laboratory(context) as pair:
+        code = side_by_side([host.command("sh", "-c", text) for host, text in zip(pair, (one, other))])
+    context.exit(code)
+
+
+@main.command("run")
+@click.argument("application")
+@click.option("-p", "--platform", "platforms", multiple=True, required=True, help="Platform file; two of them.")
+@click.option("-m", "--mapping", "mappings", multiple=True, required=True, help="Mapping file; or a folder of them.")
+@click.option("--frames", type=click.IntRange(min=1), help="Sources stop after so many frames.")
+@click.pass_context
+def run(
+    context: click.Context,
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    frames: Optional[int],
+) -> None:
+    """Run an application's two platforms, one on each host; what actors print and the summary as by eprune run."""
+    from eprune.cli.summary import as_text, summarize
+
+    given = [word for path in platforms for word in ("-p", path)] + [word for path in mappings for word in ("-m", path)]
+    with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
+        command = [sys.executable, "-m", "eprune", "codegen", application, *given, "--pyz", "-o", f"{folder}/"]
+        if subprocess.run(command, stderr=subprocess.DEVNULL, check=False).returncode:
+            context.exit(subprocess.run(command, check=False).returncode)
+        programs = sorted(Path(folder).glob("*.pyz"))
+        if len(programs) != 2:
+            raise click.UsageError(f"{len(programs)} platforms run something; there are two hosts")
+        with _laboratory(context) as pair:
+            commands = []
+            for host, program, peer, there in zip(pair, programs, programs[::-1], pair[::-1]):
+                options = [f"--bind={host.address}", f"--link={peer.stem}={there.address}"]
+                options += [f"--record={program.with_suffix('.json')}"] + [f"--frames={frames}"] * bool(frames)
+                commands.append(host.command(sys.executable, str(program), *options))
+            code = side_by_side(commands)
+        if code == 0:
+            records = {each.stem: json.loads(each.with_suffix(".json").read_text()) for each in programs}
+            name = next(iter(records.values()))["application"]
+            click.echo(as_text(summarize(name, records)), err=True)
+    context.exit(code)
+
+
+@contextlib.contextmanager
+def _laboratory(context: click.Context) -> Iterator[tuple[Host, Host]]:
+    try:
+        with hosts(**context.obj) as pair:
+            yield pair
+    except NotPermitted as error:
+        raise click.ClickException(f"not possible here: {error}") from None
+
+
+if __name__ == "__main__":
+    main()

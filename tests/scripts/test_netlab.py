@@ -1,0 +1,62 @@
+"""The network laboratory: two hosts with a shaped link between them, and nothing left of them afterwards."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+from scripts.netlab import NotPermitted, disciplines, hosts
+from tests.kit.programs import ROOT
+
+
+@pytest.fixture
+def pair():
+    """Two hosts with 10 MB/s between them, or a skip that says why not."""
+    try:
+        with hosts(10e6) as made:
+            yield made
+    except NotPermitted as error:
+        pytest.skip(f"no network namespaces here: {error}")
+
+
+def netlab(*words):
+    command = [sys.executable, "-m", "scripts.netlab", *words]
+    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+
+
+def namespaces():
+    return subprocess.run(["ip", "netns"], capture_output=True, text=True, check=True).stdout
+
+
+def test_the_rate_leaves_room_for_headers():
+    assert disciplines(11.2e6, 0.0) == ["root handle 2: tbf rate 93683978bit burst 3028 limit 5920785"]
+    assert disciplines(None, 1.49e-3) == ["root handle 1: netem delay 1490us limit 100000"]
+    assert [each.split()[:3] for each in disciplines(1e6, 0.02)] == [
+        ["root", "handle", "1:"],
+        ["parent", "1:1", "handle"],
+    ]
+
+
+def test_commands_run_on_their_hosts_and_nothing_is_left(pair):
+    assert pair[0].name in namespaces()
+    done = netlab("exec", "ip -4 -o addr show scope global", "exit 3")
+    assert done.returncode == 3
+    assert "10.77.0.1/24" in done.stdout
+    assert namespaces().count("netlab-") == 2  # those of this test
+
+
+def test_an_application_runs_on_two_hosts(pair):
+    done = netlab(
+        *("--bandwidth", "11.2MB/s", "run", "graphs/vehicle.xml", "-p", "graphs/endpoint.xml"),
+        *("-p", "graphs/server.xml", "-m", "mappings/vehicle_split", "--frames", "5"),
+    )
+    assert done.returncode == 0, done.stderr
+    assert len(done.stdout.splitlines()) == 5
+    assert "vehicle: 5 frames in " in done.stderr
+
+
+def test_a_wrong_quantity_is_refused():
+    done = netlab("--bandwidth", "fast", "exec", "true", "true")
+    assert (done.returncode, "'fast' is no quantity" in done.stderr) == (2, True)
