@@ -42,20 +42,31 @@ def measurement(plan: str, name: str, records: Mapping[str, Mapping[str, Any]], 
     """What the platforms' run records say of one alternative; ``problem`` if it failed, "" if not.
 
     A platform's ``ms`` is the time a frame from its first firing to its last, sending included: what the papers plot.
-    ``busy_ms`` is the part of it in which an actor fired, summed up over actors.
+    ``busy_ms`` is the part of it in which an actor fired, summed up over actors. Of an alternative that failed a
+    platform says no more than what it is.
     """
+    if problem:
+        platforms = {platform: _identity(record) for platform, record in records.items()}
+        return _line(plan, name, problem, 0, None, 0, platforms)
     sinks = [actor["firings"] for record in records.values() for actor in record["actors"].values()]
     frames = min(sinks, default=0)
     platforms = {platform: _side(record, frames) for platform, record in records.items()}
     slowest = max((side["ms"] for side in platforms.values()), default=0.0)
+    rate = 1e3 / slowest if slowest else None
+    return _line(plan, name, "", frames, rate, sum(side["sent_bytes"] for side in platforms.values()), platforms)
+
+
+def _line(
+    plan: str, name: str, problem: str, frames: int, rate: Optional[float], nbytes: float, platforms: Any
+) -> dict[str, Any]:
     return {
         "plan": plan,
         "alternative": name,
         "ok": not problem,
         "problem": problem,
         "frames": frames,
-        "frames_per_second": 1e3 / slowest if slowest else None,
-        "bytes": sum(side["sent_bytes"] for side in platforms.values()),
+        "frames_per_second": rate,
+        "bytes": nbytes,
         "platforms": platforms,
         "time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
@@ -72,11 +83,14 @@ def _side(record: Mapping[str, Any], frames: int) -> dict[str, Any]:
         "busy_ms": 1e3 * sum(actor["busy_s"] for actor in record["actors"].values()) / each,
         "actors": {name: 1e3 * actor["busy_s"] / each for name, actor in record["actors"].items()},
         "sent_bytes": sent / each,
-        "interpreter": record.get("interpreter"),
-        "python": record["python"],
-        "machine": record["machine"],
-        "peak_memory_bytes": record.get("peak_memory_bytes"),
+        **_identity(record),
     }
+
+
+def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
+    """What ran there, and on which machine."""
+    names = ("host", "machine", "python", "interpreter", "peak_memory_bytes")
+    return {name: record.get(name) for name in names}
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
@@ -212,7 +226,7 @@ def _measure(
     answers[options.platform] = {"record": own.record, "problem": own.problem}
     problem = "; ".join(answer["problem"] for answer in answers.values() if answer["problem"])
     records = {platform: answer["record"] for platform, answer in answers.items() if answer["record"]}
-    return measurement(plan["id"], name, records if not problem else {}, problem)
+    return measurement(plan["id"], name, records, problem)
 
 
 def _ask(
@@ -238,7 +252,7 @@ def _ask(
 def _answer(connection: socket.socket, platform: str, limit: float) -> dict[str, Any]:
     connection.settimeout(limit + PATIENCE)
     try:
-        answer: dict[str, Any] = json.loads(_line(connection, ANSWER_BYTES))
+        answer: dict[str, Any] = json.loads(_read_line(connection, ANSWER_BYTES))
         return {"record": answer["record"], "problem": answer["problem"]}
     except (OSError, ValueError, KeyError, TypeError):
         raise Gone(f"{platform} has gone in the middle of an alternative") from None
@@ -258,7 +272,7 @@ def follow(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -
             with connection, contextlib.suppress(OSError):
                 connection.settimeout(5.0)
                 try:
-                    request = json.loads(_line(connection, REQUEST_BYTES))
+                    request = json.loads(_read_line(connection, REQUEST_BYTES))
                     known = request["plan"] == plan["id"] and (request.get("end") or request["run"] in names)
                 except (ValueError, KeyError, TypeError):
                     continue
@@ -281,7 +295,7 @@ def _reply(connection: socket.socket, record: Optional[Mapping[str, Any]], probl
     connection.sendall(json.dumps({"record": record, "problem": problem}).encode() + b"\n")
 
 
-def _line(connection: socket.socket, limit: int) -> bytes:
+def _read_line(connection: socket.socket, limit: int) -> bytes:
     """What the peer sends up to the end of its line. Raises ValueError if that is too long, or does not come."""
     data = b""
     while not data.endswith(b"\n"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Optional
@@ -10,6 +11,8 @@ from typing import Any, Optional
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.space import Alternative, Constraints, Roles
 from eprune.model.platform import Platform
+
+_NAME = re.compile(r"\w[\w.+-]*")
 
 
 @dataclass(frozen=True)
@@ -86,6 +89,9 @@ def read_plan(text: str) -> Plan:
     try:
         data = json.loads(text)
         *endpoints, server = data["platforms"]
+        for name in (*data["platforms"], *(each["name"] for each in data["alternatives"])):
+            if not _NAME.fullmatch(name):  # they name files
+                raise ValueError(f"{name!r} is no name")
         return Plan(
             id=data["id"],
             flow=Flow(data["application"], tuple(data["order"]), tuple(Stream(**each) for each in data["fifos"])),

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Callable, NamedTuple, Optional
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
 GRACE = (3.0, 6.0)
@@ -54,25 +54,33 @@ def free_base_port(count: int) -> int:
     raise OSError(f"no {count} consecutive free TCP ports on 127.0.0.1 between {PORTS.start} and {PORTS.stop}")
 
 
+def link_ports(links: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:
+    """The first of each link's free loopback ports; ``links``: pair of platforms -> how many FIFOs are between them."""
+    bases: dict[tuple[str, str], int] = {}
+    taken: set[int] = set()
+    for pair, count in links.items():
+        base = free_base_port(count)
+        while taken & set(range(base, base + count)):
+            base = free_base_port(count)
+        taken |= set(range(base, base + count))
+        bases[pair] = base
+    return bases
+
+
 def link_arguments(links: Mapping[tuple[str, str], int]) -> dict[str, list[str]]:
     """Options that put every link on free loopback ports.
 
     ``links`` maps pairs of platforms to how many FIFOs are between them. Returns platform -> arguments.
     """
     arguments: dict[str, list[str]] = {}
-    taken: set[int] = set()
-    for (one, other), count in links.items():
-        base = free_base_port(count)
-        while taken & set(range(base, base + count)):
-            base = free_base_port(count)
-        taken |= set(range(base, base + count))
+    for (one, other), base in link_ports(links).items():
         for platform, peer in ((one, other), (other, one)):
             arguments.setdefault(platform, []).append(f"--link={peer}=127.0.0.1:{base}")
     return arguments
 
 
 def launch(
-    programs: Mapping[str, str],
+    programs: Mapping[str, Union[str, Sequence[str]]],
     arguments: Optional[Mapping[str, Sequence[str]]] = None,
     on_status: Optional[OnStatus] = None,
     on_message: Optional[OnMessage] = None,
@@ -81,6 +89,7 @@ def launch(
 ) -> Outcome:
     """Run generated programs (platform -> file), each with its arguments, until all have ended.
 
+    Instead of a file there may be a list of arguments to Python, which run something that behaves like a program.
     When one fails the others are given time to end by themselves, then asked, then killed; Ctrl-C is passed on. What
     programs write to stderr goes line by line to ``on_message``; their stdout is this process's, or ``stdout``.
     """
@@ -104,7 +113,7 @@ def launch(
 
 def _start(
     platform: str,
-    program: str,
+    program: Union[str, Sequence[str]],
     arguments: list[str],
     record: Path,
     python: str,
@@ -118,7 +127,7 @@ def _start(
     read, write = os.pipe()
     try:
         popen = subprocess.Popen(
-            [python, program, *arguments, f"--status-fd={write}"],
+            [python, *([program] if isinstance(program, str) else program), *arguments, f"--status-fd={write}"],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,

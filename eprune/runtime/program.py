@@ -310,6 +310,7 @@ class Program:
             if options.record:
                 run = {
                     **facts,
+                    "host": host.node(),
                     "python": host.python_version(),
                     "machine": host.machine(),
                     "begin": begin,

@@ -28,6 +28,14 @@ def test_what_is_no_plan_is_refused(text):
         read_plan(text)
 
 
+@pytest.mark.parametrize("name", ["..", "../1", "/etc", "1/2", "", "-1", ".1"])
+def test_names_that_would_leave_their_folder_are_refused(name):
+    told = write_plan(plan())
+    assert '"name": "2"' in told
+    with pytest.raises(ValueError, match="is no name"):
+        read_plan(told.replace('"name": "2"', f'"name": "{name}"'))
+
+
 def test_the_first_endpoint_leads():
     assert "It leads" in script(plan(), "endpoint")
     assert "waits for endpoint" in script(plan(), "server")

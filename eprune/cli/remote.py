@@ -1,0 +1,309 @@
+"""A platform's program on a real device, over OpenSSH: the other end is ``explore/device.py``.
+
+One connection a program: it carries the program there, what it says back, and a tunnel for each FIFO, so that neither
+side listens beyond loopback. It is a process of its own that ``runtime.launch`` starts in the program's place. Host
+keys must be known; keys, jump hosts and all else are as in the user's ssh configuration.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import os
+import re
+import selectors
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable
+
+import eprune
+from eprune.explore import device
+
+#: Exit codes besides those of programs: the device cannot be had at all; a port of the tunnel is taken.
+UNREACHED = 69
+PORT_TAKEN = 75
+#: Seconds between two signs of life.
+HEARTBEAT = 5.0
+#: Seconds that the device has to stop its program and clean up.
+GRACE = 10.0
+OPTIONS = (
+    *("-T", "-a", "-x"),
+    *("-o", "BatchMode=yes"),
+    *("-o", "StrictHostKeyChecking=yes"),
+    *("-o", "ExitOnForwardFailure=yes"),
+    *("-o", "ConnectTimeout=15"),
+    *("-o", "ServerAliveInterval=5"),
+    *("-o", "ServerAliveCountMax=6"),
+    # A connection shared with others would keep its tunnels after us.
+    *("-o", "ControlMaster=no"),
+    *("-o", "ControlPath=none"),
+)
+#: Reads the text of device.py from standard input up to a zero byte, and runs it: fit for any shell.
+BOOT = 'import os; exec(b"".join(iter(lambda: os.read(0, 1) or b"\\0", b"\\0")))'
+
+_URL = re.compile(
+    r"ssh://(?:(?P<user>[\w.][\w.-]*)@)?(?P<host>[\w.][\w.-]*|\[[0-9A-Fa-f:.%\w]+\])(?::(?P<port>\d+))?/?"
+)
+
+OnLine = Callable[[str, Any], None]
+
+
+@dataclass(frozen=True)
+class Device:
+    """Where ssh finds a device, and the Python to use there."""
+
+    url: str
+    python: str = "python3"
+
+    def __str__(self) -> str:
+        return self.url
+
+    def command(self, tunnels: Sequence[str] = ()) -> list[str]:
+        """The ssh command, with such tunnels."""
+        match = _URL.fullmatch(self.url)
+        assert match is not None  # parse_device has seen it
+        where = [*(["-l", match["user"]] if match["user"] else []), *(["-p", match["port"]] if match["port"] else [])]
+        there = " ".join(shlex.quote(word) for word in (self.python, "-c", BOOT))
+        return ["ssh", *OPTIONS, *tunnels, *where, "--", match["host"].strip("[]"), there]
+
+
+def tunnel(here: int, there: int, inwards: bool) -> str:
+    """The ssh option that joins two loopback ports; ``inwards``: connections are made on the device, to here."""
+    return f"-R127.0.0.1:{there}:127.0.0.1:{here}" if inwards else f"-L127.0.0.1:{here}:127.0.0.1:{there}"
+
+
+def parse_device(text: str, python: str = "python3") -> Device:
+    """The device of ``ssh://[USER@]HOST[:PORT]``. Raises ValueError for anything else."""
+    match = _URL.fullmatch(text)
+    if match is None or not 0 < int(match["port"] or 22) < 65536:
+        raise ValueError(f"{text!r} is not of the form ssh://[USER@]HOST[:PORT]")
+    return Device(text, python)
+
+
+class Failed(Exception):
+    """The device did not do what it was asked for; ``code`` is the exit code for that."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+class Interrupted(Exception):
+    """The user, or whoever started this process, wants it to end."""
+
+
+def look(there: Device) -> dict[str, Any]:
+    """What is on the device: ``host``, ``python``, ``machine``, and versions. Raises Failed."""
+    found: dict[str, Any] = {}
+
+    def on_line(kind: str, value: Any) -> None:
+        found.update(value if kind == "look" else {kind: value})
+
+    talk(there, {"look": True}, b"", (), on_line)
+    return found
+
+
+def talk(
+    there: Device,
+    request: dict[str, Any],
+    bundle: bytes,
+    tunnels: Sequence[str],
+    on_line: OnLine,
+) -> None:
+    """Make a request of the device, and pass on each line that it answers, until it has ended. Raises Failed.
+
+    SIGINT and SIGTERM in this process stop what runs there, after which Interrupted is raised.
+    """
+    source = Path(device.__file__).read_bytes()
+    hello = source + b"\0" + json.dumps(request).encode() + b"\n" + bundle
+    try:
+        process = subprocess.Popen(
+            there.command(tunnels), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+    except OSError as error:
+        raise Failed(f"ssh cannot be started: {error.strerror}; install OpenSSH's client here", UNREACHED) from None
+    with process, _Conversation(process, hello) as conversation:
+        conversation.run(on_line)
+    if conversation.interrupted:
+        raise Interrupted
+    if not conversation.answered:
+        said = bytes(conversation.said).decode("utf-8", "replace").strip()
+        raise Failed(*_explain(there, process.returncode, said, conversation.heard))
+
+
+class _Conversation:
+    """Both directions of a connection at once."""
+
+    def __init__(self, process: subprocess.Popen[bytes], hello: bytes) -> None:
+        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        self.process = process
+        #: whether the device has said anything, and whether it has said its last line
+        self.heard = self.answered = False
+        self.interrupted = False
+        #: what ssh, or the device's shell, wrote to stderr
+        self.said = bytearray()
+        self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
+        self._pending = memoryview(hello)
+        self._rest = b""
+        self._saved: dict[int, Any] = {}
+
+    def __enter__(self) -> _Conversation:
+        os.set_blocking(self._stdin.fileno(), False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self._saved[number] = signal.signal(number, self._interrupt)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number, handler in self._saved.items():
+            signal.signal(number, handler)
+        if self.process.poll() is None:
+            self.process.kill()
+
+    def _interrupt(self, *_: object) -> None:
+        self.interrupted = True
+
+    def run(self, on_line: OnLine) -> None:
+        """Send and receive until the device has said all."""
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._stdout, selectors.EVENT_READ)
+            selector.register(self._stderr, selectors.EVENT_READ)
+            selector.register(self._stdin, selectors.EVENT_WRITE)
+            reading, spoken, until = 2, time.monotonic(), math.inf
+            while reading and time.monotonic() < until:
+                for key, _ in selector.select(0.2):
+                    if key.fileobj is self._stdin:
+                        self._write(selector)
+                        spoken = time.monotonic()
+                        continue
+                    data = os.read(key.fd, 65536)
+                    if not data:
+                        selector.unregister(key.fileobj)
+                        reading -= 1
+                    elif key.fileobj is self._stderr:
+                        self.said += data
+                    else:
+                        self._take(data, on_line)
+                if self.interrupted and until == math.inf:
+                    until = time.monotonic() + GRACE
+                    self._hang_up(selector)
+                elif not (self._pending or self._stdin.closed) and time.monotonic() > spoken + HEARTBEAT:
+                    self._pending = memoryview(b"\n")
+                    selector.register(self._stdin, selectors.EVENT_WRITE)
+
+    def _write(self, selector: selectors.BaseSelector) -> None:
+        try:
+            self._pending = self._pending[os.write(self._stdin.fileno(), self._pending[:65536]) :]
+        except BlockingIOError:
+            return
+        except OSError:  # ssh has ended, and says why on stderr
+            self._hang_up(selector)
+            return
+        if not self._pending:
+            selector.unregister(self._stdin)
+
+    def _hang_up(self, selector: selectors.BaseSelector) -> None:
+        if self._pending:
+            selector.unregister(self._stdin)
+            self._pending = memoryview(b"")
+        self._stdin.close()
+
+    def _take(self, data: bytes, on_line: OnLine) -> None:
+        """Pass on whole lines; what a login script of the device prints before them is none."""
+        *lines, self._rest = (self._rest + data).split(b"\n")
+        for text in lines:
+            try:
+                line = json.loads(text)
+            except ValueError:
+                continue
+            if not isinstance(line, dict):
+                continue
+            for kind, value in line.items():
+                self.heard = True
+                self.answered = self.answered or kind in ("code", "look")
+                if kind == "problem":
+                    self.said += str(value).encode()
+                else:
+                    on_line(kind, value)
+
+
+def _explain(there: Device, code: int, said: str, heard: bool) -> tuple[str, int]:
+    """What went wrong and what to do, from what ssh said; and the exit code for it."""
+    lines = said.splitlines() or [f"ssh ended with exit code {code}"]
+    last = "".join(char if char.isprintable() else "?" for char in lines[-1])
+    if heard:
+        return f"the connection to {there} broke: {last}", 1
+    if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
+        return f"{there} shows another host key than the known one: {last}; find out why before you go on", UNREACHED
+    if "Host key verification failed" in said or "host key is known" in said:
+        return f"the host key of {there} is not known: connect once by ssh, compare it, and accept it", UNREACHED
+    if "Permission denied" in said:
+        return f"{there} refused the key: {last}; ssh-copy-id gives it yours, ~/.ssh/config says which", UNREACHED
+    if re.search("forward", said, re.IGNORECASE):
+        return f"{there}: a FIFO's port is taken, or its sshd forwards none (AllowTcpForwarding): {last}", PORT_TAKEN
+    if code == 127:
+        return f"{there} has no {there.python}: {last}; --device-python names another", UNREACHED
+    if code == 255:
+        return f"{there} cannot be reached: {last}", UNREACHED
+    return f"{there}: {there.python} failed: {last}", UNREACHED
+
+
+def in_its_place(there: Device, bundle: str, tunnels: Sequence[str]) -> list[str]:
+    """What to give to Python instead of a program's file, so that the program runs on the device."""
+    root = str(Path(eprune.__file__).parents[1])
+    code = f"import sys; sys.path.insert(0, {root!r}); from eprune.cli.remote import main; sys.exit(main())"
+    return [
+        *("-c", code, f"--device={there.url}", f"--device-python={there.python}", f"--bundle={bundle}"),
+        *(f"--tunnel={each}" for each in tunnels),
+    ]
+
+
+def main() -> int:
+    """Run a program on a device as if it ran here: options that are not for us are the program's."""
+    parser = argparse.ArgumentParser(allow_abbrev=False)
+    parser.add_argument("--device", required=True)
+    parser.add_argument("--device-python", required=True)
+    parser.add_argument("--bundle", required=True)
+    parser.add_argument("--tunnel", action="append", default=[])
+    parser.add_argument("--status-fd", type=int)
+    parser.add_argument("--record")
+    parser.add_argument("--trace")
+    options, arguments = parser.parse_known_args()
+    outcome: dict[str, Any] = {}
+
+    def on_line(kind: str, value: Any) -> None:
+        if kind == "message":
+            print(value, file=sys.stderr, flush=True)
+        elif kind == "status" and options.status_fd is not None:
+            os.write(options.status_fd, json.dumps(value).encode() + b"\n")
+        else:
+            outcome[kind] = value
+
+    there = parse_device(options.device, options.device_python)
+    try:
+        bundle = Path(options.bundle).read_bytes()
+    except OSError as error:
+        return _fail(f"{options.bundle}: {error.strerror}", 2)
+    request = {"arguments": arguments, "size": len(bundle), "trace": bool(options.trace)}
+    try:
+        talk(there, request, bundle, options.tunnel, on_line)
+    except Failed as failure:
+        return _fail(str(failure), failure.code)
+    except Interrupted:
+        return 130
+    for path, result in ((options.record, outcome.get("record")), (options.trace, outcome.get("trace"))):
+        if path and result is not None:
+            Path(path).write_text(json.dumps(result), encoding="utf-8")
+    code = int(outcome["code"])
+    return code if code >= 0 else _fail(f"killed by {signal.Signals(-code).name} on {there}", 1)
+
+
+def _fail(message: str, code: int) -> int:
+    print(f"error: {message}", file=sys.stderr, flush=True)
+    return code

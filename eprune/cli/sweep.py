@@ -1,0 +1,310 @@
+"""Measuring alternatives one after the other, both sides of each: what fails is recorded, and the next one runs."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import random
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Callable, Optional, Union
+
+import click
+
+from eprune.cli import remote
+from eprune.cli.errors import FINDINGS, INTERRUPTED, say
+from eprune.cli.explore import RESULTS
+from eprune.cli.remote import Device
+from eprune.explore import measure
+
+if TYPE_CHECKING:
+    from eprune.explore.plan import Plan
+    from eprune.explore.space import Alternative
+    from eprune.runtime.launch import Outcome
+
+#: Seconds between two updates of the line of progress.
+PROGRESS_INTERVAL = 0.2
+#: How often other ports are tried where those of a tunnel are taken.
+TRIES = 4
+
+
+@dataclass(frozen=True)
+class Job:
+    """What one alternative runs: platform -> file, and (source, target) of each FIFO between platforms, in order."""
+
+    programs: Mapping[str, str]
+    crossing: Sequence[tuple[str, str]]
+
+
+@dataclass(frozen=True)
+class Kind:
+    """What is measured of an alternative. ``results`` is the file that takes the lines.
+
+    ``job`` prepares an alternative; ``line`` makes its line of records, traces (if ``traced``) and the problem, if any.
+    """
+
+    results: Path
+    job: Callable[[Alternative], Job]
+    line: Callable[[Alternative, Mapping[str, Any], Mapping[str, Any], str], dict[str, Any]]
+    frames: int
+    traced: bool = False
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How to run: options for all programs, seconds for each alternative, platforms that are real devices."""
+
+    arguments: Sequence[str] = ()
+    limit: float = 600.0
+    quiet: bool = False
+    devices: Mapping[str, Device] = field(default_factory=dict)
+
+
+class Stopped(Exception):
+    """The sweep cannot go on; ``code`` is the exit code."""
+
+    def __init__(self, message: str, code: int) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def names_to_measure(plan: Plan, results: Path, points: Sequence[str], retry: bool, again: bool) -> list[str]:
+    """The alternatives to measure now. Raises BadParameter for one that does not exist."""
+    names = [alternative.name for alternative in plan.alternatives]
+    for point in points:
+        if point not in names:
+            why = f": {plan.excluded[point]}" if point in plan.excluded else f"; there are {', '.join(names)}"
+            raise click.BadParameter(f"there is no partition point {point!r}{why}", param_hint="--point")
+    if points or again:
+        return list(points) or names
+    return measure.waiting(names, measure.read(results, plan.id), retry)
+
+
+def steady(plan: Plan, folder: Path) -> Kind:
+    """A steady stream of frames, as fast as it goes."""
+
+    def job(alternative: Alternative) -> Job:
+        homes = alternative.homes
+        return Job(
+            {name: str(folder / alternative.name / f"{name}.pyz") for name in used(plan, homes)},
+            [(homes[stream.source], homes[stream.target]) for stream in plan.flow.crossing(homes)],
+        )
+
+    def line(
+        alternative: Alternative, records: Mapping[str, Any], traces: Mapping[str, Any], problem: str
+    ) -> dict[str, Any]:
+        return measure.measurement(plan.id, alternative.name, records, problem)
+
+    return Kind(folder / RESULTS, job, line, plan.frames)
+
+
+def used(plan: Plan, homes: Mapping[str, str]) -> list[str]:
+    """The platforms that run something, the server last."""
+    return [platform for platform in plan.roles.platforms if platform in homes.values()]
+
+
+def sweep(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: Setting) -> int:
+    """Measure these alternatives, one after the other; the exit code. Results are on disk as soon as they are there."""
+    progress = Progress(len(names), kind.frames, enabled=not setting.quiet and sys.stderr.isatty())
+    if names:
+        check_devices(plan, folder, setting)
+    for name in names:
+        alternative = plan.alternative(name)
+        assert alternative is not None  # names are those of the plan
+        progress.begin(f"{name}, {alternative.after}")
+        try:
+            line = _measure(kind, alternative, setting, progress)
+        except Stopped as stopped:
+            progress.clear()
+            say(f"{stopped}; eprune profile {folder} goes on with partition point {name}")
+            return stopped.code
+        progress.clear()
+        measure.append(kind.results, line)
+        if not line["ok"]:
+            say(f"partition point {name} failed: {line['problem']}")
+    results = measure.read(kind.results, plan.id)
+    failed = [name for name, line in results.items() if not line["ok"]]
+    if not setting.quiet:
+        say(
+            f"{len(names)} measured now, {len(results)} of {len(plan.alternatives)} in all"
+            + (f"; failed: {', '.join(failed)} (--retry measures them again)" if failed else "")
+        )
+    return FINDINGS if failed else 0
+
+
+def check_devices(plan: Plan, folder: Path, setting: Setting) -> None:
+    """Raise ClickException now for a device that cannot run its programs, rather than once for each of them."""
+    for platform, there in setting.devices.items():
+        try:
+            found = remote.look(there)
+        except remote.Failed as failure:
+            raise click.ClickException(str(failure)) from None
+        bundles = [folder / alternative.name / f"{platform}.pyz" for alternative in plan.alternatives]
+        needs_interpreter = any(_has_model(bundle) for bundle in bundles if bundle.exists())
+        for missing, wanted, what in (
+            (not found["numpy"], True, "numpy"),
+            (not (found["ai-edge-litert"] or found["tflite-runtime"]), needs_interpreter, "ai-edge-litert"),
+        ):
+            if missing and wanted:
+                raise click.ClickException(
+                    f"{there} has no {'TFLite interpreter' if what != 'numpy' else what} for its Python "
+                    f"{found['python']}: there, {there.python} -m pip install {what}"
+                )
+        shown = [f"{name} {found[name]}" for name in ("numpy", "ai-edge-litert", "tflite-runtime") if found[name]]
+        if not setting.quiet:
+            versions = ", ".join([found["machine"], f"Python {found['python']}", *shown])
+            say(f"{platform} is {found['host']} ({there}): {versions}")
+
+
+def _has_model(bundle: Path) -> bool:
+    import zipfile
+
+    if not zipfile.is_zipfile(bundle):
+        return False
+    with zipfile.ZipFile(bundle) as archive:
+        return any(name.endswith(".tflite") for name in archive.namelist())
+
+
+def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: Progress) -> dict[str, Any]:
+    """Run one alternative's programs; its line. Raises Stopped if the user, or a device that has gone, ended it."""
+    job = kind.job(alternative)
+    for _ in range(TRIES):
+        with tempfile.TemporaryDirectory(prefix="eprune-") as name:
+            traces = {platform: Path(name, f"{platform}.trace") for platform in job.programs} if kind.traced else {}
+            outcome, problem = _launch(job, kind.frames, traces, setting, progress)
+            timelines = {platform: _read_json(path) for platform, path in traces.items()}
+        if outcome is None or outcome.exit_code != remote.PORT_TAKEN:
+            break
+    code = 0 if outcome is None else outcome.exit_code
+    if code == INTERRUPTED:
+        raise Stopped("interrupted", INTERRUPTED)
+    if code in (remote.UNREACHED, remote.PORT_TAKEN):
+        raise Stopped(problem, FINDINGS)
+    line = kind.line(alternative, {} if outcome is None else outcome.records, timelines, problem)
+    if setting.devices:
+        line["devices"] = {platform: str(there) for platform, there in setting.devices.items()}
+    return line
+
+
+def _launch(
+    job: Job, frames: int, traces: Mapping[str, Path], setting: Setting, progress: Progress
+) -> tuple[Optional[Outcome], str]:
+    """How the programs ended (None: they did not within the limit), and what the problem was, or ""."""
+    from eprune.runtime.launch import launch
+
+    links, tunnels = _addresses(job, setting.devices)
+    programs: dict[str, Union[str, Sequence[str]]] = {}
+    own = {}
+    for platform, file in job.programs.items():
+        there = setting.devices.get(platform)
+        programs[platform] = file if there is None else remote.in_its_place(there, file, tunnels[platform])
+        own[platform] = [f"--frames={frames}", *setting.arguments, *links.get(platform, ())]
+        if setting.devices:  # a peer comes only once its program is copied
+            own[platform].append(f"--timeout={setting.limit}")
+        if platform in traces:
+            own[platform].append(f"--trace={traces[platform]}")
+    messages: list[str] = []
+    deadline = time.monotonic() + setting.limit
+
+    def on_status(status: Mapping[str, Any]) -> None:
+        progress.update(min(status["firings"].values(), default=0))
+        if time.monotonic() > deadline:
+            raise TimeoutError
+
+    with _nothing() as nothing:
+        try:
+            outcome = launch(programs, own, on_status, messages.append, stdout=nothing)
+        except TimeoutError:
+            return None, f"not done after {setting.limit:g} s"
+    if not outcome.exit_code:
+        return outcome, ""
+    errors = [message for message in messages if "error:" in message]
+    return outcome, (errors or messages or [f"exit code {outcome.exit_code}"])[0]
+
+
+def _addresses(job: Job, devices: Mapping[str, Device]) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Each platform's options for its links, all on loopback; and each device's tunnels, one for each FIFO.
+
+    A device has ports of its own, so that it may be this machine.
+    """
+    from eprune.runtime.launch import PORTS, link_ports
+
+    pairs = Counter((min(ends), max(ends)) for ends in job.crossing)
+    links: dict[str, list[str]] = {}
+    tunnels: dict[str, list[str]] = {platform: [] for platform in devices}
+    for pair, base in link_ports(pairs).items():
+        ends = [each for each in job.crossing if set(each) == set(pair)]
+        for platform, peer in (pair, pair[::-1]):
+            first = base
+            if platform in devices:
+                first = random.randrange(PORTS.start, PORTS.stop - len(ends))
+                tunnels[platform] += [
+                    remote.tunnel(base + number, first + number, inwards=source == platform)
+                    for number, (source, _) in enumerate(ends)
+                ]
+            links.setdefault(platform, []).append(f"--link={peer}=127.0.0.1:{first}")
+    return links, tunnels
+
+
+def _read_json(path: Path) -> Any:
+    import json
+
+    try:
+        return json.loads(path.read_bytes())
+    except (OSError, ValueError):  # a program that was killed leaves none
+        return None
+
+
+@contextlib.contextmanager
+def _nothing() -> Iterator[int]:
+    """Where the results of actors go: nobody wants them here."""
+    with Path(os.devnull).open("wb") as stream:
+        yield stream.fileno()
+
+
+class Progress:
+    """One line on a terminal: which measurement of how many, its frames, and the time that is left."""
+
+    def __init__(self, total: int, frames: int, enabled: bool) -> None:
+        self._total = total
+        self._frames = frames
+        self._enabled = enabled
+        self._begun = time.monotonic()
+        self._number = 0
+        self._title = ""
+        self._shown = -math.inf
+
+    def begin(self, title: str) -> None:
+        """The next measurement begins."""
+        self._number += 1
+        self._title = title
+        self.update(0)
+
+    def update(self, frames: int) -> None:
+        """The measurement has come to so many frames."""
+        now = time.monotonic()
+        if not self._enabled or (frames and now < self._shown + PROGRESS_INTERVAL):
+            return
+        self._shown = now
+        left = time_left(now - self._begun, self._number - 1 + frames / self._frames, self._total)
+        line = f"{self._number} of {self._total}: point {self._title}, frame {frames} of {self._frames}{left}"
+        click.echo(f"\r\x1b[K{line[:78]}\r", err=True, nl=False)
+
+    def clear(self) -> None:
+        """Remove the line."""
+        if self._enabled:
+            click.echo("\r\x1b[K", err=True, nl=False)
+
+
+def time_left(elapsed: float, done: float, total: int) -> str:
+    """``, 12 s left``; "" as long as too little is done to tell."""
+    if done < 0.5:
+        return ""
+    seconds = elapsed / done * (total - done)
+    return f", {seconds:.0f} s left" if seconds < 100 else f", {seconds / 60:.0f} min left"
