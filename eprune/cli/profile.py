@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     help="Its real device: ssh://[USER@]HOST[:PORT]; NAME if there are several.",
 )
 @click.option("--device-python", default="python3", metavar="FILE", help="The Python of the device (python3).")
+@click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def command(
     folder: str,
@@ -57,6 +58,7 @@ def command(
     pin: bool,
     endpoints: Sequence[str],
     device_python: str,
+    emulate: bool,
     quiet: bool,
 ) -> int:
     """Measure every partition point that `eprune explore` put into DIR, both sides on this machine.
@@ -79,15 +81,17 @@ def command(
 
     plan = read_plan_of(folder)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
-    setting = sweep.Setting(arguments, limit, quiet, _devices(plan, endpoints, device_python))
+    setting = sweep.Setting(arguments, limit, quiet, _devices(plan, endpoints, device_python), emulate)
+    if emulate and endpoints:
+        raise click.UsageError("--emulate plays devices and links on this machine; --endpoint has real ones")
     kind = sweep.steady(plan, Path(folder))
     if actors:
-        _time_actors(plan, Path(folder), interpreter, quiet)
+        _time_actors(plan, Path(folder), interpreter, emulate, quiet)
     if validate:
         return _validate(plan, Path(folder), validate, objective, kind, setting)
     if actors:
         return 0
-    names = sweep.names_to_measure(plan, kind.results, points, retry, again)
+    names = sweep.names_to_measure(plan, kind.results, points, retry, again, emulate)
     return sweep.sweep(plan, Path(folder), kind, names, setting)
 
 
@@ -113,8 +117,11 @@ def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]
     return devices
 
 
-def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], quiet: bool) -> None:
-    """Time the unsplit application for each platform, and write what came out to actors.json."""
+def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: bool, quiet: bool) -> None:
+    """Time the unsplit application for each platform, and write what came out to actors.json.
+
+    With ``emulate`` it also says how much slower the platform's unit is than the core that plays it.
+    """
     from eprune.cli.timing import time_actors
     from eprune.formats.atomic import write_file
     from eprune.formats.platform import read_platform
@@ -129,8 +136,9 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], quiet: bo
                 click.echo(f"\r\x1b[K{name}: actor {step} of {steps}\r", err=True, nl=False)
 
         try:
-            core = platform.units[0].core
-            told[name] = time_actors(str(folder / plan.files[0]), core, interpreter, on_progress)
+            unit = platform.units[0]
+            told[name] = time_actors(str(folder / plan.files[0]), unit.core, interpreter, on_progress)
+            told[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None
     if shown:
@@ -156,16 +164,17 @@ def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, 
     )
     names = [alternative.name for alternative in ranked[:count]]
     code = sweep(plan, folder, kind, names, setting)
-    results = measure.read(kind.results, plan.id)
+    results = measure.read(kind.results, plan.id, setting.emulate)
     rows = []
+    # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
+    true = Costs(costs.times, costs.links if setting.emulate else ())
     for alternative in ranked[:count]:
-        # Both sides are on this machine: the links of the platform files are not between them.
-        predicted = predict(plan.flow, plan.roles, Costs(costs.times, ()), alternative.homes).value("throughput")
+        predicted = predict(plan.flow, plan.roles, true, alternative.homes).value("throughput")
         line = results[alternative.name]
         if line["ok"]:
             measured = 1e3 / line["frames_per_second"]
             error = f"{100 * abs(predicted - measured) / measured:.0f} %"
             rows.append((alternative.name, alternative.after, f"{predicted:.3f}", f"{measured:.3f}", error))
     click.echo(table(("point", "cut", "predicted ms/frame", "measured", "error"), rows), nl=False)
-    say("over loopback, in a steady stream")
+    say(f"over {'emulated links' if setting.emulate else 'loopback'}, in a steady stream")
     return code

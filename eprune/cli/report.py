@@ -92,7 +92,7 @@ def command(
         return _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
-    told = Answer(plan, rows, objective, best, costs, speeds)
+    told = Answer(plan, rows, objective, best, costs)
     if chart:
         _draw(told, chart)
     text = {"text": told.text, "json": told.json, "csv": told.csv, "html": told.html}[fmt]()
@@ -120,7 +120,11 @@ def read_costs(plan: Plan, folder: Path, speeds: Sequence[str] = (), watts: Sequ
         if told["plan"] != plan.id:
             say(f"note: {folder / ACTORS} is of an earlier exploration: run eprune profile {folder} --actors again")
             return None
-        times = {name: dict(each["actors"]) for name, each in told["platforms"].items()}
+        slow = {name: float(each.get("slowdown", 1)) for name, each in told["platforms"].items()}
+        times = {
+            name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
+            for name, each in told["platforms"].items()
+        }
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -129,7 +133,9 @@ def read_costs(plan: Plan, folder: Path, speeds: Sequence[str] = (), watts: Sequ
     scaled = {
         name: {actor: seconds / factors.get(name, 1.0) for actor, seconds in own.items()} for name, own in times.items()
     }
-    return Costs(scaled, plan.links, _values(watts, plan, "--watts"))
+    factors = {name: factors.get(name, 1.0) / slow[name] for name in slow}
+    emulated = {name: factor for name, factor in factors.items() if factor != 1}
+    return Costs(scaled, plan.links, _values(watts, plan, "--watts"), emulated)
 
 
 def _values(given: Sequence[str], plan: Plan, option: str) -> dict[str, float]:
@@ -159,6 +165,7 @@ class Answer:
         "frames/s",
         "measured ms",
         "measured f/s",
+        "emulated",
     )
 
     def __init__(
@@ -168,9 +175,8 @@ class Answer:
         objective: str,
         best: Optional[Best],
         costs: Optional[Costs],
-        speeds: Sequence[str],
     ) -> None:
-        from eprune.explore import answer
+        from eprune.explore import answer, measure
         from eprune.explore.cost import OBJECTIVES as MEANINGS
 
         self.plan, self.rows, self.objective, self.best, self.costs = plan, rows, objective, best, costs
@@ -182,8 +188,12 @@ class Answer:
         self.note = (
             "Predicted over the links of the platform files" if costs else "Measured on the machines that ran it"
         ) + "; what is measured here is over loopback."
-        if speeds:
-            self.note += f" Emulated speeds: {', '.join(speeds)}."
+        if costs is not None and costs.speeds:
+            self.note += f" Emulated speeds: {', '.join(f'{name}={f:.3g}' for name, f in costs.speeds.items())}."
+        self.emulated = {row.alternative.name for row in rows if row.measured and measure.emulated(row.measured)}
+        if self.emulated:
+            points = ", ".join(row.alternative.name for row in rows if row.alternative.name in self.emulated)
+            self.note += f" Measured over emulated links and on emulated units: {points}."
 
     @property
     def first(self) -> str:
@@ -221,7 +231,11 @@ class Answer:
         shown = ["" if measured[0] is None else f"{measured[0]:.3f}", _rate((measured[1] or 0) / 1e3)]
         if row.failed:
             shown = ["failed", ""]
-        return (row.alternative.name, row.alternative.after, str(row.nbytes), *figures, *shown)
+        emulated = [
+            *["predicted"] * bool(self.costs and self.costs.speeds),
+            *["measured"] * (row.alternative.name in self.emulated),
+        ]
+        return (row.alternative.name, row.alternative.after, str(row.nbytes), *figures, *shown, ", ".join(emulated))
 
     def text(self) -> str:
         """For people."""
@@ -327,6 +341,7 @@ class Answer:
             if row.alternative.after == "endpoint only":
                 alone = whole
         kind = "predicted" if self.costs else "measured"
+        kind += ", emulated" if (self.costs.speeds if self.costs else self.emulated) else ""
         return f"{self.plan.flow.application}: time of the endpoint a frame, {kind}", bars, alone
 
     def svg(self) -> str:

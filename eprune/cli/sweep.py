@@ -58,12 +58,16 @@ class Kind:
 
 @dataclass(frozen=True)
 class Setting:
-    """How to run: options for all programs, seconds for each alternative, platforms that are real devices."""
+    """How to run: options for all programs, seconds for each alternative, platforms that are real devices.
+
+    With ``emulate`` links and units are as slow as the platform files state.
+    """
 
     arguments: Sequence[str] = ()
     limit: float = 600.0
     quiet: bool = False
     devices: Mapping[str, Device] = field(default_factory=dict)
+    emulate: bool = False
 
 
 class Stopped(Exception):
@@ -74,7 +78,9 @@ class Stopped(Exception):
         self.code = code
 
 
-def names_to_measure(plan: Plan, results: Path, points: Sequence[str], retry: bool, again: bool) -> list[str]:
+def names_to_measure(
+    plan: Plan, results: Path, points: Sequence[str], retry: bool, again: bool, emulate: bool
+) -> list[str]:
     """The alternatives to measure now. Raises BadParameter for one that does not exist."""
     names = [alternative.name for alternative in plan.alternatives]
     for point in points:
@@ -83,7 +89,7 @@ def names_to_measure(plan: Plan, results: Path, points: Sequence[str], retry: bo
             raise click.BadParameter(f"there is no partition point {point!r}{why}", param_hint="--point")
     if points or again:
         return list(points) or names
-    return measure.waiting(names, measure.read(results, plan.id), retry)
+    return measure.waiting(names, measure.read(results, plan.id, emulate), retry)
 
 
 def steady(plan: Plan, folder: Path) -> Kind:
@@ -128,7 +134,7 @@ def sweep(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: S
         measure.append(kind.results, line)
         if not line["ok"]:
             say(f"partition point {name} failed: {line['problem']}")
-    results = measure.read(kind.results, plan.id)
+    results = measure.read(kind.results, plan.id, setting.emulate)
     failed = [name for name, line in results.items() if not line["ok"]]
     if not setting.quiet:
         say(
@@ -187,6 +193,7 @@ def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: P
     if code in (remote.UNREACHED, remote.PORT_TAKEN):
         raise Stopped(problem, FINDINGS)
     line = kind.line(alternative, {} if outcome is None else outcome.records, timelines, problem)
+    line["emulated"] = setting.emulate
     if setting.devices:
         line["devices"] = {platform: str(there) for platform, there in setting.devices.items()}
     return line
@@ -205,6 +212,7 @@ def _launch(
         there = setting.devices.get(platform)
         programs[platform] = file if there is None else remote.in_its_place(there, file, tunnels[platform])
         own[platform] = [f"--frames={frames}", *setting.arguments, *links.get(platform, ())]
+        own[platform] += ["--emulate"] * setting.emulate
         if setting.devices:  # a peer comes only once its program is copied
             own[platform].append(f"--timeout={setting.limit}")
         if platform in traces:

@@ -28,11 +28,16 @@ OBJECTIVES = {
 
 @dataclass(frozen=True)
 class Costs:
-    """``times``: platform -> actor -> seconds a firing. ``watts``: platform -> power while it computes or sends."""
+    """``times``: platform -> actor -> seconds a firing. ``watts``: platform -> power while it computes or sends.
+
+    ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
+    already.
+    """
 
     times: Mapping[str, Mapping[str, float]]
     links: tuple[LinkFigures, ...]
     watts: Mapping[str, float] = field(default_factory=dict)
+    speeds: Mapping[str, float] = field(default_factory=dict)
 
     def link(self, origin: str, to: str) -> tuple[float, float]:
         """Seconds a byte, and seconds until a byte arrives. Both are 0 where nothing is known."""

@@ -89,7 +89,7 @@ def _side(record: Mapping[str, Any], frames: int) -> dict[str, Any]:
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What ran there, and on which machine."""
-    names = ("host", "machine", "python", "interpreter", "peak_memory_bytes")
+    names = ("host", "machine", "python", "interpreter", "emulated", "peak_memory_bytes")
     return {name: record.get(name) for name in names}
 
 
@@ -104,8 +104,16 @@ def append(path: Path, line: Mapping[str, Any]) -> None:
         stream.write(b"\n" * torn + json.dumps(line).encode() + b"\n")
 
 
-def read(path: Path, plan: str) -> dict[str, dict[str, Any]]:
-    """Alternative -> its last measurement under this plan. Lines that are torn or foreign are passed over."""
+def emulated(line: Mapping[str, Any]) -> bool:
+    """Whether units and links were emulated in a measurement."""
+    return bool(line.get("emulated"))
+
+
+def read(path: Path, plan: str, emulation: Optional[bool] = None) -> dict[str, dict[str, Any]]:
+    """Alternative -> its last measurement under this plan. Lines that are torn or foreign are passed over.
+
+    With ``emulation`` only those count that were emulated (True), or were not (False).
+    """
     results = {}
     try:
         lines = path.read_bytes().splitlines()
@@ -114,7 +122,7 @@ def read(path: Path, plan: str) -> dict[str, dict[str, Any]]:
     for text in lines:
         try:
             line = json.loads(text)
-            if line["plan"] == plan:
+            if line["plan"] == plan and emulation in (None, emulated(line)):
                 results[line["alternative"]] = line
         except (ValueError, TypeError, KeyError):
             continue
