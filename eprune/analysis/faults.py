@@ -1,11 +1,116 @@
-"""Rule F2: what a graph says of faults makes sense."""
+"""Rules F1 (the service survives so many failures, on request) and F2 (what a graph says of faults makes sense)."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
-from eprune.model.finding import Finding
-from eprune.model.graph import Ack, Actor, FaultPolicy, Graph, ModelSlice
+from eprune.analysis.failures import Outcome, Service, System, Verdict
+from eprune.analysis.lookup import some
+from eprune.model.finding import Finding, Location
+from eprune.model.graph import Ack, Actor, FaultPolicy, Fifo, Graph, ModelSlice
+
+#: How many of many actors or FIFOs a finding names.
+_NAMED = 8
+
+# F1
+
+
+def not_survived(system: System, outcome: Outcome, service: Service) -> Finding:
+    """F1: a minimal set of failures that the service does not survive, why, and what would help."""
+    if outcome.failed:
+        failed = " and ".join(map(str, outcome.failed))
+        message = f"{failed} fail{'s' * (len(outcome.failed) == 1)}: {_consequence(outcome)}"
+        where = outcome.failed[0].where
+    else:
+        message, where = f"even if nothing fails, {outcome.missing}", system.graph.where
+    return Finding("F1", where, message, _help(system, outcome, service), related=tuple(_reasons(system, outcome)))
+
+
+def _consequence(outcome: Outcome) -> str:
+    many = len(outcome.culprits) > 1
+    fifos = f"FIFO{'s' * many} {some(outcome.culprits)}"
+    if outcome.verdict is Verdict.STOPS:
+        return f"the run stops, for {fifos} break{'s' * (not many)}"
+    if outcome.verdict is Verdict.STALLS:
+        return f"{fifos} wait{'s' * (not many)}; {_standing(outcome)}"
+    return outcome.missing
+
+
+def _standing(outcome: Outcome) -> str:
+    """Who comes to a stand after how many iterations, the first ones first."""
+    actors: dict[int, list[str]] = {}
+    for actor, count in outcome.iterations.items():
+        actors.setdefault(count, []).append(actor)
+    parts = [f"{some(actors[n])} after {n} iteration{'s' * (n != 1)}" for n in sorted(actors)[:_NAMED]]
+    return f"standing still: {', '.join(parts)}"
+
+
+def _reasons(system: System, outcome: Outcome) -> Iterator[tuple[Location, str]]:
+    """Where to look: the FIFOs that break with a process left at an end, and the actors that starve."""
+    for fifo in _noticed(system, outcome)[:_NAMED]:
+        policy = f"policy {fifo.policy.value}" if fifo.name in system.crossing else "within a platform"
+        yield fifo.where, f"FIFO '{fifo.name}' from '{fifo.source}' to '{fifo.target}' breaks ({policy})"
+    for actor in [actor for actor in system.graph.actors if actor.name in outcome.starved][:_NAMED]:
+        broken = [fifo for fifo in system.inputs[actor.name] if fifo.name in outcome.broken]
+        needed = [str(fifo.target) for fifo in broken if fifo.name in system.required]
+        why = f"it requires {some(needed)}" if needed else f"its quorum is {system.quorum[actor.name]}"
+        yield actor.where, f"'{actor.name}' starves: {why}"
+
+
+def _noticed(system: System, outcome: Outcome) -> list[Fifo]:
+    """The broken FIFOs that a process which is left has an end of."""
+    gone = set(outcome.gone)
+    return [
+        fifo
+        for fifo in system.graph.fifos
+        if fifo.name in outcome.broken and not {fifo.source.actor, fifo.target.actor} <= gone
+    ]
+
+
+def _help(system: System, outcome: Outcome, service: Service) -> str:
+    """Policies and inputs with which this set would be survived; where there are none, one more platform."""
+    if not outcome.failed:
+        return "join sources and essential sinks, or name other sinks (--essential)"
+    lenient = system.like(_lenient(system))
+    best = lenient.outcome(outcome.failed, service)
+    longer = "; a larger capacity bridges a longer failure" * (outcome.verdict is Verdict.STALLS)
+    if best.verdict is not Verdict.DEGRADED:
+        return f"no policy helps: let one more platform do the same (see 'eprune replicate'){longer}"
+    advice: dict[str, list[str]] = {}
+    for fifo in _noticed(lenient, best):
+        if fifo.name in system.crossing and fifo.policy is not system.fifos[fifo.name].policy:
+            advice.setdefault(f'policy="{fifo.policy.value}" for', []).append(fifo.name)
+        if fifo.target.actor not in best.gone and fifo.name in system.required - lenient.required:
+            advice.setdefault('required="false" at', []).append(str(fifo.target))
+    for actor in outcome.starved:
+        if actor not in best.starved and system.quorum[actor] > 1:
+            advice.setdefault("a lower quorum for", []).append(actor)
+    return "write " + " and ".join(f"{what} {some(names)}" for what, names in advice.items()) + longer
+
+
+def _lenient(system: System) -> Graph:
+    """The graph with the most forgiving policy everywhere: drop and optional inputs, zero where a slice needs them."""
+    slices = {actor.name for actor in system.graph.actors if isinstance(actor.behaviour, ModelSlice)}
+
+    def mild(fifo: Fifo) -> FaultPolicy:
+        if fifo.name in system.control or fifo.policy is FaultPolicy.ZERO:
+            return fifo.policy
+        return FaultPolicy.ZERO if fifo.target.actor in slices else FaultPolicy.DROP
+
+    actors = tuple(
+        replace(
+            actor,
+            quorum=None,
+            ports=tuple(replace(port, required=port.control or actor.name in slices) for port in actor.ports),
+        )
+        for actor in system.graph.actors
+    )
+    fifos = tuple(replace(fifo, policy=mild(fifo)) for fifo in system.graph.fifos)
+    return replace(system.graph, actors=actors, fifos=fifos)
+
+
+# F2
 
 
 def declarations(graph: Graph) -> Iterator[Finding]:

@@ -36,6 +36,7 @@ RULES = {
     "M2": Rule("a FIFO that crosses platforms has a link, stated alike in both files, and a TCP port of its own"),
     "M3": Rule("a platform's FIFO buffers and model weights fit its memory, where it states one"),
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
+    "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
         "no drop or zero on a control FIFO; only a class does without an input; a quorum is at most the data inputs"
     ),

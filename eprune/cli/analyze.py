@@ -13,9 +13,24 @@ from eprune.cli.errors import FINDINGS
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from eprune.cli.faults import Survey
     from eprune.cli.inputs import Inputs
     from eprune.model.finding import Finding
     from eprune.model.graph import Behaviour
+
+
+class Sources(click.ParamType):
+    """``every``, ``some``, or a number of sources."""
+
+    name = "sources"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        """The word, or the number as an int."""
+        if value in ("every", "some") or isinstance(value, int):
+            return value
+        if value.isascii() and value.isdigit() and 0 < len(value) < 10 and int(value) > 0:
+            return int(value)
+        return self.fail(f"{value!r} is neither 'every' nor 'some' nor a number of sources", param, ctx)
 
 
 @click.command("analyze", cls=options.Command, short_help="Check an application, say what is wrong.")
@@ -30,8 +45,36 @@ if TYPE_CHECKING:
 )
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where the result goes; "-" is stdout (default).')
 @click.option("--strict", is_flag=True, help="Warnings count as errors.")
+@click.option(
+    "--faults",
+    type=click.IntRange(1, 9),
+    metavar="K",
+    help="Also check that the service survives every set of at most K failing platforms, units, links and groups.",
+)
+@click.option(
+    "--essential",
+    multiple=True,
+    metavar="ACTOR ...",
+    help="With --faults: the sinks that the service is for. Default: all actors without outputs.",
+)
+@click.option(
+    "--service",
+    type=Sources(),
+    default="every",
+    metavar="every|some|M",
+    help="With --faults: every source that is left reaches an essential sink (default), or some source does, or M "
+    "sources reach the same one.",
+)
 def command(
-    application: str, platforms: Sequence[str], mappings: Sequence[str], fmt: str, output: str, strict: bool
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    fmt: str,
+    output: str,
+    strict: bool,
+    faults: Optional[int],
+    essential: Sequence[str],
+    service: Any,
 ) -> int:
     """Check an application graph against the design rules, with its platforms and mappings where given.
 
@@ -43,7 +86,9 @@ def command(
       eprune analyze graphs/vehicle.xml
       eprune analyze app.xml -p endpoint.xml server.xml -m mappings/split
       eprune analyze app.xml --format sarif -o findings.sarif
+      eprune analyze app.xml -p platforms -m mappings --faults 1
     """
+    from eprune.cli.faults import survey
     from eprune.cli.inputs import read_inputs
     from eprune.formats.atomic import write_file
     from eprune.model.finding import EpruneError, has_errors
@@ -53,22 +98,33 @@ def command(
     except EpruneError as error:
         write_file(output, report(error.findings, None, fmt))
         return error.exit_code
-    failed = has_errors(inputs.findings) or (strict and bool(inputs.findings))
-    write_file(output, report(inputs.findings, None if has_errors(inputs.findings) else inputs, fmt))
-    return FINDINGS if failed else 0
+    if faults is None and (essential or service != "every"):
+        raise click.UsageError("--essential and --service say what --faults K asks: give it too")
+    sound = not has_errors(inputs.findings)
+    surveyed = survey(inputs, faults, essential, service) if sound and faults is not None else None
+    findings = [*inputs.findings, *(surveyed.findings if surveyed else ())]
+    write_file(output, report(findings, inputs if sound else None, fmt, surveyed))
+    return FINDINGS if has_errors(findings) or (strict and findings) else 0
 
 
-def report(findings: Sequence[Finding], inputs: Optional[Inputs], fmt: str) -> str:
-    """Findings in one of the formats, with the facts of a sound graph (``inputs``) where the format has room."""
+def report(findings: Sequence[Finding], inputs: Optional[Inputs], fmt: str, survey: Optional[Survey] = None) -> str:
+    """Findings in one of the formats, with the facts of a sound graph (``inputs``) where the format has room.
+
+    So with what it survives, if that was asked (``survey``).
+    """
     from eprune.analysis.rules import RULES
     from eprune.cli.inputs import counts
     from eprune.formats.findings import as_data, render
 
     if fmt == "text":
         text = render(findings, "text") + f"{counts(findings)}\n"
-        return text if inputs is None else f"{text}\n{_as_text(facts(inputs))}"
+        if inputs is not None:
+            text += f"\n{_as_text(facts(inputs))}"
+        return text if survey is None else f"{text}{survey.as_text()}"
     if fmt == "json":
         data = {**as_data(findings), "graph": None if inputs is None else facts(inputs)}
+        if survey is not None:
+            data["faults"] = survey.as_data()
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()})
 

@@ -1,0 +1,343 @@
+"""What survives which failures: the papers' reference cases, and the closure against simulated failures in mid-run."""
+
+from __future__ import annotations
+
+import random
+from dataclasses import replace
+from itertools import combinations
+
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+from sample_graphs import build
+
+from eprune.analysis.check import check
+from eprune.analysis.failures import Service, System, Verdict, minimal_failures, survived
+from eprune.model.finding import has_errors
+from eprune.model.graph import FaultPolicy, Graph
+from eprune.model.mapping import Mapping, Placement
+from eprune.model.platform import Link, Platform, Unit
+from tests.kit.fault_simulator import FaultSimulator
+
+DROP, STOP, WAIT, ZERO = FaultPolicy.DROP, FaultPolicy.STOP, FaultPolicy.WAIT, FaultPolicy.ZERO
+
+
+def deploy(
+    graph: Graph,
+    places: dict[str, str],
+    policies: dict[str, FaultPolicy] | None = None,
+    optional: tuple[str, ...] = (),
+    groups: dict[str, str] | None = None,
+) -> System:
+    """The graph on platforms: actor -> "platform/unit"; all are linked. ``optional``: FIFOs whose consumer can do
+    without; ``groups``: platform or unit -> group."""
+    policies, groups = policies or {}, groups or {}
+    into = {(fifo.target.actor, fifo.target.port) for fifo in graph.fifos if fifo.name in optional}
+    graph = replace(
+        graph,
+        fifos=tuple(replace(fifo, policy=policies.get(fifo.name, STOP)) for fifo in graph.fifos),
+        actors=tuple(
+            replace(
+                actor,
+                ports=tuple(replace(port, required=(actor.name, port.name) not in into) for port in actor.ports),
+            )
+            for actor in graph.actors
+        ),
+    )
+    homes = {actor: place.split("/")[0] for actor, place in places.items()}
+    names = sorted(set(homes.values()))
+
+    def group(thing: str) -> tuple[str, ...]:
+        return tuple(groups[thing].split()) if thing in groups else ()
+
+    platforms = [
+        Platform(
+            name,
+            tuple(
+                Unit(place.split("/")[1], groups=group(place))
+                for place in sorted({place for place in places.values() if place.startswith(f"{name}/")})
+            ),
+            tuple(Link(other) for other in names if other != name),
+            groups=group(name),
+        )
+        for name in names
+    ]
+    mappings = [
+        Mapping(
+            graph.name,
+            name,
+            tuple(
+                Placement(actor, unit=place.split("/")[1])
+                if homes[actor] == name
+                else Placement(actor, platform=homes[actor])
+                for actor, place in places.items()
+            ),
+        )
+        for name in names
+    ]
+    return System(graph, platforms, mappings)
+
+
+def k(servers: int, endpoints: int, policy: FaultPolicy = DROP) -> System:
+    """K(servers, endpoints): a chain of two on each endpoint, which sends to every server; one actor on each server."""
+    fifos = [(f"in{n}", f"net{n}", 1, 0, 2) for n in range(endpoints)]
+    fifos += [(f"net{n}", f"head{m}", 1, 0, 2) for n in range(endpoints) for m in range(servers)]
+    places = {f"{name}{n}": f"e{n}/cpu" for n in range(endpoints) for name in ("in", "net")}
+    places.update({f"head{m}": f"s{m}/cpu" for m in range(servers)})
+    crossing = [f"f{number}" for number in range(endpoints, len(fifos))]
+    return deploy(build(fifos), places, dict.fromkeys(crossing, policy), tuple(crossing))
+
+
+def service(system: System, sources: str | int = "every") -> Service:
+    return Service(tuple(system.sinks), sources)
+
+
+def failing(system: System, most: int, sources: str | int = "every") -> list[set[str]]:
+    """The minimal sets, as names."""
+    return [
+        {thing.name for thing in found.failed} for found in minimal_failures(system, most, service(system, sources))
+    ]
+
+
+# The reference cases.
+
+
+@pytest.mark.parametrize("endpoints", [1, 2, 6])
+def test_one_server_is_what_everything_hangs_on(endpoints):
+    assert {"s0"} in failing(k(1, endpoints), 1)
+
+
+@pytest.mark.parametrize(("endpoints", "pairs"), [(4, 13), (6, 19)])
+def test_two_servers_survive_every_single_failure_and_so_many_pairs_break_them(endpoints, pairs):
+    system = k(2, endpoints)
+    found = failing(system, 2)
+    assert len(system.things) == endpoints + 2 + 2 * endpoints
+    assert all(len(names) == 2 for names in found) and len(found) == pairs
+    # Both servers; a server and a link to the other one; both links of an endpoint.
+    assert {"s0", "s1"} in found
+    assert sum(any(" - " in name for name in names) and bool(names & {"s0", "s1"}) for names in found) == 2 * endpoints
+    assert sum(all(" - " in name for name in names) for names in found) == endpoints
+    assert survived(2, minimal_failures(system, 2, service(system))) == 1
+
+
+def dual(policy: FaultPolicy, optional: bool) -> System:
+    """Two endpoints, joined by an actor with two inputs, as in the dual-input classifier."""
+    graph = build([("a", "join", 1, 0, 2), ("b", "join", 1, 0, 2), ("join", "sink", 1, 0, 2)])
+    places = {"a": "e1/cpu", "b": "e2/cpu", "join": "s/cpu", "sink": "s/cpu"}
+    return deploy(graph, places, {"f0": policy, "f1": policy}, ("f0", "f1") if optional else ())
+
+
+@pytest.mark.parametrize("policy", [STOP, WAIT, DROP])
+def test_an_actor_that_requires_both_its_inputs_survives_nothing(policy):
+    system = dual(policy, optional=False)
+    assert failing(system, 1) == [{thing.name} for thing in system.things]
+
+
+def test_optional_or_zero_inputs_let_it_survive_an_endpoint():
+    lone = [{"s"}, {"e1 - s"}, {"e2 - s"}]
+    assert failing(dual(DROP, optional=True), 1) == lone
+    assert failing(dual(ZERO, optional=False), 1) == lone
+    assert failing(dual(DROP, optional=True), 1, "some") == [{"s"}]
+    assert {"e1"} in failing(dual(DROP, optional=True), 1, 2)
+
+
+def test_a_quorum_is_the_least_number_of_inputs():
+    system = k(1, 3)
+    head = system.graph.actor("head0")
+    strict = system.like(
+        replace(system.graph, actors=tuple(replace(a, quorum=3) if a is head else a for a in system.graph.actors))
+    )
+    assert {"e0"} not in failing(system, 1, "some") and {"e0"} in failing(strict, 1, "some")
+    (outcome,) = [found for found in minimal_failures(strict, 1, service(strict)) if found.failed[0].name == "e0"]
+    assert outcome.verdict is Verdict.FAILS and outcome.starved == ("head0",)
+
+
+# What fails, and what becomes of it.
+
+
+def test_a_platforms_only_unit_and_a_group_of_one_are_not_counted_twice():
+    places = {"a": "p/u1", "b": "p/u2", "c": "q/cpu"}
+    graph = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2)])
+    system = deploy(graph, places, groups={"p": "rack", "q": "rack", "p/u1": "ups"})
+    assert [str(thing) for thing in system.things] == [
+        "platform 'p'",
+        "platform 'q'",
+        "unit 'p/u1'",
+        "unit 'p/u2'",
+        "link 'p - q'",
+        "group 'rack'",
+    ]
+
+
+def test_a_common_cause_makes_two_servers_as_weak_as_one():
+    system = k(2, 2)
+    platforms = [replace(p, groups=("rack",)) if p.name in ("s0", "s1") else p for p in system._files[0]]
+    assert failing(System(system.graph, platforms, system._files[1]), 1) == [{"rack"}]
+
+
+def test_a_unit_that_fails_stops_its_platform():
+    graph = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2)])
+    system = deploy(graph, {"a": "p/u1", "b": "p/u2", "c": "q/cpu"}, {"f1": DROP})
+    (unit,) = [thing for thing in system.things if thing.name == "p/u1"]
+    outcome = system.outcome([unit], service(system))
+    assert (outcome.verdict, outcome.culprits) == (Verdict.STOPS, ("f0",))
+
+
+def test_a_stall_comes_after_as_many_iterations_as_delays_and_room_allow():
+    graph = build([("a", "b", 1, 0, 2), ("b", "c", 1, 1, 4), ("c", "d", 1, 0, 2)])
+    places = {"a": "p/cpu", "b": "p/cpu", "c": "q/cpu", "d": "q/cpu"}
+    system = deploy(graph, places, {"f1": WAIT})
+    outcome = {thing.name: system.outcome([thing], service(system)) for thing in system.things}
+    assert {found.verdict for found in outcome.values()} == {Verdict.STALLS}
+    assert outcome["q"].iterations == {"a": 5, "b": 3}
+    assert outcome["p"].iterations == {"c": 1, "d": 1}
+    assert outcome["p - q"].iterations == {"a": 5, "b": 3, "c": 1, "d": 1}
+
+
+def test_a_service_that_is_not_there_is_told_without_any_failure():
+    system = k(1, 2)
+    assert failing(system, 1, 3) == [set()]
+    assert survived(1, minimal_failures(system, 1, service(system, 3))) is None
+
+
+# Against the simulator.
+
+
+SEEDS = st.integers(0, 2**32)
+
+
+def random_system(rng: random.Random, policies: tuple[FaultPolicy, ...] = tuple(FaultPolicy)) -> System:
+    """A live graph on up to three platforms, one of two units, with policies, optional inputs and quorums.
+
+    FIFOs run forward, or back with a delay, and have the room that they need: so nothing can deadlock.
+    """
+    count = rng.randint(2, 7)
+    fifos = []
+    for target in range(1, count):
+        for source in rng.sample(range(target), min(target, rng.randint(0, 2))):
+            rate, delay = rng.randint(1, 2), rng.choice((0, 0, 1, 3))
+            fifos.append((f"a{source}", f"a{target}", rate, delay, delay + rate + rng.randint(0, 3)))
+    for _ in range(rng.randint(0, 1)):
+        source = rng.randrange(1, count)
+        rate = rng.randint(1, 2)
+        delay = rate + rng.randint(0, 2)
+        fifos.append((f"a{source}", f"a{rng.randrange(source)}", rate, delay, delay + rate + rng.randint(0, 2)))
+    graph = build(fifos, tuple(f"a{number}" for number in range(count)))
+    assert not has_errors(check(graph))
+    quorums = {a.name: rng.randint(1, len(a.inputs)) for a in graph.actors if a.inputs and rng.random() < 0.5}
+    graph = replace(graph, actors=tuple(replace(a, quorum=quorums.get(a.name)) for a in graph.actors))
+    return deploy(
+        graph,
+        {actor.name: rng.choice(("p/1", "p/2", "q/1", "q/1", "r/1", "r/1")) for actor in graph.actors},
+        {fifo.name: rng.choice(policies) for fifo in graph.fifos},
+        tuple(fifo.name for fifo in graph.fifos if rng.random() < 0.6),
+        {"p": "rack", "q/1": "rack"},
+    )
+
+
+def fail_in_simulation(system, failed, rng, boundary=False):
+    """The run's state in the end, the firings when things failed, and the target that nobody reached who stalls."""
+    run = FaultSimulator(system.graph, system.homes, rng)
+    if boundary:
+        run.run(rng.randrange(4))
+    else:
+        run.run(1000, events=rng.randrange(60))
+    before = dict(run.firings)
+    links = frozenset().union(*(thing.fifos for thing in failed if thing.kind == "link"))
+    run.fail(frozenset().union(*(thing.actors for thing in failed)), links)
+    target = max(before.values()) + sum(fifo.capacity for fifo in system.graph.fifos) + 5
+    run.run(target)
+    return run, before, target
+
+
+def serves(run, system, asked, before):
+    """Whether the service is seen to go on: what the last firings of the sinks come from, later than the failure."""
+    reached = [
+        {source for source, firing in run.last[sink].items() if firing > max(before.values())}
+        for sink in asked.essential
+        if sink not in run.gone | run.starved
+    ]
+    sources = set(system.sources) - run.gone - run.starved
+    if asked.sources == "every":
+        return bool(reached) and bool(sources) and sources <= set().union(*reached)
+    needed = 1 if asked.sources == "some" else asked.sources
+    return any(len(tokens & sources) >= needed for tokens in reached)
+
+
+def verdict_of(system, asked, run, before, target):
+    if run.stopped:
+        return Verdict.STOPS
+    if run.blocked(target):
+        return Verdict.STALLS
+    return Verdict.DEGRADED if serves(run, system, asked, before) else Verdict.FAILS
+
+
+def choose(system, rng):
+    """A set of up to two failing things, and a service."""
+    failed = rng.sample(system.things, min(len(system.things), rng.randint(0, 2)))
+    return failed, service(system, rng.choice(("every", "some", 2)))
+
+
+@settings(max_examples=300)
+@given(SEEDS)
+def test_without_wait_simulated_failures_end_as_predicted(seed):
+    rng = random.Random(seed)
+    system = random_system(rng, (STOP, DROP, DROP, ZERO))
+    failed, asked = choose(system, rng)
+    run, before, target = fail_in_simulation(system, failed, rng)
+    outcome = system.outcome(failed, asked)
+    assert verdict_of(system, asked, run, before, target) is outcome.verdict
+    if outcome.verdict is not Verdict.STOPS:
+        assert run.starved == set(outcome.starved)
+
+
+@settings(max_examples=200)
+@given(SEEDS)
+def test_stalls_come_after_the_predicted_iterations(seed):
+    rng = random.Random(seed)
+    system = random_system(rng, (WAIT, WAIT, ZERO))
+    failed, asked = choose(system, rng)
+    outcome = system.outcome(failed, asked)
+    assume(not outcome.starved)
+    run, before, target = fail_in_simulation(system, failed, rng)
+    assert verdict_of(system, asked, run, before, target) is outcome.verdict
+    if outcome.verdict is Verdict.STALLS:
+        assert run.blocked(target) == set(outcome.iterations)
+        for actor, count in outcome.iterations.items():
+            assert min(before.values()) + count <= run.firings[actor] <= max(before.values()) + count
+
+
+@settings(max_examples=200)
+@given(SEEDS)
+def test_after_a_failure_between_two_iterations_they_come_after_exactly_as_many(seed):
+    rng = random.Random(seed)
+    system = random_system(rng, (WAIT, WAIT, ZERO))
+    failed, asked = choose(system, rng)
+    outcome = system.outcome(failed, asked)
+    assume(not outcome.starved and outcome.verdict is not Verdict.STOPS)
+    run, before, _ = fail_in_simulation(system, failed, rng, boundary=True)
+    assert {actor: run.firings[actor] - before[actor] for actor in outcome.iterations} == outcome.iterations
+
+
+@settings(max_examples=200)
+@given(SEEDS)
+def test_what_was_predicted_to_go_on_goes_on(seed):
+    """With all policies mixed. A starving actor that also waits may be seen to do either, hence not the other way."""
+    rng = random.Random(seed)
+    system = random_system(rng)
+    failed, asked = choose(system, rng)
+    run, before, target = fail_in_simulation(system, failed, rng)
+    outcome = system.outcome(failed, asked)
+    if outcome.verdict in (Verdict.DEGRADED, Verdict.FAILS) or not outcome.starved:
+        assert verdict_of(system, asked, run, before, target) is outcome.verdict
+
+
+@given(SEEDS)
+def test_minimal_sets_are_those_of_all_sets_without_a_bad_part(seed):
+    rng = random.Random(seed)
+    system = random_system(rng)
+    _, asked = choose(system, rng)
+    sets = [set(chosen) for size in range(3) for chosen in combinations(system.things, size)]
+    bad = [chosen for chosen in sets if system.outcome(list(chosen), asked).verdict is not Verdict.DEGRADED]
+    minimal = [chosen for chosen in bad if not any(part < chosen for part in bad)]
+    assert [set(found.failed) for found in minimal_failures(system, 2, asked)] == minimal
