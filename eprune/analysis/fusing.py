@@ -2,7 +2,8 @@
 
 A set of slices may be fused if
 
-- they run on one unit, are cut from one model file, and have rate 1 at all ports;
+- they run on one unit, are cut from one model file, and have rate 1 at all ports: always, or in the same rows of one
+  dynamic processing graph's control table, and rate 0 in the others;
 - contracted to one node they leave the precedence graph acyclic, so no path leaves the segment and comes back;
 - a FIFO with a delay between two of them, which becomes a loop of the segment to itself, has room for a firing's tokens
   beside its delay (rule G5 of self-loops), as the segment reserves its outputs before it releases its inputs;
@@ -16,10 +17,10 @@ The last point matters where an application has two instances of a model, or joi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, Optional
+from typing import Literal, NamedTuple, Optional, Union
 
 from eprune.analysis.precedence import Precedence, contract, order, precedence
-from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice
+from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, ModelSlice, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 
@@ -48,10 +49,11 @@ def clusters(
             named.setdefault(placement.segment, []).append(placement.actor)
 
     wires = wirings(graph, interfaces)
+    active = activities(graph)
     kinds = {
-        placement.actor: (placement.unit, model_file(actors[placement.actor]))
+        placement.actor: (placement.unit, model_file(actors[placement.actor]), active[placement.actor])
         for placement in local
-        if placement.segment is None and placement.actor in wires and fusible(actors[placement.actor])
+        if placement.segment is None and placement.actor in wires and placement.actor in active
     }
     joints = [
         (fifo.source.actor, fifo.target.actor)
@@ -85,9 +87,26 @@ def clusters(
     return tuple(set_of[node] for node in nodes if node in set_of)
 
 
-def fusible(actor: Actor) -> bool:
-    """Whether an actor by itself may be part of a segment: a model slice with rate 1 at all ports."""
-    return isinstance(actor.behaviour, ModelSlice) and all(port.lrl == port.url == 1 for port in actor.ports)
+#: When an actor has rate 1 at all data ports: always, or in those rows of that dynamic processing graph.
+Activity = Union[Literal["always"], tuple[str, tuple[int, ...]]]
+
+
+def activities(graph: Graph) -> dict[str, Activity]:
+    """Actor name -> activity, for the model slices whose data ports have rate 1 together, and rate 0 otherwise."""
+    result: dict[str, Activity] = {}
+    dpg_of = {name: dpg for dpg in graph.dpgs for name in dpg.members}
+    for actor in graph.actors:
+        if not isinstance(actor.behaviour, ModelSlice):
+            continue
+        if all(port.lrl == port.url == 1 and not port.control for port in actor.ports):
+            result[actor.name] = "always"
+        elif actor.type is ActorType.DPA and actor.name in dpg_of:
+            dpg = dpg_of[actor.name]
+            data = [PortRef(actor.name, port.name) for port in actor.ports if not port.control]
+            rates = [{dpg.rates(row).get(ref) for ref in data} for row in dpg.rows]
+            if all(each in ({0}, {1}) for each in rates):
+                result[actor.name] = (dpg.name, tuple(index for index, each in enumerate(rates) if each == {1}))
+    return result
 
 
 def tight(fifo: Fifo) -> bool:
@@ -171,16 +190,17 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
     result = {}
     for actor in graph.actors:
         tensors = interfaces[actor.name].tensors if actor.name in interfaces else {}
-        if not isinstance(actor.behaviour, ModelSlice) or any(port.name not in tensors for port in actor.ports):
+        data = [port for port in actor.ports if not port.control]
+        if not isinstance(actor.behaviour, ModelSlice) or any(port.name not in tensors for port in data):
             continue
         takes: dict[int, set[Source]] = {}
-        for port in actor.inputs:
+        for port in (port for port in data if port.direction is Direction.IN):
             fifo = feeds[actor.name][port.name]
             facts = interfaces.get(fifo.source.actor)
             tensor = facts.tensors.get(fifo.source.port) if facts is not None else None
             source = Source(fifo.source.actor, tensor, fifo.delay, fifo.initial, tight(fifo))
             takes.setdefault(tensors[port.name], set()).add(source)
-        writes = {tensors[port.name] for port in actor.ports if port.direction is Direction.OUT}
+        writes = {tensors[port.name] for port in data if port.direction is Direction.OUT}
         result[actor.name] = Wiring(actor.name, set(actor.behaviour.operators), writes, takes)
     return result
 

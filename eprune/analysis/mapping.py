@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple, Optional
 
-from eprune.analysis.fusing import Wiring, fusible, model_file, tight, wirings
+from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tight, wirings
 from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.model.finding import Finding, Location
@@ -315,9 +315,10 @@ def segments(
     actors = {actor.name: actor for actor in graph.actors}
     loops = [fifo for fifo in graph.fifos if tight(fifo)]
     wires = wirings(graph, interfaces)
+    active = activities(graph)
     like = []
     for group in groups:
-        finding = _unlike(group, actors) or _tight_within(group, loops) or _joined_wrongly(group, wires)
+        finding = _unlike(group, actors, active) or _tight_within(group, loops) or _joined_wrongly(group, wires)
         if finding is None:
             like.append(group)
         else:
@@ -325,8 +326,8 @@ def segments(
     yield from _cyclic(graph, like)
 
 
-def _unlike(group: _Group, actors: Mapping[str, Actor]) -> Optional[Finding]:
-    """M4: a segment is made of slices of one model with rate 1, on one unit."""
+def _unlike(group: _Group, actors: Mapping[str, Actor], active: Mapping[str, Activity]) -> Optional[Finding]:
+    """M4: a segment is made of slices of one model with rate 1, on one unit, active together."""
     first = group.members[0]
     for placement in group.members:
         actor = actors[placement.actor]
@@ -334,12 +335,14 @@ def _unlike(group: _Group, actors: Mapping[str, Actor]) -> Optional[Finding]:
             why = f"'{actor.name}' runs on another platform"
         elif not isinstance(actor.behaviour, ModelSlice):
             why = f"'{actor.name}' is no slice of a model"
-        elif not fusible(actor):
+        elif actor.name not in active:
             why = f"'{actor.name}' has a port with another rate than 1"
         elif placement.unit != first.unit:
             why = f"'{first.actor}' is on unit '{first.unit}', '{actor.name}' on unit '{placement.unit}'"
         elif model_file(actor) != model_file(actors[first.actor]):
             why = f"'{first.actor}' and '{actor.name}' are slices of two model files"
+        elif active[actor.name] != active[first.actor]:
+            why = f"'{first.actor}' and '{actor.name}' are not active in the same rows of a dynamic processing graph"
         else:
             continue
         return group.finding(placement, why, f"take '{actor.name}' out of the segment")

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Optional, Union
 
-from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, Port, PythonBehaviour
+from eprune.model.graph import Actor, Dpg, Fifo, Graph, ModelSlice, Port, PythonBehaviour
 
 Json = Union[str, float, None, list[Any]]
 
@@ -25,6 +25,7 @@ def digest(graph: Graph, homes: Mapping[str, str], hashes: Mapping[str, str]) ->
         graph.name,
         [_actor(actor, homes[actor.name], hashes) for actor in graph.actors],
         [_fifo(fifo, hashes) for fifo in graph.fifos],
+        [_dpg(dpg) for dpg in graph.dpgs],
     ]
     return hashlib.sha256(json.dumps(description, separators=(",", ":")).encode()).hexdigest()
 
@@ -60,6 +61,11 @@ def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
     initial = None if path is None else hashes.get(path, fifo.initial)
     faults = [fifo.policy.value, fifo.timeout, fifo.ack.value]
     return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial, *faults]
+
+
+def _dpg(dpg: Dpg) -> Json:
+    rows: list[Json] = [[row.value, *row.rates] for row in dpg.rows]
+    return [dpg.name, dpg.control, dpg.entry, dpg.exit, [str(ref) for ref in dpg.ports], rows]
 
 
 def initial_path(fifo: Fifo) -> Optional[str]:

@@ -14,6 +14,7 @@ from eprune.analysis.precedence import contract, order, precedence
 from eprune.codegen.digest import digest, initial_path
 from eprune.codegen.program import (
     Channel,
+    ControlRow,
     LinkFigures,
     Node,
     ProcessingUnit,
@@ -61,12 +62,14 @@ def lower(
         else:
             nodes.append(_python_actor(members[0], units[group[0]]))
     fifos, tx, rx = _fifos(graph, platform, homes, segment_of)
+    here = {channel.name for channel in (*fifos, *(end.channel for end in tx), *(end.channel for end in rx))}
     return Program(
         application=graph.name,
         platform=platform.name,
         digest=digest(graph, homes, hashes or {}),
         units=_units(platform, nodes),
         nodes=tuple(nodes),
+        rows=_rows(graph, here),
         fifos=fifos,
         tx=tx,
         rx=rx,
@@ -132,7 +135,7 @@ def _segment(actors: Sequence[Actor], unit: str, interfaces: Mapping[str, Interf
         operators.update(actor.behaviour.operators)
         for port in actor.ports:
             ref = PortRef(actor.name, port.name)
-            if ref not in hidden:
+            if ref not in hidden and not port.control:
                 tensors = positions[port.direction]
                 tensor = interfaces[actor.name].tensors[port.name]
                 ports[port.direction][str(ref)] = tensors.setdefault(tensor, len(tensors))
@@ -157,6 +160,7 @@ def _fifos(
     here = platform.name
     ports = dict(graph.ports())
     links = {link.to: link for link in platform.links}
+    controlled_by = {dpg.control: dpg.name for dpg in graph.dpgs}
     local: list[Channel] = []
     tx: list[TxFifo] = []
     rx: list[RxFifo] = []
@@ -179,6 +183,8 @@ def _fifos(
             capacity=fifo.capacity,
             delay=fifo.delay,
             initial=initial_path(fifo),
+            lrl=port.lrl,
+            control=controlled_by[fifo.source.actor] if port.control else None,
             where=fifo.where,
         )
         if source == target:
@@ -204,6 +210,23 @@ def _fifos(
         else:
             rx.append(RxFifo(**common, origin=peer))
     return tuple(local), tuple(tx), tuple(rx)
+
+
+def _rows(graph: Graph, here: Set[str]) -> tuple[ControlRow, ...]:
+    """The control tables of which a control FIFO is among those that are ``here``, with the dynamic ones among them."""
+    fifo_of = {ref: fifo.name for fifo in graph.fifos if fifo.name in here for ref in (fifo.source, fifo.target)}
+    sources = {ref.actor for ref, port in graph.ports() if port.control and ref in fifo_of}
+    return tuple(
+        ControlRow(
+            dpg.name,
+            row.value,
+            tuple({fifo_of[ref]: rate for ref, rate in dpg.rates(row).items() if ref in fifo_of}.items()),
+            row.where,
+        )
+        for dpg in graph.dpgs
+        if dpg.control in sources
+        for row in dpg.rows
+    )
 
 
 def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, ...]:

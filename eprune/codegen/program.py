@@ -77,7 +77,9 @@ Node = Union[PythonActor, Segment]
 class Channel:
     """A FIFO as this platform sees it. ``initial`` is the path of its delay tokens' values; None: zeros.
 
-    An end on another platform is only told, for a reader: ``ACTOR.PORT``.
+    ``lrl`` and ``rate`` are the lower and upper rate limit in tokens a firing. ``control`` names the dynamic processing
+    graph whose control tokens the FIFO carries, if any. An end on another platform is only told, for a reader:
+    ``ACTOR.PORT``.
     """
 
     name: str
@@ -88,6 +90,18 @@ class Channel:
     capacity: int
     delay: int
     initial: Optional[str]
+    lrl: int
+    control: Optional[str]
+    where: Location
+
+
+@dataclass(frozen=True)
+class ControlRow:
+    """A control table's row as this platform sees it: the rates of its dynamic FIFOs where the token is ``value``."""
+
+    dpg: str
+    value: int
+    rates: tuple[tuple[str, int], ...]
     where: Location
 
 
@@ -163,6 +177,7 @@ class Program:
     digest: str
     units: tuple[ProcessingUnit, ...]
     nodes: tuple[Node, ...]
+    rows: tuple[ControlRow, ...]
     fifos: tuple[Channel, ...]
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
 import eprune
-from eprune.codegen.program import Program
+from eprune.codegen.program import Channel, Program
 from eprune.model.finding import Location
 
 LINE_LENGTH = 120
@@ -27,6 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "optional": (),
     "quorum": None,
     "rate": 1,
+    "control": None,
     "delay": 0,
     "initial": None,
     "policy": "stop",
@@ -71,9 +72,14 @@ def render(program: Program, layout: Layout) -> str:
         autoescape=False,  # the output is Python, not HTML
     )
     environment.filters.update(docstring=docstring, listing=listing)
-    environment.globals.update(statement=statement, code=Code)
+    environment.globals.update(statement=statement, code=Code, rate=rate)
     template = environment.get_template("program.py.j2")
     return template.render(program=program, layout=layout, version=eprune.__version__)
+
+
+def rate(channel: Channel) -> Union[int, tuple[int, int]]:
+    """A FIFO's rate in tokens a firing; of a dynamic one, its lower and upper limit."""
+    return channel.rate if channel.lrl == channel.rate else (channel.lrl, channel.rate)
 
 
 class Code(str):

@@ -26,22 +26,32 @@ class Actor:
     """Base class of behaviours.
 
     Parameters of the application graph arrive at the constructor as text. ``name``, ``inputs`` and ``outputs`` (port
-    name to PortType) are set before ``initialize``. All methods run in the actor's own thread.
+    name to PortType; control ports are not among them) are set before ``initialize``. All methods run in the actor's
+    own thread. In a dynamic processing graph ``mode`` is the value of the firing's control token.
     """
 
     name: str = ""
     inputs: Mapping[str, PortType] = {}
     outputs: Mapping[str, PortType] = {}
+    mode: int = 0
 
     def initialize(self) -> None:
         """Called once before the first firing: open files, allocate memory."""
+
+    def control(self, inputs: Mapping[str, Any]) -> int:
+        """Choose the firing's row of the control table: its value. Only a DPG's control source is asked.
+
+        Called before the active rates are known, with the firing's input tokens; ``fire`` follows, where the actor has
+        active data outputs. Raise EndOfStream to end.
+        """
+        raise NotImplementedError
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Consume one firing's input tokens and produce its output tokens.
 
         Both map port names to numpy arrays of the token's shape and dtype: views of FIFO slots, valid until ``fire``
-        returns. Inputs are read-only; write into the outputs, every element. A port whose rate is above 1 has a list of
-        such arrays. Raise EndOfStream to end.
+        returns. Inputs are read-only; write into the outputs, every element. A port whose upper rate limit is above 1
+        has a list of such arrays, one a token. A port whose active rate is 0 is missing. Raise EndOfStream to end.
         """
         raise NotImplementedError
 

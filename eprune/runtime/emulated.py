@@ -131,18 +131,19 @@ class Emulation:
             if not factor >= 1:
                 raise UsageError(f"unit {unit!r}: a slowdown of {factor:g}; only slower units can be emulated")
 
-    def fire(self, unit: str, fire: Callable[..., None]) -> Callable[..., None]:
-        """A behaviour's ``fire`` as it would be on that unit: the thread waits for what the slower unit lacks."""
+    def fire(self, unit: str, fire: Callable[..., Any]) -> Callable[..., Any]:
+        """A behaviour's ``fire``, or ``control``, as it would be on that unit: the thread waits for what the slower unit lacks."""
         slow = self._units.get(unit)
         if slow is None:
             return fire
 
-        def fire_slowly(*ports: Any) -> None:
+        def fire_slowly(*ports: Any) -> Any:
             begin, cpu = time.monotonic(), time.thread_time()
-            fire(*ports)
+            result = fire(*ports)
             with self._asking:
                 done = slow.done(begin, time.thread_time() - cpu)
             time.sleep(max(0.0, done - time.monotonic()))
+            return result
 
         return fire_slowly
 

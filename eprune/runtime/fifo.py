@@ -127,21 +127,29 @@ def _without_waiting(queue: SimpleQueue[int], most: int) -> list[int]:
 
 
 class Input:
-    """An actor's end of a FIFO that it consumes from, ``rate`` tokens a firing."""
+    """An actor's end of a FIFO that it consumes from, ``rate`` tokens a firing, at most ``limit``."""
 
-    def __init__(self, name: str, fifo: Fifo, rate: int) -> None:
+    def __init__(self, name: str, fifo: Fifo, rate: int, limit: int = 1) -> None:
         self.name = name
         self.fifo = fifo
         self.rate = rate
+        self._limit = max(rate, limit)
         self._slots: list[int] = []
 
+    def at(self, rate: int) -> Input:
+        """The same end at another rate, 1 or more. Only one of them may hold tokens at a time."""
+        return Input(self.name, self.fifo, rate, self._limit)
+
     def acquire(self) -> Optional[Tokens]:
-        """Wait for one firing's tokens: an array, or a list of ``rate`` arrays above rate 1; None at the end."""
+        """Wait for one firing's tokens: an array, or a list of ``rate`` arrays where the limit is above 1.
+
+        None at the end.
+        """
         fifo = self.fifo
         slot = fifo.take()
         if slot < 0:
             return None
-        if self.rate == 1:
+        if self._limit == 1:
             self._slots = [slot]
             return fifo.readable[slot]
         slots = [slot]
@@ -160,25 +168,35 @@ class Input:
 
 
 class Output:
-    """An actor's end of a FIFO that it produces into, ``rate`` tokens a firing.
+    """An actor's end of a FIFO that it produces into, ``rate`` tokens a firing, at most ``limit``.
 
     ``commit`` hands a written slot over, by default to the FIFO's consumer; a TX link has a shorter way.
     """
 
-    def __init__(self, name: str, fifo: Fifo, rate: int, commit: Optional[Callable[[int, int], None]] = None) -> None:
+    def __init__(
+        self, name: str, fifo: Fifo, rate: int, commit: Optional[Callable[[int, int], None]] = None, limit: int = 1
+    ) -> None:
         self.name = name
         self.fifo = fifo
         self.rate = rate
+        self._limit = max(rate, limit)
         self._commit = commit or fifo.commit
         self._slots: list[int] = []
 
+    def at(self, rate: int) -> Output:
+        """The same end at another rate, 1 or more. Only one of them may hold room at a time."""
+        return Output(self.name, self.fifo, rate, self._commit, self._limit)
+
     def acquire(self) -> Optional[Tokens]:
-        """Wait for one firing's room: an array, or a list of ``rate`` arrays above rate 1; None if nobody reads."""
+        """Wait for one firing's room: an array, or a list of ``rate`` arrays where the limit is above 1.
+
+        None if nobody reads.
+        """
         fifo = self.fifo
         slot = fifo.reserve()
         if slot < 0:
             return None
-        if self.rate == 1:
+        if self._limit == 1:
             self._slots = [slot]
             return fifo.writable[slot]
         slots = [slot]

@@ -14,12 +14,13 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Optional
+from typing import Any, NamedTuple, Optional, Union
 
 import numpy as np
 
 from eprune.runtime import record, tflite
 from eprune.runtime.actor import Actor, PortType
+from eprune.runtime.dynamic import DynamicThread, Table
 from eprune.runtime.emulated import Emulation
 from eprune.runtime.engine import ActorThread, Engine, Event, Signals
 from eprune.runtime.errors import ActorError, Interrupted, RunError, UsageError
@@ -47,13 +48,18 @@ class _Segment(NamedTuple):
     outputs: Mapping[str, int]
 
 
+#: tokens a firing, or their lower and upper limit
+Rate = Union[int, tuple[int, int]]
+
+
 class _Fifo(NamedTuple):
     name: str
     source: Optional[str]  # actor.port, None where the FIFO comes from another platform
     target: Optional[str]  # actor.port, None where it goes to another platform
     dtype: str
     shape: tuple[int, ...]
-    rate: int
+    rates: Rate
+    control: Optional[str]
     capacity: int
     delay: int
     initial: Optional[str]
@@ -66,6 +72,17 @@ class _Fifo(NamedTuple):
     shared: bool = False
     number: int = 0
     security: str = "none"
+
+    @property
+    def rate(self) -> int:
+        """The upper rate limit."""
+        return self.rates if isinstance(self.rates, int) else self.rates[1]
+
+    @property
+    def token(self) -> str:
+        """What both ends of a link must agree on."""
+        rates = self.rates if isinstance(self.rates, int) else f"{self.rates[0]}..{self.rates[1]}"
+        return f"{self.dtype}{list(self.shape)} at rate {rates}"
 
 
 class Program:
@@ -81,6 +98,7 @@ class Program:
         self._figures: dict[str, Figures] = {}
         self._actors: list[_Actor | _Segment] = []
         self._fifos: list[_Fifo] = []
+        self._tables: dict[str, dict[int, Mapping[str, int]]] = {}
 
     def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
         """Declare a processing unit: the CPU core that its actors' threads are pinned to, and how much slower than
@@ -123,6 +141,13 @@ class Program:
         """
         self._actors.append(_Segment(name, unit, model, tuple(actors), dict(inputs), dict(outputs)))
 
+    def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
+        """Declare a row of a dynamic processing graph's control table: what control token ``value`` means here.
+
+        ``rates`` maps the graph's dynamic FIFOs, as far as they have an end here, to tokens a firing.
+        """
+        self._tables.setdefault(dpg, {})[value] = rates
+
     def fifo(
         self,
         name: str,
@@ -133,10 +158,15 @@ class Program:
         capacity: int,
         delay: int = 0,
         initial: Optional[str] = None,
-        rate: int = 1,
+        rate: Rate = 1,
+        control: Optional[str] = None,
     ) -> None:
-        """Declare a FIFO between two actors of this platform; ends are ``actor.port``."""
-        self._fifos.append(_Fifo(name, source, target, dtype, shape, rate, capacity, delay, initial))
+        """Declare a FIFO between two actors of this platform; ends are ``actor.port``.
+
+        ``rate`` is a number of tokens a firing, or its lower and upper limit. ``control`` names the dynamic processing
+        graph whose control tokens the FIFO carries.
+        """
+        self._fifos.append(_Fifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial))
 
     def tx(
         self,
@@ -148,7 +178,8 @@ class Program:
         to: str,
         address: str,
         port: int,
-        rate: int = 1,
+        rate: Rate = 1,
+        control: Optional[str] = None,
         policy: str = "stop",
         timeout: Optional[float] = None,
         ack: str = "received",
@@ -163,7 +194,7 @@ class Program:
         connection, on which this is FIFO ``number``.
         """
         self._fifos.append(
-            _Fifo(name, source, None, dtype, shape, rate, capacity, 0, None, to, address, port)._replace(
+            _Fifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)._replace(
                 policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security
             )
         )
@@ -179,7 +210,8 @@ class Program:
         port: int,
         delay: int = 0,
         initial: Optional[str] = None,
-        rate: int = 1,
+        rate: Rate = 1,
+        control: Optional[str] = None,
         policy: str = "stop",
         timeout: Optional[float] = None,
         ack: str = "received",
@@ -189,7 +221,7 @@ class Program:
     ) -> None:
         """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
         self._fifos.append(
-            _Fifo(name, None, target, dtype, shape, rate, capacity, delay, initial, frm, "", port)._replace(
+            _Fifo(name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port)._replace(
                 policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security
             )
         )
@@ -407,7 +439,7 @@ class Program:
         emulation: Optional[Emulation],
     ) -> RxLink | TxLink:
         number = fifo.port - min(other.port for other in self._fifos if other.peer == fifo.peer)
-        mine = {**facts, "fifo": fifo.name, "token": f"{fifo.dtype}{list(fifo.shape)} at rate {fifo.rate}"}
+        mine = {**facts, "fifo": fifo.name, "token": fifo.token}
         address, base = addresses.get(fifo.peer, ("", 0))
         port = base + number if base else fifo.port
         if port > 65535:
@@ -446,26 +478,33 @@ class Program:
             except (TypeError, ValueError, OSError) as error:
                 raise UsageError(f"actor {actor.name!r}: {error}") from error
         behaviour.name = actor.name
-        behaviour.inputs = {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in consumed.items()}
-        behaviour.outputs = {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in produced.items()}
-        return ActorThread(
-            actor.name,
-            behaviour,
-            core,
-            [Input(port, queues[fifo.name], fifo.rate) for port, fifo in consumed.items()],
-            [
-                Output(port, queues[fifo.name], fifo.rate, tx[fifo.name].send if fifo.name in tx else None)
-                for port, fifo in produced.items()
-            ],
-            limit=None if consumed else frames,
-            fire=emulation.fire(actor.unit, behaviour.fire) if emulation else None,
+        behaviour.inputs = _port_types(consumed)
+        behaviour.outputs = _port_types(produced)
+        inputs = [Input(port, queues[fifo.name], fifo.rate) for port, fifo in consumed.items()]
+        outputs = [
+            Output(port, queues[fifo.name], fifo.rate, tx[fifo.name].send if fifo.name in tx else None)
+            for port, fifo in produced.items()
+        ]
+        limit = None if consumed else frames
+        fire, choose = (
+            emulation.fire(actor.unit, method) if emulation else method
+            for method in (behaviour.fire, behaviour.control)
         )
+        control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
+        if not control:
+            return ActorThread(actor.name, behaviour, core, inputs, outputs, limit, fire)
+        dpg = next(iter(control.values()))
+        table = Table(dpg, self._tables[dpg], control.keys())
+        return DynamicThread(actor.name, behaviour, core, inputs, outputs, limit, fire, choose, table)
 
     def _actor_record(self, actor: ActorThread) -> dict[str, Any]:
         declared = next(declared for declared in self._actors if declared.name == actor.name)
         role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
         members = list(declared.actors) if isinstance(declared, _Segment) else [declared.name]
-        return {"unit": declared.unit, "role": role, "members": members, **actor.activity.summary()}
+        told = {"unit": declared.unit, "role": role, "members": members, **actor.activity.summary()}
+        if isinstance(actor, DynamicThread):
+            told["modes"] = {str(value): mode.firings for value, mode in actor.modes.items()}
+        return told
 
 
 class _Status:
@@ -487,6 +526,11 @@ class _Status:
         except OSError:
             self._descriptor = None
             raise Interrupted("interrupted: whoever started this program has gone") from None
+
+
+def _port_types(fifos: Mapping[str, _Fifo]) -> dict[str, PortType]:
+    """What a behaviour is told of its ports, which are those for data."""
+    return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}
 
 
 def _fifo_record(declared: _Fifo, fifo: Fifo) -> dict[str, Any]:

@@ -120,14 +120,14 @@ class Segment(Actor):
                     )
         # tensor(i) gives a function that makes a view; no view may be alive during invoke, so views are made and
         # dropped in each firing.
-        self._in = [(port, interpreter.tensor(details[0][n]["index"])) for port, n in self._feeds.items()]
-        self._out = [(port, interpreter.tensor(details[1][n]["index"])) for port, n in self._fetches.items()]
+        self._in = {port: interpreter.tensor(details[0][n]["index"]) for port, n in self._feeds.items()}
+        self._out = {port: interpreter.tensor(details[1][n]["index"]) for port, n in self._fetches.items()}
         self._invoke = interpreter.invoke
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        """Copy the inputs in, invoke, copy the outputs out."""
-        for port, view in self._in:
-            view()[...] = inputs[port]
+        """Copy the inputs in, invoke, copy the active outputs out."""
+        for port, token in inputs.items():
+            self._in[port]()[...] = token
         self._invoke()
-        for port, view in self._out:
-            outputs[port][...] = view()
+        for port, room in outputs.items():
+            room[...] = self._out[port]()
