@@ -1,0 +1,171 @@
+"""Dynamic processing graphs, run: rates follow the control tokens, wherever control source, DAs and members are."""
+
+from __future__ import annotations
+
+from itertools import combinations
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.kit.dynamic import check_run, deploy, dpg, homes_of, reference, run_in_threads, wired
+
+ROWS = {0: "0 0 0 0 0 0", 1: "1 1 1 1 1 1", 5: "1 1 1 1 1 1"}
+COLUMNS = "Split.deep A.in A.out B.in B.out Merge.deep"
+
+
+def led_by_a_ca(folder, values="0,1,5,0,1,1,0", n=20):
+    """A source, a gate, and a branch of two DPAs that is there or not."""
+    return wired(
+        {
+            "Src": f"SPA Numbers n={n}",
+            "Gate": f"CA Lead values={values}",
+            "Split": "DA Mix",
+            "A": "DPA Mix",
+            "B": "DPA Mix",
+            "Merge": "DA Mix",
+            "Sink": f"SPA Collect path={folder}/Sink.json",
+        },
+        """Src.look -> Gate.in
+        Src.out -> Split.in
+        Gate.split => Split.mode
+        Gate.a => A.mode
+        Gate.b => B.mode
+        Gate.merge => Merge.mode
+        Split.deep -> A.in 0..1
+        A.out -> B.in 0..1
+        B.out -> Merge.deep 0..1
+        Merge.out -> Sink.in""",
+        dpg("Deep", "Gate", "Split", "Merge", "A B", COLUMNS, ROWS),
+    )
+
+
+def led_by_the_entry(folder, values="0,1,5,0,1,1,0", n=20):
+    """The minimal form: the entry DA sets the rates."""
+    return wired(
+        {
+            "Src": f"SPA Numbers n={n}",
+            "Split": f"DA Lead values={values}",
+            "A": "DPA Mix",
+            "B": "DPA Mix",
+            "Merge": "DA Mix",
+            "Sink": f"SPA Collect path={folder}/Sink.json",
+        },
+        """Src.out -> Split.in
+        Split.a => A.mode
+        Split.b => B.mode
+        Split.merge => Merge.mode
+        Split.always -> Merge.always
+        Split.deep -> A.in 0..1
+        A.out -> B.in 0..1
+        B.out -> Merge.deep 0..1
+        Merge.out -> Sink.in""",
+        dpg("Deep", "Split", "Split", "Merge", "A B", COLUMNS, ROWS),
+    )
+
+
+FORMS = pytest.mark.parametrize("form", [led_by_a_ca, led_by_the_entry])
+
+
+@FORMS
+def test_every_cut_over_two_platforms_gives_what_the_reference_gives(form, tmp_path):
+    graph = form(tmp_path)
+    wanted = reference(graph, 20)
+    assert set(wanted.modes["A"]) > {0, 1}
+    names = [actor.name for actor in graph.actors if actor.name != "Src"]
+    for count in range(len(names) + 1):
+        for away in combinations(names, count):
+            records = run_in_threads(deploy(graph, homes_of(graph, away), tmp_path))
+            check_run(graph, records, wanted)
+
+
+def led_by_itself(folder, n=7):
+    """A CA without inputs, and rates above 1 that differ from FIFO to FIFO."""
+    return wired(
+        {
+            "Src": f"SPA Numbers n={n}",
+            "Gate": "CA Lead values=0,3,1 n=7",
+            "Split": "DA Mix",
+            "Work": "DPA Mix",
+            "Merge": "DA Mix",
+            "Sink": f"SPA Collect path={folder}/Sink.json",
+        },
+        """Src.out -> Split.in
+        Gate.a => Split.mode
+        Gate.b => Work.mode
+        Gate.c => Merge.mode
+        Split.out -> Work.in 0..3
+        Work.out -> Merge.in 0..2 3
+        Merge.out -> Sink.in""",
+        dpg(
+            "Many",
+            "Gate",
+            "Split",
+            "Merge",
+            "Work",
+            "Split.out Work.in Work.out Merge.in",
+            {0: "0 0 0 0", 1: "1 1 2 2", 3: "3 3 1 1"},
+        ),
+    )
+
+
+def test_rates_above_one_and_a_control_source_without_inputs(tmp_path):
+    graph = led_by_itself(tmp_path)
+    wanted = reference(graph, 7)
+    assert wanted.modes["Work"] == {0: 3, 3: 2, 1: 2}
+    check_run(graph, run_in_threads(deploy(graph, homes_of(graph, ["Work", "Gate"]), tmp_path)), wanted)
+
+
+@st.composite
+def applications(draw, folder):
+    """One or two stages of one or two dynamic processing graphs each, and homes on up to three platforms."""
+    kinds = {"Src": "SPA Numbers n=9"}
+    wires, dpgs = [], []
+    last = "Src"
+    stages = draw(st.integers(1, 2))
+    for stage in range(stages):
+        join = "Sink" if stage == stages - 1 else "Join"
+        for side in range(draw(st.integers(1, 2))):
+            label = f"{stage}{side}"
+            entry, leaves = f"In{label}", f"Out{label}"
+            values = draw(st.lists(st.integers(-3, 9), min_size=1, max_size=4, unique=True))
+            script = ",".join(map(str, draw(st.lists(st.sampled_from(values), min_size=1, max_size=8))))
+            control = draw(st.sampled_from([entry, f"Gate{label}"]))
+            kinds[entry] = f"DA Lead values={script}" if control == entry else "DA Mix"
+            if control != entry:
+                kinds[control] = f"CA Lead values={script}"
+                wires.append(f"{last}.gate{label} -> {control}.in")
+            wires.append(f"{last}.to{label} -> {entry}.in")
+            members, limits, columns, branches = [], [], [], []
+            for branch in range(draw(st.integers(1, 3))):
+                chain = [f"M{label}{branch}{place}" for place in range(draw(st.integers(0, 2)))]
+                members += chain
+                branches.append(len(chain) + 1)
+                for source, target in zip([entry, *chain], [*chain, leaves]):
+                    limits.append(draw(st.integers(1, 3)))
+                    room = draw(st.integers(limits[-1], 5))
+                    columns += [f"{source}.out{branch}", f"{target}.in{branch}"]
+                    wires.append(f"{columns[-2]} -> {columns[-1]} 0..{limits[-1]} {room}")
+            rows = {}
+            for value in values:
+                active = [draw(st.booleans()) for _ in branches]
+                on = [is_on for is_on, count in zip(active, branches) for _ in range(count)]
+                rates = [draw(st.integers(1, limit)) if is_on else 0 for limit, is_on in zip(limits, on)]
+                rows[value] = " ".join(str(rate) for rate in rates for _ in range(2))
+            kinds.update(dict.fromkeys(members, "DPA Mix"))
+            kinds[leaves] = "DA Mix"
+            followers = [*members, leaves] if control == entry else [entry, *members, leaves]
+            wires += [f"{control}.c{follower} => {follower}.mode" for follower in followers]
+            wires.append(f"{leaves}.out -> {join}.in{label}")
+            dpgs.append(dpg(f"D{label}", control, entry, leaves, " ".join(members), " ".join(columns), rows))
+        kinds[join] = f"SPA Collect path={folder}/Sink.json" if join == "Sink" else "SPA Mix"
+        last = join
+    homes = {name: draw(st.sampled_from(["endpoint", "server", "third"])) for name in kinds}
+    return wired(kinds, "\n".join(wires), *dpgs), homes
+
+
+@settings(max_examples=25, deadline=None, suppress_health_check=list(HealthCheck))
+@given(data=st.data())
+def test_random_graphs_do_what_the_reference_does_wherever_their_actors_are(data, tmp_path):
+    graph, homes = data.draw(applications(tmp_path))
+    check_run(graph, run_in_threads(deploy(graph, homes, tmp_path)), reference(graph, 9))
