@@ -1,4 +1,4 @@
-"""Dynamic applications for tests: built from a few lines, deployed as programs, and run by a reference in plain Python."""
+"""Dynamic applications for tests: built from a few lines, deployed as programs; and a reference in plain Python."""
 
 from __future__ import annotations
 
@@ -10,9 +10,23 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.analysis.precedence import order, precedence
+from eprune.cli.build import write_program
 from eprune.codegen.lower import lower
-from eprune.codegen.render import Layout, render
-from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, PythonBehaviour, Row
+from eprune.formats.behaviour import find
+from eprune.model.graph import (
+    Actor,
+    ActorType,
+    Behaviour,
+    Direction,
+    Dpg,
+    Fifo,
+    Graph,
+    ModelSlice,
+    Port,
+    PortRef,
+    PythonBehaviour,
+    Row,
+)
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -22,13 +36,12 @@ from eprune.runtime.launch import free_base_port
 from tests.kit import mixing
 
 DATA, CONTROL = TokenType("int64", (1,)), TokenType("int32", ())
-MIXING = str(Path(mixing.__file__))
 
 
-def wired(kinds: Mapping[str, str], wires: str, *dpgs: Dpg) -> Graph:
-    """A graph of ``kinds`` (actor -> ``TYPE Class parameter=value ...``) and ``wires``.
+def wired(kinds: Mapping[str, str], wires: str, *dpgs: Dpg, token: TokenType = DATA) -> Graph:
+    """A graph of ``kinds`` (actor -> ``TYPE BEHAVIOUR parameter=value ...``) and ``wires``.
 
-    A wire is a line ``A.out -> B.in 0..2 capacity``; rate (default 1) and capacity (twice the rate) may be missing.
+    A behaviour is a class of mixing.py, ``FILE.py:CLASS`` of the library, or ``MODEL.tflite:FIRST-LAST``. A wire is a line ``A.out -> B.in 0..2 capacity``; rate (default 1) and capacity (twice the rate) may be missing.
     ``=>`` carries control tokens.
     """
     ports: dict[str, list[Port]] = {name: [] for name in kinds}
@@ -41,23 +54,30 @@ def wired(kinds: Mapping[str, str], wires: str, *dpgs: Dpg) -> Graph:
         ends = [PortRef(*end.split(".")) for end in (source, target)]
         for end, direction in zip(ends, (Direction.OUT, Direction.IN)):
             control = arrow == "=>"
-            token = CONTROL if control else DATA
-            ports[end.actor].append(Port(end.port, direction, token, *limits, atr=limits[1], control=control))
+            type_ = CONTROL if control else token
+            ports[end.actor].append(Port(end.port, direction, type_, *limits, atr=limits[1], control=control))
         fifos.append(Fifo(f"f{number}", *ends, capacity=capacity))
     actors = []
     for name, kind in kinds.items():
-        type_, class_name, *parameters = kind.split()
+        actor_type, behaviour, *parameters = kind.split()
         pairs = tuple((key, value) for key, _, value in (text.partition("=") for text in parameters))
-        behaviour = PythonBehaviour("mixing.py", class_name, MIXING)
-        actors.append(Actor(name, tuple(ports[name]), ActorType(type_), behaviour, pairs))
+        actors.append(Actor(name, tuple(ports[name]), ActorType(actor_type), _behaviour(behaviour), pairs))
     return Graph("app", tuple(actors), tuple(fifos), tuple(dpgs))
 
 
-def dpg(name: str, control: str, entry: str, exit: str, members: str, columns: str, rows: Mapping[int, str]) -> Dpg:
+def _behaviour(text: str) -> Behaviour:
+    file, _, what = text.rpartition(":")
+    if file.endswith(".tflite"):
+        first, _, last = what.partition("-")
+        return ModelSlice(file, int(first), int(last or first), file)
+    return PythonBehaviour(file or "mixing.py", what, find("", file, True) if file else mixing.__file__)
+
+
+def dpg(name: str, control: str, entry: str, leave: str, members: str, columns: str, rows: Mapping[int, str]) -> Dpg:
     """A DPG; ``members``, ``columns`` (ports) and ``rows`` (value -> rates) are words in a text."""
     ports = tuple(PortRef(*text.split(".")) for text in columns.split())
     table = tuple(Row(value, tuple(map(int, rates.split()))) for value, rates in rows.items())
-    return Dpg(name, control, entry, exit, tuple(members.split()), ports, table)
+    return Dpg(name, control, entry, leave, tuple(members.split()), ports, table)
 
 
 def deploy(
@@ -85,7 +105,7 @@ def deploy(
         )
         program = lower(graph, platform, PlatformMapping(graph.name, name, places), interfaces or {}, fuse)
         programs[name] = folder / f"{name}.py"
-        programs[name].write_text(render(program, Layout({}, "models")))
+        write_program(program, str(programs[name]))
     return programs
 
 
@@ -173,8 +193,8 @@ def check_run(graph: Graph, records: Mapping[str, dict[str, Any]], wanted: Expec
             assert facts["peak_fill"] <= facts["capacity"]
     for actor in graph.actors:
         if not actor.outputs:
-            with open(dict(actor.parameters)["path"], encoding="utf-8") as file:
-                assert json.load(file) == wanted.collected[actor.name], actor.name
+            path = Path(dict(actor.parameters)["path"])
+            assert json.loads(path.read_text()) == wanted.collected[actor.name], actor.name
 
 
 def homes_of(graph: Graph, away: Sequence[str]) -> dict[str, str]:

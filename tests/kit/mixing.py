@@ -5,6 +5,7 @@
 
 import json
 import zlib
+from pathlib import Path
 
 from eprune.runtime import Actor, EndOfStream
 
@@ -92,8 +93,7 @@ class Collect(Mix):
         self.firings.append([int(token[0]) for port in sorted(inputs) for token in self.listed(port, inputs)])
 
     def finalize(self):
-        with open(self.path, "w", encoding="utf-8") as file:
-            json.dump(self.firings, file)
+        Path(self.path).write_text(json.dumps(self.firings))
 
 
 class Fails(Mix):

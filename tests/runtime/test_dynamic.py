@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import json
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eprune.model.graph import PythonBehaviour
 from tests.kit.dynamic import check_run, deploy, dpg, homes_of, reference, run_in_threads, wired
+from tests.kit.programs import finish, start
 
 ROWS = {0: "0 0 0 0 0 0", 1: "1 1 1 1 1 1", 5: "1 1 1 1 1 1"}
 COLUMNS = "Split.deep A.in A.out B.in B.out Merge.deep"
@@ -169,3 +173,62 @@ def applications(draw, folder):
 def test_random_graphs_do_what_the_reference_does_wherever_their_actors_are(data, tmp_path):
     graph, homes = data.draw(applications(tmp_path))
     check_run(graph, run_in_threads(deploy(graph, homes, tmp_path)), reference(graph, 9))
+
+
+def apart(graph, homes, folder):
+    """Run in real processes: platform -> (exit code, standard output, standard error)."""
+    started = {name: start(path, "--timeout", "20") for name, path in deploy(graph, homes, folder).items()}
+    return {name: finish(process) for name, process in started.items()}
+
+
+@FORMS
+def test_a_run_ends_in_good_order_while_the_branch_is_idle(form, tmp_path):
+    graph = form(tmp_path, values="0")
+    ended = apart(graph, homes_of(graph, ["A", "B"]), tmp_path)
+    assert ended == dict.fromkeys(("endpoint", "server"), (0, "", ""))
+    assert len(json.loads((tmp_path / "Sink.json").read_text())) == 20
+
+
+def test_a_source_that_would_go_on_ends_with_the_control_tokens(tmp_path):
+    graph = led_by_itself(tmp_path, n=1000)
+    assert {code for code, _, _ in apart(graph, homes_of(graph, ["Work"]), tmp_path).values()} == {0}
+    assert json.loads((tmp_path / "Sink.json").read_text()) == reference(graph, 7).collected["Sink"]
+
+
+@FORMS
+def test_a_control_value_outside_of_the_table_stops_everything(form, tmp_path):
+    graph = form(tmp_path, values="0,1,7")
+    source = graph.dpgs[0].control
+    said = f"actor '{source}': control value 7 is not in the control table of 'Deep' (0, 1, 5)"
+    ended = apart(graph, homes_of(graph, ["A", "Merge", "Sink"]), tmp_path)
+    assert {code for code, _, _ in ended.values()} == {1}
+    assert ended["endpoint"][2] == f"endpoint: error: {said}\n"
+    assert ended["server"][2] == f"server: error: endpoint failed: {said}\n"
+
+
+@FORMS
+@pytest.mark.parametrize("away", [["B"], ["A", "B"]])
+def test_a_failure_inside_a_branch_stops_everything(form, away, tmp_path):
+    graph = form(tmp_path)
+    behaviour = replace(graph.actor("B").behaviour, class_name="Fails")
+    failing = replace(graph.actor("B"), behaviour=behaviour, parameters=(("at", "3"),))
+    graph = replace(graph, actors=tuple(failing if actor.name == "B" else actor for actor in graph.actors))
+    ended = apart(graph, homes_of(graph, away), tmp_path)
+    assert {code for code, _, _ in ended.values()} == {1}
+    for _, _, said in ended.values():
+        assert "actor 'B' failed in fire: ValueError: this branch is rotten" in said
+        assert len(said.splitlines()) == 1
+
+
+@pytest.mark.parametrize("body", ["return 1.5", "raise KeyError('no such model')", "pass"])
+def test_a_control_source_that_cannot_choose_is_named(body, tmp_path):
+    (tmp_path / "bad.py").write_text(
+        f"from eprune.runtime import Actor\n\nclass Bad(Actor):\n    def control(self, inputs):\n        {body}\n"
+    )
+    graph = led_by_a_ca(tmp_path)
+    gate = replace(graph.actor("Gate"), behaviour=PythonBehaviour("bad.py", "Bad", "bad.py"), parameters=())
+    graph = replace(graph, actors=tuple(gate if actor.name == "Gate" else actor for actor in graph.actors))
+    code, _, said = apart(graph, homes_of(graph, []), tmp_path)["endpoint"]
+    assert code == 1
+    assert "actor 'Gate' failed in control: " in said
+    assert len(said.splitlines()) == 1

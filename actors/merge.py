@@ -1,0 +1,39 @@
+"""The exit from branches of which a control token chose some."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from checks import only_port
+
+from eprune.runtime import Actor
+
+
+class Merge(Actor):
+    """Copies the input that is active to its output: the exit DA of a dynamic processing graph.
+
+    Where no input is active the output is zeros. All ports have one token type and at most one token a firing.
+
+    Parameters:
+        default: an input that counts only where no other one is active, such as one that always is.
+    """
+
+    def __init__(self, default: str = "") -> None:
+        self.default = default
+
+    def initialize(self) -> None:
+        """Compare the ports. Raises ValueError where they do not fit."""
+        name, port = only_port(self.outputs, "output")
+        if {*self.inputs.values()} != {port}:
+            raise ValueError(f"needs inputs of the type and rate of its output {name!r}")
+        if self.default and self.default not in self.inputs:
+            raise ValueError(f"default={self.default}: there is no such input; known: {', '.join(self.inputs)}")
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Copy the token. Raises ValueError where several inputs are active."""
+        (out,) = outputs.values()
+        chosen = [port for port in inputs if port != self.default] or list(inputs)
+        if len(chosen) > 1:
+            raise ValueError(f"inputs {', '.join(sorted(chosen))} are active at once")
+        out[...] = inputs[chosen[0]] if chosen else 0
