@@ -41,8 +41,9 @@ DATA, CONTROL = TokenType("int64", (1,)), TokenType("int32", ())
 def wired(kinds: Mapping[str, str], wires: str, *dpgs: Dpg, token: TokenType = DATA) -> Graph:
     """A graph of ``kinds`` (actor -> ``TYPE BEHAVIOUR parameter=value ...``) and ``wires``.
 
-    A behaviour is a class of mixing.py, ``FILE.py:CLASS`` of the library, or ``MODEL.tflite:FIRST-LAST``. A wire is a line ``A.out -> B.in 0..2 capacity``; rate (default 1) and capacity (twice the rate) may be missing.
-    ``=>`` carries control tokens.
+    A behaviour is a class of mixing.py, ``FILE.py:CLASS`` of the library, or ``MODEL.tflite:FIRST-LAST``. A wire is a
+    line ``A.out -> B.in 0..2 capacity``; rate (default 1) and capacity (twice the rate) may be missing. ``=>`` carries
+    control tokens.
     """
     ports: dict[str, list[Port]] = {name: [] for name in kinds}
     fifos = []
