@@ -14,7 +14,7 @@ import traceback
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from queue import SimpleQueue
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
@@ -486,10 +486,10 @@ class Program:
             for port, fifo in produced.items()
         ]
         limit = None if consumed else frames
-        fire, choose = (
-            emulation.fire(actor.unit, method) if emulation else method
-            for method in (behaviour.fire, behaviour.control)
-        )
+        fire: Callable[..., Any] = behaviour.fire
+        choose: Callable[..., Any] = behaviour.control
+        if emulation:
+            fire, choose = emulation.fire(actor.unit, fire), emulation.fire(actor.unit, choose)
         control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
         if not control:
             return ActorThread(actor.name, behaviour, core, inputs, outputs, limit, fire)
