@@ -132,7 +132,7 @@ class Emulation:
                 raise UsageError(f"unit {unit!r}: a slowdown of {factor:g}; only slower units can be emulated")
 
     def fire(self, unit: str, fire: Callable[..., Any]) -> Callable[..., Any]:
-        """A behaviour's ``fire`` or ``control`` as it would be on that unit: the thread waits for what that one lacks."""
+        """A behaviour's ``fire`` or ``control`` as it would be on that unit: the thread waits for what it lacks."""
         slow = self._units.get(unit)
         if slow is None:
             return fire
