@@ -24,7 +24,7 @@ from eprune.codegen.program import (
     Segment,
     TxFifo,
 )
-from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, ModelSlice, PortRef, PythonBehaviour
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform
@@ -67,6 +67,7 @@ def lower(
         application=graph.name,
         platform=platform.name,
         digest=digest(graph, homes, hashes or {}),
+        aligned=any(_lossy(fifo) and homes[fifo.source.actor] != homes[fifo.target.actor] for fifo in graph.fifos),
         units=_units(platform, nodes),
         nodes=tuple(nodes),
         rows=_rows(graph, here),
@@ -76,6 +77,10 @@ def lower(
         links=_links(platform, {*(fifo.to for fifo in tx), *(fifo.origin for fifo in rx)}),
         sources=(graph.where.file, platform.where.file, mapping.where.file),
     )
+
+
+def _lossy(fifo: Fifo) -> bool:
+    return fifo.policy in (FaultPolicy.DROP, FaultPolicy.ZERO)
 
 
 def segment_name(actors: Sequence[str]) -> str:

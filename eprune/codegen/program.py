@@ -168,13 +168,15 @@ class RxFifo(Crossing):
 class Program:
     """One platform's part of a deployment.
 
-    ``digest`` is the same for all platforms of one deployment, so that they can tell strangers. ``sources`` are the
-    files that the program was made from.
+    ``digest`` is the same for all platforms of one deployment, so that they can tell strangers. ``aligned``: some
+    FIFO between platforms may lose tokens, so that firings go by index. ``sources`` are the files that the program was
+    made from.
     """
 
     application: str
     platform: str
     digest: str
+    aligned: bool
     units: tuple[ProcessingUnit, ...]
     nodes: tuple[Node, ...]
     rows: tuple[ControlRow, ...]

@@ -19,6 +19,7 @@ LINE_LENGTH = 120
 
 #: Arguments that the runtime assumes where a program does not state them.
 _DEFAULTS: dict[str, Any] = {
+    "aligned": False,
     "core": None,
     "slowdown": 1,
     "bandwidth": None,

@@ -34,6 +34,10 @@ class Actor:
     inputs: Mapping[str, PortType] = {}
     outputs: Mapping[str, PortType] = {}
     mode: int = 0
+    #: the ports whose other end is alive; empty in an application whose FIFOs lose no tokens
+    alive: frozenset[str] = frozenset()
+    #: the value that stands for 0 at input ports of quantised models, for tokens that a fault policy makes up
+    zeros: Mapping[str, int] = {}
 
     def initialize(self) -> None:
         """Called once before the first firing: open files, allocate memory."""
@@ -51,7 +55,8 @@ class Actor:
 
         Both map port names to numpy arrays of the token's shape and dtype: views of FIFO slots, valid until ``fire``
         returns. Inputs are read-only; write into the outputs, every element. A port whose upper rate limit is above 1
-        has a list of such arrays, one a token. A port whose active rate is 0 is missing. Raise EndOfStream to end.
+        has a list of such arrays, one a token. A port whose active rate is 0 is missing, and so is an input that is
+        dead under the fault policy ``drop``. Raise EndOfStream to end.
         """
         raise NotImplementedError
 

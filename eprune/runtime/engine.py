@@ -19,6 +19,7 @@ from types import FrameType
 from typing import Any, Callable, Optional, Union
 
 from eprune.runtime.actor import Actor, EndOfStream
+from eprune.runtime.connection import Connection
 from eprune.runtime.errors import ActorError, Interrupted, RunError
 from eprune.runtime.fifo import Input, Output
 from eprune.runtime.link import RxLink, TxLink
@@ -89,6 +90,7 @@ class ActorThread:
 
 
 Event = Union[str, RunError]
+Link = Union[RxLink, TxLink, Connection]
 
 
 class Engine:
@@ -97,18 +99,17 @@ class Engine:
     def __init__(
         self,
         actors: Sequence[ActorThread],
-        rx: Sequence[RxLink],
-        tx: Sequence[TxLink],
+        links: Sequence[Link],
         events: SimpleQueue[Event],
         say: Callable[[str], None],
+        on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._actors = actors
-        self._rx = rx
-        self._tx = tx
-        self._links: list[Union[RxLink, TxLink]] = [*rx, *tx]
+        self._links = links
         #: what threads tell the main thread: 'initialized', 'opened', 'ended', or a failure
         self._events = events
         self._say = say
+        self._on_start = on_start
         self._gate = threading.Event()
         self._stopping = False
         self._threads: dict[threading.Thread, str] = {}
@@ -130,8 +131,8 @@ class Engine:
                 link.close()
 
     def _start(self, timeout: float) -> None:
-        for rx in self._rx:
-            rx.listen()
+        for link in self._links:
+            link.listen()
         for actor in self._actors:
             self._spawn(f"actor {actor.name!r}", self._run_actor, actor)
         deadline = time.monotonic() + timeout
@@ -146,9 +147,9 @@ class Engine:
         for link in self._links:
             if link.note:
                 self._say(f"note: {link}: {link.note}")
-            self._spawn(str(link), self._run_link, link.run)
-        for tx in self._tx:
-            self._spawn(f"{tx} (watch)", self._run_link, tx.watch)
+            for role, body in link.bodies().items():
+                self._spawn(f"{link} ({role})", self._run_link, body)
+        self._on_start()
         self._gate.set()
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
@@ -175,8 +176,8 @@ class Engine:
         for event in later:
             self._events.put(event)
 
-    def _open(self, link: Union[RxLink, TxLink], deadline: float) -> None:
-        self._guard(lambda: link.open(deadline), "opened")
+    def _open(self, link: Link, deadline: float) -> None:
+        self._guard(lambda: link.open(deadline, lambda: any(other.running for other in self._links)), "opened")
 
     def _run_link(self, body: Callable[[], None]) -> None:
         self._guard(body, "ended")

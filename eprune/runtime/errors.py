@@ -6,6 +6,7 @@ RunError                     exit 1
     Refused                  one side does not accept the other: another application, FIFO, token type or version
     ProtocolError            the peer sent what the protocol forbids
     PeerError                the peer failed and said why
+    LostTokens               the peer came back, but what it had received is gone
 UsageError                   exit 2: wrong options, a file that is missing
 Interrupted                  exit 130: Ctrl-C or SIGTERM
 """
@@ -47,6 +48,10 @@ class ProtocolError(LinkError):
 
 class PeerError(LinkError):
     """The peer's run failed, and it said why."""
+
+
+class LostTokens(LinkError):
+    """Tokens are gone that a FIFO had promised to keep."""
 
 
 class ActorError(RunError):

@@ -8,11 +8,13 @@ ended: it comes after the last token, so the consumer drains first. GONE in ``fr
 from __future__ import annotations
 
 from queue import Empty, SimpleQueue
-from typing import Callable, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
 GONE = -1
+#: In ``full`` of a FIFO that may lose tokens: its producer is dead or starved; it is back with the next token.
+LOST = -2
 
 #: Slots start at multiples of this many bytes: a cache line, and what vector instructions like.
 ALIGNMENT = 64
@@ -106,6 +108,17 @@ class Fifo:
     def end(self) -> None:
         """The producer has ended: the consumer sees GONE after the tokens that are there."""
         self.full.put(GONE)
+
+    def summary(self) -> dict[str, Any]:
+        """Counters for the run record."""
+        return {
+            "capacity": self.capacity,
+            "token_bytes": self.token_bytes,
+            "tokens": self.tokens,
+            "consumed": self.consumed,
+            "bytes": self.tokens * self.token_bytes,
+            "peak_fill": self.peak,
+        }
 
     def leave(self) -> None:
         """The consumer has ended: the producer sees GONE after the slots that are free already."""

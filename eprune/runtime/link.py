@@ -38,6 +38,9 @@ Fail = Callable[[RunError], None]
 class _Link:
     """What both ends share: the connection, its FIFO, and how it fails."""
 
+    #: whether the peer's application had been running when it was met; only a `Connection` asks
+    running = False
+
     def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail) -> None:
         self.fifo = fifo
         #: the link that is emulated in the place of the true one, if any
@@ -89,6 +92,9 @@ class _Link:
         if self._socket is not None:
             self._socket.close()
 
+    def listen(self) -> None:
+        """Open the listening socket, if this end has one."""
+
     def _send_control(self, kind: int, firing: int = 0, message: str = "") -> None:
         with self._writing:
             self._connected.sendall(wire.control_frame(kind, self.number, firing, message))
@@ -110,7 +116,7 @@ class TxLink(_Link):
         #: bytes that the producer has sent of the first frame in the queue; None: it has not begun that frame
         self._begun: Optional[int] = None
 
-    def open(self, deadline: float) -> None:
+    def open(self, deadline: float, known: Callable[[], bool]) -> None:
         """Connect, trying again until ``deadline`` (time.monotonic), and shake hands.
 
         Raises LinkError if nobody answers in time, Refused if the peer refuses, Interrupted if stopped meanwhile.
@@ -148,6 +154,10 @@ class TxLink(_Link):
                 raise Refused(f"{self}: refused by {self.peer}: {verdict.get('reason', 'no reason given')}")
             cleanup.pop_all()
             self._adopt(connection, verdict)
+
+    def bodies(self) -> dict[str, Callable[[], None]]:
+        """Role -> body, of the link's threads."""
+        return {"send": self.run, "watch": self.watch}
 
     def send(self, slot: int, firing: int) -> None:
         """Take a token from the producer: what the socket accepts at once goes out in the producer's own thread.
@@ -275,7 +285,7 @@ class RxLink(_Link):
             ) from None
         self._listener.setblocking(False)
 
-    def open(self, deadline: float) -> None:
+    def open(self, deadline: float, known: Callable[[], bool]) -> None:
         """Accept the peer, refusing whoever else comes, until ``deadline`` (time.monotonic).
 
         Raises LinkError if the peer does not come in time, Interrupted if stopped meanwhile.
@@ -312,6 +322,10 @@ class RxLink(_Link):
             finally:
                 for connection in pending:
                     connection.close()
+
+    def bodies(self) -> dict[str, Callable[[], None]]:
+        """Role -> body, of the link's threads."""
+        return {"receive": self.run}
 
     def _nobody_came(self) -> str:
         host, port = self.address

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-import difflib
+import hashlib
 import io
 import json
 import os
@@ -12,22 +12,25 @@ import sys
 import time
 import traceback
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from queue import SimpleQueue
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 import numpy as np
 
-from eprune.runtime import record, tflite
+from eprune.runtime import command_line, record, tflite
 from eprune.runtime.actor import Actor, PortType
+from eprune.runtime.aligned import AlignedActor, AlignedInput, AlignedOutput
+from eprune.runtime.channel import RxChannel, TxChannel
+from eprune.runtime.connection import Connection
 from eprune.runtime.dynamic import DynamicThread, Table
 from eprune.runtime.emulated import Emulation
 from eprune.runtime.engine import ActorThread, Engine, Event, Signals
-from eprune.runtime.errors import ActorError, Interrupted, RunError, UsageError
+from eprune.runtime.errors import ActorError, RunError, UsageError
 from eprune.runtime.fifo import Fifo, Input, Output
 from eprune.runtime.files import Files
 from eprune.runtime.link import RxLink, TxLink
 from eprune.runtime.shaping import Figures
+from eprune.runtime.status import Status
 
 
 class _Actor(NamedTuple):
@@ -74,6 +77,11 @@ class _Fifo(NamedTuple):
     security: str = "none"
 
     @property
+    def plain(self) -> bool:
+        """Whether the FIFO is within the platform, or has a connection of its own that may not break."""
+        return not self.shared and self.policy == "stop"
+
+    @property
     def rate(self) -> int:
         """The upper rate limit."""
         return self.rates if isinstance(self.rates, int) else self.rates[1]
@@ -88,7 +96,9 @@ class _Fifo(NamedTuple):
 class Program:
     """One platform's part of an application. Generated code calls the methods below, then ``main``."""
 
-    def __init__(self, application: str, platform: str, digest: str, file: str) -> None:
+    def __init__(self, application: str, platform: str, digest: str, file: str, aligned: bool = False) -> None:
+        """``aligned``: some FIFO of the application may lose tokens, so that firings go by index."""
+        self._aligned = aligned
         self.application = application
         self.platform = platform
         self.digest = digest
@@ -247,57 +257,24 @@ class Program:
         print(f"{self.platform}: {text}", file=sys.stderr, flush=True)
 
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
-        environment = os.environ.get
-        parser = argparse.ArgumentParser(
-            description=f"Application {self.application}, platform {self.platform}: "
-            + ", ".join(actor.name for actor in self._actors),
-        )
-        add = parser.add_argument
-        add("--frames", type=_positive, metavar="N", help="sources stop after N firings")
-        add("--set", action="append", default=[], metavar="ACTOR.PARAM=VALUE", help="set an actor's parameter")
-        add(
-            "--link",
-            action="append",
-            default=[],
-            metavar="PLATFORM=HOST[:PORT]",
-            help="where PLATFORM is reached, and the first port of the link (also EPRUNE_LINK_<PLATFORM>)",
-        )
-        add(
-            "--bind",
-            default=environment("EPRUNE_BIND", "127.0.0.1"),
-            metavar="ADDRESS",
-            help="address to listen on (also EPRUNE_BIND; default: %(default)s)",
-        )
-        add("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for peers (default: %(default)g)")
-        add(
-            "--interpreter",
-            default=environment("EPRUNE_INTERPRETER", "auto"),
-            choices=["auto", *tflite.INTERPRETERS],
-            help="TFLite interpreter (also EPRUNE_INTERPRETER; default: %(default)s)",
-        )
-        add("--record", metavar="FILE", help="write the run record (JSON)")
-        add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
-        add("--emulate", action="store_true", help="be as slow as the platform file's units and links")
-        add("--no-pin", action="store_true", help="do not pin threads to cores")
-        add("--traceback", action="store_true", help="show where in the code a failure was raised")
-        add("--status-fd", type=int, metavar="FD", help="write progress there, a JSON line at a time")
-        return parser.parse_args(arguments)
+        names = ", ".join(actor.name for actor in self._actors)
+        description = f"Application {self.application}, platform {self.platform}: {names}"
+        faults = any(fifo.peer and not fifo.plain for fifo in self._fifos)
+        return command_line.parse(description, faults, arguments)
 
     def _check_supported(self) -> None:
+        if self._aligned and self._tables:
+            raise UsageError("dynamic processing graphs and FIFOs that may lose tokens do not go together yet")
         for fifo in self._fifos:
-            for what, value, known in (
-                ("policy", fifo.policy, "stop"),
-                ("shared", fifo.shared, False),
-                ("security", fifo.security, "none"),
-            ):
-                if value != known:
-                    raise UsageError(f"FIFO {fifo.name!r}: {what}={value!r} is not supported yet")
+            if fifo.security != "none":
+                raise UsageError(f"FIFO {fifo.name!r}: security={fifo.security!r} is not supported yet")
 
     def _run(self, options: argparse.Namespace, events: SimpleQueue[Event]) -> None:
         self._check_supported()
-        self._check_writable(options.record, options.trace)
-        addresses = self._addresses(options.link)
-        parameters = self._parameters(options.set)
+        command_line.check_writable(options.record, options.trace)
+        addresses = command_line.addresses(options.link, self._peers())
+        declared = {actor.name: actor.parameters for actor in self._actors if isinstance(actor, _Actor)}
+        parameters = command_line.parameters(options.set, declared)
         interpreter = ""
         if any(isinstance(actor, _Segment) for actor in self._actors):
             interpreter = tflite.choose(options.interpreter)
@@ -310,24 +287,44 @@ class Program:
         links = {
             fifo.name: self._make_link(fifo, queues[fifo.name], facts, addresses, options.bind, events, emulation)
             for fifo in self._fifos
-            if fifo.peer
+            if fifo.peer and fifo.plain
         }
-        rx = {name: link for name, link in links.items() if isinstance(link, RxLink)}
         tx = {name: link for name, link in links.items() if isinstance(link, TxLink)}
+        happenings: list[dict[str, Any]] = []
+        connections = self._make_connections(queues, facts, addresses, options, events, happenings)
+        for connection in connections:
+            if emulation is not None:
+                connection.emulated = emulation.links[connection.peer]
+                connection.facts.update(connection.emulated.figures.told())
         cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in self._cores.items()}
         actors = [
             self._make_actor(actor, queues, tx, cores[actor.unit], parameters, interpreter, options.frames, emulation)
             for actor in self._actors
         ]
         activities = {actor.name: actor.activity for actor in actors}
-        activities.update({f"RX {name}": link.activity for name, link in rx.items()})
-        activities.update({f"TX {name}": link.activity for name, link in tx.items()})
+        ends = {**links, **{name: queue for name, queue in queues.items() if isinstance(queue, (TxChannel, RxChannel))}}
+        activities.update(
+            {
+                f"{'TX' if fifo.source else 'RX'} {fifo.name}": ends[fifo.name].activity
+                for fifo in self._fifos
+                if fifo.peer
+            }
+        )
         if options.trace:
             for activity in activities.values():
                 activity.spans = []
 
-        status = _Status(options.status_fd, self.platform, actors)
-        engine = Engine(actors, list(rx.values()), list(tx.values()), events, self._say)
+        status = Status(options.status_fd, self.platform, actors)
+
+        def on_start() -> None:
+            facts["running"] = "1"
+            for connection in connections:
+                connection.facts["running"] = "1"
+            for actor in actors:
+                if isinstance(actor, AlignedActor) and not actor.inputs:
+                    actor.firing = max(connection.firing for connection in connections)
+
+        engine = Engine(actors, [*links.values(), *connections], events, self._say, on_start)
         begin = time.time()
         failure = ""
         _confine(set(cores.values()))
@@ -351,7 +348,12 @@ class Program:
                     "emulated": emulation.record() if emulation else None,
                     "actors": {actor.name: self._actor_record(actor) for actor in actors},
                     "fifos": {fifo.name: _fifo_record(fifo, queues[fifo.name]) for fifo in self._fifos},
-                    "links": {name: {"peer": link.peer, **link.activity.summary()} for name, link in links.items()},
+                    "links": {
+                        fifo.name: {"peer": fifo.peer, **ends[fifo.name].activity.summary()}
+                        for fifo in self._fifos
+                        if fifo.peer
+                    },
+                    "events": happenings,
                     **record.usage(),
                 }
                 _write(options.record, json.dumps(run, indent=1) + "\n")
@@ -368,39 +370,6 @@ class Program:
 
     def _peers(self) -> list[str]:
         return sorted({fifo.peer for fifo in self._fifos if fifo.peer})
-
-    def _check_writable(self, *paths: Optional[str]) -> None:
-        """Say at the start, not after hours, that a result cannot be written."""
-        for path in paths:
-            if path and not os.access(Path(path).parent, os.W_OK):
-                raise UsageError(f"{path}: the folder is missing or not writable")
-
-    def _addresses(self, given: list[str]) -> dict[str, tuple[str, int]]:
-        """Peer -> address and first port, from the environment and the options."""
-        peers = self._peers()
-        texts = {peer: os.environ.get(f"EPRUNE_LINK_{_variable(peer)}", "") for peer in peers}
-        for text in given:
-            peer, _, where = text.partition("=")
-            if peer not in texts or not where:
-                known = _nearest(peer, peers) if peers else "this program has no links"
-                raise UsageError(f"--link {text}: expected PLATFORM=HOST[:PORT]; {known}")
-            texts[peer] = where
-        return {peer: _address(where) for peer, where in texts.items() if where}
-
-    def _parameters(self, given: list[str]) -> dict[str, dict[str, str]]:
-        """Actor -> parameters, those of the graph overridden by the options."""
-        parameters = {actor.name: dict(actor.parameters) for actor in self._actors if isinstance(actor, _Actor)}
-        for text in given:
-            target, equals, value = text.partition("=")
-            actor, dot, name = target.partition(".")
-            if not (equals and dot and name):
-                raise UsageError(f"--set {text}: expected ACTOR.PARAM=VALUE")
-            if actor not in parameters:
-                raise UsageError(
-                    f"--set {text}: no actor {actor!r} with parameters here; {_nearest(actor, parameters)}"
-                )
-            parameters[actor][name] = value
-        return parameters
 
     def _usable(self, unit: str, core: Optional[int]) -> Optional[int]:
         if core is None or not hasattr(os, "sched_setaffinity"):
@@ -423,8 +392,14 @@ class Program:
                     f"{where}: {initial.dtype}{list(initial.shape)}, but FIFO {fifo.name!r} starts with "
                     f"{fifo.dtype}{[fifo.delay, *fifo.shape]}"
                 )
+        kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
+        fired = fifo.ack == "fired"
         try:
-            return Fifo(fifo.name, fifo.dtype, fifo.shape, fifo.capacity, fifo.delay, initial)
+            if fifo.plain:
+                return Fifo(*kind, fifo.delay, initial)
+            if fifo.target is None:
+                return TxChannel(*kind, fifo.policy, fired)
+            return RxChannel(*kind, fifo.policy, fired, fifo.delay, initial)
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 
@@ -454,6 +429,61 @@ class Program:
             link.facts.update(link.emulated.figures.told())
         return link
 
+    def _make_connections(
+        self,
+        queues: Mapping[str, Fifo],
+        facts: dict[str, str],
+        addresses: Mapping[str, tuple[str, int]],
+        options: argparse.Namespace,
+        events: SimpleQueue[Event],
+        happenings: list[dict[str, Any]],
+    ) -> list[Connection]:
+        """The connections of FIFOs that share one, or that have a fault policy."""
+        groups: dict[str, list[_Fifo]] = {}
+        for fifo in self._fifos:
+            if fifo.peer and not fifo.plain:
+                groups.setdefault(f"platform {fifo.peer}" if fifo.shared else f"FIFO {fifo.name}", []).append(fifo)
+
+        def tell(what: str, connection: str, peer: str, **more: Any) -> None:
+            happenings.append({"time": time.time(), "event": what, "connection": connection, "peer": peer, **more})
+            self._say(f"{what}: {connection}" + "".join(f"; {key} {value}" for key, value in more.items()))
+
+        facts["incarnation"] = os.urandom(8).hex()
+        connections = []
+        for fifos in groups.values():
+            first = min(fifos, key=lambda fifo: fifo.number)
+            peer = first.peer
+            types = [f"{fifo.name} {fifo.token}" for fifo in fifos]
+            mine = {**facts, "fifo": first.name, "token": first.token}
+            name = f"FIFO {first.name!r} with {peer}"
+            if first.shared:
+                mine["fifo"] = f"{len(fifos)} FIFOs"
+                mine["token"] = hashlib.sha256("\n".join(types).encode()).hexdigest()
+                name = f"the link with {peer}"
+            dials = first.target is None
+            host, base = addresses.get(peer, ("", 0))
+            lowest = min(fifo.port for fifo in self._fifos if fifo.peer == peer)
+            port = base + first.port - lowest if base else first.port
+            if port > 65535:
+                raise UsageError(f"{name}: there is no TCP port {port}; choose lower ones")
+            channels: dict[int, Any] = {fifo.number: queues[fifo.name] for fifo in fifos}
+            timeouts = [fifo.timeout for fifo in fifos if fifo.timeout is not None]
+            connections.append(
+                Connection(
+                    name,
+                    peer,
+                    mine,
+                    channels,
+                    (host or first.address, port) if dials else (options.bind, port),
+                    dials,
+                    min(timeouts, default=options.dead_after),
+                    options.patience,
+                    events.put,
+                    tell,
+                )
+            )
+        return connections
+
     def _make_actor(
         self,
         actor: _Actor | _Segment,
@@ -480,17 +510,33 @@ class Program:
         behaviour.name = actor.name
         behaviour.inputs = _port_types(consumed)
         behaviour.outputs = _port_types(produced)
-        inputs = [Input(port, queues[fifo.name], fifo.rate) for port, fifo in consumed.items()]
-        outputs = [
-            Output(port, queues[fifo.name], fifo.rate, tx[fifo.name].send if fifo.name in tx else None)
-            for port, fifo in produced.items()
-        ]
         limit = None if consumed else frames
+        sends = {fifo.name: tx[fifo.name].send if fifo.name in tx else None for fifo in produced.values()}
         fire: Callable[..., Any] = behaviour.fire
         choose: Callable[..., Any] = behaviour.control
         if emulation:
             fire, choose = emulation.fire(actor.unit, fire), emulation.fire(actor.unit, choose)
         control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
+        if self._aligned:
+            optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, _Actor) else ((), 1)
+            return AlignedActor(
+                actor.name,
+                behaviour,
+                core,
+                [
+                    AlignedInput(port, queues[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout)
+                    for port, fifo in consumed.items()
+                ],
+                [
+                    AlignedOutput(port, queues[fifo.name], fifo.rate, sends[fifo.name])
+                    for port, fifo in produced.items()
+                ],
+                limit,
+                fire,
+                quorum,
+            )
+        inputs = [Input(port, queues[fifo.name], fifo.rate) for port, fifo in consumed.items()]
+        outputs = [Output(port, queues[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()]
         if not control:
             return ActorThread(actor.name, behaviour, core, inputs, outputs, limit, fire)
         dpg = next(iter(control.values()))
@@ -507,27 +553,6 @@ class Program:
         return told
 
 
-class _Status:
-    """Progress for whoever started this program: JSON lines to a file descriptor."""
-
-    def __init__(self, descriptor: Optional[int], platform: str, actors: Sequence[ActorThread]) -> None:
-        self._descriptor = descriptor
-        self._platform = platform
-        self._actors = actors
-
-    def report(self, state: str) -> None:
-        """Write one line. Raises Interrupted if the reader has gone: nobody is left to stop this program."""
-        if self._descriptor is None:
-            return
-        firings = {actor.name: actor.activity.count for actor in self._actors}
-        line = json.dumps({"platform": self._platform, "state": state, "firings": firings})
-        try:
-            os.write(self._descriptor, line.encode() + b"\n")
-        except OSError:
-            self._descriptor = None
-            raise Interrupted("interrupted: whoever started this program has gone") from None
-
-
 def _port_types(fifos: Mapping[str, _Fifo]) -> dict[str, PortType]:
     """What a behaviour is told of its ports, which are those for data."""
     return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}
@@ -535,16 +560,7 @@ def _port_types(fifos: Mapping[str, _Fifo]) -> dict[str, PortType]:
 
 def _fifo_record(declared: _Fifo, fifo: Fifo) -> dict[str, Any]:
     kind = "tx" if declared.target is None else "rx" if declared.source is None else "local"
-    return {
-        "kind": kind,
-        "peer": declared.peer,
-        "capacity": fifo.capacity,
-        "token_bytes": fifo.token_bytes,
-        "tokens": fifo.tokens,
-        "consumed": fifo.consumed,
-        "bytes": fifo.tokens * fifo.token_bytes,
-        "peak_fill": fifo.peak,
-    }
+    return {"kind": kind, "peer": declared.peer, **fifo.summary()}
 
 
 def _confine(cores: set[Optional[int]]) -> None:
@@ -567,30 +583,3 @@ def _owner(end: Optional[str]) -> str:
 
 def _port(end: Optional[str]) -> str:
     return (end or "").partition(".")[2]
-
-
-def _variable(platform: str) -> str:
-    return platform.upper().replace("-", "_")
-
-
-def _positive(text: str) -> int:
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
-    return value
-
-
-def _address(text: str) -> tuple[str, int]:
-    """Host and port (0: not given) of ``HOST[:PORT]``; an IPv6 host with a port is written ``[HOST]:PORT``."""
-    host_text, colon, port_text = text.rpartition(":")
-    if not colon or text.endswith("]") or (":" in host_text and not host_text.startswith("[")):
-        host_text, port_text = text, "0"
-    if not port_text.isdigit() or not 0 <= int(port_text) <= 65535:
-        raise UsageError(f"{text!r}: the port is no number from 1 to 65535")
-    return host_text.strip("[]"), int(port_text)
-
-
-def _nearest(name: str, known: Any) -> str:
-    folded = {each.lower(): each for each in known}
-    close = difflib.get_close_matches(name.lower(), folded, 1)
-    return f"did you mean {folded[close[0]]!r}?" if close else f"known: {', '.join(known)}"

@@ -122,6 +122,7 @@ class Segment(Actor):
         # dropped in each firing.
         self._in = {port: interpreter.tensor(details[0][n]["index"]) for port, n in self._feeds.items()}
         self._out = {port: interpreter.tensor(details[1][n]["index"]) for port, n in self._fetches.items()}
+        self.zeros = {port: details[0][n]["quantization"][1] for port, n in self._feeds.items()}
         self._invoke = interpreter.invoke
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:

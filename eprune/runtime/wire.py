@@ -1,6 +1,7 @@
 """The wire protocol as bytes, without a socket: the handshake, and frames between the two ends of one FIFO.
 
-One TCP connection carries one FIFO. The sender (TX) opens it with a hello; the receiver (RX) answers with a verdict:
+One TCP connection carries one FIFO, or all of a pair of platforms. The sender (TX) opens it with a hello, of a shared
+one the platform of the first FIFO's sender; the other (RX) answers with a verdict:
 
     hello, verdict   magic 'EPRUNE', u16 version, u32 length, then ``length`` bytes of JSON (an object of text values)
 
@@ -11,7 +12,13 @@ Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in ne
     DATA       one token; ``firing`` is the index of the producer's firing, ``part`` the token's place within it
     END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
     ERROR      the sender's run failed; the payload says why, in UTF-8
-    CREDIT, HEARTBEAT   reserved
+    CREDIT     RX to TX: how many tokens came, how many were fired on, for how many there is room, and the index of the
+               next firing: four u64
+    HEARTBEAT  nothing to say, but alive
+    IDLE       TX to RX: the producer is starved and makes no tokens for now
+
+A connection that several FIFOs share, or whose FIFO has a fault policy, has a CREDIT frame for each FIFO after the
+greetings, before any token, and never sends more tokens than there is room for.
 
 Every length is compared with its bound before anything is allocated.
 """
@@ -20,6 +27,7 @@ from __future__ import annotations
 
 import json
 import struct
+from collections.abc import Mapping
 from typing import NamedTuple
 
 from eprune.runtime.errors import ProtocolError, Refused
@@ -34,7 +42,11 @@ HEADER_BYTES = _HEADER.size
 MAX_GREETING = 16 * 1024
 MAX_ERROR = 4096
 
-DATA, CREDIT, HEARTBEAT, END, ERROR = range(1, 6)
+DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE = range(1, 7)
+
+_COUNTERS = struct.Struct("!QQQQ")
+#: payload bytes of the frames that are of one size
+_FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: 0, END: 0, IDLE: 0}
 
 
 class Header(NamedTuple):
@@ -56,6 +68,35 @@ def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> b
     """An END or ERROR frame, whole."""
     payload = message.encode("utf-8", "replace")[:MAX_ERROR]
     return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload)) + payload
+
+
+def credit_frame(fifo: int, counters: tuple[int, int, int, int]) -> bytes:
+    """A CREDIT frame, whole."""
+    return _HEADER.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size) + _COUNTERS.pack(*counters)
+
+
+def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, int, int]:
+    """The counters of a CREDIT frame's payload."""
+    received, fired, limit, firing = _COUNTERS.unpack(payload)
+    return received, fired, limit, firing
+
+
+def unpack_shared(data: memoryview | bytes | bytearray, tokens: Mapping[int, int]) -> Header:
+    """Read a header on a connection of several FIFOs: ``tokens`` maps the numbers of those that we receive to bytes.
+
+    Raises ProtocolError where the kind is unknown, a token is of no FIFO that we receive, or the payload's length is
+    not what the kind allows.
+    """
+    kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
+    if kind == DATA:
+        if nbytes != tokens.get(number):
+            raise ProtocolError(f"a token of {nbytes} bytes for FIFO number {number}, which takes no such tokens")
+    elif kind == ERROR:
+        if nbytes > MAX_ERROR:
+            raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
+    elif nbytes != _FIXED.get(kind) or zero != 0:
+        raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
+    return Header(kind, number, part, firing, nbytes)
 
 
 def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: int) -> Header:

@@ -175,3 +175,52 @@ class Shapes(Actor):
 
     def fire(self, inputs, outputs):
         raise EndOfStream
+
+
+class SlowCount(Count):
+    """Counts, a token a millisecond."""
+
+    def fire(self, inputs, outputs):
+        time.sleep(0.001)
+        super().fire(inputs, outputs)
+
+
+class SlowShow(Show):
+    """Prints its tokens, ten a second."""
+
+    def fire(self, inputs, outputs):
+        super().fire(inputs, outputs)
+        time.sleep(0.1)
+
+
+class LateCount(Count):
+    """Counts, but begins late."""
+
+    def initialize(self):
+        super().initialize()
+        self.begun = False
+
+    def fire(self, inputs, outputs):
+        if not self.begun:
+            time.sleep(0.5)
+        self.begun = True
+        super().fire(inputs, outputs)
+
+
+class SlowCountBoth(Count):
+    """Counts, a token a millisecond, the same at all outputs."""
+
+    def fire(self, inputs, outputs):
+        if self.n and self.firing == self.n:
+            raise EndOfStream
+        time.sleep(0.001)
+        for out in outputs.values():
+            out[...] = self.firing
+        self.firing += 1
+
+
+class Pairs(Actor):
+    """Prints a line of what came at each input, ``-`` where nothing did."""
+
+    def fire(self, inputs, outputs):
+        say(" ".join(str(inputs[port]) if port in inputs else "-" for port in self.inputs))

@@ -1,0 +1,170 @@
+"""Applications that may lose tokens: whatever is killed, what still fires takes tokens of one index."""
+
+import time
+
+import pytest
+
+from eprune.runtime.launch import free_base_port
+from tests.kit.programs import finish, lines, rest, start, write_program
+
+
+@pytest.fixture
+def port():
+    return free_base_port(8)
+
+
+def pairs(out):
+    return [
+        tuple(None if part == "-" else int(part) for part in line.split()) for line in out.splitlines() if " " in line
+    ]
+
+
+def diamond(tmp_path, port, policy, n, required=False, more=""):
+    """A -> X -> J with X on another platform, and A -> J directly."""
+    optional = "" if required else ", optional=('b',)"
+    return (
+        write_program(
+            tmp_path,
+            "left",
+            f"actor('A', 'ACTORS:SlowCountBoth', 'cpu', {{'n': '{n}'}})",
+            f"actor('J', 'ACTORS:Pairs', 'cpu'{optional})",
+            "fifo('d', 'A.direct', 'J.a', 'int32', (), capacity=20)",
+            f"tx('f', 'A.out', 'int32', (), capacity=2, to='mid', address='127.0.0.1', port={port}, policy='drop')",
+            f"rx('g', 'J.b', 'int32', (), capacity=2, frm='mid', port={port + 1}, policy='{policy}'{more})",
+            aligned=True,
+        ),
+        write_program(
+            tmp_path,
+            "mid",
+            "actor('X', 'ACTORS:Copy', 'cpu')",
+            f"rx('f', 'X.in', 'int32', (), capacity=2, frm='left', port={port}, policy='drop')",
+            f"tx('g', 'X.out', 'int32', (), capacity=2, to='left', address='127.0.0.1', port={port + 1}, "
+            f"policy='{policy}'{more})",
+            aligned=True,
+        ),
+    )
+
+
+@pytest.mark.parametrize("policy", ["drop", "zero"])
+def test_a_diamond_with_a_lossy_arm_stays_in_step(tmp_path, port, policy):
+    left, mid = diamond(tmp_path, port, policy, 4000)
+    first, second = start(left), start(mid)
+    begun = ""
+    for _ in range(2):
+        while begun.count("\n") < 100 or pairs(begun)[-1][1] in (None, 0):
+            begun += lines(first, 1)
+        begun += lines(first, 100)
+        second.kill()
+        rest(second)
+        begun += lines(first, 100)
+        second = start(mid)
+    code, out, err = rest(first)
+    assert code == 0, err
+    assert rest(second)[0] == 0
+    got = pairs(begun + out)
+    assert [a for a, _ in got] == list(range(4000))
+    missing = [b for a, b in got if a != b]
+    assert set(missing) <= {None if policy == "drop" else 0}
+    assert 100 < len(missing) < 4000 - 200
+
+
+def test_an_actor_that_lacks_a_required_input_starves_and_comes_back_in_step(tmp_path, port):
+    left, mid = diamond(tmp_path, port, "drop", 1000, required=True)
+    first, second = start(left), start(mid)
+    begun = lines(first, 100)
+    second.kill()
+    rest(second)
+    time.sleep(0.1)
+    second = start(mid)
+    code, out, err = rest(first)
+    assert code == 0, err
+    assert rest(second)[0] == 0
+    got = pairs(begun + out)
+    assert all(a == b for a, b in got)
+    assert got[-1] == (999, 999)
+    assert 0 < 1000 - len(got) < 200
+
+
+def mesh(tmp_path, port, endpoints, servers, n=600, quorum=1):
+    """K(m,n): every endpoint sends to every server, which says what it got from whom."""
+    programs = {}
+    for e in range(endpoints):
+        programs[f"e{e}"] = write_program(
+            tmp_path,
+            f"e{e}",
+            f"actor('S{e}', 'ACTORS:SlowCountBoth', 'cpu', {{'n': '{n}'}})",
+            *(
+                f"tx('f{e}{s}', 'S{e}.out{s}', 'int32', (), capacity=2, to='s{s}', address='127.0.0.1', "
+                f"port={port + 3 * s + e}, policy='drop')"
+                for s in range(servers)
+            ),
+            aligned=True,
+        )
+    for s in range(servers):
+        ports = tuple(f"in{e}" for e in range(endpoints))
+        programs[f"s{s}"] = write_program(
+            tmp_path,
+            f"s{s}",
+            f"actor('J{s}', 'ACTORS:Pairs', 'cpu', optional={ports}, quorum={quorum})",
+            *(
+                f"rx('f{e}{s}', 'J{s}.in{e}', 'int32', (), capacity=2, frm='e{e}', "
+                f"port={port + 3 * s + e}, policy='drop')"
+                for e in range(endpoints)
+            ),
+            aligned=True,
+        )
+    return programs
+
+
+def test_k22_goes_on_when_a_server_and_then_an_endpoint_is_killed(tmp_path, port):
+    programs = mesh(tmp_path, port, 2, 2)
+    running = {name: start(program) for name, program in programs.items()}
+    begun = lines(running["s1"], 100)
+    running["s0"].kill()
+    begun += lines(running["s1"], 100)
+    running["e0"].kill()
+    results = {name: rest(process) for name, process in running.items()}
+    assert results["e1"][0] == results["s1"][0] == 0, results
+    got = pairs(begun + results["s1"][1])
+    assert [b for _, b in got] == list(range(600))
+    both = [a for a, _ in got if a is not None]
+    assert both == list(range(len(both)))
+    assert 200 <= len(both) < 600
+
+
+def test_an_endpoint_that_was_restarted_joins_at_the_present_firing(tmp_path, port):
+    programs = mesh(tmp_path, port, 2, 1, n=3000)
+    running = {name: start(program) for name, program in programs.items()}
+    begun = lines(running["s0"], 100)
+    running["e0"].kill()
+    rest(running["e0"])
+    again = start(programs["e0"], "--frames", "300")
+    code, _, err = finish(again)
+    assert code == 0, err
+    code, out, err = rest(running["s0"])
+    assert code == 0, err
+    assert rest(running["e1"])[0] == 0
+    got = pairs(begun + out)
+    assert [b for _, b in got] == list(range(3000))
+    # The restarted endpoint counts anew; what it made before it had caught up with the server came too late.
+    heard = [a for a, _ in got if a is not None]
+    anew = next(place for place in range(1, len(heard)) if heard[place] < heard[place - 1])
+    assert heard[:anew] == list(range(anew))
+    assert heard[anew:] == list(range(heard[anew], 300))
+    assert heard[anew] < 200
+
+
+def test_a_server_below_its_quorum_waits_and_blocks_nobody(tmp_path, port):
+    programs = mesh(tmp_path, port, 2, 2, quorum=2)
+    running = {name: start(program) for name, program in programs.items()}
+    begun = {server: lines(running[server], 50) for server in ("s0", "s1")}
+    running["e0"].kill()
+    rest(running["e0"])
+    code, _, err = rest(running["e1"])
+    assert code == 0, err
+    for server in ("s0", "s1"):
+        code, out, _ = rest(running[server])
+        assert code == 0
+        got = pairs(begun[server] + out)
+        assert all(a == b for a, b in got)
+        assert 50 <= len(got) < 600

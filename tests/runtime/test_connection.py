@@ -1,0 +1,220 @@
+"""Connections that survive: what each fault policy promises, with real processes that are really killed and stopped."""
+
+import itertools
+import json
+import re
+import signal
+import time
+
+import pytest
+
+from eprune.runtime.launch import free_base_port
+from tests.kit.programs import finish, lines, rest, start, write_program
+from tests.kit.proxy import Proxy
+
+
+@pytest.fixture
+def port():
+    return free_base_port(4)
+
+
+def left(tmp_path, port, n=1000, policy="wait", source="Count", name="left", more="", shape="(3,)", **keywords):
+    return write_program(
+        tmp_path,
+        name,
+        f"actor('A', 'ACTORS:{source}', 'cpu', {{'n': '{n}'}})",
+        f"tx('f', 'A.out', 'int32', {shape}, capacity=4, to='right', address='127.0.0.1', port={port}, "
+        f"policy='{policy}'{more})",
+        aligned=policy in ("drop", "zero"),
+        **keywords,
+    )
+
+
+def right(tmp_path, port, behaviour="Total", policy="wait", more="", shape="(3,)", **keywords):
+    return write_program(
+        tmp_path,
+        "right",
+        f"actor('B', 'ACTORS:{behaviour}', 'cpu')",
+        f"rx('f', 'B.in', 'int32', {shape}, capacity=4, frm='left', port={port}, policy='{policy}'{more})",
+        aligned=policy in ("drop", "zero"),
+        **keywords,
+    )
+
+
+def numbers(out):
+    return [int(line) for line in out.splitlines() if line.lstrip("-").isdigit()]
+
+
+@pytest.mark.parametrize("policy", ["wait", "drop", "zero"])
+@pytest.mark.parametrize("shape", ["(3,)", "(300, 600)"])
+def test_on_a_healthy_link_every_token_arrives_once_and_in_order(tmp_path, port, policy, shape):
+    record = tmp_path / "record.json"
+    first = start(left(tmp_path, port, 300, policy, shape=shape), "--record", str(record))
+    second = start(right(tmp_path, port, "Show", policy, shape=shape))
+    assert finish(first) == (0, "", "")
+    code, out, err = finish(second)
+    assert (code, err) == (0, "")
+    assert numbers(out) == list(range(300))
+    fifo = json.loads(record.read_text())["fifos"]["f"]
+    assert (fifo["tokens"], fifo["confirmed"], fifo["dropped"], fifo["resent"]) == (300, 300, 0, 0)
+
+
+@pytest.mark.parametrize("ack", ["received", "fired"])
+def test_wait_loses_and_doubles_nothing_across_broken_connections(tmp_path, port, ack):
+    proxy = Proxy(port, port + 1)
+    more = f", ack='{ack}'"
+    record = tmp_path / "record.json"
+    second = start(right(tmp_path, port + 1, "Show", more=more))
+    first = start(left(tmp_path, port, 3000, source="SlowCount", more=more), "--record", str(record))
+    begun = ""
+    for _ in range(8):
+        begun += lines(second, 100)
+        proxy.cut()
+    code, out, err = rest(second)
+    assert code == 0, err
+    code, _, err = finish(first)
+    proxy.close()
+    assert code == 0, err
+    assert numbers(begun + out) == list(range(3000))
+    fifo = json.loads(record.read_text())["fifos"]["f"]
+    assert (fifo["tokens"], fifo["confirmed"], fifo["dropped"]) == (3000, 3000, 0)
+    happened = [event["event"] for event in json.loads(record.read_text())["events"]]
+    assert happened.count("lost") == happened.count("back") > 3
+
+
+def test_wait_with_ack_fired_sends_a_restarted_receiver_what_it_had_not_fired_on(tmp_path, port):
+    more = ", ack='fired'"
+    program = right(tmp_path, port, "Show", more=more)
+    first = start(left(tmp_path, port, 2000, source="SlowCount", more=more))
+    outs = []
+    for _ in range(3):
+        second = start(program)
+        lines = [second.stdout.readline() for _ in range(50)]
+        second.kill()
+        outs.append(numbers("".join([*lines, rest(second)[1]])))
+    second = start(program)
+    code, _, err = finish(first)
+    assert code == 0, err
+    code, out, err = finish(second)
+    assert code == 0, err
+    outs.append(numbers(out))
+    # No gap anywhere; at most the firing that was cut off by the kill is done again.
+    for before, after in itertools.pairwise(outs):
+        assert after[0] in (before[-1], before[-1] + 1)
+    for each in outs:
+        assert each == list(range(each[0], each[-1] + 1))
+    assert outs[-1][-1] == 1999
+
+
+def test_wait_without_it_says_that_a_restarted_receiver_may_have_lost_tokens(tmp_path, port):
+    program = right(tmp_path, port, "SlowShow")
+    first = start(left(tmp_path, port, 0))
+    second = start(program)
+    lines(second, 3)
+    second.kill()
+    rest(second)
+    second = start(program, "--patience", "0.5")
+    code, _, err = finish(first)
+    assert code == 1
+    assert 'ack="fired"' in err
+    assert finish(second)[0] == 1
+
+
+def test_wait_gives_up_after_its_patience(tmp_path, port):
+    first = start(left(tmp_path, port, 0), "--patience", "0.5")
+    second = start(right(tmp_path, port, "Show"))
+    second.stdout.readline()
+    second.kill()
+    second.communicate()
+    code, _, err = finish(first)
+    assert code == 1
+    assert "for 0.5 s" in err
+    assert "undelivered" in err
+
+
+@pytest.mark.parametrize("policy", ["wait", "drop"])
+def test_a_frozen_peer_is_noticed_and_taken_back(tmp_path, port, policy):
+    first = start(left(tmp_path, port, 500, policy, source="SlowCount"), "--dead-after", "0.3")
+    second = start(right(tmp_path, port, "Show", policy), "--dead-after", "0.3")
+    second.stdout.readline()
+    second.send_signal(signal.SIGSTOP)
+    deadline = time.monotonic() + 10
+    line = first.stderr.readline()
+    assert time.monotonic() < deadline
+    assert "lost" in line
+    second.send_signal(signal.SIGCONT)
+    code, out, err = rest(second)
+    assert code == 0, err
+    code, _, err = rest(first)
+    assert code == 0, err
+    assert "back" in err
+    got = [0, *numbers(out)] if policy == "wait" else numbers(out)
+    if policy == "wait":
+        assert got == list(range(500))
+    else:
+        assert got == sorted(set(got))
+        assert got[-1] == 499
+
+
+def test_drop_goes_on_without_the_peer_and_takes_it_back(tmp_path, port):
+    record = tmp_path / "record.json"
+    program = right(tmp_path, port, "Show", "drop")
+    first = start(left(tmp_path, port, 1500, "drop", source="SlowCount"), "--record", str(record))
+    second = start(program)
+    second.stdout.readline()
+    second.kill()
+    before = [0, *numbers(rest(second)[1])]
+    time.sleep(0.2)
+    second = start(program)
+    code, _, err = finish(first)
+    assert code == 0, err
+    code, out, err = finish(second)
+    assert code == 0, err
+    after = numbers(out)
+    assert before == list(range(len(before)))
+    assert after == list(range(after[0], 1500))
+    assert after[0] > before[-1] + 1
+    fifo = json.loads(record.read_text())["fifos"]["f"]
+    assert fifo["tokens"] == 1500
+    assert fifo["confirmed"] + fifo["dropped"] == 1500
+    assert fifo["dropped"] >= after[0] - before[-1] - 1 - 64
+
+
+def test_shared_fifos_do_not_block_one_another(tmp_path, port):
+    """``early`` has no room until ``late`` brings its first token, over the same connection."""
+    link = f"port={port}, shared=True"
+    programs = [
+        write_program(
+            tmp_path,
+            "left",
+            "actor('A', 'ACTORS:Count', 'cpu', {'n': '100'})",
+            "actor('Z', 'ACTORS:LateCount', 'cpu', {'n': '100'})",
+            f"tx('early', 'A.out', 'int32', (3,), capacity=1, to='right', address='127.0.0.1', {link}, number=0)",
+            f"tx('late', 'Z.out', 'int32', (3,), capacity=1, to='right', address='127.0.0.1', {link}, number=1)",
+        ),
+        write_program(
+            tmp_path,
+            "right",
+            "actor('C', 'ACTORS:Copy', 'cpu')",
+            "actor('B', 'ACTORS:Add', 'cpu')",
+            "actor('S', 'ACTORS:Show', 'cpu')",
+            f"rx('early', 'B.early', 'int32', (3,), capacity=1, frm='left', {link}, number=0)",
+            f"rx('late', 'C.in', 'int32', (3,), capacity=1, frm='left', {link}, number=1)",
+            "fifo('g', 'C.out', 'B.late', 'int32', (3,), capacity=1)",
+            "fifo('h', 'B.out', 'S.in', 'int32', (3,), capacity=1)",
+        ),
+    ]
+    (code, _, err), (code2, out, err2) = [finish(process) for process in [start(program) for program in programs]]
+    assert (code, err, code2, err2) == (0, "", 0, "")
+    assert numbers(out) == [2 * number for number in range(100)]
+
+
+def test_a_stop_link_that_is_shared_stops_at_a_failure(tmp_path, port):
+    more = ", shared=True"
+    first = start(left(tmp_path, port, 0, "stop", more=more))
+    second = start(right(tmp_path, port, "Show", "stop", more=more))
+    second.stdout.readline()
+    second.kill()
+    code, _, err = finish(first)
+    assert code == 1
+    assert re.search(r"the link with right: connection lost", err)
