@@ -103,7 +103,8 @@ def command(
         for mapping in inputs.mappings:
             write_program(program_for(inputs, mapping, fuse), programs[mapping.platform])
         progress = Progress(enabled=not quiet and sys.stderr.isatty())
-        outcome = launch(programs, arguments, progress.update, progress.say)
+        tolerant = any(fifo.policy.value != "stop" for fifo in inputs.graph.fifos)
+        outcome = launch(programs, arguments, progress.update, progress.say, tolerant=tolerant)
         progress.clear()
     if outcome.exit_code == 0:
         told = summarize(inputs.graph.name, outcome.records)

@@ -19,6 +19,8 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
 GRACE = (3.0, 6.0)
+#: Seconds without a firing after which programs that tolerate failures are taken to wait for one that is gone.
+STILL = 5.0
 #: Ports for links are sought here: below the range from which systems give out ports to connections.
 PORTS = range(20000, 32000)
 
@@ -86,12 +88,14 @@ def launch(
     on_message: Optional[OnMessage] = None,
     python: str = sys.executable,
     stdout: Optional[int] = None,
+    tolerant: bool = False,
 ) -> Outcome:
     """Run generated programs (platform -> file), each with its arguments, until all have ended.
 
     Instead of a file there may be a list of arguments to Python, which run something that behaves like a program.
-    When one fails the others are given time to end by themselves, then asked, then killed; Ctrl-C is passed on. What
-    programs write to stderr goes line by line to ``on_message``; their stdout is this process's, or ``stdout``.
+    When one fails the others are given time to end by themselves, then asked, then killed; if they are ``tolerant`` of
+    failures, only once nothing fires any more. Ctrl-C is passed on. What programs write to stderr goes line by line to
+    ``on_message``; their stdout is this process's, or ``stdout``.
     """
     say = on_message or (lambda line: print(line, file=sys.stderr, flush=True))
     processes: list[_Process] = []
@@ -101,7 +105,7 @@ def launch(
                 record = Path(folder) / f"{platform}.json"
                 own = list((arguments or {}).get(platform, ()))
                 processes.append(_start(platform, program, own, record, python, stdout, selector))
-            exit_code = _watch(processes, selector, on_status or (lambda _: None), say)
+            exit_code = _watch(processes, selector, on_status or (lambda _: None), say, tolerant)
         finally:
             for process in processes:
                 process.popen.kill()
@@ -160,12 +164,16 @@ class _Lines:
         return [self._rest.decode("utf-8", "replace")] if self._rest else []
 
 
-def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_status: OnStatus, say: OnMessage) -> int:
+def _watch(
+    processes: list[_Process], selector: selectors.BaseSelector, on_status: OnStatus, say: OnMessage, tolerant: bool
+) -> int:
     """Pass on what the programs say until all have ended; 130 if the user interrupted them, else the first failure."""
     exit_code = 0
     patience = list(GRACE)
     deadline: Optional[float] = None
     running = list(processes)
+    firings: dict[str, object] = {}
+    fired = 0.0
     while selector.get_map() or running:
         try:
             for key, _ in selector.select(0.1):
@@ -175,7 +183,11 @@ def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_statu
                     if key.data.kind == "message":
                         say(line)
                     else:
-                        on_status(json.loads(line))
+                        status = json.loads(line)
+                        if firings.get(status["platform"]) != status["firings"]:
+                            firings[status["platform"]] = status["firings"]
+                            fired = time.monotonic()
+                        on_status(status)
                 if not data:
                     selector.unregister(key.fileobj)
                     key.fileobj.close()  # type: ignore[union-attr]
@@ -185,7 +197,8 @@ def _watch(processes: list[_Process], selector: selectors.BaseSelector, on_statu
                 if code < 0:
                     say(f"{process.platform}: error: killed by {signal.Signals(-code).name}")
                 exit_code = exit_code or (code if code >= 0 else 1)
-            if running and exit_code and deadline is None and patience:
+            going_on = tolerant and time.monotonic() - fired < STILL
+            if running and exit_code and deadline is None and patience and not going_on:
                 deadline = time.monotonic() + patience.pop(0)
             if running and deadline is not None and time.monotonic() > deadline:
                 for process in running:

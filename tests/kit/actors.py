@@ -113,6 +113,13 @@ class Dies(Copy):
         super().fire(inputs, outputs)
 
 
+class DiesQuietly(Dies):
+    """The same for a sink."""
+
+    def fire(self, inputs, outputs):
+        super().fire(inputs, {"out": inputs["in"].copy()})
+
+
 class Stuck(Copy):
     """Never comes back from the token 5."""
 

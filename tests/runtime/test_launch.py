@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
 import pytest
 
@@ -61,6 +62,36 @@ def test_a_crash_on_one_platform_ends_all(tmp_path):
     assert outcome.exit_code == 1
     assert any(line.startswith("left: error: ") and "five is right out" in line for line in messages)
     assert any(line.startswith("right: error: left failed: ") for line in messages)
+
+
+def lossy(tmp_path, left="Copy", right="Total"):
+    """The pair with a FIFO that may lose tokens."""
+    programs, links = pair(tmp_path, left, right, n=1500)
+    for program in map(Path, programs.values()):
+        text = program.read_text().replace("port=1)", "port=1, policy='drop')").replace("__file__)", "__file__, True)")
+        program.write_text(text.replace(":Count'", ":SlowCount'"))
+    return programs, links
+
+
+def test_what_tolerates_failures_goes_on_without_the_one_that_failed(tmp_path):
+    programs, links = lossy(tmp_path, right="DiesQuietly")
+    messages = []
+    outcome = launch(programs, links, None, messages.append, stdout=subprocess.DEVNULL, tolerant=True)
+    assert outcome.exit_code == 1
+    assert "right: error: killed by SIGKILL" in messages
+    assert any(line.startswith("left: lost: FIFO 'f' with right") for line in messages)
+    assert outcome.records["left"]["actors"]["A"]["firings"] == 1500
+
+
+def test_what_waits_for_one_that_nobody_starts_again_is_ended(tmp_path, monkeypatch):
+    monkeypatch.setattr("eprune.runtime.launch.STILL", 0.5)
+    programs, links = lossy(tmp_path, left="Dies")
+    begin = time.monotonic()
+    messages = []
+    outcome = launch(programs, links, None, messages.append, stdout=subprocess.DEVNULL, tolerant=True)
+    assert outcome.exit_code == 1
+    assert time.monotonic() - begin < 25
+    assert any(line.startswith("right: lost: FIFO 'f' with left") for line in messages)
 
 
 def test_a_killed_process_is_named_with_its_signal(tmp_path):
