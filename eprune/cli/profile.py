@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 @click.command("profile", cls=options.Command, short_help="Measure its cuts on this machine.")
 @click.argument("folder", metavar="DIR")
 @click.option("--point", "points", multiple=True, metavar="K", help="Only this partition point, measured anew.")
+@click.option("--latency", is_flag=True, help="One frame at a time, its result fed back: end-to-end latency.")
 @click.option("--actors", is_flag=True, help="Do not measure the points: time the actors, to predict all of them.")
 @click.option("--validate", type=click.IntRange(min=1), metavar="K", help="Measure the K best, compare predictions.")
 @click.option("--objective", type=click.Choice(OBJECTIVES), default="endpoint", help="Best at what, for --validate.")
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
 def command(
     folder: str,
     points: Sequence[str],
+    latency: bool,
     actors: bool,
     validate: Optional[int],
     objective: str,
@@ -66,6 +68,9 @@ def command(
     With --endpoint the endpoint's programs run on the real device, over OpenSSH, and nothing stays there; the server's
     run here. The device needs Python, numpy and, for models, a TFLite interpreter.
 
+    With --latency only one frame is in the application at a time, and its result returns to the endpoint: the times
+    from end to end, and their split, go to DIR/latency.jsonl.
+
     Each measurement is a line of JSON in DIR/results.jsonl. What is measured already is not measured again, so an
     interrupted profile goes on where it stopped; a point that fails is recorded, and the next one runs. Exit code: 0
     fine, 1 a point failed, 130 interrupted.
@@ -74,17 +79,21 @@ def command(
     Examples:
       eprune profile build/cuts && eprune report build/cuts
       eprune profile build/cuts --point 3 --point 4
+      eprune profile build/cuts --latency
       eprune profile build/cuts --actors --validate 3
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
     from eprune.cli import sweep
+    from eprune.cli.lone import lone
 
     plan = read_plan_of(folder)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
     setting = sweep.Setting(arguments, limit, quiet, _devices(plan, endpoints, device_python), emulate)
     if emulate and endpoints:
         raise click.UsageError("--emulate plays devices and links on this machine; --endpoint has real ones")
-    kind = sweep.steady(plan, Path(folder))
+    if latency and (actors or validate):
+        raise click.UsageError("--latency measures; it goes with neither --actors nor --validate")
+    kind = (lone if latency else sweep.steady)(plan, Path(folder))
     if actors:
         _time_actors(plan, Path(folder), interpreter, emulate, quiet)
     if validate:

@@ -23,6 +23,7 @@ from eprune.cli.explore import (
     constraints_of,
     read_plan_of,
 )
+from eprune.cli.lone import LATENCIES, lone_frames
 from eprune.cli.tables import table
 
 if TYPE_CHECKING:
@@ -92,7 +93,8 @@ def command(
         return _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
-    told = Answer(plan, rows, objective, best, costs)
+    latencies = measure.read(Path(folder, LATENCIES), plan.id)
+    told = Answer(plan, rows, objective, best, costs, latencies)
     if chart:
         _draw(told, chart)
     text = {"text": told.text, "json": told.json, "csv": told.csv, "html": told.html}[fmt]()
@@ -175,11 +177,13 @@ class Answer:
         objective: str,
         best: Optional[Best],
         costs: Optional[Costs],
+        latencies: Mapping[str, Mapping[str, Any]],
     ) -> None:
         from eprune.explore import answer, measure
         from eprune.explore.cost import OBJECTIVES as MEANINGS
 
         self.plan, self.rows, self.objective, self.best, self.costs = plan, rows, objective, best, costs
+        self.latencies = latencies
         self.unit, self.meaning = MEANINGS[objective]
         self.ranked = answer.ranked(plan, rows, objective)
         self.advice = (
@@ -261,6 +265,7 @@ class Answer:
             for row in self.rows
             if row.failed and row.measured
         ]
+        lines += lone_frames(self.plan, self.latencies)
         lines += [sentence for sentence in (self.note, self.other(), self.advice) if sentence]
         return "\n".join(lines) + "\n"
 
@@ -277,6 +282,7 @@ class Answer:
                 "excluded": row.excluded,
                 "predicted": asdict(row.predicted) if row.predicted else None,
                 "measured": row.measured,
+                "lone_frames": self.latencies.get(row.alternative.name),
             }
             for row in self.rows
         ]

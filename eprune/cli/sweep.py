@@ -179,7 +179,13 @@ def _has_model(bundle: Path) -> bool:
 
 def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: Progress) -> dict[str, Any]:
     """Run one alternative's programs; its line. Raises Stopped if the user, or a device that has gone, ended it."""
-    job = kind.job(alternative)
+    from eprune.model.finding import EpruneError
+
+    try:
+        job = kind.job(alternative)
+    except EpruneError as error:
+        wrong = error.findings[0]
+        return kind.line(alternative, {}, {}, f"{wrong.rule}: {wrong.message}")
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="eprune-") as name:
             traces = {platform: Path(name, f"{platform}.trace") for platform in job.programs} if kind.traced else {}

@@ -115,6 +115,14 @@ def test_a_result_comes_back_to_the_device(device, app, eprune):
     assert lines(app / "cuts")[0]["bytes"] == 256 + 20
 
 
+def test_lone_frames_are_timed_on_the_device(device, cuts, eprune):
+    done = eprune(*profile(device, "--latency", "--point", "2"))
+    assert done.code == 0, done.err
+    [line] = [json.loads(text) for text in (cuts / "latency.jsonl").read_text().splitlines()]
+    assert line["devices"] == {"endpoint": device.url}
+    assert line["latency_ms"]["p50"] > 0 and line["split_ms"]["(link)"] > 0
+
+
 def test_ctrl_c_leaves_nothing_running_on_the_device(device, app, eprune):
     slowly(app)
     assert eprune(*CUTS, "--frames", "60").code == 0

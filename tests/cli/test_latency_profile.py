@@ -1,0 +1,120 @@
+"""`eprune profile --latency`: lone frames, there and back, as programs that run."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "2")
+LATENCY = ("profile", "cuts", "--no-pin", "--latency")
+TWO = """\
+<application name="two">
+  <actor name="A" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>
+  <actor name="B" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>
+  <actor name="LA" model="tiny.tflite" operators="0-1">
+    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,4,4,4]"/>
+  </actor>
+  <actor name="LB" model="tiny.tflite" operators="0-1">
+    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,4,4,4]"/>
+  </actor>
+  <actor name="Join" class="behaviours.py:Join">
+    <in name="a" token="float32[1,4,4,4]"/><in name="b" token="float32[1,4,4,4]"/><out name="out" token="float32[2]"/>
+  </actor>
+  <actor name="Out" class="behaviours.py:Print"><in name="in" token="float32[2]"/></actor>
+  <fifo name="f1" from="A.out" to="LA.in"/>
+  <fifo name="f2" from="B.out" to="LB.in"/>
+  <fifo name="f3" from="LA.out" to="Join.a"/>
+  <fifo name="f4" from="LB.out" to="Join.b"/>
+  <fifo name="f5" from="Join.out" to="Out.in"/>
+</application>
+"""
+JOIN = """
+
+class Join(Actor):
+    def fire(self, inputs, outputs):
+        outputs["out"][:] = inputs["a"].sum(), inputs["b"].sum()
+"""
+
+
+def lines(folder):
+    return [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture
+def two(app, eprune):
+    """Two cameras on two endpoints, joined on the server."""
+    (app / "two.xml").write_text(TWO)
+    (app / "behaviours.py").write_text((app / "behaviours.py").read_text() + JOIN)
+    for name, port in (("one", 5200), ("other", 5300)):
+        (app / f"platforms/{name}.xml").write_text(
+            f'<platform name="{name}"><unit name="cpu0"/><link to="server" port="{port}"/></platform>\n'
+        )
+    (app / "platforms/server.xml").write_text(
+        '<platform name="server"><unit name="cpu0"/>'
+        '<link to="one" port="5200"/><link to="other" port="5300"/></platform>\n'
+    )
+    platforms = [f"platforms/{name}.xml" for name in ("one", "other", "server")]
+    ends = ("--keep-on", "one", "A", "--keep-on", "other", "B")
+    done = eprune("explore", "two.xml", "-p", *platforms, "-o", "cuts", "--frames", "2", *ends)
+    assert done.code == 0, done.err
+    return app / "cuts"
+
+
+def test_every_point_has_percentiles_and_a_split_that_adds_up(app, eprune):
+    assert eprune(*CUTS).code == 0
+    done = eprune(*LATENCY)
+    assert (done.code, done.out) == (0, ""), done.err
+    found = lines(app / "cuts")
+    assert [line["alternative"] for line in found] == ["1", "2", "3", "4"]
+    for line in found:
+        assert line["ok"] and line["frames"] == 2
+        times = line["latency_ms"]
+        assert 0 < times["p50"] <= times["p90"] <= times["p99"] <= times["max"]
+        assert sum(line["split_ms"].values()) == pytest.approx(times["mean"])
+    assert set(found[0]["split_ms"]) == {"endpoint", "server", "(link)"}
+    assert found[0]["split_ms"]["(link)"] > 0
+    assert found[1]["platforms"]["endpoint"]["interpreter"]
+    assert "0 measured now" in eprune(*LATENCY).err
+    assert not (app / "cuts/results.jsonl").exists()
+
+
+def test_the_report_shows_them_in_text_and_json(app, eprune):
+    assert eprune(*CUTS).code == 0
+    assert eprune(*LATENCY, "--point", "2").code == 0
+    assert eprune("profile", "cuts", "--no-pin", "--point", "2").code == 0
+    text = eprune("report", "cuts").out
+    assert "Lone frames, from source to result and back to it, measured (2 frames)" in text
+    assert "p50 ms  p90 ms  p99 ms  max ms  endpoint  server  (link)" in text
+    told = json.loads(eprune("report", "cuts", "--format", "json").out)
+    shown = {point["point"]: point["lone_frames"] for point in told["points"]}
+    assert shown["2"]["latency_ms"]["p50"] > 0
+    assert shown["1"] is None
+
+
+def test_the_result_comes_back_even_where_the_sink_must_stay_on_the_server(app, eprune):
+    assert eprune(*CUTS, "--keep-on", "server", "Out").code == 0
+    done = eprune(*LATENCY, "--point", "2")
+    assert done.code == 0, done.err
+
+
+def test_two_endpoints_each_wait_for_the_result(two, eprune):
+    done = eprune(*LATENCY)
+    assert done.code == 0, done.err
+    assert all(line["ok"] and line["frames"] == 2 for line in lines(two))
+    assert set(lines(two)[0]["split_ms"]) == {"one", "other", "server", "(link)"}
+
+
+def test_a_cut_without_a_way_back_is_recorded_with_the_reason(app, eprune):
+    assert eprune(*CUTS).code == 0
+    assert eprune("profile", "cuts", "--no-pin", "--point", "1").code == 0
+    (app / "platforms/server.xml").write_text('<platform name="server"><unit name="cpu0"/></platform>')
+    done = eprune(*LATENCY, "--point", "2")
+    assert done.code == 1
+    assert "M2" in lines(app / "cuts")[0]["problem"]
+    assert "2 failed with lone frames: M2" in eprune("report", "cuts").out
+
+
+def test_it_goes_not_with_predicting(app, eprune):
+    assert eprune(*CUTS).code == 0
+    assert eprune(*LATENCY, "--actors").code == 2
