@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 import click
 
 from eprune.cli import remote
-from eprune.cli.errors import FINDINGS, INTERRUPTED, say
+from eprune.cli.errors import FINDINGS, INTERRUPTED, USAGE, say
 from eprune.cli.explore import RESULTS
 from eprune.cli.remote import Device
 from eprune.explore import measure
@@ -131,7 +131,11 @@ def sweep(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: S
             say(f"{stopped}; eprune profile {folder} goes on with partition point {name}")
             return stopped.code
         progress.clear()
-        measure.append(kind.results, line)
+        try:
+            measure.append(kind.results, line)
+        except OSError as error:
+            say(f"error: {kind.results}: {error.strerror}; eprune profile {folder} goes on with partition point {name}")
+            return USAGE
         if not line["ok"]:
             say(f"partition point {name} failed: {line['problem']}")
     results = measure.read(kind.results, plan.id, setting.emulate)

@@ -13,6 +13,7 @@ import argparse
 import contextlib
 import json
 import os
+import signal
 import socket
 import subprocess
 import sys
@@ -149,7 +150,9 @@ class Run(threading.Thread):
         self._limit = options.limit
         self._platform = options.platform
         self._arguments = [f"--frames={frames}", f"--bind={options.bind}"]
-        self._arguments += [f"--link={platform}={host}" for platform, host in options.at]
+        # Not as options: a program has no link to a platform that its alternative does not use.
+        links = {f"EPRUNE_LINK_{platform.upper().replace('-', '_')}": host for platform, host in options.at}
+        self._environment = {**os.environ, **links}
         self.start()
 
     def run(self) -> None:
@@ -159,7 +162,11 @@ class Run(threading.Thread):
             command = [sys.executable, str(self._program), *self._arguments, f"--record={record}"]
             try:
                 with subprocess.Popen(
-                    command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+                    command,
+                    stdin=subprocess.DEVNULL,
+                    stdout=subprocess.DEVNULL,
+                    stderr=subprocess.PIPE,
+                    env=self._environment,
                 ) as self._process:
                     said = self._talk(self._process)
                 if self._process.returncode:
@@ -180,12 +187,20 @@ class Run(threading.Thread):
             process.kill()
             raise
 
+    def stop(self) -> None:
+        """End the program, if it still runs."""
+        if self._process is not None:
+            self._process.kill()
+            self.join()
+
     def finish(self, failed: bool) -> None:
         """Wait for the end; a program whose peer has failed gets little time to notice."""
         if failed:
             self.join(GRACE)
             if self.is_alive() and self._process is not None:
                 self._process.terminate()
+                self.join()
+                self.problem = ""  # it was not to blame
         self.join()
 
 
@@ -193,7 +208,11 @@ class Run(threading.Thread):
 
 
 class Gone(Exception):
-    """A platform's script does not answer."""
+    """A platform's script does not answer, or cannot."""
+
+
+class Lost(Gone):
+    """It has gone in the middle of an alternative."""
 
 
 def lead(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -> int:
@@ -208,7 +227,7 @@ def lead(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -> 
         try:
             line = _measure(folder, plan, options, name, others)
         except Gone as error:
-            _say(f"error: {error}\nhint: start its script there, then this one again: it goes on where it stopped")
+            _say(f"error: {error}")
             return 1
         append(results, line)
         outcome = f"{line['frames']} frames, {time.monotonic() - begin:.1f} s" if line["ok"] else line["problem"]
@@ -227,10 +246,17 @@ def _measure(
     questions = {platform: _ask(plan, options, platform, {"run": name}, PATIENCE) for platform in others}
     own = Run(folder, name, options, plan["frames"])
     answers = {}
-    for platform, connection in questions.items():
-        with connection:
-            answers[platform] = _answer(connection, platform, options.limit)
-    own.finish(any(answer["problem"] for answer in answers.values()))
+    try:
+        for platform, connection in questions.items():
+            with connection:
+                try:
+                    answers[platform] = _answer(connection, platform, options.limit)
+                except Lost as error:  # perhaps this alternative is what killed it
+                    answers[platform] = {"record": None, "problem": str(error)}
+        own.finish(any(answer["problem"] for answer in answers.values()))
+    except BaseException:
+        own.stop()
+        raise
     answers[options.platform] = {"record": own.record, "problem": own.problem}
     problem = "; ".join(answer["problem"] for answer in answers.values() if answer["problem"])
     records = {platform: answer["record"] for platform, answer in answers.items() if answer["record"]}
@@ -242,7 +268,7 @@ def _ask(
 ) -> socket.socket:
     """Send a request to a platform's script. Raises Gone if nobody is there in time."""
     addresses = {link["to"]: link["address"] for link in plan["links"] if link["from"] == options.platform}
-    host = {**addresses, **{name: at.partition(":")[0] for name, at in options.at}}.get(platform, "127.0.0.1")
+    host = {**addresses, **{name: _host(at) for name, at in options.at}}.get(platform, "127.0.0.1")
     port = options.port + plan["platforms"].index(platform)
     deadline = time.monotonic() + patience
     while True:
@@ -251,7 +277,10 @@ def _ask(
             break
         except OSError as error:
             if time.monotonic() > deadline:
-                raise Gone(f"{platform} does not answer at {host}:{port}: {error}") from None
+                raise Gone(
+                    f"{platform} does not answer at {host}:{port}: {error}\n"
+                    "hint: start its script there, then this one again: it goes on where it stopped"
+                ) from None
             time.sleep(0.2)
     connection.sendall(json.dumps({"plan": plan["id"], **request}).encode() + b"\n")
     return connection
@@ -261,9 +290,18 @@ def _answer(connection: socket.socket, platform: str, limit: float) -> dict[str,
     connection.settimeout(limit + PATIENCE)
     try:
         answer: dict[str, Any] = json.loads(_read_line(connection, ANSWER_BYTES))
+        if "refusal" in answer:
+            raise Gone(str(answer["refusal"]))
         return {"record": answer["record"], "problem": answer["problem"]}
     except (OSError, ValueError, KeyError, TypeError):
-        raise Gone(f"{platform} has gone in the middle of an alternative") from None
+        raise Lost(f"{platform} has gone in the middle of an alternative") from None
+
+
+def _host(address: str) -> str:
+    """Without the port: ``HOST``, ``HOST:PORT``, ``[HOST]:PORT``, or an IPv6 address."""
+    if address.startswith("["):
+        return address[1:].partition("]")[0]
+    return address if address.count(":") > 1 else address.partition(":")[0]
 
 
 # The others.
@@ -285,22 +323,24 @@ def follow(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -
                 except (ValueError, KeyError, TypeError):
                     continue
                 if not known:
-                    problem = (
-                        f"{options.platform}: another exploration, or another version of it: copy the folder again"
-                    )
-                    _reply(connection, None, problem)
+                    refusal = f"{options.platform} has another exploration, or another version of it: copy it again"
+                    _reply(connection, {"refusal": refusal})
                 elif request.get("end"):
                     _say("all alternatives are measured")
                     return 0
                 else:
                     run = Run(folder, request["run"], options, plan["frames"])
-                    run.join()
+                    try:
+                        run.join()
+                    except BaseException:
+                        run.stop()
+                        raise
                     _say(f"{request['run']} of {len(names)}: {run.problem or 'done'}")
-                    _reply(connection, run.record, run.problem)
+                    _reply(connection, {"record": run.record, "problem": run.problem})
 
 
-def _reply(connection: socket.socket, record: Optional[Mapping[str, Any]], problem: str) -> None:
-    connection.sendall(json.dumps({"record": record, "problem": problem}).encode() + b"\n")
+def _reply(connection: socket.socket, answer: Mapping[str, Any]) -> None:
+    connection.sendall(json.dumps(answer).encode() + b"\n")
 
 
 def _read_line(connection: socket.socket, limit: int) -> bytes:
@@ -337,6 +377,7 @@ def main(arguments: Optional[Iterable[str]] = None) -> int:
     parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds for an alternative")
     parser.add_argument("--retry", action="store_true", help="measure again what failed")
     options = parser.parse_args(None if arguments is None else list(arguments))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         return (lead if options.platform == plan["platforms"][0] else follow)(folder, plan, options)
     except KeyboardInterrupt:

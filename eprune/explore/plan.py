@@ -130,12 +130,15 @@ def script(plan: Plan, platform: str) -> str:
         )
     else:
         role = f"It waits for {leader}, runs what {leader} asks for, and ends when {leader} has measured everything."
-    example = f"--at {others[-1]}=192.168.1.10" if platform == leader else "--bind 192.168.1.10"
+    reach = others if platform == leader else [plan.roles.server] if platform != plan.roles.server else []
+    example = [f"--at {name}=192.168.1.{10 + plan.roles.platforms.index(name)}" for name in reach]
+    if platform != leader:
+        example.append(f"--bind 192.168.1.{10 + plan.roles.platforms.index(platform)}")
     return (
         "#!/bin/sh\n"
         f"# {plan.flow.application}: {len(plan.alternatives)} alternatives, {plan.frames} frames each, on {platform}.\n"
         f"# {role}\n"
-        f"# Options, for example: {example}; all of them: --help\n"
+        f"# Options, for example: {' '.join(example)}; all of them: --help\n"
         'cd "$(dirname "$0")" || exit 2\n'
         f'exec "${{PYTHON:-python3}}" measure.py {platform} "$@"\n'
     )

@@ -57,6 +57,34 @@ APPLICATION = """\
   <fifo name="f3" from="L2.out" to="Out.in"/>
 </application>
 """
+#: Two cameras, joined.
+TWO = """\
+<application name="two">
+  <actor name="A" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>
+  <actor name="B" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>
+  <actor name="LA" model="tiny.tflite" operators="0-1">
+    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,4,4,4]"/>
+  </actor>
+  <actor name="LB" model="tiny.tflite" operators="0-1">
+    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,4,4,4]"/>
+  </actor>
+  <actor name="Join" class="behaviours.py:Join">
+    <in name="a" token="float32[1,4,4,4]"/><in name="b" token="float32[1,4,4,4]"/><out name="out" token="float32[2]"/>
+  </actor>
+  <actor name="Out" class="behaviours.py:Print"><in name="in" token="float32[2]"/></actor>
+  <fifo name="f1" from="A.out" to="LA.in"/>
+  <fifo name="f2" from="B.out" to="LB.in"/>
+  <fifo name="f3" from="LA.out" to="Join.a"/>
+  <fifo name="f4" from="LB.out" to="Join.b"/>
+  <fifo name="f5" from="Join.out" to="Out.in"/>
+</application>
+"""
+JOIN = """
+
+class Join(Actor):
+    def fire(self, inputs, outputs):
+        outputs["out"][:] = inputs["a"].sum(), inputs["b"].sum()
+"""
 ENDPOINT = '<platform name="endpoint"><unit name="cpu0" core="0"/><link to="server" port="5100"/></platform>\n'
 SERVER = '<platform name="server"><unit name="cpu0"/><link to="endpoint" port="5100"/></platform>\n'
 

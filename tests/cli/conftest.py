@@ -9,10 +9,11 @@ import sys
 from typing import NamedTuple
 
 import pytest
-from application import ACTORS, APPLICATION, ENDPOINT, HELPER, ROOT, SERVER, mapping
+from application import ACTORS, APPLICATION, ENDPOINT, HELPER, JOIN, ROOT, SERVER, TWO, mapping
 from click.testing import CliRunner
 
 from eprune.cli.main import cli
+from eprune.runtime.launch import free_base_port
 from tests.kit import tiny_models
 
 
@@ -36,6 +37,27 @@ def app(tmp_path, monkeypatch):
         path.write_text(text)
     (tmp_path / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
     return tmp_path
+
+
+@pytest.fixture
+def two_endpoints(app, eprune):
+    """Two cameras on two endpoints, joined on the server."""
+    base = free_base_port(8)
+    (app / "two.xml").write_text(TWO)
+    (app / "behaviours.py").write_text((app / "behaviours.py").read_text() + JOIN)
+    for name, port in (("one", base), ("other", base + 4)):
+        (app / f"platforms/{name}.xml").write_text(
+            f'<platform name="{name}"><unit name="cpu0"/><link to="server" port="{port}"/></platform>\n'
+        )
+    (app / "platforms/server.xml").write_text(
+        '<platform name="server"><unit name="cpu0"/>'
+        f'<link to="one" port="{base}"/><link to="other" port="{base + 4}"/></platform>\n'
+    )
+    platforms = [f"platforms/{name}.xml" for name in ("one", "other", "server")]
+    ends = ("--keep-on", "one", "A", "--keep-on", "other", "B")
+    done = eprune("explore", "two.xml", "-p", *platforms, "-o", "cuts", "--frames", "2", *ends)
+    assert done.code == 0, done.err
+    return app / "cuts"
 
 
 class Done(NamedTuple):

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -86,7 +87,7 @@ def test_a_failing_alternative_is_recorded_and_the_next_one_runs_and_nothing_is_
         assert ("3 of 4" in said) == (not again)
 
 
-def test_another_exploration_s_endpoint_is_told_so(on_free_ports, eprune):
+def test_another_exploration_s_endpoint_is_told_so_and_nothing_is_recorded(on_free_ports, eprune):
     app = on_free_ports
     assert eprune(*FAST).code == 0
     port = free_base_port(2)
@@ -94,10 +95,90 @@ def test_another_exploration_s_endpoint_is_told_so(on_free_ports, eprune):
     assert "waits for endpoint" in server.stderr.readline()
     assert eprune(*EXPLORE, "--frames", "2").code == 0
     endpoint = script(app, "endpoint", port, "--limit", "1")
-    endpoint.communicate(timeout=60)
+    said = endpoint.communicate(timeout=60)[1]
     server.kill()
     server.communicate()
-    assert "copy the folder again" in results(app)[0]["problem"]
+    assert endpoint.returncode == 1
+    assert "another version of it: copy it again" in said
+    assert not (app / "cuts/results.jsonl").exists()
+
+
+def test_addresses_are_for_the_programs_that_have_a_link_there_and_the_leader_may_come_first(on_free_ports, eprune):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    port = free_base_port(2)
+    endpoint = script(app, "endpoint", port, "--at", "server=localhost")
+    server = script(app, "server", port, "--at", "endpoint=localhost")
+    said = endpoint.communicate(timeout=60)[1]
+    server.communicate(timeout=60)
+    assert [line["ok"] for line in results(app)] == [True] * 4, said
+
+
+def test_a_script_that_dies_with_an_alternative_is_recorded_and_the_next_one_runs_once_it_is_back(
+    on_free_ports, eprune
+):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    (app / "cuts/2/server.pyz").write_text("import os\nos.kill(os.getppid(), 9)")
+    port = free_base_port(2)
+    server, endpoint = script(app, "server", port), script(app, "endpoint", port)
+    server.communicate(timeout=60)
+    assert server.returncode == -9
+    again = script(app, "server", port)
+    said = endpoint.communicate(timeout=60)[1]
+    again.communicate(timeout=60)
+    assert endpoint.returncode == 0, said
+    assert [line["ok"] for line in results(app)] == [True, False, True, True]
+    assert results(app)[1]["problem"] == "server has gone in the middle of an alternative"
+
+
+def test_a_script_that_is_stopped_stops_its_program_and_goes_on_later(on_free_ports, eprune):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    whole = (app / "cuts/2/endpoint.pyz").read_bytes()
+    (app / "cuts/2/endpoint.pyz").write_text(
+        f"import os, pathlib, time\npathlib.Path({str(app / 'pid')!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
+    )
+    port = free_base_port(2)
+    server, endpoint = script(app, "server", port), script(app, "endpoint", port)
+    while not (app / "pid").exists() or not (app / "pid").read_text():
+        assert endpoint.poll() is None
+    endpoint.terminate()
+    endpoint.communicate(timeout=60)
+    assert endpoint.returncode == 130
+    assert not Path("/proc", (app / "pid").read_text()).exists()
+    server.kill()
+    server.communicate()
+    assert [line["alternative"] for line in results(app)] == ["1"]
+    (app / "cuts/2/endpoint.pyz").write_bytes(whole)
+    port = free_base_port(2)
+    server, endpoint = script(app, "server", port), script(app, "endpoint", port)
+    said = endpoint.communicate(timeout=60)[1]
+    server.communicate(timeout=60)
+    assert "1 of 4" not in said
+    assert [line["alternative"] for line in results(app)] == ["1", "2", "3", "4"]
+
+
+def test_three_scripts_measure_two_endpoints_and_a_server(two_endpoints, app):
+    port = free_base_port(3)
+    scripts = [script(app, platform, port) for platform in ("one", "server", "other")]
+    errors = [process.communicate(timeout=60)[1] for process in scripts]
+    assert [process.returncode for process in scripts] == [0, 0, 0], errors
+    assert [line["ok"] for line in results(app)] == [True, True]
+    assert set(results(app)[0]["platforms"]) == {"one", "other", "server"}
+    assert results(app)[0]["bytes"] == 2 * 768
+
+
+def test_a_failing_line_names_what_ran(on_free_ports, eprune):
+    app = on_free_ports
+    behaviours = (app / "behaviours.py").read_text()
+    (app / "behaviours.py").write_text(behaviours.replace("print(", "1 / 0 or print("))
+    assert eprune(*FAST).code == 0
+    assert eprune("profile", "cuts", "--no-pin", "--point", "4").code == 1
+    [line] = results(app)
+    assert "ZeroDivisionError" in line["problem"]
+    assert len(line["platforms"]["endpoint"]["interpreter"].split()) == 2
+    assert line["platforms"]["endpoint"]["host"]
 
 
 def test_a_new_exploration_takes_the_place_of_the_old_one(app, eprune):

@@ -8,57 +8,10 @@ import pytest
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "2")
 LATENCY = ("profile", "cuts", "--no-pin", "--latency")
-TWO = """\
-<application name="two">
-  <actor name="A" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>
-  <actor name="B" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>
-  <actor name="LA" model="tiny.tflite" operators="0-1">
-    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,4,4,4]"/>
-  </actor>
-  <actor name="LB" model="tiny.tflite" operators="0-1">
-    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,4,4,4]"/>
-  </actor>
-  <actor name="Join" class="behaviours.py:Join">
-    <in name="a" token="float32[1,4,4,4]"/><in name="b" token="float32[1,4,4,4]"/><out name="out" token="float32[2]"/>
-  </actor>
-  <actor name="Out" class="behaviours.py:Print"><in name="in" token="float32[2]"/></actor>
-  <fifo name="f1" from="A.out" to="LA.in"/>
-  <fifo name="f2" from="B.out" to="LB.in"/>
-  <fifo name="f3" from="LA.out" to="Join.a"/>
-  <fifo name="f4" from="LB.out" to="Join.b"/>
-  <fifo name="f5" from="Join.out" to="Out.in"/>
-</application>
-"""
-JOIN = """
-
-class Join(Actor):
-    def fire(self, inputs, outputs):
-        outputs["out"][:] = inputs["a"].sum(), inputs["b"].sum()
-"""
 
 
 def lines(folder):
     return [json.loads(line) for line in (folder / "latency.jsonl").read_text().splitlines()]
-
-
-@pytest.fixture
-def two(app, eprune):
-    """Two cameras on two endpoints, joined on the server."""
-    (app / "two.xml").write_text(TWO)
-    (app / "behaviours.py").write_text((app / "behaviours.py").read_text() + JOIN)
-    for name, port in (("one", 5200), ("other", 5300)):
-        (app / f"platforms/{name}.xml").write_text(
-            f'<platform name="{name}"><unit name="cpu0"/><link to="server" port="{port}"/></platform>\n'
-        )
-    (app / "platforms/server.xml").write_text(
-        '<platform name="server"><unit name="cpu0"/>'
-        '<link to="one" port="5200"/><link to="other" port="5300"/></platform>\n'
-    )
-    platforms = [f"platforms/{name}.xml" for name in ("one", "other", "server")]
-    ends = ("--keep-on", "one", "A", "--keep-on", "other", "B")
-    done = eprune("explore", "two.xml", "-p", *platforms, "-o", "cuts", "--frames", "2", *ends)
-    assert done.code == 0, done.err
-    return app / "cuts"
 
 
 def test_every_point_has_percentiles_and_a_split_that_adds_up(app, eprune):
@@ -98,11 +51,11 @@ def test_the_result_comes_back_even_where_the_sink_must_stay_on_the_server(app, 
     assert done.code == 0, done.err
 
 
-def test_two_endpoints_each_wait_for_the_result(two, eprune):
+def test_two_endpoints_each_wait_for_the_result(two_endpoints, eprune):
     done = eprune(*LATENCY)
     assert done.code == 0, done.err
-    assert all(line["ok"] and line["frames"] == 2 for line in lines(two))
-    assert set(lines(two)[0]["split_ms"]) == {"one", "other", "server", "(link)"}
+    assert all(line["ok"] and line["frames"] == 2 for line in lines(two_endpoints))
+    assert set(lines(two_endpoints)[0]["split_ms"]) == {"one", "other", "server", "(link)"}
 
 
 def test_a_cut_without_a_way_back_is_recorded_with_the_reason(app, eprune):

@@ -120,6 +120,45 @@ def test_results_that_cannot_be_written_end_the_profile_with_the_reason(cuts, ep
     assert "results.jsonl: Is a directory" in done.err
 
 
+def test_a_disk_that_fills_keeps_what_is_measured_and_the_profile_goes_on_later(cuts, eprune):
+    room = 50_000
+    assert eprune(*PROFILE, "--point", "1").code == 0
+    line = len((cuts / "results.jsonl").read_bytes())
+    foreign = json.dumps({"plan": "another"}).ljust(room - 3 * line) + "\n"
+    with (cuts / "results.jsonl").open("a") as stream:
+        stream.write(foreign)  # now there is room for one line, and for a part of another
+
+    full = run_with_room(room, *PROFILE)
+    assert full.returncode == 2
+    assert "results.jsonl: File too large; eprune profile cuts goes on with partition point 3" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert not (cuts / "results.jsonl").read_bytes().endswith(b"\n")
+
+    assert "2 measured now, 4 of 4 in all" in eprune(*PROFILE).err
+
+
+def test_an_exploration_that_finds_no_room_leaves_no_plan(app, eprune):
+    full = run_with_room(20_000, *CUTS)
+    assert full.returncode == 2
+    assert "File too large" in full.stderr and "Traceback" not in full.stderr
+    assert not (app / "cuts/explore.json").exists()
+    assert "has no explore.json" in eprune(*PROFILE).err
+
+
+def run_with_room(count, *arguments):
+    """Call eprune where no file can be larger than so many bytes."""
+    limit = f"import resource; resource.setrlimit(resource.RLIMIT_FSIZE, ({count}, {count}))"
+    code = f"{limit}; import sys; from eprune.cli.main import main; sys.exit(main())"
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        timeout=60,
+        check=False,
+    )
+
+
 @pytest.mark.parametrize(
     ("elapsed", "done", "total", "text"),
     [(0, 0, 5, ""), (1, 0.2, 5, ""), (10, 1, 5, ", 40 s left"), (300, 1, 11, ", 50 min left")],

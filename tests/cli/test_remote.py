@@ -260,6 +260,16 @@ def test_what_is_no_device_is_refused(cuts, eprune, text):
     assert "is not of the form ssh://[USER@]HOST[:PORT]" in done.err
 
 
+def test_each_of_two_endpoints_may_be_a_device(device, two_endpoints, eprune):
+    devices = [f"--endpoint={name}={device.url}" for name in ("one", "other")]
+    done = eprune("profile", "cuts", "--no-pin", *devices, "--device-python", sys.executable, "--latency")
+    assert done.code == 0, done.err
+    found = [json.loads(text) for text in (two_endpoints / "latency.jsonl").read_text().splitlines()]
+    assert [line["ok"] for line in found] == [True, True]
+    assert "which one is it?" in eprune("profile", "cuts", "--endpoint", device.url).err
+    assert nothing_is_left(device)
+
+
 def test_a_device_must_be_an_endpoint(cuts, eprune):
     assert "there is no endpoint 'server'" in eprune("profile", "cuts", "--endpoint", "server=ssh://pi").err
 
