@@ -64,7 +64,9 @@ def lone_frames(plan: Plan, lines: Mapping[str, Mapping[str, Any]]) -> list[str]
     if not fine:
         return failed
     header, cells = latency.rows([lines[each.name] for each in fine], plan.roles.platforms)
-    shown = table(("point", "cut", *header), [(each.name, each.after, *row) for each, row in zip(fine, cells)])
+    emulated = ["emulated" if measure.emulated(lines[each.name]) else "" for each in fine]
+    rows = [(each.name, each.after, *row, label) for each, row, label in zip(fine, cells, emulated)]
+    shown = table(("point", "cut", *header, ""), rows)
     count = min(lines[each.name]["frames"] for each in fine)
     return [f"Lone frames, from source to result and back to it, measured ({count} frames):", shown, *failed]
 

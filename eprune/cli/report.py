@@ -198,6 +198,10 @@ class Answer:
         if self.emulated:
             points = ", ".join(row.alternative.name for row in rows if row.alternative.name in self.emulated)
             self.note += f" Measured over emulated links and on emulated units: {points}."
+        distant = [row for row in rows if row.measured and "devices" in row.measured]
+        if distant:
+            points = ", ".join(row.alternative.name for row in distant)
+            self.note += f" Measured on real devices, over SSH: {points}."
 
     @property
     def first(self) -> str:

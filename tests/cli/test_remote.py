@@ -106,6 +106,7 @@ def test_every_point_is_measured_on_the_device_and_named_after_it(device, cuts, 
     assert len(lines(cuts)[1]["platforms"]["endpoint"]["interpreter"].split()) == 2
     assert nothing_is_left(device)
     assert "0 measured now, 4 of 4 in all" in eprune(*profile(device)).err
+    assert "Measured on real devices, over SSH: 1, 2, 3, 4." in eprune("report", "cuts").out
 
 
 def test_a_result_comes_back_to_the_device(device, app, eprune):
