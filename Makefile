@@ -9,6 +9,8 @@ IMAGES ?=
 # What make profile cuts, the endpoint first.
 APP ?= graphs/vehicle.xml
 PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
+# Options of eprune explore for it, such as --keep-on endpoint1 Input-1
+EXPLORE ?=
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
@@ -34,7 +36,7 @@ bench: $(VENV)/.dev  ## measure what docs/performance.md states
 	$(BIN)/python -m scripts.bench
 
 profile: $(VENV)/.installed  ## measure every cut of APP=graphs/vehicle.xml on this machine
-	$(BIN)/eprune explore $(APP) -p $(PLATFORMS) -o build/cuts
+	$(BIN)/eprune explore $(APP) -p $(PLATFORMS) -o build/cuts $(EXPLORE)
 	$(BIN)/eprune profile build/cuts
 	$(BIN)/eprune report build/cuts
 

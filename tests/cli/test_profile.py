@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
 import signal
 import subprocess
 import sys
@@ -67,6 +69,39 @@ def test_a_program_that_is_killed_is_a_failure_of_its_point_only(cuts, eprune):
     assert eprune(*PROFILE).code == 1
     assert [line["ok"] for line in lines(cuts)] == [True, False, True, True]
     assert lines(cuts)[1]["problem"] == "server: error: killed by SIGKILL"
+
+
+def test_a_server_that_dies_in_the_middle_of_its_frames_fails_its_point_only(app, eprune):
+    die = "os.path.exists('die') and self.frames > 1 and os.kill(os.getpid(), 9)"
+    behaviours = (app / "behaviours.py").read_text()
+    counted = f"self.frames = getattr(self, 'frames', 0) + 1\n        {die}\n        print("
+    (app / "behaviours.py").write_text("import os\n" + behaviours.replace("print(", counted))
+    assert eprune(*CUTS).code == 0
+    (app / "die").touch()
+    assert eprune(*PROFILE, "--point", "2").code == 1
+    assert lines(app / "cuts")[0]["problem"] == "server: error: killed by SIGKILL"
+    (app / "die").unlink()
+    assert "3 measured now, 4 of 4 in all" in eprune(*PROFILE).err
+    assert "1 measured now, 4 of 4 in all" in eprune(*PROFILE, "--retry").err
+
+
+def test_a_terminal_shows_which_point_and_frame_it_is_at_and_the_time_that_is_left(cuts):
+    terminal, other = pty.openpty()
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eprune", *PROFILE],
+        stderr=other,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(other)
+    said = b""
+    with contextlib.suppress(OSError):  # a terminal that nobody has open any more
+        while data := os.read(terminal, 4096):
+            said += data
+    os.close(terminal)
+    assert process.wait() == 0
+    assert b"1 of 4: point 1, after In, frame 0 of 3" in said
+    assert b"4 of 4: point 4, endpoint only" in said and b" s left" in said
+    assert said.endswith(b"\r\x1b[K4 measured now, 4 of 4 in all\r\n")
 
 
 def test_a_program_that_never_ends_is_stopped_at_the_limit(app, eprune):
