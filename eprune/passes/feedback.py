@@ -37,7 +37,8 @@ def feedback(graph: Graph, behaviour: PythonBehaviour, frames: int) -> Feedback:
     ``behaviour`` is ``actors/feedback.py:Feedback``, which copies input ``NAME`` to the outputs ``NAME_1``, ``NAME_2``.
     Raises ValueError for a graph without sources or sinks, and where a sink has a dynamic or a control port.
     """
-    sources = [actor for actor in graph.actors if not actor.inputs]
+    # A configuration actor without inputs takes no frames: it may run ahead.
+    sources = [actor for actor in graph.actors if not actor.inputs and not all(port.control for port in actor.outputs)]
     sinks = [actor for actor in graph.actors if actor.inputs and not actor.outputs]
     if not sources or not sinks:
         raise ValueError(f"{graph.name} has no {'source' if not sources else 'sink'}")

@@ -11,7 +11,8 @@ from eprune.analysis.check import check
 from eprune.analysis.simulate import simulate
 from eprune.formats.application import read_application
 from eprune.model.finding import Severity
-from eprune.model.graph import PythonBehaviour
+from eprune.model.graph import Actor, ActorType, Direction, Port, PythonBehaviour
+from eprune.model.token import parse_token
 from eprune.passes.feedback import feedback
 from tests.kit.programs import ROOT
 
@@ -63,6 +64,13 @@ def test_the_result_goes_to_every_source_and_on_to_the_sink():
     ends = {(fifo.source.actor, fifo.target.actor) for fifo in fed.graph.fifos}
     assert {("L4-L5", "Spread"), ("Spread", "Return-Input-1"), ("Spread", "Return-Input-2")} <= ends
     assert {("Return-Input-1", "Sink"), ("Return-Input-1", "Input-1"), ("Return-Input-2", "Input-2")} <= ends
+
+
+def test_what_only_sends_control_tokens_takes_no_frames():
+    graph = read("vehicle")
+    control = Actor("C", (Port("c", Direction.OUT, parse_token("int32"), control=True),), ActorType.CA)
+    fed = feedback(replace(graph, actors=(control, *graph.actors)), BEHAVIOUR, 9)
+    assert fed.returns == {"Input": "Return-Input"}
 
 
 def test_names_that_are_taken_are_avoided():
