@@ -65,7 +65,8 @@ def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
 
 def _dpg(dpg: Dpg) -> Json:
     rows: list[Json] = [[row.value, *row.rates] for row in dpg.rows]
-    return [dpg.name, dpg.control, dpg.entry, dpg.exit, [str(ref) for ref in dpg.ports], rows]
+    ends = [dpg.control, dpg.entry, dpg.exit, *dpg.members]
+    return [dpg.name, *ends, [str(ref) for ref in dpg.ports], rows]
 
 
 def initial_path(fifo: Fifo) -> Optional[str]:

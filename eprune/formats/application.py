@@ -20,6 +20,7 @@ from eprune.model.graph import (
     ActorType,
     Behaviour,
     Direction,
+    Dpg,
     FaultPolicy,
     Fifo,
     Graph,
@@ -27,6 +28,7 @@ from eprune.model.graph import (
     Port,
     PortRef,
     PythonBehaviour,
+    Row,
 )
 from eprune.model.quantity import exact_time, parse_timeout
 from eprune.model.token import parse_token
@@ -55,6 +57,7 @@ def write_application(graph: Graph) -> str:
     """
     limits = _limits(graph.actors)
     children = [_actor_node(actor) for actor in graph.actors] + [_fifo_node(fifo, limits) for fifo in graph.fifos]
+    children += [_dpg_node(dpg) for dpg in graph.dpgs]
     return render(node("application", children, name=graph.name))
 
 
@@ -63,7 +66,8 @@ def _graph(locate: _Locate, document: Document) -> Graph:
     actors = tuple(_actor(document, locate, child) for child in root.children if child.tag == "actor")
     limits = _limits(actors)
     fifos = tuple(_fifo(document, limits, child) for child in root.children if child.tag == "fifo")
-    return Graph(root.attributes["name"], actors, fifos, where=document.where(root))
+    dpgs = tuple(_dpg(document, child) for child in root.children if child.tag == "dpg")
+    return Graph(root.attributes["name"], actors, fifos, dpgs, where=document.where(root))
 
 
 def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
@@ -130,6 +134,26 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
     )
 
 
+def _dpg(document: Document, element: Node) -> Dpg:
+    attributes = element.attributes
+    (table,) = element.children
+    return Dpg(
+        name=attributes["name"],
+        control=attributes["control"],
+        entry=attributes["entry"],
+        exit=attributes["exit"],
+        members=tuple(attributes.get("members", "").split()),
+        ports=tuple(PortRef(*port.split(".")) for port in table.attributes["ports"].split()),
+        rows=tuple(_row(document, row) for row in table.children),
+        where=document.where(element),
+    )
+
+
+def _row(document: Document, element: Node) -> Row:
+    rates = tuple(map(int, element.attributes["rates"].split()))
+    return Row(int(element.attributes["value"]), rates, where=document.where(element))
+
+
 def _limits(actors: tuple[Actor, ...]) -> dict[PortRef, int]:
     """Each port's upper rate limit; of ports that share a name, the first one's."""
     limits: dict[PortRef, int] = {}
@@ -190,3 +214,10 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         timeout=None if fifo.timeout is None else exact_time(fifo.timeout),
         ack=None if fifo.ack is Ack.RECEIVED else fifo.ack.value,
     )
+
+
+def _dpg_node(dpg: Dpg) -> Node:
+    rows = [node("row", value=row.value, rates=" ".join(map(str, row.rates))) for row in dpg.rows]
+    table = node("table", rows, ports=" ".join(map(str, dpg.ports)))
+    members = " ".join(dpg.members) or None
+    return node("dpg", [table], name=dpg.name, control=dpg.control, entry=dpg.entry, exit=dpg.exit, members=members)

@@ -129,11 +129,15 @@ class _Shape:
 
 @dataclass(frozen=True)
 class _Element:
-    """What may be on and in an element. ``shapes`` differ where some attributes exclude or need others."""
+    """What may be on and in an element. ``shapes`` differ where some attributes exclude or need others.
+
+    Of the ``children``, exactly one is to be there of each that is ``needed``.
+    """
 
     attributes: dict[str, _Type]
     shapes: tuple[_Shape, ...]
     children: tuple[str, ...]
+    needed: tuple[str, ...]
 
 
 @cache
@@ -197,7 +201,10 @@ def _tables(kind: str) -> dict[str, _Element]:
         element = define.children[0]
         if element.tag == "element":
             tables[element.attributes["name"]] = _Element(
-                dict(attributes(element)), tuple(shapes(element)), tuple(children(element))
+                dict(attributes(element)),
+                tuple(shapes(element)),
+                tuple(children(element)),
+                tuple(child.attributes["name"] for child in resolve(element) if child.tag == "element"),
             )
     return tables
 
@@ -231,6 +238,10 @@ def _walk(root: Node, kind: str) -> Iterator[tuple[Node, str, str]]:
                 known.append(child)
             else:
                 yield (child, *_unknown_element(child.tag, node.tag, tables))
+        for tag in table.needed:
+            count = sum(child.tag == tag for child in known)
+            if count != 1:
+                yield node, f"<{node.tag}> has {count or 'no'} <{tag}>", f"it has exactly one <{tag} .../> inside"
         open_nodes += reversed(known)
 
 

@@ -19,6 +19,7 @@ from eprune.model.graph import (
     Actor,
     ActorType,
     Direction,
+    Dpg,
     FaultPolicy,
     Fifo,
     Graph,
@@ -26,6 +27,7 @@ from eprune.model.graph import (
     Port,
     PortRef,
     PythonBehaviour,
+    Row,
 )
 from eprune.model.token import ITEM_SIZES, TokenType
 
@@ -44,6 +46,12 @@ EXAMPLE = """<application name="vehicle">
   <fifo name="f2" from="L1.out" to="Sink.in" delay="1"/>
   <fifo name="f3" from="Sink.out" to="L1.control" capacity="5" delay="2" initial="values.npy"/>
   <fifo name="f4" from="Sink.back" to="L1.extra" policy="wait" timeout="100ms" ack="fired"/>
+  <dpg name="Deep" control="Gate" entry="Split" exit="Merge" members="L3 L4-L5">
+    <table ports="Split.deep L3.in">
+      <row value="-1" rates="0 0"/>
+      <row value="1" rates="1 12"/>
+    </table>
+  </dpg>
 </application>
 """
 
@@ -93,11 +101,24 @@ def test_an_application_is_read_with_defaults_and_lines(tmp_path: Path) -> None:
                 ack=Ack.FIRED,
             ),
         ),
+        dpgs=(
+            Dpg(
+                "Deep",
+                "Gate",
+                "Split",
+                "Merge",
+                ("L3", "L4-L5"),
+                (PortRef("Split", "deep"), PortRef("L3", "in")),
+                (Row(-1, (0, 0)), Row(1, (1, 12))),
+            ),
+        ),
     )
     assert str(graph.where) == f"{tmp_path}/app.xml:1"
     assert [actor.where.line for actor in graph.actors] == [2, 6]
     assert [port.where.line for _, port in graph.ports()] == [4, 7, 8, 9, 10]
     assert [fifo.where.line for fifo in graph.fifos] == [12, 13, 14, 15]
+    assert [dpg.where.line for dpg in graph.dpgs] == [16]
+    assert [row.where.line for row in graph.dpgs[0].rows] == [18, 19]
 
 
 def test_what_breaks_design_rules_is_still_read(tmp_path: Path) -> None:
@@ -221,6 +242,7 @@ ACTORS = st.builds(
     parameters=st.lists(st.tuples(IDENTIFIERS, TEXTS), max_size=2).map(tuple),
     quorum=st.none() | st.integers(1, 9),
 )
+ROWS = st.builds(Row, value=st.integers(-(2**31), 2**31 - 1), rates=st.lists(COUNTS, max_size=4).map(tuple))
 
 
 @st.composite
@@ -240,7 +262,18 @@ def graphs(draw: st.DrawFn) -> Graph:
         timeout=st.none() | st.floats(1e-9, 1e6) | st.integers(1, 5000).map(lambda n: n * 1e-3),
         ack=st.sampled_from(Ack),
     )
-    return Graph(draw(NAMES), actors, tuple(draw(st.lists(fifos, max_size=4))))
+    dpgs = st.builds(
+        Dpg,
+        name=NAMES,
+        control=NAMES,
+        entry=NAMES,
+        exit=NAMES,
+        members=st.lists(NAMES, max_size=3).map(tuple),
+        ports=st.lists(ends, max_size=3).map(tuple),
+        rows=st.lists(ROWS, max_size=3).map(tuple),
+    )
+    fifo_list, dpg_list = draw(st.lists(fifos, max_size=4)), draw(st.lists(dpgs, max_size=2))
+    return Graph(draw(NAMES), actors, tuple(fifo_list), tuple(dpg_list))
 
 
 @given(graphs())
@@ -267,6 +300,14 @@ def test_large_graphs_are_read_in_good_time(tmp_path: Path) -> None:
     assert time.process_time() - begin < 3
     assert (len(graph.actors), len(graph.fifos)) == (10_000, 15_000)
     assert graph.fifos[-1].where.line == 25_001
+
+
+@pytest.mark.parametrize("count", ["no", "2"])
+def test_a_dynamic_processing_graph_has_one_table(tmp_path: Path, count: str) -> None:
+    tables = '<table ports=""/>' * (count == "2") * 2
+    with pytest.raises(EpruneError) as caught:
+        read(tmp_path, f'<application name="x"><dpg name="D" control="a" entry="b" exit="c">{tables}</dpg></application>')
+    assert [finding.message for finding in caught.value.findings] == [f"<dpg> has {count} <table>"]
 
 
 def test_all_that_is_wrong_is_said_at_once(tmp_path: Path) -> None:

@@ -174,6 +174,10 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "ports": "shared",
         "security": "tls",
         "groups": "a b",
+        "names": "a b",
+        "ends": "a.b c.d",
+        "integer": "-1",
+        "counts": "0 1",
     }
     parents = {child: parent for parent, table in tables.items() for child in table.children}
     tried = 0
