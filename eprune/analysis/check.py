@@ -9,10 +9,12 @@ from collections.abc import Mapping, Sequence
 from typing import Optional
 
 from eprune.analysis.consistency import consistency
+from eprune.analysis.dynamic import check_dynamic
 from eprune.analysis.faults import declarations
 from eprune.analysis.graph import check_graph
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import links, memory, placements, segments
+from eprune.analysis.table import activity, borders, constants, totality
 from eprune.model.finding import Finding, has_errors
 from eprune.model.graph import Graph
 from eprune.model.interface import Interface
@@ -32,8 +34,11 @@ def check(
     a part of the system. The findings are in the order of the files, as given, and of the lines in them.
     """
     facts = interfaces or {}
-    findings = [*check_graph(graph, facts), *declarations(graph)]
+    findings = [*check_graph(graph, facts), *check_dynamic(graph), *declarations(graph)]
     if not has_errors(findings):
+        findings += [*totality(graph), *borders(graph)]
+    if not has_errors(findings):
+        findings += [*activity(graph), *constants(graph)]
         findings += [*consistency(graph), *deadlocks(graph), *connections(graph)]
         findings += placements(graph, platforms, mappings)
     if not has_errors(findings):

@@ -1,4 +1,4 @@
-"""Rules G1 to G6: a graph is well formed. And D1: what is not supported yet.
+"""Rules G1 to G5: a graph is well formed.
 
 All of them look at every object by itself, so one wrong thing hides no other. A FIFO's ends are compared where both
 exist.
@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Optional
 
-from eprune.analysis.lookup import Guesser, port_table, some
+from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, PythonBehaviour
 from eprune.model.interface import Interface
-
-NOT_SUPPORTED = "dynamic processing graphs are not supported yet"
 
 
 def names(graph: Graph) -> Iterator[Finding]:
-    """G1: the names of actors, of an actor's ports and parameters, and of FIFOs are unique."""
+    """G1: the names of actors, of their ports and parameters, of FIFOs and of dynamic processing graphs are unique."""
     yield from _unique("actor", ((actor.name, actor.where) for actor in graph.actors))
     yield from _unique("FIFO", ((fifo.name, fifo.where) for fifo in graph.fifos))
+    yield from _unique("dynamic processing graph", ((dpg.name, dpg.where) for dpg in graph.dpgs))
     for actor in graph.actors:
         yield from _unique(f"actor '{actor.name}': port", ((port.name, port.where) for port in actor.ports))
         yield from _unique(f"actor '{actor.name}': parameter", ((name, actor.where) for name, _ in actor.parameters))
@@ -122,7 +121,7 @@ def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Findin
         if facts is not None:
             yield from _declared(actor, Direction.IN, facts)
             yield from _declared(actor, Direction.OUT, facts)
-    for fifo, source, target in _joined(graph):
+    for fifo, source, target in joined(graph):
         if source.token != target.token:
             yield Finding(
                 "G2",
@@ -157,19 +156,19 @@ def rates(graph: Graph) -> Iterator[Finding]:
             yield Finding(
                 "G3",
                 port.where,
-                f"port {ref}: rate {_rate(port)} is none: 0 <= lower limit <= upper limit, and upper limit >= 1",
+                f"port {ref}: rate {rate_text(port)} is none: 0 <= lower limit <= upper limit, and upper limit >= 1",
                 'write for example rate="1" or, for a dynamic port, rate="0..2"',
             )
         elif not port.lrl <= port.atr <= port.url:
-            message = f"port {ref}: initial rate {port.atr} is outside of {_rate(port)}"
+            message = f"port {ref}: initial rate {port.atr} is outside of {rate_text(port)}"
             yield Finding("G3", port.where, message, f'write atr="{port.url}", or leave atr out')
 
 
 def symmetry(graph: Graph) -> Iterator[Finding]:
     """G4: both ends of a FIFO have the same rate limits, and the same initial rate."""
-    for fifo, source, target in _joined(graph):
+    for fifo, source, target in joined(graph):
         if (source.lrl, source.url) != (target.lrl, target.url):
-            what = f"rate {_rate(source)} at {fifo.source}, {_rate(target)} at {fifo.target}"
+            what = f"rate {rate_text(source)} at {fifo.source}, {rate_text(target)} at {fifo.target}"
         elif source.atr != target.atr:
             what = f"initial rate {source.atr} at {fifo.source}, {target.atr} at {fifo.target}"
         else:
@@ -190,7 +189,7 @@ def capacities(graph: Graph) -> Iterator[Finding]:
     producer has no room for its first two tokens, and the consumer too few tokens to make any. The upper rate limit is
     the strictest rate. A self-loop has to have a firing's tokens and the room for the next ones at the same time.
     """
-    for fifo, source, target in _joined(graph):
+    for fifo, source, target in joined(graph):
         rate = source.url
         if source.url != target.url or rate < 1:
             continue  # G3 or G4 says so
@@ -213,44 +212,8 @@ def capacities(graph: Graph) -> Iterator[Finding]:
             yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
 
 
-def port_kinds(graph: Graph) -> Iterator[Finding]:
-    """G6: the ports of a static processing actor (SPA) are static data ports."""
-    for actor in graph.actors:
-        if actor.type is not ActorType.SPA:
-            continue
-        for port in actor.ports:
-            what = f"actor '{actor.name}': an SPA has no"
-            if port.control:
-                yield Finding("G6", port.where, f"{what} control port, as '{port.name}' is", NOT_SUPPORTED)
-            if 0 <= port.lrl < port.url:
-                message = f"{what} dynamic port, as '{port.name}' is with rate {_rate(port)}"
-                yield Finding("G6", port.where, message, f'write one rate, such as rate="{port.url}"; {NOT_SUPPORTED}')
-
-
-def unsupported(graph: Graph) -> Iterator[Finding]:
-    """D1, for now: no CA, DA or DPA belongs to a dynamic processing graph that this version can analyse."""
-    for actor in graph.actors:
-        if actor.type is not ActorType.SPA:
-            message = f"actor '{actor.name}' has type {actor.type.value}: {NOT_SUPPORTED}"
-            yield Finding("D1", actor.where, message, 'make it an SPA (type="SPA", the default) with static ports')
-
-
-def _joined(graph: Graph) -> Iterator[tuple[Fifo, Port, Port]]:
-    """Each FIFO whose ends both exist, with its source and target port."""
-    table = port_table(graph)
-    for fifo in graph.fifos:
-        source = table.get(fifo.source.actor, {}).get(fifo.source.port)
-        target = table.get(fifo.target.actor, {}).get(fifo.target.port)
-        if source is not None and target is not None:
-            yield fifo, source, target
-
-
 def _ends(fifo: Fifo, source: Port, target: Port) -> tuple[tuple[Location, str], ...]:
     return ((source.where, f"{fifo.source} is here"), (target.where, f"{fifo.target} is here"))
-
-
-def _rate(port: Port) -> str:
-    return f"[{port.lrl},{port.url}]"
 
 
 def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Finding]:
@@ -263,6 +226,4 @@ def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Findi
         *rates(graph),
         *symmetry(graph),
         *capacities(graph),
-        *port_kinds(graph),
-        *unsupported(graph),
     ]

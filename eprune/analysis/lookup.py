@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
-from eprune.model.graph import Graph, Port
+from eprune.model.graph import Fifo, Graph, Port
 
 
 def port_table(graph: Graph) -> dict[str, dict[str, Port]]:
@@ -16,6 +16,21 @@ def port_table(graph: Graph) -> dict[str, dict[str, Port]]:
         for port in actor.ports:
             ports.setdefault(port.name, port)
     return table
+
+
+def joined(graph: Graph) -> Iterator[tuple[Fifo, Port, Port]]:
+    """Each FIFO whose ends both exist, with its source and target port."""
+    table = port_table(graph)
+    for fifo in graph.fifos:
+        source = table.get(fifo.source.actor, {}).get(fifo.source.port)
+        target = table.get(fifo.target.actor, {}).get(fifo.target.port)
+        if source is not None and target is not None:
+            yield fifo, source, target
+
+
+def rate_text(port: Port) -> str:
+    """``[0,2]``, a port's rate limits."""
+    return f"[{port.lrl},{port.url}]"
 
 
 def fifo_rates(graph: Graph) -> dict[str, int]:

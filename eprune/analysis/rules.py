@@ -27,10 +27,29 @@ RULES = {
         "capacity >= delay, and >= delay + r for each possible rate r > delay; "
         "a self-loop needs delay >= r and capacity >= delay + r"
     ),
-    "G6": Rule("the ports of a static processing actor (SPA) are static data ports"),
-    "D1": Rule("dynamic processing graphs are not supported yet: no actor is a CA, DA or DPA"),
-    "C1": Rule("consistency: one firing of every actor leaves every FIFO as full as it was (follows from G4)"),
-    "C2": Rule("no deadlock: the precedence graph is acyclic"),
+    "G6": Rule(
+        "port kinds fit the type: SPA static data only; CA static data and control outputs; DPA one control input and "
+        "dynamic data ports; DA the same (or the control outputs), dynamic at outputs as an entry, at inputs as an exit"
+    ),
+    "G7": Rule("no delay on a dynamic or a control FIFO"),
+    "D1": Rule(
+        "each DA, DPA and CA belongs to exactly one dynamic processing graph, which has one control source, one entry "
+        "and one exit DA"
+    ),
+    "D2": Rule(
+        "the control source has a control FIFO, one int32 a firing, to each DA and DPA of its dynamic processing "
+        "graph, and to no others"
+    ),
+    "D3": Rule(
+        "the control table has a row for each control value and a column for each dynamic port; "
+        "lrl <= rate <= url, equal at both ends of a FIFO"
+    ),
+    "D4": Rule("data enters a dynamic processing graph through its entry only, and leaves it through its exit only"),
+    "D5": Rule("in each row a DPA is idle at all its data ports, or has an active input and an active output"),
+    "D6": Rule("dynamic processing graphs share no actors: a choice within a choice is more rows of one table"),
+    "D7": Rule("a dynamic port has not the same rate in all rows", Severity.WARNING),
+    "C1": Rule("consistency: in every row one firing of every actor leaves every FIFO as full as it was"),
+    "C2": Rule("no deadlock, in any row of any dynamic processing graph: the precedence graph is acyclic"),
     "C3": Rule("every actor is reached from a source, and the graph is connected", Severity.WARNING),
     "M1": Rule("every actor is mapped to exactly one unit of one platform, and the platforms' mappings agree"),
     "M2": Rule("a FIFO that crosses platforms has a link, stated alike in both files, and a TCP port of its own"),

@@ -305,8 +305,9 @@ def test_large_graphs_are_read_in_good_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("count", ["no", "2"])
 def test_a_dynamic_processing_graph_has_one_table(tmp_path: Path, count: str) -> None:
     tables = '<table ports=""/>' * (count == "2") * 2
+    dpg = f'<dpg name="D" control="a" entry="b" exit="c">{tables}</dpg>'
     with pytest.raises(EpruneError) as caught:
-        read(tmp_path, f'<application name="x"><dpg name="D" control="a" entry="b" exit="c">{tables}</dpg></application>')
+        read(tmp_path, f'<application name="x">{dpg}</application>')
     assert [finding.message for finding in caught.value.findings] == [f"<dpg> has {count} <table>"]
 
 

@@ -1,0 +1,175 @@
+"""Rules D3, D4, D5 and D7: control tables, and the borders within which they hold.
+
+The graph must be sound by rules G1 to G7, D1, D2 and D6; D5 and D7 ask for D3 as well.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+
+from eprune.analysis.dynamic import region
+from eprune.analysis.lookup import joined, rate_text, some
+from eprune.model.finding import Finding, Severity
+from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row
+
+_INT32 = range(-(2**31), 2**31)
+
+
+def totality(graph: Graph) -> Iterator[Finding]:
+    """D3: a table has one row a value and one column a dynamic port, rates within limits, and equal ones at a FIFO."""
+    ports = dict(graph.ports())
+    home = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
+    columns: dict[str, list[PortRef]] = {dpg.name: [] for dpg in graph.dpgs}
+    for ref, port in ports.items():
+        if not port.control and port.lrl < port.url:
+            columns[home[ref.actor].name].append(ref)
+    for each in graph.dpgs:
+        yield from _columns(each, columns[each.name], ports)
+        yield from _rows(each, {ref: ports[ref] for ref in columns[each.name]})
+    rates = {dpg.name: [dpg.rates(row) for row in dpg.rows] for dpg in graph.dpgs}
+    for fifo, *_ in joined(graph):
+        dpg = home.get(fifo.source.actor)
+        if dpg is None:
+            continue
+        for row, rate in zip(dpg.rows, rates[dpg.name]):
+            if len({rate.get(fifo.source), rate.get(fifo.target)} - {None}) == 2:
+                yield Finding(
+                    "D3",
+                    row.where,
+                    f"{_named(dpg, row)}, FIFO '{fifo.name}': rate {rate[fifo.source]} at {fifo.source}, "
+                    f"{rate[fifo.target]} at {fifo.target}",
+                    "token rates are symmetric in every row: write the same rate for both ends",
+                    related=((fifo.where, f"FIFO '{fifo.name}' joins them"),),
+                )
+
+
+def _columns(dpg: Dpg, wanted: list[PortRef], ports: dict[PortRef, Port]) -> Iterator[Finding]:
+    what = f"the control table of '{dpg.name}'"
+    counted = Counter(dpg.ports)
+    missing = [ref for ref in wanted if ref not in counted]
+    if missing:
+        message = f"{what} lacks {'a column' if len(missing) == 1 else 'columns'} for {some(map(str, missing))}"
+        yield Finding("D3", dpg.where, message, "add each dynamic port to ports, and its rate to each row")
+    for ref, count in counted.items():
+        if count > 1:
+            yield Finding("D3", dpg.where, f"{what} has {count} columns for {ref}", "leave one of them")
+        elif ref not in wanted:
+            port = ports[ref]
+            kind = "a control port" if port.control else f"static, with rate {port.url}"
+            if port.lrl < port.url:
+                kind = "none of its actors' ports"
+            hint = "columns are the dynamic data ports of the graph's own actors: take it out of ports and of each row"
+            yield Finding("D3", dpg.where, f"{what} has a column for {ref}, which is {kind}", hint)
+
+
+def _rows(dpg: Dpg, dynamic: dict[PortRef, Port]) -> Iterator[Finding]:
+    if not dpg.rows:
+        message = f"the control table of '{dpg.name}' has no rows"
+        yield Finding("D3", dpg.where, message, "write a row for each value that a control token may have")
+    first: dict[int, Row] = {}
+    for row in dpg.rows:
+        other = first.setdefault(row.value, row)
+        if other is not row:
+            message = f"'{dpg.name}' has two rows for the control value {row.value}"
+            related = ((other.where, "the first is here"),)
+            yield Finding("D3", row.where, message, "a value has one row", related=related)
+        if row.value not in _INT32:
+            message = f"'{dpg.name}': the control value {row.value} is no int32"
+            yield Finding("D3", row.where, message, "control tokens are int32 scalars: choose a smaller value")
+        if len(row.rates) != len(dpg.ports):
+            rates = f"{len(row.rates)} rate{'s' * (len(row.rates) != 1)}"
+            message = f"{_named(dpg, row)} has {rates} for {len(dpg.ports)} ports"
+            yield Finding("D3", row.where, message, f"write one rate for each of {some(map(str, dpg.ports))}")
+            continue
+        for ref, rate in zip(dpg.ports, row.rates):
+            port = dynamic.get(ref)
+            if port is not None and not port.lrl <= rate <= port.url:
+                message = f"{_named(dpg, row)}: rate {rate} of {ref} is outside of {rate_text(port)}"
+                wider = f"{min(rate, port.lrl)}..{max(rate, port.url)}"
+                hint = f'write a rate within the limits, or widen them at both ends of its FIFO: rate="{wider}"'
+                yield Finding("D3", row.where, message, hint)
+
+
+def borders(graph: Graph) -> Iterator[Finding]:
+    """D4: data goes into a dynamic processing graph through its entry, and out of it through its exit."""
+    home = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
+    inner = {name for dpg in graph.dpgs for name in dpg.members}
+    for fifo, source, _ in joined(graph):
+        one, other = home.get(fifo.source.actor), home.get(fifo.target.actor)
+        ends = (fifo.source.actor, fifo.target.actor)
+        if source.control or one is other or not (source.lrl < source.url or inner.intersection(ends)):
+            continue
+        if fifo.target.actor in inner and other is not None:
+            message = f"FIFO '{fifo.name}' leads from '{fifo.source.actor}' past the entry of '{other.name}' to "
+            message += f"'{fifo.target.actor}'"
+            hint = f"lead it through '{other.entry}', or make '{fifo.source.actor}' a member too"
+        elif one is not None and fifo.source.actor in inner:
+            message = f"FIFO '{fifo.name}' leads from '{fifo.source.actor}' past the exit of '{one.name}' to "
+            message += f"'{fifo.target.actor}'"
+            hint = f"lead it through '{one.exit}', or make '{fifo.target.actor}' a member too"
+        else:
+            message = f"FIFO '{fifo.name}' is dynamic and leads from one dynamic processing graph into another"
+            hint = "what one graph's exit gives to the next one's entry has a static rate"
+        yield Finding("D4", fifo.where, message, hint)
+
+
+def activity(graph: Graph) -> Iterator[Finding]:
+    """D5: in each row a DPA is idle at all its data ports, or has an active input and an active output.
+
+    Where it has no data inputs, or no data outputs, the other ones are enough.
+    """
+    actors = {actor.name: actor for actor in graph.actors}
+    for dpg in graph.dpgs:
+        members = [actors[name] for name in dpg.members if actors[name].type is ActorType.DPA]
+        for row in dpg.rows:
+            rates = dpg.rates(row)
+            for actor in members:
+                active: dict[Direction, list[str]] = {direction: [] for direction in Direction}
+                for port in actor.ports:
+                    if not port.control and rates.get(PortRef(actor.name, port.name), port.url):
+                        active[port.direction].append(port.name)
+                lacking = [
+                    direction
+                    for direction in Direction
+                    if not active[direction] and any(not p.control and p.direction is direction for p in actor.ports)
+                ]
+                if len(lacking) == 1 and any(active.values()):
+                    has, lacks = sorted(Direction, key=lambda direction: direction in lacking)
+                    yield Finding(
+                        "D5",
+                        row.where,
+                        f"{_named(dpg, row)}: '{actor.name}' has an active {has.value}put, {some(active[has])}, and no "
+                        f"active {lacks.value}put",
+                        "an actor that works in a row takes something and gives something: make it idle at all its "
+                        f"data ports, or give an {lacks.value}put a rate",
+                        related=((actor.where, f"'{actor.name}' is here"),),
+                    )
+
+
+def constants(graph: Graph) -> Iterator[Finding]:
+    """D7, warnings: a dynamic port has several rates."""
+    home = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
+    values: dict[PortRef, set[int]] = {}
+    for dpg in graph.dpgs:
+        for index, ref in enumerate(dpg.ports):
+            values[ref] = {row.rates[index] for row in dpg.rows}
+    for fifo, source, _ in joined(graph):
+        rates = values.get(fifo.source, set())
+        if len(rates) == 1:
+            (rate,) = rates
+            hint = f'write rate="{rate}" at both ends, and take both columns out of the table'
+            if rate == 0:
+                hint = "take the FIFO, its ports and their columns out: nothing ever passes"
+            yield Finding(
+                "D7",
+                source.where,
+                f"FIFO '{fifo.name}' is dynamic, and its rate is {rate} in every row of "
+                f"'{home[fifo.source.actor].name}': ports {fifo.source} and {fifo.target} should be static",
+                hint,
+                Severity.WARNING,
+            )
+
+
+def _named(dpg: Dpg, row: Row) -> str:
+    return f"row {row.value} of '{dpg.name}'"
