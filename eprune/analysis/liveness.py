@@ -3,39 +3,55 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Optional
 
-from eprune.analysis.lookup import fifo_rates, some, token_bytes
-from eprune.analysis.precedence import components, explain, precedence, short_cycle
+from eprune.analysis.lookup import joined, some, token_bytes
+from eprune.analysis.modes import Stuck, find_stuck
+from eprune.analysis.precedence import explain
 from eprune.analysis.repair import Budget, Repair, find_repair
 from eprune.model.finding import Finding, Severity
 from eprune.model.graph import Fifo, Graph
 
 
-def deadlocks(graph: Graph, rates: Optional[Mapping[str, int]] = None) -> Iterator[Finding]:
-    """C2: the precedence graph is acyclic. One finding a cyclic component: a cycle, and how to mend the component.
+def deadlocks(graph: Graph) -> Iterator[Finding]:
+    """C2: in every mode the precedence graph is acyclic. One finding a cyclic component: a cycle, and how to mend it.
 
-    ``rates`` as in ``precedence``. The graph must be sound by rules G1 to G5.
+    The graph must be sound by rules G1 to G7 and D1 to D6.
     """
     fifos = {fifo.name: fifo for fifo in graph.fifos}
-    rates = {**fifo_rates(graph), **(rates or {})}
-    stuck = components(precedence(graph, rates))
-    sizes = token_bytes(graph) if stuck else {}
+    found = find_stuck(graph)
+    sizes = token_bytes(graph) if found else {}
     budget = Budget()
-    for component in stuck:
-        cycle = short_cycle(component)
-        repair = find_repair(component, cycle, fifos, rates, sizes, budget)
-        actors = some(edge.source for edge in cycle)
-        who = f"actors {actors} wait for each other" if len(cycle) > 1 else f"actor {actors} waits for itself"
+    dynamic = {fifo.name for fifo, *ends in joined(graph) if any(end.control or not end.static for end in ends)}
+    free = {name: fifo for name, fifo in fifos.items() if name not in dynamic}
+    for stuck in found:
+        repair = find_repair(stuck.component, stuck.cycle, free, stuck.rates, sizes, budget)
+        actors = some(edge.source for edge in stuck.cycle)
+        who = f"actors {actors} wait for each other" if len(stuck.cycle) > 1 else f"actor {actors} waits for itself"
+        reasons = (
+            (fifos[edge.fifo].where, explain(edge, fifos[edge.fifo], stuck.rates[edge.fifo])) for edge in stuck.cycle
+        )
         yield Finding(
             "C2",
-            min(fifos[edge.fifo].where for edge in cycle),
-            f"deadlock: {who}",
-            _advice(repair, fifos),
-            related=tuple(
-                (fifos[edge.fifo].where, explain(edge, fifos[edge.fifo], rates[edge.fifo])) for edge in cycle
-            ),
+            min(fifos[edge.fifo].where for edge in stuck.cycle),
+            f"deadlock{_when(stuck)}: {who}",
+            _advice(repair, fifos)
+            if repair
+            else "let one of these FIFOs have rate 0 in such a row; none can have a delay",
+            related=(*reasons, *((row.where, f"row {row.value} of '{dpg.name}' is here") for dpg, row in stuck.when)),
         )
+
+
+def _when(stuck: Stuck) -> str:
+    """The mode, in words: `` in row 1 of 'A' and row 0 of 'B'``."""
+    rows: dict[str, list[str]] = {}
+    for dpg, row in stuck.when:
+        rows.setdefault(dpg.name, []).append(str(row.value))
+    told = []
+    for name, values in rows.items():
+        shown = [*values[:6], f"{len(values) - 6} more"] if len(values) > 7 else values
+        listed = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
+        told.append(f"row{'s' * (len(values) > 1)} {listed} of '{name}'")
+    return f" in {' and '.join(told)}" if told else ""
 
 
 def _advice(repair: Repair, fifos: Mapping[str, Fifo]) -> str:

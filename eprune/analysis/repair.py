@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from eprune.analysis.precedence import Edge, Precedence, components, fifo_edges, postorder, short_cycle
+from eprune.analysis.precedence import Edge, Precedence, components, fifo_edges, order, postorder, short_cycle
 from eprune.model.graph import Fifo
 
 
@@ -56,13 +56,16 @@ def find_repair(
     rates: Mapping[str, int],
     token_bytes: Mapping[str, int],
     budget: Budget,
-) -> Repair:
+) -> Optional[Repair]:
     """A repair of one cyclic component, of which ``cycle`` is a cycle; the mappings are by FIFO name.
 
+    Edges of FIFOs that ``fifos`` does not have stay as they are. None if they are a cycle by themselves.
     Changing FIFOs within a component touches no other component, so the repairs of all components together mend the
     graph.
     """
     search = _Search(component, fifos, rates, token_bytes, budget)
+    if not search.possible():
+        return None
     repair = search.one(cycle)
     limit = 2
     while repair is None and budget.edges > 0:
@@ -83,12 +86,17 @@ class _Search:
         budget: Budget,
     ) -> None:
         self._component = component
-        self._fifos = {edge.fifo: fifos[edge.fifo] for edge in component.edges}
+        self._fifos = {edge.fifo: fifos[edge.fifo] for edge in component.edges if edge.fifo in fifos}
+        self._fixed = tuple(edge for edge in component.edges if edge.fifo not in fifos)
         self._rank = {name: index for index, name in enumerate(self._fifos)}
         self._rates = rates
         self._token_bytes = token_bytes
         self._budget = budget
         self._best: tuple[int, tuple[Fifo, ...]] = (0, ())
+
+    def possible(self) -> bool:
+        """Whether the edges that stay leave any way."""
+        return not components(Precedence(self._component.nodes, self._fixed))
 
     def one(self, cycle: tuple[Edge, ...]) -> Optional[Repair]:
         """The cheapest change of one FIFO that is enough, and the cheapest of the other kind."""
@@ -127,11 +135,17 @@ class _Search:
                     self._branch({**changed, option.name: option}, limit)
 
     def enough(self) -> Repair:
-        """The back edges of a depth-first search, less those that turn out not to be needed, dearest first."""
+        """The back edges of a depth-first search, less those that turn out not to be needed, dearest first.
+
+        Where edges are fixed, an order that they allow is taken for that of the search.
+        """
         successors: dict[str, list[str]] = {node: [] for node in self._component.nodes}
         for edge in self._component.edges:
             successors[edge.source].append(edge.target)
-        finished = {node: index for index, node in enumerate(postorder(self._component.nodes, successors))}
+        visited = postorder(self._component.nodes, successors)
+        if self._fixed:
+            visited = list(reversed(order(Precedence(tuple(reversed(visited)), self._fixed))))
+        finished = {node: index for index, node in enumerate(visited)}
         changed: dict[str, Fifo] = {}
         for edge in self._component.edges:
             if finished[edge.source] <= finished[edge.target]:
@@ -150,18 +164,20 @@ class _Search:
 
     def _parts(self, changed: Mapping[str, Fifo]) -> list[Precedence]:
         """What is still cyclic with the FIFOs changed."""
-        edges = tuple(
+        edges = (
             edge
             for name, fifo in self._fifos.items()
             for edge in fifo_edges(changed.get(name, fifo), self._rates[name])
         )
-        return components(Precedence(self._component.nodes, edges))
+        return components(Precedence(self._component.nodes, (*self._fixed, *edges)))
 
     def _options(self, edge: Edge, changed: Mapping[str, Fifo]) -> Iterator[Fifo]:
         """The changes of its FIFO that take an edge out; the last of them adds no edge.
 
         A delay needs room (G5); with less than room for another firing beside it, it turns the edge round instead.
         """
+        if edge.fifo not in self._fifos:
+            return
         fifo, rate = changed.get(edge.fifo, self._fifos[edge.fifo]), self._rates[edge.fifo]
         if edge.kind == "room":
             yield replace(fifo, capacity=fifo.delay + rate)
