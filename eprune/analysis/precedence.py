@@ -99,6 +99,20 @@ def order(precedence: Precedence) -> tuple[str, ...]:
     return tuple(result)
 
 
+def firing_order(graph: Graph) -> tuple[str, ...]:
+    """The actors of an application in an order in which they can fire, at the upper rate limits.
+
+    Where it is live only because a control table never has two FIFOs active together, no order fits every row: actors
+    that would wait for each other then stand together, in file order.
+    """
+    whole = precedence(graph)
+    rings = [component.nodes for component in components(whole)]
+    if not rings:
+        return order(whole)
+    ring_of = {nodes[0]: nodes for nodes in rings}
+    return tuple(name for node in order(contract(whole, rings)) for name in ring_of.get(node, (node,)))
+
+
 def _fireable(precedence: Precedence) -> list[str]:
     """The nodes that can fire, in that order: all but those in a cycle or behind one."""
     position = {node: index for index, node in enumerate(precedence.nodes)}

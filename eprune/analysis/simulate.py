@@ -3,22 +3,26 @@
 A firing has two phases. It starts when every input holds the rate's tokens and every output has room for the rate's
 tokens, not counting reserved room; the inputs stay in their FIFOs, and the outputs' room is reserved. When it finishes,
 its inputs leave and its outputs arrive. An actor has at most one firing at a time. Any event that is possible may be
-the next. Nothing here knows of the precedence graph: the clever algorithms are tested against this.
+the next. An actor with a control input looks at the control token that is there before it starts: the rates of its
+ports are those of that token's row. Nothing here knows of the precedence graph: the clever algorithms are tested
+against this.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Union
+from typing import Callable, Optional, Union
 
-from eprune.analysis.lookup import fifo_rates
-from eprune.model.graph import Fifo, Graph
+from eprune.model.graph import Dpg, Fifo, Graph
 
 #: ("start" or "finish", actor name)
 Event = tuple[str, str]
 Choice = Union[random.Random, Callable[[Sequence[Event]], Event]]
+#: is told of each event, and of what each FIFO holds after it, reserved room included: FIFO name -> tokens
+Watch = Callable[[Event, Mapping[str, int]], None]
 
 
 @dataclass(frozen=True)
@@ -26,12 +30,13 @@ class Result:
     """How a run ended.
 
     ``firings``: actor name -> firings finished. ``peak``: FIFO name -> the most tokens that it had to hold at one
-    time, reserved room included. ``blocked``: actor name -> why it cannot fire, for each that is short of its
-    iterations; empty if all went well.
+    time, reserved room included. ``passed``: FIFO name -> tokens that its reader took. ``blocked``: actor name -> why
+    it cannot fire, for each that is short of its iterations; empty if all went well.
     """
 
     firings: dict[str, int]
     peak: dict[str, int]
+    passed: dict[str, int]
     blocked: dict[str, tuple[str, ...]]
 
     @property
@@ -43,33 +48,68 @@ class Result:
 class _State:
     """Tokens and reserved room per FIFO, firings per actor: all that changes."""
 
-    def __init__(self, graph: Graph, iterations: int) -> None:
-        self.rates = fifo_rates(graph)
+    def __init__(self, graph: Graph, iterations: int, control: Mapping[str, Sequence[int]]) -> None:
         self.iterations = iterations
+        self.control = control
+        self.limits = {ref: port.url for ref, port in graph.ports()}
+        self.rows = {dpg.name: {row.value: dpg.rates(row) for row in dpg.rows} for dpg in graph.dpgs}
+        self.leads: dict[str, Dpg] = {dpg.control: dpg for dpg in graph.dpgs}
+        self.follows = {name: dpg for dpg in graph.dpgs for name in (dpg.entry, *dpg.members, dpg.exit)}
+        control_ports = {ref for ref, port in graph.ports() if port.control}
         self.inputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
         self.outputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
+        self.told: dict[str, Fifo] = {}
+        #: the values of the tokens in each control FIFO, the oldest first
+        self.values: dict[str, deque[int]] = {}
         for fifo in graph.fifos:
             self.outputs[fifo.source.actor].append(fifo)
             self.inputs[fifo.target.actor].append(fifo)
+            if fifo.target in control_ports:
+                self.told[fifo.target.actor] = fifo
+                self.values[fifo.name] = deque()
         self.tokens = {fifo.name: fifo.delay for fifo in graph.fifos}
         self.reserved = {fifo.name: 0 for fifo in graph.fifos}
         self.peak = dict(self.tokens)
+        self.passed = {fifo.name: 0 for fifo in graph.fifos}
         self.finished = {actor.name: 0 for actor in graph.actors}
-        self.running: set[str] = set()
+        self.running: dict[str, dict[str, int]] = {}
+
+    def value(self, actor: str) -> Optional[tuple[Dpg, int]]:
+        """The control value of an actor's next firing, and whose it is; None if there is none, or none yet."""
+        if actor in self.leads:
+            dpg = self.leads[actor]
+            values = self.control[dpg.name]
+            return dpg, values[self.finished[actor] % len(values)]
+        if actor in self.told and self.values[self.told[actor].name]:
+            return self.follows[actor], self.values[self.told[actor].name][0]
+        return None
+
+    def rates(self, actor: str) -> dict[str, int]:
+        """FIFO name -> tokens that an actor's next firing takes from it, or gives to it."""
+        chosen = self.value(actor)
+        row = {} if chosen is None else self.rows[chosen[0].name][chosen[1]]
+        ends = [(fifo, fifo.target) for fifo in self.inputs[actor]]
+        ends += [(fifo, fifo.source) for fifo in self.outputs[actor]]
+        return {fifo.name: row.get(ref, self.limits[ref]) for fifo, ref in ends}
 
     def obstacles(self, actor: str) -> tuple[str, ...]:
         """Why an actor that is not running cannot start."""
+        chosen = self.value(actor)
+        if chosen is None and actor in self.told:
+            return (f"{self.told[actor].name} holds no control token",)
+        rates = self.rates(actor)
         short = (
-            f"{fifo.name} holds {self.tokens[fifo.name]} of {self.rates[fifo.name]} tokens"
+            f"{fifo.name} holds {self.tokens[fifo.name]} of {rates[fifo.name]} tokens"
             for fifo in self.inputs[actor]
-            if self.tokens[fifo.name] < self.rates[fifo.name]
+            if self.tokens[fifo.name] < rates[fifo.name]
         )
         full = (
-            f"{fifo.name} has room for {self.room(fifo)} of {self.rates[fifo.name]} tokens"
+            f"{fifo.name} has room for {self.room(fifo)} of {rates[fifo.name]} tokens"
             for fifo in self.outputs[actor]
-            if self.room(fifo) < self.rates[fifo.name]
+            if self.room(fifo) < rates[fifo.name]
         )
-        return (*short, *full)
+        mode = "" if chosen is None else f" (row {chosen[1]} of '{chosen[0].name}')"
+        return tuple(f"{obstacle}{mode}" for obstacle in (*short, *full))
 
     def room(self, fifo: Fifo) -> int:
         return fifo.capacity - self.tokens[fifo.name] - self.reserved[fifo.name]
@@ -87,31 +127,52 @@ class _State:
     def happen(self, event: Event) -> None:
         phase, actor = event
         if phase == "start":
-            self.running.add(actor)
+            rates = self.running[actor] = self.rates(actor)
             for fifo in self.outputs[actor]:
-                self.reserved[fifo.name] += self.rates[fifo.name]
+                self.reserved[fifo.name] += rates[fifo.name]
                 self.peak[fifo.name] = max(self.peak[fifo.name], self.tokens[fifo.name] + self.reserved[fifo.name])
         else:
-            self.running.remove(actor)
+            chosen = self.value(actor)
+            rates = self.running.pop(actor)
             self.finished[actor] += 1
             for fifo in self.inputs[actor]:
-                self.tokens[fifo.name] -= self.rates[fifo.name]
+                self.tokens[fifo.name] -= rates[fifo.name]
+                self.passed[fifo.name] += rates[fifo.name]
+                if fifo.name in self.values:
+                    self.values[fifo.name].popleft()
             for fifo in self.outputs[actor]:
-                self.reserved[fifo.name] -= self.rates[fifo.name]
-                self.tokens[fifo.name] += self.rates[fifo.name]
+                self.reserved[fifo.name] -= rates[fifo.name]
+                self.tokens[fifo.name] += rates[fifo.name]
+                if fifo.name in self.values and chosen is not None:
+                    self.values[fifo.name].append(chosen[1])
+
+    def held(self) -> dict[str, int]:
+        """FIFO name -> tokens, reserved room included."""
+        return {name: tokens + self.reserved[name] for name, tokens in self.tokens.items()}
 
 
-def simulate(graph: Graph, iterations: int, choose: Choice) -> Result:
+def simulate(
+    graph: Graph,
+    iterations: int,
+    choose: Choice,
+    control: Optional[Mapping[str, Sequence[int]]] = None,
+    watch: Optional[Watch] = None,
+) -> Result:
     """Run until every actor has fired ``iterations`` times or nothing more can happen.
 
     ``choose`` picks the next event among those that are possible: a random generator, or a function of their list.
-    All ports run at their upper rate limit. The graph must be sound by rules G1 to G4.
+    ``control``: dynamic processing graph -> the control values of its firings, one or more, begun again when they are
+    used up. Ports that no row gives a rate run at their upper limit. The graph must be sound by all rules but C2.
+    Raises KeyError for a graph without values, or a value without a row.
     """
     pick: Callable[[Sequence[Event]], Event] = choose.choice if isinstance(choose, random.Random) else choose
-    state = _State(graph, iterations)
+    state = _State(graph, iterations, control or {})
     events = state.events()
     while events:
-        state.happen(pick(events))
+        event = pick(events)
+        state.happen(event)
+        if watch is not None:
+            watch(event, state.held())
         events = state.events()
     blocked = {actor: state.obstacles(actor) for actor, count in state.finished.items() if count < iterations}
-    return Result(state.finished, state.peak, blocked)
+    return Result(state.finished, state.peak, state.passed, blocked)

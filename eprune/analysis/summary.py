@@ -8,7 +8,7 @@ from typing import Optional
 
 from eprune.analysis.lookup import buffer_bytes, token_bytes
 from eprune.analysis.mapping import memory_use
-from eprune.analysis.precedence import order, precedence
+from eprune.analysis.precedence import firing_order
 from eprune.model.graph import Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -38,14 +38,14 @@ def summary(
     interfaces: Optional[Mapping[str, Interface]] = None,
     mappings: Sequence[PlatformMapping] = (),
 ) -> Summary:
-    """The facts of a graph that has passed ``check``. Raises ValueError for one that deadlocks."""
+    """The facts of a graph that has passed ``check``."""
     return Summary(
         name=graph.name,
         actors=tuple(actor.name for actor in graph.actors),
         fifos=tuple(fifo.name for fifo in graph.fifos),
         sources=tuple(actor.name for actor in graph.actors if not actor.inputs),
         sinks=tuple(actor.name for actor in graph.actors if not actor.outputs),
-        order=order(precedence(graph)),
+        order=firing_order(graph),
         token_bytes=token_bytes(graph),
         buffer_bytes=sum(buffer_bytes(graph).values()),
         memory_bytes={

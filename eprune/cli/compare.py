@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.analysis.precedence import order, precedence
+from eprune.analysis.precedence import firing_order
 from eprune.cli.inputs import Inputs
 from eprune.codegen.digest import initial_path
 from eprune.formats.tflite import Model, model_error, read_model
@@ -50,7 +50,7 @@ class Slices:
             for port, tensor in facts.tensors.items()
         }
         actors = {actor.name: actor for actor in inputs.graph.actors}
-        found = [actors[name] for name in order(precedence(inputs.graph))]
+        found = [actors[name] for name in firing_order(inputs.graph)]
         self.actors = [actor for actor in found if isinstance(actor.behaviour, ModelSlice) and self._fits(actor)]
         if not self.actors:
             message = f"no actor is a slice of a model like {model.path!r}"

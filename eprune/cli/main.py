@@ -18,6 +18,7 @@ from eprune.cli.errors import guarded
 COMMANDS = (
     "import",
     "analyze",
+    "simulate",
     "codegen",
     "run",
     "verify",

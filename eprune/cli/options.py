@@ -12,12 +12,11 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
-_SEVERAL = ("-p", "--platform", "-m", "--mapping", "--cut", "--feedback", "--essential")
+_SEVERAL = ("-p", "--platform", "-m", "--mapping", "--cut", "--feedback", "--essential", "--control")
 
 
 class Command(click.Command):
-    """A command whose -p and -m take several files at once, as a shell's ``*.xml`` gives them; so do --cut, --feedback,
-    --essential.
+    """A command whose -p and -m take several files at once, as a shell's ``*.xml`` gives them; so do --cut and others.
 
     That holds after the application file; before it, ``-p a.xml APP.xml`` means what it always means.
     """

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from eprune.analysis.lookup import token_bytes
-from eprune.analysis.precedence import order, precedence
+from eprune.analysis.precedence import firing_order
 from eprune.model.graph import Graph
 
 
@@ -72,7 +72,7 @@ def flow(graph: Graph) -> Flow:
         )
         for fifo in graph.fifos
     )
-    return Flow(graph.name, order(precedence(graph)), streams)
+    return Flow(graph.name, firing_order(graph), streams)
 
 
 def _reached(actors: Iterable[str], streams: tuple[Stream, ...], here: str, there: str) -> set[str]:

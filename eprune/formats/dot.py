@@ -6,13 +6,21 @@ import math
 from collections.abc import Mapping
 from typing import Optional
 
-from eprune.model.graph import Actor, Fifo, Graph, ModelSlice
+from eprune.model.graph import Actor, ActorType, Fifo, Graph, ModelSlice, Port
 from eprune.model.quantity import format_size
 
 #: Fill colours for platforms, in turn: light, and different also for colour-blind readers.
 _COLOURS = ("#cfe2f3", "#ffe0b3", "#d5e8d4", "#f4cce0", "#fff2a8", "#d9d2e9", "#c9ecec", "#e2d6c8")
 _NOWHERE_COLOUR = "#f2f2f2"
 _CUT_COLOUR = "#c00000"
+_CONTROL_COLOUR = "#3060a0"
+#: Shapes of actors whose token rates change, or that change them; the others are boxes with round corners.
+_SHAPES = {
+    ActorType.SPA: "",
+    ActorType.DA: ' shape=hexagon style="filled"',
+    ActorType.DPA: ' style="filled,rounded,dashed"',
+    ActorType.CA: ' shape=ellipse style="filled"',
+}
 #: Graphs that are deeper than this are folded into columns, which are at least this high.
 _DEEPEST = 14
 
@@ -20,7 +28,8 @@ _DEEPEST = 14
 def write_dot(graph: Graph, homes: Optional[Mapping[str, str]] = None) -> str:
     """The graph in DOT. Same arguments, same text.
 
-    Actors are boxes, with what they run; FIFOs are arrows, with the size of a firing's tokens and their delay.
+    Actors are boxes, with what they run; FIFOs are arrows, with the size of a firing's tokens and their delay. CAs are
+    ellipses, DAs hexagons, DPAs dashed; control FIFOs are dotted, dynamic ones have a hollow head and two sizes.
     ``homes`` maps actors to platforms: these get colours and a legend, and FIFOs that cross from one to another are red
     and bold. A deep graph is folded into columns, to be read from top to bottom, then from left to right.
     """
@@ -37,14 +46,18 @@ def write_dot(graph: Graph, homes: Optional[Mapping[str, str]] = None) -> str:
     ]
     for actor in graph.actors:
         colour = colours.get(homes.get(actor.name, ""), _NOWHERE_COLOUR)
-        lines.append(f"  {_quoted(actor.name)} [label={_box(actor)} fillcolor={_quoted(colour)}]")
+        lines.append(f"  {_quoted(actor.name)} [label={_box(actor)} fillcolor={_quoted(colour)}{_SHAPES[actor.type]}]")
     lines.append(f"  {{rank=min; {'; '.join(map(_quoted, _tops(graph, columns)))}}}")
-    tokens = dict(graph.ports())
+    ports = dict(graph.ports())
     for fifo in graph.fifos:
-        port = tokens.get(fifo.source)
-        size = format_size(port.token.nbytes * port.url) if port else "?"
+        port = ports.get(fifo.source)
+        size = _size(port)
         source, target = fifo.source.actor, fifo.target.actor
         attributes = {"label": f" {size}", "tooltip": f"{fifo.name}: {port.token if port else '?'}"}
+        if port is not None and port.control:
+            attributes.update(label="", style="dotted", color=_CONTROL_COLOUR)
+        elif port is not None and not port.static:
+            attributes["arrowhead"] = "empty"
         if homes.get(source) != homes.get(target):
             attributes.update(color=_CUT_COLOUR, fontcolor=_CUT_COLOUR, penwidth="2.2", fontname="Helvetica-Bold")
         if fifo.delay:
@@ -54,6 +67,14 @@ def write_dot(graph: Graph, homes: Optional[Mapping[str, str]] = None) -> str:
         text = " ".join(f"{name}={_quoted(value)}" for name, value in attributes.items())
         lines.append(f"  {_quoted(source)} -> {_quoted(target)} [{text}]")
     return "\n".join([*lines, "}", ""])
+
+
+def _size(port: Optional[Port]) -> str:
+    """The size of a firing's tokens, or the least and the most."""
+    if port is None:
+        return "?"
+    least, most = (format_size(port.token.nbytes * rate) for rate in (port.lrl, port.url))
+    return most if port.static else f"{least} to {most}"
 
 
 def _legend(name: str, colours: Mapping[str, str]) -> str:
