@@ -19,7 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Optional, Union
 
-from eprune.analysis.precedence import Precedence, contract, order, precedence
+from eprune.analysis.precedence import Precedence, contract, order, untangled
 from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, ModelSlice, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -40,7 +40,8 @@ def clusters(
         for placement in mapping.placements
         if placement.unit is not None and isinstance(actors[placement.actor].behaviour, ModelSlice)
     ]
-    whole = precedence(graph)
+    whole = untangled(graph)
+    rings = {end for edge in whole.edges if edge.kind == "ring" for end in (edge.source, edge.target)}
     position = {name: index for index, name in enumerate(order(whole))}
 
     named: dict[str, list[str]] = {}
@@ -53,7 +54,10 @@ def clusters(
     kinds = {
         placement.actor: (placement.unit, model_file(actors[placement.actor]), active[placement.actor])
         for placement in local
-        if placement.segment is None and placement.actor in wires and placement.actor in active
+        if placement.segment is None
+        and placement.actor in wires
+        and placement.actor in active
+        and placement.actor not in rings
     }
     joints = [
         (fifo.source.actor, fifo.target.actor)

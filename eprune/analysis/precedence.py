@@ -99,18 +99,29 @@ def order(precedence: Precedence) -> tuple[str, ...]:
     return tuple(result)
 
 
-def firing_order(graph: Graph) -> tuple[str, ...]:
-    """The actors of an application in an order in which they can fire, at the upper rate limits.
+def untangled(graph: Graph) -> Precedence:
+    """The precedence graph at the upper rate limits, made acyclic for a graph that is live in every mode.
 
-    Where it is live only because a control table never has two FIFOs active together, no order fits every row: actors
-    that would wait for each other then stand together, in file order.
+    There may be rings in it that no row of a control table closes. Their actors become a chain, in file order, by edges
+    of the kind ``ring``: what leads into the ring leads to its first actor, and what leads out of it comes from its
+    last. So the graph shows each way past a ring, but none within it.
     """
     whole = precedence(graph)
     rings = [component.nodes for component in components(whole)]
-    if not rings:
-        return order(whole)
-    ring_of = {nodes[0]: nodes for nodes in rings}
-    return tuple(name for node in order(contract(whole, rings)) for name in ring_of.get(node, (node,)))
+    first = {node: ring[0] for ring in rings for node in ring}
+    last = {node: ring[-1] for ring in rings for node in ring}
+    edges = [
+        edge._replace(source=last.get(edge.source, edge.source), target=first.get(edge.target, edge.target))
+        for edge in whole.edges
+        if edge.source not in first or first[edge.source] != first.get(edge.target)
+    ]
+    chains = [Edge(node, after, "ring", "") for ring in rings for node, after in zip(ring, ring[1:])]
+    return Precedence(whole.nodes, (*edges, *chains))
+
+
+def firing_order(graph: Graph) -> tuple[str, ...]:
+    """The actors in an order in which they can fire; those that take turns to wait for each other in file order."""
+    return order(untangled(graph))
 
 
 def _fireable(precedence: Precedence) -> list[str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from typing import Any, Optional
 
 from eprune.analysis.fusing import clusters
-from eprune.analysis.precedence import contract, order, precedence
+from eprune.analysis.precedence import contract, order, untangled
 from eprune.codegen.digest import digest, initial_path
 from eprune.codegen.program import (
     Channel,
@@ -95,7 +95,7 @@ def _groups(
     graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, Interface], fuse: bool
 ) -> list[tuple[str, ...]]:
     """This platform's actors, each alone or with those it is fused with; groups and members in precedence order."""
-    precedences = precedence(graph)
+    precedences = untangled(graph)
     position = {name: index for index, name in enumerate(order(precedences))}
     local = [placement.actor for placement in mapping.placements if placement.unit is not None]
     group_of: dict[str, tuple[str, ...]] = {name: (name,) for name in local}

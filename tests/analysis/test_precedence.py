@@ -5,7 +5,17 @@ from __future__ import annotations
 import pytest
 from sample_graphs import build, chain
 
-from eprune.analysis.precedence import Edge, components, contract, explain, find_cycle, order, precedence
+from eprune.analysis.precedence import (
+    Edge,
+    components,
+    contract,
+    explain,
+    find_cycle,
+    firing_order,
+    order,
+    precedence,
+    untangled,
+)
 
 TOKEN, ROOM = Edge("a", "b", "token", "f0"), Edge("b", "a", "room", "f0")
 
@@ -68,3 +78,19 @@ def test_a_hundred_thousand_actors_need_no_recursion():
     assert len(order(whole)) == 100_000
     last = Edge("a99999", "a0", "token", "back")
     assert len(find_cycle(type(whole)(whole.nodes, (*whole.edges, last))) or ()) == 100_000
+
+
+def test_a_ring_that_no_mode_closes_becomes_a_chain_that_keeps_every_way_past_it():
+    """a -> {b, c, d} -> e, where b, c and d wait for each other in turn."""
+    fifos = [("a", "c"), ("b", "c"), ("c", "d"), ("d", "b"), ("c", "e"), ("e", "f")]
+    graph = build([(source, target, 1, 0, 2) for source, target in fifos], tuple("abcdef"))
+    loose = untangled(graph)
+    assert [(edge.source, edge.target, edge.kind) for edge in loose.edges] == [
+        ("a", "b", "token"),
+        ("d", "e", "token"),
+        ("e", "f", "token"),
+        ("b", "c", "ring"),
+        ("c", "d", "ring"),
+    ]
+    assert firing_order(graph) == tuple("abcdef")
+    assert untangled(chain(4)) == precedence(chain(4))
