@@ -35,6 +35,9 @@ golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review
 bench: $(VENV)/.dev  ## measure what docs/performance.md states
 	$(BIN)/python -m scripts.bench
 
+figures: $(VENV)/.dev  ## run the papers' use cases again, emulated: build/figures (ten minutes)
+	$(BIN)/python -m scripts.figures
+
 profile: $(VENV)/.installed  ## measure every cut of APP=graphs/vehicle.xml on this machine
 	$(BIN)/eprune explore $(APP) -p $(PLATFORMS) -o build/cuts $(EXPLORE)
 	$(BIN)/eprune profile build/cuts
@@ -54,4 +57,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help profile demo test test-long lint golden bench clean
+.PHONY: help figures profile demo test test-long lint golden bench clean

@@ -163,7 +163,7 @@ def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> flo
 
 
 def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
-    """Actor -> mean seconds a firing, for those that are Python classes: all fire in turn, on real tokens."""
+    """Actor -> median seconds a firing, for those that are Python classes: all fire in turn, on real tokens."""
     from eprune.cli.build import cut
     from eprune.codegen.program import Segment as SegmentNode
     from eprune.runtime.actor import Actor, EndOfStream, PortType
@@ -210,8 +210,8 @@ def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
         for behaviour in behaviours.values():
             behaviour.finalize()
     python = {node.name for node in program.nodes if not isinstance(node, SegmentNode)}
-    # The mean, for frames differ and all of them count; without the first, which also warms up.
-    return {name: statistics.fmean(times[1:] or times or [0.0]) for name, times in taken.items() if name in python}
+    # Frames differ, and other load on the machine adds to some firings; the first one also warms up.
+    return {name: statistics.median(times[1:] or times or [0.0]) for name, times in taken.items() if name in python}
 
 
 def _fire(behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]]) -> float:

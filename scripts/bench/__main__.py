@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from scripts.bench import emulation as emulated_links
+from scripts.bench import exploring as every_cut
 from scripts.bench.imported import imported
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -303,7 +304,12 @@ def emulation(folder: Path) -> None:
     emulated_links.emulation(folder, say)
 
 
-BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start, imported, emulation)}
+def exploring(folder: Path) -> None:
+    """Every partition point of both applications, on two cores over loopback: measured, and predicted."""
+    every_cut.exploring(folder, say)
+
+
+BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start, imported, emulation, exploring)}
 
 
 def main() -> None:

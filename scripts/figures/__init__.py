@@ -1,0 +1,1 @@
+"""The papers' figures, run again: `python -m scripts.figures`."""
