@@ -451,7 +451,8 @@ class Program:
         facts["incarnation"] = os.urandom(8).hex()
         connections = []
         for fifos in groups.values():
-            first = min(fifos, key=lambda fifo: fifo.number)
+            fifos.sort(key=lambda fifo: fifo.number)  # both ends declare their TX FIFOs first
+            first = fifos[0]
             peer = first.peer
             types = [f"{fifo.name} {fifo.token}" for fifo in fifos]
             mine = {**facts, "fifo": first.name, "token": first.token}

@@ -45,6 +45,14 @@ def test_every_point_is_measured_once(cuts, eprune):
     assert len(lines(cuts)) == 5
 
 
+def test_results_come_back_over_the_connection_that_frames_went_by(app, eprune):
+    for path in (app / "platforms").iterdir():
+        path.write_text(path.read_text().replace("<link ", '<link ports="shared" '))
+    assert eprune(*CUTS, "--keep-on", "endpoint", "Out").code == 0
+    assert eprune(*PROFILE, "--point", "2").code == 0
+    assert lines(app / "cuts")[0]["bytes"] == 256 + 20
+
+
 def test_an_interrupted_profile_goes_on_where_it_stopped_even_after_a_torn_line(cuts, eprune):
     assert eprune(*PROFILE, "--point", "1").code == 0
     with (cuts / "results.jsonl").open("a") as stream:

@@ -109,7 +109,10 @@ def test_every_point_is_measured_on_the_device_and_named_after_it(device, cuts, 
     assert "Measured on real devices, over SSH: 1, 2, 3, 4." in eprune("report", "cuts").out
 
 
-def test_a_result_comes_back_to_the_device(device, app, eprune):
+@pytest.mark.parametrize("ports", ["each", "shared"])
+def test_a_result_comes_back_to_the_device(device, app, eprune, ports):
+    for path in (app / "platforms").iterdir():
+        path.write_text(path.read_text().replace("<link ", f'<link ports="{ports}" '))
     assert eprune(*CUTS, "--keep-on", "endpoint", "Out").code == 0
     done = eprune(*profile(device, "--point", "2"))
     assert done.code == 0, done.err
