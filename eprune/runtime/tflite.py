@@ -7,6 +7,7 @@ models) and has wheels for x86-64 and 64-bit Arm; ``tflite-runtime`` 2.14 serves
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 import importlib.metadata
 import importlib.util
@@ -120,7 +121,7 @@ class Segment(Actor):
                     )
         # tensor(i) gives a function that makes a view; no view may be alive during invoke, so views are made and
         # dropped in each firing.
-        self._in = {port: interpreter.tensor(details[0][n]["index"]) for port, n in self._feeds.items()}
+        self._in = {port: _writer(interpreter, details[0][n]) for port, n in self._feeds.items()}
         self._out = {port: interpreter.tensor(details[1][n]["index"]) for port, n in self._fetches.items()}
         self.zeros = {port: details[0][n]["quantization"][1] for port, n in self._feeds.items()}
         self._invoke = interpreter.invoke
@@ -128,7 +129,20 @@ class Segment(Actor):
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Copy the inputs in, invoke, copy the active outputs out."""
         for port, token in inputs.items():
-            self._in[port]()[...] = token
+            self._in[port](token)
         self._invoke()
         for port, room in outputs.items():
             room[...] = self._out[port]()
+
+
+def _writer(interpreter: Any, tensor: Mapping[str, Any]) -> Callable[[Any], None]:
+    """What copies a token into an input."""
+    index = tensor["index"]
+    if not len(tensor["shape"]):  # a view of a scalar is a copy of it
+        return functools.partial(interpreter.set_tensor, index)
+    view = interpreter.tensor(index)
+
+    def write(token: Any) -> None:
+        view()[...] = token
+
+    return write

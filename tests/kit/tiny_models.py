@@ -11,14 +11,8 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-_TYPES = {
-    "float32": schema.TensorType.FLOAT32,
-    "float16": schema.TensorType.FLOAT16,
-    "int32": schema.TensorType.INT32,
-    "int8": schema.TensorType.INT8,
-    "bool": schema.TensorType.BOOL,
-    "resource": schema.TensorType.RESOURCE,
-}
+_NAMES = ("float32", "float16", "int8", "uint8", "int16", "int32", "bool", "resource")
+_TYPES = {name: getattr(schema.TensorType, name.upper()) for name in _NAMES}
 
 
 class ModelBuilder:
@@ -144,6 +138,16 @@ def residual_split() -> bytes:
     product = m.tensor((1, 4, 4, 2))
     m.operator("MUL", [low, high], [product], "MulOptions")
     return m.build([a, b], [product, high, first, b, m.weights(3)])
+
+
+def reshapes(dtype: str, *shapes: tuple[int, ...]) -> bytes:
+    """A RESHAPE from each of these shapes to the next."""
+    m = ModelBuilder()
+    tensors = [m.tensor(shape, dtype) for shape in shapes]
+    for source, target, shape in zip(tensors, tensors[1:], shapes[1:]):
+        wanted = m.constant(np.array(shape, np.int32))
+        m.operator("RESHAPE", [source, wanted], [target], "ReshapeOptions", newShape=list(shape))
+    return m.build(tensors[:1], tensors[-1:])
 
 
 def recurrent() -> bytes:

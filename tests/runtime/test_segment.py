@@ -39,6 +39,26 @@ def test_a_segment_gives_the_interpreters_own_bits(interpreter):
 
 
 @EACH_INTERPRETER
+@pytest.mark.parametrize("dtype", ["float32", "float16", "int8", "uint8", "int16", "int32", "bool"])
+def test_tokens_of_every_type_and_rank_pass(interpreter, dtype):
+    for shape in ((), (6,), (2, 3), (1, 2, 3), (1, 2, 1, 3), (1, 2, 1, 3, 1), (1, 1, 2, 1, 3, 1)):
+        other = (1,) if shape == () else (3, 2)
+        for first, last in ((shape, other), (other, shape)):
+            made = segment(
+                tiny_models.reshapes(dtype, first, last),
+                interpreter,
+                {"in": PortType(dtype, first, 1)},
+                {"out": PortType(dtype, last, 1)},
+            )
+            made.initialize()
+            token = np.asarray(np.random.default_rng(1).integers(0, 2, first), dtype)
+            token.flags.writeable = False
+            result = np.empty(last, dtype)
+            made.fire({"in": token}, {"out": result})
+            assert result.tobytes() == token.tobytes()
+
+
+@EACH_INTERPRETER
 def test_a_model_of_another_shape_is_refused_by_name(interpreter):
     wrong = {"in": PortType("float32", (9, 9), 1)}
     with pytest.raises(ValueError, match=r"port 'in' is float32\[9, 9\], the model's tensor float32"):
