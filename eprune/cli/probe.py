@@ -56,12 +56,24 @@ def open_types(model: Model) -> dict[int, TokenType]:
     raise model_error(model.path, "; ".join(reasons) or "no TFLite interpreter is installed", hint)
 
 
-def _ask(interpreter: str, path: str, tensors: Sequence[int]) -> tuple[dict[int, tuple[int, ...]], str]:
-    """Tensor -> shape, or what is wrong."""
+def try_out(model: Model, interpreter: str) -> None:
+    """Load and run a model in another process. Raises EpruneError (FILE) where an interpreter refuses it or crashes."""
+    from eprune.formats.tflite import model_error
+    from eprune.runtime.tflite import describe
+
+    _, problem = _ask(interpreter, model.path, [], run=True)
+    if problem:
+        raise model_error(model.path, f"refused by {describe(interpreter)}: {problem}", "is the file complete?")
+
+
+def _ask(
+    interpreter: str, path: str, tensors: Sequence[int], run: bool = False
+) -> tuple[dict[int, tuple[int, ...]], str]:
+    """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so."""
     command = [sys.executable, "-m", "eprune.cli.probe", interpreter, path]
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    question = json.dumps(tensors)
+    question = json.dumps({"tensors": list(tensors), "run": run or bool(tensors)})
     try:
         done = subprocess.run(
             command, input=question, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
@@ -77,8 +89,8 @@ def _ask(interpreter: str, path: str, tensors: Sequence[int]) -> tuple[dict[int,
     return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
 
 
-def _answer(interpreter: str, path: str, tensors: Sequence[int]) -> dict[str, Any]:
-    """In the process of its own: load the model, run it if shapes are asked for."""
+def _answer(interpreter: str, path: str, tensors: Sequence[int], run: bool) -> dict[str, Any]:
+    """In the process of its own: load the model, and run it if asked to."""
     import numpy as np
 
     from eprune.runtime.tflite import load
@@ -86,13 +98,15 @@ def _answer(interpreter: str, path: str, tensors: Sequence[int]) -> dict[str, An
     try:
         model = load(interpreter, Path(path).read_bytes())
         runs = []
-        for seed in (None, 1) if tensors else ():
+        for seed in (None, 1) if run else ():
             for detail in model.get_input_details():
                 model.set_tensor(detail["index"], _values(detail, seed, np))
             try:
                 model.invoke()
             except RuntimeError:
                 continue  # not every model takes any values
+            if not tensors:
+                continue  # tflite-runtime crashes when it is asked about sparse tensors
             details = {detail["index"]: detail for detail in model.get_tensor_details()}
             runs.append({index: details[index]["shape"].tolist() for index in tensors if index in details})
     except Exception as error:
@@ -126,4 +140,4 @@ def _bound_memory(nbytes: int) -> None:
 
 if __name__ == "__main__":
     _bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
-    print(json.dumps(_answer(sys.argv[1], sys.argv[2], json.load(sys.stdin))))
+    print(json.dumps(_answer(sys.argv[1], sys.argv[2], **json.load(sys.stdin))))

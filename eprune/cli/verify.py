@@ -52,6 +52,7 @@ def command(
     """
     from eprune.cli.compare import Slices
     from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.probe import try_out
     from eprune.formats.tflite import read_model
     from eprune.runtime.errors import UsageError as NoInterpreter
     from eprune.runtime.tflite import choose, describe
@@ -61,6 +62,7 @@ def command(
         chosen = choose(interpreter)
     except NoInterpreter as error:
         raise click.UsageError(str(error)) from None
+    try_out(slices.model, chosen)
     wanted = [index for index in slices.model.inputs if index not in slices.feedback]
     if folder is None:
         values = [_random(slices.model, wanted, seed, frame) for frame in range(frames or 3)]

@@ -114,6 +114,22 @@ def test_state_that_is_fed_back_is_followed(tmp_path, monkeypatch, eprune):
     assert eprune(*VERIFY).code == 0
 
 
+@pytest.mark.parametrize("told", ["it crashes (SIGSEGV)", "it does not come to an end within 1 s"])
+def test_a_model_that_crashes_an_interpreter_does_not_crash_eprune(imported, eprune, tmp_path, monkeypatch, told):
+    imported("conv_pool_dense")
+    # An interpreter that crashes, or hangs, on this very model; corrupt files do that to real ones.
+    fake = tmp_path / "fake" / "ai_edge_litert"
+    fake.mkdir(parents=True)
+    (fake / "__init__.py").touch()
+    does = "os.kill(os.getpid(), 11)" if "crashes" in told else "time.sleep(60)"
+    (fake / "interpreter.py").write_text(f"import os, time\ndef Interpreter(**_):\n    {does}\n")
+    monkeypatch.setenv("PYTHONPATH", str(fake.parent))
+    monkeypatch.setattr("eprune.cli.probe.TIMEOUT", 1 if "come" in told else 60)
+    done = eprune(*VERIFY, "--interpreter", "ai-edge-litert")
+    assert done.code == 2
+    assert "m.tflite: error[FILE]: refused by ai-edge-litert" in done.err and told in done.err
+
+
 def test_another_model_is_refused(imported, eprune):
     imported("conv_pool_dense")
     Path("other.tflite").write_bytes(tiny_models.counter())
