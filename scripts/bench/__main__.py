@@ -20,6 +20,7 @@ from pathlib import Path
 from scripts.bench import emulation as emulated_links
 from scripts.bench import exploring as every_cut
 from scripts.bench.imported import imported
+from scripts.bench.ssd import ssd
 
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT.parent / "shared" / "models"
@@ -309,7 +310,8 @@ def exploring(folder: Path) -> None:
     every_cut.exploring(folder, say)
 
 
-BENCHES = {each.__name__: each for each in (local, split, link, hop, analyzer, start, imported, emulation, exploring)}
+_ALL = (local, split, link, hop, analyzer, start, imported, ssd, emulation, exploring)
+BENCHES = {each.__name__: each for each in _ALL}
 
 
 def main() -> None:

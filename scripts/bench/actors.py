@@ -1,5 +1,6 @@
 """A source and a sink that cost next to nothing."""
 
+import json
 import statistics
 import sys
 import time
@@ -43,6 +44,22 @@ class Discard(Actor):
 
     def fire(self, inputs, outputs):
         """Nothing."""
+
+
+class Spent(Actor):
+    """Looks at nothing, and tells the CPU seconds that the process spends from one firing to the next, as JSON."""
+
+    def initialize(self):
+        """No firing yet."""
+        self.times = []
+
+    def fire(self, inputs, outputs):
+        """Look at the clock."""
+        self.times.append(time.process_time())
+
+    def finalize(self):
+        """Print it."""
+        print(json.dumps({"cpu_s": (self.times[-1] - self.times[0]) / (len(self.times) - 1)}), flush=True)
 
 
 class Stamp(Actor):

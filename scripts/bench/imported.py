@@ -53,25 +53,28 @@ def whole(folder: Path) -> None:
         "bare, ms",
         "eprune, ms",
         "time ratio (at most 1.01)",
+        "CPU time ratio",
         "peak memory ratio (at most 1.2)",
     )
-    say("---", "---", "---", "---", "---")
+    say("---", "---", "---", "---", "---", "---")
     for name, frames in (("deeplabv3_257_mv_gpu", 60), ("mobilenet_v2_1.0_224_quant", 200), ("traffic_model", 100)):
         model = MODELS / f"{name}.tflite"
         if not model.exists():
-            say(name, "the model is not here", "", "", "")
+            say(name, "the model is not here", "", "", "", "")
             continue
         program = fused(folder / name, model)
         record = folder / f"{name}.json"
         pairs = []
         for _ in range(PAIRS):
-            _, our_peak = measured([str(program), "--frames", str(frames), "--record", str(record)])
+            told: list[str] = []
+            _, our_peak = measured([str(program), "--frames", str(frames), "--record", str(record)], told.append)
             sink = json.loads(record.read_text())["actors"]["Output"]
-            bare_s, bare_peak = bare(model, frames)
-            pairs.append(((sink["last_s"] - sink["first_s"]) / (frames - 1), bare_s, our_peak, bare_peak))
-        our_s, bare_s, our_peak, bare_peak = zip(*pairs)
+            our_s = (sink["last_s"] - sink["first_s"]) / (frames - 1)
+            pairs.append((our_s, json.loads(told[0])["cpu_s"], our_peak, *bare(model, frames)))
+        our_s, our_cpu, our_peak, bare_s, bare_cpu, bare_peak = zip(*pairs)
         times = [f"{statistics.median(column) * 1e3:.3f}" for column in (bare_s, our_s)]
-        say(name, *times, f"{ratio(our_s, bare_s):.3f}", f"{ratio(our_peak, bare_peak):.2f}")
+        ratios = [f"{ratio(ours, theirs):.3f}" for ours, theirs in ((our_s, bare_s), (our_cpu, bare_cpu))]
+        say(name, *times, *ratios, f"{ratio(our_peak, bare_peak):.2f}")
 
 
 def fused(folder: Path, model: Path) -> Path:
@@ -79,7 +82,7 @@ def fused(folder: Path, model: Path) -> Path:
     eprune("import", model, "-o", folder, "--per", "layer")
     graph = folder / "application.xml"
     text = graph.read_text().replace("tensor_source.py:TensorSource", f"{ACTORS}:Constant")
-    text = text.replace("tensor_sink.py:TensorSink", f"{ACTORS}:Discard")
+    text = text.replace("tensor_sink.py:TensorSink", f"{ACTORS}:Spent")
     graph.write_text(text.replace('<param name="path" value=""/>', ""))
     platform = folder / "platform.xml"
     platform.write_text(platform.read_text().replace('<unit name="cpu"/>', '<unit name="cpu" core="0"/>'))
@@ -123,11 +126,12 @@ def tracker() -> None:
         say(f"{count}", f"{len(frames) / (time.perf_counter() - begin):.0f}")
 
 
-def bare(model: Path, frames: int) -> tuple[float, int]:
-    """Seconds a frame of the bare interpreter, and its peak memory in bytes."""
+def bare(model: Path, frames: int) -> tuple[float, float, int]:
+    """Seconds and CPU seconds a frame of the bare interpreter, and its peak memory in bytes."""
     told: list[str] = []
     _, peak = measured(["-m", "scripts.bench.imported", str(model), str(frames)], told.append)
-    return json.loads(told[0])["frame_s"], peak
+    result = json.loads(told[0])
+    return result["frame_s"], result["cpu_s"], peak
 
 
 def measured(arguments: list[str], tell: Callable[[str], object] = lambda _: None) -> tuple[float, int]:
@@ -186,8 +190,10 @@ def loop(path: str, count: str) -> None:
         for index in outputs:
             model.get_tensor(index)
         if turn == 0:
-            begin = time.perf_counter()  # as for the sink, between the first frame and the last
-    print(json.dumps({"frame_s": (time.perf_counter() - begin) / (frames - 1)}))
+            # As for the sink, between the first frame and the last.
+            begin, spent = time.perf_counter(), time.process_time()
+    wall, cpu = time.perf_counter() - begin, time.process_time() - spent
+    print(json.dumps({"frame_s": wall / (frames - 1), "cpu_s": cpu / (frames - 1)}))
 
 
 if __name__ == "__main__":
