@@ -48,7 +48,7 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
     moved = [replace(fifo, initial=_relative(fifo.initial, application.where.file, folder)) for fifo in fifos]
     graph = Graph(
         application.name,
-        tuple(replace(actor, ports=(*actor.ports, *joiner.extra.get(actor.name, ()))) for actor in every),
+        tuple(replace(actor, ports=joiner.ports_of(actor)) for actor in every),
         (*moved, *inner),
         application.dpgs,
         application.where,
@@ -61,7 +61,7 @@ class _Joiner:
 
     def __init__(self, model: Model, graph: Graph, application: Graph) -> None:
         self.model = model
-        self.ports: Mapping[PortRef, Port] = {**dict(graph.ports()), **dict(application.ports())}
+        self.ports: dict[PortRef, Port] = {**dict(graph.ports()), **dict(application.ports())}
         sources = {actor.name for actor in graph.actors if actor.behaviour == SOURCE}
         self.inward = _by_tensor([fifo for fifo in graph.fifos if fifo.source.actor in sources], self.ports)
         outward = [fifo for fifo in graph.fifos if fifo.target.actor == SINK_NAME and fifo.source.actor not in sources]
@@ -79,6 +79,10 @@ class _Joiner:
             inner = self._inner(fifo, "input", fifo.target.port, self.model.inputs, self.inward)
             self.feeders.add(fifo.source.actor)
             names = [fifo.name, *(f"{fifo.name}_{each.target.actor}" for each in inner[1:])]
+            if len(inner) > 1 and fifo.source in self.ports:
+                # Saying which tensor its ports carry, and so that it is the same, lets their readers be fused.
+                tensor = self.ports[inner[0].source].tensor
+                self.ports[fifo.source] = replace(self.ports[fifo.source], tensor=tensor)
             return [
                 replace(fifo, name=name, source=self._free(fifo.source), target=each.target)
                 for name, each in zip(names, inner)
@@ -87,6 +91,11 @@ class _Joiner:
             inner = self._inner(fifo, "output", fifo.source.port, self.model.outputs, self.outward)
             return [replace(fifo, source=self._free(inner[0].source))]
         return [fifo]
+
+    def ports_of(self, actor: Actor) -> tuple[Port, ...]:
+        """An actor's ports, with those that joining has added."""
+        own = (self.ports.get(PortRef(actor.name, port.name), port) for port in actor.ports)
+        return (*own, *self.extra.get(actor.name, ()))
 
     def _inner(
         self, fifo: Fifo, side: str, name: str, ends: Sequence[int], joined: Mapping[Optional[int], list[Fifo]]

@@ -114,7 +114,7 @@ def test_an_output_may_go_to_several_actors(into, eprune_process):
     assert told == [f"Tell1 {first}"] * 2 + [f"Tell2 {first}"] * 2 + [f"Tell3 {second}"] * 2
 
 
-def test_an_input_that_several_slices_read_leaves_its_actor_through_a_port_for_each(into, eprune_process):
+def test_an_input_that_several_slices_read_leaves_its_actor_through_a_port_for_each(into, eprune, eprune_process):
     m = ModelBuilder()
     image, total = m.tensor((1, 4, 4, 4)), m.tensor((1, 4, 4, 2))
     branches = [m.conv(image, (1, 4, 4, 2), 4) for _ in range(2)]
@@ -127,6 +127,9 @@ def test_an_input_that_several_slices_read_leaves_its_actor_through_a_port_for_e
         ("out_2", "float32[1,4,4,4]"),
     ]
     assert run(eprune_process) == [f"Tell {sums(m.build([image], [total]))[0]}"] * 2
+    # The ports carry the same, and say so: that is what lets the branches be fused.
+    eprune("codegen", "app/application.xml", "-p", "app", "-m", "app", "-o", "program.py")
+    assert Path("program.py").read_text().count("program.segment(") == 1
 
 
 @pytest.mark.parametrize(
