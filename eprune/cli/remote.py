@@ -191,7 +191,7 @@ class _Conversation:
                     else:
                         self._take(data, on_line)
                 if self.interrupted and until == math.inf:
-                    until = time.monotonic() + GRACE
+                    until = time.monotonic() + (GRACE if self.heard else 1.0)
                     self._hang_up(selector)
                 elif not (self._pending or self._stdin.closed) and time.monotonic() > spoken + HEARTBEAT:
                     self._pending = memoryview(b"\n")

@@ -155,6 +155,8 @@ def check_devices(plan: Plan, folder: Path, setting: Setting) -> None:
             found = remote.look(there)
         except remote.Failed as failure:
             raise click.ClickException(str(failure)) from None
+        except remote.Interrupted:
+            raise click.Abort from None
         bundles = [folder / alternative.name / f"{platform}.pyz" for alternative in plan.alternatives]
         needs_interpreter = any(_has_model(bundle) for bundle in bundles if bundle.exists())
         for missing, wanted, what in (

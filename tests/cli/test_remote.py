@@ -140,6 +140,16 @@ def test_ctrl_c_leaves_nothing_running_on_the_device(device, app, eprune):
     assert not (app / "cuts/results.jsonl").exists()
 
 
+def test_ctrl_c_while_the_device_is_looked_at(device, app, cuts):
+    slow = device.folder / "slow"
+    slow.write_text(f"#!/bin/sh\ntouch {app / 'begun'}\nexec sleep 60\n")
+    slow.chmod(0o755)
+    process = start(app, *profile(device, python=str(slow)))
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert (process.returncode, said) == (130, "interrupted\n")
+
+
 def test_nothing_stays_on_the_device_when_profile_is_killed(device, app, eprune):
     slowly(app)
     assert eprune(*CUTS, "--frames", "60").code == 0
