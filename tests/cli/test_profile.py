@@ -169,7 +169,7 @@ def test_a_disk_that_fills_keeps_what_is_measured_and_the_profile_goes_on_later(
     room = 50_000
     assert eprune(*PROFILE, "--point", "1").code == 0
     line = len((cuts / "results.jsonl").read_bytes())
-    foreign = json.dumps({"plan": "another"}).ljust(room - 3 * line) + "\n"
+    foreign = json.dumps({"plan": "another"}).ljust(room - 5 * line // 2) + "\n"
     with (cuts / "results.jsonl").open("a") as stream:
         stream.write(foreign)  # now there is room for one line, and for a part of another
 
