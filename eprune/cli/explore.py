@@ -26,8 +26,34 @@ if TYPE_CHECKING:
 PLAN = "explore.json"
 RESULTS = "results.jsonl"
 ACTORS = "actors.json"
-#: What a cut can be best at; eprune.explore.cost says what they are, but is loaded late.
-OBJECTIVES = ("endpoint", "latency", "throughput", "bytes", "energy")
+#: Up to so many partition points with the same fault are named.
+NAMED = 6
+
+
+class Objective(click.ParamType):
+    """What a cut can be best at; eprune.explore.cost says what that is, but is loaded late."""
+
+    name = "objective"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> str:
+        """The text, if it is one."""
+        from eprune.explore.cost import weights
+
+        try:
+            weights(value)
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
+        return str(value)
+
+
+#: --objective, the same for all commands that rank cuts.
+objective_option = click.option(
+    "--objective",
+    type=Objective(),
+    metavar="NAME",
+    default="endpoint",
+    help="Best at endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
+)
 
 
 def constraint_options(function: options.Decorated) -> options.Decorated:
@@ -50,35 +76,51 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
 @options.application_argument
 @options.platforms_option
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder for mappings, programs and scripts.")
+@click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="It lies between endpoint and server.")
 @click.option("--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames a measurement (100).")
 @constraint_options
-def command(application: str, platforms: Sequence[str], output: str, frames: int, **constraints: Any) -> None:
+def command(
+    application: str, platforms: Sequence[str], output: str, edges: Sequence[str], frames: int, **constraints: Any
+) -> None:
     """Write every partition point of an application into DIR: mappings, programs, and scripts that measure all of them.
 
     Partition point k runs the first k actors, in precedence order, on the endpoint and the others on the server. The
     server is the platform that is named last; with several endpoints each runs the first k of the actors that only its
-    own sources feed. A source or sink that a constraint ties to one platform stays there; constraints on other actors
-    leave partition points out.
+    own sources feed. With --edge, point j-k runs the first j on the endpoint and those up to the k-th on the edge. A
+    source or sink that a constraint ties to one platform stays there; constraints on other actors leave partition
+    points out.
 
     \b
     Examples:
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts --keep-on endpoint Sink --private-until L2
+      eprune explore app.xml -p endpoint.xml edge.xml cloud.xml --edge edge -o build/cuts
     """
     from eprune.cli.inputs import read_inputs, sound
     from eprune.explore.flow import flow
-    from eprune.explore.space import Roles
 
     inputs = sound(read_inputs(application))
     read = _read_platforms(platforms)
-    if len(read) < 2:
-        raise click.UsageError("a cut needs an endpoint and a server: give both platform files with -p")
-    roles = Roles(tuple(platform.name for platform in read[:-1]), read[-1].name)
+    roles = _roles([platform.name for platform in read], edges)
     applied = constraints_of(constraints, roles.platforms, [actor.name for actor in inputs.graph.actors])
     space = partition_points_or_say(flow(inputs.graph), roles, applied)
     plan = _write(inputs, read, roles, applied, space, frames, Path(output))
     click.echo(_text(plan, space))
     say(f"next: eprune profile {shlex.quote(output)}")
+
+
+def _roles(names: Sequence[str], edges: Sequence[str]) -> Roles:
+    from eprune.explore.space import Roles
+
+    for edge in edges:
+        _known(edge, names, "platform", "edge")
+    between = tuple(name for name in names if name in edges)
+    others = [name for name in names if name not in edges]
+    if len(others) < 2:
+        raise click.UsageError("a cut needs an endpoint and a server: give both platform files with -p")
+    if between and len(others) > 2:
+        raise click.UsageError(f"with --edge there is one endpoint only, not {' and '.join(others[:-1])}")
+    return Roles(tuple(others[:-1]), others[-1], between)
 
 
 def _read_platforms(paths: Iterable[str]) -> list[Platform]:
@@ -139,7 +181,9 @@ def partition_points_or_say(flow: Any, roles: Roles, constraints: Constraints) -
     try:
         return partition_points(flow, roles, constraints)
     except AmbiguousSources as error:
-        raise click.UsageError(f"{error} say --keep-on {roles.endpoints[0]} {error.sources[0]}, for example") from None
+        example = f"--keep-on {roles.endpoints[0]} {error.sources[0]}"
+        edge = f"--edge {roles.endpoints[-1]}"
+        raise click.UsageError(f"{error} say {example}, for example; or {edge}, if it lies between") from None
 
 
 def _write(
@@ -156,7 +200,7 @@ def _write(
 
     from eprune.explore import measure
     from eprune.explore.flow import flow
-    from eprune.explore.plan import Plan, link_figures, script, write_plan
+    from eprune.explore.plan import Plan, link_figures, power, script, write_plan
     from eprune.formats.atomic import write_file
 
     _clear(folder)
@@ -182,8 +226,9 @@ def _write(
         frames=frames,
         constraints=constraints,
         alternatives=tuple(alternatives),
-        excluded=dict(sorted(excluded.items(), key=lambda item: int(item[0]))),
+        excluded=dict(sorted(excluded.items(), key=lambda item: [*map(int, item[0].split("-"))])),
         links=link_figures(platforms),
+        power=power(platforms),
         files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
         command=shlex.join(["eprune", *sys.argv[1:]]),
     )
@@ -240,10 +285,23 @@ def _write_alternative(
     return ""
 
 
+def left_out(excluded: Mapping[str, str]) -> list[str]:
+    """A line for each reason why partition points are left out."""
+    names: dict[str, list[str]] = {}
+    for name, reason in excluded.items():
+        names.setdefault(reason, []).append(name)
+    return [f"  {_some(each)} left out: {reason}" for reason, each in names.items()]
+
+
+def _some(names: Sequence[str]) -> str:
+    shown = ", ".join(names) if len(names) <= NAMED else f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
+    return f"{shown} {'is' if len(names) == 1 else 'are'}"
+
+
 def no_cut(excluded: Mapping[str, str]) -> click.ClickException:
     """The error that says why no cut is left."""
-    lines = "".join(f"\n  {name}: {reason}" for name, reason in excluded.items())
-    return NoCut(f"no cut is allowed: each of the {counted(len(excluded), 'partition point')} is excluded{lines}")
+    lines = "\n".join(left_out(excluded))
+    return NoCut(f"no cut is allowed: each of the {counted(len(excluded), 'partition point')} is excluded\n{lines}")
 
 
 class NoCut(click.ClickException):
@@ -276,5 +334,5 @@ def _text(plan: Plan, space: Space) -> str:
         (each.name, each.after, len(flow.crossing(each.homes)), flow.nbytes(each.homes)) for each in plan.alternatives
     ]
     lines += ["", table(("point", "cut", "FIFOs", "bytes/frame"), rows).rstrip("\n")]
-    lines += [f"  {name} is left out: {reason}" for name, reason in plan.excluded.items()]
+    lines += left_out(plan.excluded)
     return "\n".join(lines)

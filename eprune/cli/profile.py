@@ -12,7 +12,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-from eprune.cli.explore import ACTORS, OBJECTIVES, read_plan_of
+from eprune.cli.explore import ACTORS, objective_option, read_plan_of
 
 if TYPE_CHECKING:
     from eprune.cli.remote import Device
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.option("--latency", is_flag=True, help="One frame at a time, its result fed back: end-to-end latency.")
 @click.option("--actors", is_flag=True, help="Do not measure the points: time the actors, to predict all of them.")
 @click.option("--validate", type=click.IntRange(min=1), metavar="K", help="Measure the K best, compare predictions.")
-@click.option("--objective", type=click.Choice(OBJECTIVES), default="endpoint", help="Best at what, for --validate.")
+@objective_option
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option("--again", is_flag=True, help="Measure everything again.")
 @click.option(

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from eprune.explore.cost import Costs, Prediction, predict
+from eprune.explore.cost import Costs, Prediction, predict, weights
 from eprune.explore.plan import Plan
 from eprune.explore.space import Alternative, Constraints, violation
 
@@ -29,14 +29,23 @@ class Row:
 
     def measured_value(self, objective: str, endpoints: Sequence[str]) -> Optional[float]:
         """What was measured of an objective, in its unit; None where it was not, or cannot be."""
+        total = 0.0
+        for name, weight in weights(objective).items():
+            figure = self._measured_figure(name, endpoints)
+            if figure is None:
+                return None
+            total += weight * figure
+        return total
+
+    def _measured_figure(self, name: str, endpoints: Sequence[str]) -> Optional[float]:
         line = self.measured
         if line is None or not line["ok"]:
             return None
-        if objective == "endpoint":
-            return max((line["platforms"][name]["ms"] for name in endpoints if name in line["platforms"]), default=0.0)
-        if objective == "throughput":
+        if name == "endpoint":
+            return max((line["platforms"][each]["ms"] for each in endpoints if each in line["platforms"]), default=0.0)
+        if name == "throughput":
             return 1e3 / line["frames_per_second"] if line["frames_per_second"] else None
-        return float(line["bytes"]) if objective == "bytes" else None
+        return float(line["bytes"]) if name == "bytes" else None
 
     def value(self, objective: str, endpoints: Sequence[str]) -> float:
         """The figure to rank by: the predicted one where there are predictions, else the measured one; or infinite."""
@@ -69,7 +78,22 @@ def rows(
 def ranked(plan: Plan, given: Sequence[Row], objective: str) -> tuple[Row, ...]:
     """Those that have a figure, the best first."""
     found = [row for row in given if row.value(objective, plan.roles.endpoints) < math.inf]
-    return tuple(sorted(found, key=lambda row: row.value(objective, plan.roles.endpoints)))
+    return tuple(sorted(found, key=lambda row: (row.value(objective, plan.roles.endpoints), *_lone(row))))
+
+
+def _lone(row: Row) -> tuple[float, ...]:
+    """What decides between equals."""
+    return (row.predicted.latency,) if row.predicted else ()
+
+
+def cut_in_words(row: Row) -> str:
+    """``Cut after L2 (point 3)``, ``Do not cut (point 6)``."""
+    cut = row.alternative.after
+    if cut.endswith(" only"):
+        told = "Do not cut" if cut == "endpoint only" else f"Run all on the {cut[: -len(' only')]}"
+    else:
+        told = f"Cut {cut}" if cut.startswith("after") else f"Cut: {cut}"
+    return f"{told} (point {row.alternative.name})"
 
 
 def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
@@ -80,16 +104,34 @@ def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
     best = order[0]
     figure = best.value(objective, plan.roles.endpoints)
     alone = next((row for row in given if row.alternative.after == "endpoint only"), None)
-    where = {"endpoint only": "Do not cut", "server only": "Run all on the server"}.get(
-        best.alternative.after, f"Cut {best.alternative.after}"
-    )
-    text = f"{where} (point {best.alternative.name}): {figure:.4g} {unit} a frame"
+    text = f"{cut_in_words(best)}: {quantity(figure, unit)} a frame"
     compared = alone.value(objective, plan.roles.endpoints) if alone is not None else math.inf
     if alone is not None and alone is not best and figure > 0 and compared < math.inf:
         ratio = compared / figure
         better = f"{ratio:.2g} times better than" if ratio >= 1.05 else "hardly better than"
-        text += f", {better} the endpoint alone ({compared:.4g} {unit})"
+        text += f", {better} the endpoint alone ({quantity(compared, unit)})"
+    if best.predicted is not None and best.predicted.period:
+        lone, steady = quantity(1e3 * best.predicted.latency, "ms"), quantity(1 / best.predicted.period, "frames/s")
+        text += f"; a lone frame takes {lone} from end to end, a steady stream runs at {steady}"
     return text + "."
+
+
+def lone_and_steady(plan: Plan, given: Sequence[Row]) -> str:
+    """A sentence on which point is best for a lone frame, and which for a steady stream, if these differ; else ""."""
+    lone, steady = (ranked(plan, given, objective)[:1] for objective in ("latency", "throughput"))
+    if not lone or not steady or lone == steady or not (steady[0].predicted and steady[0].predicted.period):
+        return ""
+    latency, rate = lone[0].value("latency", ()), 1 / steady[0].predicted.period
+    return (
+        f"A lone frame is fastest at point {lone[0].alternative.name} ({quantity(latency, 'ms')}), "
+        f"a steady stream at point {steady[0].alternative.name} ({quantity(rate, 'frames/s')})."
+    )
+
+
+def quantity(value: float, unit: str) -> str:
+    """A figure with its unit, if it has one: ``8.44 ms``, ``12300 B``."""
+    number = f"{value:.0f}" if abs(value) >= 1000 else f"{value:.4g}"
+    return f"{number} {unit}".rstrip()
 
 
 @dataclass(frozen=True)

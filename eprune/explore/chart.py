@@ -1,82 +1,76 @@
-"""The papers' chart: endpoint and communication time by partition point, a line for the endpoint alone. By hand."""
+"""The papers' chart, by matplotlib: time of the endpoint a frame by partition point, a series of bars for each link."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from html import escape
-from typing import NamedTuple, Optional
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Optional
 
-_WIDTH, _HEIGHT, _LEFT, _BOTTOM, _TOP = 900, 420, 70, 120, 40
-_COMPUTE, _SEND, _LINE = "#4878a8", "#e8a33d", "#c00000"
-
-
-class Bar(NamedTuple):
-    """A partition point: milliseconds a frame that the endpoint computes, and that it sends."""
-
-    label: str
-    compute: float
-    send: float
+_COMPUTE, _ALONE, _MEASURED = "#4878a8", "#b00020", "#222222"
+_SENDING = ("#e8a33d", "#6aa84f", "#a35fa8", "#8c6d4f")
+#: Inches.
+_HEIGHT, _WIDTH, _BAR = 4.6, (8.0, 22.0), 0.24
 
 
-def svg(title: str, bars: Sequence[Bar], alone: Optional[float]) -> str:
-    """The chart as SVG text; ``alone`` is the time of the endpoint alone, in milliseconds, if known."""
-    top = max([bar.compute + bar.send for bar in bars] + [alone or 0.0, 1e-9]) * 1.1
-    depth = _HEIGHT - _BOTTOM - _TOP
-    step = (_WIDTH - _LEFT - 20) / max(len(bars), 1)
+@dataclass(frozen=True)
+class Chart:
+    """Milliseconds of the endpoint a frame, for each of ``labels``.
 
-    def y(value: float) -> float:
-        return _TOP + depth * (1 - value / top)
+    ``computing`` is the part that no link changes, ``sending`` that of each link, by its name (one alone needs none);
+    ``measured`` what was measured, None where nothing was; ``alone`` the endpoint without a cut, None if unknown.
+    """
 
-    parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {_WIDTH} {_HEIGHT}" font-family="sans-serif" '
-        'font-size="12">',
-        f'<rect width="{_WIDTH}" height="{_HEIGHT}" fill="white"/>',
-        f'<text x="{_LEFT}" y="20" font-size="15">{escape(title)}</text>',
-    ]
-    for tick in range(6):
-        value = top * tick / 5
-        parts.append(f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y(value):.1f}" y2="{y(value):.1f}" stroke="#ddd"/>')
-        parts.append(f'<text x="{_LEFT - 6}" y="{y(value) + 4:.1f}" text-anchor="end">{value:.3g} ms</text>')
-    for index, bar in enumerate(bars):
-        x, width = _LEFT + step * (index + 0.15), step * 0.7
-        for low, high, colour, what in (
-            (0.0, bar.compute, _COMPUTE, "computing"),
-            (bar.compute, bar.compute + bar.send, _SEND, "sending"),
-        ):
-            parts.append(
-                f'<rect x="{x:.1f}" y="{y(high):.1f}" width="{width:.1f}" height="{y(low) - y(high):.1f}" '
-                f'fill="{colour}"><title>{escape(bar.label)}: {what} {high - low:.4g} ms</title></rect>'
-            )
-        middle, foot = x + width / 2, _HEIGHT - _BOTTOM + 14
-        parts.append(
-            f'<text x="{middle:.1f}" y="{foot}" text-anchor="end" transform="rotate(-40 {middle:.1f} {foot})">'
-            f"{escape(bar.label)}</text>"
-        )
-    if alone is not None:
-        parts.append(
-            f'<line x1="{_LEFT}" x2="{_WIDTH - 20}" y1="{y(alone):.1f}" y2="{y(alone):.1f}" stroke="{_LINE}" '
-            f'stroke-dasharray="6 4"><title>endpoint only: {alone:.4g} ms</title></line>'
-        )
-    for place, (colour, what) in enumerate(((_COMPUTE, "computing"), (_SEND, "sending"), (_LINE, "endpoint only"))):
-        x = _WIDTH - 320 + 100 * place
-        parts.append(f'<rect x="{x}" y="10" width="12" height="12" fill="{colour}"/>')
-        parts.append(f'<text x="{x + 16}" y="20">{what}</text>')
-    return "\n".join([*parts, "</svg>"]) + "\n"
+    title: str
+    labels: Sequence[str]
+    computing: Sequence[float]
+    sending: Mapping[str, Sequence[float]]
+    measured: Sequence[Optional[float]] = field(default=())
+    alone: Optional[float] = None
 
 
-def png(title: str, bars: Sequence[Bar], alone: Optional[float], path: str) -> None:
-    """The same as a PNG file, by matplotlib. Raises ImportError where that is not installed."""
+def draw(chart: Chart, kind: str) -> bytes:
+    """The chart as ``svg`` or ``png``. Same arguments, same bytes. Raises ImportError where matplotlib is missing."""
+    import matplotlib
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 4.2), layout="constrained")
-    axes = figure.subplots()
-    places = range(len(bars))
-    axes.bar(places, [bar.compute for bar in bars], color=_COMPUTE, label="computing")
-    axes.bar(places, [bar.send for bar in bars], bottom=[bar.compute for bar in bars], color=_SEND, label="sending")
-    if alone is not None:
-        axes.axhline(alone, color=_LINE, linestyle="--", label="endpoint only")
-    axes.set_xticks(list(places), [bar.label for bar in bars], rotation=40, ha="right")
-    axes.set_ylabel("ms a frame")
-    axes.set_title(title)
-    axes.legend()
-    figure.savefig(path, dpi=120)
+    count, series = len(chart.labels), max(len(chart.sending), 1)
+    low, high = _WIDTH
+    width = min(max(low, 1.5 + _BAR * count * (series + 0.6)), high)
+    # Text stays text, and names within the picture do not come of a clock.
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "eprune", "font.size": 9}):
+        figure = Figure(figsize=(width, _HEIGHT), layout="constrained")
+        axes = figure.subplots()
+        places, bar = range(count), 0.8 / series
+        shifts = [bar * (index - (series - 1) / 2) for index in range(series)]
+        for index, shift in enumerate(shifts):
+            label = "computing" if index == 0 else None
+            axes.bar([x + shift for x in places], chart.computing, bar * 0.94, color=_COMPUTE, label=label)
+        for index, (name, sending) in enumerate(chart.sending.items()):
+            xs, colour = [x + shifts[index] for x in places], _SENDING[index % len(_SENDING)]
+            axes.bar(
+                xs,
+                sending,
+                bar * 0.94,
+                bottom=chart.computing,
+                color=colour,
+                label=f"sending, {name}" if name else "sending",
+            )
+        measured = [(x, value) for x, value in zip(places, chart.measured) if value is not None]
+        if measured:
+            axes.plot(*zip(*measured), "D", color=_MEASURED, markersize=4, label="measured")
+        if chart.alone is not None:
+            axes.axhline(chart.alone, color=_ALONE, linestyle="--", linewidth=1.2, label="endpoint only")
+        turn, ha, size = (90, "center", 7) if count > 12 else (30, "right", 9)
+        axes.set_xticks(list(places), chart.labels, rotation=turn, ha=ha, fontsize=size)
+        axes.set_xlim(-0.7, count - 0.3)
+        axes.set_ylabel("ms a frame")
+        axes.set_title(chart.title, loc="left", fontsize=11)
+        axes.grid(axis="y", color="#dddddd")
+        axes.set_axisbelow(True)
+        axes.spines[["top", "right"]].set_visible(False)
+        axes.legend(frameon=False, ncols=6, loc="upper left", bbox_to_anchor=(0, 1.0))
+        axes.margins(y=0.15)
+        stream = io.BytesIO()
+        figure.savefig(stream, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {"Software": None})
+    return stream.getvalue()

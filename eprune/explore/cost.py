@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from typing import Optional
 
 from eprune.explore.flow import Flow, Stream
-from eprune.explore.plan import LinkFigures
+from eprune.explore.plan import LinkFigures, Power
 from eprune.explore.space import Roles
 
 #: Objective -> its unit and what it is.
@@ -22,13 +22,42 @@ OBJECTIVES = {
     "latency": ("ms", "time of a lone frame from end to end"),
     "throughput": ("ms", "time between two frames of a steady stream"),
     "bytes": ("B", "bytes a frame over the links"),
-    "energy": ("mJ", "energy a frame of the platforms whose watts are given"),
+    "energy": ("mJ", "energy of a lone frame on the platforms whose watts are known"),
 }
+
+
+def weights(objective: str) -> dict[str, float]:
+    """The weights of ``endpoint=1,bytes=0.002``: of figures in their own units (ms, B, mJ); ``endpoint`` weighs 1.
+
+    Raises ValueError, with a message for the user, for anything else.
+    """
+    if objective in OBJECTIVES:
+        return {objective: 1.0}
+    result: dict[str, float] = {}
+    for part in objective.split(","):
+        name, _, text = part.partition("=")
+        if name not in OBJECTIVES or name in result:
+            raise ValueError(f"{part!r}: expected one of {', '.join(OBJECTIVES)}, or weights, endpoint=1,bytes=0.002")
+        try:
+            result[name] = float(text)
+        except ValueError:
+            raise ValueError(f"{part!r}: expected a weight, for example {name}=0.5") from None
+        if not 0 < result[name] < math.inf:
+            raise ValueError(f"{part!r}: expected a weight above 0")
+    return result
+
+
+def meaning(objective: str) -> tuple[str, str]:
+    """The unit of an objective, and what it is."""
+    if objective in OBJECTIVES:
+        return OBJECTIVES[objective]
+    parts = (f"{weight:g} a {OBJECTIVES[name][0]} of {name}" for name, weight in weights(objective).items())
+    return "", f"weighted sum: {', '.join(parts)}"
 
 
 @dataclass(frozen=True)
 class Costs:
-    """``times``: platform -> actor -> seconds a firing. ``watts``: platform -> power while it computes or sends.
+    """``times``: platform -> actor -> seconds a firing; ``power``: what platforms take, where that is known.
 
     ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
     already.
@@ -36,31 +65,40 @@ class Costs:
 
     times: Mapping[str, Mapping[str, float]]
     links: tuple[LinkFigures, ...]
-    watts: Mapping[str, float] = field(default_factory=dict)
+    power: Mapping[str, Power] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
 
-    def link(self, origin: str, to: str) -> tuple[float, float]:
+    def link(self, origin: str, to: str) -> Optional[LinkFigures]:
+        """The link from one platform to another, if there is one."""
+        return next((link for link in self.links if (link.origin, link.to) == (origin, to)), None)
+
+    def seconds(self, origin: str, to: str) -> tuple[float, float]:
         """Seconds a byte, and seconds until a byte arrives. Both are 0 where nothing is known."""
-        for link in self.links:
-            if (link.origin, link.to) == (origin, to):
-                return (1 / link.bandwidth if link.bandwidth else 0.0), link.latency or 0.0
-        return 0.0, 0.0
+        link = self.link(origin, to)
+        return (1 / link.bandwidth if link and link.bandwidth else 0.0), (link and link.latency) or 0.0
 
     def sending(self, stream: Stream, origin: str, to: str) -> float:
         """Seconds that a frame's tokens take on the link."""
-        return stream.nbytes * self.link(origin, to)[0]
+        return stream.nbytes * self.seconds(origin, to)[0]
+
+    def watts(self, origin: str, to: str) -> float:
+        """What ``origin`` takes while it sends there: what the link states, else what computing takes."""
+        link = self.link(origin, to)
+        return link.watts if link and link.watts is not None else self.power[origin].watts
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A cut's figures a frame, in seconds, bytes and joules; ``energy`` is None where no watts are given.
+    """A cut's figures a frame, in seconds, bytes and joules; ``energy`` is None where no watts are known.
 
-    ``endpoint`` and ``server`` are the longest of the endpoints' times, and the server's, each with its sending.
-    ``period`` is the time between two frames of a steady stream, and ``bottleneck`` what sets it.
+    ``platforms`` are the times of each platform, with its sending; ``endpoint`` is the longest of the endpoints', and
+    ``server`` the server's. ``period`` is the time between two frames of a steady stream, and ``bottleneck`` what sets
+    it.
     """
 
     endpoint: float
     server: float
+    platforms: Mapping[str, float]
     latency: float
     period: float
     bottleneck: str
@@ -68,14 +106,17 @@ class Prediction:
     energy: Optional[float]
 
     def value(self, objective: str) -> float:
-        """The figure that an objective asks for, in its unit: the smaller the better."""
+        """The figure that an objective (see ``weights``) asks for, in its unit: the smaller the better."""
+        return sum(weight * self._figure(name) for name, weight in weights(objective).items())
+
+    def _figure(self, name: str) -> float:
         return {
             "endpoint": 1e3 * self.endpoint,
             "latency": 1e3 * self.latency,
             "throughput": 1e3 * self.period,
             "bytes": float(self.nbytes),
             "energy": math.inf if self.energy is None else 1e3 * self.energy,
-        }[objective]
+        }[name]
 
 
 def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) -> Prediction:
@@ -87,17 +128,26 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
     for stream in flow.crossing(homes):
         ends = homes[stream.source], homes[stream.target]
         links[ends] = links.get(ends, 0.0) + costs.sending(stream, *ends)
-    sent = {p: sum(time for ends, time in links.items() if ends[0] == p) for p in roles.platforms}
-    delay = {p: max((costs.link(*ends)[1] for ends in links if ends[0] == p), default=0.0) for p in roles.platforms}
-    total = {p: compute[p] + sent[p] for p in roles.platforms}
+    total, delay = dict(compute), dict.fromkeys(roles.platforms, 0.0)
+    for (origin, to), time in links.items():
+        total[origin] += time
+        delay[origin] = max(delay[origin], costs.seconds(origin, to)[1])
     stages = {**compute, **{f"link {a} -> {b}": time for (a, b), time in links.items()}}
     bottleneck = max(stages, key=stages.__getitem__)
+    latency = sum(max(total[p] + delay[p] for p in tier) for tier in roles.tiers)
+    energy = sum(
+        costs.power[p].watts * compute[p]
+        + sum(costs.watts(*ends) * time for ends, time in links.items() if ends[0] == p)
+        + costs.power[p].idle * (latency - total[p])
+        for p in costs.power
+    )
     return Prediction(
         endpoint=max(total[p] for p in roles.endpoints),
         server=total[roles.server],
-        latency=max(total[p] + delay[p] for p in roles.endpoints) + total[roles.server] + delay[roles.server],
+        platforms=total,
+        latency=latency,
         period=stages[bottleneck],
         bottleneck=bottleneck,
         nbytes=flow.nbytes(homes),
-        energy=sum(costs.watts[p] * total[p] for p in costs.watts) if costs.watts else None,
+        energy=energy if costs.power else None,
     )

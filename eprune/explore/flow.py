@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 from eprune.analysis.lookup import token_bytes
 from eprune.analysis.precedence import firing_order
@@ -29,13 +30,13 @@ class Flow:
     actors: tuple[str, ...]
     streams: tuple[Stream, ...]
 
-    @property
+    @cached_property
     def sources(self) -> tuple[str, ...]:
         """The actors without inputs."""
         targets = {stream.target for stream in self.streams}
         return tuple(actor for actor in self.actors if actor not in targets)
 
-    @property
+    @cached_property
     def ends(self) -> frozenset[str]:
         """The sources, and the sinks: the actors without outputs."""
         sources = {stream.source for stream in self.streams}

@@ -5,31 +5,58 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from html import escape
 
-_STYLE = """body { font-family: sans-serif; max-width: 60em; margin: 2em auto; color: #222 }
-table { border-collapse: collapse } td, th { padding: .2em .8em; text-align: right; border-bottom: 1px solid #ddd }
-td:nth-child(2), th:nth-child(2) { text-align: left } tr.best { background: #e4f0d8; font-weight: bold }
+_STYLE = """body { font: 15px/1.45 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em;
+color: #222 } h2 { margin-top: 1.8em; border-bottom: 1px solid #ddd }
+.advice { font-size: 1.2em; background: #eef5e6; padding: .6em 1em; border-left: 4px solid #6aa84f }
+figure { margin: 0; overflow-x: auto } figure svg { max-width: 100%; height: auto }
+.table { overflow-x: auto } table { border-collapse: collapse; font-variant-numeric: tabular-nums }
+td, th { padding: .2em .6em; text-align: right; border-bottom: 1px solid #ddd; white-space: nowrap }
+td:nth-child(2), th:nth-child(2) { text-align: left } tr.best { background: #eef5e6; font-weight: bold }
 pre { background: #f4f4f4; padding: .8em; overflow-x: auto } .actor { display: inline-block; margin: .2em;
-padding: .3em .6em; border: 1px solid #888; border-radius: .3em } .advice { font-size: 1.2em }"""
-_COLOURS = ("#cfe2f3", "#d5e8d4", "#f4cce0", "#fff2a8", "#ffe0b3")
+padding: .2em .6em; border: 1px solid #888; border-radius: .3em }"""
+_COLOURS = ("#cfe2f3", "#ffe0b3", "#d5e8d4", "#f4cce0", "#fff2a8")
 
 
 def page(
     title: str,
     advice: str,
-    note: str,
+    notes: Sequence[str],
     chart: str,
     header: Sequence[str],
     rows: Sequence[Sequence[str]],
     best: str,
-    homes: Mapping[str, str],
+    below: Sequence[str],
+    graph: str,
     commands: Sequence[str],
 ) -> str:
-    """The page. ``best`` is the first cell of the row to mark; ``homes`` maps actors, in order, to platforms."""
-    platforms = list(dict.fromkeys(homes.values()))
-    colour = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(platforms)}
-    body = "".join(
+    """The page. ``best`` is the first cell of the row to mark; ``below`` are lines below the table; ``chart`` and
+    ``graph`` are HTML, the rest is text.
+    """
+    body = "\n".join(
         f'<tr class="best">{_cells(row)}</tr>' if row[0] == best else f"<tr>{_cells(row)}</tr>" for row in rows
     )
+    more = "<br>\n".join(map(escape, below))
+    said = "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
+        f'<p class="advice">{escape(advice)}</p>\n{said}\n<figure>{chart}</figure>\n'
+        f'<h2>Partition points</h2>\n<div class="table"><table>\n'
+        f"<tr>{''.join(f'<th>{escape(each)}</th>' for each in header)}</tr>\n{body}\n</table></div>\n<p>{more}</p>\n"
+        f"<h2>The chosen cut</h2>\n<figure>{graph}</figure>\n"
+        f"<h2>Commands</h2>\n<pre>{escape(chr(10).join(commands))}</pre>\n</body></html>\n"
+    )
+
+
+def inline(svg: str) -> str:
+    """An SVG file's text as a part of a page: without what comes before its root element."""
+    return svg[svg.index("<svg") :]
+
+
+def plain_graph(homes: Mapping[str, str]) -> str:
+    """Actors in order, coloured by platform, where no drawing can be had."""
+    platforms = list(dict.fromkeys(homes.values()))
+    colour = {name: _COLOURS[index % len(_COLOURS)] for index, name in enumerate(platforms)}
     actors = " &rarr; ".join(
         f'<span class="actor" style="background:{colour[home]}" title="{escape(home)}">{escape(actor)}</span>'
         for actor, home in homes.items()
@@ -37,14 +64,7 @@ def page(
     legend = " ".join(
         f'<span class="actor" style="background:{colour[name]}">on {escape(name)}</span>' for name in platforms
     )
-    return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
-        f'<p class="advice">{escape(advice)}</p>\n<p>{escape(note)}</p>\n{chart}\n'
-        f"<h2>All partition points</h2>\n<table><tr>{''.join(f'<th>{escape(each)}</th>' for each in header)}</tr>\n"
-        f"{body}</table>\n<h2>The chosen cut</h2>\n<p>{actors}</p>\n<p>{legend}</p>\n"
-        f"<h2>Commands</h2>\n<pre>{escape(chr(10).join(commands))}</pre>\n</body></html>\n"
-    )
+    return f"<p>{actors}</p>\n<p>{legend}</p>"
 
 
 def _cells(row: Sequence[str]) -> str:

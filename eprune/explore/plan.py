@@ -17,13 +17,22 @@ _NAME = re.compile(r"\w[\w.+-]*")
 
 @dataclass(frozen=True)
 class LinkFigures:
-    """A link in one direction: bytes a second and seconds, None where the platform file does not state them."""
+    """A link in one direction: bytes a second, seconds, watts while sending; None where the file does not say."""
 
     origin: str
     to: str
     address: str = "127.0.0.1"
     bandwidth: Optional[float] = None
     latency: Optional[float] = None
+    watts: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Power:
+    """What a platform takes, in watts: while it computes, or sends over a link that states nothing else; and else."""
+
+    watts: float
+    idle: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -43,6 +52,7 @@ class Plan:
     alternatives: tuple[Alternative, ...]
     excluded: Mapping[str, str]
     links: tuple[LinkFigures, ...]
+    power: Mapping[str, Power]
     files: tuple[str, ...]
     command: str
 
@@ -55,11 +65,17 @@ def link_figures(platforms: Sequence[Platform]) -> tuple[LinkFigures, ...]:
     """The links between these platforms."""
     names = {platform.name for platform in platforms}
     return tuple(
-        LinkFigures(platform.name, link.to, link.address, link.bandwidth, link.latency)
+        LinkFigures(platform.name, link.to, link.address, link.bandwidth, link.latency, link.watts)
         for platform in platforms
         for link in platform.links
         if link.to in names
     )
+
+
+def power(platforms: Sequence[Platform]) -> dict[str, Power]:
+    """What the platforms take whose first unit, on which actors run, states it."""
+    units = {platform.name: platform.units[0] for platform in platforms if platform.units}
+    return {name: Power(unit.watts, unit.idle or 0.0) for name, unit in units.items() if unit.watts is not None}
 
 
 def write_plan(plan: Plan) -> str:
@@ -70,6 +86,7 @@ def write_plan(plan: Plan) -> str:
         "command": plan.command,
         "files": plan.files,
         "platforms": plan.roles.platforms,
+        "edges": plan.roles.edges,
         "frames": plan.frames,
         "order": plan.flow.actors,
         "fifos": [asdict(stream) for stream in plan.flow.streams],
@@ -80,6 +97,7 @@ def write_plan(plan: Plan) -> str:
             {"from": link.origin, **{key: value for key, value in asdict(link).items() if key != "origin"}}
             for link in plan.links
         ],
+        "power": {name: asdict(each) for name, each in plan.power.items()},
     }
     return json.dumps(data, indent=1) + "\n"
 
@@ -88,22 +106,21 @@ def read_plan(text: str) -> Plan:
     """The plan of such a text. Raises ValueError for any other."""
     try:
         data = json.loads(text)
-        *endpoints, server = data["platforms"]
+        *others, server = data["platforms"]
+        edges = tuple(data["edges"])
         for name in (*data["platforms"], *(each["name"] for each in data["alternatives"])):
             if not _NAME.fullmatch(name):  # they name files
                 raise ValueError(f"{name!r} is no name")
         return Plan(
             id=data["id"],
             flow=Flow(data["application"], tuple(data["order"]), tuple(Stream(**each) for each in data["fifos"])),
-            roles=Roles(tuple(endpoints), server),
+            roles=Roles(tuple(name for name in others if name not in edges), server, edges),
             frames=data["frames"],
             constraints=_constraints(data["constraints"]),
             alternatives=tuple(Alternative(**each) for each in data["alternatives"]),
             excluded=data["excluded"],
-            links=tuple(
-                LinkFigures(each["from"], each["to"], each["address"], each["bandwidth"], each["latency"])
-                for each in data["links"]
-            ),
+            links=tuple(LinkFigures(origin=each.pop("from"), **each) for each in data["links"]),
+            power={name: Power(**each) for name, each in data["power"].items()},
             files=tuple(data["files"]),
             command=data["command"],
         )

@@ -1,38 +1,35 @@
 """The best cut over all cuts, not only the partition points: any set of actors that is closed under "comes before".
 
-Sources are on their endpoints, unless a constraint puts them elsewhere.
+Sources are on their endpoints, unless a constraint puts them elsewhere; no token comes back from a later tier, but to
+a sink that a constraint ties to its platform; and a FIFO crosses only where both platforms' files have a link. Each
+FIFO is paid for where it crosses, as the runtime sends it: once.
 
-Costs that add up (endpoint, latency, bytes, energy) are a minimum cut: an actor on SOURCE's side is on its endpoint. A
-FIFO costs its sending once where it crosses, and coming back from the server costs infinitely much. Throughput is a
-maximum, and a limit on bytes is no sum, either: where there are few cuts all are tried; else weights on the parts of
-the maximum, or on the bytes, give ever better cuts, and a bound under which none can be.
+Where an actor is, is a variable for each platform that it may be on, 0 or 1; from where to where a FIFO crosses, one
+for each link. All figures of the cost model are sums of these, or the largest of some sums, and so are weighted sums of
+figures: an integer program. Of one endpoint and a server, every objective but throughput is a minimum cut, for which
+the linear program alone already comes out in whole numbers.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from functools import cached_property
+from typing import Optional
 
-from eprune.explore.cost import Costs, predict
-from eprune.explore.flow import Flow
-from eprune.explore.mincut import INFINITE, Network
+from eprune.explore.cost import Costs, predict, weights
+from eprune.explore.flow import Flow, Stream
+from eprune.explore.integer import CLOSE, Program, Solution, Terms, Unsolved
 from eprune.explore.space import Constraints, Roles, owners, pinned_ends, violation
 
-#: Up to so many cuts are tried one by one.
-FEW = 5_000
-#: Rounds of the search by weights.
-ROUNDS = 60
-#: It ends before that where the bound is this close.
-CLOSE = 0.99
-#: Costs are rounded to whole numbers of at least so many digits (binary).
-_DIGITS = 48
+#: Seconds after which the best cut so far is taken, with its bound.
+SECONDS = 30.0
+#: Roundings of a solution in fractions that are tried.
+ROUNDINGS = 20
 
 Homes = dict[str, str]
-#: Part of the costs -> weight: ("compute", platform) and ("send", platform) for a second, ("bytes",) for a byte, and
-#: ("once",) for using the server at all
-Weights = Mapping[Any, float]
 
 
 @dataclass(frozen=True)
@@ -45,8 +42,8 @@ class Best:
 
     @property
     def exact(self) -> bool:
-        """Whether it is proved to be the best."""
-        return self.bound >= self.value * (1 - 1e-6) - 1e-9
+        """Whether it is proved to be the best, but for rounding."""
+        return self.bound >= self.value * (1 - 10 * CLOSE) - 1e-9
 
 
 class Search:
@@ -54,209 +51,270 @@ class Search:
 
     def __init__(self, flow: Flow, roles: Roles, constraints: Constraints, costs: Costs) -> None:
         self.flow, self.roles, self.constraints, self.costs = flow, roles, constraints, costs
-        self.pinned = pinned_ends(flow, roles, constraints)
-        self.owner = owners(flow, roles, self.pinned)
-        self.owner.update({actor: home for actor, home in self.pinned.items() if home != roles.server})
-        private = flow.before(constraints.private_until) | set(constraints.private_until)
-        self.fixed: Homes = dict(self.pinned)
-        self.possible = True
-        for actor in flow.actors:
-            choices = [p for p in constraints.allowed(actor, roles.platforms) if p in (self.owner[actor], roles.server)]
-            if actor in private:
-                choices = [p for p in choices if p != roles.server]
-            if actor in flow.sources and self.owner[actor] in choices:
-                choices = [self.owner[actor]]  # a sensor is where it is, unless a constraint says that it is elsewhere
-            self.possible = self.possible and bool(choices)
-            if len(set(choices)) == 1:
-                self.fixed[actor] = choices[0]
-        #: u -> v: with v on the endpoint, u is there, too
-        closed = [
+        pinned = pinned_ends(flow, roles, constraints)
+        self._owner = owners(flow, roles, pinned)
+        self._owner.update({actor: home for actor, home in pinned.items() if home != roles.server})
+        self._private = flow.before(constraints.private_until)
+        self._rank = {platform: rank for rank, tier in enumerate(roles.tiers) for platform in tier}
+        self._pairs = {(link.origin, link.to) for link in costs.links}
+        self.choices = {actor: self._allowed(actor) for actor in flow.actors}
+        self._closed = {
             (stream.source, stream.target)
             for stream in flow.streams
-            if stream.waits and stream.source not in self.pinned and stream.target not in self.pinned
-        ]
-        self.closed = dict.fromkeys(closed)
+            if stream.waits and stream.source not in pinned and stream.target not in pinned
+        }
 
-    def best(self, objective: str) -> Optional[Best]:
-        """The best allowed cut; None if there is none."""
-        if not self.possible:
+    def best(self, objective: str, seconds: float = SECONDS) -> Optional[Best]:
+        """The best allowed cut; None if there is none.
+
+        Raises integer.Unsolved if neither is found in time, and ImportError without scipy.
+        """
+        if not all(self.choices.values()):
             return None
-        if objective != "throughput" and (len(self.roles.endpoints) == 1 or objective in ("bytes", "energy")):
-            weights = _weights(objective, self.roles, self.costs)
-            found = [cut for fixed in self._uses() if (cut := self._cheapest(weights, fixed)) is not None]
-            if not found:
-                return None
-            homes = min(found, key=lambda cut: cut[1])[0]
-            # The latency of the link is in the sum wherever the server is used, but the server alone needs no link.
-            alone = dict.fromkeys(self.flow.actors, self.roles.server)
-            free = set(self.fixed.values()) <= {self.roles.server}
-            if free and not self._forbidden(alone) and self._value(objective, alone) < self._value(objective, homes):
-                homes = alone
-            if not self._forbidden(homes):
-                value = self._value(objective, homes)
-                return Best(homes, value, value)
-        cuts = self._few()
-        if cuts is not None:
-            allowed = [homes for homes in cuts if not self._forbidden(homes)]
-            values = {id(homes): self._value(objective, homes) for homes in allowed}
-            first = min(allowed, key=lambda homes: values[id(homes)], default=None)
-            return None if first is None else Best(first, values[id(first)], values[id(first)])
-        return self._by_weights(objective)
-
-    def _value(self, objective: str, homes: Homes) -> float:
-        return predict(self.flow, self.roles, self.costs, homes).value(objective)
-
-    def _forbidden(self, homes: Homes) -> str:
-        return violation(self.flow, self.roles, self.constraints, homes)
-
-    def _uses(self) -> Iterator[Homes]:
-        """The fixed places, in each way in which all platforms that must be used are: by a first or a last actor."""
-        ways = [self.fixed]
-        for platform in self.constraints.must_use:
-            inner = {(source if platform == self.roles.server else target) for source, target in self.closed}
-            able = [actor for actor in self.flow.actors if platform in (self.owner[actor], self.roles.server)]
-            outer = [actor for actor in able if actor not in inner]
-            ways = [{**way, actor: platform} for way in ways for actor in outer if way.get(actor, platform) == platform]
-        yield from ways
-
-    # One weighted sum: a minimum cut.
-
-    def _cheapest(self, weights: Weights, fixed: Mapping[str, str]) -> Optional[tuple[Homes, float]]:
-        """The cut with the least weighted sum of costs, and that sum; None if the fixed places exclude every cut."""
-        edges = list(self._edges(weights, fixed))
-        total = sum(cost for _, _, cost in edges if cost != math.inf)
-        scale = 2**_DIGITS / total if total else 1.0
-        network = Network()
-        for source, target, cost in edges:
-            network.add(source, target, INFINITE if cost == math.inf else round(cost * scale))
-        value, side = network.cut()
-        if value >= INFINITE:
+        cut = _Cut(self)
+        terms = cut.objective(objective)
+        relaxed = cut.program.relaxed(terms)
+        if relaxed is None:
             return None
-        homes = {actor: self.owner[actor] if actor in side else self.roles.server for actor in self.flow.actors}
-        return homes, value / scale
-
-    def _edges(self, weights: Weights, fixed: Mapping[str, str]) -> Iterator[tuple[object, object, float]]:
-        server, times = self.roles.server, self.costs.times
-        source, sink = Network.SOURCE, Network.SINK
-        for actor in self.flow.actors:
-            home = self.owner[actor]
-            if actor in fixed:
-                ends = (actor, sink) if fixed[actor] == server else (source, actor)
-                yield (*ends, math.inf)
-            yield actor, sink, weights.get(("compute", home), 0.0) * times[home][actor] if home != server else 0.0
-            yield source, actor, weights.get(("compute", server), 0.0) * times[server][actor]
-            if weights.get(("once",)):
-                yield ("once",), actor, math.inf
-        if weights.get(("once",)):
-            yield source, ("once",), weights["once",]
-        for before, after in self.closed:
-            yield after, before, math.inf
-        for stream in self.flow.streams:
-            home, other = self.owner[stream.source], self.owner[stream.target]
-            yield stream.source, ("sent", stream.name), self._sending(weights, stream.nbytes, home, server)
-            yield ("sent", stream.name), stream.target, math.inf
-            if home != other and server not in (home, other):  # from one endpoint to another
-                yield stream.source, sink, self._sending(weights, stream.nbytes, home, other)
-            if (stream.source, stream.target) not in self.closed:
-                yield stream.target, stream.source, self._sending(weights, stream.nbytes, server, other)
-
-    def _sending(self, weights: Weights, nbytes: int, origin: str, to: str) -> float:
-        seconds = nbytes * self.costs.link(origin, to)[0]
-        return weights.get(("send", origin), 0.0) * seconds + weights.get(("bytes",), 0.0) * nbytes
-
-    # Few cuts: try all.
-
-    def _few(self) -> Optional[list[Homes]]:
-        """All closed cuts with the fixed places, or None if they are more than FEW."""
-        before: dict[str, list[str]] = {}
-        for source, target in self.closed:
-            before.setdefault(target, []).append(source)
-        cuts: list[Homes] = [{}]
-        for actor in self.flow.actors:
-            longer = []
-            for cut in cuts:
-                here = all(cut[other] != self.roles.server for other in before.get(actor, ()))
-                for home in {self.owner[actor]: None, self.roles.server: None}:
-                    if self.fixed.get(actor, home) == home and (home == self.roles.server or here):
-                        longer.append({**cut, actor: home})
-            cuts = longer
-            if len(cuts) > FEW:
-                return None
-        return cuts
-
-    # Many cuts: weights on the parts.
-
-    def _by_weights(self, objective: str) -> Optional[Best]:
-        if objective == "throughput":
-            return self._throughput()
-        weights = dict(_weights(objective, self.roles, self.costs))
-        best, bound, low, high = None, -math.inf, 0.0, 1.0
-        limit = self.constraints.max_bytes
-        for _ in range(ROUNDS):
-            price = high if best is None else (low + high) / 2
-            found = self._cheapest({**weights, ("bytes",): weights.get(("bytes",), 0.0) + price}, self.fixed)
-            if found is None:
-                return None
-            homes, value = found
-            if limit >= 0:
-                bound = max(bound, value - price * limit)
-            if self._forbidden(homes):
-                low, high = price, (high * 8 if best is None else high)
+        if cut.program.is_whole(relaxed.values):
+            found, bound = [cut.homes(relaxed.values)], relaxed.bound
+        else:
+            found, bound = self._rounded(cut, relaxed), relaxed.bound
+            try:
+                solution = cut.program.minimise(terms, seconds)
+            except Unsolved:
+                if not found:
+                    raise
             else:
-                high = price
-                best = self._better(best, objective, homes)
-        return None if best is None else Best(best[0], best[1], max(bound * self._unit(objective), 0.0))
+                if solution is None:
+                    return None
+                found.append(cut.homes(solution.values))
+                bound = max(bound, solution.bound)
+        values = [predict(self.flow, self.roles, self.costs, homes).value(objective) for homes in found]
+        value = min(values)
+        return Best(found[values.index(value)], value, min(bound, value))
 
-    def _throughput(self) -> Optional[Best]:
-        """max(parts) >= any weighted mean of them; the weights move to where the found cut is slow."""
-        parts = [("compute", p) for p in self.roles.platforms] + [("send", p) for p in self.roles.platforms]
-        weights = dict.fromkeys(parts, 1 / len(parts))
-        best, bound = None, 0.0
-        for step in range(ROUNDS):
-            found = self._cheapest(weights, self.fixed)
-            if found is None:
-                return None
-            homes, value = found
-            bound = max(bound, 1e3 * value)
-            if not self._forbidden(homes):
-                best = self._better(best, "throughput", homes)
-                if bound >= best[1] * CLOSE:
-                    break
-            loads = self._loads(homes)
-            worst = max(loads.values()) or 1.0
-            rate = 2 / math.sqrt(step + 1)
-            weights = {part: weights[part] * math.exp(rate * loads[part] / worst) for part in parts}
-            total = sum(weights.values())
-            weights = {part: weight / total for part, weight in weights.items()}
-        return None if best is None else Best(best[0], best[1], bound)
+    def _rounded(self, cut: _Cut, relaxed: Solution) -> list[Homes]:
+        """Allowed cuts that come of a solution in fractions: what is true to more than some degree is true.
 
-    def _loads(self, homes: Homes) -> dict[tuple[str, str], float]:
-        loads = {(kind, p): 0.0 for kind in ("compute", "send") for p in self.roles.platforms}
-        for actor, home in homes.items():
-            loads["compute", home] += self.costs.times[home][actor]
-        for stream in self.flow.crossing(homes):
-            ends = homes[stream.source], homes[stream.target]
-            loads["send", ends[0]] += self.costs.sending(stream, *ends)
-        return loads
+        The conditions compare two variables, which such a rounding keeps; those on all bytes or on a whole platform may
+        be broken.
+        """
+        degrees = [(step + 0.5) / ROUNDINGS for step in range(ROUNDINGS)]
+        found = [cut.homes([float(value > degree) for value in relaxed.values]) for degree in degrees]
+        return [homes for homes in found if not violation(self.flow, self.roles, self.constraints, homes)]
 
-    def _better(self, best: Optional[tuple[Homes, float]], objective: str, homes: Homes) -> tuple[Homes, float]:
-        value = self._value(objective, homes)
-        return (homes, value) if best is None or value < best[1] else best
+    def _allowed(self, actor: str) -> list[str]:
+        """The platforms that an actor may be on."""
+        owner = self._owner[actor]
+        allowed = self.constraints.allowed(actor, self.roles.platforms)
+        places = [place for place in self.roles.line(owner) if place in allowed]
+        if actor in self._private or actor in self.constraints.private_until:
+            places = [place for place in places if place in self.roles.endpoints]
+        # A sensor is where it is, unless a constraint says that it is elsewhere.
+        return [owner] if actor in self.flow.sources and owner in places else places
 
-    @staticmethod
-    def _unit(objective: str) -> float:
-        return 1.0 if objective == "bytes" else 1e3
+    def crossings(self, stream: Stream) -> list[tuple[str, str]]:
+        """From where to where a FIFO may cross."""
+        if stream.source in self._private:
+            return []
+        forward = (stream.source, stream.target) in self._closed
+        return [
+            (origin, to)
+            for origin in self.choices[stream.source]
+            for to in self.choices[stream.target]
+            if origin != to
+            and {(origin, to), (to, origin)} <= self._pairs
+            and not (forward and self._rank[origin] > self._rank[to])
+        ]
 
 
-def _weights(objective: str, roles: Roles, costs: Costs) -> Weights:
-    """The weighted sum that an additive objective is, in seconds, bytes or joules."""
-    endpoints, server = roles.endpoints, roles.server
-    if objective == "bytes":
-        return {("bytes",): 1.0}
-    if objective == "energy":
-        return {(kind, p): watts for p, watts in costs.watts.items() for kind in ("compute", "send")}
-    weights: dict[Any, float] = {(kind, p): 1.0 for p in endpoints for kind in ("compute", "send")}
-    if objective == "latency":
-        weights["compute", server] = weights["send", server] = 1.0
-        weights["once",] = max(costs.link(p, server)[1] for p in endpoints)
-    return weights
+class _Cut:
+    """The integer program of a search: which cuts there are, and what their figures are.
+
+    An actor's variables say how far from its owner it is: at least at the second of the platforms that it may be on, at
+    least at the third. Whether it is on one of them is a difference of two of these, and so is, as long as there is one
+    way only between any two platforms, whether a FIFO crosses a link.
+    """
+
+    def __init__(self, search: Search) -> None:
+        self.search = search
+        self.program = Program()
+        self.roles, self.costs, self.flow = search.roles, search.costs, search.flow
+        #: actor -> platform -> 1 where it is
+        self.places = {actor: self._place(choices) for actor, choices in search.choices.items()}
+        #: link -> the FIFOs that may cross there, each with what is 1 where it does
+        self.crossing: dict[tuple[str, str], list[tuple[Stream, Terms]]] = defaultdict(list)
+        for stream in self.flow.streams:
+            if stream.source != stream.target:
+                self._join(stream)
+        self._constrain()
+
+    def _place(self, choices: Sequence[str]) -> dict[str, Terms]:
+        steps = [self.program.one, *(self.program.variable(whole=True) for _ in choices[1:])]
+        for nearer, further in zip(steps[1:], steps[2:]):
+            self.program.hold({nearer: 1.0, further: -1.0}, 0)
+        return {
+            place: {nearer: 1.0, **({} if further is None else {further: -1.0})}
+            for place, nearer, further in zip(choices, steps, [*steps[1:], None])
+        }
+
+    def _join(self, stream: Stream) -> None:
+        """A FIFO crosses from where its source is to where its target is, or stays with both.
+
+        What is at a platform of the source, but not of the target, leaves it: as flow in a network whose links are the
+        possible crossings. In a tree of links this says all; a further link needs a variable.
+        """
+        source, target = self.places[stream.source], self.places[stream.target]
+        surplus = {p: _sum(((1, source.get(p, {})), (-1, target.get(p, {})))) for p in (*source, *target)}
+        links = self.search.crossings(stream)
+        tree: list[tuple[str, str]] = []
+        found: dict[tuple[str, str], Terms] = {}
+        part = {place: place for place in surplus}
+        for pair in links:
+            origin, to = pair
+            if part[origin] != part[to]:
+                old, new = part[to], part[origin]
+                part = {place: new if name == old else name for place, name in part.items()}
+                tree.append(pair)
+            else:
+                found[pair] = {self.program.variable(): 1.0}
+                surplus[origin] = _sum(((1, surplus[origin]), (-1, found[pair])))
+                surplus[to] = _sum(((1, surplus[to]), (1, found[pair])))
+        while tree:
+            ends = [place for pair in tree for place in pair]
+            place = next(place for place in ends if ends.count(place) == 1)
+            pair = next(pair for pair in tree if place in pair)
+            tree.remove(pair)
+            other = pair[0] if place == pair[1] else pair[1]
+            found[pair] = _sum(((1 if place == pair[0] else -1, surplus[place]),))
+            self.program.hold(found[pair], 0)
+            surplus[other] = _sum(((1, surplus[other]), (1, surplus.pop(place))))
+        for terms in surplus.values():
+            self.program.hold(terms, 0, 0)
+        for pair in links:
+            self.crossing[pair].append((stream, found[pair]))
+        for place in source:
+            leaving = [(-1, found[pair]) for pair in links if pair[0] == place]
+            if leaving and any(pair[1] == place for pair in links):
+                self.program.hold(_sum([(1, source[place]), *leaving]), 0)
+
+    def _constrain(self) -> None:
+        constraints = self.search.constraints
+        for platform in constraints.must_use:
+            self.program.hold(_sum((1, own.get(platform, {})) for own in self.places.values()), 1)
+        if constraints.max_bytes >= 0:
+            unit = max(constraints.max_bytes, 1)
+            terms = {variable: nbytes / unit for variable, nbytes in self._bytes().items()}
+            self.program.hold(terms, most=constraints.max_bytes / unit)
+
+    def homes(self, values: Sequence[float]) -> Homes:
+        """Where the actors are, by what the variables are."""
+        return {
+            actor: max(own, key=lambda place: sum(values[each] * factor for each, factor in own[place].items()))
+            for actor, own in self.places.items()
+        }
+
+    def objective(self, objective: str) -> Terms:
+        """The sum to minimise, in the units of the objective's figures."""
+        figures = {
+            "endpoint": self._endpoint,
+            "latency": lambda: self._latency,
+            "throughput": self._throughput,
+            "bytes": self._bytes,
+            "energy": self._energy,
+        }
+        return _sum((weight, figures[name]()) for name, weight in weights(objective).items())
+
+    def _bytes(self) -> Terms:
+        return _sum((stream.nbytes, terms) for pair in self.crossing.values() for stream, terms in pair)
+
+    def _endpoint(self) -> Terms:
+        return self._largest([self._total(platform) for platform in self.roles.endpoints])
+
+    @cached_property
+    def _latency(self) -> Terms:
+        used = self._used()
+        tiers = []
+        for tier in self.roles.tiers:
+            delays = {
+                platform: self._largest(
+                    [
+                        _sum(((1e3 * self.costs.seconds(*pair)[1], terms),))
+                        for pair, terms in used.items()
+                        if pair[0] == platform
+                    ]
+                )
+                for platform in tier
+            }
+            tiers.append(self._largest([_sum(((1, self._total(p)), (1, delays[p]))) for p in tier]))
+        return _sum((1, terms) for terms in tiers)
+
+    def _throughput(self) -> Terms:
+        sending = [self._sending(*pair) for pair in self.crossing]
+        return self._largest([*map(self._compute, self.roles.platforms), *sending])
+
+    def _energy(self) -> Terms:
+        parts: list[tuple[float, Terms]] = []
+        for platform, power in self.costs.power.items():
+            parts += [(power.watts, self._compute(platform)), (-power.idle, self._total(platform))]
+            parts += [(self.costs.watts(*pair), self._sending(*pair)) for pair in self.crossing if pair[0] == platform]
+            if power.idle:
+                parts.append((power.idle, self._latency))
+        return _sum(parts)
+
+    def _compute(self, platform: str) -> Terms:
+        times = self.costs.times[platform]
+        return _sum((1e3 * times[actor], own.get(platform, {})) for actor, own in self.places.items())
+
+    def _sending(self, origin: str, to: str) -> Terms:
+        seconds = self.costs.seconds(origin, to)[0]
+        return _sum((1e3 * stream.nbytes * seconds, terms) for stream, terms in self.crossing[origin, to])
+
+    def _total(self, platform: str) -> Terms:
+        sending = [self._sending(*pair) for pair in self.crossing if pair[0] == platform]
+        return _sum((1, terms) for terms in (self._compute(platform), *sending))
+
+    def _largest(self, sums: Sequence[Terms]) -> Terms:
+        """The largest of some sums: a variable that is no less than any of them."""
+        if len(sums) < 2:
+            return sums[0] if sums else {}
+        # Tolerances are absolute: a variable from 0 to about 1000 is far above them.
+        unit = max(sum(map(abs, terms.values())) for terms in sums) / 1e3
+        if not unit:
+            return {}
+        largest = {self.program.variable(high=math.inf): 1.0}
+        for terms in sums:
+            self.program.hold(_sum(((1, largest), (-1 / unit, terms))), 0)
+        return dict.fromkeys(largest, unit)
+
+    def _used(self) -> dict[tuple[str, str], Terms]:
+        """For each link what is 1 where a FIFO crosses there."""
+        used: dict[tuple[str, str], Terms] = {pair: {self.program.variable(): 1.0} for pair in self.crossing}
+        for pair, crossing in self.crossing.items():
+            for _, terms in crossing:
+                self.program.hold(_sum(((1, used[pair]), (-1, terms))), 0)
+        # What follows says nothing new of whole numbers, but makes the linear program far closer to them: a token that
+        # reaches an actor elsewhere has left its source's platform, and has come to the actor's.
+        for source in self.flow.sources:
+            if len(self.places[source]) > 1:
+                continue
+            (home,) = self.places[source]
+            leaving = _sum((1, terms) for (origin, _), terms in used.items() if origin == home)
+            for actor in self.flow.after([source]):
+                own = self.places[actor]
+                self.program.hold(_sum(((1, leaving), (1, own.get(home, {})))), 1)
+                for place in own if self.roles.edges else ():
+                    if place != home:
+                        coming = [(1, terms) for (_, to), terms in used.items() if to == place]
+                        self.program.hold(_sum([*coming, (-1, own[place])]), 0)
+        return used
+
+
+def _sum(parts: Iterable[tuple[float, Terms]]) -> dict[int, float]:
+    """A weighted sum of sums."""
+    result: dict[int, float] = {}
+    for weight, terms in parts:
+        for variable, factor in terms.items():
+            result[variable] = result.get(variable, 0.0) + weight * factor
+    return {variable: factor for variable, factor in result.items() if factor}

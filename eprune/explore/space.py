@@ -2,13 +2,15 @@
 
 Partition point k is that of the Edge-PRUNE papers: the first k actors, in precedence order, run on the endpoint, the
 others on the server, so N actors have N partition points, and the last one needs no server. Of several endpoints each
-has an order of its own, of the actors that only its own sources feed; its first k actors run there.
+has an order of its own, of the actors that only its own sources feed; its first k actors run there. With an edge
+between endpoint and server, point j-k runs the first j actors on the endpoint, and those up to the k-th on the edge.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import combinations_with_replacement
 
 from eprune.explore.flow import Flow
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -46,15 +48,25 @@ class Constraints:
 
 @dataclass(frozen=True)
 class Roles:
-    """The endpoints and their server."""
+    """The endpoints and their server, and what lies between them, in order."""
 
     endpoints: tuple[str, ...]
     server: str
+    edges: tuple[str, ...] = ()
 
     @property
     def platforms(self) -> tuple[str, ...]:
         """All of them, the server last."""
-        return (*self.endpoints, self.server)
+        return (*self.endpoints, *self.edges, self.server)
+
+    @property
+    def tiers(self) -> tuple[tuple[str, ...], ...]:
+        """The platforms by their distance from the sources."""
+        return (self.endpoints, *((edge,) for edge in self.edges), (self.server,))
+
+    def line(self, owner: str) -> tuple[str, ...]:
+        """The platforms that an actor can be on, whose owner (see ``owners``) is this one."""
+        return tuple(dict.fromkeys((owner, *self.edges, self.server)))
 
 
 @dataclass(frozen=True)
@@ -99,19 +111,23 @@ def partition_points(flow: Flow, roles: Roles, constraints: Constraints) -> Spac
     }
     alternatives: list[Alternative] = []
     excluded: dict[str, str] = {}
-    for point in range(1, max(map(len, orders.values())) + 1):
+    names: dict[tuple[str, ...], str] = {}
+    numbers = range(1, max(map(len, orders.values())) + 1)
+    for point in combinations_with_replacement(numbers, len(roles.edges) + 1):
         homes = dict.fromkeys(flow.actors, roles.server)
+        for platform, number in [*zip(roles.edges, point[1:])][::-1]:
+            homes.update(dict.fromkeys(flow.actors[:number], platform))
         for endpoint, actors in orders.items():
-            homes.update(dict.fromkeys(actors[:point], endpoint))
+            homes.update(dict.fromkeys(actors[: point[0]], endpoint))
         homes.update(pinned)
-        reason = violation(flow, roles, constraints, homes)
-        same = next((other.name for other in alternatives if other.homes == homes), None)
-        if same is not None:
-            reason = f"the same cut as {same}"
+        name = "-".join(map(str, point))
+        same = names.get(tuple(homes.values()))
+        reason = f"the same cut as {same}" if same else violation(flow, roles, constraints, homes)
         if reason:
-            excluded[str(point)] = reason
+            excluded[name] = reason
         else:
-            alternatives.append(Alternative(str(point), homes, after(flow, roles, homes)))
+            names[tuple(homes.values())] = name
+            alternatives.append(Alternative(name, homes, after(flow, roles, homes)))
     return Space(orders, tuple(alternatives), excluded)
 
 
@@ -147,8 +163,8 @@ def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping
             return f"{platform} is not used"
     private = flow.before(constraints.private_until)
     for actor in (*private, *constraints.private_until):
-        if homes[actor] == roles.server:
-            return f"{actor}, which is private, is on {roles.server}"
+        if homes[actor] not in roles.endpoints:
+            return f"{actor}, which is private, is on {homes[actor]}"
     for stream in flow.crossing(homes):
         if stream.source in private:
             return f"tokens of {stream.source}, which are private, leave {homes[stream.source]}"
@@ -159,14 +175,25 @@ def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping
 
 
 def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
-    """The cut in words: the actors on endpoints whose tokens go to the server."""
-    last = dict.fromkeys(stream.source for stream in flow.crossing(homes) if homes[stream.target] == roles.server)
-    names = sorted(last, key=flow.actors.index)
-    if len(names) > _NAMED:
-        return f"after {names[-1]} and {len(names) - 1} others"
-    if names:
-        return "after " + ", ".join(names)
-    return "endpoint only" if roles.server not in homes.values() else "server only"
+    """The cut in words: the actors whose tokens go on to an edge or to the server."""
+    rank = {platform: place for place, tier in enumerate(roles.tiers) for platform in tier}
+    last: dict[str, dict[str, None]] = {}
+    for stream in flow.crossing(homes):
+        origin, to = homes[stream.source], homes[stream.target]
+        if rank[origin] < rank[to]:
+            last.setdefault(to, {})[stream.source] = None
+    parts = []
+    for platform in (*roles.edges, roles.server):
+        names = sorted(last.get(platform, ()), key=flow.actors.index)
+        if names:
+            told = f"{names[-1]} and {len(names) - 1} others" if len(names) > _NAMED else ", ".join(names)
+            parts.append(f"{platform} after {told}" if roles.edges else f"after {told}")
+    if parts:
+        return ", ".join(parts)
+    used = set(homes.values())
+    if roles.server in used:
+        return "server only"
+    return next((f"{edge} only" for edge in roles.edges if edge in used), "endpoint only")
 
 
 def mapping(flow: Flow, platform: Platform, homes: Mapping[str, str], actors: Sequence[str]) -> PlatformMapping:

@@ -10,9 +10,11 @@ from eprune.formats.xmlsafe import Document, Node, node, render
 from eprune.model.platform import Link, Platform, Security, Unit
 from eprune.model.quantity import (
     exact_bandwidth,
+    exact_power,
     exact_size,
     exact_time,
     parse_bandwidth,
+    parse_power,
     parse_size,
     parse_time,
 )
@@ -51,6 +53,8 @@ def _unit(document: Document, element: Node) -> Unit:
         name=attributes["name"],
         core=None if core is None else int(core),
         slowdown=float(attributes.get("slowdown", Unit.slowdown)),
+        watts=_watts(element, "watts"),
+        idle=_watts(element, "idle"),
         groups=_groups(element),
         where=document.where(element),
     )
@@ -58,7 +62,13 @@ def _unit(document: Document, element: Node) -> Unit:
 
 def _unit_node(unit: Unit) -> Node:
     slowdown = None if unit.slowdown == Unit.slowdown else f"{Decimal(repr(unit.slowdown)):f}"
-    return node("unit", name=unit.name, core=unit.core, slowdown=slowdown, group=_group(unit))
+    watts, idle = (None if each is None else exact_power(each) for each in (unit.watts, unit.idle))
+    return node("unit", name=unit.name, core=unit.core, slowdown=slowdown, watts=watts, idle=idle, group=_group(unit))
+
+
+def _watts(element: Node, name: str) -> Optional[float]:
+    text = element.attributes.get(name)
+    return None if text is None else parse_power(text)
 
 
 def _link(document: Document, element: Node) -> Link:
@@ -70,6 +80,7 @@ def _link(document: Document, element: Node) -> Link:
         port=int(attributes.get("port", Link.port)),
         bandwidth=None if bandwidth is None else parse_bandwidth(bandwidth),
         latency=None if latency is None else parse_time(latency),
+        watts=_watts(element, "watts"),
         shared=attributes.get("ports") == "shared",
         security=Security(attributes.get("security", "none")),
         groups=_groups(element),
@@ -95,6 +106,7 @@ def _link_node(link: Link) -> Node:
         ports="shared" if link.shared else None,
         bandwidth=None if link.bandwidth is None else exact_bandwidth(link.bandwidth),
         latency=None if link.latency is None else exact_time(link.latency),
+        watts=None if link.watts is None else exact_power(link.watts),
         security=None if link.security is Security.NONE else link.security.value,
         group=_group(link),
     )

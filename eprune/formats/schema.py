@@ -22,7 +22,7 @@ from lxml import etree
 
 from eprune.formats.xmlsafe import Document, Node, libxml_tree, parse, parse_bytes
 from eprune.model.finding import EpruneError, Finding, Location
-from eprune.model.quantity import parse_bandwidth, parse_size, parse_time, parse_timeout
+from eprune.model.quantity import parse_bandwidth, parse_power, parse_size, parse_time, parse_timeout
 from eprune.model.token import parse_token
 
 KINDS = ("application", "platform", "mapping")
@@ -32,6 +32,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "token": parse_token,
     "size": parse_size,
     "bandwidth": parse_bandwidth,
+    "power": parse_power,
     "time": parse_time,
     "timeout": parse_timeout,
 }

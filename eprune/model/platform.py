@@ -23,12 +23,15 @@ class Unit:
     """A processing unit. ``core`` is the CPU core that its threads are pinned to; None: not pinned.
 
     ``slowdown`` is how many times slower than that core the unit is, where this machine emulates it.
+    ``watts`` is what it takes while it works, ``idle`` while it does not; None where the file does not state it.
     ``groups`` of units, links and platforms name common causes of failure: all things of one group fail together.
     """
 
     name: str
     core: Optional[int] = None
     slowdown: float = 1
+    watts: Optional[float] = None
+    idle: Optional[float] = None
     groups: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
@@ -40,8 +43,8 @@ class Link:
     ``address`` is where the other platform is reached. Each FIFO between the two platforms, in either direction, has
     one TCP port, numbered from ``port`` in the order of the application file; or, if ``shared``, all of them have one
     connection, to ``port`` of the platform that receives the first of them. Both platforms' files state the same
-    ``port``, ``shared`` and ``security``. ``bandwidth`` is in bytes a second, ``latency`` in seconds, None where
-    unknown.
+    ``port``, ``shared`` and ``security``. ``bandwidth`` is in bytes a second, ``latency`` in seconds, and ``watts``
+    what the platform takes while it sends there; None where unknown.
     """
 
     to: str
@@ -49,6 +52,7 @@ class Link:
     port: int = 5100
     bandwidth: Optional[float] = None
     latency: Optional[float] = None
+    watts: Optional[float] = None
     shared: bool = False
     security: Security = Security.NONE
     groups: tuple[str, ...] = ()

@@ -95,6 +95,16 @@ def exact_time(seconds: float) -> str:
     return exact_quantity(seconds, ("s", "ms", "us", "ns"), TIME)
 
 
+def parse_power(text: str) -> float:
+    """Watts of ``3.5W`` or ``800mW``."""
+    return parse_quantity(text, POWER)
+
+
+def exact_power(watts: float) -> str:
+    """Watts that read back as exactly this: ``3.5W``."""
+    return exact_quantity(watts, ("W", "mW"), POWER)
+
+
 def exact_bandwidth(rate: float) -> str:
     """Bytes a second that read back as exactly this: ``100Mbit/s``."""
     return exact_quantity(rate, ("Gbit/s", "Mbit/s", "kbit/s", "MB/s", "kB/s", "B/s"), BANDWIDTH)

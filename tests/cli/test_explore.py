@@ -194,7 +194,7 @@ def test_a_platform_without_the_memory_leaves_its_alternatives_out(app, eprune):
     path.write_text(path.read_text().replace('name="endpoint"', 'name="endpoint" memory="2KiB"'))
     done = eprune(*FAST)
     assert done.code == 0
-    assert "4 is left out: M3: platform 'endpoint' has 2KiB of memory" in done.out
+    assert "3, 4 are left out: M3: platform 'endpoint' has 2KiB of memory" in done.out
 
 
 def test_no_legal_cut_is_a_clear_statement(app, eprune):

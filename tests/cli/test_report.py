@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import sys
 import xml.etree.ElementTree as ET
 
 import pytest
@@ -74,14 +75,52 @@ def test_constraints_can_be_asked_later(predicted, eprune):
     assert "no cut is allowed" in done.err
 
 
-def test_other_speeds_and_watts_are_predicted_and_said(predicted, eprune):
+def test_other_speeds_are_predicted_and_said(predicted, eprune):
     done = eprune("report", "cuts", "--speed", "endpoint=0.1")
     assert "Cut after In (point 1): 17.68 ms" in done.out
     assert "Emulated speeds: endpoint=0.1" in done.out
-    told = json.loads(
-        eprune("report", "cuts", "--objective", "energy", "--watts", "endpoint=2", "--format", "json").out
-    )
-    assert told["points"][1]["predicted"]["energy"] == pytest.approx(2 * 7.56e-3)
+
+
+def test_energy_comes_of_the_watts_of_the_platform_files(links, eprune, predicted):
+    done = eprune("report", "cuts", "--objective", "energy")
+    assert done.code == 2 and 'watts="3.5W"' in done.err
+    path = links / "platforms/endpoint.xml"
+    path.write_text(path.read_text().replace('core="0"', 'core="0" watts="2W" idle="1W"'))
+    times = (links / "cuts/actors.json").read_bytes()
+    assert eprune(*CUTS).code == 0
+    (links / "cuts/actors.json").write_bytes(times)
+    told = json.loads(eprune("report", "cuts", "--objective", "energy", "--format", "json").out)
+    assert told["points"][1]["predicted"]["energy"] == pytest.approx(2 * 7.56e-3 + 1 * 4e-3)
+    assert "energy mJ" in eprune("report", "cuts").out
+
+
+def test_weights_make_an_objective_of_several(predicted, eprune):
+    ranked = [
+        json.loads(eprune("report", "cuts", "--format", "json", "--objective", objective).out)["ranked"][0]
+        for objective in ("endpoint", "endpoint=1,bytes=0.001", "endpoint=1,bytes=0.1")
+    ]
+    assert ranked == ["2", "2", "4"]
+    done = eprune("report", "cuts", "--objective", "endpoint=1,bytes=0.1")
+    assert "weighted sum: 1 a ms of endpoint, 0.1 a B of bytes" in done.out
+    assert eprune("report", "cuts", "--objective", "fast").code == 2
+
+
+def test_several_links_are_compared(predicted, eprune):
+    links = ("--link", "wifi=10kB/s,20ms", "--link", "wire=1MB/s,1ms")
+    done = eprune("report", "cuts", *links, "--chart", "c.svg", "--objective", "latency")
+    assert done.code == 0, done.err
+    assert "Predicted over wifi" in done.out and done.out.splitlines()[-1].startswith("Do not cut (point 4): 10 ms")
+    assert "Over wire: Cut after In (point 1): 5.768 ms a frame, 1.7 times better" in done.out
+    assert "sending, wifi" in (predicted / "c.svg").read_text() and "sending, wire" in (predicted / "c.svg").read_text()
+    point = json.loads(eprune("report", "cuts", *links, "--format", "json").out)["points"][0]
+    assert point["predicted"]["latency"] == pytest.approx(0.001 + 0.0768 + 0.02 + 0.003)
+    assert point["predicted_over"]["wire"]["latency"] == pytest.approx(0.005768)
+
+
+@pytest.mark.parametrize("link", ["wifi", "=1MB/s", "wifi=fast", "wifi=1MB/s,soon", "wifi=0B/s"])
+def test_a_link_needs_a_name_and_figures(predicted, eprune, link):
+    done = eprune("report", "cuts", "--link", link)
+    assert done.code == 2 and "wifi=2.3MB/s,2.15ms" in done.err
 
 
 def test_a_cut_that_is_no_partition_point_is_reported_where_no_point_is_left(predicted, eprune):
@@ -105,16 +144,32 @@ def test_csv_html_and_charts(predicted, eprune):
     assert ET.parse(predicted / "c.svg").getroot().tag.endswith("svg")
 
 
-def test_a_png_needs_matplotlib_and_says_so(predicted, eprune):
+def test_a_chart_is_drawn_by_its_ending(predicted, eprune):
+    assert eprune("report", "cuts", "--chart", "c.png").code == 0
+    assert (predicted / "c.png").read_bytes().startswith(b"\x89PNG")
+    done = eprune("report", "cuts", "--chart", "c.jpg")
+    assert done.code == 2 and "neither .svg nor .png" in done.err
+
+
+def test_without_matplotlib_a_chart_says_what_it_needs_and_the_page_is_whole(predicted, eprune, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
     done = eprune("report", "cuts", "--chart", "c.png")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError:
-        assert done.code == 2
-        assert "pip install 'eprune[plot]', or draw c.svg" in done.err
-    else:
-        assert done.code == 0, done.err
-        assert (predicted / "c.png").read_bytes().startswith(b"\x89PNG")
+    assert done.code == 2 and "pip install 'eprune[plot]'" in done.err
+    done = eprune("report", "cuts", "--format", "html")
+    assert done.code == 0 and "The chart needs matplotlib" in done.out and done.out.endswith("</html>\n")
+
+
+def test_without_scipy_partition_points_are_compared(predicted, eprune, monkeypatch):
+    monkeypatch.setitem(sys.modules, "scipy.optimize", None)
+    done = eprune("report", "cuts")
+    assert done.code == 0 and "without scipy only partition points are compared" in done.err
+    assert "Cut after L1 (point 2)" in done.out
+
+
+def test_without_graphviz_the_page_shows_the_cut_as_a_list(predicted, eprune, monkeypatch):
+    monkeypatch.setenv("PATH", "")
+    text = eprune("report", "cuts", "--format", "html").out
+    assert '<span class="actor"' in text and "on endpoint</span>" in text
 
 
 def test_a_comparison_finds_what_has_become_worse(predicted, eprune):
@@ -138,7 +193,7 @@ def test_a_comparison_finds_what_has_become_worse(predicted, eprune):
         (("nowhere",), "nowhere has no explore.json"),
         (("cuts",), "nothing is measured: run eprune profile cuts"),
         (("cuts", "--objective", "latency"), "that needs predictions: run eprune profile cuts --actors"),
-        (("cuts", "--objective", "energy"), "--watts endpoint=3.5"),
+        (("cuts", "--objective", "energy"), 'watts="3.5W"'),
         (("cuts", "--keep-on", "endpoint", "Inn"), "did you mean 'In'?"),
         (("cuts", "--against", "cuts"), "no partition point with figures in common"),
     ],
@@ -150,12 +205,11 @@ def test_what_cannot_be_answered_is_told(app, eprune, arguments, message):
     assert message in done.err
 
 
-@pytest.mark.parametrize("option", ["--speed", "--watts"])
 @pytest.mark.parametrize("value", ["endpoint", "endpoint=fast", "cloud=2", "endpoint=0", "endpoint=nan"])
-def test_factors_are_checked(predicted, eprune, option, value):
-    done = eprune("report", "cuts", option, value)
+def test_factors_are_checked(predicted, eprune, value):
+    done = eprune("report", "cuts", "--speed", value)
     assert done.code == 2
-    assert option in done.err
+    assert "--speed" in done.err
 
 
 def test_actors_of_an_earlier_exploration_do_not_count(predicted, eprune):

@@ -8,22 +8,24 @@ import pytest
 from flows import CHAIN
 
 from eprune.explore.answer import advice, changes, ranked, rows
-from eprune.explore.chart import Bar, svg
-from eprune.explore.cost import Costs, predict
-from eprune.explore.page import page
-from eprune.explore.plan import LinkFigures, Plan
+from eprune.explore.chart import Chart, draw
+from eprune.explore.cost import Costs, meaning, predict, weights
+from eprune.explore.page import page, plain_graph
+from eprune.explore.plan import LinkFigures, Plan, Power
 from eprune.explore.space import Constraints, Roles, partition_points
 
 ROLES = Roles(("endpoint",), "server")
 LINKS = (LinkFigures("endpoint", "server", "", 1000.0, 0.5), LinkFigures("server", "endpoint", "", 1000.0, 0.5))
 COSTS = Costs(
-    {"endpoint": dict.fromkeys(CHAIN.actors, 2.0), "server": dict.fromkeys(CHAIN.actors, 1.0)}, LINKS, {"endpoint": 3.0}
+    {"endpoint": dict.fromkeys(CHAIN.actors, 2.0), "server": dict.fromkeys(CHAIN.actors, 1.0)},
+    LINKS,
+    {"endpoint": Power(3.0)},
 )
 
 
 def plan():
     space = partition_points(CHAIN, ROLES, Constraints())
-    return Plan("id", CHAIN, ROLES, 9, Constraints(), space.alternatives, {}, LINKS, (), "")
+    return Plan("id", CHAIN, ROLES, 9, Constraints(), space.alternatives, {}, LINKS, {}, (), "")
 
 
 def figures(point, costs=COSTS):
@@ -80,7 +82,10 @@ def test_ranking_is_by_prediction_where_there_is_one_else_by_measurement():
 
 def test_advice_is_one_sentence():
     text = advice(plan(), rows(plan(), {}, COSTS, Constraints()), "endpoint", "ms")
-    assert text == "Cut after Input (point 1): 3000 ms a frame, 3.3 times better than the endpoint alone (1e+04 ms)."
+    assert text == (
+        "Cut after Input (point 1): 3000 ms a frame, 3.3 times better than the endpoint alone (10000 ms); "
+        "a lone frame takes 7500 ms from end to end, a steady stream runs at 0.25 frames/s."
+    )
     assert advice(plan(), rows(plan(), {}, None, Constraints()), "endpoint", "ms").startswith("No advice")
 
 
@@ -91,14 +96,63 @@ def test_changes_between_two_explorations():
     assert [(change.name, change.percent) for change in found] == [("1", 20.0)]
 
 
-def test_the_chart_is_whole_xml_whatever_the_names_are():
-    text = svg("a < b & c", [Bar("1 after <x>", 3.0, 1.0), Bar("2", 0.0, 0.0)], 5.0)
+def test_three_tiers_work_one_after_the_other():
+    roles = Roles(("endpoint",), "cloud", ("edge",))
+    times = {p: dict.fromkeys(CHAIN.actors, t) for p, t in (("endpoint", 3.0), ("edge", 2.0), ("cloud", 1.0))}
+    links = (LinkFigures("endpoint", "edge", "", 1000.0, 0.5), LinkFigures("edge", "cloud", "", 100.0, 0.25))
+    homes = dict(zip(CHAIN.actors, ("endpoint", "endpoint", "edge", "cloud", "cloud")))
+    cut = predict(CHAIN, roles, Costs(times, links), homes)
+    assert cut.platforms == pytest.approx({"endpoint": 9.0, "edge": 9.0, "cloud": 2.0})
+    assert (cut.endpoint, cut.server, cut.bottleneck) == (9.0, 2.0, "link edge -> cloud")
+    assert cut.latency == pytest.approx(9 + 0.5 + 9 + 0.25 + 2)
+
+
+def test_energy_is_that_of_a_lone_frame_idle_time_included():
+    power = {"endpoint": Power(3.0, 1.0), "server": Power(10.0)}
+    links = (LinkFigures("endpoint", "server", "", 1000.0, 0.5, watts=5.0),)
+    cut = figures(3, Costs(COSTS.times, links, power))
+    waiting = 0.5 + 2.0  # while the frame is on its way and on the server
+    assert cut.energy == pytest.approx(3.0 * 6 + 5.0 * 0.7 + 1.0 * waiting + 10.0 * 2)
+    assert figures(3, Costs(COSTS.times, links)).energy is None
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("latency", {"latency": 1}),
+        ("endpoint=1,bytes=0.2", {"endpoint": 1, "bytes": 0.2}),
+        ("energy=1e-3", {"energy": 0.001}),
+    ],
+)
+def test_objectives_are_names_or_weights_of_them(text, expected):
+    assert weights(text) == expected
+    assert figures(3).value(text) == pytest.approx(sum(figures(3).value(name) * w for name, w in expected.items()))
+    assert meaning(text)
+
+
+@pytest.mark.parametrize("weight", ["", "=", "=x", "=-1", "=0", "=nan", "=inf", "=1,", "=1,bytes=2", "=1,fast=1"])
+def test_what_is_no_objective_is_refused(weight):
+    with pytest.raises(ValueError, match="expected"):
+        weights(f"endpoint,bytes{weight}" if not weight else f"bytes{weight}")
+
+
+CHART = Chart(
+    "a < b & c", ["1 after <x>", "2"], [3.0, 5.0], {"wifi": [1.0, 0.0], "<eth>": [0.5, 0.0]}, [None, 4.0], 5.0
+)
+
+
+@pytest.mark.parametrize("chart", [CHART, Chart("nothing", [], [], {})], ids=["two links", "nothing"])
+def test_a_chart_is_the_same_whenever_it_is_drawn_and_whole_whatever_the_names_are(chart):
+    text = draw(chart, "svg")
+    assert text == draw(chart, "svg")
     root = ET.fromstring(text)
-    assert len(root.findall(".//{http://www.w3.org/2000/svg}rect")) == 1 + 4 + 3
-    assert svg("nothing", [], None)
+    words = "".join(root.itertext())
+    assert all(label in words for label in (chart.title, *chart.labels, *chart.sending))
+    assert draw(chart, "png").startswith(b"\x89PNG")
 
 
 def test_the_page_escapes_what_it_is_given():
-    text = page("<t>", "a", "n", "<svg/>", ("p",), [("<1>",)], "<1>", {"<A>": "<P>"}, ["x && y"])
-    assert "<t>" not in text.replace("<title>", "") and "<1>" not in text and "<A>" not in text and "<P>" not in text
-    assert "x &amp;&amp; y" in text and 'class="best"' in text
+    graph = plain_graph({"<A>": "<P>"})
+    text = page("<t>", "a", ["<n>"], "<svg/>", ("p",), [("<1>",)], "<1>", ["<b>"], graph, ["x && y"])
+    assert not any(each in text.replace("<title>", "") for each in ("<t>", "<1>", "<A>", "<P>", "<n>", "<b>"))
+    assert "x &amp;&amp; y" in text and 'class="best"' in text and "<svg/>" in text

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from flows import CHAIN
 
-from eprune.explore.plan import LinkFigures, Plan, read_plan, script, write_plan
+from eprune.explore.plan import LinkFigures, Plan, Power, read_plan, script, write_plan
 from eprune.explore.space import Constraints, Roles, partition_points
 
 ROLES = Roles(("endpoint",), "server")
@@ -15,7 +15,10 @@ CONSTRAINTS = Constraints(keep_on=(("endpoint", "L1"),), max_bytes=3000, private
 def plan():
     space = partition_points(CHAIN, ROLES, CONSTRAINTS)
     links = (LinkFigures("endpoint", "server", "192.168.1.10", 11.2e6, 1.49e-3), LinkFigures("server", "endpoint"))
-    return Plan("id", CHAIN, ROLES, 9, CONSTRAINTS, space.alternatives, space.excluded, links, ("a",), "eprune explore")
+    power = {"endpoint": Power(3.5, 1.2)}
+    return Plan(
+        "id", CHAIN, ROLES, 9, CONSTRAINTS, space.alternatives, space.excluded, links, power, ("a",), "eprune explore"
+    )
 
 
 def test_round_trip():

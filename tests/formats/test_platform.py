@@ -13,8 +13,8 @@ from eprune.model.platform import Link, Platform, Security, Unit
 
 EXAMPLE = """<platform name="endpoint" memory="512MiB" group="rack1 ups">
   <unit name="cpu0" core="0"/>
-  <unit name="cpu" slowdown="7.5" group="ups"/>
-  <link to="server" address="192.168.1.10" port="5200" bandwidth="100Mbit/s" latency="1.49ms"/>
+  <unit name="cpu" slowdown="7.5" watts="3.5W" idle="800mW" group="ups"/>
+  <link to="server" address="192.168.1.10" port="5200" bandwidth="100Mbit/s" latency="1.49ms" watts="4W"/>
   <link to="other" ports="shared" security="tls" group="cable"/>
 </platform>
 """
@@ -26,9 +26,9 @@ def test_a_platform_is_read_with_units_defaults_and_lines(tmp_path: Path) -> Non
     platform = read_platform(str(path))
     assert platform == Platform(
         "endpoint",
-        units=(Unit("cpu0", 0), Unit("cpu", slowdown=7.5, groups=("ups",))),
+        units=(Unit("cpu0", 0), Unit("cpu", slowdown=7.5, watts=3.5, idle=0.8, groups=("ups",))),
         links=(
-            Link("server", "192.168.1.10", 5200, bandwidth=12.5e6, latency=1.49 * 1e-3),
+            Link("server", "192.168.1.10", 5200, bandwidth=12.5e6, latency=1.49 * 1e-3, watts=4.0),
             Link("other", "127.0.0.1", 5100, shared=True, security=Security.TLS, groups=("cable",)),
         ),
         memory=512 * 2**20,
@@ -56,6 +56,7 @@ def test_quantities_are_written_short_and_exact(bandwidth: float, latency: float
 NAMES = st.from_regex(r"[A-Za-z0-9_][A-Za-z0-9_-]{0,6}", fullmatch=True)
 RATES = st.none() | st.just(0.0) | st.floats(1e-9, 1e12) | st.integers(1, 2000).map(lambda n: n * 1e6 / 8)
 TIMES = st.none() | st.just(0.0) | st.floats(1e-9, 1e6) | st.integers(1, 2000).map(lambda n: n / 100 * 1e-3)
+WATTS = st.none() | st.just(0.0) | st.floats(1e-3, 1e4)
 GROUPS = st.lists(NAMES, max_size=2, unique=True).map(tuple)
 LINKS = st.builds(
     Link,
@@ -64,23 +65,24 @@ LINKS = st.builds(
     port=st.integers(1, 65535),
     bandwidth=RATES,
     latency=TIMES,
+    watts=WATTS,
     shared=st.booleans(),
     security=st.sampled_from(Security),
+    groups=GROUPS,
+)
+UNITS = st.builds(
+    Unit,
+    NAMES,
+    st.none() | st.integers(0, 9999),
+    slowdown=st.just(1.0) | st.floats(1, 999999),
+    watts=WATTS,
+    idle=WATTS,
     groups=GROUPS,
 )
 PLATFORMS = st.builds(
     Platform,
     name=NAMES,
-    units=st.lists(
-        st.builds(
-            Unit,
-            NAMES,
-            st.none() | st.integers(0, 9999),
-            slowdown=st.just(1.0) | st.floats(1, 999999),
-            groups=GROUPS,
-        ),
-        max_size=3,
-    ).map(tuple),
+    units=st.lists(UNITS, max_size=3).map(tuple),
     links=st.lists(LINKS, max_size=3).map(tuple),
     memory=st.none() | st.integers(0, 2**50) | st.integers(0, 64).map(lambda n: n * 2**30),
     groups=GROUPS,

@@ -14,7 +14,7 @@ from eprune.formats.mapping import read_mapping
 from eprune.formats.platform import read_platform
 from eprune.formats.schema import KINDS, schema_text
 from eprune.model.finding import EpruneError
-from eprune.model.quantity import BANDWIDTH, SIZE, TIME
+from eprune.model.quantity import BANDWIDTH, POWER, SIZE, TIME
 from eprune.model.token import ITEM_SIZES
 
 CASES = Path(__file__).parents[1] / "cases"
@@ -167,6 +167,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "size": "1B",
         "bandwidth": "1B/s",
         "time": "1s",
+        "power": "1W",
         "quorum": "2",
         "policy": "drop",
         "timeout": "1s",
@@ -212,6 +213,7 @@ LINK = "<platform name='p'><link to='s' {}='{}'/></platform>"
         ("platform", [f"1.5{unit}" for unit in SIZE], "<platform name='p' memory='{}'/>"),
         ("platform", [f".5 {unit}" for unit in BANDWIDTH], LINK.format("bandwidth", "{}")),
         ("platform", [f"1.{unit}" for unit in TIME], LINK.format("latency", "{}")),
+        ("platform", [f"1.5 {unit}" for unit in POWER], LINK.format("watts", "{}")),
     ],
 )
 def test_the_schema_allows_all_units_and_dtypes_of_the_model(

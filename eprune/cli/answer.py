@@ -1,0 +1,275 @@
+"""What ``eprune report`` says, in each format."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Optional
+
+from eprune.cli.explore import left_out
+from eprune.cli.lone import lone_frames
+from eprune.cli.tables import table
+from eprune.explore import answer
+from eprune.explore.cost import meaning, predict
+from eprune.explore.measure import emulated
+from eprune.explore.space import after
+
+if TYPE_CHECKING:
+    from eprune.explore.answer import Row
+    from eprune.explore.chart import Chart
+    from eprune.explore.cost import Costs
+    from eprune.explore.plan import Plan
+    from eprune.explore.search import Best
+
+#: How many of the best cuts are listed, and how many rows a table or a chart has at most.
+SHOWN = 5
+ROWS = 60
+#: How many actors of a cut are named.
+NAMED = 12
+#: What the links of the platform files are called.
+PLATFORM_LINKS = "the links of the platform files"
+
+
+@dataclass(frozen=True)
+class Over:
+    """The answer over one set of links: ``name`` is theirs, ``costs`` None where nothing is predicted."""
+
+    name: str
+    costs: Optional[Costs]
+    rows: Sequence[Row]
+    best: Optional[Best]
+
+
+class Answer:
+    """The answer over each set of links; ranking and table are of the first."""
+
+    def __init__(
+        self, plan: Plan, objective: str, over: Sequence[Over], latencies: Mapping[str, Mapping[str, Any]]
+    ) -> None:
+        self.plan, self.objective, self.over, self.latencies = plan, objective, over, latencies
+        self.rows, self.best, self.costs = over[0].rows, over[0].best, over[0].costs
+        self.emulated = {row.alternative.name for row in self.rows if row.measured and emulated(row.measured)}
+        self.note = self._note()
+        self.unit, self.meaning = meaning(objective)
+        self.ranked = answer.ranked(plan, self.rows, objective)
+        self.advice = self._advice(over[0])
+        between = [f"{name} ms" for name in plan.roles.edges]
+        self.header = (
+            *("point", "cut", "bytes", "endpoint ms", *between, "server ms", "latency ms", "frames/s", "energy mJ"),
+            *("measured ms", "measured f/s", "emulated"),
+        )
+
+    @property
+    def first(self) -> str:
+        """The name of the best partition point."""
+        return self.ranked[0].alternative.name if self.ranked else ""
+
+    def _note(self) -> str:
+        said = f"Predicted over {self.over[0].name}" if self.costs else "Measured on the machines that ran it"
+        note = f"{said}; what is measured here is over loopback."
+        if self.costs and self.costs.speeds:
+            speeds = ", ".join(f"{name}={factor:.3g}" for name, factor in self.costs.speeds.items())
+            note += f" Emulated speeds: {speeds}."
+        if self.emulated:
+            points = ", ".join(row.alternative.name for row in self.rows if row.alternative.name in self.emulated)
+            note += f" Measured over emulated links and on emulated units: {points}."
+        distant = [row.alternative.name for row in self.rows if row.measured and "devices" in row.measured]
+        if distant:
+            note += f" Measured on real devices, over SSH: {', '.join(distant)}."
+        return note
+
+    def notes(self) -> list[str]:
+        """What else is to be said, a sentence or two each."""
+        others = [f"Over {over.name}: {self._advice(over)}" for over in self.over[1:]]
+        lone = answer.lone_and_steady(self.plan, self.rows) if self.costs else ""
+        return [note for note in (self.note, self.other(), lone, *others) if note]
+
+    def _advice(self, over: Over) -> str:
+        if not answer.ranked(self.plan, over.rows, self.objective):
+            return "No partition point is allowed."
+        return answer.advice(self.plan, over.rows, self.objective, self.unit)
+
+    def other(self) -> str:
+        """A sentence on the best cut that is no partition point, if it is better than all that are; else ""."""
+        if self.best is None:
+            return ""
+        points = [row.value(self.objective, self.plan.roles.endpoints) for row in self.ranked]
+        if points and min(points) <= self.best.value * (1 + 1e-6):
+            return ""
+        roles, homes = self.plan.roles, self.best.homes
+        parts = []
+        for platform in roles.platforms[:-1]:
+            here = [actor for actor in self.plan.flow.actors if homes[actor] == platform]
+            if len(here) > NAMED:
+                here = [*here[:NAMED], f"{len(here) - NAMED} more"]
+            parts.append(f"{', '.join(here) or 'nothing'} on {platform}")
+        proof = "" if self.best.exact else f" (no cut is below {self.best.bound:.4g})"
+        title = "Better than every partition point is" if points else "What is left is"
+        figure = answer.quantity(self.best.value, self.unit)
+        return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {'; '.join(parts)}."
+
+    def cells(self, row: Row) -> tuple[str, ...]:
+        """A row of the table."""
+        predicted, roles = row.predicted, self.plan.roles
+        figures = [""] * (5 + len(roles.edges))
+        if predicted is not None:
+            times = (predicted.endpoint, *(predicted.platforms[edge] for edge in roles.edges), predicted.server)
+            energy = "" if predicted.energy is None else f"{1e3 * predicted.energy:.3f}"
+            figures = [*(f"{1e3 * time:.3f}" for time in (*times, predicted.latency)), _rate(predicted.period), energy]
+        measured = [row.measured_value(objective, roles.endpoints) for objective in ("endpoint", "throughput")]
+        shown = ["" if measured[0] is None else f"{measured[0]:.3f}", _rate((measured[1] or 0) / 1e3)]
+        if row.failed:
+            shown = ["failed", ""]
+        emulation = [
+            *["predicted"] * bool(self.costs and self.costs.speeds),
+            *["measured"] * (row.alternative.name in self.emulated),
+        ]
+        return (row.alternative.name, row.alternative.after, str(row.nbytes), *figures, *shown, ", ".join(emulation))
+
+    def text(self) -> str:
+        """For people."""
+        lines = [f"{self.plan.flow.application}: the best cuts by {self.objective} ({self.meaning})", ""]
+        top = [
+            (place, row.alternative.name, row.alternative.after, answer.quantity(self._value(row), self.unit))
+            for place, row in enumerate(self.ranked[:SHOWN], 1)
+        ]
+        lines += [table(("", "point", "cut", self.objective), top).rstrip("\n"), ""]
+        chosen = self.shown([row for row in self.rows if not row.excluded])
+        header, rows = _filled(self.header, [self.cells(row) for row in chosen])
+        marked = [("*" if row[0] == self.first else "", *row) for row in rows]
+        lines += [table(("", *header), marked).rstrip("\n"), ""]
+        lines += [*self.missing(), *lone_frames(self.plan, self.latencies)]
+        lines += [*self.notes(), self.advice]
+        return "\n".join(lines) + "\n"
+
+    def missing(self) -> list[str]:
+        """Lines on the partition points that are not in the table, and those that failed."""
+        excluded = {row.alternative.name: row.excluded for row in self.rows if row.excluded}
+        lines = left_out({**excluded, **self.plan.excluded})
+        more = sum(not row.excluded for row in self.rows) - ROWS
+        lines += [f"  {more} worse ones are not shown here (--format csv has all)"] if more > 0 else []
+        failed = [row for row in self.rows if row.failed and row.measured]
+        return lines + [f"  {row.alternative.name} failed: {row.measured['problem']}" for row in failed if row.measured]
+
+    def shown(self, rows: Sequence[Row]) -> list[Row]:
+        """The rows, or the best of them where they are too many, in their order."""
+        if len(rows) <= ROWS:
+            return list(rows)
+        best = {id(row) for row in sorted(rows, key=self._value)[:ROWS]}
+        return [row for row in rows if id(row) in best]
+
+    def _value(self, row: Row) -> float:
+        return row.value(self.objective, self.plan.roles.endpoints)
+
+    def json(self) -> str:
+        """For programs."""
+        points = []
+        for index, row in enumerate(self.rows):
+            point = {
+                "point": row.alternative.name,
+                "cut": row.alternative.after,
+                "homes": row.alternative.homes,
+                "bytes": row.nbytes,
+                "excluded": row.excluded,
+                "predicted": asdict(row.predicted) if row.predicted else None,
+                "measured": row.measured,
+                "lone_frames": self.latencies.get(row.alternative.name),
+            }
+            others = {over.name: over.rows[index].predicted for over in self.over[1:]}
+            over = {name: asdict(predicted) for name, predicted in others.items() if predicted}
+            points.append({**point, "predicted_over": over} if over else point)
+        told = {
+            "application": self.plan.flow.application,
+            "objective": self.objective,
+            "unit": self.unit,
+            "note": self.note,
+            "advice": self.advice,
+            "ranked": [row.alternative.name for row in self.ranked],
+            "best_of_all_cuts": {**asdict(self.best), "exact": self.best.exact} if self.best else None,
+            "points": points,
+            "excluded": self.plan.excluded,
+        }
+        return json.dumps(told, indent=1) + "\n"
+
+    def csv(self) -> str:
+        """For spreadsheets."""
+        stream = io.StringIO()
+        writer = csv.writer(stream, lineterminator="\n")
+        writer.writerow(self.header)
+        writer.writerows(self.cells(row) for row in self.rows)
+        return stream.getvalue()
+
+    def html(self, chart: str, graph: str, commands: Sequence[str]) -> str:
+        """For people with a browser: one page that needs no other file, around a chart and a picture of the graph."""
+        from eprune.explore.page import page
+
+        header, rows = _filled(self.header, [self.cells(row) for row in self.shown(self.rows)])
+        return page(
+            f"{self.plan.flow.application}: where to cut",
+            self.advice,
+            [f"By {self.objective}: {self.meaning}.", *self.notes()],
+            chart,
+            header,
+            rows,
+            self.first,
+            [line.strip() for line in self.missing()],
+            graph,
+            commands,
+        )
+
+    def homes(self) -> Mapping[str, str]:
+        """Actor -> platform at the best partition point, or in the best cut where no point is left."""
+        return self.ranked[0].alternative.homes if self.ranked else self.best.homes if self.best else {}
+
+    def chart(self) -> Chart:
+        """The papers' chart, of what is predicted, or else of what was measured.
+
+        Measured figures are set beside predicted ones where they are of the same links: the platform files', emulated.
+        """
+        from eprune.explore.chart import Chart
+
+        roles = self.plan.roles
+        places = [self.rows.index(row) for row in self.shown([row for row in self.rows if not row.excluded])]
+        measured = {place: self.rows[place].measured_value("endpoint", roles.endpoints) for place in places}
+        if self.costs is None:
+            places = [place for place in places if measured[place] is not None]
+        rows = [self.rows[place] for place in places]
+        sending: dict[str, list[float]] = {}
+        beside: list[Optional[float]] = []
+        if self.costs is None:
+            computing, kind = [measured[place] or 0.0 for place in places], "measured, sending included"
+            kind += ", emulated" if self.emulated else ""
+        else:
+            still = replace(self.costs, links=())
+            made = [predict(self.plan.flow, roles, still, row.alternative.homes) for row in rows]
+            computing, kind = [each.value("endpoint") for each in made], "predicted"
+            kind += ", emulated" if self.costs.speeds else ""
+            for over in self.over:
+                predicted = [over.rows[place].predicted for place in places]
+                whole = [each.value("endpoint") if each else 0.0 for each in predicted]
+                name = over.name if over.name != PLATFORM_LINKS else ""
+                sending[name] = [max(time - own, 0.0) for time, own in zip(whole, computing)]
+            if self.over[0].name == PLATFORM_LINKS:
+                beside = [measured[p] if self.rows[p].alternative.name in self.emulated else None for p in places]
+        alone = [time for row, time in zip(rows, computing) if row.alternative.after == "endpoint only"]
+        return Chart(
+            title=f"{self.plan.flow.application}: time of the endpoint a frame, {kind}",
+            labels=[f"{row.alternative.name} {row.alternative.after}" for row in rows],
+            computing=computing,
+            sending=sending,
+            measured=beside,
+            alone=alone[0] if alone else None,
+        )
+
+
+def _rate(seconds: float) -> str:
+    return f"{1 / seconds:.1f}" if seconds else ""
+
+
+def _filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
+    """Without the columns in which nothing is."""
+    keep = [place for place in range(len(header)) if any(row[place] for row in rows)]
+    return [header[place] for place in keep], [[row[place] for place in keep] for row in rows]
