@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from eprune.cli.explore import left_out
+from eprune.cli.explore import left_out, placed
 from eprune.cli.lone import lone_frames
 from eprune.cli.tables import table
 from eprune.explore import answer
@@ -27,8 +27,6 @@ if TYPE_CHECKING:
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
 SHOWN = 5
 ROWS = 60
-#: How many actors of a cut are named.
-NAMED = 12
 #: What the links of the platform files are called.
 PLATFORM_LINKS = "the links of the platform files"
 
@@ -100,16 +98,10 @@ class Answer:
         if points and min(points) <= self.best.value * (1 + 1e-6):
             return ""
         roles, homes = self.plan.roles, self.best.homes
-        parts = []
-        for platform in roles.platforms[:-1]:
-            here = [actor for actor in self.plan.flow.actors if homes[actor] == platform]
-            if len(here) > NAMED:
-                here = [*here[:NAMED], f"{len(here) - NAMED} more"]
-            parts.append(f"{', '.join(here) or 'nothing'} on {platform}")
         proof = "" if self.best.exact else f" (no cut is below {self.best.bound:.4g})"
         title = "Better than every partition point is" if points else "What is left is"
         figure = answer.quantity(self.best.value, self.unit)
-        return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {'; '.join(parts)}."
+        return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {placed(roles, homes)}."
 
     def cells(self, row: Row) -> tuple[str, ...]:
         """A row of the table."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 PLAN = "explore.json"
 RESULTS = "results.jsonl"
 ACTORS = "actors.json"
-#: Up to so many partition points with the same fault are named.
+#: Up to so many partition points with the same fault are named, and twice as many actors.
 NAMED = 6
 
 
@@ -217,7 +217,7 @@ def _write(
     if sys.stderr.isatty():
         click.echo("\r\x1b[K", err=True, nl=False)
     if not alternatives:
-        raise no_cut(excluded)
+        raise no_cut(excluded, _other_cut(flow(inputs.graph), roles, constraints, link_figures(platforms)))
     given = (inputs.graph.where.file, *(platform.where.file for platform in platforms))
     plan = Plan(
         id=digest.hexdigest()[:16],
@@ -298,10 +298,38 @@ def _some(names: Sequence[str]) -> str:
     return f"{shown} {'is' if len(names) == 1 else 'are'}"
 
 
-def no_cut(excluded: Mapping[str, str]) -> click.ClickException:
-    """The error that says why no cut is left."""
+def no_cut(excluded: Mapping[str, str], other: str = "") -> click.ClickException:
+    """The error that says why no partition point is left; ``other`` is a cut that is none, but allowed."""
     lines = "\n".join(left_out(excluded))
-    return NoCut(f"no cut is allowed: each of the {counted(len(excluded), 'partition point')} is excluded\n{lines}")
+    count = f"each of the {counted(len(excluded), 'partition point')} is excluded"
+    if other:
+        return NoCut(f"no partition point is allowed: {count}\n{lines}\nhint: there is a cut {other}")
+    return NoCut(f"no cut is allowed: {count}\n{lines}")
+
+
+def _other_cut(flow: Any, roles: Roles, constraints: Constraints, links: Any) -> str:
+    """The allowed cut with the fewest bytes, be it a partition point or not, in words; "" if there is none."""
+    from eprune.explore.cost import Costs
+    from eprune.explore.integer import Unsolved
+    from eprune.explore.search import Search
+    from eprune.explore.space import after
+
+    times = {platform: dict.fromkeys(flow.actors, 0.0) for platform in roles.platforms}
+    try:
+        best = Search(flow, roles, constraints, Costs(times, links)).best("bytes")
+    except (Unsolved, ImportError):
+        return ""
+    return "" if best is None else f"{after(flow, roles, best.homes)}: {placed(roles, best.homes)}"
+
+
+def placed(roles: Roles, homes: Mapping[str, str]) -> str:
+    """``Input, L1 on endpoint; L2 on edge``: where actors are that are not on the server."""
+    parts = []
+    for platform in roles.platforms[:-1]:
+        here = [actor for actor, home in homes.items() if home == platform]
+        more = [f"{len(here) - 2 * NAMED} more"] if len(here) > 2 * NAMED else []
+        parts.append(f"{', '.join([*here[: 2 * NAMED], *more]) or 'nothing'} on {platform}")
+    return "; ".join(parts)
 
 
 class NoCut(click.ClickException):

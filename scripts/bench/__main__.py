@@ -19,6 +19,7 @@ from pathlib import Path
 
 from scripts.bench import emulation as emulated_links
 from scripts.bench import exploring as every_cut
+from scripts.bench import search as cuts
 from scripts.bench.imported import imported
 from scripts.bench.ssd import ssd
 
@@ -310,7 +311,12 @@ def exploring(folder: Path) -> None:
     every_cut.exploring(folder, say)
 
 
-_ALL = (local, split, link, hop, analyzer, start, imported, ssd, emulation, exploring)
+def search(_: Path) -> None:
+    """Growth of the search for the best of all cuts: random graphs, over two tiers and three."""
+    cuts.search(say)
+
+
+_ALL = (local, split, link, hop, analyzer, start, imported, ssd, emulation, exploring, search)
 BENCHES = {each.__name__: each for each in _ALL}
 
 

@@ -221,6 +221,63 @@ def test_what_does_not_exist_is_told(app, eprune, arguments, message):
     assert message in done.err
 
 
+@pytest.fixture
+def three(app):
+    """An edge between endpoint and cloud; the endpoint has no link to the cloud."""
+    for name, links in (
+        ("endpoint", {"edge": 5100}),
+        ("edge", {"endpoint": 5100, "cloud": 5200}),
+        ("cloud", {"edge": 5200}),
+    ):
+        ends = "".join(f'<link to="{to}" port="{port}" bandwidth="1MB/s"/>' for to, port in links.items())
+        (app / f"platforms/{name}.xml").write_text(f'<platform name="{name}"><unit name="cpu"/>{ends}</platform>')
+    return ("explore", "app.xml", "-p", *(f"platforms/{n}.xml" for n in ("endpoint", "edge", "cloud")), "-o", "cuts")
+
+
+def test_with_an_edge_each_point_is_a_pair_of_cuts_and_is_measured_as_any_other(app, eprune, three):
+    done = eprune(*three, "--edge", "edge", "--frames", "3")
+    assert done.code == 0, done.err
+    plan = json.loads((app / "cuts/explore.json").read_text())
+    names = [each["name"] for each in plan["alternatives"]]
+    assert names == ["1-2", "1-3", "1-4", "2-3", "2-4", "3-4", "4-4"]
+    assert plan["alternatives"][0]["homes"] == {"In": "endpoint", "L1": "edge", "L2": "cloud", "Out": "cloud"}
+    assert "edge after In, cloud after L1" in done.out and "2-2 is left out: M2: platform 'endpoint' has no" in done.out
+
+    assert eprune("profile", "cuts", "--no-pin", "--point", "1-2", "--point", "2-4").code == 0
+    assert [(line["ok"], line["bytes"]) for line in results(app)] == [(True, 768 + 256), (True, 256)]
+    assert eprune("profile", "cuts", "--no-pin", "--actors").code == 0
+    done = eprune("report", "cuts", "--keep-on", "edge", "L1", "--must-use", "cloud", "--objective", "bytes")
+    assert "Cut: edge after In, cloud after L2 (point 1-3): 788 B a frame" in done.out
+    assert "edge ms" in done.out
+
+
+def test_three_platforms_are_two_endpoints_unless_one_is_an_edge(app, eprune, three):
+    assert "or --edge edge, if it lies between" in eprune(*three).err
+    assert "did you mean 'edge'?" in eprune(*three, "--edge", "egde").err
+    assert "give both platform files" in eprune(*three, "--edge", "edge", "--edge", "cloud").err
+
+
+def test_where_no_partition_point_is_allowed_another_cut_may_be(app, eprune):
+    (app / "app.xml").write_text(
+        (app / "app.xml")
+        .read_text()
+        .replace("</application>", "")
+        .replace(
+            '<fifo name="f1"',
+            '<actor name="In2" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>'
+            '<actor name="Out2" class="behaviours.py:Print"><in name="in" token="float32[1,8,8,3]"/></actor>'
+            '<fifo name="g" from="In2.out" to="Out2.in"/><fifo name="f1"',
+        )
+        + "</application>"
+    )
+    done = eprune(*FAST, "--not-on", "endpoint", "L2", "--not-on", "server", "In2", "--max-bytes", "300B")
+    assert done.code == 1
+    assert (
+        "no partition point is allowed" in done.err
+        and "there is a cut after L1: In, L1, In2, Out2 on endpoint" in done.err
+    )
+
+
 def test_one_platform_is_no_cut(app, eprune):
     done = eprune("explore", "app.xml", "-p", "platforms/server.xml", "-o", "cuts")
     assert done.code == 2
