@@ -104,7 +104,7 @@ def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
     best = order[0]
     figure = best.value(objective, plan.roles.endpoints)
     alone = next((row for row in given if row.alternative.after == "endpoint only"), None)
-    text = f"{cut_in_words(best)}: {quantity(figure, unit)} a frame"
+    text = f"{cut_in_words(best)}: {quantity(figure, unit)}" + " a frame" * bool(unit)
     compared = alone.value(objective, plan.roles.endpoints) if alone is not None else math.inf
     if alone is not None and alone is not best and figure > 0 and compared < math.inf:
         ratio = compared / figure

@@ -10,7 +10,7 @@ from typing import Optional
 _COMPUTE, _ALONE, _MEASURED = "#4878a8", "#b00020", "#222222"
 _SENDING = ("#e8a33d", "#6aa84f", "#a35fa8", "#8c6d4f")
 #: Inches.
-_HEIGHT, _WIDTH, _BAR = 4.6, (8.0, 22.0), 0.24
+_HEIGHT, _WIDTH, _BAR = 4.6, (8.0, 14.0), 0.24
 
 
 @dataclass(frozen=True)

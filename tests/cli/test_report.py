@@ -7,11 +7,13 @@ import io
 import json
 import os
 import sys
+import time
 import xml.etree.ElementTree as ET
 
 import pytest
 
-from eprune.cli.timing import steps
+from eprune.cli import timing
+from eprune.cli.timing import steps, timed
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
 
@@ -230,6 +232,20 @@ def test_the_actors_are_timed_and_predictions_validated(links, eprune):
     assert len(done.out.splitlines()) == 3 and "error" in done.out
     assert len((links / "cuts/results.jsonl").read_text().splitlines()) == 2
     assert eprune("report", "cuts", "--objective", "latency").code == 0
+
+
+def test_time_in_which_others_had_the_core_does_not_count(monkeypatch):
+    told = iter([5.0, 5.0, 1.0, 1.0 + 1e-3, 2.0, 99.0])
+    monkeypatch.setattr(timing, "_delayed", lambda: next(told))
+    alone = timed(lambda: time.sleep(0.01))
+    assert alone >= 0.01
+    assert timed(lambda: time.sleep(0.01)) >= 0.009
+    assert timed(lambda: None) == 0.0
+
+
+def test_what_the_system_says_of_waiting_only_grows():
+    before = timing._delayed()
+    assert 0.0 <= before <= timing._delayed() < 1e6
 
 
 @pytest.mark.parametrize(
