@@ -35,10 +35,11 @@ def check(
     """
     facts = interfaces or {}
     findings = [*check_graph(graph, facts), *check_dynamic(graph), *declarations(graph)]
-    if not has_errors(findings):
+    if graph.dpgs and not has_errors(findings):
         findings += [*totality(graph), *borders(graph)]
-    if not has_errors(findings):
+    if graph.dpgs and not has_errors(findings):
         findings += [*activity(graph), *constants(graph)]
+    if not has_errors(findings):
         findings += [*consistency(graph), *deadlocks(graph), *connections(graph)]
         findings += placements(graph, platforms, mappings)
     if not has_errors(findings):

@@ -6,6 +6,7 @@ None of them looks at rates: the control tables are analysis/table.py's.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import combinations
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
@@ -197,9 +198,10 @@ def _dynamic_ports(actor: Actor, kind: str, fixed: tuple[Direction, ...]) -> Ite
 
 def delays(graph: Graph) -> Iterator[Finding]:
     """G7: no delay on a dynamic or a control FIFO: tokens would meet those of other iterations, control tokens too."""
-    for fifo, *ends in joined(graph):
+    delayed = replace(graph, fifos=tuple(fifo for fifo in graph.fifos if fifo.delay > 0))
+    for fifo, *ends in joined(delayed) if delayed.fifos else ():
         control = any(port.control for port in ends)
-        if fifo.delay > 0 and (control or any(port.lrl < port.url for port in ends)):
+        if control or any(port.lrl < port.url for port in ends):
             kind = "control" if control else "dynamic"
             why = "shift every later row" if control else "mix data of different iterations"
             hint = "leave delay out" if control else "leave delay out; put the delay on a static FIFO"
@@ -244,5 +246,7 @@ def _fit(port: Port) -> bool:
 def check_dynamic(graph: Graph) -> list[Finding]:
     """All findings of the rules of this module. What asks for an actor's part begins once the parts are clear."""
     unclear = list(roles(graph))
-    kinds = [] if unclear else [*port_kinds(graph), *control_fifos(graph)]
+    kinds = [] if unclear else [*port_kinds(graph)]
+    if graph.dpgs and not unclear:
+        kinds += control_fifos(graph)
     return [*unclear, *kinds, *delays(graph)]

@@ -19,8 +19,9 @@ def deadlocks(graph: Graph) -> Iterator[Finding]:
     """
     fifos = {fifo.name: fifo for fifo in graph.fifos}
     found = find_stuck(graph)
-    sizes = token_bytes(graph) if found else {}
-    budget = Budget()
+    if not found:
+        return
+    sizes, budget = token_bytes(graph), Budget()
     dynamic = {fifo.name for fifo, *ends in joined(graph) if any(end.control or not end.static for end in ends)}
     free = {name: fifo for name, fifo in fifos.items() if name not in dynamic}
     for stuck in found:

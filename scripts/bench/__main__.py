@@ -20,6 +20,7 @@ from pathlib import Path
 from scripts.bench import emulation as emulated_links
 from scripts.bench import exploring as every_cut
 from scripts.bench import search as cuts
+from scripts.bench.dpg import dpg
 from scripts.bench.imported import imported
 from scripts.bench.ssd import ssd
 
@@ -316,7 +317,7 @@ def search(_: Path) -> None:
     cuts.search(say)
 
 
-_ALL = (local, split, link, hop, analyzer, start, imported, ssd, emulation, exploring, search)
+_ALL = (local, split, link, hop, analyzer, dpg, start, imported, ssd, emulation, exploring, search)
 BENCHES = {each.__name__: each for each in _ALL}
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from eprune.formats.dot import write_dot
-from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
 from eprune.model.token import TokenType
 
 TOKEN = TokenType("float32", (1, 256))
@@ -69,3 +71,23 @@ def test_broken_graphs_and_strange_names_are_drawn_too():
     assert line(text, "digraph") == 'digraph "a \\"<b>\\\\" {'
     assert "&lt;b&gt;" in text
     assert 'label=" ?"' in line(text, '"ghost" -> "a0"')
+
+
+def test_dynamic_actors_and_control_fifos_look_different():
+    control, dynamic = TokenType("int32"), Port("out", Direction.OUT, TOKEN, lrl=0, url=2, atr=0)
+    gate = Actor("Gate", (Port("mode", Direction.OUT, control, control=True),), ActorType.CA)
+    split = Actor("Split", (Port("mode", Direction.IN, control, control=True), dynamic), ActorType.DA)
+    deep = Actor("Deep", (replace(dynamic, name="in", direction=Direction.IN),), ActorType.DPA)
+    fifos = (
+        Fifo("c", PortRef("Gate", "mode"), PortRef("Split", "mode")),
+        Fifo("d", PortRef("Split", "out"), PortRef("Deep", "in")),
+    )
+    text = write_dot(Graph("g", (gate, split, deep, Actor("Plain")), fifos))
+    looks = {
+        line(text, f'"{name}" [').partition("]")[0].partition("fillcolor")[2]
+        for name in ("Gate", "Split", "Deep", "Plain")
+    }
+    assert len(looks) == 4
+    assert 'style="dotted"' in line(text, '"Gate" -> "Split"')
+    between = line(text, '"Split" -> "Deep"')
+    assert 'label=" 0B to 2KiB"' in between and 'arrowhead="empty"' in between
