@@ -65,6 +65,14 @@ class Sources(click.ParamType):
     help="With --faults: every source that is left reaches an essential sink (default), or some source does, or M "
     "sources reach the same one.",
 )
+@click.option("--buffers", is_flag=True, help="Also the least buffer sizes, the throughput and its bottleneck.")
+@click.option(
+    "--times",
+    multiple=True,
+    metavar="ACTOR=TIME|FILE ...",
+    help="How long actors take, for --buffers: A=1.2ms, or a JSON file such as actors.json of `eprune profile`.",
+)
+@click.option("--apply", metavar="FILE", help="With --buffers: write the graph with these buffer sizes to FILE.")
 def command(
     application: str,
     platforms: Sequence[str],
@@ -75,6 +83,9 @@ def command(
     faults: Optional[int],
     essential: Sequence[str],
     service: Any,
+    buffers: bool,
+    times: Sequence[str],
+    apply: Optional[str],
 ) -> int:
     """Check an application graph against the design rules, with its platforms and mappings where given.
 
@@ -87,12 +98,20 @@ def command(
       eprune analyze app.xml -p endpoint.xml server.xml -m mappings/split
       eprune analyze app.xml --format sarif -o findings.sarif
       eprune analyze app.xml -p platforms -m mappings --faults 1
+      eprune analyze app.xml --buffers --times A=1.2ms B=3ms --apply sized.xml
     """
+    from eprune.cli import buffers as sizes
     from eprune.cli.faults import survey
     from eprune.cli.inputs import read_inputs
     from eprune.formats.atomic import write_file
     from eprune.model.finding import EpruneError, has_errors
 
+    if (times or apply is not None) and not buffers:
+        raise click.UsageError("--times and --apply go with --buffers")
+    if buffers and fmt not in ("text", "json"):
+        raise click.UsageError(f"--buffers has no place in {fmt}: use --format text or json")
+    if apply == output == "-":
+        raise click.UsageError("the report and the new graph cannot both go to stdout: give -o or --apply a file")
     try:
         inputs = read_inputs(application, platforms, mappings)
     except EpruneError as error:
@@ -102,17 +121,27 @@ def command(
         raise click.UsageError("--essential and --service say what --faults K asks: give it too")
     sound = not has_errors(inputs.findings)
     surveyed = survey(inputs, faults, essential, service) if sound and faults is not None else None
+    sized = sizes.sizing(inputs, sizes.read_times(times, inputs)) if sound and buffers else None
     findings = [*inputs.findings, *(surveyed.findings if surveyed else ())]
-    write_file(output, report(findings, inputs if sound else None, fmt, surveyed))
+    write_file(output, report(findings, inputs if sound else None, fmt, surveyed, sized))
+    if apply is not None and sized is not None:
+        sizes.apply(apply, inputs, sized)
     return FINDINGS if has_errors(findings) or (strict and findings) else 0
 
 
-def report(findings: Sequence[Finding], inputs: Optional[Inputs], fmt: str, survey: Optional[Survey] = None) -> str:
+def report(
+    findings: Sequence[Finding],
+    inputs: Optional[Inputs],
+    fmt: str,
+    survey: Optional[Survey] = None,
+    sized: Optional[dict[str, Any]] = None,
+) -> str:
     """Findings in one of the formats, with the facts of a sound graph (``inputs``) where the format has room.
 
-    So with what it survives, if that was asked (``survey``).
+    So with what it survives (``survey``), and with its buffer sizes (``sized``), where that was asked.
     """
     from eprune.analysis.rules import RULES
+    from eprune.cli import buffers
     from eprune.cli.inputs import counts
     from eprune.formats.findings import as_data, render
 
@@ -120,11 +149,15 @@ def report(findings: Sequence[Finding], inputs: Optional[Inputs], fmt: str, surv
         text = render(findings, "text") + f"{counts(findings)}\n"
         if inputs is not None:
             text += f"\n{_as_text(facts(inputs))}"
-        return text if survey is None else f"{text}{survey.as_text()}"
+        if survey is not None:
+            text += survey.as_text()
+        return text if sized is None else f"{text}\n{buffers.as_text(sized)}"
     if fmt == "json":
         data = {**as_data(findings), "graph": None if inputs is None else facts(inputs)}
         if survey is not None:
             data["faults"] = survey.as_data()
+        if sized is not None:
+            data["buffers"] = sized
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()})
 

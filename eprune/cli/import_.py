@@ -1,8 +1,9 @@
-"""``eprune import``: a .tflite model becomes an application."""
+"""``eprune import``: a .tflite model, or a graph in SDF3's XML, becomes an application."""
 
 from __future__ import annotations
 
 import json
+from fractions import Fraction
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -33,8 +34,23 @@ class Granularity(click.ParamType):
         return self.fail(f"{value!r} is neither 'operator' nor 'layer' nor a number of actors", param, ctx)
 
 
+class Time(click.ParamType):
+    """A time with its unit, in seconds as a Fraction."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: Optional[click.Parameter], ctx: Optional[click.Context]) -> Any:
+        """The exact number of seconds."""
+        from eprune.model.quantity import exact_seconds
+
+        try:
+            return exact_seconds(value) if isinstance(value, str) else value
+        except ValueError as error:
+            return self.fail(str(error), param, ctx)
+
+
 @click.command("import", cls=options.Command)
-@click.argument("model", metavar="MODEL.tflite")
+@click.argument("model", metavar="MODEL.tflite|SDF3.xml")
 @click.option("-o", "--output", metavar="DIR", help="The folder to write; it is made if need be.")
 @click.option(
     "--per",
@@ -61,6 +77,8 @@ class Granularity(click.ParamType):
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
+@click.option("--expand", is_flag=True, help="SDF3: an actor for each firing of an iteration, so that rates agree.")
+@click.option("--unit", type=Time(), metavar="TIME", help="SDF3: what its times count (default: 1us).")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(
     model: str,
@@ -70,6 +88,8 @@ def command(
     feedback: Sequence[str],
     into: Optional[str],
     listing: bool,
+    expand: bool,
+    unit: Optional[Fraction],
     fmt: str,
 ) -> None:
     """Turn a .tflite model into an application: actors that are slices of the model, sources for its inputs, a sink.
@@ -78,6 +98,9 @@ def command(
     computes is what the model computes, bit for bit; `eprune verify` checks it. Set the sources' `path` to .npy files
     of inputs, or put the model into an application of your own actors with --into.
 
+    A graph in SDF3's XML becomes an application without behaviours, for `eprune analyze --buffers`: only
+    application.xml is written. Its execution times and buffer sizes are kept.
+
     \b
     Examples:
       eprune import model.tflite --list
@@ -85,7 +108,9 @@ def command(
       eprune run app/application.xml -p app -m app
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
       eprune import detector.tflite -o app --into camera.xml
+      eprune import h263decoder.xml -o app --expand
     """
+    from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.probe import open_types
     from eprune.formats import tflite_cuts
     from eprune.formats.tflite import read_model
@@ -97,6 +122,13 @@ def command(
         raise click.UsageError(f"{into} would be overwritten: choose another folder with -o")
     if output is None and not listing:
         raise click.UsageError('give the folder to write with "-o DIR", or --list')
+    if is_xml(model):
+        if per is not None or cuts or feedback or into or listing:
+            raise click.UsageError("--per, --cut, --feedback, --into and --list are for models, not for SDF3's XML")
+        import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt)
+        return
+    if expand or unit is not None:
+        raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
     facts = read_model(model)
     flow = tflite_cuts.flow(facts, open_types(facts))
     pieces = tflite_cuts.pieces(facts, flow)

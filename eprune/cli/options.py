@@ -12,7 +12,7 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
-_SEVERAL = ("-p", "--platform", "-m", "--mapping", "--cut", "--feedback", "--essential", "--control")
+_SEVERAL = ("-p", "--platform", "-m", "--mapping", "--cut", "--feedback", "--essential", "--control", "--times")
 
 
 class Command(click.Command):

@@ -30,7 +30,7 @@ from eprune.model.graph import (
     PythonBehaviour,
     Row,
 )
-from eprune.model.quantity import exact_time, parse_timeout
+from eprune.model.quantity import exact_seconds, exact_time, fraction_time, parse_timeout
 from eprune.model.token import parse_token
 
 #: find(folder): (file, library) -> path, asked once a file
@@ -81,6 +81,7 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
             (child.attributes["name"], child.attributes["value"]) for child in element.children if child.tag == "param"
         ),
         quorum=None if quorum is None else int(quorum),
+        time=exact_seconds(element.attributes["time"]) if "time" in element.attributes else None,
         where=document.where(element),
     )
 
@@ -181,6 +182,7 @@ def _actor_node(actor: Actor) -> Node:
         + [_port_node(port) for port in actor.ports],
         name=actor.name,
         type=None if actor.type is ActorType.SPA else actor.type.value,
+        time=None if actor.time is None else fraction_time(actor.time),
         **behaviour,
         quorum=actor.quorum,
     )

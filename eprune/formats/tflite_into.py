@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path
 from typing import Optional
 
+from eprune.formats.relocate import moved_actor, moved_file
 from eprune.formats.tflite import Model
 from eprune.formats.tflite_import import SINK_NAME, SOURCE, Imported, end_names, find_end
 from eprune.model.finding import EpruneError, Finding
-from eprune.model.graph import Actor, Behaviour, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Fifo, Graph, ModelSlice, Port, PortRef
 
 #: What an application calls the model that is put into it, where its FIFOs end there.
 MODEL = "Model"
@@ -43,9 +42,9 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
     before = max(
         (place for place, actor in enumerate(application.actors, 1) if actor.name in joiner.feeders), default=0
     )
-    own = [_moved(actor, application.where.file, folder) for actor in application.actors]
+    own = [moved_actor(actor, application.where.file, folder) for actor in application.actors]
     every = [*own[:before], *(actor for actor in actors if actor.ports), *own[before:]]
-    moved = [replace(fifo, initial=_relative(fifo.initial, application.where.file, folder)) for fifo in fifos]
+    moved = [replace(fifo, initial=moved_file(fifo.initial, application.where.file, folder)) for fifo in fifos]
     graph = Graph(
         application.name,
         tuple(replace(actor, ports=joiner.ports_of(actor)) for actor in every),
@@ -128,22 +127,6 @@ def _by_tensor(fifos: Sequence[Fifo], ports: Mapping[PortRef, Port]) -> dict[Opt
     for fifo in fifos:
         found.setdefault(ports[fifo.source].tensor, []).append(fifo)
     return found
-
-
-def _moved(actor: Actor, file: str, folder: str) -> Actor:
-    """An actor of ``file``, for a file in ``folder``."""
-    behaviour: Optional[Behaviour] = actor.behaviour
-    if isinstance(behaviour, (PythonBehaviour, ModelSlice)):
-        behaviour = replace(behaviour, file=_relative(behaviour.file, file, folder) or "")
-    return replace(actor, behaviour=behaviour)
-
-
-def _relative(name: Optional[str], file: str, folder: str) -> Optional[str]:
-    """How a file that ``file`` names relative to itself is named in ``folder``; those of the library stay."""
-    if not name:
-        return name
-    path = Path(file).parent / name
-    return os.path.relpath(path, folder) if path.exists() else name
 
 
 def _error(fifo: Fifo, message: str, hint: str = "") -> EpruneError:

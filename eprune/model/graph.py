@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from fractions import Fraction
 from typing import Optional, Union
 
 from eprune.model.finding import Location
@@ -114,7 +115,8 @@ Behaviour = Union[PythonBehaviour, ModelSlice]
 class Actor:
     """A computation. ``parameters`` go to a Python behaviour's constructor, as text; a behaviour may be absent.
 
-    ``quorum`` is the least number of live data inputs with which the actor goes on; None: 1.
+    ``quorum`` is the least number of live data inputs with which the actor goes on; None: 1. ``time`` is how many
+    seconds a firing takes, None where that is not declared; it is for analysis only.
     """
 
     name: str
@@ -123,6 +125,7 @@ class Actor:
     behaviour: Optional[Behaviour] = None
     parameters: tuple[tuple[str, str], ...] = ()
     quorum: Optional[int] = None
+    time: Optional[Fraction] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from decimal import Decimal
+from fractions import Fraction
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -53,6 +54,21 @@ def parse_timeout(text: str) -> float:
     if not value:
         raise ValueError(f"{text!r} is no time to wait")
     return value
+
+
+def exact_seconds(text: str) -> Fraction:
+    """Seconds of ``1.49ms``, not rounded. Raises ValueError as ``parse_time`` does."""
+    parse_time(text)
+    number, unit = _QUANTITY.fullmatch(text).groups()  # type: ignore[union-attr]
+    return Fraction(number) * Fraction(str(TIME[unit]))
+
+
+def fraction_time(seconds: Fraction) -> str:
+    """Text that ``exact_seconds`` reads back as these seconds, rounded to 30 decimals."""
+    factors = {unit: Fraction(str(TIME[unit])) for unit in ("s", "ms", "us", "ns")}
+    unit = next((unit for unit, factor in factors.items() if seconds >= factor), "s" if seconds == 0 else "ns")
+    whole, rest = divmod(round(seconds / factors[unit] * 10**30), 10**30)
+    return f"{whole}.{rest:030d}".rstrip("0").rstrip(".") + unit
 
 
 def _format(value: float, units: tuple[tuple[str, float], ...]) -> str:

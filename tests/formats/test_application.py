@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from fractions import Fraction
 from pathlib import Path
 
 import pytest
@@ -228,6 +229,7 @@ PORT = {
 PORTS = st.builds(Port, direction=st.just(Direction.IN), required=st.booleans(), **PORT) | st.builds(
     Port, direction=st.just(Direction.OUT), **PORT
 )
+TIMES = st.builds(lambda digits, places: Fraction(digits, 10**places), COUNTS, st.integers(0, 20))
 BEHAVIOURS = (
     st.none()
     | st.builds(PythonBehaviour, FILES.map(lambda text: text + ".py"), IDENTIFIERS)
@@ -241,6 +243,7 @@ ACTORS = st.builds(
     behaviour=BEHAVIOURS,
     parameters=st.lists(st.tuples(IDENTIFIERS, TEXTS), max_size=2).map(tuple),
     quorum=st.none() | st.integers(1, 9),
+    time=st.none() | TIMES,
 )
 ROWS = st.builds(Row, value=st.integers(-(2**31), 2**31 - 1), rates=st.lists(COUNTS, max_size=4).map(tuple))
 

@@ -1,0 +1,51 @@
+"""SDF3's XML becomes an application, for ``eprune import``."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from eprune.cli.errors import say
+
+if TYPE_CHECKING:
+    from fractions import Fraction
+
+
+def is_xml(path: str) -> bool:
+    """Whether a file is XML rather than a model, by its first characters; False where it cannot be read."""
+    try:
+        with Path(path).open("rb") as stream:
+            return stream.read(64).lstrip(b"\xef\xbb\xbf \t\r\n").startswith(b"<")
+    except (OSError, ValueError):
+        return False
+
+
+def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str) -> None:
+    """Write application.xml. Raises EpruneError (exit code 1) for rates and names that break rules."""
+    from eprune.analysis.check import check
+    from eprune.cli.tables import counted
+    from eprune.formats.application import write_application
+    from eprune.formats.atomic import write_file
+    from eprune.formats.sdf3 import expand, read_sdf3
+    from eprune.model.finding import EpruneError, has_errors
+
+    sdf = read_sdf3(path, unit)
+    graph = expand(sdf.graph) if expanded else sdf.graph
+    findings = [] if expanded else sdf.findings()
+    findings = findings or check(graph)
+    if has_errors(findings):
+        raise EpruneError(*findings, exit_code=1)
+    target = Path(folder) / "application.xml"
+    write_file(str(target), write_application(graph))
+    if fmt == "json":
+        told = {"application": str(target), "actors": len(graph.actors), "fifos": len(graph.fifos)}
+        click.echo(json.dumps({**told, "overlapping": list(sdf.overlapping)}, indent=2))
+        return
+    if sdf.overlapping:
+        who = counted(len(sdf.overlapping), "actor")
+        say(f"note: in SDF3 the firings of {who} without a self-loop may overlap; here they do not")
+    say(f"{target}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
+    say(f"next: eprune analyze {target} --buffers")

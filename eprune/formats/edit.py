@@ -1,0 +1,67 @@
+"""Changes in the text of an application file, which leave comments and layout as they are."""
+
+from __future__ import annotations
+
+import re
+from typing import Optional
+from xml.sax.saxutils import quoteattr
+
+from eprune.formats.application import write_application
+from eprune.formats.xmlsafe import read_bytes
+from eprune.model.finding import EpruneError
+from eprune.model.graph import Actor, Graph, ModelSlice, PythonBehaviour
+
+_ATTRIBUTE = r"\s+([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')"
+_TAG = re.compile(rf"<!--.*?-->|<\?.*?\?>|<(actor|fifo)((?:{_ATTRIBUTE})*)\s*/?>", re.DOTALL)
+
+
+def rewrite(old: Graph, new: Graph) -> str:
+    """The text of ``old``'s file with the capacities of ``new``, and the names that it has for files.
+
+    The graphs are equal but for these. A file that cannot be read again as UTF-8 text, such as stdin, is written anew.
+    """
+    try:
+        text = read_bytes(old.where.file).decode() if old.where.line else ""
+    except (ValueError, EpruneError):
+        text = ""
+    if not text or old.where.file == "<stdin>":
+        return write_application(new)
+    changes: dict[tuple[str, str], dict[str, str]] = {}
+    for before, after in zip(old.actors, new.actors):
+        changes["actor", before.name] = _changed(_files(before), _files(after))
+    for fifo, other in zip(old.fifos, new.fifos):
+        changes["fifo", fifo.name] = _changed(
+            {"capacity": str(fifo.capacity), "initial": fifo.initial},
+            {"capacity": str(other.capacity), "initial": other.initial},
+        )
+
+    def edit(match: re.Match[str]) -> str:
+        tag = match.group()
+        if match.group(1) is None:
+            return tag
+        attributes = {name: value[1:-1] for name, value in re.findall(_ATTRIBUTE, match.group(2))}
+        for name, value in changes.get((match.group(1), attributes.get("name", "")), {}).items():
+            tag = _set(tag, name, value)
+        return tag
+
+    return _TAG.sub(edit, text)
+
+
+def _files(actor: Actor) -> dict[str, Optional[str]]:
+    behaviour = actor.behaviour
+    if isinstance(behaviour, PythonBehaviour):
+        return {"class": f"{behaviour.file}:{behaviour.class_name}"}
+    return {"model": behaviour.file} if isinstance(behaviour, ModelSlice) else {}
+
+
+def _changed(before: dict[str, Optional[str]], after: dict[str, Optional[str]]) -> dict[str, str]:
+    return {name: value for name, value in after.items() if value is not None and value != before[name]}
+
+
+def _set(tag: str, name: str, value: str) -> str:
+    """The start tag with an attribute's new value; one that it does not have comes last."""
+    quoted = quoteattr(value)
+    there = re.compile(rf"(\s{name}\s*=\s*)(\"[^\"]*\"|'[^']*')")
+    if there.search(tag):
+        return there.sub(lambda match: match.group(1) + quoted, tag)
+    return re.sub(r"\s*(/?>)$", lambda match: f" {name}={quoted}{match.group(1)}", tag)

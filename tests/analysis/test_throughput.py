@@ -1,0 +1,174 @@
+"""The maximum cycle ratio is the time between two iterations, and its cycle says what to do about it."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sample_graphs import build, chain, layered, on
+from self_timed import period, timed_graphs
+
+from eprune.analysis.cycle_ratio import Edge, longest_paths, max_cycle_ratio
+from eprune.analysis.throughput import advice, deployment, timed
+from eprune.model.graph import Graph
+from eprune.model.platform import Link, Platform, Unit
+
+
+def seconds(**times: object) -> dict[str, Fraction]:
+    return {actor: Fraction(str(time)) for actor, time in times.items()}
+
+
+def bottleneck(graph: Graph, times: dict[str, Fraction], *deployed: object):
+    model = timed(graph, times, *deployed)
+    return max_cycle_ratio(model.times, model.edges)
+
+
+@settings(deadline=None)
+@given(timed_graphs())
+def test_it_is_what_self_timed_execution_settles_to(drawn):
+    graph, times = drawn
+    simulated = period(graph, times)
+    if simulated is None:
+        with pytest.raises(ValueError, match="deadlocks"):
+            bottleneck(graph, times)
+        return
+    cycle = bottleneck(graph, times)
+    assert (cycle.ratio if cycle else 0) == simulated
+
+
+@settings(deadline=None)
+@given(timed_graphs())
+def test_the_cycle_it_names_is_one_of_the_graph_and_has_that_ratio(drawn):
+    graph, times = drawn
+    model = timed(graph, times)
+    try:
+        cycle = max_cycle_ratio(model.times, model.edges)
+    except ValueError:
+        return
+    if cycle is None:
+        assert not any(times.values())
+        return
+    assert set(cycle.edges) <= set(model.edges)
+    assert [edge.target for edge in cycle.edges] == [edge.source for edge in (*cycle.edges[1:], cycle.edges[0])]
+    assert len({edge.source for edge in cycle.edges}) == len(cycle.edges)
+    assert cycle.time == sum(model.times[edge.source] for edge in cycle.edges)
+    assert cycle.tokens == sum(edge.tokens for edge in cycle.edges)
+
+
+def test_a_pipeline_is_as_fast_as_its_slowest_actor():
+    graph = build([("A", "B", 1, 0, 2), ("B", "C", 1, 0, 2)])
+    cycle = bottleneck(graph, seconds(A=2, B=5, C=3))
+    assert (cycle.ratio, [edge.kind for edge in cycle.edges]) == (5, ["self"])
+    assert advice(cycle, graph) == ["make 'B' faster, or cut it into several"]
+
+
+def test_a_fifo_with_room_for_one_firing_makes_its_actors_take_turns():
+    graph = build([("A", "B", 2, 0, 3), ("B", "C", 1, 0, 2)])
+    cycle = bottleneck(graph, seconds(A=2, B=5, C=3))
+    assert (cycle.ratio, {edge.about for edge in cycle.edges}) == (7, {"f0"})
+    assert advice(cycle, graph) == ["make one of 'A' and 'B' faster", "give f0 a capacity of 4"]
+
+
+def test_a_loop_is_as_fast_as_its_delay_allows():
+    graph = build([("A", "B", 1, 0, 9), ("B", "A", 1, 2, 9)])
+    cycle = bottleneck(graph, seconds(A=2, B="2.5"))
+    assert (cycle.ratio, cycle.tokens) == (Fraction(5, 2), 1)
+    assert bottleneck(build([("A", "B", 1, 0, 9), ("B", "A", 1, 1, 9)]), seconds(A=2, B=3)).ratio == 5
+
+
+def test_nothing_that_takes_time_bounds_nothing():
+    assert bottleneck(chain(3), seconds(a0=0, a1=0, a2=0)) is None
+
+
+def test_every_actor_needs_a_time():
+    with pytest.raises(KeyError):
+        timed(chain(2), seconds(a0=1))
+
+
+def test_actors_of_one_unit_take_turns_and_a_link_takes_its_time():
+    # 16 bytes a token over 8 bytes a second: 2 s a transfer, and a third until it is there
+    graph = build([("A", "B", 1, 0, 4), ("B", "C", 1, 0, 4), ("A", "C", 1, 0, 4)])
+    platforms = (
+        Platform("e", (Unit("cpu"),), (Link("s", bandwidth=8.0, latency=1.0),)),
+        Platform("s", (Unit("cpu"),), (Link("e", bandwidth=8.0, latency=1.0),)),
+    )
+    mappings = (
+        on("e", {"A": "cpu", "B": "cpu", "C": "@s"}),
+        on("s", {"A": "@e", "B": "@e", "C": "cpu"}),
+    )
+    deployed = deployment(graph, platforms, mappings)
+    assert deployed.units == {"e/cpu": ["A", "B"], "s/cpu": ["C"]}
+    cycle = bottleneck(graph, seconds(A=3, B=2, C=1), deployed)
+    assert (cycle.ratio, {edge.about for edge in cycle.edges}) == (5, {"e/cpu"})
+    assert "move an actor from e/cpu to another unit" in advice(cycle, graph)
+    cycle = bottleneck(graph, seconds(A=1, B=1, C=1), deployed)
+    assert (cycle.ratio, {edge.about for edge in cycle.edges}) == (4, {"e -> s"})
+    assert advice(cycle, graph) == [
+        "make the tokens of f1 fewer or smaller, or the link faster",
+        "make the tokens of f2 fewer or smaller, or the link faster",
+    ]
+
+
+def test_a_slow_answer_over_a_link_holds_up_a_short_buffer():
+    graph = build([("A", "B", 1, 0, 1)])
+    platforms = (Platform("e", links=(Link("s", bandwidth=8.0, latency=1.0),)), Platform("s"))
+    mappings = (on("e", {"A": "cpu", "B": "@s"}), on("s", {"A": "@e", "B": "cpu"}))
+    cycle = bottleneck(graph, seconds(A=1, B=1), deployment(graph, platforms, mappings))
+    assert cycle.ratio == 2 + 1 + 1  # the one place at the receiver is taken from the sending to the end of B
+
+
+@settings(deadline=None)
+@given(st.data())
+def test_other_ways_round_are_found_too(data):
+    """Against all simple cycles of small graphs of any kind."""
+    count = data.draw(st.integers(1, 4))
+    node = st.integers(0, count - 1)
+    edges = [
+        Edge(f"n{u}", f"n{v}", tokens, "token", str(number))
+        for number, (u, v, tokens) in enumerate(
+            data.draw(st.lists(st.tuples(node, node, st.integers(1, 3)), min_size=1, max_size=8))
+        )
+    ]
+    times = {f"n{index}": data.draw(st.fractions(0, 3, max_denominator=3)) for index in range(count)}
+    ratios = [cycle_time / tokens for cycle_time, tokens in simple_cycles(times, edges)]
+    found = max_cycle_ratio(times, edges)
+    assert (found.ratio if found else 0) == max(ratios, default=0)
+
+
+def simple_cycles(times, edges):
+    def walk(path, seen):
+        for edge in edges:
+            if edge.source == path[-1].target:
+                if edge.target == path[0].source:
+                    whole = [*path, edge]
+                    yield sum(times[each.source] for each in whole), sum(each.tokens for each in whole)
+                elif edge.target not in seen:
+                    yield from walk([*path, edge], seen | {edge.target})
+
+    for edge in edges:
+        if edge.source == edge.target:
+            yield times[edge.source], edge.tokens
+        else:
+            yield from walk([edge], {edge.source, edge.target})
+
+
+@settings(deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(-4, 3)), max_size=10))
+def test_longest_paths_end_in_potentials_or_positive_cycles(arcs):
+    found = longest_paths(5, arcs)
+    if found.potentials is not None:
+        assert all(found.potentials[v] >= found.potentials[u] + weight for u, v, weight in arcs)
+    else:
+        assert found.cycles
+    for cycle in found.cycles:
+        path = [arcs[number] for number in cycle]
+        assert sum(weight for _, _, weight in path) > 0
+        assert [arc[1] for arc in path] == [arc[0] for arc in (*path[1:], path[0])]
+
+
+def test_thousands_of_actors_are_no_matter():
+    graph = layered(4000)
+    times = {actor.name: Fraction(index % 97, 7) for index, actor in enumerate(graph.actors)}
+    assert bottleneck(graph, times).ratio >= Fraction(96, 7)
