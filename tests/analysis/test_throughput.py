@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from fractions import Fraction
 
 import pytest
@@ -172,3 +173,9 @@ def test_thousands_of_actors_are_no_matter():
     graph = layered(4000)
     times = {actor.name: Fraction(index % 97, 7) for index, actor in enumerate(graph.actors)}
     assert bottleneck(graph, times).ratio >= Fraction(96, 7)
+
+
+def test_rates_that_vary_count_with_their_upper_limits():
+    graph = build([("A", "B", 2, 0, 3)])
+    actors = (replace(actor, ports=tuple(replace(port, lrl=0) for port in actor.ports)) for actor in graph.actors)
+    assert bottleneck(replace(graph, actors=tuple(actors)), seconds(A=2, B=5)).ratio == 7

@@ -1,0 +1,172 @@
+"""`eprune analyze --buffers` and `eprune import` of SDF3's graphs, as users call them."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import pytest
+from application import LOCAL, ROOT, SPLIT
+
+from eprune.formats.application import read_application
+from tests.kit import sdf3
+
+TIMES = ("--times", "In=1ms", "L1=4ms", "L2=3ms", "Out=1ms")
+
+
+def buffers(done):
+    assert done.code == 0, done.out + done.err
+    return json.loads(done.out)["buffers"]
+
+
+def test_the_page_shows_what_is_printed(eprune, monkeypatch):
+    page = (ROOT / "docs/buffers.md").read_text(encoding="utf-8")
+    command, shown = re.search(r"^\$ eprune (.*)\n(.*?)```", page, re.M | re.S).groups()
+    monkeypatch.chdir(ROOT)
+    assert shown in eprune(*command.split()).out
+
+
+def test_sizes_throughput_and_bottleneck_for_scripts(app, eprune):
+    told = buffers(eprune("analyze", "app.xml", "--buffers", *TIMES, "--format", "json"))
+    assert told["given"] == {"capacities": {"f1": 2, "f2": 2, "f3": 2}, "bytes": 2 * (768 + 256 + 20)}
+    assert told["live"]["capacities"] == {"f1": 1, "f2": 1, "f3": 1}
+    assert told["fast"]["capacities"] == {"f1": 2, "f2": 2, "f3": 1}
+    assert told["fast"]["bytes"] == told["fast"]["bound_bytes"] == 2 * (768 + 256) + 20
+    assert told["throughput"]["period_s"] == told["max_throughput"]["period_s"] == 0.004
+    assert [edge["source"] for edge in told["throughput"]["bottleneck"]["cycle"]] == ["L1"]
+
+
+def test_a_mapping_makes_actors_take_turns(app, eprune):
+    told = buffers(eprune("analyze", *LOCAL, "--buffers", *TIMES, "--format", "json"))
+    assert told["throughput"]["period_s"] == 0.009
+    told = buffers(eprune("analyze", *SPLIT, "--buffers", *TIMES, "--format", "json"))
+    assert told["throughput"]["period_s"] == 0.005
+    assert told["given"]["bytes"] == 2 * (768 + 2 * 256 + 20)
+
+
+def test_without_times_there_are_the_sizes_to_live(app, eprune):
+    done = eprune("analyze", "app.xml", "--buffers", "--times", "L1=1ms")
+    assert "least to live" in done.out
+    assert "full speed" not in done.out
+    assert "these actors have no time: In, L2, Out" in done.out
+
+
+def test_times_of_a_profile_are_those_of_the_platform(app, eprune):
+    here = {"In": 0.001, "L1": 0.002, "L2": 0.5, "Out": 0.5}
+    there = {"In": 9, "L1": 9, "L2": 0.003, "Out": 0.002}
+    profile = {"plan": "x", "platforms": {"endpoint": {"actors": here}, "server": {"actors": there}}}
+    (app / "actors.json").write_text(json.dumps(profile))
+    told = buffers(eprune("analyze", *SPLIT, "--buffers", "--times", "actors.json", "--format", "json"))
+    assert told["throughput"]["period_s"] == 0.005
+    done = eprune("analyze", "app.xml", "--buffers", "--times", "actors.json")
+    assert done.code == 2
+    assert "endpoint and server" in done.err
+
+
+def test_times_of_the_command_line_come_before_those_of_the_graph(app, eprune):
+    text = (app / "app.xml").read_text().replace('<actor name="L1"', '<actor name="L1" time="7.5ms"')
+    (app / "app.xml").write_text(text)
+    (app / "times.json").write_text('{"In": 0.001, "L2": "2ms", "Out": 0}')
+    told = buffers(eprune("analyze", "app.xml", "--buffers", "--times", "times.json", "--format", "json"))
+    assert told["throughput"]["period_s"] == 0.0075
+    arguments = ("--times", "times.json", "L1=1ms", "--format", "json")
+    assert buffers(eprune("analyze", "app.xml", "--buffers", *arguments))["throughput"]["period_s"] == 0.002
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("L9=1ms", "there is no actor 'L9'; there are 'In', 'L1', 'L2' and 'Out'"),
+        ("L1=soon", "the time of L1 is 'soon'"),
+        ("L1=-1ms", "the time of L1 is '-1ms'"),
+        ("bad.json", "bad.json has no times"),
+        ("list.json", "list.json has no times"),
+        ("word.json", "the time of L1 is None"),
+        ("minus.json", "the time of L1 is below 0"),
+        ("huge.json", "the time of L1 is inf"),
+        ("none.json", "there is no such file"),
+    ],
+)
+def test_times_that_mean_nothing_are_refused(app, eprune, given, message):
+    files = {"bad": "{", "list": "[1]", "word": '{"L1": null}', "minus": '{"L1": -1}', "huge": '{"L1": 1e999}'}
+    for name, text in files.items():
+        (app / f"{name}.json").write_text(text)
+    done = eprune("analyze", "app.xml", "--buffers", "--times", given)
+    assert done.code == 2
+    assert message in re.sub(r"\s+", " ", done.err + done.out)
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("--times", "L1=1ms"),
+        ("--apply", "new.xml"),
+        ("--buffers", "--format", "sarif"),
+        ("--buffers", "--apply", "-"),
+    ],
+)
+def test_what_does_not_go_together_is_told(app, eprune, arguments):
+    assert eprune("analyze", "app.xml", *arguments).code == 2
+
+
+def test_sizes_are_written_into_a_new_graph_which_runs_as_the_old_one(app, eprune):
+    done = eprune("analyze", "app.xml", "--buffers", *TIMES, "--apply", "out/sized.xml", "-o", "report.txt")
+    assert (done.code, done.out) == (0, "")
+    sized, old = (read_application(str(app / name)) for name in ("out/sized.xml", "app.xml"))
+    assert [fifo.capacity for fifo in sized.fifos] == [2, 2, 1]
+    assert [actor.ports for actor in sized.actors] == [actor.ports for actor in old.actors]
+    assert eprune("analyze", "out/sized.xml").code == 0
+    assert eprune("analyze", "app.xml", "--buffers", "--apply", "live.xml").code == 0
+    assert [fifo.capacity for fifo in read_application(str(app / "live.xml")).fifos] == [1, 1, 1]
+
+
+def test_an_unsound_graph_is_not_sized(app, eprune):
+    text = (app / "app.xml").read_text().replace('<fifo name="f1"', '<fifo name="f1" capacity="0"')
+    (app / "bad.xml").write_text(text)
+    done = eprune("analyze", "bad.xml", "--buffers", "--apply", "new.xml")
+    assert done.code == 1
+    assert "error[G5]" in done.out
+    assert not (app / "new.xml").exists()
+
+
+@pytest.fixture
+def graphs(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "h263.xml").write_text(sdf3.h263decoder(9))
+    (tmp_path / "mp3.xml").write_text(sdf3.mp3decoder())
+
+
+def test_a_graph_of_sdf3_is_told_its_rates_or_expanded(graphs, eprune):
+    done = eprune("import", "h263.xml", "-o", "app")
+    assert done.code == 1
+    assert re.findall(r"h263.xml:(\d+): error\[G4\]", done.err) == ["7", "9"]
+    done = eprune("import", "h263.xml", "-o", "app", "--expand", "--unit", "2ns", "--format", "json")
+    assert done.code == 0
+    told = json.loads(done.out)
+    assert (told["actors"], told["overlapping"]) == (20, ["idct"])
+    told = buffers(eprune("analyze", "app/application.xml", "--buffers", "--format", "json"))
+    assert told["max_throughput"]["period_s"] == pytest.approx(26018 * 2e-9)
+    done = eprune("import", "mp3.xml", "-o", "mp3", "--expand")
+    assert "may overlap; here they do not" in done.err
+    done = eprune("analyze", "mp3/application.xml", "--buffers")
+    assert "one every 1.866s" in done.out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("h263.xml",),
+        ("h263.xml", "-o", "app", "--list"),
+        ("h263.xml", "-o", "app", "--per", "layer"),
+        ("h263.xml", "-o", "app", "--unit", "5"),
+    ],
+)
+def test_options_of_models_are_not_for_graphs(graphs, eprune, arguments):
+    assert eprune("import", *arguments).code == 2
+
+
+def test_options_of_graphs_are_not_for_models(app, eprune):
+    assert eprune("import", "tiny.tflite", "-o", "new", "--expand").code == 2
+    done = eprune("import", "app.xml", "-o", "new")
+    assert done.code == 2
+    assert "is no SDF3 file" in done.err
