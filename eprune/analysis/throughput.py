@@ -26,6 +26,8 @@ from eprune.model.graph import Fifo, Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform
 
+_LATENCY = "latency of "
+
 
 @dataclass(frozen=True)
 class Transfer:
@@ -101,7 +103,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], deployed: Deployment = AL
             nodes[stops[-1]] = transfer.busy
             sent.setdefault(transfer.link, []).append(stops[-1])
             if transfer.latency:
-                stops.append(f"latency of {stops[-1]}")
+                stops.append(f"{_LATENCY}{stops[-1]}")
                 nodes[stops[-1]] = transfer.latency
         stops.append(fifo.target.actor)
         ahead = [0] * (len(stops) - 2) + [fifo.delay // rates[fifo.name]]
@@ -110,7 +112,8 @@ def timed(graph: Graph, times: Mapping[str, Fraction], deployed: Deployment = AL
             rooms = rooms_of(fifo, transfer)
             firings = (fifo.capacity - fifo.delay) // rates[fifo.name], fifo.capacity // rates[fifo.name]
             edges += [Edge(*room, tokens, "room", fifo.name) for room, tokens in zip(rooms, firings)]
-    return Timed(nodes, (*_rings("unit", deployed.units), *_rings("link", sent), *edges))
+    shared = {unit: members for unit, members in deployed.units.items() if len(members) > 1}
+    return Timed(nodes, (*_rings("unit", shared), *_rings("link", sent), *edges))
 
 
 def _rings(kind: str, shared: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
@@ -138,24 +141,19 @@ def advice(cycle: Cycle, graph: Graph) -> list[str]:
     """What would make a cycle faster, a line each."""
     fifos = {fifo.name: fifo for fifo in graph.fifos}
     rates = fifo_rates(graph)
-    actors = [name for name in dict.fromkeys(edge.source for edge in cycle.edges) if graph.actor(name) is not None]
+    known = {actor.name for actor in graph.actors}
+    nodes = list(dict.fromkeys(edge.source for edge in cycle.edges))
+    actors = [node for node in nodes if node in known]
+    about = {kind: list(dict.fromkeys(e.about for e in cycle.edges if e.kind == kind)) for kind in ("room", "unit")}
     lines = []
     if actors:
         split = ", or cut it into several" if len(cycle.edges) == 1 else ""
-        which = some(actors) if len(actors) == 1 else f"one of {some(actors)}"
-        lines.append(f"make {which} faster{split}")
-    about = {kind: list(dict.fromkeys(e.about for e in cycle.edges if e.kind == kind)) for kind in ("room", "unit")}
+        lines.append(f"make {'' if len(actors) == 1 else 'one of '}{some(actors)} faster{split}")
     for name in about["room"]:
         fifo, rate = fifos[name], rates[name]
         more = fifo.delay + rate * ((fifo.capacity - fifo.delay) // rate + 1)
         lines.append(f"give {name} a capacity of {more}")
     lines += [f"move an actor from {unit} to another unit" for unit in about["unit"]]
-    lines += [f"make the tokens of {name} fewer or smaller, or the link faster" for name in _transfers(cycle, graph)]
+    sent = dict.fromkeys(node.replace(_LATENCY, "").partition(" on ")[0] for node in nodes if node not in known)
+    lines += [f"make the tokens of {name} fewer or smaller, or the link faster" for name in sent]
     return lines
-
-
-def _transfers(cycle: Cycle, graph: Graph) -> Iterator[str]:
-    names = dict.fromkeys(edge.source for edge in cycle.edges)
-    for fifo in graph.fifos:
-        if any(name.startswith(f"{fifo.name} on ") for name in names):
-            yield fifo.name
