@@ -26,7 +26,7 @@ def bottleneck(graph: Graph, times: dict[str, Fraction], *deployed: object):
     return max_cycle_ratio(model.times, model.edges)
 
 
-@settings(deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @given(timed_graphs())
 def test_it_is_what_self_timed_execution_settles_to(drawn):
     graph, times = drawn
@@ -39,7 +39,7 @@ def test_it_is_what_self_timed_execution_settles_to(drawn):
     assert (cycle.ratio if cycle else 0) == simulated
 
 
-@settings(deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @given(timed_graphs())
 def test_the_cycle_it_names_is_one_of_the_graph_and_has_that_ratio(drawn):
     graph, times = drawn
@@ -122,7 +122,7 @@ def test_a_slow_answer_over_a_link_holds_up_a_short_buffer():
     assert cycle.ratio == 2 + 1 + 1  # the one place at the receiver is taken from the sending to the end of B
 
 
-@settings(deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @given(st.data())
 def test_other_ways_round_are_found_too(data):
     """Against all simple cycles of small graphs of any kind."""
@@ -157,7 +157,7 @@ def simple_cycles(times, edges):
             yield from walk([edge], {edge.source, edge.target})
 
 
-@settings(deadline=None)
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(-4, 3)), max_size=10))
 def test_longest_paths_end_in_potentials_or_positive_cycles(arcs):
     found = longest_paths(5, arcs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from fractions import Fraction
 from pathlib import Path
 from typing import Optional
@@ -103,6 +104,44 @@ def test_what_is_no_sdf_graph_is_told_with_its_line(read, old, new, problem):
     assert any(problem in each for each in told), told
 
 
+PIECES = st.sampled_from(
+    [
+        "",
+        "0",
+        "-1",
+        "7",
+        "999999999",
+        "1,2",
+        "a",
+        "b",
+        "p",
+        "x y",
+        "é",
+        "<actor/>",
+        "<channel/>",
+        "<port/>",
+        "sdf",
+        "&amp;",
+    ]
+)
+
+
+@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@given(st.lists(st.tuples(st.integers(0, 10**6), PIECES), min_size=1, max_size=4))
+def test_whatever_is_in_a_file_it_is_read_or_refused(tmp_path_factory, changes):
+    words = re.split(r"(\"[^\"]*\"|(?<=>)(?=\n))", SINGLE)
+    for place, piece in changes:
+        place %= len(words)
+        words[place] = f'"{piece}"' if words[place].startswith('"') else words[place] + piece
+    path = tmp_path_factory.getbasetemp() / "changed.xml"
+    path.write_text("".join(words), encoding="utf-8")
+    try:
+        sdf = read_sdf3(str(path))
+        check(expand(sdf.graph))
+    except EpruneError as error:
+        assert error.findings
+
+
 def test_other_kinds_of_graphs_are_refused(read):
     text = SINGLE.replace("<sdf ", "<csdf ").replace("</sdf>", "</csdf>")
     assert problems(read, text) == ["3 XML: <applicationGraph> has no <sdf>"]
@@ -175,7 +214,7 @@ def sdf_graphs(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
     return sdf3.xml("random", channels, times, serial=tuple(firings)), firings
 
 
-@settings(deadline=None)
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
 @given(sdf_graphs())
 def test_an_expanded_graph_leads_every_token_to_its_reader(tmp_path_factory, drawn):
     text, firings = drawn
