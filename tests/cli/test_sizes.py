@@ -129,6 +129,46 @@ def test_an_unsound_graph_is_not_sized(app, eprune):
     assert not (app / "new.xml").exists()
 
 
+def test_rates_that_vary_are_taken_at_their_limits(tmp_path, eprune):
+    case = ROOT / "tests" / "cases" / "ok-4.xml"
+    times = ("--times", "Split=2ms", "Deep=5ms", "Merge=1ms")
+    done = eprune("analyze", str(case), "--buffers", *times, "--apply", str(tmp_path / "sized.xml"))
+    assert "one every 5ms, or less: all rates are taken at their upper limits" in done.out
+    sized = read_application(str(tmp_path / "sized.xml"))
+    assert [fifo.capacity for fifo in sized.fifos] == [2, 2, 2, 2]
+    assert sized.dpgs == read_application(str(case)).dpgs
+
+
+def test_a_graph_that_lives_by_its_rows_only_is_not_sized(tmp_path, eprune):
+    """X before Y in one row, Y before X in the other: at their upper limits they would wait for each other."""
+    control = '<in name="mode" control="true" token="int32"/>'
+    inner = "".join(f'<{side} name="{name}" token="int8" rate="0..1"/>' for side, name in
+                    (("in", "first"), ("in", "second"), ("out", "on"), ("out", "off")))  # fmt: skip
+    ends = {"Split": ("out", "x", "y"), "Merge": ("in", "x", "y")}
+    ports = {
+        end: "".join(f'<{side} name="{name}" token="int8" rate="0..1"/>' for name in names)
+        for end, (side, *names) in ends.items()
+    }
+    tells = "".join(f'<out name="to_{name}" control="true" token="int32"/>' for name in "XYM")
+    joints = ("Split.to_X X.mode", "Split.to_Y Y.mode", "Split.to_M Merge.mode", "Split.x X.first", "Split.y Y.first",
+              "X.on Y.second", "Y.on X.second", "X.off Merge.x", "Y.off Merge.y")  # fmt: skip
+    fifos = [f'<fifo name="f{n}" from="{a}" to="{b}"/>' for n, (a, b) in enumerate(map(str.split, joints))]
+    columns = " ".join(joints[3:])
+    rows = ("1 1 0 0 1 1 0 0 0 0 1 1", "0 0 1 1 0 0 1 1 1 1 0 0")
+    (tmp_path / "rows.xml").write_text(
+        f'<application name="rows"><actor name="Split" type="DA">{tells}{ports["Split"]}</actor>'
+        + "".join(f'<actor name="{name}" type="DPA">{control}{inner}</actor>' for name in "XY")
+        + f'<actor name="Merge" type="DA">{control}{ports["Merge"]}</actor>{"".join(fifos)}'
+        + f'<dpg name="D" control="Split" entry="Split" exit="Merge" members="X Y"><table ports="{columns}">'
+        + "".join(f'<row value="{value}" rates="{rates}"/>' for value, rates in enumerate(rows))
+        + "</table></dpg></application>"
+    )
+    assert eprune("analyze", str(tmp_path / "rows.xml")).code == 0
+    done = eprune("analyze", str(tmp_path / "rows.xml"), "--buffers")
+    assert done.code == 1
+    assert "with all rates at their upper limits the graph deadlocks" in done.err
+
+
 @pytest.fixture
 def graphs(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
