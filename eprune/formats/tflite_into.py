@@ -11,7 +11,7 @@ from eprune.formats.relocate import moved_actor, moved_file
 from eprune.formats.tflite import Model
 from eprune.formats.tflite_import import SINK_NAME, SOURCE, Imported, end_names, find_end
 from eprune.model.finding import EpruneError, Finding
-from eprune.model.graph import Fifo, Graph, ModelSlice, Port, PortRef
+from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, Port, PortRef
 
 #: What an application calls the model that is put into it, where its FIFOs end there.
 MODEL = "Model"
