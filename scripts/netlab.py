@@ -125,6 +125,7 @@ def _quantity(parse: str):  # type: ignore[no-untyped-def]
 @click.pass_context
 def main(context: click.Context, bandwidth: Optional[float], latency: float) -> None:
     context.obj = {"bandwidth": bandwidth, "latency": latency}
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as an exception, so that all is removed
 
 
 @main.command("exec")

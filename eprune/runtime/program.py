@@ -358,7 +358,7 @@ class Program:
                 }
                 _write(options.record, json.dumps(run, indent=1) + "\n")
             if options.trace:
-                _write(options.trace, record.trace(self.platform, activities) + "\n")
+                _write(options.trace, record.trace(self.platform + " (emulated)" * bool(emulation), activities) + "\n")
 
     def _emulation(self) -> Emulation:
         emulation = Emulation(

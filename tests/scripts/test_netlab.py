@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 
@@ -21,9 +22,15 @@ def pair():
         pytest.skip(f"no network namespaces here: {error}")
 
 
+COMMAND = (sys.executable, "-m", "scripts.netlab")
+
+
 def netlab(*words):
-    command = [sys.executable, "-m", "scripts.netlab", *words]
-    return subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+    return subprocess.run([*COMMAND, *words], capture_output=True, text=True, cwd=ROOT, timeout=60, check=False)
+
+
+def start(*words):
+    return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, text=True, cwd=ROOT)
 
 
 def namespaces():
@@ -41,10 +48,22 @@ def test_the_rate_leaves_room_for_headers():
 
 def test_commands_run_on_their_hosts_and_nothing_is_left(pair):
     assert pair[0].name in namespaces()
-    done = netlab("exec", "ip -4 -o addr show scope global", "exit 3")
-    assert done.returncode == 3
-    assert "10.77.0.1/24" in done.stdout
-    assert namespaces().count("netlab-") == 2  # those of this test
+    with start("exec", "ip -4 -o addr show scope global", "exit 3") as process:
+        out, _ = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert "10.77.0.1/24" in out
+    assert f"netlab-{process.pid}-" not in namespaces()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_nothing_is_left_when_it_is_stopped(pair, number):
+    with start("exec", "echo here; exec sleep 60", "exec sleep 60") as process:
+        assert process.stdout.readline() == "here\n"
+        assert f"netlab-{process.pid}-" in namespaces()
+        process.send_signal(number)
+        process.communicate(timeout=60)
+    assert process.returncode != 0
+    assert f"netlab-{process.pid}-" not in namespaces()
 
 
 def test_an_application_runs_on_two_hosts(pair):
