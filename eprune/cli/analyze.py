@@ -211,7 +211,8 @@ def _behaviour(behaviour: Optional[Behaviour]) -> Optional[str]:
     if isinstance(behaviour, ModelSlice):
         last = f"-{behaviour.last}" if behaviour.last > behaviour.first else ""
         return f"{behaviour.file} {behaviour.first}{last}"
-    return f"{behaviour.file}:{behaviour.class_name}"
+    model = f", {_behaviour(behaviour.model)}" if behaviour.model else ""
+    return f"{behaviour.file}:{behaviour.class_name}{model}"
 
 
 def _as_text(facts: dict[str, Any]) -> str:

@@ -207,10 +207,10 @@ def apply(path: str, inputs: Inputs, sized: Mapping[str, Any]) -> None:
     from eprune.cli.errors import say
     from eprune.formats.atomic import write_file
     from eprune.formats.edit import rewrite
-    from eprune.formats.relocate import moved
+    from eprune.formats.relocate import relocated
 
     title, chosen = next((t, sized[k]) for t, k in reversed(_COLUMNS.items()) if sized[k] is not None)
     fifos = tuple(replace(fifo, capacity=chosen["capacities"][fifo.name]) for fifo in inputs.graph.fifos)
     graph = replace(inputs.graph, fifos=fifos)
-    write_file(path, rewrite(inputs.graph, moved(graph, "" if path == "-" else str(Path(path).parent))))
+    write_file(path, rewrite(inputs.graph, relocated(graph, "" if path == "-" else str(Path(path).parent))))
     say(f"{path}: capacities {title}")

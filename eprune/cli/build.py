@@ -23,7 +23,7 @@ from eprune.formats.atomic import write_file
 from eprune.formats.tflite import Model, read_model
 from eprune.formats.tflite_slice import slice_model
 from eprune.model.finding import EpruneError, Finding, Location
-from eprune.model.graph import ModelSlice, PythonBehaviour
+from eprune.model.graph import PythonBehaviour
 from eprune.model.mapping import Mapping as PlatformMapping
 
 
@@ -50,11 +50,11 @@ def write_program(program: Program, output: str) -> None:
     layout = _layout_beside(program, output)
     models = Path(output).parent / layout.models
     stale = _segments_of(output, layout.models)
-    for segment in program.segments:
+    for segment in program.cuts:
         write_file(str(models / segment.file_name), cut(segment))
     write_file(output, render(program, layout))
     _make_executable(output)
-    for name in stale - {segment.file_name for segment in program.segments}:
+    for name in stale - {segment.file_name for segment in program.cuts}:
         (models / name).unlink(missing_ok=True)
 
 
@@ -64,7 +64,7 @@ def write_bundle(program: Program, output: str) -> None:
     names = inside(python_files, program.initial_files)
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
     files = {name: Path(path).read_bytes() for path, name in names.items()}
-    files.update((f"{layout.models}/{segment.file_name}", cut(segment)) for segment in program.segments)
+    files.update((f"{layout.models}/{segment.file_name}", cut(segment)) for segment in program.cuts)
     package = Path(eprune.__file__).parent
     for source in (package / "__init__.py", *sorted((package / "runtime").glob("*.py"))):
         files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()
@@ -100,7 +100,8 @@ def _segments_of(output: str, folder: str) -> set[str]:
         text = Path(output).read_text(encoding="utf-8")
     except (OSError, ValueError):
         return set()
-    return set(re.findall(rf'^ *(?:program\.segment\("[^"]+", )?"{re.escape(folder)}/([^"/]+\.tflite)"', text, re.M))
+    before = r'(?:^ *(?:program\.segment\("[^"]+", )?|\bmodel=)'
+    return set(re.findall(rf'{before}"{re.escape(folder)}/([^"/]+\.tflite)"', text, re.M))
 
 
 def _make_executable(path: str) -> None:
@@ -126,8 +127,9 @@ def _hashes(inputs: Inputs) -> Mapping[str, str]:
     for actor in inputs.graph.actors:
         if isinstance(actor.behaviour, PythonBehaviour):
             hashes.setdefault(actor.behaviour.path, _hash(_with_neighbours([actor.behaviour.path])))
-        elif isinstance(actor.behaviour, ModelSlice) and actor.behaviour.path not in hashes:
-            hashes[actor.behaviour.path] = _hash([actor.behaviour.path])
+        model = actor.behaviour.model if isinstance(actor.behaviour, PythonBehaviour) else actor.behaviour
+        if model is not None and model.path not in hashes:
+            hashes[model.path] = _hash([model.path])
     for fifo in inputs.graph.fifos:
         path = initial_path(fifo)
         if path is not None:

@@ -50,10 +50,13 @@ def _port(port: Port) -> Json:
 def _behaviour(actor: Actor, hashes: Mapping[str, str]) -> Json:
     behaviour = actor.behaviour
     if isinstance(behaviour, PythonBehaviour):
-        return ["class", hashes.get(behaviour.path, behaviour.file), behaviour.class_name]
-    if isinstance(behaviour, ModelSlice):
-        return ["model", hashes.get(behaviour.path, behaviour.file), behaviour.first, behaviour.last]
-    return None
+        model = None if behaviour.model is None else _slice(behaviour.model, hashes)
+        return ["class", hashes.get(behaviour.path, behaviour.file), behaviour.class_name, model]
+    return None if behaviour is None else _slice(behaviour, hashes)
+
+
+def _slice(behaviour: ModelSlice, hashes: Mapping[str, str]) -> Json:
+    return ["model", hashes.get(behaviour.path, behaviour.file), behaviour.first, behaviour.last]
 
 
 def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:

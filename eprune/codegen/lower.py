@@ -60,7 +60,7 @@ def lower(
         if group[0] in segment_of:
             nodes.append(_segment(members, units[group[0]], interfaces, hidden))
         else:
-            nodes.append(_python_actor(members[0], units[group[0]]))
+            nodes.append(_python_actor(members[0], units[group[0]], interfaces))
     fifos, tx, rx = _fifos(graph, platform, homes, segment_of)
     here = {channel.name for channel in (*fifos, *(end.channel for end in tx), *(end.channel for end in rx))}
     return Program(
@@ -111,18 +111,34 @@ def _hidden(fifo: Fifo, segment_of: Mapping[str, str]) -> bool:
     return not fifo.delay and source in segment_of and segment_of[source] == segment_of.get(target)
 
 
-def _python_actor(actor: Actor, unit: str) -> PythonActor:
+def _python_actor(actor: Actor, unit: str, interfaces: Mapping[str, Interface]) -> PythonActor:
     behaviour = actor.behaviour
     if not isinstance(behaviour, PythonBehaviour):
         raise ValueError(f"actor {actor.name!r} has no behaviour (rule G2)")
-    optional = tuple(port.name for port in actor.inputs if not port.required)
+    model = None
+    if behaviour.model is not None:
+        called = interfaces[actor.name].called
+        assert called is not None  # as formats.behaviour found it
+        model = Segment(
+            name=actor.name,
+            unit=unit,
+            actors=(actor.name,),
+            path=behaviour.model.path,
+            operators=tuple(behaviour.model.operators),
+            input_tensors=called[0],
+            output_tensors=called[1],
+            inputs=(),
+            outputs=(),
+            where=actor.where,
+        )
     return PythonActor(
         name=actor.name,
         unit=unit,
         path=behaviour.path,
         class_name=behaviour.class_name,
         parameters=actor.parameters,
-        optional=optional,
+        model=model,
+        optional=tuple(port.name for port in actor.inputs if not port.required),
         quorum=actor.quorum,
         where=actor.where,
     )

@@ -29,23 +29,6 @@ class ProcessingUnit:
 
 
 @dataclass(frozen=True)
-class PythonActor:
-    """A class ``class_name`` of the Python file found at ``path``; ``parameters`` are its constructor's, as text.
-
-    ``optional`` names the inputs that the actor can do without; ``quorum`` data inputs, at least, must live (None: 1).
-    """
-
-    name: str
-    unit: str
-    path: str
-    class_name: str
-    parameters: tuple[tuple[str, str], ...]
-    optional: tuple[str, ...]
-    quorum: Optional[int]
-    where: Location
-
-
-@dataclass(frozen=True)
 class Segment:
     """Consecutive slices of one .tflite model that one interpreter runs: ``operators`` of the model found at ``path``.
 
@@ -68,6 +51,25 @@ class Segment:
     def file_name(self) -> str:
         """The name of the file that holds the cut model."""
         return f"{self.name}.tflite"
+
+
+@dataclass(frozen=True)
+class PythonActor:
+    """A class ``class_name`` of the Python file found at ``path``; ``parameters`` are its constructor's, as text.
+
+    ``model`` is the slice that the class calls, without ports of its own; None: it has none. ``optional`` names the
+    inputs that the actor can do without; ``quorum`` data inputs, at least, must live (None: 1).
+    """
+
+    name: str
+    unit: str
+    path: str
+    class_name: str
+    parameters: tuple[tuple[str, str], ...]
+    model: Optional[Segment]
+    optional: tuple[str, ...]
+    quorum: Optional[int]
+    where: Location
 
 
 Node = Union[PythonActor, Segment]
@@ -190,6 +192,12 @@ class Program:
     def segments(self) -> tuple[Segment, ...]:
         """The nodes that are cut from a model."""
         return tuple(node for node in self.nodes if isinstance(node, Segment))
+
+    @property
+    def cuts(self) -> tuple[Segment, ...]:
+        """All that is cut from a model: the segments, and the slices that Python actors call."""
+        called = (node.model for node in self.nodes if isinstance(node, PythonActor))
+        return (*self.segments, *(model for model in called if model is not None))
 
     @property
     def python_files(self) -> tuple[str, ...]:

@@ -25,6 +25,7 @@ _DEFAULTS: dict[str, Any] = {
     "bandwidth": None,
     "latency": 0,
     "parameters": {},
+    "model": None,
     "optional": (),
     "quorum": None,
     "rate": 1,

@@ -87,14 +87,15 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
 
 
 def _behaviour(locate: _Locate, attributes: dict[str, str]) -> Optional[Behaviour]:
-    if "class" in attributes:
-        file, _, class_name = attributes["class"].rpartition(":")
-        return PythonBehaviour(file, class_name, locate(file, True))
+    model = None
     if "model" in attributes:
         file = attributes["model"]
         first, _, last = attributes["operators"].partition("-")
-        return ModelSlice(file, int(first), int(last or first), locate(file, False))
-    return None
+        model = ModelSlice(file, int(first), int(last or first), locate(file, False))
+    if "class" in attributes:
+        file, _, class_name = attributes["class"].rpartition(":")
+        return PythonBehaviour(file, class_name, locate(file, True), model)
+    return model
 
 
 def _port(document: Document, element: Node) -> Port:
@@ -171,11 +172,13 @@ def _default_capacity(limits: dict[PortRef, int], source: PortRef, target: PortR
 
 def _actor_node(actor: Actor) -> Node:
     behaviour: dict[str, str] = {}
-    if isinstance(actor.behaviour, PythonBehaviour):
-        behaviour = {"class_": f"{actor.behaviour.file}:{actor.behaviour.class_name}"}
-    elif isinstance(actor.behaviour, ModelSlice):
-        first, last = actor.behaviour.first, actor.behaviour.last
-        behaviour = {"model": actor.behaviour.file, "operators": f"{first}" if first == last else f"{first}-{last}"}
+    model = actor.behaviour
+    if isinstance(model, PythonBehaviour):
+        behaviour = {"class_": f"{model.file}:{model.class_name}"}
+        model = model.model
+    if model is not None:
+        operators = f"{model.first}" if model.first == model.last else f"{model.first}-{model.last}"
+        behaviour.update(model=model.file, operators=operators)
     return node(
         "actor",
         [node("param", name=name, value=value) for name, value in actor.parameters]

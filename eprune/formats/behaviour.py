@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ast
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from functools import lru_cache
@@ -79,21 +79,39 @@ class _Inspector:
         if module.problem:
             hint = "" if Path(path).exists() else _library_hint(behaviour.file)
             raise EpruneError(_file_finding(actor, behaviour.file, module.problem, hint))
+        called = Interface() if behaviour.model is None else self._called(actor, behaviour.model)
         definition = module.classes.get(behaviour.class_name)
         if definition is not None:
             tensors = {port.name: port.tensor for port in actor.ports if port.tensor is not None}
-            return replace(_class_interface(module, definition), tensors=tensors)
+            return replace(
+                _class_interface(module, definition),
+                tensors=tensors,
+                weight_bytes=called.weight_bytes,
+                called=called.called,
+            )
         if behaviour.class_name in module.others or module.star:
-            return Interface()
+            return called
         close = get_close_matches(behaviour.class_name, module.classes, 1)
         hint = f"did you mean {close[0]!r}?" if close else f"classes there: {', '.join(module.classes) or 'none'}"
         raise EpruneError(_file_finding(actor, behaviour.file, f"has no class {behaviour.class_name!r}", hint))
 
     def slice(self, actor: Actor, behaviour: ModelSlice) -> Interface:
+        return _slice_interface(actor, behaviour, self._read(actor, behaviour))
+
+    def _called(self, actor: Actor, behaviour: ModelSlice) -> Interface:
+        """The facts of the slice that a class calls; the actor's ports are the class's affair."""
+        from eprune.formats.tflite import boundary, weight_bytes
+
+        model = self._read(actor, behaviour)
+        _check_range(actor, behaviour, model)
+        operators = behaviour.operators
+        return Interface(weight_bytes=weight_bytes(model, operators), called=boundary(model, operators))
+
+    def _read(self, actor: Actor, behaviour: ModelSlice) -> Model:
         model, problem = self.model(behaviour.path or behaviour.file)
         if model is None:
             raise EpruneError(_file_finding(actor, behaviour.file, problem))
-        return _slice_interface(actor, behaviour, model)
+        return model
 
 
 def _file_finding(actor: Actor, file: str, problem: str, hint: str = "") -> Finding:
@@ -240,21 +258,30 @@ def _read_model(path: str) -> tuple[Optional[Model], str]:
         return None, f"is not usable: {_problem(error)}"
 
 
-def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Interface:
-    from eprune.formats.tflite import bonds, boundary, weight_bytes
+def _refusal(actor: Actor, message: str, hint: str = "") -> EpruneError:
+    return EpruneError(Finding("G2", actor.where, f"actor {actor.name!r}: {message}", hint))
 
-    def refuse(message: str, hint: str = "") -> EpruneError:
-        return EpruneError(Finding("G2", actor.where, f"actor {actor.name!r}: {message}", hint))
+
+def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
+    """Raises EpruneError (G2) unless the operators are a range of the model's, and none shares state with another."""
+    from eprune.formats.tflite import bonds
 
     count = len(model.operators)
     if not behaviour.first <= behaviour.last < count:
         message = f"operators {behaviour.first}-{behaviour.last} are no range of operators of {behaviour.file!r}"
-        raise refuse(message, f"the model has operators 0 to {count - 1}" if count else "the model has no operators")
+        hint = f"the model has operators 0 to {count - 1}" if count else "the model has no operators"
+        raise _refusal(actor, message, hint)
     for bond in bonds(model):
         inside = [index for index in bond if index in behaviour.operators]
         if inside and len(inside) < len(bond):
-            together = ", ".join(map(str, bond))
-            raise refuse(f"operators {together} share state and cannot be in different slices", "put them into one")
+            message = f"operators {', '.join(map(str, bond))} share state and cannot be in different slices"
+            raise _refusal(actor, message, "put them into one")
+
+
+def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Interface:
+    from eprune.formats.tflite import boundary, weight_bytes
+
+    _check_range(actor, behaviour, model)
     inputs, outputs = boundary(model, behaviour.operators)
     tensors: dict[str, int] = {}
     sides = (("input", actor.inputs, inputs), ("output", actor.outputs, outputs))
@@ -262,11 +289,11 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
         expected = "; ".join(f"tensor {i}: {model.tensors[i].token or model.tensors[i].type}" for i in edge) or "none"
         problem, hint = _match(side, tuple(port for port in ports if not port.control), edge, tensors)
         if problem:
-            raise refuse(problem, f"the slice's {side}s are {expected}{hint}")
+            raise _refusal(actor, problem, f"the slice's {side}s are {expected}{hint}")
     types: dict[str, TokenType] = {}
     for port in actor.ports:
         if port.name in tensors:
-            types[port.name] = _token(port, model.tensors[tensors[port.name]], refuse)
+            types[port.name] = _token(actor, port, model.tensors[tensors[port.name]])
     return Interface(
         inputs={port.name: token for port in actor.inputs if (token := types.get(port.name))},
         outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
@@ -275,13 +302,13 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
     )
 
 
-def _token(port: Port, tensor: Tensor, refuse: Callable[[str], EpruneError]) -> TokenType:
+def _token(actor: Actor, port: Port, tensor: Tensor) -> TokenType:
     """A port's type: the model's, or the graph's where the model leaves the shape to the interpreter."""
     name = f"port {port.name!r}: tensor {tensor.index} ({tensor.type}, {tensor.name!r})"
     if tensor.dtype is None:
-        raise refuse(f"{name} has no fixed size in bytes")
+        raise _refusal(actor, f"{name} has no fixed size in bytes")
     if tensor.token is None and tensor.dtype != port.token.dtype:
-        raise refuse(f"{name} is no {port.token.dtype}")
+        raise _refusal(actor, f"{name} is no {port.token.dtype}")
     return tensor.token or port.token
 
 

@@ -1,4 +1,4 @@
-"""Graphs that move to another folder, with the files that they name relative to their own."""
+"""A graph as a file in another folder would write it."""
 
 from __future__ import annotations
 
@@ -7,30 +7,25 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from eprune.model.graph import Actor, Graph
+from eprune.model.graph import Behaviour, Graph, PythonBehaviour
 
 
-def moved(graph: Graph, folder: str) -> Graph:
-    """The graph, to be written to ``folder``."""
-    file = graph.where.file
+def relocated(graph: Graph, folder: str) -> Graph:
+    """The graph with the names of its files as seen from ``folder``; files of the library of actors keep theirs."""
+
+    def name(file: str) -> str:
+        path = Path(graph.where.file).parent / file
+        return os.path.relpath(path, folder) if path.exists() else file
+
+    def behaviour(old: Optional[Behaviour]) -> Optional[Behaviour]:
+        if old is None:
+            return None
+        if isinstance(old, PythonBehaviour) and old.model is not None:
+            old = replace(old, model=replace(old.model, file=name(old.model.file)))
+        return replace(old, file=name(old.file))
+
     return replace(
         graph,
-        actors=tuple(moved_actor(actor, file, folder) for actor in graph.actors),
-        fifos=tuple(replace(fifo, initial=moved_file(fifo.initial, file, folder)) for fifo in graph.fifos),
+        actors=tuple(replace(actor, behaviour=behaviour(actor.behaviour)) for actor in graph.actors),
+        fifos=tuple(replace(fifo, initial=fifo.initial and name(fifo.initial)) for fifo in graph.fifos),
     )
-
-
-def moved_actor(actor: Actor, file: str, folder: str) -> Actor:
-    """An actor of ``file``, for a file in ``folder``."""
-    behaviour = actor.behaviour
-    if behaviour is None:
-        return actor
-    return replace(actor, behaviour=replace(behaviour, file=moved_file(behaviour.file, file, folder) or ""))
-
-
-def moved_file(name: Optional[str], file: str, folder: str) -> Optional[str]:
-    """How a file that ``file`` names relative to itself is named in ``folder``; those of the library stay."""
-    if not name:
-        return name
-    path = Path(file).parent / name
-    return os.path.relpath(path, folder) if path.exists() else name

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from eprune.formats.relocate import moved_actor, moved_file
+from eprune.formats.relocate import relocated
 from eprune.formats.tflite import Model
 from eprune.formats.tflite_import import SINK_NAME, SOURCE, Imported, end_names, find_end
 from eprune.model.finding import EpruneError, Finding
@@ -24,6 +24,7 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
     at its output; names are as for ``find_end``. Inputs and outputs that none of them names keep their source, and the
     sink. Raises EpruneError (FILE) for ends that the model does not have, and where there are none at all.
     """
+    application = relocated(application, folder)
     joiner = _Joiner(model, imported.graph, application)
     fifos = [joined for fifo in application.fifos for joined in joiner.join(fifo)]
     if not joiner.replaced:
@@ -42,13 +43,12 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
     before = max(
         (place for place, actor in enumerate(application.actors, 1) if actor.name in joiner.feeders), default=0
     )
-    own = [moved_actor(actor, application.where.file, folder) for actor in application.actors]
+    own = application.actors
     every = [*own[:before], *(actor for actor in actors if actor.ports), *own[before:]]
-    moved = [replace(fifo, initial=moved_file(fifo.initial, application.where.file, folder)) for fifo in fifos]
     graph = Graph(
         application.name,
         tuple(replace(actor, ports=joiner.ports_of(actor)) for actor in every),
-        (*moved, *inner),
+        (*fifos, *inner),
         application.dpgs,
         application.where,
     )

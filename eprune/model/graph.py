@@ -85,17 +85,11 @@ class Port:
 
 
 @dataclass(frozen=True)
-class PythonBehaviour:
-    """A class of a Python file: ``file`` as written in the graph, ``path`` where it was found."""
-
-    file: str
-    class_name: str
-    path: str = field(default="", compare=False)
-
-
-@dataclass(frozen=True)
 class ModelSlice:
-    """A range of operators of a .tflite model, ``first`` to ``last``, both included."""
+    """A range of operators of a .tflite model, ``first`` to ``last``, both included.
+
+    ``file`` is as written in the graph, ``path`` where it was found.
+    """
 
     file: str
     first: int
@@ -106,6 +100,19 @@ class ModelSlice:
     def operators(self) -> range:
         """The operators' indices."""
         return range(self.first, self.last + 1)
+
+
+@dataclass(frozen=True)
+class PythonBehaviour:
+    """A class of a Python file: ``file`` as written in the graph, ``path`` where it was found.
+
+    ``model`` is a slice that the class calls as often as it likes; None: it has none.
+    """
+
+    file: str
+    class_name: str
+    path: str = field(default="", compare=False)
+    model: Optional[ModelSlice] = None
 
 
 Behaviour = Union[PythonBehaviour, ModelSlice]

@@ -16,7 +16,7 @@ class Interface:
     class. ``parameters`` maps parameter names to whether they are required; None: any name is taken.
     ``tensors`` maps a model slice's port names to tensor indices in the model's graph, those of other actors to what
     the graph says: ports of one actor with one tensor carry the same tokens. ``weight_bytes`` is the size of a slice's
-    constants.
+    constants. ``called`` has the input and the output tensors of the slice that a class calls; None: it calls none.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -24,3 +24,4 @@ class Interface:
     parameters: Optional[dict[str, bool]] = None
     tensors: dict[str, int] = field(default_factory=dict)
     weight_bytes: int = 0
+    called: Optional[tuple[tuple[int, ...], tuple[int, ...]]] = None

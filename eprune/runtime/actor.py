@@ -26,13 +26,15 @@ class Actor:
     """Base class of behaviours.
 
     Parameters of the application graph arrive at the constructor as text. ``name``, ``inputs`` and ``outputs`` (port
-    name to PortType; control ports are not among them) are set before ``initialize``. All methods run in the actor's
-    own thread. In a dynamic processing graph ``mode`` is the value of the firing's control token.
+    name to PortType; control ports are not among them) are set before ``initialize``, and ``model``
+    (runtime.tflite.Model) where the graph names a slice beside the class. All methods run in the actor's own thread.
+    In a dynamic processing graph ``mode`` is the value of the firing's control token.
     """
 
     name: str = ""
     inputs: Mapping[str, PortType] = {}
     outputs: Mapping[str, PortType] = {}
+    model: Any = None
     mode: int = 0
     #: the ports whose other end is alive; empty in an application whose FIFOs lose no tokens
     alive: frozenset[str] = frozenset()

@@ -38,6 +38,7 @@ class _Actor(NamedTuple):
     unit: str
     behaviour: str
     parameters: Mapping[str, str]
+    model: Optional[str] = None
     optional: Sequence[str] = ()
     quorum: Optional[int] = None
 
@@ -127,14 +128,15 @@ class Program:
         behaviour: str,
         unit: str,
         parameters: Optional[Mapping[str, str]] = None,
+        model: Optional[str] = None,
         optional: Sequence[str] = (),
         quorum: Optional[int] = None,
     ) -> None:
-        """Declare an actor whose behaviour is the class ``file.py:Class``.
+        """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
         It can do without the inputs ``optional`` while ``quorum`` of its data inputs live (None: 1).
         """
-        self._actors.append(_Actor(name, unit, behaviour, dict(parameters or {}), tuple(optional), quorum))
+        self._actors.append(_Actor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum))
 
     def segment(
         self,
@@ -276,7 +278,7 @@ class Program:
         declared = {actor.name: actor.parameters for actor in self._actors if isinstance(actor, _Actor)}
         parameters = command_line.parameters(options.set, declared)
         interpreter = ""
-        if any(isinstance(actor, _Segment) for actor in self._actors):
+        if any(actor.model for actor in self._actors):
             interpreter = tflite.choose(options.interpreter)
 
         emulation = self._emulation() if options.emulate else None
@@ -499,15 +501,20 @@ class Program:
         consumed = {_port(fifo.target): fifo for fifo in self._fifos if _owner(fifo.target) == actor.name}
         produced = {_port(fifo.source): fifo for fifo in self._fifos if _owner(fifo.source) == actor.name}
         behaviour: Actor
+
+        def read() -> bytes:
+            return self._files.read(actor.model or "")
+
         if isinstance(actor, _Segment):
-            model = actor.model
-            behaviour = tflite.Segment(lambda: self._files.read(model), interpreter, actor.inputs, actor.outputs)
+            behaviour = tflite.Segment(read, interpreter, actor.inputs, actor.outputs)
         else:
             factory = self._files.load_class(actor.behaviour)
             try:
                 behaviour = factory(**parameters[actor.name])
             except (TypeError, ValueError, OSError) as error:
                 raise UsageError(f"actor {actor.name!r}: {error}") from error
+            if actor.model:
+                behaviour.model = tflite.Model(read, interpreter)
         behaviour.name = actor.name
         behaviour.inputs = _port_types(consumed)
         behaviour.outputs = _port_types(produced)

@@ -84,6 +84,30 @@ def _quiet_stderr() -> Iterator[None]:
             os.close(null)
 
 
+class Model:
+    """A slice of a model that a behaviour calls. Belongs to the thread that calls it first, which loads it."""
+
+    def __init__(self, read: Callable[[], bytes], interpreter: str) -> None:
+        self._read = read
+        self._name = interpreter
+        self._loaded: Any = None
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        """The slice's outputs, as new arrays, for the arrays of its inputs, both in order.
+
+        Raises ValueError for other inputs than its own.
+        """
+        if self._loaded is None:
+            self._loaded = load(self._name, self._read())
+        wanted = self._loaded.get_input_details()
+        if len(inputs) != len(wanted):
+            raise ValueError(f"the model has {len(wanted)} inputs, {len(inputs)} were given")
+        for tensor, value in zip(wanted, inputs):
+            self._loaded.set_tensor(tensor["index"], value)
+        self._loaded.invoke()
+        return [self._loaded.get_tensor(tensor["index"]) for tensor in self._loaded.get_output_details()]
+
+
 class Segment(Actor):
     """A run of a model's operators: one or more slices, one interpreter.
 

@@ -9,7 +9,8 @@ from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, slic
 
 from eprune.codegen.lower import lower, segment_name
 from eprune.codegen.program import PythonActor, Segment
-from eprune.model.graph import Ack, FaultPolicy, PortRef
+from eprune.model.graph import Ack, FaultPolicy, ModelSlice, PortRef
+from eprune.model.interface import Interface
 from eprune.model.platform import Security
 
 PYTHON = chain("A", "B", "C", "D")
@@ -75,6 +76,22 @@ def test_an_actor_knows_what_it_can_do_without():
     program, _ = both(replace(PYTHON, actors=(first, second, *rest)), dict.fromkeys("ABCD", "endpoint"))
 
     assert [(node.optional, node.quorum) for node in program.nodes[:3]] == [((), None), (("in",), 1), ((), None)]
+
+
+def test_the_slice_that_a_class_calls_is_cut_beside_the_segments():
+    graph = sliced("S1")
+    first, second, last = graph.actors
+    last = replace(last, behaviour=replace(last.behaviour, model=ModelSlice("m.tflite", 3, 5, "graphs/m.tflite")))
+    facts = {**INTERFACES, "Out": Interface(called=((7,), (9,)))}
+    homes = dict.fromkeys(("In", "S1", "Out"), "endpoint")
+    mapped = mapping(graph, "endpoint", homes)
+    program = lower(replace(graph, actors=(first, second, last)), ENDPOINT, mapped, facts)
+
+    assert [cut.file_name for cut in program.cuts] == ["S1.tflite", "Out.tflite"]
+    assert program.cuts[1] is program.nodes[-1].model
+    assert (program.cuts[1].path, program.cuts[1].operators) == ("graphs/m.tflite", (3, 4, 5))
+    assert (program.cuts[1].input_tensors, program.cuts[1].output_tensors) == ((7,), (9,))
+    assert program.digest != lower(graph, ENDPOINT, mapped, INTERFACES).digest
 
 
 def test_initial_tokens_are_at_the_receiver():

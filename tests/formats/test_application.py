@@ -230,10 +230,11 @@ PORTS = st.builds(Port, direction=st.just(Direction.IN), required=st.booleans(),
     Port, direction=st.just(Direction.OUT), **PORT
 )
 TIMES = st.builds(lambda digits, places: Fraction(digits, 10**places), COUNTS, st.integers(0, 20))
+SLICES = st.builds(ModelSlice, FILES, COUNTS, COUNTS)
 BEHAVIOURS = (
     st.none()
-    | st.builds(PythonBehaviour, FILES.map(lambda text: text + ".py"), IDENTIFIERS)
-    | st.builds(ModelSlice, FILES, COUNTS, COUNTS)
+    | SLICES
+    | st.builds(PythonBehaviour, FILES.map(lambda text: text + ".py"), IDENTIFIERS, model=st.none() | SLICES)
 )
 ACTORS = st.builds(
     Actor,

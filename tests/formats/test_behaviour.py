@@ -384,3 +384,19 @@ raise SystemExit(", ".join({"numpy", "flatbuffers", "ai_edge_litert"} & set(sys.
 """
     run = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert run.stderr.strip() == ""
+
+
+def test_a_slice_that_a_class_calls_is_looked_at_too(python, tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(tiny_models.conv_pool_dense())
+    (tmp_path / "c.py").write_text("class C: pass")
+
+    def look(first: int, last: int, file: str = "m.tflite") -> tuple[Interface | None, list[str]]:
+        model = ModelSlice(file, first, last, str(tmp_path / file))
+        return looked_at(Actor("A", behaviour=PythonBehaviour("c.py", "C", str(tmp_path / "c.py"), model)))
+
+    interface, findings = look(0, 1)
+    assert findings == [] and interface is not None
+    inputs, outputs = interface.called or ((), ())
+    assert len(inputs) == len(outputs) == 1 and interface.weight_bytes > 0 and not interface.tensors
+    assert "operators 2-9 are no range of operators of 'm.tflite'" in look(2, 9)[1][0]
+    assert "'gone.tflite' is not usable" in look(0, 1, "gone.tflite")[1][0]

@@ -8,7 +8,7 @@ import pytest
 
 from eprune.formats.application import read_application
 from eprune.formats.edit import rewrite
-from eprune.formats.relocate import moved
+from eprune.formats.relocate import relocated
 
 TEXT = """<?xml version="1.0"?>
 <!-- <fifo name="f1" from="A.out" to="B.in"/> was here -->
@@ -47,7 +47,7 @@ def test_what_stays_stays_as_it_is(graph):
 
 
 def test_in_another_folder_files_are_named_from_there(graph, tmp_path):
-    text = rewrite(graph, moved(sized(graph, f1=4), str(tmp_path / "deep" / "down")))
+    text = rewrite(graph, relocated(sized(graph, f1=4), str(tmp_path / "deep" / "down")))
     assert 'class = "../../a.py:A"' in text
     (tmp_path / "deep" / "down").mkdir(parents=True)
     (tmp_path / "deep" / "down" / "app.xml").write_text(text, encoding="utf-8")

@@ -1,0 +1,64 @@
+"""A sink that runs the last part of a classifier for each of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from line_file import LineFile, read_labels
+
+from eprune.runtime import Actor
+
+
+class Classifier(Actor):
+    """Runs the actor's model on each input's token: ``{"frame": 0, "input": "in2", "class": "bus", "score": 0.98}``.
+
+    That is a line for each input and frame; an input whose producer is lost has none. Frames are counted from 0. Lines
+    are written at once, whole or not at all. The model has one input and one output, the scores.
+
+    Parameters:
+        labels: the classes' names, ``car,bus,truck``, or the name of a text file with one a line. Without it a class
+            is called by its number.
+        path: the file to write, ``-`` for standard output.
+    """
+
+    def __init__(self, labels: str = "", path: str = "-") -> None:
+        self.labels = read_labels(labels)
+        self.path = path
+        self.frame = 0
+
+    def initialize(self) -> None:
+        """Create the file, and run the model once. Raises ValueError where it, the inputs and the labels do not fit."""
+        if self.model is None:
+            raise ValueError('needs a model: write model="..." and operators="..." beside the class')
+        for name, port in self.inputs.items():
+            if port.rate != 1:
+                raise ValueError(f"port {name!r}: handles one token a firing, but its rate is {port.rate}")
+            scores = self._scores(np.zeros(port.shape, port.dtype))
+            if self.labels and len(self.labels) != len(scores):
+                raise ValueError(f"{len(self.labels)} labels for {len(scores)} scores")
+        self.lines = LineFile(self.path)
+
+    def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Write a line for each input that has a token."""
+        for name in self.inputs:
+            if inputs.get(name) is not None:
+                scores = self._scores(inputs[name])
+                best = int(scores.argmax())
+                line = {
+                    "frame": self.frame,
+                    "input": name,
+                    "class": self.labels[best] if self.labels else str(best),
+                    "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
+                }
+                self.lines.write(line)
+        self.frame += 1
+
+    def finalize(self) -> None:
+        """Close the file."""
+        self.lines.close()
+
+    def _scores(self, token: np.ndarray) -> np.ndarray:
+        (scores,) = self.model(token)
+        return np.asarray(scores).reshape(-1)
