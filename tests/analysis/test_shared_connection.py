@@ -19,12 +19,12 @@ class SharedConnections:
     """A run in which all FIFOs from one platform to another share a connection, which keeps tokens in order.
 
     A FIFO has a ring of its capacity at each end. A token leaves the first for the connection when its producer has
-    written it, with ``credits`` only if there is then a slot for it in the second; from the connection's front it goes
+    written it, with ``credited`` only if there is then a slot for it in the second; from the connection's front it goes
     into the second, once that has a free slot: until then it is in the way of all behind it.
     """
 
-    def __init__(self, graph, homes, credits):
-        self.graph, self.credits = graph, credits
+    def __init__(self, graph, homes, credited):
+        self.graph, self.credited = graph, credited
         self.rates = fifo_rates(graph)
         self.pair = {f.name: (homes[f.source.actor], homes[f.target.actor]) for f in graph.fifos}
         self.local = {name for name, (source, target) in self.pair.items() if source == target}
@@ -65,7 +65,7 @@ class SharedConnections:
 
     def may_leave(self, name):
         tokens = self.underway[self.pair[name]]
-        return not self.credits or self.arrived[name] + tokens.count(name) < self.capacity[name]
+        return not self.credited or self.arrived[name] + tokens.count(name) < self.capacity[name]
 
     def leave(self, name):
         self.written[name] -= 1
@@ -88,15 +88,15 @@ NEIGHBOURS = build([("eager", "join", 1, 0, 2), ("slow", "step", 1, 0, 2), ("ste
 HOMES = {"eager": "device", "slow": "device", "join": "server", "step": "server"}
 
 
-@pytest.mark.parametrize("credits", [False, True])
-def test_a_full_fifo_holds_up_its_neighbour_unless_each_has_a_credit(credits):
+@pytest.mark.parametrize("credited", [False, True])
+def test_a_full_fifo_holds_up_its_neighbour_unless_each_has_a_credit(credited):
     """The graph is sound; the unlucky order is that all that can happen to f0 happens before anything to f1."""
     assert not has_errors(check(NEIGHBOURS))
 
     def eager_first(events):
         return next((event for event in events if event[1] in ("eager", "f0")), events[0])
 
-    assert SharedConnections(NEIGHBOURS, HOMES, credits).run(10, eager_first) is credits
+    assert SharedConnections(NEIGHBOURS, HOMES, credited).run(10, eager_first) is credited
 
 
 @given(st.integers(0, 2**32))
@@ -113,4 +113,4 @@ def test_with_credits_every_live_graph_stays_live(seed):
     graph = build(fifos)
     homes = {actor.name: rng.choice("pq") for actor in graph.actors}
     assert not has_errors(check(graph))
-    assert SharedConnections(graph, homes, credits=True).run(5, rng.choice)
+    assert SharedConnections(graph, homes, credited=True).run(5, rng.choice)
