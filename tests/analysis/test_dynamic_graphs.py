@@ -234,6 +234,27 @@ def test_a_ring_that_no_row_closes_is_live_and_has_an_order():
     assert set(firing_order(graph)) == {actor.name for actor in graph.actors}
 
 
+def test_an_exit_that_makes_room_for_its_entry_counts_in_a_ring_outside():
+    """Inside, the entry waits for room that the exit makes; outside, the exit for a token that the entry gives."""
+    sketch = Sketch()
+    for name, type_ in {"Gate": ActorType.CA, "Entry": ActorType.DA, "Exit": ActorType.DA}.items():
+        sketch.actor(name, type_)
+    for name in ("Inside", "Outside"):
+        sketch.actor(name)
+    for pair in (("Entry", "Inside"), ("Inside", "Exit")):
+        sketch.join(*pair, delay=1, spare=-1)
+    for pair in (("Entry", "Outside"), ("Outside", "Exit")):
+        sketch.join(*pair)
+    for name in ("Entry", "Exit"):
+        sketch.tell("Gate", name, 1)
+    columns = sketch.join("Entry", "Exit", (0, 1))
+    sketch.dpgs.append(Dpg("D", "Gate", "Entry", "Exit", ("Inside",), columns, (Row(0, (0, 0)),)))
+    graph = sketch.graph()
+    (finding,) = errors(graph)
+    assert finding.rule == "C2" and "'Outside'" in finding.message and "'Inside'" in finding.message
+    assert blocks(graph, {"D": [0]}, iterations=1)
+
+
 def test_a_row_with_other_rates_at_the_ends_of_a_fifo_is_inconsistent():
     """The assertion behind D3, asked without it."""
     graph = read_application(str(CASES / "ok-4.xml"))

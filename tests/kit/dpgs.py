@@ -108,9 +108,10 @@ def _add_dpg(draw: st.DrawFn, sketch: Sketch, name: str, before: str, most_membe
     if draw(st.booleans()):
         # One that always runs, beside the members; perhaps a step behind.
         always = [sketch.actor(f"{name}spa")]
-        delay = draw(st.integers(0, 2))
-        sketch.join(entry, always[0], spare=draw(spare))
-        sketch.join(always[0], exit_, delay=delay, spare=draw(spare))
+        for pair in ((entry, always[0]), (always[0], exit_)):
+            delay = draw(st.integers(0, 2))
+            tight = delay > 0 and tangled and draw(st.booleans())
+            sketch.join(*pair, delay=delay, spare=-1 if tight else draw(spare))
     if draw(st.booleans()):
         sketch.join(exit_, control if draw(st.booleans()) else entry, delay=draw(st.integers(1, 2)), spare=draw(spare))
     values = draw(st.lists(st.integers(-2, 9), min_size=len(rows), max_size=len(rows), unique=True))
