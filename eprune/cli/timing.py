@@ -204,7 +204,7 @@ def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
             {
                 end.partition(".")[2]: PortType(fifo.token.dtype, fifo.token.shape, fifo.rate)
                 for fifo, end in ends
-                if end.partition(".")[0] == name
+                if end.partition(".")[0] == name and not fifo.control
             }
             for ends in (
                 [(fifo, fifo.target) for fifo in program.fifos],
@@ -231,30 +231,52 @@ def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
 
 
 def _fire(behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]]) -> float:
+    """Seconds of one firing, at the rates of its control token where it is dynamic."""
     import numpy as np
 
     from eprune.runtime.actor import EndOfStream
 
-    inputs: dict[str, Any] = {}
-    outputs: dict[str, Any] = {}
-    for fifo in program.fifos:
-        source, _, port = fifo.source.partition(".")
-        if source == name:
-            made = [np.empty(fifo.token.shape, fifo.token.dtype) for _ in range(fifo.rate)]
-            outputs[port] = made[0] if fifo.rate == 1 else made
-        target, _, port = fifo.target.partition(".")
-        if target == name:
-            given = [tokens[fifo.name].popleft() for _ in range(fifo.rate)]
-            inputs[port] = given[0] if fifo.rate == 1 else given
+    sources = [fifo for fifo in program.fifos if fifo.target.partition(".")[0] == name]
+    targets = [fifo for fifo in program.fifos if fifo.source.partition(".")[0] == name]
+    rates = {fifo.name: fifo.rate for fifo in (*sources, *targets)}
+
+    def follow(value: int, dpg: Optional[str]) -> None:
+        rows = {row.value: row.rates for row in program.rows if row.dpg == dpg}
+        if value not in rows:
+            raise ValueError(f"control value {value} is not in the control table of {dpg!r}")
+        rates.update((fifo, rate) for fifo, rate in rows[value] if fifo in rates)
+        behaviour.mode = value
+
+    def views(fifos: Sequence[Any], end: str, take: Callable[[Any], Any]) -> dict[str, Any]:
+        listed = {fifo: [take(fifo) for _ in range(rates[fifo.name])] for fifo in fifos if not fifo.control}
+        return {
+            getattr(fifo, end).partition(".")[2]: found if fifo.rate > 1 else found[0]
+            for fifo, found in listed.items()
+            if found
+        }
+
+    for fifo in sources:
+        if fifo.control:
+            follow(tokens[fifo.name].popleft(), fifo.control)
+    inputs = views(sources, "target", lambda fifo: tokens[fifo.name].popleft())
+    taken, told = 0.0, [fifo for fifo in targets if fifo.control]
+    chosen: list[int] = []
     try:
-        taken = timed(lambda: behaviour.fire(inputs, outputs))
+        if told:
+            taken = timed(lambda: chosen.append(behaviour.control(inputs)))
+            follow(chosen[0], told[0].control)
+            for fifo in told:
+                tokens[fifo.name].append(chosen[0])
+        outputs = views(targets, "source", lambda fifo: np.empty(fifo.token.shape, fifo.token.dtype))
+        if outputs or (inputs and not told):
+            taken += timed(lambda: behaviour.fire(inputs, outputs))
     except EndOfStream:
         raise
     except Exception as error:
         raise RuntimeError(f"actor {name!r} failed: {type(error).__name__}: {error}") from error
-    for fifo in program.fifos:
-        source, _, port = fifo.source.partition(".")
-        if source == name:
+    for fifo in targets:
+        port = fifo.source.partition(".")[2]
+        if port in outputs:
             tokens[fifo.name].extend(outputs[port] if fifo.rate > 1 else [outputs[port]])
     return taken
 
