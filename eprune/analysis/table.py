@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from eprune.analysis.dynamic import region
 from eprune.analysis.lookup import joined, rate_text, some
 from eprune.model.finding import Finding, Severity
-from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row
+from eprune.model.graph import ActorType, Direction, Dpg, Graph, ModelSlice, Port, PortRef, Row
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -117,7 +117,7 @@ def borders(graph: Graph) -> Iterator[Finding]:
 def activity(graph: Graph) -> Iterator[Finding]:
     """D5: in each row a DPA is idle at all its data ports, or has an active input and an active output.
 
-    Where it has no data inputs, or no data outputs, the other ones are enough.
+    Where it has no data inputs, or no data outputs, the other ones are enough. A slice of a model needs all its inputs.
     """
     actors = {actor.name: actor for actor in graph.actors}
     for dpg in graph.dpgs:
@@ -134,6 +134,15 @@ def activity(graph: Graph) -> Iterator[Finding]:
                     for direction in Direction
                     if not active[direction] and any(not p.control and p.direction is direction for p in actor.ports)
                 ]
+                idle = [p.name for p in actor.inputs if not p.control and p.name not in active[Direction.IN]]
+                if isinstance(actor.behaviour, ModelSlice) and idle and active[Direction.IN]:
+                    yield Finding(
+                        "D5",
+                        row.where,
+                        f"{_named(dpg, row)}: '{actor.name}' runs a model, and has no token for its input {some(idle)}",
+                        "a model needs all of its inputs: give each of them a rate, or none",
+                        related=((actor.where, f"'{actor.name}' is here"),),
+                    )
                 if len(lacking) == 1 and any(active.values()):
                     has, lacks = sorted(Direction, key=lambda direction: direction in lacking)
                     yield Finding(

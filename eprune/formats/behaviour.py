@@ -282,6 +282,12 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
     from eprune.formats.tflite import boundary, weight_bytes
 
     _check_range(actor, behaviour, model)
+    for port in actor.ports:
+        if port.url > 1:
+            message = (
+                f"port {port.name!r} has a rate of up to {port.url}, but a model takes and gives one token a firing"
+            )
+            raise _refusal(actor, message, 'write rate="1", or rate="0..1"')
     inputs, outputs = boundary(model, behaviour.operators)
     tensors: dict[str, int] = {}
     sides = (("input", actor.inputs, inputs), ("output", actor.outputs, outputs))

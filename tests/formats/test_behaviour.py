@@ -6,6 +6,7 @@ import ast
 import subprocess
 import sys
 from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -256,6 +257,14 @@ def test_a_slices_ports_get_its_boundarys_tensors_in_order(chain) -> None:
         tensors={"i0": 0, "o0": 4},
         weight_bytes=4 * (4 * 3 * 3 * 3 + 4),
     )
+
+
+def test_a_slice_takes_one_token_a_firing(tmp_path: Path) -> None:
+    ports = [[replace(port(name, way), lrl=0, url=2)] for name, way in (("i0", Direction.IN), ("o0", Direction.OUT))]
+    interface, findings = model_slice(tmp_path / "m.tflite", tiny_models.conv_pool_dense(), 0, 1, *ports)
+    assert interface is None
+    (finding,) = findings
+    assert "port 'i0' has a rate of up to 2, but a model takes and gives one token a firing" in finding
 
 
 def test_ports_may_name_their_tensors(branches) -> None:
