@@ -87,8 +87,12 @@ def deploy(
     folder: Path,
     interfaces: Optional[Mapping[str, Interface]] = None,
     fuse: bool = True,
+    shared: bool = False,
 ) -> dict[str, Path]:
-    """Platform -> its program in ``folder``, with links between all platforms on free ports of loopback."""
+    """Platform -> its program in ``folder``, with links between all platforms on free ports of loopback.
+
+    ``shared``: two platforms have one connection, for all FIFOs between them.
+    """
     names = sorted(set(homes.values()))
     pairs = [(one, other) for index, one in enumerate(names) for other in names[:index]]
     base = free_base_port(len(pairs) * len(graph.fifos)) if pairs else 0
@@ -96,7 +100,7 @@ def deploy(
     ports.update({(other, one): port for (one, other), port in ports.items()})
     programs = {}
     for name in names:
-        links = tuple(Link(peer, "127.0.0.1", ports[name, peer]) for peer in names if peer != name)
+        links = tuple(Link(peer, "127.0.0.1", ports[name, peer], shared=shared) for peer in names if peer != name)
         platform = Platform(name, (Unit("cpu"),), links)
         places = tuple(
             Placement(actor.name, unit="cpu")

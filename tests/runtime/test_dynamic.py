@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eprune.model.graph import PythonBehaviour
+from eprune.model.graph import FaultPolicy, PythonBehaviour
 from tests.kit.dynamic import check_run, deploy, dpg, homes_of, reference, run_in_threads, wired
 from tests.kit.programs import finish, start
 
@@ -81,6 +81,16 @@ def test_every_cut_over_two_platforms_gives_what_the_reference_gives(form, tmp_p
         for away in combinations(names, count):
             records = run_in_threads(deploy(graph, homes_of(graph, away), tmp_path))
             check_run(graph, records, wanted)
+
+
+@FORMS
+@pytest.mark.parametrize("away", [["A", "B"], ["Split", "B", "Sink"]], ids=",".join)
+@pytest.mark.parametrize(("policy", "shared"), [("stop", True), ("wait", False), ("wait", True)])
+def test_connections_that_are_shared_or_made_again_carry_control_and_data_alike(form, away, policy, shared, tmp_path):
+    graph = form(tmp_path)
+    graph = replace(graph, fifos=tuple(replace(fifo, policy=FaultPolicy(policy)) for fifo in graph.fifos))
+    records = run_in_threads(deploy(graph, homes_of(graph, away), tmp_path, shared=shared))
+    check_run(graph, records, reference(graph, 20))
 
 
 def led_by_itself(folder, n=7):
