@@ -39,6 +39,18 @@ class Idle(Actor):
         """Nothing."""
 
 
+class Choose(Idle):
+    """Chooses the row that the parameter names, always."""
+
+    def __init__(self, value):
+        """The control value is ``value``."""
+        self.value = int(value)
+
+    def control(self, inputs):
+        """The same again."""
+        return self.value
+
+
 class Discard(Actor):
     """Looks at nothing."""
 
