@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from typing import Union
+
+import numpy as np
 
 from eprune.runtime import PortType
 
@@ -68,3 +71,10 @@ def shapes(ports: Mapping[str, PortType], ranks: Mapping[str, int]) -> dict[str,
             raise ValueError(f"port {name!r}: expected {rank} dimensions, not {list(shape)}")
         found[name] = shape[-rank:]
     return found
+
+
+def tokens_of(given: Union[np.ndarray, list[np.ndarray], None]) -> list[np.ndarray]:
+    """A port's tokens of a firing as a list, whatever its rate limits; ``None``, an idle port, has none."""
+    if given is None:
+        return []
+    return given if isinstance(given, list) else [given]

@@ -19,6 +19,8 @@ CASES = {
     "vehicle_split/server": ("vehicle", ["endpoint", "server"]),
     "vehicle_dual/endpoint1": ("vehicle_dual", ["endpoint1", "endpoint2", "server"]),
     "vehicle_dual/server": ("vehicle_dual", ["endpoint1", "endpoint2", "server"]),
+    "predistorter_split/endpoint": ("predistorter", ["endpoint", "server"]),
+    "predistorter_split/server": ("predistorter", ["endpoint", "server"]),
 }
 
 

@@ -1,0 +1,53 @@
+"""A bank of filters of which as many run as tokens come."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from checks import number, tokens_of
+
+from eprune.runtime import Actor
+
+
+class TapGroups(Actor):
+    """Filters the first token by the first group of taps, the second by the second, and so on.
+
+    An input token is as many samples longer than an output token as a filter looks back. Sums are taken tap by tap in
+    the signal's own precision, so that a result does not depend on how a signal is cut into blocks.
+
+    Parameters:
+        taps: for each group, parted by semicolons, its taps, parted by commas, the newest sample's first.
+    """
+
+    def __init__(self, taps: str) -> None:
+        groups = [[number("taps", text) for text in group.split(",")] for group in taps.split(";")]
+        if len(set(map(len, groups))) != 1:
+            raise ValueError("taps: needs groups of equally many")
+        self.taps = np.array(groups)
+
+    def initialize(self) -> None:
+        """Raise ValueError where the ports do not fit the taps."""
+        if len(self.inputs) != 1 or len(self.outputs) != 1:
+            raise ValueError("needs one input and one output")
+        [(self.port, self.given)], [(self.out, self.made)] = self.inputs.items(), self.outputs.items()
+        groups, count = self.taps.shape
+        size = self.made.shape[0] if len(self.made.shape) == 1 else 0
+        if self.given.shape != (size + count - 1,) or self.given.dtype != self.made.dtype or not size:
+            raise ValueError(f"{count} taps need {count - 1} samples more at port {self.port!r} than at {self.out!r}")
+        if max(self.given.rate, self.made.rate) > groups:
+            raise ValueError(
+                f"port {self.port!r}: a rate of up to {self.given.rate}, but there are {groups} groups of taps"
+            )
+        self.taps = self.taps.astype(self.made.dtype)
+        self.term = np.empty(self.made.shape, self.made.dtype)
+
+    def fire(self, inputs: Mapping[str, list[np.ndarray]], outputs: Mapping[str, list[np.ndarray]]) -> None:
+        """Filter what is there."""
+        tokens = tokens_of(inputs.get(self.port))
+        rooms = tokens_of(outputs.get(self.out))
+        for taps, signal, out in zip(self.taps, tokens, rooms):
+            out[...] = 0
+            for back, tap in enumerate(taps):
+                start = len(taps) - 1 - back
+                out += np.multiply(signal[start : start + len(out)], tap, out=self.term)
