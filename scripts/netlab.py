@@ -70,7 +70,16 @@ def hosts(bandwidth: Optional[float] = None, latency: float = 0.0) -> Iterator[t
         yield pair[0], pair[1]
     finally:
         for host in pair:
-            subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
+            _remove(host)
+
+
+def _remove(host: Host) -> None:
+    """End what still runs on the host, also what a signal kept us from knowing, and remove it."""
+    running = subprocess.run(["ip", "netns", "pids", host.name], capture_output=True, text=True, check=False)
+    for pid in running.stdout.split():
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(int(pid), signal.SIGKILL)
+    subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
 
 
 def disciplines(bandwidth: Optional[float], latency: float) -> list[str]:
@@ -96,8 +105,10 @@ def _do(*words: str) -> None:
 
 def side_by_side(commands: Sequence[Sequence[str]]) -> int:
     """Run commands at the same time until all have ended; the first exit code that is not 0. None is left running."""
-    processes = [subprocess.Popen(command, start_new_session=True) for command in commands]
+    processes: list[subprocess.Popen[bytes]] = []
     try:
+        for command in commands:
+            processes.append(subprocess.Popen(command, start_new_session=True))
         codes = [process.wait() for process in processes]
     finally:
         for process in processes:
