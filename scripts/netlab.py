@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
@@ -31,6 +32,10 @@ ROOT = Path(__file__).resolve().parents[1]
 FRAME, PAYLOAD = 1514, 1448
 #: Seconds of traffic that a shaped link lets through at once, and that may wait in front of it.
 BURST, QUEUE = 0.1e-3, 0.5
+
+
+#: The exit codes of signals that told us to stop.
+_stopped: list[int] = []
 
 
 class NotPermitted(Exception):
@@ -70,16 +75,7 @@ def hosts(bandwidth: Optional[float] = None, latency: float = 0.0) -> Iterator[t
         yield pair[0], pair[1]
     finally:
         for host in pair:
-            _remove(host)
-
-
-def _remove(host: Host) -> None:
-    """End what still runs on the host, also what a signal kept us from knowing, and remove it."""
-    running = subprocess.run(["ip", "netns", "pids", host.name], capture_output=True, text=True, check=False)
-    for pid in running.stdout.split():
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(int(pid), signal.SIGKILL)
-    subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
+            subprocess.run(["ip", "netns", "del", host.name], capture_output=True, check=False)
 
 
 def disciplines(bandwidth: Optional[float], latency: float) -> list[str]:
@@ -104,17 +100,18 @@ def _do(*words: str) -> None:
 
 
 def side_by_side(commands: Sequence[Sequence[str]]) -> int:
-    """Run commands at the same time until all have ended; the first exit code that is not 0. None is left running."""
-    processes: list[subprocess.Popen[bytes]] = []
-    try:
-        for command in commands:
-            processes.append(subprocess.Popen(command, start_new_session=True))
-        codes = [process.wait() for process in processes]
-    finally:
-        for process in processes:
-            with contextlib.suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
+    """Run commands at the same time until all have ended, or this program was told to stop. None is left running.
+
+    The first exit code that is not 0, or that of the signal.
+    """
+    processes = [subprocess.Popen(command, start_new_session=True) for command in commands]
+    while any(process.poll() is None for process in processes) and not _stopped:
+        time.sleep(0.05)
+    codes = [*_stopped, *(process.poll() or 0 for process in processes)]
+    for process in processes:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
     return next((code for code in codes if code), 0)
 
 
@@ -136,7 +133,9 @@ def _quantity(parse: str):  # type: ignore[no-untyped-def]
 @click.pass_context
 def main(context: click.Context, bandwidth: Optional[float], latency: float) -> None:
     context.obj = {"bandwidth": bandwidth, "latency": latency}
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # as an exception, so that all is removed
+    # Not as exceptions, which could come between the start of a process and our knowing of it.
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda number, _: _stopped.append(128 + number))
 
 
 @main.command("exec")
