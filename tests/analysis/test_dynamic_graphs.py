@@ -184,7 +184,7 @@ def test_rings_of_rows_and_of_graphs_are_refused_exactly_if_some_run_blocks(grap
 
 
 @pytest.mark.long
-@settings(max_examples=10_000, deadline=None, database=None)
+@settings(max_examples=3000, deadline=None, database=None)
 @given(changed_graphs() | TANGLED | dynamic_graphs(most_dpgs=3, most_members=3, tangled=True))
 def test_thousands_more_are_judged_right(graph):
     check_exactly(graph)
