@@ -22,7 +22,7 @@ from eprune.runtime.channel import Channel, RxChannel, TxChannel
 from eprune.runtime.errors import Interrupted, LinkError, LostTokens, PeerError, ProtocolError, Refused, RunError
 from eprune.runtime.faults import STOP, WAIT, Feedback, Suspicion, back_off, lossy
 from eprune.runtime.fifo import GONE
-from eprune.runtime.handshake import Answer, Facts, dial, listen
+from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 
 #: Bytes of tokens that one system call carries at most, roughly.
 BATCH_BYTES = 256 * 1024
@@ -440,18 +440,9 @@ class Connection:
         return "stopped"
 
     def _nobody(self, error: Exception) -> str:
-        host, port = self._address
-        if self._dials:
-            return (
-                f"{self}: nobody answered at {host}:{port} in time ({_reason(error)}); "
-                f"is {self.peer} running there, and listening on that address (--bind)?"
-            )
-        message = f"{self}: {self.peer} did not connect to {host}:{port} in time"
-        if self._answer is not None and self._answer.refusal:
-            message += f" (refused meanwhile: {self._answer.refusal})"
-        elif host.startswith("127.") or host == "localhost":
-            message += "; this program listens on loopback only: use --bind ADDRESS for a peer on another machine"
-        return message
+        if self._answer is None:
+            return nobody_answered(self, self.peer, self._address, error)
+        return nobody_came(self, self.peer, self._address, self._answer.refusal)
 
     def _later(self, hello: Facts) -> str:
         """Why a peer cannot be taken now: another process has its place, and is alive as far as we know."""

@@ -71,6 +71,26 @@ def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
     return listener
 
 
+def nobody_answered(who: object, peer: str, address: tuple[str, int], error: Exception) -> str:
+    """What to say when dialling was in vain."""
+    reason = getattr(error, "strerror", None) or error
+    return (
+        f"{who}: nobody answered at {address[0]}:{address[1]} in time ({reason}); "
+        f"is {peer} running there, and listening on that address (--bind)?"
+    )
+
+
+def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str) -> str:
+    """What to say when listening was in vain; ``refusal``: why somebody was refused meanwhile, or ''."""
+    host, port = address
+    message = f"{who}: {peer} did not connect to {host}:{port} in time"
+    if refusal:
+        message += f" (refused meanwhile: {refusal})"
+    elif host.startswith("127.") or host == "localhost":
+        message += "; this program listens on loopback only: use --bind ADDRESS for a peer on another machine"
+    return message
+
+
 class Answer:
     """Answers whoever connects to a listening socket, for as long as the run lasts.
 
@@ -96,14 +116,16 @@ class Answer:
         """Stop answering, within moments."""
         self._closed = True
 
-    def run(self) -> None:
-        """Answer until closed. The body of a thread."""
+    def run(self, stop: Callable[[], bool] = lambda: False) -> None:
+        """Answer until closed, or until ``stop()``. The body of a thread."""
         pending: dict[socket.socket, tuple[bytearray, float]] = {}
         with contextlib.closing(self._listener), selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             try:
-                while not self._closed:
+                while not self._closed and not stop():
                     for key, _ in selector.select(_POLL):
+                        if self._closed:
+                            break
                         if key.fileobj is self._listener:
                             self._admit(pending, selector)
                             continue

@@ -9,29 +9,23 @@ program which ends with 0 knows its tokens consumed.
 from __future__ import annotations
 
 import contextlib
-import os
-import selectors
 import socket
 import threading
 import time
 from typing import Callable, Optional
 
 from eprune.runtime import emulated, wire
-from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolError, Refused, RunError
+from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolError, RunError
 from eprune.runtime.fifo import GONE, Fifo
+from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.record import Activity
 
 #: A larger token of which a part has arrived is received to its end at once; smaller ones go on many at a time.
 SMALL_TOKEN = 8 * 1024
 #: Bytes of waiting tokens that one system call carries at most, roughly.
 BATCH_BYTES = 256 * 1024
-#: Seconds that a connection has for its hello.
-HELLO_TIMEOUT = 5.0
-#: Connections without a hello yet that a listener holds; further ones wait in the kernel's backlog.
-MAX_PENDING = 8
 _RETRY = 0.05
 
-Facts = dict[str, str]
 Fail = Callable[[RunError], None]
 
 
@@ -123,37 +117,17 @@ class TxLink(_Link):
         """
         last: Exception = TimeoutError("no answer")
         while not self._stopping.is_set():
-            remaining = deadline - time.monotonic()
-            if remaining <= 0:
-                where = f"{self.address[0]}:{self.address[1]}"
-                raise LinkError(
-                    f"{self}: nobody answered at {where} in time ({getattr(last, 'strerror', None) or last}); "
-                    f"is {self.peer} running there, and listening on that address (--bind)?"
-                )
+            if time.monotonic() >= deadline:
+                raise LinkError(nobody_answered(self, self.peer, self.address, last))
             try:
-                self._connect(min(remaining, 2.0), deadline)
+                self._adopt(*dial(self.address, self.facts, deadline, self.peer))
                 return
-            except (OverflowError, UnicodeError) as error:
-                raise LinkError(f"{self}: {self.address[0]}:{self.address[1]} is no address: {error}") from None
+            except LinkError as error:
+                raise type(error)(f"{self}: {error}") from None
             except OSError as error:
                 last = error
                 self._stopping.wait(_RETRY)
         raise Interrupted("stopped while connecting")
-
-    def _connect(self, patience: float, deadline: float) -> None:
-        with contextlib.ExitStack() as cleanup:
-            connection = socket.create_connection(self.address, timeout=patience)
-            cleanup.callback(connection.close)
-            if connection.getsockname() == connection.getpeername():
-                raise ConnectionRefusedError("connected to itself")
-            connection.sendall(wire.pack_greeting(self.facts))
-            # The verdict comes once the peer's program is there to give it.
-            connection.settimeout(max(deadline - time.monotonic(), 0.1))
-            verdict = wire.unpack_greeting(_read_greeting(connection))
-            if verdict.get("verdict") != "accepted":
-                raise Refused(f"{self}: refused by {self.peer}: {verdict.get('reason', 'no reason given')}")
-            cleanup.pop_all()
-            self._adopt(connection, verdict)
 
     def bodies(self) -> dict[str, Callable[[], None]]:
         """Role -> body, of the link's threads."""
@@ -264,106 +238,38 @@ class RxLink(_Link):
     def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail, address: tuple[str, int]) -> None:
         super().__init__(fifo, number, peer, facts, fail)
         self.address = address
-        self._listener: Optional[socket.socket] = None
+        self._answer: Optional[Answer] = None
         self._said_end = False
         self._firing = -1
         self._received = 0
-        self._refusal = ""
 
     def listen(self) -> None:
         """Open the listening socket. Raises LinkError where the address cannot be had."""
-        host, port = self.address
-        try:
-            family = socket.AF_INET6 if ":" in host else socket.AF_INET
-            self._listener = socket.create_server(self.address, family=family, backlog=MAX_PENDING)
-        except (OSError, OverflowError) as error:
-            # create_server adds to strerror what the message says anyway.
-            reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-            raise LinkError(
-                f"{self}: cannot listen on {host}:{port}: {reason}; "
-                f"choose another address with --bind, or other ports with --link {self.peer}=HOST:PORT"
-            ) from None
-        self._listener.setblocking(False)
+        listener = listen(self, self.peer, self.address)
+        self._answer = Answer(listener, lambda: self.facts, lambda hello: "", self._accept)
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
         """Accept the peer, refusing whoever else comes, until ``deadline`` (time.monotonic).
 
         Raises LinkError if the peer does not come in time, Interrupted if stopped meanwhile.
         """
-        listener = self._listener
-        assert listener is not None
-        pending: dict[socket.socket, tuple[bytearray, float]] = {}
-        with contextlib.closing(listener), selectors.DefaultSelector() as selector:
-            selector.register(listener, selectors.EVENT_READ)
-            try:
-                while self._socket is None:
-                    if self._stopping.is_set():
-                        raise Interrupted("stopped while waiting for a connection")
-                    if time.monotonic() >= deadline:
-                        raise LinkError(self._nobody_came())
-                    for key, _ in selector.select(_RETRY):
-                        if key.fileobj is listener:
-                            if len(pending) < MAX_PENDING:
-                                connection, _ = listener.accept()
-                                connection.setblocking(False)
-                                pending[connection] = (bytearray(), time.monotonic() + HELLO_TIMEOUT)
-                                selector.register(connection, selectors.EVENT_READ)
-                            continue
-                        connection = key.fileobj  # type: ignore[assignment]
-                        if self._hear(connection, pending[connection][0]):
-                            selector.unregister(connection)
-                            del pending[connection]
-                    now = time.monotonic()
-                    for connection in [late for late, (_, until) in pending.items() if now > until]:
-                        selector.unregister(connection)
-                        del pending[connection]
-                        connection.close()
-                        self._refusal = "a connection said nothing"
-            finally:
-                for connection in pending:
-                    connection.close()
+        answer = self._answer
+        assert answer is not None
+        answer.run(lambda: self._stopping.is_set() or time.monotonic() >= deadline)
+        if self._stopping.is_set():
+            raise Interrupted("stopped while waiting for a connection")
+        if self._socket is None:
+            raise LinkError(nobody_came(self, self.peer, self.address, answer.refusal))
+
+    def _accept(self, connection: socket.socket, hello: Facts) -> None:
+        assert self._answer is not None
+        self._answer.close()
+        self.note = wire.warn(hello, self.facts)
+        self._adopt(connection, hello)
 
     def bodies(self) -> dict[str, Callable[[], None]]:
         """Role -> body, of the link's threads."""
         return {"receive": self.run}
-
-    def _nobody_came(self) -> str:
-        host, port = self.address
-        message = f"{self}: {self.peer} did not connect to {host}:{port} in time"
-        if self._refusal:
-            message += f" (refused meanwhile: {self._refusal})"
-        elif host.startswith("127.") or host == "localhost":
-            message += "; this program listens on loopback only: use --bind ADDRESS for a peer on another machine"
-        return message
-
-    def _hear(self, connection: socket.socket, heard: bytearray) -> bool:
-        """Read more of a hello, and answer once it is whole; whether this connection is settled, either way."""
-        try:
-            want = wire.GREETING_BYTES if len(heard) < wire.GREETING_BYTES else wire.greeting_size(heard)
-            data = connection.recv(want - len(heard))
-            if not data:
-                raise ProtocolError("a connection closed before its hello")
-            heard += data
-            if len(heard) < wire.GREETING_BYTES or len(heard) < wire.greeting_size(heard):
-                return False
-            hello = wire.unpack_greeting(heard)
-            reason = wire.judge(hello, self.facts)
-            if reason:
-                raise Refused(reason)
-            connection.sendall(wire.pack_greeting({**self.facts, "verdict": "accepted"}))
-        except BlockingIOError:
-            return False
-        except (LinkError, OSError) as error:
-            self._refusal = str(error)
-            with contextlib.suppress(OSError):
-                connection.sendall(wire.pack_greeting({"verdict": "refused", "reason": str(error)}))
-                # Closing with unread bytes would reset the connection, and the reason would be lost.
-                connection.recv(BATCH_BYTES)
-            connection.close()
-            return True
-        self.note = wire.warn(hello, self.facts)
-        self._adopt(connection, hello)
-        return True
 
     def run(self) -> None:
         """Receive tokens until the peer's END, then wait for the consumer's end and say so. The link's thread."""
@@ -481,20 +387,6 @@ def _message(connection: socket.socket, header: wire.Header, early: list[memoryv
     rest = memoryview(bytearray(header.nbytes - len(text)))
     _fill(connection, rest, 0)
     return "".join(char if char.isprintable() else "?" for char in (text + rest).decode("utf-8", "replace"))
-
-
-def _read_greeting(connection: socket.socket) -> bytes:
-    """A whole greeting; raises OSError if the connection ends or is silent, ProtocolError or Refused on nonsense."""
-    data = b""
-    want = wire.GREETING_BYTES
-    while len(data) < want:
-        more = connection.recv(want - len(data))
-        if not more:
-            raise ConnectionResetError("the peer closed the connection during the handshake")
-        data += more
-        if len(data) == wire.GREETING_BYTES:
-            want = wire.greeting_size(data)
-    return data
 
 
 def _send_rest(connection: socket.socket, buffers: list[memoryview], sent: int) -> None:
