@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import Any, Callable, Optional, Union
 
 from eprune.runtime import wire
 from eprune.runtime.faults import Receiving, Sending, lossy, window
 from eprune.runtime.fifo import LOST, Fifo
 from eprune.runtime.record import Activity
 
-if TYPE_CHECKING:
-    from eprune.runtime.connection import Connection
-
 
 class TxChannel(Fifo):
     """The sending end of a FIFO: the producer's ring of slots, and what becomes of its tokens."""
 
-    connection: Connection
+    #: set by the connection: what it does with a token, and when something else has changed
+    send: Callable[[TxChannel, int], None]
+    push: Callable[[], None]
 
     def __init__(self, name: str, dtype: str, shape: tuple[int, ...], capacity: int, policy: str, fired: bool) -> None:
         super().__init__(name, dtype, shape, 1)
@@ -38,18 +37,18 @@ class TxChannel(Fifo):
         """Take a token from the producer."""
         self.firings[slot] = firing
         self.tokens += 1
-        self.connection.send(self, slot)
+        self.send(self, slot)
 
     def end(self) -> None:
         """The producer has ended."""
         self.ended = True
-        self.connection.push()
+        self.push()
 
     def starve(self, starved: bool) -> None:
         """The producer makes no tokens, or makes some again."""
         self.starved = starved
         self.said_starved = False
-        self.connection.push()
+        self.push()
 
     def frame(self, slot: int) -> list[memoryview]:
         """Header and payload of the token in a slot."""
@@ -86,7 +85,8 @@ class TxChannel(Fifo):
 class RxChannel(Fifo):
     """The receiving end of a FIFO: the consumer's ring of slots."""
 
-    connection: Connection
+    #: set by the connection: what it does when something has changed
+    push: Callable[[], None]
 
     def __init__(
         self,
@@ -115,13 +115,13 @@ class RxChannel(Fifo):
         receiving = self.receiving
         receiving.fired += 1
         if receiving.due:
-            self.connection.push()
+            self.push()
 
     def leave(self) -> None:
         """The consumer has ended."""
         self.left = True
         super().leave()
-        self.connection.push()
+        self.push()
 
     def summary(self) -> dict[str, Any]:
         """How many tokens came, and how often the peer was restarted."""

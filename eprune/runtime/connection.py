@@ -62,7 +62,9 @@ class Connection:
         self._channels = channels
         for number, channel in channels.items():
             channel.number = number
-            channel.connection = self
+            channel.push = self.push
+        for sender in self.tx.values():
+            sender.send = self.send
         policies = {channel.policy for channel in channels.values()}
         self._lossy = all(map(lossy, policies))
         self._waits = WAIT in policies
