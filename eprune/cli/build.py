@@ -14,14 +14,14 @@ from typing import Optional
 
 import eprune
 from eprune.cli.inputs import Inputs
-from eprune.codegen.bundle import bundle, inside
+from eprune.codegen.bundle import bundle, inside, share
 from eprune.codegen.digest import initial_path
 from eprune.codegen.lower import lower
 from eprune.codegen.program import Program, Segment
 from eprune.codegen.render import Layout, render
 from eprune.formats.atomic import write_file
 from eprune.formats.tflite import Model, read_model
-from eprune.formats.tflite_slice import slice_model
+from eprune.formats.tflite_slice import constant_spans, slice_model
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import PythonBehaviour
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -64,7 +64,8 @@ def write_bundle(program: Program, output: str) -> None:
     names = inside(python_files, program.initial_files)
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
     files = {name: Path(path).read_bytes() for path, name in names.items()}
-    files.update((f"{layout.models}/{segment.file_name}", cut(segment)) for segment in program.cuts)
+    models = {f"{layout.models}/{segment.file_name}": cut(segment) for segment in program.cuts}
+    files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
     package = Path(eprune.__file__).parent
     for source in (package / "__init__.py", *sorted((package / "runtime").glob("*.py"))):
         files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()

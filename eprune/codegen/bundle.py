@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import json
 import zipfile
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _SHEBANG = b"#!/usr/bin/env python3\n"
@@ -33,6 +36,33 @@ def bundle(text: str, files: Mapping[str, bytes]) -> bytes:
             entry.external_attr = 0o644 << 16
             archive.writestr(entry, data)
     return stream.getvalue()
+
+
+def share(models: Mapping[str, bytes], constants: Mapping[str, Sequence[slice]]) -> dict[str, bytes]:
+    """The files of a bundle for models (name in the archive -> contents): what several of them hold is there once.
+
+    ``constants`` says where each model's constants lie, in rising order. One that several models have becomes
+    ``constants/DIGEST``; such a model is stored without it, and ``NAME.index`` says what goes where: JSON, the model's
+    size in bytes and, for each constant, its digest and first byte. ``eprune.runtime.files`` joins them again.
+    """
+    found = {
+        name: [(hashlib.sha256(data[span]).hexdigest(), span) for span in constants[name]]
+        for name, data in models.items()
+    }
+    holders = Counter(digest for spans in found.values() for digest in {digest for digest, _ in spans})
+    files = {}
+    for name, data in models.items():
+        shared = [(digest, span) for digest, span in found[name] if holders[digest] > 1]
+        rest, end = b"", 0
+        for digest, span in shared:
+            rest += data[end : span.start]
+            end = span.stop
+            files[f"constants/{digest}"] = data[span]
+        files[name] = rest + data[end:]
+        if shared:
+            index = {"size": len(data), "constants": [[digest, span.start] for digest, span in shared]}
+            files[f"{name}.index"] = json.dumps(index).encode()
+    return files
 
 
 def _folders(name: str, paths: Iterable[str]) -> dict[str, str]:

@@ -24,6 +24,7 @@ from eprune.formats.tflite import (
 _KEPT_METADATA = b"reduced_precision_support"
 
 _ALIGNMENT = 16  # of constants: `force_align: 16` of Buffer.data in TFLite's schema
+_LARGE = 1024  # bytes: a smaller constant is not worth a file of its own
 
 
 def slice_model(
@@ -50,6 +51,18 @@ def slice_model(
         return _Slicer(model).slice(chosen, inputs, outputs)
     except CORRUPT as error:
         raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
+
+
+def constant_spans(data: bytes) -> list[slice]:
+    """Where the constants of at least 1 KiB lie in what ``slice_model`` wrote, in rising order."""
+    root = load_schema("").Model.GetRootAs(data)
+    spans = []
+    for buffer in tables(root.BuffersLength(), root.Buffers):
+        size = buffer.DataLength()
+        if size >= _LARGE:
+            start = buffer._tab.Vector(buffer._tab.Offset(4))  # Buffer.data, the table's first field
+            spans.append(slice(start, start + size))
+    return sorted(spans, key=lambda span: span.start)
 
 
 def _check_slice(

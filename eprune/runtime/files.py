@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import sys
 import types
 import zipfile
@@ -22,7 +24,13 @@ class Files:
     def read(self, path: str) -> bytes:
         """The file's bytes. Raises UsageError where it is missing or unreadable."""
         try:
-            return self._archive.read(path) if self._archive else (self._root / path).read_bytes()
+            if self._archive is None:
+                return (self._root / path).read_bytes()
+            rest = self._archive.read(path)
+            index = f"{path}.index"
+            return _join(self._archive, rest, index) if index in self._archive.namelist() else rest
+        except (ValueError, TypeError, zipfile.BadZipFile) as error:
+            raise UsageError(f"{self.locate(path)}: is damaged: {error}; generate the program again") from None
         except (OSError, KeyError) as error:
             reason = getattr(error, "strerror", None) or "not in the archive"
             raise UsageError(f"{self.locate(path)}: {reason}; generate the program again") from None
@@ -56,3 +64,28 @@ class Files:
         if not (isinstance(behaviour, type) and issubclass(behaviour, Actor)):
             raise UsageError(f"{location}: has no class {name} derived from eprune.runtime.Actor")
         return behaviour
+
+
+def _join(archive: zipfile.ZipFile, rest: bytes, name: str) -> bytes:
+    """A model whose shared constants lie apart, as ``eprune.codegen.bundle.share`` stored it.
+
+    Raises ValueError or TypeError where the index does not fit.
+    """
+    index = json.loads(archive.read(name))
+    if not (isinstance(index, dict) and index.keys() == {"size", "constants"}):
+        raise ValueError(f"{name} is no index of constants")
+    data = bytearray()
+    taken = 0
+    for digest, start in index["constants"]:
+        if not (re.fullmatch("[0-9a-f]{64}", digest) and f"constants/{digest}" in archive.namelist()):
+            raise ValueError(f"{name} names a constant {digest!r}, which is not there")
+        step = start - len(data)
+        if not 0 <= step <= len(rest) - taken:
+            raise ValueError(f"{name} puts a constant at byte {start}, where it cannot be")
+        data += rest[taken : taken + step]
+        taken += step
+        data += archive.read(f"constants/{digest}")
+    data += rest[taken:]
+    if len(data) != index["size"]:
+        raise ValueError(f"{name} says {index['size']} bytes, the parts have {len(data)}")
+    return bytes(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import zipfile
@@ -10,6 +11,9 @@ from pathlib import Path
 
 import pytest
 from application import APPLICATION, LOCAL, ROOT, SPLIT
+
+from eprune.runtime.files import Files
+from tests.kit.tiny_models import ModelBuilder
 
 
 def run(*command, cwd):
@@ -127,6 +131,61 @@ class TestPyz:
             inside = archive.read("__main__.py").decode()
         outside = (app / "endpoint.py").read_text()
         assert inside == outside.replace('"behaviours.py', '"actors/behaviours.py').replace("endpoint.models", "models")
+
+
+class TestSharedConstants:
+    """Two slices that use one constant of 4 KiB, in one bundle."""
+
+    @pytest.fixture(autouse=True)
+    def bundle(self, app, eprune):
+        m = ModelBuilder()
+        source, weights = m.tensor((1, 32)), m.weights(32, 32)
+        ends = [source]
+        for _ in range(4):
+            ends.append(m.tensor((1, 32)))
+            m.operator("FULLY_CONNECTED", [ends[-2], weights, -1], [ends[-1]], "FullyConnectedOptions")
+        (app / "shared.tflite").write_bytes(m.build([source], [ends[-1]]))
+        (app / "app.xml").write_text(
+            re.sub(r"float32\[[^]]*]", "float32[1,32]", APPLICATION.replace("tiny.tflite", "shared.tflite"))
+        )
+        assert eprune("codegen", *LOCAL, "--no-fuse", "-o", "plain.py").code == 0
+        assert eprune("codegen", *LOCAL, "--no-fuse", "--pyz", "-o", "shared.pyz").code == 0
+
+    def test_it_is_stored_once_and_the_slices_are_the_same_bytes(self, app):
+        with zipfile.ZipFile("shared.pyz") as archive:
+            sizes = {entry.filename: entry.file_size for entry in archive.infolist()}
+        assert [size for name, size in sizes.items() if name.startswith("constants/")] == [4096]
+        files = Files(str(app / "shared.pyz/__main__.py"))
+        for name in ("L1.tflite", "L2.tflite"):
+            whole = (app / "plain.models" / name).read_bytes()
+            assert sizes[f"models/{name}"] == len(whole) - 4096
+            assert files.read(f"models/{name}") == whole
+
+    def test_the_program_computes_the_same(self, app):
+        assert run(sys.executable, "shared.pyz", cwd=app) == run(sys.executable, "plain.py", cwd=app) != ""
+
+    @pytest.mark.parametrize(
+        ("damage", "message"),
+        [
+            (lambda index: b"{", "is damaged: "),
+            (lambda index: b"[]", "is no index of constants"),
+            (lambda index: re.sub(rb'"size": ', b'"size": 9', index), "the parts have"),
+            (lambda index: re.sub(rb"[0-9a-f]{64}", b"../../secret", index), "'../../secret', which is not there"),
+            (lambda index: re.sub(rb"[0-9a-f]{64}", b"0" * 64, index), "which is not there"),
+            (lambda index: re.sub(rb"\d+]]", b"99999]]", index), "puts a constant at byte 99999"),
+            (lambda index: re.sub(rb"\d+]]", b"0.5]]", index), "is damaged: "),
+            (lambda index: re.sub(rb"\d+]]", b"null]]", index), "is damaged: "),
+        ],
+    )
+    def test_a_damaged_index_is_told(self, app, damage, message):
+        with zipfile.ZipFile("shared.pyz") as old, zipfile.ZipFile("damaged.pyz", "w") as new:
+            for name in old.namelist():
+                data = old.read(name)
+                new.writestr(name, damage(data) if name == "models/L2.tflite.index" else data)
+        done = subprocess.run([sys.executable, "damaged.pyz"], capture_output=True, text=True, timeout=60, check=False)
+        assert done.returncode == 2
+        assert message in done.stderr and "generate the program again" in done.stderr
+        assert "Traceback" not in done.stderr
 
 
 @pytest.mark.parametrize(
