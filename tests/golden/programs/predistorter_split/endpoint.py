@@ -25,12 +25,7 @@ program.link("server", bandwidth=11200000.0, latency=0.00149)
 
 # ---- Actors and model segments, in precedence order ----
 # predistorter.xml:4
-program.actor(
-    "Source",
-    "../actors/burst_source.py:BurstSource",
-    unit="cpu0",
-    parameters={"count": "200"},
-)
+program.actor("Source", "../actors/burst_source.py:BurstSource", unit="cpu0", parameters={"count": "200"})
 # predistorter.xml:10
 program.actor(
     "Gate",
@@ -40,15 +35,9 @@ program.actor(
 )
 program.actor("Powers", "../actors/odd_powers.py:OddPowers", unit="cpu0")  # predistorter.xml:18
 program.actor("Sum", "../actors/adder.py:Adder", unit="cpu0")  # predistorter.xml:33
-# predistorter.xml:38
-program.actor("Amplifier", "../actors/amplifier.py:Amplifier", unit="cpu0")
+program.actor("Amplifier", "../actors/amplifier.py:Amplifier", unit="cpu0")  # predistorter.xml:38
 # predistorter.xml:42
-program.actor(
-    "Meter",
-    "../actors/error_meter.py:ErrorMeter",
-    unit="cpu0",
-    parameters={"gain": "0.8"},
-)
+program.actor("Meter", "../actors/error_meter.py:ErrorMeter", unit="cpu0", parameters={"gain": "0.8"})
 
 # ---- Control tables: graph, value of its control token, and then the tokens a firing over each dynamic FIFO ----
 program.row("Filter", 0, {"powers": 0, "parts": 0})  # predistorter.xml:62

@@ -22,12 +22,7 @@ program.unit("cpu0", core=0)  # Input, L1~L4-L5 and Sink
 
 # ---- Actors and model segments, in precedence order ----
 # vehicle.xml:5
-program.actor(
-    "Input",
-    "../actors/frame_source.py:FrameSource",
-    unit="cpu0",
-    parameters={"path": "", "count": "100"},
-)
+program.actor("Input", "../actors/frame_source.py:FrameSource", unit="cpu0", parameters={"path": "", "count": "100"})
 # vehicle.xml:11
 program.segment(
     "L1~L4-L5",

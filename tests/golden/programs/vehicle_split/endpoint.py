@@ -25,12 +25,7 @@ program.link("server", bandwidth=11200000.0, latency=0.00149)
 
 # ---- Actors and model segments, in precedence order ----
 # vehicle.xml:5
-program.actor(
-    "Input",
-    "../actors/frame_source.py:FrameSource",
-    unit="cpu0",
-    parameters={"path": "", "count": "100"},
-)
+program.actor("Input", "../actors/frame_source.py:FrameSource", unit="cpu0", parameters={"path": "", "count": "100"})
 # vehicle.xml:11
 program.segment(
     "L1+L2",
