@@ -81,17 +81,17 @@ def test_the_order_of_a_feedback_loop_begins_where_its_delay_ends():
 @pytest.mark.parametrize("make", [chain, layered])
 def test_ten_thousand_actors_take_about_a_second(make):
     graph = make(10_000)
-    began = time.perf_counter()
+    began = time.process_time()
     assert not any(finding.severity is Severity.ERROR for finding in check(graph))
-    assert time.perf_counter() - began < 5  # about half a second on an idle machine
+    assert time.process_time() - began < 5  # about half a second on an idle machine
 
 
 def test_a_deadlock_of_ten_thousand_actors_is_explained_in_seconds():
     graph = build([(f"a{k}", f"a{(k + 1) % 10_000}", 1, 0, 2) for k in range(10_000)])
-    began = time.perf_counter()
+    began = time.process_time()
     errors = [finding for finding in check(graph) if finding.severity is Severity.ERROR]
     assert [finding.hint for finding in errors] == ["give f0 a delay of 1"]
-    assert time.perf_counter() - began < 10
+    assert time.process_time() - began < 10
 
 
 def test_facts_of_unknown_actors_do_no_harm():

@@ -227,19 +227,19 @@ def test_ten_thousand_slices_in_a_line_are_one_segment_in_seconds():
     names = [f"L{k}" for k in range(10_000)]
     graph, facts = sliced(list(zip(names, names[1:])), {name: (k, k) for k, name in enumerate(names)})
     mapping = on("device", dict.fromkeys(names, "cpu0"))
-    began = time.perf_counter()
+    began = time.process_time()
     assert clusters(graph, mapping, facts) == (tuple(names),)
-    assert time.perf_counter() - began < 10  # about one on an idle machine
+    assert time.process_time() - began < 10  # about one on an idle machine
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(200, 0.5), (10_000, 20)])
+@pytest.mark.parametrize(("count", "seconds"), [(200, 1), (10_000, 20)])
 def test_a_wide_graph_on_two_units_is_fused_in_seconds(count, seconds):
     wide = layered(count)
     joints = [(fifo.source.actor, fifo.target.actor) for fifo in wide.fifos]
     graph, facts = sliced(joints, {actor.name: (k, k) for k, actor in enumerate(wide.actors)})
     rng = random.Random(3)
     mapping = on("device", {actor.name: rng.choice(["cpu0", "cpu1"]) for actor in graph.actors})
-    began = time.perf_counter()
+    began = time.process_time()
     sets = clusters(graph, mapping, facts)
-    assert time.perf_counter() - began < seconds
+    assert time.process_time() - began < seconds
     assert 2 < len(sets) < count
