@@ -46,6 +46,9 @@ class Stage:
         """The core to run on."""
         self.core = core
 
+    def link(self, to: str, **_: Any) -> None:
+        """Figures for emulation, which is not wanted here."""
+
     def actor(self, name: str, behaviour: str, unit: str, parameters: dict[str, str] | None = None) -> None:
         """A Python actor."""
         self.actors.append((name, self.files.load_class(behaviour)(**(parameters or {}))))
