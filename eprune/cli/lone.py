@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eprune.cli.sweep import Job, Kind, used
+from eprune.cli.measuring import Job, Kind, used
 from eprune.cli.tables import table
 from eprune.explore import latency, measure
 

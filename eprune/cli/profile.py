@@ -15,8 +15,8 @@ from eprune.cli.errors import say
 from eprune.cli.explore import ACTORS, objective_option, read_plan_of
 
 if TYPE_CHECKING:
+    from eprune.cli.measuring import Kind, Setting
     from eprune.cli.remote import Device
-    from eprune.cli.sweep import Kind, Setting
     from eprune.explore.plan import Plan
 
 
@@ -83,25 +83,25 @@ def command(
       eprune profile build/cuts --actors --validate 3
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
-    from eprune.cli import sweep
+    from eprune.cli import measuring
     from eprune.cli.lone import lone
 
     plan = read_plan_of(folder)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
-    setting = sweep.Setting(arguments, limit, quiet, _devices(plan, endpoints, device_python), emulate)
+    setting = measuring.Setting(arguments, limit, quiet, _devices(plan, endpoints, device_python), emulate)
     if emulate and endpoints:
         raise click.UsageError("--emulate plays devices and links on this machine; --endpoint has real ones")
     if latency and (actors or validate):
         raise click.UsageError("--latency measures; it goes with neither --actors nor --validate")
-    kind = (lone if latency else sweep.steady)(plan, Path(folder))
+    kind = (lone if latency else measuring.steady)(plan, Path(folder))
     if actors:
         _time_actors(plan, Path(folder), interpreter, emulate, quiet)
     if validate:
         return _validate(plan, Path(folder), validate, objective, kind, setting)
     if actors:
         return 0
-    names = sweep.names_to_measure(plan, kind.results, points, retry, again, emulate)
-    return sweep.sweep(plan, Path(folder), kind, names, setting)
+    names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
+    return measuring.measure_points(plan, Path(folder), kind, names, setting)
 
 
 def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:
@@ -159,8 +159,8 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: 
 
 def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, setting: Setting) -> int:
     """Measure the best alternatives and print what was predicted for this machine beside it."""
+    from eprune.cli.measuring import measure_points
     from eprune.cli.report import read_costs
-    from eprune.cli.sweep import sweep
     from eprune.cli.tables import table
     from eprune.explore import measure
     from eprune.explore.cost import Costs, predict
@@ -172,7 +172,7 @@ def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, 
         plan.alternatives, key=lambda each: predict(plan.flow, plan.roles, costs, each.homes).value(objective)
     )
     names = [alternative.name for alternative in ranked[:count]]
-    code = sweep(plan, folder, kind, names, setting)
+    code = measure_points(plan, folder, kind, names, setting)
     results = measure.read(kind.results, plan.id, setting.emulate)
     rows = []
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from application import ROOT
 
-from eprune.cli import sweep
+from eprune.cli import measuring
 from eprune.cli.remote import parse_device
 from eprune.runtime import launch
 from tests.kit import sshd
@@ -184,7 +184,7 @@ def test_a_connection_that_breaks_is_a_failure_of_its_point_only(device, cuts, e
     assert nothing_is_left(device)
 
 
-def test_a_device_that_has_gone_ends_the_sweep_and_it_goes_on_later(device, cuts, eprune, monkeypatch):
+def test_a_device_that_has_gone_ends_the_measuring_and_it_goes_on_later(device, cuts, eprune, monkeypatch):
     stop = "import os\nos.kill(" + str(device.process.pid) + ", 15)\nraise SystemExit('endpoint: error: last words')"
     (cuts / "2/endpoint.pyz").write_text(stop)
     done = eprune(*profile(device))
@@ -238,7 +238,7 @@ def test_an_sshd_that_forwards_no_ports_is_told(tmp_path_factory, cuts, eprune, 
 def test_taken_ports_of_the_device_are_avoided(device, cuts, eprune, monkeypatch):
     given, taken = [], socket.create_server(("127.0.0.1", 0))
     ports = [taken.getsockname()[1], 23456]
-    monkeypatch.setattr(sweep.random, "randrange", lambda *_: given.append(ports[len(given)]) or given[-1])
+    monkeypatch.setattr(measuring.random, "randrange", lambda *_: given.append(ports[len(given)]) or given[-1])
     with taken:
         done = eprune(*profile(device, "--point", "2"))
     assert done.code == 0, done.err

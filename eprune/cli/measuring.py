@@ -71,7 +71,7 @@ class Setting:
 
 
 class Stopped(Exception):
-    """The sweep cannot go on; ``code`` is the exit code."""
+    """The measuring cannot go on; ``code`` is the exit code."""
 
     def __init__(self, message: str, code: int) -> None:
         super().__init__(message)
@@ -115,7 +115,7 @@ def used(plan: Plan, homes: Mapping[str, str]) -> list[str]:
     return [platform for platform in plan.roles.platforms if platform in homes.values()]
 
 
-def sweep(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: Setting) -> int:
+def measure_points(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: Setting) -> int:
     """Measure these alternatives, one after the other; the exit code. Results are on disk as soon as they are there."""
     progress = Progress(len(names), kind.frames, enabled=not setting.quiet and sys.stderr.isatty())
     if names:
