@@ -23,9 +23,8 @@ from eprune.runtime.errors import Interrupted, LinkError, LostTokens, PeerError,
 from eprune.runtime.faults import STOP, WAIT, Feedback, Suspicion, back_off, lossy
 from eprune.runtime.fifo import GONE
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.outbox import Outbox
 
-#: Bytes of tokens that one system call carries at most, roughly.
-BATCH_BYTES = 256 * 1024
 _POLL = 0.05
 
 
@@ -84,10 +83,7 @@ class Connection:
         self._offered = threading.Event()
         self._offer: Optional[tuple[socket.socket, Facts]] = None
         self._parting = False
-        self._control: list[bytes] = []
-        self._frames: list[tuple[list[memoryview], Optional[TxChannel]]] = []  # being sent
-        self._begun = 0  # bytes of the first of them that are out
-        self._resumed: set[int] = set()
+        self._outbox = Outbox(self.tx, self.rx)
         self._incarnation = ""
         self._head = memoryview(bytearray(wire.HEADER_BYTES))
         self._token_bytes = {number: channel.token_bytes for number, channel in self.rx.items()}
@@ -148,7 +144,7 @@ class Connection:
             connection = self._socket
             if connection is None:
                 continue
-            if self._frames:
+            if self._outbox.waiting:
                 with contextlib.suppress(OSError, ValueError):
                     select.select([], [connection], [], period)
             now = time.monotonic()
@@ -156,8 +152,8 @@ class Connection:
                 self._break(connection)
                 continue
             with self._lock:
-                if self._life.quiet(now) and not self._frames and not self._parting:
-                    self._control.append(wire.control_frame(wire.HEARTBEAT, 0))
+                if self._life.quiet(now) and not self._outbox.waiting and not self._parting:
+                    self._outbox.say(wire.control_frame(wire.HEARTBEAT, 0))
                 self._pump()
 
     def abort(self, message: str) -> None:
@@ -165,7 +161,7 @@ class Connection:
         self._stopping.set()
         with self._lock:
             connection = self._socket
-            if connection is not None and not self._begun:
+            if connection is not None and not self._outbox.begun:
                 with contextlib.suppress(OSError):
                     connection.settimeout(1.0)
                     connection.sendall(wire.control_frame(wire.ERROR, 0, message=message))
@@ -210,64 +206,12 @@ class Connection:
         if connection is None:
             return
         try:
-            while self._frames or self._fill():
-                buffers = [buffer for frame, _ in self._frames for buffer in frame]
-                begin = time.perf_counter_ns()
-                out = connection.sendmsg(_after(buffers, self._begun), (), socket.MSG_DONTWAIT)
+            while self._outbox.send(connection):
                 self._life.spoke = time.monotonic()
-                self._count(self._begun + out, begin)
         except BlockingIOError:
             self._wake.set()
         except OSError:
             self._break(connection)
-
-    def _count(self, out: int, begin: int) -> None:
-        """``out`` bytes of the frames are out."""
-        done = 0
-        for frame, channel in self._frames:
-            size = sum(map(len, frame))
-            if out < size:
-                break
-            out -= size
-            done += 1
-            if channel is not None:
-                channel.activity.add(begin, time.perf_counter_ns())
-                channel.free_slots(channel.sending.sent())
-        del self._frames[:done]
-        self._begun = out
-
-    def _fill(self) -> bool:
-        """Choose what to send next; whether there is anything."""
-        frames = self._frames
-        for number, receiver in self.rx.items():
-            if number in self._resumed and receiver.receiving.due:
-                self._control.append(wire.credit_frame(number, receiver.receiving.tell()))
-        frames += [([memoryview(frame)], None) for frame in self._control]
-        self._control.clear()
-        size, more = 0, True
-        while more and size < BATCH_BYTES:
-            more = False
-            for channel in self.tx.values():
-                slot = channel.sending.take()
-                if slot is not None:
-                    frames.append((channel.frame(slot), channel))
-                    size += channel.token_bytes
-                    more = True
-        for number, channel in self.tx.items():
-            sending = channel.sending
-            if sending.alive and sending.drained and not channel.said_end:
-                if channel.starved and not channel.said_starved:
-                    channel.said_starved = True
-                    frames.append(([memoryview(wire.control_frame(wire.IDLE, number))], None))
-                if channel.ended:
-                    channel.said_end = True
-                    frames.append(([memoryview(wire.control_frame(wire.END, number, sending.count))], None))
-        for number, receiver in self.rx.items():
-            if receiver.left and number in self._resumed and not receiver.over:
-                receiver.over = True
-                frames.append(([memoryview(wire.credit_frame(number, receiver.receiving.tell()))], None))
-                frames.append(([memoryview(wire.control_frame(wire.END, number, receiver.consumed))], None))
-        return bool(frames)
 
     # Receiving.
 
@@ -352,11 +296,11 @@ class Connection:
     def _on_credit(self, channel: TxChannel, told: Feedback) -> None:
         with self._lock:
             try:
-                if channel.number in self._resumed:
+                if channel.number in self._outbox.resumed:
                     free = channel.sending.feedback(told)
                 else:
                     free = channel.sending.resume(self._incarnation, told)
-                    self._resumed.add(channel.number)
+                    self._outbox.resumed.add(channel.number)
             except LostTokens as error:
                 raise LostTokens(f"FIFO {channel.name!r} with {self.peer}: {error}") from None
             channel.free_slots(free)
@@ -383,7 +327,8 @@ class Connection:
     def _check_over(self) -> None:
         """Part from the peer if nothing remains to be done for any channel; the lock is held."""
         connection = self._socket
-        if self._frames or not all(channel.finished(connection is not None) for channel in self._channels.values()):
+        finished = all(channel.finished(connection is not None) for channel in self._channels.values())
+        if self._outbox.waiting or not finished:
             return
         if connection is None:
             self._over.set()
@@ -471,14 +416,14 @@ class Connection:
             firing = said.get("firing", "")
             self.firing = int(firing) if firing.isdigit() and len(firing) < 19 else 0
             self.note = wire.warn(said, self.facts)
-            self._resumed = set(self.rx)
+            self._outbox.resumed = set(self.rx)
             self._parting = False
             for channel in self.tx.values():
                 channel.said_end = channel.said_starved = False
             for number, receiver in self.rx.items():
                 receiver.receiving.resume(self._incarnation)
                 receiver.over = False
-                self._control.append(wire.credit_frame(number, receiver.receiving.tell()))
+                self._outbox.say(wire.credit_frame(number, receiver.receiving.tell()))
             self._life.begin(time.monotonic())
             self._socket = emulated.shaped(connection, self.emulated, said)
             self._pump()
@@ -488,7 +433,7 @@ class Connection:
         connection = self._socket
         assert connection is not None
         connection.settimeout(max(min(deadline - time.monotonic(), self._life.dead_after), 0.1))
-        while not self._resumed.issuperset(self.tx):
+        while not self._outbox.resumed.issuperset(self.tx):
             self._receive(connection)
         connection.settimeout(None)
         self._wake.set()
@@ -527,9 +472,7 @@ class Connection:
             if self._socket is not None:
                 self._socket.close()
             self._socket = None
-            self._frames.clear()
-            self._control.clear()
-            self._begun = 0
+            self._outbox.clear()
 
     def _break(self, connection: socket.socket) -> None:
         with contextlib.suppress(OSError):
@@ -542,12 +485,3 @@ def _never() -> bool:
 
 def _reason(error: Exception) -> str:
     return getattr(error, "strerror", None) or str(error)
-
-
-def _after(buffers: list[memoryview], done: int) -> list[memoryview]:
-    """What is left of the buffers after the first ``done`` bytes."""
-    skip = 0
-    while done and done >= len(buffers[skip]):
-        done -= len(buffers[skip])
-        skip += 1
-    return [buffers[skip][done:], *buffers[skip + 1 :]] if done else buffers[skip:]
