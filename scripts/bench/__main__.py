@@ -20,6 +20,7 @@ from typing import Optional
 
 from scripts.bench import emulation as emulated_links
 from scripts.bench import exploring as every_cut
+from scripts.bench import replicas as many
 from scripts.bench import search as cuts
 from scripts.bench.dpg import dpg
 from scripts.bench.imported import imported
@@ -318,6 +319,11 @@ def search(_: Path) -> None:
     cuts.search(say)
 
 
+def replicas(folder: Path) -> None:
+    """K(1,n) and K(2,n) of the vehicle classifier, each process with a fifth of a core: time per frame."""
+    many.replicas(folder, say)
+
+
 def dynamic(folder: Path) -> None:
     """An iteration of five actors on one core that compute nothing: three of them dynamic, against all static.
 
@@ -355,7 +361,7 @@ def dynamic(folder: Path) -> None:
         say(what, f"{static_s * 1e6:.1f}", f"{dynamic_s * 1e6:.1f}", f"{ratio:.2f}")
 
 
-_ALL = (local, split, link, hop, analyzer, dpg, dynamic, start, imported, ssd, emulation, exploring, search)
+_ALL = (local, split, link, hop, analyzer, dpg, dynamic, start, imported, ssd, emulation, exploring, search, replicas)
 BENCHES = {each.__name__: each for each in _ALL}
 
 
