@@ -22,6 +22,7 @@ COMMANDS = (
     "simulate",
     "codegen",
     "run",
+    "sweep",
     "verify",
     "draw",
     "explore",

@@ -123,7 +123,7 @@ def measure_points(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], s
     for name in names:
         alternative = plan.alternative(name)
         assert alternative is not None  # names are those of the plan
-        progress.begin(f"{name}, {alternative.after}")
+        progress.begin(f"point {name}, {alternative.after}")
         try:
             line = _measure(kind, alternative, setting, progress)
         except Stopped as stopped:
@@ -289,7 +289,7 @@ def _nothing() -> Iterator[int]:
 
 
 class Progress:
-    """One line on a terminal: which measurement of how many, its frames, and the time that is left."""
+    """One line on a terminal: which measurement of how many, its frames (0: how many is not known), the time left."""
 
     def __init__(self, total: int, frames: int, enabled: bool) -> None:
         self._total = total
@@ -312,8 +312,10 @@ class Progress:
         if not self._enabled or (frames and now < self._shown + PROGRESS_INTERVAL):
             return
         self._shown = now
-        left = time_left(now - self._begun, self._number - 1 + frames / self._frames, self._total)
-        line = f"{self._number} of {self._total}: point {self._title}, frame {frames} of {self._frames}{left}"
+        done = self._number - 1 + (frames / self._frames if self._frames else 0)
+        left = time_left(now - self._begun, done, self._total)
+        of = f" of {self._frames}" if self._frames else ""
+        line = f"{self._number} of {self._total}: {self._title}, frame {frames}{of}{left}"
         click.echo(f"\r\x1b[K{line[:78]}\r", err=True, nl=False)
 
     def clear(self) -> None:

@@ -12,7 +12,18 @@ import click
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
-_SEVERAL = ("-p", "--platform", "-m", "--mapping", "--cut", "--feedback", "--essential", "--control", "--times")
+_SEVERAL = (
+    "-p",
+    "--platform",
+    "-m",
+    "--mapping",
+    "--cut",
+    "--feedback",
+    "--essential",
+    "--control",
+    "--times",
+    "--vary",
+)
 
 
 class Command(click.Command):

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import sys
 import tempfile
 import time
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-
-if TYPE_CHECKING:
-    from eprune.cli.inputs import Inputs
 
 #: Seconds between two updates of the line of progress.
 PROGRESS_INTERVAL = 0.2
@@ -78,18 +73,20 @@ def command(
       eprune run app.xml -p platforms/ -m mappings/split/ --set Input.path=photos | jq .class
     """
     from eprune.cli.build import program_for, write_program
+    from eprune.cli.deployment import check_complete, link_options, placed_settings
     from eprune.cli.inputs import read_inputs, sound
     from eprune.cli.summary import as_text, summarize
     from eprune.formats.atomic import write_file
     from eprune.runtime.launch import launch
 
     inputs = sound(read_inputs(application, platforms, mappings))
-    _check_complete(inputs)
+    check_complete(inputs)
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
     common += ["--emulate"] * emulate
-    arguments = {mapping.platform: [*common, *own] for mapping, own in _links(inputs, ports)}
-    for platform, setting in _settings(inputs, settings):
+    placed = placed_settings(inputs, settings)
+    arguments = {platform: [*common, *own] for platform, own in link_options(inputs, ports).items()}
+    for platform, setting in placed:
         arguments[platform].append(f"--set={setting}")
     for results, option, suffix in ((record, "record", ".json"), (trace, "trace", ".trace.json")):
         if results:
@@ -141,51 +138,3 @@ class Progress:
         """Remove the line."""
         if self.enabled:
             click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def _check_complete(inputs: Inputs) -> None:
-    """All platforms that actors are on must have been given."""
-    homes = {home for mapping in inputs.mappings for home in mapping.homes().values()}
-    for what, option, given in (("platform", "-p", inputs.platforms), ("mapping", "-m", inputs.mappings)):
-        names = {getattr(item, "name", None) or getattr(item, "platform", None) for item in given}
-        missing = sorted(homes - names)
-        if missing:
-            names_missing = " and ".join(map(repr, missing))
-            raise click.UsageError(f"the {what} files of {names_missing} are missing: add them with {option}")
-
-
-def _links(inputs: Inputs, ports: str) -> list[tuple[Any, list[str]]]:
-    """Each mapping with the options that put its platform's links on loopback."""
-    from eprune.runtime.launch import link_arguments
-
-    homes = inputs.mappings[0].homes()
-    pairs = Counter(
-        tuple(sorted((homes[fifo.source.actor], homes[fifo.target.actor])))
-        for fifo in inputs.graph.fifos
-        if homes[fifo.source.actor] != homes[fifo.target.actor]
-    )
-    if ports == "auto":
-        arguments = link_arguments({(one, other): count for (one, other), count in pairs.items()})
-    else:
-        arguments = {}
-        for one, other in pairs:
-            arguments.setdefault(one, []).append(f"--link={other}=127.0.0.1")
-            arguments.setdefault(other, []).append(f"--link={one}=127.0.0.1")
-    return [(mapping, arguments.get(mapping.platform, [])) for mapping in inputs.mappings]
-
-
-def _settings(inputs: Inputs, settings: Sequence[str]) -> list[tuple[str, str]]:
-    """Each ACTOR.PARAM=VALUE with the platform that the actor is on."""
-    homes = inputs.mappings[0].homes()
-    placed = []
-    for setting in settings:
-        target, equals, _ = setting.partition("=")
-        actor, dot, parameter = target.partition(".")
-        if not (equals and dot and parameter):
-            raise click.BadParameter(f"{setting!r} is not of the form ACTOR.PARAM=VALUE", param_hint="--set")
-        if actor not in homes:
-            near = difflib.get_close_matches(actor, homes, n=1)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise click.BadParameter(f"there is no actor {actor!r}{hint}", param_hint="--set")
-        placed.append((homes[actor], setting))
-    return placed

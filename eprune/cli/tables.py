@@ -6,12 +6,12 @@ from collections.abc import Sequence
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Lines of text, indented; columns in which all values begin with a digit are aligned to the right."""
+    """Lines of text, indented; columns of numbers are aligned to the right."""
     cells = [[str(value) for value in row] for row in rows]
     lines = [""] * (len(cells) + 1)
     for column in zip(header, *cells):
         width = max(map(len, column))
-        right = all(value[:1].isdigit() for value in column[1:])
+        right = all(value.lstrip("-")[:1].isdigit() for value in column[1:])
         for line, value in enumerate(column):
             lines[line] += "  " + (value.rjust(width) if right else value.ljust(width))
     return "".join(f"{line.rstrip()}\n" for line in lines)

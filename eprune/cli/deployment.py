@@ -1,0 +1,83 @@
+"""What a run needs to know of its deployment: all its platforms, the ports of its links, where parameters go."""
+
+from __future__ import annotations
+
+import difflib
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from eprune.cli.inputs import Inputs
+
+
+def check_complete(inputs: Inputs) -> None:
+    """All platforms that actors are on must have been given. Raises UsageError."""
+    homes = {home for mapping in inputs.mappings for home in mapping.homes().values()}
+    for what, option, given in (("platform", "-p", inputs.platforms), ("mapping", "-m", inputs.mappings)):
+        names = {getattr(item, "name", None) or getattr(item, "platform", None) for item in given}
+        missing = sorted(homes - names)
+        if missing:
+            names_missing = " and ".join(map(repr, missing))
+            raise click.UsageError(f"the {what} files of {names_missing} are missing: add them with {option}")
+
+
+def link_options(inputs: Inputs, ports: str = "auto") -> dict[str, list[str]]:
+    """Platform -> the options that put its links on loopback, at free ports or (``file``) those of the files."""
+    from eprune.runtime.launch import link_arguments
+
+    homes = inputs.mappings[0].homes()
+    pairs = Counter(
+        tuple(sorted((homes[fifo.source.actor], homes[fifo.target.actor])))
+        for fifo in inputs.graph.fifos
+        if homes[fifo.source.actor] != homes[fifo.target.actor]
+    )
+    arguments: dict[str, list[str]] = {mapping.platform: [] for mapping in inputs.mappings}
+    if ports == "auto":
+        arguments.update(link_arguments({(one, other): count for (one, other), count in pairs.items()}))
+    else:
+        for one, other in pairs:
+            arguments[one].append(f"--link={other}=127.0.0.1")
+            arguments[other].append(f"--link={one}=127.0.0.1")
+    return arguments
+
+
+def split_setting(setting: str, form: str, option: str) -> tuple[str, str, str]:
+    """Actor, parameter and value of ``ACTOR.PARAM=VALUE``. Raises BadParameter, which shows ``form``."""
+    target, equals, value = setting.partition("=")
+    actor, dot, parameter = target.partition(".")
+    if not (equals and dot and parameter):
+        raise click.BadParameter(f"{setting!r} is not of the form {form}", param_hint=option)
+    return actor, parameter, value
+
+
+def home_of(inputs: Inputs, actor: str, parameter: str, option: str) -> str:
+    """The platform that an actor is on, if it takes such a parameter. Raises BadParameter."""
+    homes = inputs.mappings[0].homes()
+    if actor not in homes:
+        raise click.BadParameter(f"there is no actor {actor!r}{_near(actor, homes)}", param_hint=option)
+    facts = inputs.interfaces.get(actor)
+    declared = inputs.graph.actor(actor)
+    model = declared is not None and not hasattr(declared.behaviour, "class_name")
+    known = () if model else None if facts is None else facts.parameters
+    if known is not None and parameter not in known:
+        what = f"actor {actor!r} takes no parameter {parameter!r}{_near(parameter, known)}"
+        raise click.BadParameter(what, param_hint=option)
+    return homes[actor]
+
+
+def placed_settings(inputs: Inputs, settings: Sequence[str]) -> list[tuple[str, str]]:
+    """Each ``ACTOR.PARAM=VALUE`` with the platform that the actor is on. Raises BadParameter."""
+    placed = []
+    for setting in settings:
+        actor, parameter, _ = split_setting(setting, "ACTOR.PARAM=VALUE", "--set")
+        placed.append((home_of(inputs, actor, parameter, "--set"), setting))
+    return placed
+
+
+def _near(name: str, known: Iterable[str]) -> str:
+    known = list(known)
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else f"; it takes {', '.join(known)}" if 0 < len(known) < 9 else ""

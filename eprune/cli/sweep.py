@@ -1,0 +1,207 @@
+"""``eprune sweep``: run an application at several values of its actors' parameters, and show the trade-off."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Optional
+
+import click
+
+from eprune.cli import options
+from eprune.cli.errors import FINDINGS, INTERRUPTED, say
+
+if TYPE_CHECKING:
+    from eprune.cli.inputs import Inputs
+    from eprune.cli.swept import Swept
+    from eprune.cli.trials import Trials
+    from eprune.explore.sweep import Point
+
+#: What a value may be that stands for values from data.
+BINS = "bins:"
+
+
+@click.command("sweep", cls=options.Command, short_help="Run it at several values of parameters.")
+@options.application_argument
+@options.deployment_options(required=True)
+@click.option("--vary", multiple=True, required=True, metavar="ACTOR.PARAM=VALUES", help="What to change; see above.")
+@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")
+@click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
+@click.option("--wish", "wishes", multiple=True, metavar="METRIC=VALUE", help="Choose the cheapest that is so good.")
+@click.option("--axes", metavar="QUALITY,COST", help="What the front is of (default: what differs, bytes or ms).")
+@click.option("--smaller", multiple=True, metavar="METRIC", help="Less of METRIC is better, as of errors and times.")
+@click.option("--format", "fmt", type=click.Choice(["text", "json", "csv"]), default="text", help="Output.")
+@click.option("-o", "--output", metavar="FILE", help="Also draw the trade-off: FILE.svg or FILE.png.")
+@click.option("--results", metavar="FILE", help="Keep each run there, as JSON; do not repeat those.")
+@options.fuse_option
+@click.option(
+    "--interpreter",
+    type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
+    help="The TFLite interpreter to use (default: auto, the first that is installed).",
+)
+@click.option("--limit", type=click.FloatRange(min=0.1), default=600.0, metavar="S", help="Seconds for a run (600).")
+@click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
+@click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
+@click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+def command(
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    vary: Sequence[str],
+    frames: Optional[int],
+    settings: Sequence[str],
+    wishes: Sequence[str],
+    axes: Optional[str],
+    smaller: Sequence[str],
+    fmt: str,
+    output: Optional[str],
+    results: Optional[str],
+    fuse: bool,
+    interpreter: Optional[str],
+    limit: float,
+    pin: bool,
+    emulate: bool,
+    quiet: bool,
+) -> int:
+    """Run an application at several values of its actors' parameters: what is gained, and what does it cost?
+
+    VALUES are v1,v2,... or, where values have commas, v1;v2;... or a range LOW:HIGH:STEP. With bins:N they come from
+    data: a first run tells the confidence of each frame, which N bins divide evenly; their edges are tried, and one
+    that is above all. Several --vary make every combination.
+
+    The table has what sinks print as JSON (lines with a "frame" tell of that alone, and do not count), how often each
+    row of each dynamic processing graph was chosen, bytes a frame over each link, milliseconds from frame to frame, and
+    those that each platform's actors computed. Pareto-optimal runs have a *. With --wish the cheapest run that is good
+    enough is chosen.
+
+    A run that fails is recorded, and the next one goes on. Exit code: 0 fine, 1 a run failed or no run is as wished,
+    2 wrong usage, 130 interrupted.
+
+    \b
+    Examples:
+      eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=0.5:1:0.1 -o exits.svg
+      eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=bins:10 --wish accuracy=0.97
+      eprune sweep filter.xml -p platforms -m mappings/local --vary "Gate.thresholds=0,9;0.1,9;0.1,0.2"
+    """
+    from eprune.cli.deployment import check_complete
+    from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.swept import Swept
+    from eprune.cli.trials import Trials
+
+    drawn = _kind(output)
+    wanted = _numbers(wishes)
+    named = _axes(axes)
+    inputs = sound(read_inputs(application, platforms, mappings))
+    check_complete(inputs)
+    varied = _varied(inputs, vary, settings)
+    common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
+    common += ["--no-pin"] * (not pin) + ["--emulate"] * emulate
+    quiet = quiet or not sys.stderr.isatty()
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+        trials = Trials(inputs, Path(folder), fuse, common, settings, limit, frames or 0, quiet, results)
+        code, points = _run(trials, varied)
+    if not points:
+        return code
+    swept = Swept(inputs.graph.name, list(varied), points, named, wanted, smaller)
+    click.echo({"text": swept.text, "json": swept.json, "csv": swept.csv}[fmt](), nl=False)
+    if output and drawn:
+        _draw(swept, output, drawn)
+    failed = sum(bool(point.problem) for point in points)
+    if failed:
+        say(f"{failed} of {len(points)} runs failed")
+    unmet = "" if code == INTERRUPTED else swept.unmet()
+    if unmet:
+        say(f"error: {unmet}")
+    return code or (FINDINGS if failed or unmet else 0)
+
+
+def _run(trials: Trials, varied: Mapping[str, str]) -> tuple[int, list[Point]]:
+    """Run each combination; an exit code, and the points as far as they got."""
+    from eprune.explore import sweep
+
+    try:
+        values = {
+            name: trials.bins(name, int(text[len(BINS) :])) if text.startswith(BINS) else sweep.parse_values(text)
+            for name, text in varied.items()
+        }
+        combinations = sweep.combinations(values)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--vary") from None
+    points: list[Point] = []
+    try:
+        for point in trials.all(combinations):
+            points.append(point)
+    except KeyboardInterrupt:
+        kept = f"; --results {trials.results} goes on from here" if trials.results else ""
+        say(f"interrupted after {len(points)} of {len(combinations)} runs{kept}")
+        return INTERRUPTED, points
+    return 0, points
+
+
+def _varied(inputs: Inputs, vary: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
+    """``ACTOR.PARAM`` -> text of its values, all of them checked. Raises BadParameter."""
+    from eprune.cli.deployment import home_of, placed_settings, split_setting
+    from eprune.explore import sweep
+
+    fixed = {setting.partition("=")[0] for _, setting in placed_settings(inputs, settings)}
+    varied: dict[str, str] = {}
+    for text in vary:
+        actor, parameter, values = split_setting(text, "ACTOR.PARAM=VALUES", "--vary")
+        home_of(inputs, actor, parameter, "--vary")
+        name = f"{actor}.{parameter}"
+        if name in varied or name in fixed:
+            raise click.BadParameter(f"{name} is there twice", param_hint="--vary")
+        varied[name] = values
+        if values.startswith(BINS):
+            if not values[len(BINS) :].isdigit() or not 1 <= int(values[len(BINS) :]) < sweep.MAX_POINTS:
+                raise click.BadParameter(f"{values!r}: expected for example bins:10", param_hint="--vary")
+            continue
+        try:
+            sweep.parse_values(values)
+        except ValueError as error:
+            raise click.BadParameter(f"{name}: {error}", param_hint="--vary") from None
+    return varied
+
+
+def _numbers(wishes: Sequence[str]) -> dict[str, float]:
+    wanted = {}
+    for text in wishes:
+        name, _, value = text.rpartition("=")
+        try:
+            wanted[name] = float(value)
+        except ValueError:
+            name = ""
+        if not name:
+            raise click.BadParameter(f"{text!r} is not of the form METRIC=NUMBER", param_hint="--wish")
+    return wanted
+
+
+def _axes(text: Optional[str]) -> Optional[tuple[str, str]]:
+    if text is None:
+        return None
+    names = [name.strip() for name in text.split(",")]
+    if len(names) != 2 or "" in names:
+        raise click.BadParameter(f"{text!r}: expected two figures, such as accuracy,bytes", param_hint="--axes")
+    return names[0], names[1]
+
+
+def _kind(output: Optional[str]) -> str:
+    kind = Path(output).suffix[1:].lower() if output else ""
+    if output and kind not in ("svg", "png"):
+        raise click.BadParameter(f"{output!r} ends in neither .svg nor .png", param_hint="-o")
+    return kind
+
+
+def _draw(swept: Swept, path: str, kind: str) -> None:
+    from eprune.formats.atomic import write_file
+
+    try:
+        picture = swept.picture(kind)
+    except ImportError:
+        raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
+    if picture is None:
+        say(f"note: {path} is not drawn, as there is no trade-off: say with --axes between which figures")
+    else:
+        write_file(path, picture)

@@ -1,0 +1,168 @@
+"""The runs of a sweep: programs made once, run with other parameters each time; what fails is recorded."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from eprune.cli.build import program_for, write_program
+from eprune.cli.deployment import link_options, placed_settings
+from eprune.cli.errors import INTERRUPTED
+from eprune.cli.measuring import Progress
+from eprune.cli.summary import summarize
+from eprune.explore import sweep
+from eprune.explore.measure import append
+from eprune.explore.sweep import Point
+from eprune.runtime.launch import launch
+
+if TYPE_CHECKING:
+    from eprune.cli.inputs import Inputs
+
+#: Characters of a sink's line that are looked at.
+MAX_LINE = 2**16
+
+
+class Trials:
+    """Runs of one application in one deployment.
+
+    ``common`` are options of all programs, ``settings`` parameters that do not change, ``limit`` the seconds that a run
+    has, ``frames`` how many there will be (0: not known). With ``results`` each run is a line there, and one that is
+    there already, and went well, is not run again.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        folder: Path,
+        fuse: bool,
+        common: Sequence[str],
+        settings: Sequence[str],
+        limit: float,
+        frames: int,
+        quiet: bool,
+        results: Optional[str],
+    ) -> None:
+        self.results = results
+        if results:
+            Path(results).open("ab").close()  # to be told now, and not after the first run, that it cannot be written
+        self._inputs, self._limit, self._frames, self._quiet = inputs, limit, frames, quiet
+        self._homes = inputs.mappings[0].homes()
+        self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in inputs.mappings}
+        identity = [*common, *settings, str(fuse)]
+        for mapping in inputs.mappings:
+            program = program_for(inputs, mapping, fuse)
+            identity.append(program.digest)
+            write_program(program, self._programs[mapping.platform])
+        self.id = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
+        self._arguments = {platform: list(common) for platform in self._programs}
+        for platform, setting in placed_settings(inputs, settings):
+            self._arguments[platform].append(f"--set={setting}")
+
+    def bins(self, name: str, count: int) -> list[str]:
+        """Values that divide the frames evenly by the confidence that a sink tells. Raises ValueError."""
+        progress = Progress(1, self._frames, enabled=not self._quiet)
+        point, lines = self._run({}, progress)
+        if point.problem:
+            raise ValueError(f"{name}: the run for {count} bins failed: {point.problem}")
+        found = sweep.of_frames(lines, "confidence")
+        if not found:
+            raise ValueError(
+                f'{name}: bins need lines like {{"frame": 0, "confidence": 0.9}} from a sink, and there are none'
+            )
+        return sweep.bin_edges(found, count)
+
+    def all(self, combinations: Sequence[Mapping[str, str]]) -> Iterator[Point]:
+        """Run each combination of values that has no result yet. Raises OSError."""
+        known = self._known()
+        waiting = [values for values in combinations if tuple(values.items()) not in known]
+        progress = Progress(len(waiting), self._frames, enabled=not self._quiet)
+        for values in combinations:
+            point = known.get(tuple(values.items()))
+            if point is None:
+                point, _ = self._run(values, progress)
+                if self.results:
+                    append(Path(self.results), {"sweep": self.id, **asdict(point)})
+            yield point
+
+    def _known(self) -> dict[tuple[tuple[str, str], ...], Point]:
+        """Runs of the same application and options that went well; what is torn or foreign is passed over."""
+        known = {}
+        if self.results and Path(self.results).exists():
+            for text in Path(self.results).read_bytes().splitlines():
+                try:
+                    line = json.loads(text)
+                    if line.pop("sweep") == self.id and not line["problem"]:
+                        known[tuple(line["values"].items())] = Point(**line)
+                except (ValueError, TypeError, KeyError, AttributeError):
+                    continue
+        return known
+
+    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[Any]]:
+        """One run: its point, and what sinks said in JSON."""
+        blank = Point(dict(values))
+        links = link_options(self._inputs)
+        arguments = {platform: [*own, *links[platform]] for platform, own in self._arguments.items()}
+        for name, value in values.items():
+            home = self._homes[name.partition(".")[0]]
+            arguments[home].append(f"--set={name}={value}")
+        messages: list[str] = []
+        deadline = time.monotonic() + self._limit
+
+        def on_status(status: Mapping[str, Any]) -> None:
+            progress.update(min(status["firings"].values(), default=0))
+            if time.monotonic() > deadline:
+                raise TimeoutError
+
+        progress.begin(blank.title or "to see how confident it is")
+        with tempfile.TemporaryFile() as stream:
+            try:
+                outcome = launch(self._programs, arguments, on_status, messages.append, stdout=stream.fileno())
+            except TimeoutError:
+                return replace(blank, problem=f"not done after {self._limit:g} s"), []
+            finally:
+                progress.clear()
+            stream.seek(0)
+            lines = list(_json(stream))
+        if outcome.exit_code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if outcome.exit_code:
+            errors = [message for message in messages if "error:" in message] or messages
+            return replace(blank, problem=(errors or [f"exit code {outcome.exit_code}"])[0]), []
+        return self._point(blank, outcome.records, lines), lines
+
+    def _point(self, blank: Point, records: Mapping[str, Mapping[str, Any]], lines: Iterable[Any]) -> Point:
+        graph = self._inputs.graph
+        summary = summarize(graph.name, records)
+        rate = summary["frames_per_second"]
+        actors = {name: actor for record in records.values() for name, actor in record["actors"].items()}
+        shares = {}
+        for dpg in graph.dpgs:
+            modes = actors[dpg.control]["modes"]
+            total = max(sum(modes.values()), 1)
+            shares[dpg.name] = {row: firings / total for row, firings in modes.items()}
+        return replace(
+            blank,
+            metrics=sweep.told(lines),
+            shares=shares,
+            links={f"{each['from']} -> {each['to']}": each["bytes_per_frame"] or 0.0 for each in summary["links"]},
+            ms=1e3 / rate if rate else None,
+            busy={name: told["ms_per_frame"] for name, told in summary["platforms"].items()},
+            frames=summary["frames"],
+            emulated=summary["emulated"],
+        )
+
+
+def _json(stream: Iterable[bytes]) -> Iterator[Any]:
+    """The lines that are JSON."""
+    for line in stream:
+        if line[:1] == b"{" and len(line) <= MAX_LINE:
+            try:
+                yield json.loads(line)
+            except (ValueError, RecursionError):
+                continue
