@@ -6,13 +6,17 @@ from collections.abc import Mapping
 
 import numpy as np
 from checks import only_port, whole_number
-from vehicle_renderer import render_vehicle
+from vehicle_renderer import render_vehicle, vehicle_class
 
-from eprune.runtime import Actor, EndOfStream
+from eprune.runtime import Actor, EndOfStream, PortType
+
+_CLASS = PortType("int32", (), 1)
 
 
 class VehicleSource(Actor):
     """Pictures of cars, buses, trucks and motorcycles, rendered as they are needed (see ``vehicle_renderer``).
+
+    A port ``class``, where there is one, gets what the picture shows: 0 to 3.
 
     Parameters:
         seed: which sequence of vehicles; equal seeds give equal pictures.
@@ -30,7 +34,10 @@ class VehicleSource(Actor):
 
     def initialize(self) -> None:
         """Raise ValueError where the port has another shape than the pictures."""
-        self.port, port = only_port(self.outputs, "output")
+        pictures = {name: port for name, port in self.outputs.items() if name != "class"}
+        if self.outputs.get("class", _CLASS) != _CLASS:
+            raise ValueError("port 'class': a class is token=\"int32\", at rate 1")
+        self.port, port = only_port(pictures, "output")
         if (port.dtype, port.shape) != ("float32", (1, 96, 96, 3)):
             raise ValueError(f"port {self.port!r}: vehicles are float32[1,96,96,3], not {port.dtype}{list(port.shape)}")
 
@@ -39,4 +46,6 @@ class VehicleSource(Actor):
         if self.count and self.frame == self.count:
             raise EndOfStream
         outputs[self.port][0] = render_vehicle(self.seed, self.frame, self.view)
+        if "class" in outputs:
+            outputs["class"][...] = vehicle_class(self.seed, self.frame)
         self.frame += 1
