@@ -22,6 +22,7 @@ from eprune.runtime.dynamic import DynamicThread, Table
 from eprune.runtime.emulated import Emulation
 from eprune.runtime.engine import ActorThread, Event
 from eprune.runtime.errors import UsageError
+from eprune.runtime.faults import STOP
 from eprune.runtime.fifo import Fifo, Input, Output
 from eprune.runtime.link import RxLink, TxLink
 from eprune.runtime.record import Activity
@@ -131,7 +132,9 @@ class Assembly:
         facts = {**self.facts, "fifo": fifo.name, "token": fifo.token}
         address = self._address(f"FIFO {fifo.name!r} with {fifo.peer}", fifo)
         end = RxLink if fifo.source is None else TxLink
-        link: Union[RxLink, TxLink] = end(self.fifos[fifo.name], number, fifo.peer, facts, self._events.put, address)
+        link: Union[RxLink, TxLink] = end(
+            self.fifos[fifo.name], number, fifo.peer, facts, self._events.put, address, self._dead_after([fifo])
+        )
         if self.emulation is not None:
             link.emulated = self.emulation.links[fifo.peer]
             link.facts.update(link.emulated.figures.told())
@@ -141,6 +144,12 @@ class Assembly:
         event = {"time": time.time(), "event": what, "connection": connection, "peer": peer, **more}
         self.happenings.append(event)
         self._say(f"{what}: {connection}" + "".join(f"; {key} {value}" for key, value in more.items()))
+
+    def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
+        """Seconds of silence after which the peer of these FIFOs is dead."""
+        stops = any(fifo.policy == STOP for fifo in fifos)
+        usual = self._options.dead_after or (command_line.STOP_AFTER if stops else command_line.DEAD_AFTER)
+        return min((fifo.timeout for fifo in fifos if fifo.timeout is not None), default=usual)
 
     def _make_connections(self) -> list[Connection]:
         """The connections of FIFOs that share one, or that have a fault policy."""
@@ -162,7 +171,6 @@ class Assembly:
             facts["token"] = hashlib.sha256("\n".join(types).encode()).hexdigest()
             name = f"the link with {first.peer}"
         channels: dict[int, Any] = {fifo.number: self.fifos[fifo.name] for fifo in fifos}
-        timeouts = [fifo.timeout for fifo in fifos if fifo.timeout is not None]
         connection = Connection(
             name,
             first.peer,
@@ -170,7 +178,7 @@ class Assembly:
             channels,
             self._address(name, first),
             first.target is None,
-            min(timeouts, default=self._options.dead_after),
+            self._dead_after(fifos),
             self._options.patience,
             self._events.put,
             self._tell,

@@ -12,9 +12,13 @@ from typing import Optional
 from eprune.runtime.errors import UsageError
 from eprune.runtime.tflite import INTERPRETERS
 
+#: Seconds of silence after which a peer is dead: where it can come back, and where that ends the run, which a machine
+#: that is merely overloaded must not do.
+DEAD_AFTER, STOP_AFTER = 2.0, 30.0
 
-def parse(description: str, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
-    """The options of a command line, None for this process's; ``faults``: some connection may break."""
+
+def parse(description: str, links: bool, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
+    """The options of a command line, None for this process's; ``faults``: some of its links may break."""
     environment = os.environ.get
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
@@ -34,14 +38,15 @@ def parse(description: str, faults: bool, arguments: Optional[Sequence[str]]) ->
         help="address to listen on (also EPRUNE_BIND; default: %(default)s)",
     )
     add("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for peers (default: %(default)g)")
-    if faults:
+    if links:
         add(
             "--dead-after",
             type=float,
-            default=2.0,
             metavar="S",
-            help="seconds of silence after which a peer is dead, unless the FIFO says (default: %(default)g)",
+            help="seconds of silence after which a peer is dead, unless the FIFO says "
+            f"(default: {DEAD_AFTER:g}, or {STOP_AFTER:g} where that ends the run)",
         )
+    if faults:
         add(
             "--patience",
             type=float,

@@ -1,8 +1,9 @@
 """Threads: one an actor, pinned to its unit's core, and those of the links; how they start and how they end.
 
-Start: listen, initialize the actors, connect, and only when all of that is done, fire. An orderly end travels along the
-FIFOs: an actor whose input ended, or whose consumer ended, ends too. A failure stops everything: peers are told, every
-FIFO is woken, and who has not stopped after a grace period is left behind and named.
+Start: listen, initialize the actors, connect, and only when all of that is done, fire; links run once they are
+connected. An orderly end travels along the FIFOs: an actor whose input ended, or whose consumer ended, ends too. A
+failure stops everything: peers are told, every FIFO is woken, and who has not stopped after a grace period is left
+behind and named.
 """
 
 from __future__ import annotations
@@ -147,15 +148,13 @@ class Engine:
         for link in self._links:
             if link.note:
                 self._say(f"note: {link}: {link.note}")
-            for role, body in link.bodies().items():
-                self._spawn(f"{link} ({role})", self._run_link, body)
         self._on_start()
         self._gate.set()
 
     def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
         thread = threading.Thread(target=body, args=arguments, name=name, daemon=True)
-        self._threads[thread] = name
         thread.start()
+        self._threads[thread] = name
 
     def _await(self, what: str, count: int, on_progress: Optional[Callable[[], None]] = None) -> None:
         """Wait for ``count`` events; raises the first failure. Events of other kinds are kept for later."""
@@ -177,7 +176,13 @@ class Engine:
             self._events.put(event)
 
     def _open(self, link: Link, deadline: float) -> None:
-        self._guard(lambda: link.open(deadline, lambda: any(other.running for other in self._links)), "opened")
+        self._guard(lambda: self._join_in(link, deadline), "opened")
+
+    def _join_in(self, link: Link, deadline: float) -> None:
+        """Connect. From then on the link runs, so that the peer hears from us however long the start takes here."""
+        link.open(deadline, lambda: any(other.running for other in self._links))
+        for role, body in link.bodies().items():
+            self._spawn(f"{link} ({role})", self._run_link, body)
 
     def _run_link(self, body: Callable[[], None]) -> None:
         self._guard(body, "ended")
@@ -238,7 +243,7 @@ class Engine:
             for link in self._links:
                 link.cut()
             self._join(GRACE[1])
-        stuck = [name for thread, name in self._threads.items() if thread.is_alive()]
+        stuck = [name for thread, name in list(self._threads.items()) if thread.is_alive()]
         for name in stuck:
             self._say(f"warning: {name} did not stop within {sum(GRACE):g} s and is left behind")
         if stuck:
@@ -253,9 +258,9 @@ class Engine:
 
     def _join(self, patience: float) -> bool:
         deadline = time.monotonic() + patience
-        for thread in self._threads:
+        for thread in list(self._threads):
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in self._threads)
+        return not any(thread.is_alive() for thread in list(self._threads))
 
 
 class Signals:

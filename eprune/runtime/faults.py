@@ -226,16 +226,20 @@ class Receiving:
 
 
 class Suspicion:
-    """When to say that we are alive, and when a peer that says nothing is dead; times are seconds of any clock."""
+    """When to say that we are alive, and when a peer that says nothing is dead; times are seconds of any clock.
+
+    ``dead`` is to be asked every ``period``. Between two questions no more than two periods count as the peer's
+    silence: whoever asks later has slept itself.
+    """
 
     def __init__(self, dead_after: float) -> None:
         self.dead_after = dead_after
         self.period = dead_after / 4
-        self.spoke = self.heard = 0.0
+        self.spoke = self.heard = self._asked = 0.0
 
     def begin(self, now: float) -> None:
         """A connection was made."""
-        self.spoke = self.heard = now
+        self.spoke = self.heard = self._asked = now
 
     def quiet(self, now: float) -> bool:
         """Whether a heartbeat is due."""
@@ -243,6 +247,10 @@ class Suspicion:
 
     def dead(self, now: float) -> bool:
         """Whether the peer has said nothing for too long."""
+        slept = now - self._asked - 2 * self.period
+        if slept > 0:
+            self.heard += slept
+        self._asked = now
         return now - self.heard > self.dead_after
 
 

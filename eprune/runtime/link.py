@@ -3,19 +3,22 @@
 A TX link is the consumer of a local FIFO and sends its tokens straight from their slots; an RX link is the producer of
 a local FIFO and receives straight into its slots. Both are made and connected before any actor fires. An orderly end:
 TX sends END after the last token, RX answers END once its consumer has ended, and only then is TX done, so that a
-program which ends with 0 knows its tokens consumed.
+program which ends with 0 knows its tokens consumed. Both say that they are alive while they say nothing else, and a
+peer that says nothing is dead; a thread looks after that, so that it costs a token nothing.
 """
 
 from __future__ import annotations
 
 import contextlib
+import selectors
 import socket
 import threading
 import time
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from eprune.runtime import emulated, wire
 from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolError, RunError
+from eprune.runtime.faults import Suspicion
 from eprune.runtime.fifo import GONE, Fifo
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.record import Activity
@@ -35,8 +38,18 @@ class _Link:
     #: whether the peer's application had been running when it was met; only a `Connection` asks
     running = False
 
-    def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail) -> None:
+    def __init__(
+        self,
+        fifo: Fifo,
+        number: int,
+        peer: str,
+        facts: Facts,
+        fail: Fail,
+        address: tuple[str, int],
+        dead_after: float = 30.0,
+    ) -> None:
         self.fifo = fifo
+        self.address = address
         #: the link that is emulated in the place of the true one, if any
         self.emulated: Optional[emulated.Link] = None
         self.number = number
@@ -47,7 +60,15 @@ class _Link:
         self._fail = fail
         self._socket: Optional[socket.socket] = None
         self._stopping = threading.Event()
+        #: whether this end and the peer are done with one another
+        self._parted = threading.Event()
         self._writing = threading.Lock()
+        #: whether this end has sent its last frame
+        self._silent = False
+        self._life = Suspicion(dead_after)
+        #: how often something came from the peer, and whether it is this end that keeps it from coming
+        self._heard = 0
+        self._busy = False
         #: slot -> its frame's header and payload
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(fifo.capacity)]
         self._payloads = [raw.data for raw in fifo.raw]
@@ -77,6 +98,7 @@ class _Link:
     def cut(self) -> None:
         """Break the connection, so that no thread stays blocked on it."""
         self._stopping.set()
+        self._parted.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -89,18 +111,63 @@ class _Link:
     def listen(self) -> None:
         """Open the listening socket, if this end has one."""
 
+    def pulse(self) -> None:
+        """Say that we are alive while nothing else is sent; notice when the peer says nothing. The body of a thread."""
+        life, heard, sent = self._life, -1, -1
+        life.begin(time.monotonic())
+        while not self._parted.wait(life.period):
+            now = time.monotonic()
+            if heard != self._heard or self._busy:
+                life.heard = now
+            if life.dead(now):
+                what = f"{self.peer} is stuck, or the network between"
+                self._failed(LinkError(f"{self}: nothing heard for {life.dead_after:g} s: {what}"))
+                return
+            heard = self._heard
+            if sent == self._sent():
+                self._say_alive()
+            sent = self._sent()
+
+    def _sent(self) -> int:
+        """Changes whenever something else than a heartbeat is sent."""
+        return 0
+
+    def _say_alive(self) -> None:
+        """Send a heartbeat, if that needs no waiting: whoever is sending, or keeps us from it, knows without."""
+        if not self._writing.acquire(blocking=False):
+            return
+        try:
+            if not self._silent and _has_room(self._connected):
+                frame = wire.control_frame(wire.HEARTBEAT, self.number)
+                self._connected.sendmsg([frame], (), socket.MSG_DONTWAIT)
+        except OSError:
+            pass  # whoever receives knows why
+        finally:
+            self._writing.release()
+
     def _send_control(self, kind: int, firing: int = 0, message: str = "") -> None:
         with self._writing:
             self._connected.sendall(wire.control_frame(kind, self.number, firing, message))
+
+    def _fill(self, target: memoryview, done: int) -> None:
+        """Receive what is missing of ``target``. Raises ConnectionResetError at the end."""
+        while done < len(target):
+            done += _alive(self._connected.recv_into(target[done:]))
+            self._heard += 1
+
+    def _message(self, header: wire.Header, early: bytes = b"") -> str:
+        """The text of an ERROR frame, of which ``early`` and perhaps more has come already, fit for a terminal."""
+        text = bytearray(early[: header.nbytes])
+        rest = memoryview(bytearray(header.nbytes - len(text)))
+        self._fill(rest, 0)
+        return "".join(char if char.isprintable() else "?" for char in (text + rest).decode("utf-8", "replace"))
 
 
 class TxLink(_Link):
     """The sending end: connects to ``address``, sends what the FIFO holds."""
 
-    def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail, address: tuple[str, int]) -> None:
-        super().__init__(fifo, number, peer, facts, fail)
-        self.address = address
-        self._acknowledged = threading.Event()
+    def __init__(self, fifo: Fifo, *facts: Any) -> None:
+        super().__init__(fifo, *facts)
         self._abort_message: Optional[str] = None
         self._frame_bytes = wire.HEADER_BYTES + fifo.token_bytes
         self._batch = max(1, BATCH_BYTES // self._frame_bytes)
@@ -131,7 +198,7 @@ class TxLink(_Link):
 
     def bodies(self) -> dict[str, Callable[[], None]]:
         """Role -> body, of the link's threads."""
-        return {"send": self.run, "watch": self.watch}
+        return {"send": self.run, "watch": self.watch, "pulse": self.pulse}
 
     def send(self, slot: int, firing: int) -> None:
         """Take a token from the producer: what the socket accepts at once goes out in the producer's own thread.
@@ -174,12 +241,13 @@ class TxLink(_Link):
         """Send tokens until the FIFO ends, then wait for the peer's END. The body of the link's thread."""
         try:
             self._send_queued()
+            self._silent = True
             if self._abort_message is not None:
                 if self._begun is None:
                     self._send_control(wire.ERROR, message=self._abort_message)
             else:
                 self._send_control(wire.END, firing=self.fifo.consumed)
-                self._acknowledged.wait()
+                self._parted.wait()
         except OSError as error:
             self._send_failed(error)
 
@@ -187,6 +255,10 @@ class TxLink(_Link):
         """Report what kept us from sending, unless the peer has gone: it may have said why, and ``watch`` will know."""
         if not isinstance(error, (BrokenPipeError, ConnectionResetError)):
             self._failed(error)
+
+    def _sent(self) -> int:
+        """Tokens that were given to the socket, or wait for it."""
+        return self.fifo.tokens + self._done
 
     def _send_queued(self) -> None:
         fifo, connection = self.fifo, self._connected
@@ -209,35 +281,39 @@ class TxLink(_Link):
             self._done += len(slots)
 
     def watch(self) -> None:
-        """Read what the peer sends back until it ends. The body of the link's second thread."""
+        """Read what the peer sends back until it parts. The body of the link's second thread."""
         head = memoryview(bytearray(wire.HEADER_BYTES))
+        ended = False
         try:
-            _fill(self._connected, head, 0)
-            header = wire.unpack_header(head, self.number, 0)
-            if header.kind == wire.ERROR:
-                raise PeerError(f"{self.peer} failed: {_message(self._connected, header, [], 0)}")
-            if header.kind != wire.END:
-                raise ProtocolError(f"{self}: a token came against the direction")
-            self.fifo.leave()
+            while True:
+                self._fill(head, 0)
+                header = wire.unpack_header(head, self.number, 0)
+                if header.kind == wire.ERROR:
+                    raise PeerError(f"{self.peer} failed: {self._message(header)}")
+                if header.kind == wire.END and not ended:
+                    ended = True
+                    self.fifo.leave()
+                elif header.kind != wire.HEARTBEAT:
+                    raise ProtocolError(f"{self}: a token came against the direction")
         except (OSError, RunError) as error:
-            self._failed(error)
+            if not (ended and isinstance(error, OSError)):
+                self._failed(error)
         finally:
-            self._acknowledged.set()
+            self._parted.set()
 
     def abort(self, message: str) -> None:
         """Tell the peer that this run failed, after the token on its way."""
         self._abort_message = message
         self._stopping.set()
-        self._acknowledged.set()
+        self._parted.set()
         self.fifo.end()
 
 
 class RxLink(_Link):
     """The receiving end: listens on ``address``, fills the FIFO with what arrives."""
 
-    def __init__(self, fifo: Fifo, number: int, peer: str, facts: Facts, fail: Fail, address: tuple[str, int]) -> None:
-        super().__init__(fifo, number, peer, facts, fail)
-        self.address = address
+    def __init__(self, fifo: Fifo, *facts: Any) -> None:
+        super().__init__(fifo, *facts)
         self._answer: Optional[Answer] = None
         self._said_end = False
         self._firing = -1
@@ -269,19 +345,23 @@ class RxLink(_Link):
 
     def bodies(self) -> dict[str, Callable[[], None]]:
         """Role -> body, of the link's threads."""
-        return {"receive": self.run}
+        return {"receive": self.run, "pulse": self.pulse}
 
     def run(self) -> None:
         """Receive tokens until the peer's END, then wait for the consumer's end and say so. The link's thread."""
         fifo = self.fifo
         try:
             self._receive_tokens()
+            self._busy = True
             fifo.end()
             while fifo.reserve() != GONE:
                 pass
             self._send_end()
+            self._connected.shutdown(socket.SHUT_WR)  # the peer reads heartbeats until then
         except (OSError, RunError) as error:
             self._failed(error)
+        finally:
+            self._parted.set()
 
     def _send_end(self) -> None:
         """Tell the peer, once, that the consumer has ended."""
@@ -298,23 +378,30 @@ class RxLink(_Link):
         arrived = 0  # bytes of the first slot's frame
         while True:
             if not slots:
+                self._busy = True
                 slots.append(fifo.reserve())
+                self._busy = False
                 if slots[0] == GONE:
                     self._send_end()
                     return self._discard_tokens()
             slots += fifo.reserve_free(batch - len(slots))
             buffers = [buffer for slot in slots for buffer in (self._headers[slot], self._payloads[slot])]
             arrived += _alive(receive(_after(buffers, arrived))[0])
+            self._heard += 1
             begin, tokens = time.perf_counter_ns(), 0
             while arrived >= wire.HEADER_BYTES:
                 slot = slots[0]
                 header = wire.unpack_header(self._headers[slot], self.number, fifo.token_bytes)
                 if header.kind != wire.DATA:
-                    return self._ended(header, buffers[2 * tokens + 1 :], arrived - wire.HEADER_BYTES)
+                    behind = b"".join(buffers[2 * tokens :])[wire.HEADER_BYTES : arrived]
+                    if header.kind != wire.HEARTBEAT:
+                        return self._ended(header, behind)
+                    arrived = _put(behind, buffers[2 * tokens :])
+                    continue
                 if arrived < frame_bytes:
                     if fifo.token_bytes <= SMALL_TOKEN:
                         break
-                    _fill(self._connected, self._payloads[slot], arrived - wire.HEADER_BYTES)
+                    self._fill(self._payloads[slot], arrived - wire.HEADER_BYTES)
                     arrived = frame_bytes
                 self._check_order(header)
                 fifo.commit(slot, header.firing)
@@ -329,12 +416,14 @@ class RxLink(_Link):
         unwanted = memoryview(bytearray(self.fifo.token_bytes))
         head = memoryview(bytearray(wire.HEADER_BYTES))
         while True:
-            _fill(self._connected, head, 0)
+            self._fill(head, 0)
             header = wire.unpack_header(head, self.number, self.fifo.token_bytes)
+            if header.kind == wire.HEARTBEAT:
+                continue
             if header.kind != wire.DATA:
-                return self._ended(header, [], 0)
+                return self._ended(header)
             self._check_order(header)
-            _fill(self._connected, unwanted, 0)
+            self._fill(unwanted, 0)
 
     def _check_order(self, header: wire.Header) -> None:
         if header.firing < self._firing:
@@ -342,10 +431,10 @@ class RxLink(_Link):
         self._firing = header.firing
         self._received += 1
 
-    def _ended(self, header: wire.Header, early: list[memoryview], count: int) -> None:
-        """The last frame: raises PeerError for an ERROR, of whose message ``count`` bytes lie in ``early`` already."""
+    def _ended(self, header: wire.Header, behind: bytes = b"") -> None:
+        """The last frame, and what has come behind its header. Raises PeerError for an ERROR."""
         if header.kind == wire.ERROR:
-            raise PeerError(f"{self.peer} failed: {_message(self._connected, header, early, count)}")
+            raise PeerError(f"{self.peer} failed: {self._message(header, behind)}")
         if header.firing != self._received:
             raise ProtocolError(f"{self}: {header.firing} tokens were sent, {self._received} arrived")
 
@@ -366,12 +455,6 @@ def _alive(received: int) -> int:
     return received
 
 
-def _fill(connection: socket.socket, target: memoryview, done: int) -> None:
-    """Receive what is missing of ``target``. Raises ConnectionResetError at the end."""
-    while done < len(target):
-        done += _alive(connection.recv_into(target[done:]))
-
-
 def _after(buffers: list[memoryview], done: int) -> list[memoryview]:
     """What is left of the buffers after the first ``done`` bytes."""
     skip = 0
@@ -381,12 +464,21 @@ def _after(buffers: list[memoryview], done: int) -> list[memoryview]:
     return [buffers[skip][done:], *buffers[skip + 1 :]] if done else buffers[skip:]
 
 
-def _message(connection: socket.socket, header: wire.Header, early: list[memoryview], count: int) -> str:
-    """The text of an ERROR frame, fit for a terminal."""
-    text = bytearray(b"".join(early)[: min(count, header.nbytes)])
-    rest = memoryview(bytearray(header.nbytes - len(text)))
-    _fill(connection, rest, 0)
-    return "".join(char if char.isprintable() else "?" for char in (text + rest).decode("utf-8", "replace"))
+def _put(data: bytes, buffers: list[memoryview]) -> int:
+    """Write data over the first bytes of the buffers; how many bytes."""
+    done = 0
+    for buffer in buffers:
+        part = data[done : done + len(buffer)]
+        buffer[: len(part)] = part
+        done += len(part)
+    return done
+
+
+def _has_room(connection: socket.socket) -> bool:
+    """Whether a small frame goes out whole and at once: a socket that says so has room for much more."""
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection, selectors.EVENT_WRITE)
+        return bool(selector.select(0))
 
 
 def _send_rest(connection: socket.socket, buffers: list[memoryview], sent: int) -> None:

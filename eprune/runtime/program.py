@@ -189,7 +189,7 @@ class Program:
         names = ", ".join(actor.name for actor in declared.actors)
         description = f"Application {declared.application}, platform {declared.platform}: {names}"
         faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
-        return command_line.parse(description, faults, arguments)
+        return command_line.parse(description, bool(declared.peers), faults, arguments)
 
     def _run(self, assembly: Assembly, options: argparse.Namespace, events: SimpleQueue[Event]) -> None:
         crossing = assembly.crossing

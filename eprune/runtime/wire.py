@@ -106,14 +106,14 @@ def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: 
     kind allows (a token's payload is exactly ``token_bytes``).
     """
     kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
-    if kind not in (DATA, END, ERROR) or zero != 0:
+    if kind not in (DATA, END, ERROR, HEARTBEAT) or zero != 0:
         raise ProtocolError(f"a frame of unknown kind {kind}")
     if number != fifo:
         raise ProtocolError(f"a frame for FIFO number {number} on the connection of number {fifo}")
     if kind == DATA and nbytes != token_bytes:
         raise ProtocolError(f"a token of {nbytes} bytes where every token has {token_bytes}")
-    if kind == END and nbytes != 0:
-        raise ProtocolError(f"an end-of-stream frame with {nbytes} bytes")
+    if kind in (END, HEARTBEAT) and nbytes != 0:
+        raise ProtocolError(f"an end or a heartbeat with {nbytes} bytes")
     if kind == ERROR and nbytes > MAX_ERROR:
         raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
     return Header(kind, number, part, firing, nbytes)

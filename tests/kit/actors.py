@@ -231,3 +231,35 @@ class Pairs(Actor):
 
     def fire(self, inputs, outputs):
         say(" ".join(str(inputs[port]) if port in inputs else "-" for port in self.inputs))
+
+
+class Idle(Count):
+    """Counts, a token a second."""
+
+    def fire(self, inputs, outputs):
+        if self.firing:
+            time.sleep(1)
+        super().fire(inputs, outputs)
+
+
+class Sleeper(Show):
+    """Prints its tokens, and takes a second for each."""
+
+    def fire(self, inputs, outputs):
+        super().fire(inputs, outputs)
+        time.sleep(1)
+
+
+class LateStart(Count):
+    """Counts, but takes a second to initialize."""
+
+    def initialize(self):
+        time.sleep(1)
+        super().initialize()
+
+
+class LateStartShow(Show):
+    """Prints its tokens, but takes a second to initialize."""
+
+    def initialize(self):
+        time.sleep(1)

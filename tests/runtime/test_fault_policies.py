@@ -179,8 +179,16 @@ def test_silence_is_suspected_after_its_time_and_answered_before():
     life.begin(100.0)
     assert not life.quiet(100.4)
     assert life.quiet(100.5)
-    assert not life.dead(102.0)
+    assert not any(life.dead(100.0 + 0.5 * step) for step in range(5))
     assert life.dead(102.1)
+
+
+def test_who_has_slept_itself_does_not_call_that_the_peers_silence():
+    life = Suspicion(2.0)
+    life.begin(100.0)
+    assert not life.dead(200.0)
+    assert not any(life.dead(200.0 + 0.5 * step) for step in range(3))
+    assert life.dead(201.6)
 
 
 def test_backing_off_grows_to_half_a_second_and_no_further():

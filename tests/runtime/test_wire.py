@@ -41,7 +41,8 @@ def test_a_lie_about_the_length_is_refused(nbytes):
         (0, 0, 8, "unknown kind 0"),
         (77, 0, 8, "unknown kind 77"),
         (wire.DATA, 1, 8, "number 1 on the connection of number 0"),
-        (wire.END, 0, 1, "end-of-stream frame with 1 bytes"),
+        (wire.END, 0, 1, "an end or a heartbeat with 1 bytes"),
+        (wire.HEARTBEAT, 0, 1, "an end or a heartbeat with 1 bytes"),
         (wire.ERROR, 0, wire.MAX_ERROR + 1, "error message of 4097 bytes"),
     ],
 )
