@@ -8,13 +8,13 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from eprune.runtime import Actor
+from eprune.runtime import Actor, PortType
 
 
 class Accuracy(Actor):
-    """Compares the best of the ``scores`` with the true ``class``; at the end a line of JSON.
+    """Compares the best of the ``scores`` with the class that is ``wanted``; at the end a line of JSON.
 
-    That is ``{"frames": 500, "accuracy": 0.966}``, the share of frames of which the best score is the true class's.
+    That is ``{"frames": 500, "accuracy": 0.966}``, the share of frames that are classified rightly.
     """
 
     def __init__(self) -> None:
@@ -22,14 +22,14 @@ class Accuracy(Actor):
 
     def initialize(self) -> None:
         """Raise ValueError where the ports do not fit."""
-        if set(self.inputs) != {"scores", "class"} or {port.rate for port in self.inputs.values()} != {1}:
-            raise ValueError("needs the inputs 'scores' and 'class', at rate 1")
-        if (self.inputs["class"].dtype, self.inputs["class"].shape) != ("int32", ()):
-            raise ValueError("port 'class': a class is token=\"int32\"")
+        if set(self.inputs) != {"scores", "wanted"} or {port.rate for port in self.inputs.values()} != {1}:
+            raise ValueError("needs the inputs 'scores' and 'wanted', at rate 1")
+        if self.inputs["wanted"] != PortType("int32", (1,), 1):
+            raise ValueError("port 'wanted': the number of a class is int32[1]")
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Compare."""
-        self.right += int(inputs["scores"].argmax()) == int(inputs["class"])
+        self.right += int(inputs["scores"].argmax()) == int(inputs["wanted"][0])
         self.frames += 1
 
     def finalize(self) -> None:

@@ -15,7 +15,7 @@ from eprune.runtime import Actor
 class FrameSource(Actor):
     """Frames from wherever ``path`` leads: images, a .npy file, or, where it is empty, rendered vehicles.
 
-    For rendered vehicles there may be a port ``class``, see ``VehicleSource``.
+    For rendered vehicles there may be an output ``wanted``, see ``VehicleSource``.
 
     Parameters:
         path: a folder, a pattern or a file of images (see ``ImageSource``), a .npy file (see ``NpySource``), or empty.

@@ -10,13 +10,11 @@ from vehicle_renderer import render_vehicle, vehicle_class
 
 from eprune.runtime import Actor, EndOfStream, PortType
 
-_CLASS = PortType("int32", (), 1)
-
 
 class VehicleSource(Actor):
     """Pictures of cars, buses, trucks and motorcycles, rendered as they are needed (see ``vehicle_renderer``).
 
-    A port ``class``, where there is one, gets what the picture shows: 0 to 3.
+    An output ``wanted``, int32[1], may be beside ``out``: the class that the picture shows.
 
     Parameters:
         seed: which sequence of vehicles; equal seeds give equal pictures.
@@ -33,11 +31,12 @@ class VehicleSource(Actor):
         self.frame = 0
 
     def initialize(self) -> None:
-        """Raise ValueError where the port has another shape than the pictures."""
-        pictures = {name: port for name, port in self.outputs.items() if name != "class"}
-        if self.outputs.get("class", _CLASS) != _CLASS:
-            raise ValueError("port 'class': a class is token=\"int32\", at rate 1")
-        self.port, port = only_port(pictures, "output")
+        """Raise ValueError where a port has another type than the pictures, or their classes."""
+        outputs = dict(self.outputs)
+        self.tells = "wanted" in outputs
+        if self.tells and outputs.pop("wanted") != PortType("int32", (1,), 1):
+            raise ValueError("port 'wanted': the class of a picture is int32[1], one a firing")
+        self.port, port = only_port(outputs, "output")
         if (port.dtype, port.shape) != ("float32", (1, 96, 96, 3)):
             raise ValueError(f"port {self.port!r}: vehicles are float32[1,96,96,3], not {port.dtype}{list(port.shape)}")
 
@@ -46,6 +45,6 @@ class VehicleSource(Actor):
         if self.count and self.frame == self.count:
             raise EndOfStream
         outputs[self.port][0] = render_vehicle(self.seed, self.frame, self.view)
-        if "class" in outputs:
-            outputs["class"][...] = vehicle_class(self.seed, self.frame)
+        if self.tells:
+            outputs["wanted"][0] = vehicle_class(self.seed, self.frame)
         self.frame += 1

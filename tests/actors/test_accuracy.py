@@ -10,7 +10,7 @@ from accuracy import Accuracy
 
 from tests.kit.ports import port_type
 
-SCORES, CLASS = port_type("float32[1,4]"), port_type("int32")
+SCORES, WANTED = port_type("float32[1,4]"), port_type("int32[1]")
 
 
 def made(**ports):
@@ -20,26 +20,26 @@ def made(**ports):
     return sink
 
 
-def test_the_share_of_frames_whose_best_score_is_the_true_class(capsys):
-    sink = made(scores=SCORES, **{"class": CLASS})
-    for best, true in [(0, 0), (1, 2), (3, 3)]:
-        sink.fire({"scores": np.eye(4, dtype=np.float32)[[best]], "class": np.array(true, np.int32)}, {})
+def test_the_share_of_frames_whose_best_score_is_that_of_the_class_that_is_wanted(capsys):
+    sink = made(scores=SCORES, wanted=WANTED)
+    for best, wanted in [(0, 0), (1, 2), (3, 3)]:
+        sink.fire({"scores": np.eye(4, dtype=np.float32)[[best]], "wanted": np.int32([wanted])}, {})
     assert capsys.readouterr().out == ""
     sink.finalize()
     assert json.loads(capsys.readouterr().out) == {"frames": 3, "accuracy": 0.666667}
 
 
 def test_of_no_frames_there_is_no_accuracy(capsys):
-    made(scores=SCORES, **{"class": CLASS}).finalize()
+    made(scores=SCORES, wanted=WANTED).finalize()
     assert json.loads(capsys.readouterr().out) == {"frames": 0, "accuracy": None}
 
 
 @pytest.mark.parametrize(
     ("ports", "message"),
     [
-        ({"scores": SCORES}, "needs the inputs 'scores' and 'class'"),
-        ({"scores": SCORES._replace(rate=2), "class": CLASS}, "at rate 1"),
-        ({"scores": SCORES, "class": port_type("float32")}, "port 'class': a class is"),
+        ({"scores": SCORES}, "needs the inputs 'scores' and 'wanted'"),
+        ({"scores": SCORES._replace(rate=2), "wanted": WANTED}, "at rate 1"),
+        ({"scores": SCORES, "wanted": port_type("int32")}, "port 'wanted': the number of a class is"),
     ],
 )
 def test_other_ports_are_refused(ports, message):

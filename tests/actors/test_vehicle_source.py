@@ -30,20 +30,20 @@ def test_a_number_that_is_none_is_named(bad):
 
 def test_it_tells_what_the_pictures_show_where_there_is_a_port_for_it():
     source = FrameSource(seed="7", count="5")
-    source.name, source.outputs = "Input", {"out": port_type("float32[1,96,96,3]"), "class": port_type("int32")}
+    source.name, source.outputs = "Input", {"out": port_type("float32[1,96,96,3]"), "wanted": port_type("int32[1]")}
     source.initialize()
     told = []
     for index in range(5):
-        picture, shown = np.empty((1, 96, 96, 3), np.float32), np.empty((), np.int32)
-        source.fire({}, {"out": picture, "class": shown})
+        picture, shown = np.empty((1, 96, 96, 3), np.float32), np.empty(1, np.int32)
+        source.fire({}, {"out": picture, "wanted": shown})
         assert np.array_equal(picture, render_vehicle(7, index)[None])
-        told.append(int(shown))
+        told.append(int(shown[0]))
     assert told == [vehicle_class(7, index) for index in range(5)]
     assert len(set(told)) > 1
 
 
 def test_a_class_of_another_type_is_refused():
     source = VehicleSource()
-    source.outputs = {"out": port_type("float32[1,96,96,3]"), "class": port_type("int32[1]")}
+    source.outputs = {"out": port_type("float32[1,96,96,3]"), "wanted": port_type("int32")}
     with pytest.raises(ValueError, match="port 'class': a class is token=\"int32\""):
         source.initialize()
