@@ -45,5 +45,5 @@ def test_it_tells_what_the_pictures_show_where_there_is_a_port_for_it():
 def test_a_class_of_another_type_is_refused():
     source = VehicleSource()
     source.outputs = {"out": port_type("float32[1,96,96,3]"), "wanted": port_type("int32")}
-    with pytest.raises(ValueError, match="port 'class': a class is token=\"int32\""):
+    with pytest.raises(ValueError, match="port 'wanted': the class of a picture is int32"):
         source.initialize()
