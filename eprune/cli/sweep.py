@@ -69,7 +69,8 @@ def command(
 
     VALUES are v1,v2,... or, where values have commas, v1;v2;... or a range LOW:HIGH:STEP. With bins:N they come from
     data: a first run tells the confidence of each frame, which N bins divide evenly; their edges are tried, and one
-    that is above all. Several --vary make every combination.
+    that is above all. Several --vary make every combination; parameters with commas between them, as in
+    A.x,B.x=1,2, have one value together.
 
     The table has what sinks print as JSON (lines with a "frame" tell of that alone, and do not count), how often each
     row of each dynamic processing graph was chosen, bytes a frame over each link, milliseconds from frame to frame, and
@@ -104,7 +105,7 @@ def command(
         code, points = _run(trials, varied)
     if not points:
         return code
-    swept = Swept(inputs.graph.name, list(varied), points, named, wanted, smaller)
+    swept = Swept(inputs.graph.name, list(points[0].values), points, named, wanted, smaller)
     click.echo({"text": swept.text, "json": swept.json, "csv": swept.csv}[fmt](), nl=False)
     if output and drawn:
         _draw(swept, output, drawn)
@@ -141,19 +142,22 @@ def _run(trials: Trials, varied: Mapping[str, str]) -> tuple[int, list[Point]]:
 
 
 def _varied(inputs: Inputs, vary: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
-    """``ACTOR.PARAM`` -> text of its values, all of them checked. Raises BadParameter."""
+    """Names as ``sweep.combinations`` takes them -> text of their values, all of them checked. Raises BadParameter."""
     from eprune.cli.deployment import home_of, placed_settings, split_setting
     from eprune.explore import sweep
 
-    fixed = {setting.partition("=")[0] for _, setting in placed_settings(inputs, settings)}
+    taken = {setting.partition("=")[0] for _, setting in placed_settings(inputs, settings)}
     varied: dict[str, str] = {}
     for text in vary:
-        actor, parameter, values = split_setting(text, "ACTOR.PARAM=VALUES", "--vary")
-        home_of(inputs, actor, parameter, "--vary")
-        name = f"{actor}.{parameter}"
-        if name in varied or name in fixed:
-            raise click.BadParameter(f"{name} is there twice", param_hint="--vary")
-        varied[name] = values
+        targets, equals, values = text.partition("=")
+        names = targets.split(",")
+        for name in names:
+            actor, parameter, _ = split_setting(name + equals + values, "ACTOR.PARAM=VALUES", "--vary")
+            home_of(inputs, actor, parameter, "--vary")
+            if name in taken:
+                raise click.BadParameter(f"{name} is there twice", param_hint="--vary")
+            taken.add(name)
+        varied[targets] = values
         if values.startswith(BINS):
             if not values[len(BINS) :].isdigit() or not 1 <= int(values[len(BINS) :]) < sweep.MAX_POINTS:
                 raise click.BadParameter(f"{values!r}: expected for example bins:10", param_hint="--vary")
@@ -161,7 +165,7 @@ def _varied(inputs: Inputs, vary: Sequence[str], settings: Sequence[str]) -> dic
         try:
             sweep.parse_values(values)
         except ValueError as error:
-            raise click.BadParameter(f"{name}: {error}", param_hint="--vary") from None
+            raise click.BadParameter(f"{targets}: {error}", param_hint="--vary") from None
     return varied
 
 

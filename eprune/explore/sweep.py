@@ -85,11 +85,17 @@ def _range(*parts: str) -> list[str]:
 
 
 def combinations(varied: Mapping[str, Sequence[str]]) -> list[dict[str, str]]:
-    """Every combination of values, the last parameter's changing fastest. Raises ValueError where they are too many."""
+    """Every combination of values, the last ones changing fastest. Raises ValueError where they are too many.
+
+    Parameters that vary together are one key, with commas between them.
+    """
     count = math.prod(map(len, varied.values()))
     if count > MAX_POINTS:
         raise ValueError(f"{count} combinations are more than {MAX_POINTS}")
-    return [dict(zip(varied, values)) for values in itertools.product(*varied.values())]
+    return [
+        {name: value for names, value in zip(varied, values) for name in names.split(",")}
+        for values in itertools.product(*varied.values())
+    ]
 
 
 def bin_edges(values: Iterable[float], count: int) -> list[str]:

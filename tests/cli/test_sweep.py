@@ -79,6 +79,16 @@ def test_several_parameters_and_csv(eprune):
     assert {row["front"] for row in rows} == {"*", ""}
 
 
+def test_parameters_that_vary_together_have_one_value_in_each_run(eprune):
+    told = swept(eprune, "--vary", "Source.seed,Source.count=3,5", "--vary", "Meter.gain=0.8")
+    assert [point["values"] for point in told["points"]] == [
+        {"Source.seed": value, "Source.count": value, "Meter.gain": "0.8"} for value in ("3", "5")
+    ]
+    assert [point["metrics"]["blocks"] for point in told["points"]] == [3, 5]
+    done = eprune("sweep", *FILTER, *SPLIT, "--vary", "Source.seed,Source.count=3,5", "--wish", "blocks=4")
+    assert done.out.endswith("with blocks >= 4: --set Source.seed=5 --set Source.count=5\n")
+
+
 def test_a_run_that_fails_is_told_and_the_next_one_goes_on(eprune):
     done = eprune("sweep", *FILTER, *SPLIT, *vary("bad", ALWAYS[1]))
     assert done.code == 1
@@ -120,6 +130,9 @@ def test_the_trade_off_as_a_chart(eprune, tmp_path, name):
         (["--vary", "Gate.treshold=1"], "actor 'Gate' takes no parameter 'treshold'; did you mean 'thresholds'?"),
         (["--vary", "Gate=1"], "'Gate=1' is not of the form ACTOR.PARAM=VALUES"),
         (["--vary", "Gate.thresholds=0:1:0"], "Gate.thresholds: '0:1:0': expected LOW:HIGH:STEP"),
+        (["--vary", "Gate.thresholds,Meter.gian=1,2"], "actor 'Meter' takes no parameter 'gian'; did you mean 'gain'?"),
+        (["--vary", "Gate.thresholds,Meter=1"], "is not of the form ACTOR.PARAM=VALUES"),
+        (["--vary", "Meter.gain,Meter.gain=1"], "Meter.gain is there twice"),
         (["--vary", "Gate.thresholds=bins:x"], "'bins:x': expected for example bins:10"),
         (["--vary", "Meter.gain=1", "--vary", "Meter.gain=2"], "Meter.gain is there twice"),
         (["--vary", "Meter.gain=1", "--set", "Meter.gain=2"], "Meter.gain is there twice"),

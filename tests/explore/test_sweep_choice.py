@@ -42,6 +42,10 @@ def test_several_parameters_make_every_combination():
         {"A.x": "2", "B.y": "3"},
         {"A.x": "2", "B.y": "4"},
     ]
+    assert sweep.combinations({"A.x,B.y": ["1", "2"], "C.z": ["3"]}) == [
+        {"A.x": "1", "B.y": "1", "C.z": "3"},
+        {"A.x": "2", "B.y": "2", "C.z": "3"},
+    ]
     with pytest.raises(ValueError, match="1000000 combinations are more than"):
         sweep.combinations({name: list(map(str, range(100))) for name in ("A.x", "B.y", "C.z")})
 
