@@ -8,7 +8,7 @@ from dataclasses import replace
 from eprune.analysis.failures import Outcome, Service, System, Verdict
 from eprune.analysis.lookup import some
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Ack, Actor, FaultPolicy, Fifo, Graph, ModelSlice
+from eprune.model.graph import Ack, Actor, Dpg, FaultPolicy, Fifo, Graph, ModelSlice
 
 #: How many of many actors or FIFOs a finding names.
 _NAMED = 8
@@ -93,8 +93,10 @@ def _lenient(system: System) -> Graph:
     """The graph with the most forgiving policy everywhere: drop and optional inputs, zero where a slice needs them."""
     slices = {actor.name for actor in system.graph.actors if isinstance(actor.behaviour, ModelSlice)}
 
+    steady = set(_inside(system.graph))
+
     def mild(fifo: Fifo) -> FaultPolicy:
-        if fifo.name in system.control or fifo.policy is FaultPolicy.ZERO:
+        if fifo.name in system.control or fifo in steady or fifo.policy is FaultPolicy.ZERO:
             return fifo.policy
         return FaultPolicy.ZERO if fifo.target.actor in slices else FaultPolicy.DROP
 
@@ -126,6 +128,51 @@ def declarations(graph: Graph) -> Iterator[Finding]:
             yield Finding("F2", fifo.where, message, 'write policy="wait", or leave ack out')
     for actor in graph.actors:
         yield from _inputs(actor)
+    yield from _losses(graph)
+
+
+def _losses(graph: Graph) -> Iterator[Finding]:
+    """Inside a dynamic processing graph all tokens of a row arrive, or its actors would be in different rows."""
+    lossy = [fifo for fifo in graph.fifos if fifo.policy in (FaultPolicy.DROP, FaultPolicy.ZERO)]
+    control = {ref for ref, port in graph.ports() if port.control}
+    for fifo, dpg in _inside(graph).items():
+        if fifo in lossy and fifo.source not in control:
+            message = f"FIFO '{fifo.name}': policy {fifo.policy.value} inside the dynamic processing graph '{dpg.name}'"
+            yield Finding("F2", fifo.where, message, 'write policy="wait" or policy="stop"; outside any policy will do')
+    led_apart = [dpg for dpg in graph.dpgs if dpg.control != dpg.entry]
+    if not lossy or not led_apart:
+        return
+    for dpg in led_apart:
+        before = _before(graph, {dpg.control, dpg.entry})
+        losing = [fifo.name for fifo in lossy if fifo.target.actor in before]
+        if losing:
+            message = (
+                f"'{dpg.control}' and '{dpg.entry}' of the dynamic processing graph '{dpg.name}' can lack tokens of "
+                f"different firings, for {some(losing)} may lose some"
+            )
+            yield Finding("F2", dpg.where, message, "let the entry be the control source")
+
+
+def _before(graph: Graph, actors: set[str]) -> set[str]:
+    """These actors, and all from which data comes to them."""
+    sources: dict[str, set[str]] = {}
+    for fifo in graph.fifos:
+        sources.setdefault(fifo.target.actor, set()).add(fifo.source.actor)
+    found, new = set(actors), set(actors)
+    while new:
+        new = {source for name in new for source in sources.get(name, ())} - found
+        found |= new
+    return found
+
+
+def _inside(graph: Graph) -> dict[Fifo, Dpg]:
+    """The FIFOs between actors of one dynamic processing graph."""
+    home = {name: dpg for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
+    return {
+        fifo: home[fifo.source.actor]
+        for fifo in graph.fifos
+        if fifo.source.actor in home and home.get(fifo.target.actor) is home[fifo.source.actor]
+    }
 
 
 def _inputs(actor: Actor) -> Iterator[Finding]:

@@ -57,7 +57,8 @@ RULES = {
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
-        "no drop or zero on a control FIFO; only a class does without an input; a quorum is at most the data inputs"
+        "no drop or zero on a control FIFO or in a dynamic processing graph, nor before one that its entry does not "
+        "control; only a class does without an input; a quorum is at most the data inputs"
     ),
 }
 

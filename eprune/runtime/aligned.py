@@ -9,7 +9,7 @@ belong to no common index.
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from queue import Empty
 from typing import Any, Callable, Optional
 
@@ -50,6 +50,8 @@ class AlignedInput(Input):
         self.missing = self.discarded = 0
         #: whether the firing that goes on has the head's tokens
         self.used = False
+        #: what to do when no tokens come to an actor that waits in `acquire`, and when they come again
+        self.starve: Callable[[bool], None] = lambda starved: None
         self._group: list[int] = []  # slots of the next firing's tokens, as far as they are there
         self._zero: Optional[np.ndarray] = None
 
@@ -80,6 +82,8 @@ class AlignedInput(Input):
             except Empty:
                 return False
             if slot >= 0:
+                if self._group and not self.ordered and self.fifo.firings[slot] != self.index:
+                    self.discard()  # the rest of that firing's tokens is lost
                 self._group.append(slot)
                 self.alive = True
             elif slot == LOST:
@@ -89,6 +93,20 @@ class AlignedInput(Input):
                 full.put(slot)
                 self.ended = True
         return self.ready
+
+    def at(self, rate: int) -> Input:
+        """The same end at another rate, where its tokens are never lost; see Input.at."""
+        return self if rate == self.rate else super().at(rate)
+
+    def acquire(self) -> Optional[Tokens]:
+        """Wait for the head, whatever its index, through all outages; None at the end."""
+        while not self.look(wait=True):
+            if self.ended:
+                return None
+            self.starve(True)
+            time.sleep(_POLL)
+        self.starve(False)
+        return self.tokens()
 
     def discard(self, count: bool = True) -> None:
         """Let the head's tokens go unused."""
@@ -100,14 +118,14 @@ class AlignedInput(Input):
     def tokens(self) -> Tokens:
         """The head's tokens, an array or a list of ``rate`` arrays."""
         views = [self.fifo.readable[slot] for slot in self._group]
-        return views if self.rate > 1 else views[0]
+        return views if self._limit > 1 else views[0]
 
     def zero(self, value: Any) -> Tokens:
         """What stands for a token that is missing: ``value`` everywhere."""
         if self._zero is None:
             self._zero = np.full_like(self.fifo.readable[0], value)
             self._zero.flags.writeable = False
-        return [self._zero] * self.rate if self.rate > 1 else self._zero
+        return [self._zero] * self.rate if self._limit > 1 else self._zero
 
     def release(self) -> None:
         """The firing is over."""
@@ -122,6 +140,10 @@ class AlignedOutput(Output):
         self.gone = False
         self.optional = isinstance(fifo, TxChannel) and lossy(fifo.policy)
 
+    def at(self, rate: int) -> Output:
+        """The same end at another rate, where its tokens are never lost; see Output.at."""
+        return self if rate == self.rate else super().at(rate)
+
     @property
     def alive(self) -> bool:
         """Whether somebody gets the tokens, as far as is known."""
@@ -135,7 +157,7 @@ class AlignedOutput(Output):
                 return room
             self.gone = True
             self._scratch = [np.zeros_like(self.fifo.writable[0]) for _ in range(self.rate)]
-        return self._scratch if self.rate > 1 else self._scratch[0]
+        return self._scratch if self._limit > 1 else self._scratch[0]
 
     def commit(self, firing: int) -> None:
         """Hand the firing's tokens over."""
@@ -186,23 +208,26 @@ class AlignedActor(ActorThread):
             tokens = self._acquire()
             if tokens is None or (self.outputs and all(room.gone for room in self.outputs)):
                 return
+            alive = {port.name for port in self.inputs if port.alive and not port.ended}
+            behaviour.alive = frozenset(alive.union(room.name for room in self.outputs if room.alive))
+            outputs = self._active(tokens)
+            if outputs is None:
+                return
             rooms: dict[str, Any] = {}
-            for room in self.outputs:
+            for room in outputs:
                 view = room.acquire()
                 if view is None:
                     return
                 rooms[room.name] = view
             if stopping():
                 return
-            alive = {port.name for port in self.inputs if port.alive and not port.ended}
-            behaviour.alive = frozenset(alive.union(room.name for room in self.outputs if room.alive))
             begin = now()
             try:
                 self.fire(tokens, rooms)
             except EndOfStream:
                 return
             end = now()
-            for room in self.outputs:
+            for room in outputs:
                 room.commit(self.firing)
             self.firing += 1
             for port in self.inputs:
@@ -211,6 +236,10 @@ class AlignedActor(ActorThread):
                 if isinstance(port.fifo, RxChannel):
                     port.fifo.receiving.firing = self.firing
             activity.add(begin, end, 1, begin - asked)
+
+    def _active(self, tokens: Mapping[str, Any]) -> Optional[Sequence[Output]]:
+        """The outputs that the next firing, on ``tokens``, writes; None if it is not to be."""
+        return self.outputs
 
     def _acquire(self) -> Optional[dict[str, Any]]:
         """The tokens of the next firing, by port; None at the end."""

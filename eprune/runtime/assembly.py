@@ -15,6 +15,7 @@ import numpy as np
 from eprune.runtime import command_line, tflite
 from eprune.runtime.actor import Actor
 from eprune.runtime.aligned import AlignedActor, AlignedInput, AlignedOutput
+from eprune.runtime.aligned_dynamic import AlignedFollower, AlignedLeader
 from eprune.runtime.channel import RxChannel, TxChannel
 from eprune.runtime.connection import Connection
 from eprune.runtime.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, port_types
@@ -202,33 +203,33 @@ class Assembly:
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:
             fire, choose = self.emulation.fire(actor.unit, fire), self.emulation.fire(actor.unit, choose)
-        queues = self.fifos
-        if self.declared.aligned:
-            optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
-            return AlignedActor(
-                actor.name,
-                behaviour,
-                core,
-                [
-                    AlignedInput(port, queues[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout)
-                    for port, fifo in consumed.items()
-                ],
-                [
-                    AlignedOutput(port, queues[fifo.name], fifo.rate, sends[fifo.name])
-                    for port, fifo in produced.items()
-                ],
-                limit,
-                fire,
-                quorum,
-            )
-        inputs = [Input(port, queues[fifo.name], fifo.rate) for port, fifo in consumed.items()]
-        outputs = [Output(port, queues[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()]
         control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
-        if not control:
-            return ActorThread(actor.name, behaviour, core, inputs, outputs, limit, fire)
-        dpg = next(iter(control.values()))
-        table = Table(dpg, self.declared.tables[dpg], control.keys())
-        return DynamicThread(actor.name, behaviour, core, inputs, outputs, limit, fire, choose, table)
+        table = None
+        if control:
+            dpg = next(iter(control.values()))
+            table = Table(dpg, self.declared.tables[dpg], control.keys())
+        common = (actor.name, behaviour, core)
+        if not self.declared.aligned:
+            inputs = [Input(port, self.fifos[fifo.name], fifo.rate) for port, fifo in consumed.items()]
+            outputs = [
+                Output(port, self.fifos[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()
+            ]
+            if table is None:
+                return ActorThread(*common, inputs, outputs, limit, fire)
+            return DynamicThread(*common, inputs, outputs, limit, fire, choose, table)
+        optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
+        ends = [
+            AlignedInput(port, self.fifos[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout)
+            for port, fifo in consumed.items()
+        ]
+        rooms = [
+            AlignedOutput(port, self.fifos[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()
+        ]
+        if table is None:
+            return AlignedActor(*common, ends, rooms, limit, fire, quorum)
+        if any(fifo.control for fifo in consumed.values()):
+            return AlignedFollower(*common, ends, rooms, fire, choose, table)
+        return AlignedLeader(*common, ends, rooms, limit, fire, quorum, choose, table)
 
     def _make_behaviour(self, actor: Union[DeclaredActor, DeclaredSegment]) -> Actor:
         def read() -> bytes:
@@ -247,8 +248,6 @@ class Assembly:
 
 
 def _check_supported(declared: Declared) -> None:
-    if declared.aligned and declared.tables:
-        raise UsageError("dynamic processing graphs and FIFOs that may lose tokens do not go together yet")
     for fifo in declared.fifos:
         if fifo.security != "none":
             raise UsageError(f"FIFO {fifo.name!r}: security={fifo.security!r} is not supported yet")

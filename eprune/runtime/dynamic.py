@@ -92,13 +92,12 @@ class DynamicThread(ActorThread):
         behaviour, fire, told = self.behaviour, self.fire, self._told
         activity, now = self.activity, time.perf_counter_ns
         tokens: dict[str, Any] = {}
-        firing = 0
         while True:
             asked = now()
             if not _acquire(told, tokens):
                 return
             value = int(tokens[told[0].name])
-            mode = self._mode(value)
+            mode = mode_of(self.name, self.dpg, self.modes, value)
             if not _acquire(mode.inputs, mode.tokens) or not _acquire(mode.outputs, mode.rooms) or stopping():
                 return
             begin = now()
@@ -109,11 +108,10 @@ class DynamicThread(ActorThread):
                 except EndOfStream:
                     return
             end = now()
-            mode.finish(firing)
+            mode.finish(told[0].index)
             for port in told:
                 port.release()
             activity.add(begin, end, 1, begin - asked)
-            firing += 1
 
     def _lead(self, stopping: Callable[[], bool]) -> None:
         """Ask the behaviour for the row, tell the others, then fire at the row's rates."""
@@ -133,7 +131,7 @@ class DynamicThread(ActorThread):
                 return
             except Exception as error:
                 raise ActorError(self.name, "control", error) from error
-            mode = self._mode(value)
+            mode = mode_of(self.name, self.dpg, self.modes, value)
             chosen = now()
             if not _acquire(tells, rooms):
                 return
@@ -157,14 +155,14 @@ class DynamicThread(ActorThread):
             activity.add(resumed, end, 1, resumed - chosen)
             firing += 1
 
-    def _mode(self, value: int) -> Mode:
-        mode = self.modes.get(value)
-        if mode is None:
-            known = ", ".join(map(str, self.modes))
-            raise RunError(
-                f"actor {self.name!r}: control value {value} is not in the control table of {self.dpg!r} ({known})"
-            )
-        return mode
+
+def mode_of(actor: str, dpg: str, modes: Mapping[int, Mode], value: int) -> Mode:
+    """The mode that a control value stands for. Raises RunError for a value outside the table."""
+    mode = modes.get(value)
+    if mode is None:
+        known = ", ".join(map(str, modes))
+        raise RunError(f"actor {actor!r}: control value {value} is not in the control table of {dpg!r} ({known})")
+    return mode
 
 
 def _acquire(ends: Sequence[Input] | Sequence[Output], views: dict[str, Any]) -> bool:

@@ -174,6 +174,11 @@ class Input:
         self._slots = slots
         return [fifo.readable[slot] for slot in slots]
 
+    @property
+    def index(self) -> int:
+        """The producer's firing that made the tokens which are held."""
+        return self.fifo.firings[self._slots[0]]
+
     def release(self) -> None:
         """Give the firing's slots back."""
         for slot in self._slots:

@@ -14,6 +14,7 @@ from queue import SimpleQueue
 from typing import Any, Optional
 
 from eprune.runtime import command_line, record
+from eprune.runtime.aligned_dynamic import AlignedLeader
 from eprune.runtime.assembly import Assembly
 from eprune.runtime.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
 from eprune.runtime.dynamic import DynamicThread
@@ -245,7 +246,7 @@ class Program:
         role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
         members = list(declared.actors) if isinstance(declared, DeclaredSegment) else [declared.name]
         told = {"unit": declared.unit, "role": role, "members": members, **actor.activity.summary()}
-        if isinstance(actor, DynamicThread):
+        if isinstance(actor, (DynamicThread, AlignedLeader)):
             told["modes"] = {str(value): mode.firings for value, mode in actor.modes.items()}
         return told
 

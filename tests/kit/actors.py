@@ -263,3 +263,44 @@ class LateStartShow(Show):
 
     def initialize(self):
         time.sleep(1)
+
+
+class Fork(Actor):
+    """A control source and entry: of token n, n % 3 copies go deep, and one goes straight to the exit."""
+
+    def control(self, inputs):
+        return int(inputs["in"]) % 3
+
+    def fire(self, inputs, outputs):
+        outputs["always"][...] = inputs["in"]
+        for out in outputs.get("deep", ()):
+            out[...] = inputs["in"]
+
+
+class Remainder(Actor):
+    """A configuration actor: token n chooses row n % 3."""
+
+    def control(self, inputs):
+        return int(inputs["in"]) % 3
+
+
+class ForkAsTold(Fork):
+    """The same for an entry that a configuration actor leads."""
+
+    def control(self, inputs):
+        raise NotImplementedError
+
+
+class Negate(Actor):
+    """Negates as many tokens as there are."""
+
+    def fire(self, inputs, outputs):
+        for token, out in zip(inputs["in"], outputs["out"]):
+            out[...] = -token
+
+
+class Join(Actor):
+    """An exit: ten times the token that came straight, plus all that went deep."""
+
+    def fire(self, inputs, outputs):
+        outputs["out"][...] = 10 * inputs["always"] + sum(inputs.get("deep", ()))

@@ -4,6 +4,8 @@ import time
 
 import pytest
 
+from eprune.runtime.aligned import AlignedInput
+from eprune.runtime.fifo import Fifo
 from eprune.runtime.launch import free_base_port
 from tests.kit.programs import finish, lines, rest, start, write_program
 
@@ -168,3 +170,16 @@ def test_a_server_below_its_quorum_waits_and_blocks_nobody(tmp_path, port):
         got = pairs(begun[server] + out)
         assert all(a == b for a, b in got)
         assert 50 <= len(got) < 600
+
+
+def test_a_firing_of_which_a_part_is_lost_does_not_shift_the_next_ones():
+    fifo = Fifo("f", "int32", (), 8)
+    port = AlignedInput("in", fifo, 2, "drop", True)
+    for firing in (4, 4, 5, 6, 6):
+        fifo.commit(fifo.reserve(), firing)
+    seen = []
+    while port.look():
+        seen.append(port.index)
+        port.discard(count=False)
+    assert seen == [4, 6]
+    assert port.discarded == 1
