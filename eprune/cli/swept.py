@@ -60,7 +60,8 @@ class Swept:
     def _columns(self) -> list[str]:
         """The names of the figures, in the order of the table."""
         good = [point for point in self.points if not point.problem]
-        metrics = dict.fromkeys(name for point in good for name in point.metrics)
+        # How many frames there were is told above the table.
+        metrics = {name: 0 for point in good for name, value in point.metrics.items() if value != point.frames}
         shares = dict.fromkeys(f"{dpg}={row}" for point in good for dpg, rows in point.shares.items() for row in rows)
         links = dict.fromkeys(f"{link}, bytes" for point in good for link in point.links)
         busy = dict.fromkeys(f"{platform} ms" for point in good for platform in point.busy)

@@ -15,6 +15,8 @@ GRAPHS, MAPPINGS = ROOT / "graphs", ROOT / "mappings"
 DISTRIBUTIONS = [
     ("vehicle", "vehicle_local", ["endpoint"]),
     ("vehicle", "vehicle_split", ["endpoint", "server"]),
+    ("vehicle_exit", "vehicle_exit_local", ["endpoint"]),
+    ("vehicle_exit", "vehicle_exit_split", ["endpoint", "server"]),
     ("vehicle_dual", "vehicle_dual", ["endpoint1", "endpoint2", "server"]),
 ]
 

@@ -1,0 +1,101 @@
+"""A sink for a classifier of several exits: the answers in order, and how good they were."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from line_file import LineFile, read_labels
+
+from eprune.runtime import Actor, EndOfStream
+
+#: Inputs that are no scores, and their types.
+BESIDE = {"wanted": ("int32", (1,), 1), "confidence": ("float32", (1,), 1)}
+
+
+class ExitLines(Actor):
+    """The best class of the input that is active: ``{"frame": 0, "exit": "early", "class": "bus", "score": 0.98}``.
+
+    One line a frame; frames are counted from 0. An exit DA. All inputs have scores, but for two that may be there:
+    ``wanted``, int32[1], the number of the true class, and ``confidence``, float32[1]; a line then has these, too. In
+    the end comes a line about all frames, ``{"frames": 100, "accuracy": 0.97, "early_accuracy": 0.98}``: of all, and of
+    each exit that had frames, if there is ``wanted``.
+
+    Parameters:
+        labels: the classes' names, ``car,bus,truck``, or the name of a text file with one a line. Without it a class
+            is called by its number.
+        path: the file to write, ``-`` for standard output.
+    """
+
+    def __init__(self, labels: str = "", path: str = "-") -> None:
+        self.labels = read_labels(labels)
+        self.path = path
+        self.frame = 0
+        #: exit -> frames, and those of them that were right
+        self.counts: dict[str, list[int]] = {}
+        self.lines: LineFile | None = None
+
+    def initialize(self) -> None:
+        """Create the file. Raises ValueError where the ports and labels do not fit."""
+        exits = {name: port for name, port in self.inputs.items() if name not in BESIDE}
+        if len(set(exits.values())) != 1 or next(iter(exits.values())).rate != 1:
+            raise ValueError("needs inputs for scores, of one type and at most one token a firing")
+        for name, wanted in BESIDE.items():
+            if name in self.inputs and tuple(self.inputs[name]) != wanted:
+                raise ValueError(f"port {name!r}: expected {wanted[0]}{list(wanted[1])}, one a firing")
+        classes = int(np.prod(next(iter(exits.values())).shape))
+        if self.labels and len(self.labels) != classes:
+            raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
+        self.lines = LineFile(self.path)
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Write one line. Raises ValueError unless one exit is active."""
+        active = [name for name in inputs if name not in BESIDE]
+        if len(active) != 1:
+            raise ValueError(f"{', '.join(active) or 'no inputs'} are active, and one exit must be")
+        scores = inputs[active[0]].reshape(-1)
+        best = int(scores.argmax())
+        line: dict[str, Any] = {"frame": self.frame, "exit": active[0], "class": self._label(best)}
+        line["score"] = _json(scores[best])
+        if "confidence" in inputs:
+            line["confidence"] = _json(inputs["confidence"][0])
+        if "wanted" in inputs:
+            wanted = int(inputs["wanted"][0])
+            line["wanted"] = self._label(wanted)
+            count = self.counts.setdefault(active[0], [0, 0])
+            count[0] += 1
+            count[1] += best == wanted
+        self._write(line)
+        self.frame += 1
+
+    def finalize(self) -> None:
+        """Write the line about all frames, and close the file."""
+        if self.lines is not None:
+            if self.frame:
+                with contextlib.suppress(EndOfStream):  # the reader has seen enough
+                    self._write({"frames": self.frame, **self._accuracy()})
+            self.lines.close()
+
+    def _accuracy(self) -> dict[str, float]:
+        if not self.counts:
+            return {}
+        told = {"accuracy": sum(right for _, right in self.counts.values()) / self.frame}
+        for name in self.inputs:
+            if name in self.counts:
+                frames, right = self.counts[name]
+                told[f"{name}_accuracy"] = round(right / frames, 6)
+        return told
+
+    def _write(self, line: dict[str, Any]) -> None:
+        assert self.lines is not None  # initialize has made it
+        self.lines.write(line)
+
+    def _label(self, number: int) -> str:
+        return self.labels[number] if 0 <= number < len(self.labels) else str(number)
+
+
+def _json(value: np.floating) -> float | None:
+    """With all the digits that its dtype holds; null where it is not a finite number."""
+    return float(str(value)) if np.isfinite(value) else None
