@@ -18,7 +18,7 @@ from eprune.codegen.bundle import bundle, inside, share
 from eprune.codegen.digest import initial_path
 from eprune.codegen.lower import lower
 from eprune.codegen.program import Program, Segment
-from eprune.codegen.render import Layout, render
+from eprune.codegen.render import Layout, render, render_unit
 from eprune.formats.atomic import write_file
 from eprune.formats.tflite import Model, read_model
 from eprune.formats.tflite_slice import constant_spans, slice_model
@@ -71,6 +71,11 @@ def write_bundle(program: Program, output: str) -> None:
         files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()
     write_file(output, bundle(render(program, layout), files))
     _make_executable(output)
+
+
+def unit_text(program: Program, output: str) -> str:
+    """The text of a systemd unit for a program written whole to the path ``output``."""
+    return render_unit(program, Path(output).name)
 
 
 def _layout_beside(program: Program, output: str) -> Layout:

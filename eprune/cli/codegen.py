@@ -28,9 +28,18 @@ if TYPE_CHECKING:
     help='The program to write; a folder (ending in "/") for PLATFORM.py of each mapping; "-" for stdout.',
 )
 @click.option("--pyz", is_flag=True, help="Write one self-contained file: program, runtime, actors, model segments.")
+@click.option(
+    "--systemd", is_flag=True, help="With --pyz: also write eprune-PLATFORM.service, to run it as a service there."
+)
 @options.fuse_option
 def command(
-    application: str, platforms: Sequence[str], mappings: Sequence[str], output: str, pyz: bool, fuse: bool
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    output: str,
+    pyz: bool,
+    systemd: bool,
+    fuse: bool,
 ) -> None:
     """Compile an application to one top-level program for each mapping given.
 
@@ -42,6 +51,7 @@ def command(
       eprune codegen app.xml -p endpoint.xml -m endpoint_mapping.xml -o build/endpoint.py
       eprune codegen app.xml -p endpoint.xml -m endpoint_mapping.xml --pyz -o endpoint.pyz
       eprune codegen app.xml -p platforms/ -m mappings/split/ -o build/
+      eprune codegen app.xml -p platforms/ -m mappings/split/ --pyz --systemd -o build/
     """
     from eprune.cli import build
     from eprune.cli.inputs import read_inputs, sound
@@ -50,6 +60,8 @@ def command(
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
     if len(mappings) > 1 and not into_folder:
         raise click.UsageError(f'{len(mappings)} mappings make {len(mappings)} programs: give a folder, "-o {output}/"')
+    if systemd and (not pyz or output == "-" or _is_stream(output)):
+        raise click.UsageError("--systemd goes with --pyz and -o FILE: a service runs the one file that was installed")
     inputs = sound(read_inputs(application, platforms, mappings))
     for mapping in inputs.mappings:
         program = build.program_for(inputs, mapping, fuse)
@@ -64,6 +76,10 @@ def command(
             build.write_program(program, path)
         if path != "-":
             say(f"{path}: {_contents(program)}")
+        if systemd:
+            unit = Path(path).with_name(f"eprune-{program.platform}.service")
+            write_file(str(unit), build.unit_text(program, path))
+            say(f"{unit}: how to install it is written in it")
 
 
 def _is_stream(path: str) -> bool:

@@ -271,7 +271,7 @@ def main() -> int:
     parser.add_argument("--device-python", required=True)
     parser.add_argument("--bundle", required=True)
     parser.add_argument("--tunnel", action="append", default=[])
-    parser.add_argument("--status-fd", type=int)
+    parser.add_argument("--status")
     parser.add_argument("--record")
     parser.add_argument("--trace")
     options, arguments = parser.parse_known_args()
@@ -280,8 +280,9 @@ def main() -> int:
     def on_line(kind: str, value: Any) -> None:
         if kind == "message":
             print(value, file=sys.stderr, flush=True)
-        elif kind == "status" and options.status_fd is not None:
-            os.write(options.status_fd, json.dumps(value).encode() + b"\n")
+        elif kind == "status" and options.status:
+            with Path(options.status).open("wb") as status:
+                status.write(json.dumps(value).encode() + b"\n")
         else:
             outcome[kind] = value
 

@@ -113,19 +113,23 @@ def command(
 
 
 class Progress:
-    """One line on a terminal that says how many frames each platform is done with."""
+    """One line on a terminal that says how many frames each platform is done with, and which are lost."""
 
     def __init__(self, enabled: bool) -> None:
         self.enabled = enabled
         self._frames: dict[str, int] = {}
+        self._lost: dict[str, set[str]] = {}
         self._shown = 0.0
 
     def update(self, status: Mapping[str, Any]) -> None:
         """Take a platform's status."""
         self._frames[status["platform"]] = min(status["firings"].values(), default=0)
+        self._lost[status["platform"]] = {name for name, peer in status["peers"].items() if peer["state"] == "lost"}
         if self.enabled and time.monotonic() > self._shown + PROGRESS_INTERVAL:
             self._shown = time.monotonic()
             line = "frames: " + ", ".join(f"{platform} {frames}" for platform, frames in self._frames.items())
+            lost = sorted(set().union(*self._lost.values()))
+            line = f"lost: {', '.join(lost)}; {line}" if lost else line
             # The cursor goes back, for a sink may write its next line to the same terminal.
             click.echo(f"\r\x1b[K{line[:70]}\r", err=True, nl=False)
 

@@ -6,6 +6,7 @@ out of its place.
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -63,6 +64,16 @@ class Layout:
 
 def render(program: Program, layout: Layout) -> str:
     """The text of a program: deterministic, and readable from top to bottom."""
+    return _fill("program.py.j2", program=program, layout=layout)
+
+
+def render_unit(program: Program, file: str) -> str:
+    """A systemd unit that runs a program, whose self-contained file is called ``file``, as a service."""
+    peers = sorted({*(tx.to for tx in program.tx), *(rx.origin for rx in program.rx)})
+    return _fill("service.j2", program=program, file=_printable(shlex.quote(file)), peers=peers)
+
+
+def _fill(template: str, **values: Any) -> str:
     import jinja2
 
     environment = jinja2.Environment(
@@ -71,12 +82,11 @@ def render(program: Program, layout: Layout) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
-        autoescape=False,  # the output is Python, not HTML
+        autoescape=False,  # the output is no HTML
     )
     environment.filters.update(docstring=docstring, listing=listing)
     environment.globals.update(statement=statement, code=Code, rate=rate)
-    template = environment.get_template("program.py.j2")
-    return template.render(program=program, layout=layout, version=eprune.__version__)
+    return environment.get_template(template).render(version=eprune.__version__, **values)
 
 
 def rate(channel: Channel) -> Union[int, tuple[int, int]]:

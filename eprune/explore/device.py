@@ -93,7 +93,7 @@ def receive_file(path: Path, size: int) -> None:
 def run(program: Path, arguments: list[str], folder: Path) -> int:
     """Run the program until it ends or the other side is gone; its exit code, negative if a signal ended it."""
     status, write = os.pipe()
-    command = [sys.executable, str(program), *arguments, f"--record={folder / 'record'}", f"--status-fd={write}"]
+    command = [sys.executable, str(program), *arguments, f"--record={folder / 'record'}", f"--status=/dev/fd/{write}"]
     process = subprocess.Popen(
         command,
         stdin=subprocess.DEVNULL,

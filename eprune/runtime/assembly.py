@@ -6,7 +6,6 @@ import argparse
 import hashlib
 import io
 import os
-import time
 from queue import SimpleQueue
 from typing import Any, Callable, Optional, Union
 
@@ -25,25 +24,26 @@ from eprune.runtime.engine import ActorThread, Event
 from eprune.runtime.errors import UsageError
 from eprune.runtime.faults import STOP
 from eprune.runtime.fifo import Fifo, Input, Output
+from eprune.runtime.journal import Journal
 from eprune.runtime.link import RxLink, TxLink
 from eprune.runtime.record import Activity
 from eprune.runtime.shaping import Figures
 
 
 class Assembly:
-    """The parts of one run. ``say`` gets what a person should know. Raises UsageError for what cannot be assembled."""
+    """The parts of one run; ``journal`` is told what becomes of it. Raises UsageError for what cannot be assembled."""
 
     def __init__(
         self,
         declared: Declared,
         options: argparse.Namespace,
         events: SimpleQueue[Event],
-        say: Callable[[str], None],
+        journal: Journal,
     ) -> None:
         self.declared = declared
         self._options = options
         self._events = events
-        self._say = say
+        self._journal = journal
         _check_supported(declared)
         self._addresses = command_line.addresses(options.link, declared.peers)
         actors = declared.actors
@@ -55,8 +55,6 @@ class Assembly:
         self.facts = {"application": declared.application, "platform": declared.platform, "digest": declared.digest}
         if self._interpreter:
             self.facts["interpreter"] = tflite.describe(self._interpreter)
-        #: what has become of connections, oldest first
-        self.happenings: list[dict[str, Any]] = []
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in declared.fifos}
         #: FIFO -> its link, of FIFOs that have one for themselves
         self.links = {fifo.name: self._make_link(fifo) for fifo in declared.fifos if fifo.peer and fifo.plain}
@@ -85,14 +83,15 @@ class Assembly:
             {peer: self.declared.figures.get(peer, Figures()) for peer in self.declared.peers},
             {actor.unit: self.declared.slowdowns[actor.unit] for actor in self.declared.actors},
         )
-        self._say(f"note: emulated: {emulation}")
+        self._journal.tell("note", f"emulated: {emulation}")
         return emulation
 
     def _usable(self, unit: str, core: Optional[int]) -> Optional[int]:
         if core is None or not hasattr(os, "sched_setaffinity"):
             return None
         if core not in os.sched_getaffinity(0):
-            self._say(f"note: unit {unit}: core {core} is not available here; its threads are not pinned")
+            message = f"unit {unit}: core {core} is not available here; its threads are not pinned"
+            self._journal.tell("note", message)
             return None
         return core
 
@@ -134,17 +133,19 @@ class Assembly:
         address = self._address(f"FIFO {fifo.name!r} with {fifo.peer}", fifo)
         end = RxLink if fifo.source is None else TxLink
         link: Union[RxLink, TxLink] = end(
-            self.fifos[fifo.name], number, fifo.peer, facts, self._events.put, address, self._dead_after([fifo])
+            self.fifos[fifo.name],
+            number,
+            fifo.peer,
+            facts,
+            self._events.put,
+            self._journal,
+            address,
+            self._dead_after([fifo]),
         )
         if self.emulation is not None:
             link.emulated = self.emulation.links[fifo.peer]
             link.facts.update(link.emulated.figures.told())
         return link
-
-    def _tell(self, what: str, connection: str, peer: str, **more: Any) -> None:
-        event = {"time": time.time(), "event": what, "connection": connection, "peer": peer, **more}
-        self.happenings.append(event)
-        self._say(f"{what}: {connection}" + "".join(f"; {key} {value}" for key, value in more.items()))
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
         """Seconds of silence after which the peer of these FIFOs is dead."""
@@ -182,7 +183,7 @@ class Assembly:
             self._dead_after(fifos),
             self._options.patience,
             self._events.put,
-            self._tell,
+            self._journal,
         )
         if self.emulation is not None:
             connection.emulated = self.emulation.links[first.peer]

@@ -10,6 +10,8 @@ from pathlib import Path
 from typing import Optional
 
 from eprune.runtime.errors import UsageError
+from eprune.runtime.journal import JSON, TEXT
+from eprune.runtime.record import is_stream
 from eprune.runtime.tflite import INTERPRETERS
 
 #: Seconds of silence after which a peer is dead: where it can come back, and where that ends the run, which a machine
@@ -65,14 +67,20 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
     add("--emulate", action="store_true", help="be as slow as the platform file's units and links")
     add("--no-pin", action="store_true", help="do not pin threads to cores")
     add("--traceback", action="store_true", help="show where in the code a failure was raised")
-    add("--status-fd", type=int, metavar="FD", help="write progress there, a JSON line at a time")
+    add(
+        "--log-format",
+        default=environment("EPRUNE_LOG_FORMAT", TEXT),
+        choices=[TEXT, JSON],
+        help="what stderr gets: text, or each event as a line of JSON (also EPRUNE_LOG_FORMAT; default: %(default)s)",
+    )
+    add("--status", metavar="FILE", help="keep the run's state there (JSON); a pipe gets a line for each report")
     return parser.parse_args(arguments)
 
 
 def check_writable(*paths: Optional[str]) -> None:
     """Say at the start, not after hours, that a result cannot be written. Raises UsageError."""
     for path in paths:
-        if path and not os.access(Path(path).parent, os.W_OK):
+        if path and not is_stream(path) and not os.access(Path(os.path.realpath(path)).parent, os.W_OK):
             raise UsageError(f"{path}: the folder is missing or not writable")
 
 

@@ -23,6 +23,7 @@ from eprune.runtime.errors import Interrupted, LinkError, LostTokens, PeerError,
 from eprune.runtime.faults import STOP, WAIT, Feedback, Suspicion, back_off, lossy
 from eprune.runtime.fifo import GONE
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.journal import Journal
 from eprune.runtime.outbox import Outbox
 
 _POLL = 0.05
@@ -31,8 +32,7 @@ _POLL = 0.05
 class Connection:
     """One TCP connection with a peer, made again as often as it breaks; ``channels`` by their FIFO numbers.
 
-    With ``dials`` this end connects to ``address``, otherwise it listens there. ``tell`` gets what a person should
-    know: an event's name and its facts.
+    With ``dials`` this end connects to ``address``, otherwise it listens there. ``journal`` is told what becomes of it.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class Connection:
         dead_after: float,
         patience: float,
         fail: Callable[[RunError], None],
-        tell: Callable[..., None],
+        journal: Journal,
     ) -> None:
         self.name = name
         self.peer = peer
@@ -72,7 +72,7 @@ class Connection:
         self._dials = dials
         self._patience = patience
         self._fail = fail
-        self._tell = tell
+        self._journal = journal
         self._answer: Optional[Answer] = None
         self._lock = threading.Lock()
         self._socket: Optional[socket.socket] = None
@@ -97,7 +97,7 @@ class Connection:
         """Open the listening socket of an end that listens. Raises LinkError where the address cannot be had."""
         if not self._dials:
             listener = listen(self, self.peer, self._address)
-            self._answer = Answer(listener, self._facts, self._later, self._accept)
+            self._answer = Answer(listener, self._facts, self._later, self._accept, self._refused)
             threading.Thread(target=self._answer.run, name=f"answer {self}", daemon=True).start()
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
@@ -113,6 +113,8 @@ class Connection:
             raise LinkError(reason)
         if reason:
             self._lose("it did not come")
+        else:
+            self._journal.tell("connected", connection=self.name, peer=self.peer)
 
     def bodies(self) -> dict[str, Callable[[], None]]:
         """Role -> body, of the connection's threads."""
@@ -126,6 +128,8 @@ class Connection:
                 if self._over.is_set() or self._lose(reason):
                     break
                 self._reconnect()
+            if not self._stopping.is_set():
+                self._journal.tell("parted", connection=self.name, peer=self.peer)
         except RunError as error:
             if not self._stopping.is_set():
                 self._fail(error)
@@ -229,7 +233,7 @@ class Connection:
             return f"connection lost: {_reason(error)}"
         except ProtocolError as error:
             if self._lossy:
-                self._tell("nonsense", peer=self.peer, connection=self.name, reason=str(error))
+                self._journal.tell("nonsense", peer=self.peer, connection=self.name, reason=str(error))
                 return str(error)
             raise LinkError(f"{self}: {self.peer} breaks the protocol: {error}") from None
         return ""
@@ -380,7 +384,7 @@ class Connection:
                     if known is not _never:
                         raise type(failure)(f"{self}: {failure}") from None
                     if not isinstance(error, LinkError):
-                        self._tell("refused", connection=self.name, peer=self.peer, reason=str(failure))
+                        self._refused(str(failure))
                 error = failure
                 self._offered.wait(min(back_off(attempt, random.random()), max(deadline - time.monotonic(), 0.0)))
                 attempt += 1
@@ -405,6 +409,9 @@ class Connection:
             if self._socket is not None:  # the same peer, which has given the old connection up
                 self._break(self._socket)
         self._offered.set()
+
+    def _refused(self, reason: str) -> None:
+        self._journal.often("refused", "times", 1, connection=self.name, peer=self.peer, reason=reason)
 
     def _adopt(self, connection: socket.socket, said: Facts) -> None:
         """Begin to use a connection."""
@@ -448,7 +455,7 @@ class Connection:
         if reason:
             kept = sum(channel.sending.dropped for channel in self.tx.values())
             raise LinkError(f"{reason.replace('in time', f'for {self._patience:g} s')}; {kept} tokens are undelivered")
-        self._tell("back", connection=self.name, peer=self.peer, seconds=round(time.monotonic() - since, 3))
+        self._journal.tell("back", connection=self.name, peer=self.peer, seconds=round(time.monotonic() - since, 3))
 
     def _lose(self, reason: str) -> bool:
         """The connection is broken, or never was; whether all is over. Raises LinkError where a FIFO must stop then."""
@@ -464,7 +471,7 @@ class Connection:
         if self._stops and not self._stopping.is_set():
             raise LinkError(f"{self}: {reason}")
         if reason and not self._stopping.is_set():
-            self._tell("lost", connection=self.name, peer=self.peer, reason=reason)
+            self._journal.tell("lost", connection=self.name, peer=self.peer, reason=reason)
         return False
 
     def _drop(self) -> None:

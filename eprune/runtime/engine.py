@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from queue import Empty, SimpleQueue
+from queue import SimpleQueue
 from types import FrameType
 from typing import Any, Callable, Optional, Union
 
@@ -23,13 +23,12 @@ from eprune.runtime.actor import Actor, EndOfStream
 from eprune.runtime.connection import Connection
 from eprune.runtime.errors import ActorError, Interrupted, RunError
 from eprune.runtime.fifo import Input, Output
+from eprune.runtime.journal import Journal
 from eprune.runtime.link import RxLink, TxLink
 from eprune.runtime.record import Activity
 
 #: Seconds that threads have to stop after a failure: first politely, then with their connections cut.
 GRACE = (1.0, 4.0)
-#: Seconds between two reports of progress.
-PROGRESS_PERIOD = 0.2
 
 
 class ActorThread:
@@ -102,20 +101,20 @@ class Engine:
         actors: Sequence[ActorThread],
         links: Sequence[Link],
         events: SimpleQueue[Event],
-        say: Callable[[str], None],
+        journal: Journal,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._actors = actors
         self._links = links
         #: what threads tell the main thread: 'initialized', 'opened', 'ended', or a failure
         self._events = events
-        self._say = say
+        self._journal = journal
         self._on_start = on_start
         self._gate = threading.Event()
         self._stopping = False
         self._threads: dict[threading.Thread, str] = {}
 
-    def run(self, timeout: float, on_progress: Optional[Callable[[], None]] = None) -> None:
+    def run(self, timeout: float) -> None:
         """Run until every actor and link has ended.
 
         ``timeout`` is in seconds, for connecting. Raises RunError with the first failure; after that every thread has
@@ -123,7 +122,7 @@ class Engine:
         """
         try:
             self._start(timeout)
-            self._await("ended", len(self._threads), on_progress)
+            self._await("ended", len(self._threads))
         except RunError as failure:
             self._stop(failure)
             raise
@@ -147,7 +146,7 @@ class Engine:
         self._await("opened", len(self._links))
         for link in self._links:
             if link.note:
-                self._say(f"note: {link}: {link.note}")
+                self._journal.tell("note", f"{link}: {link.note}")
         self._on_start()
         self._gate.set()
 
@@ -156,16 +155,11 @@ class Engine:
         thread.start()
         self._threads[thread] = name
 
-    def _await(self, what: str, count: int, on_progress: Optional[Callable[[], None]] = None) -> None:
+    def _await(self, what: str, count: int) -> None:
         """Wait for ``count`` events; raises the first failure. Events of other kinds are kept for later."""
         later: list[Event] = []
         while count:
-            try:
-                event = self._events.get(timeout=PROGRESS_PERIOD if on_progress else None)
-            except Empty:
-                assert on_progress is not None
-                on_progress()
-                continue
+            event = self._events.get()
             if isinstance(event, RunError):
                 raise event
             if event == what:
@@ -245,13 +239,13 @@ class Engine:
             self._join(GRACE[1])
         stuck = [name for thread, name in list(self._threads.items()) if thread.is_alive()]
         for name in stuck:
-            self._say(f"warning: {name} did not stop within {sum(GRACE):g} s and is left behind")
+            self._journal.tell("warning", f"{name} did not stop within {sum(GRACE):g} s and is left behind")
         if stuck:
             self._leave(failure)
 
     def _leave(self, failure: RunError) -> None:
         """A thread in foreign code cannot be stopped: end the process around it, with the failure said."""
-        self._say(f"error: {failure}")
+        self._journal.tell("failed", str(failure))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(failure.exit_code)

@@ -56,6 +56,8 @@ class Sending:
         self.alive = False
         #: tokens that the producer made, those sent once more, and the index of the firing that the peer does next
         self.made = self.resent = self.firing = 0
+        #: tokens that were dropped, or were on their way when the connection broke and may have arrived
+        self.given_up = 0
         self._ack_fired = ack_fired
         self._slots: deque[int] = deque()
         self._base = 0  # the number of the token in the first slot
@@ -99,6 +101,7 @@ class Sending:
         """The producer has made a token."""
         self.made += 1
         if lossy(self.policy) and not self.alive:
+            self.given_up += 1
             return [slot]
         self._slots.append(slot)
         return []
@@ -137,6 +140,8 @@ class Sending:
             self._next = self._offset + told.received
         else:
             self._offset = self._next - told.received
+            if not fresh and lossy(self.policy):
+                self.given_up -= told.received - self._told.received
         self._told = Feedback(0, 0, 0, 0) if fresh else self._told
         self._peer = peer
         self.alive = True
@@ -158,8 +163,11 @@ class Sending:
 
     def lost(self) -> list[int]:
         """The connection broke, or the peer is dead."""
+        free: list[int] = []
+        if lossy(self.policy):
+            self.given_up += self.alive * (self._end - self._offset - self._told.received)
+            free = self._let_go(self._end)
         self.alive = False
-        free = self._let_go(self._end) if lossy(self.policy) else []
         self._next = max(self._next, self._base)
         return free
 

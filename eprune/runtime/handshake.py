@@ -95,7 +95,8 @@ class Answer:
     """Answers whoever connects to a listening socket, for as long as the run lasts.
 
     ``facts()`` is what we say of ourselves. ``later(hello)`` tells why a right peer must try again later, or ''.
-    ``accept`` gets a connection that was accepted, and its hello. ``refusal`` is the last reason for refusing somebody.
+    ``accept`` gets a connection that was accepted, and its hello; ``refused`` the reason for refusing somebody, of whom
+    ``refusal`` keeps the last.
     """
 
     def __init__(
@@ -104,12 +105,14 @@ class Answer:
         facts: Callable[[], Facts],
         later: Callable[[Facts], str],
         accept: Callable[[socket.socket, Facts], None],
+        refused: Callable[[str], None],
     ) -> None:
         self.refusal = ""
         self._listener = listener
         self._facts = facts
         self._later = later
         self._accept = accept
+        self._refused = refused
         self._closed = False
 
     def close(self) -> None:
@@ -154,7 +157,7 @@ class Answer:
             selector.unregister(connection)
             del pending[connection]
             connection.close()
-            self.refusal = "a connection said nothing"
+            self._refuse("a connection said nothing")
 
     def _hear(self, connection: socket.socket, heard: bytearray) -> bool:
         """Read more of a hello, and answer once it is whole; whether this connection is settled, either way."""
@@ -179,11 +182,15 @@ class Answer:
         except BlockingIOError:
             return False
         except (LinkError, OSError) as error:
-            self.refusal = str(error)
+            self._refuse(str(error))
             self._turn_away(connection, "refused", str(error))
             return True
         self._accept(connection, hello)
         return True
+
+    def _refuse(self, reason: str) -> None:
+        self.refusal = reason
+        self._refused(reason)
 
     def _turn_away(self, connection: socket.socket, verdict: str, reason: str) -> None:
         with contextlib.suppress(OSError):

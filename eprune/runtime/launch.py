@@ -131,7 +131,7 @@ def _start(
     read, write = os.pipe()
     try:
         popen = subprocess.Popen(
-            [python, *([program] if isinstance(program, str) else program), *arguments, f"--status-fd={write}"],
+            [python, *([program] if isinstance(program, str) else program), *arguments, f"--status=/dev/fd/{write}"],
             stdin=subprocess.DEVNULL,
             stdout=stdout,
             stderr=subprocess.PIPE,

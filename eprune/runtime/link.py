@@ -21,6 +21,7 @@ from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolErr
 from eprune.runtime.faults import Suspicion
 from eprune.runtime.fifo import GONE, Fifo
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.journal import Journal
 from eprune.runtime.record import Activity
 
 #: A larger token of which a part has arrived is received to its end at once; smaller ones go on many at a time.
@@ -45,6 +46,7 @@ class _Link:
         peer: str,
         facts: Facts,
         fail: Fail,
+        journal: Journal,
         address: tuple[str, int],
         dead_after: float = 30.0,
     ) -> None:
@@ -58,6 +60,7 @@ class _Link:
         self.activity = Activity()
         self.note = ""
         self._fail = fail
+        self._journal = journal
         self._socket: Optional[socket.socket] = None
         self._stopping = threading.Event()
         #: whether this end and the peer are done with one another
@@ -85,6 +88,10 @@ class _Link:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = emulated.shaped(connection, self.emulated, greeting)
+        self._tell("connected")
+
+    def _tell(self, event: str) -> None:
+        self._journal.tell(event, connection=str(self), peer=self.peer)
 
     def _failed(self, error: Exception) -> None:
         """Report a failure, unless it is only the echo of our own stopping."""
@@ -298,6 +305,8 @@ class TxLink(_Link):
         except (OSError, RunError) as error:
             if not (ended and isinstance(error, OSError)):
                 self._failed(error)
+            elif not self._stopping.is_set():
+                self._tell("parted")
         finally:
             self._parted.set()
 
@@ -322,7 +331,7 @@ class RxLink(_Link):
     def listen(self) -> None:
         """Open the listening socket. Raises LinkError where the address cannot be had."""
         listener = listen(self, self.peer, self.address)
-        self._answer = Answer(listener, lambda: self.facts, lambda hello: "", self._accept)
+        self._answer = Answer(listener, lambda: self.facts, lambda hello: "", self._accept, self._refused)
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
         """Accept the peer, refusing whoever else comes, until ``deadline`` (time.monotonic).
@@ -336,6 +345,9 @@ class RxLink(_Link):
             raise Interrupted("stopped while waiting for a connection")
         if self._socket is None:
             raise LinkError(nobody_came(self, self.peer, self.address, answer.refusal))
+
+    def _refused(self, reason: str) -> None:
+        self._journal.often("refused", "times", 1, connection=str(self), peer=self.peer, reason=reason)
 
     def _accept(self, connection: socket.socket, hello: Facts) -> None:
         assert self._answer is not None
@@ -358,6 +370,8 @@ class RxLink(_Link):
                 pass
             self._send_end()
             self._connected.shutdown(socket.SHUT_WR)  # the peer reads heartbeats until then
+            if not self._stopping.is_set():
+                self._tell("parted")
         except (OSError, RunError) as error:
             self._failed(error)
         finally:

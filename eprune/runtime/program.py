@@ -5,23 +5,19 @@ from __future__ import annotations
 import argparse
 import json
 import os
-import platform as host
-import sys
-import time
 import traceback
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any, Optional
+from typing import Optional
 
 from eprune.runtime import command_line, record
-from eprune.runtime.aligned_dynamic import AlignedLeader
 from eprune.runtime.assembly import Assembly
 from eprune.runtime.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
-from eprune.runtime.dynamic import DynamicThread
-from eprune.runtime.engine import ActorThread, Engine, Event, Signals
-from eprune.runtime.errors import ActorError, RunError
-from eprune.runtime.fifo import Fifo
+from eprune.runtime.engine import Engine, Event, Signals
+from eprune.runtime.errors import ActorError, Interrupted, RunError
 from eprune.runtime.files import Files
+from eprune.runtime.journal import Journal
+from eprune.runtime.report import Reporter
 from eprune.runtime.shaping import Figures
 from eprune.runtime.status import Status
 
@@ -167,13 +163,15 @@ class Program:
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
         """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 130 interrupted."""
         options = self._options(arguments)
+        journal = Journal(self._declared.platform, options.log_format)
         events: SimpleQueue[Event] = SimpleQueue()
         try:
             with Signals(events):
-                command_line.check_writable(options.record, options.trace)
-                self._run(Assembly(self._declared, options, events, self._say), options, events)
+                command_line.check_writable(options.record, options.trace, options.status)
+                self._run(Assembly(self._declared, options, events, journal), options, events, journal)
         except RunError as error:
-            self._say(f"error: {error}")
+            if str(error) != journal.failure:
+                _tell_failure(journal, error)
             if options.traceback:
                 cause = error.cause if isinstance(error, ActorError) else error
                 traceback.print_exception(type(cause), cause, cause.__traceback__)
@@ -182,9 +180,6 @@ class Program:
             return 1
         return 0
 
-    def _say(self, text: str) -> None:
-        print(f"{self._declared.platform}: {text}", file=sys.stderr, flush=True)
-
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
         declared = self._declared
         names = ", ".join(actor.name for actor in declared.actors)
@@ -192,7 +187,9 @@ class Program:
         faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
         return command_line.parse(description, bool(declared.peers), faults, arguments)
 
-    def _run(self, assembly: Assembly, options: argparse.Namespace, events: SimpleQueue[Event]) -> None:
+    def _run(
+        self, assembly: Assembly, options: argparse.Namespace, events: SimpleQueue[Event], journal: Journal
+    ) -> None:
         crossing = assembly.crossing
         activities = {actor.name: actor.activity for actor in assembly.actors}
         for fifo in self._declared.fifos:
@@ -201,59 +198,36 @@ class Program:
         if options.trace:
             for activity in activities.values():
                 activity.spans = []
-        status = Status(options.status_fd, self._declared.platform, assembly.actors)
+
+        def begin() -> None:
+            assembly.begin()
+            journal.tell("running")
+
         links = [*assembly.links.values(), *assembly.connections]
-        engine = Engine(assembly.actors, links, events, self._say, assembly.begin)
-        begin = time.time()
-        failure = ""
+        engine = Engine(assembly.actors, links, events, journal, begin)
         _confine(set(assembly.cores.values()))
-        status.report("starting")
+        journal.tell("starting")
+        reporter = Reporter(assembly, journal)
         try:
-            engine.run(options.timeout, lambda: status.report("running"))
-        except RunError as error:
-            failure = str(error)
-            raise
+            with Status(options.status, journal, reporter.snapshot, events.put):
+                try:
+                    engine.run(options.timeout)
+                    reporter.tally(last=True)
+                    journal.tell("ended")
+                except RunError as error:
+                    reporter.tally(last=True)
+                    _tell_failure(journal, error)
+                    raise
         finally:
-            status.report("failed" if failure else "done")
             if options.record:
-                _write(options.record, json.dumps(self._record(assembly, begin, failure), indent=1) + "\n")
+                _write(options.record, json.dumps(reporter.record(), indent=1) + "\n")
             if options.trace:
                 name = self._declared.platform + " (emulated)" * bool(assembly.emulation)
                 _write(options.trace, record.trace(name, activities) + "\n")
 
-    def _record(self, assembly: Assembly, begin: float, failure: str) -> dict[str, Any]:
-        declared, crossing = self._declared, assembly.crossing
-        return {
-            **assembly.facts,
-            "host": host.node(),
-            "python": host.python_version(),
-            "machine": host.machine(),
-            "begin": begin,
-            "wall_s": time.time() - begin,
-            "failure": failure,
-            "emulated": assembly.emulation.record() if assembly.emulation else None,
-            "actors": {actor.name: self._actor_record(actor) for actor in assembly.actors},
-            "fifos": {fifo.name: _fifo_record(fifo, assembly.fifos[fifo.name]) for fifo in declared.fifos},
-            "links": {
-                fifo.name: {"peer": fifo.peer, **crossing[fifo.name].summary()} for fifo in declared.fifos if fifo.peer
-            },
-            "events": assembly.happenings,
-            **record.usage(),
-        }
 
-    def _actor_record(self, actor: ActorThread) -> dict[str, Any]:
-        declared = next(declared for declared in self._declared.actors if declared.name == actor.name)
-        role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
-        members = list(declared.actors) if isinstance(declared, DeclaredSegment) else [declared.name]
-        told = {"unit": declared.unit, "role": role, "members": members, **actor.activity.summary()}
-        if isinstance(actor, (DynamicThread, AlignedLeader)):
-            told["modes"] = {str(value): mode.firings for value, mode in actor.modes.items()}
-        return told
-
-
-def _fifo_record(declared: DeclaredFifo, fifo: Fifo) -> dict[str, Any]:
-    kind = "tx" if declared.target is None else "rx" if declared.source is None else "local"
-    return {"kind": kind, "peer": declared.peer, **fifo.summary()}
+def _tell_failure(journal: Journal, error: RunError) -> None:
+    journal.tell("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
 
 
 def _confine(cores: set[Optional[int]]) -> None:

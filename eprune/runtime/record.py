@@ -81,12 +81,17 @@ def trace(platform: str, activities: dict[str, Activity]) -> str:
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
 
 
+def is_stream(path: str) -> bool:
+    """Whether the path is a pipe or a device, which is written to and not replaced."""
+    return Path(path).exists() and not Path(path).is_file()
+
+
 def write_whole(path: str, text: str) -> None:
     """Write a file so that it is either whole or not there; a pipe or device is written to. Raises OSError."""
-    target = Path(path)
-    if target.exists() and not target.is_file():
-        target.write_text(text, encoding="utf-8")
+    if is_stream(path):
+        Path(path).write_text(text, encoding="utf-8")
         return
+    target = Path(os.path.realpath(path))  # a link stays one, be it /dev/stdout
     descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
     try:
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:

@@ -145,6 +145,7 @@ def test_drop_and_zero_double_nothing_keep_the_order_and_count_what_was_lost(his
     assert len(pair.free) == slots, "the producer is never blocked for good"
     sending = pair.sending
     assert sending.confirmed + sending.dropped == sending.made == pair.made
+    assert sending.given_up == sending.dropped, "at the end nothing is on its way"
     if "restart" not in history:
         assert sending.confirmed == len(pair.got)
 

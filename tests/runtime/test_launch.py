@@ -54,7 +54,7 @@ def test_a_run_ends_with_the_records_of_all(tmp_path):
     assert (outcome.exit_code, messages) == (0, [])
     assert outcome.records["right"]["actors"]["C"]["firings"] == 200
     assert outcome.records["left"]["links"]["f"]["firings"] == 200
-    assert {state["state"] for state in states if state["platform"] == "left"} >= {"starting", "done"}
+    assert {state["state"] for state in states if state["platform"] == "left"} >= {"starting", "ended"}
 
 
 def test_a_crash_on_one_platform_ends_all(tmp_path):

@@ -180,7 +180,7 @@ def test_a_peer_that_never_comes_is_a_timeout_on_either_side(tmp_path, port):
 
 def test_a_wait_for_a_peer_can_be_interrupted(tmp_path, port):
     for program in (left(tmp_path, port), right(tmp_path, port)):
-        process = start(program, "--status-fd", "1")
+        process = start(program, "--status", "/dev/stdout")
         process.stdout.readline()
         process.send_signal(signal.SIGINT)
         assert finish(process)[0] == 130
@@ -241,7 +241,10 @@ def test_a_stranger_is_refused_and_the_right_peer_still_served(tmp_path, port, n
         # The silent connection is still open and holds nobody up.
         assert run(left(tmp_path, port)) == (0, "", "")
         silent.close()
-    assert finish(receiver) == (0, "1000 tokens, sum 499500\n", "")
+    code, out, err = finish(receiver)
+    assert (code, out) == (0, "1000 tokens, sum 499500\n")
+    assert err.startswith("right: refused: FIFO 'f' with left; reason ")
+    assert reason in err
 
 
 def shake(port):

@@ -3,13 +3,11 @@
 import json
 import os
 import signal
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
-from tests.kit.programs import environment, finish, run, start, write_program
+from tests.kit.programs import finish, run, start, write_program
 
 CHAIN = (
     "actor('A', 'ACTORS:Count', 'cpu', {'n': '4'})",
@@ -280,23 +278,3 @@ def test_a_behaviour_may_import_its_neighbours(tmp_path):
         "        raise EndOfStream\n"
     )
     assert run(write_program(tmp_path, "host", "actor('A', 'speaker.py:Speaker', 'cpu')"))[1] == "neighbour\n"
-
-
-def test_progress_goes_to_the_given_descriptor_and_its_end_ends_the_run(tmp_path):
-    program = middle(tmp_path, "Copy")
-    read, write = os.pipe()
-    os.set_inheritable(write, True)
-    process = subprocess.Popen(
-        [sys.executable, str(program), f"--status-fd={write}"],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=environment(),
-        close_fds=False,
-    )
-    os.close(write)
-    with os.fdopen(read) as status:
-        assert json.loads(status.readline())["state"] == "starting"
-    code, _, err = finish(process)
-    assert code == 130
-    assert "whoever started this program has gone" in err

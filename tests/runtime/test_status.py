@@ -1,0 +1,170 @@
+"""What a supervisor sees of a running program: a file to poll, a pipe to read, systemd's own protocol."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from eprune.runtime.launch import free_base_port
+from tests.kit.programs import environment, finish, lines, rest, run, start, write_program
+
+
+@pytest.fixture
+def port():
+    return free_base_port(1)
+
+
+def pair(tmp_path, port, policy):
+    left = write_program(
+        tmp_path,
+        "left",
+        "actor('A', 'ACTORS:SlowCount', 'cpu', {'n': '0'})",
+        f"tx('f', 'A.out', 'int32', (3,), capacity=4, to='right', address='127.0.0.1', port={port}, policy='{policy}')",
+        aligned=policy == "drop",
+    )
+    right = write_program(
+        tmp_path,
+        "right",
+        "actor('B', 'ACTORS:Show', 'cpu')",
+        f"rx('f', 'B.in', 'int32', (3,), capacity=4, frm='left', port={port}, policy='{policy}')",
+        aligned=policy == "drop",
+    )
+    return left, right
+
+
+def until(path, wanted):
+    """Poll the status file, as a supervisor does, until a report is as wanted; the report."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        if path.exists():
+            report = json.loads(path.read_text())  # each time whole: never an error
+            if wanted(report):
+                return report
+        time.sleep(0.01)
+    raise AssertionError(f"never; at last {path.read_text() if path.exists() else 'no file'}")
+
+
+def test_a_supervisor_that_polls_the_file_sees_a_peer_lost_and_back(tmp_path, port):
+    left, right = pair(tmp_path, port, "drop")
+    status = tmp_path / "status.json"
+    first = start(left, "--status", str(status), "--timeout", "20")
+    report = until(status, lambda report: report["state"] == "starting")
+    assert report["peers"] == {"right": {"state": "awaited", "since": report["peers"]["right"]["since"]}}
+    second = start(right)
+    report = until(status, lambda report: report["state"] == "running" and report["firings"]["A"] > 2)
+    assert (report["platform"], report["pid"], report["failure"]) == ("left", first.pid, "")
+    assert report["peers"]["right"]["state"] == "alive"
+    lines(second, 3)
+    second.kill()
+    rest(second)
+    report = until(status, lambda report: report["peers"]["right"]["state"] == "lost")
+    since = report["peers"]["right"]["since"]
+    assert since <= report["time"] <= time.time()
+    fifo = until(status, lambda report: report["fifos"]["f"]["dropped"] > 10)["fifos"]["f"]
+    assert fifo["tokens"] == fifo["confirmed"] + fifo["waiting"] + fifo["dropped"]
+    second = start(right)
+    report = until(status, lambda report: report["peers"]["right"]["state"] == "alive")
+    assert report["peers"]["right"]["since"] > since
+    first.send_signal(signal.SIGTERM)
+    assert finish(first)[0] == 130
+    report = json.loads(status.read_text())
+    assert (report["state"], report["failure"]) == ("interrupted", "interrupted by SIGTERM")
+    assert list(tmp_path.glob(".status*")) == []
+
+
+def test_a_program_that_fails_leaves_the_reason(tmp_path, port):
+    status = tmp_path / "status.json"
+    assert run(pair(tmp_path, port, "stop")[0], "--timeout", "0.2", "--status", str(status))[0] == 1
+    report = json.loads(status.read_text())
+    assert report["state"] == "failed"
+    assert "nobody answered" in report["failure"]
+
+
+def test_a_status_that_cannot_be_written_is_said_and_ends_no_run(tmp_path, port):
+    program = write_program(
+        tmp_path,
+        "host",
+        "actor('A', 'ACTORS:SlowCount', 'cpu', {'n': '0'})",
+        "actor('B', 'ACTORS:Total', 'cpu')",
+        "fifo('f', 'A.out', 'B.in', 'int32', (), capacity=2)",
+    )
+    code, _, err = run(program, "--status", str(tmp_path / "no" / "status.json"))
+    assert (code, len(err.splitlines())) == (2, 1)
+    folder = tmp_path / "folder"
+    folder.mkdir()
+    process = start(program, "--status", str(folder / "status.json"))
+    until(folder / "status.json", lambda report: report["state"] == "running")
+    (folder / "status.json").unlink()
+    folder.rmdir()
+    warning = process.stderr.readline()
+    assert "warning: --status" in warning
+    assert "No such file" in warning
+    assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    code, _, err = rest(process)
+    assert (code, len(err.splitlines())) == (130, 1)
+
+
+def test_progress_goes_to_a_pipe_and_its_end_ends_the_run(tmp_path):
+    program = write_program(
+        tmp_path,
+        "host",
+        "actor('A', 'ACTORS:Count', 'cpu', {'n': '0'})",
+        "actor('B', 'ACTORS:Total', 'cpu')",
+        "fifo('f', 'A.out', 'B.in', 'int32', (), capacity=2)",
+    )
+    read, write = os.pipe()
+    process = subprocess.Popen(
+        [sys.executable, str(program), f"--status=/dev/fd/{write}"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment(),
+        pass_fds=[write],
+    )
+    os.close(write)
+    with os.fdopen(read) as status:
+        assert json.loads(status.readline())["state"] == "starting"
+        assert json.loads(status.readline())["platform"] == "host"
+    code, _, err = finish(process)
+    assert code == 130
+    assert "whoever started this program has gone" in err
+
+
+def test_systemd_is_told_that_the_program_runs_lives_and_stops(tmp_path, port):
+    left, right = pair(tmp_path, port, "stop")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(tmp_path / "notify"))
+        systemd.settimeout(20)
+        process = start(right, NOTIFY_SOCKET=str(tmp_path / "notify"))
+        first = systemd.recv(4096).decode()
+        assert "READY=1" not in first  # not before its peer is there
+        assert "STATUS=starting: 0 frames" in first
+        sender = start(left)
+        said = ""
+        while "READY=1" not in said:
+            said = systemd.recv(4096).decode()
+        while "READY=1" in said:
+            said = systemd.recv(4096).decode()
+        assert "WATCHDOG=1" in said
+        assert "STATUS=running: " in said
+        sender.kill()
+        while "STOPPING=1" not in said:
+            said = systemd.recv(4096).decode()
+        assert finish(process)[0] == 1
+        assert "STATUS=failed" in said
+
+
+def test_standard_output_as_a_file_is_no_reason_to_replace_the_device(tmp_path, port):
+    out = tmp_path / "out"
+    (tmp_path / "link").symlink_to(out)
+    out.write_text("")
+    left, _ = pair(tmp_path, port, "stop")
+    run(left, "--timeout", "0.2", "--status", str(tmp_path / "link"))
+    assert (tmp_path / "link").is_symlink()
+    assert json.loads(out.read_text())["state"] == "failed"
