@@ -52,6 +52,7 @@ class Trials:
         if results:
             Path(results).open("ab").close()  # to be told now, and not after the first run, that it cannot be written
         self._inputs, self._limit, self._frames, self._quiet = inputs, limit, frames, quiet
+        self._tolerant = any(fifo.policy.value != "stop" for fifo in inputs.graph.fifos)
         self._homes = inputs.mappings[0].homes()
         self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in inputs.mappings}
         identity = [*common, *settings, str(fuse)]
@@ -67,10 +68,9 @@ class Trials:
     def bins(self, name: str, count: int) -> list[str]:
         """Values that divide the frames evenly by the confidence that a sink tells. Raises ValueError."""
         progress = Progress(1, self._frames, enabled=not self._quiet)
-        point, lines = self._run({}, progress)
+        point, found = self._run({}, progress)
         if point.problem:
             raise ValueError(f"{name}: the run for {count} bins failed: {point.problem}")
-        found = sweep.of_frames(lines, "confidence")
         if not found:
             raise ValueError(
                 f'{name}: bins need lines like {{"frame": 0, "confidence": 0.9}} from a sink, and there are none'
@@ -103,8 +103,8 @@ class Trials:
                     continue
         return known
 
-    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[Any]]:
-        """One run: its point, and what sinks said in JSON."""
+    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[float]]:
+        """One run: its point, and the confidence of each frame, where a sink tells it."""
         blank = Point(dict(values))
         links = link_options(self._inputs)
         arguments = {platform: [*own, *links[platform]] for platform, own in self._arguments.items()}
@@ -122,21 +122,24 @@ class Trials:
         progress.begin(blank.title or "to see how confident it is")
         with tempfile.TemporaryFile() as stream:
             try:
-                outcome = launch(self._programs, arguments, on_status, messages.append, stdout=stream.fileno())
+                output = stream.fileno()
+                outcome = launch(
+                    self._programs, arguments, on_status, messages.append, stdout=output, tolerant=self._tolerant
+                )
             except TimeoutError:
                 return replace(blank, problem=f"not done after {self._limit:g} s"), []
             finally:
                 progress.clear()
             stream.seek(0)
-            lines = list(_json(stream))
+            metrics, confidences = sweep.told(_json(stream), "confidence")
         if outcome.exit_code == INTERRUPTED:
             raise KeyboardInterrupt
         if outcome.exit_code:
             errors = [message for message in messages if "error:" in message] or messages
             return replace(blank, problem=(errors or [f"exit code {outcome.exit_code}"])[0]), []
-        return self._point(blank, outcome.records, lines), lines
+        return self._point(replace(blank, metrics=metrics), outcome.records), confidences
 
-    def _point(self, blank: Point, records: Mapping[str, Mapping[str, Any]], lines: Iterable[Any]) -> Point:
+    def _point(self, blank: Point, records: Mapping[str, Mapping[str, Any]]) -> Point:
         graph = self._inputs.graph
         summary = summarize(graph.name, records)
         rate = summary["frames_per_second"]
@@ -148,7 +151,6 @@ class Trials:
             shares[dpg.name] = {row: firings / total for row, firings in modes.items()}
         return replace(
             blank,
-            metrics=sweep.told(lines),
             shares=shares,
             links={f"{each['from']} -> {each['to']}": each["bytes_per_frame"] or 0.0 for each in summary["links"]},
             ms=1e3 / rate if rate else None,

@@ -112,20 +112,21 @@ def bin_edges(values: Iterable[float], count: int) -> list[str]:
     return [f"{Decimal(edge) / scale:f}" for edge in edges]
 
 
-def told(lines: Iterable[Any]) -> dict[str, float]:
-    """The numbers that sinks tell of a whole run: those of the JSON objects that do not tell of one ``frame``."""
-    found: dict[str, float] = {}
+def told(lines: Iterable[Any], of_frames: str = "") -> tuple[dict[str, float], list[float]]:
+    """The numbers in JSON objects: those of a whole run, and the one called ``of_frames`` of each frame that tells it.
+
+    An object with a ``frame`` is about that frame alone; of the others the last one counts for each name.
+    """
+    whole: dict[str, float] = {}
+    each: list[float] = []
     for line in lines:
-        if isinstance(line, dict) and "frame" not in line:
-            found.update((name, float(value)) for name, value in line.items() if _number(value))
-    return found
-
-
-def of_frames(lines: Iterable[Any], name: str) -> list[float]:
-    """A number of each frame, where a line of JSON tells it."""
-    return [
-        float(line[name]) for line in lines if isinstance(line, dict) and "frame" in line and _number(line.get(name))
-    ]
+        if not isinstance(line, dict):
+            continue
+        if "frame" not in line:
+            whole.update((name, float(value)) for name, value in line.items() if _number(value))
+        elif _number(line.get(of_frames)):
+            each.append(float(line[of_frames]))
+    return whole, each
 
 
 def _number(value: Any) -> bool:

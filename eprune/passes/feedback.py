@@ -43,11 +43,10 @@ def feedback(graph: Graph, behaviour: PythonBehaviour, frames: int) -> Feedback:
     if not sources or not sinks:
         raise ValueError(f"{graph.name} has no {'source' if not sources else 'sink'}")
     for sink in sinks:
-        for port in sink.inputs:
-            if port.control or not port.static:
-                raise ValueError(
-                    f"the result is at {sink.name}.{port.name}, whose rate changes: not every frame has one"
-                )
+        changing = [port.name for port in sink.inputs if not port.static]
+        changing += [port.name for port in sink.inputs if port.control]
+        if changing:
+            raise ValueError(f"the result is at {sink.name}.{changing[0]}, whose rate changes: not every frame has one")
     names = {actor.name for actor in graph.actors}
     returns = {source.name: _fresh(f"Return-{source.name}", names) for source in sources}
     spread = _fresh("Spread", names) if len(sources) > 1 else ""

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Optional
 
 from scripts.bench import emulation as emulated_links
+from scripts.bench import exits as early
 from scripts.bench import exploring as every_cut
 from scripts.bench import replicas as many
 from scripts.bench import search as cuts
@@ -361,7 +362,28 @@ def dynamic(folder: Path) -> None:
         say(what, f"{static_s * 1e6:.1f}", f"{dynamic_s * 1e6:.1f}", f"{ratio:.2f}")
 
 
-_ALL = (local, split, link, hop, analyzer, dpg, dynamic, start, imported, ssd, emulation, exploring, search, replicas)
+def exits(folder: Path) -> None:
+    """The vehicle classifier with an early exit, at 0, 50 and 100 % exits: bytes and time a frame."""
+    early.exits(folder, say)
+
+
+_ALL = (
+    local,
+    split,
+    link,
+    hop,
+    analyzer,
+    dpg,
+    dynamic,
+    exits,
+    start,
+    imported,
+    ssd,
+    emulation,
+    exploring,
+    search,
+    replicas,
+)
 BENCHES = {each.__name__: each for each in _ALL}
 
 

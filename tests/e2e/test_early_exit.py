@@ -24,14 +24,14 @@ FRAMES = 60
 DEEP, CONTROL = 73728, 8
 
 
-def eprune(*words, folder=ROOT):
+def eprune(*words, folder=ROOT, timeout=100):
     return subprocess.run(
         [sys.executable, "-m", "eprune", *map(str, words)],
         cwd=folder,
         env=environment(),
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=timeout,
         check=False,
     )
 
@@ -171,14 +171,16 @@ NUMBER = re.compile(r"\d+\.?\d*")
 
 def alike(shown, seen):
     """Whether a line is as the page shows it: its words; accuracies, confidences and shares nearly."""
-    shown = shown.removesuffix(" ...").split() if hasattr(shown, "removesuffix") else shown.split()
-    return len(shown) <= len(seen.split()) and all(
-        NUMBER.sub("#", one) == NUMBER.sub("#", other)
-        and all(
-            "." not in a or abs(float(a) - float(b)) < 0.02 for a, b in zip(NUMBER.findall(one), NUMBER.findall(other))
-        )
-        for one, other in zip(shown, seen.split())
+    pairs = list(zip(shown.replace("...", "").split(), seen.split()))
+    return len(pairs) == len(shown.replace("...", "").split()) and all(
+        NUMBER.sub("#", one) == NUMBER.sub("#", other) and all(map(close, NUMBER.findall(one), NUMBER.findall(other)))
+        for one, other in pairs
     )
+
+
+def close(one, other):
+    """A share or an accuracy may differ a little between processors, bytes a frame by as much."""
+    return abs(float(one) - float(other)) <= 0.02 * max(1, abs(float(one)))
 
 
 def test_the_run_of_the_page_is_real():
@@ -195,7 +197,7 @@ def test_the_run_of_the_page_is_real():
 @pytest.mark.long
 def test_the_threshold_of_the_page_is_chosen_and_tried_on_other_pictures():
     [(sweep, table)] = [each for each in SESSIONS if each[0].startswith("sweep")]
-    done = eprune(*sweep.split())
+    done = eprune(*sweep.split(), timeout=600)
     assert done.returncode == 0, done.stderr
     shown = [line for line in table.splitlines() if re.match(r"  [ *]  +[01]\.", line)]
     seen = [line for line in done.stdout.splitlines() if re.match(r"  [ *]  +[01]\.", line)]
@@ -204,3 +206,29 @@ def test_the_threshold_of_the_page_is_chosen_and_tried_on_other_pictures():
         assert alike(one.replace("*", " "), other.replace("*", " ")), (one, other)
     [(check, line)] = [each for each in SESSIONS if "tail" in each[0]]
     assert alike(line.strip(), eprune(*check.partition(" |")[0].split()).stdout.splitlines()[-1])
+
+
+PLATFORM_FILES = [ROOT / "graphs" / f"{name}.xml" for name in ("endpoint", "server")]
+
+
+@pytest.mark.long
+def test_wherever_it_is_cut_the_answers_are_the_same(tmp_path):
+    done = eprune("explore", APPLICATION, "-p", *PLATFORM_FILES, "-o", tmp_path)
+    assert done.returncode == 0, done.stderr
+    answers = {}
+    for point in sorted(path for path in tmp_path.iterdir() if (path / "endpoint.xml").exists()):
+        done = eprune("run", APPLICATION, "-p", *PLATFORM_FILES, "-m", point, "--frames", 20, "-q")
+        assert done.returncode == 0, done.stderr
+        answers[point.name] = done.stdout
+    assert len(answers) == 8
+    assert len(set(answers.values())) == 1
+
+
+def test_its_cuts_are_explored_and_measured_but_not_by_lone_frames(tmp_path):
+    assert eprune("explore", APPLICATION, "-p", *PLATFORM_FILES, "-o", tmp_path, "--frames", 20).returncode == 0
+    done = eprune("profile", tmp_path, "--point", 5, "--actors", "--validate", 1)
+    assert done.returncode == 0, done.stderr
+    assert "after Input, Exit" in eprune("report", tmp_path).stdout
+    done = eprune("profile", tmp_path, "--point", 5, "--latency")
+    assert done.returncode == 1
+    assert "Sink.early, whose rate changes: not every frame has one" in done.stderr

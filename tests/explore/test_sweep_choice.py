@@ -69,8 +69,7 @@ def test_all_reach_the_first_edge_and_none_the_last(values, count):
 def test_lines_of_frames_do_not_count_as_figures_of_a_run():
     lines = [{"frame": 0, "confidence": 0.5}, [1], {"frames": 2, "accuracy": 0.5, "worst": None, "ok": True}]
     lines.append({"frame": 1, "confidence": 0.75})
-    assert sweep.told(lines) == {"frames": 2, "accuracy": 0.5}
-    assert sweep.of_frames(lines, "confidence") == [0.5, 0.75]
+    assert sweep.told(lines, "confidence") == ({"frames": 2, "accuracy": 0.5}, [0.5, 0.75])
 
 
 def points(*figures, name="accuracy"):
