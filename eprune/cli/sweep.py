@@ -112,7 +112,7 @@ def command(
     failed = sum(bool(point.problem) for point in points)
     if failed:
         say(f"{failed} of {len(points)} runs failed")
-    unmet = "" if code == INTERRUPTED else swept.unmet()
+    unmet = "" if code == INTERRUPTED else swept.unknown() or swept.unmet()
     if unmet:
         say(f"error: {unmet}")
     return code or (FINDINGS if failed or unmet else 0)

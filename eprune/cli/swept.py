@@ -38,6 +38,13 @@ class Swept:
         self.price = self.axes[1] if self.axes else "ms"
         self.chosen = sweep.choose(points, wishes, self.price, smaller) if wishes else None
 
+    def unknown(self) -> str:
+        """Why axes or ``smaller`` cannot be as they were given; "" if they can, or all runs failed."""
+        good = [point for point in self.points if not point.problem]
+        known = {name: None for point in good for name in point.figures()}
+        strange = [name for name in (*(self.axes or ()), *self.smaller) if name not in known]
+        return f"no run tells {strange[0]!r}; there are {', '.join(known)}" if good and strange else ""
+
     def unmet(self) -> str:
         """Why no run is as wished; "" if one is, or none was wished for."""
         if not self.wishes or self.chosen is not None:
@@ -95,7 +102,8 @@ class Swept:
         of = f" of {' or '.join(map(str, frames))} frames" if frames else ""
         emulated = ", emulated links and units" if any(point.emulated for point in self.points) else ""
         lines = [f"{self.application}: {counted(len(self.points), 'run')}{of}{emulated}", ""]
-        lines += [table(["", *header[1:-1]], [row[:-1] for row in rows if not row[-1]]).rstrip("\n"), ""]
+        good = [row[:-1] for row in rows if not row[-1]]
+        lines += [table(["", *header[1:-1]], good).rstrip("\n"), ""] if good else []
         lines += [f"{point.title} failed: {point.problem}" for point in self.points if point.problem]
         if self.axes:
             lines.append(

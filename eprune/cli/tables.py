@@ -11,7 +11,7 @@ def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     lines = [""] * (len(cells) + 1)
     for column in zip(header, *cells):
         width = max(map(len, column))
-        right = all(value.lstrip("-")[:1].isdigit() for value in column[1:])
+        right = all(value.lstrip("-")[:1].isdigit() for value in column[1:] if value)
         for line, value in enumerate(column):
             lines[line] += "  " + (value.rjust(width) if right else value.ljust(width))
     return "".join(f"{line.rstrip()}\n" for line in lines)

@@ -67,6 +67,19 @@ def test_a_wish_that_no_run_grants_says_what_there_is(eprune):
     assert "no run tells 'acuracy'; there are blocks, error_db, Filter.0" in done.err
 
 
+@pytest.mark.parametrize("arguments", [["--axes", "acuracy,bytes"], ["--smaller", "acuracy"]])
+def test_a_figure_that_no_run_tells_is_named(eprune, arguments):
+    done = eprune("sweep", *FILTER, *SPLIT, *vary(ALWAYS[1]), *arguments)
+    assert done.code == 1
+    assert "error: no run tells 'acuracy'; there are blocks, error_db, Filter.0" in done.err
+
+
+def test_where_every_run_fails_there_is_no_table(eprune):
+    done = eprune("sweep", *FILTER, *SPLIT, *vary("bad"))
+    assert (done.code, done.err) == (1, "1 of 1 runs failed\n")
+    assert done.out.startswith("predistorter: 1 run\n\nGate.thresholds=bad failed: ")
+
+
 def test_several_parameters_and_csv(eprune):
     arguments = [*vary(ALWAYS[1], ALWAYS[2]), "--vary", "Meter.gain=0.8,0.7", "--format", "csv"]
     done = eprune("sweep", *FILTER, *SPLIT, *arguments)
@@ -128,6 +141,7 @@ def test_the_trade_off_as_a_chart(eprune, tmp_path, name):
     [
         (["--vary", "Gat.thresholds=1"], "there is no actor 'Gat'; did you mean 'Gate'?"),
         (["--vary", "Gate.treshold=1"], "actor 'Gate' takes no parameter 'treshold'; did you mean 'thresholds'?"),
+        (["--vary", "Amplifier.gain=1"], "actor 'Amplifier' takes no parameter 'gain'"),
         (["--vary", "Gate=1"], "'Gate=1' is not of the form ACTOR.PARAM=VALUES"),
         (["--vary", "Gate.thresholds=0:1:0"], "Gate.thresholds: '0:1:0': expected LOW:HIGH:STEP"),
         (["--vary", "Gate.thresholds,Meter.gian=1,2"], "actor 'Meter' takes no parameter 'gian'; did you mean 'gain'?"),
