@@ -201,26 +201,37 @@ class ModelWriter:
         self.operators.append(operator)
         return operator.outputs[0]
 
-    def convolution_and_pool(self, x: int, size: int, weights: Weights) -> int:
-        """5x5 convolution with fused ReLU, then 2x2 maximum; weights as TensorFlow has them (h, w, in, out)."""
-        same, relu = self.schema.Padding.SAME, self.schema.ActivationFunctionType.RELU
+    def convolution(self, x: int, size: int, weights: Weights, stride: int = 1, relu: bool = True) -> int:
+        """Convolution to ``size`` rows and columns; weights as TensorFlow has them (h, w, in, out)."""
+        kinds = self.schema.ActivationFunctionType
         kernel, bias = weights[0].transpose(3, 0, 1, 2), weights[1]
         number = len(self.operators)
         constants = [
             self.tensor(f"kernel_{number}", kernel.shape, kernel),
             self.tensor(f"bias_{number}", bias.shape, bias),
         ]
-        fields = {"padding": same, "strideH": 1, "strideW": 1, "dilationHFactor": 1, "dilationWFactor": 1}
-        x = self.operator(
+        return self.operator(
             "CONV_2D",
             [x, *constants],
             (1, size, size, len(bias)),
             "Conv2DOptions",
-            fusedActivationFunction=relu,
-            **fields,
+            padding=self.schema.Padding.SAME,
+            strideH=stride,
+            strideW=stride,
+            dilationHFactor=1,
+            dilationWFactor=1,
+            fusedActivationFunction=kinds.RELU if relu else kinds.NONE,
         )
-        fields = {"padding": same, "strideH": 2, "strideW": 2, "filterHeight": 2, "filterWidth": 2}
-        return self.operator("MAX_POOL_2D", [x], (1, size // 2, size // 2, len(bias)), "Pool2DOptions", **fields)
+
+    def pool(self, kind: str, x: int, window: int, size: int, channels: int) -> int:
+        """The ``kind``, MAX or AVERAGE, of each square of ``window`` rows and columns, to ``size`` of them."""
+        fields = {"strideH": window, "strideW": window, "filterHeight": window, "filterWidth": window}
+        shape = (1, size, size, channels)
+        return self.operator(f"{kind}_POOL_2D", [x], shape, "Pool2DOptions", padding=self.schema.Padding.SAME, **fields)
+
+    def convolution_and_pool(self, x: int, size: int, weights: Weights) -> int:
+        """5x5 convolution with fused ReLU, then 2x2 maximum."""
+        return self.pool("MAX", self.convolution(x, size, weights), 2, size // 2, len(weights[1]))
 
     def dense(self, x: int, weights: Weights, relu: bool = False) -> int:
         """Fully connected, over all of ``x`` but its first dimension."""

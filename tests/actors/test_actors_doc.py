@@ -20,7 +20,11 @@ FILES = {
         r"^```\w+\n((?:# |<!-- )(\w+\.\w+)(?: -->)?\n.*?)^```$", TEXT, re.DOTALL | re.MULTILINE
     )
 }
-BEHAVIOURS = [file for file in sorted((ROOT / "actors").glob("*.py")) if "(Actor):" in file.read_text(encoding="utf-8")]
+BEHAVIOURS = [
+    file
+    for file in sorted((ROOT / "actors").glob("*.py"))
+    if re.search(r"^class \w+\((Actor|Switch)\):", file.read_text(encoding="utf-8"), re.MULTILINE)
+]
 
 
 def test_the_example_runs_as_shown(tmp_path):

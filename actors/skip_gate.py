@@ -1,0 +1,43 @@
+"""The way into a branch that is taken only where a score of the data says so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from checks import number
+from switch import Switch
+
+
+class SkipGate(Switch):
+    """Takes the branch where its ``model``'s score of the input reaches the threshold: an entry DA that leads.
+
+    The control value is 1 there, and 0 where the branch is skipped. The input is copied to every output that is active.
+    The model, a slice that is named beside the class, has one input and one number as its output.
+
+    Parameters:
+        threshold: the least score, a number.
+    """
+
+    def __init__(self, threshold: str) -> None:
+        self.threshold = number("threshold", threshold)
+
+    def initialize(self) -> None:
+        """Compare the ports, and run the model once. Raises ValueError where they do not fit."""
+        super().initialize()
+        if self.model is None:
+            raise ValueError('needs a model: write model="..." and operators="..." beside the class')
+        [(_, port)] = self.inputs.items()
+        self._score(np.zeros(port.shape, port.dtype))
+
+    def control(self, inputs: Mapping[str, Any]) -> int:
+        """1 to take the branch, 0 to skip it."""
+        (token,) = inputs.values()
+        return int(self._score(token) >= self.threshold)
+
+    def _score(self, token: np.ndarray) -> float:
+        scores = self.model(token)
+        if len(scores) != 1 or scores[0].size != 1:
+            raise ValueError("the model must have one output of one number")
+        return float(scores[0].reshape(-1)[0])
