@@ -119,7 +119,8 @@ class Answer:
             *["predicted"] * bool(self.costs and self.costs.speeds),
             *["measured"] * (row.alternative.name in self.emulated),
         ]
-        return (row.alternative.name, row.alternative.after, str(row.nbytes), *figures, *shown, ", ".join(emulation))
+        nbytes = f"{row.nbytes if predicted is None else predicted.nbytes:.0f}"
+        return (row.alternative.name, row.alternative.after, nbytes, *figures, *shown, ", ".join(emulation))
 
     def text(self) -> str:
         """For people."""

@@ -176,7 +176,7 @@ def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, 
     results = measure.read(kind.results, plan.id, setting.emulate)
     rows = []
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
-    true = Costs(costs.times, costs.links if setting.emulate else ())
+    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates)
     for alternative in ranked[:count]:
         predicted = predict(plan.flow, plan.roles, true, alternative.homes).value("throughput")
         line = results[alternative.name]

@@ -187,6 +187,9 @@ def read_costs(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional
             name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
             for name, each in told["platforms"].items()
         }
+        rates = {
+            name: float(rate) for each in told["platforms"].values() for name, rate in each.get("rates", {}).items()
+        }
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):
@@ -197,7 +200,7 @@ def read_costs(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional
     }
     factors = {name: factors.get(name, 1.0) / slow[name] for name in slow}
     emulated = {name: factor for name, factor in factors.items() if factor != 1}
-    return Costs(scaled, plan.links, plan.power, emulated)
+    return Costs(scaled, plan.links, plan.power, emulated, rates)
 
 
 def _values(given: Sequence[str], plan: Plan, option: str) -> dict[str, float]:

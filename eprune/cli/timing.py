@@ -16,8 +16,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import deque
-from collections.abc import Sequence
+from collections import Counter, deque
+from collections.abc import Mapping, Sequence
 from itertools import accumulate
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional
@@ -27,12 +27,15 @@ import eprune
 if TYPE_CHECKING:
     from eprune.cli.inputs import Inputs
     from eprune.codegen.program import Program, Segment
+    from eprune.model.graph import Graph, PortRef
 
 #: Seconds for the repetitions of one segment, and how many there are at least.
 SECONDS = 0.08
 LEAST = 5
 #: Frames and seconds for the actors that are Python classes.
 FRAMES = 30
+#: Frames where rates vary, to see how often each row of a control table is chosen.
+DYNAMIC_FRAMES = 200
 FRAMES_SECONDS = 3.0
 
 
@@ -85,10 +88,11 @@ def _main() -> None:
     from eprune.runtime.tflite import choose, describe
 
     interpreter = choose(options.interpreter)
-    times = _times(options.application, interpreter, lambda step, steps: tell({"step": step, "steps": steps}))
+    times, rates = _times(options.application, interpreter, lambda step, steps: tell({"step": step, "steps": steps}))
     tell(
         {
             "actors": times,
+            "rates": rates,
             "interpreter": describe(interpreter),
             "python": host.python_version(),
             "machine": host.machine(),
@@ -96,21 +100,48 @@ def _main() -> None:
     )
 
 
-def _times(application: str, interpreter: str, on_progress: Callable[[int, int], None]) -> dict[str, float]:
+def _times(
+    application: str, interpreter: str, on_progress: Callable[[int, int], None]
+) -> tuple[dict[str, float], dict[str, float]]:
+    """Actor -> seconds a frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
     from eprune.cli.inputs import read_inputs, sound
     from eprune.explore.flow import flow
 
     inputs = sound(read_inputs(application))
     order = flow(inputs.graph).actors
-    times = _python_actors(_program(inputs, order), interpreter)
+    times, chosen = _python_actors(_program(inputs, order), interpreter)
+    active, rates = averages(inputs.graph, chosen)
     known: dict[Any, float] = {}
     grown = []
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
         grown.append(sum(_segment(segment, interpreter, known) for segment in _program(inputs, order[:count]).segments))
     for actor, seconds in zip(order, steps(grown)):
-        times.setdefault(actor, seconds)
-    return {actor: times[actor] for actor in order}
+        times.setdefault(actor, seconds * active.get(actor, 1))
+    return {actor: times[actor] for actor in order}, rates
+
+
+def averages(graph: Graph, chosen: Mapping[str, Mapping[int, int]]) -> tuple[dict[str, float], dict[str, float]]:
+    """How often actors of dynamic processing graphs are active, and the part of their FIFOs' upper rate limits.
+
+    Both from 0 to 1, by how often each row was ``chosen``: graph -> control value -> firings.
+    """
+    active: dict[str, float] = {}
+    parts: dict[PortRef, float] = {}
+    limits = {ref: port.url for ref, port in graph.ports()}
+    for dpg in graph.dpgs:
+        counts = chosen.get(dpg.name, {})
+        total = sum(counts.values())
+        if not total:
+            continue
+        rows = [(counts.get(row.value, 0) / total, dpg.rates(row)) for row in dpg.rows]
+        for ref in dpg.ports:
+            parts[ref] = sum(share * rates[ref] for share, rates in rows) / limits[ref]
+        for member in dpg.members:
+            own = [ref for ref in dpg.ports if ref.actor == member]
+            if own:
+                active[member] = sum(share for share, rates in rows if any(rates[ref] for ref in own))
+    return active, {fifo.name: parts[fifo.source] for fifo in graph.fifos if fifo.source in parts}
 
 
 def timed(call: Callable[[], object]) -> float:
@@ -178,8 +209,12 @@ def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> flo
     return known[key]
 
 
-def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
-    """Actor -> median seconds a firing, for those that are Python classes: all fire in turn, on real tokens."""
+def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
+    """Actor -> median seconds a firing, for those that are Python classes: all fire in turn, on real tokens.
+
+    The medians of a dynamic actor's modes count as often as these occur. The second result is how often each control
+    value was chosen, for each dynamic processing graph.
+    """
     from eprune.cli.build import cut
     from eprune.codegen.program import Segment as SegmentNode
     from eprune.runtime.actor import Actor, EndOfStream, PortType
@@ -212,14 +247,17 @@ def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
             )
         )
         behaviour.initialize()
-    taken: dict[str, list[float]] = {name: [] for name in behaviours}
+    taken: dict[str, list[tuple[int, float]]] = {name: [] for name in behaviours}
+    chosen: dict[str, Counter[int]] = {}
     end = time.perf_counter() + FRAMES_SECONDS
     try:
-        for frame in range(FRAMES):
+        for frame in range(DYNAMIC_FRAMES if program.rows else FRAMES):
             if frame > 1 and time.perf_counter() > end:
                 break
             for node in program.nodes:
-                taken[node.name].append(_fire(behaviours[node.name], node.name, program, tokens))
+                behaviour = behaviours[node.name]
+                seconds = _fire(behaviour, node.name, program, tokens, chosen)
+                taken[node.name].append((behaviour.mode, seconds))
     except EndOfStream:
         pass
     finally:
@@ -227,11 +265,21 @@ def _python_actors(program: Program, interpreter: str) -> dict[str, float]:
             behaviour.finalize()
     python = {node.name for node in program.nodes if not isinstance(node, SegmentNode)}
     # Frames differ, and other load on the machine adds to some firings; the first one also warms up.
-    return {name: statistics.median(times[1:] or times or [0.0]) for name, times in taken.items() if name in python}
+    return {name: _typical(times[1:] or times) for name, times in taken.items() if name in python}, chosen
 
 
-def _fire(behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]]) -> float:
-    """Seconds of one firing, at the rates of its control token where it is dynamic."""
+def _typical(taken: Sequence[tuple[int, float]]) -> float:
+    """The median of the seconds of each mode, as often as it occurs."""
+    modes: dict[int, list[float]] = {}
+    for mode, seconds in taken:
+        modes.setdefault(mode, []).append(seconds)
+    return sum(statistics.median(each) * len(each) for each in modes.values()) / max(len(taken), 1)
+
+
+def _fire(
+    behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]], counts: dict[str, Counter[int]]
+) -> float:
+    """Seconds of one firing, at the rates of its control token where it is dynamic; its choice goes to ``counts``."""
     import numpy as np
 
     from eprune.runtime.actor import EndOfStream
@@ -265,6 +313,7 @@ def _fire(behaviour: Any, name: str, program: Program, tokens: dict[str, deque[A
         if told:
             taken = timed(lambda: chosen.append(behaviour.control(inputs)))
             follow(chosen[0], told[0].control)
+            counts.setdefault(told[0].control or "", Counter())[chosen[0]] += 1
             for fifo in told:
                 tokens[fifo.name].append(chosen[0])
         outputs = views(targets, "source", lambda fifo: np.empty(fifo.token.shape, fifo.token.dtype))

@@ -60,13 +60,14 @@ class Costs:
     """``times``: platform -> actor -> seconds a firing; ``power``: what platforms take, where that is known.
 
     ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
-    already.
+    already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average.
     """
 
     times: Mapping[str, Mapping[str, float]]
     links: tuple[LinkFigures, ...]
     power: Mapping[str, Power] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
+    rates: Mapping[str, float] = field(default_factory=dict)
 
     def link(self, origin: str, to: str) -> Optional[LinkFigures]:
         """The link from one platform to another, if there is one."""
@@ -77,9 +78,13 @@ class Costs:
         link = self.link(origin, to)
         return (1 / link.bandwidth if link and link.bandwidth else 0.0), (link and link.latency) or 0.0
 
+    def nbytes(self, stream: Stream) -> float:
+        """The bytes that a frame has on average."""
+        return stream.nbytes * self.rates.get(stream.name, 1)
+
     def sending(self, stream: Stream, origin: str, to: str) -> float:
         """Seconds that a frame's tokens take on the link."""
-        return stream.nbytes * self.seconds(origin, to)[0]
+        return self.nbytes(stream) * self.seconds(origin, to)[0]
 
     def watts(self, origin: str, to: str) -> float:
         """What ``origin`` takes while it sends there: what the link states, else what computing takes."""
@@ -102,7 +107,7 @@ class Prediction:
     latency: float
     period: float
     bottleneck: str
-    nbytes: int
+    nbytes: float
     energy: Optional[float]
 
     def value(self, objective: str) -> float:
@@ -148,6 +153,6 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
         latency=latency,
         period=stages[bottleneck],
         bottleneck=bottleneck,
-        nbytes=flow.nbytes(homes),
+        nbytes=sum(map(costs.nbytes, flow.crossing(homes))),
         energy=energy if costs.power else None,
     )

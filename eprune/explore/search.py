@@ -205,7 +205,8 @@ class _Cut:
             self.program.hold(_sum((1, own.get(platform, {})) for own in self.places.values()), 1)
         if constraints.max_bytes >= 0:
             unit = max(constraints.max_bytes, 1)
-            terms = {variable: nbytes / unit for variable, nbytes in self._bytes().items()}
+            most = _sum((stream.nbytes, terms) for pair in self.crossing.values() for stream, terms in pair)
+            terms = {variable: nbytes / unit for variable, nbytes in most.items()}
             self.program.hold(terms, most=constraints.max_bytes / unit)
 
     def homes(self, values: Sequence[float]) -> Homes:
@@ -227,7 +228,7 @@ class _Cut:
         return _sum((weight, figures[name]()) for name, weight in weights(objective).items())
 
     def _bytes(self) -> Terms:
-        return _sum((stream.nbytes, terms) for pair in self.crossing.values() for stream, terms in pair)
+        return _sum((self.costs.nbytes(stream), terms) for pair in self.crossing.values() for stream, terms in pair)
 
     def _endpoint(self) -> Terms:
         return self._largest([self._total(platform) for platform in self.roles.endpoints])
@@ -269,7 +270,7 @@ class _Cut:
 
     def _sending(self, origin: str, to: str) -> Terms:
         seconds = self.costs.seconds(origin, to)[0]
-        return _sum((1e3 * stream.nbytes * seconds, terms) for stream, terms in self.crossing[origin, to])
+        return _sum((1e3 * self.costs.nbytes(stream) * seconds, terms) for stream, terms in self.crossing[origin, to])
 
     def _total(self, platform: str) -> Terms:
         sending = [self._sending(*pair) for pair in self.crossing if pair[0] == platform]

@@ -11,9 +11,11 @@ import time
 import xml.etree.ElementTree as ET
 
 import pytest
+from application import ROOT
 
 from eprune.cli import timing
 from eprune.cli.timing import steps, timed
+from eprune.formats.application import read_application
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
 
@@ -266,3 +268,16 @@ def test_an_actor_that_fails_cannot_be_timed_and_the_reason_is_told(app, eprune)
     assert "the actors cannot be timed" in done.err and "no paper" in done.err
     assert "Traceback" not in done.err
     assert not os.path.exists("cuts/actors.json")  # noqa: PTH110
+
+
+def test_what_is_active_in_some_rows_counts_as_often_as_they_are_chosen():
+    graph = read_application(str(ROOT / "graphs" / "predistorter.xml"))
+    active, parts = timing.averages(graph, {"Filter": {0: 1, 1: 0, 2: 0, 3: 2, 4: 1}})
+    assert active == {"Bank": 0.75}
+    assert parts == {"powers": 10 / 16, "parts": 10 / 16}
+    assert timing.averages(graph, {}) == ({}, {})
+
+
+def test_a_dynamic_actor_takes_what_its_modes_take_as_often_as_they_occur():
+    assert timing._typical([(0, 1.0), (1, 5.0), (0, 3.0), (0, 2.0)]) == pytest.approx((3 * 2.0 + 5.0) / 4)
+    assert timing._typical([]) == 0

@@ -228,7 +228,14 @@ def test_its_cuts_are_explored_and_measured_but_not_by_lone_frames(tmp_path):
     assert eprune("explore", APPLICATION, "-p", *PLATFORM_FILES, "-o", tmp_path, "--frames", 20).returncode == 0
     done = eprune("profile", tmp_path, "--point", 5, "--actors", "--validate", 1)
     assert done.returncode == 0, done.stderr
-    assert "after Input, Exit" in eprune("report", tmp_path).stdout
+    # Predicted are the bytes of the frames that go on, here those of the file's 100 pictures.
+    report = json.loads(eprune("report", tmp_path, "--format", "json").stdout)
+    point = next(each for each in report["points"] if each["point"] == "5")
+    shares = json.loads((tmp_path / "actors.json").read_text())["platforms"]["endpoint"]["rates"]
+    assert shares["f3"] == shares["f4"] == shares["late"] == pytest.approx(1 - shares["early"])
+    assert 0.1 < shares["f3"] < 0.3
+    beside = CONTROL + 3 * 4 + 16 * shares["early"]  # Sink is on the server: control, confidence, class, early answers
+    assert point["predicted"]["nbytes"] == pytest.approx(DEEP * shares["f3"] + beside)
     done = eprune("profile", tmp_path, "--point", 5, "--latency")
     assert done.returncode == 1
     assert "Sink.early, whose rate changes: not every frame has one" in done.stderr

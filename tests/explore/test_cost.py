@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import xml.etree.ElementTree as ET
+from dataclasses import replace
 
 import pytest
 from flows import CHAIN
@@ -47,6 +48,14 @@ def test_a_slow_link_is_the_bottleneck_and_no_link_is_none():
     assert (figures(2, slow).period, figures(2, slow).bottleneck) == (30.0, "link endpoint -> server")
     assert figures(2, Costs(COSTS.times, ())).latency == pytest.approx(4 + 3)
     assert figures(5).latency == figures(5).endpoint == 10.0
+
+
+def test_a_fifo_whose_rate_varies_counts_with_its_average():
+    [stream] = CHAIN.crossing(plan().alternative("3").homes)
+    half = replace(COSTS, rates={stream.name: 0.5})
+    assert figures(3, half).nbytes == 350
+    assert figures(3, half).endpoint == pytest.approx(6.35)
+    assert figures(2, half) == figures(2)
 
 
 def test_results_come_back_over_the_link():

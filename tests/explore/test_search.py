@@ -36,7 +36,9 @@ def random_costs(rng, flow, roles=ROLES, direct=False):
     times = {p: {actor: rng.uniform(0.01, speed) for actor in flow.actors} for p, speed in zip(roles.platforms, speeds)}
     pairs = list(zip(roles.platforms, roles.platforms[1:])) + [(roles.platforms[0], roles.server)] * direct
     power = {roles.platforms[0]: Power(3.0, rng.choice((0.0, 1.0))), roles.server: Power(1.0)}
-    return Costs(times, tuple(link for pair in pairs for link in both_ways(rng, *pair)), power)
+    links = tuple(link for pair in pairs for link in both_ways(rng, *pair))
+    rates = {stream.name: rng.choice((0.0, 0.3, 1.0)) for stream in flow.streams if rng.random() < 0.3}
+    return Costs(times, links, power, rates=rates)
 
 
 def random_constraints(rng, flow, roles=ROLES):
