@@ -176,7 +176,7 @@ def run(
         with _laboratory(context) as pair:
             commands = []
             for host, program, peer, there in zip(pair, programs, programs[::-1], pair[::-1]):
-                options = [f"--bind={host.address}", f"--link={peer.stem}={there.address}"]
+                options = ["--insecure", f"--bind={host.address}", f"--link={peer.stem}={there.address}"]
                 options += [f"--record={program.with_suffix('.json')}"] + [f"--frames={frames}"] * bool(frames)
                 commands.append(host.command(sys.executable, str(program), *options))
             code = side_by_side(commands)

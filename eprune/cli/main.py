@@ -21,6 +21,7 @@ COMMANDS = (
     "analyze",
     "simulate",
     "codegen",
+    "certify",
     "run",
     "sweep",
     "verify",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import ipaddress
 import json
 import os
 import signal
@@ -149,7 +150,7 @@ class Run(threading.Thread):
         self._program = folder / name / f"{options.platform}.pyz"
         self._limit = options.limit
         self._platform = options.platform
-        self._arguments = [f"--frames={frames}", f"--bind={options.bind}"]
+        self._arguments = [f"--frames={frames}", f"--bind={options.bind}", *["--insecure"] * options.insecure]
         # Not as options: a program has no link to a platform that its alternative does not use.
         links = {f"EPRUNE_LINK_{platform.upper().replace('-', '_')}": host for platform, host in options.at}
         self._environment = {**os.environ, **links}
@@ -269,6 +270,7 @@ def _ask(
     """Send a request to a platform's script. Raises Gone if nobody is there in time."""
     addresses = {link["to"]: link["address"] for link in plan["links"] if link["from"] == options.platform}
     host = {**addresses, **{name: _host(at) for name, at in options.at}}.get(platform, "127.0.0.1")
+    _check_address(host, options)
     port = options.port + plan["platforms"].index(platform)
     deadline = time.monotonic() + patience
     while True:
@@ -311,6 +313,7 @@ def follow(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -
     """Run what the leader asks for, until it says that it is done."""
     names = {alternative["name"] for alternative in plan["alternatives"]}
     port = options.port + plan["platforms"].index(options.platform)
+    _check_address(options.bind, options)
     with socket.create_server((options.bind, port)) as listener:
         _say(f"{options.platform} waits for {plan['platforms'][0]} at {options.bind}:{port}")
         while True:
@@ -358,6 +361,24 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
+class Unsafe(Exception):
+    """What was asked for would leave this machine in the clear."""
+
+
+def _check_address(host: str, options: argparse.Namespace) -> None:
+    """Raises Unsafe for an address beyond loopback, unless that is meant."""
+    try:
+        loopback = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        loopback = host.lower() == "localhost"
+    if not loopback and not options.insecure:
+        raise Unsafe(
+            f"{host or 'every address'} is not loopback, and these scripts talk in the clear, to anybody: "
+            "say --insecure where you trust everybody on the network, "
+            "or measure over SSH: eprune profile --endpoint ssh://HOST"
+        )
+
+
 def _at(text: str) -> tuple[str, str]:
     platform, equals, host = text.partition("=")
     if not equals or not host:
@@ -373,6 +394,7 @@ def main(arguments: Optional[Iterable[str]] = None) -> int:
     parser.add_argument("platform", choices=plan["platforms"], help="the platform that this machine is")
     parser.add_argument("--at", action="append", type=_at, default=[], metavar="PLATFORM=HOST", help="its address")
     parser.add_argument("--bind", default="127.0.0.1", metavar="ADDRESS", help="the address to listen on")
+    parser.add_argument("--insecure", action="store_true", help="use addresses beyond loopback, in the clear")
     parser.add_argument("--port", type=int, default=PORT, help="where the others wait for the leader")
     parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds for an alternative")
     parser.add_argument("--retry", action="store_true", help="measure again what failed")
@@ -382,6 +404,9 @@ def main(arguments: Optional[Iterable[str]] = None) -> int:
         return (lead if options.platform == plan["platforms"][0] else follow)(folder, plan, options)
     except KeyboardInterrupt:
         return 130
+    except Unsafe as error:
+        _say(f"error: {error}")
+        return 2
     except OSError as error:
         _say(f"error: {error}")
         return 1

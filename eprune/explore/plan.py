@@ -151,6 +151,7 @@ def script(plan: Plan, platform: str) -> str:
     example = [f"--at {name}=192.168.1.{10 + plan.roles.platforms.index(name)}" for name in reach]
     if platform != leader:
         example.append(f"--bind 192.168.1.{10 + plan.roles.platforms.index(platform)}")
+    example.append("--insecure")
     return (
         "#!/bin/sh\n"
         f"# {plan.flow.application}: {len(plan.alternatives)} alternatives, {plan.frames} frames each, on {platform}.\n"

@@ -10,8 +10,8 @@ from typing import NoReturn, Union
 from eprune.model.finding import EpruneError, Finding, Location
 
 
-def write_file(path: str, data: Union[str, bytes]) -> None:
-    """Write a file, "-" for stdout; text as UTF-8. Missing folders are made.
+def write_file(path: str, data: Union[str, bytes], private: bool = False) -> None:
+    """Write a file, "-" for stdout; text as UTF-8. Missing folders are made. Nobody else can read a ``private`` one.
 
     The data goes to a temporary file beside ``path``, which then takes its place: a reader sees the old file or the new
     one, and a failure leaves the old one. A symbolic link stays one, a file that is there keeps its permissions, and
@@ -31,7 +31,7 @@ def write_file(path: str, data: Union[str, bytes]) -> None:
             target.write_bytes(content)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
-        _replace(target, content)
+        _replace(target, content, private)
     except BrokenPipeError:
         raise
     except (FileExistsError, NotADirectoryError):
@@ -54,13 +54,15 @@ def _print(content: bytes) -> None:
         raise
 
 
-def _replace(target: Path, content: bytes) -> None:
+def _replace(target: Path, content: bytes, private: bool) -> None:
     # Not the tempfile module: its files are private to the user, ours follow the umask.
     temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
     try:
+        if private:
+            temporary.touch(0o600)
         with temporary.open("wb") as stream:
             stream.write(content)
-        if target.exists():
+        if target.exists() and not private:
             temporary.chmod(target.stat().st_mode)
         temporary.replace(target)
     except BaseException:

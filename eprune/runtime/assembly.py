@@ -27,6 +27,7 @@ from eprune.runtime.fifo import Fifo, Input, Output
 from eprune.runtime.journal import Journal
 from eprune.runtime.link import RxLink, TxLink
 from eprune.runtime.record import Activity
+from eprune.runtime.secure import Keys, is_loopback
 from eprune.runtime.shaping import Figures
 
 
@@ -44,8 +45,8 @@ class Assembly:
         self._options = options
         self._events = events
         self._journal = journal
-        _check_supported(declared)
         self._addresses = command_line.addresses(options.link, declared.peers)
+        self._keys = self._read_keys()
         actors = declared.actors
         own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
         self._parameters = command_line.parameters(options.set, own)
@@ -119,13 +120,33 @@ class Assembly:
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 
+    def _read_keys(self) -> Optional[Keys]:
+        """What TLS needs, if some link has it."""
+        peer = next((fifo.peer for fifo in self.declared.fifos if fifo.security == "tls"), "")
+        if not peer:
+            return None
+        if not self._options.keys:
+            raise UsageError(
+                f"the link with {peer} has TLS, for which this platform needs a certificate: say --keys FOLDER; "
+                f"'eprune certify FOLDER {self.declared.platform} {peer}' makes one"
+            )
+        keys = Keys(self._options.keys, self.declared.platform)
+        if keys.warning:
+            self._journal.tell("warning", keys.warning)
+        return keys
+
     def _address(self, name: str, fifo: DeclaredFifo) -> tuple[str, int]:
-        """Where the FIFO's connection is listened for, or dialled."""
+        """Where the FIFO's connection is listened for, or dialled. Raises UsageError where that is not safe."""
         host, base = self._addresses.get(fifo.peer, ("", 0))
+        host = host or fifo.address
+        if fifo.source is None:
+            host = "127.0.0.1" if fifo.security == "ssh" else self._options.bind
+        if fifo.security != "tls" and not self._options.insecure and not is_loopback(host):
+            raise UsageError(_unsafe(name, host, fifo, self.declared.platform))
         port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
         if port > 65535:
             raise UsageError(f"{name}: there is no TCP port {port}; choose lower ones")
-        return (self._options.bind if fifo.source is None else host or fifo.address), port
+        return host, port
 
     def _make_link(self, fifo: DeclaredFifo) -> Union[RxLink, TxLink]:
         number = fifo.port - self.declared.first_port(fifo.peer)
@@ -145,6 +166,7 @@ class Assembly:
         if self.emulation is not None:
             link.emulated = self.emulation.links[fifo.peer]
             link.facts.update(link.emulated.figures.told())
+        link.keys = self._keys if fifo.security == "tls" else None
         return link
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
@@ -188,6 +210,7 @@ class Assembly:
         if self.emulation is not None:
             connection.emulated = self.emulation.links[first.peer]
             connection.facts.update(connection.emulated.figures.told())
+        connection.keys = self._keys if first.security == "tls" else None
         return connection
 
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> ActorThread:
@@ -248,7 +271,12 @@ class Assembly:
         return behaviour
 
 
-def _check_supported(declared: Declared) -> None:
-    for fifo in declared.fifos:
-        if fifo.security != "none":
-            raise UsageError(f"FIFO {fifo.name!r}: security={fifo.security!r} is not supported yet")
+def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
+    """Why a link must not go over this address, and the ways out."""
+    way_out = 'write security="tls" or security="ssh" for this link into both platform files'
+    if fifo.security == "ssh":
+        way_out = f"SSH tunnels end on loopback, and {platform}.sh --ssh {fifo.peer}=HOST opens one"
+    return (
+        f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
+        "or say --insecure where you trust everybody on the network"
+    )

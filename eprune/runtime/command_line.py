@@ -39,6 +39,18 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         metavar="ADDRESS",
         help="address to listen on (also EPRUNE_BIND; default: %(default)s)",
     )
+    add(
+        "--keys",
+        default=environment("EPRUNE_KEYS"),
+        metavar="FOLDER",
+        help="this platform's certificate and key, and the authority's certificate, for links with TLS "
+        "(also EPRUNE_KEYS)",
+    )
+    add(
+        "--insecure",
+        action="store_true",
+        help="let links that nothing protects leave this machine, too",
+    )
     add("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for peers (default: %(default)g)")
     if links:
         add(

@@ -25,6 +25,7 @@ from eprune.runtime.fifo import GONE
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.journal import Journal
 from eprune.runtime.outbox import Outbox
+from eprune.runtime.secure import Keys, Stream
 
 _POLL = 0.05
 
@@ -54,6 +55,8 @@ class Connection:
         self.note = ""
         #: the link that is emulated in the place of the true one, if any
         self.emulated: Optional[emulated.Link] = None
+        #: for TLS, if that is wanted
+        self.keys: Optional[Keys] = None
         self.tx = {number: each for number, each in channels.items() if isinstance(each, TxChannel)}
         self.rx = {number: each for number, each in channels.items() if isinstance(each, RxChannel)}
         self.firing = 0
@@ -75,13 +78,13 @@ class Connection:
         self._journal = journal
         self._answer: Optional[Answer] = None
         self._lock = threading.Lock()
-        self._socket: Optional[socket.socket] = None
+        self._socket: Optional[Stream] = None
         self._life = Suspicion(dead_after)
         self._stopping = threading.Event()
         self._over = threading.Event()
         self._wake = threading.Event()
         self._offered = threading.Event()
-        self._offer: Optional[tuple[socket.socket, Facts]] = None
+        self._offer: Optional[tuple[Stream, Facts]] = None
         self._parting = False
         self._outbox = Outbox(self.tx, self.rx)
         self._incarnation = ""
@@ -97,7 +100,7 @@ class Connection:
         """Open the listening socket of an end that listens. Raises LinkError where the address cannot be had."""
         if not self._dials:
             listener = listen(self, self.peer, self._address)
-            self._answer = Answer(listener, self._facts, self._later, self._accept, self._refused)
+            self._answer = Answer(listener, self._facts, self._later, self._accept, self._refused, self.peer, self.keys)
             threading.Thread(target=self._answer.run, name=f"answer {self}", daemon=True).start()
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
@@ -238,7 +241,7 @@ class Connection:
             raise LinkError(f"{self}: {self.peer} breaks the protocol: {error}") from None
         return ""
 
-    def _receive(self, connection: socket.socket) -> None:
+    def _receive(self, connection: Stream) -> None:
         """Receive and handle one frame."""
         self._fill_from(connection, self._head)
         header = wire.unpack_shared(self._head, self._token_bytes)
@@ -263,7 +266,7 @@ class Connection:
         else:
             raise ProtocolError(f"a frame of kind {header.kind} against the direction")
 
-    def _fill_from(self, connection: socket.socket, target: memoryview) -> None:
+    def _fill_from(self, connection: Stream, target: memoryview) -> None:
         done = 0
         while done < len(target):
             count = connection.recv_into(target[done:])
@@ -272,7 +275,7 @@ class Connection:
             done += count
             self._life.heard = time.monotonic()
 
-    def _receive_token(self, connection: socket.socket, channel: RxChannel, header: wire.Header) -> None:
+    def _receive_token(self, connection: Stream, channel: RxChannel, header: wire.Header) -> None:
         begin = time.perf_counter_ns()
         receiving = channel.receiving
         receiving.arrived()
@@ -363,7 +366,7 @@ class Connection:
                 return self._nobody(error)
             try:
                 if self._dials:
-                    connection, verdict = dial(self._address, self._facts(), deadline, self.peer)
+                    connection, verdict = dial(self._address, self._facts(), deadline, self.peer, self.keys)
                     self._adopt(connection, verdict)
                 elif self._offered.wait(_POLL):
                     self._offered.clear()
@@ -401,7 +404,7 @@ class Connection:
             return ""
         return "another process has connected in its place"
 
-    def _accept(self, connection: socket.socket, hello: Facts) -> None:
+    def _accept(self, connection: Stream, hello: Facts) -> None:
         with self._lock:
             if self._offer is not None:
                 self._offer[0].close()
@@ -413,7 +416,7 @@ class Connection:
     def _refused(self, reason: str) -> None:
         self._journal.often("refused", "times", 1, connection=self.name, peer=self.peer, reason=reason)
 
-    def _adopt(self, connection: socket.socket, said: Facts) -> None:
+    def _adopt(self, connection: Stream, said: Facts) -> None:
         """Begin to use a connection."""
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
@@ -481,7 +484,7 @@ class Connection:
             self._socket = None
             self._outbox.clear()
 
-    def _break(self, connection: socket.socket) -> None:
+    def _break(self, connection: Stream) -> None:
         with contextlib.suppress(OSError):
             connection.shutdown(socket.SHUT_RDWR)
 

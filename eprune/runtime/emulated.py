@@ -17,7 +17,9 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, Optional, Union
 
+from eprune.runtime import secure
 from eprune.runtime.errors import UsageError
+from eprune.runtime.secure import Stream
 from eprune.runtime.shaping import AHEAD, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
 
 _PIECE_BYTES = 64 * 1024
@@ -109,12 +111,17 @@ def _shut(connection: socket.socket, how: int) -> None:
         connection.shutdown(how)
 
 
-def shaped(connection: socket.socket, link: Optional[Link], greeting: Mapping[str, str]) -> socket.socket:
-    """The connection, over the emulated link if there is one.
+def shaped(connection: Stream, link: Optional[Link], greeting: Mapping[str, str]) -> Stream:
+    """The connection, over the emulated link if there is one; with TLS, which stays end to end, that lies below.
 
     ``greeting`` is what the peer, which emulates too, said of itself. Raises ProtocolError where that is nonsense.
     """
-    return connection if link is None else Socket(connection, link, heard(greeting))
+    if link is None:
+        return connection
+    if isinstance(connection, secure.Socket):
+        connection.transport = Socket(connection.transport, link, heard(greeting))
+        return connection
+    return Socket(connection, link, heard(greeting))
 
 
 class Emulation:

@@ -7,17 +7,20 @@ import os
 import selectors
 import socket
 import time
-from typing import Callable
+from typing import Callable, Optional
 
 from eprune.runtime import wire
 from eprune.runtime.errors import LinkError, ProtocolError, Refused
+from eprune.runtime.secure import Keys, NotTls, Socket, Stream
 
 #: Seconds that a connection has for its hello, and the peer for its answer.
 HELLO_TIMEOUT = 5.0
 #: Connections without a hello yet that a listener holds; further ones wait in the kernel's backlog.
 MAX_PENDING = 8
+#: Seconds that a connection that was turned away has to read why.
+_PARTING = 1.0
 _POLL = 0.05
-_REST = 256 * 1024
+_REST = 64 * 1024
 
 Facts = dict[str, str]
 
@@ -26,25 +29,29 @@ class Later(OSError):
     """The peer answers, but cannot take the connection now."""
 
 
-def dial(address: tuple[str, int], facts: Facts, deadline: float, peer: str) -> tuple[socket.socket, Facts]:
-    """Connect and shake hands; the connection, and the verdict with what the peer says of itself.
+def dial(
+    address: tuple[str, int], facts: Facts, deadline: float, peer: str, keys: Optional[Keys] = None
+) -> tuple[Stream, Facts]:
+    """Connect and shake hands, over TLS if there are keys; the connection, and the verdict with what the peer says of
+    itself.
 
-    Raises OSError if nobody answers (Later: not now), Refused if the peer refuses, ProtocolError if it is no program
-    of eprune, LinkError if the address is none.
+    Raises OSError if nobody answers (Later: not now), Refused if one side refuses the other, ProtocolError if it is no
+    program of eprune, LinkError if the address is none.
     """
     remaining = deadline - time.monotonic()
     if remaining <= 0:
         raise TimeoutError("timed out")
     with contextlib.ExitStack() as cleanup:
         try:
-            connection = socket.create_connection(address, timeout=min(remaining, 2.0))
+            plain = socket.create_connection(address, timeout=min(remaining, 2.0))
         except (OverflowError, UnicodeError) as error:
             raise Refused(f"{address[0]}:{address[1]} is no address: {error}") from None
-        cleanup.callback(connection.close)
-        if connection.getsockname() == connection.getpeername():
+        cleanup.callback(plain.close)
+        if plain.getsockname() == plain.getpeername():
             raise ConnectionRefusedError("connected to itself")
+        connection: Stream = plain if keys is None else keys.dialling(plain, peer)
         connection.settimeout(max(min(deadline - time.monotonic(), HELLO_TIMEOUT), 0.1))
-        connection.sendall(wire.pack_greeting(facts))
+        _greet(connection, facts)
         verdict = wire.unpack_greeting(_read_greeting(connection))
         if verdict.get("verdict") == "later":
             raise Later(0, verdict.get("reason", "not now"))
@@ -52,6 +59,19 @@ def dial(address: tuple[str, int], facts: Facts, deadline: float, peer: str) -> 
             raise Refused(f"refused by {peer}: {verdict.get('reason', 'no reason given')}")
         cleanup.pop_all()
         return connection, verdict
+
+
+def _greet(connection: Stream, facts: Facts) -> None:
+    """Send our hello. Over TLS the peer may turn out to be another: then it is told so, and Refused is raised."""
+    try:
+        with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the peer has gone, but may have said why
+            connection.sendall(wire.pack_greeting(facts))
+    except NotTls:
+        raise
+    except Refused as refusal:
+        with contextlib.suppress(OSError, LinkError):
+            connection.sendall(wire.pack_greeting({**facts, "verdict": "refused", "reason": str(refusal)}))
+        raise
 
 
 def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
@@ -91,12 +111,23 @@ def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str) 
     return message
 
 
+class _Caller:
+    """Who has connected, but was not accepted yet."""
+
+    def __init__(self, connection: Stream) -> None:
+        self.connection = connection
+        self.heard = bytearray()
+        self.until = time.monotonic() + HELLO_TIMEOUT
+        #: turned away; the connection is kept until the other side has had time to read why
+        self.parting = False
+
+
 class Answer:
     """Answers whoever connects to a listening socket, for as long as the run lasts.
 
     ``facts()`` is what we say of ourselves. ``later(hello)`` tells why a right peer must try again later, or ''.
     ``accept`` gets a connection that was accepted, and its hello; ``refused`` the reason for refusing somebody, of whom
-    ``refusal`` keeps the last.
+    ``refusal`` keeps the last. With ``keys`` all is over TLS, with platform ``peer``.
     """
 
     def __init__(
@@ -104,8 +135,10 @@ class Answer:
         listener: socket.socket,
         facts: Callable[[], Facts],
         later: Callable[[Facts], str],
-        accept: Callable[[socket.socket, Facts], None],
+        accept: Callable[[Stream, Facts], None],
         refused: Callable[[str], None],
+        peer: str,
+        keys: Optional[Keys],
     ) -> None:
         self.refusal = ""
         self._listener = listener
@@ -113,6 +146,8 @@ class Answer:
         self._later = later
         self._accept = accept
         self._refused = refused
+        self._peer = peer
+        self._keys = keys
         self._closed = False
 
     def close(self) -> None:
@@ -121,7 +156,7 @@ class Answer:
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Answer until closed, or until ``stop()``. The body of a thread."""
-        pending: dict[socket.socket, tuple[bytearray, float]] = {}
+        callers: set[_Caller] = set()
         with contextlib.closing(self._listener), selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             try:
@@ -130,38 +165,52 @@ class Answer:
                         if self._closed:
                             break
                         if key.fileobj is self._listener:
-                            self._admit(pending, selector)
-                            continue
-                        connection = key.fileobj
-                        assert isinstance(connection, socket.socket)
-                        if self._hear(connection, pending[connection][0]):
-                            selector.unregister(connection)
-                            del pending[connection]
-                    self._expire(pending, selector)
+                            self._admit(callers, selector)
+                        elif self._settled(key.data):
+                            selector.unregister(key.fd)
+                            callers.remove(key.data)
+                    self._expire(callers, selector)
             finally:
-                for connection in pending:
-                    connection.close()
+                for caller in callers:
+                    caller.connection.close()
 
-    def _admit(self, pending: dict[socket.socket, tuple[bytearray, float]], selector: selectors.BaseSelector) -> None:
-        if len(pending) >= MAX_PENDING:
+    def _admit(self, callers: set[_Caller], selector: selectors.BaseSelector) -> None:
+        if len(callers) >= MAX_PENDING:
             return
         with contextlib.suppress(OSError):
-            connection, _ = self._listener.accept()
-            connection.setblocking(False)
-            pending[connection] = (bytearray(), time.monotonic() + HELLO_TIMEOUT)
-            selector.register(connection, selectors.EVENT_READ)
+            plain, _ = self._listener.accept()
+            plain.setblocking(False)
+            caller = _Caller(plain if self._keys is None else self._keys.answering(plain, self._peer))
+            callers.add(caller)
+            selector.register(caller.connection, selectors.EVENT_READ, caller)
 
-    def _expire(self, pending: dict[socket.socket, tuple[bytearray, float]], selector: selectors.BaseSelector) -> None:
+    def _expire(self, callers: set[_Caller], selector: selectors.BaseSelector) -> None:
         now = time.monotonic()
-        for connection in [late for late, (_, until) in pending.items() if now > until]:
-            selector.unregister(connection)
-            del pending[connection]
-            connection.close()
-            self._refuse("a connection said nothing")
+        for caller in [caller for caller in callers if now > caller.until]:
+            selector.unregister(caller.connection)
+            callers.remove(caller)
+            caller.connection.close()
+            if not caller.parting:
+                self._refuse("a connection said nothing")
 
-    def _hear(self, connection: socket.socket, heard: bytearray) -> bool:
-        """Read more of a hello, and answer once it is whole; whether this connection is settled, either way."""
-        facts = self._facts()
+    def _settled(self, caller: _Caller) -> bool:
+        """Hear more of a caller; whether nothing more is to be done: it was accepted, or has gone."""
+        try:
+            while not caller.parting:
+                if self._heard(caller):
+                    return True
+            while _transport(caller.connection).recv(_REST, socket.MSG_DONTWAIT):
+                pass
+        except BlockingIOError:
+            return False
+        except OSError:
+            pass
+        caller.connection.close()
+        return True
+
+    def _heard(self, caller: _Caller) -> bool:
+        """Read more of a hello, and answer once it is whole; whether it was accepted. Raises BlockingIOError."""
+        connection, heard = caller.connection, caller.heard
         try:
             want = wire.GREETING_BYTES if len(heard) < wire.GREETING_BYTES else wire.greeting_size(heard)
             data = connection.recv(want - len(heard))
@@ -171,20 +220,23 @@ class Answer:
             if len(heard) < wire.GREETING_BYTES or len(heard) < wire.greeting_size(heard):
                 return False
             hello = wire.unpack_greeting(heard)
+            facts = self._facts()
             reason = wire.judge(hello, facts)
             if reason:
                 raise Refused(reason)
             reason = self._later(hello)
             if reason:
-                self._turn_away(connection, "later", reason)
-                return True
+                self._turn_away(caller, connection, "later", reason)
+                return False
             connection.sendall(wire.pack_greeting({**facts, "verdict": "accepted"}))
         except BlockingIOError:
-            return False
+            raise
         except (LinkError, OSError) as error:
             self._refuse(str(error))
-            self._turn_away(connection, "refused", str(error))
-            return True
+            # In the clear only to who spoke so.
+            way = connection.transport if isinstance(error, NotTls) and isinstance(connection, Socket) else connection
+            self._turn_away(caller, way, "refused", str(error))
+            return False
         self._accept(connection, hello)
         return True
 
@@ -192,15 +244,21 @@ class Answer:
         self.refusal = reason
         self._refused(reason)
 
-    def _turn_away(self, connection: socket.socket, verdict: str, reason: str) -> None:
+    def _turn_away(self, caller: _Caller, way: Stream, verdict: str, reason: str) -> None:
+        """Say why. Closing with unread bytes would reset the connection, and the reason would be lost."""
+        caller.parting = True
+        caller.until = time.monotonic() + _PARTING
+        with contextlib.suppress(OSError, LinkError):
+            way.sendall(wire.pack_greeting({"verdict": verdict, "reason": reason}))
         with contextlib.suppress(OSError):
-            connection.sendall(wire.pack_greeting({"verdict": verdict, "reason": reason}))
-            # Closing with unread bytes would reset the connection, and the reason would be lost.
-            connection.recv(_REST)
-        connection.close()
+            caller.connection.shutdown(socket.SHUT_WR)
 
 
-def _read_greeting(connection: socket.socket) -> bytes:
+def _transport(connection: Stream) -> socket.socket:
+    return connection.transport if isinstance(connection, Socket) else connection
+
+
+def _read_greeting(connection: Stream) -> bytes:
     """A whole greeting; raises OSError if the connection ends or is silent, ProtocolError or Refused on nonsense."""
     data = b""
     want = wire.GREETING_BYTES

@@ -23,6 +23,7 @@ from eprune.runtime.fifo import GONE, Fifo
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.journal import Journal
 from eprune.runtime.record import Activity
+from eprune.runtime.secure import Keys, Stream
 
 #: A larger token of which a part has arrived is received to its end at once; smaller ones go on many at a time.
 SMALL_TOKEN = 8 * 1024
@@ -54,6 +55,8 @@ class _Link:
         self.address = address
         #: the link that is emulated in the place of the true one, if any
         self.emulated: Optional[emulated.Link] = None
+        #: for TLS, if that is wanted
+        self.keys: Optional[Keys] = None
         self.number = number
         self.peer = peer
         self.facts = facts
@@ -61,7 +64,7 @@ class _Link:
         self.note = ""
         self._fail = fail
         self._journal = journal
-        self._socket: Optional[socket.socket] = None
+        self._socket: Optional[Stream] = None
         self._stopping = threading.Event()
         #: whether this end and the peer are done with one another
         self._parted = threading.Event()
@@ -80,11 +83,11 @@ class _Link:
         return f"FIFO {self.fifo.name!r} with {self.peer}"
 
     @property
-    def _connected(self) -> socket.socket:
+    def _connected(self) -> Stream:
         assert self._socket is not None
         return self._socket
 
-    def _adopt(self, connection: socket.socket, greeting: Facts) -> None:
+    def _adopt(self, connection: Stream, greeting: Facts) -> None:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = emulated.shaped(connection, self.emulated, greeting)
@@ -139,12 +142,16 @@ class _Link:
         """Changes whenever something else than a heartbeat is sent."""
         return 0
 
+    def _sending(self) -> bool:
+        """Whether part of a frame may be out."""
+        return False
+
     def _say_alive(self) -> None:
         """Send a heartbeat, if that needs no waiting: whoever is sending, or keeps us from it, knows without."""
         if not self._writing.acquire(blocking=False):
             return
         try:
-            if not self._silent and _has_room(self._connected):
+            if not self._silent and not self._sending() and _has_room(self._connected):
                 frame = wire.control_frame(wire.HEARTBEAT, self.number)
                 self._connected.sendmsg([frame], (), socket.MSG_DONTWAIT)
         except OSError:
@@ -194,7 +201,7 @@ class TxLink(_Link):
             if time.monotonic() >= deadline:
                 raise LinkError(nobody_answered(self, self.peer, self.address, last))
             try:
-                self._adopt(*dial(self.address, self.facts, deadline, self.peer))
+                self._adopt(*dial(self.address, self.facts, deadline, self.peer, self.keys))
                 return
             except LinkError as error:
                 raise type(error)(f"{self}: {error}") from None
@@ -267,6 +274,9 @@ class TxLink(_Link):
         """Tokens that were given to the socket, or wait for it."""
         return self.fifo.tokens + self._done
 
+    def _sending(self) -> bool:
+        return self._queued != self._done
+
     def _send_queued(self) -> None:
         fifo, connection = self.fifo, self._connected
         while True:
@@ -331,7 +341,9 @@ class RxLink(_Link):
     def listen(self) -> None:
         """Open the listening socket. Raises LinkError where the address cannot be had."""
         listener = listen(self, self.peer, self.address)
-        self._answer = Answer(listener, lambda: self.facts, lambda hello: "", self._accept, self._refused)
+        self._answer = Answer(
+            listener, lambda: self.facts, lambda hello: "", self._accept, self._refused, self.peer, self.keys
+        )
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
         """Accept the peer, refusing whoever else comes, until ``deadline`` (time.monotonic).
@@ -349,7 +361,7 @@ class RxLink(_Link):
     def _refused(self, reason: str) -> None:
         self._journal.often("refused", "times", 1, connection=str(self), peer=self.peer, reason=reason)
 
-    def _accept(self, connection: socket.socket, hello: Facts) -> None:
+    def _accept(self, connection: Stream, hello: Facts) -> None:
         assert self._answer is not None
         self._answer.close()
         self.note = wire.warn(hello, self.facts)
@@ -488,14 +500,14 @@ def _put(data: bytes, buffers: list[memoryview]) -> int:
     return done
 
 
-def _has_room(connection: socket.socket) -> bool:
+def _has_room(connection: Stream) -> bool:
     """Whether a small frame goes out whole and at once: a socket that says so has room for much more."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_WRITE)
         return bool(selector.select(0))
 
 
-def _send_rest(connection: socket.socket, buffers: list[memoryview], sent: int) -> None:
+def _send_rest(connection: Stream, buffers: list[memoryview], sent: int) -> None:
     """Send what follows the first ``sent`` bytes of the buffers."""
     if sent == sum(map(len, buffers)):
         return

@@ -9,6 +9,7 @@ from typing import Optional
 
 from eprune.runtime import wire
 from eprune.runtime.channel import RxChannel, TxChannel
+from eprune.runtime.secure import Stream
 
 #: Bytes of tokens that one system call carries at most, roughly.
 BATCH_BYTES = 256 * 1024
@@ -42,7 +43,7 @@ class Outbox:
         """Send a frame that is no token, before the next tokens."""
         self._control.append(frame)
 
-    def send(self, connection: socket.socket) -> bool:
+    def send(self, connection: Stream) -> bool:
         """Give the socket what it takes at once; whether there was anything.
 
         Raises BlockingIOError if it takes nothing now, OSError if it is broken.

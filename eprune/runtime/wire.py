@@ -34,6 +34,8 @@ from eprune.runtime.errors import ProtocolError, Refused
 
 VERSION = 1
 MAGIC = b"EPRUNE"
+_TLS = b"\x16\x03"  # how every TLS connection begins
+NO_TLS = "one side uses TLS, the other does not: state the same security in all platform files, and generate again"
 
 _GREETING = struct.Struct("!6sHI")
 _HEADER = struct.Struct("!BBHIQQ")
@@ -131,6 +133,8 @@ def greeting_size(data: bytes | bytearray) -> int:
     Raises ProtocolError if this is no greeting of eprune or is too long, Refused if it is one of another version.
     """
     magic, version, length = _GREETING.unpack_from(data)
+    if data.startswith(_TLS):
+        raise Refused(NO_TLS)
     if magic != MAGIC:
         raise ProtocolError("this is no eprune program")
     if version != VERSION:
@@ -158,8 +162,10 @@ AGREE = {"digest": "application digest", "fifo": "FIFO", "token": "token type"}
 def judge(hello: dict[str, str], mine: dict[str, str]) -> str:
     """Why a receiver with the facts ``mine`` must refuse this hello, '' if it accepts.
 
-    Both have 'application', 'platform' and the fields of AGREE.
+    Both have 'application', 'platform' and the fields of AGREE; who refuses us says so instead.
     """
+    if hello.get("verdict") == "refused":
+        return f"{_brief(hello.get('platform', 'the sender'))} refuses {mine['platform']}: {hello.get('reason', '')}"
     for field, name in AGREE.items():
         if hello.get(field) != mine[field]:
             theirs = hello.get(field, "nothing")

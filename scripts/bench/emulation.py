@@ -119,7 +119,7 @@ def _run(folder: Path, pair: Optional[tuple[Host, Host]]) -> float:
     addresses = [host.address for host in pair] if pair else ["127.0.0.1"] * 2
     processes = []
     for side, (name, peer) in enumerate((("left", "right"), ("right", "left"))):
-        command = [sys.executable, str(folder / f"{name}.py"), f"--bind={addresses[side]}"]
+        command = [sys.executable, str(folder / f"{name}.py"), f"--bind={addresses[side]}", "--insecure"]
         command += [f"--link={peer}={addresses[1 - side]}:{port}", f"--record={folder / name}.json"]
         command = pair[side].command(*command) if pair else [*command, "--emulate"]
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

@@ -114,6 +114,17 @@ def test_addresses_are_for_the_programs_that_have_a_link_there_and_the_leader_ma
     assert [line["ok"] for line in results(app)] == [True] * 4, said
 
 
+@pytest.mark.parametrize(("platform", "option"), [("server", "--bind=0.0.0.0"), ("endpoint", "--at=server=192.0.2.1")])
+def test_scripts_do_not_talk_in_the_clear_beyond_loopback_unless_told(on_free_ports, eprune, platform, option):
+    app = on_free_ports
+    assert eprune(*FAST).code == 0
+    process = script(app, platform, free_base_port(2), option)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 2
+    assert "is not loopback" in said
+    assert "--insecure" in said
+
+
 def test_a_script_that_dies_with_an_alternative_is_recorded_and_the_next_one_runs_once_it_is_back(
     on_free_ports, eprune
 ):

@@ -58,8 +58,8 @@ def test_the_split_classifier_runs_on_two_hosts_and_its_link_is_the_bound(hosts,
         )
         assert done.returncode == 0, done.stderr
     arguments = {
-        "endpoint": ["--bind", "10.77.0.1", "--link", "server=10.77.0.2"],
-        "server": ["--bind", "10.77.0.2", "--link", "endpoint=10.77.0.1"],
+        "endpoint": ["--insecure", "--bind", "10.77.0.1", "--link", "server=10.77.0.2"],
+        "server": ["--insecure", "--bind", "10.77.0.2", "--link", "endpoint=10.77.0.1"],
     }
     processes = [
         subprocess.Popen(
