@@ -7,7 +7,9 @@ import time
 import pytest
 
 from eprune.runtime import wire
+from eprune.runtime.fifo import Fifo
 from eprune.runtime.launch import free_base_port
+from eprune.runtime.link import TxLink
 from tests.kit.programs import finish, lines, start, write_program
 from tests.kit.proxy import Proxy
 
@@ -123,3 +125,20 @@ def test_tokens_right_behind_a_heartbeat_are_whole(tmp_path, port):
         code, out, err = finish(receiver)
     assert (code, err) == (0, "")
     assert out.split()[:20] == [*map(str, range(20))]
+
+
+def test_no_heartbeat_in_the_middle_of_a_frame():
+    """A part of a token is out, and there is room again before the link's thread goes on."""
+    here, there = socket.socketpair()
+    fifo = Fifo("f", "uint8", (4_000_000,), 2)
+    link = TxLink(fifo, 0, "right", {}, lambda error: None, ("127.0.0.1", 1))
+    with here, there:
+        link._socket = here
+        link.send(fifo.reserve(), 0)
+        there.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            while there.recv(65536):
+                pass
+        link._say_alive()
+        with pytest.raises(BlockingIOError):
+            there.recv(1)
