@@ -8,6 +8,7 @@ import pytest
 
 from eprune.runtime import wire
 from eprune.runtime.fifo import Fifo
+from eprune.runtime.journal import Journal
 from eprune.runtime.launch import free_base_port
 from eprune.runtime.link import TxLink
 from tests.kit.programs import finish, lines, start, write_program
@@ -131,7 +132,7 @@ def test_no_heartbeat_in_the_middle_of_a_frame():
     """A part of a token is out, and there is room again before the link's thread goes on."""
     here, there = socket.socketpair()
     fifo = Fifo("f", "uint8", (4_000_000,), 2)
-    link = TxLink(fifo, 0, "right", {}, lambda error: None, ("127.0.0.1", 1))
+    link = TxLink(fifo, 0, "right", {}, lambda error: None, Journal("left"), ("127.0.0.1", 1))
     with here, there:
         link._socket = here
         link.send(fifo.reserve(), 0)
