@@ -69,7 +69,7 @@ class Swept:
         good = [point for point in self.points if not point.problem]
         # How many frames there were is told above the table.
         metrics = {name: 0 for point in good for name, value in point.metrics.items() if value != point.frames}
-        shares = dict.fromkeys(f"{dpg}={row}" for point in good for dpg, rows in point.shares.items() for row in rows)
+        shares = dict.fromkeys(f"{dpg}.{row}" for point in good for dpg, rows in point.shares.items() for row in rows)
         links = dict.fromkeys(f"{link}, bytes" for point in good for link in point.links)
         busy = dict.fromkeys(f"{platform} ms" for point in good for platform in point.busy)
         return [*metrics, *shares, *links, "ms", *busy]
@@ -79,7 +79,7 @@ class Swept:
         cells = {name: f"{value:.6g}" for name, value in point.metrics.items()}
         for dpg, rows in point.shares.items():
             cells.update(
-                (f"{dpg}={row}", f"{100 * share:.1f} %" if percent else f"{share:.6g}") for row, share in rows.items()
+                (f"{dpg}.{row}", f"{100 * share:.1f} %" if percent else f"{share:.6g}") for row, share in rows.items()
             )
         cells.update((f"{link}, bytes", f"{nbytes:.0f}") for link, nbytes in point.links.items())
         cells["ms"] = "" if point.ms is None else f"{point.ms:.3f}"

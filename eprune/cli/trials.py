@@ -24,6 +24,8 @@ from eprune.runtime.launch import launch
 if TYPE_CHECKING:
     from eprune.cli.inputs import Inputs
 
+#: The fields of a point that are mappings.
+_MAPPINGS = ("values", "metrics", "shares", "links", "busy")
 #: Characters of a sink's line that are looked at.
 MAX_LINE = 2**16
 
@@ -60,6 +62,12 @@ class Trials:
             program = program_for(inputs, mapping, fuse)
             identity.append(program.digest)
             write_program(program, self._programs[mapping.platform])
+        if "--emulate" in common:
+            identity += [
+                f"{[(unit.name, unit.slowdown) for unit in platform.units]} "
+                f"{[(link.to, link.bandwidth, link.latency) for link in platform.links]}"
+                for platform in inputs.platforms
+            ]
         self.id = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
         self._arguments = {platform: list(common) for platform in self._programs}
         for platform, setting in placed_settings(inputs, settings):
@@ -97,7 +105,8 @@ class Trials:
             for text in Path(self.results).read_bytes().splitlines():
                 try:
                     line = json.loads(text)
-                    if line.pop("sweep") == self.id and not line["problem"]:
+                    whole = all(isinstance(line[name], dict) for name in _MAPPINGS)
+                    if line.pop("sweep") == self.id and not line["problem"] and whole:
                         known[tuple(line["values"].items())] = Point(**line)
                 except (ValueError, TypeError, KeyError, AttributeError):
                     continue

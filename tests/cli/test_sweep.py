@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -122,6 +123,25 @@ def test_what_is_measured_is_not_measured_again(eprune, tmp_path):
     assert other["points"][0]["metrics"] != again["points"][0]["metrics"]
     lines = (tmp_path / "runs.jsonl").read_text().splitlines()
     assert [json.loads(line)["problem"] == "" for line in lines] == [True, False, True, False, True]
+
+
+def test_emulated_runs_count_for_their_links_and_torn_lines_for_nothing(eprune, tmp_path):
+    results = tmp_path / "runs.jsonl"
+    slow = []
+    for bandwidth in ("1Mbit/s", "1Mbit/s", "2Mbit/s"):
+        platforms = []
+        for name in ("endpoint", "server"):
+            text = (ROOT / "graphs" / f"{name}.xml").read_text()
+            (tmp_path / f"{name}.xml").write_text(re.sub('bandwidth="[^"]*"', f'bandwidth="{bandwidth}"', text))
+            platforms += ["-p", str(tmp_path / f"{name}.xml")]
+        done = eprune(
+            *("sweep", *FILTER, *platforms, *SPLIT[3:], *vary(ALWAYS[1])),
+            *("--emulate", "--results", str(results), "--format", "json"),
+        )
+        assert done.code == 0, done.err
+        slow.append(json.loads(done.out)["points"][0]["ms"])
+        results.write_text(results.read_text() + '{"sweep": "' + "[]\n")
+    assert slow[0] == slow[1] > slow[2]
 
 
 @pytest.mark.parametrize("name", ["front.svg", "front.png"])
