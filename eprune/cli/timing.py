@@ -8,6 +8,7 @@ Time in which others had the core does not count, where the system tells it.
 from __future__ import annotations
 
 import argparse
+import functools
 import json
 import os
 import platform as host
@@ -219,7 +220,7 @@ def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float]
     from eprune.codegen.program import Segment as SegmentNode
     from eprune.runtime.actor import Actor, EndOfStream, PortType
     from eprune.runtime.files import Files
-    from eprune.runtime.tflite import Segment
+    from eprune.runtime.tflite import Model, Segment
 
     files = Files(os.path.abspath("program.py"))  # noqa: PTH100
     behaviours: dict[str, Actor] = {}
@@ -231,6 +232,8 @@ def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float]
         else:
             factory = files.load_class(f"{os.path.abspath(node.path)}:{node.class_name}")  # noqa: PTH100
             behaviour = factory(**dict(node.parameters))
+            if node.model is not None:
+                behaviour.model = Model(functools.partial(cut, node.model), interpreter)
         behaviours[node.name] = behaviour
     tokens = {fifo.name: deque(_initial(fifo)) for fifo in program.fifos}
     for name, behaviour in behaviours.items():

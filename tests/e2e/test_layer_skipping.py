@@ -163,3 +163,13 @@ def test_the_proof_covers_every_row():
         controls = [word for block in BLOCKS for word in ("--control", f"Skip{block}={row}")]
         done = eprune("simulate", APPLICATION, *controls, "--iterations", "6", "--format", "json")
         assert done.returncode == 0, done.stdout
+
+
+def test_gates_are_timed_with_the_models_that_they_call(tmp_path):
+    platforms = ["-p", ROOT / "graphs" / "endpoint.xml", ROOT / "graphs" / "server.xml"]
+    assert eprune("explore", APPLICATION, *platforms, "-o", tmp_path / "cuts").returncode == 0
+    done = eprune("profile", tmp_path / "cuts", "--actors", "--no-pin")
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "cuts" / "actors.json").read_text())["platforms"]["endpoint"]["actors"]
+    assert {f"{kind}{block}" for kind in ("Gate", "Block", "Sum") for block in BLOCKS} < set(told)
+    assert min(told.values()) > 0
