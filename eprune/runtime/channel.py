@@ -105,9 +105,15 @@ class RxChannel(Fifo):
         self.policy = policy
         self.receiving = Receiving(policy, self.capacity, delay, fired)
         self.activity = Activity()
+        self._lost = False  # the consumer has been told so since the last token
         self.left = False  # the consumer has ended
         self.over = False  # and the peer knows, or will never
         self.heard_end = False
+
+    def commit(self, slot: int, firing: int) -> None:
+        """A token has come."""
+        self._lost = False
+        super().commit(slot, firing)
 
     def release(self, slot: int) -> None:
         """The consumer lets a slot go."""
@@ -139,7 +145,8 @@ class RxChannel(Fifo):
 
     def lose(self) -> None:
         """Tell the consumer of a lossy FIFO that its producer is lost, in order with the tokens."""
-        if lossy(self.policy):
+        if lossy(self.policy) and not self._lost:
+            self._lost = True
             self.full.put(LOST)
 
 

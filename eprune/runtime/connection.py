@@ -20,7 +20,7 @@ from typing import Callable, Optional
 from eprune.runtime import emulated, wire
 from eprune.runtime.channel import Channel, RxChannel, TxChannel
 from eprune.runtime.errors import Interrupted, LinkError, LostTokens, PeerError, ProtocolError, Refused, RunError
-from eprune.runtime.faults import STOP, WAIT, Feedback, Suspicion, back_off, lossy
+from eprune.runtime.faults import PARTING, STOP, WAIT, Feedback, Suspicion, back_off, lossy
 from eprune.runtime.fifo import GONE
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.journal import Journal
@@ -85,7 +85,7 @@ class Connection:
         self._wake = threading.Event()
         self._offered = threading.Event()
         self._offer: Optional[tuple[Stream, Facts]] = None
-        self._parting = False
+        self._parting = 0.0  # since when nothing remains to be done with this connection
         self._outbox = Outbox(self.tx, self.rx)
         self._incarnation = ""
         self._head = memoryview(bytearray(wire.HEADER_BYTES))
@@ -153,9 +153,11 @@ class Connection:
                 continue
             if self._outbox.waiting:
                 with contextlib.suppress(OSError, ValueError):
-                    select.select([], [connection], [], period)
+                    writable = select.poll()
+                    writable.register(connection, select.POLLOUT)
+                    writable.poll(period * 1000)
             now = time.monotonic()
-            if self._life.dead(now):
+            if self._life.dead(now) or (self._parting and now > self._parting + PARTING):
                 self._break(connection)
                 continue
             with self._lock:
@@ -189,8 +191,9 @@ class Connection:
         """Release the connection's resources; its threads have ended."""
         if self._answer is not None:
             self._answer.close()
-        if self._socket is not None:
-            self._socket.close()
+        for connection in (self._socket, self._offer and self._offer[0]):
+            if connection is not None:
+                connection.close()
 
     # What channels call.
 
@@ -236,7 +239,7 @@ class Connection:
             return f"connection lost: {_reason(error)}"
         except ProtocolError as error:
             if self._lossy:
-                self._journal.tell("nonsense", peer=self.peer, connection=self.name, reason=str(error))
+                self._journal.often("nonsense", "times", 1, connection=self.name, peer=self.peer, reason=str(error))
                 return str(error)
             raise LinkError(f"{self}: {self.peer} breaks the protocol: {error}") from None
         return ""
@@ -323,6 +326,8 @@ class Connection:
                 channel.full.put(GONE)
             self.push()
             return
+        if channel.over:
+            return
         with self._lock:
             channel.over = True
             if lossy(channel.policy):
@@ -343,7 +348,7 @@ class Connection:
             self._offered.set()
         elif not self._parting:
             # The peer has what it needs to part, too; when it does, reading ends.
-            self._parting = True
+            self._parting = time.monotonic()
             with contextlib.suppress(OSError):
                 connection.shutdown(socket.SHUT_WR)
 
@@ -384,7 +389,7 @@ class Connection:
             except (OSError, LinkError) as failure:
                 self._drop()
                 if isinstance(failure, (Refused, ProtocolError)):
-                    if known is not _never:
+                    if self._dials and known is not _never:
                         raise type(failure)(f"{self}: {failure}") from None
                     if not isinstance(error, LinkError):
                         self._refused(str(failure))
@@ -400,9 +405,11 @@ class Connection:
 
     def _later(self, hello: Facts) -> str:
         """Why a peer cannot be taken now: another process has its place, and is alive as far as we know."""
-        if self._socket is None or hello.get("incarnation") == self._incarnation:
-            return ""
-        return "another process has connected in its place"
+        with self._lock:
+            offer, here, incarnation = self._offer, self._socket is not None, self._incarnation
+        if offer is not None:
+            here, incarnation = True, offer[1]["incarnation"]
+        return "another process has connected in its place" if here and hello["incarnation"] != incarnation else ""
 
     def _accept(self, connection: Stream, hello: Facts) -> None:
         with self._lock:
@@ -423,11 +430,10 @@ class Connection:
         with self._lock:
             self._incarnation = said.get("incarnation", "")
             self.running = self.running or said.get("running") == "1"
-            firing = said.get("firing", "")
-            self.firing = int(firing) if firing.isdigit() and len(firing) < 19 else 0
+            self.firing = wire.firing_of(said)
             self.note = wire.warn(said, self.facts)
             self._outbox.resumed = set(self.rx)
-            self._parting = False
+            self._parting = 0.0
             for channel in self.tx.values():
                 channel.said_end = channel.said_starved = False
             for number, receiver in self.rx.items():

@@ -32,6 +32,13 @@ def window(capacity: int, token_bytes: int) -> int:
     return capacity + max(capacity, min(WINDOW_TOKENS, WINDOW_BYTES // token_bytes))
 
 
+#: Seconds that a peer with which nothing remains to be done has to close the connection, too.
+PARTING = 5.0
+
+#: Incarnations of a peer of which a receiving end remembers how many tokens they sent.
+FORMER = 1000
+
+
 class Feedback(NamedTuple):
     """What a receiving end tells: all are numbers of tokens but ``firing``, the index of the consumer's next firing.
 
@@ -126,7 +133,12 @@ class Sending:
         counters cannot be.
         """
         fresh = peer != self._peer
+        self._peak = max(self._peak, self._next)
+        if told.received > self._peak - (0 if fresh else self._offset):
+            raise ProtocolError(f"it says that {told.received} tokens arrived, which were not sent")
         if self.policy == WAIT:
+            if fresh and told.received:
+                raise LostTokens("another process had taken its place meanwhile, and tokens that were for it")
             if fresh and not self._ack_fired and self._base > self._offset + self._told.fired:
                 raise LostTokens(
                     "it was restarted, and may have received tokens on which it had not fired; "
@@ -134,15 +146,16 @@ class Sending:
                 )
             if fresh:
                 self._offset = self._base
-            self._peak = max(self._peak, self._next)
-            if not self._base <= self._offset + told.received <= self._peak:
-                raise ProtocolError(f"it says that {told.received} tokens arrived, which were not sent")
+            if told.received < self._base - self._offset:
+                raise ProtocolError(f"it says that {told.received} tokens arrived, after it had told of more")
             self._next = self._offset + told.received
         else:
+            if not fresh and told.received < self._told.received:
+                raise ProtocolError(f"it says that {told.received} tokens arrived, after it had told of more")
             self._offset = self._next - told.received
             if not fresh and lossy(self.policy):
                 self.given_up -= told.received - self._told.received
-        self._told = Feedback(0, 0, 0, 0) if fresh else self._told
+        self._told = Feedback(told.received, 0, 0, 0) if fresh else self._told
         self._peer = peer
         self.alive = True
         return self.feedback(told)
@@ -189,7 +202,8 @@ class Receiving:
         #: the index of the consumer's next firing
         self.firing = 0
         self._slots = slots
-        self._start = 0  # what had been received when this incarnation of the peer began
+        self._start = 0  # tokens received that are not of this incarnation of the peer
+        self._former: dict[str, int] = {}  # what those before it had sent, for one may come back
         self._peer = ""
         self._told = Feedback(0, 0, 0, 0)
         # Half the room is told at once: seldom enough to cost little, soon enough that the peer need not wait.
@@ -200,7 +214,11 @@ class Receiving:
         """A connection from the incarnation ``peer`` is there."""
         if peer != self._peer:
             self.restarts += bool(self._peer)
-            self._peer, self._start = peer, self.received
+            self._former[self._peer] = self.count
+            self._start = self.received - self._former.pop(peer, 0)
+            self._peer = peer
+            if len(self._former) > FORMER:
+                del self._former[next(iter(self._former))]
         self.alive = True
 
     def arrived(self, token: bool = True) -> None:

@@ -52,11 +52,12 @@ def dial(
         connection: Stream = plain if keys is None else keys.dialling(plain, peer)
         connection.settimeout(max(min(deadline - time.monotonic(), HELLO_TIMEOUT), 0.1))
         _greet(connection, facts)
-        verdict = wire.unpack_greeting(_read_greeting(connection))
+        verdict = wire.unpack_greeting(_read_greeting(connection, min(deadline, time.monotonic() + HELLO_TIMEOUT)))
+        reason = wire.brief(verdict.get("reason", ""), wire.MAX_REASON)
         if verdict.get("verdict") == "later":
-            raise Later(0, verdict.get("reason", "not now"))
+            raise Later(0, reason or "not now")
         if verdict.get("verdict") != "accepted":
-            raise Refused(f"refused by {peer}: {verdict.get('reason', 'no reason given')}")
+            raise Refused(f"refused by {peer}: {reason or 'no reason given'}")
         cleanup.pop_all()
         return connection, verdict
 
@@ -258,11 +259,13 @@ def _transport(connection: Stream) -> socket.socket:
     return connection.transport if isinstance(connection, Socket) else connection
 
 
-def _read_greeting(connection: Stream) -> bytes:
-    """A whole greeting; raises OSError if the connection ends or is silent, ProtocolError or Refused on nonsense."""
+def _read_greeting(connection: Stream, deadline: float) -> bytes:
+    """A whole greeting; raises OSError if the connection ends or is slow, ProtocolError or Refused on nonsense."""
     data = b""
     want = wire.GREETING_BYTES
     while len(data) < want:
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
         more = connection.recv(want - len(data))
         if not more:
             raise ConnectionResetError("the peer closed the connection during the handshake")

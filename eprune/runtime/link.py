@@ -18,7 +18,7 @@ from typing import Any, Callable, Optional
 
 from eprune.runtime import emulated, wire
 from eprune.runtime.errors import Interrupted, LinkError, PeerError, ProtocolError, RunError
-from eprune.runtime.faults import Suspicion
+from eprune.runtime.faults import PARTING, Suspicion
 from eprune.runtime.fifo import GONE, Fifo
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.journal import Journal
@@ -300,9 +300,9 @@ class TxLink(_Link):
     def watch(self) -> None:
         """Read what the peer sends back until it parts. The body of the link's second thread."""
         head = memoryview(bytearray(wire.HEADER_BYTES))
-        ended = False
+        ended, parting = False, 0.0
         try:
-            while True:
+            while not parting or time.monotonic() < parting + PARTING:
                 self._fill(head, 0)
                 header = wire.unpack_header(head, self.number, 0)
                 if header.kind == wire.ERROR:
@@ -312,12 +312,14 @@ class TxLink(_Link):
                     self.fifo.leave()
                 elif header.kind != wire.HEARTBEAT:
                     raise ProtocolError(f"{self}: a token came against the direction")
+                if ended and self._silent and not parting:
+                    parting = time.monotonic()
         except (OSError, RunError) as error:
             if not (ended and isinstance(error, OSError)):
                 self._failed(error)
-            elif not self._stopping.is_set():
-                self._tell("parted")
         finally:
+            if ended and not self._stopping.is_set():
+                self._tell("parted")
             self._parted.set()
 
     def abort(self, message: str) -> None:

@@ -43,6 +43,10 @@ GREETING_BYTES = _GREETING.size
 HEADER_BYTES = _HEADER.size
 MAX_GREETING = 16 * 1024
 MAX_ERROR = 4096
+#: Characters of the reason for a refusal that are shown.
+MAX_REASON = 400
+#: Firing indices and counters stay below this, so that what follows from them still fits into a frame.
+MAX_INDEX = 2**63
 
 DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE = range(1, 7)
 
@@ -78,8 +82,10 @@ def credit_frame(fifo: int, counters: tuple[int, int, int, int]) -> bytes:
 
 
 def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, int, int]:
-    """The counters of a CREDIT frame's payload."""
+    """The counters of a CREDIT frame's payload. Raises ProtocolError where one is out of bounds."""
     received, fired, limit, firing = _COUNTERS.unpack(payload)
+    for counter in (received, fired, limit, firing):
+        _check_index(counter)
     return received, fired, limit, firing
 
 
@@ -98,6 +104,7 @@ def unpack_shared(data: memoryview | bytes | bytearray, tokens: Mapping[int, int
             raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
     elif nbytes != _FIXED.get(kind) or zero != 0:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
+    _check_index(firing)
     return Header(kind, number, part, firing, nbytes)
 
 
@@ -118,7 +125,13 @@ def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: 
         raise ProtocolError(f"an end or a heartbeat with {nbytes} bytes")
     if kind == ERROR and nbytes > MAX_ERROR:
         raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
+    _check_index(firing)
     return Header(kind, number, part, firing, nbytes)
+
+
+def _check_index(number: int) -> None:
+    if number >= MAX_INDEX:
+        raise ProtocolError(f"an index or a count of {number}; the limit is {MAX_INDEX}")
 
 
 def pack_greeting(fields: dict[str, str]) -> bytes:
@@ -155,6 +168,9 @@ def unpack_greeting(data: bytes | bytearray) -> dict[str, str]:
     return fields
 
 
+#: Characters of what tells one run of a program from another.
+MAX_INCARNATION = 64
+
 #: What both sides must agree on: hello field -> how a person calls it.
 AGREE = {"digest": "application digest", "fifo": "FIFO", "token": "token type"}
 
@@ -165,30 +181,39 @@ def judge(hello: dict[str, str], mine: dict[str, str]) -> str:
     Both have 'application', 'platform' and the fields of AGREE; who refuses us says so instead.
     """
     if hello.get("verdict") == "refused":
-        return f"{_brief(hello.get('platform', 'the sender'))} refuses {mine['platform']}: {hello.get('reason', '')}"
+        reason = brief(hello.get("reason", ""), MAX_REASON)
+        return f"{brief(hello.get('platform', 'the sender'))} refuses {mine['platform']}: {reason}"
     for field, name in AGREE.items():
         if hello.get(field) != mine[field]:
             theirs = hello.get(field, "nothing")
-            reason = f"{name} {_brief(theirs)} at {_brief(hello.get('platform', 'the sender'))}"
-            reason += f", {_brief(mine[field])} at {mine['platform']}"
+            reason = f"{name} {brief(theirs)} at {brief(hello.get('platform', 'the sender'))}"
+            reason += f", {brief(mine[field])} at {mine['platform']}"
             if field == "digest":
                 reason += ": generate all platforms' programs from the same files"
             return reason
+    if "incarnation" in mine and not 0 < len(hello.get("incarnation", "")) <= MAX_INCARNATION:
+        return "a hello that does not say which run of its program it is from"
     if ("latency" in hello) != ("latency" in mine):
         return "one side emulates the link, the other does not: start both with --emulate, or none"
     return ""
+
+
+def firing_of(greeting: dict[str, str]) -> int:
+    """The index of the next firing that a greeting tells; 0 if it is none."""
+    text = greeting.get("firing", "")
+    return int(text) if text.isdecimal() and len(text) < len(str(MAX_INDEX)) else 0
+
+
+def brief(text: str, length: int = 60) -> str:
+    """A peer's text, fit for a message: printable and short."""
+    clean = "".join(char if char.isprintable() else "?" for char in text[: length + 1])
+    return clean if len(clean) <= length else clean[: length - 3] + "..."
 
 
 def warn(hello: dict[str, str], mine: dict[str, str]) -> str:
     """A note on what may differ without harm to the protocol, '' if nothing does: the TFLite interpreter."""
     theirs, ours = hello.get("interpreter", ""), mine.get("interpreter", "")
     if theirs and ours and theirs != ours:
-        peer = _brief(hello.get("platform", "the sender"))
-        return f"{peer} runs {_brief(theirs)}, {mine['platform']} {ours}: results may differ in bits"
+        peer = brief(hello.get("platform", "the sender"))
+        return f"{peer} runs {brief(theirs)}, {mine['platform']} {ours}: results may differ in bits"
     return ""
-
-
-def _brief(text: str) -> str:
-    """A peer's text, fit for a message: printable and short."""
-    clean = "".join(char if char.isprintable() else "?" for char in text)
-    return clean if len(clean) <= 60 else clean[:57] + "..."

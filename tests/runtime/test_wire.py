@@ -10,7 +10,9 @@ from eprune.runtime.errors import LinkError, ProtocolError, Refused
 FACTS = {"application": "app", "platform": "server", "digest": "d1", "fifo": "f3", "token": "int32[2] at rate 1"}
 
 
-@given(st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, 2**64 - 1), st.integers(0, 2**64 - 1))
+@given(
+    st.integers(0, 2**16 - 1), st.integers(0, 2**32 - 1), st.integers(0, wire.MAX_INDEX - 1), st.integers(0, 2**64 - 1)
+)
 def test_a_header_survives_the_journey(fifo, part, firing, nbytes):
     buffer = bytearray(wire.HEADER_BYTES)
     wire.pack_header(buffer, wire.DATA, fifo, part, firing, nbytes)

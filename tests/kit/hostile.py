@@ -1,0 +1,260 @@
+"""Real ends of links, with an actor's thread each, and strangers who send them whatever they like."""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+import threading
+import time
+from queue import SimpleQueue
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from eprune.runtime import wire
+from eprune.runtime.channel import RxChannel, TxChannel
+from eprune.runtime.connection import Connection
+from eprune.runtime.errors import RunError
+from eprune.runtime.fifo import GONE, LOST, Fifo
+from eprune.runtime.journal import Journal
+from eprune.runtime.launch import free_base_port
+from eprune.runtime.link import RxLink, TxLink
+
+TOKEN = ("int32", (3,))
+TOKEN_BYTES = 12
+#: what all ends say of themselves, besides their platform and incarnation
+FACTS = {"application": "app", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
+PLAIN = "plain"
+
+
+#: what was opened since `close_all`
+OPEN: list[Any] = []
+
+
+def close_all() -> None:
+    """Close whatever a test left open."""
+    while OPEN:
+        OPEN.pop().close()
+
+
+class End:
+    """An honest end of FIFO ``f``: a link or connection, its threads, and an actor that sends or takes tokens.
+
+    ``policy``: PLAIN for a link of its own that may not break, else that of a connection. A sending end dials ``port``,
+    a receiving one listens there. ``got`` is what the consumer fired on; ``failures`` are what would end the run.
+    """
+
+    def __init__(
+        self,
+        sends: int,
+        policy: str,
+        port: int,
+        incarnation: str = "honest",
+        timeout: float = 5.0,
+        dead_after: float = 0.5,
+        ack_fired: bool = False,
+        start: int = 0,
+        busy: bool = False,
+    ) -> None:
+        self.got: list[int] = []
+        self.failures: SimpleQueue[RunError] = SimpleQueue()
+        self.failed: list[str] = []
+        self.crashes: list[BaseException] = []
+        self.journal = Journal("honest")
+        #: until this is set, a consumer that is ``busy`` takes nothing
+        self.idle = threading.Event()
+        self._opened = threading.Event()
+        if not busy:
+            self.idle.set()
+        self.port = port
+        self._sends, self._start = sends, start
+        name = "left" if sends else "right"
+        facts = {**FACTS, "platform": name, "incarnation": incarnation}
+        peer = "right" if sends else "left"
+        common = {"fail": self._fail, "journal": self.journal, "address": ("127.0.0.1", port), "dead_after": dead_after}
+        if policy == PLAIN:
+            self.fifo: Any = Fifo("f", *TOKEN, 4)
+            self.link: Any = (TxLink if sends else RxLink)(self.fifo, 0, peer, facts, *common.values())
+        else:
+            end = TxChannel if sends else RxChannel
+            self.fifo = end("f", *TOKEN, 4, policy, ack_fired)
+            self.link = Connection(
+                "FIFO 'f'", peer, facts, {0: self.fifo}, dials=bool(sends), patience=timeout, **common
+            )
+        OPEN.append(self)
+        self.link.listen()
+        self._threads = [self._thread(self._run, timeout), self._thread(self._send if sends else self._take)]
+
+    def _thread(self, body: Callable[..., None], *arguments: Any) -> threading.Thread:
+        thread = threading.Thread(target=self._guard, args=(body, *arguments), daemon=True)
+        thread.start()
+        return thread
+
+    def _guard(self, body: Callable[..., None], *arguments: Any) -> None:
+        try:
+            body(*arguments)
+        except RunError as error:
+            self._fail(error)
+        except BaseException as error:
+            self.crashes.append(error)
+            self._fail(RunError("crashed"))
+
+    def _fail(self, error: RunError) -> None:
+        """What the engine does: everything is stopped, the peer is told."""
+        self.failed.append(str(error))
+        threading.Thread(target=self._stop, args=(error,), daemon=True).start()
+
+    def _stop(self, error: RunError) -> None:
+        self.link.abort(str(error))
+        self.fifo.end()
+        self.fifo.leave()
+        self.link.cut()
+
+    def _run(self, timeout: float) -> None:
+        try:
+            self.link.open(time.monotonic() + timeout, lambda: False)
+        finally:
+            self._opened.set()
+        threads = [self._thread(body) for body in self.link.bodies().values()]
+        for thread in threads:
+            thread.join()
+
+    def _send(self) -> None:
+        fifo = self.fifo
+        self._opened.wait()
+        for number in range(self._start, self._start + self._sends):
+            slot = fifo.reserve()
+            if slot == GONE:
+                return
+            fifo.writable[slot][...] = number
+            if isinstance(self.link, TxLink):
+                self.link.send(slot, number)
+            else:
+                fifo.commit(slot, number)
+        fifo.end()
+
+    def _take(self) -> None:
+        fifo = self.fifo
+        self.idle.wait()
+        while (slot := fifo.full.get()) != GONE:
+            if slot == LOST:
+                continue
+            self.got.append(int(fifo.readable[slot][0]))
+            if isinstance(fifo, RxChannel):
+                fifo.receiving.firing = fifo.firings[slot] + 1
+            fifo.release(slot)
+        fifo.leave()
+
+    def finish(self, timeout: float = 10.0) -> list[str]:
+        """Wait until all is over; what would have ended the run. Raises AssertionError where it hangs or crashed."""
+        deadline = time.monotonic() + timeout
+        for thread in self._threads:
+            thread.join(max(deadline - time.monotonic(), 0))
+        stuck = any(thread.is_alive() for thread in self._threads)
+        self.close()
+        assert not self.crashes, f"crashed: {self.crashes!r}"
+        assert not stuck, f"hangs; {list(self.journal.events)}"
+        return self.failed
+
+    def close(self) -> None:
+        """As SIGKILL does: the connection breaks without a word."""
+        self.idle.set()
+        self.link.cut()
+        self.link.close()
+        self.fifo.end()
+        self.fifo.leave()
+
+
+class Stranger:
+    """One who speaks the protocol, as truly as it likes: a connection, after the greetings."""
+
+    def __init__(self, connection: socket.socket) -> None:
+        self.connection = connection
+        OPEN.append(self)
+        connection.settimeout(5)
+
+    def send(self, data: bytes, drip: bool = False) -> bool:
+        """Send, a byte at a time if ``drip``; whether the other side still listens."""
+        try:
+            for piece in [data[i : i + 1] for i in range(len(data))] if drip else [data]:
+                self.connection.sendall(piece)
+        except OSError:
+            return False
+        return True
+
+    def close(self) -> None:
+        self.connection.close()
+
+
+def dial(port: int, incarnation: str = "stranger", timeout: float = 5.0, **facts: str) -> Optional[Stranger]:
+    """Connect as the sending end does; None if we are not accepted."""
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection = socket.create_connection(("127.0.0.1", port), timeout=5)
+            break
+        except ConnectionRefusedError:
+            if time.monotonic() > deadline:
+                return None
+            time.sleep(0.005)
+    connection.sendall(wire.pack_greeting({**FACTS, "platform": "left", "incarnation": incarnation, **facts}))
+    try:
+        verdict = greeting(connection)
+    except OSError:
+        verdict = {}
+    if verdict.get("verdict") == "accepted":
+        return Stranger(connection)
+    connection.close()
+    return None
+
+
+def greeting(connection: socket.socket) -> dict[str, str]:
+    """A greeting that comes."""
+    head = connection.recv(wire.GREETING_BYTES, socket.MSG_WAITALL)
+    if len(head) < wire.GREETING_BYTES:
+        raise ConnectionResetError("closed")
+    return wire.unpack_greeting(
+        head + connection.recv(wire.greeting_size(head) - wire.GREETING_BYTES, socket.MSG_WAITALL)
+    )
+
+
+class Place:
+    """The place of a receiving end: listens, and accepts whoever dials, with facts of its own."""
+
+    def __init__(self, port: int) -> None:
+        self.listener = socket.create_server(("127.0.0.1", port))
+        OPEN.append(self)
+
+    def accept(self, incarnation: str = "stranger", **facts: str) -> Stranger:
+        self.listener.settimeout(10)
+        connection, _ = self.listener.accept()
+        connection.settimeout(5)
+        greeting(connection)
+        mine = {**FACTS, "platform": "right", "incarnation": incarnation, "verdict": "accepted", **facts}
+        with contextlib.suppress(OSError):
+            connection.sendall(wire.pack_greeting(mine))
+        return Stranger(connection)
+
+    def close(self) -> None:
+        self.listener.close()
+
+
+def frame(kind: int, fifo: int = 0, part: int = 0, firing: int = 0, payload: bytes = b"", nbytes: int = -1) -> bytes:
+    """A frame, whose header may lie about the payload's length."""
+    return struct.pack("!BBHIQQ", kind, 0, fifo, part, firing, len(payload) if nbytes < 0 else nbytes) + payload
+
+
+def token(number: int, firing: Optional[int] = None) -> bytes:
+    """A DATA frame of FIFO 0."""
+    return frame(wire.DATA, firing=number if firing is None else firing, payload=np.full(3, number, "i4").tobytes())
+
+
+def credit(received: int, fired: int, limit: int, firing: int = 0, fifo: int = 0) -> bytes:
+    """A CREDIT frame of any numbers below 2**64."""
+    return frame(wire.CREDIT, fifo, payload=struct.pack("!QQQQ", received, fired, limit, firing))
+
+
+def free_port() -> int:
+    """A port for an end."""
+    return free_base_port(1)

@@ -1,0 +1,263 @@
+"""Peers that know the application and mean harm: no crash, no unbounded memory, nothing lost or doubled in silence."""
+
+import contextlib
+import socket
+import threading
+import time
+
+import pytest
+
+from eprune.runtime import connection, link, wire
+from eprune.runtime.errors import Refused
+from eprune.runtime.handshake import dial as shake
+from tests.kit import hostile
+from tests.kit.hostile import FACTS, PLAIN, End, Place, credit, frame, token
+
+LARGEST = 2**64 - 1
+
+
+@pytest.fixture
+def port():
+    return hostile.free_port()
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open():
+    yield
+    hostile.close_all()
+
+
+@pytest.fixture
+def soon(monkeypatch):
+    """Whoever does not part is left after a moment."""
+    for module in (connection, link):
+        monkeypatch.setattr(module, "PARTING", 0.5)
+
+
+def serve(end, start=0, tokens=5):
+    """A legitimate sender comes; what the consumer got of it, in the end."""
+    sender = End(tokens, end.fifo.policy, end.port, "legitimate", start=start)
+    assert sender.finish() == []
+    assert end.finish() == []
+    return end.got
+
+
+def until(condition, timeout=5):
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, "never"
+        time.sleep(0.005)
+
+
+@pytest.mark.parametrize("policy", ["drop", "zero", "wait"])
+@pytest.mark.parametrize("firing", ["\N{SUPERSCRIPT TWO}", "9" * 5000, "-1", "\N{ARABIC-INDIC DIGIT THREE}"])
+def test_a_hello_with_a_number_that_is_none(port, policy, firing):
+    end = End(0, policy, port)
+    stranger = hostile.dial(port, firing=firing)
+    if stranger:
+        stranger.close()
+    assert serve(end) == [0, 1, 2, 3, 4]
+
+
+@pytest.mark.parametrize("policy", ["drop", "wait"])
+def test_the_largest_firing_index_is_refused_or_bearable(port, policy):
+    """The next index must still fit into a credit."""
+    end = End(0, policy, port)
+    stranger = hostile.dial(port)
+    stranger.send(token(7, firing=LARGEST))
+    time.sleep(0.1)
+    stranger.close()
+    if policy == "drop":
+        assert serve(end)[-5:] == [0, 1, 2, 3, 4]
+    else:
+        (message,) = end.finish()
+        assert "breaks the protocol" in message
+
+
+def test_frames_that_say_the_same_for_ever_fill_no_memory(port):
+    """An END that comes over and over: the producer is told of each."""
+    place = Place(port)
+    end = End(5, "drop", port)
+    stranger = place.accept()
+    stranger.send(credit(0, 0, 0) + frame(wire.END) * 20_000)
+    until(lambda: end.fifo.over)
+    time.sleep(0.3)
+    assert end.fifo.free.qsize() < 100
+    stranger.close()
+    end.close()
+
+
+def test_a_producer_that_is_starved_for_ever_fills_no_memory(port):
+    """An IDLE that comes over and over, while the consumer is busy."""
+    end = End(0, "drop", port, busy=True)
+    stranger = hostile.dial(port)
+    stranger.send(frame(wire.IDLE) * 20_000 + token(1) + frame(wire.IDLE) * 20_000 + token(2))
+    until(lambda: end.fifo.receiving.received == 2)
+    assert end.fifo.full.qsize() < 100
+    stranger.close()
+    end.close()
+
+
+def test_a_greeting_that_drips_in_takes_no_longer_than_the_time_out(port):
+    with socket.create_server(("127.0.0.1", port)) as server:
+
+        def drip():
+            with contextlib.suppress(OSError):
+                connection, _ = server.accept()
+                with connection:
+                    for byte in wire.pack_greeting({**FACTS, "verdict": "accepted"}):
+                        connection.sendall(bytes([byte]))
+                        time.sleep(0.05)
+
+        threading.Thread(target=drip, daemon=True).start()
+        begin = time.monotonic()
+        with pytest.raises(OSError, match="timed out"):
+            shake(("127.0.0.1", port), FACTS, time.monotonic() + 0.5, "right")
+        assert time.monotonic() - begin < 3
+
+
+@pytest.mark.parametrize("verdict", ["refused", "later"])
+def test_what_a_peer_says_when_it_refuses_cannot_play_with_the_terminal(port, verdict):
+    with socket.create_server(("127.0.0.1", port)) as server:
+
+        def refuse():
+            connection, _ = server.accept()
+            with connection:
+                reason = "\x1b[2J\r\n\ud800 " + "x" * 9000
+                connection.sendall(wire.pack_greeting({"verdict": verdict, "reason": reason}))
+                connection.recv(65536)
+
+        threading.Thread(target=refuse, daemon=True).start()
+        with pytest.raises((OSError, Refused)) as caught:
+            shake(("127.0.0.1", port), FACTS, time.monotonic() + 5, "right")
+        assert str(caught.value).isprintable()
+        assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize("sends", [0, 5])
+def test_a_peer_that_never_parts_does_not_keep_the_run_from_ending(port, sends, soon):
+    """It says what an end needs to hear, and then that it is alive, for ever."""
+    policy = "drop"
+    if sends:
+        place = Place(port)
+        end = End(sends, policy, port)
+        stranger = place.accept()
+        stranger.send(credit(0, 0, 100) + frame(wire.END))
+    else:
+        end = End(0, policy, port)
+        stranger = hostile.dial(port)
+        stranger.send(frame(wire.END))
+    stop = threading.Event()
+
+    def live():
+        while not stop.wait(0.1) and stranger.send(frame(wire.HEARTBEAT)):
+            pass
+
+    threading.Thread(target=live, daemon=True).start()
+    try:
+        end.finish()
+    finally:
+        stop.set()
+
+
+def test_a_plain_link_whose_peer_never_parts_ends_too(port, soon):
+    place = Place(port)
+    end = End(5, PLAIN, port)
+    stranger = place.accept()
+    stranger.send(frame(wire.END))
+    stop = threading.Event()
+
+    def live():
+        while not stop.wait(0.1) and stranger.send(frame(wire.HEARTBEAT)):
+            pass
+
+    threading.Thread(target=live, daemon=True).start()
+    try:
+        end.finish()
+    finally:
+        stop.set()
+
+
+@pytest.mark.parametrize(
+    "lie", [credit(3, 0, 100), credit(10**18, 0, 2 * 10**18), credit(LARGEST, LARGEST, LARGEST, LARGEST)]
+)
+@pytest.mark.parametrize("policy", ["drop", "wait"])
+def test_a_peer_that_has_more_than_was_sent_spoils_no_count(port, policy, lie):
+    place = Place(port)
+    end = End(5, policy, port)
+    place.accept().send(lie)
+    time.sleep(0.1)
+    sending = end.fifo.sending
+    assert 0 <= sending.confirmed <= sending.made
+    assert 0 <= sending.given_up <= sending.made
+    place.close()
+    end.close()
+
+
+def test_an_impostor_takes_no_place_of_a_peer_that_is_alive(port):
+    end = End(0, "wait", port)
+    first = hostile.dial(port, "first")
+    first.send(token(1))
+    until(lambda: end.got == [1])
+    assert hostile.dial(port, "second") is None
+    first.send(token(2) + frame(wire.END, firing=2))
+    until(lambda: end.got == [1, 2])
+    first.close()
+    assert end.finish() == []
+
+
+def test_an_impostor_cannot_drive_away_a_peer_that_was_just_accepted(port):
+    """Both come while the receiving end still waits: the first one has the place."""
+    end = End(0, "wait", port)
+    accepted = [hostile.dial(port, str(number)) for number in range(20)]
+    assert accepted[0] is not None
+    assert accepted[1:] == [None] * 19
+    accepted[0].send(token(1) + frame(wire.END, firing=1))
+    assert end.finish() == []
+    assert end.got == [1]
+
+
+@pytest.mark.parametrize("ack_fired", [False, True])
+def test_an_impostor_doubles_no_token_of_a_sender_that_comes_back(port, ack_fired):
+    """It takes the sender's place while its connection is broken, and goes again."""
+    end = End(0, "wait", port, ack_fired=ack_fired)
+    first = hostile.dial(port, "first")
+    first.send(token(0) + token(1))
+    until(lambda: end.got == [0, 1])
+    first.close()
+    until(lambda: end.link._socket is None)
+    impostor = hostile.dial(port, "impostor")
+    impostor.send(token(77))
+    until(lambda: 77 in end.got)
+    impostor.close()
+    until(lambda: end.link._socket is None)
+    again = hostile.dial(port, "first")
+    head = again.connection.recv(wire.HEADER_BYTES + 32, socket.MSG_WAITALL)
+    received, *_ = wire.unpack_credit(head[wire.HEADER_BYTES :])
+    assert received == 2, "the first sender's own tokens, not the impostor's"
+    again.send(token(2) + frame(wire.END, firing=3))
+    assert end.finish() == []
+    assert end.got == [0, 1, 77, 2]
+
+
+def test_a_receiver_whose_place_was_taken_meanwhile_is_not_taken_for_a_new_one(port):
+    """An impostor that fired on nothing it had would otherwise make us skip what it took."""
+    place = Place(port)
+    end = End(50, "wait", port)
+    receiver = place.accept("receiver")
+    receiver.send(credit(0, 0, 5))
+    receiver.connection.recv(5 * 36, socket.MSG_WAITALL)
+    receiver.send(credit(5, 5, 10))
+    until(lambda: end.fifo.sending.confirmed == 5)
+    receiver.close()
+    impostor = place.accept("impostor")
+    impostor.send(credit(0, 0, 10))
+    impostor.connection.recv(10 * 36, socket.MSG_WAITALL)
+    impostor.send(credit(4, 4, 10))
+    until(lambda: end.fifo.sending.confirmed == 9)
+    impostor.close()
+    receiver = place.accept("receiver")
+    receiver.send(credit(5, 5, 10))
+    (message,) = end.finish()
+    place.close()
+    assert "another process" in message
