@@ -9,6 +9,8 @@ IMAGES ?=
 # What make profile cuts, the endpoint first.
 APP ?= graphs/vehicle.xml
 PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
+# What make chaos tries: words in the names of cases, --lean or --soak
+CHAOS ?=
 # Options of eprune explore for it, such as --keep-on endpoint1 Input-1
 EXPLORE ?=
 
@@ -35,6 +37,9 @@ golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review
 bench: $(VENV)/.dev  ## measure what docs/performance.md states
 	$(BIN)/python -m scripts.bench
 
+chaos: $(VENV)/.dev  ## let processes and links fail, and compare with what the analyzer predicts (eight minutes)
+	$(BIN)/python -m scripts.chaos $(CHAOS)
+
 figures: $(VENV)/.dev  ## run the papers' use cases again, emulated: build/figures (ten minutes)
 	$(BIN)/python -m scripts.figures
 
@@ -57,4 +62,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help figures profile demo test test-long lint golden bench clean
+.PHONY: help figures profile demo test test-long lint golden bench chaos clean

@@ -64,14 +64,14 @@ def hosts(bandwidth: Optional[float] = None, latency: float = 0.0) -> Iterator[t
     pair = [Host(f"netlab-{os.getpid()}-{number}", f"10.77.0.{number}") for number in (1, 2)]
     try:
         for host in pair:
-            _do("ip", "netns", "add", host.name)
-        _do(*f"ip link add v1 netns {pair[0].name} type veth peer name v2 netns {pair[1].name}".split())
+            do("ip", "netns", "add", host.name)
+        do(*f"ip link add v1 netns {pair[0].name} type veth peer name v2 netns {pair[1].name}".split())
         for number, host in enumerate(pair, 1):
-            _do(*f"ip -n {host.name} addr add {host.address}/24 dev v{number}".split())
-            _do(*f"ip -n {host.name} link set v{number} up".split())
-            _do(*f"ip -n {host.name} link set lo up".split())
+            do(*f"ip -n {host.name} addr add {host.address}/24 dev v{number}".split())
+            do(*f"ip -n {host.name} link set v{number} up".split())
+            do(*f"ip -n {host.name} link set lo up".split())
             for discipline in disciplines(bandwidth, latency):
-                _do(*f"tc -n {host.name} qdisc add dev v{number} {discipline}".split())
+                do(*f"tc -n {host.name} qdisc add dev v{number} {discipline}".split())
         yield pair[0], pair[1]
     finally:
         for host in pair:
@@ -92,8 +92,12 @@ def disciplines(bandwidth: Optional[float], latency: float) -> list[str]:
     return told
 
 
-def _do(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False)
+def do(*words: str) -> None:
+    """Run a command of iproute2. Raises NotPermitted with what it said."""
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise NotPermitted(f"{words[0]}: {error.strerror}") from None
     if done.returncode:
         hint = "; this kernel has no netem: leave the latency out" if "netem" in words else ""
         raise NotPermitted(f"{' '.join(words)}: {done.stderr.strip()}{hint}")

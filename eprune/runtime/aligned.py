@@ -46,8 +46,8 @@ class AlignedInput(Input):
         #: whether tokens can be expected: from the first one after an outage on, not before
         self.alive = True
         self.ended = False
-        #: firings that this port had no token for, and tokens that came too late or had no partner
-        self.missing = self.discarded = 0
+        #: firings that this port had no token for
+        self.missing = 0
         #: whether the firing that goes on has the head's tokens
         self.used = False
         #: what to do when no tokens come to an actor that waits in `acquire`, and when they come again
@@ -88,7 +88,7 @@ class AlignedInput(Input):
                 self.alive = True
             elif slot == LOST:
                 self.alive = False
-                self.discard(count=False)
+                self.discard()
             else:
                 full.put(slot)
                 self.ended = True
@@ -108,12 +108,10 @@ class AlignedInput(Input):
         self.starve(False)
         return self.tokens()
 
-    def discard(self, count: bool = True) -> None:
-        """Let the head's tokens go unused."""
-        self.discarded += count
-        for slot in self._group:
-            self.fifo.release(slot)
-        self._group.clear()
+    def discard(self) -> None:
+        """Let the head's tokens go unused: they came too late, or have no partner."""
+        self.fifo.discarded += len(self._group)
+        self.release()
 
     def tokens(self) -> Tokens:
         """The head's tokens, an array or a list of ``rate`` arrays."""
@@ -128,8 +126,10 @@ class AlignedInput(Input):
         return [self._zero] * self.rate if self._limit > 1 else self._zero
 
     def release(self) -> None:
-        """The firing is over."""
-        self.discard(count=False)
+        """Let the head's tokens go."""
+        for slot in self._group:
+            self.fifo.release(slot)
+        self._group.clear()
 
 
 class AlignedOutput(Output):
@@ -248,6 +248,8 @@ class AlignedActor(ActorThread):
         while not self._stopping():
             lacking = self._align()
             if lacking is None:
+                if self._over() and not any(port.ready for port in self._decisive):
+                    return None  # zeros alone would go on for ever
                 self._starve(False)
                 return self._tokens()
             if lacking.ended or self._over():

@@ -78,6 +78,10 @@ class Assembly:
         for actor in self.actors:
             if isinstance(actor, AlignedActor) and not actor.inputs:
                 actor.firing = max(connection.firing for connection in self.connections)
+        # What was running without us has dropped tokens that we must not wait for.
+        behind = {id(fifo) for connection in self.connections if connection.running for fifo in connection.rx.values()}
+        for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, AlignedInput)]:
+            port.alive = not (port.policy and id(port.fifo) in behind)
 
     def _emulate(self) -> Emulation:
         emulation = Emulation(

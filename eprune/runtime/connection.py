@@ -281,24 +281,20 @@ class Connection:
     def _receive_token(self, connection: Stream, channel: RxChannel, header: wire.Header) -> None:
         begin = time.perf_counter_ns()
         receiving = channel.receiving
-        receiving.arrived()
-        if channel.left:
-            self._fill_from(connection, memoryview(bytearray(channel.token_bytes)))
-            receiving.fired += 1
-        else:
-            slots = channel.reserve_free(1)
-            if not slots:  # the consumer has left meanwhile
-                slots = [GONE]
+        receiving.expect()
+        slots = [] if channel.left else channel.reserve_free(1)
+        if slots:
             try:
-                target = channel.raw[slots[0]].data if slots[0] >= 0 else memoryview(bytearray(channel.token_bytes))
-                self._fill_from(connection, target)
+                self._fill_from(connection, channel.raw[slots[0]].data)
             except BaseException:
-                receiving.received -= 1
-                if slots[0] >= 0:
-                    channel.free.put(slots[0])
+                channel.free.put(slots[0])
                 raise
-            if slots[0] >= 0:
-                channel.commit(slots[0], header.firing)
+            receiving.arrived()
+            channel.commit(slots[0], header.firing)
+        else:  # the consumer has left
+            self._fill_from(connection, memoryview(bytearray(channel.token_bytes)))
+            receiving.arrived()
+            receiving.fired += 1
         channel.activity.add(begin, time.perf_counter_ns())
         if receiving.due:
             self.push()
@@ -371,7 +367,9 @@ class Connection:
                 return self._nobody(error)
             try:
                 if self._dials:
-                    connection, verdict = dial(self._address, self._facts(), deadline, self.peer, self.keys)
+                    # A peer that does not answer is dead, and when all is over nobody waits for it.
+                    soon = min(deadline, now + self._life.dead_after)
+                    connection, verdict = dial(self._address, self._facts(), soon, self.peer, self.keys)
                     self._adopt(connection, verdict)
                 elif self._offered.wait(_POLL):
                     self._offered.clear()

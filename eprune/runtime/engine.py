@@ -215,11 +215,12 @@ class Engine:
         except BaseException as error:  # whatever a behaviour raises, SystemExit too, must end the run
             self._events.put(ActorError(actor.name, stage, error))
         else:
-            # Only an orderly end is passed on along the FIFOs; after a failure, _stop tells the peers first.
-            for port in actor.inputs:
-                port.fifo.leave()
-            for room in actor.outputs:
-                room.fifo.end()
+            # Only an orderly end is passed on along the FIFOs; of a failure _stop tells the peers, and wakes everybody.
+            if not self._stopping:
+                for port in actor.inputs:
+                    port.fifo.leave()
+                for room in actor.outputs:
+                    room.fifo.end()
         self._events.put("ended")
 
     def _stop(self, failure: RunError) -> None:

@@ -221,11 +221,14 @@ class Receiving:
                 del self._former[next(iter(self._former))]
         self.alive = True
 
-    def arrived(self, token: bool = True) -> None:
-        """A token has come. Raises ProtocolError where there was no room for it."""
-        self.received += token
-        if self.received - self._start > self._told.limit:
+    def expect(self) -> None:
+        """A token begins to come. Raises ProtocolError where there is no room for it."""
+        if self.count >= self._told.limit:
             raise ProtocolError("more tokens than there is room for")
+
+    def arrived(self) -> None:
+        """It has come whole; only now may the peer be told."""
+        self.received += 1
 
     @property
     def count(self) -> int:

@@ -26,7 +26,8 @@ class Fifo:
     """A ring of ``capacity`` slots for tokens of ``dtype`` and ``shape``.
 
     ``delay`` tokens are in it from the start: zeros, or ``initial``, an array of shape (delay, *shape).
-    ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token).
+    ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token). Of the tokens
+    ``consumed``, those ``discarded`` were let go of unused.
     """
 
     def __init__(
@@ -60,6 +61,7 @@ class Fifo:
         self.full: SimpleQueue[int] = SimpleQueue()
         self.tokens = 0
         self.consumed = 0
+        self.discarded = 0
         self.peak = delay
         for slot in range(capacity):
             if slot >= delay:
@@ -116,6 +118,7 @@ class Fifo:
             "token_bytes": self.token_bytes,
             "tokens": self.tokens,
             "consumed": self.consumed,
+            "discarded": self.discarded,
             "bytes": self.tokens * self.token_bytes,
             "peak_fill": self.peak,
         }

@@ -304,3 +304,10 @@ class Join(Actor):
 
     def fire(self, inputs, outputs):
         outputs["out"][...] = 10 * inputs["always"] + sum(inputs.get("deep", ()))
+
+
+class FirstOfPairs(Actor):
+    """Prints a line of the first element of what came at each input, ``-`` where nothing did."""
+
+    def fire(self, inputs, outputs):
+        say(" ".join(str(inputs[port].flat[0]) if port in inputs else "-" for port in self.inputs))

@@ -180,6 +180,81 @@ def test_a_firing_of_which_a_part_is_lost_does_not_shift_the_next_ones():
     seen = []
     while port.look():
         seen.append(port.index)
-        port.discard(count=False)
+        port.release()
     assert seen == [4, 6]
-    assert port.discarded == 1
+    assert fifo.discarded == 1
+
+
+def test_a_restarted_consumer_does_not_wait_for_tokens_that_were_dropped_meanwhile(tmp_path, port):
+    """The arm over X loses what the one over Y keeps: J must not want both, or nothing goes on any more."""
+    sure = "policy='wait', ack='fired'"
+    programs = {
+        "left": (
+            "actor('A', 'ACTORS:SlowCountBoth', 'cpu', {'n': '600'})",
+            f"tx('f', 'A.x', 'int32', (500,), capacity=2, to='mid', address='127.0.0.1', port={port}, policy='drop')",
+            f"tx('g', 'A.y', 'int32', (500,), capacity=2, to='side', address='127.0.0.1', port={port + 1}, {sure})",
+        ),
+        "mid": (
+            "actor('X', 'ACTORS:Copy', 'cpu')",
+            f"rx('f', 'X.in', 'int32', (500,), capacity=2, frm='left', port={port}, policy='drop')",
+            f"tx('h', 'X.out', 'int32', (500,), capacity=2, to='right', address='127.0.0.1', port={port + 2}, "
+            "policy='drop')",
+        ),
+        "side": (
+            "actor('Y', 'ACTORS:Copy', 'cpu')",
+            f"rx('g', 'Y.in', 'int32', (500,), capacity=2, frm='left', port={port + 1}, {sure})",
+            f"tx('i', 'Y.out', 'int32', (500,), capacity=2, to='right', address='127.0.0.1', port={port + 3}, {sure})",
+        ),
+        "right": (
+            "actor('J', 'ACTORS:FirstOfPairs', 'cpu', optional=('x',))",
+            f"rx('h', 'J.x', 'int32', (500,), capacity=2, frm='mid', port={port + 2}, policy='drop')",
+            f"rx('i', 'J.y', 'int32', (500,), capacity=2, frm='side', port={port + 3}, {sure})",
+        ),
+    }
+    running = {
+        name: start(write_program(tmp_path, name, *text, aligned=True), "--patience", "20")
+        for name, text in programs.items()
+    }
+    lines(running["right"], 20)
+    running["right"].kill()
+    time.sleep(1)  # A stands still: what Y cannot deliver fills all room
+    running["right"] = start(tmp_path / "right.py")
+    results = {name: finish(process) for name, process in running.items()}
+    assert [code for code, _, _ in results.values()] == [0] * 4, results
+    got = pairs(results["right"][1])
+    assert got[-1] == (599, 599)
+    assert all(x in (None, y) for x, y in got)
+
+
+def test_zeros_alone_are_no_reason_to_go_on_when_the_others_have_ended(tmp_path, port):
+    """One of two producers is killed, the other ends in the orderly way."""
+    link = "to='right', address='127.0.0.1'"
+    programs = [
+        write_program(
+            tmp_path,
+            f"left{number}",
+            "actor('A', 'ACTORS:SlowCount', 'cpu', {'n': '400'})",
+            f"tx('f{number}', 'A.out', 'int32', (), capacity=2, {link}, port={port + number}, policy='zero')",
+            aligned=True,
+        )
+        for number in (0, 1)
+    ]
+    right = write_program(
+        tmp_path,
+        "right",
+        "actor('J', 'ACTORS:Pairs', 'cpu')",
+        *(
+            f"rx('f{number}', 'J.in{number}', 'int32', (), capacity=2, frm='left{number}', port={port + number}, "
+            "policy='zero')"
+            for number in (0, 1)
+        ),
+        aligned=True,
+    )
+    victim, other, consumer = [start(program) for program in (*programs, right)]
+    begun = lines(consumer, 50)
+    victim.kill()
+    code, _, err = finish(other)
+    assert code == 0, err
+    code, out, err = rest(consumer)
+    assert code == 0, err
+    assert [b for _, b in pairs(begun + out)] == list(range(400))

@@ -3,13 +3,15 @@
 import json
 import re
 import signal
+import socket
 import time
 
 import pytest
 
+from eprune.runtime import wire
 from eprune.runtime.launch import free_base_port
+from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, rest, start, write_program
-from tests.kit.proxy import Proxy
 
 
 @pytest.fixture
@@ -38,6 +40,15 @@ def right(tmp_path, port, behaviour="Total", policy="wait", more="", shape="(3,)
         aligned=policy in ("drop", "zero"),
         **keywords,
     )
+
+
+def connect(port):
+    for _ in range(500):
+        try:
+            return socket.create_connection(("127.0.0.1", port), timeout=10)
+        except ConnectionRefusedError:
+            time.sleep(0.02)
+    raise AssertionError("nobody listens")
 
 
 def numbers(out):
@@ -217,3 +228,24 @@ def test_a_stop_link_that_is_shared_stops_at_a_failure(tmp_path, port):
     code, _, err = finish(first)
     assert code == 1
     assert re.search(r"the link with right: connection lost", err)
+
+
+def test_a_token_of_which_only_a_part_has_come_has_not_arrived(tmp_path, port):
+    """The consumer fires on token 0 while token 1 is under way: token 1 must not be acknowledged."""
+    receiver = start(right(tmp_path, port, "SlowShow", more=", ack='fired'"))
+    hello = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
+    with connect(port) as connection:
+        connection.sendall(wire.pack_greeting({**hello, "incarnation": "x"}))
+        head = connection.recv(wire.GREETING_BYTES, socket.MSG_WAITALL)
+        connection.recv(wire.greeting_size(head) - len(head), socket.MSG_WAITALL)
+        token = bytearray(wire.HEADER_BYTES + 12)
+        wire.pack_header(token, wire.DATA, 0, 0, 0, 12)
+        connection.sendall(token + token[:-4])
+        told = []
+        while not told or told[-1][1] == 0:
+            header = wire.unpack_shared(connection.recv(wire.HEADER_BYTES, socket.MSG_WAITALL), {})
+            payload = connection.recv(header.nbytes, socket.MSG_WAITALL)
+            if header.kind == wire.CREDIT:
+                told.append(wire.unpack_credit(payload))
+    receiver.kill()
+    assert told[-1][:2] == (1, 1)

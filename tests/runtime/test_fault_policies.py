@@ -52,6 +52,7 @@ class Pair:
 
     def deliver(self):
         if self.connected and self.on_the_way:
+            self.receiving.expect()
             self.receiving.arrived()
             self.ring.append(self.on_the_way.pop(0))
             assert len(self.ring) <= self.slots, "more tokens than slots"
@@ -169,10 +170,11 @@ def test_a_receiver_refuses_more_tokens_than_it_has_room_for():
     receiving = Receiving("drop", 2)
     receiving.resume("a")
     receiving.tell()
-    receiving.arrived()
-    receiving.arrived()
-    with pytest.raises(ProtocolError, match="room"):
+    for _ in range(2):
+        receiving.expect()
         receiving.arrived()
+    with pytest.raises(ProtocolError, match="room"):
+        receiving.expect()
 
 
 def test_silence_is_suspected_after_its_time_and_answered_before():

@@ -14,9 +14,9 @@ from eprune.runtime import wire
 from eprune.runtime.errors import UsageError
 from eprune.runtime.launch import free_base_port
 from eprune.runtime.secure import Keys
+from scripts.chaos.proxy import Proxy
 from tests.kit import keys
 from tests.kit.programs import finish, lines, rest, run, start, write_program
-from tests.kit.proxy import Proxy
 
 
 @pytest.fixture

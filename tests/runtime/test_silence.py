@@ -11,8 +11,8 @@ from eprune.runtime.fifo import Fifo
 from eprune.runtime.journal import Journal
 from eprune.runtime.launch import free_base_port
 from eprune.runtime.link import TxLink
+from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, start, write_program
-from tests.kit.proxy import Proxy
 
 SOON = ("--dead-after", "0.4")
 

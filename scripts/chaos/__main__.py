@@ -1,0 +1,90 @@
+"""What `eprune analyze --faults` predicts, held against real processes that really fail: `make chaos`.
+
+python -m scripts.chaos                    all cases; a few minutes
+python -m scripts.chaos diamond reset      those with these words in their names
+python -m scripts.chaos --soak             a million tokens over connections that break, and their memory
+
+Prints a table, and what differed. Exit code: 0 all as predicted, 1 not, 2 wrong usage. Cases in network namespaces need
+root, and are left out, and said to be, where that is not to be had.
+"""
+
+from __future__ import annotations
+
+import argparse
+import tempfile
+from pathlib import Path
+from typing import Optional
+
+from scripts.chaos import cases, soak
+from scripts.chaos.case import Case, Result, run_case
+from scripts.chaos.running import Built, build
+from scripts.netlab import NotPermitted
+
+HEAD = ("topology", "what fails", "how", "predicted", "seen", "tokens lost", "longest pause, ms", "back after, ms")
+
+
+def main() -> int:
+    """Run what the command line asks for; the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("words", nargs="*", help="cases with all of these words in their names; all by default")
+    parser.add_argument("--lean", action="store_true", help="one case of each kind only")
+    parser.add_argument("--soak", action="store_true", help="many tokens, and nothing else")
+    parser.add_argument("--tokens", type=int, default=1_000_000, help="for --soak (default: %(default)s)")
+    options = parser.parse_args()
+    if options.soak:
+        return soak.main(options.tokens)
+    chosen = cases.lean_cases() if options.lean else cases.all_cases()
+    chosen = [case for case in chosen if all(word in str(case) for word in options.words)]
+    if not chosen:
+        parser.error("no case has all of these words")
+    return run_all(chosen)
+
+
+def run_all(chosen: list[Case]) -> int:
+    """Run cases, print the table; the exit code."""
+    _row(*HEAD)
+    _row(*["---"] * len(HEAD))
+    results: list[Result] = []
+    left_out: dict[str, int] = {}
+    with tempfile.TemporaryDirectory(prefix="chaos-") as folder:
+        built: dict[str, Built] = {}
+        for case in chosen:
+            name = case.topology.name
+            if name not in built:
+                path = Path(folder, str(len(built)))
+                path.mkdir()
+                built[name] = build(case.topology, path)
+            try:
+                result = run_case(case, built[name])
+            except NotPermitted as error:
+                left_out[str(error)] = left_out.get(str(error), 0) + 1
+                continue
+            results.append(result)
+            _tell(result)
+    wrong = [result for result in results if result.wrong]
+    print(f"\n{len(results)} cases: {len(results) - len(wrong)} as predicted, {len(wrong)} not")
+    for reason, count in left_out.items():
+        print(f"{count} cases left out: {reason}")
+    for result in wrong:
+        print(f"\n{result.case}: predicted {result.predicted}", *result.wrong, sep="\n  ")
+    return 1 if wrong else 0
+
+
+def _tell(result: Result) -> None:
+    case = result.case
+    failed = " and ".join(case.things)
+    times = [_milliseconds(result.pause), _milliseconds(result.back)]
+    seen = "as predicted" if not result.wrong else f"DIFFERS: {result.wrong[0]}"
+    _row(case.topology.name, failed, case.fault.name, result.predicted, seen, str(result.lost), *times)
+
+
+def _milliseconds(seconds: Optional[float]) -> str:
+    return "" if seconds is None else f"{1e3 * seconds:.0f}"
+
+
+def _row(*cells: str) -> None:
+    print("| " + " | ".join(cells) + " |", flush=True)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

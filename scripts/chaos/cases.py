@@ -1,0 +1,104 @@
+"""The cases: each platform and each link of each topology, and chosen pairs of them, in each way that makes sense."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator, Sequence
+from itertools import combinations
+from pathlib import Path
+
+from eprune.analysis.failures import System, minimal_failures
+from scripts.chaos import faults, topologies
+from scripts.chaos.case import Case
+from scripts.chaos.expect import service
+from scripts.chaos.faults import Fault
+from scripts.chaos.running import read
+from scripts.chaos.topologies import Topology
+
+#: A receiver that was restarted gets what it had not fired on.
+FIRED = 'ack="fired"'
+MOMENTARY = (faults.RESET, faults.SLOW_LINK)
+#: All that can happen to a thing; restarts are for where they are promised to work.
+ALL = (faults.KILL, faults.FREEZE, faults.UNPLUG, faults.REFUSE, *MOMENTARY)
+WITH_RESTARTS = (*ALL, faults.RESTART, faults.STRANGER)
+
+
+def singles(topology: Topology, ways: Sequence[Fault], system: System) -> Iterator[Case]:
+    """Each thing by itself, in each way that is one for it."""
+    for thing in system.things:
+        for fault in ways:
+            if thing.kind in fault.kinds and not (thing.kind == "link" and fault in (faults.KILL, faults.FREEZE)):
+                yield Case(topology, fault, (thing.name,))
+
+
+def pairs(topology: Topology, system: System) -> Iterator[Case]:
+    """The pairs that break the service though each half is survived, for good, and as many that do not."""
+    breaking = [
+        tuple(thing.name for thing in found.failed)
+        for found in minimal_failures(system, 2, service(system))
+        if len(found.failed) == 2
+    ]
+    survived = [
+        names
+        for chosen in combinations(system.things, 2)
+        if (names := tuple(thing.name for thing in chosen)) not in breaking
+    ]
+    for names in (*breaking, *survived[:: max(1, len(survived) // max(1, len(breaking)))]):
+        yield Case(topology, faults.KILL, names)
+    if breaking:
+        yield Case(topology, faults.FREEZE, breaking[0])
+
+
+def systems(listed: Sequence[Topology]) -> dict[str, System]:
+    """Topology's name -> what the analysis works on."""
+    found = {}
+    for topology in listed:
+        with tempfile.TemporaryDirectory() as folder:
+            topology.write(Path(folder))
+            inputs = read(Path(folder))
+            found[topology.name] = System(inputs.graph, inputs.platforms, inputs.mappings)
+    return found
+
+
+def all_cases() -> list[Case]:
+    """Every case of `make chaos`."""
+    t = topologies
+    restartable = [t.k(1, 2, "drop"), t.k(2, 1, "drop"), t.split("drop"), t.split("wait", FIRED), t.join("drop")]
+    restartable += [t.join("zero"), t.diamond("wait", FIRED)]
+    others = [t.split("stop"), t.k(1, 2, "wait"), t.diamond("stop")]
+    k24, vehicles = t.k(2, 4, "drop"), [t.vehicle("wait", FIRED), t.vehicle("stop")]
+    system = systems([*restartable, *others, k24, *vehicles])
+    cases: list[Case] = []
+    for topology in restartable:
+        cases += singles(topology, WITH_RESTARTS, system[topology.name])
+    for topology in others:
+        cases += singles(topology, ALL, system[topology.name])
+    cases += singles(k24, (faults.KILL, faults.UNPLUG), system[k24.name])
+    cases += pairs(k24, system[k24.name])
+    cases += [case for topology in restartable[:2] for case in pairs(topology, system[topology.name])]
+    cases += [Case(vehicles[0], fault, ("server",)) for fault in (faults.FREEZE, faults.RESTART)]
+    cases += [Case(vehicles[0], faults.RESET, ("endpoint - server",)), Case(vehicles[1], faults.KILL, ("server",))]
+    for topology in (t.split("wait", FIRED), t.split("stop"), t.k(1, 2, "drop"), t.diamond("wait", FIRED)):
+        cases += singles(topology, (faults.DOWN,), system.get(topology.name) or systems([topology])[topology.name])
+    return cases
+
+
+def lean_cases() -> list[Case]:
+    """One of each kind, for `make test`."""
+    t = topologies
+    split, k12, diamond = t.split("wait", FIRED), t.k(1, 2, "drop"), t.diamond("wait", FIRED)
+    link = ("endpoint - server",)
+    return [
+        Case(k12, faults.KILL, ("endpoint1",)),
+        Case(k12, faults.UNPLUG, ("endpoint1 - server1",)),
+        Case(t.k(2, 1, "drop"), faults.KILL, ("server1", "endpoint1 - server2")),
+        Case(t.split("stop"), faults.FREEZE, ("server",)),
+        Case(t.split("stop"), faults.RESET, link),
+        Case(split, faults.RESTART, ("server",)),
+        Case(split, faults.STRANGER, ("endpoint",)),
+        Case(split, faults.RESET, link),
+        Case(split, faults.SLOW_LINK, link),
+        Case(split, faults.DOWN, link),
+        Case(diamond, faults.RESTART, ("sink",)),
+        Case(diamond, faults.FREEZE, ("sure",)),
+    ]

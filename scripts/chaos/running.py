@@ -1,0 +1,231 @@
+"""The real processes of a case, and what their actors write."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Any, NamedTuple, Optional
+
+from eprune.analysis.failures import System
+from eprune.cli.build import program_for, write_program
+from eprune.cli.inputs import Inputs, read_inputs, sound
+from eprune.model.graph import ModelSlice
+from scripts.chaos.network import Loopback, Namespaces
+from scripts.chaos.topologies import ROOT, Topology
+
+#: Seconds of silence after which a peer is dead.
+DEAD_AFTER = 0.5
+
+
+class Token(NamedTuple):
+    """What an actor got: ``number`` of what its source's incarnation made."""
+
+    port: str
+    source: int
+    incarnation: int
+    number: int
+
+
+class Firing(NamedTuple):
+    """A line of an actor's log; ``time`` is of time.monotonic."""
+
+    time: float
+    tokens: tuple[Token, ...]
+
+
+class Log:
+    """An actor's firings, in all incarnations of its process, as far as they have been read."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read = 0
+        self.firings: list[Firing] = []
+
+    def update(self) -> list[Firing]:
+        """Read on; all firings."""
+        with contextlib.suppress(FileNotFoundError), self._path.open("rb") as file:
+            file.seek(self._read)
+            data = file.read()
+            whole = data[: data.rfind(b"\n") + 1]
+            self._read += len(whole)
+            self.firings += [_firing(line) for line in whole.decode().splitlines()]
+        return self.firings
+
+
+def _firing(line: str) -> Firing:
+    when, *tokens = line.split()
+    parts = [token.rsplit(":", 3) for token in tokens]
+    return Firing(float(when), tuple(Token(port, *map(int, rest)) for port, *rest in parts))  # type: ignore[arg-type]
+
+
+class Built(NamedTuple):
+    """A topology's programs, by platform; those of ``strangers`` are the same with another digest."""
+
+    folder: Path
+    system: System
+    programs: dict[str, Path]
+    strangers: dict[str, Path]
+
+
+def build(topology: Topology, folder: Path) -> Built:
+    """Write a topology's files and generate its programs."""
+    topology.write(folder)
+    inputs = read(folder)
+    programs, strangers = {}, {}
+    for mapping in inputs.mappings:
+        path = folder / f"{mapping.platform}.py"
+        program = program_for(inputs, mapping, fuse=True)
+        write_program(program, str(path))
+        programs[mapping.platform] = path
+        stranger = folder / f"{mapping.platform}.stranger.py"
+        stranger.write_text(path.read_text().replace(program.digest, program.digest[::-1]))
+        strangers[mapping.platform] = stranger
+    return Built(folder, System(inputs.graph, inputs.platforms, inputs.mappings), programs, strangers)
+
+
+def read(folder: Path) -> Inputs:
+    """An application's files. Raises EpruneError if they break a rule."""
+    platforms, mappings = (sorted(map(str, (folder / name).iterdir())) for name in ("platforms", "mappings"))
+    return sound(read_inputs(str(folder / "application.xml"), platforms, mappings))
+
+
+class Run:
+    """One run of a built topology; ``patience``: seconds for which lost peers are waited for.
+
+    Leaves no process behind: use as a context.
+    """
+
+    def __init__(self, built: Built, network: Loopback | Namespaces, patience: float) -> None:
+        self.patience = patience
+        self.built = built
+        self.system = built.system
+        self.network = network
+        #: actors that write logs; segments of a model do not
+        self.logged = {actor.name for actor in built.system.graph.actors if not isinstance(actor.behaviour, ModelSlice)}
+        self.logs = {actor.name: Log(built.folder / f"{actor.name}.log") for actor in built.system.graph.actors}
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        #: platform -> what all its incarnations said on stderr, in files
+        self._said: dict[str, list[Path]] = {platform: [] for platform in built.programs}
+        self._records: dict[str, Path] = {}
+        #: processes that were given up: killed, or strangers
+        self._former: list[subprocess.Popen[bytes]] = []
+        for path in (*built.folder.glob("*.log"), built.folder / "stop"):
+            path.unlink(missing_ok=True)
+
+    def __enter__(self) -> Run:
+        for platform in self.built.programs:
+            self.start(platform)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for process in (*self.processes.values(), *self._former):
+            process.kill()
+            process.wait()
+
+    def start(self, platform: str, stranger: bool = False) -> subprocess.Popen[bytes]:
+        """Start a platform's program, or one of another application in its place."""
+        number = len(self._said[platform])
+        folder = self.built.folder
+        said, record = (folder / f"{platform}.{number}.{kind}" for kind in ("err", "json"))
+        record.unlink(missing_ok=True)
+        program = (self.built.strangers if stranger else self.built.programs)[platform]
+        words = [sys.executable, str(program), "--no-pin", f"--record={record}", f"--dead-after={DEAD_AFTER}"]
+        words.append(f"--timeout={2 if stranger else 20}")
+        text = self.built.programs[platform].read_text()
+        words += [f"--patience={self.patience}"] * ("policy=" in text)
+        with said.open("wb") as err:
+            process = subprocess.Popen(
+                self.network.command(platform, words),
+                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=err,
+                start_new_session=True,
+            )
+        self._said[platform].append(said)
+        if stranger:
+            self._former.append(process)
+        else:
+            self.processes[platform] = process
+            self._records[platform] = record
+        return process
+
+    def kill(self, platform: str) -> None:
+        """End a process as a power failure does."""
+        process = self.processes.pop(platform)
+        process.kill()
+        self._former.append(process)
+
+    def end_strangers(self) -> None:
+        """End the processes of other applications, which may still listen in the place of ours."""
+        for process in self._former:
+            process.kill()
+            process.wait()
+
+    def signal(self, platform: str, number: signal.Signals) -> None:
+        """Send a signal to a process."""
+        self.processes[platform].send_signal(number)
+
+    def stop(self) -> None:
+        """Tell the sources to end."""
+        (self.built.folder / "stop").touch()
+
+    def update(self) -> None:
+        """Read what the actors wrote meanwhile."""
+        for log in self.logs.values():
+            log.update()
+
+    def wait(self, holds: Callable[[], bool], seconds: float) -> bool:
+        """Read logs until something holds; whether it does before the time is over."""
+        deadline = time.monotonic() + seconds
+        while True:
+            self.update()
+            if holds():
+                return True
+            if time.monotonic() > deadline:
+                return False
+            time.sleep(0.02)
+
+    def code(self, platform: str) -> Optional[int]:
+        """The exit code of a platform's process; None: it runs."""
+        return self.processes[platform].poll()
+
+    def over(self, platforms: Iterable[str]) -> bool:
+        """Whether these processes have ended."""
+        return all(self.code(platform) is not None for platform in platforms)
+
+    def said(self, platform: str) -> str:
+        """What a platform's last process said on stderr."""
+        return self._said[platform][-1].read_text()
+
+    def errors(self, platform: str) -> list[str]:
+        """Its errors."""
+        return [line for line in self.said(platform).splitlines() if ": error: " in line or "Traceback" in line]
+
+    def record(self, platform: str) -> Optional[dict[str, Any]]:
+        """The run record of a platform's last process; None: it left none."""
+        try:
+            return json.loads(self._records[platform].read_text())
+        except (OSError, ValueError):
+            return None
+
+    def restarted(self, platform: str) -> bool:
+        """Whether more than one process had this place."""
+        return len(self._said[platform]) > 1
+
+
+def numbers(firings: Iterable[Firing]) -> dict[tuple[str, int, int], list[int]]:
+    """(Port, source, incarnation) -> the numbers of the tokens that came, in order. Zero tokens are none."""
+    found: dict[tuple[str, int, int], list[int]] = {}
+    for firing in firings:
+        for token in firing.tokens:
+            if token.source or token.number:
+                found.setdefault(token[:3], []).append(token.number)
+    return found
