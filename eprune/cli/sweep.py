@@ -69,8 +69,8 @@ def command(
 
     VALUES are v1,v2,... or, where values have commas, v1;v2;... or a range LOW:HIGH:STEP. With bins:N they come from
     data: a first run tells the confidence of each frame, which N bins divide evenly; their edges are tried, and one
-    that is above all. Several --vary make every combination; parameters with commas between them, as in
-    A.x,B.x=1,2, have one value together.
+    that is above all. The figure bin_accuracy is then that of the least accurate bin which leaves early. Several --vary
+    make every combination; parameters with commas between them, as in A.x,B.x=1,2, have one value together.
 
     The table has what sinks print as JSON (lines with a "frame" tell of that alone, and do not count), how often each
     row of each dynamic processing graph was chosen, bytes a frame over each link, milliseconds from frame to frame, and

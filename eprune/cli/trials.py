@@ -18,7 +18,7 @@ from eprune.cli.measuring import Progress
 from eprune.cli.summary import summarize
 from eprune.explore import sweep
 from eprune.explore.measure import append
-from eprune.explore.sweep import Point
+from eprune.explore.sweep import Frame, Point
 from eprune.runtime.launch import launch
 
 if TYPE_CHECKING:
@@ -54,6 +54,8 @@ class Trials:
         if results:
             Path(results).open("ab").close()  # to be told now, and not after the first run, that it cannot be written
         self._inputs, self._limit, self._frames, self._quiet = inputs, limit, frames, quiet
+        #: parameters whose values are edges of bins -> all of them
+        self._edges: dict[str, list[float]] = {}
         self._tolerant = any(fifo.policy.value != "stop" for fifo in inputs.graph.fifos)
         self._homes = inputs.mappings[0].homes()
         self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in inputs.mappings}
@@ -76,14 +78,17 @@ class Trials:
     def bins(self, name: str, count: int) -> list[str]:
         """Values that divide the frames evenly by the confidence that a sink tells. Raises ValueError."""
         progress = Progress(1, self._frames, enabled=not self._quiet)
-        point, found = self._run({}, progress)
+        point, frames = self._run({}, progress)
         if point.problem:
             raise ValueError(f"{name}: the run for {count} bins failed: {point.problem}")
-        if not found:
+        if not frames:
             raise ValueError(
                 f'{name}: bins need lines like {{"frame": 0, "confidence": 0.9}} from a sink, and there are none'
             )
-        return sweep.bin_edges(found, count)
+        edges = sweep.bin_edges([frame.confidence for frame in frames], count)
+        self._edges[name] = [float(edge) for edge in edges]
+        self.id = hashlib.sha256(f"{self.id} {name} {edges}".encode()).hexdigest()[:16]
+        return edges
 
     def all(self, combinations: Sequence[Mapping[str, str]]) -> Iterator[Point]:
         """Run each combination of values that has no result yet. Raises OSError."""
@@ -93,10 +98,21 @@ class Trials:
         for values in combinations:
             point = known.get(tuple(values.items()))
             if point is None:
-                point, _ = self._run(values, progress)
+                point, frames = self._run(values, progress)
+                point = self._judged(point, frames)
                 if self.results:
                     append(Path(self.results), {"sweep": self.id, **asdict(point)})
             yield point
+
+    def _judged(self, point: Point, frames: Sequence[Frame]) -> Point:
+        """The run with the accuracy of the worst bin that leaves, where one parameter's values are bins."""
+        if point.problem or len(self._edges) != 1:
+            return point
+        ((names, edges),) = self._edges.items()
+        least = sweep.least_accurate_bin(frames, edges, float(point.values[names.partition(",")[0]]))
+        if least is None:
+            return point
+        return replace(point, metrics={**point.metrics, "bin_accuracy": round(least, 6)})
 
     def _known(self) -> dict[tuple[tuple[str, str], ...], Point]:
         """Runs of the same application and options that went well; what is torn or foreign is passed over."""
@@ -112,8 +128,8 @@ class Trials:
                     continue
         return known
 
-    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[float]]:
-        """One run: its point, and the confidence of each frame, where a sink tells it."""
+    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[Frame]]:
+        """One run: its point, and what a sink told of each frame."""
         blank = Point(dict(values))
         links = link_options(self._inputs)
         arguments = {platform: [*own, *links[platform]] for platform, own in self._arguments.items()}
@@ -140,13 +156,13 @@ class Trials:
             finally:
                 progress.clear()
             stream.seek(0)
-            metrics, confidences = sweep.told(_json(stream), "confidence")
+            metrics, frames = sweep.told(_json(stream))
         if outcome.exit_code == INTERRUPTED:
             raise KeyboardInterrupt
         if outcome.exit_code:
             errors = [message for message in messages if "error:" in message] or messages
             return replace(blank, problem=(errors or [f"exit code {outcome.exit_code}"])[0]), []
-        return self._point(replace(blank, metrics=metrics), outcome.records), confidences
+        return self._point(replace(blank, metrics=metrics), outcome.records), frames
 
     def _point(self, blank: Point, records: Mapping[str, Mapping[str, Any]]) -> Point:
         graph = self._inputs.graph

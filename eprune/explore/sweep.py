@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
-from typing import Any, Optional
+from typing import Any, NamedTuple, Optional
 
 #: Runs of one sweep at most.
 MAX_POINTS = 1000
@@ -112,21 +113,47 @@ def bin_edges(values: Iterable[float], count: int) -> list[str]:
     return [f"{Decimal(edge) / scale:f}" for edge in edges]
 
 
-def told(lines: Iterable[Any], of_frames: str = "") -> tuple[dict[str, float], list[float]]:
-    """The numbers in JSON objects: those of a whole run, and the one called ``of_frames`` of each frame that tells it.
+class Frame(NamedTuple):
+    """What a sink told of one frame: how sure the answer was, and whether it was right (None: not told)."""
 
-    An object with a ``frame`` is about that frame alone; of the others the last one counts for each name.
+    confidence: float
+    right: Optional[bool] = None
+
+
+def told(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
+    """The numbers in JSON objects that are about a whole run, and the frames of which one tells the ``confidence``.
+
+    An object with a ``frame`` is about that frame alone, and right if its ``class`` is the ``wanted`` one; of the
+    others the last one counts for each name.
     """
     whole: dict[str, float] = {}
-    each: list[float] = []
+    frames: list[Frame] = []
     for line in lines:
         if not isinstance(line, dict):
             continue
         if "frame" not in line:
             whole.update((name, float(value)) for name, value in line.items() if _number(value))
-        elif _number(line.get(of_frames)):
-            each.append(float(line[of_frames]))
-    return whole, each
+        elif _number(line.get("confidence")):
+            known = "class" in line and "wanted" in line
+            frames.append(Frame(float(line["confidence"]), line["class"] == line["wanted"] if known else None))
+    return whole, frames
+
+
+def least_accurate_bin(frames: Iterable[Frame], edges: Iterable[float], lowest: float) -> Optional[float]:
+    """The accuracy of the least accurate bin among those from ``lowest`` on; None where no frame in them is told of.
+
+    ``edges`` are the lower edges of all bins. A frame that is sure enough to be in these bins leaves early where
+    ``lowest`` is the threshold, so its answer is the early exit's.
+    """
+    counts = {edge: [0, 0] for edge in sorted(edges) if edge >= lowest}
+    bounds = list(counts)
+    for frame in frames:
+        place = bisect.bisect_right(bounds, frame.confidence) - 1
+        if place >= 0 and frame.right is not None:
+            count = counts[bounds[place]]
+            count[0] += frame.right
+            count[1] += 1
+    return min((right / total for right, total in counts.values() if total), default=None)
 
 
 def _number(value: Any) -> bool:
