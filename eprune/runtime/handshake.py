@@ -7,6 +7,7 @@ import os
 import selectors
 import socket
 import time
+from collections import Counter
 from typing import Callable, Optional
 
 from eprune.runtime import wire
@@ -15,8 +16,11 @@ from eprune.runtime.secure import Keys, NotTls, Socket, Stream
 
 #: Seconds that a connection has for its hello, and the peer for its answer.
 HELLO_TIMEOUT = 5.0
-#: Connections without a hello yet that a listener holds; further ones wait in the kernel's backlog.
-MAX_PENDING = 8
+#: Connections without a hello yet that a listener holds. For another one the oldest of whoever has most has to go, so
+#: that strangers keep out neither a peer that speaks at once, nor a slow one with another address.
+MAX_PENDING = 64
+#: Connections that wait in the kernel until the listener takes them.
+BACKLOG = 128
 #: Seconds that a connection that was turned away has to read why.
 _PARTING = 1.0
 _POLL = 0.05
@@ -80,7 +84,7 @@ def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
     host, port = address
     try:
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server(address, family=family, backlog=MAX_PENDING)
+        listener = socket.create_server(address, family=family, backlog=BACKLOG)
     except (OSError, OverflowError) as error:
         # create_server adds to strerror what the message says anyway.
         reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
@@ -115,8 +119,10 @@ def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str) 
 class _Caller:
     """Who has connected, but was not accepted yet."""
 
-    def __init__(self, connection: Stream) -> None:
+    def __init__(self, connection: Stream, network: bytes) -> None:
         self.connection = connection
+        #: where it is from: what belongs to one host, which in IPv6 has a whole network
+        self.network = network
         self.heard = bytearray()
         self.until = time.monotonic() + HELLO_TIMEOUT
         #: turned away; the connection is kept until the other side has had time to read why
@@ -157,7 +163,7 @@ class Answer:
 
     def run(self, stop: Callable[[], bool] = lambda: False) -> None:
         """Answer until closed, or until ``stop()``. The body of a thread."""
-        callers: set[_Caller] = set()
+        callers: dict[_Caller, None] = {}  # the oldest first
         with contextlib.closing(self._listener), selectors.DefaultSelector() as selector:
             selector.register(self._listener, selectors.EVENT_READ)
             try:
@@ -167,32 +173,40 @@ class Answer:
                             break
                         if key.fileobj is self._listener:
                             self._admit(callers, selector)
-                        elif self._settled(key.data):
+                        elif key.data in callers and self._settled(key.data):
                             selector.unregister(key.fd)
-                            callers.remove(key.data)
+                            del callers[key.data]
                     self._expire(callers, selector)
             finally:
                 for caller in callers:
                     caller.connection.close()
 
-    def _admit(self, callers: set[_Caller], selector: selectors.BaseSelector) -> None:
-        if len(callers) >= MAX_PENDING:
-            return
+    def _admit(self, callers: dict[_Caller, None], selector: selectors.BaseSelector) -> None:
         with contextlib.suppress(OSError):
-            plain, _ = self._listener.accept()
+            plain, address = self._listener.accept()
             plain.setblocking(False)
-            caller = _Caller(plain if self._keys is None else self._keys.answering(plain, self._peer))
-            callers.add(caller)
-            selector.register(caller.connection, selectors.EVENT_READ, caller)
+            connection = plain if self._keys is None else self._keys.answering(plain, self._peer)
+            caller = _Caller(connection, socket.inet_pton(plain.family, address[0].partition("%")[0])[:8])
+            callers[caller] = None
+            selector.register(connection, selectors.EVENT_READ, caller)
+            if len(callers) > MAX_PENDING:
+                most = Counter(each.network for each in callers).most_common(1)[0][0]
+                oldest = next(each for each in callers if each.network == most)
+                self._send_off(oldest, callers, selector, "more connections than can be heard said nothing")
 
-    def _expire(self, callers: set[_Caller], selector: selectors.BaseSelector) -> None:
+    def _expire(self, callers: dict[_Caller, None], selector: selectors.BaseSelector) -> None:
         now = time.monotonic()
         for caller in [caller for caller in callers if now > caller.until]:
-            selector.unregister(caller.connection)
-            callers.remove(caller)
-            caller.connection.close()
-            if not caller.parting:
-                self._refuse("a connection said nothing")
+            self._send_off(caller, callers, selector, "a connection said nothing")
+
+    def _send_off(
+        self, caller: _Caller, callers: dict[_Caller, None], selector: selectors.BaseSelector, reason: str
+    ) -> None:
+        selector.unregister(caller.connection)
+        del callers[caller]
+        caller.connection.close()
+        if not caller.parting:
+            self._refuse(reason)
 
     def _settled(self, caller: _Caller) -> bool:
         """Hear more of a caller; whether nothing more is to be done: it was accepted, or has gone."""
@@ -200,8 +214,8 @@ class Answer:
             while not caller.parting:
                 if self._heard(caller):
                     return True
-            while _transport(caller.connection).recv(_REST, socket.MSG_DONTWAIT):
-                pass
+            if _transport(caller.connection).recv(_REST, socket.MSG_DONTWAIT):
+                return False
         except BlockingIOError:
             return False
         except OSError:

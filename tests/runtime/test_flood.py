@@ -1,0 +1,125 @@
+"""Strangers by the thousand, who connect and say nothing: the peer that belongs there still gets in."""
+
+import contextlib
+import resource
+import socket
+import subprocess
+import sys
+import time
+
+import pytest
+
+from eprune.runtime import wire
+from eprune.runtime.handshake import MAX_PENDING
+from tests.kit import hostile
+from tests.kit.hostile import FACTS, PLAIN, End
+from tests.kit.programs import ROOT, STARTED, finish, start, write_program
+
+FLOOD = ROOT / "tests" / "kit" / "flood.py"
+
+
+@pytest.fixture(autouse=True)
+def nothing_stays_open():
+    yield
+    hostile.close_all()
+
+
+@pytest.fixture
+def port():
+    return hostile.free_port()
+
+
+def flood(port, connections):
+    """Start an attacker; returns once it has opened so many connections."""
+    process = subprocess.Popen(
+        [sys.executable, str(FLOOD), str(port), str(connections)], stdout=subprocess.PIPE, text=True
+    )
+    STARTED.append(process)
+    assert process.stdout.readline() == "flooding\n"
+    return process
+
+
+def programs(tmp_path, port, policy):
+    more = "" if policy == PLAIN else f", policy='{policy}'"
+    left = write_program(
+        tmp_path,
+        "left",
+        "actor('A', 'ACTORS:Count', 'cpu', {'n': '1000'})",
+        f"tx('f', 'A.out', 'int32', (3,), capacity=4, to='right', address='127.0.0.1', port={port}{more})",
+    )
+    right = write_program(
+        tmp_path,
+        "right",
+        "actor('B', 'ACTORS:Total', 'cpu')",
+        f"rx('f', 'B.in', 'int32', (3,), capacity=4, frm='left', port={port}{more})",
+    )
+    return left, right
+
+
+def listening(port):
+    for _ in range(500):
+        with contextlib.suppress(ConnectionRefusedError):
+            socket.create_connection(("127.0.0.1", port)).close()
+            return
+        time.sleep(0.02)
+    raise AssertionError("nobody listens")
+
+
+@pytest.mark.parametrize("policy", [PLAIN, "wait"])
+@pytest.mark.parametrize("connections", [1000, pytest.param(10_000, marks=pytest.mark.long)])
+def test_the_right_peer_gets_in_through_a_flood_of_half_open_connections(tmp_path, port, policy, connections):
+    if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < connections + 100:
+        pytest.skip(f"this system allows no {connections} open files")
+    left, right = programs(tmp_path, port, policy)
+    receiver = start(right, "--timeout", "60")
+    listening(port)
+    flood(port, connections)
+    code, _, err = finish(start(left, "--timeout", "15"), 40)
+    assert code == 0, err
+    code, out, err = finish(receiver, 40)
+    assert (code, out) == (0, "1000 tokens, sum 499500\n"), err
+    # Told, but not a line for each.
+    assert 1 <= len(err.splitlines()) < 20
+
+
+def half(port, source):
+    """A connection from an address of ours that has said nothing yet."""
+    connection = socket.create_connection(("127.0.0.1", port), timeout=5, source_address=(source, 0))
+    hostile.OPEN.append(connection)
+    return connection
+
+
+def test_a_peer_behind_a_slow_network_is_not_the_one_that_has_to_go(port):
+    """Its hello is on the way while somebody else opens connection after connection."""
+    end = End(0, "wait", port, timeout=20)
+    slow = half(port, "127.0.0.1")
+    for _ in range(3 * MAX_PENDING):
+        half(port, "127.0.0.2")
+        time.sleep(0.001)
+    slow.sendall(wire.pack_greeting({**FACTS, "platform": "left", "incarnation": "slow"}))
+    assert hostile.greeting(slow)["verdict"] == "accepted"
+    slow.sendall(hostile.frame(wire.END))
+    assert end.finish() == []
+
+
+def test_a_stranger_who_talks_without_end_keeps_nobody_out(port):
+    end = End(0, "wait", port)
+    talker = subprocess.Popen(
+        [
+            sys.executable,
+            "-c",
+            f"import socket; c = socket.create_connection(('127.0.0.1', {port})); print('on', flush=True)\n"
+            "while True: c.sendall(bytes(1 << 20))",
+        ],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    STARTED.append(talker)
+    assert talker.stdout.readline() == "on\n"
+    begin = time.monotonic()
+    peer = hostile.dial(port, "peer")
+    assert peer is not None
+    assert time.monotonic() - begin < 4
+    peer.send(hostile.frame(wire.END))
+    assert end.finish() == []
