@@ -15,7 +15,7 @@ import threading
 import time
 import traceback
 from collections.abc import Sequence
-from queue import SimpleQueue
+from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Callable, Optional, Union
 
@@ -29,6 +29,8 @@ from eprune.runtime.record import Activity
 
 #: Seconds that threads have to stop after a failure: first politely, then with their connections cut.
 GRACE = (1.0, 4.0)
+#: A signal that comes just before the main thread waits is handled only once that returns.
+_SIGNAL_POLL = 0.5
 
 
 class ActorThread:
@@ -159,7 +161,10 @@ class Engine:
         """Wait for ``count`` events; raises the first failure. Events of other kinds are kept for later."""
         later: list[Event] = []
         while count:
-            event = self._events.get()
+            try:
+                event = self._events.get(timeout=_SIGNAL_POLL)
+            except Empty:
+                continue
             if isinstance(event, RunError):
                 raise event
             if event == what:
