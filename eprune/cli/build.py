@@ -18,7 +18,7 @@ from eprune.codegen.bundle import bundle, inside, share
 from eprune.codegen.digest import initial_path
 from eprune.codegen.lower import lower
 from eprune.codegen.program import Program, Segment
-from eprune.codegen.render import Layout, render, render_unit
+from eprune.codegen.render import Layout, render, render_tunnels, render_unit
 from eprune.formats.atomic import write_file
 from eprune.formats.tflite import Model, read_model
 from eprune.formats.tflite_slice import constant_spans, slice_model
@@ -76,6 +76,14 @@ def write_bundle(program: Program, output: str) -> None:
 def unit_text(program: Program, output: str) -> str:
     """The text of a systemd unit for a program written whole to the path ``output``."""
     return render_unit(program, Path(output).name)
+
+
+def write_tunnels(program: Program, output: str) -> str:
+    """Write the script that opens the SSH tunnels of the program at ``output``, beside it; the script's path."""
+    path = Path(output).with_suffix(".ssh.sh")
+    write_file(str(path), render_tunnels(program, path.name, Path(output).name))
+    _make_executable(str(path))
+    return str(path)
 
 
 def _layout_beside(program: Program, output: str) -> Layout:

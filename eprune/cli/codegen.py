@@ -76,6 +76,9 @@ def command(
             build.write_program(program, path)
         if path != "-":
             say(f"{path}: {_contents(program)}")
+            if program.tunnels and not _is_stream(path):
+                peers = " and ".join(tunnel.peer for tunnel in program.tunnels)
+                say(f"{build.write_tunnels(program, path)}: runs it, with SSH tunnels for its links with {peers}")
         if systemd:
             unit = Path(path).with_name(f"eprune-{program.platform}.service")
             write_file(str(unit), build.unit_text(program, path))

@@ -3,14 +3,22 @@
 from __future__ import annotations
 
 import difflib
+import os
+import tempfile
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Optional
 
 import click
 
 if TYPE_CHECKING:
     from eprune.cli.inputs import Inputs
+    from eprune.model.platform import Security
+
+#: Where programs look for certificates, and how long those last that are made for one run.
+KEYS = "EPRUNE_KEYS"
+DAYS = 365
 
 
 def check_complete(inputs: Inputs) -> None:
@@ -42,6 +50,35 @@ def link_options(inputs: Inputs, ports: str = "auto") -> dict[str, list[str]]:
             arguments[one].append(f"--link={other}=127.0.0.1")
             arguments[other].append(f"--link={one}=127.0.0.1")
     return arguments
+
+
+def secured(inputs: Inputs, security: Security) -> bool:
+    """Whether a link between these platforms has this security."""
+    names = {platform.name for platform in inputs.platforms}
+    links = (link for platform in inputs.platforms for link in platform.links if link.to in names)
+    return any(link.security is security for link in links)
+
+
+@contextmanager
+def certificates(platforms: Sequence[str], keys: Optional[str] = None, needed: bool = True) -> Iterator[None]:
+    """Programs that are started meanwhile find certificates: in the folder ``keys``, in that of EPRUNE_KEYS, or else,
+    if they are needed, in one that is made for this and removed afterwards.
+    """
+    from eprune.cli.certify import make
+
+    if not (needed or keys):
+        yield
+        return
+    before = os.environ.get(KEYS)
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+        if not (keys or before):
+            make(folder, platforms, DAYS)
+        os.environ[KEYS] = keys or before or folder
+        try:
+            yield
+        finally:
+            os.environ.pop(KEYS)
+            os.environ.update({KEYS: before} if before is not None else {})
 
 
 def split_setting(setting: str, form: str, option: str) -> tuple[str, str, str]:

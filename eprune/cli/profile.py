@@ -84,6 +84,7 @@ def command(
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
     from eprune.cli import measuring
+    from eprune.cli.deployment import certificates
     from eprune.cli.lone import lone
 
     plan = read_plan_of(folder)
@@ -96,12 +97,13 @@ def command(
     kind = (lone if latency else measuring.steady)(plan, Path(folder))
     if actors:
         _time_actors(plan, Path(folder), interpreter, emulate, quiet)
-    if validate:
-        return _validate(plan, Path(folder), validate, objective, kind, setting)
-    if actors:
+    if actors and not validate:
         return 0
-    names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
-    return measuring.measure_points(plan, Path(folder), kind, names, setting)
+    with certificates(plan.roles.platforms):
+        if validate:
+            return _validate(plan, Path(folder), validate, objective, kind, setting)
+        names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
+        return measuring.measure_points(plan, Path(folder), kind, names, setting)
 
 
 def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:

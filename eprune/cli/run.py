@@ -43,6 +43,7 @@ PROGRESS_INTERVAL = 0.2
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for peers to start.")
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
 @click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
+@click.option("--keys", metavar="FOLDER", help="Certificates for links with TLS (default: new ones, for this run).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
 def command(
     application: str,
@@ -60,6 +61,7 @@ def command(
     timeout: Optional[float],
     pin: bool,
     emulate: bool,
+    keys: Optional[str],
     quiet: bool,
 ) -> int:
     """Run all platforms of an application on this machine: one process each, joined over loopback.
@@ -73,14 +75,17 @@ def command(
       eprune run app.xml -p platforms/ -m mappings/split/ --set Input.path=photos | jq .class
     """
     from eprune.cli.build import program_for, write_program
-    from eprune.cli.deployment import check_complete, link_options, placed_settings
+    from eprune.cli.deployment import certificates, check_complete, link_options, placed_settings, secured
     from eprune.cli.inputs import read_inputs, sound
     from eprune.cli.summary import as_text, summarize
     from eprune.formats.atomic import write_file
+    from eprune.model.platform import Security
     from eprune.runtime.launch import launch
 
     inputs = sound(read_inputs(application, platforms, mappings))
     check_complete(inputs)
+    if secured(inputs, Security.SSH) and not quiet:
+        say('note: links with security="ssh" need no tunnel on one machine: they run over plain loopback')
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
     common += ["--emulate"] * emulate
@@ -101,7 +106,8 @@ def command(
             write_program(program_for(inputs, mapping, fuse), programs[mapping.platform])
         progress = Progress(enabled=not quiet and sys.stderr.isatty())
         tolerant = any(fifo.policy.value != "stop" for fifo in inputs.graph.fifos)
-        outcome = launch(programs, arguments, progress.update, progress.say, tolerant=tolerant)
+        with certificates(list(programs), keys, secured(inputs, Security.TLS)):
+            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=tolerant)
         progress.clear()
     if outcome.exit_code == 0:
         told = summarize(inputs.graph.name, outcome.records)

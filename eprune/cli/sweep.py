@@ -86,10 +86,11 @@ def command(
       eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=bins:10 --wish accuracy=0.97
       eprune sweep filter.xml -p platforms -m mappings/local --vary "Gate.thresholds=0,9;0.1,9;0.1,0.2"
     """
-    from eprune.cli.deployment import check_complete
+    from eprune.cli.deployment import certificates, check_complete, secured
     from eprune.cli.inputs import read_inputs, sound
     from eprune.cli.swept import Swept
     from eprune.cli.trials import Trials
+    from eprune.model.platform import Security
 
     drawn = _kind(output)
     wanted = _numbers(wishes)
@@ -102,7 +103,8 @@ def command(
     quiet = quiet or not sys.stderr.isatty()
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
         trials = Trials(inputs, Path(folder), fuse, common, settings, limit, frames or 0, quiet, results)
-        code, points = _run(trials, varied)
+        with certificates([mapping.platform for mapping in inputs.mappings], needed=secured(inputs, Security.TLS)):
+            code, points = _run(trials, varied)
     if not points:
         return code
     swept = Swept(inputs.graph.name, list(points[0].values), points, named, wanted, smaller)

@@ -22,15 +22,18 @@ from eprune.codegen.program import (
     PythonActor,
     RxFifo,
     Segment,
+    Tunnel,
     TxFifo,
 )
 from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, ModelSlice, PortRef, PythonBehaviour
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
-from eprune.model.platform import Platform
+from eprune.model.platform import Platform, Security
 
 #: A segment is named after all of its actors up to here, after its first and last beyond.
 _NAMED_IN_FULL = 3
+#: Addresses at which nobody on another machine is found.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def lower(
@@ -75,6 +78,7 @@ def lower(
         tx=tx,
         rx=rx,
         links=_links(platform, {*(fifo.to for fifo in tx), *(fifo.origin for fifo in rx)}),
+        tunnels=_tunnels(platform, tx, rx),
         sources=(graph.where.file, platform.where.file, mapping.where.file),
     )
 
@@ -227,7 +231,9 @@ def _fifos(
             "security": link.security.value,
         }
         if source == here:
-            tx.append(TxFifo(**common, to=peer, address=link.address))
+            # The near end of a tunnel is here.
+            address = LOOPBACK[0] if link.security is Security.SSH else link.address
+            tx.append(TxFifo(**common, to=peer, address=address))
         else:
             rx.append(RxFifo(**common, origin=peer))
     return tuple(local), tuple(tx), tuple(rx)
@@ -260,6 +266,22 @@ def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, .
         for unit in platform.units
         if unit.name in runs
     )
+
+
+def _tunnels(platform: Platform, tx: Sequence[TxFifo], rx: Sequence[RxFifo]) -> tuple[Tunnel, ...]:
+    """A tunnel for each link that wants one and that a FIFO crosses. Who sends the first FIFO opens it."""
+    tunnels = []
+    for link in platform.links:
+        out = {fifo.number: fifo.port - link.port for fifo in tx if fifo.to == link.to}
+        back = {fifo.number: fifo.port - link.port for fifo in rx if fifo.origin == link.to}
+        if link.security is not Security.SSH or not (out or back):
+            continue
+        opens = 0 in out
+        if link.shared:
+            out, back = ({0: 0}, {}) if opens else ({}, {0: 0})
+        host = "" if link.address in LOOPBACK else link.address
+        tunnels.append(Tunnel(link.to, host, link.port, tuple(out.values()), tuple(back.values()), opens))
+    return tuple(tunnels)
 
 
 def _links(platform: Platform, peers: Set[str]) -> tuple[LinkFigures, ...]:

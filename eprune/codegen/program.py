@@ -167,6 +167,22 @@ class RxFifo(Crossing):
 
 
 @dataclass(frozen=True)
+class Tunnel:
+    """The SSH tunnel of the link with platform ``peer``, which ssh finds at ``host`` ('' if the file does not say).
+
+    ``port`` is the link's first. ``outwards`` are the connections that are made here, as distances of their ports from
+    the first one; ``inwards`` those made there. ``opens``: whether it is this platform that opens the tunnel.
+    """
+
+    peer: str
+    host: str
+    port: int
+    outwards: tuple[int, ...]
+    inwards: tuple[int, ...]
+    opens: bool
+
+
+@dataclass(frozen=True)
 class Program:
     """One platform's part of a deployment.
 
@@ -186,6 +202,7 @@ class Program:
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]
     links: tuple[LinkFigures, ...]
+    tunnels: tuple[Tunnel, ...]
     sources: tuple[str, ...]
 
     @property

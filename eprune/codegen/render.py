@@ -73,6 +73,11 @@ def render_unit(program: Program, file: str) -> str:
     return _fill("service.j2", program=program, file=_printable(shlex.quote(file)), peers=peers)
 
 
+def render_tunnels(program: Program, name: str, file: str) -> str:
+    """The shell script ``name`` that opens a program's SSH tunnels and runs it: ``file``, in the same folder."""
+    return _fill("tunnels.sh.j2", program=program, name=_printable(name), file=_printable(file))
+
+
 def _fill(template: str, **values: Any) -> str:
     import jinja2
 
@@ -84,9 +89,16 @@ def _fill(template: str, **values: Any) -> str:
         keep_trailing_newline=True,
         autoescape=False,  # the output is no HTML
     )
-    environment.filters.update(docstring=docstring, listing=listing)
+    environment.filters.update(
+        docstring=docstring, listing=listing, comment=comment, shell=shlex.quote, variable=variable
+    )
     environment.globals.update(statement=statement, code=Code, rate=rate)
     return environment.get_template(template).render(version=eprune.__version__, **values)
+
+
+def variable(platform: str) -> str:
+    """A platform's name in names of environment variables."""
+    return platform.upper().replace("-", "_")
 
 
 def rate(channel: Channel) -> Union[int, tuple[int, int]]:

@@ -279,7 +279,7 @@ def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
     """Why a link must not go over this address, and the ways out."""
     way_out = 'write security="tls" or security="ssh" for this link into both platform files'
     if fifo.security == "ssh":
-        way_out = f"SSH tunnels end on loopback, and {platform}.sh --ssh {fifo.peer}=HOST opens one"
+        way_out = f"SSH tunnels end on loopback, and {platform}.ssh.sh --ssh {fifo.peer}=HOST opens one"
     return (
         f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
         "or say --insecure where you trust everybody on the network"

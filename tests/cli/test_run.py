@@ -111,3 +111,50 @@ def test_an_interrupt_ends_all_platforms(app, deployment):
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+
+
+@pytest.fixture
+def links_with(app):
+    """Gives the links of both platforms a security."""
+
+    def change(security):
+        for platform in ("endpoint", "server"):
+            path = app / f"platforms/{platform}.xml"
+            path.write_text(path.read_text().replace('port="5100"', f'port="5100" security="{security}"'))
+
+    return change
+
+
+def test_links_with_tls_get_certificates_for_the_run(app, eprune_process, links_with):
+    plain = eprune_process("run", *SPLIT, "-q")
+    links_with("tls")
+    assert eprune_process("run", *SPLIT, "-q") == plain
+    done = eprune_process("run", *SPLIT, "-q", EPRUNE_KEYS="nowhere")
+    assert done.code == 2
+    assert "nowhere/ca.crt: No such file or directory" in done.err
+
+
+def test_links_with_tls_use_the_certificates_that_are_given(app, eprune_process, links_with):
+    links_with("tls")
+    assert eprune_process("certify", "keys", "endpoint").code == 0
+    done = eprune_process("run", *SPLIT, "-q", "--keys", "keys")
+    assert done.code == 2
+    assert "keys/server.crt: No such file or directory; 'eprune certify keys server' makes what is missing" in done.err
+    assert eprune_process("certify", "keys", "server").code == 0
+    assert eprune_process("run", *SPLIT, "-q", "--keys", "keys").code == 0
+
+
+def test_links_with_ssh_need_no_tunnel_on_one_machine(app, eprune_process, links_with):
+    links_with("ssh")
+    done = eprune_process("run", *SPLIT)
+    assert done.code == 0
+    assert done.err.startswith('note: links with security="ssh" need no tunnel on one machine')
+
+
+def test_tls_is_measured_with_tls(app, eprune, links_with, monkeypatch):
+    links_with("tls")
+    assert eprune("explore", "app.xml", "-p", "platforms", "-o", "cuts", "--frames", "2").code == 0
+    done = eprune("profile", "cuts", "--no-pin", "--point", "1")
+    assert done.code == 0, done.err
+    done = eprune("sweep", *SPLIT, "--vary", "In.count=2,3", "--no-pin")
+    assert done.code == 0, done.err

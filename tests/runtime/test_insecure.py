@@ -71,7 +71,7 @@ def test_the_ends_of_ssh_tunnels_stay_on_loopback(tmp_path):
     assert "did not connect to 127.0.0.1:" in err
     code, _, err = run(sender(tmp_path, "ssh"), "--link", "right=192.0.2.1")
     assert code == 2
-    assert "left.sh --ssh right=HOST" in err
+    assert "left.ssh.sh --ssh right=HOST" in err
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])
