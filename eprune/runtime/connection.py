@@ -23,6 +23,7 @@ from eprune.runtime.errors import Interrupted, LinkError, LostTokens, PeerError,
 from eprune.runtime.faults import PARTING, STOP, WAIT, Feedback, Suspicion, back_off, lossy
 from eprune.runtime.fifo import GONE
 from eprune.runtime.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.inbox import Inbox
 from eprune.runtime.journal import Journal
 from eprune.runtime.outbox import Outbox
 from eprune.runtime.secure import Keys, Stream
@@ -88,6 +89,8 @@ class Connection:
         self._parting = 0.0  # since when nothing remains to be done with this connection
         self._outbox = Outbox(self.tx, self.rx)
         self._incarnation = ""
+        #: of the connection that is there, set with it
+        self._inbox: Inbox
         self._head = memoryview(bytearray(wire.HEADER_BYTES))
         self._token_bytes = {number: channel.token_bytes for number, channel in self.rx.items()}
 
@@ -216,7 +219,7 @@ class Connection:
         if connection is None:
             return
         try:
-            while self._outbox.send(connection):
+            if self._outbox.send(connection):
                 self._life.spoke = time.monotonic()
         except BlockingIOError:
             self._wake.set()
@@ -227,12 +230,11 @@ class Connection:
 
     def _serve(self) -> str:
         """Receive until the connection breaks or all is over; why it broke."""
-        connection = self._socket
-        if connection is None:
+        if self._socket is None:
             return "it did not come"
         try:
             while not self._over.is_set():
-                self._receive(connection)
+                self._receive(self._inbox)
         except PeerError as error:
             return str(error)
         except OSError as error:
@@ -244,15 +246,15 @@ class Connection:
             raise LinkError(f"{self}: {self.peer} breaks the protocol: {error}") from None
         return ""
 
-    def _receive(self, connection: Stream) -> None:
+    def _receive(self, inbox: Inbox) -> None:
         """Receive and handle one frame."""
-        self._fill_from(connection, self._head)
+        inbox.fill(self._head)
         header = wire.unpack_shared(self._head, self._token_bytes)
         if header.kind == wire.DATA:
-            self._receive_token(connection, self.rx[header.fifo], header)
+            self._receive_token(inbox, self.rx[header.fifo], header)
             return
         payload = memoryview(bytearray(header.nbytes))
-        self._fill_from(connection, payload)
+        inbox.fill(payload)
         if header.kind == wire.HEARTBEAT:
             return
         if header.kind == wire.ERROR:
@@ -269,30 +271,21 @@ class Connection:
         else:
             raise ProtocolError(f"a frame of kind {header.kind} against the direction")
 
-    def _fill_from(self, connection: Stream, target: memoryview) -> None:
-        done = 0
-        while done < len(target):
-            count = connection.recv_into(target[done:])
-            if count == 0:
-                raise ConnectionResetError("the peer closed it")
-            done += count
-            self._life.heard = time.monotonic()
-
-    def _receive_token(self, connection: Stream, channel: RxChannel, header: wire.Header) -> None:
+    def _receive_token(self, inbox: Inbox, channel: RxChannel, header: wire.Header) -> None:
         begin = time.perf_counter_ns()
         receiving = channel.receiving
         receiving.expect()
         slots = [] if channel.left else channel.reserve_free(1)
         if slots:
             try:
-                self._fill_from(connection, channel.raw[slots[0]].data)
+                inbox.fill(channel.raw[slots[0]].data)
             except BaseException:
                 channel.free.put(slots[0])
                 raise
             receiving.arrived()
             channel.commit(slots[0], header.firing)
         else:  # the consumer has left
-            self._fill_from(connection, memoryview(bytearray(channel.token_bytes)))
+            inbox.fill(memoryview(bytearray(channel.token_bytes)))
             receiving.arrived()
             receiving.fired += 1
         channel.activity.add(begin, time.perf_counter_ns())
@@ -440,6 +433,7 @@ class Connection:
                 self._outbox.say(wire.credit_frame(number, receiver.receiving.tell()))
             self._life.begin(time.monotonic())
             self._socket = emulated.shaped(connection, self.emulated, said)
+            self._inbox = Inbox(self._socket, self._life)
             self._pump()
 
     def _resume(self, deadline: float) -> None:
@@ -448,7 +442,7 @@ class Connection:
         assert connection is not None
         connection.settimeout(max(min(deadline - time.monotonic(), self._life.dead_after), 0.1))
         while not self._outbox.resumed.issuperset(self.tx):
-            self._receive(connection)
+            self._receive(self._inbox)
         connection.settimeout(None)
         self._wake.set()
 

@@ -18,8 +18,8 @@ from eprune.runtime.errors import LostTokens, ProtocolError
 STOP, WAIT, DROP, ZERO = "stop", "wait", "drop", "zero"
 
 #: Bytes of tokens that may be on their way beyond the FIFO's own capacity, and how many tokens at most.
-WINDOW_BYTES = 256 * 1024
-WINDOW_TOKENS = 64
+WINDOW_BYTES = 512 * 1024
+WINDOW_TOKENS = 256
 
 
 def lossy(policy: str) -> bool:
@@ -237,12 +237,11 @@ class Receiving:
 
     @property
     def due(self) -> bool:
-        """Whether the peer should be told."""
-        told, now = self._told, self._now()
-        behind = now.limit - told.limit
-        if self._keeps:
-            behind = max(behind, now.received - told.received)
-        return behind >= self._stride
+        """Whether the peer should be told: asked for each token, so it makes nothing."""
+        told, stride = self._told, self._stride
+        if self.fired - self._start + self._slots - told.limit >= stride:
+            return True
+        return self._keeps and self.received - self._start - told.received >= stride
 
     def tell(self) -> Feedback:
         """The counters, as the peer is told now."""

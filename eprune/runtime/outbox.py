@@ -25,6 +25,7 @@ class Outbox:
         self._frames: list[tuple[list[memoryview], Optional[TxChannel]]] = []
         #: bytes of the first frame that are out
         self.begun = 0
+        self._full = False  # whether more may be there than was chosen
         #: FIFOs of which both ends know where they go on
         self.resumed: set[int] = set()
 
@@ -44,17 +45,20 @@ class Outbox:
         self._control.append(frame)
 
     def send(self, connection: Stream) -> bool:
-        """Give the socket what it takes at once; whether there was anything.
+        """Give the socket what it takes at once; whether that was anything.
 
-        Raises BlockingIOError if it takes nothing now, OSError if it is broken.
+        Raises BlockingIOError if it takes no more now, OSError if it is broken.
         """
-        if not self._frames and not self._fill():
-            return False
-        buffers = [buffer for frame, _ in self._frames for buffer in frame]
-        begin = time.perf_counter_ns()
-        out = connection.sendmsg(_after(buffers, self.begun), (), socket.MSG_DONTWAIT)
-        self._count(self.begun + out, begin)
-        return True
+        sent = False
+        while self._frames or self._fill():
+            buffers = [buffer for frame, _ in self._frames for buffer in frame]
+            begin = time.perf_counter_ns()
+            out = connection.sendmsg(_after(buffers, self.begun), (), socket.MSG_DONTWAIT)
+            self._count(self.begun + out, begin)
+            sent = True
+            if not self._frames and not self._full:
+                break
+        return sent
 
     def _count(self, out: int, begin: int) -> None:
         """``out`` bytes of the frames are out."""
@@ -88,6 +92,7 @@ class Outbox:
                     frames.append((channel.frame(slot), channel))
                     size += channel.token_bytes
                     more = True
+        self._full = size >= BATCH_BYTES
         for number, channel in self._tx.items():
             sending = channel.sending
             if sending.alive and sending.drained and not channel.said_end:

@@ -21,6 +21,7 @@ from typing import Optional
 from scripts.bench import emulation as emulated_links
 from scripts.bench import exits as early
 from scripts.bench import exploring as every_cut
+from scripts.bench import faults as failures
 from scripts.bench import replicas as many
 from scripts.bench import search as cuts
 from scripts.bench.dpg import dpg
@@ -320,6 +321,11 @@ def search(_: Path) -> None:
     cuts.search(say)
 
 
+def faults(folder: Path) -> None:
+    """What a link that may break costs, and how long it takes to notice faults and to get over them."""
+    failures.faults_bench(folder, say)
+
+
 def replicas(folder: Path) -> None:
     """K(1,n) and K(2,n) of the vehicle classifier, each process with a fifth of a core: time per frame."""
     many.replicas(folder, say)
@@ -383,6 +389,7 @@ _ALL = (
     exploring,
     search,
     replicas,
+    faults,
 )
 BENCHES = {each.__name__: each for each in _ALL}
 

@@ -113,6 +113,21 @@ class Some(Actor):
             raise EndOfStream
 
 
+class Paced(Some):
+    """The same, one every ``pace`` seconds."""
+
+    def __init__(self, count, pace):
+        """A ``pace`` of 0 is as fast as it goes."""
+        super().__init__(count)
+        self.pace = float(pace)
+
+    def fire(self, inputs, outputs):
+        """Wait, then one less."""
+        if self.pace:
+            time.sleep(self.pace)
+        super().fire(inputs, outputs)
+
+
 class Echo(Actor):
     """Sends back what comes."""
 

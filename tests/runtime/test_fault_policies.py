@@ -202,6 +202,6 @@ def test_backing_off_grows_to_half_a_second_and_no_further():
 
 
 def test_the_window_is_never_below_twice_the_capacity_and_bounded_for_large_tokens():
-    assert window(2, 400) == 66
+    assert window(2, 400) == 258
     assert window(2, 10_000_000) == 4
-    assert window(100, 400) == 200
+    assert window(300, 400) == 600

@@ -1,0 +1,109 @@
+"""What faults cost: `wait` against `stop` on a healthy link, and the time to notice and to get over each fault."""
+
+from __future__ import annotations
+
+import json
+import os
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+from typing import Callable, Optional
+
+from eprune.runtime.launch import free_base_port
+from scripts.chaos import faults, topologies
+from scripts.chaos.case import Case, run_case
+from scripts.chaos.faults import Fault
+from scripts.chaos.running import DEAD_AFTER, build
+from scripts.chaos.topologies import Topology
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTORS = ROOT / "scripts" / "bench" / "actors.py"
+#: Pairs of runs, and runs of each fault; medians count.
+PAIRS, RUNS = 7, 5
+
+Say = Callable[..., None]
+
+
+def healthy(folder: Path, say: Say) -> None:
+    """A link that only could break, against one that may not."""
+    say("token", "pace", "stop, us a token", "wait, us a token", "CPU of wait / stop", "wait / stop (at most 1.03)")
+    say("---", "---", "---", "---", "---", "---")
+    for nbytes, count in ((73728, 4000), (400, 20000)):
+        for pace in (0.0, 1e-3):
+            pairs = [
+                [_token(folder, nbytes, count if not pace else 1000, policy, pace) for policy in ("stop", "wait")]
+                for _ in range(PAIRS)
+            ]
+            stop, wait = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+            cpu, wall = (statistics.median(pair[1][what] / pair[0][what] for pair in pairs) for what in (1, 0))
+            paced = f"one every {1e3 * pace:g} ms" if pace else "as fast as it goes"
+            say(f"{nbytes:,} B", paced, f"{1e6 * stop:.1f}", f"{1e6 * wait:.1f}", f"{cpu:.2f}", f"{wall:.3f}")
+
+
+def _token(folder: Path, nbytes: int, count: int, policy: str, pace: float) -> tuple[float, float]:
+    """Seconds, and CPU seconds of both processes, a token."""
+    port = free_base_port(1)
+    shape = f"'uint8', ({nbytes},), capacity=4, policy={policy!r}, port={port}"
+    texts = {
+        "tx": (
+            f"actor('A', 'ACTORS:Paced', 'cpu', {{'count': '{count}', 'pace': '{pace}'}})",
+            f"tx('f', 'A.out', {shape}, to='rx', address='127.0.0.1')",
+        ),
+        "rx": ("actor('B', 'ACTORS:Discard', 'cpu')", f"rx('f', 'B.in', {shape}, frm='tx')"),
+    }
+    started = []
+    for core, (name, declarations) in enumerate(texts.items()):
+        text = ["from eprune.runtime import Program", f"program = Program('bench', {name!r}, 'd', __file__)"]
+        text += [f"program.unit('cpu', {core})", *(f"program.{each}" for each in declarations)]
+        path = folder / f"{name}.py"
+        path.write_text("\n".join([*text, "raise SystemExit(program.main())"]).replace("ACTORS:", f"{ACTORS}:"))
+        command = [sys.executable, str(path), f"--record={folder / name}.json"]
+        started.append(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}))
+    if sum(process.wait() != 0 for process in started):
+        raise SystemExit(f"{folder}: the programs failed")
+    records = [json.loads((folder / f"{name}.json").read_text()) for name in texts]
+    told = records[1]["actors"]["B"]
+    cpu = sum(record["user_s"] + record["system_s"] for record in records)
+    return (told["last_s"] - told["first_s"]) / (told["firings"] - 1), cpu / count
+
+
+def recovery(folder: Path, say: Say) -> None:
+    """From a fault to the next result of those that go on, and from its end to the next result of all."""
+    say("application", "fault", "longest pause, ms", "back after, ms")
+    say("---", "---", "---", "---")
+    fired = topologies.split("wait", 'ack="fired"')
+    k = topologies.k(2, 1, "drop")
+    chosen: tuple[tuple[Topology, Fault, str], ...] = (
+        (k, faults.KILL, "server1"),
+        (k, faults.FREEZE, "server1"),
+        (k, faults.UNPLUG, "endpoint1 - server1"),
+        (k, faults.RESET, "endpoint1 - server1"),
+        (k, faults.RESTART, "server1"),
+        (topologies.k(1, 2, "drop"), faults.KILL, "endpoint1"),
+        (topologies.k(1, 2, "drop"), faults.FREEZE, "endpoint1"),
+        (fired, faults.RESET, "endpoint - server"),
+        (fired, faults.UNPLUG, "endpoint - server"),
+        (fired, faults.FREEZE, "server"),
+        (fired, faults.RESTART, "server"),
+    )
+    for number, (topology, fault, thing) in enumerate(chosen):
+        place = folder / str(number)
+        place.mkdir()
+        built = build(topology, place)
+        results = [run_case(Case(topology, fault, (thing,)), built) for _ in range(RUNS)]
+        wrong = next((result.wrong[0] for result in results if result.wrong), "")
+        pauses, backs = ([getattr(result, what) for result in results] for what in ("pause", "back"))
+        say(topology.name, f"{thing} {fault.name}{wrong and f' ({wrong})'}", _median(pauses), _median(backs))
+
+
+def _median(seconds: list[Optional[float]]) -> str:
+    seen = [each for each in seconds if each is not None]
+    return f"{1e3 * statistics.median(seen):.0f}" if seen else ""
+
+
+def faults_bench(folder: Path, say: Say) -> None:
+    """Print both tables."""
+    healthy(folder, say)
+    print(f"\nA silent peer is dead after {1e3 * DEAD_AFTER:g} ms here; sources make a token every 2 ms.\n", flush=True)
+    recovery(folder, say)
