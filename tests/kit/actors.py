@@ -234,35 +234,35 @@ class Pairs(Actor):
 
 
 class Idle(Count):
-    """Counts, a token a second."""
+    """Counts, with 0.7 s between two tokens."""
 
     def fire(self, inputs, outputs):
         if self.firing:
-            time.sleep(1)
+            time.sleep(0.7)
         super().fire(inputs, outputs)
 
 
 class Sleeper(Show):
-    """Prints its tokens, and takes a second for each."""
+    """Prints its tokens, and takes 0.7 s for each."""
 
     def fire(self, inputs, outputs):
         super().fire(inputs, outputs)
-        time.sleep(1)
+        time.sleep(0.7)
 
 
 class LateStart(Count):
-    """Counts, but takes a second to initialize."""
+    """Counts, but takes 0.7 s to initialize."""
 
     def initialize(self):
-        time.sleep(1)
+        time.sleep(0.7)
         super().initialize()
 
 
 class LateStartShow(Show):
-    """Prints its tokens, but takes a second to initialize."""
+    """Prints its tokens, but takes 0.7 s to initialize."""
 
     def initialize(self):
-        time.sleep(1)
+        time.sleep(0.7)
 
 
 class Fork(Actor):
