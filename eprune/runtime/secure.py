@@ -21,9 +21,9 @@ from typing import Optional, Union
 from eprune.runtime import wire
 from eprune.runtime.errors import Refused, UsageError
 
-#: Bytes that are encrypted before they are sent, and the most that are received at once.
+#: Bytes that are encrypted before they are sent, and the most that are received at once: what fits a core's cache.
 _SEND_BYTES = 64 * 1024
-_RECEIVE_BYTES = 128 * 1024
+_RECEIVE_BYTES = 64 * 1024
 #: Smaller buffers are put together, for each write makes a TLS record of its own.
 _SMALL = 4 * 1024
 

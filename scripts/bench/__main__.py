@@ -24,6 +24,7 @@ from scripts.bench import exploring as every_cut
 from scripts.bench import faults as failures
 from scripts.bench import replicas as many
 from scripts.bench import search as cuts
+from scripts.bench import secure as protected_links
 from scripts.bench.dpg import dpg
 from scripts.bench.imported import imported
 from scripts.bench.ssd import ssd
@@ -311,6 +312,11 @@ def emulation(folder: Path) -> None:
     emulated_links.emulation(folder, say)
 
 
+def secure(folder: Path) -> None:
+    """Throughput of large tokens and round trips of small ones, over TLS and through SSH, against plain links."""
+    protected_links.secure(folder, say)
+
+
 def exploring(folder: Path) -> None:
     """Every partition point of both applications, on two cores over loopback: measured, and predicted."""
     every_cut.exploring(folder, say)
@@ -387,6 +393,7 @@ _ALL = (
     ssd,
     emulation,
     exploring,
+    secure,
     search,
     replicas,
     faults,

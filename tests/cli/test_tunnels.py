@@ -240,6 +240,20 @@ def test_identity_is_passed_on(build, device, ports):
     assert finish(server)[0] == 0
 
 
+def test_an_account_for_nothing_else_is_enough(build, device, ports):
+    """As docs/security.md has it, and for the FIFO that comes back."""
+    there = ports[1]
+    keys = device.folder / "authorized_keys"
+    text = (Path(ROOT) / "docs/security.md").read_text()
+    options = next(line.strip() for line in text.splitlines() if "restrict,port-forwarding" in line)
+    options = options.partition(" ssh-ed25519")[0].replace("5100", str(there))
+    keys.write_text(f'{options},permitlisten="127.0.0.1:{there + 1}" {keys.read_text()}')
+    endpoint, server = both(build(), device, ports)
+    code, _, err = finish(endpoint, 60)
+    assert (code, err) == (0, "")
+    assert finish(server)[0] == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [

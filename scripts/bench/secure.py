@@ -1,0 +1,128 @@
+"""What TLS and SSH tunnels cost: the same two programs over plain loopback, over TLS and through a tunnel, in turn."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Optional
+
+ROOT = Path(__file__).resolve().parents[2]
+ACTORS = ROOT / "scripts" / "bench" / "actors.py"
+WAYS = ("none", "tls", "ssh")
+ROUNDS = 5
+ECHOES = 100
+
+Say = Callable[..., None]
+
+
+def secure(folder: Path, say: Say) -> None:
+    """Throughput of large tokens and round trips of small ones, over TLS and through SSH, against plain links."""
+    from eprune.cli.certify import make
+
+    make(str(folder / "keys"), ["left", "right"], 1)
+    with _sshd(folder / "sshd") as ssh:
+        if ssh is None:
+            print("no sshd starts here: nothing to say of SSH", file=sys.stderr)
+        ways = WAYS if ssh else WAYS[:2]
+        say("", "plain", *(way.upper() for way in ways[1:]), *(f"{way.upper()} to plain" for way in ways[1:]))
+        say(*["---"] * (2 * len(ways)))
+        for nbytes, count in ((73728, 5000), (4 * 1024 * 1024, 200)):
+            _tell(folder, say, ssh, f"{nbytes:,} B, MB/s", ways, nbytes, count)
+        _tell(folder, say, ssh, "400 B and back, us", ways, 400, 0)
+
+
+def _tell(
+    folder: Path, say: Say, ssh: Optional[list[str]], what: str, ways: tuple[str, ...], nbytes: int, count: int
+) -> None:
+    """A line of the table; without a count round trips are timed."""
+    rounds = [[_run(folder, ssh, way, nbytes, count) for way in ways] for _ in range(ROUNDS)]
+    figures = [(nbytes / seconds / 1e6 if count else seconds * 1e6) for seconds in map(statistics.median, zip(*rounds))]
+    ratios = [
+        statistics.median((times[0] / times[n]) if count else times[n] / times[0] for times in rounds)
+        for n in range(1, len(ways))
+    ]
+    say(what, *(f"{figure:,.0f}" for figure in figures), *(f"{ratio:.2f}" for ratio in ratios))
+
+
+def _run(folder: Path, ssh: Optional[list[str]], way: str, nbytes: int, count: int) -> float:
+    """Seconds a token, or a round trip."""
+    from eprune.runtime.launch import free_base_port
+
+    base = free_base_port(4)
+    here, there = base, base + 2 if way == "ssh" else base
+    shape = f"'uint8', ({nbytes},), capacity=4, security={way!r}"
+    to = f"{shape}, address='127.0.0.1'"
+    if count:
+        left = [f"actor('A', 'ACTORS:Some', 'cpu', {{'count': '{count}'}})"]
+        right = ["actor('B', 'ACTORS:Discard', 'cpu')"]
+    else:
+        told = f"{{'count': '{ECHOES}', 'told': 'told'}}"
+        left = [
+            f"actor('A', 'ACTORS:RoundTrip', 'cpu', {told})",
+            f"rx('b', 'A.in', {shape}, frm='right', port={here + 1}, delay=1)",
+        ]
+        right = ["actor('B', 'ACTORS:Echo', 'cpu')", f"tx('b', 'B.out', {to}, to='left', port={there + 1})"]
+    left.insert(1, f"tx('f', 'A.out', {to}, to='right', port={here})")
+    right.insert(1, f"rx('f', 'B.in', {shape}, frm='left', port={there})")
+    tunnel = [f"-L{here}:127.0.0.1:{there}", f"-R{there + 1}:127.0.0.1:{here + 1}"]
+    with _tunnel([*(ssh or []), *tunnel], here) if way == "ssh" else contextlib.nullcontext():
+        environment = {**os.environ, "PYTHONPATH": str(ROOT), "EPRUNE_KEYS": str(folder / "keys")}
+        programs = [_program(folder, name, lines) for name, lines in (("left", left), ("right", right))]
+        commands = [[sys.executable, str(path), f"--record={path.with_suffix('.json')}"] for path in programs]
+        processes = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for command in commands]
+        codes = [process.wait() for process in processes]
+        if any(codes):
+            raise SystemExit(f"{way}: the programs failed")
+    if not count:
+        return float((folder / "told").read_text())
+    actor = json.loads((folder / "right.json").read_text())["actors"]["B"]
+    return (actor["last_s"] - actor["first_s"]) / (actor["firings"] - 1)
+
+
+def _program(folder: Path, name: str, declarations: list[str]) -> Path:
+    text = ["from eprune.runtime import Program", f"program = Program('bench', {name!r}, 'd', __file__)"]
+    text += ["program.unit('cpu')", *(f"program.{declaration}" for declaration in declarations)]
+    text += ["raise SystemExit(program.main())"]
+    path = folder / f"{name}.py"
+    path.write_text("\n".join(text).replace("ACTORS:", f"{os.path.relpath(ACTORS, folder)}:"))
+    return path
+
+
+@contextlib.contextmanager
+def _sshd(folder: Path) -> Iterator[Optional[list[str]]]:
+    """The ssh command that reaches an sshd on this machine, which is started for this; None if there is none."""
+    import pytest
+
+    from tests.kit import sshd
+
+    with contextlib.ExitStack() as stack:
+        try:
+            server = stack.enter_context(sshd.server(folder))
+        except pytest.skip.Exception:
+            yield None
+            return
+        config = ["-F", str(folder / "ssh_config"), "-p", str(server.port)]
+        yield ["ssh", *config, "-N", "-T", "-o", "ExitOnForwardFailure=yes", "-o", "LogLevel=QUIET", "127.0.0.1"]
+
+
+@contextlib.contextmanager
+def _tunnel(command: list[str], port: int) -> Iterator[None]:
+    """An ssh that forwards, from when it listens on a port."""
+    with subprocess.Popen(command) as process:
+        try:
+            for _ in range(200):
+                with socket.socket() as probe:
+                    if probe.connect_ex(("127.0.0.1", port)) == 0:
+                        break
+                time.sleep(0.05)
+            yield
+        finally:
+            process.terminate()
