@@ -55,8 +55,9 @@ def dial(
             raise ConnectionRefusedError("connected to itself")
         connection: Stream = plain if keys is None else keys.dialling(plain, peer)
         connection.settimeout(max(min(deadline - time.monotonic(), HELLO_TIMEOUT), 0.1))
-        _greet(connection, facts)
-        verdict = wire.unpack_greeting(_read_greeting(connection, min(deadline, time.monotonic() + HELLO_TIMEOUT)))
+        deadline = min(deadline, time.monotonic() + HELLO_TIMEOUT)
+        _greet(connection, facts, deadline)
+        verdict = wire.unpack_greeting(_read_greeting(connection, deadline))
         reason = wire.brief(verdict.get("reason", ""), wire.MAX_REASON)
         if verdict.get("verdict") == "later":
             raise Later(0, reason or "not now")
@@ -66,10 +67,12 @@ def dial(
         return connection, verdict
 
 
-def _greet(connection: Stream, facts: Facts) -> None:
+def _greet(connection: Stream, facts: Facts, deadline: float) -> None:
     """Send our hello. Over TLS the peer may turn out to be another: then it is told so, and Refused is raised."""
     try:
         with contextlib.suppress(BrokenPipeError, ConnectionResetError):  # the peer has gone, but may have said why
+            if isinstance(connection, Socket):
+                connection.shake(deadline)
             connection.sendall(wire.pack_greeting(facts))
     except NotTls:
         raise

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import contextlib
 import ipaddress
+import math
 import select
 import socket
 import ssl
 import stat
 import threading
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Optional, Union
@@ -175,9 +177,11 @@ class Socket:
 
     # The handshake.
 
-    def shake(self) -> None:
-        """Shake hands, unless that is done."""
+    def shake(self, deadline: float = math.inf) -> None:
+        """Shake hands, unless that is done; raises TimeoutError if it takes until ``deadline`` (time.monotonic)."""
         while not self._shaken:
+            if time.monotonic() > deadline:
+                raise TimeoutError("timed out")
             with self._lock:
                 try:
                     self._session.do_handshake()

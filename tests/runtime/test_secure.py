@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
 import socket
 import ssl
+import threading
 import time
 
 import pytest
 
 from eprune.runtime import wire
 from eprune.runtime.errors import UsageError
+from eprune.runtime.handshake import dial
 from eprune.runtime.launch import free_base_port
 from eprune.runtime.secure import Keys
 from scripts.chaos.proxy import Proxy
@@ -281,6 +284,25 @@ def test_garbage_and_silence_hold_nobody_up(tmp_path, port, folder, noise):
     assert code == 0
     assert err.startswith("right: refused: FIFO 'f' with left; reason ")
     assert numbers(out) == list(range(300))
+
+
+def test_a_listener_that_drips_holds_nobody_for_long(folder):
+    """It begins a record of 16 KiB, and sends a byte of it now and then."""
+
+    def drip():
+        connection, _ = listener.accept()
+        with connection, contextlib.suppress(OSError):
+            connection.sendall(b"\x16\x03\x03\x40\x00")
+            while True:
+                connection.sendall(b"\0")
+                time.sleep(0.05)
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=drip)
+        thread.start()
+        with pytest.raises(TimeoutError):
+            dial(listener.getsockname(), {}, time.monotonic() + 0.5, "right", Keys(str(folder), "left"))
+        thread.join()
 
 
 def test_who_shows_no_certificate_gets_nothing(tmp_path, port, folder):
