@@ -45,8 +45,8 @@ MAX_GREETING = 16 * 1024
 MAX_ERROR = 4096
 #: Characters of the reason for a refusal that are shown.
 MAX_REASON = 400
-#: Firing indices and counters stay below this, so that what follows from them still fits into a frame.
-MAX_INDEX = 2**63
+#: A firing index stays below this, a counter below twice as much: what follows from an index that is accepted is, too.
+MAX_INDEX = 2**62
 
 DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE = range(1, 7)
 
@@ -85,7 +85,7 @@ def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, in
     """The counters of a CREDIT frame's payload. Raises ProtocolError where one is out of bounds."""
     received, fired, limit, firing = _COUNTERS.unpack(payload)
     for counter in (received, fired, limit, firing):
-        _check_index(counter)
+        _check(counter, 2 * MAX_INDEX)
     return received, fired, limit, firing
 
 
@@ -104,7 +104,7 @@ def unpack_shared(data: memoryview | bytes | bytearray, tokens: Mapping[int, int
             raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
     elif nbytes != _FIXED.get(kind) or zero != 0:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
-    _check_index(firing)
+    _check(firing, MAX_INDEX)
     return Header(kind, number, part, firing, nbytes)
 
 
@@ -125,13 +125,13 @@ def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: 
         raise ProtocolError(f"an end or a heartbeat with {nbytes} bytes")
     if kind == ERROR and nbytes > MAX_ERROR:
         raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
-    _check_index(firing)
+    _check(firing, MAX_INDEX)
     return Header(kind, number, part, firing, nbytes)
 
 
-def _check_index(number: int) -> None:
-    if number >= MAX_INDEX:
-        raise ProtocolError(f"an index or a count of {number}; the limit is {MAX_INDEX}")
+def _check(number: int, limit: int) -> None:
+    if number >= limit:
+        raise ProtocolError(f"an index or a count of {number}; the limit is {limit}")
 
 
 def pack_greeting(fields: dict[str, str]) -> bytes:

@@ -7,7 +7,6 @@ import socket
 import struct
 import threading
 import time
-from queue import SimpleQueue
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -38,11 +37,19 @@ def close_all() -> None:
         OPEN.pop().close()
 
 
+def close_all_but(kept: Any) -> None:
+    """Close whatever else a test left open."""
+    OPEN.remove(kept)
+    close_all()
+    OPEN.append(kept)
+
+
 class End:
     """An honest end of FIFO ``f``: a link or connection, its threads, and an actor that sends or takes tokens.
 
     ``policy``: PLAIN for a link of its own that may not break, else that of a connection. A sending end dials ``port``,
-    a receiving one listens there. ``got`` is what the consumer fired on; ``failures`` are what would end the run.
+    a receiving one listens there. ``got`` is what the consumer fired on; ``failed`` is what would end the run. With
+    ``shared`` the connection carries a FIFO the other way, too, number 1, of as many tokens.
     """
 
     def __init__(
@@ -56,35 +63,39 @@ class End:
         ack_fired: bool = False,
         start: int = 0,
         busy: bool = False,
+        shared: int = 0,
     ) -> None:
         self.got: list[int] = []
-        self.failures: SimpleQueue[RunError] = SimpleQueue()
         self.failed: list[str] = []
         self.crashes: list[BaseException] = []
         self.journal = Journal("honest")
+        self.port = port
         #: until this is set, a consumer that is ``busy`` takes nothing
         self.idle = threading.Event()
         self._opened = threading.Event()
         if not busy:
             self.idle.set()
-        self.port = port
-        self._sends, self._start = sends, start
-        name = "left" if sends else "right"
+        name, peer = ("left", "right") if sends else ("right", "left")
         facts = {**FACTS, "platform": name, "incarnation": incarnation}
-        peer = "right" if sends else "left"
         common = {"fail": self._fail, "journal": self.journal, "address": ("127.0.0.1", port), "dead_after": dead_after}
         if policy == PLAIN:
-            self.fifo: Any = Fifo("f", *TOKEN, 4)
-            self.link: Any = (TxLink if sends else RxLink)(self.fifo, 0, peer, facts, *common.values())
+            self.fifos: list[Any] = [Fifo("f", *TOKEN, 4)]
+            self.link: Any = (TxLink if sends else RxLink)(self.fifos[0], 0, peer, facts, *common.values())
         else:
-            end = TxChannel if sends else RxChannel
-            self.fifo = end("f", *TOKEN, 4, policy, ack_fired)
-            self.link = Connection(
-                "FIFO 'f'", peer, facts, {0: self.fifo}, dials=bool(sends), patience=timeout, **common
-            )
+            ends = (TxChannel, RxChannel) if sends else (RxChannel, TxChannel)
+            self.fifos = [end("f", *TOKEN, 4, policy, ack_fired) for end in ends[: 2 if shared else 1]]
+            channels = dict(enumerate(self.fifos))
+            self.link = Connection("FIFO 'f'", peer, facts, channels, dials=bool(sends), patience=timeout, **common)
+        #: number 0
+        self.fifo: Any = self.fifos[0]
         OPEN.append(self)
         self.link.listen()
-        self._threads = [self._thread(self._run, timeout), self._thread(self._send if sends else self._take)]
+        self._threads = [self._thread(self._run, timeout)]
+        for number, fifo in enumerate(self.fifos):
+            if (number == 0) == bool(sends):
+                self._threads.append(self._thread(self._send, fifo, start, sends or shared))
+            else:
+                self._threads.append(self._thread(self._take, fifo))
 
     def _thread(self, body: Callable[..., None], *arguments: Any) -> threading.Thread:
         thread = threading.Thread(target=self._guard, args=(body, *arguments), daemon=True)
@@ -107,8 +118,9 @@ class End:
 
     def _stop(self, error: RunError) -> None:
         self.link.abort(str(error))
-        self.fifo.end()
-        self.fifo.leave()
+        for fifo in self.fifos:
+            fifo.end()
+            fifo.leave()
         self.link.cut()
 
     def _run(self, timeout: float) -> None:
@@ -120,13 +132,12 @@ class End:
         for thread in threads:
             thread.join()
 
-    def _send(self) -> None:
-        fifo = self.fifo
+    def _send(self, fifo: Any, start: int, count: int) -> None:
         self._opened.wait()
-        for number in range(self._start, self._start + self._sends):
+        for number in range(start, start + count):
             slot = fifo.reserve()
             if slot == GONE:
-                return
+                break
             fifo.writable[slot][...] = number
             if isinstance(self.link, TxLink):
                 self.link.send(slot, number)
@@ -134,8 +145,7 @@ class End:
                 fifo.commit(slot, number)
         fifo.end()
 
-    def _take(self) -> None:
-        fifo = self.fifo
+    def _take(self, fifo: Any) -> None:
         self.idle.wait()
         while (slot := fifo.full.get()) != GONE:
             if slot == LOST:
@@ -146,12 +156,17 @@ class End:
             fifo.release(slot)
         fifo.leave()
 
+    @property
+    def done(self) -> bool:
+        """Whether all is over."""
+        return not any(thread.is_alive() for thread in self._threads)
+
     def finish(self, timeout: float = 10.0) -> list[str]:
         """Wait until all is over; what would have ended the run. Raises AssertionError where it hangs or crashed."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
             thread.join(max(deadline - time.monotonic(), 0))
-        stuck = any(thread.is_alive() for thread in self._threads)
+        stuck = not self.done
         self.close()
         assert not self.crashes, f"crashed: {self.crashes!r}"
         assert not stuck, f"hangs; {list(self.journal.events)}"
@@ -162,8 +177,9 @@ class End:
         self.idle.set()
         self.link.cut()
         self.link.close()
-        self.fifo.end()
-        self.fifo.leave()
+        for fifo in self.fifos:
+            fifo.end()
+            fifo.leave()
 
 
 class Stranger:
@@ -226,8 +242,9 @@ class Place:
         self.listener = socket.create_server(("127.0.0.1", port))
         OPEN.append(self)
 
-    def accept(self, incarnation: str = "stranger", **facts: str) -> Stranger:
-        self.listener.settimeout(10)
+    def accept(self, incarnation: str = "stranger", timeout: float = 10, **facts: str) -> Stranger:
+        """Take whoever comes. Raises OSError if nobody does."""
+        self.listener.settimeout(timeout)
         connection, _ = self.listener.accept()
         connection.settimeout(5)
         greeting(connection)
