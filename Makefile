@@ -14,6 +14,9 @@ CHAOS ?=
 # Options of eprune explore for it, such as --keep-on endpoint1 Input-1
 EXPLORE ?=
 
+# How long make fuzz takes for each target.
+SECONDS_EACH ?= 60
+
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
 
@@ -36,6 +39,10 @@ golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review
 
 bench: $(VENV)/.dev  ## measure what docs/performance.md states
 	$(BIN)/python -m scripts.bench
+
+fuzz: $(VENV)/.dev  ## let a fuzzer be the stranger that talks to programs (SECONDS_EACH=60, for each of five targets)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
+	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS_EACH)
 
 chaos: $(VENV)/.dev  ## let processes and links fail, and compare with what the analyzer predicts (eight minutes)
 	$(BIN)/python -m scripts.chaos $(CHAOS)
@@ -62,4 +69,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help figures profile demo test test-long lint golden bench chaos clean
+.PHONY: help figures profile demo test test-long lint golden bench chaos fuzz clean

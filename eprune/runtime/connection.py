@@ -462,8 +462,6 @@ class Connection:
         """The connection is broken, or never was; whether all is over. Raises LinkError where a FIFO must stop then."""
         self._drop()
         with self._lock:
-            for channel in self.tx.values():
-                channel.free_slots(channel.sending.lost())
             for receiver in self.rx.values():
                 receiver.lose()
             self._check_over()
@@ -481,6 +479,8 @@ class Connection:
                 self._socket.close()
             self._socket = None
             self._outbox.clear()
+            for channel in self.tx.values():
+                channel.free_slots(channel.sending.lost())
 
     def _break(self, connection: Stream) -> None:
         with contextlib.suppress(OSError):

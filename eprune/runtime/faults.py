@@ -133,9 +133,10 @@ class Sending:
         counters cannot be.
         """
         fresh = peer != self._peer
+        last = Feedback(told.received, 0, 0, 0) if fresh else self._told
         self._peak = max(self._peak, self._next)
-        if told.received > self._peak - (0 if fresh else self._offset):
-            raise ProtocolError(f"it says that {told.received} tokens arrived, which were not sent")
+        # All is checked before anything is changed: whoever lies may do so over and over.
+        _check(told, self._peak - (0 if fresh else self._offset), last)
         if self.policy == WAIT:
             if fresh and told.received:
                 raise LostTokens("another process had taken its place meanwhile, and tokens that were for it")
@@ -146,16 +147,12 @@ class Sending:
                 )
             if fresh:
                 self._offset = self._base
-            if told.received < self._base - self._offset:
-                raise ProtocolError(f"it says that {told.received} tokens arrived, after it had told of more")
             self._next = self._offset + told.received
         else:
-            if not fresh and told.received < self._told.received:
-                raise ProtocolError(f"it says that {told.received} tokens arrived, after it had told of more")
             self._offset = self._next - told.received
-            if not fresh and lossy(self.policy):
-                self.given_up -= told.received - self._told.received
-        self._told = Feedback(told.received, 0, 0, 0) if fresh else self._told
+            if lossy(self.policy):
+                self.given_up -= told.received - last.received
+        self._told = last
         self._peer = peer
         self.alive = True
         return self.feedback(told)
@@ -163,10 +160,7 @@ class Sending:
     def feedback(self, told: Feedback) -> list[int]:
         """The peer told its counters. Raises ProtocolError where they cannot be."""
         last = self._told
-        if not (
-            told.fired <= told.received <= self.count and told.received >= last.received and told.limit >= last.limit
-        ):
-            raise ProtocolError(f"it says that {told.received} tokens arrived, {told.fired} were fired on")
+        _check(told, self.count, last)
         self._told = told
         self._arrived += told.received - last.received
         self.firing = told.firing
@@ -188,6 +182,15 @@ class Sending:
         free = [self._slots.popleft() for _ in range(number - self._base)]
         self._base = max(self._base, number)
         return free
+
+
+def _check(told: Feedback, sent: int, last: Feedback) -> None:
+    """Raise ProtocolError where counters cannot be, after ``sent`` tokens and what was told at ``last``."""
+    if not (told.fired <= told.received <= sent and last.received <= told.received and last.limit <= told.limit):
+        raise ProtocolError(
+            f"it says that {told.received} tokens arrived, {told.fired} were fired on, and of room for {told.limit}; "
+            f"{sent} were sent, and {last.received} and {last.limit} were said before"
+        )
 
 
 class Receiving:

@@ -210,12 +210,12 @@ def dial(port: int, incarnation: str = "stranger", timeout: float = 5.0, **facts
         try:
             connection = socket.create_connection(("127.0.0.1", port), timeout=5)
             break
-        except ConnectionRefusedError:
+        except ConnectionError:
             if time.monotonic() > deadline:
                 return None
             time.sleep(0.005)
-    connection.sendall(wire.pack_greeting({**FACTS, "platform": "left", "incarnation": incarnation, **facts}))
     try:
+        connection.sendall(wire.pack_greeting({**FACTS, "platform": "left", "incarnation": incarnation, **facts}))
         verdict = greeting(connection)
     except OSError:
         verdict = {}

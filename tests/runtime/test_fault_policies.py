@@ -205,3 +205,20 @@ def test_the_window_is_never_below_twice_the_capacity_and_bounded_for_large_toke
     assert window(2, 400) == 258
     assert window(2, 10_000_000) == 4
     assert window(300, 400) == 600
+
+
+@pytest.mark.parametrize("policy", ["wait", "drop"])
+def test_a_peer_that_lies_whenever_it_comes_back_changes_no_count(policy):
+    """Found by fuzzing: each lie had taken one token off those that were given up."""
+    pair = Pair(policy)
+    pair.connect()
+    for _ in range(3):
+        pair.produce()
+        pair.send()
+    pair.cut()
+    before = (pair.sending.made, pair.sending.confirmed, pair.sending.given_up)
+    for _ in range(5):
+        with pytest.raises(ProtocolError):
+            pair.sending.resume(pair.incarnation, Feedback(3, 1, 1, 0))  # it had told of more room
+        assert not pair.sending.alive
+        assert (pair.sending.made, pair.sending.confirmed, pair.sending.given_up) == before

@@ -8,8 +8,10 @@ import time
 import pytest
 
 from eprune.runtime import connection, link, wire
-from eprune.runtime.errors import Refused
+from eprune.runtime.channel import TxChannel
+from eprune.runtime.errors import Interrupted, Refused
 from eprune.runtime.handshake import dial as shake
+from eprune.runtime.journal import Journal
 from tests.kit import hostile
 from tests.kit.hostile import FACTS, PLAIN, End, Place, credit, frame, token
 
@@ -262,3 +264,52 @@ def test_a_receiver_whose_place_was_taken_meanwhile_is_not_taken_for_a_new_one(p
     (message,) = end.finish()
     place.close()
     assert "another process" in message
+
+
+def test_tokens_without_room_take_no_room_from_the_right_peer(port):
+    """They are refused, over and over, while the consumer is busy; then it is idle again."""
+    end = End(0, "drop", port, busy=True)
+    for attempt in range(2 * end.fifo.capacity):
+        stranger = hostile.dial(port, str(attempt))
+        stranger.send(token(0) * (end.fifo.capacity + 1 if attempt == 0 else 1))
+        stranger.connection.settimeout(5)
+        with contextlib.suppress(ConnectionResetError):
+            while stranger.connection.recv(4096):
+                pass
+        stranger.close()
+    end.idle.set()
+    assert serve(end)[-5:] == [0, 1, 2, 3, 4]
+
+
+def test_a_connection_that_breaks_before_all_its_fifos_go_on_blocks_no_producer(port):
+    """The peer says for one FIFO where it goes on, and not for the other."""
+    place = Place(port)
+    channels = {number: TxChannel("f", *hostile.TOKEN, 4, "drop", False) for number in (0, 1)}
+    end = connection.Connection(
+        "the link", "right", FACTS, channels, ("127.0.0.1", port), True, 1.0, 5.0, print, Journal("left")
+    )
+    hostile.OPEN.append(end)
+
+    def connect():
+        with contextlib.suppress(Interrupted):
+            end.open(time.monotonic() + 30, lambda: False)
+
+    opener = threading.Thread(target=connect)
+    opener.start()
+    stranger = place.accept()
+    stranger.send(credit(0, 0, 68))
+    until(lambda: channels[0].sending.alive)
+    stranger.close()
+    place.close()
+
+    def produce():
+        for number in range(200):
+            channels[0].commit(channels[0].reserve(), number)
+
+    producer = threading.Thread(target=produce, daemon=True)
+    producer.start()
+    producer.join(5)
+    end.cut()
+    opener.join()
+    assert not producer.is_alive()
+    assert channels[0].sending.dropped == 200

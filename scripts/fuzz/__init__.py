@@ -1,0 +1,1 @@
+"""Coverage-guided fuzzing of what strangers can say to a running program."""

@@ -1,0 +1,51 @@
+"""The fuzz targets: they bear what they begin with and noise, without atheris, and notice a fault that is planted."""
+
+import subprocess
+import sys
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from eprune.runtime import faults, wire
+from scripts.fuzz import targets
+from tests.kit.programs import ROOT
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_a_target_bears_what_it_begins_with(name):
+    target = targets.TARGETS[name]
+    seeds = list(target.seeds())
+    assert len(seeds) >= 6
+    for seed in seeds:
+        target.run(seed)
+
+
+@pytest.mark.parametrize("name", targets.TARGETS)
+def test_a_target_bears_noise(name):
+    @settings(max_examples=40, deadline=None, database=None)
+    @given(st.binary(max_size=300))
+    def play(data):
+        targets.TARGETS[name].run(data)
+
+    play()
+
+
+def test_a_count_that_is_not_checked_is_noticed(monkeypatch):
+    monkeypatch.setattr(faults, "_check", lambda told, sent, last: None)
+    with pytest.raises((AssertionError, IndexError)):
+        for seed in targets.TARGETS["machines"].seeds():
+            targets.fuzz_machines(seed)
+
+
+def test_a_length_that_is_not_checked_is_noticed(monkeypatch):
+    monkeypatch.setattr(wire, "greeting_size", lambda data: wire.GREETING_BYTES + 2**31)
+    with pytest.raises(AssertionError):
+        targets.fuzz_wire(wire.pack_greeting({}))
+
+
+def test_the_names_in_the_help_are_those_of_the_targets():
+    done = subprocess.run(
+        [sys.executable, "-m", "scripts.fuzz", "--help"], capture_output=True, text=True, cwd=ROOT, check=True
+    )
+    assert ", ".join(targets.TARGETS) in done.stdout
