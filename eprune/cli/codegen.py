@@ -66,6 +66,11 @@ def command(
     for mapping in inputs.mappings:
         program = build.program_for(inputs, mapping, fuse)
         path = str(Path(output, mapping.platform + (".pyz" if pyz else ".py"))) if into_folder else output
+        if systemd and program.tunnels:
+            raise click.UsageError(
+                f"--systemd: {program.platform} has links over SSH, for which there is no unit: let them be "
+                'security="tls", or write one that runs the .ssh.sh script as a user with a key'
+            )
         if pyz:
             build.write_bundle(program, path)
         elif path == "-" or _is_stream(path):

@@ -70,7 +70,8 @@ def render(program: Program, layout: Layout) -> str:
 def render_unit(program: Program, file: str) -> str:
     """A systemd unit that runs a program, whose self-contained file is called ``file``, as a service."""
     peers = sorted({*(tx.to for tx in program.tx), *(rx.origin for rx in program.rx)})
-    return _fill("service.j2", program=program, file=_printable(shlex.quote(file)), peers=peers)
+    secure = any(end.security == "tls" for end in (*program.tx, *program.rx))
+    return _fill("service.j2", program=program, file=_printable(shlex.quote(file)), peers=peers, secure=secure)
 
 
 def render_tunnels(program: Program, name: str, file: str) -> str:

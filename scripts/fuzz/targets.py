@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterator
 from queue import Empty, SimpleQueue
 from typing import Any, Callable, NamedTuple
+from unittest import mock
 
-from eprune.runtime import handshake, shaping, wire
+from eprune.runtime import channel, handshake, shaping, wire
 from eprune.runtime.channel import RxChannel, TxChannel
 from eprune.runtime.connection import Connection
 from eprune.runtime.errors import LinkError, ProtocolError, RunError
@@ -265,8 +266,9 @@ def fuzz_connection(data: bytes) -> None:
     """Up to three strangers after one another, at a connection with a FIFO in each direction."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(4)]
-    tx = TxChannel("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
-    rx = RxChannel("g", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
+    with mock.patch.object(channel, "window", lambda capacity, token_bytes: 2 * capacity):  # soon full
+        tx = TxChannel("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
+        rx = RxChannel("g", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
     journal, failures, got = Quiet(), SimpleQueue(), []
     end = Connection("c", "there", FACTS, {0: tx, 1: rx}, ("", 0), True, 1.0, 1.0, failures.put, journal)
     busy = draw.below(4)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import shutil
 import subprocess
 import sys
@@ -58,3 +59,31 @@ def test_a_service_needs_the_one_file_that_it_runs(app, eprune, more):
     done = eprune("codegen", *LOCAL, "--systemd", *more)
     assert (done.code, done.out) == (2, "")
     assert "--systemd goes with --pyz and -o FILE" in done.err
+
+
+def with_security(app, security):
+    for path in (app / "platforms").glob("*.xml"):
+        text = path.read_text()
+        path.write_text(re.sub(r"<link ", f'<link security="{security}" ', text))
+
+
+@pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed here")
+def test_a_service_with_tls_gets_its_keys(app, eprune):
+    with_security(app, "tls")
+    done = eprune("codegen", *SPLIT, "--pyz", "--systemd", "-o", "build/")
+    assert done.code == 0, done.err
+    text = (app / "build/eprune-server.service").read_text()
+    assert "LoadCredential=server.key:/etc/eprune/keys/server.key\nEnvironment=EPRUNE_KEYS=%d\n" in text
+    done = subprocess.run(
+        ["systemd-analyze", "verify", str(app / "build/eprune-server.service")],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert [line for line in done.stderr.splitlines() if "eprune-" in line] == []
+
+
+def test_a_service_with_tunnels_is_not_promised(app, eprune):
+    with_security(app, "ssh")
+    done = eprune("codegen", *SPLIT, "--pyz", "--systemd", "-o", "build/")
+    assert done.code == 2
+    assert "links over SSH, for which there is no unit" in done.err
+    assert not list(app.glob("build/*.service"))

@@ -14,7 +14,7 @@ import numpy as np
 from eprune.runtime import wire
 from eprune.runtime.channel import RxChannel, TxChannel
 from eprune.runtime.connection import Connection
-from eprune.runtime.errors import RunError
+from eprune.runtime.errors import LinkError, RunError
 from eprune.runtime.fifo import GONE, LOST, Fifo
 from eprune.runtime.journal import Journal
 from eprune.runtime.launch import free_base_port
@@ -239,6 +239,7 @@ class Place:
     """The place of a receiving end: listens, and accepts whoever dials, with facts of its own."""
 
     def __init__(self, port: int) -> None:
+        self.port = port
         self.listener = socket.create_server(("127.0.0.1", port))
         OPEN.append(self)
 
@@ -275,3 +276,13 @@ def credit(received: int, fired: int, limit: int, firing: int = 0, fifo: int = 0
 def free_port() -> int:
     """A port for an end."""
     return free_base_port(1)
+
+
+def somewhere(make: Callable[[int], Any]) -> Any:
+    """What ``make`` makes on a free port: on another one if somebody else was faster."""
+    for _ in range(20):
+        try:
+            return make(free_port())
+        except (OSError, LinkError):
+            continue
+    raise AssertionError("no port is free")
