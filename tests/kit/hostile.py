@@ -89,8 +89,9 @@ class End:
         #: number 0
         self.fifo: Any = self.fifos[0]
         OPEN.append(self)
+        self._threads: list[threading.Thread] = []
         self.link.listen()
-        self._threads = [self._thread(self._run, timeout)]
+        self._threads.append(self._thread(self._run, timeout))
         for number, fifo in enumerate(self.fifos):
             if (number == 0) == bool(sends):
                 self._threads.append(self._thread(self._send, fifo, start, sends or shared))
@@ -180,6 +181,9 @@ class End:
         for fifo in self.fifos:
             fifo.end()
             fifo.leave()
+        # Hypothesis minds threads of one example that still run, and draw random numbers, in the next.
+        for thread in self._threads:
+            thread.join(2)
 
 
 class Stranger:
