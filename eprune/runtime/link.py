@@ -57,6 +57,8 @@ class _Link:
         self.emulated: Optional[emulated.Link] = None
         #: for TLS, if that is wanted
         self.keys: Optional[Keys] = None
+        #: the script that opens an SSH tunnel for this link, if that is wanted
+        self.tunnel = ""
         self.number = number
         self.peer = peer
         self.facts = facts
@@ -199,7 +201,7 @@ class TxLink(_Link):
         last: Exception = TimeoutError("no answer")
         while not self._stopping.is_set():
             if time.monotonic() >= deadline:
-                raise LinkError(nobody_answered(self, self.peer, self.address, last))
+                raise LinkError(nobody_answered(self, self.peer, self.address, last, self.tunnel))
             try:
                 self._adopt(*dial(self.address, self.facts, deadline, self.peer, self.keys))
                 return
@@ -233,7 +235,7 @@ class TxLink(_Link):
                 sent = 0
             except OSError as error:
                 self._send_failed(error)
-                return
+                sent = 0
             if sent < self._frame_bytes:
                 self._begun = sent
                 self._queued += 1
@@ -358,7 +360,7 @@ class RxLink(_Link):
         if self._stopping.is_set():
             raise Interrupted("stopped while waiting for a connection")
         if self._socket is None:
-            raise LinkError(nobody_came(self, self.peer, self.address, answer.refusal))
+            raise LinkError(nobody_came(self, self.peer, self.address, answer.refusal, self.tunnel))
 
     def _refused(self, reason: str) -> None:
         self._journal.often("refused", "times", 1, connection=str(self), peer=self.peer, reason=reason)

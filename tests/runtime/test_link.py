@@ -1,5 +1,6 @@
 """Two programs joined by a connection: every token arrives; trouble is one clear message, never a hang."""
 
+import json
 import signal
 import socket
 import struct
@@ -282,6 +283,24 @@ def test_a_lying_peer_ends_the_run_with_a_message(tmp_path, port, lie, message):
     assert code == 1
     assert message in err
     assert len(err.splitlines()) == 1
+
+
+def test_every_firing_has_its_token_in_the_record_when_the_connection_is_reset(tmp_path, port):
+    """The token that the broken connection did not take was made, too."""
+    program = left(tmp_path, port, n=0)
+    for _ in range(4):
+        with socket.create_server(("127.0.0.1", port)) as server:
+            sender = start(program, f"--record={tmp_path / 'left.json'}")
+            connection, _ = server.accept()
+            connection.recv(65536)
+            connection.sendall(wire.pack_greeting({**HELLO, "verdict": "accepted", "platform": "right"}))
+            connection.recv(300_000, socket.MSG_WAITALL)
+            connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            connection.close()
+            code, _, err = finish(sender)
+        assert (code, len(err.splitlines())) == (1, 1)
+        record = json.loads((tmp_path / "left.json").read_text())
+        assert record["fifos"]["f"]["tokens"] == record["actors"]["A"]["firings"] > 0
 
 
 def test_a_server_that_is_no_eprune_program_is_named_so(tmp_path, port):
