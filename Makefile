@@ -13,9 +13,10 @@ PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
 CHAOS ?=
 # Options of eprune explore for it, such as --keep-on endpoint1 Input-1
 EXPLORE ?=
-
 # How long make fuzz takes for each target.
 SECONDS_EACH ?= 60
+# A worker a core, up to four: each test starts processes of its own.
+SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 
 help:  ## list what can be made
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
@@ -23,11 +24,11 @@ help:  ## list what can be made
 demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes (IMAGES=FOLDER for your own)
 	$(BIN)/eprune demo $(if $(IMAGES),--images "$(IMAGES)")
 
-test: $(VENV)/.dev  ## run the tests (under ten minutes)
-	$(BIN)/python -m pytest -m "not long"
+test: $(VENV)/.dev  ## run the tests (under ten minutes on two cores)
+	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
 test-long: $(VENV)/.dev  ## run the long tests, too
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-import random
 import sys
 import tempfile
 import time
@@ -253,7 +252,7 @@ def _addresses(job: Job, devices: Mapping[str, Device]) -> tuple[dict[str, list[
 
     A device has ports of its own, so that it may be this machine.
     """
-    from eprune.runtime.launch import PORTS, link_ports
+    from eprune.runtime.launch import any_base_port, link_ports
 
     pairs = Counter((min(ends), max(ends)) for ends in job.crossing)
     links: dict[str, list[str]] = {}
@@ -263,7 +262,7 @@ def _addresses(job: Job, devices: Mapping[str, Device]) -> tuple[dict[str, list[
         for platform, peer in (pair, pair[::-1]):
             first = base
             if platform in devices:
-                first = random.randrange(PORTS.start, PORTS.stop - len(ends))
+                first = any_base_port(len(ends))
                 tunnels[platform] += [
                     remote.tunnel(base + number, first + number, inwards=source == platform)
                     for number, (source, _) in enumerate(ends)

@@ -21,8 +21,8 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 GRACE = (3.0, 6.0)
 #: Seconds without a firing after which programs that tolerate failures are taken to wait for one that is gone.
 STILL = 5.0
-#: Ports for links are sought here: below the range from which systems give out ports to connections.
-PORTS = range(20000, 32000)
+#: Where ports for links are sought, unless EPRUNE_PORTS says: below those that systems give to connections.
+PORTS = "20000-31999"
 
 #: platform name -> a line of progress (``firings``: actor -> count; ``state``)
 OnStatus = Callable[[Mapping[str, Any]], None]
@@ -43,17 +43,26 @@ class _Process(NamedTuple):
     record: Path
 
 
+def any_base_port(count: int) -> int:
+    """The first of ``count`` consecutive ports, free or not. Raises OSError where EPRUNE_PORTS does not allow that."""
+    text = os.environ.get("EPRUNE_PORTS") or PORTS
+    first, _, last = text.partition("-")
+    if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) + 1 - count <= 65536 - count):
+        raise OSError(f"EPRUNE_PORTS={text}: expected FIRST-LAST with {count} ports at least, such as {PORTS}")
+    return random.randint(int(first), int(last) + 1 - count)
+
+
 def free_base_port(count: int) -> int:
     """The first of ``count`` consecutive TCP ports that are free on loopback now. Raises OSError if none is found."""
     for _ in range(200):
-        base = random.choice(PORTS)
+        base = any_base_port(count)
         try:
             for port in range(base, base + count):
                 socket.create_server(("127.0.0.1", port)).close()
         except OSError:
             continue
         return base
-    raise OSError(f"no {count} consecutive free TCP ports on 127.0.0.1 between {PORTS.start} and {PORTS.stop}")
+    raise OSError(f"no {count} consecutive free TCP ports on 127.0.0.1 in {os.environ.get('EPRUNE_PORTS') or PORTS}")
 
 
 def link_ports(links: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:

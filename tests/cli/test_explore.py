@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -26,6 +27,7 @@ def script(app, platform, port, *options):
         env={**os.environ, "PYTHON": sys.executable},
         stderr=subprocess.PIPE,
         text=True,
+        start_new_session=True,
     )
 
 
@@ -158,7 +160,7 @@ def test_a_script_that_is_stopped_stops_its_program_and_goes_on_later(on_free_po
     endpoint.communicate(timeout=60)
     assert endpoint.returncode == 130
     assert not Path("/proc", (app / "pid").read_text()).exists()
-    server.kill()
+    os.killpg(server.pid, signal.SIGKILL)
     server.communicate()
     assert [line["alternative"] for line in results(app)] == ["1"]
     (app / "cuts/2/endpoint.pyz").write_bytes(whole)

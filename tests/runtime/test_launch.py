@@ -156,3 +156,20 @@ def test_ports_given_out_are_free_and_apart():
     base = free_base_port(2)
     for port in (base, base + 1):
         socket.create_server(("127.0.0.1", port)).close()
+
+
+def test_ports_are_those_of_the_range_that_the_environment_names(monkeypatch):
+    monkeypatch.setenv("EPRUNE_PORTS", "33000-33004")
+    assert {free_base_port(3) for _ in range(50)} == {33000, 33001, 33002}
+    with (
+        socket.create_server(("127.0.0.1", 33002)),
+        pytest.raises(OSError, match=r"no 3 consecutive .* in 33000-33004"),
+    ):
+        free_base_port(3)
+
+
+@pytest.mark.parametrize("text", ["33000", "33000-33001", "x-y", "33001-33000", "0-9", "-5-9", "65530-65536"])
+def test_a_range_of_ports_that_is_none_is_said_to_be(monkeypatch, text):
+    monkeypatch.setenv("EPRUNE_PORTS", text)
+    with pytest.raises(OSError, match=f"EPRUNE_PORTS={text}: expected FIRST-LAST with 3 ports"):
+        free_base_port(3)
