@@ -18,6 +18,8 @@ from scripts.chaos.topologies import Topology
 
 #: Seconds that a start, a failure's consequences, a recovery and an end may take on a busy machine.
 START, FAIL, RECOVER, END = 30.0, 8.0, 20.0, 30.0
+#: Seconds for which programs wait for a peer: one that comes back must find them there, one that does not ends them.
+PATIENCE, IMPATIENCE = FAIL + RECOVER, 2.5
 #: Firings by which something is seen to go on, and seconds without one by which it is seen to stand.
 FIRINGS, STILL = 20, 0.4
 
@@ -55,7 +57,10 @@ def run_case(case: Case, built: Built) -> Result:
     expected = expect(system, things)
     if fault.harmless or not (fault.lasting or expected.ended):
         expected = healthy
-    with joined(system, fault.namespaces) as network, Run(built, network, 10.0 if fault.heal else 2.5) as run:
+    with (
+        joined(system, fault.namespaces) as network,
+        Run(built, network, PATIENCE if fault.heal else IMPATIENCE) as run,
+    ):
         return _run(case, run, things, healthy, expected)
 
 
