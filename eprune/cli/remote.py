@@ -289,9 +289,10 @@ def main() -> int:
     there = parse_device(options.device, options.device_python)
     try:
         bundle = Path(options.bundle).read_bytes()
+        keys = _keys(os.environ.get("EPRUNE_KEYS", ""), Path(options.bundle).stem)
     except OSError as error:
-        return _fail(f"{options.bundle}: {error.strerror}", 2)
-    request = {"arguments": arguments, "size": len(bundle), "trace": bool(options.trace)}
+        return _fail(f"{error.filename}: {error.strerror}", 2)
+    request = {"arguments": arguments, "size": len(bundle), "trace": bool(options.trace), "keys": keys}
     try:
         talk(there, request, bundle, options.tunnel, on_line)
     except Failed as failure:
@@ -303,6 +304,12 @@ def main() -> int:
             Path(path).write_text(json.dumps(result), encoding="utf-8")
     code = int(outcome["code"])
     return code if code >= 0 else _fail(f"killed by {signal.Signals(-code).name} on {there}", 1)
+
+
+def _keys(folder: str, platform: str) -> dict[str, str]:
+    """File name -> text of what a platform needs for links with TLS, as far as it is there."""
+    paths = [Path(folder, name) for name in ("ca.crt", f"{platform}.crt", f"{platform}.key")]
+    return {path.name: path.read_text(errors="replace") for path in paths if folder and path.is_file()}
 
 
 def _fail(message: str, code: int) -> int:

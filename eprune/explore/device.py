@@ -1,7 +1,8 @@
 """The device's end of ``eprune profile --endpoint``: runs one program there, and leaves nothing behind. Part of eprune.
 
 The text of this file goes over an SSH connection to the device's Python, which needs nothing else of eprune. Then come
-on standard input a line of JSON (``look``, or ``arguments`` and ``size``), the bundle, and an empty line now and then.
+on standard input a line of JSON (``look``, or ``arguments``, ``size`` and perhaps ``keys``, the files that links with
+TLS need), the bundle, and an empty line now and then.
 On standard output go lines of JSON: ``host`` at once; ``status`` and ``message`` as the program says them; last
 ``code``, ``record`` and ``trace``, or what ``look`` found. When standard input ends, or is silent for too long, the
 program is stopped. All files are in a temporary folder under names of our own; it is removed whatever happens.
@@ -90,6 +91,17 @@ def receive_file(path: Path, size: int) -> None:
             size -= len(data)
 
 
+def write_keys(folder: Path, files: dict[str, str]) -> Path:
+    """Write these files where only we can read them; the folder. Raises ValueError for a name that leads elsewhere."""
+    folder.mkdir(mode=0o700)
+    for name, text in files.items():
+        if name != Path(name).name:
+            raise ValueError(f"{name!r} is no file name")
+        (folder / name).touch(mode=0o600)
+        (folder / name).write_text(text)
+    return folder
+
+
 def run(program: Path, arguments: list[str], folder: Path) -> int:
     """Run the program until it ends or the other side is gone; its exit code, negative if a signal ended it."""
     status, write = os.pipe()
@@ -161,6 +173,8 @@ def main() -> int:
         program, arguments = folder / "program.pyz", list(request["arguments"])
         if request.get("trace"):
             arguments.append(f"--trace={folder / 'trace'}")
+        if request.get("keys"):
+            arguments.append(f"--keys={write_keys(folder / 'keys', request['keys'])}")
         receive_file(program, request["size"])
         code = run(program, arguments, folder)
         outcome = {"code": code, "record": _read_json(folder / "record"), "trace": _read_json(folder / "trace")}

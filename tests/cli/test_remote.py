@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from application import ROOT
 
-from eprune.cli import measuring
 from eprune.cli.remote import parse_device
+from eprune.explore.device import write_keys
 from eprune.runtime import launch
 from tests.kit import sshd
 
@@ -236,13 +236,18 @@ def test_an_sshd_that_forwards_no_ports_is_told(tmp_path_factory, cuts, eprune, 
 
 
 def test_taken_ports_of_the_device_are_avoided(device, cuts, eprune, monkeypatch):
-    given, taken = [], socket.create_server(("127.0.0.1", 0))
-    ports = [taken.getsockname()[1], 23456]
-    monkeypatch.setattr(measuring.random, "randrange", lambda *_: given.append(ports[len(given)]) or given[-1])
+    taken = socket.create_server(("127.0.0.1", 0))
+    choose, chosen = launch.any_base_port, []
+
+    def chooses_a_taken_port_for_the_device_first(count):
+        chosen.append(taken.getsockname()[1] if len(chosen) == 1 else choose(count))
+        return chosen[-1]
+
+    monkeypatch.setattr(launch, "any_base_port", chooses_a_taken_port_for_the_device_first)
     with taken:
         done = eprune(*profile(device, "--point", "2"))
     assert done.code == 0, done.err
-    assert len(given) == 2
+    assert len(chosen) >= 4
 
 
 def test_without_ssh_here_that_is_told(cuts, eprune, monkeypatch):
@@ -272,6 +277,22 @@ def test_what_is_no_device_is_refused(cuts, eprune, text):
     done = eprune("profile", "cuts", "--endpoint", text)
     assert done.code == 2
     assert "is not of the form ssh://[USER@]HOST[:PORT]" in done.err
+
+
+def test_a_device_gets_its_own_certificate_for_links_with_tls(device, app, eprune):
+    for path in (app / "platforms").iterdir():
+        path.write_text(path.read_text().replace("<link ", '<link security="tls" '))
+    assert eprune(*CUTS).code == 0
+    done = eprune(*profile(device, "--point", "2"))
+    assert done.code == 0, done.err
+    assert lines(app / "cuts")[0]["frames"] == 3
+    assert nothing_is_left(device)
+
+
+def test_a_key_for_a_file_elsewhere_is_not_written(tmp_path):
+    with pytest.raises(ValueError, match="is no file name"):
+        write_keys(tmp_path / "keys", {"../stolen.key": "x"})
+    assert not list(tmp_path.glob("*.key"))
 
 
 def test_each_of_two_endpoints_may_be_a_device(device, two_endpoints, eprune):
