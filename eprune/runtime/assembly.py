@@ -170,8 +170,14 @@ class Assembly:
         if self.emulation is not None:
             link.emulated = self.emulation.links[fifo.peer]
             link.facts.update(link.emulated.figures.told())
-        link.keys = self._keys if fifo.security == "tls" else None
+        self._secure(link, fifo)
         return link
+
+    def _secure(self, end: Union[RxLink, TxLink, Connection], fifo: DeclaredFifo) -> None:
+        if fifo.security == "tls":
+            end.keys = self._keys
+        elif fifo.security == "ssh":
+            end.tunnel = _script(self.declared.platform)
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
         """Seconds of silence after which the peer of these FIFOs is dead."""
@@ -214,7 +220,7 @@ class Assembly:
         if self.emulation is not None:
             connection.emulated = self.emulation.links[first.peer]
             connection.facts.update(connection.emulated.figures.told())
-        connection.keys = self._keys if first.security == "tls" else None
+        self._secure(connection, first)
         return connection
 
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> ActorThread:
@@ -275,11 +281,16 @@ class Assembly:
         return behaviour
 
 
+def _script(platform: str) -> str:
+    """The script beside a platform's program that opens its SSH tunnels."""
+    return f"{platform}.ssh.sh"
+
+
 def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
     """Why a link must not go over this address, and the ways out."""
     way_out = 'write security="tls" or security="ssh" for this link into both platform files'
     if fifo.security == "ssh":
-        way_out = f"SSH tunnels end on loopback, and {platform}.ssh.sh --ssh {fifo.peer}=HOST opens one"
+        way_out = f"SSH tunnels end on loopback, and {_script(platform)} --ssh {fifo.peer}=HOST opens one"
     return (
         f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
         "or say --insecure where you trust everybody on the network"

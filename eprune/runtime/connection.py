@@ -58,6 +58,8 @@ class Connection:
         self.emulated: Optional[emulated.Link] = None
         #: for TLS, if that is wanted
         self.keys: Optional[Keys] = None
+        #: the script that opens an SSH tunnel for this link, if that is wanted
+        self.tunnel = ""
         self.tx = {number: each for number, each in channels.items() if isinstance(each, TxChannel)}
         self.rx = {number: each for number, each in channels.items() if isinstance(each, RxChannel)}
         self.firing = 0
@@ -391,8 +393,8 @@ class Connection:
 
     def _nobody(self, error: Exception) -> str:
         if self._answer is None:
-            return nobody_answered(self, self.peer, self._address, error)
-        return nobody_came(self, self.peer, self._address, self._answer.refusal)
+            return nobody_answered(self, self.peer, self._address, error, self.tunnel)
+        return nobody_came(self, self.peer, self._address, self._answer.refusal, self.tunnel)
 
     def _later(self, hello: Facts) -> str:
         """Why a peer cannot be taken now: another process has its place, and is alive as far as we know."""

@@ -99,21 +99,27 @@ def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
     return listener
 
 
-def nobody_answered(who: object, peer: str, address: tuple[str, int], error: Exception) -> str:
-    """What to say when dialling was in vain."""
+def nobody_answered(who: object, peer: str, address: tuple[str, int], error: Exception, tunnel: str) -> str:
+    """What to say when dialling was in vain; ``tunnel``: the script that opens an SSH tunnel for this link, or ''."""
     reason = getattr(error, "strerror", None) or error
-    return (
-        f"{who}: nobody answered at {address[0]}:{address[1]} in time ({reason}); "
-        f"is {peer} running there, and listening on that address (--bind)?"
+    message = f"{who}: nobody answered at {address[0]}:{address[1]} in time ({reason}); is {peer} running there, "
+    return message + (
+        f"and a tunnel to it open? {tunnel} runs this program with one"
+        if tunnel
+        else "and listening on that address (--bind)?"
     )
 
 
-def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str) -> str:
-    """What to say when listening was in vain; ``refusal``: why somebody was refused meanwhile, or ''."""
+def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str, tunnel: str) -> str:
+    """What to say when listening was in vain; ``refusal``: why somebody was refused meanwhile, or ''; ``tunnel`` as
+    above.
+    """
     host, port = address
     message = f"{who}: {peer} did not connect to {host}:{port} in time"
     if refusal:
         message += f" (refused meanwhile: {refusal})"
+    elif tunnel:
+        message += f"; is a tunnel from it open? {tunnel} runs this program with one"
     elif host.startswith("127.") or host == "localhost":
         message += "; this program listens on loopback only: use --bind ADDRESS for a peer on another machine"
     return message
