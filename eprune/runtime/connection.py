@@ -206,7 +206,7 @@ class Connection:
         """A producer has written a token."""
         with self._lock:
             channel.free_slots(channel.sending.put(slot))
-            self._pump()
+            self._pump(channel)
 
     def push(self) -> None:
         """Something has changed that the peer may have to know."""
@@ -216,12 +216,13 @@ class Connection:
 
     # Sending; the lock is held.
 
-    def _pump(self) -> None:
-        connection = self._socket
+    def _pump(self, channel: Optional[TxChannel] = None) -> None:
+        """Send what the socket takes at once; of this channel's tokens only the next one, if nothing else waits."""
+        connection, outbox = self._socket, self._outbox
         if connection is None:
             return
         try:
-            if self._outbox.send(connection):
+            if outbox.send(connection) if channel is None else outbox.send_next(connection, channel):
                 self._life.spoke = time.monotonic()
         except BlockingIOError:
             self._wake.set()

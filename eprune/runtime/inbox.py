@@ -31,12 +31,12 @@ class Inbox:
                 done += here
             if done == wanted:
                 return
-            straight = wanted - done >= AHEAD
-            count = self._connection.recv_into(target[done:] if straight else self._ahead)
+            # What comes behind a large token, with the same call, is read ahead.
+            straight = target[done:] if wanted - done >= AHEAD else target[:0]
+            count = self._connection.recvmsg_into([straight, self._ahead])[0]
             if count == 0:
                 raise ConnectionResetError("the peer closed it")
             self._life.heard = time.monotonic()
-            if straight:
-                done += count
-            else:
-                self._begin, self._end = 0, count
+            here = min(count, len(straight))
+            done += here
+            self._begin, self._end = 0, count - here

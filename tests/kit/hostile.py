@@ -59,7 +59,7 @@ class End:
         port: int,
         incarnation: str = "honest",
         timeout: float = 5.0,
-        dead_after: float = 0.5,
+        dead_after: float = 2.0,
         ack_fired: bool = False,
         start: int = 0,
         busy: bool = False,
