@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from eprune.runtime.launch import free_base_port
+from scripts.bench.replicas import command
 from scripts.chaos import faults, topologies
 from scripts.chaos.case import Case, run_case
 from scripts.chaos.faults import Fault
@@ -21,6 +22,8 @@ ROOT = Path(__file__).resolve().parents[2]
 ACTORS = ROOT / "scripts" / "bench" / "actors.py"
 #: Pairs of runs, and runs of each fault; medians count.
 PAIRS, RUNS = 7, 5
+#: Frames of the classifier.
+FRAMES = 1000
 
 Say = Callable[..., None]
 
@@ -39,6 +42,56 @@ def healthy(folder: Path, say: Say) -> None:
             cpu, wall = (statistics.median(pair[1][what] / pair[0][what] for pair in pairs) for what in (1, 0))
             paced = f"one every {1e3 * pace:g} ms" if pace else "as fast as it goes"
             say(f"{nbytes:,} B", paced, f"{1e6 * stop:.1f}", f"{1e6 * wait:.1f}", f"{cpu:.2f}", f"{wall:.3f}")
+    built = {policy: _classifier(folder / policy, policy) for policy in ("stop", "wait")}
+    pairs = [[_frame(programs) for programs in built.values()] for _ in range(PAIRS)]
+    stop, wait = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
+    cpu, wall = (statistics.median(pair[1][what] / pair[0][what] for pair in pairs) for what in (1, 0))
+    says = ("as fast as it goes", f"{1e6 * stop:.1f}", f"{1e6 * wait:.1f}", f"{cpu:.2f}", f"{wall:.3f}")
+    say("vehicle classifier, split after L2", *says)
+
+
+def _classifier(folder: Path, policy: str) -> list[Path]:
+    """The programs of the split vehicle classifier, with a source and a sink that do nothing."""
+    text = (ROOT / "graphs" / "vehicle.xml").read_text()
+    text = text.replace("frame_source.py:FrameSource", f"{ACTORS}:Constant")
+    text = text.replace("json_lines.py:JsonLines", f"{ACTORS}:Discard")
+    text = text.replace('"vehicle.tflite"', f'"{ROOT}/graphs/vehicle.tflite"')
+    text = text.replace('to="L3.in"', f'to="L3.in" policy="{policy}"')
+    folder.mkdir()
+    path = folder / "vehicle.xml"
+    path.write_text("\n".join(line for line in text.splitlines() if "<param" not in line))
+    platforms = [ROOT / "graphs" / f"{name}.xml" for name in ("endpoint", "server")]
+    mapping = ROOT / "mappings" / "vehicle_split"
+    command("codegen", path, "-p", *platforms, "-m", mapping, "-o", f"{folder}/programs/")
+    return [folder / "programs" / f"{name}.py" for name in ("endpoint", "server")]
+
+
+def _frame(programs: list[Path]) -> tuple[float, float]:
+    """Seconds, and CPU seconds of both processes, a frame."""
+    records = _run(
+        {
+            path: [f"--link={peer}=127.0.0.1:{port}", f"--frames={FRAMES}"]
+            for port in [free_base_port(1)]
+            for path, peer in zip(programs, ("server", "endpoint"))
+        }
+    )
+    told = records[1]["actors"]["Sink"]
+    cpu = sum(record["user_s"] + record["system_s"] for record in records)
+    return (told["last_s"] - told["first_s"]) / (told["firings"] - 1), cpu / FRAMES
+
+
+def _run(programs: dict[Path, list[str]]) -> list[dict]:
+    """Run programs with these options side by side; their records."""
+    started = [
+        subprocess.Popen(
+            [sys.executable, str(path), f"--record={path.with_suffix('.json')}", *options],
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+        for path, options in programs.items()
+    ]
+    if sum(process.wait() != 0 for process in started):
+        raise SystemExit(f"{next(iter(programs))}: the programs failed")
+    return [json.loads(path.with_suffix(".json").read_text()) for path in programs]
 
 
 def _token(folder: Path, nbytes: int, count: int, policy: str, pace: float) -> tuple[float, float]:
@@ -52,17 +105,13 @@ def _token(folder: Path, nbytes: int, count: int, policy: str, pace: float) -> t
         ),
         "rx": ("actor('B', 'ACTORS:Discard', 'cpu')", f"rx('f', 'B.in', {shape}, frm='tx')"),
     }
-    started = []
+    paths = []
     for core, (name, declarations) in enumerate(texts.items()):
         text = ["from eprune.runtime import Program", f"program = Program('bench', {name!r}, 'd', __file__)"]
         text += [f"program.unit('cpu', {core})", *(f"program.{each}" for each in declarations)]
-        path = folder / f"{name}.py"
-        path.write_text("\n".join([*text, "raise SystemExit(program.main())"]).replace("ACTORS:", f"{ACTORS}:"))
-        command = [sys.executable, str(path), f"--record={folder / name}.json"]
-        started.append(subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}))
-    if sum(process.wait() != 0 for process in started):
-        raise SystemExit(f"{folder}: the programs failed")
-    records = [json.loads((folder / f"{name}.json").read_text()) for name in texts]
+        paths.append(folder / f"{name}.py")
+        paths[-1].write_text("\n".join([*text, "raise SystemExit(program.main())"]).replace("ACTORS:", f"{ACTORS}:"))
+    records = _run({path: [] for path in paths})
     told = records[1]["actors"]["B"]
     cpu = sum(record["user_s"] + record["system_s"] for record in records)
     return (told["last_s"] - told["first_s"]) / (told["firings"] - 1), cpu / count
