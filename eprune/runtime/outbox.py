@@ -64,7 +64,7 @@ class Outbox:
         return sent
 
     def send_next(self, connection: Stream, channel: TxChannel) -> bool:
-        """The same for the next token of a channel, if nothing else waits: what nearly always is to be done, at once."""
+        """The same for the next token of a channel only, if nothing else waits, as is nearly always so."""
         if self._frames or self._control:
             return self.send(connection)
         slot = channel.sending.take()
