@@ -166,6 +166,34 @@ def test_a_frozen_peer_is_noticed_and_taken_back(tmp_path, port, policy):
         assert got[-1] == 499
 
 
+@pytest.mark.parametrize("policy", ["wait", "drop"])
+@pytest.mark.parametrize("silence", [(0.3, 0.3), (0.3, 2.0), (2.0, 0.3)], ids=["both", "sender", "receiver"])
+def test_a_link_that_comes_and_goes_settles_whoever_takes_whom_for_dead(tmp_path, port, policy, silence):
+    """Nothing passes for about as long as a peer may be silent: both ends take each other for dead, or one, or none."""
+    proxy = Proxy(port, port + 1)
+    record = tmp_path / "record.json"
+    second = start(right(tmp_path, port + 1, "Show", policy), f"--dead-after={silence[1]}")
+    first = start(
+        left(tmp_path, port, 1500, policy, "SlowCount"), f"--dead-after={silence[0]}", "--record", str(record)
+    )
+    begun = ""
+    for held in (0.25, 0.35, 0.45, 0.3):
+        begun += lines(second, 20)
+        proxy.hold()
+        time.sleep(held)
+        proxy.resume()
+    code, out, err = rest(second)
+    assert code == 0, err
+    code, _, err = finish(first)
+    proxy.close()
+    assert code == 0, err
+    got = numbers(begun + out)
+    assert got[-1] > 1200
+    assert got == list(range(1500)) if policy == "wait" else got == sorted(set(got))
+    happened = [event["event"] for event in json.loads(record.read_text())["events"]]
+    assert happened.count("lost") == happened.count("back") > 0
+
+
 def test_drop_goes_on_without_the_peer_and_takes_it_back(tmp_path, port):
     record = tmp_path / "record.json"
     program = right(tmp_path, port, "Show", "drop")
