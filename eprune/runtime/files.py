@@ -6,12 +6,16 @@ import json
 import os
 import re
 import sys
+import threading
 import types
 import zipfile
 from pathlib import Path
 
 from eprune.runtime.actor import Actor
 from eprune.runtime.errors import UsageError
+
+#: Programs that share a process load a file once, and none takes a class from it before it is whole.
+_LOADING = threading.RLock()
 
 
 class Files:
@@ -50,20 +54,24 @@ class Files:
         folder = str(Path(location).parent)
         if folder not in sys.path:
             sys.path.append(folder)
-        module = sys.modules.get(location)
-        if module is None:
-            module = types.ModuleType(location)
-            module.__file__ = location
-            sys.modules[location] = module
-            try:
-                exec(compile(source, location, "exec"), module.__dict__)
-            except Exception as error:
-                del sys.modules[location]
-                raise UsageError(f"{location}: cannot be loaded: {type(error).__name__}: {error}") from error
+        with _LOADING:
+            module = sys.modules.get(location) or _execute(location, source)
         behaviour = getattr(module, name, None)
         if not (isinstance(behaviour, type) and issubclass(behaviour, Actor)):
             raise UsageError(f"{location}: has no class {name} derived from eprune.runtime.Actor")
         return behaviour
+
+
+def _execute(location: str, source: bytes) -> types.ModuleType:
+    module = types.ModuleType(location)
+    module.__file__ = location
+    sys.modules[location] = module
+    try:
+        exec(compile(source, location, "exec"), module.__dict__)
+    except Exception as error:
+        del sys.modules[location]
+        raise UsageError(f"{location}: cannot be loaded: {type(error).__name__}: {error}") from error
+    return module
 
 
 def _join(archive: zipfile.ZipFile, rest: bytes, name: str) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import threading
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,7 +33,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.token import TokenType
-from eprune.runtime.launch import free_base_port
+from eprune.runtime.launch import link_ports
 from tests.kit import mixing
 
 DATA, CONTROL = TokenType("int64", (1,)), TokenType("int32", ())
@@ -94,9 +95,9 @@ def deploy(
     ``shared``: two platforms have one connection, for all FIFOs between them.
     """
     names = sorted(set(homes.values()))
+    crossing = Counter(frozenset({homes[fifo.source.actor], homes[fifo.target.actor]}) for fifo in graph.fifos)
     pairs = [(one, other) for index, one in enumerate(names) for other in names[:index]]
-    base = free_base_port(len(pairs) * len(graph.fifos)) if pairs else 0
-    ports = {pair: base + number * len(graph.fifos) for number, pair in enumerate(pairs)}
+    ports = link_ports({pair: max(1, crossing[frozenset(pair)]) for pair in pairs})
     ports.update({(other, one): port for (one, other), port in ports.items()})
     programs = {}
     for name in names:

@@ -3,10 +3,12 @@
 import json
 import os
 import signal
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
+from eprune.runtime.files import Files
 from tests.kit.programs import finish, run, start, write_program
 
 CHAIN = (
@@ -278,3 +280,13 @@ def test_a_behaviour_may_import_its_neighbours(tmp_path):
         "        raise EndOfStream\n"
     )
     assert run(write_program(tmp_path, "host", "actor('A', 'speaker.py:Speaker', 'cpu')"))[1] == "neighbour\n"
+
+
+def test_programs_in_one_process_take_no_class_from_a_file_that_is_still_loading(tmp_path):
+    (tmp_path / "slow.py").write_text(
+        "import time\nfrom eprune.runtime import Actor\ntime.sleep(0.2)\nclass Slow(Actor):\n    fire = None\n"
+    )
+    files = Files(str(tmp_path / "program.py"))
+    with ThreadPoolExecutor(3) as pool:
+        classes = set(pool.map(files.load_class, ["slow.py:Slow"] * 3))
+    assert [each.__name__ for each in classes] == ["Slow"]
