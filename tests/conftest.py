@@ -8,8 +8,8 @@ import pytest
 from eprune.runtime.tflite import INTERPRETERS
 from tests.kit import programs
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have ports of their own
-    first = 20000 + 1000 * (int(os.environ["PYTEST_XDIST_WORKER"][2:]) % 12)
+if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have ports of their own; of two runs, mostly
+    first = 20000 + 1000 * ((os.getppid() + int(os.environ["PYTEST_XDIST_WORKER"][2:])) % 12)
     os.environ["EPRUNE_PORTS"] = f"{first}-{first + 999}"
 
 
