@@ -31,7 +31,6 @@ class TxChannel(Fifo):
         self.starved = self.said_starved = False
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
         self._frames = [[header, raw.data] for header, raw in zip(self._headers, self.raw)]
-        self.frame_bytes = wire.HEADER_BYTES + self.token_bytes
         self._firing, self._part = -1, 0
 
     def commit(self, slot: int, firing: int) -> None:

@@ -71,18 +71,11 @@ class Outbox:
         if slot is None:
             return False
         frame = channel.frame(slot)
+        self._frames.append((frame, channel))
         begin = time.perf_counter_ns()
-        try:
-            out = connection.sendmsg(frame, (), socket.MSG_DONTWAIT)
-        except BlockingIOError:
-            self._frames.append((frame, channel))
-            raise
-        if out < channel.frame_bytes:
-            self._frames.append((frame, channel))
-            self.begun = out
-            raise BlockingIOError
-        channel.activity.add(begin, time.perf_counter_ns())
-        channel.free_slots(channel.sending.sent())
+        self._count(connection.sendmsg(frame, (), socket.MSG_DONTWAIT), begin)
+        if self._frames:
+            self.send(connection)
         return True
 
     def _count(self, out: int, begin: int) -> None:
