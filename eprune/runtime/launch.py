@@ -23,6 +23,8 @@ GRACE = (3.0, 6.0)
 STILL = 5.0
 #: Where ports for links are sought, unless EPRUNE_PORTS says: below those that systems give to connections.
 PORTS = "20000-31999"
+#: The port after those that were chosen last: what has been chosen need not be in use yet.
+_next_port = 0
 
 #: platform name -> a line of progress (``firings``: actor -> count; ``state``)
 OnStatus = Callable[[Mapping[str, Any]], None]
@@ -44,12 +46,19 @@ class _Process(NamedTuple):
 
 
 def any_base_port(count: int) -> int:
-    """The first of ``count`` consecutive ports, free or not. Raises OSError where EPRUNE_PORTS does not allow that."""
+    """The first of ``count`` consecutive ports, free or not: others than those before, as long as there are such.
+
+    Raises OSError where EPRUNE_PORTS does not allow that.
+    """
+    global _next_port
     text = os.environ.get("EPRUNE_PORTS") or PORTS
     first, _, last = text.partition("-")
     if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) + 1 - count <= 65536 - count):
         raise OSError(f"EPRUNE_PORTS={text}: expected FIRST-LAST with {count} ports at least, such as {PORTS}")
-    return random.randint(int(first), int(last) + 1 - count)
+    bases = range(int(first), int(last) + 2 - count)
+    base = _next_port if _next_port in bases else bases[0] if _next_port else random.choice(bases)
+    _next_port = base + count
+    return base
 
 
 def free_base_port(count: int) -> int:
