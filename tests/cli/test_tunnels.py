@@ -15,7 +15,7 @@ from application import APPLICATION, ROOT, mapping
 
 from eprune.runtime.launch import free_base_port
 from tests.kit import sshd
-from tests.kit.programs import STARTED, finish
+from tests.kit.programs import STARTED, finish, rest
 
 #: There and back: f2 goes to the server, f3 comes from it.
 HOMES = {"In": "endpoint", "L1": "endpoint", "L2": "server", "Out": "endpoint"}
@@ -184,7 +184,7 @@ def test_a_broken_tunnel_is_opened_again_and_nothing_is_lost(build, device, port
     ).stdout.split()
     for session in sessions:
         os.kill(int(session), signal.SIGKILL)
-    code, out, err = finish(endpoint, 60)
+    code, out, err = rest(endpoint)
     assert code == 0, err
     assert "the tunnel to server is broken; opening it again" in err
     assert len(out.splitlines()) == 3000 - 1
