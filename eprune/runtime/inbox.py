@@ -32,11 +32,12 @@ class Inbox:
             if done == wanted:
                 return
             # What comes behind a large token, with the same call, is read ahead.
-            straight = target[done:] if wanted - done >= AHEAD else target[:0]
-            count = self._connection.recvmsg_into([straight, self._ahead])[0]
+            straight = wanted - done if wanted - done >= AHEAD else 0
+            buffers = [target[done:], self._ahead] if straight else [self._ahead]
+            count = self._connection.recvmsg_into(buffers)[0]
             if count == 0:
                 raise ConnectionResetError("the peer closed it")
             self._life.heard = time.monotonic()
-            here = min(count, len(straight))
+            here = min(count, straight)
             done += here
             self._begin, self._end = 0, count - here

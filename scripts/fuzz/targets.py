@@ -222,15 +222,18 @@ class Stranger:
 
     def recv_into(self, target: memoryview) -> int:
         """What has come; the actors run before that."""
-        self._before()
-        count = min(len(target), len(self._data), 1 if self._drip else sys.maxsize)
-        target[:count] = self._data[:count]
-        self._data = self._data[count:]
-        return count
+        return self.recvmsg_into([target])[0]
 
     def recvmsg_into(self, targets: list[memoryview]) -> tuple[int, None, None, None]:
-        """The same, into several buffers."""
-        return self.recv_into(targets[0]), None, None, None
+        """The same, into several buffers, one after the other."""
+        self._before()
+        done, most = 0, 1 if self._drip else sys.maxsize
+        for target in targets:
+            count = min(len(target), len(self._data), most - done)
+            target[:count] = self._data[:count]
+            self._data = self._data[count:]
+            done += count
+        return done, None, None, None
 
     def sendmsg(self, buffers: list[memoryview], *_: object) -> int:
         """Takes everything."""
@@ -303,13 +306,22 @@ def fuzz_connection(data: bytes) -> None:
     assert not end._outbox._control or len(end._outbox._control) < 100
 
 
+class _Drained(Fifo):
+    """Its consumer takes what is there before the producer waits for room, which it would do for ever: no threads."""
+
+    def reserve(self) -> int:
+        """An empty slot."""
+        _drain(self, [])
+        return super().reserve()
+
+
 def fuzz_link(data: bytes) -> None:
     """A stranger at a plain link, sending or receiving."""
     draw = Bytes(data)
-    fifo, journal, failures, got = Fifo("f", "uint8", (_TOKEN_BYTES,), 3), Quiet(), SimpleQueue(), []
+    fifo, journal, failures = _Drained("f", "uint8", (_TOKEN_BYTES,), 3), Quiet(), SimpleQueue()
     end = (RxLink, TxLink)[draw.below(2)](fifo, 0, "there", FACTS, failures.put, journal, ("", 0), 1.0)
     drip = draw.below(8) == 0
-    end._socket = Stranger(_speech(draw), drip, lambda: _drain(fifo, got) if isinstance(end, RxLink) else None)  # type: ignore[assignment]
+    end._socket = Stranger(_speech(draw), drip, lambda: None)  # type: ignore[assignment]
     if isinstance(end, RxLink):
         with contextlib.suppress(LinkError, OSError):
             end._receive_tokens()

@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eprune.runtime import faults, wire
+from eprune.runtime.connection import Connection
 from scripts.fuzz import targets
 from tests.kit.programs import ROOT
 
@@ -42,6 +43,22 @@ def test_a_length_that_is_not_checked_is_noticed(monkeypatch):
     monkeypatch.setattr(wire, "greeting_size", lambda data: wire.GREETING_BYTES + 2**31)
     with pytest.raises(AssertionError):
         targets.fuzz_wire(wire.pack_greeting({}))
+
+
+def test_what_a_stranger_says_to_a_connection_is_heard(monkeypatch):
+    """Tokens and credits get through to what handles them: else the target finds nothing because it tries nothing."""
+    heard = set()
+    for name in ("_receive_token", "_on_credit", "_on_end"):
+        handle = getattr(Connection, name)
+
+        def handles(self, *arguments, name=name, handle=handle):
+            heard.add(name)
+            return handle(self, *arguments)
+
+        monkeypatch.setattr(Connection, name, handles)
+    for seed in targets.TARGETS["connection"].seeds():
+        targets.fuzz_connection(seed)
+    assert heard == {"_receive_token", "_on_credit", "_on_end"}
 
 
 def test_the_names_in_the_help_are_those_of_the_targets():
