@@ -45,13 +45,17 @@ class _Process(NamedTuple):
     record: Path
 
 
+def _allowed() -> str:
+    return os.environ.get("EPRUNE_PORTS") or PORTS
+
+
 def any_base_port(count: int) -> int:
     """The first of ``count`` consecutive ports, free or not: others than those before, as long as there are such.
 
     Raises OSError where EPRUNE_PORTS does not allow that.
     """
     global _next_port
-    text = os.environ.get("EPRUNE_PORTS") or PORTS
+    text = _allowed()
     first, _, last = text.partition("-")
     if not (first.isdecimal() and last.isdecimal() and 0 < int(first) <= int(last) + 1 - count <= 65536 - count):
         raise OSError(f"EPRUNE_PORTS={text}: expected FIRST-LAST with {count} ports at least, such as {PORTS}")
@@ -71,7 +75,7 @@ def free_base_port(count: int) -> int:
         except OSError:
             continue
         return base
-    raise OSError(f"no {count} consecutive free TCP ports on 127.0.0.1 in {os.environ.get('EPRUNE_PORTS') or PORTS}")
+    raise OSError(f"no {count} consecutive free TCP ports on 127.0.0.1 in {_allowed()}")
 
 
 def link_ports(links: Mapping[tuple[str, str], int]) -> dict[tuple[str, str], int]:

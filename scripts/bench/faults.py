@@ -7,6 +7,8 @@ import os
 import statistics
 import subprocess
 import sys
+from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
 
@@ -24,6 +26,7 @@ ACTORS = ROOT / "scripts" / "bench" / "actors.py"
 PAIRS, RUNS = 7, 5
 #: Frames of the classifier.
 FRAMES = 1000
+POLICIES, FAST = ("stop", "wait"), "as fast as it goes"
 
 Say = Callable[..., None]
 
@@ -34,20 +37,20 @@ def healthy(folder: Path, say: Say) -> None:
     say("---", "---", "---", "---", "---", "---")
     for nbytes, count in ((73728, 4000), (400, 20000)):
         for pace in (0.0, 1e-3):
-            pairs = [
-                [_token(folder, nbytes, count if not pace else 1000, policy, pace) for policy in ("stop", "wait")]
-                for _ in range(PAIRS)
-            ]
-            stop, wait = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
-            cpu, wall = (statistics.median(pair[1][what] / pair[0][what] for pair in pairs) for what in (1, 0))
-            paced = f"one every {1e3 * pace:g} ms" if pace else "as fast as it goes"
-            say(f"{nbytes:,} B", paced, f"{1e6 * stop:.1f}", f"{1e6 * wait:.1f}", f"{cpu:.2f}", f"{wall:.3f}")
-    built = {policy: _classifier(folder / policy, policy) for policy in ("stop", "wait")}
-    pairs = [[_frame(programs) for programs in built.values()] for _ in range(PAIRS)]
+            paced = f"one every {1e3 * pace:g} ms" if pace else FAST
+            frames = 1000 if pace else count
+            runs = [partial(_token, folder, nbytes, frames, policy, pace) for policy in POLICIES]
+            _compare(say, f"{nbytes:,} B", paced, runs)
+    runs = [partial(_frame, _classifier(folder / policy, policy)) for policy in POLICIES]
+    _compare(say, "vehicle classifier, split after L2", FAST, runs)
+
+
+def _compare(say: Say, what: str, paced: str, runs: Sequence[Callable[[], tuple[float, float]]]) -> None:
+    """Run both in turn, several times; a line of the table. What they return are seconds, and CPU seconds, a token."""
+    pairs = [[run() for run in runs] for _ in range(PAIRS)]
     stop, wait = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
-    cpu, wall = (statistics.median(pair[1][what] / pair[0][what] for pair in pairs) for what in (1, 0))
-    says = ("as fast as it goes", f"{1e6 * stop:.1f}", f"{1e6 * wait:.1f}", f"{cpu:.2f}", f"{wall:.3f}")
-    say("vehicle classifier, split after L2", *says)
+    cpu, wall = (statistics.median(pair[1][kind] / pair[0][kind] for pair in pairs) for kind in (1, 0))
+    say(what, paced, f"{1e6 * stop:.1f}", f"{1e6 * wait:.1f}", f"{cpu:.2f}", f"{wall:.3f}")
 
 
 def _classifier(folder: Path, policy: str) -> list[Path]:
@@ -68,13 +71,9 @@ def _classifier(folder: Path, policy: str) -> list[Path]:
 
 def _frame(programs: list[Path]) -> tuple[float, float]:
     """Seconds, and CPU seconds of both processes, a frame."""
-    records = _run(
-        {
-            path: [f"--link={peer}=127.0.0.1:{port}", f"--frames={FRAMES}"]
-            for port in [free_base_port(1)]
-            for path, peer in zip(programs, ("server", "endpoint"))
-        }
-    )
+    port = free_base_port(1)
+    peers = zip(programs, ("server", "endpoint"))
+    records = _run({path: [f"--link={peer}=127.0.0.1:{port}", f"--frames={FRAMES}"] for path, peer in peers})
     told = records[1]["actors"]["Sink"]
     cpu = sum(record["user_s"] + record["system_s"] for record in records)
     return (told["last_s"] - told["first_s"]) / (told["firings"] - 1), cpu / FRAMES
