@@ -167,7 +167,7 @@ def run(
     frames: Optional[int],
 ) -> None:
     """Run an application's two platforms, one on each host; what actors print and the summary as by eprune run."""
-    from eprune.cli.summary import as_text, summarize
+    from eprune.measure.summary import as_text, summarize
 
     given = [word for path in platforms for word in ("-p", path)] + [word for path in mappings for word in ("-m", path)]
     with tempfile.TemporaryDirectory(prefix="netlab-") as folder:

@@ -38,8 +38,8 @@ from tracker import Tracker  # noqa: E402
 from traffic_renderer import FRAMES, TrafficScene, Truth  # noqa: E402
 from vehicle_renderer import CLASSES  # noqa: E402
 
-from eprune.formats.application import read_application  # noqa: E402
 from eprune.formats.atomic import write_file  # noqa: E402
+from eprune.formats.xml.application import read_application  # noqa: E402
 from eprune.runtime import PortType  # noqa: E402
 from eprune.runtime.tflite import choose, describe, load  # noqa: E402
 

@@ -84,11 +84,11 @@ def test_imports_follow_the_arrows(room, file):
 @pytest.mark.parametrize(
     ("room", "source"),
     [
-        ("model", "from eprune.formats.xmlsafe import parse"),
+        ("model", "from eprune.formats.xml.safe import parse"),
         ("runtime", "def f():\n    from eprune.model.graph import Graph"),
         ("runtime", "import lxml.etree"),
         ("analysis", "from eprune import formats"),
-        ("codegen", "import eprune.formats.tflite"),
+        ("codegen", "import eprune.formats.tflite.model"),
         ("actors", "from eprune.model import graph"),
     ],
 )

@@ -216,8 +216,8 @@ def _behaviour(behaviour: Optional[Behaviour]) -> Optional[str]:
 
 
 def _as_text(facts: dict[str, Any]) -> str:
-    from eprune.cli.tables import counted, table
     from eprune.model.quantity import format_size
+    from eprune.views.tables import counted, table
 
     home = {actor["name"]: actor["platform"] for actor in facts["actors"]}
     placed = any(home.values())

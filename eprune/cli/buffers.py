@@ -48,7 +48,7 @@ def read_times(given: Sequence[str], inputs: Inputs) -> dict[str, Fraction]:
 
 def _read_file(path: str, inputs: Inputs) -> dict[str, Any]:
     """Actor -> time, of a file that ``eprune profile --actors`` wrote, or one that has nothing but that."""
-    from eprune.formats.xmlsafe import read_bytes
+    from eprune.formats.xml.safe import read_bytes
 
     try:
         data = json.loads(read_bytes(path))
@@ -124,8 +124,8 @@ def _throughput(graph: Graph, times: Mapping[str, Fraction], deployed: Deploymen
 
 def as_text(sized: Mapping[str, Any]) -> str:
     """The same for people."""
-    from eprune.cli.tables import table
     from eprune.model.quantity import format_size
+    from eprune.views.tables import table
 
     columns = [(title, sized[key]) for title, key in _COLUMNS.items() if sized[key] is not None]
     rows: list[tuple[object, ...]] = [
@@ -170,8 +170,8 @@ def _pace(period: float) -> str:
 
 
 def _bottleneck(told: Optional[Mapping[str, Any]]) -> str:
-    from eprune.cli.tables import counted, table
     from eprune.model.quantity import format_time
+    from eprune.views.tables import counted, table
 
     if told is None:
         return ""
@@ -206,8 +206,8 @@ def apply(path: str, inputs: Inputs, sized: Mapping[str, Any]) -> None:
 
     from eprune.cli.errors import say
     from eprune.formats.atomic import write_file
-    from eprune.formats.edit import rewrite
-    from eprune.formats.relocate import relocated
+    from eprune.formats.xml.edit import rewrite
+    from eprune.passes.relocate import relocated
 
     title, chosen = next((t, sized[k]) for t, k in reversed(_COLUMNS.items()) if sized[k] is not None)
     fifos = tuple(replace(fifo, capacity=chosen["capacities"][fifo.name]) for fifo in inputs.graph.fifos)

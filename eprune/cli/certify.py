@@ -117,8 +117,8 @@ def _renew(folder: str, names: Sequence[str], valid: Validity) -> None:
 
 
 def _show(folder: str, fmt: str) -> int:
-    from eprune.cli.tables import table
     from eprune.formats.certificates import now, validity
+    from eprune.views.tables import table
 
     moment, expired = now(), False
     told: list[dict[str, str]] = []

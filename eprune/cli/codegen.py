@@ -9,7 +9,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-from eprune.cli.tables import counted
+from eprune.views.tables import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +53,8 @@ def command(
       eprune codegen app.xml -p platforms/ -m mappings/split/ -o build/
       eprune codegen app.xml -p platforms/ -m mappings/split/ --pyz --systemd -o build/
     """
-    from eprune.cli import build
     from eprune.cli.inputs import read_inputs, sound
+    from eprune.deploy import build
     from eprune.formats.atomic import write_file
 
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())

@@ -42,10 +42,10 @@ def command(
       eprune draw app.xml -m mappings/split -o app.svg
       eprune draw app.xml | xdot -
     """
-    from eprune.formats.application import read_application
     from eprune.formats.atomic import write_file
     from eprune.formats.dot import write_dot
-    from eprune.formats.mapping import read_mapping
+    from eprune.formats.xml.application import read_application
+    from eprune.formats.xml.mapping import read_mapping
 
     kind = fmt or _kind(output)
     graph = read_application(application)

@@ -14,7 +14,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-from eprune.cli.tables import counted, table
+from eprune.views.tables import counted, table
 
 if TYPE_CHECKING:
     from eprune.cli.inputs import Inputs
@@ -124,7 +124,7 @@ def _roles(names: Sequence[str], edges: Sequence[str]) -> Roles:
 
 
 def _read_platforms(paths: Iterable[str]) -> list[Platform]:
-    from eprune.formats.platform import read_platform
+    from eprune.formats.xml.platform import read_platform
     from eprune.model.finding import EpruneError, Finding
 
     platforms: list[Platform] = []
@@ -198,10 +198,10 @@ def _write(
     """Write everything; explore.json comes last, so that a folder with one is whole."""
     import hashlib
 
-    from eprune.explore import measure
     from eprune.explore.flow import flow
     from eprune.explore.plan import Plan, link_figures, power, script, write_plan
     from eprune.formats.atomic import write_file
+    from eprune.measure import remote as measure
 
     _clear(folder)
     digest = hashlib.sha256(str(frames).encode())
@@ -261,11 +261,11 @@ def _write_alternative(
     from dataclasses import replace
 
     from eprune.analysis.check import check
-    from eprune.cli.build import program_for, write_bundle
+    from eprune.deploy.build import program_for, write_bundle
     from eprune.explore.flow import flow
     from eprune.explore.space import mapping
     from eprune.formats.atomic import write_file
-    from eprune.formats.mapping import write_mapping
+    from eprune.formats.xml.mapping import write_mapping
     from eprune.model.finding import Severity
 
     names = [actor.name for actor in inputs.graph.actors]

@@ -13,8 +13,8 @@ from eprune.analysis.failures import MAX_SETS, Outcome, Service, System, minimal
 from eprune.analysis.faults import not_survived
 from eprune.analysis.lookup import Guesser, some
 from eprune.cli.inputs import Inputs
-from eprune.cli.tables import counted
 from eprune.model.finding import Finding
+from eprune.views.tables import counted
 
 
 @dataclass(frozen=True)

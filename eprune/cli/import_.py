@@ -15,9 +15,9 @@ from eprune.cli.errors import say
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eprune.formats.tflite import Model
-    from eprune.formats.tflite_cuts import Flow
-    from eprune.formats.tflite_import import Imported
+    from eprune.formats.tflite.cuts import Flow
+    from eprune.formats.tflite.model import Model
+    from eprune.passes.import_ import Imported
 
 
 class Granularity(click.ParamType):
@@ -111,10 +111,10 @@ def command(
       eprune import h263decoder.xml -o app --expand
     """
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
-    from eprune.cli.probe import open_types
-    from eprune.formats import tflite_cuts
-    from eprune.formats.tflite import read_model
-    from eprune.formats.tflite_import import import_model, parse_feedback
+    from eprune.formats.tflite import cuts as model_cuts
+    from eprune.formats.tflite.model import read_model
+    from eprune.measure.probe import open_types
+    from eprune.passes.import_ import import_model, parse_feedback
 
     if per is not None and cuts:
         raise click.UsageError("--per and --cut are two ways to say the same: give one of them")
@@ -130,20 +130,20 @@ def command(
     if expand or unit is not None:
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
     facts = read_model(model)
-    flow = tflite_cuts.flow(facts, open_types(facts))
-    pieces = tflite_cuts.pieces(facts, flow)
+    flow = model_cuts.flow(facts, open_types(facts))
+    pieces = model_cuts.pieces(facts, flow)
     pairs = parse_feedback(facts, flow, feedback)
     if listing:
         _list(facts, flow, pieces, fmt)
         return
     if cuts:
-        slices = tflite_cuts.cut_after(facts, pieces, cuts)
+        slices = model_cuts.cut_after(facts, pieces, cuts)
     elif per == "operator":
         slices = pieces
     elif isinstance(per, int):
-        slices = tflite_cuts.balanced(facts, flow, pieces, per)
+        slices = model_cuts.balanced(facts, flow, pieces, per)
     else:
-        slices = tflite_cuts.layers(facts, flow, pieces)
+        slices = model_cuts.layers(facts, flow, pieces)
     imported = import_model(facts, flow, slices, Path(model).stem, Path(model).name, pairs)
     if into is not None:
         imported = _put_into(into, facts, imported, str(output))
@@ -155,9 +155,9 @@ def command(
 def _put_into(application: str, model: Model, imported: Imported, folder: str) -> Imported:
     """The model in that application; what does not fit together is told by where it stands there."""
     from eprune.analysis.check import check
-    from eprune.formats.application import read_application
-    from eprune.formats.tflite_into import put_into
+    from eprune.formats.xml.application import read_application
     from eprune.model.finding import EpruneError, has_errors
+    from eprune.passes.into import put_into
 
     whole = put_into(read_application(application), model, imported, folder)
     findings = check(whole.graph)
@@ -168,10 +168,10 @@ def _put_into(application: str, model: Model, imported: Imported, folder: str) -
 
 def _write(model: Model, imported: Imported, folder: Path) -> dict[str, str]:
     """Write the application, that nothing refers to before all that it refers to is there."""
-    from eprune.formats.application import write_application
     from eprune.formats.atomic import write_file
-    from eprune.formats.mapping import write_mapping
-    from eprune.formats.platform import write_platform
+    from eprune.formats.xml.application import write_application
+    from eprune.formats.xml.mapping import write_mapping
+    from eprune.formats.xml.platform import write_platform
     from eprune.model.mapping import Mapping, Placement
     from eprune.model.platform import Platform, Unit
 
@@ -199,8 +199,8 @@ def _warn(model: Model) -> None:
 
 
 def _tell(imported: Imported, written: dict[str, str], fmt: str) -> None:
-    from eprune.cli.tables import counted
     from eprune.model.graph import ModelSlice
+    from eprune.views.tables import counted
 
     graph = imported.graph
     slices = sum(isinstance(actor.behaviour, ModelSlice) for actor in graph.actors)
@@ -215,7 +215,7 @@ def _tell(imported: Imported, written: dict[str, str], fmt: str) -> None:
 
 
 def _list(model: Model, flow: Flow, pieces: Sequence[range], fmt: str) -> None:
-    from eprune.cli.tables import table
+    from eprune.views.tables import table
 
     rows = [_row(model, flow, {piece[-1] for piece in pieces[:-1]}, operator.index) for operator in model.operators]
     if fmt == "json":
@@ -242,9 +242,9 @@ def _tokens(outputs: Sequence[str]) -> str:
 
 def _row(model: Model, flow: Flow, cuts: set[int], index: int) -> dict[str, Any]:
     """What --list tells of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
-    from eprune.formats.tflite import weight_bytes
-    from eprune.formats.tflite_cost import macs
-    from eprune.formats.tflite_cuts import crossing, label
+    from eprune.formats.tflite.cost import macs
+    from eprune.formats.tflite.cuts import crossing, label
+    from eprune.formats.tflite.model import weight_bytes
 
     operator = model.operators[index]
     tokens = [flow.types.get(tensor) for tensor in operator.outputs]

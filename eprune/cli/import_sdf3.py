@@ -26,11 +26,11 @@ def is_xml(path: str) -> bool:
 def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str) -> None:
     """Write application.xml. Raises EpruneError (exit code 1) for rates and names that break rules."""
     from eprune.analysis.check import check
-    from eprune.cli.tables import counted
-    from eprune.formats.application import write_application
     from eprune.formats.atomic import write_file
-    from eprune.formats.sdf3 import expand, read_sdf3
+    from eprune.formats.xml.application import write_application
+    from eprune.formats.xml.sdf3 import expand, read_sdf3
     from eprune.model.finding import EpruneError, has_errors
+    from eprune.views.tables import counted
 
     sdf = read_sdf3(path, unit)
     graph = expand(sdf.graph) if expanded else sdf.graph

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Callable, Optional, TypeVar
 
-from eprune.cli.tables import counted
 from eprune.model.finding import EpruneError, Finding, Severity, has_errors
 from eprune.model.graph import Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping
 from eprune.model.platform import Platform
+from eprune.views.tables import counted
 
 T = TypeVar("T")
 
@@ -34,10 +34,10 @@ def read_inputs(application: str, platforms: Sequence[str] = (), mappings: Seque
     with the graph by itself if that could be read.
     """
     from eprune.analysis.check import check
-    from eprune.formats.application import read_application
     from eprune.formats.behaviour import inspect
-    from eprune.formats.mapping import read_mapping
-    from eprune.formats.platform import read_platform
+    from eprune.formats.xml.application import read_application
+    from eprune.formats.xml.mapping import read_mapping
+    from eprune.formats.xml.platform import read_platform
 
     unreadable: list[Finding] = []
 

@@ -15,9 +15,9 @@ from eprune.cli.errors import say
 from eprune.cli.explore import ACTORS, objective_option, read_plan_of
 
 if TYPE_CHECKING:
-    from eprune.cli.measuring import Kind, Setting
-    from eprune.cli.remote import Device
+    from eprune.deploy.ssh import Device
     from eprune.explore.plan import Plan
+    from eprune.measure.points import Kind, Setting
 
 
 @click.command("profile", cls=options.Command, short_help="Measure its cuts on this machine.")
@@ -83,9 +83,9 @@ def command(
       eprune profile build/cuts --actors --validate 3
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
-    from eprune.cli import measuring
     from eprune.cli.deployment import certificates
-    from eprune.cli.lone import lone
+    from eprune.measure import points as measuring
+    from eprune.measure.single_frame import lone
 
     plan = read_plan_of(folder)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
@@ -108,7 +108,7 @@ def command(
 
 def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:
     """Endpoint -> its real device. Raises BadParameter."""
-    from eprune.cli.remote import parse_device
+    from eprune.deploy.ssh import parse_device
 
     devices = {}
     for text in given:
@@ -133,9 +133,9 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: 
 
     With ``emulate`` it also says how much slower the platform's unit is than the core that plays it.
     """
-    from eprune.cli.timing import time_actors
     from eprune.formats.atomic import write_file
-    from eprune.formats.platform import read_platform
+    from eprune.formats.xml.platform import read_platform
+    from eprune.measure.timing import time_actors
 
     told: dict[str, Any] = {}
     shown = not quiet and sys.stderr.isatty()
@@ -161,11 +161,11 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: 
 
 def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, setting: Setting) -> int:
     """Measure the best alternatives and print what was predicted for this machine beside it."""
-    from eprune.cli.measuring import measure_points
     from eprune.cli.report import read_costs
-    from eprune.cli.tables import table
-    from eprune.explore import measure
     from eprune.explore.cost import Costs, predict
+    from eprune.measure import remote as measure
+    from eprune.measure.points import measure_points
+    from eprune.views.tables import table
 
     costs = read_costs(plan, folder)
     if costs is None:

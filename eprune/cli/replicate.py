@@ -83,11 +83,11 @@ def command(
 
 def _write(made: Replicated, folder: str) -> dict[str, str]:
     """Write all files, the application last: what it refers to is there."""
-    from eprune.formats.application import write_application
     from eprune.formats.atomic import write_file
-    from eprune.formats.mapping import write_mapping
-    from eprune.formats.platform import write_platform
-    from eprune.formats.relocate import relocated
+    from eprune.formats.xml.application import write_application
+    from eprune.formats.xml.mapping import write_mapping
+    from eprune.formats.xml.platform import write_platform
+    from eprune.passes.relocate import relocated
 
     paths = {name: str(Path(folder, name)) for name in ("application.xml", "platforms", "mappings")}
     for platform in made.platforms:

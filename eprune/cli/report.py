@@ -24,17 +24,17 @@ from eprune.cli.explore import (
     objective_option,
     read_plan_of,
 )
-from eprune.cli.lone import LATENCIES
-from eprune.cli.tables import table
+from eprune.measure.single_frame import LATENCIES
+from eprune.views.tables import table
 
 if TYPE_CHECKING:
-    from eprune.cli.answer import Answer
     from eprune.explore.answer import Row
-    from eprune.explore.chart import Chart
     from eprune.explore.cost import Costs
     from eprune.explore.plan import LinkFigures, Plan
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
+    from eprune.views.chart import Chart
+    from eprune.views.report import Answer
 
 
 @click.command("report", cls=options.Command, short_help="Tell where to cut.")
@@ -75,10 +75,11 @@ def command(
       eprune report build/cuts --link ethernet=11.2MB/s,1.49ms --link wifi=2.3MB/s,2.15ms --format html -o report.html
       eprune report build/cuts --against last/cuts --tolerance 20
     """
-    from eprune.cli.answer import Answer, Over
-    from eprune.explore import answer, measure
+    from eprune.explore import answer
     from eprune.explore.cost import weights
     from eprune.formats.atomic import write_file
+    from eprune.measure import remote as measure
+    from eprune.views.report import Answer, Over
 
     plan = read_plan_of(folder)
     constraints = _together(plan, given)
@@ -114,7 +115,7 @@ def command(
 
 def _over(plan: Plan, costs: Optional[Costs], given: Sequence[str]) -> list[tuple[str, Optional[Costs]]]:
     """The links to predict over: those of the platform files, or those given, each in place of the endpoints'."""
-    from eprune.cli.answer import PLATFORM_LINKS
+    from eprune.views.report import PLATFORM_LINKS
 
     if costs is None or not given:
         return [(PLATFORM_LINKS, costs)]
@@ -219,8 +220,8 @@ def _values(given: Sequence[str], plan: Plan, option: str) -> dict[str, float]:
 
 def _picture(chart: Chart) -> str:
     """The chart as a part of the page, or why there is none."""
-    from eprune.explore.chart import draw
-    from eprune.explore.page import inline
+    from eprune.views.chart import draw
+    from eprune.views.page import inline
 
     try:
         return inline(draw(chart, "svg").decode())
@@ -231,10 +232,10 @@ def _picture(chart: Chart) -> str:
 def _graph(plan: Plan, folder: Path, told: Answer) -> str:
     """The graph with the chosen cut, drawn by Graphviz where that and the application's file are there."""
     from eprune.cli.draw import Undrawable, layout
-    from eprune.explore.page import inline, plain_graph
-    from eprune.formats.application import read_application
     from eprune.formats.dot import write_dot
+    from eprune.formats.xml.application import read_application
     from eprune.model.finding import EpruneError
+    from eprune.views.page import inline, plain_graph
 
     homes = told.homes()
     try:
@@ -250,8 +251,8 @@ def _commands(plan: Plan, folder: str) -> list[str]:
 
 
 def _draw(chart: Chart, path: str) -> None:
-    from eprune.explore.chart import draw
     from eprune.formats.atomic import write_file
+    from eprune.views.chart import draw
 
     kind = Path(path).suffix[1:].lower()
     if kind not in ("svg", "png"):
@@ -264,7 +265,8 @@ def _draw(chart: Chart, path: str) -> None:
 
 def _compare(plan: Plan, rows: Sequence[Row], old: Plan, folder: Path, objective: str, tolerance: float) -> int:
     """Print what has changed since an earlier exploration; 1 if a point is worse by more than the tolerance."""
-    from eprune.explore import answer, measure
+    from eprune.explore import answer
+    from eprune.measure import remote as measure
 
     before = answer.rows(old, measure.read(folder / RESULTS, old.id), read_costs(old, folder), old.constraints)
     found = answer.changes(before, rows, objective, plan.roles.endpoints)

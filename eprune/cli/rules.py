@@ -15,7 +15,7 @@ def command(fmt: str) -> None:
     Example: eprune rules --format json
     """
     from eprune.analysis.rules import RULES
-    from eprune.cli.tables import table
+    from eprune.views.tables import table
 
     rows = [(name, rule.severity.value, rule.meaning) for name, rule in RULES.items()]
     keys = ("rule", "severity", "meaning")

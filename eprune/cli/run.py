@@ -74,11 +74,11 @@ def command(
       eprune run app.xml -p platforms/ -m mappings/split/ --frames 100
       eprune run app.xml -p platforms/ -m mappings/split/ --set Input.path=photos | jq .class
     """
-    from eprune.cli.build import program_for, write_program
     from eprune.cli.deployment import certificates, check_complete, link_options, placed_settings, secured
     from eprune.cli.inputs import read_inputs, sound
-    from eprune.cli.summary import as_text, summarize
+    from eprune.deploy.build import program_for, write_program
     from eprune.formats.atomic import write_file
+    from eprune.measure.summary import as_text, summarize
     from eprune.model.platform import Security
     from eprune.runtime.launch import launch
 

@@ -14,6 +14,6 @@ def command(kind: str) -> None:
 
     Example: eprune schema application > application.rng
     """
-    from eprune.formats.schema import schema_text
+    from eprune.formats.xml.schema import schema_text
 
     click.echo(schema_text(kind), nl=False)

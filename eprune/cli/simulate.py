@@ -68,8 +68,8 @@ def command(
     from eprune.analysis.check import check
     from eprune.analysis.filling import Filling
     from eprune.analysis.simulate import simulate
-    from eprune.formats.application import read_application
     from eprune.formats.atomic import write_file
+    from eprune.formats.xml.application import read_application
     from eprune.model.finding import EpruneError, Severity
 
     if chart is not None and Path(chart).suffix not in (".svg", ".png"):
@@ -152,7 +152,7 @@ def facts(
 
 
 def _as_text(told: dict[str, Any], filling: Filling) -> str:
-    from eprune.cli.tables import counted, table
+    from eprune.views.tables import counted, table
 
     head = f"{told['application']}: {counted(told['iterations'], 'iteration')}, {counted(told['events'], 'event')}\n"
     for name, values in told["control"].items():
@@ -178,8 +178,8 @@ def _as_text(told: dict[str, Any], filling: Filling) -> str:
 
 
 def _draw(graph: Graph, filling: Filling, path: str) -> None:
-    from eprune.explore import steps
     from eprune.formats.atomic import write_file
+    from eprune.views import steps
 
     strips = [steps.Strip(fifo.name, fifo.capacity, filling.steps[fifo.name]) for fifo in graph.fifos]
     title = f"{graph.name}: tokens in each FIFO, by event"

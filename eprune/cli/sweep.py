@@ -15,9 +15,9 @@ from eprune.cli.errors import FINDINGS, INTERRUPTED, say
 
 if TYPE_CHECKING:
     from eprune.cli.inputs import Inputs
-    from eprune.cli.swept import Swept
-    from eprune.cli.trials import Trials
     from eprune.explore.sweep import Point
+    from eprune.measure.sweep import Trials
+    from eprune.views.sweep import Swept
 
 #: What a value may be that stands for values from data.
 BINS = "bins:"
@@ -88,9 +88,9 @@ def command(
     """
     from eprune.cli.deployment import certificates, check_complete, secured
     from eprune.cli.inputs import read_inputs, sound
-    from eprune.cli.swept import Swept
-    from eprune.cli.trials import Trials
+    from eprune.measure.sweep import Trials
     from eprune.model.platform import Security
+    from eprune.views.sweep import Swept
 
     drawn = _kind(output)
     wanted = _numbers(wishes)

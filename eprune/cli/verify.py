@@ -13,8 +13,8 @@ from eprune.cli.errors import FINDINGS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eprune.cli.compare import Difference, Slices
-    from eprune.formats.tflite import Model
+    from eprune.formats.tflite.model import Model
+    from eprune.measure.verify import Difference, Slices
 
 
 @click.command("verify")
@@ -50,10 +50,10 @@ def command(
       eprune verify app/application.xml --model model.tflite
       eprune verify app/application.xml --model model.tflite --inputs frames/ --interpreter tflite-runtime
     """
-    from eprune.cli.compare import Slices
     from eprune.cli.inputs import read_inputs, sound
-    from eprune.cli.probe import try_out
-    from eprune.formats.tflite import read_model
+    from eprune.formats.tflite.model import read_model
+    from eprune.measure.probe import try_out
+    from eprune.measure.verify import Slices
     from eprune.runtime.errors import UsageError as NoInterpreter
     from eprune.runtime.tflite import choose, describe
 
@@ -115,8 +115,8 @@ def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int
     """The frames in a folder of .npy files, one for each input of the model: named after the input, or its source."""
     import numpy as np
 
-    from eprune.formats.tflite import model_error
-    from eprune.formats.tflite_import import end_names
+    from eprune.formats.tflite.model import model_error
+    from eprune.passes.import_ import end_names
 
     found: dict[int, Any] = {}
     for index, name in zip(wanted, end_names(slices.model, wanted)):

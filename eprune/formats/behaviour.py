@@ -16,14 +16,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
 import eprune
-from eprune.formats.xmlsafe import read_bytes
+from eprune.formats.xml.safe import read_bytes
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Actor, Graph, ModelSlice, Port, PythonBehaviour
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType, parse_token
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite import Model, Tensor
+    from eprune.formats.tflite.model import Model, Tensor
 
 MAX_PYTHON_BYTES = 2**20
 
@@ -100,7 +100,7 @@ class _Inspector:
 
     def _called(self, actor: Actor, behaviour: ModelSlice) -> Interface:
         """The facts of the slice that a class calls; the actor's ports are the class's affair."""
-        from eprune.formats.tflite import boundary, weight_bytes
+        from eprune.formats.tflite.model import boundary, weight_bytes
 
         model = self._read(actor, behaviour)
         _check_range(actor, behaviour, model)
@@ -250,7 +250,7 @@ def _library_hint(file: str) -> str:
 
 
 def _read_model(path: str) -> tuple[Optional[Model], str]:
-    from eprune.formats.tflite import read_model
+    from eprune.formats.tflite.model import read_model
 
     try:
         return read_model(path), ""
@@ -264,7 +264,7 @@ def _refusal(actor: Actor, message: str, hint: str = "") -> EpruneError:
 
 def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
     """Raises EpruneError (G2) unless the operators are a range of the model's, and none shares state with another."""
-    from eprune.formats.tflite import bonds
+    from eprune.formats.tflite.model import bonds
 
     count = len(model.operators)
     if not behaviour.first <= behaviour.last < count:
@@ -279,7 +279,7 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
 
 
 def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Interface:
-    from eprune.formats.tflite import boundary, weight_bytes
+    from eprune.formats.tflite.model import boundary, weight_bytes
 
     _check_range(actor, behaviour, model)
     for port in actor.ports:

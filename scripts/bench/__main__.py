@@ -88,7 +88,7 @@ def ratios(pairs: int, one, other) -> tuple[float, float, float]:
 
 def application(folder: Path, model: Path) -> tuple[Path, list[str]]:
     """A graph of source, one actor an operator group of ``model`` (a chain cut in two), and sink; on one core."""
-    from eprune.formats.tflite import boundary, read_model
+    from eprune.formats.tflite.model import boundary, read_model
 
     facts = read_model(str(model))
     count = len(facts.operators)

@@ -53,8 +53,8 @@ def _errors(cuts: Path, frames: int) -> list[float]:
     """Percent by which the predicted time a frame of each run differs from the measured one."""
     from eprune.cli.explore import RESULTS, read_plan_of
     from eprune.cli.report import read_costs
-    from eprune.explore import measure
     from eprune.explore.cost import predict
+    from eprune.measure import remote as measure
 
     plan = read_plan_of(str(cuts))
     costs = read_costs(plan, cuts)

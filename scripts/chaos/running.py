@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.failures import System
-from eprune.cli.build import program_for, write_program
 from eprune.cli.inputs import Inputs, read_inputs, sound
+from eprune.deploy.build import program_for, write_program
 from eprune.model.graph import ModelSlice
 from scripts.chaos.network import Loopback, Namespaces
 from scripts.chaos.topologies import ROOT, Topology

@@ -14,11 +14,11 @@ import numpy as np
 
 from eprune.cli.explore import ACTORS, RESULTS, read_plan_of
 from eprune.cli.report import read_costs
-from eprune.explore import measure
 from eprune.explore.cost import predict
 from eprune.explore.plan import Plan
-from eprune.formats.application import read_application, write_application
-from eprune.formats.platform import read_platform, write_platform
+from eprune.formats.xml.application import read_application, write_application
+from eprune.formats.xml.platform import read_platform, write_platform
+from eprune.measure import remote as measure
 from eprune.model.graph import Actor, ModelSlice, PythonBehaviour
 from eprune.runtime.actor import PortType
 from eprune.runtime.files import Files

@@ -9,7 +9,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.analysis.rules import RULES
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.model.finding import Finding
 
 CASES = Path(__file__).parents[1] / "cases"

@@ -16,7 +16,7 @@ from eprune.analysis.check import check
 from eprune.analysis.consistency import consistency
 from eprune.analysis.precedence import components, firing_order, precedence
 from eprune.analysis.simulate import simulate
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.model.finding import Finding, Severity
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from tests.kit.dpgs import Sketch, control_sequences, dynamic_graphs

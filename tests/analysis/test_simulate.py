@@ -10,7 +10,7 @@ import pytest
 from sample_graphs import build
 
 from eprune.analysis.simulate import simulate
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.model.graph import Row
 
 CASES = Path(__file__).parents[1] / "cases"

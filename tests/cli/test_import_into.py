@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.runtime.tflite import load
 from tests.kit import tiny_models
 from tests.kit.tiny_models import ModelBuilder

@@ -15,8 +15,8 @@ from pathlib import Path
 import pytest
 from application import ROOT
 
-from eprune.cli.remote import parse_device
-from eprune.explore.device import write_keys
+from eprune.deploy.device import write_keys
+from eprune.deploy.ssh import parse_device
 from eprune.runtime import launch
 from tests.kit import sshd
 

@@ -13,9 +13,9 @@ import xml.etree.ElementTree as ET
 import pytest
 from application import ROOT
 
-from eprune.cli import timing
-from eprune.cli.timing import steps, timed
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
+from eprune.measure import timing
+from eprune.measure.timing import steps, timed
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
 

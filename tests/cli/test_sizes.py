@@ -8,7 +8,7 @@ import re
 import pytest
 from application import LOCAL, ROOT, SPLIT
 
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from tests.kit import sdf3
 
 TIMES = ("--times", "In=1ms", "L1=4ms", "L2=3ms", "Out=1ms")

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.tflite import read_model
+from eprune.formats.tflite.model import read_model
 from tests.kit import tiny_models
 
 VERIFY = ("verify", "app/application.xml", "--model", "m.tflite")
@@ -58,7 +58,7 @@ def test_a_changed_weight_is_found_in_the_actor_that_has_it(imported, eprune):
 
 def tiny_models_constant(model, tensor):
     """The bytes of a constant."""
-    from eprune.formats.tflite import buffer_bytes, load_schema
+    from eprune.formats.tflite.model import buffer_bytes, load_schema
 
     root = load_schema(model.path).Model.GetRootAs(model.data)
     return buffer_bytes(model.data, root, model.tensors[tensor].buffer).tobytes()
@@ -124,7 +124,7 @@ def test_a_model_that_crashes_an_interpreter_does_not_crash_eprune(imported, epr
     does = "os.kill(os.getpid(), 11)" if "crashes" in told else "time.sleep(60)"
     (fake / "interpreter.py").write_text(f"import os, time\ndef Interpreter(**_):\n    {does}\n")
     monkeypatch.setenv("PYTHONPATH", str(fake.parent))
-    monkeypatch.setattr("eprune.cli.probe.TIMEOUT", 1 if "come" in told else 60)
+    monkeypatch.setattr("eprune.measure.probe.TIMEOUT", 1 if "come" in told else 60)
     done = eprune(*VERIFY, "--interpreter", "ai-edge-litert")
     assert done.code == 2
     assert "m.tflite: error[FILE]: refused by ai-edge-litert" in done.err and told in done.err

@@ -16,8 +16,8 @@ from eprune.codegen.digest import digest
 from eprune.codegen.lower import lower
 from eprune.codegen.render import LINE_LENGTH, render
 from eprune.formats.behaviour import inspect
-from eprune.formats.tflite import read_model
-from eprune.formats.tflite_slice import slice_model
+from eprune.formats.tflite.model import read_model
+from eprune.formats.tflite.slicing import slice_model
 from eprune.model.token import TokenType
 from eprune.runtime import tflite
 from tests.kit.dynamic import deploy, dpg, homes_of, wired

@@ -10,14 +10,14 @@ import pytest
 from click.testing import CliRunner
 
 from eprune.cli.main import cli
-from eprune.formats.application import read_application
 from eprune.formats.atomic import write_file
-from eprune.formats.mapping import write_mapping
-from eprune.formats.platform import write_platform
-from eprune.formats.tflite import read_model
-from eprune.formats.tflite_import import end_names
+from eprune.formats.tflite.model import read_model
+from eprune.formats.xml.application import read_application
+from eprune.formats.xml.mapping import write_mapping
+from eprune.formats.xml.platform import write_platform
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
+from eprune.passes.import_ import end_names
 from eprune.runtime.tflite import INTERPRETERS, load
 from tests.kit import tiny_models
 

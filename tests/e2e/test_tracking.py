@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.runtime.tflite import load
 from tests.kit.programs import ROOT, environment
 

@@ -9,11 +9,11 @@ import pytest
 from flows import CHAIN
 
 from eprune.explore.answer import advice, changes, ranked, rows
-from eprune.explore.chart import Chart, draw
 from eprune.explore.cost import Costs, meaning, predict, weights
-from eprune.explore.page import page, plain_graph
 from eprune.explore.plan import LinkFigures, Plan, Power
 from eprune.explore.space import Constraints, Roles, partition_points
+from eprune.views.chart import Chart, draw
+from eprune.views.page import page, plain_graph
 
 ROLES = Roles(("endpoint",), "server")
 LINKS = (LinkFigures("endpoint", "server", "", 1000.0, 0.5), LinkFigures("server", "endpoint", "", 1000.0, 0.5))

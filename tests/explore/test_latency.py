@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eprune.explore.latency import Course, Frame, frames, rows, summary
+from eprune.measure.latency import Course, Frame, frames, rows, summary
 
 HOMES = {"In": "endpoint", "L1": "endpoint", "L2": "server", "Back": "endpoint", "Out": "endpoint"}
 COURSE = Course({"In": "Back"}, HOMES, frozenset({"Out"}))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from eprune.explore import measure
+from eprune.measure import remote as measure
 
 
 def line(name, ok=True, plan="p"):

@@ -12,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.formats.application import read_application, write_application
 from eprune.formats.behaviour import library_folder
+from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
 from eprune.model.graph import (
     Ack,

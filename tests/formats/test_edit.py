@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import pytest
 
-from eprune.formats.application import read_application
-from eprune.formats.edit import rewrite
-from eprune.formats.relocate import relocated
+from eprune.formats.xml.application import read_application
+from eprune.formats.xml.edit import rewrite
+from eprune.passes.relocate import relocated
 
 TEXT = """<?xml version="1.0"?>
 <!-- <fifo name="f1" from="A.out" to="B.in"/> was here -->

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.formats.mapping import read_mapping, write_mapping
+from eprune.formats.xml.mapping import read_mapping, write_mapping
 from eprune.model.mapping import Mapping, Placement
 
 EXAMPLE = """<mapping application="vehicle" platform="endpoint">

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.formats.platform import read_platform, write_platform
+from eprune.formats.xml.platform import read_platform, write_platform
 from eprune.model.platform import Link, Platform, Security, Unit
 
 EXAMPLE = """<platform name="endpoint" memory="512MiB" group="rack1 ups">

@@ -8,11 +8,11 @@ from pathlib import Path
 import pytest
 from lxml import etree
 
-from eprune.formats import schema
-from eprune.formats.application import read_application
-from eprune.formats.mapping import read_mapping
-from eprune.formats.platform import read_platform
-from eprune.formats.schema import KINDS, schema_text
+from eprune.formats.xml import schema
+from eprune.formats.xml.application import read_application
+from eprune.formats.xml.mapping import read_mapping
+from eprune.formats.xml.platform import read_platform
+from eprune.formats.xml.schema import KINDS, schema_text
 from eprune.model.finding import EpruneError
 from eprune.model.quantity import BANDWIDTH, POWER, SIZE, TIME
 from eprune.model.token import ITEM_SIZES

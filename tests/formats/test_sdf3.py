@@ -16,8 +16,8 @@ from eprune.analysis.buffers import least_fast, least_live
 from eprune.analysis.check import check
 from eprune.analysis.cycle_ratio import max_cycle_ratio
 from eprune.analysis.throughput import timed
-from eprune.formats.application import read_application, write_application
-from eprune.formats.sdf3 import Sdf, expand, read_sdf3, repetitions
+from eprune.formats.xml.application import read_application, write_application
+from eprune.formats.xml.sdf3 import Sdf, expand, read_sdf3, repetitions
 from eprune.model.finding import EpruneError, has_errors
 from eprune.model.graph import Fifo, PortRef
 from tests.kit import sdf3

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprune.formats.tflite import (
+from eprune.formats.tflite.model import (
     Model,
     bonds,
     boundary,
@@ -20,7 +20,7 @@ from eprune.formats.tflite import (
     read_model,
     weight_bytes,
 )
-from eprune.formats.tflite_slice import slice_model
+from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError
 from eprune.model.token import TokenType
 from tests.kit import tiny_models
@@ -229,7 +229,7 @@ def test_wrong_order_and_wrong_indices_are_refused() -> None:
 
 def test_reading_loads_no_interpreter() -> None:
     code = (
-        "import sys, eprune.formats.tflite as t; assert 'numpy' not in sys.modules, 'importing costs numpy';"
+        "import sys, eprune.formats.tflite.model as t; assert 'numpy' not in sys.modules, 'importing costs numpy';"
         f"t.parse_model({CHAIN!r}); print([m for m in sys.modules if 'interpreter' in m and 'litert' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

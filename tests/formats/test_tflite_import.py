@@ -11,16 +11,16 @@ import numpy as np
 import pytest
 
 from eprune.analysis.check import check
-from eprune.formats.application import read_application, write_application
 from eprune.formats.behaviour import inspect
-from eprune.formats.tflite import boundary, parse_model, read_model
-from eprune.formats.tflite_cost import macs
-from eprune.formats.tflite_cuts import balanced, crossing, cut_after, flow, label, layers, pieces
-from eprune.formats.tflite_import import end_names, import_model, parse_feedback
-from eprune.formats.tflite_slice import slice_model
+from eprune.formats.tflite.cost import macs
+from eprune.formats.tflite.cuts import balanced, crossing, cut_after, flow, label, layers, pieces
+from eprune.formats.tflite.model import boundary, parse_model, read_model
+from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
 from eprune.model.graph import ModelSlice, PythonBehaviour
 from eprune.model.token import TokenType
+from eprune.passes.import_ import end_names, import_model, parse_feedback
 from tests.kit import tiny_models
 from tests.kit.tiny_models import ModelBuilder, schema
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from eprune.formats import xmlsafe
-from eprune.formats.xmlsafe import Node, node, parse, parse_bytes, read_bytes, render
+from eprune.formats.xml import safe
+from eprune.formats.xml.safe import Node, node, parse, parse_bytes, read_bytes, render
 from eprune.model.finding import EpruneError
 
 
@@ -131,7 +131,7 @@ def test_expansion_is_refused_before_it_begins() -> None:
 
 
 def test_numbers_of_elements_and_attributes_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(xmlsafe, "MAX_ELEMENTS", 10)
+    monkeypatch.setattr(safe, "MAX_ELEMENTS", 10)
     assert "more than 10 elements" in refusal(b"<a>" + b"<b/>" * 10 + b"</a>")
     assert len(parse_bytes(b"<a>" + b"<b/>" * 9 + b"</a>", "a.xml").root.children) == 9
     many = " ".join(f"x{n}='1'" for n in range(100))
@@ -141,7 +141,7 @@ def test_numbers_of_elements_and_attributes_are_bounded(monkeypatch: pytest.Monk
 def test_what_only_libxml2_refuses_is_a_message_as_well() -> None:
     document = parse_bytes(b"<a x='" + b"y" * 11_000_000 + b"'/>", "app.xml")
     with pytest.raises(EpruneError, match=r"app\.xml:1: error\[XML\]: not readable as XML: (?!.*HUGE)"):
-        xmlsafe.libxml_tree(document)
+        safe.libxml_tree(document)
 
 
 # Files.

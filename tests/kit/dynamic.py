@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.analysis.precedence import order, precedence
-from eprune.cli.build import write_program
 from eprune.codegen.lower import lower
+from eprune.deploy.build import write_program
 from eprune.formats.behaviour import find
 from eprune.model.graph import (
     Actor,

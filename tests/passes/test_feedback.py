@@ -9,7 +9,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.analysis.simulate import simulate
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.model.finding import Severity
 from eprune.model.graph import Actor, ActorType, Direction, Port, PythonBehaviour
 from eprune.model.token import parse_token

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from eprune.analysis.check import check
 from eprune.analysis.failures import Service, System, minimal_failures
-from eprune.formats.application import read_application
+from eprune.formats.xml.application import read_application
 from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
 from eprune.model.token import TokenType
 from eprune.passes.replicate import replicate

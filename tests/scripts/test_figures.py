@@ -6,7 +6,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.cli.inputs import read_inputs, sound
-from eprune.formats.platform import read_platform
+from eprune.formats.xml.platform import read_platform
 from scripts.figures.draw import tables
 from scripts.figures.papers import CASES
 from scripts.figures.study import PLATFORMS, Point, Study, application

@@ -18,12 +18,12 @@ from ssd_anchors import decode
 from ssd_evaluation import Found, average_precision, tracking
 
 from eprune.analysis.check import check
-from eprune.formats.application import read_application
 from eprune.formats.behaviour import inspect
-from eprune.formats.mapping import read_mapping
-from eprune.formats.platform import read_platform
-from eprune.formats.tflite import parse_model, read_model
-from eprune.formats.tflite_slice import slice_model
+from eprune.formats.tflite.model import parse_model, read_model
+from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.xml.application import read_application
+from eprune.formats.xml.mapping import read_mapping
+from eprune.formats.xml.platform import read_platform
 from eprune.model.graph import ModelSlice
 from eprune.runtime.tflite import INTERPRETERS, load
 

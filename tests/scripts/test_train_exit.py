@@ -9,7 +9,7 @@ import pytest
 import train_exit
 from train_vehicle import vehicle_class
 
-from eprune.formats.tflite import boundary, parse_model, read_model
+from eprune.formats.tflite.model import boundary, parse_model, read_model
 from eprune.runtime.tflite import INTERPRETERS, load
 
 GRAPHS = train_exit.ROOT / "graphs"

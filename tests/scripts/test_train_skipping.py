@@ -10,7 +10,7 @@ import pytest
 import train_skipping as ours
 from train_vehicle import _infer, to_bfloat16
 
-from eprune.formats.tflite import boundary, read_model
+from eprune.formats.tflite.model import boundary, read_model
 from eprune.runtime.tflite import choose, load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import train_vehicle
 
-from eprune.formats.tflite import boundary, parse_model, read_model
+from eprune.formats.tflite.model import boundary, parse_model, read_model
 from eprune.runtime.tflite import INTERPRETERS, load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from eprune.analysis.check import check
-from eprune.formats.application import read_application
 from eprune.formats.behaviour import inspect
-from eprune.formats.mapping import read_mapping
-from eprune.formats.platform import read_platform
+from eprune.formats.xml.application import read_application
+from eprune.formats.xml.mapping import read_mapping
+from eprune.formats.xml.platform import read_platform
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPHS, MAPPINGS = ROOT / "graphs", ROOT / "mappings"

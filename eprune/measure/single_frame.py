@@ -9,9 +9,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from eprune.cli.measuring import Job, Kind, used
-from eprune.cli.tables import table
-from eprune.explore import latency, measure
+from eprune.measure import latency
+from eprune.measure import remote as measure
+from eprune.measure.points import Job, Kind, used
+from eprune.views.tables import table
 
 if TYPE_CHECKING:
     from eprune.explore.plan import Plan
@@ -87,7 +88,7 @@ def homes_of(plan: Plan, alternative: Alternative, fed: Feedback) -> dict[str, s
 def _read(plan: Plan, folder: Path, frames: int) -> tuple[Feedback, tuple[Platform, ...]]:
     from eprune.cli.inputs import read_inputs, sound
     from eprune.formats.behaviour import library_folder
-    from eprune.formats.platform import read_platform
+    from eprune.formats.xml.platform import read_platform
     from eprune.model.graph import PythonBehaviour
     from eprune.passes.feedback import feedback
 
@@ -107,8 +108,8 @@ def _write(
 ) -> None:
     """Write an alternative's programs. Raises EpruneError where it breaks a rule."""
     from eprune.analysis.check import check
-    from eprune.cli.build import program_for, write_bundle
     from eprune.cli.inputs import Inputs
+    from eprune.deploy.build import program_for, write_bundle
     from eprune.explore.space import mapping
     from eprune.formats.behaviour import inspect
     from eprune.model.finding import EpruneError, Severity

@@ -7,11 +7,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Optional
 
-from eprune.formats.relocate import relocated
-from eprune.formats.tflite import Model
-from eprune.formats.tflite_import import SINK_NAME, SOURCE, Imported, end_names, find_end
+from eprune.formats.tflite.model import Model
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, Port, PortRef
+from eprune.passes.import_ import SINK_NAME, SOURCE, Imported, end_names, find_end
+from eprune.passes.relocate import relocated
 
 #: What an application calls the model that is put into it, where its FIFOs end there.
 MODEL = "Model"

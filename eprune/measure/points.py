@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
 import click
 
-from eprune.cli import remote
 from eprune.cli.errors import FINDINGS, INTERRUPTED, USAGE, say
 from eprune.cli.explore import RESULTS
-from eprune.cli.remote import Device
-from eprune.explore import measure
+from eprune.deploy import ssh as remote
+from eprune.deploy.ssh import Device
+from eprune.measure import remote as measure
 
 if TYPE_CHECKING:
     from eprune.explore.plan import Plan

@@ -20,7 +20,7 @@ from typing import Optional, TypeVar
 
 from lxml import etree
 
-from eprune.formats.xmlsafe import Document, Node, libxml_tree, parse, parse_bytes
+from eprune.formats.xml.safe import Document, Node, libxml_tree, parse, parse_bytes
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.quantity import parse_bandwidth, parse_power, parse_size, parse_time, parse_timeout
 from eprune.model.token import parse_token

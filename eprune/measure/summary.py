@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eprune.cli.tables import counted, table
 from eprune.model.quantity import format_size
+from eprune.views.tables import counted, table
 
 
 def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:

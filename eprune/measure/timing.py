@@ -47,7 +47,7 @@ def time_actors(
 
     ``on_progress`` is told how many of how many steps are done.
     """
-    command = [sys.executable, "-m", "eprune.cli.timing", application, f"--interpreter={interpreter or 'auto'}"]
+    command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
     command += [f"--core={core}"] if core is not None else []
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
@@ -190,7 +190,7 @@ def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> flo
     """Seconds of one run of a segment, on random values."""
     import numpy as np
 
-    from eprune.cli.build import cut
+    from eprune.deploy.build import cut
     from eprune.runtime.tflite import load
 
     key = (segment.path, segment.operators, segment.input_tensors, segment.output_tensors)
@@ -216,8 +216,8 @@ def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float]
     The medians of a dynamic actor's modes count as often as these occur. The second result is how often each control
     value was chosen, for each dynamic processing graph.
     """
-    from eprune.cli.build import cut
     from eprune.codegen.program import Segment as SegmentNode
+    from eprune.deploy.build import cut
     from eprune.runtime.actor import Actor, EndOfStream, PortType
     from eprune.runtime.files import Files
     from eprune.runtime.tflite import Model, Segment

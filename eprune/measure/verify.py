@@ -13,8 +13,8 @@ import numpy as np
 from eprune.analysis.precedence import firing_order
 from eprune.cli.inputs import Inputs
 from eprune.codegen.digest import initial_path
-from eprune.formats.tflite import Model, model_error, read_model
-from eprune.formats.tflite_slice import slice_model
+from eprune.formats.tflite.model import Model, model_error, read_model
+from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, ModelSlice, PortRef
 from eprune.runtime.tflite import describe, load

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Optional
 
 from eprune.formats.behaviour import find
-from eprune.formats.schema import read
-from eprune.formats.xmlsafe import Document, Node, node, render
+from eprune.formats.xml.safe import Document, Node, node, render
+from eprune.formats.xml.schema import read
 from eprune.model.graph import (
     Ack,
     Actor,

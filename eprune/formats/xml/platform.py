@@ -5,8 +5,8 @@ from __future__ import annotations
 from decimal import Decimal
 from typing import Optional, Union
 
-from eprune.formats.schema import read
-from eprune.formats.xmlsafe import Document, Node, node, render
+from eprune.formats.xml.safe import Document, Node, node, render
+from eprune.formats.xml.schema import read
 from eprune.model.platform import Link, Platform, Security, Unit
 from eprune.model.quantity import (
     exact_bandwidth,

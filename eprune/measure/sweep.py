@@ -11,14 +11,14 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from eprune.cli.build import program_for, write_program
 from eprune.cli.deployment import link_options, placed_settings
 from eprune.cli.errors import INTERRUPTED
-from eprune.cli.measuring import Progress
-from eprune.cli.summary import summarize
+from eprune.deploy.build import program_for, write_program
 from eprune.explore import sweep
-from eprune.explore.measure import append
 from eprune.explore.sweep import Frame, Point
+from eprune.measure.points import Progress
+from eprune.measure.remote import append
+from eprune.measure.summary import summarize
 from eprune.runtime.launch import launch
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from typing import Any, Optional
 
-from eprune.formats.tflite import (
+from eprune.formats.tflite.model import (
     CORRUPT,
     Model,
     Operator,

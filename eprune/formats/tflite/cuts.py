@@ -14,8 +14,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from eprune.formats.tflite import Model, Operator, bonds, model_error, preparatory
-from eprune.formats.tflite_cost import macs
+from eprune.formats.tflite.cost import macs
+from eprune.formats.tflite.model import Model, Operator, bonds, model_error, preparatory
 from eprune.model.token import TokenType
 
 #: Operators that a layer is named after.

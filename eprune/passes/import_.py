@@ -10,8 +10,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from eprune.formats.tflite import Model, load_schema, model_error
-from eprune.formats.tflite_cuts import MAIN, Flow, label
+from eprune.formats.tflite.cuts import MAIN, Flow, label
+from eprune.formats.tflite.model import Model, load_schema, model_error
 from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
 from eprune.model.token import TokenType
 

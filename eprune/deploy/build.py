@@ -20,8 +20,8 @@ from eprune.codegen.lower import lower
 from eprune.codegen.program import Program, Segment
 from eprune.codegen.render import Layout, render, render_tunnels, render_unit
 from eprune.formats.atomic import write_file
-from eprune.formats.tflite import Model, read_model
-from eprune.formats.tflite_slice import constant_spans, slice_model
+from eprune.formats.tflite.model import Model, read_model
+from eprune.formats.tflite.slicing import constant_spans, slice_model
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import PythonBehaviour
 from eprune.model.mapping import Mapping as PlatformMapping

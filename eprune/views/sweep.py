@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from typing import Optional
 
-from eprune.cli.tables import counted, table
 from eprune.explore import sweep
-from eprune.explore.scatter import Dot, draw
 from eprune.explore.sweep import Point
+from eprune.views.scatter import Dot, draw
+from eprune.views.tables import counted, table
 
 
 class Swept:

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import eprune
-from eprune.explore import device
+from eprune.deploy import device
 
 #: Exit codes besides those of programs: the device cannot be had at all; a port of the tunnel is taken.
 UNREACHED = 69
@@ -257,7 +257,7 @@ def _explain(there: Device, code: int, said: str, heard: bool) -> tuple[str, int
 def in_its_place(there: Device, bundle: str, tunnels: Sequence[str]) -> list[str]:
     """What to give to Python instead of a program's file, so that the program runs on the device."""
     root = str(Path(eprune.__file__).parents[1])
-    code = f"import sys; sys.path.insert(0, {root!r}); from eprune.cli.remote import main; sys.exit(main())"
+    code = f"import sys; sys.path.insert(0, {root!r}); from eprune.deploy.ssh import main; sys.exit(main())"
     return [
         *("-c", code, f"--device={there.url}", f"--device-python={there.python}", f"--bundle={bundle}"),
         *(f"--tunnel={each}" for each in tunnels),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from eprune.formats.schema import read
-from eprune.formats.xmlsafe import Document, node, render
+from eprune.formats.xml.safe import Document, node, render
+from eprune.formats.xml.schema import read
 from eprune.model.mapping import Mapping, Placement
 
 

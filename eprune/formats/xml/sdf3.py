@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 from typing import Optional
 
-from eprune.formats.xmlsafe import Document, Node, parse
+from eprune.formats.xml.safe import Document, Node, parse
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.token import TokenType

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import eprune
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite import Model
+    from eprune.formats.tflite.model import Model
     from eprune.model.token import TokenType
 
 #: Seconds that an interpreter may take to load a model, and run it twice if it has open shapes.
@@ -34,7 +34,7 @@ def open_types(model: Model) -> dict[int, TokenType]:
     Tensors whose shape differs between these are left out. Raises EpruneError (FILE) for a model that no installed
     interpreter takes, with their reasons.
     """
-    from eprune.formats.tflite import model_error
+    from eprune.formats.tflite.model import model_error
     from eprune.model.token import TokenType
     from eprune.runtime.errors import UsageError
     from eprune.runtime.tflite import INTERPRETERS, choose, describe
@@ -58,7 +58,7 @@ def open_types(model: Model) -> dict[int, TokenType]:
 
 def try_out(model: Model, interpreter: str) -> None:
     """Load and run a model in another process. Raises EpruneError (FILE) where an interpreter refuses it or crashes."""
-    from eprune.formats.tflite import model_error
+    from eprune.formats.tflite.model import model_error
     from eprune.runtime.tflite import describe
 
     _, problem = _ask(interpreter, model.path, [], run=True)
@@ -70,7 +70,7 @@ def _ask(
     interpreter: str, path: str, tensors: Sequence[int], run: bool = False
 ) -> tuple[dict[int, tuple[int, ...]], str]:
     """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so."""
-    command = [sys.executable, "-m", "eprune.cli.probe", interpreter, path]
+    command = [sys.executable, "-m", "eprune.measure.probe", interpreter, path]
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     question = json.dumps({"tensors": list(tensors), "run": run or bool(tensors)})

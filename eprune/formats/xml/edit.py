@@ -6,8 +6,8 @@ import re
 from typing import Optional
 from xml.sax.saxutils import quoteattr
 
-from eprune.formats.application import write_application
-from eprune.formats.xmlsafe import read_bytes
+from eprune.formats.xml.application import write_application
+from eprune.formats.xml.safe import read_bytes
 from eprune.model.finding import EpruneError
 from eprune.model.graph import Actor, Graph, ModelSlice, PythonBehaviour
 

@@ -10,19 +10,19 @@ from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.cli.explore import left_out, placed
-from eprune.cli.lone import lone_frames
-from eprune.cli.tables import table
 from eprune.explore import answer
 from eprune.explore.cost import meaning, predict
-from eprune.explore.measure import emulated
 from eprune.explore.space import after
+from eprune.measure.remote import emulated
+from eprune.measure.single_frame import lone_frames
+from eprune.views.tables import table
 
 if TYPE_CHECKING:
     from eprune.explore.answer import Row
-    from eprune.explore.chart import Chart
     from eprune.explore.cost import Costs
     from eprune.explore.plan import Plan
     from eprune.explore.search import Best
+    from eprune.views.chart import Chart
 
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
 SHOWN = 5
@@ -197,7 +197,7 @@ class Answer:
 
     def html(self, chart: str, graph: str, commands: Sequence[str]) -> str:
         """For people with a browser: one page that needs no other file, around a chart and a picture of the graph."""
-        from eprune.explore.page import page
+        from eprune.views.page import page
 
         header, rows = _filled(self.header, [self.cells(row) for row in self.shown(self.rows)])
         return page(
@@ -222,7 +222,7 @@ class Answer:
 
         Measured figures are set beside predicted ones where they are of the same links: the platform files', emulated.
         """
-        from eprune.explore.chart import Chart
+        from eprune.views.chart import Chart
 
         roles = self.plan.roles
         places = [self.rows.index(row) for row in self.shown([row for row in self.rows if not row.excluded])]

@@ -1,0 +1,1 @@
+"""Programs onto machines, and watched there: built, over SSH, with certificates."""

@@ -1,0 +1,1 @@
+"""The XML files of applications, platforms and mappings, in and out; also SDF3's graphs."""

@@ -1,0 +1,1 @@
+"""Numbers as text tables, JSON, CSV, charts and pages."""
