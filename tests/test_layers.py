@@ -19,12 +19,17 @@ ARROWS = {
     "model": set(),
     "formats": {"model"},
     "analysis": {"model"},
-    "passes": {"model", "formats"},
+    "passes": {"model", "formats", "analysis"},
     "explore": {"model", "analysis"},
     "codegen": {"model", "analysis"},
     "runtime": set(),
-    "cli": {"model", "formats", "analysis", "passes", "explore", "codegen", "runtime"},
+    "deploy": {"model", "formats", "analysis", "passes", "explore", "codegen"},
+    "measure": {"model", "formats", "analysis", "passes", "explore", "codegen", "deploy", "runtime"},
+    "views": {"model", "analysis", "explore", "measure"},
+    "cli": {"model", "formats", "analysis", "passes", "explore", "codegen", "deploy", "measure", "views"},
     "actors": {"runtime"},
+}
+
 }
 #: What the runtime and the actors may use besides the standard library. A device has the first two, or one of them.
 ON_DEVICE = {"numpy", "ai_edge_litert", "tflite_runtime", "psutil"}

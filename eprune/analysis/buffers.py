@@ -21,7 +21,7 @@ from fractions import Fraction
 
 from eprune.analysis.cycle_ratio import longest_paths, max_cycle_ratio
 from eprune.analysis.lookup import fifo_rates, token_bytes
-from eprune.analysis.throughput import ALONE, Deployment, Transfer, rooms_of, timed
+from eprune.analysis.throughput import ALONE, Resources, Transfer, rooms_of, timed
 from eprune.model.graph import Graph
 
 #: How many edges the search for the least may look at: some seconds.
@@ -46,29 +46,29 @@ class Sizes:
         return replace(graph, fifos=tuple(replace(fifo, capacity=self.capacities[fifo.name]) for fifo in graph.fifos))
 
 
-def least_live(graph: Graph, deployed: Deployment = ALONE, budget: int = BUDGET) -> Sizes:
+def least_live(graph: Graph, resources: Resources = ALONE, budget: int = BUDGET) -> Sizes:
     """The least capacities with which no iteration blocks, at any rates up to the upper limits.
 
     The graph must be sound by rules G1 to G7. Raises ValueError where no capacities will do.
     """
     # Who shares a unit or a link decides when actors fire, not whether.
-    apart = Deployment({}, {name: Transfer(name, Fraction(0)) for name in deployed.transfers})
+    apart = Resources({}, {name: Transfer(name, Fraction(0)) for name in resources.transfers})
     return _solve(graph, dict.fromkeys((actor.name for actor in graph.actors), Fraction(0)), apart, budget)
 
 
 def least_fast(
-    graph: Graph, times: Mapping[str, Fraction], deployed: Deployment = ALONE, budget: int = BUDGET
+    graph: Graph, times: Mapping[str, Fraction], resources: Resources = ALONE, budget: int = BUDGET
 ) -> Sizes:
     """The least capacities with which the throughput is what it is with room for ever.
 
     ``times``: actor -> seconds a firing. The graph must be sound by rules G1 to G7. Raises ValueError where no
     capacities keep it live, KeyError for an actor without a time.
     """
-    return _solve(graph, times, deployed, budget)
+    return _solve(graph, times, resources, budget)
 
 
-def _solve(graph: Graph, times: Mapping[str, Fraction], deployed: Deployment, budget: int) -> Sizes:
-    problem = _Problem(graph, times, deployed)
+def _solve(graph: Graph, times: Mapping[str, Fraction], resources: Resources, budget: int) -> Sizes:
+    problem = _Problem(graph, times, resources)
     best = problem.descend()
     firings, bound = problem.search(best, budget)
     sizes = token_bytes(graph)
@@ -85,8 +85,8 @@ class _Problem:
     if it takes no time, all of this is multiplied by a large number, and 1 - (nodes + 1) * m added.
     """
 
-    def __init__(self, graph: Graph, times: Mapping[str, Fraction], deployed: Deployment) -> None:
-        free = timed(graph, times, deployed, bounded=False)
+    def __init__(self, graph: Graph, times: Mapping[str, Fraction], resources: Resources) -> None:
+        free = timed(graph, times, resources, bounded=False)
         worst = max_cycle_ratio(free.times, free.edges)
         period = Fraction(0) if worst is None else worst.ratio
         scale = math.lcm(period.denominator, *(time.denominator for time in free.times.values()))
@@ -111,7 +111,7 @@ class _Problem:
         self.price: list[int] = []
         self.least: list[int] = []
         for index, fifo in enumerate(graph.fifos):
-            transfer = deployed.transfers.get(fifo.name)
+            transfer = resources.transfers.get(fifo.name)
             rate = rates[fifo.name]
             ahead = fifo.delay // rate
             for (source, target), extra in zip(rooms_of(fifo, transfer), (0, ahead)):

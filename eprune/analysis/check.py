@@ -5,9 +5,6 @@ So each problem is reported once, and none is an echo of another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Optional
-
 from eprune.analysis.consistency import consistency
 from eprune.analysis.dynamic import check_dynamic
 from eprune.analysis.faults import declarations
@@ -16,37 +13,28 @@ from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import links, memory, placements, segments
 from eprune.analysis.table import activity, borders, constants, totality
 from eprune.model.finding import Finding, has_errors
-from eprune.model.graph import Graph
-from eprune.model.interface import Interface
-from eprune.model.mapping import Mapping as PlatformMapping
-from eprune.model.platform import Platform
+from eprune.model.system import System
 
 
-def check(
-    graph: Graph,
-    interfaces: Optional[Mapping[str, Interface]] = None,
-    platforms: Sequence[Platform] = (),
-    mappings: Sequence[PlatformMapping] = (),
-) -> list[Finding]:
-    """What is wrong with an application and its mapping: no errors, and it runs in bounded memory without deadlock.
+def check(system: System) -> list[Finding]:
+    """What is wrong with a system: without errors it runs in bounded memory, and does not deadlock.
 
-    ``interfaces``: actor name -> facts of its behaviour, where they are known. Platforms and mappings may be those of
-    a part of the system. The findings are in the order of the files, as given, and of the lines in them.
+    Platforms and mappings may be those of a part of it, interfaces of some actors. What was wrong with behaviours when
+    they were read comes first. The findings are in the order of the files, as given, and of the lines in them.
     """
-    facts = interfaces or {}
-    findings = [*check_graph(graph, facts), *check_dynamic(graph), *declarations(graph)]
+    graph = system.graph
+    findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph)]
     if graph.dpgs and not has_errors(findings):
         findings += [*totality(graph), *borders(graph)]
     if graph.dpgs and not has_errors(findings):
         findings += [*activity(graph), *constants(graph)]
     if not has_errors(findings):
         findings += [*consistency(graph), *deadlocks(graph), *connections(graph)]
-        findings += placements(graph, platforms, mappings)
+        findings += placements(system)
     if not has_errors(findings):
-        findings += links(graph, platforms, mappings)
-        findings += memory(graph, platforms, mappings, facts)
-        findings += segments(graph, mappings, facts)
-    places = [graph.where, *(platform.where for platform in platforms), *(mapping.where for mapping in mappings)]
+        findings += [*links(system), *memory(system), *segments(system)]
+    findings = [*system.problems, *findings]
+    places = [graph.where, *(each.where for each in system.platforms), *(each.where for each in system.mappings)]
     files = [where.file for where in places]
     rank = {file: index for index, file in reversed(list(enumerate(files)))}
     return sorted(findings, key=lambda finding: (rank.get(finding.where.file, len(files)), finding.where.line))

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations
 from math import comb
@@ -32,6 +32,7 @@ from eprune.model.finding import Location
 from eprune.model.graph import FaultPolicy, Fifo, Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
 
 
 class Verdict(str, Enum):
@@ -88,16 +89,16 @@ class Outcome:
     missing: str
 
 
-class System:
+class FaultModel:
     """An application with its platforms and mappings, ready to be asked about failures.
 
-    The arguments must have passed ``analysis.check``, and the mappings must be those of all platforms.
+    The system must have passed ``analysis.check``, and its mappings must be those of all platforms.
     """
 
-    def __init__(self, graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> None:
-        self.graph = graph
-        self._files = platforms, mappings
-        self.homes = {actor: home for mapping in mappings for actor, home in mapping.homes().items()}
+    def __init__(self, system: System) -> None:
+        graph = self.graph = system.graph
+        self.system = system
+        self.homes = system.homes
         self.rates = fifo_rates(graph)
         self.fifos = {fifo.name: fifo for fifo in graph.fifos}
         self.inputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
@@ -112,11 +113,11 @@ class System:
         self.quorum = {actor.name: actor.quorum or 1 for actor in graph.actors}
         self.sources = [actor.name for actor in graph.actors if not actor.inputs]
         self.sinks = [actor.name for actor in graph.actors if not actor.outputs]
-        self.things = self._things(platforms, mappings)
+        self.things = self._things(system.platforms, system.mappings)
 
-    def like(self, graph: Graph) -> System:
+    def like(self, graph: Graph) -> FaultModel:
         """The same deployment of a graph with the same actors and FIFOs."""
-        return System(graph, *self._files)
+        return FaultModel(replace(self.system, graph=graph))
 
     def _platforms(self, fifo: Fifo) -> tuple[str, str]:
         return self.homes[fifo.source.actor], self.homes[fifo.target.actor]
@@ -299,7 +300,7 @@ def sets_to_try(things: int, most: int) -> int:
     return sum(comb(things, size) for size in range(most + 1))
 
 
-def minimal_failures(system: System, most: int, service: Service) -> tuple[Outcome, ...]:
+def minimal_failures(system: FaultModel, most: int, service: Service) -> tuple[Outcome, ...]:
     """The sets of at most ``most`` things that are not survived, and of which every smaller part is; small ones first.
 
     That one set is survived says nothing of its parts (with the last source of a lost server the service is whole

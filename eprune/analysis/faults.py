@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-from eprune.analysis.failures import Outcome, Service, System, Verdict
+from eprune.analysis.failures import FaultModel, Outcome, Service, Verdict
 from eprune.analysis.lookup import some
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Ack, Actor, Dpg, FaultPolicy, Fifo, Graph, ModelSlice
+from eprune.model.graph import Ack, Actor, Dpg, FaultPolicy, Fifo, Graph
 
 #: How many of many actors or FIFOs a finding names.
 _NAMED = 8
@@ -16,7 +16,7 @@ _NAMED = 8
 # F1
 
 
-def not_survived(system: System, outcome: Outcome, service: Service) -> Finding:
+def not_survived(system: FaultModel, outcome: Outcome, service: Service) -> Finding:
     """F1: a minimal set of failures that the service does not survive, why, and what would help."""
     if outcome.failed:
         failed = " and ".join(map(str, outcome.failed))
@@ -46,7 +46,7 @@ def _standing(outcome: Outcome) -> str:
     return f"standing still: {', '.join(parts)}"
 
 
-def _reasons(system: System, outcome: Outcome) -> Iterator[tuple[Location, str]]:
+def _reasons(system: FaultModel, outcome: Outcome) -> Iterator[tuple[Location, str]]:
     """Where to look: the FIFOs that break with a process left at an end, and the actors that starve."""
     for fifo in _noticed(system, outcome)[:_NAMED]:
         policy = f"policy {fifo.policy.value}" if fifo.name in system.crossing else "within a platform"
@@ -58,7 +58,7 @@ def _reasons(system: System, outcome: Outcome) -> Iterator[tuple[Location, str]]
         yield actor.where, f"'{actor.name}' starves: {why}"
 
 
-def _noticed(system: System, outcome: Outcome) -> list[Fifo]:
+def _noticed(system: FaultModel, outcome: Outcome) -> list[Fifo]:
     """The broken FIFOs that a process which is left has an end of."""
     gone = set(outcome.gone)
     return [
@@ -68,7 +68,7 @@ def _noticed(system: System, outcome: Outcome) -> list[Fifo]:
     ]
 
 
-def _help(system: System, outcome: Outcome, service: Service) -> str:
+def _help(system: FaultModel, outcome: Outcome, service: Service) -> str:
     """Policies and inputs with which this set would be survived; where there are none, one more platform."""
     if not outcome.failed:
         return "join sources and essential sinks, or name other sinks (--essential)"
@@ -89,9 +89,9 @@ def _help(system: System, outcome: Outcome, service: Service) -> str:
     return "write " + " and ".join(f"{what} {some(names)}" for what, names in advice.items()) + longer
 
 
-def _lenient(system: System) -> Graph:
+def _lenient(system: FaultModel) -> Graph:
     """The graph with the most forgiving policy everywhere: drop and optional inputs, zero where a slice needs them."""
-    slices = {actor.name for actor in system.graph.actors if isinstance(actor.behaviour, ModelSlice)}
+    slices = {actor.name for actor in system.graph.actors if actor.behaviour and actor.behaviour.needs_all_inputs}
 
     steady = set(_inside(system.graph))
 
@@ -180,7 +180,7 @@ def _inputs(actor: Actor) -> Iterator[Finding]:
         if not port.required and port.control:
             message = f"actor '{actor.name}': the control input '{port.name}' is always required"
             yield Finding("F2", port.where, message, "leave required out")
-        elif not port.required and isinstance(actor.behaviour, ModelSlice):
+        elif not port.required and actor.behaviour and actor.behaviour.needs_all_inputs:
             message = f"actor '{actor.name}' is a slice of a model, which needs its input '{port.name}'"
             hint = 'leave required out, and give the FIFO policy="zero" where zeros will do'
             yield Finding("F2", port.where, message, hint)

@@ -1,4 +1,4 @@
-"""Which model slices of one unit may run as one segment, so as one firing of one interpreter (rule M4), and which do.
+"""Which model slices of one unit may run as one segment, that is, as one firing of one interpreter (rule M4).
 
 A set of slices may be fused if
 
@@ -19,77 +19,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, NamedTuple, Optional, Union
 
-from eprune.analysis.precedence import Precedence, contract, order, untangled
-from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, ModelSlice, PortRef
+from eprune.analysis.precedence import Precedence, order
+from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, PortRef
 from eprune.model.interface import Interface
-from eprune.model.mapping import Mapping as PlatformMapping
-
-
-def clusters(
-    graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, Interface]
-) -> tuple[tuple[str, ...], ...]:
-    """The model slices that a platform runs, in the sets to fuse; each set and all of them in precedence order.
-
-    Explicit ``segment`` names are taken as they are. Other slices are merged along FIFOs in precedence order as long
-    as any two sets may be fused; a slice whose tensors ``interfaces`` does not tell stays alone. The graph and the
-    mapping must have passed all rules.
-    """
-    actors = {actor.name: actor for actor in graph.actors}
-    local = [
-        placement
-        for placement in mapping.placements
-        if placement.unit is not None and isinstance(actors[placement.actor].behaviour, ModelSlice)
-    ]
-    whole = untangled(graph)
-    rings = {end for edge in whole.edges if edge.kind == "ring" for end in (edge.source, edge.target)}
-    position = {name: index for index, name in enumerate(order(whole))}
-
-    named: dict[str, list[str]] = {}
-    for placement in local:
-        if placement.segment is not None:
-            named.setdefault(placement.segment, []).append(placement.actor)
-
-    wires = wirings(graph, interfaces)
-    active = activities(graph)
-    kinds = {
-        placement.actor: (placement.unit, model_file(actors[placement.actor]), active[placement.actor])
-        for placement in local
-        if placement.segment is None
-        and placement.actor in wires
-        and placement.actor in active
-        and placement.actor not in rings
-    }
-    joints = [
-        (fifo.source.actor, fifo.target.actor)
-        for fifo in graph.fifos
-        if not fifo.delay
-        and fifo.source.actor in kinds
-        and fifo.target.actor in kinds
-        and kinds[fifo.source.actor] == kinds[fifo.target.actor]
-    ]
-    joints.sort(key=lambda joint: position[joint[0]])
-    contraction = Contraction(contract(whole, named.values()))
-    merged = True
-    while merged:
-        merged = False
-        for source, target in joints:
-            a, b = contraction.node(source), contraction.node(target)
-            if a != b and not wires[a].clash(wires[b]) and contraction.merge(a, b):
-                kept, gone = (a, b) if contraction.node(a) == a else (b, a)
-                wires[kept].absorb(wires[gone])
-                merged = True
-
-    sets: dict[str, list[str]] = {}
-    for placement in local:
-        if placement.segment is None:
-            sets.setdefault(contraction.node(placement.actor), []).append(placement.actor)
-    set_of = {}
-    for members in (*named.values(), *sets.values()):
-        cluster = tuple(sorted(members, key=position.__getitem__))
-        set_of.update(dict.fromkeys(cluster, cluster))
-    nodes = order(contract(whole, set(set_of.values())))
-    return tuple(set_of[node] for node in nodes if node in set_of)
-
 
 #: When an actor has rate 1 at all data ports: always, or in those rows of that dynamic processing graph.
 Activity = Union[Literal["always"], tuple[str, tuple[int, ...]]]
@@ -100,7 +32,7 @@ def activities(graph: Graph) -> dict[str, Activity]:
     result: dict[str, Activity] = {}
     dpg_of = {name: dpg for dpg in graph.dpgs for name in dpg.members}
     for actor in graph.actors:
-        if not isinstance(actor.behaviour, ModelSlice):
+        if not is_slice(actor):
             continue
         if all(port.lrl == port.url == 1 and not port.control for port in actor.ports):
             result[actor.name] = "always"
@@ -118,9 +50,14 @@ def tight(fifo: Fifo) -> bool:
     return fifo.capacity < fifo.delay + 1
 
 
+def is_slice(actor: Actor) -> bool:
+    """Whether the actor is a slice of a model, and nothing else."""
+    return actor.behaviour is not None and bool(actor.behaviour.operators)
+
+
 def model_file(actor: Actor) -> str:
     """The file that a model slice is cut from."""
-    assert isinstance(actor.behaviour, ModelSlice)
+    assert actor.behaviour is not None  # the caller's choice
     return actor.behaviour.path or actor.behaviour.file
 
 
@@ -195,7 +132,7 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
     for actor in graph.actors:
         tensors = interfaces[actor.name].tensors if actor.name in interfaces else {}
         data = [port for port in actor.ports if not port.control]
-        if not isinstance(actor.behaviour, ModelSlice) or any(port.name not in tensors for port in data):
+        if actor.behaviour is None or not is_slice(actor) or any(port.name not in tensors for port in data):
             continue
         takes: dict[int, set[Source]] = {}
         for port in (port for port in data if port.direction is Direction.IN):

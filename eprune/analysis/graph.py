@@ -11,7 +11,7 @@ from typing import Optional
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 
 
@@ -100,9 +100,10 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Fi
     guesser = Guesser()
     for actor in graph.actors:
         facts = interfaces.get(actor.name)
-        if facts is None or facts.parameters is None or not isinstance(actor.behaviour, PythonBehaviour):
+        behaviour = actor.behaviour
+        if facts is None or facts.parameters is None or behaviour is None or not behaviour.takes_parameters:
             continue
-        what = f"actor '{actor.name}': class {actor.behaviour.class_name}"
+        what = f"actor '{actor.name}': {behaviour.owner}"
         given = [name for name, _ in actor.parameters]
         for name in given:
             if name not in facts.parameters:
@@ -135,9 +136,8 @@ def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Findin
 def _declared(actor: Actor, direction: Direction, facts: Interface) -> Iterator[Finding]:
     """Compare an actor's ports of one direction with what its behaviour says of them."""
     declared = facts.inputs if direction is Direction.IN else facts.outputs
-    whose, otherwise = "model", ", or choose other operators"
-    if isinstance(actor.behaviour, PythonBehaviour):
-        whose, otherwise = f"class {actor.behaviour.class_name}", ""
+    whose = actor.behaviour.owner if actor.behaviour else "behaviour"
+    otherwise = ", or choose other operators" if actor.behaviour and actor.behaviour.operators else ""
     ports = {port.name: port for port in actor.ports if port.direction is direction}
     for name, token in declared.items():
         port = ports.get(name)

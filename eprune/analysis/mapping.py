@@ -21,18 +21,20 @@ from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tig
 from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Actor, Fifo, Graph, ModelSlice
+from eprune.model.graph import Actor, Fifo, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform
 from eprune.model.quantity import format_size
+from eprune.model.system import System
 
 # M1
 
 
-def placements(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> list[Finding]:
+def placements(system: System) -> list[Finding]:
     """M1: each mapping puts every actor in one place that exists, and the platforms' mappings agree."""
+    graph, platforms, mappings = system.graph, system.platforms, system.mappings
     return [
         *_files(graph, platforms, mappings),
         *(finding for mapping in mappings for finding in _placed(graph, platforms, mapping)),
@@ -147,14 +149,14 @@ def crossings(graph: Graph, mapping: PlatformMapping) -> dict[str, list[Fifo]]:
     return result
 
 
-def links(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> list[Finding]:
+def links(system: System) -> list[Finding]:
     """M2: FIFOs between platforms have a link and TCP ports of their own, the same at both ends."""
     findings: list[Finding] = []
-    for platform, mapping in _pairs(platforms, mappings):
-        crossing = crossings(graph, mapping)
+    for platform, mapping in _pairs(system.platforms, system.mappings):
+        crossing = crossings(system.graph, mapping)
         findings += _missing_links(platform, crossing)
         findings += _port_numbers(platform, mapping, crossing)
-    return findings + list(_both_ends(platforms))
+    return findings + list(_both_ends(system.platforms))
 
 
 def _pairs(
@@ -262,15 +264,10 @@ def memory_use(graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, 
     return use
 
 
-def memory(
-    graph: Graph,
-    platforms: Sequence[Platform],
-    mappings: Sequence[PlatformMapping],
-    interfaces: Mapping[str, Interface],
-) -> Iterator[Finding]:
+def memory(system: System) -> Iterator[Finding]:
     """M3: FIFO buffers and model weights fit a platform's memory, where it states one."""
-    for platform, mapping in _pairs(platforms, mappings):
-        use = memory_use(graph, mapping, interfaces)
+    for platform, mapping in _pairs(system.platforms, system.mappings):
+        use = memory_use(system.graph, mapping, system.interfaces)
         total = sum(use.values())
         if platform.memory is not None and total > platform.memory:
             largest = sorted(use.items(), key=lambda item: -item[1])[:5]
@@ -297,12 +294,11 @@ class _Group(NamedTuple):
         return Finding("M4", place.where, f"{self.title} cannot be fused: {why}", hint, related=tuple(related))
 
 
-def segments(
-    graph: Graph, mappings: Sequence[PlatformMapping], interfaces: Mapping[str, Interface]
-) -> Iterator[Finding]:
+def segments(system: System) -> Iterator[Finding]:
     """M4: slices that a mapping puts into one segment can be fused. The precedence graph must be acyclic."""
+    graph = system.graph
     groups: list[_Group] = []
-    for mapping in mappings:
+    for mapping in system.mappings:
         named: dict[str, list[Placement]] = {}
         for placement in mapping.placements:
             if placement.segment is not None:
@@ -314,7 +310,7 @@ def segments(
         return
     actors = {actor.name: actor for actor in graph.actors}
     loops = [fifo for fifo in graph.fifos if tight(fifo)]
-    wires = wirings(graph, interfaces)
+    wires = wirings(graph, system.interfaces)
     active = activities(graph)
     like = []
     for group in groups:
@@ -333,8 +329,8 @@ def _unlike(group: _Group, actors: Mapping[str, Actor], active: Mapping[str, Act
         actor = actors[placement.actor]
         if placement.unit is None:
             why = f"'{actor.name}' runs on another platform"
-        elif not isinstance(actor.behaviour, ModelSlice):
-            why = f"'{actor.name}' is no slice of a model"
+        elif actor.behaviour is None or not actor.behaviour.operators:
+            why = f"'{actor.name}' is not a slice of a model"
         elif actor.name not in active:
             why = f"'{actor.name}' has a port with another rate than 1"
         elif placement.unit != first.unit:

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Optional
 
 from eprune.analysis.lookup import buffer_bytes, token_bytes
 from eprune.analysis.mapping import memory_use
 from eprune.analysis.precedence import firing_order
-from eprune.model.graph import Graph
-from eprune.model.interface import Interface
-from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.system import System
 
 
 @dataclass(frozen=True)
@@ -33,12 +29,9 @@ class Summary:
     memory_bytes: dict[str, int]
 
 
-def summary(
-    graph: Graph,
-    interfaces: Optional[Mapping[str, Interface]] = None,
-    mappings: Sequence[PlatformMapping] = (),
-) -> Summary:
-    """The facts of a graph that has passed ``check``."""
+def summary(system: System) -> Summary:
+    """What there is to know of a system that has passed ``check``."""
+    graph = system.graph
     return Summary(
         name=graph.name,
         actors=tuple(actor.name for actor in graph.actors),
@@ -49,6 +42,6 @@ def summary(
         token_bytes=token_bytes(graph),
         buffer_bytes=sum(buffer_bytes(graph).values()),
         memory_bytes={
-            mapping.platform: sum(memory_use(graph, mapping, interfaces or {}).values()) for mapping in mappings
+            mapping.platform: sum(memory_use(graph, mapping, system.interfaces).values()) for mapping in system.mappings
         },
     )

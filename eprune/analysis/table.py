@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from eprune.analysis.dynamic import region
 from eprune.analysis.lookup import joined, rate_text, some
 from eprune.model.finding import Finding, Severity
-from eprune.model.graph import ActorType, Direction, Dpg, Graph, ModelSlice, Port, PortRef, Row
+from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -135,7 +135,7 @@ def activity(graph: Graph) -> Iterator[Finding]:
                     if not active[direction] and any(not p.control and p.direction is direction for p in actor.ports)
                 ]
                 idle = [p.name for p in actor.inputs if not p.control and p.name not in active[Direction.IN]]
-                if isinstance(actor.behaviour, ModelSlice) and idle and active[Direction.IN]:
+                if actor.behaviour and actor.behaviour.needs_all_inputs and idle and active[Direction.IN]:
                     yield Finding(
                         "D5",
                         row.where,

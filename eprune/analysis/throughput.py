@@ -23,8 +23,7 @@ from eprune.analysis.cycle_ratio import Cycle, Edge
 from eprune.analysis.lookup import fifo_rates, some, token_bytes
 from eprune.analysis.precedence import order, precedence
 from eprune.model.graph import Fifo, Graph
-from eprune.model.mapping import Mapping as PlatformMapping
-from eprune.model.platform import Platform
+from eprune.model.system import System
 
 _LATENCY = "latency of "
 
@@ -39,7 +38,7 @@ class Transfer:
 
 
 @dataclass(frozen=True)
-class Deployment:
+class Resources:
     """``units``: "platform/unit" -> its actors, in the order in which it fires them. ``transfers``: by FIFO name."""
 
     units: Mapping[str, Sequence[str]] = field(default_factory=dict)
@@ -47,7 +46,7 @@ class Deployment:
 
 
 #: Every actor on a processor of its own, and no links.
-ALONE = Deployment()
+ALONE = Resources()
 
 
 @dataclass(frozen=True)
@@ -58,17 +57,18 @@ class Timed:
     edges: tuple[Edge, ...]
 
 
-def deployment(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[PlatformMapping]) -> Deployment:
+def resources(system: System) -> Resources:
     """Who shares a unit and what crosses which link. What is unknown (bandwidth, latency) takes no time."""
+    graph = system.graph
     position = {name: index for index, name in enumerate(order(precedence(graph)))}
     placed: dict[str, list[str]] = {}
     homes: dict[str, str] = {}
-    for mapping in mappings:
+    for mapping in system.mappings:
         homes.update(mapping.homes())
         for placement in mapping.placements:
             if placement.unit is not None:
                 placed.setdefault(f"{mapping.platform}/{placement.unit}", []).append(placement.actor)
-    links = {(platform.name, link.to): link for platform in platforms for link in platform.links}
+    links = {(platform.name, link.to): link for platform in system.platforms for link in platform.links}
     rates, sizes = fifo_rates(graph), token_bytes(graph)
     transfers = {}
     for fifo in graph.fifos:
@@ -81,10 +81,10 @@ def deployment(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[P
         busy = nbytes / Fraction(link.bandwidth) if link is not None and link.bandwidth else Fraction(0)
         latency = Fraction(link.latency) if link is not None and link.latency else Fraction(0)
         transfers[fifo.name] = Transfer(f"{origin} -> {to}", busy, latency)
-    return Deployment({unit: sorted(actors, key=position.__getitem__) for unit, actors in placed.items()}, transfers)
+    return Resources({unit: sorted(actors, key=position.__getitem__) for unit, actors in placed.items()}, transfers)
 
 
-def timed(graph: Graph, times: Mapping[str, Fraction], deployed: Deployment = ALONE, bounded: bool = True) -> Timed:
+def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = ALONE, bounded: bool = True) -> Timed:
     """The graph to find the maximum cycle ratio of, with every rate at its upper limit.
 
     ``times``: actor -> seconds a firing. Not ``bounded``: as if every FIFO had room for ever. The graph must be sound
@@ -94,9 +94,9 @@ def timed(graph: Graph, times: Mapping[str, Fraction], deployed: Deployment = AL
     edges = [Edge(name, name, 1, "self", name) for name in nodes]
     rates = fifo_rates(graph)
     sent: dict[str, list[str]] = {}
-    position = {name: index for index, name in enumerate(order(precedence(graph)))} if deployed.transfers else {}
+    position = {name: index for index, name in enumerate(order(precedence(graph)))} if resources.transfers else {}
     for fifo in sorted(graph.fifos, key=lambda each: position.get(each.source.actor, 0)):
-        transfer = deployed.transfers.get(fifo.name)
+        transfer = resources.transfers.get(fifo.name)
         stops = [fifo.source.actor]
         if transfer is not None:
             stops.append(transfer_node(fifo, transfer))
@@ -112,7 +112,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], deployed: Deployment = AL
             rooms = rooms_of(fifo, transfer)
             firings = (fifo.capacity - fifo.delay) // rates[fifo.name], fifo.capacity // rates[fifo.name]
             edges += [Edge(*room, tokens, "room", fifo.name) for room, tokens in zip(rooms, firings)]
-    shared = {unit: members for unit, members in deployed.units.items() if len(members) > 1}
+    shared = {unit: members for unit, members in resources.units.items() if len(members) > 1}
     return Timed(nodes, (*_rings("unit", shared), *_rings("link", sent), *edges))
 
 

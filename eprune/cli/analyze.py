@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from eprune.cli import options
-from eprune.cli.errors import FINDINGS
+from eprune.cli.errors import FINDINGS, say
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eprune.cli.faults import Survey
-    from eprune.cli.inputs import Inputs
+    from eprune.analysis.sizing import Sizing
+    from eprune.analysis.survey import Survey
     from eprune.model.finding import Finding
-    from eprune.model.graph import Behaviour
+    from eprune.model.system import System
 
 
 class Sources(click.ParamType):
@@ -100,9 +100,11 @@ def command(
       eprune analyze app.xml -p platforms -m mappings --faults 1
       eprune analyze app.xml --buffers --times A=1.2ms B=3ms --apply sized.xml
     """
-    from eprune.cli import buffers as sizes
-    from eprune.cli.faults import survey
-    from eprune.cli.inputs import read_inputs
+    from eprune.analysis.check import check
+    from eprune.analysis.sizing import sizing
+    from eprune.analysis.survey import survey
+    from eprune.cli.reading import read
+    from eprune.cli.times import read_times
     from eprune.formats.atomic import write_file
     from eprune.model.finding import EpruneError, has_errors
 
@@ -113,142 +115,71 @@ def command(
     if apply == output == "-":
         raise click.UsageError("the report and the new graph cannot both go to stdout: give -o or --apply a file")
     try:
-        inputs = read_inputs(application, platforms, mappings)
+        system = read(application, platforms, mappings)
     except EpruneError as error:
         write_file(output, report(error.findings, None, fmt))
         return error.exit_code
     if faults is None and (essential or service != "every"):
         raise click.UsageError("--essential and --service say what --faults K asks: give it too")
-    sound = not has_errors(inputs.findings)
-    surveyed = survey(inputs, faults, essential, service) if sound and faults is not None else None
-    sized = sizes.sizing(inputs, sizes.read_times(times, inputs)) if sound and buffers else None
-    findings = [*inputs.findings, *(surveyed.findings if surveyed else ())]
-    write_file(output, report(findings, inputs if sound else None, fmt, surveyed, sized))
+    findings = check(system)
+    sound = not has_errors(findings)
+    surveyed = survey(system, faults, essential, service) if sound and faults is not None else None
+    sized = None
+    if sound and buffers:
+        try:
+            sized = sizing(system, read_times(times, system))
+        except ValueError:
+            message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
+            raise click.ClickException(message) from None
+    findings = [*findings, *(surveyed.findings if surveyed else ())]
+    write_file(output, report(findings, system if sound else None, fmt, surveyed, sized))
     if apply is not None and sized is not None:
-        sizes.apply(apply, inputs, sized)
+        _apply(apply, system, sized)
     return FINDINGS if has_errors(findings) or (strict and findings) else 0
 
 
 def report(
     findings: Sequence[Finding],
-    inputs: Optional[Inputs],
+    system: Optional[System],
     fmt: str,
     survey: Optional[Survey] = None,
-    sized: Optional[dict[str, Any]] = None,
+    sized: Optional[Sizing] = None,
 ) -> str:
-    """Findings in one of the formats, with the facts of a sound graph (``inputs``) where the format has room.
+    """Findings in one of the formats, with what there is to know of a sound ``system`` where the format has room.
 
-    So with what it survives (``survey``), and with its buffer sizes (``sized``), where that was asked.
+    What it survives (``survey``) and its buffer sizes (``sized``) are there where that was asked.
     """
     from eprune.analysis.rules import RULES
-    from eprune.cli import buffers
-    from eprune.cli.inputs import counts
     from eprune.formats.findings import as_data, render
+    from eprune.views import application, buffers, faults
+    from eprune.views.tables import counts
 
     if fmt == "text":
         text = render(findings, "text") + f"{counts(findings)}\n"
-        if inputs is not None:
-            text += f"\n{_as_text(facts(inputs))}"
+        if system is not None:
+            text += f"\n{application.as_text(application.as_data(system))}"
         if survey is not None:
-            text += survey.as_text()
+            text += faults.as_text(survey)
         return text if sized is None else f"{text}\n{buffers.as_text(sized)}"
     if fmt == "json":
-        data = {**as_data(findings), "graph": None if inputs is None else facts(inputs)}
+        data = {**as_data(findings), "graph": None if system is None else application.as_data(system)}
         if survey is not None:
             data["faults"] = survey.as_data()
         if sized is not None:
-            data["buffers"] = sized
+            data["buffers"] = sized.as_data()
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()})
 
 
-def facts(inputs: Inputs) -> dict[str, Any]:
-    """What a user wants to know of a sound graph. Sizes are in bytes, rates, capacities and delays in tokens."""
-    from eprune.analysis.summary import summary
+def _apply(path: str, system: System, sized: Sizing) -> None:
+    """Write the graph with the capacities for full speed, or with those to live where times are unknown."""
+    from pathlib import Path
 
-    graph = inputs.graph
-    told = summary(graph, inputs.interfaces, inputs.mappings)
-    homes = {actor: home for mapping in inputs.mappings for actor, home in mapping.homes().items()}
-    placements = [placement for mapping in inputs.mappings for placement in mapping.placements]
-    units = {placement.actor: placement.unit for placement in placements if placement.unit}
-    ports = dict(graph.ports())
-    return {
-        "application": graph.name,
-        "actors": [
-            {
-                "name": actor.name,
-                "type": actor.type.value,
-                "behaviour": _behaviour(actor.behaviour),
-                "platform": homes.get(actor.name),
-                "unit": units.get(actor.name),
-            }
-            for actor in graph.actors
-        ],
-        "fifos": [
-            {
-                "name": fifo.name,
-                "from": str(fifo.source),
-                "to": str(fifo.target),
-                "token": str(ports[fifo.source].token),
-                "token_bytes": told.token_bytes[fifo.name],
-                "rate": ports[fifo.source].url,
-                "capacity": fifo.capacity,
-                "delay": fifo.delay,
-            }
-            for fifo in graph.fifos
-        ],
-        "buffer_bytes": told.buffer_bytes,
-        "memory_bytes": told.memory_bytes,
-        "order": list(told.order),
-    }
+    from eprune.formats.atomic import write_file
+    from eprune.formats.xml.edit import rewrite
+    from eprune.passes.relocate import relocated
 
-
-def _behaviour(behaviour: Optional[Behaviour]) -> Optional[str]:
-    from eprune.model.graph import ModelSlice
-
-    if behaviour is None:
-        return None
-    if isinstance(behaviour, ModelSlice):
-        last = f"-{behaviour.last}" if behaviour.last > behaviour.first else ""
-        return f"{behaviour.file} {behaviour.first}{last}"
-    model = f", {_behaviour(behaviour.model)}" if behaviour.model else ""
-    return f"{behaviour.file}:{behaviour.class_name}{model}"
-
-
-def _as_text(facts: dict[str, Any]) -> str:
-    from eprune.model.quantity import format_size
-    from eprune.views.tables import counted, table
-
-    home = {actor["name"]: actor["platform"] for actor in facts["actors"]}
-    placed = any(home.values())
-
-    def place(actor: dict[str, Any]) -> str:
-        return "/".join(filter(None, (actor["platform"], actor["unit"]))) or "-"
-
-    def way(fifo: dict[str, Any]) -> str:
-        source, target = (home[fifo[end].partition(".")[0]] or "-" for end in ("from", "to"))
-        return source if source == target else f"{source} -> {target}"
-
-    keys = ("name", "from", "to", "token", "token_bytes", "rate", "capacity", "delay")
-    actors = table(
-        ("actor", "type", "behaviour") + ("on",) * placed,
-        [
-            (actor["name"], actor["type"], actor["behaviour"] or "-") + (place(actor),) * placed
-            for actor in facts["actors"]
-        ],
-    )
-    fifos = table(
-        ("FIFO", "from", "to", "token", "bytes", "rate", "capacity", "delay") + ("on",) * placed,
-        [tuple(fifo[key] for key in keys) + (way(fifo),) * placed for fifo in facts["fifos"]],
-    )
-    memory = "".join(
-        f"Memory of {platform}: {format_size(size)}, FIFO buffers and model weights\n"
-        for platform, size in facts["memory_bytes"].items()
-    )
-    size = f"{counted(len(facts['actors']), 'actor')} and {counted(len(facts['fifos']), 'FIFO')}"
-    return (
-        f"{facts['application']}: {size}\n\n"
-        f"{actors}\n{fifos}\n"
-        f"FIFO buffers: {format_size(facts['buffer_bytes'])}\n{memory}"
-        f"Precedence order: {' -> '.join(facts['order'])}\n"
-    )
+    title, chosen = ("least to live", sized.live) if sized.fast is None else ("least for full speed", sized.fast)
+    folder = "" if path == "-" else str(Path(path).parent)
+    write_file(path, rewrite(system.graph, relocated(chosen.applied(system.graph), folder)))
+    say(f"{path}: capacities {title}")

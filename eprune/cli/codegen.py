@@ -53,7 +53,8 @@ def command(
       eprune codegen app.xml -p platforms/ -m mappings/split/ -o build/
       eprune codegen app.xml -p platforms/ -m mappings/split/ --pyz --systemd -o build/
     """
-    from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.progress import progress
+    from eprune.cli.reading import read_sound
     from eprune.deploy import build
     from eprune.formats.atomic import write_file
 
@@ -62,15 +63,17 @@ def command(
         raise click.UsageError(f'{len(mappings)} mappings make {len(mappings)} programs: give a folder, "-o {output}/"')
     if systemd and (not pyz or output == "-" or _is_stream(output)):
         raise click.UsageError("--systemd goes with --pyz and -o FILE: a service runs the one file that was installed")
-    inputs = sound(read_inputs(application, platforms, mappings))
-    for mapping in inputs.mappings:
-        program = build.program_for(inputs, mapping, fuse)
-        path = str(Path(output, mapping.platform + (".pyz" if pyz else ".py"))) if into_folder else output
+    system = read_sound(application, platforms, mappings)
+    programs = build.programs_of(system, fuse)
+    shown, writer = progress(len(programs), unit="program"), build.Writer()
+    for number, program in enumerate(programs, 1):
+        path = str(Path(output, program.platform + (".pyz" if pyz else ".py"))) if into_folder else output
         if systemd and program.tunnels:
             raise click.UsageError(
                 f"--systemd: {program.platform} has links over SSH, for which there is no unit: let them be "
                 'security="tls", or write one that runs the .ssh.sh script as a user with a key'
             )
+        shown.update(number)
         if pyz:
             build.write_bundle(program, path)
         elif path == "-" or _is_stream(path):
@@ -78,16 +81,15 @@ def command(
             if program.segments:
                 say("note: only the program was written; with -o FILE its model segments are written beside it")
         else:
-            build.write_program(program, path)
+            writer.program(program, path)
+        shown.clear()
         if path != "-":
             say(f"{path}: {_contents(program)}")
             if program.tunnels and not _is_stream(path):
                 peers = " and ".join(tunnel.peer for tunnel in program.tunnels)
                 say(f"{build.write_tunnels(program, path)}: runs it, with SSH tunnels for its links with {peers}")
         if systemd:
-            unit = Path(path).with_name(f"eprune-{program.platform}.service")
-            write_file(str(unit), build.unit_text(program, path))
-            say(f"{unit}: how to install it is written in it")
+            say(f"{build.write_service(program, path)}: how to install it is written in it")
 
 
 def _is_stream(path: str) -> bool:

@@ -13,7 +13,7 @@ from typing import Optional
 import click
 
 from eprune.cli.errors import FINDINGS
-from eprune.cli.examples import example
+from eprune.formats.examples import example
 
 #: Result lines that are shown of a run.
 SHOWN = 5

@@ -14,15 +14,14 @@ from typing import Any
 
 import click
 
-FINDINGS = 1
-USAGE = 2
-INTERNAL = 70
-INTERRUPTED = 130
+from eprune.model.exit_codes import FINDINGS, INTERNAL, INTERRUPTED, USAGE
+
+__all__ = ["FINDINGS", "INTERNAL", "INTERRUPTED", "USAGE", "guarded", "say", "say_findings"]
 
 
 def guarded(command: Callable[[], Any]) -> int:
     """Run a command; its exit code is what it returns (None: 0) or what its failure calls for."""
-    from eprune.model.finding import EpruneError
+    from eprune.model.finding import EpruneError, Failure, WrongUsage
 
     try:
         result = command()
@@ -32,6 +31,14 @@ def guarded(command: Callable[[], Any]) -> int:
         return error.exit_code
     except EpruneError as error:
         say_findings(error.findings)
+        return error.exit_code
+    except WrongUsage as error:
+        text, option = str(error), error.option
+        wrong = click.BadParameter(text, param_hint=option) if option else click.UsageError(text)
+        wrong.show()
+        return wrong.exit_code
+    except Failure as error:
+        click.ClickException(str(error)).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
         say("interrupted")

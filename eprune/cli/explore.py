@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import shlex
-import shutil
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
@@ -17,17 +16,9 @@ from eprune.cli.errors import say
 from eprune.views.tables import counted, table
 
 if TYPE_CHECKING:
-    from eprune.cli.inputs import Inputs
     from eprune.explore.plan import Plan
     from eprune.explore.space import Constraints, Roles, Space
     from eprune.model.platform import Platform
-
-#: What describes an exploration in its folder.
-PLAN = "explore.json"
-RESULTS = "results.jsonl"
-ACTORS = "actors.json"
-#: Up to so many partition points with the same fault are named, and twice as many actors.
-NAMED = 6
 
 
 class Objective(click.ParamType):
@@ -46,14 +37,15 @@ class Objective(click.ParamType):
         return str(value)
 
 
-#: --objective, the same for all commands that rank cuts.
-objective_option = click.option(
-    "--objective",
-    type=Objective(),
-    metavar="NAME",
-    default="endpoint",
-    help="Best at endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
-)
+def objective_option(default: Optional[str] = "endpoint") -> options.Decorator[Any]:
+    """--objective, the same for all commands that rank cuts."""
+    return click.option(
+        "--objective",
+        type=Objective(),
+        metavar="NAME",
+        default=default,
+        help="Best at endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
+    )
 
 
 def constraint_options(function: options.Decorated) -> options.Decorated:
@@ -96,15 +88,24 @@ def command(
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts --keep-on endpoint Sink --private-until L2
       eprune explore app.xml -p endpoint.xml edge.xml cloud.xml --edge edge -o build/cuts
     """
-    from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.progress import progress
+    from eprune.cli.reading import read_sound
     from eprune.explore.flow import flow
+    from eprune.explore.plan import link_figures
+    from eprune.measure.exploration import NoPoint, write_exploration
 
-    inputs = sound(read_inputs(application))
+    system = read_sound(application)
     read = _read_platforms(platforms)
     roles = _roles([platform.name for platform in read], edges)
-    applied = constraints_of(constraints, roles.platforms, [actor.name for actor in inputs.graph.actors])
-    space = partition_points_or_say(flow(inputs.graph), roles, applied)
-    plan = _write(inputs, read, roles, applied, space, frames, Path(output))
+    applied = constraints_of(constraints, roles.platforms, [actor.name for actor in system.graph.actors])
+    space = partition_points_or_say(flow(system.graph), roles, applied)
+    shown = progress(len(space.alternatives), unit="partition point")
+    typed = shlex.join(["eprune", *sys.argv[1:]])
+    placed = replace(system, platforms=tuple(read))
+    try:
+        plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown)
+    except NoPoint as none:
+        raise no_cut(none.excluded, _other_cut(flow(system.graph), roles, applied, link_figures(read))) from None
     click.echo(_text(plan, space))
     say(f"next: eprune profile {shlex.quote(output)}")
 
@@ -186,120 +187,10 @@ def partition_points_or_say(flow: Any, roles: Roles, constraints: Constraints) -
         raise click.UsageError(f"{error} say {example}, for example; or {edge}, if it lies between") from None
 
 
-def _write(
-    inputs: Inputs,
-    platforms: Sequence[Platform],
-    roles: Roles,
-    constraints: Constraints,
-    space: Space,
-    frames: int,
-    folder: Path,
-) -> Plan:
-    """Write everything; explore.json comes last, so that a folder with one is whole."""
-    import hashlib
-
-    from eprune.explore.flow import flow
-    from eprune.explore.plan import Plan, link_figures, power, script, write_plan
-    from eprune.formats.atomic import write_file
-    from eprune.measure import remote as measure
-
-    _clear(folder)
-    digest = hashlib.sha256(str(frames).encode())
-    excluded, alternatives = dict(space.excluded), []
-    for number, alternative in enumerate(space.alternatives, 1):
-        if sys.stderr.isatty():
-            click.echo(f"\r\x1b[K{number} of {len(space.alternatives)}\r", err=True, nl=False)
-        problem = _write_alternative(inputs, platforms, alternative.homes, folder / alternative.name, digest)
-        if problem:
-            excluded[alternative.name] = problem
-        else:
-            alternatives.append(alternative)
-    if sys.stderr.isatty():
-        click.echo("\r\x1b[K", err=True, nl=False)
-    if not alternatives:
-        raise no_cut(excluded, _other_cut(flow(inputs.graph), roles, constraints, link_figures(platforms)))
-    given = (inputs.graph.where.file, *(platform.where.file for platform in platforms))
-    plan = Plan(
-        id=digest.hexdigest()[:16],
-        flow=flow(inputs.graph),
-        roles=roles,
-        frames=frames,
-        constraints=constraints,
-        alternatives=tuple(alternatives),
-        excluded=dict(sorted(excluded.items(), key=lambda item: [*map(int, item[0].split("-"))])),
-        links=link_figures(platforms),
-        power=power(platforms),
-        files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
-        command=shlex.join(["eprune", *sys.argv[1:]]),
-    )
-    write_file(str(folder / "measure.py"), Path(measure.__file__).read_bytes())
-    for platform in plan.roles.platforms:
-        path = folder / f"measure-{platform}.sh"
-        write_file(str(path), script(plan, platform))
-        path.chmod(0o755)
-    write_file(str(folder / PLAN), write_plan(plan))
-    return plan
-
-
-def _clear(folder: Path) -> None:
-    """Remove what an earlier exploration left; results stay, for they say what they are of."""
-    from eprune.explore.plan import read_plan
-
-    try:
-        old = read_plan((folder / PLAN).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return
-    (folder / PLAN).unlink()
-    for alternative in old.alternatives:
-        shutil.rmtree(folder / alternative.name, ignore_errors=True)
-
-
-def _write_alternative(
-    inputs: Inputs, platforms: Sequence[Platform], homes: Mapping[str, str], folder: Path, digest: Any
-) -> str:
-    """Write a pair of mappings, and the programs of the platforms that run something; or say what is wrong with it."""
-    from dataclasses import replace
-
-    from eprune.analysis.check import check
-    from eprune.deploy.build import program_for, write_bundle
-    from eprune.explore.flow import flow
-    from eprune.explore.space import mapping
-    from eprune.formats.atomic import write_file
-    from eprune.formats.xml.mapping import write_mapping
-    from eprune.model.finding import Severity
-
-    names = [actor.name for actor in inputs.graph.actors]
-    mappings = {platform.name: mapping(flow(inputs.graph), platform, homes, names) for platform in platforms}
-    used = [platform for platform in platforms if platform.name in homes.values()]
-    own = [mappings[platform.name] for platform in used]
-    for finding in check(inputs.graph, inputs.interfaces, used, own):
-        if finding.severity is Severity.ERROR:
-            return f"{finding.rule}: {finding.message}"
-    for name, each in mappings.items():
-        write_file(str(folder / f"{name}.xml"), write_mapping(each))
-    complete = replace(inputs, platforms=tuple(used), mappings=tuple(own))
-    for each in own:
-        path = folder / f"{each.platform}.pyz"
-        write_bundle(program_for(complete, each, True), str(path))
-        digest.update(path.read_bytes())
-    return ""
-
-
-def left_out(excluded: Mapping[str, str]) -> list[str]:
-    """A line for each reason why partition points are left out."""
-    names: dict[str, list[str]] = {}
-    for name, reason in excluded.items():
-        names.setdefault(reason, []).append(name)
-    return [f"  {_some(each)} left out: {reason}" for reason, each in names.items()]
-
-
-def _some(names: Sequence[str]) -> str:
-    shown = ", ".join(names) if len(names) <= NAMED else f"{', '.join(names[:NAMED])} and {len(names) - NAMED} more"
-    return f"{shown} {'is' if len(names) == 1 else 'are'}"
-
-
 def no_cut(excluded: Mapping[str, str], other: str = "") -> click.ClickException:
     """The error that says why no partition point is left; ``other`` is a cut that is none, but allowed."""
+    from eprune.views.cuts import left_out
+
     lines = "\n".join(left_out(excluded))
     count = f"each of the {counted(len(excluded), 'partition point')} is excluded"
     if other:
@@ -313,6 +204,7 @@ def _other_cut(flow: Any, roles: Roles, constraints: Constraints, links: Any) ->
     from eprune.explore.integer import Unsolved
     from eprune.explore.search import Search
     from eprune.explore.space import after
+    from eprune.views.cuts import placed
 
     times = {platform: dict.fromkeys(flow.actors, 0.0) for platform in roles.platforms}
     try:
@@ -322,38 +214,15 @@ def _other_cut(flow: Any, roles: Roles, constraints: Constraints, links: Any) ->
     return "" if best is None else f"{after(flow, roles, best.homes)}: {placed(roles, best.homes)}"
 
 
-def placed(roles: Roles, homes: Mapping[str, str]) -> str:
-    """``Input, L1 on endpoint; L2 on edge``: where actors are that are not on the server."""
-    parts = []
-    for platform in roles.platforms[:-1]:
-        here = [actor for actor, home in homes.items() if home == platform]
-        more = [f"{len(here) - 2 * NAMED} more"] if len(here) > 2 * NAMED else []
-        parts.append(f"{', '.join([*here[: 2 * NAMED], *more]) or 'nothing'} on {platform}")
-    return "; ".join(parts)
-
-
 class NoCut(click.ClickException):
     """The constraints leave nothing."""
 
     exit_code = 1
 
 
-def read_plan_of(folder: str) -> Plan:
-    """The exploration in a folder. Raises a usage error where there is none."""
-    from eprune.explore.plan import read_plan
-
-    path = Path(folder, PLAN)
-    try:
-        return read_plan(path.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise click.UsageError(
-            f"{folder} has no {PLAN}: make one with eprune explore APP.xml ... -o {folder}"
-        ) from None
-    except ValueError as error:
-        raise click.UsageError(f"{path} cannot be used: {error}; run eprune explore again") from None
-
-
 def _text(plan: Plan, space: Space) -> str:
+    from eprune.views.cuts import left_out
+
     flow = plan.flow
     lines = [f"{flow.application}: {counted(len(plan.alternatives), 'partition point')} of {len(flow.actors)} actors"]
     for endpoint, order in space.orders.items():

@@ -11,13 +11,16 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
+from eprune.views.tables import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from eprune.formats.tflite.cuts import Flow
     from eprune.formats.tflite.model import Model
-    from eprune.passes.import_ import Imported
+    from eprune.model.system import System
+    from eprune.model.token import TokenType
+    from eprune.passes.base import Result
 
 
 class Granularity(click.ParamType):
@@ -111,10 +114,12 @@ def command(
       eprune import h263decoder.xml -o app --expand
     """
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
-    from eprune.formats.tflite import cuts as model_cuts
+    from eprune.formats.system import write_system
     from eprune.formats.tflite.model import read_model
     from eprune.measure.probe import open_types
-    from eprune.passes.import_ import import_model, parse_feedback
+    from eprune.model.graph import Graph
+    from eprune.model.system import System
+    from eprune.passes import import_
 
     if per is not None and cuts:
         raise click.UsageError("--per and --cut are two ways to say the same: give one of them")
@@ -129,94 +134,56 @@ def command(
         return
     if expand or unit is not None:
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
-    facts = read_model(model)
-    flow = model_cuts.flow(facts, open_types(facts))
-    pieces = model_cuts.pieces(facts, flow)
-    pairs = parse_feedback(facts, flow, feedback)
+    if listing and (output is not None or per is not None or cuts or into):
+        raise click.UsageError("--list writes nothing: it takes neither -o nor --per, --cut or --into")
+    whole = read_model(model)
+    types = open_types(whole)
     if listing:
-        _list(facts, flow, pieces, fmt)
+        _list(whole, types, feedback, fmt)
         return
-    if cuts:
-        slices = model_cuts.cut_after(facts, pieces, cuts)
-    elif per == "operator":
-        slices = pieces
-    elif isinstance(per, int):
-        slices = model_cuts.balanced(facts, flow, pieces, per)
-    else:
-        slices = model_cuts.layers(facts, flow, pieces)
-    imported = import_model(facts, flow, slices, Path(model).stem, Path(model).name, pairs)
+    plan = import_.Options(whole, types, "layer" if per is None else per, tuple(cuts), tuple(feedback))
+    system, report = import_.apply(System(Graph(Path(model).stem)), plan)
+    for line in report.lines:
+        say(f"note: {line}")
+    figures = report.figures
     if into is not None:
-        imported = _put_into(into, facts, imported, str(output))
-    written = _write(facts, imported, Path(str(output)))
-    _warn(facts)
-    _tell(imported, written, fmt)
+        system, report = _put_into(into, whole, system, str(output))
+        figures = report.figures
+    written = write_system(system, str(output))
+    if fmt == "json":
+        places = {"model": written.files[0], "platform": written.platforms, "mapping": written.mappings}
+        click.echo(json.dumps({**places, "application": written.application, **figures}, indent=2))
+        return
+    counts = counted(figures["actors"], "actor"), figures["slices"], counted(figures["fifos"], "FIFO")
+    say(f"{written.application}: {counts[0]} ({counts[1]} of the model), {counts[2]}")
+    folder = Path(written.application).parent
+    say(f"next: eprune run {written.application} -p {folder} -m {folder}")
 
 
-def _put_into(application: str, model: Model, imported: Imported, folder: str) -> Imported:
-    """The model in that application; what does not fit together is told by where it stands there."""
+def _put_into(application: str, model: Model, imported: System, folder: str) -> Result:
+    """The model in that application. Raises EpruneError with what does not fit together, by where it stands there."""
     from eprune.analysis.check import check
     from eprune.formats.xml.application import read_application
     from eprune.model.finding import EpruneError, has_errors
-    from eprune.passes.into import put_into
+    from eprune.model.system import System
+    from eprune.passes import into, relocate
 
-    whole = put_into(read_application(application), model, imported, folder)
-    findings = check(whole.graph)
+    own = relocate.apply(System(read_application(application)), relocate.Options(folder)).system
+    result = into.apply(own, into.Options(model, imported))
+    findings = check(System(result.system.graph))
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
-    return whole
+    return result
 
 
-def _write(model: Model, imported: Imported, folder: Path) -> dict[str, str]:
-    """Write the application, that nothing refers to before all that it refers to is there."""
-    from eprune.formats.atomic import write_file
-    from eprune.formats.xml.application import write_application
-    from eprune.formats.xml.mapping import write_mapping
-    from eprune.formats.xml.platform import write_platform
-    from eprune.model.mapping import Mapping, Placement
-    from eprune.model.platform import Platform, Unit
-
-    platform = Platform("local", (Unit("cpu"),))
-    placements = tuple(Placement(actor.name, unit="cpu") for actor in imported.graph.actors)
-    target = folder / Path(model.path).name
-    if not (target.exists() and target.samefile(model.path)):
-        write_file(str(target), model.data)
-    for name, data in imported.initial.items():
-        write_file(str(folder / name), data)
-    texts = {
-        "platform": write_platform(platform),
-        "mapping": write_mapping(Mapping(imported.graph.name, platform.name, placements)),
-        "application": write_application(imported.graph),
-    }
-    for name, text in texts.items():
-        write_file(str(folder / f"{name}.xml"), text)
-    return {"model": str(target), **{name: str(folder / f"{name}.xml") for name in texts}}
-
-
-def _warn(model: Model) -> None:
-    for index in model.outputs:
-        if model.tensors[index].constant:
-            say(f"note: output {model.tensors[index].name!r} is a constant of the model, and left out")
-
-
-def _tell(imported: Imported, written: dict[str, str], fmt: str) -> None:
-    from eprune.model.graph import ModelSlice
-    from eprune.views.tables import counted
-
-    graph = imported.graph
-    slices = sum(isinstance(actor.behaviour, ModelSlice) for actor in graph.actors)
-    if fmt == "json":
-        counts = {"actors": len(graph.actors), "slices": slices, "fifos": len(graph.fifos)}
-        click.echo(json.dumps({**written, **counts}, indent=2))
-        return
-    folder = Path(written["application"]).parent
-    size = f"{counted(len(graph.actors), 'actor')} ({slices} of the model), {counted(len(graph.fifos), 'FIFO')}"
-    say(f"{written['application']}: {size}")
-    say(f"next: eprune run {written['application']} -p {folder} -m {folder}")
-
-
-def _list(model: Model, flow: Flow, pieces: Sequence[range], fmt: str) -> None:
+def _list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str) -> None:
+    from eprune.formats.tflite import cuts as model_cuts
+    from eprune.passes.import_ import parse_feedback
     from eprune.views.tables import table
 
+    flow = model_cuts.flow(model, dict(types))
+    pieces = model_cuts.pieces(model, flow)
+    parse_feedback(model, flow, feedback)
     rows = [_row(model, flow, {piece[-1] for piece in pieces[:-1]}, operator.index) for operator in model.operators]
     if fmt == "json":
         ends = {
@@ -241,7 +208,7 @@ def _tokens(outputs: Sequence[str]) -> str:
 
 
 def _row(model: Model, flow: Flow, cuts: set[int], index: int) -> dict[str, Any]:
-    """What --list tells of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
+    """What --list says of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
     from eprune.formats.tflite.cost import macs
     from eprune.formats.tflite.cuts import crossing, label
     from eprune.formats.tflite.model import weight_bytes

@@ -26,26 +26,29 @@ def is_xml(path: str) -> bool:
 def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str) -> None:
     """Write application.xml. Raises EpruneError (exit code 1) for rates and names that break rules."""
     from eprune.analysis.check import check
-    from eprune.formats.atomic import write_file
-    from eprune.formats.xml.application import write_application
-    from eprune.formats.xml.sdf3 import expand, read_sdf3
+    from eprune.formats.system import write_system
+    from eprune.formats.xml.sdf3 import read_sdf3
     from eprune.model.finding import EpruneError, has_errors
+    from eprune.model.system import System
+    from eprune.passes import expand
     from eprune.views.tables import counted
 
     sdf = read_sdf3(path, unit)
-    graph = expand(sdf.graph) if expanded else sdf.graph
+    system = System(sdf.graph)
     findings = [] if expanded else sdf.findings()
-    findings = findings or check(graph)
+    if expanded:
+        system = expand.apply(system).system
+    findings = findings or check(system)
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
-    target = Path(folder) / "application.xml"
-    write_file(str(target), write_application(graph))
+    written = write_system(system, folder)
+    graph = system.graph
     if fmt == "json":
-        told = {"application": str(target), "actors": len(graph.actors), "fifos": len(graph.fifos)}
-        click.echo(json.dumps({**told, "overlapping": list(sdf.overlapping)}, indent=2))
+        figures = {"application": written.application, "actors": len(graph.actors), "fifos": len(graph.fifos)}
+        click.echo(json.dumps({**figures, "overlapping": list(sdf.overlapping)}, indent=2))
         return
     if sdf.overlapping:
         who = counted(len(sdf.overlapping), "actor")
         say(f"note: in SDF3 the firings of {who} without a self-loop may overlap; here they do not")
-    say(f"{target}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
-    say(f"next: eprune analyze {target} --buffers")
+    say(f"{written.application}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
+    say(f"next: eprune analyze {written.application} --buffers")

@@ -17,6 +17,7 @@ from eprune.cli.errors import guarded
 #: In the order in which one uses them.
 COMMANDS = (
     "import",
+    "apply",
     "replicate",
     "analyze",
     "simulate",

@@ -103,6 +103,12 @@ def platforms_option(function: Decorated) -> Decorated:
     return decorated
 
 
+def format_option(function: Decorated) -> Decorated:
+    """--format text|json."""
+    choice = click.Choice(["text", "json"])
+    return click.option("--format", "fmt", type=choice, default="text", help="text (default) or json.")(function)
+
+
 def fuse_option(function: Decorated) -> Decorated:
     """--no-fuse."""
     return click.option(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -12,12 +10,12 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-from eprune.cli.explore import ACTORS, objective_option, read_plan_of
+from eprune.cli.explore import objective_option
 
 if TYPE_CHECKING:
     from eprune.deploy.ssh import Device
     from eprune.explore.plan import Plan
-    from eprune.measure.points import Kind, Setting
+    from eprune.measure.points import Kind, Measured, Setting
 
 
 @click.command("profile", cls=options.Command, short_help="Measure its cuts on this machine.")
@@ -26,7 +24,7 @@ if TYPE_CHECKING:
 @click.option("--latency", is_flag=True, help="One frame at a time, its result fed back: end-to-end latency.")
 @click.option("--actors", is_flag=True, help="Do not measure the points: time the actors, to predict all of them.")
 @click.option("--validate", type=click.IntRange(min=1), metavar="K", help="Measure the K best, compare predictions.")
-@objective_option
+@objective_option(None)
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option("--again", is_flag=True, help="Measure everything again.")
 @click.option(
@@ -43,7 +41,7 @@ if TYPE_CHECKING:
     metavar="[NAME=]URL",
     help="Its real device: ssh://[USER@]HOST[:PORT]; NAME if there are several.",
 )
-@click.option("--device-python", default="python3", metavar="FILE", help="The Python of the device (python3).")
+@click.option("--device-python", metavar="FILE", help="The Python of the device (default: python3).")
 @click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def command(
@@ -52,14 +50,14 @@ def command(
     latency: bool,
     actors: bool,
     validate: Optional[int],
-    objective: str,
+    objective: Optional[str],
     retry: bool,
     again: bool,
     interpreter: Optional[str],
     limit: float,
     pin: bool,
     endpoints: Sequence[str],
-    device_python: str,
+    device_python: Optional[str],
     emulate: bool,
     quiet: bool,
 ) -> int:
@@ -83,27 +81,48 @@ def command(
       eprune profile build/cuts --actors --validate 3
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
-    from eprune.cli.deployment import certificates
+    from eprune.cli.progress import progress
+    from eprune.deploy.options import certificates
     from eprune.measure import points as measuring
-    from eprune.measure.single_frame import lone
+    from eprune.measure.exploration import read_plan_of
+    from eprune.measure.single_frame import single_frames
 
     plan = read_plan_of(folder)
-    arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
-    setting = measuring.Setting(arguments, limit, quiet, _devices(plan, endpoints, device_python), emulate)
     if emulate and endpoints:
         raise click.UsageError("--emulate plays devices and links on this machine; --endpoint has real ones")
     if latency and (actors or validate):
         raise click.UsageError("--latency measures; it goes with neither --actors nor --validate")
-    kind = (lone if latency else measuring.steady)(plan, Path(folder))
+    if objective is not None and not validate:
+        raise click.UsageError("--objective says which points --validate K takes: give it too")
+    if device_python is not None and not endpoints:
+        raise click.UsageError("--device-python is the Python of the device that --endpoint names: give it too")
+    arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
+    setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
+    kind = (single_frames if latency else measuring.steady)(plan, Path(folder))
     if actors:
         _time_actors(plan, Path(folder), interpreter, emulate, quiet)
     if actors and not validate:
         return 0
     with certificates(plan.roles.platforms):
         if validate:
-            return _validate(plan, Path(folder), validate, objective, kind, setting)
+            return _validate(plan, Path(folder), validate, objective or "endpoint", kind, setting, quiet)
         names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
-        return measuring.measure_points(plan, Path(folder), kind, names, setting)
+        shown = progress(len(names), kind.frames, quiet)
+        return _say(plan, measuring.measure_points(plan, Path(folder), kind, names, setting, shown), len(names), quiet)
+
+
+def _say(plan: Plan, measured: Measured, count: int, quiet: bool) -> int:
+    """Say how measuring ended; its exit code."""
+    if measured.stopped:
+        say(measured.stopped)
+        return measured.exit_code
+    if not quiet:
+        failed = ", ".join(measured.failed)
+        say(
+            f"{count} measured now, {measured.total} of {len(plan.alternatives)} in all"
+            + (f"; failed: {failed} (--retry measures them again)" if failed else "")
+        )
+    return measured.exit_code
 
 
 def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:
@@ -133,37 +152,34 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: 
 
     With ``emulate`` it also says how much slower the platform's unit is than the core that plays it.
     """
-    from eprune.formats.atomic import write_file
+    from eprune.cli.progress import progress
     from eprune.formats.xml.platform import read_platform
+    from eprune.measure.exploration import write_times
     from eprune.measure.timing import time_actors
 
-    told: dict[str, Any] = {}
-    shown = not quiet and sys.stderr.isatty()
+    timed: dict[str, Any] = {}
     for name, file in zip(plan.roles.platforms, plan.files[1:]):
         platform = read_platform(str(folder / file))
-
-        def on_progress(step: int, steps: int, name: str = name) -> None:
-            if shown:
-                click.echo(f"\r\x1b[K{name}: actor {step} of {steps}\r", err=True, nl=False)
-
+        shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
             unit = platform.units[0]
-            told[name] = time_actors(str(folder / plan.files[0]), unit.core, interpreter, on_progress)
-            told[name]["slowdown"] = unit.slowdown if emulate else 1
+            timed[name] = time_actors(str(folder / plan.files[0]), unit.core, interpreter, shown)
+            timed[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None
-    if shown:
-        click.echo("\r\x1b[K", err=True, nl=False)
-    write_file(str(folder / ACTORS), json.dumps({"plan": plan.id, "platforms": told}, indent=1) + "\n")
+        finally:
+            shown.clear()
+    path = write_times(plan, folder, timed)
     if not quiet:
-        say(f"{folder / ACTORS}: times of {len(plan.flow.actors)} actors on {len(told)} platforms")
+        say(f"{path}: times of {len(plan.flow.actors)} actors on {len(timed)} platforms")
 
 
-def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, setting: Setting) -> int:
+def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, setting: Setting, quiet: bool) -> int:
     """Measure the best alternatives and print what was predicted for this machine beside it."""
-    from eprune.cli.report import read_costs
+    from eprune.cli.progress import progress
     from eprune.explore.cost import Costs, predict
-    from eprune.measure import remote as measure
+    from eprune.measure import script
+    from eprune.measure.exploration import read_costs
     from eprune.measure.points import measure_points
     from eprune.views.tables import table
 
@@ -174,8 +190,11 @@ def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, 
         plan.alternatives, key=lambda each: predict(plan.flow, plan.roles, costs, each.homes).value(objective)
     )
     names = [alternative.name for alternative in ranked[:count]]
-    code = measure_points(plan, folder, kind, names, setting)
-    results = measure.read(kind.results, plan.id, setting.emulate)
+    measured = measure_points(plan, folder, kind, names, setting, progress(len(names), kind.frames, quiet))
+    code = _say(plan, measured, len(names), quiet)
+    if measured.stopped:
+        return code
+    results = script.read(kind.results, plan.id, setting.emulate)
     rows = []
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
     true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates)
@@ -183,9 +202,9 @@ def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, 
         predicted = predict(plan.flow, plan.roles, true, alternative.homes).value("throughput")
         line = results[alternative.name]
         if line["ok"]:
-            measured = 1e3 / line["frames_per_second"]
-            error = f"{100 * abs(predicted - measured) / measured:.0f} %"
-            rows.append((alternative.name, alternative.after, f"{predicted:.3f}", f"{measured:.3f}", error))
+            taken = 1e3 / line["frames_per_second"]
+            error = f"{100 * abs(predicted - taken) / taken:.0f} %"
+            rows.append((alternative.name, alternative.after, f"{predicted:.3f}", f"{taken:.3f}", error))
     click.echo(table(("point", "cut", "predicted ms/frame", "measured", "error"), rows), nl=False)
     say(f"over {'emulated links' if setting.emulate else 'loopback'}, in a steady stream")
     return code

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
@@ -14,18 +13,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import (
-    ACTORS,
-    RESULTS,
-    NoCut,
-    constraint_options,
-    constraints_of,
-    left_out,
-    objective_option,
-    read_plan_of,
-)
-from eprune.measure.single_frame import LATENCIES
-from eprune.views.tables import table
+from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option
 
 if TYPE_CHECKING:
     from eprune.explore.answer import Row
@@ -34,19 +22,23 @@ if TYPE_CHECKING:
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
     from eprune.views.chart import Chart
-    from eprune.views.report import Answer
+    from eprune.views.report import CutReport
+
+
+#: Percent that a point may be worse than before.
+TOLERANCE = 10.0
 
 
 @click.command("report", cls=options.Command, short_help="Tell where to cut.")
 @click.argument("folder", metavar="DIR")
-@objective_option
+@objective_option()
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "html"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where to write; "-" is stdout (default).')
 @click.option("--chart", metavar="FILE", help="Also draw the papers' bar chart: FILE.svg or FILE.png.")
 @click.option("--link", "links", multiple=True, metavar="NAME=B,L", help="Predict over this: wifi=2.3MB/s,2.15ms.")
 @click.option("--speed", "speeds", multiple=True, metavar="PLATFORM=F", help="Predict a PLATFORM F times faster.")
 @click.option("--against", metavar="DIR", help="Compare with an earlier exploration.")
-@click.option("--tolerance", type=float, default=10.0, metavar="P", help="Percent that --against lets pass (10).")
+@click.option("--tolerance", type=float, metavar="P", help="Percent that --against lets pass (default: 10).")
 @constraint_options
 def command(
     folder: str,
@@ -57,7 +49,7 @@ def command(
     links: Sequence[str],
     speeds: Sequence[str],
     against: Optional[str],
-    tolerance: float,
+    tolerance: Optional[float],
     **given: Any,
 ) -> int:
     """Tell where to cut: the five best cuts, all partition points, and one sentence of advice.
@@ -77,19 +69,26 @@ def command(
     """
     from eprune.explore import answer
     from eprune.explore.cost import weights
+    from eprune.explore.plan import LATENCIES, RESULTS
     from eprune.formats.atomic import write_file
-    from eprune.measure import remote as measure
-    from eprune.views.report import Answer, Over
+    from eprune.measure import script
+    from eprune.measure.exploration import read_plan_of
+    from eprune.views.cuts import left_out
+    from eprune.views.report import CutReport, Over
 
+    if against and (fmt != "text" or output != "-" or chart):
+        raise click.UsageError("--against compares, as text on stdout: it takes neither --format nor -o nor --chart")
+    if tolerance is not None and not against:
+        raise click.UsageError("--tolerance says how much worse than --against a point may be: give it too")
     plan = read_plan_of(folder)
     constraints = _together(plan, given)
-    costs = read_costs(plan, Path(folder), speeds)
+    costs = _costs(plan, Path(folder), speeds)
     wanted = weights(objective)
     if "energy" in wanted and not plan.power:
         raise click.UsageError('for energy a platform file must state watts, <unit name="cpu0" watts="3.5W">')
     if costs is None and (speeds or links or {"latency", "energy"} & set(wanted)):
         raise click.UsageError(f"that needs predictions: run eprune profile {folder} --actors")
-    results = measure.read(Path(folder, RESULTS), plan.id)
+    results = script.read(Path(folder, RESULTS), plan.id)
     over = []
     for name, each in _over(plan, costs, links):
         each_rows = answer.rows(plan, results, each, constraints)
@@ -99,16 +98,18 @@ def command(
         excluded = {**{row.alternative.name: row.excluded for row in rows}, **plan.excluded}
         raise NoCut("\n".join(["no cut is allowed, neither a partition point nor another", *left_out(excluded)]))
     if against:
-        return _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
+        return _compare(
+            plan, rows, read_plan_of(against), Path(against), objective, 10.0 if tolerance is None else tolerance
+        )
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
-    told = Answer(plan, objective, over, measure.read(Path(folder, LATENCIES), plan.id))
+    report = CutReport(plan, objective, over, script.read(Path(folder, LATENCIES), plan.id))
     if chart:
-        _draw(told.chart(), chart)
+        _draw(report.chart(), chart)
     if fmt == "html":
-        text = told.html(_picture(told.chart()), _graph(plan, Path(folder), told), _commands(plan, folder))
+        text = report.html(_picture(report.chart()), _graph(plan, Path(folder), report), _commands(plan, folder))
     else:
-        text = {"text": told.text, "json": told.json, "csv": told.csv}[fmt]()
+        text = {"text": report.text, "json": report.json, "csv": report.csv}[fmt]()
     write_file(output, text)
     return 0
 
@@ -174,34 +175,14 @@ def _together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
     )
 
 
-def read_costs(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional[Costs]:
+def _costs(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional[Costs]:
     """What the actors cost, as timed; None where they were not, or under an earlier plan."""
-    from eprune.explore.cost import Costs
+    from eprune.explore.plan import ACTORS
+    from eprune.measure.exploration import read_costs, stale_costs
 
-    try:
-        told = json.loads((folder / ACTORS).read_text(encoding="utf-8"))
-        if told["plan"] != plan.id:
-            say(f"note: {folder / ACTORS} is of an earlier exploration: run eprune profile {folder} --actors again")
-            return None
-        slow = {name: float(each.get("slowdown", 1)) for name, each in told["platforms"].items()}
-        times = {
-            name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
-            for name, each in told["platforms"].items()
-        }
-        rates = {
-            name: float(rate) for each in told["platforms"].values() for name, rate in each.get("rates", {}).items()
-        }
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise click.UsageError(f"{folder / ACTORS} cannot be used: run eprune profile {folder} --actors") from None
-    factors = _values(speeds, plan, "--speed")
-    scaled = {
-        name: {actor: seconds / factors.get(name, 1.0) for actor, seconds in own.items()} for name, own in times.items()
-    }
-    factors = {name: factors.get(name, 1.0) / slow[name] for name in slow}
-    emulated = {name: factor for name, factor in factors.items() if factor != 1}
-    return Costs(scaled, plan.links, plan.power, emulated, rates)
+    if stale_costs(plan, folder):
+        say(f"note: {folder / ACTORS} is of an earlier exploration: run eprune profile {folder} --actors again")
+    return read_costs(plan, folder, _values(speeds, plan, "--speed"))
 
 
 def _values(given: Sequence[str], plan: Plan, option: str) -> dict[str, float]:
@@ -229,19 +210,18 @@ def _picture(chart: Chart) -> str:
         return "<p>The chart needs matplotlib: <code>pip install 'eprune[plot]'</code>.</p>"
 
 
-def _graph(plan: Plan, folder: Path, told: Answer) -> str:
+def _graph(plan: Plan, folder: Path, report: CutReport) -> str:
     """The graph with the chosen cut, drawn by Graphviz where that and the application's file are there."""
-    from eprune.cli.draw import Undrawable, layout
-    from eprune.formats.dot import write_dot
+    from eprune.formats.dot import layout, write_dot
     from eprune.formats.xml.application import read_application
-    from eprune.model.finding import EpruneError
+    from eprune.model.finding import EpruneError, Failure
     from eprune.views.page import inline, plain_graph
 
-    homes = told.homes()
+    homes = report.homes()
     try:
         graph = read_application(str(folder / plan.files[0]))
         return inline(layout(write_dot(graph, homes), "svg").decode())
-    except (EpruneError, Undrawable):
+    except (EpruneError, Failure):
         return plain_graph({actor: homes[actor] for actor in plan.flow.actors if actor in homes})
 
 
@@ -266,9 +246,11 @@ def _draw(chart: Chart, path: str) -> None:
 def _compare(plan: Plan, rows: Sequence[Row], old: Plan, folder: Path, objective: str, tolerance: float) -> int:
     """Print what has changed since an earlier exploration; 1 if a point is worse by more than the tolerance."""
     from eprune.explore import answer
-    from eprune.measure import remote as measure
+    from eprune.explore.plan import RESULTS
+    from eprune.measure import script
+    from eprune.views.tables import table
 
-    before = answer.rows(old, measure.read(folder / RESULTS, old.id), read_costs(old, folder), old.constraints)
+    before = answer.rows(old, script.read(folder / RESULTS, old.id), _costs(old, folder), old.constraints)
     found = answer.changes(before, rows, objective, plan.roles.endpoints)
     if not found:
         raise click.UsageError("the two have no partition point with figures in common")

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 import json
-import sys
 import tempfile
-import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-
-#: Seconds between two updates of the line of progress.
-PROGRESS_INTERVAL = 0.2
 
 
 @click.command("run", cls=options.Command, short_help="Run all its platforms on this machine.")
@@ -74,23 +69,28 @@ def command(
       eprune run app.xml -p platforms/ -m mappings/split/ --frames 100
       eprune run app.xml -p platforms/ -m mappings/split/ --set Input.path=photos | jq .class
     """
-    from eprune.cli.deployment import certificates, check_complete, link_options, placed_settings, secured
-    from eprune.cli.inputs import read_inputs, sound
-    from eprune.deploy.build import program_for, write_program
+    from eprune.cli.progress import RunProgress
+    from eprune.cli.reading import read_sound
+    from eprune.deploy.build import Writer, programs_of
+    from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured
     from eprune.formats.atomic import write_file
-    from eprune.measure.summary import as_text, summarize
+    from eprune.measure.summary import summarize
     from eprune.model.platform import Security
     from eprune.runtime.launch import launch
+    from eprune.views.summary import text
 
-    inputs = sound(read_inputs(application, platforms, mappings))
-    check_complete(inputs)
-    if secured(inputs, Security.SSH) and not quiet:
+    system = read_sound(application, platforms, mappings)
+    check_complete(system)
+    tls = secured(system, Security.TLS)
+    if keys and not tls:
+        raise click.UsageError('--keys is for links with security="tls", and there are none')
+    if secured(system, Security.SSH) and not quiet:
         say('note: links with security="ssh" need no tunnel on one machine: they run over plain loopback')
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
     common += ["--emulate"] * emulate
-    placed = placed_settings(inputs, settings)
-    arguments = {platform: [*common, *own] for platform, own in link_options(inputs, ports).items()}
+    placed = placed_settings(system, settings)
+    arguments = {platform: [*common, *own] for platform, own in link_options(system, ports).items()}
     for platform, setting in placed:
         arguments[platform].append(f"--set={setting}")
     for results, option, suffix in ((record, "record", ".json"), (trace, "trace", ".trace.json")):
@@ -101,50 +101,19 @@ def command(
 
     with tempfile.TemporaryDirectory(prefix="eprune-") as temporary:
         folder = Path(build or temporary)
-        programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in inputs.mappings}
-        for mapping in inputs.mappings:
-            write_program(program_for(inputs, mapping, fuse), programs[mapping.platform])
-        progress = Progress(enabled=not quiet and sys.stderr.isatty())
-        tolerant = any(fifo.policy.value != "stop" for fifo in inputs.graph.fifos)
-        with certificates(list(programs), keys, secured(inputs, Security.TLS)):
+        programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in system.mappings}
+        writer = Writer()
+        for program in programs_of(system, fuse):
+            writer.program(program, programs[program.platform])
+        progress = RunProgress(quiet)
+        tolerant = any(fifo.policy.value != "stop" for fifo in system.graph.fifos)
+        with certificates(list(programs), keys, tls):
             outcome = launch(programs, arguments, progress.update, progress.say, tolerant=tolerant)
         progress.clear()
     if outcome.exit_code == 0:
-        told = summarize(inputs.graph.name, outcome.records)
+        amount = summarize(system.graph.name, outcome.records)
         if summary:
-            write_file(summary, json.dumps(told, indent=2) + "\n")
+            write_file(summary, json.dumps(amount.as_data(), indent=2) + "\n")
         if not quiet:
-            say(as_text(told))
+            say(text(amount))
     return outcome.exit_code
-
-
-class Progress:
-    """One line on a terminal that says how many frames each platform is done with, and which are lost."""
-
-    def __init__(self, enabled: bool) -> None:
-        self.enabled = enabled
-        self._frames: dict[str, int] = {}
-        self._lost: dict[str, set[str]] = {}
-        self._shown = 0.0
-
-    def update(self, status: Mapping[str, Any]) -> None:
-        """Take a platform's status."""
-        self._frames[status["platform"]] = min(status["firings"].values(), default=0)
-        self._lost[status["platform"]] = {name for name, peer in status["peers"].items() if peer["state"] == "lost"}
-        if self.enabled and time.monotonic() > self._shown + PROGRESS_INTERVAL:
-            self._shown = time.monotonic()
-            line = "frames: " + ", ".join(f"{platform} {frames}" for platform, frames in self._frames.items())
-            lost = sorted(set().union(*self._lost.values()))
-            line = f"lost: {', '.join(lost)}; {line}" if lost else line
-            # The cursor goes back, for a sink may write its next line to the same terminal.
-            click.echo(f"\r\x1b[K{line[:70]}\r", err=True, nl=False)
-
-    def say(self, message: str) -> None:
-        """Print a program's message."""
-        self.clear()
-        say(message)
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self.enabled:
-            click.echo("\r\x1b[K", err=True, nl=False)

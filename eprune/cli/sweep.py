@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -14,10 +13,10 @@ from eprune.cli import options
 from eprune.cli.errors import FINDINGS, INTERRUPTED, say
 
 if TYPE_CHECKING:
-    from eprune.cli.inputs import Inputs
     from eprune.explore.sweep import Point
     from eprune.measure.sweep import Trials
-    from eprune.views.sweep import Swept
+    from eprune.model.system import System
+    from eprune.views.sweep import SweepReport
 
 #: What a value may be that stands for values from data.
 BINS = "bins:"
@@ -86,35 +85,37 @@ def command(
       eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=bins:10 --wish accuracy=0.97
       eprune sweep filter.xml -p platforms -m mappings/local --vary "Gate.thresholds=0,9;0.1,9;0.1,0.2"
     """
-    from eprune.cli.deployment import certificates, check_complete, secured
-    from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.progress import progress
+    from eprune.cli.reading import read_sound
+    from eprune.deploy.options import certificates, check_complete, secured
     from eprune.measure.sweep import Trials
     from eprune.model.platform import Security
-    from eprune.views.sweep import Swept
+    from eprune.views.sweep import SweepReport
 
     drawn = _kind(output)
     wanted = _numbers(wishes)
     named = _axes(axes)
-    inputs = sound(read_inputs(application, platforms, mappings))
-    check_complete(inputs)
-    varied = _varied(inputs, vary, settings)
+    system = read_sound(application, platforms, mappings)
+    check_complete(system)
+    varied = _varied(system, vary, settings)
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += ["--no-pin"] * (not pin) + ["--emulate"] * emulate
-    quiet = quiet or not sys.stderr.isatty()
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
-        trials = Trials(inputs, Path(folder), fuse, common, settings, limit, frames or 0, quiet, results)
-        with certificates([mapping.platform for mapping in inputs.mappings], needed=secured(inputs, Security.TLS)):
+        trials = Trials(
+            system, Path(folder), fuse, common, settings, limit, results, lambda n: progress(n, frames or 0, quiet)
+        )
+        with certificates([each.platform for each in system.mappings], needed=secured(system, Security.TLS)):
             code, points = _run(trials, varied)
     if not points:
         return code
-    swept = Swept(inputs.graph.name, list(points[0].values), points, named, wanted, smaller)
-    click.echo({"text": swept.text, "json": swept.json, "csv": swept.csv}[fmt](), nl=False)
+    report = SweepReport(system.graph.name, list(points[0].values), points, named, wanted, smaller)
+    click.echo({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), nl=False)
     if output and drawn:
-        _draw(swept, output, drawn)
+        _draw(report, output, drawn)
     failed = sum(bool(point.problem) for point in points)
     if failed:
         say(f"{failed} of {len(points)} runs failed")
-    unmet = "" if code == INTERRUPTED else swept.unknown() or swept.unmet()
+    unmet = "" if code == INTERRUPTED else report.unknown() or report.unmet()
     if unmet:
         say(f"error: {unmet}")
     return code or (FINDINGS if failed or unmet else 0)
@@ -143,19 +144,19 @@ def _run(trials: Trials, varied: Mapping[str, str]) -> tuple[int, list[Point]]:
     return 0, points
 
 
-def _varied(inputs: Inputs, vary: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
+def _varied(system: System, vary: Sequence[str], settings: Sequence[str]) -> dict[str, str]:
     """Names as ``sweep.combinations`` takes them -> text of their values, all of them checked. Raises BadParameter."""
-    from eprune.cli.deployment import home_of, placed_settings, split_setting
+    from eprune.deploy.options import home_of, placed_settings, split_setting
     from eprune.explore import sweep
 
-    taken = {setting.partition("=")[0] for _, setting in placed_settings(inputs, settings)}
+    taken = {setting.partition("=")[0] for _, setting in placed_settings(system, settings)}
     varied: dict[str, str] = {}
     for text in vary:
         targets, equals, values = text.partition("=")
         names = targets.split(",")
         for name in names:
             actor, parameter, _ = split_setting(name + equals + values, "ACTOR.PARAM=VALUES", "--vary")
-            home_of(inputs, actor, parameter, "--vary")
+            home_of(system, actor, parameter, "--vary")
             if name in taken:
                 raise click.BadParameter(f"{name} is there twice", param_hint="--vary")
             taken.add(name)
@@ -200,11 +201,11 @@ def _kind(output: Optional[str]) -> str:
     return kind
 
 
-def _draw(swept: Swept, path: str, kind: str) -> None:
+def _draw(report: SweepReport, path: str, kind: str) -> None:
     from eprune.formats.atomic import write_file
 
     try:
-        picture = swept.picture(kind)
+        picture = report.picture(kind)
     except ImportError:
         raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
     if picture is None:

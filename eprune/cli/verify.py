@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.option("--model", metavar="MODEL.tflite", required=True, help="The whole model.")
 @click.option("--inputs", "folder", metavar="DIR", help="Has NAME.npy for each input, a stack (default: random).")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N (default: all, or 3 random).")
-@click.option("--seed", type=click.IntRange(min=0), default=1, help="Seed of random inputs (default 1).")
+@click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of random inputs (default: 1).")
 @click.option(
     "--interpreter",
     type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
@@ -35,7 +35,7 @@ def command(
     model: str,
     folder: Optional[str],
     frames: Optional[int],
-    seed: int,
+    seed: Optional[int],
     interpreter: str,
     fmt: str,
 ) -> int:
@@ -50,22 +50,19 @@ def command(
       eprune verify app/application.xml --model model.tflite
       eprune verify app/application.xml --model model.tflite --inputs frames/ --interpreter tflite-runtime
     """
-    from eprune.cli.inputs import read_inputs, sound
+    from eprune.cli.reading import read_sound
     from eprune.formats.tflite.model import read_model
-    from eprune.measure.probe import try_out
+    from eprune.measure.probe import chosen_interpreter, try_out
     from eprune.measure.verify import Slices
-    from eprune.runtime.errors import UsageError as NoInterpreter
-    from eprune.runtime.tflite import choose, describe
 
-    slices = Slices(sound(read_inputs(application)), read_model(model))
-    try:
-        chosen = choose(interpreter)
-    except NoInterpreter as error:
-        raise click.UsageError(str(error)) from None
+    if folder is not None and seed is not None:
+        raise click.UsageError("--seed is for random inputs; --inputs has others")
+    slices = Slices(read_sound(application), read_model(model))
+    chosen, version = chosen_interpreter(interpreter)
     try_out(slices.model, chosen)
     wanted = [index for index in slices.model.inputs if index not in slices.feedback]
     if folder is None:
-        values = [_random(slices.model, wanted, seed, frame) for frame in range(frames or 3)]
+        values = [_random(slices.model, wanted, 1 if seed is None else seed, frame) for frame in range(frames or 3)]
     else:
         values = _stacks(slices, wanted, folder)[:frames]
     difference = slices.compare(chosen, values)
@@ -73,7 +70,7 @@ def command(
         "equal": difference is None,
         "frames": len(values),
         "actors": len(slices.actors),
-        "interpreter": describe(chosen),
+        "interpreter": version,
         "first": None if difference is None else _as_data(slices, difference),
     }
     click.echo(json.dumps(report, indent=2) if fmt == "json" else _as_text(slices, difference, report))

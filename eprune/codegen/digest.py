@@ -6,21 +6,22 @@ import hashlib
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Optional, Union
+from typing import Optional
 
-from eprune.model.graph import Actor, Dpg, Fifo, Graph, ModelSlice, Port, PythonBehaviour
+from eprune.model.behaviour import Json
+from eprune.model.graph import Actor, Dpg, Fifo, Port
+from eprune.model.system import System
 
-Json = Union[str, float, None, list[Any]]
 
-
-def digest(graph: Graph, homes: Mapping[str, str], hashes: Mapping[str, str]) -> str:
+def digest(system: System, hashes: Mapping[str, str]) -> str:
     """The SHA-256, in hexadecimal, of what every platform of a deployment must agree on.
 
     That is the graph with its parameters and fault policies, the contents of behaviours, models and initial tokens
-    (``hashes``: path -> hash), and which platform each actor is on (``homes``). Where the files lie, their lines and
+    (``hashes``: path -> hash), and which platform each actor is on. Where the files lie, their lines and
     comments, the units, addresses and ports, and whether segments are fused take no part. The order of FIFOs does:
     ports are numbered by it. A file that ``hashes`` lacks is known by its name in the graph.
     """
+    graph, homes = system.graph, system.homes
     description = [
         graph.name,
         [_actor(actor, homes[actor.name], hashes) for actor in graph.actors],
@@ -35,7 +36,7 @@ def _actor(actor: Actor, home: str, hashes: Mapping[str, str]) -> Json:
         actor.name,
         actor.type.value,
         home,
-        _behaviour(actor, hashes),
+        None if actor.behaviour is None else actor.behaviour.identity(hashes),
         sorted([name, value] for name, value in actor.parameters),
         [_port(port) for port in actor.ports],
         actor.quorum,
@@ -45,18 +46,6 @@ def _actor(actor: Actor, home: str, hashes: Mapping[str, str]) -> Json:
 def _port(port: Port) -> Json:
     rates = [port.lrl, port.atr, port.url]
     return [port.name, port.direction.value, str(port.token), *rates, port.control, port.tensor, port.required]
-
-
-def _behaviour(actor: Actor, hashes: Mapping[str, str]) -> Json:
-    behaviour = actor.behaviour
-    if isinstance(behaviour, PythonBehaviour):
-        model = None if behaviour.model is None else _slice(behaviour.model, hashes)
-        return ["class", hashes.get(behaviour.path, behaviour.file), behaviour.class_name, model]
-    return None if behaviour is None else _slice(behaviour, hashes)
-
-
-def _slice(behaviour: ModelSlice, hashes: Mapping[str, str]) -> Json:
-    return ["model", hashes.get(behaviour.path, behaviour.file), behaviour.first, behaviour.last]
 
 
 def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:

@@ -1,6 +1,6 @@
 """What one platform runs: plain frozen data in its final order, between the mapped graph and the program's text.
 
-``lower`` makes it, ``render`` prints it. Nothing in here is Python text, and no decision is left to the printer.
+``lower`` makes it, ``targets`` print it. Nothing in here is Python text, and no decision is left to the printer.
 Ends of FIFOs are written as the runtime reads them: ``NODE.PORT``, split at the first dot. The node is an actor or a
 segment; a segment's port is named ``ACTOR.PORT`` after the actor it belongs to.
 """
@@ -8,8 +8,9 @@ segment; a segment's port is named ``ACTOR.PORT`` after the actor it belongs to.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Optional, Union
+from typing import Any, Optional
 
+from eprune.model.behaviour import Cut, Declaration
 from eprune.model.finding import Location
 from eprune.model.token import TokenType
 
@@ -29,54 +30,21 @@ class ProcessingUnit:
 
 
 @dataclass(frozen=True)
-class Segment:
-    """Consecutive slices of one .tflite model that one interpreter runs: ``operators`` of the model found at ``path``.
+class Node:
+    """An actor or a segment: on which unit it runs, and how the runtime is told of it.
 
-    ``input_tensors`` and ``output_tensors`` are indices of the model's tensors, in the order that the cut model has
-    them. ``inputs`` and ``outputs`` give each port's position there; one that feeds several FIFOs is one position.
+    ``members`` are the actors that a segment is made of; of an actor, itself.
     """
 
     name: str
     unit: str
-    actors: tuple[str, ...]
-    path: str
-    operators: tuple[int, ...]
-    input_tensors: tuple[int, ...]
-    output_tensors: tuple[int, ...]
-    inputs: tuple[tuple[str, int], ...]
-    outputs: tuple[tuple[str, int], ...]
-    where: Location
-
-    @property
-    def file_name(self) -> str:
-        """The name of the file that holds the cut model."""
-        return f"{self.name}.tflite"
-
-
-@dataclass(frozen=True)
-class PythonActor:
-    """A class ``class_name`` of the Python file found at ``path``; ``parameters`` are its constructor's, as text.
-
-    ``model`` is the slice that the class calls, without ports of its own; None: it has none. ``optional`` names the
-    inputs that the actor can do without; ``quorum`` data inputs, at least, must live (None: 1).
-    """
-
-    name: str
-    unit: str
-    path: str
-    class_name: str
-    parameters: tuple[tuple[str, str], ...]
-    model: Optional[Segment]
-    optional: tuple[str, ...]
-    quorum: Optional[int]
+    declaration: Declaration
+    members: tuple[str, ...]
     where: Location
 
 
-Node = Union[PythonActor, Segment]
-
-
 @dataclass(frozen=True)
-class Channel:
+class LocalFifo:
     """A FIFO as this platform sees it. ``initial`` is the path of its delay tokens' values; None: zeros.
 
     ``lrl`` and ``rate`` are the lower and upper rate limit in tokens a firing. ``control`` names the dynamic processing
@@ -108,7 +76,7 @@ class ControlRow:
 
 
 @dataclass(frozen=True)
-class LinkFigures:
+class EmulatedLink:
     """The link to platform ``to`` where it is emulated: bytes a second, None where unknown, and seconds."""
 
     to: str
@@ -126,7 +94,7 @@ class Crossing:
     model.graph.Fifo, ``security`` that of model.platform.Link, as text.
     """
 
-    channel: Channel
+    fifo: LocalFifo
     port: int
     number: int
     shared: bool
@@ -198,31 +166,30 @@ class Program:
     units: tuple[ProcessingUnit, ...]
     nodes: tuple[Node, ...]
     rows: tuple[ControlRow, ...]
-    fifos: tuple[Channel, ...]
+    fifos: tuple[LocalFifo, ...]
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]
-    links: tuple[LinkFigures, ...]
+    links: tuple[EmulatedLink, ...]
     tunnels: tuple[Tunnel, ...]
     sources: tuple[str, ...]
 
     @property
-    def segments(self) -> tuple[Segment, ...]:
+    def segments(self) -> tuple[Node, ...]:
         """The nodes that are cut from a model."""
-        return tuple(node for node in self.nodes if isinstance(node, Segment))
+        return tuple(node for node in self.nodes if isinstance(node.declaration.source, Cut))
 
     @property
-    def cuts(self) -> tuple[Segment, ...]:
-        """All that is cut from a model: the segments, and the slices that Python actors call."""
-        called = (node.model for node in self.nodes if isinstance(node, PythonActor))
-        return (*self.segments, *(model for model in called if model is not None))
+    def cuts(self) -> tuple[Cut, ...]:
+        """All that is cut from a model: the segments, and the slices that other nodes call."""
+        return tuple(cut for node in self.nodes for cut in node.declaration.cuts)
 
     @property
-    def python_files(self) -> tuple[str, ...]:
-        """The paths of the actors' Python files, each once, in order of first use."""
-        return tuple(dict.fromkeys(node.path for node in self.nodes if isinstance(node, PythonActor)))
+    def files(self) -> tuple[str, ...]:
+        """The paths of the files that nodes refer to, each once, in order of first use."""
+        return tuple(dict.fromkeys(path for node in self.nodes for path in node.declaration.files))
 
     @property
     def initial_files(self) -> tuple[str, ...]:
         """The paths of the initial tokens' files, each once, in order of first use."""
-        channels = (*self.fifos, *(fifo.channel for fifo in self.rx))
-        return tuple(dict.fromkeys(channel.initial for channel in channels if channel.initial is not None))
+        fifos = (*self.fifos, *(end.fifo for end in self.rx))
+        return tuple(dict.fromkeys(fifo.initial for fifo in fifos if fifo.initial is not None))

@@ -2,93 +2,123 @@
 
 from __future__ import annotations
 
-import ast
 import hashlib
 import os
 import re
-import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from functools import lru_cache
 from pathlib import Path
 from typing import Optional
 
 import eprune
-from eprune.cli.inputs import Inputs
 from eprune.codegen.bundle import bundle, inside, share
-from eprune.codegen.digest import initial_path
+from eprune.codegen.digest import digest, initial_path
 from eprune.codegen.lower import lower
-from eprune.codegen.program import Program, Segment
-from eprune.codegen.render import Layout, render, render_tunnels, render_unit
-from eprune.formats.atomic import write_file
+from eprune.codegen.program import Program
+from eprune.codegen.targets import python, service, tunnels
+from eprune.codegen.targets.python import Layout
+from eprune.formats.atomic import link_file, write_file
+from eprune.formats.behaviours.python_class import with_neighbours
 from eprune.formats.tflite.model import Model, read_model
 from eprune.formats.tflite.slicing import constant_spans, slice_model
+from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError, Finding, Location
-from eprune.model.graph import PythonBehaviour
-from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.system import System
+from eprune.passes import fuse
 
 
-def program_for(inputs: Inputs, mapping: PlatformMapping, fuse: bool) -> Program:
-    """The program of one platform of sound inputs. Raises EpruneError if the platform's file was not given."""
-    platform = next((platform for platform in inputs.platforms if platform.name == mapping.platform), None)
-    if platform is None:
-        message = f"the mapping is for platform {mapping.platform!r}, whose platform file is not given"
-        raise EpruneError(Finding("FILE", mapping.where, message, "add it with -p"))
-    return lower(inputs.graph, platform, mapping, inputs.interfaces, fuse, _hashes(inputs))
+def programs_of(system: System, together: bool = True, only: Optional[Set[str]] = None) -> tuple[Program, ...]:
+    """The program of each mapping of a sound system, in their order; of the platforms ``only`` where it is given.
+
+    ``together``: consecutive slices of a model run as one segment. Raises EpruneError (FILE) if a mapping's platform
+    file was not given.
+    """
+    for mapping in system.mappings:
+        if system.platform(mapping.platform) is None:
+            message = f"the mapping is for platform {mapping.platform!r}, whose platform file is not given"
+            raise EpruneError(Finding("FILE", mapping.where, message, "add it with -p"))
+    fused = fuse.apply(system, fuse.Options(together)).system
+    return lower(fused, digest(system, hashes_of(system)), only)
 
 
-def program_text(program: Program, output: str) -> str:
+def program_text(program: Program, output: str) -> bytes:
     """The text of a program that will lie at the path ``output`` ("-": in the current folder)."""
-    return render(program, _layout_beside(program, output))
+    return python.render(program, _layout_beside(program, output)).encode()
+
+
+class Writer:
+    """Writes programs; what several of them hold is on the disk once, where the file system has hard links."""
+
+    def __init__(self) -> None:
+        self._written: dict[bytes, str] = {}
+
+    def program(self, program: Program, output: str) -> None:
+        """Write a program and, into the folder ``NAME.models`` beside it, its model segments.
+
+        The program comes last, so that it never names a segment that is not there; segments of the program that it
+        takes the place of are removed.
+        """
+        layout = _layout_beside(program, output)
+        folder = Path(output).parent
+        stale = _segments_of(output, layout.models)
+        models = {each.file_name: cut(each) for each in program.cuts}
+        for name, data in python.emit(program, layout, Path(output).name, models).items():
+            if name.startswith(f"{layout.models}/"):
+                self._model(str(folder / name), data)
+            else:
+                write_file(str(folder / name), data)
+        _make_executable(output)
+        for name in stale - set(models):
+            (folder / layout.models / name).unlink(missing_ok=True)
+
+    def _model(self, path: str, data: bytes) -> None:
+        known = self._written.setdefault(hashlib.sha256(data).digest(), path)
+        if known == path or not link_file(known, path):
+            write_file(path, data)
 
 
 def write_program(program: Program, output: str) -> None:
-    """Write a program and, into the folder ``NAME.models`` beside it, its model segments.
-
-    The program comes last, so that it never names a segment that is not there; segments of the program that it takes
-    the place of are removed.
-    """
-    layout = _layout_beside(program, output)
-    models = Path(output).parent / layout.models
-    stale = _segments_of(output, layout.models)
-    for segment in program.cuts:
-        write_file(str(models / segment.file_name), cut(segment))
-    write_file(output, render(program, layout))
-    _make_executable(output)
-    for name in stale - {segment.file_name for segment in program.cuts}:
-        (models / name).unlink(missing_ok=True)
+    """Write one program, as ``Writer.program`` does."""
+    Writer().program(program, output)
 
 
 def write_bundle(program: Program, output: str) -> None:
     """Write a program with all that it needs as one executable file; "-" for stdout."""
-    python_files = _with_neighbours(program.python_files)
-    names = inside(python_files, program.initial_files)
+    names = inside(with_neighbours(*program.files), program.initial_files)
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
     files = {name: Path(path).read_bytes() for path, name in names.items()}
-    models = {f"{layout.models}/{segment.file_name}": cut(segment) for segment in program.cuts}
+    models = {f"{layout.models}/{each.file_name}": cut(each) for each in program.cuts}
     files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
     package = Path(eprune.__file__).parent
-    for source in (package / "__init__.py", *sorted((package / "runtime").glob("*.py"))):
+    for source in (package / "__init__.py", *sorted((package / "runtime").rglob("*.py"))):
         files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()
-    write_file(output, bundle(render(program, layout), files))
+    write_file(output, bundle(python.render(program, layout), files))
     _make_executable(output)
 
 
-def unit_text(program: Program, output: str) -> str:
-    """The text of a systemd unit for a program written whole to the path ``output``."""
-    return render_unit(program, Path(output).name)
+def write_service(program: Program, output: str) -> str:
+    """Write a systemd unit for a program written whole to the path ``output``, beside it; the unit's path."""
+    return _write_beside(output, service.emit(program, Path(output).name))
 
 
 def write_tunnels(program: Program, output: str) -> str:
     """Write the script that opens the SSH tunnels of the program at ``output``, beside it; the script's path."""
-    path = Path(output).with_suffix(".ssh.sh")
-    write_file(str(path), render_tunnels(program, path.name, Path(output).name))
-    _make_executable(str(path))
-    return str(path)
+    name = Path(output).with_suffix(".ssh.sh").name
+    path = _write_beside(output, tunnels.emit(program, name, Path(output).name))
+    _make_executable(path)
+    return path
+
+
+def _write_beside(output: str, files: Mapping[str, bytes]) -> str:
+    ((name, data),) = files.items()
+    path = str(Path(output).with_name(name))
+    write_file(path, data)
+    return path
 
 
 def _layout_beside(program: Program, output: str) -> Layout:
     name = program.platform if output == "-" else Path(output).stem
-    paths = (*program.sources, *program.python_files, *program.initial_files)
+    paths = (*program.sources, *program.files, *program.initial_files)
     return Layout(_relative(paths, _folder(output)), f"{name}.models")
 
 
@@ -125,9 +155,14 @@ def _make_executable(path: str) -> None:
         Path(path).chmod(mode | (mode & 0o444) >> 2)
 
 
-def cut(segment: Segment) -> bytes:
-    """The .tflite model of a segment."""
-    return slice_model(_model(segment.path), segment.operators, segment.input_tensors, segment.output_tensors)
+def cut(part: Cut) -> bytes:
+    """A part of a model, as a .tflite model."""
+    return _cut(part.path, part.operators, part.input_tensors, part.output_tensors)
+
+
+@lru_cache(maxsize=16)
+def _cut(path: str, operators: tuple[int, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bytes:
+    return slice_model(_model(path), operators, inputs, outputs)
 
 
 @lru_cache(maxsize=4)
@@ -135,59 +170,27 @@ def _model(path: str) -> Model:
     return read_model(path)
 
 
-def _hashes(inputs: Inputs) -> Mapping[str, str]:
+def hashes_of(system: System) -> dict[str, str]:
     """Path -> hash of the contents of every file that the application's meaning depends on."""
     hashes: dict[str, str] = {}
-    for actor in inputs.graph.actors:
-        if isinstance(actor.behaviour, PythonBehaviour):
-            hashes.setdefault(actor.behaviour.path, _hash(_with_neighbours([actor.behaviour.path])))
-        model = actor.behaviour.model if isinstance(actor.behaviour, PythonBehaviour) else actor.behaviour
-        if model is not None and model.path not in hashes:
-            hashes[model.path] = _hash([model.path])
-    for fifo in inputs.graph.fifos:
-        path = initial_path(fifo)
-        if path is not None:
-            hashes.setdefault(path, _hash([path], fifo.where))
+    for behaviour in dict.fromkeys(actor.behaviour for actor in system.graph.actors if actor.behaviour):
+        for path, contents in behaviour.files().items():
+            if path not in hashes:
+                hashes[path] = _hash(contents)
+    for fifo in system.graph.fifos:
+        initial = initial_path(fifo)
+        if initial is not None and initial not in hashes:
+            hashes[initial] = _hash([initial], fifo.where)
     return hashes
 
 
 def _hash(paths: Iterable[str], where: Optional[Location] = None) -> str:
-    digest = hashlib.sha256()
+    contents = hashlib.sha256()
     for path in paths:
         try:
-            digest.update(hashlib.sha256(Path(path).read_bytes()).digest())
+            contents.update(hashlib.sha256(Path(path).read_bytes()).digest())
         except OSError as error:
             raise EpruneError(
                 Finding("FILE", where or Location(path), f"{path!r} cannot be read: {error.strerror}")
             ) from None
-    return digest.hexdigest()
-
-
-def _with_neighbours(paths: Iterable[str]) -> list[str]:
-    """Python files, and those of the same folder that they import, directly or not: each once, as they are found."""
-    found = dict.fromkeys(paths)
-    queue = list(found)
-    for path in queue:
-        for name in _imported(path):
-            neighbour = str(Path(path).with_name(f"{name}.py"))
-            if neighbour not in found and Path(neighbour).is_file():
-                found[neighbour] = None
-                queue.append(neighbour)
-    return list(found)
-
-
-def _imported(path: str) -> list[str]:
-    """The modules that a Python file imports by a plain name, anywhere in it, in order."""
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the file's style
-            tree = ast.parse(Path(path).read_bytes(), path)
-    except (OSError, SyntaxError, ValueError):
-        return []  # what cannot be read is told where it is used
-    names: list[str] = []
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            names += [alias.name.partition(".")[0] for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module and node.level == 0:
-            names.append(node.module.partition(".")[0])
-    return names
+    return contents.hexdigest()

@@ -25,10 +25,9 @@ from typing import Any, Callable
 
 import eprune
 from eprune.deploy import device
+from eprune.model.exit_codes import PORT_TAKEN, UNREACHED
+from eprune.model.finding import Failure
 
-#: Exit codes besides those of programs: the device cannot be had at all; a port of the tunnel is taken.
-UNREACHED = 69
-PORT_TAKEN = 75
 #: Seconds between two signs of life.
 HEARTBEAT = 5.0
 #: Seconds that the device has to stop its program and clean up.
@@ -87,20 +86,12 @@ def parse_device(text: str, python: str = "python3") -> Device:
     return Device(text, python)
 
 
-class Failed(Exception):
-    """The device did not do what it was asked for; ``code`` is the exit code for that."""
-
-    def __init__(self, message: str, code: int) -> None:
-        super().__init__(message)
-        self.code = code
-
-
 class Interrupted(Exception):
     """The user, or whoever started this process, wants it to end."""
 
 
 def look(there: Device) -> dict[str, Any]:
-    """What is on the device: ``host``, ``python``, ``machine``, and versions. Raises Failed."""
+    """What is on the device: ``host``, ``python``, ``machine``, and versions. Raises Failure."""
     found: dict[str, Any] = {}
 
     def on_line(kind: str, value: Any) -> None:
@@ -117,7 +108,7 @@ def talk(
     tunnels: Sequence[str],
     on_line: OnLine,
 ) -> None:
-    """Make a request of the device, and pass on each line that it answers, until it has ended. Raises Failed.
+    """Make a request of the device, and pass on each line that it answers, until it has ended. Raises Failure.
 
     SIGINT and SIGTERM in this process stop what runs there, after which Interrupted is raised.
     """
@@ -128,14 +119,14 @@ def talk(
             there.command(tunnels), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
-        raise Failed(f"ssh cannot be started: {error.strerror}; install OpenSSH's client here", UNREACHED) from None
+        raise Failure(f"ssh cannot be started: {error.strerror}; install OpenSSH's client here", UNREACHED) from None
     with process, _Conversation(process, hello) as conversation:
         conversation.run(on_line)
     if conversation.interrupted:
         raise Interrupted
     if not conversation.answered:
         said = bytes(conversation.said).decode("utf-8", "replace").strip()
-        raise Failed(*_explain(there, process.returncode, said, conversation.heard))
+        raise Failure(*_explain(there, process.returncode, said, conversation.heard))
 
 
 class _Conversation:
@@ -295,8 +286,8 @@ def main() -> int:
     request = {"arguments": arguments, "size": len(bundle), "trace": bool(options.trace), "keys": keys}
     try:
         talk(there, request, bundle, options.tunnel, on_line)
-    except Failed as failure:
-        return _fail(str(failure), failure.code)
+    except Failure as failure:
+        return _fail(str(failure), failure.exit_code)
     except Interrupted:
         return 130
     for path, result in ((options.record, outcome.get("record")), (options.trace, outcome.get("trace"))):

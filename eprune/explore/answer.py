@@ -78,10 +78,10 @@ def rows(
 def ranked(plan: Plan, given: Sequence[Row], objective: str) -> tuple[Row, ...]:
     """Those that have a figure, the best first."""
     found = [row for row in given if row.value(objective, plan.roles.endpoints) < math.inf]
-    return tuple(sorted(found, key=lambda row: (row.value(objective, plan.roles.endpoints), *_lone(row))))
+    return tuple(sorted(found, key=lambda row: (row.value(objective, plan.roles.endpoints), *_single(row))))
 
 
-def _lone(row: Row) -> tuple[float, ...]:
+def _single(row: Row) -> tuple[float, ...]:
     """What decides between equals."""
     return (row.predicted.latency,) if row.predicted else ()
 
@@ -116,7 +116,7 @@ def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
     return text + "."
 
 
-def lone_and_steady(plan: Plan, given: Sequence[Row]) -> str:
+def single_and_steady(plan: Plan, given: Sequence[Row]) -> str:
     """A sentence on which point is best for a lone frame, and which for a steady stream, if these differ; else ""."""
     lone, steady = (ranked(plan, given, objective)[:1] for objective in ("latency", "throughput"))
     if not lone or not steady or lone == steady or not (steady[0].predicted and steady[0].predicted.period):

@@ -12,6 +12,13 @@ from eprune.explore.flow import Flow, Stream
 from eprune.explore.space import Alternative, Constraints, Roles
 from eprune.model.platform import Platform
 
+#: What describes an exploration in its folder; its results, a line of JSON each; the times of its actors.
+PLAN = "explore.json"
+RESULTS = "results.jsonl"
+ACTORS = "actors.json"
+#: Results of single frames.
+LATENCIES = "latency.jsonl"
+
 _NAME = re.compile(r"\w[\w.+-]*")
 
 

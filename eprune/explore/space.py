@@ -9,14 +9,16 @@ between endpoint and server, point j-k runs the first j actors on the endpoint, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
 from eprune.explore.flow import Flow
+from eprune.model.graph import Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Platform
 from eprune.model.quantity import format_size
+from eprune.model.system import System
 
 #: Up to so many actors before a cut are named.
 _NAMED = 3
@@ -196,11 +198,20 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     return next((f"{edge} only" for edge in roles.edges if edge in used), "endpoint only")
 
 
-def mapping(flow: Flow, platform: Platform, homes: Mapping[str, str], actors: Sequence[str]) -> PlatformMapping:
-    """One platform's mapping of a cut, ``actors`` in this order; those that run here are on its first unit."""
+def place(system: System, homes: Mapping[str, str]) -> System:
+    """The system with its actors where ``homes`` says, and only the platforms that run something."""
+    platforms = tuple(platform for platform in system.platforms if platform.name in homes.values())
+    return replace(
+        system, platforms=platforms, mappings=tuple(mapping(system.graph, platform, homes) for platform in platforms)
+    )
+
+
+def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str]) -> PlatformMapping:
+    """One platform's mapping of a cut, in the order of the file; those that run on it are on its first unit."""
     unit = platform.units[0].name if platform.units else None
+    names = [actor.name for actor in graph.actors]
     places = tuple(
         Placement(actor, unit=unit) if homes[actor] == platform.name else Placement(actor, platform=homes[actor])
-        for actor in actors
+        for actor in names
     )
-    return PlatformMapping(flow.application, platform.name, places)
+    return PlatformMapping(graph.name, platform.name, places)

@@ -120,7 +120,7 @@ class Frame(NamedTuple):
     right: Optional[bool] = None
 
 
-def told(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
+def of_lines(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
     """The numbers in JSON objects that are about a whole run, and the frames of which one tells the ``confidence``.
 
     An object with a ``frame`` is about that frame alone, and right if its ``class`` is the ``wanted`` one; of the

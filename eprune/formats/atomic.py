@@ -42,6 +42,22 @@ def write_file(path: str, data: Union[str, bytes], private: bool = False) -> Non
         _refuse(path, str(error))
 
 
+def link_file(existing: str, path: str) -> bool:
+    """Let ``path`` be another name of the file ``existing``; whether that could be done. Missing folders are made."""
+    target = Path(path)
+    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(existing, temporary)
+        temporary.replace(target)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        return False
+    # Of two names of one file, POSIX leaves both where one is to take the other's place.
+    temporary.unlink(missing_ok=True)
+    return True
+
+
 def _print(content: bytes) -> None:
     sys.stdout.flush()
     try:

@@ -1,12 +1,15 @@
-"""An application graph as a drawing: text in DOT, the language of Graphviz, which then lays it out."""
+"""An application graph as a drawing: text in DOT, the language of Graphviz, and the picture Graphviz makes of it."""
 
 from __future__ import annotations
 
 import math
+import subprocess
 from collections.abc import Mapping
 from typing import Optional
 
-from eprune.model.graph import Actor, ActorType, Fifo, Graph, ModelSlice, Port
+from eprune.model.exit_codes import USAGE
+from eprune.model.finding import Failure
+from eprune.model.graph import Actor, ActorType, Fifo, Graph, Port
 from eprune.model.quantity import format_size
 
 #: Fill colours for platforms, in turn: light, and different also for colour-blind readers.
@@ -21,6 +24,8 @@ _SHAPES = {
     ActorType.DPA: ' style="filled,rounded,dashed"',
     ActorType.CA: ' shape=ellipse style="filled"',
 }
+#: Seconds that Graphviz may take.
+TIMEOUT = 120
 #: Graphs that are deeper than this are folded into columns, which are at least this high.
 _DEEPEST = 14
 
@@ -85,15 +90,8 @@ def _legend(name: str, colours: Mapping[str, str]) -> str:
 
 
 def _box(actor: Actor) -> str:
-    behaviour = actor.behaviour
-    if behaviour is None:
-        told = ""
-    elif isinstance(behaviour, ModelSlice):
-        several = behaviour.first != behaviour.last
-        told = f"operators {behaviour.first}-{behaviour.last}" if several else f"operator {behaviour.first}"
-    else:
-        told = behaviour.class_name
-    small = f'<br/><font point-size="8" color="#404040">{_escaped(told)}</font>' if told else ""
+    title = actor.behaviour.title if actor.behaviour else ""
+    small = f'<br/><font point-size="8" color="#404040">{_escaped(title)}</font>' if title else ""
     return f"<{_escaped(actor.name)}{small}>"
 
 
@@ -145,3 +143,27 @@ def _quoted(text: str) -> str:
 
 def _escaped(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def layout(text: str, kind: str) -> bytes:
+    """The picture that Graphviz makes of DOT text. Raises Failure where it is not installed, or fails."""
+    try:
+        done = subprocess.run(
+            ["dot", f"-T{kind}"], input=text.encode(), capture_output=True, timeout=TIMEOUT, check=False
+        )
+    except FileNotFoundError:
+        raise _undrawable(
+            "Graphviz is not installed: there is no program 'dot'\n"
+            "    hint: install it (Debian, Ubuntu: apt-get install graphviz; macOS: brew install graphviz),\n"
+            "    or ask for DOT text, which needs nothing: -o FILE.dot"
+        ) from None
+    except subprocess.TimeoutExpired:
+        raise _undrawable(f"Graphviz has not come to an end within {TIMEOUT} s") from None
+    if done.returncode:
+        reason = done.stderr.decode(errors="replace").strip().splitlines() or [f"exit code {done.returncode}"]
+        raise _undrawable(f"Graphviz cannot draw it: {reason[0]}")
+    return done.stdout
+
+
+def _undrawable(message: str) -> Failure:
+    return Failure(message, USAGE)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import math
 import os
-import sys
 import tempfile
 import time
 from collections import Counter
@@ -14,21 +12,19 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 
-import click
-
-from eprune.cli.errors import FINDINGS, INTERRUPTED, USAGE, say
-from eprune.cli.explore import RESULTS
-from eprune.deploy import ssh as remote
+from eprune.deploy import ssh
 from eprune.deploy.ssh import Device
-from eprune.measure import remote as measure
+from eprune.explore.plan import RESULTS
+from eprune.measure import script
+from eprune.measure.progress import SILENT, Progress
+from eprune.model.exit_codes import FINDINGS, INTERRUPTED, PORT_TAKEN, UNREACHED, USAGE
+from eprune.model.finding import Failure, WrongUsage
 
 if TYPE_CHECKING:
     from eprune.explore.plan import Plan
     from eprune.explore.space import Alternative
     from eprune.runtime.launch import Outcome
 
-#: Seconds between two updates of the line of progress.
-PROGRESS_INTERVAL = 0.2
 #: How often other ports are tried where those of a tunnel are taken.
 TRIES = 4
 
@@ -64,7 +60,6 @@ class Setting:
 
     arguments: Sequence[str] = ()
     limit: float = 600.0
-    quiet: bool = False
     devices: Mapping[str, Device] = field(default_factory=dict)
     emulate: bool = False
 
@@ -80,15 +75,15 @@ class Stopped(Exception):
 def names_to_measure(
     plan: Plan, results: Path, points: Sequence[str], retry: bool, again: bool, emulate: bool
 ) -> list[str]:
-    """The alternatives to measure now. Raises BadParameter for one that does not exist."""
+    """The alternatives to measure now. Raises WrongUsage for one that does not exist."""
     names = [alternative.name for alternative in plan.alternatives]
     for point in points:
         if point not in names:
             why = f": {plan.excluded[point]}" if point in plan.excluded else f"; there are {', '.join(names)}"
-            raise click.BadParameter(f"there is no partition point {point!r}{why}", param_hint="--point")
+            raise WrongUsage(f"there is no partition point {point!r}{why}", "--point")
     if points or again:
         return list(points) or names
-    return measure.waiting(names, measure.read(results, plan.id, emulate), retry)
+    return script.waiting(names, script.read(results, plan.id, emulate), retry)
 
 
 def steady(plan: Plan, folder: Path) -> Kind:
@@ -104,7 +99,7 @@ def steady(plan: Plan, folder: Path) -> Kind:
     def line(
         alternative: Alternative, records: Mapping[str, Any], traces: Mapping[str, Any], problem: str
     ) -> dict[str, Any]:
-        return measure.measurement(plan.id, alternative.name, records, problem)
+        return script.measurement(plan.id, alternative.name, records, problem)
 
     return Kind(folder / RESULTS, job, line, plan.frames)
 
@@ -114,11 +109,26 @@ def used(plan: Plan, homes: Mapping[str, str]) -> list[str]:
     return [platform for platform in plan.roles.platforms if platform in homes.values()]
 
 
-def measure_points(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: Setting) -> int:
-    """Measure these alternatives, one after the other; the exit code. Results are on disk as soon as they are there."""
-    progress = Progress(len(names), kind.frames, enabled=not setting.quiet and sys.stderr.isatty())
+@dataclass(frozen=True)
+class Measured:
+    """How measuring alternatives ended: those that failed, of ``total`` so far; exit code; why it stopped, or ""."""
+
+    failed: tuple[str, ...]
+    total: int
+    exit_code: int
+    stopped: str = ""
+
+
+def measure_points(
+    plan: Plan, folder: Path, kind: Kind, names: Sequence[str], setting: Setting, progress: Progress = SILENT
+) -> Measured:
+    """Measure these alternatives, one after the other. Results are on the disk as soon as they are there.
+
+    ``progress`` is told of each, and of what fails. Raises Failure for a device that cannot run its programs.
+    """
     if names:
-        check_devices(plan, folder, setting)
+        for text in check_devices(plan, folder, setting):
+            progress.say(text)
     for name in names:
         alternative = plan.alternative(name)
         assert alternative is not None  # names are those of the plan
@@ -127,35 +137,37 @@ def measure_points(plan: Plan, folder: Path, kind: Kind, names: Sequence[str], s
             line = _measure(kind, alternative, setting, progress)
         except Stopped as stopped:
             progress.clear()
-            say(f"{stopped}; eprune profile {folder} goes on with partition point {name}")
-            return stopped.code
+            return Measured(*_so_far(plan, kind, setting), stopped.code, f"{stopped}; {_goes_on(folder, name)}")
         progress.clear()
         try:
-            measure.append(kind.results, line)
+            script.append(kind.results, line)
         except OSError as error:
-            say(f"error: {kind.results}: {error.strerror}; eprune profile {folder} goes on with partition point {name}")
-            return USAGE
+            problem = f"error: {kind.results}: {error.strerror}; {_goes_on(folder, name)}"
+            return Measured(*_so_far(plan, kind, setting), USAGE, problem)
         if not line["ok"]:
-            say(f"partition point {name} failed: {line['problem']}")
-    results = measure.read(kind.results, plan.id, setting.emulate)
-    failed = [name for name, line in results.items() if not line["ok"]]
-    if not setting.quiet:
-        say(
-            f"{len(names)} measured now, {len(results)} of {len(plan.alternatives)} in all"
-            + (f"; failed: {', '.join(failed)} (--retry measures them again)" if failed else "")
-        )
-    return FINDINGS if failed else 0
+            progress.say(f"partition point {name} failed: {line['problem']}")
+    failed, total = _so_far(plan, kind, setting)
+    return Measured(failed, total, FINDINGS if failed else 0)
 
 
-def check_devices(plan: Plan, folder: Path, setting: Setting) -> None:
-    """Raise ClickException now for a device that cannot run its programs, rather than once for each of them."""
-    for platform, there in setting.devices.items():
+def _goes_on(folder: Path, name: str) -> str:
+    return f"eprune profile {folder} goes on with partition point {name}"
+
+
+def _so_far(plan: Plan, kind: Kind, setting: Setting) -> tuple[tuple[str, ...], int]:
+    """The alternatives that failed, and how many have results."""
+    results = script.read(kind.results, plan.id, setting.emulate)
+    return tuple(name for name, line in results.items() if not line["ok"]), len(results)
+
+
+def check_devices(plan: Plan, folder: Path, setting: Setting) -> list[str]:
+    """What the devices are, a line each. Raises Failure now for one that cannot run its programs."""
+    lines = []
+    for platform, device in setting.devices.items():
         try:
-            found = remote.look(there)
-        except remote.Failed as failure:
-            raise click.ClickException(str(failure)) from None
-        except remote.Interrupted:
-            raise click.Abort from None
+            found = ssh.look(device)
+        except ssh.Interrupted:
+            raise KeyboardInterrupt from None
         bundles = [folder / alternative.name / f"{platform}.pyz" for alternative in plan.alternatives]
         needs_interpreter = any(_has_model(bundle) for bundle in bundles if bundle.exists())
         for missing, wanted, what in (
@@ -163,14 +175,14 @@ def check_devices(plan: Plan, folder: Path, setting: Setting) -> None:
             (not (found["ai-edge-litert"] or found["tflite-runtime"]), needs_interpreter, "ai-edge-litert"),
         ):
             if missing and wanted:
-                raise click.ClickException(
-                    f"{there} has no {'TFLite interpreter' if what != 'numpy' else what} for its Python "
-                    f"{found['python']}: there, {there.python} -m pip install {what}"
+                raise Failure(
+                    f"{device} has no {'TFLite interpreter' if what != 'numpy' else what} for its Python "
+                    f"{found['python']}: there, {device.python} -m pip install {what}"
                 )
         shown = [f"{name} {found[name]}" for name in ("numpy", "ai-edge-litert", "tflite-runtime") if found[name]]
-        if not setting.quiet:
-            versions = ", ".join([found["machine"], f"Python {found['python']}", *shown])
-            say(f"{platform} is {found['host']} ({there}): {versions}")
+        versions = ", ".join([found["machine"], f"Python {found['python']}", *shown])
+        lines.append(f"{platform} is {found['host']} ({device}): {versions}")
+    return lines
 
 
 def _has_model(bundle: Path) -> bool:
@@ -196,12 +208,12 @@ def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: P
             traces = {platform: Path(name, f"{platform}.trace") for platform in job.programs} if kind.traced else {}
             outcome, problem = _launch(job, kind.frames, traces, setting, progress)
             timelines = {platform: _read_json(path) for platform, path in traces.items()}
-        if outcome is None or outcome.exit_code != remote.PORT_TAKEN:
+        if outcome is None or outcome.exit_code != PORT_TAKEN:
             break
     code = 0 if outcome is None else outcome.exit_code
     if code == INTERRUPTED:
         raise Stopped("interrupted", INTERRUPTED)
-    if code in (remote.UNREACHED, remote.PORT_TAKEN):
+    if code in (UNREACHED, PORT_TAKEN):
         raise Stopped(problem, FINDINGS)
     line = kind.line(alternative, {} if outcome is None else outcome.records, timelines, problem)
     line["emulated"] = setting.emulate
@@ -221,7 +233,7 @@ def _launch(
     own = {}
     for platform, file in job.programs.items():
         there = setting.devices.get(platform)
-        programs[platform] = file if there is None else remote.in_its_place(there, file, tunnels[platform])
+        programs[platform] = file if there is None else ssh.in_its_place(there, file, tunnels[platform])
         own[platform] = [f"--frames={frames}", *setting.arguments, *links.get(platform, ())]
         own[platform] += ["--emulate"] * setting.emulate
         if setting.devices:  # a peer comes only once its program is copied
@@ -264,7 +276,7 @@ def _addresses(job: Job, devices: Mapping[str, Device]) -> tuple[dict[str, list[
             if platform in devices:
                 first = any_base_port(len(ends))
                 tunnels[platform] += [
-                    remote.tunnel(base + number, first + number, inwards=source == platform)
+                    ssh.tunnel(base + number, first + number, inwards=source == platform)
                     for number, (source, _) in enumerate(ends)
                 ]
             links.setdefault(platform, []).append(f"--link={peer}=127.0.0.1:{first}")
@@ -285,47 +297,3 @@ def _nothing() -> Iterator[int]:
     """Where the results of actors go: nobody wants them here."""
     with Path(os.devnull).open("wb") as stream:
         yield stream.fileno()
-
-
-class Progress:
-    """One line on a terminal: which measurement of how many, its frames (0: how many is not known), the time left."""
-
-    def __init__(self, total: int, frames: int, enabled: bool) -> None:
-        self._total = total
-        self._frames = frames
-        self._enabled = enabled
-        self._begun = time.monotonic()
-        self._number = 0
-        self._title = ""
-        self._shown = -math.inf
-
-    def begin(self, title: str) -> None:
-        """The next measurement begins."""
-        self._number += 1
-        self._title = title
-        self.update(0)
-
-    def update(self, frames: int) -> None:
-        """The measurement has come to so many frames."""
-        now = time.monotonic()
-        if not self._enabled or (frames and now < self._shown + PROGRESS_INTERVAL):
-            return
-        self._shown = now
-        done = self._number - 1 + (frames / self._frames if self._frames else 0)
-        left = time_left(now - self._begun, done, self._total)
-        of = f" of {self._frames}" if self._frames else ""
-        line = f"{self._number} of {self._total}: {self._title}, frame {frames}{of}{left}"
-        click.echo(f"\r\x1b[K{line[:78]}\r", err=True, nl=False)
-
-    def clear(self) -> None:
-        """Remove the line."""
-        if self._enabled:
-            click.echo("\r\x1b[K", err=True, nl=False)
-
-
-def time_left(elapsed: float, done: float, total: int) -> str:
-    """``, 12 s left``; "" as long as too little is done to tell."""
-    if done < 0.5:
-        return ""
-    seconds = elapsed / done * (total - done)
-    return f", {seconds:.0f} s left" if seconds < 100 else f", {seconds / 60:.0f} min left"

@@ -28,6 +28,19 @@ TIMEOUT = 120
 MEMORY = 2**32
 
 
+def chosen_interpreter(wanted: str) -> tuple[str, str]:
+    """The interpreter to use, and its name with its version. Raises WrongUsage if it is not installed."""
+    from eprune.model.finding import WrongUsage
+    from eprune.runtime.errors import UsageError
+    from eprune.runtime.tflite import choose, describe
+
+    try:
+        name = choose(wanted)
+    except UsageError as error:
+        raise WrongUsage(str(error)) from None
+    return name, describe(name)
+
+
 def open_types(model: Model) -> dict[int, TokenType]:
     """The types of tensors that the file does not tell, found by an interpreter: one run of zeros, one of other values.
 

@@ -1,20 +1,67 @@
-"""What a run amounts to: frames, frames a second, time a frame on each platform, bytes over each link."""
+"""What a run amounts to: frames, frames per second, time per frame on each platform, bytes over each link."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from eprune.model.quantity import format_size
-from eprune.views.tables import counted, table
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Optional
 
 
-def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> dict[str, Any]:
-    """The summary of the platforms' run records.
+@dataclass(frozen=True)
+class PlatformSummary:
+    """A platform's part: milliseconds per frame in which its actors were busy, in all and each.
+
+    ``cpu_s`` is the processor time of its process in seconds, ``resident_bytes`` and ``unique_bytes`` its memory at its
+    peak, ``load`` the machine's one-minute load at the end; None where psutil is missing there.
+    """
+
+    ms_per_frame: float
+    interpreter: Optional[str]
+    actors: Mapping[str, float]
+    cpu_s: Optional[float] = None
+    resident_bytes: Optional[int] = None
+    unique_bytes: Optional[int] = None
+    load: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class LinkSummary:
+    """The bytes of tokens sent from one platform to another, and per frame; None without a frame."""
+
+    source: str
+    target: str
+    bytes: int
+    bytes_per_frame: Optional[float]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What a run of all platforms amounts to.
 
     ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
-    so filling the pipeline counts. A platform's ``ms_per_frame`` is the time its actors were busy.
+    so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame.
     """
+
+    application: str
+    frames: int
+    seconds: float
+    frames_per_second: Optional[float]
+    emulated: bool
+    platforms: Mapping[str, PlatformSummary]
+    links: tuple[LinkSummary, ...]
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        data = asdict(self)
+        data["links"] = [
+            {"from": link.source, "to": link.target, "bytes": link.bytes, "bytes_per_frame": link.bytes_per_frame}
+            for link in self.links
+        ]
+        return data
+
+
+def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Summary:
+    """The summary of the platforms' run records."""
     actors = [actor for record in records.values() for actor in record["actors"].values()]
     sinks = [actor["firings"] for actor in actors if actor["role"] == "sink"]
     frames = min(sinks or [actor["firings"] for actor in actors], default=0)
@@ -26,42 +73,27 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> dic
         for fifo in record["fifos"].values():
             if fifo["kind"] == "tx":
                 sent[platform, fifo["peer"]] = sent.get((platform, fifo["peer"]), 0) + fifo["bytes"]
-    return {
-        "application": application,
-        "frames": frames,
-        "seconds": seconds,
-        "frames_per_second": frames / seconds if seconds else None,
-        "emulated": any(record.get("emulated") for record in records.values()),
-        "platforms": {
-            platform: {
-                "ms_per_frame": _ms_per_frame(record["actors"].values(), frames),
-                "interpreter": record.get("interpreter"),
-                "actors": {name: _ms_per_frame([actor], frames) for name, actor in record["actors"].items()},
-            }
-            for platform, record in records.items()
-        },
-        "links": [
-            {"from": source, "to": target, "bytes": count, "bytes_per_frame": count / frames if frames else None}
+    return Summary(
+        application=application,
+        frames=frames,
+        seconds=seconds,
+        frames_per_second=frames / seconds if seconds else None,
+        emulated=any(record.get("emulated") for record in records.values()),
+        platforms={platform: _platform(record, frames) for platform, record in records.items()},
+        links=tuple(
+            LinkSummary(source, target, count, count / frames if frames else None)
             for (source, target), count in sent.items()
-        ],
-    }
+        ),
+    )
 
 
-def _ms_per_frame(actors: Any, frames: int) -> float:
+def _platform(record: Mapping[str, Any], frames: int) -> PlatformSummary:
+    return PlatformSummary(
+        ms_per_frame=_ms_per_frame(record["actors"].values(), frames),
+        interpreter=record.get("interpreter"),
+        actors={name: _ms_per_frame([actor], frames) for name, actor in record["actors"].items()},
+    )
+
+
+def _ms_per_frame(actors: Iterable[Mapping[str, Any]], frames: int) -> float:
     return 1e3 * sum(actor["busy_s"] for actor in actors) / frames if frames else 0.0
-
-
-def as_text(summary: Mapping[str, Any]) -> str:
-    """The summary for people."""
-    rate = f", {summary['frames_per_second']:.1f} frames/s" if summary["frames_per_second"] else ""
-    rows = [
-        (platform, f"{told['ms_per_frame']:.3f}", ", ".join(f"{name} {ms:.3f}" for name, ms in told["actors"].items()))
-        for platform, told in summary["platforms"].items()
-    ]
-    lines = [f"{summary['application']}: {counted(summary['frames'], 'frame')} in {summary['seconds']:.3f} s{rate}"]
-    lines[0] += ", emulated links and units" if summary["emulated"] else ""
-    lines += table(("platform", "ms/frame", "of which"), rows).splitlines()
-    for link in summary["links"]:
-        share = f", {format_size(link['bytes_per_frame'])} a frame" if link["bytes_per_frame"] else ""
-        lines.append(f"  {link['from']} -> {link['to']}: {format_size(link['bytes'])}{share}")
-    return "\n".join(lines)

@@ -9,20 +9,18 @@ import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Callable, Optional
 
-from eprune.cli.deployment import link_options, placed_settings
-from eprune.cli.errors import INTERRUPTED
-from eprune.deploy.build import program_for, write_program
+from eprune.deploy.build import Writer, programs_of
+from eprune.deploy.options import link_options, placed_settings
 from eprune.explore import sweep
 from eprune.explore.sweep import Frame, Point
-from eprune.measure.points import Progress
-from eprune.measure.remote import append
+from eprune.measure.progress import SILENT, Progress
+from eprune.measure.script import append
 from eprune.measure.summary import summarize
+from eprune.model.exit_codes import INTERRUPTED
+from eprune.model.system import System
 from eprune.runtime.launch import launch
-
-if TYPE_CHECKING:
-    from eprune.cli.inputs import Inputs
 
 #: The fields of a point that are mappings.
 _MAPPINGS = ("values", "metrics", "shares", "links", "busy")
@@ -34,50 +32,49 @@ class Trials:
     """Runs of one application in one deployment.
 
     ``common`` are options of all programs, ``settings`` parameters that do not change, ``limit`` the seconds that a run
-    has, ``frames`` how many there will be (0: not known). With ``results`` each run is a line there, and one that is
-    there already, and went well, is not run again.
+    has. With ``results`` each run is a line there, and one that is there already, and went well, is not run again.
+    ``progress`` makes what shows how far so many runs are.
     """
 
     def __init__(
         self,
-        inputs: Inputs,
+        system: System,
         folder: Path,
         fuse: bool,
         common: Sequence[str],
         settings: Sequence[str],
         limit: float,
-        frames: int,
-        quiet: bool,
         results: Optional[str],
+        progress: Callable[[int], Progress] = lambda total: SILENT,
     ) -> None:
         self.results = results
         if results:
             Path(results).open("ab").close()  # to be told now, and not after the first run, that it cannot be written
-        self._inputs, self._limit, self._frames, self._quiet = inputs, limit, frames, quiet
+        self._system, self._limit, self._progress = system, limit, progress
         #: parameters whose values are edges of bins -> all of them
         self._edges: dict[str, list[float]] = {}
-        self._tolerant = any(fifo.policy.value != "stop" for fifo in inputs.graph.fifos)
-        self._homes = inputs.mappings[0].homes()
-        self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in inputs.mappings}
+        self._tolerant = any(fifo.policy.value != "stop" for fifo in system.graph.fifos)
+        self._homes = system.homes
+        self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in system.mappings}
         identity = [*common, *settings, str(fuse)]
-        for mapping in inputs.mappings:
-            program = program_for(inputs, mapping, fuse)
+        writer = Writer()
+        for program in programs_of(system, fuse):
             identity.append(program.digest)
-            write_program(program, self._programs[mapping.platform])
+            writer.program(program, self._programs[program.platform])
         if "--emulate" in common:
             identity += [
                 f"{[(unit.name, unit.slowdown) for unit in platform.units]} "
                 f"{[(link.to, link.bandwidth, link.latency) for link in platform.links]}"
-                for platform in inputs.platforms
+                for platform in system.platforms
             ]
         self.id = hashlib.sha256("\n".join(identity).encode()).hexdigest()[:16]
         self._arguments = {platform: list(common) for platform in self._programs}
-        for platform, setting in placed_settings(inputs, settings):
+        for platform, setting in placed_settings(system, settings):
             self._arguments[platform].append(f"--set={setting}")
 
     def bins(self, name: str, count: int) -> list[str]:
         """Values that divide the frames evenly by the confidence that a sink tells. Raises ValueError."""
-        progress = Progress(1, self._frames, enabled=not self._quiet)
+        progress = self._progress(1)
         point, frames = self._run({}, progress)
         if point.problem:
             raise ValueError(f"{name}: the run for {count} bins failed: {point.problem}")
@@ -94,7 +91,7 @@ class Trials:
         """Run each combination of values that has no result yet. Raises OSError."""
         known = self._known()
         waiting = [values for values in combinations if tuple(values.items()) not in known]
-        progress = Progress(len(waiting), self._frames, enabled=not self._quiet)
+        progress = self._progress(len(waiting))
         for values in combinations:
             point = known.get(tuple(values.items()))
             if point is None:
@@ -131,7 +128,7 @@ class Trials:
     def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[Frame]]:
         """One run: its point, and what a sink told of each frame."""
         blank = Point(dict(values))
-        links = link_options(self._inputs)
+        links = link_options(self._system)
         arguments = {platform: [*own, *links[platform]] for platform, own in self._arguments.items()}
         for name, value in values.items():
             home = self._homes[name.partition(".")[0]]
@@ -156,7 +153,7 @@ class Trials:
             finally:
                 progress.clear()
             stream.seek(0)
-            metrics, frames = sweep.told(_json(stream))
+            metrics, frames = sweep.of_lines(_json(stream))
         if outcome.exit_code == INTERRUPTED:
             raise KeyboardInterrupt
         if outcome.exit_code:
@@ -165,9 +162,9 @@ class Trials:
         return self._point(replace(blank, metrics=metrics), outcome.records), frames
 
     def _point(self, blank: Point, records: Mapping[str, Mapping[str, Any]]) -> Point:
-        graph = self._inputs.graph
+        graph = self._system.graph
         summary = summarize(graph.name, records)
-        rate = summary["frames_per_second"]
+        rate = summary.frames_per_second
         actors = {name: actor for record in records.values() for name, actor in record["actors"].items()}
         shares = {}
         for dpg in graph.dpgs:
@@ -177,11 +174,11 @@ class Trials:
         return replace(
             blank,
             shares=shares,
-            links={f"{each['from']} -> {each['to']}": each["bytes_per_frame"] or 0.0 for each in summary["links"]},
+            links={f"{each.source} -> {each.target}": each.bytes_per_frame or 0.0 for each in summary.links},
             ms=1e3 / rate if rate else None,
-            busy={name: told["ms_per_frame"] for name, told in summary["platforms"].items()},
-            frames=summary["frames"],
-            emulated=summary["emulated"],
+            busy={name: each.ms_per_frame for name, each in summary.platforms.items()},
+            frames=summary.frames,
+            emulated=summary.emulated,
         )
 
 

@@ -8,7 +8,6 @@ Time in which others had the core does not count, where the system tells it.
 from __future__ import annotations
 
 import argparse
-import functools
 import json
 import os
 import platform as host
@@ -17,18 +16,32 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Callable, Optional
+from typing import Any, Callable, Optional
+
+import numpy as np
 
 import eprune
-
-if TYPE_CHECKING:
-    from eprune.cli.inputs import Inputs
-    from eprune.codegen.program import Program, Segment
-    from eprune.model.graph import Graph, PortRef
+from eprune.analysis.check import check
+from eprune.codegen.lower import lower
+from eprune.codegen.program import Program
+from eprune.deploy.build import cut
+from eprune.explore.flow import flow
+from eprune.explore.space import mapping
+from eprune.formats.system import read_system
+from eprune.measure.executor import Executor, Firing, choices
+from eprune.measure.progress import SILENT, Progress
+from eprune.model.behaviour import Cut
+from eprune.model.finding import EpruneError, Severity
+from eprune.model.graph import Graph, PortRef
+from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
+from eprune.passes import fuse
+from eprune.runtime.tflite import choose, describe, load
 
 #: Seconds for the repetitions of one segment, and how many there are at least.
 SECONDS = 0.08
@@ -41,33 +54,33 @@ FRAMES_SECONDS = 3.0
 
 
 def time_actors(
-    application: str, core: Optional[int], interpreter: Optional[str], on_progress: Callable[[int, int], None]
+    application: str, core: Optional[int], interpreter: Optional[str], progress: Progress = SILENT
 ) -> dict[str, Any]:
     """Actor -> seconds, with the interpreter, as JSON has it. Raises RuntimeError with the reason of a failure.
 
-    ``on_progress`` is told how many of how many steps are done.
+    ``progress`` is told how many actors are done.
     """
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
     command += [f"--core={core}"] if core is not None else []
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     with (
-        tempfile.TemporaryFile("w+") as said,
+        tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=said, text=True, env=environment
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=errors, text=True, env=environment
         ) as process,
     ):
         assert process.stdout is not None
         result = None
         for line in process.stdout:
-            told = json.loads(line)
-            if "step" in told:
-                on_progress(told["step"], told["steps"])
+            answer = json.loads(line)
+            if "step" in answer:
+                progress.update(answer["step"])
             else:
-                result = told
+                result = answer
         if process.wait() or result is None:
-            said.seek(0)
-            raise RuntimeError((said.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1])
+            errors.seek(0)
+            raise RuntimeError((errors.read().strip().splitlines() or [f"exit code {process.returncode}"])[-1])
     return result
 
 
@@ -86,8 +99,6 @@ def _main() -> None:
     def tell(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
-    from eprune.runtime.tflite import choose, describe
-
     interpreter = choose(options.interpreter)
     times, rates = _times(options.application, interpreter, lambda step, steps: tell({"step": step, "steps": steps}))
     tell(
@@ -105,18 +116,19 @@ def _times(
     application: str, interpreter: str, on_progress: Callable[[int, int], None]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Actor -> seconds a frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
-    from eprune.cli.inputs import read_inputs, sound
-    from eprune.explore.flow import flow
-
-    inputs = sound(read_inputs(application))
-    order = flow(inputs.graph).actors
-    times, chosen = _python_actors(_program(inputs, order), interpreter)
-    active, rates = averages(inputs.graph, chosen)
+    system = read_system(application)
+    wrong = [finding for finding in check(system) if finding.severity is Severity.ERROR]
+    if wrong:
+        raise EpruneError(*wrong)
+    order = flow(system.graph).actors
+    times, chosen = _python_actors(_program(system, order), interpreter)
+    active, rates = averages(system.graph, chosen)
     known: dict[Any, float] = {}
     grown = []
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
-        grown.append(sum(_segment(segment, interpreter, known) for segment in _program(inputs, order[:count]).segments))
+        parts = [node.declaration.cuts[0] for node in _program(system, order[:count]).segments]
+        grown.append(sum(_segment(part, interpreter, known) for part in parts))
     for actor, seconds in zip(order, steps(grown)):
         times.setdefault(actor, seconds * active.get(actor, 1))
     return {actor: times[actor] for actor in order}, rates
@@ -172,30 +184,20 @@ def steps(grown: Sequence[float]) -> list[float]:
     return [now - before for now, before in zip(least, [0.0, *least])]
 
 
-def _program(inputs: Inputs, here: tuple[str, ...]) -> Program:
+def _program(system: System, near: Sequence[str]) -> Program:
     """The program of a platform that runs these actors; the others run elsewhere."""
-    from eprune.codegen.lower import lower
-    from eprune.model.mapping import Mapping, Placement
-    from eprune.model.platform import Link, Platform, Unit
-
-    places = tuple(
-        Placement(actor.name, unit="cpu") if actor.name in here else Placement(actor.name, platform="there")
-        for actor in inputs.graph.actors
-    )
-    platform = Platform("here", (Unit("cpu"),), (Link("there"),))
-    return lower(inputs.graph, platform, Mapping(inputs.graph.name, "here", places), inputs.interfaces)
+    homes = {actor.name: "near" if actor.name in near else "far" for actor in system.graph.actors}
+    platform = Platform("near", (Unit("cpu"),), (Link("far"),))
+    placed = replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
+    (program,) = lower(fuse.apply(placed).system)
+    return program
 
 
-def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> float:
+def _segment(part: Cut, interpreter: str, known: dict[Any, float]) -> float:
     """Seconds of one run of a segment, on random values."""
-    import numpy as np
-
-    from eprune.deploy.build import cut
-    from eprune.runtime.tflite import load
-
-    key = (segment.path, segment.operators, segment.input_tensors, segment.output_tensors)
+    key = (part.path, part.operators, part.input_tensors, part.output_tensors)
     if key not in known:
-        model = load(interpreter, cut(segment))
+        model = load(interpreter, cut(part))
         random = np.random.default_rng(0)
         for detail in model.get_input_details():
             values = random.random(detail["shape"])
@@ -211,64 +213,25 @@ def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> flo
 
 
 def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
-    """Actor -> median seconds a firing, for those that are Python classes: all fire in turn, on real tokens.
+    """Actor -> median seconds per firing, for those that are no segments: all fire in turn, on real tokens.
 
     The medians of a dynamic actor's modes count as often as these occur. The second result is how often each control
     value was chosen, for each dynamic processing graph.
     """
-    from eprune.codegen.program import Segment as SegmentNode
-    from eprune.deploy.build import cut
-    from eprune.runtime.actor import Actor, EndOfStream, PortType
-    from eprune.runtime.files import Files
-    from eprune.runtime.tflite import Model, Segment
-
-    files = Files(os.path.abspath("program.py"))  # noqa: PTH100
-    behaviours: dict[str, Actor] = {}
-    for node in program.nodes:
-        if isinstance(node, SegmentNode):
-            data = cut(node)
-            feeds, fetches = dict(node.inputs), dict(node.outputs)
-            behaviour: Actor = Segment(lambda data=data: data, interpreter, feeds, fetches)  # type: ignore[misc]
-        else:
-            factory = files.load_class(f"{os.path.abspath(node.path)}:{node.class_name}")  # noqa: PTH100
-            behaviour = factory(**dict(node.parameters))
-            if node.model is not None:
-                behaviour.model = Model(functools.partial(cut, node.model), interpreter)
-        behaviours[node.name] = behaviour
-    tokens = {fifo.name: deque(_initial(fifo)) for fifo in program.fifos}
-    for name, behaviour in behaviours.items():
-        behaviour.name = name
-        behaviour.inputs, behaviour.outputs = (
-            {
-                end.partition(".")[2]: PortType(fifo.token.dtype, fifo.token.shape, fifo.rate)
-                for fifo, end in ends
-                if end.partition(".")[0] == name and not fifo.control
-            }
-            for ends in (
-                [(fifo, fifo.target) for fifo in program.fifos],
-                [(fifo, fifo.source) for fifo in program.fifos],
-            )
-        )
-        behaviour.initialize()
-    taken: dict[str, list[tuple[int, float]]] = {name: [] for name in behaviours}
-    chosen: dict[str, Counter[int]] = {}
+    taken: dict[str, list[tuple[int, float]]] = {node.name: [] for node in program.nodes}
+    every: list[Firing] = []
     end = time.perf_counter() + FRAMES_SECONDS
-    try:
-        for frame in range(DYNAMIC_FRAMES if program.rows else FRAMES):
-            if frame > 1 and time.perf_counter() > end:
+    with Executor(program, interpreter, clocked=timed) as executor:
+        for count, firings in enumerate(executor.run(DYNAMIC_FRAMES if program.rows else FRAMES), 1):
+            every += firings
+            for firing in firings:
+                taken[firing.node].append((firing.mode or 0, firing.seconds))
+            if count > 1 and time.perf_counter() > end:
                 break
-            for node in program.nodes:
-                behaviour = behaviours[node.name]
-                seconds = _fire(behaviour, node.name, program, tokens, chosen)
-                taken[node.name].append((behaviour.mode, seconds))
-    except EndOfStream:
-        pass
-    finally:
-        for behaviour in behaviours.values():
-            behaviour.finalize()
-    python = {node.name for node in program.nodes if not isinstance(node, SegmentNode)}
+    segments = {node.name for node in program.segments}
     # Frames differ, and other load on the machine adds to some firings; the first one also warms up.
-    return {name: _typical(times[1:] or times) for name, times in taken.items() if name in python}, chosen
+    times = {name: _typical(seconds[1:] or seconds) for name, seconds in taken.items() if name not in segments}
+    return times, choices(every, program)
 
 
 def _typical(taken: Sequence[tuple[int, float]]) -> float:
@@ -277,68 +240,6 @@ def _typical(taken: Sequence[tuple[int, float]]) -> float:
     for mode, seconds in taken:
         modes.setdefault(mode, []).append(seconds)
     return sum(statistics.median(each) * len(each) for each in modes.values()) / max(len(taken), 1)
-
-
-def _fire(
-    behaviour: Any, name: str, program: Program, tokens: dict[str, deque[Any]], counts: dict[str, Counter[int]]
-) -> float:
-    """Seconds of one firing, at the rates of its control token where it is dynamic; its choice goes to ``counts``."""
-    import numpy as np
-
-    from eprune.runtime.actor import EndOfStream
-
-    sources = [fifo for fifo in program.fifos if fifo.target.partition(".")[0] == name]
-    targets = [fifo for fifo in program.fifos if fifo.source.partition(".")[0] == name]
-    rates = {fifo.name: fifo.rate for fifo in (*sources, *targets)}
-
-    def follow(value: int, dpg: Optional[str]) -> None:
-        rows = {row.value: row.rates for row in program.rows if row.dpg == dpg}
-        if value not in rows:
-            raise ValueError(f"control value {value} is not in the control table of {dpg!r}")
-        rates.update((fifo, rate) for fifo, rate in rows[value] if fifo in rates)
-        behaviour.mode = value
-
-    def views(fifos: Sequence[Any], end: str, take: Callable[[Any], Any]) -> dict[str, Any]:
-        listed = {fifo: [take(fifo) for _ in range(rates[fifo.name])] for fifo in fifos if not fifo.control}
-        return {
-            getattr(fifo, end).partition(".")[2]: found if fifo.rate > 1 else found[0]
-            for fifo, found in listed.items()
-            if found
-        }
-
-    for fifo in sources:
-        if fifo.control:
-            follow(tokens[fifo.name].popleft(), fifo.control)
-    inputs = views(sources, "target", lambda fifo: tokens[fifo.name].popleft())
-    taken, told = 0.0, [fifo for fifo in targets if fifo.control]
-    chosen: list[int] = []
-    try:
-        if told:
-            taken = timed(lambda: chosen.append(behaviour.control(inputs)))
-            follow(chosen[0], told[0].control)
-            counts.setdefault(told[0].control or "", Counter())[chosen[0]] += 1
-            for fifo in told:
-                tokens[fifo.name].append(chosen[0])
-        outputs = views(targets, "source", lambda fifo: np.empty(fifo.token.shape, fifo.token.dtype))
-        if outputs or (inputs and not told):
-            taken += timed(lambda: behaviour.fire(inputs, outputs))
-    except EndOfStream:
-        raise
-    except Exception as error:
-        raise RuntimeError(f"actor {name!r} failed: {type(error).__name__}: {error}") from error
-    for fifo in targets:
-        port = fifo.source.partition(".")[2]
-        if port in outputs:
-            tokens[fifo.name].extend(outputs[port] if fifo.rate > 1 else [outputs[port]])
-    return taken
-
-
-def _initial(fifo: Any) -> list[Any]:
-    import numpy as np
-
-    if fifo.initial is not None:
-        return list(np.load(fifo.initial, allow_pickle=False))
-    return [np.zeros(fifo.token.shape, fifo.token.dtype) for _ in range(fifo.delay)]
 
 
 if __name__ == "__main__":

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from functools import lru_cache
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 import numpy as np
 
-from eprune.analysis.precedence import firing_order
-from eprune.cli.inputs import Inputs
 from eprune.codegen.digest import initial_path
+from eprune.codegen.lower import lower
+from eprune.codegen.program import Program
+from eprune.explore.space import mapping
 from eprune.formats.tflite.model import Model, model_error, read_model
 from eprune.formats.tflite.slicing import slice_model
+from eprune.measure.executor import Executor
+from eprune.model.behaviour import Reader
 from eprune.model.finding import EpruneError, Finding
-from eprune.model.graph import Actor, Fifo, ModelSlice, PortRef
+from eprune.model.graph import Actor, Fifo, PortRef
+from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
+from eprune.passes import fuse
 from eprune.runtime.tflite import describe, load
 
 
@@ -36,25 +41,24 @@ class Difference:
 class Slices:
     """The slices of one model in an application, in precedence order, and what feeds them.
 
-    Raises EpruneError for an application that is no cut of the model: other operators, or inner tensors that come from
-    elsewhere.
+    Raises EpruneError for an application that is not a cut of the model: other operators, or inner tensors that come
+    from elsewhere.
     """
 
-    def __init__(self, inputs: Inputs, model: Model) -> None:
+    def __init__(self, system: System, model: Model) -> None:
+        self.system = system
         self.model = model
-        self.graph = inputs.graph
-        self._read = lru_cache(maxsize=None)(read_model)
+        self.graph = system.graph
+        self._read = Reader()
         self.tensors = {
             PortRef(name, port): tensor
-            for name, facts in inputs.interfaces.items()
-            for port, tensor in facts.tensors.items()
+            for name, interface in system.interfaces.items()
+            for port, tensor in interface.tensors.items()
         }
-        actors = {actor.name: actor for actor in inputs.graph.actors}
-        found = [actors[name] for name in firing_order(inputs.graph)]
-        self.actors = [actor for actor in found if isinstance(actor.behaviour, ModelSlice) and self._fits(actor)]
+        self.actors = [actor for actor in system.graph.actors if self._fits(actor)]
         if not self.actors:
             message = f"no actor is a slice of a model like {model.path!r}"
-            raise EpruneError(Finding("FILE", inputs.graph.where, message, "is it the model that was imported?"))
+            raise EpruneError(Finding("FILE", system.graph.where, message, "is it the model that was imported?"))
         names = {actor.name for actor in self.actors}
         self.feeds: dict[PortRef, Fifo] = {fifo.target: fifo for fifo in self.graph.fifos if fifo.target.actor in names}
         #: model input -> the FIFO that brings what the model computed in an earlier frame
@@ -70,8 +74,9 @@ class Slices:
                 self.feedback[tensor] = fifo
 
     def _fits(self, actor: Actor) -> bool:
-        assert isinstance(actor.behaviour, ModelSlice)
-        own = self._read(actor.behaviour.path)
+        if actor.behaviour is None or not actor.behaviour.operators:
+            return False
+        own = self._read(read_model, actor.behaviour.path)
         return own.operators == self.model.operators and own.inputs == self.model.inputs
 
     def _check_input(self, port: PortRef, fifo: Fifo, tensor: int) -> None:
@@ -85,63 +90,52 @@ class Slices:
 
     def compare(self, interpreter: str, frames: Sequence[Mapping[int, Any]]) -> Optional[Difference]:
         """The first difference in these frames, each a map from the model's inputs to tokens; None if all is equal."""
-        outputs = list(dict.fromkeys(self.tensors[port] for port in self._ports()))
         ends = self.model.outputs
-        whole = _Runner(interpreter, self.model.data, self.model.inputs, ends, self.model.path)
+        between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
+        shown = list(dict.fromkeys([*ends, *between]))
+        whole = _Model(interpreter, self.model.data, self.model.inputs, ends, self.model.path)
         every = [operator.index for operator in self.model.operators]
-        shown = [*dict.fromkeys([*ends, *outputs])]
-        inner = _Runner(
-            interpreter,
-            slice_model(self.model, every, self.model.inputs, shown),
-            self.model.inputs,
-            shown,
-            self.model.path,
-        )
-        slices = [self._runner(interpreter, actor) for actor in self.actors]
-        late = {fifo.name: deque(self._initial(fifo)) for fifo in self.feeds.values() if fifo.delay}
+        data = slice_model(self.model, every, self.model.inputs, shown)
+        inner = _Model(interpreter, data, self.model.inputs, shown, self.model.path)
+        try:
+            with Executor(self._program(), interpreter) as executor:
+                return self._first_difference(executor, whole, inner, frames)
+        except (ValueError, RuntimeError) as error:
+            text = " ".join(str(error).split())
+            raise model_error(self.model.path, f"refused by {describe(interpreter)}: {text}") from None
+
+    def _first_difference(
+        self, executor: Executor, whole: _Model, inner: _Model, frames: Sequence[Mapping[int, Any]]
+    ) -> Optional[Difference]:
+        actors = {actor.name: actor for actor in self.actors}
         state = {tensor: deque(self._initial(fifo)) for tensor, fifo in self.feedback.items()}
         for frame, given in enumerate(frames):
             values = {**given, **{tensor: waiting.popleft() for tensor, waiting in state.items()}}
             values = {tensor: values.get(tensor, self._zeros(tensor)) for tensor in self.model.inputs}
             right, expected = whole.run(values), inner.run(values)
-            for tensor in ends:
+            for tensor in self.model.outputs:
                 if found := _difference(None, "", tensor, frame, right[tensor], expected[tensor]):
                     return found
             for tensor, waiting in state.items():
                 waiting.append(expected[self.tensors[self.feedback[tensor].source]])
-            tokens: dict[PortRef, Any] = {}
-            for actor, runner in zip(self.actors, slices):
-                taken = {}
-                for port in actor.inputs:
-                    reference = PortRef(actor.name, port.name)
-                    fifo = self.feeds[reference]
-                    tensor = self.tensors[reference]
-                    if fifo.name in late:
-                        taken[tensor] = late[fifo.name].popleft()
-                    else:
-                        taken[tensor] = tokens[fifo.source] if fifo.source in tokens else given[tensor]
-                made = runner.run(taken)
-                for port in actor.outputs:
-                    tensor = self.tensors[PortRef(actor.name, port.name)]
-                    tokens[PortRef(actor.name, port.name)] = made[tensor]
-                    if found := _difference(actor, port.name, tensor, frame, expected[tensor], made[tensor]):
+            for port, fifo in self.feeds.items():
+                if fifo.source.actor not in actors:
+                    executor.feed(fifo.name, given[self.tensors[port]])
+            for node in executor.nodes:
+                for name, value in executor.fire(node.name).outputs.items():
+                    port = PortRef(*name.split("."))
+                    tensor = self.tensors[port]
+                    if found := _difference(actors[port.actor], port.port, tensor, frame, expected[tensor], value):
                         return found
-            for fifo in self.feeds.values():
-                if fifo.delay:
-                    late[fifo.name].append(tokens[fifo.source])
         return None
 
-    def _ports(self) -> list[PortRef]:
-        return [PortRef(actor.name, port.name) for actor in self.actors for port in actor.outputs]
-
-    def _runner(self, interpreter: str, actor: Actor) -> _Runner:
-        assert isinstance(actor.behaviour, ModelSlice)
-        inputs, outputs = (
-            list(dict.fromkeys(self.tensors[PortRef(actor.name, port.name)] for port in ports))
-            for ports in (actor.inputs, actor.outputs)
-        )
-        data = slice_model(self._read(actor.behaviour.path), actor.behaviour.operators, inputs, outputs)
-        return _Runner(interpreter, data, inputs, outputs, actor.behaviour.path)
+    def _program(self) -> Program:
+        names = {actor.name for actor in self.actors}
+        homes = {actor.name: "near" if actor.name in names else "far" for actor in self.graph.actors}
+        near = Platform("near", (Unit("cpu"),), (Link("far"),))
+        placed = replace(self.system, platforms=(near,), mappings=(mapping(self.graph, near, homes),))
+        (program,) = lower(fuse.apply(placed, fuse.Options(together=False)).system)
+        return program
 
     def _initial(self, fifo: Fifo) -> list[Any]:
         path = initial_path(fifo)
@@ -158,7 +152,7 @@ class Slices:
         return np.zeros(token.shape, token.dtype)
 
 
-class _Runner:
+class _Model:
     """A model in an interpreter: tensors in, tensors out, by their index in the whole model."""
 
     def __init__(self, interpreter: str, data: bytes, inputs: Sequence[int], outputs: Sequence[int], path: str) -> None:

@@ -56,6 +56,22 @@ class EpruneError(Exception):
         self.exit_code = exit_code
 
 
+class Failure(Exception):
+    """What was asked for went wrong, though it made sense: the message is for the user, ``exit_code`` for scripts."""
+
+    def __init__(self, message: str, exit_code: int = 1) -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+
+
+class WrongUsage(Exception):
+    """What was asked for makes no sense, with a message for the user; ``option`` is the one that asks for it."""
+
+    def __init__(self, message: str, option: str = "") -> None:
+        super().__init__(message)
+        self.option = option
+
+
 def has_errors(findings: tuple[Finding, ...] | list[Finding]) -> bool:
     """Whether any finding is an error rather than a warning."""
     return any(finding.severity is Severity.ERROR for finding in findings)

@@ -9,8 +9,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
-from typing import Optional, Union
+from typing import Optional
 
+from eprune.model.behaviour import Behaviour
 from eprune.model.finding import Location
 from eprune.model.token import TokenType
 
@@ -85,45 +86,12 @@ class Port:
 
 
 @dataclass(frozen=True)
-class ModelSlice:
-    """A range of operators of a .tflite model, ``first`` to ``last``, both included.
-
-    ``file`` is as written in the graph, ``path`` where it was found.
-    """
-
-    file: str
-    first: int
-    last: int
-    path: str = field(default="", compare=False)
-
-    @property
-    def operators(self) -> range:
-        """The operators' indices."""
-        return range(self.first, self.last + 1)
-
-
-@dataclass(frozen=True)
-class PythonBehaviour:
-    """A class of a Python file: ``file`` as written in the graph, ``path`` where it was found.
-
-    ``model`` is a slice that the class calls as often as it likes; None: it has none.
-    """
-
-    file: str
-    class_name: str
-    path: str = field(default="", compare=False)
-    model: Optional[ModelSlice] = None
-
-
-Behaviour = Union[PythonBehaviour, ModelSlice]
-
-
-@dataclass(frozen=True)
 class Actor:
-    """A computation. ``parameters`` go to a Python behaviour's constructor, as text; a behaviour may be absent.
+    """A computation. ``parameters`` go to its behaviour, as text; a behaviour may be absent.
 
     ``quorum`` is the least number of live data inputs with which the actor goes on; None: 1. ``time`` is how many
-    seconds a firing takes, None where that is not declared; it is for analysis only.
+    seconds a firing takes, None where that is not declared; it is for analysis only. ``members`` are the actors that
+    the pass ``fuse`` has made one of; its ports are then called ``MEMBER.PORT``.
     """
 
     name: str
@@ -133,6 +101,7 @@ class Actor:
     parameters: tuple[tuple[str, str], ...] = ()
     quorum: Optional[int] = None
     time: Optional[Fraction] = None
+    members: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
     @property

@@ -1,4 +1,4 @@
-"""The result comes back to where the frame was taken, and only then is the next frame taken.
+"""Let each result come back to where its frame was taken, and only then the next frame be taken.
 
 So one frame at a time is in the application, as in the Edge-PRUNE papers' measurement of end-to-end latency: it is the
 time from a source's firing to the firing that gets the result. Nothing in the runtime is needed for that. Each source
@@ -7,36 +7,39 @@ has an input for a token that the result's arrival makes; its FIFO starts with o
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, PythonBehaviour
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.library import library_folder
+from eprune.model.graph import Actor, Direction, Fifo, Port, PortRef
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes.base import Report, Result, option
 
 #: What a source waits for.
 GO = TokenType("uint8", (1,))
 
 
 @dataclass(frozen=True)
-class Feedback:
-    """The rewritten graph.
+class Options:
+    """How long, and which sinks stay where they are."""
 
-    ``returns`` maps each source to the actor that gets the result for it, which belongs on the source's platform, as
-    the sinks do on the first source's. With several sources ``spread`` sends the result to all of them, and belongs on
-    the platform where the result is made; else it is "".
-    """
-
-    graph: Graph
-    returns: dict[str, str]
-    sinks: tuple[str, ...]
-    spread: str
+    frames: int = option(2**31 - 1, help="End the run after so many frames (default: when the sources end).")
+    fixed: tuple[str, ...] = option((), help="A sink that stays on its platform.", metavar="ACTOR")
 
 
-def feedback(graph: Graph, behaviour: PythonBehaviour, frames: int) -> Feedback:
+def apply(system: System, options: Options = Options()) -> Result:
     """Let every result return to every source, ``frames`` times; then the run ends, unless the sources end it before.
 
-    ``behaviour`` is ``actors/feedback.py:Feedback``, which copies input ``NAME`` to the outputs ``NAME_1``, ``NAME_2``.
-    Raises ValueError for a graph without sources or sinks, and where a sink has a dynamic or a control port.
+    Where the system is mapped, the actor that takes the results for a source is on its platform, and so are the sinks
+    on the first source's, but for the ``fixed`` ones: there a latency ends. The report says who takes the results for
+    each source (``returns``) and which are the ``sinks``. Raises ValueError for a graph without sources or sinks, and
+    where a sink has a dynamic or a control port.
     """
+    graph = system.graph
     # A configuration actor without inputs takes no frames: it may run ahead.
     sources = [actor for actor in graph.actors if not actor.inputs and not all(port.control for port in actor.outputs)]
     sinks = [actor for actor in graph.actors if actor.inputs and not actor.outputs]
@@ -47,6 +50,7 @@ def feedback(graph: Graph, behaviour: PythonBehaviour, frames: int) -> Feedback:
         changing += [port.name for port in sink.inputs if port.control]
         if changing:
             raise ValueError(f"the result is at {sink.name}.{changing[0]}, whose rate changes: not every frame has one")
+    behaviour = PythonBehaviour("feedback.py", "Feedback", str(Path(library_folder(), "feedback.py")))
     names = {actor.name for actor in graph.actors}
     returns = {source.name: _fresh(f"Return-{source.name}", names) for source in sources}
     spread = _fresh("Spread", names) if len(sources) > 1 else ""
@@ -64,8 +68,7 @@ def feedback(graph: Graph, behaviour: PythonBehaviour, frames: int) -> Feedback:
 
     for number, result in enumerate(results, 1):
         name = f"result{number}"
-        told = ports[result.target]
-        port = replace(told, name=name, tensor=None, required=True)
+        port = replace(ports[result.target], name=name, tensor=None, required=True)
         for actor in inputs:
             inputs[actor].append(port)
         if spread:
@@ -85,12 +88,31 @@ def feedback(graph: Graph, behaviour: PythonBehaviour, frames: int) -> Feedback:
             name = _fresh(f"go_{source.name}", fifos)
             added.append(Fifo(name, PortRef(back, "go"), PortRef(source.name, go), delay=1))
     for name, into in inputs.items():
-        parameters = () if name == spread else (("frames", str(frames)),)
+        parameters = () if name == spread else (("frames", str(options.frames)),)
         actors.append(Actor(name, (*into, *outputs[name]), behaviour=behaviour, parameters=parameters))
     rewritten = replace(
         graph, actors=tuple(actors), fifos=(*(moved.get(fifo.name, fifo) for fifo in graph.fifos), *added)
     )
-    return Feedback(rewritten, returns, tuple(sink.name for sink in sinks), spread)
+    homes = {spread: sinks[0].name} if spread else {}
+    homes.update((back, source) for source, back in returns.items())
+    homes.update((sink.name, sources[0].name) for sink in sinks if sink.name not in options.fixed)
+    made = replace(
+        system,
+        graph=rewritten,
+        mappings=tuple(_placed(mapping, homes) for mapping in system.mappings),
+        interfaces={name: each for name, each in system.interfaces.items() if name not in returns},
+    )
+    figures = {"returns": returns, "sinks": [sink.name for sink in sinks]}
+    return Result(made, Report((f"results return to {', '.join(returns)}",), figures))
+
+
+def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:
+    """The mapping with each actor of ``beside`` where another one is."""
+    places = {placement.actor: placement for placement in mapping.placements}
+    placed = {
+        actor: replace(places[other], actor=actor, segment=None) for actor, other in beside.items() if other in places
+    }
+    return replace(mapping, placements=tuple({**places, **placed}.values()))
 
 
 def _copies(port: Port, count: int) -> list[Port]:

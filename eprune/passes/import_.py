@@ -1,4 +1,4 @@
-"""A model as an application graph: slices of the model as actors, a source for each input, one sink for all outputs."""
+"""Make a system of a model: slices of the model as actors, a source for each input, one sink for all outputs."""
 
 from __future__ import annotations
 
@@ -7,13 +7,23 @@ import io
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Optional
+from dataclasses import dataclass, field, replace
+from pathlib import PurePath
+from typing import Any, Optional, Union
 
-from eprune.formats.tflite.cuts import MAIN, Flow, label
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.tflite.cuts import MAIN, Flow, balanced, cut_after, label, layers
+from eprune.formats.tflite.cuts import flow as find_flow
+from eprune.formats.tflite.cuts import pieces as find_pieces
 from eprune.formats.tflite.model import Model, load_schema, model_error
-from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.mapping import Placement
+from eprune.model.platform import Platform, Unit
+from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes.base import Report, Result
 
 SOURCE = PythonBehaviour("tensor_source.py", "TensorSource")
 SINK = PythonBehaviour("tensor_sink.py", "TensorSink")
@@ -22,28 +32,65 @@ SINK_NAME = "Output"
 
 
 @dataclass(frozen=True)
-class Imported:
-    """An application graph, and the files of initial tokens that it names: name -> .npy bytes."""
+class Options:
+    """The model, and where to cut it.
 
-    graph: Graph
-    initial: Mapping[str, bytes]
-
-
-def import_model(
-    model: Model,
-    flow: Flow,
-    slices: Sequence[range],
-    name: str,
-    file: str,
-    feedback: Optional[Mapping[int, int]] = None,
-) -> Imported:
-    """The application ``name`` in which each of ``slices`` is an actor; ``file`` is how it names the model file.
-
-    ``slices`` are consecutive ranges that hold all of ``flow.work``, as ``tflite_cuts`` makes them. ``feedback`` maps
-    tensors: input -> the output that it is in the next iteration (see ``parse_feedback``). An output that is fed back
-    does not go to the sink. Outputs that are constants have no place in a graph and are left out.
+    ``types`` are the token types of tensors whose shape the file leaves open, which only an interpreter knows
+    (``measure.probe``). ``per`` is "operator", "layer", or a number of actors of about equal work; ``cuts`` name the
+    operators to cut behind instead. ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``.
     """
-    return _Importer(model, flow, slices, feedback or {}).graph(name, file)
+
+    model: Model
+    types: Mapping[int, TokenType] = field(default_factory=dict)
+    per: Union[str, int] = "layer"
+    cuts: tuple[str, ...] = ()
+    feedback: tuple[str, ...] = ()
+
+
+def apply(system: System, options: Options) -> Result:
+    """The model as a system on one platform: its slices as actors, a source for each input, one sink for all outputs.
+
+    What was in the system is replaced; the application and the model's file are named after the model. An output that
+    is fed back does not go to the sink. Outputs that are constants have no place in a graph: the report names them.
+    Raises EpruneError (FILE) for operators and ends that do not exist or do not fit.
+    """
+    model = options.model
+    flow = find_flow(model, dict(options.types))
+    pieces = find_pieces(model, flow)
+    feedback = parse_feedback(model, flow, options.feedback)
+    if options.cuts:
+        slices = cut_after(model, pieces, options.cuts)
+    elif options.per == "operator":
+        slices = pieces
+    elif isinstance(options.per, int):
+        slices = balanced(model, flow, pieces, options.per)
+    else:
+        slices = layers(model, flow, pieces)
+    name = PurePath(model.path)
+    graph, files = graph_of(model, flow, slices, name.stem, name.name, feedback)
+    platform = Platform("local", (Unit("cpu"),))
+    mapping = PlatformMapping(
+        graph.name, platform.name, tuple(Placement(actor.name, unit="cpu") for actor in graph.actors)
+    )
+    constants = [model.tensors[index].name for index in model.outputs if model.tensors[index].constant]
+    count = sum(bool(actor.behaviour and actor.behaviour.operators) for actor in graph.actors)
+    figures = {"actors": len(graph.actors), "slices": count, "fifos": len(graph.fifos)}
+    lines = tuple(f"output {name!r} is a constant of the model, and left out" for name in constants)
+    made = replace(
+        system, graph=graph, platforms=(platform,), mappings=(mapping,), files={name.name: model.data, **files}
+    )
+    return Result(made, Report(lines, figures))
+
+
+def graph_of(
+    model: Model, flow: Flow, slices: Sequence[range], name: str, file: str, feedback: Mapping[int, int]
+) -> tuple[Graph, dict[str, bytes]]:
+    """The application ``name`` in which each of ``slices`` is an actor, and the files of initial tokens that it names.
+
+    ``slices`` are consecutive ranges that hold all of ``flow.work``; ``file`` is what the graph calls the model's file.
+    ``feedback`` maps tensors: input -> the output that it is in the next iteration.
+    """
+    return _Importer(model, flow, slices, feedback).graph(name, file)
 
 
 def parse_feedback(model: Model, flow: Flow, texts: Iterable[str]) -> dict[int, int]:
@@ -109,7 +156,8 @@ class _Importer:
             self.writer.update((index, actor) for operator in operators for index in flow.writes[operator])
         self.joints: list[_Joint] = []
 
-    def graph(self, name: str, file: str) -> Imported:
+    def graph(self, name: str, file: str) -> tuple[Graph, dict[str, bytes]]:
+        """The application graph, and the files of initial tokens that it names."""
         inputs = {actor: self._slice_inputs(operators, actor) for actor, operators in self.slices.items()}
         inputs[SINK_NAME] = self._sink_inputs()
         # The order of the file: by writer, then by tensor.
@@ -143,7 +191,7 @@ class _Importer:
             actors.append(Actor(actor, (*inputs[actor], *outputs.get(actor, ())), behaviour=behaviour))
         if inputs[SINK_NAME]:
             actors.append(Actor(SINK_NAME, inputs[SINK_NAME], behaviour=SINK, parameters=parameters))
-        return Imported(Graph(_legal(name), tuple(actors), tuple(fifos)), files)
+        return Graph(_legal(name), tuple(actors), tuple(fifos)), files
 
     def _sources(self) -> dict[str, int]:
         """A source's name -> the input that it is for."""

@@ -1,30 +1,41 @@
-"""An imported model put into an application of one's own, in the place of import's sources and sink."""
+"""Put an imported model into an application of one's own, in the place of the import's sources and sink."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Optional
 
 from eprune.formats.tflite.model import Model
 from eprune.model.finding import EpruneError, Finding
-from eprune.model.graph import Actor, Fifo, Graph, ModelSlice, Port, PortRef
-from eprune.passes.import_ import SINK_NAME, SOURCE, Imported, end_names, find_end
-from eprune.passes.relocate import relocated
+from eprune.model.graph import Actor, Fifo, Graph, Port, PortRef
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.mapping import Placement
+from eprune.model.system import System
+from eprune.passes.base import Report, Result
+from eprune.passes.import_ import SINK_NAME, SOURCE, end_names, find_end
 
 #: What an application calls the model that is put into it, where its FIFOs end there.
 MODEL = "Model"
 
 
-def put_into(application: Graph, model: Model, imported: Imported, folder: str) -> Imported:
-    """``application`` with ``imported`` in it, to be written to ``folder``.
+@dataclass(frozen=True)
+class Options:
+    """The model as the pass ``import`` gives it."""
+
+    model: Model
+    imported: System
+
+
+def apply(system: System, options: Options) -> Result:
+    """The system's application with the model in it, on the imported system's platform.
 
     FIFOs of the application to ``Model.NAME`` lead to the model's input of that name, those from ``Model.NAME`` begin
     at its output; names are as for ``find_end``. Inputs and outputs that none of them names keep their source, and the
     sink. Raises EpruneError (FILE) for ends that the model does not have, and where there are none at all.
     """
-    application = relocated(application, folder)
+    model, imported, application = options.model, options.imported, system.graph
     joiner = _Joiner(model, imported.graph, application)
     fifos = [joined for fifo in application.fifos for joined in joiner.join(fifo)]
     if not joiner.replaced:
@@ -36,7 +47,7 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
     actors = [
         # Of a source or a sink, what is still joined to the model; of a slice everything.
         actor
-        if isinstance(actor.behaviour, ModelSlice)
+        if actor.behaviour is not None and actor.behaviour.operators
         else replace(actor, ports=tuple(port for port in actor.ports if PortRef(actor.name, port.name) in ends))
         for actor in imported.graph.actors
     ]
@@ -52,7 +63,12 @@ def put_into(application: Graph, model: Model, imported: Imported, folder: str) 
         application.dpgs,
         application.where,
     )
-    return replace(imported, graph=graph)
+    (platform,) = imported.platforms
+    placements = tuple(Placement(actor.name, unit=platform.units[0].name) for actor in graph.actors)
+    mapping = PlatformMapping(graph.name, platform.name, placements)
+    count = sum(bool(actor.behaviour and actor.behaviour.operators) for actor in graph.actors)
+    figures = {"actors": len(graph.actors), "slices": count, "fifos": len(graph.fifos)}
+    return Result(replace(imported, graph=graph, mappings=(mapping,)), Report((), figures))
 
 
 class _Joiner:

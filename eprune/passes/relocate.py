@@ -1,31 +1,45 @@
-"""A graph as a file in another folder would write it."""
+"""Name files as another folder sees them."""
 
 from __future__ import annotations
 
 import os
-from dataclasses import replace
+from collections.abc import Set
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Optional
 
-from eprune.model.graph import Behaviour, Graph, PythonBehaviour
+from eprune.model.graph import Graph
+from eprune.model.system import System
+from eprune.passes.base import Report, Result, option
 
 
-def relocated(graph: Graph, folder: str) -> Graph:
-    """The graph with the names of its files as seen from ``folder``; files of the library of actors keep theirs."""
+@dataclass(frozen=True)
+class Options:
+    """Where the application file will be."""
+
+    folder: str = option(help="The folder that the application file will be in.", metavar="DIR")
+
+
+def apply(system: System, options: Options) -> Result:
+    """The system with the names of its files as seen from a folder; files of the library of actors keep theirs."""
+    graph = relocated(system.graph, options.folder, frozenset(system.files))
+    pairs = zip(system.graph.actors, graph.actors)
+    count = sum(old.behaviour != new.behaviour for old, new in pairs)
+    return Result(replace(system, graph=graph), Report((f"{count} actors name their files anew",), {"renamed": count}))
+
+
+def relocated(graph: Graph, folder: str, kept: Set[str] = frozenset()) -> Graph:
+    """The graph with the names of its files as seen from ``folder``, but for those ``kept``."""
 
     def name(file: str) -> str:
+        if file in kept:
+            return file
         path = Path(graph.where.file).parent / file
         return os.path.relpath(path, folder) if path.exists() else file
 
-    def behaviour(old: Optional[Behaviour]) -> Optional[Behaviour]:
-        if old is None:
-            return None
-        if isinstance(old, PythonBehaviour) and old.model is not None:
-            old = replace(old, model=replace(old.model, file=name(old.model.file)))
-        return replace(old, file=name(old.file))
-
     return replace(
         graph,
-        actors=tuple(replace(actor, behaviour=behaviour(actor.behaviour)) for actor in graph.actors),
+        actors=tuple(
+            replace(actor, behaviour=actor.behaviour and actor.behaviour.renamed(name)) for actor in graph.actors
+        ),
         fifos=tuple(replace(fifo, initial=fifo.initial and name(fifo.initial)) for fifo in graph.fifos),
     )

@@ -1,4 +1,4 @@
-"""A chain becomes K(m,n): n endpoints with its first part, m servers with the rest, each endpoint joined to each one.
+"""Make many endpoints and servers of a chain, each endpoint joined to each server, to survive failures: K(m,n).
 
 This is the fault-tolerance use case of the Edge-PRUNE papers. Endpoints and servers are numbered from 1. Actors and
 FIFOs of endpoint 2 are named after the chain's, ``L1-2``, and so are those of server 2; the FIFO that was cut becomes
@@ -11,52 +11,60 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from eprune.model.graph import Actor, FaultPolicy, Fifo, Graph, ModelSlice, Port, PortRef
+from eprune.model.graph import Actor, FaultPolicy, Fifo, Graph, Port, PortRef
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
+from eprune.passes.base import Report, Result, option
 
 _UNIT = "cpu"
 
 
 @dataclass(frozen=True)
-class Replicated:
-    """The application with its platforms, endpoints first, each of one unit, and their mappings in the same order."""
+class Options:
+    """How many of each, and where the chain is cut."""
 
-    graph: Graph
-    platforms: tuple[Platform, ...]
-    mappings: tuple[Mapping, ...]
+    endpoints: int = option(help="How many endpoints.", metavar="N")
+    servers: int = option(help="How many servers.", metavar="M")
+    cut_after: str = option(
+        help="The endpoint's last actor: it and all that leads to it are on each endpoint, the rest is on each server.",
+        metavar="ACTOR",
+    )
+    policy: FaultPolicy = option(
+        FaultPolicy.DROP, help="The fault policy of the FIFOs between endpoints and servers (drop)."
+    )
+    port: int = option(Link.port, help="The first TCP port; each link has one (5100).", metavar="PORT")
 
 
-def replicate(
-    chain: Graph,
-    cut_after: str,
-    endpoints: int,
-    servers: int,
-    policy: FaultPolicy = FaultPolicy.DROP,
-    port: int = Link.port,
-    tensor: Optional[int] = None,
-) -> Replicated:
+def apply(system: System, options: Options) -> Result:
     """K(servers, endpoints) of a sound graph: ``cut_after`` and all that leads to it on endpoints, the rest on servers.
 
     One FIFO must lead from the endpoint's part to the server's, and it must begin at ``cut_after``. That actor gets an
-    output for each server: those of a slice all carry ``tensor``, a class must write each. The server's first actor
+    output for each server: those of a slice all carry its tensor, a class must write each. The server's first actor
     gets an input for each endpoint, which it can do without; but a slice needs all its inputs, so it can serve one
-    endpoint only. Each link has a TCP port of its own, from ``port`` on. Raises ValueError, with a message for the
-    user, for a graph that cannot be cut so.
+    endpoint only. Each link has a TCP port of its own, from ``port`` on. Platforms and mappings of the system are left
+    out. Raises ValueError, with a message for the user, for a graph that cannot be cut so.
     """
-    local = _upstream(chain, cut_after)
-    cut = _cut(chain, cut_after, local)
-    parts = [[actor for actor in chain.actors if (actor.name in local) is here] for here in (True, False)]
+    chain, endpoints, servers = system.graph, options.endpoints, options.servers
+    if not (0 < endpoints < 1000 and 0 < servers < 1000):
+        raise ValueError(f"{endpoints} endpoints and {servers} servers: there are 1 to 999 of each")
+    if not 0 < options.port <= 65536 - endpoints * servers:
+        raise ValueError(f"--port {options.port}: {endpoints * servers} links would need TCP ports above 65535")
+    local = _upstream(chain, options.cut_after)
+    cut = _cut(chain, options.cut_after, local)
+    parts = [[actor for actor in chain.actors if (actor.name in local) is near] for near in (True, False)]
     first = next(actor for actor in parts[1] if actor.name == cut.target.actor)
-    sliced = isinstance(first.behaviour, ModelSlice)
-    if sliced and endpoints > 1:
+    needy = first.behaviour is not None and first.behaviour.needs_all_inputs
+    if needy and endpoints > 1:
         raise ValueError(
             f"actor '{first.name}' is a slice of a model, which takes the tokens of one endpoint, not of {endpoints}; "
             "give it a class too, which calls the slice for each input, such as classifier.py:Classifier"
         )
+    interface = system.interfaces.get(options.cut_after)
+    tensor = None if interface is None else interface.tensors.get(cut.source.port)
     outputs, inputs = _numbered(cut.source.port, servers), _numbered(cut.target.port, endpoints)
     parts[0] = [_widened(actor, cut.source, outputs, True, tensor) for actor in parts[0]]
-    parts[1] = [_widened(actor, cut.target, inputs, sliced, None) for actor in parts[1]]
+    parts[1] = [_widened(actor, cut.target, inputs, needy, None) for actor in parts[1]]
     actors: list[Actor] = []
     fifos: list[Fifo] = []
     for part, count in zip(parts, (endpoints, servers)):
@@ -66,9 +74,15 @@ def replicate(
             actors += [replace(actor, name=f"{actor.name}-{number}") for actor in part]
             fifos += [_joined(fifo, f"{number}", number, fifo.source.port, number, fifo.target.port) for fifo in inner]
     for e, into in enumerate(inputs, 1):
-        fifos += [replace(_joined(cut, f"{e}-{s}", e, out, s, into), policy=policy) for s, out in enumerate(outputs, 1)]
+        fifos += [
+            replace(_joined(cut, f"{e}-{s}", e, out, s, into), policy=options.policy)
+            for s, out in enumerate(outputs, 1)
+        ]
     graph = replace(chain, name=f"{chain.name}-{servers}-{endpoints}", actors=tuple(actors), fifos=tuple(fifos))
-    return Replicated(graph, *_deploy(graph.name, parts, endpoints, servers, port))
+    platforms, mappings = _deploy(graph.name, parts, endpoints, servers, options.port)
+    made = replace(system, graph=graph, platforms=platforms, mappings=mappings, interfaces={}, problems=())
+    line = f"{len(actors)} actors and {len(fifos)} FIFOs"
+    return Result(made, Report((line,), {"actors": len(actors), "fifos": len(fifos)}))
 
 
 def _upstream(chain: Graph, actor: str) -> set[str]:

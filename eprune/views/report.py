@@ -9,12 +9,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Optional
 
-from eprune.cli.explore import left_out, placed
 from eprune.explore import answer
 from eprune.explore.cost import meaning, predict
 from eprune.explore.space import after
-from eprune.measure.remote import emulated
-from eprune.measure.single_frame import lone_frames
+from eprune.measure.script import emulated
+from eprune.views.cuts import left_out, placed
+from eprune.views.single_frames import single_frames
 from eprune.views.tables import table
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ PLATFORM_LINKS = "the links of the platform files"
 
 @dataclass(frozen=True)
 class Over:
-    """The answer over one set of links: ``name`` is theirs, ``costs`` None where nothing is predicted."""
+    """What is best over one set of links: ``name`` is theirs, ``costs`` None where nothing is predicted."""
 
     name: str
     costs: Optional[Costs]
@@ -41,8 +41,8 @@ class Over:
     best: Optional[Best]
 
 
-class Answer:
-    """The answer over each set of links; ranking and table are of the first."""
+class CutReport:
+    """Where to cut, over each set of links; ranking and table are of the first."""
 
     def __init__(
         self, plan: Plan, objective: str, over: Sequence[Over], latencies: Mapping[str, Mapping[str, Any]]
@@ -66,8 +66,8 @@ class Answer:
         return self.ranked[0].alternative.name if self.ranked else ""
 
     def _note(self) -> str:
-        said = f"Predicted over {self.over[0].name}" if self.costs else "Measured on the machines that ran it"
-        note = f"{said}; what is measured here is over loopback."
+        source = f"Predicted over {self.over[0].name}" if self.costs else "Measured on the machines that ran it"
+        note = f"{source}; what is measured here is over loopback."
         if self.costs and self.costs.speeds:
             speeds = ", ".join(f"{name}={factor:.3g}" for name, factor in self.costs.speeds.items())
             note += f" Emulated speeds: {speeds}."
@@ -82,8 +82,8 @@ class Answer:
     def notes(self) -> list[str]:
         """What else is to be said, a sentence or two each."""
         others = [f"Over {over.name}: {self._advice(over)}" for over in self.over[1:]]
-        lone = answer.lone_and_steady(self.plan, self.rows) if self.costs else ""
-        return [note for note in (self.note, self.other(), lone, *others) if note]
+        single = answer.single_and_steady(self.plan, self.rows) if self.costs else ""
+        return [note for note in (self.note, self.other(), single, *others) if note]
 
     def _advice(self, over: Over) -> str:
         if not answer.ranked(self.plan, over.rows, self.objective):
@@ -134,7 +134,7 @@ class Answer:
         header, rows = _filled(self.header, [self.cells(row) for row in chosen])
         marked = [("*" if row[0] == self.first else "", *row) for row in rows]
         lines += [table(("", *header), marked).rstrip("\n"), ""]
-        lines += [*self.missing(), *lone_frames(self.plan, self.latencies)]
+        lines += [*self.missing(), *single_frames(self.plan, self.latencies)]
         lines += [*self.notes(), self.advice]
         return "\n".join(lines) + "\n"
 
@@ -169,12 +169,12 @@ class Answer:
                 "excluded": row.excluded,
                 "predicted": asdict(row.predicted) if row.predicted else None,
                 "measured": row.measured,
-                "lone_frames": self.latencies.get(row.alternative.name),
+                "single_frames": self.latencies.get(row.alternative.name),
             }
             others = {over.name: over.rows[index].predicted for over in self.over[1:]}
             over = {name: asdict(predicted) for name, predicted in others.items() if predicted}
             points.append({**point, "predicted_over": over} if over else point)
-        told = {
+        data = {
             "application": self.plan.flow.application,
             "objective": self.objective,
             "unit": self.unit,
@@ -185,7 +185,7 @@ class Answer:
             "points": points,
             "excluded": self.plan.excluded,
         }
-        return json.dumps(told, indent=1) + "\n"
+        return json.dumps(data, indent=1) + "\n"
 
     def csv(self) -> str:
         """For spreadsheets."""
@@ -249,7 +249,7 @@ class Answer:
                 beside = [measured[p] if self.rows[p].alternative.name in self.emulated else None for p in places]
         alone = [time for row, time in zip(rows, computing) if row.alternative.after == "endpoint only"]
         return Chart(
-            title=f"{self.plan.flow.application}: time of the endpoint a frame, {kind}",
+            title=f"{self.plan.flow.application}: time of the endpoint per frame, {kind}",
             labels=[f"{row.alternative.name} {row.alternative.after}" for row in rows],
             computing=computing,
             sending=sending,

@@ -15,7 +15,7 @@ from eprune.views.scatter import Dot, draw
 from eprune.views.tables import counted, table
 
 
-class Swept:
+class SweepReport:
     """The runs at all values of the parameters ``names``, and what is chosen of them.
 
     ``axes`` are the figures between which there is a trade-off (None: those that differ), ``wishes`` figures that a run
@@ -120,14 +120,14 @@ class Swept:
 
     def json(self) -> str:
         """For programs."""
-        told = {
+        data = {
             "application": self.application,
             "axes": self.axes,
             "wishes": dict(self.wishes),
             "chosen": None if self.chosen is None else dict(self.chosen.values),
             "points": [{**asdict(point), "front": front} for point, front in zip(self.points, self.front)],
         }
-        return json.dumps(told, indent=1) + "\n"
+        return json.dumps(data, indent=1) + "\n"
 
     def csv(self) -> str:
         """For spreadsheets."""
@@ -151,7 +151,7 @@ class Swept:
                 dots.append(Dot(figures[cost], figures[quality], label, front, point is self.chosen))
         if not dots:
             return None
-        unit = {"ms": "ms from frame to frame", "bytes": "bytes a frame over links"}
+        unit = {"ms": "ms from frame to frame", "bytes": "bytes per frame over links"}
         emulated = ", emulated" if any(point.emulated for point in self.points) else ""
         title = f"{self.application}: {', '.join(self.names)}{emulated}"
         return draw(title, (unit.get(cost, cost), unit.get(quality, quality)), dots, kind)

@@ -51,16 +51,16 @@ def _timed(*arguments: str) -> float:
 
 def _errors(cuts: Path, frames: int) -> list[float]:
     """Percent by which the predicted time a frame of each run differs from the measured one."""
-    from eprune.cli.explore import RESULTS, read_plan_of
-    from eprune.cli.report import read_costs
     from eprune.explore.cost import predict
-    from eprune.measure import remote as measure
+    from eprune.explore.plan import RESULTS
+    from eprune.measure import script
+    from eprune.measure.exploration import read_costs, read_plan_of
 
     plan = read_plan_of(str(cuts))
     costs = read_costs(plan, cuts)
     assert costs is not None
     loopback = replace(costs, links=())
-    results = measure.read(cuts / RESULTS, plan.id)
+    results = script.read(cuts / RESULTS, plan.id)
     errors = []
     for each in plan.alternatives:
         line = results[each.name]

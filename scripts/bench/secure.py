@@ -25,7 +25,7 @@ Say = Callable[..., None]
 
 def secure(folder: Path, say: Say) -> None:
     """Throughput of large tokens and round trips of small ones, over TLS and through SSH, against plain links."""
-    from eprune.cli.certify import make
+    from eprune.deploy.keys import make
 
     make(str(folder / "keys"), ["left", "right"], 1)
     with _sshd(folder / "sshd") as ssh:

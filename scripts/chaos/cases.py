@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from itertools import combinations
 from pathlib import Path
 
-from eprune.analysis.failures import System, minimal_failures
+from eprune.analysis.failures import FaultModel, minimal_failures
 from scripts.chaos import faults, topologies
 from scripts.chaos.case import Case
 from scripts.chaos.expect import service
@@ -23,7 +23,7 @@ ALL = (faults.KILL, faults.FREEZE, faults.UNPLUG, faults.REFUSE, *MOMENTARY)
 WITH_RESTARTS = (*ALL, faults.RESTART, faults.STRANGER)
 
 
-def singles(topology: Topology, ways: Sequence[Fault], system: System) -> Iterator[Case]:
+def singles(topology: Topology, ways: Sequence[Fault], system: FaultModel) -> Iterator[Case]:
     """Each thing by itself, in each way that is one for it."""
     for thing in system.things:
         for fault in ways:
@@ -31,7 +31,7 @@ def singles(topology: Topology, ways: Sequence[Fault], system: System) -> Iterat
                 yield Case(topology, fault, (thing.name,))
 
 
-def pairs(topology: Topology, system: System) -> Iterator[Case]:
+def pairs(topology: Topology, system: FaultModel) -> Iterator[Case]:
     """The pairs that break the service though each half is survived, for good, and as many that do not."""
     breaking = [
         tuple(thing.name for thing in found.failed)
@@ -49,14 +49,13 @@ def pairs(topology: Topology, system: System) -> Iterator[Case]:
         yield Case(topology, faults.FREEZE, breaking[0])
 
 
-def systems(listed: Sequence[Topology]) -> dict[str, System]:
+def systems(listed: Sequence[Topology]) -> dict[str, FaultModel]:
     """Topology's name -> what the analysis works on."""
     found = {}
     for topology in listed:
         with tempfile.TemporaryDirectory() as folder:
             topology.write(Path(folder))
-            inputs = read(Path(folder))
-            found[topology.name] = System(inputs.graph, inputs.platforms, inputs.mappings)
+            found[topology.name] = FaultModel(read(Path(folder)))
     return found
 
 

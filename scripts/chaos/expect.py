@@ -6,7 +6,7 @@ import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eprune.analysis.failures import Outcome, Service, System, Thing, Verdict
+from eprune.analysis.failures import FaultModel, Outcome, Service, Thing, Verdict
 from eprune.model.graph import FaultPolicy
 from eprune.runtime.faults import window
 
@@ -41,7 +41,7 @@ class Expected:
         return text
 
 
-def service(system: System) -> Service:
+def service(system: FaultModel) -> Service:
     """Every source that is left reaches a sink."""
     return Service(tuple(system.sinks))
 
@@ -51,7 +51,7 @@ def identity(actor: str) -> int:
     return zlib.crc32(actor.encode())
 
 
-def expect(system: System, failed: Sequence[Thing]) -> Expected:
+def expect(system: FaultModel, failed: Sequence[Thing]) -> Expected:
     """What happens when these things fail."""
     first = system.outcome(failed, service(system))
     ended, outcome = _without_ends(system, failed, Verdict.STOPS)
@@ -73,7 +73,7 @@ def expect(system: System, failed: Sequence[Thing]) -> Expected:
     )
 
 
-def _without_ends(system: System, failed: Sequence[Thing], *verdicts: Verdict) -> tuple[set[str], Outcome]:
+def _without_ends(system: FaultModel, failed: Sequence[Thing], *verdicts: Verdict) -> tuple[set[str], Outcome]:
     """The platforms whose processes end while the verdict is one of these, for they have an end of a FIFO for which
     it is; and the outcome for those that are left. A process that ends is a platform that fails, for the others.
     """
@@ -87,11 +87,11 @@ def _without_ends(system: System, failed: Sequence[Thing], *verdicts: Verdict) -
         ended |= {system.homes[actor] for actor in ends}
 
 
-def _platforms(system: System, names: set[str]) -> list[Thing]:
+def _platforms(system: FaultModel, names: set[str]) -> list[Thing]:
     return [thing for thing in system.things if thing.kind == "platform" and thing.name in names]
 
 
-def roomy(system: System) -> System:
+def roomy(system: FaultModel) -> FaultModel:
     """The system with the room that FIFOs between platforms really have at most: a ring at each end."""
 
     def widened(fifo):  # type: ignore[no-untyped-def]
@@ -104,7 +104,7 @@ def roomy(system: System) -> System:
     return system.like(replace(system.graph, fifos=tuple(widened(fifo) for fifo in system.graph.fifos)))
 
 
-def sources(system: System, actor: str, broken: Sequence[str]) -> frozenset[int]:
+def sources(system: FaultModel, actor: str, broken: Sequence[str]) -> frozenset[int]:
     """The sources from which tokens reach an actor, as numbers."""
     reached, stack = {actor}, [actor]
     while stack:
@@ -115,7 +115,7 @@ def sources(system: System, actor: str, broken: Sequence[str]) -> frozenset[int]
     return frozenset(identity(name) for name in reached if not system.inputs[name])
 
 
-def _reached(system: System, sources: Sequence[str], broken: Sequence[str]) -> set[str]:
+def _reached(system: FaultModel, sources: Sequence[str], broken: Sequence[str]) -> set[str]:
     """The actors that tokens of these sources reach, these included."""
     reached, stack = set(sources), list(sources)
     while stack:
@@ -125,7 +125,7 @@ def _reached(system: System, sources: Sequence[str], broken: Sequence[str]) -> s
     return reached
 
 
-def upstream(system: System, actor: str) -> set[str]:
+def upstream(system: FaultModel, actor: str) -> set[str]:
     """The platforms of all that leads to an actor, but for those of sources; its own only if it is fed from within."""
     reached, stack = set(), list(system.inputs[actor])
     found: set[str] = set()

@@ -7,7 +7,7 @@ import os
 import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 
-from eprune.analysis.failures import System
+from eprune.analysis.failures import FaultModel
 from eprune.runtime.launch import link_ports
 from scripts.chaos.proxy import Proxy
 from scripts.netlab import do
@@ -15,7 +15,7 @@ from scripts.netlab import do
 Pair = tuple[str, str]
 
 
-def links(system: System) -> dict[Pair, list[tuple[str, str]]]:
+def links(system: FaultModel) -> dict[Pair, list[tuple[str, str]]]:
     """Pair of platforms, sorted -> the FIFOs between them as (sending, receiving) platform, in file order."""
     found: dict[Pair, list[tuple[str, str]]] = {}
     for fifo in system.graph.fifos:
@@ -29,7 +29,7 @@ def links(system: System) -> dict[Pair, list[tuple[str, str]]]:
 class Loopback:
     """Each end of a link has ports of its own; between them are proxies that can be told to fail."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: FaultModel) -> None:
         pairs = links(system)
         bases = link_ports({pair: 2 * len(fifos) for pair, fifos in pairs.items()})
         self._options: dict[str, list[str]] = {}
@@ -70,7 +70,7 @@ class Loopback:
 class Namespaces:
     """A network namespace for each platform, and a pair of virtual interfaces for each link."""
 
-    def __init__(self, system: System) -> None:
+    def __init__(self, system: FaultModel) -> None:
         self._names: dict[str, str] = {}
         self._devices: dict[Pair, str] = {}
         self._options: dict[str, list[str]] = {}
@@ -122,7 +122,7 @@ class Namespaces:
 
 
 @contextlib.contextmanager
-def joined(system: System, namespaces: bool) -> Iterator[Loopback | Namespaces]:
+def joined(system: FaultModel, namespaces: bool) -> Iterator[Loopback | Namespaces]:
     """The network of a case. Raises NotPermitted where namespaces are not to be had."""
     network = Namespaces(system) if namespaces else Loopback(system)
     with contextlib.closing(network):

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
-from eprune.analysis.failures import System
-from eprune.cli.inputs import Inputs, read_inputs, sound
-from eprune.deploy.build import program_for, write_program
-from eprune.model.graph import ModelSlice
+from eprune.analysis.failures import FaultModel
+from eprune.cli.reading import read_sound
+from eprune.deploy.build import programs_of, write_program
+from eprune.model.system import System
 from scripts.chaos.network import Loopback, Namespaces
 from scripts.chaos.topologies import ROOT, Topology
 
@@ -69,7 +69,7 @@ class Built(NamedTuple):
     """A topology's programs, by platform; those of ``strangers`` are the same with another digest."""
 
     folder: Path
-    system: System
+    system: FaultModel
     programs: dict[str, Path]
     strangers: dict[str, Path]
 
@@ -77,23 +77,22 @@ class Built(NamedTuple):
 def build(topology: Topology, folder: Path) -> Built:
     """Write a topology's files and generate its programs."""
     topology.write(folder)
-    inputs = read(folder)
+    system = read(folder)
     programs, strangers = {}, {}
-    for mapping in inputs.mappings:
-        path = folder / f"{mapping.platform}.py"
-        program = program_for(inputs, mapping, fuse=True)
+    for program in programs_of(system):
+        path = folder / f"{program.platform}.py"
         write_program(program, str(path))
-        programs[mapping.platform] = path
-        stranger = folder / f"{mapping.platform}.stranger.py"
+        programs[program.platform] = path
+        stranger = folder / f"{program.platform}.stranger.py"
         stranger.write_text(path.read_text().replace(program.digest, program.digest[::-1]))
-        strangers[mapping.platform] = stranger
-    return Built(folder, System(inputs.graph, inputs.platforms, inputs.mappings), programs, strangers)
+        strangers[program.platform] = stranger
+    return Built(folder, FaultModel(system), programs, strangers)
 
 
-def read(folder: Path) -> Inputs:
+def read(folder: Path) -> System:
     """An application's files. Raises EpruneError if they break a rule."""
     platforms, mappings = (sorted(map(str, (folder / name).iterdir())) for name in ("platforms", "mappings"))
-    return sound(read_inputs(str(folder / "application.xml"), platforms, mappings))
+    return read_sound(str(folder / "application.xml"), platforms, mappings)
 
 
 class Run:
@@ -108,7 +107,9 @@ class Run:
         self.system = built.system
         self.network = network
         #: actors that write logs; segments of a model do not
-        self.logged = {actor.name for actor in built.system.graph.actors if not isinstance(actor.behaviour, ModelSlice)}
+        self.logged = {
+            actor.name for actor in built.system.graph.actors if not (actor.behaviour and actor.behaviour.operators)
+        }
         self.logs = {actor.name: Log(built.folder / f"{actor.name}.log") for actor in built.system.graph.actors}
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         #: platform -> what all its incarnations said on stderr, in files

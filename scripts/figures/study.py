@@ -12,14 +12,15 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
-from eprune.cli.explore import ACTORS, RESULTS, read_plan_of
-from eprune.cli.report import read_costs
 from eprune.explore.cost import predict
-from eprune.explore.plan import Plan
+from eprune.explore.plan import ACTORS, RESULTS, Plan
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.platform import read_platform, write_platform
-from eprune.measure import remote as measure
-from eprune.model.graph import Actor, ModelSlice, PythonBehaviour
+from eprune.measure import script
+from eprune.measure.exploration import read_costs, read_plan_of
+from eprune.model.graph import Actor
 from eprune.runtime.actor import PortType
 from eprune.runtime.files import Files
 from scripts.figures.papers import Case
@@ -127,7 +128,7 @@ def calibrate(case: Case, graph: Path, timed: Mapping[str, Any], folder: Path) -
     for _ in range(CALIBRATIONS):
         _explore(case, graph, slowdown, cuts, "--must-not-use", "i7")
         eprune("profile", str(cuts), "--emulate", "--again")
-        (line,) = measure.read(cuts / RESULTS, read_plan_of(str(cuts)).id, True).values()
+        (line,) = script.read(cuts / RESULTS, read_plan_of(str(cuts)).id, True).values()
         slowdown *= case.whole / line["platforms"][case.device]["ms"]
     return slowdown
 
@@ -155,7 +156,7 @@ def study(case: Case, graph: Path, timed: Mapping[str, Any], slowdown: float, fo
     (cuts / ACTORS).write_text(json.dumps({"plan": plan.id, "platforms": told}))
     names = [each.name for each in plan.alternatives]
     wanted = [name for name in names if not case.points or int(name) in case.points]
-    missing = measure.waiting(wanted, measure.read(cuts / RESULTS, plan.id, True), False)
+    missing = script.waiting(wanted, script.read(cuts / RESULTS, plan.id, True), False)
     if missing:
         eprune("profile", str(cuts), "--emulate", *(word for name in missing for word in ("--point", name)))
     return Study(case, slowdown, points(case, plan, cuts))
@@ -166,7 +167,7 @@ def points(case: Case, plan: Plan, cuts: Path) -> tuple[Point, ...]:
     costs = read_costs(plan, cuts)
     assert costs is not None
     still = replace(costs, links=())
-    results = measure.read(cuts / RESULTS, plan.id, True)
+    results = script.read(cuts / RESULTS, plan.id, True)
     found = []
     # Actors that are tied to the endpoint do not tell the points apart.
     order = [actor for actor in plan.flow.actors if actor not in case.arguments]

@@ -7,8 +7,9 @@ from dataclasses import replace
 
 from hypothesis import strategies as st
 
+from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.model.finding import Location
-from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, Port, PortRef
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.token import TokenType

@@ -14,7 +14,7 @@ from self_timed import fifo_rate, period, timed_graphs
 from eprune.analysis.buffers import least_fast, least_live
 from eprune.analysis.cycle_ratio import max_cycle_ratio
 from eprune.analysis.lookup import buffer_bytes
-from eprune.analysis.throughput import Deployment, Transfer, timed
+from eprune.analysis.throughput import Resources, Transfer, timed
 from eprune.model.graph import Graph
 from eprune.model.token import TokenType
 
@@ -116,7 +116,7 @@ def test_a_ring_without_a_delay_has_no_answer():
 
 def test_a_crossing_fifo_has_a_buffer_on_both_platforms():
     graph = build([("A", "B", 1, 0, 2)])
-    deployed = Deployment({}, {"f0": Transfer("e -> s", Fraction(1), Fraction(2))})
+    deployed = Resources({}, {"f0": Transfer("e -> s", Fraction(1), Fraction(2))})
     assert least_live(graph, deployed).nbytes == 2 * 16
     times = {"A": Fraction(1), "B": Fraction(1)}
     # at the receiver: one on its way, two that wait for it to arrive, one that B reads

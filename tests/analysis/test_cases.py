@@ -11,6 +11,7 @@ from eprune.analysis.check import check
 from eprune.analysis.rules import RULES
 from eprune.formats.xml.application import read_application
 from eprune.model.finding import Finding
+from eprune.model.system import System
 
 CASES = Path(__file__).parents[1] / "cases"
 FAILING = sorted(CASES.glob("[A-Z]*.xml"))
@@ -42,7 +43,7 @@ def differences(path: Path, findings: list[Finding], text: str) -> list[str]:
 
 @pytest.mark.parametrize("path", [*FAILING, *CLEAN], ids=lambda path: path.stem)
 def test_case(path):
-    findings = check(read_application(str(path)))
+    findings = check(System(read_application(str(path))))
     assert not differences(path, findings, path.read_text(encoding="utf-8"))
 
 
@@ -70,6 +71,6 @@ def test_every_case_expects_its_rule_and_every_rule_of_graphs_has_a_case():
 def test_a_wrong_expectation_is_noticed(old, new):
     path = CASES / "G4-1.xml"
     text = path.read_text(encoding="utf-8")
-    findings = check(read_application(str(path)))
+    findings = check(System(read_application(str(path))))
     assert old in text and not differences(path, findings, text)
     assert differences(path, findings, text.replace(old, new))

@@ -16,6 +16,7 @@ from eprune.analysis.rules import RULES, rules_table
 from eprune.analysis.summary import summary
 from eprune.model.finding import Severity
 from eprune.model.interface import Interface
+from eprune.model.system import System
 
 ROOT = Path(__file__).parents[2]
 
@@ -32,14 +33,14 @@ def test_the_code_and_the_table_name_the_same_rules():
 
 def test_only_warnings_are_warnings():
     graph = build([("a", "b", 1, 0, 2), ("c", "d", 1, 0, 2), ("d", "c", 1, 0, 2)])
-    findings = check(graph)
+    findings = check(System(graph))
     assert {finding.rule for finding in findings} == {"C2", "C3"}
     assert all(finding.severity is RULES[finding.rule].severity for finding in findings)
 
 
 def test_warnings_do_not_hide_the_next_stage():
     graph = build([("a", "b", 1, 0, 2), ("c", "d", 1, 0, 2)])
-    assert [finding.rule for finding in check(graph, {}, [], [on("device", {})])] == ["C3", "M1", "M1"]
+    assert [finding.rule for finding in check(System(graph, mappings=(on("device", {}),)))] == ["C3", "M1", "M1"]
 
 
 def test_consistency_is_worked_out_from_the_rates():
@@ -65,7 +66,7 @@ def test_a_sound_graph_is_summed_up():
     facts["L2"] = replace(facts["L2"], weight_bytes=100)
     mapping = on("device", {"S": "cpu0", "L1": "cpu0", "L2": "@server", "T": "@server"})
     server = on("server", {"S": "@device", "L1": "@device", "L2": "cpu0", "T": "cpu0"})
-    facts_of_graph = summary(graph, facts, [mapping, server])
+    facts_of_graph = summary(System(graph, mappings=(mapping, server), interfaces=facts))
     assert facts_of_graph.order == ("S", "L1", "L2", "T")
     assert facts_of_graph.sources == ("S",) and facts_of_graph.sinks == ("T",)
     assert facts_of_graph.token_bytes == {"f0": 16, "f1": 16, "f2": 16}
@@ -75,24 +76,24 @@ def test_a_sound_graph_is_summed_up():
 
 def test_the_order_of_a_feedback_loop_begins_where_its_delay_ends():
     graph = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2), ("c", "a", 1, 1, 3)], ("c", "b", "a"))
-    assert summary(graph).order == ("a", "b", "c")
+    assert summary(System(graph)).order == ("a", "b", "c")
 
 
 @pytest.mark.parametrize("make", [chain, layered])
 def test_ten_thousand_actors_take_about_a_second(make):
     graph = make(10_000)
     began = time.process_time()
-    assert not any(finding.severity is Severity.ERROR for finding in check(graph))
+    assert not any(finding.severity is Severity.ERROR for finding in check(System(graph)))
     assert time.process_time() - began < 5  # about half a second on an idle machine
 
 
 def test_a_deadlock_of_ten_thousand_actors_is_explained_in_seconds():
     graph = build([(f"a{k}", f"a{(k + 1) % 10_000}", 1, 0, 2) for k in range(10_000)])
     began = time.process_time()
-    errors = [finding for finding in check(graph) if finding.severity is Severity.ERROR]
+    errors = [finding for finding in check(System(graph)) if finding.severity is Severity.ERROR]
     assert [finding.hint for finding in errors] == ["give f0 a delay of 1"]
     assert time.process_time() - began < 10
 
 
 def test_facts_of_unknown_actors_do_no_harm():
-    assert check(build([("a", "b", 1, 0, 2)]), {"z": Interface(weight_bytes=1)}) == []
+    assert check(System(build([("a", "b", 1, 0, 2)]), interfaces={"z": Interface(weight_bytes=1)})) == []

@@ -19,13 +19,14 @@ from eprune.analysis.simulate import simulate
 from eprune.formats.xml.application import read_application
 from eprune.model.finding import Finding, Severity
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
+from eprune.model.system import System
 from tests.kit.dpgs import Sketch, control_sequences, dynamic_graphs
 
 CASES = Path(__file__).parents[1] / "cases"
 
 
 def errors(graph: Graph) -> list[Finding]:
-    return [finding for finding in check(graph) if finding.severity is Severity.ERROR]
+    return [finding for finding in check(System(graph)) if finding.severity is Severity.ERROR]
 
 
 def combinations(graph: Graph) -> Iterator[dict[str, list[int]]]:
@@ -196,7 +197,7 @@ def test_thousands_more_are_judged_right(graph):
 def test_a_ring_of_two_graphs_names_both_rows_and_each_fifo():
     """Live in every row of each, as long as the other one is off."""
     graph = read_application(str(CASES / "C2-4.xml"))
-    (finding,) = check(graph)
+    (finding,) = check(System(graph))
     assert finding.message == (
         "deadlock in row 1 of 'A' and row 1 of 'B': "
         "actors 'SplitA', 'MergeA', 'SplitB' and 'MergeB' wait for each other"
@@ -211,7 +212,7 @@ def test_a_ring_of_two_graphs_names_both_rows_and_each_fifo():
         graph,
         fifos=tuple(replace(f, delay=1, capacity=2) if f.name == "f1" else f for f in graph.fifos),
     )
-    assert finding.hint == "give f1 a delay of 1" and not check(mended)
+    assert finding.hint == "give f1 a delay of 1" and not check(System(mended))
 
 
 def test_a_ring_that_no_row_closes_is_live_and_has_an_order():
@@ -230,7 +231,9 @@ def test_a_ring_that_no_row_closes_is_live_and_has_an_order():
     )
     graph = replace(graph, dpgs=(replace(dpg, rows=rows),))
     assert components(precedence(graph))
-    assert {finding.rule for finding in check(graph)} == {"D5"}, "each takes or gives in every row, and not both"
+    assert {finding.rule for finding in check(System(graph))} == {"D5"}, (
+        "each takes or gives in every row, and not both"
+    )
     assert set(firing_order(graph)) == {actor.name for actor in graph.actors}
 
 
@@ -287,4 +290,4 @@ def test_the_work_grows_with_the_sum_of_the_rows():
         sketch.dpgs.append(Dpg(f"D{number}", names[0], names[0], names[3], (names[1], names[2]), tuple(columns), table))
     graph = sketch.graph()
     assert len(components(precedence(graph))) == count
-    assert not check(graph)
+    assert not check(System(graph))

@@ -12,11 +12,12 @@ from hypothesis import strategies as st
 from sample_graphs import build
 
 from eprune.analysis.check import check
-from eprune.analysis.failures import Service, System, Verdict, minimal_failures, survived
+from eprune.analysis.failures import FaultModel, Service, Verdict, minimal_failures, survived
 from eprune.model.finding import has_errors
 from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
 from tests.kit.fault_simulator import FaultSimulator
 
 DROP, STOP, WAIT, ZERO = FaultPolicy.DROP, FaultPolicy.STOP, FaultPolicy.WAIT, FaultPolicy.ZERO
@@ -28,7 +29,7 @@ def deploy(
     policies: dict[str, FaultPolicy] | None = None,
     optional: tuple[str, ...] = (),
     groups: dict[str, str] | None = None,
-) -> System:
+) -> FaultModel:
     """The graph on platforms: actor -> "platform/unit"; all are linked. ``optional``: FIFOs whose consumer can do
     without; ``groups``: platform or unit -> group."""
     policies, groups = policies or {}, groups or {}
@@ -75,10 +76,10 @@ def deploy(
         )
         for name in names
     ]
-    return System(graph, platforms, mappings)
+    return FaultModel(System(graph, tuple(platforms), tuple(mappings)))
 
 
-def k(servers: int, endpoints: int, policy: FaultPolicy = DROP) -> System:
+def k(servers: int, endpoints: int, policy: FaultPolicy = DROP) -> FaultModel:
     """K(servers, endpoints): a chain of two on each endpoint, which sends to every server; one actor on each server."""
     fifos = [(f"in{n}", f"net{n}", 1, 0, 2) for n in range(endpoints)]
     fifos += [(f"net{n}", f"head{m}", 1, 0, 2) for n in range(endpoints) for m in range(servers)]
@@ -88,11 +89,11 @@ def k(servers: int, endpoints: int, policy: FaultPolicy = DROP) -> System:
     return deploy(build(fifos), places, dict.fromkeys(crossing, policy), tuple(crossing))
 
 
-def service(system: System, sources: str | int = "every") -> Service:
+def service(system: FaultModel, sources: str | int = "every") -> Service:
     return Service(tuple(system.sinks), sources)
 
 
-def failing(system: System, most: int, sources: str | int = "every") -> list[set[str]]:
+def failing(system: FaultModel, most: int, sources: str | int = "every") -> list[set[str]]:
     """The minimal sets, as names."""
     return [
         {thing.name for thing in found.failed} for found in minimal_failures(system, most, service(system, sources))
@@ -120,7 +121,7 @@ def test_two_servers_survive_every_single_failure_and_so_many_pairs_break_them(e
     assert survived(2, minimal_failures(system, 2, service(system))) == 1
 
 
-def dual(policy: FaultPolicy, optional: bool) -> System:
+def dual(policy: FaultPolicy, optional: bool) -> FaultModel:
     """Two endpoints, joined by an actor with two inputs, as in the dual-input classifier."""
     graph = build([("a", "join", 1, 0, 2), ("b", "join", 1, 0, 2), ("join", "sink", 1, 0, 2)])
     places = {"a": "e1/cpu", "b": "e2/cpu", "join": "s/cpu", "sink": "s/cpu"}
@@ -171,8 +172,8 @@ def test_a_platforms_only_unit_and_a_group_of_one_are_not_counted_twice():
 
 def test_a_common_cause_makes_two_servers_as_weak_as_one():
     system = k(2, 2)
-    platforms = [replace(p, groups=("rack",)) if p.name in ("s0", "s1") else p for p in system._files[0]]
-    assert failing(System(system.graph, platforms, system._files[1]), 1) == [{"rack"}]
+    platforms = tuple(replace(p, groups=("rack",)) if p.name in ("s0", "s1") else p for p in system.system.platforms)
+    assert failing(FaultModel(replace(system.system, platforms=platforms)), 1) == [{"rack"}]
 
 
 def test_a_unit_that_fails_stops_its_platform():
@@ -206,7 +207,7 @@ def test_a_service_that_is_not_there_is_told_without_any_failure():
 SEEDS = st.integers(0, 2**32)
 
 
-def random_system(rng: random.Random, policies: tuple[FaultPolicy, ...] = tuple(FaultPolicy)) -> System:
+def random_system(rng: random.Random, policies: tuple[FaultPolicy, ...] = tuple(FaultPolicy)) -> FaultModel:
     """A live graph on up to three platforms, one of two units, with policies, optional inputs and quorums.
 
     FIFOs run forward, or back with a delay, and have the room that they need: so nothing can deadlock.
@@ -223,7 +224,7 @@ def random_system(rng: random.Random, policies: tuple[FaultPolicy, ...] = tuple(
         delay = rate + rng.randint(0, 2)
         fifos.append((f"a{source}", f"a{rng.randrange(source)}", rate, delay, delay + rate + rng.randint(0, 2)))
     graph = build(fifos, tuple(f"a{number}" for number in range(count)))
-    assert not has_errors(check(graph))
+    assert not has_errors(check(System(graph)))
     quorums = {a.name: rng.randint(1, len(a.inputs)) for a in graph.actors if a.inputs and rng.random() < 0.5}
     graph = replace(graph, actors=tuple(replace(a, quorum=quorums.get(a.name)) for a in graph.actors))
     return deploy(

@@ -11,14 +11,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sample_graphs import fifos_like, layered, on, sliced
 
-from eprune.analysis.fusing import Contraction, clusters
+from eprune.analysis.fusing import Contraction
 from eprune.analysis.mapping import segments
 from eprune.analysis.precedence import Edge, Precedence, components, contract, precedence
-from eprune.model.graph import Graph, ModelSlice
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.model.graph import Graph
 from eprune.model.interface import Interface
+from eprune.model.system import System
+from eprune.passes.fuse import choose
 
 LINE = [("S", "L1"), ("L1", "L2"), ("L2", "L3"), ("L3", "T")]
 SLICES = {"L1": (0, 1), "L2": (2, 3), "L3": (4, 5)}
+
+
+def clusters(graph, mapping, facts):
+    """The sets of slices that the pass ``fuse`` chooses."""
+    return tuple(choose(System(graph, mappings=(mapping,), interfaces=facts)))
 
 
 def fuse(fifos, slices=SLICES, delays=(), segments=None, fed=None, capacity=3, **places):
@@ -201,7 +209,7 @@ def test_what_is_fused_passes_rule_m4_and_no_two_neighbours_more_would(model):
 
     def sound(*groups):
         names = {name: f"s{index}" for index, members in enumerate(groups) for name in members}
-        return not list(segments(graph, [on("device", places, names)], facts))
+        return not list(segments(System(graph, mappings=(on("device", places, names),), interfaces=facts)))
 
     assert sound(*sets)
     set_of = {name: members for members in sets for name in members}

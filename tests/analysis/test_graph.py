@@ -8,7 +8,9 @@ import pytest
 from sample_graphs import TOKEN, build
 
 from eprune.analysis.graph import capacities, check_graph
-from eprune.model.graph import Graph, ModelSlice, PythonBehaviour
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.model.graph import Graph
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType
 

@@ -14,6 +14,7 @@ from eprune.model.graph import Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping
 from eprune.model.platform import Link, Platform, Security, Unit
+from eprune.model.system import System
 
 GRAPH = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2)])
 
@@ -35,7 +36,7 @@ SERVER_MAPPING = on("server", {"a": "@device", "b": "@device", "c": "cpu0"})
 
 
 def found(platforms: list[Platform], mappings: list[Mapping], graph: Graph = GRAPH, **facts: Interface) -> list[str]:
-    return [f"{finding} ({finding.hint})" for finding in check(graph, facts, platforms, mappings)]
+    return [f"{finding} ({finding.hint})" for finding in check(System(graph, tuple(platforms), tuple(mappings), facts))]
 
 
 def the(lines: list[str], start: str, *parts: str) -> None:
@@ -202,7 +203,7 @@ def fused(
     graph = fifos_like(graph, capacity=more.get("capacity", 3))
     places = {actor.name: "cpu0" for actor in graph.actors}
     places.update(dict.fromkeys(more.get("remote", ()), "@server"))  # type: ignore[call-overload]
-    return check(graph, facts, [DEVICE], [on("device", places, segments)])
+    return check(System(graph, (DEVICE,), (on("device", places, segments),), facts))
 
 
 LINE = [("S", "L1"), ("L1", "L2"), ("L2", "L3"), ("L3", "T")]
@@ -248,16 +249,21 @@ def test_a_loop_of_a_segment_has_room_beside_its_delay():
 
 
 def test_a_segment_is_of_slices_on_one_unit_of_one_model():
-    assert "'S' is no slice of a model" in fused(LINE, {"S": "s", "L1": "s"})[0].message
+    assert "'S' is not a slice of a model" in fused(LINE, {"S": "s", "L1": "s"})[0].message
     graph, facts = sliced(LINE, SLICES)
     two = replace(DEVICE, units=(*DEVICE.units, Unit("cpu1")))
     places = {"S": "cpu0", "L1": "cpu0", "L2": "cpu1", "L3": "cpu0", "T": "cpu0"}
-    (finding,) = check(graph, facts, [two], [on("device", places, {"L1": "s", "L2": "s"})])
+    (finding,) = check(System(graph, (two,), (on("device", places, {"L1": "s", "L2": "s"}),), facts))
     assert "'L1' is on unit 'cpu0', 'L2' on unit 'cpu1'" in finding.message
     other, more = sliced(LINE, SLICES, file="other.tflite")
     mixed = replace(graph, actors=tuple(b if b.name == "L2" else a for a, b in zip(graph.actors, other.actors)))
     (finding,) = check(
-        mixed, {**facts, **more}, [DEVICE], [on("device", dict.fromkeys(places, "cpu0"), {"L1": "s", "L2": "s"})]
+        System(
+            mixed,
+            (DEVICE,),
+            (on("device", dict.fromkeys(places, "cpu0"), {"L1": "s", "L2": "s"}),),
+            {**facts, **more},
+        )
     )
     assert "'L1' and 'L2' are slices of two model files" in finding.message
 
@@ -267,7 +273,7 @@ def test_a_segment_has_rate_one():
     models = sliced([("a", "b")], {"a": (0, 0), "b": (1, 1)})[0]
     actors = tuple(replace(a, behaviour=b.behaviour) for a, b in zip(graph.actors, models.actors))
     mapping = on("device", {"a": "cpu0", "b": "cpu0"}, {"a": "s", "b": "s"})
-    (finding,) = check(replace(graph, actors=actors), {}, [DEVICE], [mapping])
+    (finding,) = check(System(replace(graph, actors=actors), (DEVICE,), (mapping,)))
     assert "'a' has a port with another rate than 1" in finding.message
 
 
@@ -280,10 +286,10 @@ def test_two_instances_of_a_slice_are_no_segment():
 def test_findings_are_in_the_order_of_the_files():
     mapping = on("device", {"a": "cpu9", "b": "cpu9", "c": "@server"})
     wrong = replace(DEVICE, units=DEVICE.units * 2)
-    places = [finding.where for finding in check(GRAPH, {}, [wrong], [mapping])]
+    places = [finding.where for finding in check(System(GRAPH, (wrong,), (mapping,)))]
     assert places == [Location("device-platform.xml", 2), Location("device.xml", 2), Location("device.xml", 3)]
 
 
 def test_a_broken_graph_hides_what_would_only_echo_it():
     broken = replace(GRAPH, fifos=GRAPH.fifos[:1])
-    assert {finding.rule for finding in check(broken, {}, [DEVICE], [])} == {"G1"}
+    assert {finding.rule for finding in check(System(broken, (DEVICE,)))} == {"G1"}

@@ -13,6 +13,7 @@ from sample_graphs import build
 from eprune.analysis.check import check
 from eprune.analysis.lookup import fifo_rates
 from eprune.model.finding import has_errors
+from eprune.model.system import System
 
 
 class SharedConnections:
@@ -91,7 +92,7 @@ HOMES = {"eager": "device", "slow": "device", "join": "server", "step": "server"
 @pytest.mark.parametrize("credited", [False, True])
 def test_a_full_fifo_holds_up_its_neighbour_unless_each_has_a_credit(credited):
     """The graph is sound; the unlucky order is that all that can happen to f0 happens before anything to f1."""
-    assert not has_errors(check(NEIGHBOURS))
+    assert not has_errors(check(System(NEIGHBOURS)))
 
     def eager_first(events):
         return next((event for event in events if event[1] in ("eager", "f0")), events[0])
@@ -112,5 +113,5 @@ def test_with_credits_every_live_graph_stays_live(seed):
     fifos.append((f"a{back}", f"a{rng.randrange(back)}", 1, 2, 3))
     graph = build(fifos)
     homes = {actor.name: rng.choice("pq") for actor in graph.actors}
-    assert not has_errors(check(graph))
+    assert not has_errors(check(System(graph)))
     assert SharedConnections(graph, homes, credited=True).run(5, rng.choice)

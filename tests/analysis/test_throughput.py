@@ -12,9 +12,10 @@ from sample_graphs import build, chain, layered, on
 from self_timed import period, timed_graphs
 
 from eprune.analysis.cycle_ratio import Edge, longest_paths, max_cycle_ratio
-from eprune.analysis.throughput import advice, deployment, timed
+from eprune.analysis.throughput import advice, resources, timed
 from eprune.model.graph import Graph
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
 
 
 def seconds(**times: object) -> dict[str, Fraction]:
@@ -99,7 +100,7 @@ def test_actors_of_one_unit_take_turns_and_a_link_takes_its_time():
         on("e", {"A": "cpu", "B": "cpu", "C": "@s"}),
         on("s", {"A": "@e", "B": "@e", "C": "cpu"}),
     )
-    deployed = deployment(graph, platforms, mappings)
+    deployed = resources(System(graph, tuple(platforms), tuple(mappings)))
     assert deployed.units == {"e/cpu": ["A", "B"], "s/cpu": ["C"]}
     cycle = bottleneck(graph, seconds(A=3, B=2, C=1), deployed)
     assert (cycle.ratio, {edge.about for edge in cycle.edges}) == (5, {"e/cpu"})
@@ -118,7 +119,7 @@ def test_a_slow_answer_over_a_link_holds_up_a_short_buffer():
     graph = build([("A", "B", 1, 0, 1)])
     platforms = (Platform("e", links=(Link("s", bandwidth=8.0, latency=1.0),)), Platform("s"))
     mappings = (on("e", {"A": "cpu", "B": "@s"}), on("s", {"A": "@e", "B": "cpu"}))
-    cycle = bottleneck(graph, seconds(A=1, B=1), deployment(graph, platforms, mappings))
+    cycle = bottleneck(graph, seconds(A=1, B=1), resources(System(graph, tuple(platforms), tuple(mappings))))
     assert cycle.ratio == 2 + 1 + 1  # the one place at the receiver is taken from the sending to the end of B
 
 

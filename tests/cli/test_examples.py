@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 import pytest
 from application import ROOT
 
-from eprune.cli.examples import example
+from eprune.formats.examples import example
 from tests.golden import expected
 
 CASES = {

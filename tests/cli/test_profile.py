@@ -13,7 +13,7 @@ import sys
 import pytest
 from application import ROOT
 
-from eprune.measure.points import time_left
+from eprune.cli.progress import time_left
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
 PROFILE = ("profile", "cuts", "--no-pin")

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from eprune.codegen.digest import digest
+from eprune.codegen.lower import lower
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.model.finding import Location
-from eprune.model.graph import Actor, Direction, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes import fuse as fusing
 
 TOKEN = TokenType("float32", (1, 4))
 FILE = "graphs/app.xml"
@@ -97,3 +103,10 @@ def mapping(graph: Graph, platform: str, homes: dict[str, str]) -> Mapping:
         for actor in graph.actors
     )
     return Mapping(graph.name, platform, placements, Location(f"mappings/{platform}.xml", 1))
+
+
+def program_of(graph: Graph, platform: Platform, mapped: Mapping, interfaces=INTERFACES, fuse=True, hashes=None):
+    """The program of a platform, made as programs are made: fused, then lowered."""
+    system = System(graph, (platform,), (mapped,), interfaces)
+    (program,) = lower(fusing.apply(system, fusing.Options(fuse)).system, digest(system, hashes or {}))
+    return program

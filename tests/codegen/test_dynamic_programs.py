@@ -8,16 +8,16 @@ from itertools import cycle
 
 import numpy as np
 import pytest
-from deployments import ENDPOINT, SERVER, mapping
+from deployments import ENDPOINT, SERVER, mapping, program_of
 from test_render import LAYOUT, calls
 
 from eprune.analysis.mapping import segments
 from eprune.codegen.digest import digest
-from eprune.codegen.lower import lower
-from eprune.codegen.render import LINE_LENGTH, render
-from eprune.formats.behaviour import inspect
+from eprune.codegen.targets.python import LINE_LENGTH, render
+from eprune.formats.behaviours import inspect
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.slicing import slice_model
+from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.runtime import tflite
 from tests.kit.dynamic import deploy, dpg, homes_of, wired
@@ -95,7 +95,7 @@ def with_probe(graph):
 def lowered(graph, platform=ENDPOINT, away=(), fuse=True):
     interfaces, findings = inspect(graph)
     assert not findings
-    return lower(graph, platform, mapping(graph, platform.name, homes_of(graph, away)), interfaces, fuse)
+    return program_of(graph, platform, mapping(graph, platform.name, homes_of(graph, away)), interfaces, fuse)
 
 
 def test_the_control_table_is_written_a_row_a_line(model):
@@ -126,7 +126,8 @@ def test_a_platform_without_a_part_of_the_graph_has_no_table(model):
 def test_slices_that_are_active_together_are_one_segment_with_a_control_input_each(model):
     program = lowered(branch(model, "r"))
     [segment] = program.segments
-    assert (segment.name, segment.inputs, segment.outputs) == ("S1+S2+S3", (("S1.in", 0),), (("S3.out", 0),))
+    ends = [segment.declaration.option(name) for name in ("inputs", "outputs")]
+    assert (segment.name, ends) == ("S1+S2+S3", [{"S1.in": 0}, {"S3.out": 0}])
     told = [fifo.target for fifo in program.fifos if fifo.control and fifo.target.startswith("S1+S2+S3.")]
     assert told == [f"S1+S2+S3.{name}.mode" for name in ("S1", "S2", "S3")]
     assert "f8" not in {fifo.name for fifo in program.fifos}
@@ -144,17 +145,17 @@ def test_slices_are_not_fused_across_the_border_or_where_only_a_part_of_them_is_
             replace(place, segment="all") if place.actor in ("S1", "S3") else place for place in whole.placements
         ),
     )
-    [finding] = segments(graph, [named], interfaces)
+    [finding] = segments(System(graph, mappings=(named,), interfaces=interfaces))
     assert finding.rule == "M4"
     assert "'S1' and 'S3' are not active in the same rows of a dynamic processing graph" in finding.message
 
 
 def test_the_digest_knows_the_table(model):
     graph = branch(model, "r")
-    homes = homes_of(graph, [])
+    mapped = mapping(graph, "endpoint", homes_of(graph, []))
     [deep] = graph.dpgs
     other = replace(graph, dpgs=(replace(deep, rows=deep.rows[:-1]),))
-    assert digest(graph, homes, {}) != digest(other, homes, {})
+    assert digest(System(graph, mappings=(mapped,)), {}) != digest(System(other, mappings=(mapped,)), {})
 
 
 @pytest.mark.parametrize("away", [[], ["S2", "S3"], ["S1", "S2", "S3"], ["Gate", "S2"]], ids=",".join)

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, sliced
+from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, program_of, sliced
 
-from eprune.codegen.lower import lower, segment_name
-from eprune.codegen.program import PythonActor, Segment
-from eprune.model.graph import Ack, FaultPolicy, ModelSlice, PortRef
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.model.behaviour import File
+from eprune.model.graph import Ack, FaultPolicy, PortRef
 from eprune.model.interface import Interface
 from eprune.model.platform import Security
+from eprune.passes.fuse import segment_name
 
 PYTHON = chain("A", "B", "C", "D")
 
@@ -19,7 +20,7 @@ PYTHON = chain("A", "B", "C", "D")
 def both(graph, homes, fuse=True):
     """The programs of endpoint and server."""
     return tuple(
-        lower(graph, platform, mapping(graph, platform.name, homes), INTERFACES, fuse)
+        program_of(graph, platform, mapping(graph, platform.name, homes), INTERFACES, fuse)
         for platform in (ENDPOINT, SERVER)
     )
 
@@ -29,27 +30,25 @@ def test_a_local_fifo_is_on_one_platform_and_a_crossing_one_has_an_end_on_each()
 
     assert [fifo.name for fifo in endpoint.fifos] == ["A-B"]
     assert [fifo.name for fifo in server.fifos] == ["C-D"]
-    assert [(tx.channel.name, tx.to, tx.address, tx.port) for tx in endpoint.tx] == [
-        ("B-C", "server", "10.0.0.2", 5100)
-    ]
-    assert [(rx.channel.name, rx.origin, rx.port) for rx in server.rx] == [("B-C", "endpoint", 5100)]
+    assert [(tx.fifo.name, tx.to, tx.address, tx.port) for tx in endpoint.tx] == [("B-C", "server", "10.0.0.2", 5100)]
+    assert [(rx.fifo.name, rx.origin, rx.port) for rx in server.rx] == [("B-C", "endpoint", 5100)]
     assert not endpoint.rx and not server.tx
 
 
 def test_ports_are_numbered_in_file_order_whatever_the_direction():
     endpoint, server = both(PYTHON, {"A": "endpoint", "B": "server", "C": "endpoint", "D": "server"})
 
-    ports = {tx.channel.name: tx.port for program in (endpoint, server) for tx in program.tx}
+    ports = {tx.fifo.name: tx.port for program in (endpoint, server) for tx in program.tx}
     assert ports == {"A-B": 5100, "B-C": 5101, "C-D": 5102}
-    assert ports == {rx.channel.name: rx.port for program in (endpoint, server) for rx in program.rx}
+    assert ports == {rx.fifo.name: rx.port for program in (endpoint, server) for rx in program.rx}
 
 
 def test_fifos_to_a_third_platform_have_ports_of_their_own():
     homes = {"A": "endpoint", "B": "third", "C": "server", "D": "endpoint"}
-    program = lower(PYTHON, SERVER, mapping(PYTHON, "server", homes), INTERFACES)
+    program = program_of(PYTHON, SERVER, mapping(PYTHON, "server", homes), INTERFACES)
 
-    assert [(rx.channel.name, rx.port) for rx in program.rx] == [("B-C", 5300)]
-    assert [(tx.channel.name, tx.port) for tx in program.tx] == [("C-D", 5100)]
+    assert [(rx.fifo.name, rx.port) for rx in program.rx] == [("B-C", 5300)]
+    assert [(tx.fifo.name, tx.port) for tx in program.tx] == [("C-D", 5100)]
 
 
 def test_both_ends_of_a_fifo_have_its_policy():
@@ -63,9 +62,9 @@ def test_both_ends_of_a_fifo_have_its_policy():
 def test_fifos_that_share_a_connection_have_one_port_and_a_number_each():
     homes = {"A": "endpoint", "B": "server", "C": "endpoint", "D": "server"}
     shared = replace(ENDPOINT, links=(replace(ENDPOINT.links[0], shared=True, security=Security.TLS),))
-    program = lower(PYTHON, shared, mapping(PYTHON, "endpoint", homes), INTERFACES)
+    program = program_of(PYTHON, shared, mapping(PYTHON, "endpoint", homes), INTERFACES)
 
-    ends = [(end.channel.name, end.port, end.number) for end in (*program.tx, *program.rx)]
+    ends = [(end.fifo.name, end.port, end.number) for end in (*program.tx, *program.rx)]
     assert ends == [("A-B", 5100, 0), ("C-D", 5100, 2), ("B-C", 5100, 1)]
     assert all(end.shared and end.security == "tls" for end in (*program.tx, *program.rx))
 
@@ -75,7 +74,12 @@ def test_an_actor_knows_what_it_can_do_without():
     second = replace(second, quorum=1, ports=(replace(second.ports[0], required=False), *second.ports[1:]))
     program, _ = both(replace(PYTHON, actors=(first, second, *rest)), dict.fromkeys("ABCD", "endpoint"))
 
-    assert [(node.optional, node.quorum) for node in program.nodes[:3]] == [((), None), (("in",), 1), ((), None)]
+    options = [node.declaration.option for node in program.nodes[:3]]
+    assert [(option("optional"), option("quorum")) for option in options] == [
+        ((), None),
+        (("in",), 1),
+        ((), None),
+    ]
 
 
 def test_the_slice_that_a_class_calls_is_cut_beside_the_segments():
@@ -85,27 +89,27 @@ def test_the_slice_that_a_class_calls_is_cut_beside_the_segments():
     facts = {**INTERFACES, "Out": Interface(called=((7,), (9,)))}
     homes = dict.fromkeys(("In", "S1", "Out"), "endpoint")
     mapped = mapping(graph, "endpoint", homes)
-    program = lower(replace(graph, actors=(first, second, last)), ENDPOINT, mapped, facts)
+    program = program_of(replace(graph, actors=(first, second, last)), ENDPOINT, mapped, facts)
 
     assert [cut.file_name for cut in program.cuts] == ["S1.tflite", "Out.tflite"]
-    assert program.cuts[1] is program.nodes[-1].model
+    assert program.cuts[1] is program.nodes[-1].declaration.option("model")
     assert (program.cuts[1].path, program.cuts[1].operators) == ("graphs/m.tflite", (3, 4, 5))
     assert (program.cuts[1].input_tensors, program.cuts[1].output_tensors) == ((7,), (9,))
-    assert program.digest != lower(graph, ENDPOINT, mapped, INTERFACES).digest
+    assert program.digest != program_of(graph, ENDPOINT, mapped, INTERFACES).digest
 
 
 def test_initial_tokens_are_at_the_receiver():
     graph = replace(PYTHON, fifos=tuple(replace(f, delay=1, capacity=3, initial="start.npy") for f in PYTHON.fifos))
     endpoint, server = both(graph, {"A": "endpoint", "B": "server", "C": "server", "D": "server"})
 
-    assert (server.rx[0].channel.delay, server.rx[0].channel.initial) == (1, "graphs/start.npy")
+    assert (server.rx[0].fifo.delay, server.rx[0].fifo.initial) == (1, "graphs/start.npy")
     assert endpoint.initial_files == ()
     assert server.initial_files == ("graphs/start.npy",)
 
 
 def test_nodes_are_in_precedence_order_and_units_list_what_they_run():
     backwards = replace(PYTHON, actors=PYTHON.actors[::-1])
-    program = lower(backwards, SERVER, mapping(backwards, "server", dict.fromkeys("ABCD", "server")), INTERFACES)
+    program = program_of(backwards, SERVER, mapping(backwards, "server", dict.fromkeys("ABCD", "server")), INTERFACES)
 
     assert [node.name for node in program.nodes] == ["A", "B", "C", "D"]
     assert [(unit.name, unit.nodes) for unit in program.units] == [("cpu1", ("A", "B", "C", "D"))]
@@ -118,12 +122,13 @@ def test_consecutive_slices_become_one_segment_and_the_fifo_between_them_is_gone
     )
 
     segment = endpoint.segments[0]
-    assert (segment.name, segment.actors, segment.operators) == ("S1+S2", ("S1", "S2"), (0, 1))
-    assert (segment.input_tensors, segment.output_tensors) == ((0,), (2,))
-    assert (segment.inputs, segment.outputs) == ((("S1.in", 0),), (("S2.out", 0),))
+    cut, option = segment.declaration.source, segment.declaration.option
+    assert (segment.name, segment.members, cut.operators) == ("S1+S2", ("S1", "S2"), (0, 1))
+    assert (cut.input_tensors, cut.output_tensors) == ((0,), (2,))
+    assert (option("inputs"), option("outputs")) == ({"S1.in": 0}, {"S2.out": 0})
     assert [(fifo.source, fifo.target) for fifo in endpoint.fifos] == [("In.out", "S1+S2.S1.in")]
-    assert endpoint.tx[0].channel.source == "S1+S2.S2.out"
-    assert server.rx[0].channel.target == "S3.S3.in"
+    assert endpoint.tx[0].fifo.source == "S1+S2.S2.out"
+    assert server.rx[0].fifo.target == "S3.S3.in"
 
 
 def test_without_fusing_each_slice_is_a_segment_even_where_the_mapping_names_one():
@@ -135,11 +140,11 @@ def test_without_fusing_each_slice_is_a_segment_even_where_the_mapping_names_one
         placements=tuple(replace(p, segment="all") if p.actor.startswith("S") else p for p in mapped.placements),
     )
 
-    fused = lower(graph, ENDPOINT, named, INTERFACES)
-    apart = lower(graph, ENDPOINT, named, INTERFACES, fuse=False)
+    fused = program_of(graph, ENDPOINT, named, INTERFACES)
+    apart = program_of(graph, ENDPOINT, named, INTERFACES, fuse=False)
 
-    assert [segment.actors for segment in fused.segments] == [("S1", "S2", "S3")]
-    assert [segment.actors for segment in apart.segments] == [("S1",), ("S2",), ("S3",)]
+    assert [segment.members for segment in fused.segments] == [("S1", "S2", "S3")]
+    assert [segment.members for segment in apart.segments] == [("S1",), ("S2",), ("S3",)]
     assert [fifo.name for fifo in apart.fifos] == ["In-S1", "S1-S2", "S2-S3", "S3-Out"]
 
 
@@ -149,16 +154,16 @@ def test_a_tensor_that_feeds_several_fifos_is_one_output_of_the_segment():
 
     segment = endpoint.segments[0]
     assert segment.name == "S1+S2"
-    assert segment.output_tensors == (1, 2)
-    assert dict(segment.outputs) == {"S1.probe": 0, "S2.out": 1, "S2.again": 1}
+    assert segment.declaration.source.output_tensors == (1, 2)
+    assert segment.declaration.option("outputs") == {"S1.probe": 0, "S2.out": 1, "S2.again": 1}
 
 
 def test_python_actors_and_segments_keep_their_files():
     endpoint, _ = both(sliced("S1"), {"In": "endpoint", "S1": "endpoint", "Out": "server"})
 
     actor, segment = endpoint.nodes
-    assert isinstance(actor, PythonActor) and (actor.path, actor.class_name) == ("actors/in.py", "In")
-    assert isinstance(segment, Segment) and segment.path == "graphs/model.tflite"
+    assert (actor.declaration.call, actor.declaration.source) == ("actor", File("actors/in.py", ":In"))
+    assert (segment.declaration.call, segment.declaration.source.path) == ("segment", "graphs/model.tflite")
 
 
 @pytest.mark.parametrize(
@@ -173,7 +178,7 @@ def test_a_missing_link_is_named():
     homes = {"A": "endpoint", "B": "server", "C": "server", "D": "server"}
     unlinked = replace(ENDPOINT, links=())
     with pytest.raises(ValueError, match=r"FIFO 'A-B' crosses to 'server'.*M2"):
-        lower(PYTHON, unlinked, mapping(PYTHON, "endpoint", homes), INTERFACES)
+        program_of(PYTHON, unlinked, mapping(PYTHON, "endpoint", homes), INTERFACES)
 
 
 class TestDigest:
@@ -187,7 +192,7 @@ class TestDigest:
     def digest(self, graph=None, homes=None, hashes=None, platform=ENDPOINT, fuse=True):
         graph = graph or self.graph
         mapped = mapping(graph, platform.name, homes or self.homes)
-        return lower(graph, platform, mapped, INTERFACES, fuse, {**self.hashes, **(hashes or {})}).digest
+        return program_of(graph, platform, mapped, INTERFACES, fuse, {**self.hashes, **(hashes or {})}).digest
 
     def test_it_is_the_same_on_all_platforms_and_with_or_without_fusing(self):
         assert self.digest() == self.digest(platform=SERVER) == self.digest(fuse=False)
@@ -226,5 +231,5 @@ class TestDigest:
 
 def test_ends_are_split_at_the_first_dot():
     endpoint, _ = both(sliced("S1"), {"In": "endpoint", "S1": "endpoint", "Out": "server"})
-    node, _, port = endpoint.tx[0].channel.source.partition(".")
+    node, _, port = endpoint.tx[0].fifo.source.partition(".")
     assert (node, port) == ("S1", str(PortRef("S1", "out")))

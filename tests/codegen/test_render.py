@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
-from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, sliced
+from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, program_of, sliced
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.codegen.lower import lower
-from eprune.codegen.render import LINE_LENGTH, Code, Layout, comment, docstring, listing, literal, render, statement
+from eprune.codegen.targets.python import LINE_LENGTH, Code, Layout, docstring, literal, render, statement
+from eprune.codegen.targets.text import comment, listing
 from eprune.model.finding import Location
 from eprune.model.graph import FaultPolicy
 from eprune.runtime import Program as RuntimeProgram
@@ -27,7 +27,7 @@ def split(graph):
     """The text of the endpoint's program, with the last actor of the graph on the server."""
     homes = {actor.name: "endpoint" for actor in graph.actors}
     homes[graph.actors[-1].name] = "server"
-    return render(lower(graph, ENDPOINT, mapping(graph, "endpoint", homes), INTERFACES), LAYOUT)
+    return render(program_of(graph, ENDPOINT, mapping(graph, "endpoint", homes), INTERFACES), LAYOUT)
 
 
 def calls(text):
@@ -121,7 +121,7 @@ def test_what_faults_do_is_written_only_where_it_is_said():
     second = replace(second, ports=(replace(second.ports[0], required=False),), quorum=1)
     graph = replace(graph, fifos=(drop,), actors=(first, second))
     platform = replace(SERVER, links=(replace(SERVER.links[0], shared=True),))
-    text = render(lower(graph, platform, mapping(graph, "server", {"A": "endpoint", "B": "server"}), {}), LAYOUT)
+    text = render(program_of(graph, platform, mapping(graph, "server", {"A": "endpoint", "B": "server"}), {}), LAYOUT)
 
     (rx,) = [call for call in calls(text) if call[0] == "program.rx"]
     assert {key: rx[2][key] for key in ("policy", "timeout", "shared")} == {
@@ -150,7 +150,7 @@ def test_names_cannot_break_out_of_their_place(name):
     platform = replace(ENDPOINT, links=(replace(ENDPOINT.links[0], address=name),), where=Location(name))
 
     mapped = mapping(graph, "endpoint", {"A": "endpoint", "B": "endpoint", "C": "server"})
-    text = render(lower(graph, platform, mapped, {}), Layout({}, "m"))
+    text = render(program_of(graph, platform, mapped, {}), Layout({}, "m"))
 
     declared = calls(text)
     assert declared[0][2]["application"] == name
@@ -160,9 +160,11 @@ def test_names_cannot_break_out_of_their_place(name):
 
 
 def test_an_undefined_name_in_the_template_is_refused():
-    program = lower(chain("A", "B"), SERVER, mapping(chain("A", "B"), "server", {"A": "server", "B": "server"}), {})
-    crippled = SimpleNamespace(**{**vars(program), "nodes": [SimpleNamespace(name="A", class_name="A")]})
-    with pytest.raises(jinja2.UndefinedError, match="path"):
+    program = program_of(
+        chain("A", "B"), SERVER, mapping(chain("A", "B"), "server", {"A": "server", "B": "server"}), {}
+    )
+    crippled = SimpleNamespace(**{**vars(program), "units": [SimpleNamespace(name="A")]})
+    with pytest.raises(jinja2.UndefinedError, match="core"):
         render(crippled, LAYOUT)
 
 

@@ -69,7 +69,7 @@ def test_all_reach_the_first_edge_and_none_the_last(values, count):
 def test_lines_of_frames_do_not_count_as_figures_of_a_run():
     lines = [{"frame": 0, "confidence": 0.5}, [1], {"frames": 2, "accuracy": 0.5, "worst": None, "ok": True}]
     lines.append({"frame": 1, "confidence": 0.75})
-    assert sweep.told(lines) == ({"frames": 2, "accuracy": 0.5}, [(0.5, None), (0.75, None)])
+    assert sweep.of_lines(lines) == ({"frames": 2, "accuracy": 0.5}, [(0.5, None), (0.75, None)])
 
 
 def points(*figures, name="accuracy"):
@@ -126,7 +126,7 @@ def test_the_cheapest_run_that_is_good_enough_is_chosen():
 
 def test_a_frame_is_right_if_its_class_is_the_one_that_is_wanted():
     lines = [{"frame": n, "confidence": 0.5, "class": label, "wanted": "car"} for n, label in enumerate(["car", "bus"])]
-    assert [frame.right for frame in sweep.told(lines)[1]] == [True, False]
+    assert [frame.right for frame in sweep.of_lines(lines)[1]] == [True, False]
 
 
 def test_the_bins_that_leave_are_as_accurate_as_the_worst_of_them():

@@ -12,24 +12,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.formats.behaviour import library_folder
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.library import library_folder
 from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
-from eprune.model.graph import (
-    Ack,
-    Actor,
-    ActorType,
-    Direction,
-    Dpg,
-    FaultPolicy,
-    Fifo,
-    Graph,
-    ModelSlice,
-    Port,
-    PortRef,
-    PythonBehaviour,
-    Row,
-)
+from eprune.model.graph import Ack, Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
 from eprune.model.token import ITEM_SIZES, TokenType
 
 EXAMPLE = """<application name="vehicle">
@@ -170,7 +158,7 @@ def test_files_are_found_beside_the_application_and_classes_also_in_the_library(
     library.mkdir()
     for name in ("both.py", "shipped.py", "m.tflite"):
         (library / name).touch()
-    monkeypatch.setattr("eprune.formats.behaviour.library_folder", lambda: str(library))
+    monkeypatch.setattr("eprune.formats.library.library_folder", lambda: str(library))
     monkeypatch.chdir(tmp_path)
     files = ["own.py:C", "both.py:C", "shipped.py:C", "nowhere.py:C", f"{library}/shipped.py:C"]
     actors = "".join(f'<actor name="a{n}" class="{file}"/>' for n, file in enumerate(files))

@@ -11,9 +11,12 @@ from pathlib import Path
 
 import pytest
 
-from eprune.formats.behaviour import MAX_PYTHON_BYTES, find, inspect, library_folder
+from eprune.formats.behaviours import inspect
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import MAX_PYTHON_BYTES, PythonBehaviour
+from eprune.formats.library import find, library_folder
 from eprune.model.finding import Location
-from eprune.model.graph import Actor, Direction, Graph, ModelSlice, Port, PythonBehaviour
+from eprune.model.graph import Actor, Direction, Graph, Port
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType, parse_token
 from tests.kit import tiny_models
@@ -177,7 +180,7 @@ def test_each_actor_is_looked_at_by_itself_in_file_order(tmp_path: Path) -> None
 
 def test_a_missing_file_is_a_finding_that_names_the_nearest(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "image_source.py").touch()
-    monkeypatch.setattr("eprune.formats.behaviour.library_folder", lambda: str(tmp_path))
+    monkeypatch.setattr("eprune.formats.library.library_folder", lambda: str(tmp_path))
     path = find("graphs", "image_sorce.py", True)
     interface, findings = looked_at(
         Actor("A", behaviour=PythonBehaviour("image_sorce.py", "C", path), where=WHERE),
@@ -386,8 +389,9 @@ def test_a_missing_model_is_a_finding() -> None:
 def test_numpy_and_model_readers_are_loaded_for_models_only() -> None:
     program = """
 import sys
-from eprune.formats.behaviour import inspect
-from eprune.model.graph import Actor, Graph, PythonBehaviour
+from eprune.formats.behaviours import inspect
+from eprune.model.graph import Actor, Graph
+from eprune.formats.behaviours.python_class import PythonBehaviour
 inspect(Graph("g", (Actor("A", behaviour=PythonBehaviour("gone.py", "C")),)))
 raise SystemExit(", ".join({"numpy", "flatbuffers", "ai_edge_litert"} & set(sys.modules)))
 """

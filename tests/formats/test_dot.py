@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.dot import write_dot
-from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, ModelSlice, Port, PortRef, PythonBehaviour
+from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.token import TokenType
 
 TOKEN = TokenType("float32", (1, 256))

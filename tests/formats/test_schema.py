@@ -133,7 +133,7 @@ def test_what_the_walk_cannot_name_is_told_in_libxml2s_words(tmp_path: Path, mon
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_schema_is_valid_relax_ng_and_documents_its_values(kind: str) -> None:
     etree.RelaxNG(etree.fromstring(schema_text(kind).encode()))
-    for table in schema._tables(kind).values():
+    for table in schema._tables_of(schema_text(kind)).values():
         for name, type_ in table.attributes.items():
             assert type_.documentation, name
 
@@ -146,7 +146,7 @@ def test_there_is_no_other_schema() -> None:
 @pytest.mark.parametrize("kind", KINDS)
 def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
     """Each element with each attribute left out, doubled in number, misspelt or spoilt: both judges agree."""
-    tables = schema._tables(kind)
+    tables = schema._tables_of(schema_text(kind))
     good = {
         "name": "n",
         "identifier": "n",
@@ -195,7 +195,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
                     parent.append(element)
                     element = parent
                 document = schema.parse_bytes(etree.tostring(element), "x.xml")
-                valid = schema._validator(kind).validate(element)
+                valid = schema._validator(schema_text(kind)).validate(element)
                 assert valid == (not list(schema._walk(document.root, kind))), etree.tostring(element)
                 tried += 1
     assert tried > 30
@@ -231,7 +231,7 @@ def test_tokens_have_as_many_dimensions_as_arrays_can(tmp_path: Path) -> None:
 
 
 def test_a_type_means_the_same_in_all_schemas() -> None:
-    types = [type_ for kind in KINDS for table in schema._tables(kind).values() for type_ in table.attributes.values()]
+    types = [type_ for kind in KINDS for table in schema._tables_of(schema_text(kind)).values() for type_ in table.attributes.values()]
     by_name = {type_.name: type_ for type_ in types}
     assert all(by_name[type_.name] == type_ for type_ in types)
 
@@ -252,7 +252,7 @@ def test_the_documentation_names_every_attribute_with_its_default() -> None:
     sections["out"] = re.sub(r"\| `required` .*\n", "", sections["in"])
     for kind in KINDS:
         text = schema_text(kind)
-        for tag, table in schema._tables(kind).items():
+        for tag, table in schema._tables_of(schema_text(kind)).items():
             assert re.findall(r"^\| `(\w+)` \|", sections[tag], re.MULTILINE) == list(table.attributes), tag
             always = set.intersection(*(set(shape.required) for shape in table.shapes))
             required = re.findall(r"^\| `(\w+)` \|.*\| required \|$", sections[tag], re.MULTILINE)

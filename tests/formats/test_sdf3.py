@@ -17,9 +17,11 @@ from eprune.analysis.check import check
 from eprune.analysis.cycle_ratio import max_cycle_ratio
 from eprune.analysis.throughput import timed
 from eprune.formats.xml.application import read_application, write_application
-from eprune.formats.xml.sdf3 import Sdf, expand, read_sdf3, repetitions
+from eprune.formats.xml.sdf3 import Sdf, read_sdf3
 from eprune.model.finding import EpruneError, has_errors
 from eprune.model.graph import Fifo, PortRef
+from eprune.model.system import System
+from eprune.passes.expand import expand, repetitions
 from tests.kit import sdf3
 
 SINGLE = """<?xml version="1.0"?>
@@ -62,7 +64,7 @@ def test_a_single_rate_graph_keeps_its_rates_times_and_buffers(read):
     sdf = read(SINGLE, Fraction(1, 1000))
     graph = sdf.graph
     assert sdf.findings() == []
-    assert not has_errors(check(graph))
+    assert not has_errors(check(System(graph)))
     assert (graph.name, [actor.time for actor in graph.actors]) == ("pair", [Fraction(5, 2000), None])
     assert graph.fifos == (Fifo("c", PortRef("a", "p"), PortRef("b", "q"), capacity=7, delay=1),)
     assert {str(port.token) for _, port in graph.ports()} == {"uint8[5]"}  # 33 bits
@@ -137,7 +139,7 @@ def test_whatever_is_in_a_file_it_is_read_or_refused(tmp_path_factory, changes):
     path.write_text("".join(words), encoding="utf-8")
     try:
         sdf = read_sdf3(str(path))
-        check(expand(sdf.graph))
+        check(System(expand(sdf.graph)))
     except EpruneError as error:
         assert error.findings
 
@@ -176,7 +178,7 @@ def ratio(graph, overlapping=False):
 )
 def test_the_throughput_of_graphs_of_the_literature_is_what_the_literature_says(read, text, firings, period):
     graph = expand(read(text).graph)
-    assert not has_errors(check(graph))
+    assert not has_errors(check(System(graph)))
     assert len(graph.actors) == firings
     assert ratio(graph) == period
     times = {actor.name: actor.time for actor in graph.actors}
@@ -225,7 +227,7 @@ def test_an_expanded_graph_leads_every_token_to_its_reader(tmp_path_factory, dra
     assert all(firings[name] * counted["a0"] == counted[name] * firings["a0"] for name in firings)
     assert math.gcd(*counted.values()) == 1
     graph = expand(sdf.graph)
-    assert [finding for finding in check(graph) if finding.rule not in ("G5", "C2", "C3")] == []  # a deadlock
+    assert [finding for finding in check(System(graph)) if finding.rule not in ("G5", "C2", "C3")] == []  # a deadlock
     rates, expanded = ({ref: port.url for ref, port in each.ports()} for each in (sdf.graph, graph))
     for channel in sdf.graph.fifos:
         parts = [fifo for fifo in graph.fifos if fifo.where == channel.where]

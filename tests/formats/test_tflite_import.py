@@ -6,21 +6,24 @@ import io
 import random
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from eprune.analysis.check import check
-from eprune.formats.behaviour import inspect
+from eprune.formats.behaviours import inspect
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.cuts import balanced, crossing, cut_after, flow, label, layers, pieces
 from eprune.formats.tflite.model import boundary, parse_model, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
-from eprune.model.graph import ModelSlice, PythonBehaviour
+from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.import_ import end_names, import_model, parse_feedback
+from eprune.passes.import_ import end_names, graph_of, parse_feedback
 from tests.kit import tiny_models
 from tests.kit.tiny_models import ModelBuilder, schema
 
@@ -41,6 +44,12 @@ def model_of(name):
     return read_model(str(path))
 
 
+def import_model(model, facts, slices, name, file, feedback=None):
+    """The graph of these slices, and its files of initial tokens."""
+    graph, files = graph_of(model, facts, slices, name, file, feedback or {})
+    return SimpleNamespace(graph=graph, initial=files)
+
+
 def cut(model, types=None):
     facts = flow(model, types)
     return facts, pieces(model, facts)
@@ -59,7 +68,7 @@ def problem(function, *arguments):
 
 def findings(graph, model_path):
     """What the analyzer says of an imported graph, with its files where they are."""
-    from eprune.formats.behaviour import find
+    from eprune.formats.library import find
 
     actors = []
     for actor in graph.actors:
@@ -67,7 +76,7 @@ def findings(graph, model_path):
         actors.append(replace(actor, behaviour=replace(actor.behaviour, path=path)))
     graph = replace(graph, actors=tuple(actors))
     interfaces, found = inspect(graph)
-    return [str(finding) for finding in (*found, *check(graph, interfaces))]
+    return [str(finding) for finding in check(System(graph, interfaces=interfaces, problems=tuple(found)))]
 
 
 @pytest.mark.parametrize("name", REAL + TINY)

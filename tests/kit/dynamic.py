@@ -11,28 +11,21 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.analysis.precedence import order, precedence
+from eprune.codegen.digest import digest
 from eprune.codegen.lower import lower
 from eprune.deploy.build import write_program
-from eprune.formats.behaviour import find
-from eprune.model.graph import (
-    Actor,
-    ActorType,
-    Behaviour,
-    Direction,
-    Dpg,
-    Fifo,
-    Graph,
-    ModelSlice,
-    Port,
-    PortRef,
-    PythonBehaviour,
-    Row,
-)
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.library import find
+from eprune.model.behaviour import Behaviour
+from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes import fuse as fusing
 from eprune.runtime.launch import link_ports
 from tests.kit import mixing
 
@@ -99,7 +92,9 @@ def deploy(
     pairs = [(one, other) for index, one in enumerate(names) for other in names[:index]]
     ports = link_ports({pair: max(1, crossing[frozenset(pair)]) for pair in pairs})
     ports.update({(other, one): port for (one, other), port in ports.items()})
-    programs = {}
+    programs: dict[str, Path] = {}
+    platforms: list[Platform] = []
+    mappings: list[PlatformMapping] = []
     for name in names:
         links = tuple(Link(peer, "127.0.0.1", ports[name, peer], shared=shared) for peer in names if peer != name)
         platform = Platform(name, (Unit("cpu"),), links)
@@ -109,9 +104,12 @@ def deploy(
             else Placement(actor.name, platform=homes[actor.name])
             for actor in graph.actors
         )
-        program = lower(graph, platform, PlatformMapping(graph.name, name, places), interfaces or {}, fuse)
-        programs[name] = folder / f"{name}.py"
-        write_program(program, str(programs[name]))
+        platforms.append(platform)
+        mappings.append(PlatformMapping(graph.name, name, places))
+    system = System(graph, tuple(platforms), tuple(mappings), interfaces or {})
+    for program in lower(fusing.apply(system, fusing.Options(fuse)).system, digest(system, {})):
+        programs[program.platform] = folder / f"{program.platform}.py"
+        write_program(program, str(programs[program.platform]))
     return programs
 
 

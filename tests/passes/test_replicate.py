@@ -5,21 +5,31 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from typing import Optional
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from eprune.analysis.check import check
-from eprune.analysis.failures import Service, System, minimal_failures
+from eprune.analysis.failures import FaultModel, Service, minimal_failures
 from eprune.formats.xml.application import read_application
 from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
+from eprune.model.interface import Interface
+from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.replicate import replicate
+from eprune.passes.replicate import Options, apply
 
 GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
 CHAIN = read_application(str(GRAPHS / "vehicle_chain.xml"))
 TOKEN = TokenType("float32", (4,))
+
+
+def replicate(chain: Graph, cut_after: str, endpoints: int, servers: int, tensor: Optional[int] = None, **more: object):
+    """K(servers, endpoints) of a chain; the actor that it is cut after carries ``tensor``."""
+    ports = [fifo.source.port for fifo in chain.fifos if fifo.source.actor == cut_after]
+    facts = {} if tensor is None else {cut_after: Interface(tensors=dict.fromkeys(ports, tensor))}
+    return apply(System(chain, interfaces=facts), Options(endpoints, servers, cut_after, **more)).system
 
 
 def graph(*fifos: str) -> Graph:
@@ -42,13 +52,13 @@ def graph(*fifos: str) -> Graph:
 def test_k_2_6_of_the_vehicle_classifier_has_26_actors_and_30_fifos():
     made = replicate(CHAIN, "L3", 6, 2, tensor=11)
     assert (len(made.graph.actors), len(made.graph.fifos), len(made.platforms)) == (26, 30, 8)
-    assert not check(made.graph, {}, made.platforms, made.mappings)
+    assert not check(made)
 
 
 @pytest.mark.parametrize(("endpoints", "pairs"), [(4, 13), (6, 19)])
 def test_it_survives_every_single_failure_and_as_many_pairs_break_it_as_the_design_says(endpoints, pairs):
     made = replicate(CHAIN, "L3", endpoints, 2, tensor=11)
-    system = System(made.graph, made.platforms, made.mappings)
+    system = FaultModel(made)
     failures = minimal_failures(system, 2, Service(tuple(system.sinks)))
     assert [len(outcome.failed) for outcome in failures] == [2] * pairs
 
@@ -83,7 +93,7 @@ def test_one_of_each_is_the_chain_again():
 def test_every_pair_of_endpoint_and_server_has_a_fifo_and_a_tcp_port(endpoints, servers):
     chain = graph("a-b", "b-c", "b-d", "c-e", "d-e", "e-f", "f-g", "f-h")
     made = replicate(chain, "e", endpoints, servers, port=6000)
-    assert not check(made.graph, {}, made.platforms, made.mappings)
+    assert not check(made)
     assert len(made.graph.actors) == 5 * endpoints + 3 * servers
     assert len(made.graph.fifos) == 5 * endpoints + 2 * servers + endpoints * servers
     ports = Counter(link.port for platform in made.platforms for link in platform.links)

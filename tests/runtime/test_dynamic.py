@@ -10,7 +10,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from eprune.model.graph import FaultPolicy, PythonBehaviour
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.model.graph import FaultPolicy
 from tests.kit.dynamic import check_run, deploy, dpg, homes_of, reference, run_in_threads, wired
 from tests.kit.programs import finish, start
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from eprune.analysis.check import check
-from eprune.cli.inputs import read_inputs, sound
+from eprune.cli.reading import read_sound
 from eprune.formats.xml.platform import read_platform
 from scripts.figures.draw import tables
 from scripts.figures.papers import CASES
@@ -32,10 +32,10 @@ def test_the_links_are_the_papers_in_both_directions(case):
 
 @pytest.mark.parametrize("name", ["vehicle", "ssd_mobilenet"])
 def test_the_copy_with_frames_from_a_file_is_sound_and_has_what_the_papers_speak_of(tmp_path, name):
-    inputs = sound(read_inputs(str(application(name, tmp_path))))
-    assert not check(inputs.graph, inputs.interfaces)
-    assert dict(inputs.graph.actors[0].parameters)["path"] == str(tmp_path / f"{name}.npy")
-    actors = {actor.name for actor in inputs.graph.actors}
+    system = read_sound(str(application(name, tmp_path)))
+    assert not check(system)
+    assert dict(system.graph.actors[0].parameters)["path"] == str(tmp_path / f"{name}.npy")
+    actors = {actor.name for actor in system.graph.actors}
     for case in CASES:
         if case.application == name:
             assert {case.raw, *(stated.after for stated in case.stated if stated.after != "raw")} <= actors

@@ -18,13 +18,14 @@ from ssd_anchors import decode
 from ssd_evaluation import Found, average_precision, tracking
 
 from eprune.analysis.check import check
-from eprune.formats.behaviour import inspect
+from eprune.formats.behaviours import inspect
+from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.tflite.model import parse_model, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.formats.xml.application import read_application
 from eprune.formats.xml.mapping import read_mapping
 from eprune.formats.xml.platform import read_platform
-from eprune.model.graph import ModelSlice
+from eprune.model.system import System
 from eprune.runtime.tflite import INTERPRETERS, load
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -77,7 +78,7 @@ def test_every_distribution_analyses_clean(folder):
     graph = read_application(str(GRAPH))
     interfaces, findings = inspect(graph)
     assert findings == []
-    assert [str(finding) for finding in check(graph, interfaces, *distribution(folder))] == []
+    assert [str(finding) for finding in check(System(graph, *map(tuple, distribution(folder)), interfaces))] == []
 
 
 @pytest.mark.parametrize("folder", DISTRIBUTIONS)

@@ -5,10 +5,11 @@ from pathlib import Path
 import pytest
 
 from eprune.analysis.check import check
-from eprune.formats.behaviour import inspect
+from eprune.formats.behaviours import inspect
 from eprune.formats.xml.application import read_application
 from eprune.formats.xml.mapping import read_mapping
 from eprune.formats.xml.platform import read_platform
+from eprune.model.system import System
 
 ROOT = Path(__file__).resolve().parents[2]
 GRAPHS, MAPPINGS = ROOT / "graphs", ROOT / "mappings"
@@ -29,7 +30,7 @@ def test_every_distribution_analyses_clean(application, folder, platforms):
     assert sorted(path.stem for path in (MAPPINGS / folder).glob("*.xml")) == platforms
     devices = [read_platform(str(GRAPHS / f"{name}.xml")) for name in platforms]
     mappings = [read_mapping(str(MAPPINGS / folder / f"{name}.xml")) for name in platforms]
-    assert [str(finding) for finding in check(graph, interfaces, devices, mappings)] == []
+    assert [str(finding) for finding in check(System(graph, tuple(devices), tuple(mappings), interfaces))] == []
 
 
 def test_tokens_have_the_sizes_of_the_papers():

@@ -9,27 +9,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
-from typing import Optional
 
-from eprune.formats.behaviour import find
+import eprune.formats.behaviours  # noqa: F401  # the kinds of behaviours are known from here on
+from eprune.formats.library import find
 from eprune.formats.xml.safe import Document, Node, node, render
 from eprune.formats.xml.schema import read
-from eprune.model.graph import (
-    Ack,
-    Actor,
-    ActorType,
-    Behaviour,
-    Direction,
-    Dpg,
-    FaultPolicy,
-    Fifo,
-    Graph,
-    ModelSlice,
-    Port,
-    PortRef,
-    PythonBehaviour,
-    Row,
-)
+from eprune.model.behaviour import Behaviour
+from eprune.model.graph import Ack, Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
 from eprune.model.quantity import exact_seconds, exact_time, fraction_time, parse_timeout
 from eprune.model.token import parse_token
 
@@ -76,7 +62,7 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
         name=element.attributes["name"],
         ports=tuple(_port(document, child) for child in element.children if child.tag != "param"),
         type=ActorType(element.attributes.get("type", "SPA")),
-        behaviour=_behaviour(locate, element.attributes),
+        behaviour=Behaviour.of(element.attributes, locate),
         parameters=tuple(
             (child.attributes["name"], child.attributes["value"]) for child in element.children if child.tag == "param"
         ),
@@ -84,18 +70,6 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
         time=exact_seconds(element.attributes["time"]) if "time" in element.attributes else None,
         where=document.where(element),
     )
-
-
-def _behaviour(locate: _Locate, attributes: dict[str, str]) -> Optional[Behaviour]:
-    model = None
-    if "model" in attributes:
-        file = attributes["model"]
-        first, _, last = attributes["operators"].partition("-")
-        model = ModelSlice(file, int(first), int(last or first), locate(file, False))
-    if "class" in attributes:
-        file, _, class_name = attributes["class"].rpartition(":")
-        return PythonBehaviour(file, class_name, locate(file, True), model)
-    return model
 
 
 def _port(document: Document, element: Node) -> Port:
@@ -171,14 +145,6 @@ def _default_capacity(limits: dict[PortRef, int], source: PortRef, target: PortR
 
 
 def _actor_node(actor: Actor) -> Node:
-    behaviour: dict[str, str] = {}
-    model = actor.behaviour
-    if isinstance(model, PythonBehaviour):
-        behaviour = {"class_": f"{model.file}:{model.class_name}"}
-        model = model.model
-    if model is not None:
-        operators = f"{model.first}" if model.first == model.last else f"{model.first}-{model.last}"
-        behaviour.update(model=model.file, operators=operators)
     return node(
         "actor",
         [node("param", name=name, value=value) for name, value in actor.parameters]
@@ -186,7 +152,7 @@ def _actor_node(actor: Actor) -> Node:
         name=actor.name,
         type=None if actor.type is ActorType.SPA else actor.type.value,
         time=None if actor.time is None else fraction_time(actor.time),
-        **behaviour,
+        **(actor.behaviour.attributes() if actor.behaviour else {}),
         quorum=actor.quorum,
     )
 

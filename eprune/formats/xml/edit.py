@@ -9,7 +9,7 @@ from xml.sax.saxutils import quoteattr
 from eprune.formats.xml.application import write_application
 from eprune.formats.xml.safe import read_bytes
 from eprune.model.finding import EpruneError
-from eprune.model.graph import Actor, Graph, ModelSlice, PythonBehaviour
+from eprune.model.graph import Actor, Graph
 
 _ATTRIBUTE = r"\s+([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')"
 _TAG = re.compile(rf"<!--.*?-->|<\?.*?\?>|<(actor|fifo)((?:{_ATTRIBUTE})*)\s*/?>", re.DOTALL)
@@ -48,10 +48,7 @@ def rewrite(old: Graph, new: Graph) -> str:
 
 
 def _files(actor: Actor) -> dict[str, Optional[str]]:
-    behaviour = actor.behaviour
-    if isinstance(behaviour, PythonBehaviour):
-        return {"class": f"{behaviour.file}:{behaviour.class_name}"}
-    return {"model": behaviour.file} if isinstance(behaviour, ModelSlice) else {}
+    return {**actor.behaviour.attributes()} if actor.behaviour else {}
 
 
 def _changed(before: dict[str, Optional[str]], after: dict[str, Optional[str]]) -> dict[str, str]:

@@ -21,9 +21,15 @@ from typing import Optional, TypeVar
 from lxml import etree
 
 from eprune.formats.xml.safe import Document, Node, libxml_tree, parse, parse_bytes
+from eprune.model.behaviour import Behaviour
 from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.names import NAME
 from eprune.model.quantity import parse_bandwidth, parse_power, parse_size, parse_time, parse_timeout
 from eprune.model.token import parse_token
+
+#: What stands for the pattern of names, and where the kinds of behaviours have their place in application.rng.
+_NAME = "%NAME%"
+_BEHAVIOURS = "<!-- behaviours -->"
 
 KINDS = ("application", "platform", "mapping")
 
@@ -44,7 +50,20 @@ def schema_text(kind: str) -> str:
     """The RELAX NG schema of "application", "platform" or "mapping" files, in XML syntax."""
     if kind not in KINDS:
         raise ValueError(f"there is no schema {kind!r}; there are {', '.join(KINDS)}")
+    return _file(kind).replace(_BEHAVIOURS, _behaviours()).replace(_NAME, NAME)
+
+
+@cache
+def _file(kind: str) -> str:
     return (Path(__file__).parent / "schema" / f"{kind}.rng").read_text(encoding="utf-8")
+
+
+def _behaviours() -> str:
+    """What the kinds of behaviours allow on an actor, as a definition that ``application.rng`` refers to."""
+    kinds = [kind for _, kind in sorted(Behaviour.kinds.items())]
+    choices = [f"    <optional><group>{kind.schema}</group></optional>" for kind in kinds]
+    types = [f"  {kind.schema_types}" for kind in kinds if kind.schema_types]
+    return "\n".join(['<define name="behaviour">', *choices, "  </define>", *types])
 
 
 def read(path: str, kind: str, build: Callable[[Document], T]) -> T:
@@ -55,7 +74,7 @@ def read(path: str, kind: str, build: Callable[[Document], T]) -> T:
     """
     with _no_garbage():
         document = parse(path)
-        validator = _validator(kind)
+        validator = _validator(schema_text(kind))
         if not validator.validate(libxml_tree(document)):
             last = validator.error_log.last_error
             reason, line = (last.message, last.line) if last is not None else ("no reason given", 0)
@@ -79,13 +98,13 @@ def _no_garbage() -> Iterator[None]:
 
 
 @cache
-def _validator(kind: str) -> etree.RelaxNG:
-    return etree.RelaxNG(libxml_tree(_schema(kind)))
+def _validator(schema: str) -> etree.RelaxNG:
+    return etree.RelaxNG(libxml_tree(_parsed(schema)))
 
 
 @cache
-def _schema(kind: str) -> Document:
-    return parse_bytes(schema_text(kind).encode(), f"{kind}.rng")
+def _parsed(schema: str) -> Document:
+    return parse_bytes(schema.encode(), "schema")
 
 
 # Tables of what a schema allows, read from its text.
@@ -142,9 +161,9 @@ class _Element:
 
 
 @cache
-def _tables(kind: str) -> dict[str, _Element]:
+def _tables_of(schema: str) -> dict[str, _Element]:
     """Element name -> what is allowed. Knows the parts of RELAX NG that the schemas use, with one meaning a name."""
-    defines = {child.attributes["name"]: child for child in _schema(kind).root.children if child.tag == "define"}
+    defines = {child.attributes["name"]: child for child in _parsed(schema).root.children if child.tag == "define"}
 
     def resolve(pattern: Node) -> list[Node]:
         """The patterns in a pattern, references followed, except into elements."""
@@ -225,7 +244,7 @@ def _walk(root: Node, kind: str) -> Iterator[tuple[Node, str, str]]:
         hint = f"this is the file of a {root.tag}" if root.tag in KINDS else f"the outermost element is <{kind} ...>"
         yield root, f"<{_short(root.tag)}> found where <{kind}> is expected", hint
         return
-    tables = _tables(kind)
+    tables = _tables_of(schema_text(kind))
     open_nodes = [root]
     while open_nodes:
         node = open_nodes.pop()

@@ -1,4 +1,4 @@
-"""Program -> text: one template, and the spelling of values, calls and comments.
+"""The target for Python: a Program as one top-level program, and all of Python's spelling.
 
 Whatever came from a file reaches the text through ``literal``, ``comment`` or ``docstring``, so that no name can break
 out of its place.
@@ -6,14 +6,13 @@ out of its place.
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Union
 
-import eprune
-from eprune.codegen.program import Channel, Program
+from eprune.codegen.program import LocalFifo, Node, Program
+from eprune.codegen.targets.text import comment, fill, listing, printable
+from eprune.model.behaviour import Cut, File
 from eprune.model.finding import Location
 
 LINE_LENGTH = 120
@@ -62,49 +61,39 @@ class Layout:
         return str(Location(self.path(where.file).rpartition("/")[2], where.line))
 
 
+def emit(program: Program, layout: Layout, name: str, models: Mapping[str, bytes]) -> dict[str, bytes]:
+    """The program ``name`` and its models (file name -> bytes) in the folder that the layout names: path -> bytes.
+
+    The program comes last: whoever writes the files in this order never has one that names a model that is not there.
+    """
+    files = {f"{layout.models}/{file}": data for file, data in models.items()}
+    return {**files, name: render(program, layout).encode()}
+
+
 def render(program: Program, layout: Layout) -> str:
     """The text of a program: deterministic, and readable from top to bottom."""
-    return _fill("program.py.j2", program=program, layout=layout)
+    filters: dict[str, Any] = {"docstring": docstring, "listing": listing}
+    spelling = {"statement": statement, "code": Code, "rate": rate, "declare": declare}
+    return fill("program.py.j2", filters, spelling, program=program, layout=layout)
 
 
-def render_unit(program: Program, file: str) -> str:
-    """A systemd unit that runs a program, whose self-contained file is called ``file``, as a service."""
-    peers = sorted({*(tx.to for tx in program.tx), *(rx.origin for rx in program.rx)})
-    secure = any(end.security == "tls" for end in (*program.tx, *program.rx))
-    return _fill("service.j2", program=program, file=_printable(shlex.quote(file)), peers=peers, secure=secure)
+def declare(node: Node, layout: Layout) -> str:
+    """The statement that declares an actor or a segment to the runtime."""
+
+    def spelled(value: Any) -> Any:
+        if isinstance(value, File):
+            return layout.path(value.path) + value.suffix
+        return f"{layout.models}/{value.file_name}" if isinstance(value, Cut) else value
+
+    declaration = node.declaration
+    options = {name: spelled(value) for name, value in declaration.options}
+    source, note = spelled(declaration.source), layout.where(node.where)
+    return statement(f"program.{declaration.call}", node.name, source, unit=node.unit, **options, note=note)
 
 
-def render_tunnels(program: Program, name: str, file: str) -> str:
-    """The shell script ``name`` that opens a program's SSH tunnels and runs it: ``file``, in the same folder."""
-    return _fill("tunnels.sh.j2", program=program, name=_printable(name), file=_printable(file))
-
-
-def _fill(template: str, **values: Any) -> str:
-    import jinja2
-
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parent / "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is no HTML
-    )
-    environment.filters.update(
-        docstring=docstring, listing=listing, comment=comment, shell=shlex.quote, variable=variable
-    )
-    environment.globals.update(statement=statement, code=Code, rate=rate)
-    return environment.get_template(template).render(version=eprune.__version__, **values)
-
-
-def variable(platform: str) -> str:
-    """A platform's name in names of environment variables."""
-    return platform.upper().replace("-", "_")
-
-
-def rate(channel: Channel) -> Union[int, tuple[int, int]]:
+def rate(fifo: LocalFifo) -> Union[int, tuple[int, int]]:
     """A FIFO's rate in tokens a firing; of a dynamic one, its lower and upper limit."""
-    return channel.rate if channel.lrl == channel.rate else (channel.lrl, channel.rate)
+    return fifo.rate if fifo.lrl == fifo.rate else (fifo.lrl, fifo.rate)
 
 
 class Code(str):
@@ -141,22 +130,7 @@ def statement(callee: str, *arguments: Any, note: str = "", **keywords: Any) -> 
     return f"{remark}\n{line}".lstrip("\n")
 
 
-def comment(text: str) -> str:
-    """A one-line comment, whatever the text holds."""
-    return f"# {_printable(text)}" if text else ""
-
-
 def docstring(text: str) -> str:
     """Text for the inside of a triple-quoted string; its line breaks stay."""
     lines = text.replace("\\", r"\\").replace('"', r"\"").split("\n")
-    return "\n".join(map(_printable, lines))
-
-
-def listing(names: Sequence[str], limit: int = 8) -> str:
-    """``a``, ``a and b``, ``a, b and c``; of many names the first ones, and how many more there are."""
-    shown = list(names) if len(names) <= limit else [*names[: limit - 1], f"{len(names) - limit + 1} more"]
-    return " and ".join(filter(None, (", ".join(shown[:-1]), *shown[-1:])))
-
-
-def _printable(text: str) -> str:
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
+    return "\n".join(map(printable, lines))

@@ -1,0 +1,182 @@
+"""``eprune apply``: rewrite an application by a pass. Whatever is in the folder ``passes`` is a pass."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import inspect
+import json
+import pkgutil
+import typing
+from collections.abc import Sequence
+from enum import Enum
+from types import ModuleType
+from typing import Any, Optional
+
+import click
+
+import eprune.passes
+from eprune.cli import options
+from eprune.cli.errors import say
+
+#: Passes that have a command of their own, because they need more than a system: what was read or measured first.
+OWN_COMMANDS = {"import": "import", "into": "import", "fuse": "codegen"}
+
+
+def names() -> list[str]:
+    """The passes that there are."""
+    found = (module.name for module in pkgutil.iter_modules(eprune.passes.__path__))
+    return sorted(name.rstrip("_") for name in found if name != "base")
+
+
+def module_of(name: str) -> ModuleType:
+    """The module of a pass."""
+    path = next(iter(eprune.passes.__path__))
+    suffix = "" if any(each.name == name for each in pkgutil.iter_modules([path])) else "_"
+    return importlib.import_module(f"eprune.passes.{name}{suffix}")
+
+
+def summary(name: str) -> str:
+    """The first line of a pass's docstring."""
+    return (inspect.getdoc(module_of(name)) or "").partition("\n")[0].rstrip(".:")
+
+
+class Passes(click.Group):
+    """A group with a command for each pass."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """The passes' names."""
+        return names()
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> Optional[click.Command]:
+        """The command of a pass, None if there is none of that name."""
+        if cmd_name not in names():
+            return None
+        if cmd_name in OWN_COMMANDS:
+            other = OWN_COMMANDS[cmd_name]
+            return click.Command(
+                cmd_name,
+                callback=lambda: _elsewhere(cmd_name, other),
+                short_help=f"{summary(cmd_name)} (eprune {other}).",
+            )
+        return command_of(cmd_name)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
+        """Find the pass; an unknown one gets the nearest name for a hint."""
+        import difflib
+
+        if args[0] not in names():
+            near = difflib.get_close_matches(args[0], names(), n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+            ctx.fail(f"there is no pass {args[0]!r}; {hint}")
+        return super().resolve_command(ctx, args)
+
+
+def _elsewhere(name: str, command: str) -> None:
+    raise click.UsageError(f"the pass {name} is reached by eprune {command}")
+
+
+def command_of(name: str) -> click.Command:
+    """The command of a pass: its options are the fields of the pass's ``Options``."""
+    module = module_of(name)
+
+    def callback(
+        application: str, platforms: Sequence[str], mappings: Sequence[str], output: str, fmt: str, **given: Any
+    ) -> None:
+        apply(module, application, platforms, mappings, output, fmt, given)
+
+    text = (
+        f"{inspect.getdoc(module)}\n\nWrites application.xml, with platforms and mappings where there are some, to DIR."
+    )
+    made: Any = click.command(name, cls=options.Command, help=text, short_help=f"{summary(name)}.")(callback)
+    for field in reversed(dataclasses.fields(module.Options)):
+        made = _option(module, field)(made)
+    for decorate in (
+        options.format_option,
+        click.option(
+            "-o", "--output", required=True, metavar="DIR", help="The folder to write; it is made if need be."
+        ),
+        options.deployment_options(required=False),
+        options.application_argument,
+    ):
+        made = decorate(made)
+    command: click.Command = made
+    return command
+
+
+def apply(
+    module: ModuleType,
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    output: str,
+    fmt: str,
+    given: dict[str, Any],
+) -> None:
+    """Apply a pass, check what comes out, and write it."""
+    from eprune.analysis.check import check
+    from eprune.cli.reading import read, read_sound
+    from eprune.formats.system import write_system
+    from eprune.model.finding import EpruneError, has_errors
+    from eprune.passes import relocate
+
+    reader = read if getattr(module, "MENDS", False) else read_sound
+    system = reader(application, platforms, mappings)
+    try:
+        result = module.apply(system, module.Options(**given))
+    except ValueError as error:
+        raise click.UsageError(f"{application}: {error}") from None
+    made = relocate.apply(result.system, relocate.Options(output)).system
+    findings = check(dataclasses.replace(made, interfaces={}, problems=()))
+    if has_errors(findings):
+        raise EpruneError(*findings, exit_code=1)
+    written = write_system(made, output)
+    if fmt == "json":
+        places = {name: place for name, place in dataclasses.asdict(written).items() if place}
+        click.echo(json.dumps({**places, **result.report.figures}, indent=2))
+        return
+    for line in result.report.lines:
+        say(f"{written.application}: {line}")
+    if written.mappings:
+        say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}")
+
+
+def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
+    """The click option of a field of ``Options``."""
+    kind = typing.get_type_hints(module.Options)[field.name]
+    required = field.default is dataclasses.MISSING
+    settings: dict[str, Any] = {"help": field.metadata["help"], "required": required}
+    if field.metadata["metavar"]:
+        settings["metavar"] = field.metadata["metavar"]
+    name = f"--{field.name.replace('_', '-')}"
+    if kind is bool:
+        return click.option(f"{name}/--no-{name[2:]}", field.name, default=field.default, help=settings["help"])
+    if typing.get_origin(kind) is tuple:
+        return click.option(name, field.name, multiple=True, **settings)
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        choice = click.Choice([member.value for member in kind])
+        return click.option(
+            name, field.name, type=choice, default=field.default.value, callback=lambda _c, _p, v: kind(v), **settings
+        )
+    return click.option(name, field.name, type=kind, default=None if required else field.default, **settings)
+
+
+@click.command("apply", cls=Passes, short_help="Rewrite it by a pass.", invoke_without_command=True)
+@click.pass_context
+def command(ctx: click.Context) -> None:
+    """Rewrite an application by a pass: a graph in, a graph out, proved like any other.
+
+    Without a pass, lists them. What a pass needs is in its own help, eprune apply PASS --help.
+
+    \b
+    Examples:
+      eprune apply
+      eprune apply replicate graphs/vehicle_chain.xml --cut-after L3 --endpoints 6 --servers 2 -o build/k
+      eprune apply resize app.xml --aim live -o build/small
+    """
+    if ctx.invoked_subcommand is None:
+        from eprune.views.tables import table
+
+        click.echo(table(("pass", "what it does"), [(name, summary(name)) for name in names()]), nl=False)

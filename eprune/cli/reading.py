@@ -1,0 +1,35 @@
+"""Reading what the commands work on: all files, and all that is wrong with any of them, in one go."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from eprune.model.finding import EpruneError, has_errors
+from eprune.model.system import System
+
+
+def read(application: str, platforms: Sequence[str] = (), mappings: Sequence[str] = ()) -> System:
+    """The system of these files. Raises EpruneError with all findings where one is unreadable or malformed."""
+    from eprune.analysis.check import check
+    from eprune.formats.system import read_system
+
+    return read_system(application, platforms, mappings, check)
+
+
+def read_sound(application: str, platforms: Sequence[str] = (), mappings: Sequence[str] = ()) -> System:
+    """The same, and warnings go to stderr. Raises EpruneError (exit code 1) if the system breaks a rule."""
+    system = read(application, platforms, mappings)
+    sound(system)
+    return system
+
+
+def sound(system: System) -> None:
+    """Warnings go to stderr. Raises EpruneError (exit code 1) if the system breaks a rule."""
+    from eprune.analysis.check import check
+    from eprune.cli.errors import say_findings
+
+    findings = check(system)
+    if has_errors(findings):
+        raise EpruneError(*findings, exit_code=1)
+    if findings:
+        say_findings(findings)

@@ -1,0 +1,66 @@
+"""How long actors take, as --times says it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from fractions import Fraction
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from eprune.model.system import System
+
+
+def read_times(given: Sequence[str], system: System) -> dict[str, Fraction]:
+    """Actor -> seconds per firing: what the graph declares, and over it ``given``, each ACTOR=TIME or a JSON file.
+
+    Raises BadParameter for what is neither, and for actors that do not exist.
+    """
+    from eprune.analysis.lookup import Guesser
+    from eprune.model.quantity import exact_seconds
+
+    times = {actor.name: actor.time for actor in system.graph.actors if actor.time is not None}
+    names = [actor.name for actor in system.graph.actors]
+    for text in given:
+        actor, equals, value = text.rpartition("=")
+        found: Mapping[str, Any] = {actor: value} if equals and not Path(text).exists() else _read_file(text, system)
+        for name, time in found.items():
+            if name not in names:
+                hint = Guesser().hint(name, names)
+                raise click.BadParameter(f"{text}: there is no actor {name!r}; {hint}", param_hint="--times")
+            try:
+                exact = exact_seconds(time) if isinstance(time, str) else Fraction(time)
+            except (ValueError, TypeError, OverflowError):
+                message = f"{text}: the time of {name} is {time!r}; write it as 1.2ms, or in a file as seconds"
+                raise click.BadParameter(message, param_hint="--times") from None
+            if exact < 0:
+                raise click.BadParameter(f"{text}: the time of {name} is below 0", param_hint="--times")
+            times[name] = exact
+    return times
+
+
+def _read_file(path: str, system: System) -> dict[str, Any]:
+    """Actor -> time, of a file that ``eprune profile --actors`` wrote, or one that has nothing but that."""
+    from eprune.formats.xml.safe import read_bytes
+
+    try:
+        data = json.loads(read_bytes(path))
+        if "platforms" not in data:
+            return dict(data.get("actors", data))
+        platforms = {name: dict(timed["actors"]) for name, timed in data["platforms"].items()}
+    except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
+        message = f"{path} has no times: it is a JSON file of eprune profile --actors, or actor and seconds"
+        raise click.BadParameter(message, param_hint="--times") from None
+    homes = system.homes
+    if not homes and len(platforms) > 1:
+        message = f"{path} has times on {' and '.join(platforms)}: give a mapping, which says where an actor runs"
+        raise click.BadParameter(message, param_hint="--times")
+    only = next(iter(platforms), "")
+    return {
+        actor.name: platforms[home][actor.name]
+        for actor in system.graph.actors
+        if actor.name in platforms.get(home := homes.get(actor.name, only), {})
+    }

@@ -1,0 +1,240 @@
+"""A slice of a .tflite model as a behaviour: ``model="vehicle.tflite" operators="0-1"``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, ClassVar, Optional
+
+from eprune.model.behaviour import Behaviour, Cut, Declaration, Json, Reader
+from eprune.model.finding import EpruneError, Finding
+from eprune.model.graph import Actor, Direction, Port
+from eprune.model.interface import Interface
+from eprune.model.token import TokenType
+
+if TYPE_CHECKING:
+    from eprune.formats.tflite.model import Model, Tensor
+
+
+@dataclass(frozen=True)
+class ModelSlice(Behaviour):
+    """A range of operators of a .tflite model, ``first`` to ``last``, both included."""
+
+    attribute: ClassVar[str] = "model"
+    schema: ClassVar[str] = (
+        '<attribute name="model"><ref name="file"/></attribute>'
+        '<attribute name="operators"><ref name="operators"/></attribute>'
+    )
+
+    file: str
+    first: int
+    last: int
+    path: str = field(default="", compare=False)
+
+    @classmethod
+    def read(cls, attributes: Mapping[str, str], locate: Callable[[str, bool], str]) -> ModelSlice:
+        """The slice that ``model`` and ``operators`` state."""
+        file = attributes["model"]
+        first, _, last = attributes["operators"].partition("-")
+        return cls(file, int(first), int(last or first), locate(file, False))
+
+    def attributes(self) -> dict[str, str]:
+        """``model`` and ``operators``."""
+        return {"model": self.file, "operators": self.span}
+
+    @property
+    def span(self) -> str:
+        """``3-5``; ``3`` for one operator."""
+        return f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
+
+    @property
+    def operators(self) -> Sequence[int]:
+        """The operators' indices."""
+        return range(self.first, self.last + 1)
+
+    @property
+    def label(self) -> str:
+        """``vehicle.tflite 0-1``."""
+        return f"{self.file} {self.span}"
+
+    @property
+    def title(self) -> str:
+        """``operators 0-1``."""
+        return f"operator{'s' * (self.first != self.last)} {self.span}"
+
+    @property
+    def owner(self) -> str:
+        """``model``."""
+        return "model"
+
+    def identity(self, hashes: Mapping[str, str]) -> Json:
+        """The operators, and the contents of the model."""
+        return ["model", hashes.get(self.path, self.file), self.first, self.last]
+
+    def renamed(self, name: Callable[[str], str]) -> ModelSlice:
+        """The slice of a model whose file has another name."""
+        return replace(self, file=name(self.file))
+
+    @property
+    def needs_all_inputs(self) -> bool:
+        """An interpreter runs on all inputs."""
+        return True
+
+    def interface(self, actor: Actor, reader: Reader) -> Interface:
+        """What the model says of the tensors at the slice's edge."""
+        return _slice_interface(actor, self, self._read(actor, reader))
+
+    def called(self, actor: Actor, reader: Reader) -> Interface:
+        """What a class that calls the slice gets; the actor's ports are the class's affair."""
+        from eprune.formats.tflite.model import boundary, weight_bytes
+
+        model = self._read(actor, reader)
+        _check_range(actor, self, model)
+        return Interface(weight_bytes=weight_bytes(model, self.operators), called=boundary(model, self.operators))
+
+    def _read(self, actor: Actor, reader: Reader) -> Model:
+        model, problem = reader(_read_model, self.path or self.file)
+        if model is None:
+            raise EpruneError(file_finding(actor, self.file, problem))
+        return model
+
+    def declare(self, actor: Actor, interface: Interface) -> Declaration:
+        """``program.segment(NAME, "MODEL", ...)``; a tensor that several ports carry has one position."""
+        positions: dict[Direction, dict[int, int]] = {Direction.IN: {}, Direction.OUT: {}}
+        ports: dict[Direction, dict[str, int]] = {Direction.IN: {}, Direction.OUT: {}}
+        for port in actor.ports:
+            if not port.control:
+                tensors = positions[port.direction]
+                tensor = interface.tensors[port.name]
+                ports[port.direction][port.name] = tensors.setdefault(tensor, len(tensors))
+        edges = (tuple(positions[Direction.IN]), tuple(positions[Direction.OUT]))
+        cut = Cut(actor.name, self.path, tuple(self.operators), *edges)
+        options = {"actors": actor.members, "inputs": ports[Direction.IN], "outputs": ports[Direction.OUT]}
+        return Declaration("segment", cut, tuple(options.items()))
+
+
+@dataclass(frozen=True)
+class FusedSlices(ModelSlice):
+    """Slices of one model that one interpreter runs: the operators of all, which need not be a range."""
+
+    attribute: ClassVar[str] = ""  # no file states one: the pass ``fuse`` makes it
+
+    chosen: tuple[int, ...] = ()
+
+    @classmethod
+    def together(cls, slices: Sequence[ModelSlice]) -> FusedSlices:
+        """What slices of one model are together."""
+        operators = sorted({operator for each in slices for operator in each.operators})
+        return cls(slices[0].file, operators[0], operators[-1], slices[0].path, tuple(operators))
+
+    @property
+    def operators(self) -> Sequence[int]:
+        """The operators' indices."""
+        return self.chosen
+
+
+def file_finding(actor: Actor, file: str, problem: str, hint: str = "") -> Finding:
+    """FILE: what is wrong with a file that an actor names."""
+    return Finding("FILE", actor.where, f"actor {actor.name!r}: {file!r} {problem}", hint)
+
+
+def problem_of(error: EpruneError) -> str:
+    """The first finding of an error, in a few words."""
+    finding = error.findings[0]
+    return f"{finding.message} ({finding.where})"
+
+
+def _read_model(path: str) -> tuple[Optional[Model], str]:
+    from eprune.formats.tflite.model import read_model
+
+    try:
+        return read_model(path), ""
+    except EpruneError as error:
+        return None, f"is not usable: {problem_of(error)}"
+
+
+def _refusal(actor: Actor, message: str, hint: str = "") -> EpruneError:
+    return EpruneError(Finding("G2", actor.where, f"actor {actor.name!r}: {message}", hint))
+
+
+def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
+    """Raises EpruneError (G2) unless the operators are a range of the model's, and none shares state with another."""
+    from eprune.formats.tflite.model import bonds
+
+    count = len(model.operators)
+    if not behaviour.first <= behaviour.last < count:
+        message = f"operators {behaviour.first}-{behaviour.last} are no range of operators of {behaviour.file!r}"
+        hint = f"the model has operators 0 to {count - 1}" if count else "the model has no operators"
+        raise _refusal(actor, message, hint)
+    for bond in bonds(model):
+        inside = [index for index in bond if index in behaviour.operators]
+        if inside and len(inside) < len(bond):
+            message = f"operators {', '.join(map(str, bond))} share state and cannot be in different slices"
+            raise _refusal(actor, message, "put them into one")
+
+
+def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Interface:
+    from eprune.formats.tflite.model import boundary, weight_bytes
+
+    _check_range(actor, behaviour, model)
+    for port in actor.ports:
+        if port.url > 1:
+            message = (
+                f"port {port.name!r} has a rate of up to {port.url}, but a model takes and gives one token a firing"
+            )
+            raise _refusal(actor, message, 'write rate="1", or rate="0..1"')
+    inputs, outputs = boundary(model, behaviour.operators)
+    tensors: dict[str, int] = {}
+    sides = (("input", actor.inputs, inputs), ("output", actor.outputs, outputs))
+    for side, ports, edge in sides:
+        expected = "; ".join(f"tensor {i}: {model.tensors[i].token or model.tensors[i].type}" for i in edge) or "none"
+        problem, hint = _match(side, tuple(port for port in ports if not port.control), edge, tensors)
+        if problem:
+            raise _refusal(actor, problem, f"the slice's {side}s are {expected}{hint}")
+    types: dict[str, TokenType] = {}
+    for port in actor.ports:
+        if port.name in tensors:
+            types[port.name] = _token(actor, port, model.tensors[tensors[port.name]])
+    return Interface(
+        inputs={port.name: token for port in actor.inputs if (token := types.get(port.name))},
+        outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
+        tensors=tensors,
+        weight_bytes=weight_bytes(model, behaviour.operators),
+    )
+
+
+def _token(actor: Actor, port: Port, tensor: Tensor) -> TokenType:
+    """A port's type: the model's, or the graph's where the model leaves the shape to the interpreter."""
+    name = f"port {port.name!r}: tensor {tensor.index} ({tensor.type}, {tensor.name!r})"
+    if tensor.dtype is None:
+        raise _refusal(actor, f"{name} has no fixed size in bytes")
+    if tensor.token is None and tensor.dtype != port.token.dtype:
+        raise _refusal(actor, f"{name} is no {port.token.dtype}")
+    return tensor.token or port.token
+
+
+def _match(side: str, ports: tuple[Port, ...], edge: tuple[int, ...], tensors: dict[str, int]) -> tuple[str, str]:
+    """Give each port its tensor of the slice's edge, into ``tensors``; else say why not, and how to go on.
+
+    Ports that name a tensor get that one, the others the remaining tensors in order, one each. Every input must be
+    given, once. An output may go to several ports, as a FIFO has one reader, or be left out, if all ports name theirs.
+    """
+    named = {port.name: port.tensor for port in ports if port.tensor is not None}
+    for name, tensor in named.items():
+        if tensor not in edge:
+            return f"port {name!r} names tensor {tensor}, which is no {side} of its operators", ""
+    rest = [tensor for tensor in edge if tensor not in named.values()]
+    others = [port for port in ports if port.tensor is None]
+    twice = side == "input" and len(set(named.values())) < len(named)
+    unused = len(rest) != len(others) and (side == "input" or others or not ports)
+    if twice or unused:
+        shared = side == "output" and len(ports) > len(edge)
+        hint = '; ports that carry the same one name it: tensor="N"' if shared else ""
+        return f"it has {_count(ports, side + ' port')}, its operators {_count(edge, side)}", hint
+    tensors.update(named)
+    tensors.update((port.name, tensor) for port, tensor in zip(others, rest))
+    return "", ""
+
+
+def _count(things: Sequence[object], name: str) -> str:
+    return f"{len(things)} {name}{'s' * (len(things) != 1)}"

@@ -1,0 +1,88 @@
+"""A System from files and into files: an application, and the platforms and mappings that belong to it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional, TypeVar
+
+from eprune.formats.atomic import write_file
+from eprune.formats.behaviours import inspect
+from eprune.formats.xml.application import read_application, write_application
+from eprune.formats.xml.mapping import read_mapping, write_mapping
+from eprune.formats.xml.platform import read_platform, write_platform
+from eprune.model.finding import EpruneError, Finding
+from eprune.model.system import System
+
+T = TypeVar("T")
+
+
+def read_system(
+    application: str,
+    platforms: Sequence[str] = (),
+    mappings: Sequence[str] = (),
+    check: Callable[[System], Sequence[Finding]] = lambda system: system.problems,
+) -> System:
+    """The system of these files, "-" for stdin, with what its behaviours say of themselves.
+
+    Where a file is unreadable or malformed, raises EpruneError with the findings of all files, and with what ``check``
+    finds in the application alone if that could be read.
+    """
+    unreadable: list[Finding] = []
+
+    def attempt(read: Callable[[str], T], path: str) -> Optional[T]:
+        try:
+            return read(path)
+        except EpruneError as error:
+            unreadable.extend(error.findings)
+            return None
+
+    graph = attempt(read_application, application)
+    read_platforms = tuple(filter(None, [attempt(read_platform, path) for path in platforms]))
+    read_mappings = tuple(filter(None, [attempt(read_mapping, path) for path in mappings]))
+    if graph is None:
+        raise EpruneError(*unreadable)
+    interfaces, problems = inspect(graph)
+    if unreadable:
+        alone = System(graph, interfaces=interfaces, problems=tuple(problems))
+        raise EpruneError(*check(alone), *unreadable)
+    return System(graph, read_platforms, read_mappings, interfaces, problems=tuple(problems))
+
+
+@dataclass(frozen=True)
+class Written:
+    """Where a system was written: the application's file, and what to give to -p and -m; "" for what it has not."""
+
+    application: str
+    platforms: str = ""
+    mappings: str = ""
+    files: tuple[str, ...] = ()
+
+
+def write_system(system: System, folder: str) -> Written:
+    """Write a system into a folder: files that passes made, platforms, mappings, and the application last.
+
+    What it refers to is then there. One platform is written to platform.xml and mapping.xml, several to platforms/ and
+    mappings/. A file that is there and has these contents is left alone.
+    """
+    files = []
+    for name, data in system.files.items():
+        target = Path(folder, name)
+        if not (target.is_file() and target.read_bytes() == data):
+            write_file(str(target), data)
+        files.append(str(target))
+    single = len(system.platforms) == 1
+    for platform in system.platforms:
+        path = Path(folder, "platform.xml") if single else Path(folder, "platforms", f"{platform.name}.xml")
+        write_file(str(path), write_platform(platform))
+    for mapping in system.mappings:
+        path = Path(folder, "mapping.xml") if single else Path(folder, "mappings", f"{mapping.platform}.xml")
+        write_file(str(path), write_mapping(mapping))
+    application = Path(folder, "application.xml")
+    write_file(str(application), write_application(system.graph))
+    places = ("platform.xml", "mapping.xml") if single else ("platforms", "mappings")
+    platforms, mappings = (str(Path(folder, place)) for place in places)
+    return Written(
+        str(application), platforms if system.platforms else "", mappings if system.mappings else "", tuple(files)
+    )

@@ -1,0 +1,207 @@
+"""The sequential executor: a program's actors fired one after the other, in precedence order, in this process.
+
+Timing, comparison with a model, tests and notebooks share it; it has no threads, rings or links, so what it computes is
+what the application means. (The simulator of ``analysis`` fires the same graph without behaviours, and shares nothing
+with it.) Tokens are numpy arrays of the FIFO's shape and dtype.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import time
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Optional
+
+import numpy as np
+
+from eprune.codegen.program import LocalFifo, Node, Program
+from eprune.deploy.build import cut
+from eprune.model.behaviour import Cut, File
+from eprune.runtime import tflite
+from eprune.runtime.actor import Actor, EndOfStream, PortType
+from eprune.runtime.files import Files
+
+
+@dataclass(frozen=True)
+class Firing:
+    """What a firing did: seconds of its behaviour, the control value that it chose or was given, its outputs.
+
+    ``outputs`` maps output ports to the token, or to the list of tokens where the upper rate limit is above 1.
+    """
+
+    node: str
+    seconds: float
+    mode: Optional[int] = None
+    chose: bool = False
+    outputs: Mapping[str, Any] = field(default_factory=dict)
+
+
+def clock(call: Callable[[], object]) -> float:
+    """Seconds that a call takes."""
+    begin = time.perf_counter()
+    call()
+    return time.perf_counter() - begin
+
+
+class Executor:
+    """Fires the nodes of a program. FIFOs from other platforms are fed by ``feed``, those to others can be read.
+
+    ``only`` names the nodes that are there at all (default: all). ``clocked`` measures a call of a behaviour. Raises
+    UsageError of the runtime for files and interpreters that cannot be used.
+    """
+
+    def __init__(
+        self,
+        program: Program,
+        interpreter: str = "auto",
+        only: Optional[Iterable[str]] = None,
+        clocked: Callable[[Callable[[], object]], float] = clock,
+    ) -> None:
+        self.program = program
+        self.clocked = clocked
+        chosen = None if only is None else set(only)
+        self.nodes = [node for node in program.nodes if chosen is None or node.name in chosen]
+        self.interpreter = tflite.choose(interpreter) if program.cuts else ""
+        self.fifos = [*program.fifos, *(end.fifo for end in program.tx), *(end.fifo for end in program.rx)]
+        self.tokens: dict[str, deque[Any]] = {fifo.name: deque(_initial(fifo)) for fifo in self.fifos}
+        self.rows = {(row.dpg, row.value): dict(row.rates) for row in program.rows}
+        self._sources: dict[str, list[LocalFifo]] = {node.name: [] for node in self.nodes}
+        self._targets: dict[str, list[LocalFifo]] = {node.name: [] for node in self.nodes}
+        for fifos, end, ends in (
+            ([*program.fifos, *(end.fifo for end in program.rx)], "target", self._sources),
+            ([*program.fifos, *(end.fifo for end in program.tx)], "source", self._targets),
+        ):
+            for fifo in fifos:
+                ends.get(getattr(fifo, end).partition(".")[0], []).append(fifo)
+        self._files = Files(os.path.abspath("program.py"))  # noqa: PTH100
+        self.behaviours = {node.name: self._behaviour(node) for node in self.nodes}
+
+    def __enter__(self) -> Executor:
+        for behaviour in self.behaviours.values():
+            behaviour.initialize()
+        return self
+
+    def __exit__(
+        self, kind: Optional[type[BaseException]], error: Optional[BaseException], trace: Optional[TracebackType]
+    ) -> None:
+        for behaviour in self.behaviours.values():
+            behaviour.finalize()
+
+    def feed(self, fifo: str, token: Any) -> None:
+        """A token that comes from elsewhere."""
+        self.tokens[fifo].append(token)
+
+    def frame(self) -> list[Firing]:
+        """One firing of each node, in precedence order. Raises EndOfStream where a node ends."""
+        return [self.fire(node.name) for node in self.nodes]
+
+    def run(self, frames: int) -> Iterable[list[Firing]]:
+        """So many frames, or fewer if an actor ends before."""
+        for _ in range(frames):
+            try:
+                yield self.frame()
+            except EndOfStream:
+                return
+
+    def fire(self, name: str) -> Firing:
+        """One firing, at the rates of its control token where it is dynamic.
+
+        Raises EndOfStream where the behaviour does, RuntimeError for any other failure of it.
+        """
+        behaviour = self.behaviours[name]
+        sources, targets = self._sources[name], self._targets[name]
+        rates = {fifo.name: fifo.rate for fifo in (*sources, *targets)}
+        mode: Optional[int] = None
+        for fifo in sources:
+            if fifo.control:
+                mode = self._follow(self.tokens[fifo.name].popleft(), fifo.control, rates, behaviour)
+        inputs = _views(sources, "target", rates, lambda fifo: self.tokens[fifo.name].popleft())
+        control = [fifo for fifo in targets if fifo.control]
+        seconds = 0.0
+        try:
+            if control:
+                chosen: list[int] = []
+                seconds = self.clocked(lambda: chosen.append(behaviour.control(inputs)))
+                mode = self._follow(chosen[0], control[0].control, rates, behaviour)
+                for fifo in control:
+                    self.tokens[fifo.name].append(chosen[0])
+            outputs = _views(targets, "source", rates, lambda fifo: np.empty(fifo.token.shape, fifo.token.dtype))
+            if outputs or (inputs and not control):
+                seconds += self.clocked(lambda: behaviour.fire(inputs, outputs))
+        except EndOfStream:
+            raise
+        except Exception as error:
+            raise RuntimeError(f"actor {name!r} failed: {type(error).__name__}: {error}") from error
+        for fifo in targets:
+            port = fifo.source.partition(".")[2]
+            if port in outputs:
+                self.tokens[fifo.name].extend(outputs[port] if fifo.rate > 1 else [outputs[port]])
+        return Firing(name, seconds, mode, bool(control), outputs)
+
+    def _follow(self, value: int, dpg: Optional[str], rates: dict[str, int], behaviour: Actor) -> int:
+        if (dpg, value) not in self.rows:
+            raise ValueError(f"control value {value} is not in the control table of {dpg!r}")
+        rates.update((fifo, rate) for fifo, rate in self.rows[str(dpg), value].items() if fifo in rates)
+        behaviour.mode = value
+        return value
+
+    def _behaviour(self, node: Node) -> Actor:
+        declaration = node.declaration
+        if isinstance(declaration.source, Cut):
+            read = functools.partial(cut, declaration.source)
+            ends = (declaration.option("inputs"), declaration.option("outputs"))
+            behaviour: Actor = tflite.Segment(read, self.interpreter, *ends)
+        else:
+            behaviour = self._load(declaration.source)(**declaration.option("parameters", {}))
+            model = declaration.option("model")
+            if model is not None:
+                behaviour.model = tflite.Model(functools.partial(cut, model), self.interpreter)
+        behaviour.name = node.name
+        behaviour.inputs = _port_types(self._sources[node.name], "target")
+        behaviour.outputs = _port_types(self._targets[node.name], "source")
+        return behaviour
+
+    def _load(self, source: File) -> type[Actor]:
+        return self._files.load_class(os.path.abspath(source.path) + source.suffix)  # noqa: PTH100
+
+
+def choices(firings: Iterable[Firing], program: Program) -> dict[str, Counter[int]]:
+    """DPG -> control value -> how often its control source chose it."""
+    of_node = {
+        fifo.source.partition(".")[0]: fifo.control
+        for fifo in (*program.fifos, *(end.fifo for end in program.tx))
+        if fifo.control
+    }
+    counts: dict[str, Counter[int]] = {}
+    for firing in firings:
+        if firing.chose and firing.mode is not None:
+            counts.setdefault(of_node[firing.node] or "", Counter())[firing.mode] += 1
+    return counts
+
+
+def _views(
+    fifos: Sequence[LocalFifo], end: str, rates: Mapping[str, int], take: Callable[[LocalFifo], Any]
+) -> dict[str, Any]:
+    """Port -> token, or list of tokens where the upper rate limit is above 1, at the active rates."""
+    listed = [(fifo, [take(fifo) for _ in range(rates[fifo.name])]) for fifo in fifos if not fifo.control]
+    return {
+        getattr(fifo, end).partition(".")[2]: found if fifo.rate > 1 else found[0] for fifo, found in listed if found
+    }
+
+
+def _port_types(fifos: Sequence[LocalFifo], end: str) -> dict[str, PortType]:
+    return {
+        getattr(fifo, end).partition(".")[2]: PortType(fifo.token.dtype, fifo.token.shape, fifo.rate)
+        for fifo in fifos
+        if not fifo.control
+    }
+
+
+def _initial(fifo: LocalFifo) -> list[Any]:
+    if fifo.initial is not None:
+        return list(np.load(fifo.initial, allow_pickle=False))
+    return [np.zeros(fifo.token.shape, fifo.token.dtype) for _ in range(fifo.delay)]

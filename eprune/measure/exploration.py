@@ -1,0 +1,163 @@
+"""An exploration's folder: partition points with mappings, programs and scripts, and what was found out of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Optional
+
+from eprune.analysis.check import check
+from eprune.deploy.build import programs_of, write_bundle
+from eprune.explore.cost import Costs
+from eprune.explore.flow import flow
+from eprune.explore.plan import ACTORS, PLAN, Plan, link_figures, power, read_plan, script, write_plan
+from eprune.explore.space import Alternative, Constraints, Roles, Space, mapping, place
+from eprune.formats.atomic import write_file
+from eprune.formats.xml.mapping import write_mapping
+from eprune.measure import script as measuring
+from eprune.measure.progress import SILENT, Progress
+from eprune.model.finding import Severity, WrongUsage
+from eprune.model.system import System
+
+
+class NoPoint(Exception):
+    """No partition point can be built; ``excluded`` says why, for each."""
+
+    def __init__(self, excluded: Mapping[str, str]) -> None:
+        super().__init__("no partition point can be built")
+        self.excluded = excluded
+
+
+def write_exploration(
+    system: System,
+    roles: Roles,
+    constraints: Constraints,
+    space: Space,
+    frames: int,
+    folder: Path,
+    command: str,
+    progress: Progress = SILENT,
+) -> Plan:
+    """Write everything; explore.json comes last, so that a folder with one is whole. Raises NoPoint."""
+    _clear(folder)
+    digest = hashlib.sha256(str(frames).encode())
+    excluded: dict[str, str] = dict(space.excluded)
+    alternatives: list[Alternative] = []
+    for number, alternative in enumerate(space.alternatives, 1):
+        progress.update(number)
+        problem = _write_alternative(system, alternative.homes, folder / alternative.name, digest)
+        if problem:
+            excluded[alternative.name] = problem
+        else:
+            alternatives.append(alternative)
+    progress.clear()
+    if not alternatives:
+        raise NoPoint(excluded)
+    given = (system.graph.where.file, *(platform.where.file for platform in system.platforms))
+    plan = Plan(
+        id=digest.hexdigest()[:16],
+        flow=flow(system.graph),
+        roles=roles,
+        frames=frames,
+        constraints=constraints,
+        alternatives=tuple(alternatives),
+        excluded=dict(sorted(excluded.items(), key=lambda item: [*map(int, item[0].split("-"))])),
+        links=link_figures(system.platforms),
+        power=power(system.platforms),
+        files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
+        command=command,
+    )
+    write_file(str(folder / "measure.py"), Path(measuring.__file__).read_bytes())
+    for platform in plan.roles.platforms:
+        path = folder / f"measure-{platform}.sh"
+        write_file(str(path), script(plan, platform))
+        path.chmod(0o755)
+    write_file(str(folder / PLAN), write_plan(plan))
+    return plan
+
+
+def _clear(folder: Path) -> None:
+    """Remove what an earlier exploration left; results stay, for they say what they are of."""
+    try:
+        old = read_plan((folder / PLAN).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return
+    (folder / PLAN).unlink()
+    for alternative in old.alternatives:
+        shutil.rmtree(folder / alternative.name, ignore_errors=True)
+
+
+def _write_alternative(system: System, homes: Mapping[str, str], folder: Path, digest: Any) -> str:
+    """Write a pair of mappings, and the programs of the platforms that run something; or say what is wrong with it."""
+    placed = place(system, homes)
+    for finding in check(placed):
+        if finding.severity is Severity.ERROR:
+            return f"{finding.rule}: {finding.message}"
+    for platform in system.platforms:
+        each = mapping(system.graph, platform, homes)
+        write_file(str(folder / f"{platform.name}.xml"), write_mapping(each))
+    for program in programs_of(placed):
+        path = folder / f"{program.platform}.pyz"
+        write_bundle(program, str(path))
+        digest.update(path.read_bytes())
+    return ""
+
+
+def read_plan_of(folder: str) -> Plan:
+    """The exploration in a folder. Raises WrongUsage where there is none."""
+    path = Path(folder, PLAN)
+    try:
+        return read_plan(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise WrongUsage(f"{folder} has no {PLAN}: make one with eprune explore APP.xml ... -o {folder}") from None
+    except ValueError as error:
+        raise WrongUsage(f"{path} cannot be used: {error}; run eprune explore again") from None
+
+
+def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] = None) -> Optional[Costs]:
+    """What the actors cost, as timed, with platforms so many times faster; None where they were not timed.
+
+    Raises WrongUsage for times that cannot be used: damaged ones, or those of an earlier exploration.
+    """
+    try:
+        timed = json.loads((folder / ACTORS).read_text(encoding="utf-8"))
+        if timed["plan"] != plan.id:
+            return None
+        slow = {name: float(each.get("slowdown", 1)) for name, each in timed["platforms"].items()}
+        times = {
+            name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
+            for name, each in timed["platforms"].items()
+        }
+        rates = {
+            name: float(rate) for each in timed["platforms"].values() for name, rate in each.get("rates", {}).items()
+        }
+    except FileNotFoundError:
+        return None
+    except (ValueError, KeyError, TypeError, AttributeError):
+        raise WrongUsage(f"{folder / ACTORS} cannot be used: run eprune profile {folder} --actors") from None
+    factors = speeds or {}
+    scaled = {
+        name: {actor: seconds / factors.get(name, 1.0) for actor, seconds in own.items()} for name, own in times.items()
+    }
+    relative = {name: factors.get(name, 1.0) / slow[name] for name in slow}
+    emulated = {name: factor for name, factor in relative.items() if factor != 1}
+    return Costs(scaled, plan.links, plan.power, emulated, rates)
+
+
+def stale_costs(plan: Plan, folder: Path) -> bool:
+    """Whether the folder has times of actors, but of an earlier exploration."""
+    try:
+        return bool(json.loads((folder / ACTORS).read_text(encoding="utf-8"))["plan"] != plan.id)
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
+
+
+def write_times(plan: Plan, folder: Path, platforms: Mapping[str, Any]) -> str:
+    """Write what timing the actors gave, for each platform; the file's path."""
+    path = str(folder / ACTORS)
+    write_file(path, json.dumps({"plan": plan.id, "platforms": dict(platforms)}, indent=1) + "\n")
+    return path

@@ -1,0 +1,147 @@
+"""Make one actor of each firing of an iteration, where rates differ at the two ends of a FIFO.
+
+Lee and Messerschmitt 1987: an actor that fires n times per iteration becomes n actors, and a FIFO becomes FIFOs that
+lead each token from the firing that writes it to the one that reads it. What comes out is single-rate (rule G4).
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from eprune.formats.xml.sdf3 import rates_at_ends
+from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.graph import Direction, Fifo, Graph, Port, PortRef
+from eprune.model.system import System
+from eprune.passes.base import Report, Result
+
+MENDS = True
+
+#: Firings and FIFOs of an expanded graph, at most.
+MAX_FIRINGS = 100_000
+MAX_FIFOS = 500_000
+
+
+@dataclass(frozen=True)
+class Options:
+    """There are none."""
+
+
+def apply(system: System, options: Options = Options()) -> Result:
+    """The single-rate graph that does the same. Platforms and mappings are left out, for the actors are others.
+
+    Raises EpruneError where rates are inconsistent (C1) or the graph would be too large.
+    """
+    graph = expand(system.graph)
+    line = f"{len(graph.actors)} actors and {len(graph.fifos)} FIFOs"
+    made = replace(system, graph=graph, platforms=(), mappings=(), interfaces={})
+    return Result(made, Report((line,), {"actors": len(graph.actors), "fifos": len(graph.fifos)}))
+
+
+def repetitions(graph: Graph) -> dict[str, int]:
+    """Actor -> its firings in an iteration, the least whole numbers after which every channel is as full as before.
+
+    Raises EpruneError (C1) for a channel that no such numbers satisfy.
+    """
+    rates = rates_at_ends(graph)
+    beside: dict[str, list[tuple[str, Fraction]]] = {actor.name: [] for actor in graph.actors}
+    for fifo, (produced, consumed) in zip(graph.fifos, rates):
+        beside[fifo.source.actor].append((fifo.target.actor, Fraction(produced, consumed)))
+        beside[fifo.target.actor].append((fifo.source.actor, Fraction(consumed, produced)))
+    firings: dict[str, int] = {}
+    for root in beside:
+        if root in firings:
+            continue
+        part = {root: Fraction(1)}
+        stack = [root]
+        while stack:
+            actor = stack.pop()
+            for other, factor in beside[actor]:
+                if other not in part:
+                    part[other] = part[actor] * factor
+                    stack.append(other)
+        least = math.lcm(*(count.denominator for count in part.values()))
+        common = math.gcd(*(int(count * least) for count in part.values()))
+        firings.update({actor: int(count * least) // common for actor, count in part.items()})
+    for fifo, (produced, consumed) in zip(graph.fifos, rates):
+        source, target = fifo.source.actor, fifo.target.actor
+        if firings[source] * produced != firings[target] * consumed:
+            message = (
+                f"channel '{fifo.name}': an iteration writes {firings[source] * produced} tokens ({firings[source]} "
+                f"firings of '{source}') and reads {firings[target] * consumed} ({firings[target]} of '{target}')"
+            )
+            raise EpruneError(
+                Finding("C1", fifo.where, message, "no numbers of firings keep it in balance"), exit_code=1
+            )
+    return firings
+
+
+def expand(graph: Graph) -> Graph:
+    """The single-rate graph that does the same: one actor for each firing of an iteration, and its times.
+
+    Firing i of actor A is ``A-i``, from 1; an actor that fires once keeps its name. Capacities are the defaults. Raises
+    EpruneError where rates are inconsistent (C1) or the graph would be too large.
+    """
+    firings = repetitions(graph)
+    if sum(firings.values()) > MAX_FIRINGS:
+        _too_large(graph.where, f"{sum(firings.values())} firings in an iteration; the limit is {MAX_FIRINGS}")
+    taken = {actor.name for actor in graph.actors}
+    copies = {}
+    for actor in graph.actors:
+        count = firings[actor.name]
+        copies[actor.name] = [actor.name] if count == 1 else _fresh(actor.name, count, taken)
+    names = {fifo.name for fifo in graph.fifos}
+    ports: dict[str, list[Port]] = {name: [] for every in copies.values() for name in every}
+    types = {ref: port.token for ref, port in graph.ports()}
+    fifos: list[Fifo] = []
+    for fifo, rates in zip(graph.fifos, rates_at_ends(graph)):
+        paths = _paths(fifo, rates, (firings[fifo.source.actor], firings[fifo.target.actor]))
+        if len(fifos) + len(paths) > MAX_FIFOS:
+            _too_large(fifo.where, f"more than {MAX_FIFOS} FIFOs")
+        own = [fifo.name] if len(paths) == 1 else _fresh(fifo.name, len(paths), names)
+        for name, ((writer, reader, ahead), rate) in zip(own, paths.items()):
+            ends = []
+            for end, firing, direction in ((fifo.source, writer, Direction.OUT), (fifo.target, reader, Direction.IN)):
+                own_ports = ports[copies[end.actor][firing]]
+                port = f"{direction.value}{len(own_ports) + 1}"
+                own_ports.append(Port(port, direction, types[end], rate, rate, rate, where=fifo.where))
+                ends.append(PortRef(copies[end.actor][firing], port))
+            source, target = ends
+            fifos.append(Fifo(name, source, target, (ahead + 2) * rate, ahead * rate, where=fifo.where))
+    actors = [
+        replace(actor, name=name, ports=tuple(ports[name])) for actor in graph.actors for name in copies[actor.name]
+    ]
+    return Graph(graph.name, tuple(actors), tuple(fifos), where=graph.where)
+
+
+def _paths(fifo: Fifo, rates: tuple[int, int], firings: tuple[int, int]) -> dict[tuple[int, int, int], int]:
+    """(writing firing, reading firing, iterations that the second is ahead) -> tokens in an iteration."""
+    (produced, consumed), (writers, readers) = rates, firings
+    paths: Counter[tuple[int, int, int]] = Counter()
+    for reader in range(readers):
+        token = reader * consumed - fifo.delay
+        end = token + consumed
+        while token < end:
+            firing = token // produced
+            following = min(end, (firing + 1) * produced)
+            paths[firing % writers, reader, -(firing // writers)] += following - token
+            token = following
+            if len(paths) > MAX_FIFOS:
+                _too_large(fifo.where, f"more than {MAX_FIFOS} FIFOs")
+    return paths
+
+
+def _fresh(name: str, count: int, taken: set[str]) -> list[str]:
+    """``name-1`` and so on; more hyphens where one of them is taken."""
+    hyphens = "-"
+    while not taken.isdisjoint(f"{name}{hyphens}{number}" for number in range(1, count + 1)):
+        hyphens += "-"
+    made = [f"{name}{hyphens}{number}" for number in range(1, count + 1)]
+    taken.update(made)
+    return made
+
+
+def _too_large(where: Location, message: str) -> None:
+    raise EpruneError(Finding("XML", where, f"too large to expand: {message}"))

@@ -1,0 +1,78 @@
+"""Buffer sizes and throughput as text, for ``eprune analyze --buffers``."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Optional
+
+from eprune.analysis.sizing import Sizing
+from eprune.model.quantity import format_size, format_time
+from eprune.views.tables import counted, table
+
+#: How many steps of a cycle people are shown.
+_ROWS = 12
+
+#: What the table calls the sets of capacities.
+COLUMNS = {"given": "given", "least to live": "live", "least for full speed": "fast"}
+
+
+def as_text(answer: Sizing) -> str:
+    """The answer for people."""
+    sized = answer.as_data()
+    columns = [(title, sized[key]) for title, key in COLUMNS.items() if sized[key] is not None]
+    rows: list[tuple[object, ...]] = [
+        (name, *(column["capacities"][name] for _, column in columns)) for name in sized["given"]["capacities"]
+    ]
+    text = "Capacities, in tokens:\n\n"
+    text += table(("FIFO", *(title for title, _ in columns)), rows) + "\n"
+    for title, column in columns:
+        text += f"Buffers, {title}: {format_size(column['bytes'])}{_proof(column)}\n"
+    if sized["throughput"] is None:
+        missing = ", ".join(sized["without_time"][:6]) + (", ..." if len(sized["without_time"]) > 6 else "")
+        return (
+            f"{text}Throughput: unknown, for these actors have no time: {missing} (say how long they take: --times)\n"
+        )
+    bound = ", or less: all rates are taken at their upper limits" if sized["bound_only"] else ""
+    for title, key in (("as given", "throughput"), ("full speed", "max_throughput")):
+        found = sized[key]
+        if key == "throughput" or found["period_s"] != sized["throughput"]["period_s"]:
+            text += f"\nThroughput, {title}: {_pace(found['period_s'])}{bound}\n{_bottleneck(found['bottleneck'])}"
+    return text
+
+
+def _proof(column: Mapping[str, Any]) -> str:
+    if column.get("least", True):
+        return ""
+    return f" (perhaps less will do, but not less than {format_size(column['bound_bytes'])})"
+
+
+def _pace(period: float) -> str:
+    return f"{1 / period:.4g} iterations/s, one every {format_time(period)}" if period else "no actor takes any time"
+
+
+def _bottleneck(found: Optional[Mapping[str, Any]]) -> str:
+    if found is None:
+        return ""
+    reasons = {
+        "token": "tokens in {}",
+        "room": "room in {}",
+        "self": "its own next firing",
+        "unit": "its turn on {}",
+        "link": "its turn on {}",
+    }
+    rows = [
+        (
+            edge["source"],
+            format_time(edge["time_s"]),
+            edge["target"],
+            reasons[edge["kind"]].format(edge["about"]),
+            edge["tokens"],
+        )
+        for edge in found["cycle"]
+    ]
+    if len(rows) > _ROWS:
+        rows[_ROWS - 1 :] = [("...", "", "", f"and {len(rows) - _ROWS + 1} more", "")]
+    about = f"{format_time(found['time_s'])} for {counted(found['tokens'], 'token')}"
+    lines = "".join(f"  - {line}\n" for line in found["advice"])
+    header = ("actor", "time", "then", "which waits for", "tokens")
+    return f"Bottleneck, a cycle of {about}:\n\n{table(header, rows)}\nWhat would help:\n{lines}"

@@ -1,0 +1,23 @@
+"""A run's summary as text."""
+
+from __future__ import annotations
+
+from eprune.measure.summary import Summary
+from eprune.model.quantity import format_size
+from eprune.views.tables import counted, table
+
+
+def text(summary: Summary) -> str:
+    """The summary for people."""
+    rate = f", {summary.frames_per_second:.1f} frames/s" if summary.frames_per_second else ""
+    rows = [
+        (name, f"{each.ms_per_frame:.3f}", ", ".join(f"{actor} {ms:.3f}" for actor, ms in each.actors.items()))
+        for name, each in summary.platforms.items()
+    ]
+    lines = [f"{summary.application}: {counted(summary.frames, 'frame')} in {summary.seconds:.3f} s{rate}"]
+    lines[0] += ", emulated links and units" if summary.emulated else ""
+    lines += table(("platform", "ms/frame", "of which"), rows).splitlines()
+    for link in summary.links:
+        share = f", {format_size(link.bytes_per_frame)} per frame" if link.bytes_per_frame else ""
+        lines.append(f"  {link.source} -> {link.target}: {format_size(link.bytes)}{share}")
+    return "\n".join(lines)
