@@ -30,7 +30,6 @@ ARROWS = {
     "actors": {"runtime"},
 }
 
-}
 #: What the runtime and the actors may use besides the standard library. A device has the first two, or one of them.
 ON_DEVICE = {"numpy", "ai_edge_litert", "tflite_runtime", "psutil"}
 #: Only some actors, which say so when it is missing.
