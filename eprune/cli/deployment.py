@@ -34,7 +34,7 @@ def check_complete(inputs: Inputs) -> None:
 
 def link_options(inputs: Inputs, ports: str = "auto") -> dict[str, list[str]]:
     """Platform -> the options that put its links on loopback, at free ports or (``file``) those of the files."""
-    from eprune.runtime.launch import link_arguments
+    from eprune.deploy.ports import link_arguments
 
     homes = inputs.mappings[0].homes()
     pairs = Counter(

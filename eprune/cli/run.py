@@ -77,10 +77,10 @@ def command(
     from eprune.cli.deployment import certificates, check_complete, link_options, placed_settings, secured
     from eprune.cli.inputs import read_inputs, sound
     from eprune.deploy.build import program_for, write_program
+    from eprune.deploy.local import launch
     from eprune.formats.atomic import write_file
     from eprune.measure.summary import as_text, summarize
     from eprune.model.platform import Security
-    from eprune.runtime.launch import launch
 
     inputs = sound(read_inputs(application, platforms, mappings))
     check_complete(inputs)

@@ -54,8 +54,8 @@ def command(
     from eprune.formats.tflite.model import read_model
     from eprune.measure.probe import try_out
     from eprune.measure.verify import Slices
-    from eprune.runtime.errors import UsageError as NoInterpreter
-    from eprune.runtime.tflite import choose, describe
+    from eprune.runtime.fire.tflite import choose, describe
+    from eprune.runtime.kernel.errors import UsageError as NoInterpreter
 
     slices = Slices(sound(read_inputs(application)), read_model(model))
     try:

@@ -67,7 +67,7 @@ def write_bundle(program: Program, output: str) -> None:
     models = {f"{layout.models}/{segment.file_name}": cut(segment) for segment in program.cuts}
     files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
     package = Path(eprune.__file__).parent
-    for source in (package / "__init__.py", *sorted((package / "runtime").glob("*.py"))):
+    for source in (package / "__init__.py", *sorted((package / "runtime").rglob("*.py"))):
         files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()
     write_file(output, bundle(render(program, layout), files))
     _make_executable(output)

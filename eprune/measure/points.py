@@ -23,9 +23,9 @@ from eprune.deploy.ssh import Device
 from eprune.measure import remote as measure
 
 if TYPE_CHECKING:
+    from eprune.deploy.local import Outcome
     from eprune.explore.plan import Plan
     from eprune.explore.space import Alternative
-    from eprune.runtime.launch import Outcome
 
 #: Seconds between two updates of the line of progress.
 PROGRESS_INTERVAL = 0.2
@@ -214,7 +214,7 @@ def _launch(
     job: Job, frames: int, traces: Mapping[str, Path], setting: Setting, progress: Progress
 ) -> tuple[Optional[Outcome], str]:
     """How the programs ended (None: they did not within the limit), and what the problem was, or ""."""
-    from eprune.runtime.launch import launch
+    from eprune.deploy.local import launch
 
     links, tunnels = _addresses(job, setting.devices)
     programs: dict[str, Union[str, Sequence[str]]] = {}
@@ -252,7 +252,7 @@ def _addresses(job: Job, devices: Mapping[str, Device]) -> tuple[dict[str, list[
 
     A device has ports of its own, so that it may be this machine.
     """
-    from eprune.runtime.launch import any_base_port, link_ports
+    from eprune.deploy.ports import any_base_port, link_ports
 
     pairs = Counter((min(ends), max(ends)) for ends in job.crossing)
     links: dict[str, list[str]] = {}

@@ -14,12 +14,12 @@ from typing import TYPE_CHECKING, Any, Optional
 from eprune.cli.deployment import link_options, placed_settings
 from eprune.cli.errors import INTERRUPTED
 from eprune.deploy.build import program_for, write_program
+from eprune.deploy.local import launch
 from eprune.explore import sweep
 from eprune.explore.sweep import Frame, Point
 from eprune.measure.points import Progress
 from eprune.measure.remote import append
 from eprune.measure.summary import summarize
-from eprune.runtime.launch import launch
 
 if TYPE_CHECKING:
     from eprune.cli.inputs import Inputs

@@ -86,7 +86,7 @@ def _main() -> None:
     def tell(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
-    from eprune.runtime.tflite import choose, describe
+    from eprune.runtime.fire.tflite import choose, describe
 
     interpreter = choose(options.interpreter)
     times, rates = _times(options.application, interpreter, lambda step, steps: tell({"step": step, "steps": steps}))
@@ -191,7 +191,7 @@ def _segment(segment: Segment, interpreter: str, known: dict[Any, float]) -> flo
     import numpy as np
 
     from eprune.deploy.build import cut
-    from eprune.runtime.tflite import load
+    from eprune.runtime.fire.tflite import load
 
     key = (segment.path, segment.operators, segment.input_tensors, segment.output_tensors)
     if key not in known:
@@ -218,9 +218,9 @@ def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float]
     """
     from eprune.codegen.program import Segment as SegmentNode
     from eprune.deploy.build import cut
-    from eprune.runtime.actor import Actor, EndOfStream, PortType
-    from eprune.runtime.files import Files
-    from eprune.runtime.tflite import Model, Segment
+    from eprune.runtime.fire.tflite import Model, Segment
+    from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
+    from eprune.runtime.main.files import Files
 
     files = Files(os.path.abspath("program.py"))  # noqa: PTH100
     behaviours: dict[str, Actor] = {}
@@ -285,7 +285,7 @@ def _fire(
     """Seconds of one firing, at the rates of its control token where it is dynamic; its choice goes to ``counts``."""
     import numpy as np
 
-    from eprune.runtime.actor import EndOfStream
+    from eprune.runtime.kernel.actor import EndOfStream
 
     sources = [fifo for fifo in program.fifos if fifo.target.partition(".")[0] == name]
     targets = [fifo for fifo in program.fifos if fifo.source.partition(".")[0] == name]

@@ -17,7 +17,7 @@ from eprune.formats.tflite.model import Model, model_error, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, ModelSlice, PortRef
-from eprune.runtime.tflite import describe, load
+from eprune.runtime.fire.tflite import describe, load
 
 
 @dataclass(frozen=True)

@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 import eprune.runtime
-from eprune.runtime import tflite
-from eprune.runtime.actor import PortType
-from eprune.runtime.files import Files
+from eprune.runtime.fire import tflite
+from eprune.runtime.kernel.actor import PortType
+from eprune.runtime.main.files import Files
 
 #: Tokens kept of each FIFO to another platform.
 KEPT = 10

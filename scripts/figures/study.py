@@ -20,8 +20,8 @@ from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.platform import read_platform, write_platform
 from eprune.measure import remote as measure
 from eprune.model.graph import Actor, ModelSlice, PythonBehaviour
-from eprune.runtime.actor import PortType
-from eprune.runtime.files import Files
+from eprune.runtime.kernel.actor import PortType
+from eprune.runtime.main.files import Files
 from scripts.figures.papers import Case
 
 ROOT = Path(__file__).resolve().parents[2]

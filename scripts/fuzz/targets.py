@@ -16,14 +16,14 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, NamedTuple
 from unittest import mock
 
-from eprune.runtime import channel, handshake, shaping, wire
-from eprune.runtime.channel import RxChannel, TxChannel
-from eprune.runtime.connection import Connection
-from eprune.runtime.errors import LinkError, ProtocolError, RunError
-from eprune.runtime.faults import Feedback, Receiving, Sending
-from eprune.runtime.fifo import GONE, LOST, Fifo
-from eprune.runtime.journal import MAX_EVENTS, Journal
-from eprune.runtime.link import RxLink, TxLink
+from eprune.runtime.kernel.errors import LinkError, ProtocolError, RunError
+from eprune.runtime.kernel.fifo import GONE, LOST, Fifo
+from eprune.runtime.net import ends, handshake, shaping, wire
+from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.ends import RxChannel, TxChannel
+from eprune.runtime.net.faults import Feedback, Receiving, Sending
+from eprune.runtime.net.plain import RxLink, TxLink
+from eprune.runtime.tell.journal import MAX_EVENTS, Journal
 
 FACTS = {"application": "app", "platform": "here", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
 POLICIES = ("wait", "drop", "zero", "stop")
@@ -269,7 +269,7 @@ def fuzz_connection(data: bytes) -> None:
     """Up to three strangers after one another, at a connection with a FIFO in each direction."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(4)]
-    with mock.patch.object(channel, "window", lambda capacity, token_bytes: 2 * capacity):  # soon full
+    with mock.patch.object(ends, "window", lambda capacity, token_bytes: 2 * capacity):  # soon full
         tx = TxChannel("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
         rx = RxChannel("g", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
     journal, failures, got = Quiet(), SimpleQueue(), []

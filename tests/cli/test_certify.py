@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eprune.formats import certificates
-from eprune.runtime.secure import Keys
+from eprune.runtime.net.tls import Keys
 from tests.kit import keys
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from application import APPLICATION, ROOT, mapping
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from tests.kit import sshd
 from tests.kit.programs import STARTED, finish, rest
 

@@ -13,6 +13,7 @@ from typing import Any, Optional
 from eprune.analysis.precedence import order, precedence
 from eprune.codegen.lower import lower
 from eprune.deploy.build import write_program
+from eprune.deploy.ports import link_ports
 from eprune.formats.behaviour import find
 from eprune.model.graph import (
     Actor,
@@ -33,7 +34,6 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.token import TokenType
-from eprune.runtime.launch import link_ports
 from tests.kit import mixing
 
 DATA, CONTROL = TokenType("int64", (1,)), TokenType("int32", ())

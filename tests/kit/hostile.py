@@ -11,14 +11,14 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from eprune.runtime import wire
-from eprune.runtime.channel import RxChannel, TxChannel
-from eprune.runtime.connection import Connection
-from eprune.runtime.errors import LinkError, RunError
-from eprune.runtime.fifo import GONE, LOST, Fifo
-from eprune.runtime.journal import Journal
-from eprune.runtime.launch import free_base_port
-from eprune.runtime.link import RxLink, TxLink
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.kernel.errors import LinkError, RunError
+from eprune.runtime.kernel.fifo import GONE, LOST, Fifo
+from eprune.runtime.net import wire
+from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.ends import RxChannel, TxChannel
+from eprune.runtime.net.plain import RxLink, TxLink
+from eprune.runtime.tell.journal import Journal
 
 TOKEN = ("int32", (3,))
 TOKEN_BYTES = 12

@@ -8,8 +8,8 @@ import time
 
 import pytest
 
-from eprune.runtime import wire
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.net import wire
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, rest, start, write_program
 

@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, rest, start, write_program
 

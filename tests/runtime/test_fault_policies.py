@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.errors import LostTokens, ProtocolError
-from eprune.runtime.faults import Feedback, Receiving, Sending, Suspicion, back_off, window
+from eprune.runtime.kernel.errors import LostTokens, ProtocolError
+from eprune.runtime.net.faults import Feedback, Receiving, Sending, Suspicion, back_off, window
 
 
 class Pair:

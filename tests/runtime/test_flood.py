@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from eprune.runtime import wire
-from eprune.runtime.handshake import MAX_PENDING
+from eprune.runtime.net import wire
+from eprune.runtime.net.handshake import MAX_PENDING
 from tests.kit import hostile
 from tests.kit.hostile import FACTS, PLAIN, End
 from tests.kit.programs import ROOT, STARTED, finish, start, write_program

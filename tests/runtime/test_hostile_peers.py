@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from eprune.runtime import connection, link, wire
-from eprune.runtime.channel import TxChannel
-from eprune.runtime.errors import Interrupted, Refused
-from eprune.runtime.handshake import dial as shake
-from eprune.runtime.journal import Journal
+from eprune.runtime.kernel.errors import Interrupted, Refused
+from eprune.runtime.net import connection, wire
+from eprune.runtime.net import plain as link
+from eprune.runtime.net.ends import TxChannel
+from eprune.runtime.net.handshake import dial as shake
+from eprune.runtime.tell.journal import Journal
 from tests.kit import hostile
 from tests.kit.hostile import FACTS, PLAIN, End, Place, credit, frame, token
 

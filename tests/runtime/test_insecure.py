@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
-from eprune.runtime.secure import is_loopback
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.net.tls import is_loopback
 from tests.kit import keys
 from tests.kit.programs import run, write_program
 

@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from eprune.runtime import journal
-from eprune.runtime.journal import Journal
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.tell import journal
+from eprune.runtime.tell.journal import Journal
 from tests.kit.programs import ROOT, finish, lines, rest, run, start, write_program
 
 
@@ -135,7 +135,7 @@ def test_a_failure_and_wrong_usage_are_events_too(tmp_path, port):
 
 
 def test_the_documentation_has_every_event_with_its_level():
-    source = "".join(path.read_text() for path in (ROOT / "eprune" / "runtime").glob("*.py"))
+    source = "".join(path.read_text() for path in (ROOT / "eprune" / "runtime").rglob("*.py"))
     made = set(re.findall(r'(?:tell|often|_tell)\(\s*"(\w+)"', source)) | {"interrupted", "failed", "resent", "dropped"}
     table = re.search(r"\| event \|(?:.*\n)+?\n", (ROOT / "docs/running.md").read_text())[0]
     told = {}

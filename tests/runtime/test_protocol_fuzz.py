@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from eprune.runtime import connection, link, wire
-from eprune.runtime.errors import LinkError
+from eprune.runtime.kernel.errors import LinkError
+from eprune.runtime.net import connection, wire
+from eprune.runtime.net import plain as link
 from tests.kit import hostile
 from tests.kit.hostile import PLAIN, End, Place, credit, frame, token
 

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from eprune.runtime import PortType, tflite
-from eprune.runtime.errors import UsageError
+from eprune.runtime import PortType
+from eprune.runtime.fire import tflite
+from eprune.runtime.kernel.errors import UsageError
 from tests.kit import tiny_models
 from tests.kit.programs import run, write_program
 

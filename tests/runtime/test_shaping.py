@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.errors import ProtocolError
-from eprune.runtime.shaping import MAX_ROOM, READY, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
+from eprune.runtime.kernel.errors import ProtocolError
+from eprune.runtime.net.shaping import MAX_ROOM, READY, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
 
 sizes = st.integers(1, 10**6)
 gaps = st.floats(0, 0.1)

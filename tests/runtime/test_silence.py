@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from eprune.runtime import wire
-from eprune.runtime.fifo import Fifo
-from eprune.runtime.journal import Journal
-from eprune.runtime.launch import free_base_port
-from eprune.runtime.link import TxLink
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.kernel.fifo import Fifo
+from eprune.runtime.net import wire
+from eprune.runtime.net.plain import TxLink
+from eprune.runtime.tell.journal import Journal
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, start, write_program
 

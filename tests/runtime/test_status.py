@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from tests.kit.programs import environment, finish, lines, rest, run, start, write_program
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime import wire
-from eprune.runtime.errors import LinkError, ProtocolError, Refused
+from eprune.runtime.kernel.errors import LinkError, ProtocolError, Refused
+from eprune.runtime.net import wire
 
 FACTS = {"application": "app", "platform": "server", "digest": "d1", "fifo": "f3", "token": "int32[2] at rate 1"}
 
