@@ -189,7 +189,7 @@ def _usable(path: Path) -> Iterator[None]:
     try:
         yield
     except ValueError:
-        _refuse(path, "this is no certificate or key that can be used", "restore it, or begin with another folder")
+        _refuse(path, "this is not a certificate or key that can be used", "restore it, or begin with another folder")
 
 
 def _refuse(path: Path, message: str, hint: str) -> NoReturn:

@@ -218,7 +218,7 @@ def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float]
     """
     from eprune.codegen.program import Segment as SegmentNode
     from eprune.deploy.build import cut
-    from eprune.runtime.fire.tflite import Model, Segment
+    from eprune.runtime.fire.tflite import Model, SegmentActor
     from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
     from eprune.runtime.main.files import Files
 
@@ -228,7 +228,7 @@ def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float]
         if isinstance(node, SegmentNode):
             data = cut(node)
             feeds, fetches = dict(node.inputs), dict(node.outputs)
-            behaviour: Actor = Segment(lambda data=data: data, interpreter, feeds, fetches)  # type: ignore[misc]
+            behaviour: Actor = SegmentActor(lambda data=data: data, interpreter, feeds, fetches)  # type: ignore[misc]
         else:
             factory = files.load_class(f"{os.path.abspath(node.path)}:{node.class_name}")  # noqa: PTH100
             behaviour = factory(**dict(node.parameters))

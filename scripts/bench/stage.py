@@ -55,7 +55,7 @@ class Stage:
 
     def segment(self, name: str, model: str, unit: str, actors: Any, inputs: Any, outputs: Any) -> None:
         """Slices of a model."""
-        segment = tflite.Segment(lambda: self.files.read(model), tflite.choose(), inputs, outputs)
+        segment = tflite.SegmentActor(lambda: self.files.read(model), tflite.choose(), inputs, outputs)
         self.actors.append((name, segment))
 
     def fifo(self, name: str, source: str, target: str, dtype: str, shape: tuple[int, ...], **_: Any) -> None:

@@ -161,7 +161,7 @@ def test_an_interrupt_at_the_terminal_ends_all_in_good_order(build, device, port
     assert code == 130, err
     code, _, err = finish(server)
     assert code == 1
-    assert "endpoint failed: interrupted" in err  # it was told, through the tunnel
+    assert "peer 'endpoint' failed: interrupted" in err  # it was told, through the tunnel
     assert closed(device, ports)
 
 

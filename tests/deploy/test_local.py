@@ -62,7 +62,7 @@ def test_a_crash_on_one_platform_ends_all(tmp_path):
     outcome, messages = quietly(*pair(tmp_path, left="Crash", n=0))
     assert outcome.exit_code == 1
     assert any(line.startswith("left: error: ") and "five is right out" in line for line in messages)
-    assert any(line.startswith("right: error: left failed: ") for line in messages)
+    assert any(line.startswith("right: error: peer 'left' failed: ") for line in messages)
 
 
 def lossy(tmp_path, left="Copy", right="Total"):
@@ -80,7 +80,7 @@ def test_what_tolerates_failures_goes_on_without_the_one_that_failed(tmp_path):
     outcome = launch(programs, links, None, messages.append, stdout=subprocess.DEVNULL, tolerant=True)
     assert outcome.exit_code == 1
     assert "right: error: killed by SIGKILL" in messages
-    assert any(line.startswith("left: lost: FIFO 'f' with right") for line in messages)
+    assert any(line.startswith("left: warning: FIFO 'f': lost peer 'right'") for line in messages)
     assert outcome.records["left"]["actors"]["A"]["firings"] == 1500
 
 
@@ -92,7 +92,7 @@ def test_what_waits_for_one_that_nobody_starts_again_is_ended(tmp_path, monkeypa
     outcome = launch(programs, links, None, messages.append, stdout=subprocess.DEVNULL, tolerant=True)
     assert outcome.exit_code == 1
     assert time.monotonic() - begin < 25
-    assert any(line.startswith("right: lost: FIFO 'f' with left") for line in messages)
+    assert any(line.startswith("right: warning: FIFO 'f': lost peer 'left'") for line in messages)
 
 
 def test_a_killed_process_is_named_with_its_signal(tmp_path):

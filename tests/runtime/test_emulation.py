@@ -11,7 +11,7 @@ import time
 import pytest
 
 from eprune.deploy.ports import free_base_port
-from eprune.runtime.net.emulation import Emulation, Link, Socket
+from eprune.runtime.net.emulation import EmulatedLink, EmulatedSocket, Emulation
 from eprune.runtime.net.shaping import Figures
 from tests.kit.programs import finish, start, write_program
 
@@ -28,7 +28,7 @@ def port():
 def pair():
     """Two connected sockets, each over an emulated link of 1 MB/s and 50 ms."""
     figures = Figures(1e6, 0.05)
-    first, second = [Socket(each, Link(figures), figures) for each in socket.socketpair()]
+    first, second = [EmulatedSocket(each, EmulatedLink(figures), figures) for each in socket.socketpair()]
     yield first, second
     first.close()
     second.close()
@@ -91,7 +91,7 @@ def test_a_link_is_emulated_by_both_sides_or_by_none(tmp_path, port):
     assert finish(sender)[0] == 1
     code, _, err = finish(receiver)
     assert code == 1
-    assert "one side emulates the link, the other does not: start both with --emulate, or none" in err
+    assert "one side emulates the link and the other does not: start both or neither with --emulate" in err
 
 
 def test_a_slower_unit_is_named_and_a_faster_one_refused(tmp_path):
@@ -139,8 +139,8 @@ def test_it_is_a_socket_like_any_other(pair):
 def test_what_was_sent_last_leaves_before_the_connection_is_closed():
     figures = Figures(1e5, 0.05)
     near, far = socket.socketpair()
-    with Socket(far, Link(figures), figures) as other:
-        with Socket(near, Link(figures), figures) as one:
+    with EmulatedSocket(far, EmulatedLink(figures), figures) as other:
+        with EmulatedSocket(near, EmulatedLink(figures), figures) as one:
             one.sendall(bytes(10**4))
         assert len(other.recv(10**5, socket.MSG_WAITALL)) == 10**4
 

@@ -127,7 +127,7 @@ def test_a_crash_of_the_receiver_ends_both_in_its_words(tmp_path, port, behaviou
     (code, _, err), (code2, _, err2) = both(left(tmp_path, port, n=0), receiver, "--timeout", "3")
     assert (code, code2) == (1, 1)
     assert words in err2
-    assert behaviour == "BadStart" or err.startswith("left: error: right failed: ")
+    assert behaviour == "BadStart" or err.startswith("left: error: peer 'right' failed: ")
     assert behaviour == "BadStart" or words in err
 
 
@@ -143,7 +143,7 @@ def test_a_crash_of_the_sender_ends_both_in_its_words(tmp_path, port):
     (code, _, err), (code2, _, err2) = both(sender, right(tmp_path, port))
     assert (code, code2) == (1, 1)
     assert "five is right out" in err
-    assert err2.startswith("right: error: left failed: ")
+    assert err2.startswith("right: error: peer 'left' failed: ")
     assert "five is right out" in err2
 
 
@@ -155,7 +155,7 @@ def test_a_killed_peer_ends_the_other_with_a_message(tmp_path, port, victim):
     finish(processes[victim])
     code, _, err = finish(processes[1 - victim])
     assert code == 1
-    assert f"FIFO 'f' with {['left', 'right'][victim]}: connection lost" in err
+    assert f"FIFO 'f': lost peer {['left', 'right'][victim]!r}: " in err
 
 
 @pytest.mark.parametrize("victim", [0, 1])
@@ -166,7 +166,7 @@ def test_an_interrupted_peer_ends_the_other_with_a_message(tmp_path, port, victi
     assert finish(processes[victim])[0] == 130
     code, _, err = finish(processes[1 - victim])
     assert code == 1
-    assert f"{['left', 'right'][victim]} failed: interrupted" in err
+    assert f"peer {['left', 'right'][victim]!r} failed: interrupted" in err
 
 
 def test_a_peer_that_never_comes_is_a_timeout_on_either_side(tmp_path, port):
@@ -200,9 +200,9 @@ def test_another_application_is_refused_on_both_sides(tmp_path, port):
         left(tmp_path, port, digest="other"), right(tmp_path, port), "--timeout", "2"
     )
     assert (code, code2) == (1, 1)
-    reason = "application digest other at left, d at right: generate all platforms' programs from the same files"
+    reason = "application digest other at left, d at right: generate the programs of all platforms from the same files"
     assert f"refused by right: {reason}" in err
-    assert f"refused meanwhile: {reason}" in err2
+    assert f"refused in the meantime: {reason}" in err2
 
 
 def connect(port):
@@ -224,10 +224,10 @@ def read_all(connection):
 @pytest.mark.parametrize(
     ("noise", "reason"),
     [
-        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "this is no eprune program"),
-        (wire._GREETING.pack(wire.MAGIC, 2, 2) + b"{}", "protocol version 2 there, 1 here"),
-        (wire._GREETING.pack(wire.MAGIC, 1, 2**31) + b"x", "a handshake of 2147483648 bytes"),
-        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"[]", "no object of text values"),
+        (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "the other side is not an eprune program"),
+        (wire._GREETING.pack(wire.MAGIC, 2, 2) + b"{}", "protocol version 2, expected 1"),
+        (wire._GREETING.pack(wire.MAGIC, 1, 2**31) + b"x", "a greeting of 2147483648 bytes"),
+        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"[]", "not an object of text values"),
         (wire.pack_greeting({**HELLO, "token": "int32[4] at rate 1"}), "token type int32[4] at rate 1 at left"),
         (wire.pack_greeting({**HELLO, "fifo": "g"}), "FIFO g at left, f at right"),
     ],
@@ -244,7 +244,7 @@ def test_a_stranger_is_refused_and_the_right_peer_still_served(tmp_path, port, n
         silent.close()
     code, out, err = finish(receiver)
     assert (code, out) == (0, "1000 tokens, sum 499500\n")
-    assert err.startswith("right: refused: FIFO 'f' with left; reason ")
+    assert err.startswith("right: warning: FIFO 'f': refused a connection: ")
     assert reason in err
 
 
@@ -264,14 +264,14 @@ def frame(kind, fifo, firing, nbytes, payload=b""):
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        (frame(wire.DATA, 0, 0, 2**63), "a token of 9223372036854775808 bytes where every token has 12"),
+        (frame(wire.DATA, 0, 0, 2**63), "a token of 9223372036854775808 bytes on a FIFO whose tokens have 12 bytes"),
         (b"\xff" * 64, "a frame of unknown kind 255"),
         (frame(wire.DATA, 1, 0, 12), "a frame for FIFO number 1"),
         (frame(wire.DATA, 0, 5, 12, bytes(12)) + frame(wire.DATA, 0, 4, 12, bytes(12)), "firing 4 after firing 5"),
-        (frame(wire.END, 0, 3, 0), "3 tokens were sent, 0 arrived"),
-        (frame(wire.ERROR, 0, 0, 9, b"bad\x1b[2Jluck"[:9]), "left failed: bad?[2Jlu"),
+        (frame(wire.END, 0, 3, 0), "left sent 3 tokens, but 0 arrived"),
+        (frame(wire.ERROR, 0, 0, 9, b"bad\x1b[2Jluck"[:9]), "peer 'left' failed: bad?[2Jlu"),
         (frame(wire.ERROR, 0, 0, 2**40), "an error message of 1099511627776 bytes"),
-        (frame(wire.DATA, 0, 0, 12, bytes(5)), "connection lost: the peer closed it"),
+        (frame(wire.DATA, 0, 0, 12, bytes(5)), "lost peer 'left': connection closed by peer"),
     ],
 )
 def test_a_lying_peer_ends_the_run_with_a_message(tmp_path, port, lie, message):
@@ -311,7 +311,7 @@ def test_a_server_that_is_no_eprune_program_is_named_so(tmp_path, port):
             connection.sendall(b"220 mail.example.org ESMTP ready\r\n")
             code, _, err = finish(sender)
     assert code == 1
-    assert "this is no eprune program" in err
+    assert "the other side is not an eprune program" in err
 
 
 def test_addresses_and_ports_can_be_overridden_by_option_and_environment(tmp_path, port):
@@ -338,7 +338,7 @@ def test_what_is_no_address_is_said_at_once(tmp_path):
         )
         code, _, err = run(program, "--timeout", "5", "--insecure", "--link", f"right={where}")
         assert code == expected
-        assert "is no address" in err or "there is no TCP port 65536" in err
+        assert "is not an address" in err or "there is no TCP port 65536" in err
         assert len(err.splitlines()) == 1
 
 

@@ -58,10 +58,10 @@ def nothing_stays_open():
 @pytest.fixture(autouse=True, scope="module")
 def soon():
     """Whoever does not part is left after a moment."""
-    saved = connection.PARTING
-    connection.PARTING = link.PARTING = 0.3
+    saved = connection.CLOSE_TIMEOUT
+    connection.CLOSE_TIMEOUT = link.CLOSE_TIMEOUT = 0.3
     yield
-    connection.PARTING = link.PARTING = saved
+    connection.CLOSE_TIMEOUT = link.CLOSE_TIMEOUT = saved
 
 
 def say(stranger, data, withheld, drip, hangs_up):
@@ -122,7 +122,7 @@ def test_whatever_a_sender_says_the_receiving_end_serves_the_right_one_or_says_w
                         break
                     time.sleep(0.005)
                 failed = check(end, end.got, policy == "wait")
-                if not failed and not said_end(said):
+                if not failed and not end_sent(said):
                     assert sender.finish() == []
                     assert [number for number in end.got if number >= OURS][-1:] == [OURS + TOKENS - 1]
         hostile.close_all()
@@ -164,6 +164,6 @@ def test_whatever_a_receiver_says_the_sending_end_goes_on_with_the_right_one_or_
     play()
 
 
-def said_end(said):
+def end_sent(said):
     """Whether somebody may have said that a FIFO has ended, in a way that is believed."""
     return any(b"\x04\x00\x00" in data for _, data, *_ in said)

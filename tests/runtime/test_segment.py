@@ -15,7 +15,7 @@ EACH_INTERPRETER = pytest.mark.parametrize("interpreter", tflite.INTERPRETERS)
 
 
 def segment(model, interpreter, inputs, outputs):
-    made = tflite.Segment(lambda: model, interpreter, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
+    made = tflite.SegmentActor(lambda: model, interpreter, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
     made.inputs, made.outputs = inputs, outputs
     return made
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 
 from eprune.runtime.net import wire
-from eprune.runtime.net.ends import TxChannel
+from eprune.runtime.net.ends import TxFifo
 from eprune.runtime.net.faults import WAIT, Feedback
-from eprune.runtime.net.send_queue import Outbox
+from eprune.runtime.net.send_queue import SendQueue
 
 FRAME = wire.HEADER_BYTES + 8
 
@@ -30,12 +30,12 @@ class Socket:
 
 @pytest.fixture
 def sent():
-    """An outbox with one channel whose peer has room for 100 tokens, and its socket."""
-    channel = TxChannel("f", "uint64", (1,), 100, WAIT, False)
+    """An queue with one channel whose peer has room for 100 tokens, and its socket."""
+    channel = TxFifo("f", "uint64", (1,), 100, WAIT, False)
     channel.number = 0
     channel.sending.resume("peer", Feedback(0, 0, 100, 0))
     channel.send = lambda channel, slot: channel.sending.put(slot)
-    return Outbox({0: channel}, {}), channel, Socket()
+    return SendQueue({0: channel}, {}), channel, Socket()
 
 
 def put(channel, number):
@@ -54,26 +54,26 @@ def numbers(data):
 @pytest.mark.parametrize("first", [0, 1, FRAME - 1])
 @pytest.mark.parametrize("next_only", [False, True])
 def test_what_came_while_the_socket_was_full_goes_out_with_the_rest(sent, first, next_only):
-    outbox, channel, connection = sent
+    queue, channel, connection = sent
     connection.room = first
     for number in range(3):
         put(channel, number)
         with pytest.raises(BlockingIOError):
-            outbox.send_next(connection, channel) if next_only else outbox.send(connection)
-    assert outbox.waiting
+            queue.send_next(connection, channel) if next_only else queue.send(connection)
+    assert queue.waiting
     connection.room = 1000
-    assert outbox.send(connection)
+    assert queue.send(connection)
     assert numbers(connection.data) == [0, 1, 2]
-    assert not outbox.waiting and channel.sending.drained
+    assert not queue.waiting and channel.sending.drained
 
 
 def test_the_end_follows_the_tokens_that_the_socket_did_not_take(sent):
-    outbox, channel, connection = sent
+    queue, channel, connection = sent
     put(channel, 7)
     with pytest.raises(BlockingIOError):
-        outbox.send_next(connection, channel)
+        queue.send_next(connection, channel)
     channel.ended = True
     connection.room = 1000
-    outbox.send(connection)
+    queue.send(connection)
     assert numbers(connection.data[:FRAME]) == [7]
     assert connection.data[FRAME:] == wire.control_frame(wire.END, 0, 1)

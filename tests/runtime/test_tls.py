@@ -124,7 +124,7 @@ def test_wait_loses_and_doubles_nothing_across_broken_connections(tmp_path, port
     proxy.close()
     assert code == 0, err
     assert numbers(begun + out) == list(range(2000))
-    assert "back: FIFO 'f' with right" in err
+    assert "note: FIFO 'f': reconnected to peer 'right'" in err
 
 
 def test_drop_takes_a_restarted_peer_back(tmp_path, port, folder):
@@ -150,7 +150,7 @@ def test_a_killed_peer_ends_the_other_with_a_message(tmp_path, port, folder, vic
     finish(processes[victim])
     code, _, err = finish(processes[1 - victim])
     assert code == 1
-    assert f"FIFO 'f' with {['left', 'right'][victim]}: connection lost" in err
+    assert f"FIFO 'f': lost peer {['left', 'right'][victim]!r}: " in err
 
 
 def test_over_an_emulated_link(tmp_path, port, folder):
@@ -175,7 +175,7 @@ def test_a_crash_over_there_is_told_in_its_words(tmp_path, port, folder):
     processes = [start(left(tmp_path, port, 0), f"--keys={folder}"), start(receiver, f"--keys={folder}")]
     (code, _, err), (code2, _, err2) = map(finish, processes)
     assert (code, code2) == (1, 1)
-    assert err.startswith("left: error: right failed: ")
+    assert err.startswith("left: error: peer 'right' failed: ")
     assert "five is right out" in err
     assert "five is right out" in err2
 
@@ -194,9 +194,11 @@ def test_another_authority_is_refused_on_both_sides(tmp_path, port, folder, poli
     other = keys.write(tmp_path / "other", keys.authority(), "left", "right")
     (code, _, err), (code2, out, err2) = meet(tmp_path, port, other, folder, policy)
     assert (code, code2, numbers(out)) == (1, 1, [])
-    assert f"the certificate shown is not of the authority in {other / 'ca.crt'}" in err
+    assert f"the certificate shown is not signed by the authority in {other / 'ca.crt'}" in err
     assert "'eprune certify'" in err
-    assert "refused meanwhile: left does not accept our certificate: it is not of the authority" in err2
+    assert (
+        "refused in the meantime: left does not accept this platform's certificate: it is not of the authority" in err2
+    )
 
 
 def test_who_trusts_our_authority_but_is_of_another_is_refused_on_both_sides(tmp_path, port, folder, authority):
@@ -205,8 +207,11 @@ def test_who_trusts_our_authority_but_is_of_another_is_refused_on_both_sides(tmp
     (other / "ca.crt").write_bytes(other.joinpath("ca.crt").read_bytes() + authority.certificate)
     (code, _, err), (code2, out, err2) = meet(tmp_path, port, other, folder)
     assert (code, code2, numbers(out)) == (1, 1, [])
-    assert "right does not accept our certificate: it is not of the authority that is trusted there" in err
-    assert f"the certificate shown is not of the authority in {folder / 'ca.crt'}" in err2
+    assert (
+        "right does not accept this platform's certificate: it is not signed by the authority that the peer trusts"
+        in err
+    )
+    assert f"the certificate shown is not signed by the authority in {folder / 'ca.crt'}" in err2
 
 
 @pytest.mark.parametrize("impostor", ["left", "right"])
@@ -220,9 +225,9 @@ def test_another_platform_is_refused_on_both_sides(tmp_path, port, folder, autho
     second, first = (start(each, f"--keys={folder}", "--timeout=2.5") for each in (receiver, sender))
     (code, _, err), (code2, out, err2) = finish(first), finish(second)
     assert (code, code2, numbers(out)) == (1, 1, [])
-    reason = f"the certificate shown is of 'other', not of '{impostor}'"
+    reason = f"the certificate shown is that of 'other', not of '{impostor}'"
     assert reason in err
-    assert f"refused meanwhile: {reason if impostor == 'left' else f'left refuses other: {reason}'}" in err2
+    assert f"refused in the meantime: {reason if impostor == 'left' else f'left refuses other: {reason}'}" in err2
 
 
 @pytest.mark.parametrize(
@@ -241,7 +246,7 @@ def test_a_program_says_that_its_own_certificate_is_not_valid_now(tmp_path, port
     ("valid", "told", "alert"),
     [
         (keys.EXPIRED, "has expired", "it has expired"),
-        (keys.NOT_YET, "is not valid yet", "compare the two machines' clocks"),
+        (keys.NOT_YET, "is not valid yet", "compare the clocks of the two machines"),
     ],
 )
 def test_a_certificate_that_is_not_valid_here_is_refused_on_both_sides(
@@ -260,7 +265,10 @@ def test_a_certificate_that_is_not_valid_here_is_refused_on_both_sides(
     assert (code, code2, numbers(out)) == (1, 1, [])
     seen, shown = (err2, err) if side == "left" else (err, err2)
     assert f"the certificate shown {told}" in seen
-    assert f"does not accept our certificate: it {'' if told == 'has expired' else 'is not valid there'}" in shown
+    assert (
+        f"does not accept this platform's certificate: it {'' if told == 'has expired' else 'is not valid there'}"
+        in shown
+    )
     assert alert in shown
 
 
@@ -282,7 +290,7 @@ def test_garbage_and_silence_hold_nobody_up(tmp_path, port, folder, noise):
         silent.close()
     code, out, err = finish(receiver)
     assert code == 0
-    assert err.startswith("right: refused: FIFO 'f' with left; reason ")
+    assert err.startswith("right: warning: FIFO 'f': refused a connection: ")
     assert numbers(out) == list(range(300))
 
 
@@ -337,7 +345,7 @@ def test_bytes_that_were_changed_on_the_way_end_the_run(tmp_path, port, folder):
     code, out, err = finish(second)
     proxy.close()
     assert code == 1
-    assert "connection lost: TLS: " in err
+    assert "lost peer 'left': TLS: " in err
     assert numbers(out) == list(range(len(numbers(out))))
     assert finish(first)[0] == 1
 
@@ -384,15 +392,15 @@ def test_a_key_that_others_can_read_is_warned_of(tmp_path, port, folder):
     (folder / "left.key").chmod(0o640)
     code, _, err = run(left(tmp_path, port), f"--keys={folder}", "--timeout=0.2")
     assert code == 1
-    assert f"left: warning: {folder / 'left.key'} can be read by others: chmod 600 " in err
+    assert f"left: warning: {folder / 'left.key'} is readable by others: chmod 600 " in err
 
 
 @pytest.mark.parametrize(
     ("file", "content", "message"),
     [
-        ("ca.crt", b"nonsense", "ca.crt: this is no certificate"),
-        ("left.crt", b"nonsense", "these are no certificate and key"),
-        ("left.key", b"", "these are no certificate and key"),
+        ("ca.crt", b"nonsense", "ca.crt: this is not a certificate"),
+        ("left.crt", b"nonsense", "these are not a certificate and a key"),
+        ("left.key", b"", "these are not a certificate and a key"),
     ],
 )
 def test_files_that_are_none_are_refused(folder, file, content, message):
@@ -403,13 +411,13 @@ def test_files_that_are_none_are_refused(folder, file, content, message):
 
 def test_certificates_of_others_are_refused(folder, authority):
     (folder / "left.key").write_bytes((folder / "right.key").read_bytes())
-    with pytest.raises(UsageError, match="are not of one pair"):
+    with pytest.raises(UsageError, match="do not belong together"):
         Keys(str(folder), "left")
     keys.write(folder, authority, "left", name="right")
     with pytest.raises(UsageError, match="this is the certificate of 'right', not of left"):
         Keys(str(folder), "left")
     keys.write(folder, keys.authority())
-    with pytest.raises(UsageError, match="is not of the authority in"):
+    with pytest.raises(UsageError, match="is not signed by the authority in"):
         Keys(str(folder), "right")
 
 

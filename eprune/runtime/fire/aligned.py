@@ -202,29 +202,29 @@ class AlignedActor(ActorThread):
         while self.firing != limit:
             asked = now()
             tokens = self._acquire()
-            if tokens is None or (self.outputs and all(room.gone for room in self.outputs)):
+            if tokens is None or (self.outputs and all(port.gone for port in self.outputs)):
                 return
             alive = {port.name for port in self.inputs if port.alive and not port.ended}
-            behaviour.alive = frozenset(alive.union(room.name for room in self.outputs if room.alive))
+            behaviour.alive = frozenset(alive.union(port.name for port in self.outputs if port.alive))
             outputs = self._active(tokens)
             if outputs is None:
                 return
-            rooms: dict[str, Any] = {}
-            for room in outputs:
-                view = room.acquire()
+            buffers: dict[str, Any] = {}
+            for output in outputs:
+                view = output.acquire()
                 if view is None:
                     return
-                rooms[room.name] = view
+                buffers[output.name] = view
             if stopping():
                 return
             begin = now()
             try:
-                self.fire(tokens, rooms)
+                self.fire(tokens, buffers)
             except EndOfStream:
                 return
             end = now()
-            for room in outputs:
-                room.commit(self.firing)
+            for output in outputs:
+                output.commit(self.firing)
             self.firing += 1
             for port in self.inputs:
                 if port.used:
@@ -302,13 +302,13 @@ class AlignedActor(ActorThread):
     def _tokens(self) -> dict[str, Any]:
         tokens: dict[str, Any] = {}
         for port in self.inputs:
-            here = port.ready and (port not in self._decisive or port.index == self.firing)
-            port.missing += not here
-            if here:
+            present = port.ready and (port not in self._decisive or port.index == self.firing)
+            port.missing += not present
+            if present:
                 tokens[port.name] = port.tokens()
             elif port.policy == ZERO:
                 tokens[port.name] = port.zero(self.behaviour.zeros.get(port.name, 0))
-            port.used = here
+            port.used = present
         return tokens
 
     def _starve(self, starved: bool) -> None:
@@ -316,5 +316,5 @@ class AlignedActor(ActorThread):
         if starved == self.starved:
             return
         self.starved = starved
-        for room in self.outputs:
-            room.starve(starved)
+        for output in self.outputs:
+            output.starve(starved)

@@ -38,8 +38,8 @@ class AlignedLeader(AlignedActor):
         self.dpg, rows, control = table
         self._choose = choose
         self._fire = fire
-        self._tells = [room for room in outputs if room.fifo.name in control]
-        made = [room for room in outputs if room.fifo.name not in control]
+        self._control_outputs = [port for port in outputs if port.fifo.name in control]
+        made = [port for port in outputs if port.fifo.name not in control]
         self.modes = {value: Mode((), made, row) for value, row in rows.items()}
 
     def _active(self, tokens: Mapping[str, Any]) -> Optional[Sequence[Output]]:
@@ -51,26 +51,26 @@ class AlignedLeader(AlignedActor):
         except Exception as error:
             raise ActorError(self.name, "control", error) from error
         mode = mode_of(self.name, self.dpg, self.modes, value)
-        for room in self._tells:
-            view = room.acquire()
+        for output in self._control_outputs:
+            view = output.acquire()
             if view is None:
                 return None
             view[...] = value  # type: ignore[call-overload]
-            room.commit(self.firing)
+            output.commit(self.firing)
         self.behaviour.mode = value
         mode.firings += 1
         return mode.outputs
 
-    def _fire_if_active(self, tokens: dict[str, Any], rooms: dict[str, Any]) -> None:
-        if rooms:
-            self._fire(tokens, rooms)
+    def _fire_if_active(self, tokens: dict[str, Any], buffers: dict[str, Any]) -> None:
+        if buffers:
+            self._fire(tokens, buffers)
 
     def _starve(self, starved: bool) -> None:
         """Pass it on to those that follow by their control tokens alone, for their data never lacks one."""
         if starved != self.starved:
             self.starved = starved
-            for room in self._tells:
-                room.starve(starved)
+            for output in self._control_outputs:
+                output.starve(starved)
 
 
 class AlignedFollower(DynamicThread):
@@ -92,15 +92,15 @@ class AlignedFollower(DynamicThread):
         self._ends: list[Union[AlignedInput, AlignedOutput]] = [*inputs, *outputs]
         self._fire = fire
         dynamic = {fifo for row in table.rows.values() for fifo in row}
-        self._static = [room for room in outputs if room.fifo.name not in dynamic]
+        self._static = [port for port in outputs if port.fifo.name not in dynamic]
         next(port for port in inputs if port.fifo.name in table.control).starve = self._starve
 
-    def _fire_alive(self, tokens: dict[str, Any], rooms: dict[str, Any]) -> None:
+    def _fire_alive(self, tokens: dict[str, Any], buffers: dict[str, Any]) -> None:
         self.behaviour.alive = frozenset(end.name for end in self._ends if end.alive)
-        self._fire(tokens, rooms)
+        self._fire(tokens, buffers)
 
     def _starve(self, starved: bool) -> None:
         if starved != self.starved:
             self.starved = starved
-            for room in self._static:
-                room.starve(starved)
+            for output in self._static:
+                output.starve(starved)

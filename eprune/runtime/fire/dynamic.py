@@ -35,15 +35,15 @@ class Mode:
 
     def __init__(self, inputs: Sequence[Input], outputs: Sequence[Output], row: Mapping[str, int]) -> None:
         self.inputs = [port.at(rate) for port in inputs if (rate := row.get(port.fifo.name, port.rate))]
-        self.outputs = [room.at(rate) for room in outputs if (rate := row.get(room.fifo.name, room.rate))]
+        self.outputs = [port.at(rate) for port in outputs if (rate := row.get(port.fifo.name, port.rate))]
         self.tokens: dict[str, Any] = {}
-        self.rooms: dict[str, Any] = {}
+        self.buffers: dict[str, Any] = {}
         self.firings = 0
 
     def finish(self, firing: int) -> None:
         """Hand over what was written and give back what was read."""
-        for room in self.outputs:
-            room.commit(firing)
+        for output in self.outputs:
+            output.commit(firing)
         for port in self.inputs:
             port.release()
         self.firings += 1
@@ -71,58 +71,59 @@ class DynamicThread(ActorThread):
         super().__init__(name, behaviour, core, inputs, outputs, limit, fire)
         self.choose = choose
         self.dpg, rows, control = table
-        self._told = [port for port in inputs if port.fifo.name in control]
-        self._tells = [room for room in outputs if room.fifo.name in control]
+        self._control_inputs = [port for port in inputs if port.fifo.name in control]
+        self._control_outputs = [port for port in outputs if port.fifo.name in control]
         data = [port for port in inputs if port.fifo.name not in control]
-        made = [room for room in outputs if room.fifo.name not in control]
+        made = [port for port in outputs if port.fifo.name not in control]
         #: the control source's inputs, which it takes before there is a mode
-        self._given = [] if self._told else data
-        changing = data if self._told else []
+        self._leading_inputs = [] if self._control_inputs else data
+        changing = data if self._control_inputs else []
         self.modes = {value: Mode(changing, made, row) for value, row in rows.items()}
 
     def fire_until_end(self, stopping: Callable[[], bool]) -> None:
         """Fire, each time at the rates of a control token, until a FIFO ends."""
-        if self._told:
+        if self._control_inputs:
             self._follow(stopping)
         else:
             self._lead(stopping)
 
     def _follow(self, stopping: Callable[[], bool]) -> None:
         """Take the control token, then what its row says."""
-        behaviour, fire, told = self.behaviour, self.fire, self._told
+        behaviour, fire, control = self.behaviour, self.fire, self._control_inputs
         activity, now = self.activity, time.perf_counter_ns
         tokens: dict[str, Any] = {}
         while True:
             asked = now()
-            if not _acquire(told, tokens):
+            if not _acquire(control, tokens):
                 return
-            value = int(tokens[told[0].name])
+            value = int(tokens[control[0].name])
             mode = mode_of(self.name, self.dpg, self.modes, value)
-            if not _acquire(mode.inputs, mode.tokens) or not _acquire(mode.outputs, mode.rooms) or stopping():
+            if not _acquire(mode.inputs, mode.tokens) or not _acquire(mode.outputs, mode.buffers) or stopping():
                 return
             begin = now()
             if mode.inputs or mode.outputs:
                 behaviour.mode = value
                 try:
-                    fire(mode.tokens, mode.rooms)
+                    fire(mode.tokens, mode.buffers)
                 except EndOfStream:
                     return
             end = now()
-            mode.finish(told[0].index)
-            for port in told:
+            mode.finish(control[0].index)
+            for port in control:
                 port.release()
             activity.add(begin, end, 1, begin - asked)
 
     def _lead(self, stopping: Callable[[], bool]) -> None:
         """Ask the behaviour for the row, tell the others, then fire at the row's rates."""
-        behaviour, fire, given, tells, limit = self.behaviour, self.fire, self._given, self._tells, self.limit
+        behaviour, fire, limit = self.behaviour, self.fire, self.limit
+        leading, control_outputs = self._leading_inputs, self._control_outputs
         activity, now = self.activity, time.perf_counter_ns
         tokens: dict[str, Any] = {}
-        rooms: dict[str, Any] = {}
+        buffers: dict[str, Any] = {}
         firing = 0
         while firing != limit:
             asked = now()
-            if not _acquire(given, tokens) or stopping():
+            if not _acquire(leading, tokens) or stopping():
                 return
             begin = now()
             try:
@@ -133,23 +134,23 @@ class DynamicThread(ActorThread):
                 raise ActorError(self.name, "control", error) from error
             mode = mode_of(self.name, self.dpg, self.modes, value)
             chosen = now()
-            if not _acquire(tells, rooms):
+            if not _acquire(control_outputs, buffers):
                 return
-            for room in tells:
-                rooms[room.name][...] = value
-                room.commit(firing)
-            if not _acquire(mode.outputs, mode.rooms) or stopping():
+            for output in control_outputs:
+                buffers[output.name][...] = value
+                output.commit(firing)
+            if not _acquire(mode.outputs, mode.buffers) or stopping():
                 return
             resumed = now()
             if mode.outputs:
                 behaviour.mode = value
                 try:
-                    fire(tokens, mode.rooms)
+                    fire(tokens, mode.buffers)
                 except EndOfStream:
                     return
             end = now()
             mode.finish(firing)
-            for port in given:
+            for port in leading:
                 port.release()
             activity.add(begin, chosen, 0, begin - asked)
             activity.add(resumed, end, 1, resumed - chosen)

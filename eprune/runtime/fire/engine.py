@@ -1,8 +1,8 @@
-"""Threads: one an actor, pinned to its unit's core, and those of the links; how they start and how they end.
+"""Threads: one per actor, pinned to its unit's core, and those of the connections; how they start and how they end.
 
-Start: listen, initialize the actors, connect, and only when all of that is done, fire; links run once they are
-connected. An orderly end travels along the FIFOs: an actor whose input ended, or whose consumer ended, ends too. A
-failure stops everything: peers are told, every FIFO is woken, and who has not stopped after a grace period is left
+Start: listen, initialize the actors, connect, and only when all of that is done, fire. A connection runs as soon as it
+is made. An orderly end travels along the FIFOs: an actor whose input or whose consumer has ended ends, too. A failure
+stops everything: peers are informed, every FIFO is woken, and threads that do not stop within a grace period are left
 behind and named.
 """
 
@@ -59,7 +59,7 @@ class ActorThread:
         inputs, outputs, activity, now = self.inputs, self.outputs, self.activity, time.perf_counter_ns
         fire, limit = self.fire, self.limit
         tokens: dict[str, Any] = {}
-        rooms: dict[str, Any] = {}
+        buffers: dict[str, Any] = {}
         firing = 0
         while firing != limit:
             asked = now()
@@ -68,21 +68,21 @@ class ActorThread:
                 if view is None:
                     return
                 tokens[port.name] = view
-            for room in outputs:
-                view = room.acquire()
+            for output in outputs:
+                view = output.acquire()
                 if view is None:
                     return
-                rooms[room.name] = view
+                buffers[output.name] = view
             if stopping():
                 return
             begin = now()
             try:
-                fire(tokens, rooms)
+                fire(tokens, buffers)
             except EndOfStream:
                 return
             end = now()
-            for room in outputs:
-                room.commit(firing)
+            for output in outputs:
+                output.commit(firing)
             for port in inputs:
                 port.release()
             activity.add(begin, end, 1, begin - asked)
@@ -92,10 +92,10 @@ class ActorThread:
 Event = Union[str, RunError]
 
 
-class Link(Protocol):
+class PeerConnection(Protocol):
     """What the engine asks of a connection with another platform. ``str`` names it for people."""
 
-    #: what to tell the user once it is connected, or ''
+    #: a note for the user once it is connected, or ''
     note: str
     #: whether the peer's application had been running when it was met
     running: bool
@@ -113,7 +113,7 @@ class Link(Protocol):
         """Role -> body, of its threads."""
 
     def abort(self, message: str) -> None:
-        """Tell the peer that this run failed, and stop."""
+        """Inform the peer that this run failed, and stop."""
 
     def cut(self) -> None:
         """Break the connection, so that no thread stays blocked on it."""
@@ -123,19 +123,19 @@ class Link(Protocol):
 
 
 class Engine:
-    """Runs the actors and links of one platform once."""
+    """Runs the actors and connections of one platform once."""
 
     def __init__(
         self,
         actors: Sequence[ActorThread],
-        links: Sequence[Link],
+        connections: Sequence[PeerConnection],
         events: SimpleQueue[Event],
         journal: Journal,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
         self._actors = actors
-        self._links = links
-        #: what threads tell the main thread: 'initialized', 'opened', 'ended', or a failure
+        self._connections = connections
+        #: what threads report to the main thread: 'initialized', 'opened', 'ended', or a failure
         self._events = events
         self._journal = journal
         self._on_start = on_start
@@ -144,10 +144,10 @@ class Engine:
         self._threads: dict[threading.Thread, str] = {}
 
     def run(self, timeout: float) -> None:
-        """Run until every actor and link has ended.
+        """Run until every actor and connection has ended.
 
         ``timeout`` is in seconds, for connecting. Raises RunError with the first failure; after that every thread has
-        stopped, or was said to be left behind.
+        stopped, or was reported as left behind.
         """
         try:
             self._start(timeout)
@@ -156,26 +156,26 @@ class Engine:
             self._stop(failure)
             raise
         finally:
-            for link in self._links:
-                link.close()
+            for connection in self._connections:
+                connection.close()
 
     def _start(self, timeout: float) -> None:
-        for link in self._links:
-            link.listen()
+        for connection in self._connections:
+            connection.listen()
         for actor in self._actors:
             self._spawn(f"actor {actor.name!r}", self._run_actor, actor)
         deadline = time.monotonic() + timeout
         openers = [
-            threading.Thread(target=self._open, args=(link, deadline), name=f"open {link}", daemon=True)
-            for link in self._links
+            threading.Thread(target=self._open, args=(connection, deadline), name=f"open {connection}", daemon=True)
+            for connection in self._connections
         ]
         for opener in openers:
             opener.start()
         self._await("initialized", len(self._actors))
-        self._await("opened", len(self._links))
-        for link in self._links:
-            if link.note:
-                self._journal.tell("note", f"{link}: {link.note}")
+        self._await("opened", len(self._connections))
+        for connection in self._connections:
+            if connection.note:
+                self._journal.log("note", f"{connection}: {connection.note}")
         self._on_start()
         self._gate.set()
 
@@ -201,20 +201,20 @@ class Engine:
         for event in later:
             self._events.put(event)
 
-    def _open(self, link: Link, deadline: float) -> None:
-        self._guard(lambda: self._join_in(link, deadline), "opened")
+    def _open(self, connection: PeerConnection, deadline: float) -> None:
+        self._guard(lambda: self._join_in(connection, deadline), "opened")
 
-    def _join_in(self, link: Link, deadline: float) -> None:
-        """Connect. From then on the link runs, so that the peer hears from us however long the start takes here."""
-        link.open(deadline, lambda: any(other.running for other in self._links))
-        for role, body in link.bodies().items():
-            self._spawn(f"{link} ({role})", self._run_link, body)
+    def _join_in(self, connection: PeerConnection, deadline: float) -> None:
+        """Connect. From then on the connection runs: the peer gets heartbeats however long the start takes."""
+        connection.open(deadline, lambda: any(other.running for other in self._connections))
+        for role, body in connection.bodies().items():
+            self._spawn(f"{connection} ({role})", self._run_connection, body)
 
-    def _run_link(self, body: Callable[[], None]) -> None:
+    def _run_connection(self, body: Callable[[], None]) -> None:
         self._guard(body, "ended")
 
     def _guard(self, body: Callable[[], None], done: str) -> None:
-        """The body of a link's thread. Whatever happens in it becomes an event, for which the main thread waits."""
+        """The body of a connection's thread. Whatever happens in it becomes an event for the main thread."""
         try:
             body()
         except RunError as error:
@@ -247,38 +247,38 @@ class Engine:
         except BaseException as error:  # whatever a behaviour raises, SystemExit too, must end the run
             self._events.put(ActorError(actor.name, stage, error))
         else:
-            # Only an orderly end is passed on along the FIFOs; of a failure _stop tells the peers, and wakes everybody.
+            # Only an orderly end travels along the FIFOs; for a failure see _stop.
             if not self._stopping:
                 for port in actor.inputs:
                     port.fifo.leave()
-                for room in actor.outputs:
-                    room.fifo.end()
+                for output in actor.outputs:
+                    output.fifo.end()
         self._events.put("ended")
 
     def _stop(self, failure: RunError) -> None:
         self._stopping = True
         message = "interrupted" if isinstance(failure, Interrupted) else str(failure)
-        for link in self._links:
-            link.abort(message)
+        for connection in self._connections:
+            connection.abort(message)
         for actor in self._actors:
             for port in actor.inputs:
                 port.fifo.end()
-            for room in actor.outputs:
-                room.fifo.leave()
+            for output in actor.outputs:
+                output.fifo.leave()
         self._gate.set()
         if not self._join(GRACE[0]):
-            for link in self._links:
-                link.cut()
+            for connection in self._connections:
+                connection.cut()
             self._join(GRACE[1])
         stuck = [name for thread, name in list(self._threads.items()) if thread.is_alive()]
         for name in stuck:
-            self._journal.tell("warning", f"{name} did not stop within {sum(GRACE):g} s and is left behind")
+            self._journal.log("warning", f"{name} did not stop within {sum(GRACE):g} s and is left behind")
         if stuck:
             self._leave(failure)
 
     def _leave(self, failure: RunError) -> None:
-        """A thread in foreign code cannot be stopped: end the process around it, with the failure said."""
-        self._journal.tell("failed", str(failure))
+        """A thread in foreign code cannot be stopped: report the failure and end the process around it."""
+        self._journal.log("failed", str(failure))
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(failure.exit_code)

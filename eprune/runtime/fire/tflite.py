@@ -108,7 +108,7 @@ class Model:
         return [self._loaded.get_tensor(tensor["index"]) for tensor in self._loaded.get_output_details()]
 
 
-class Segment(Actor):
+class SegmentActor(Actor):
     """A run of a model's operators: one or more slices, one interpreter.
 
     ``feeds`` and ``fetches`` map port names to positions among the sliced model's inputs and outputs.

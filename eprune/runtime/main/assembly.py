@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import hashlib
 import io
 import os
@@ -24,8 +25,9 @@ from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, 
 from eprune.runtime.main.options import DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
-from eprune.runtime.net.ends import RxChannel, TxChannel
-from eprune.runtime.net.plain import RxLink, TxLink
+from eprune.runtime.net.ends import RxFifo, TxFifo
+from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.plain import RxConnection, TxConnection
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.net.tls import Keys, is_loopback
 from eprune.runtime.tell.journal import Journal
@@ -54,9 +56,13 @@ class Assembly:
         self._interpreter = tflite.choose(options.interpreter) if any(actor.model for actor in actors) else ""
         self.emulation = self._emulate() if options.emulate else None
         #: what this program says of itself to its peers and in its record
-        self.facts = {"application": declared.application, "platform": declared.platform, "digest": declared.digest}
-        if self._interpreter:
-            self.facts["interpreter"] = tflite.describe(self._interpreter)
+        self.greeting = Greeting(
+            declared.application,
+            declared.platform,
+            declared.digest,
+            interpreter=tflite.describe(self._interpreter) if self._interpreter else "",
+        )
+        self.incarnation = os.urandom(8).hex()
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in declared.fifos}
         #: FIFO -> its link, of FIFOs that have one for themselves
         self.links = {fifo.name: self._make_link(fifo) for fifo in declared.fifos if fifo.peer and fifo.plain}
@@ -75,7 +81,7 @@ class Assembly:
     def begin(self) -> None:
         """What to do in the moment before the first firing: from now on the application is running."""
         for connection in self.connections:
-            connection.facts["running"] = "1"
+            connection.greeting = dataclasses.replace(connection.greeting, running=True)
         for actor in self.actors:
             if isinstance(actor, AlignedActor) and not actor.inputs:
                 actor.firing = max(connection.firing for connection in self.connections)
@@ -89,7 +95,7 @@ class Assembly:
             {peer: self.declared.figures.get(peer, Figures()) for peer in self.declared.peers},
             {actor.unit: self.declared.slowdowns[actor.unit] for actor in self.declared.actors},
         )
-        self._journal.tell("note", f"emulated: {emulation}")
+        self._journal.log("note", f"emulated: {emulation}")
         return emulation
 
     def _usable(self, unit: str, core: Optional[int]) -> Optional[int]:
@@ -97,7 +103,7 @@ class Assembly:
             return None
         if core not in os.sched_getaffinity(0):
             message = f"unit {unit}: core {core} is not available here; its threads are not pinned"
-            self._journal.tell("note", message)
+            self._journal.log("note", message)
             return None
         return core
 
@@ -120,8 +126,8 @@ class Assembly:
             if fifo.plain:
                 return Fifo(*kind, fifo.delay, initial)
             if fifo.target is None:
-                return TxChannel(*kind, fifo.policy, fired)
-            return RxChannel(*kind, fifo.policy, fired, fifo.delay, initial)
+                return TxFifo(*kind, fifo.policy, fired)
+            return RxFifo(*kind, fifo.policy, fired, fifo.delay, initial)
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 
@@ -137,7 +143,7 @@ class Assembly:
             )
         keys = Keys(self._options.keys, self.declared.platform)
         if keys.warning:
-            self._journal.tell("warning", keys.warning)
+            self._journal.log("warning", keys.warning)
         return keys
 
     def _address(self, name: str, fifo: DeclaredFifo) -> tuple[str, int]:
@@ -153,28 +159,32 @@ class Assembly:
             raise UsageError(f"{name}: there is no TCP port {port}; choose lower ones")
         return host, port
 
-    def _make_link(self, fifo: DeclaredFifo) -> Union[RxLink, TxLink]:
+    def _make_link(self, fifo: DeclaredFifo) -> Union[RxConnection, TxConnection]:
         number = fifo.port - self.declared.first_port(fifo.peer)
-        facts = {**self.facts, "fifo": fifo.name, "token": fifo.token}
-        address = self._address(f"FIFO {fifo.name!r} with {fifo.peer}", fifo)
-        end = RxLink if fifo.source is None else TxLink
-        link: Union[RxLink, TxLink] = end(
+        address = self._address(f"FIFO {fifo.name!r}", fifo)
+        end = RxConnection if fifo.source is None else TxConnection
+        link: Union[RxConnection, TxConnection] = end(
             self.fifos[fifo.name],
             number,
             fifo.peer,
-            facts,
+            self._greet(fifo, fifo.name, fifo.token),
             self._events.put,
             self._journal,
             address,
             self._dead_after([fifo]),
         )
-        if self.emulation is not None:
-            link.emulated = self.emulation.links[fifo.peer]
-            link.facts.update(link.emulated.figures.told())
-        self._secure(link, fifo)
+        self._equip(link, fifo)
         return link
 
-    def _secure(self, end: Union[RxLink, TxLink, Connection], fifo: DeclaredFifo) -> None:
+    def _greet(self, fifo: DeclaredFifo, name: str, token: str, incarnation: str = "") -> Greeting:
+        """What this program says of itself on the connection of a FIFO."""
+        figures = None if self.emulation is None else self.emulation.links[fifo.peer].figures
+        return dataclasses.replace(self.greeting, fifo=name, token=token, incarnation=incarnation, emulated=figures)
+
+    def _equip(self, end: Union[RxConnection, TxConnection, Connection], fifo: DeclaredFifo) -> None:
+        """Give an end what its link needs: emulation, TLS, an SSH tunnel."""
+        if self.emulation is not None:
+            end.emulated = self.emulation.links[fifo.peer]
         if fifo.security == "tls":
             end.keys = self._keys
         elif fifo.security == "ssh":
@@ -192,24 +202,21 @@ class Assembly:
         for fifo in self.declared.fifos:
             if fifo.peer and not fifo.plain:
                 groups.setdefault(f"platform {fifo.peer}" if fifo.shared else f"FIFO {fifo.name}", []).append(fifo)
-        self.facts["incarnation"] = os.urandom(8).hex()
         # Both ends declare their TX FIFOs first.
         return [self._make_connection(sorted(fifos, key=lambda fifo: fifo.number)) for fifos in groups.values()]
 
     def _make_connection(self, fifos: list[DeclaredFifo]) -> Connection:
         first = fifos[0]
-        facts = {**self.facts, "fifo": first.name, "token": first.token}
-        name = f"FIFO {first.name!r} with {first.peer}"
+        name, greeted, token = f"FIFO {first.name!r}", first.name, first.token
         if first.shared:
             types = [f"{fifo.name} {fifo.token}" for fifo in fifos]
-            facts["fifo"] = f"{len(fifos)} FIFOs"
-            facts["token"] = hashlib.sha256("\n".join(types).encode()).hexdigest()
-            name = f"the link with {first.peer}"
+            name, greeted = f"link to {first.peer!r}", f"{len(fifos)} FIFOs"
+            token = hashlib.sha256("\n".join(types).encode()).hexdigest()
         channels: dict[int, Any] = {fifo.number: self.fifos[fifo.name] for fifo in fifos}
         connection = Connection(
             name,
             first.peer,
-            facts,
+            self._greet(first, greeted, token, self.incarnation),
             channels,
             self._address(name, first),
             first.target is None,
@@ -218,10 +225,7 @@ class Assembly:
             self._events.put,
             self._journal,
         )
-        if self.emulation is not None:
-            connection.emulated = self.emulation.links[first.peer]
-            connection.facts.update(connection.emulated.figures.told())
-        self._secure(connection, first)
+        self._equip(connection, first)
         return connection
 
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> ActorThread:
@@ -233,7 +237,7 @@ class Assembly:
         behaviour.outputs = port_types(produced)
         limit = None if consumed else self._options.frames
         links = {fifo.name: self.links.get(fifo.name) for fifo in produced.values()}
-        sends = {name: link.send if isinstance(link, TxLink) else None for name, link in links.items()}
+        sends = {name: link.send if isinstance(link, TxConnection) else None for name, link in links.items()}
         fire: Callable[..., Any] = behaviour.fire
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:
@@ -271,7 +275,7 @@ class Assembly:
             return self.declared.files.read(actor.model or "")
 
         if isinstance(actor, DeclaredSegment):
-            return tflite.Segment(read, self._interpreter, actor.inputs, actor.outputs)
+            return tflite.SegmentActor(read, self._interpreter, actor.inputs, actor.outputs)
         factory = self.declared.files.load_class(actor.behaviour)
         try:
             behaviour: Actor = factory(**self._parameters[actor.name])

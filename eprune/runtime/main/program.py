@@ -202,19 +202,19 @@ class Program:
 
         def begin() -> None:
             assembly.begin()
-            journal.tell("running")
+            journal.log("running")
 
         links = [*assembly.links.values(), *assembly.connections]
         engine = Engine(assembly.actors, links, events, journal, begin)
         _confine(set(assembly.cores.values()))
-        journal.tell("starting")
+        journal.log("starting")
         reporter = Reporter(assembly, journal)
         try:
             with Status(options.status, journal, reporter.snapshot, events.put):
                 try:
                     engine.run(options.timeout)
                     reporter.tally(last=True)
-                    journal.tell("ended")
+                    journal.log("ended")
                 except RunError as error:
                     reporter.tally(last=True)
                     _tell_failure(journal, error)
@@ -228,7 +228,7 @@ class Program:
 
 
 def _tell_failure(journal: Journal, error: RunError) -> None:
-    journal.tell("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+    journal.log("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
 
 
 def _confine(cores: set[Optional[int]]) -> None:

@@ -13,12 +13,12 @@ from eprune.runtime.fire.engine import ActorThread
 from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, DeclaredFifo, DeclaredSegment
-from eprune.runtime.net.ends import TxChannel
+from eprune.runtime.net.ends import TxFifo
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
 
 #: States of a connection, those first that matter most for its platform.
-_STATES = ("lost", "awaited", "alive", "parted")
+_STATES = ("lost", "waiting", "connected", "closed")
 
 
 class Reporter:
@@ -28,11 +28,11 @@ class Reporter:
         self._assembly = assembly
         self._journal = journal
         self._begin = time.time()
-        #: FIFO -> tokens dropped and resent that the journal was told of
-        self._told: dict[tuple[str, str], int] = {}
+        #: FIFO -> tokens dropped and resent that the journal was fields of
+        self._logged: dict[tuple[str, str], int] = {}
 
     def snapshot(self) -> dict[str, Any]:
-        """How the run fares now; what has changed is told to the journal."""
+        """How the run fares now; what has changed is fields to the journal."""
         journal, declared = self._journal, self._assembly.declared
         self.tally()
         state, since = journal.state
@@ -50,45 +50,49 @@ class Reporter:
         }
 
     def tally(self, last: bool = False) -> None:
-        """Tell the journal what was dropped and resent since it was told; ``last``: the rest, too."""
+        """Tell the journal what was dropped and resent since it was fields; ``last``: the rest, too."""
         for declared in self._assembly.declared.fifos:
             fifo = self._assembly.fifos[declared.name]
-            if isinstance(fifo, TxChannel):
+            if isinstance(fifo, TxFifo):
                 sending = fifo.sending
                 for event, number in (("dropped", sending.given_up), ("resent", sending.resent)):
-                    told = self._told.get((event, fifo.name), 0)
-                    if number > told:
-                        self._told[event, fifo.name] = number
-                        self._journal.often(event, "tokens", number - told, fifo=fifo.name, peer=declared.peer)
+                    fields = self._logged.get((event, fifo.name), 0)
+                    if number > fields:
+                        self._logged[event, fifo.name] = number
+                        self._journal.log_repeated(event, "tokens", number - fields, fifo=fifo.name, peer=declared.peer)
         self._journal.flush(last)
 
     def _counts(self, declared: DeclaredFifo) -> dict[str, Any]:
         """Of a TX FIFO: ``tokens`` = ``confirmed`` + ``waiting`` + ``dropped``, where its peer confirms any."""
         fifo = self._assembly.fifos[declared.name]
-        told: dict[str, Any] = {"kind": _kind(declared), "peer": declared.peer, "tokens": fifo.tokens}
-        if isinstance(fifo, TxChannel):
+        fields: dict[str, Any] = {"kind": _kind(declared), "peer": declared.peer, "tokens": fifo.tokens}
+        if isinstance(fifo, TxFifo):
             sending = fifo.sending
             confirmed, dropped = sending.confirmed, sending.given_up
             made = sending.made  # read last: the others only follow it
-            told.update(tokens=made, confirmed=confirmed, waiting=made - confirmed - dropped, dropped=dropped)
-            told["resent"] = sending.resent
-        return told
+            fields.update(tokens=made, confirmed=confirmed, waiting=made - confirmed - dropped, dropped=dropped)
+            fields["resent"] = sending.resent
+        return fields
 
     def _peers(self) -> dict[str, Any]:
         """Platform -> the state of its connections, the worst one, and since when."""
         peers: dict[str, tuple[int, float]] = {}
         for link in (*self._assembly.links.values(), *self._assembly.connections):
-            state, since = self._journal.links.get(str(link), ("awaited", self._begin))
+            state, since = self._journal.links.get(str(link), ("waiting", self._begin))
             found = (_STATES.index(state), since)
             peers[link.peer] = min(found, peers.get(link.peer, found))
         return {peer: {"state": _STATES[state], "since": since} for peer, (state, since) in sorted(peers.items())}
 
     def record(self) -> dict[str, Any]:
         """The run record."""
-        assembly, journal = self._assembly, self._journal
+        assembly, journal, greeting = self._assembly, self._journal, self._assembly.greeting
         fifos, crossing = assembly.declared.fifos, assembly.crossing
         return {
-            **assembly.facts,
+            "application": greeting.application,
+            "platform": greeting.platform,
+            "digest": greeting.digest,
+            "incarnation": assembly.incarnation,
+            **({"interpreter": greeting.interpreter} if greeting.interpreter else {}),
             "host": host.node(),
             "python": host.python_version(),
             "machine": host.machine(),
@@ -109,10 +113,10 @@ def _actor_record(program: Declared, actor: ActorThread) -> dict[str, Any]:
     declared = next(declared for declared in program.actors if declared.name == actor.name)
     role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
     members = list(declared.actors) if isinstance(declared, DeclaredSegment) else [declared.name]
-    told = {"unit": declared.unit, "role": role, "members": members, **actor.activity.summary()}
+    fields = {"unit": declared.unit, "role": role, "members": members, **actor.activity.summary()}
     if isinstance(actor, (DynamicThread, AlignedLeader)):
-        told["modes"] = {str(value): mode.firings for value, mode in actor.modes.items()}
-    return told
+        fields["modes"] = {str(value): mode.firings for value, mode in actor.modes.items()}
+    return fields
 
 
 def _kind(declared: DeclaredFifo) -> str:

@@ -1,7 +1,7 @@
-"""What a program with ``--emulate`` puts in the place of sockets and firings: shaped links and slow units.
+"""What a program with ``--emulate`` substitutes for sockets and firings: shaped links and slow units.
 
-For emulation on one machine, or where the true link is much faster than the emulated one: the true link's time is
-added. Latency counts from a piece's arrival over the true link, so no two machines' clocks are compared.
+For emulation on one machine, or where the true link is much faster than the emulated one, whose time it adds to.
+Latency counts from a piece's arrival over the true link: the clocks of two machines are never compared.
 """
 
 from __future__ import annotations
@@ -17,20 +17,21 @@ import time
 from collections.abc import Mapping
 from typing import Any, Callable, Optional, Union
 
-from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.kernel.errors import ProtocolError, UsageError
 from eprune.runtime.net import tls
-from eprune.runtime.net.shaping import AHEAD, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
+from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.shaping import AHEAD, Arrivals, Departures, Figures, Flight, Pacer, SlowUnit
 from eprune.runtime.net.tls import Stream
 
 _PIECE_BYTES = 64 * 1024
-#: Seconds that what was sent has to leave when its connection is closed.
+#: Seconds that sent bytes have to leave when their connection is closed.
 _LEAVE = 5.0
-#: Messages by which the emulation learns what it takes itself, and seconds between them.
+#: Messages by which the emulation measures its own delay, and seconds between them.
 _TRIALS, _REST = 21, 5e-3
 _PR_SET_TIMERSLACK = 29
 
 
-class Link:
+class EmulatedLink:
     """The emulated link to one peer, which all FIFOs to it share."""
 
     def __init__(self, figures: Figures, excess: float = 0.0) -> None:
@@ -42,7 +43,7 @@ class Link:
 class _Lane(threading.Thread):
     """Moves bytes from one socket to another, when ``rule`` says. Ends when either has ended, and ends the other."""
 
-    def __init__(self, source: socket.socket, target: socket.socket, rule: Union[Sending, Receiving]) -> None:
+    def __init__(self, source: socket.socket, target: socket.socket, rule: Union[Departures, Arrivals]) -> None:
         super().__init__(name="emulated link", daemon=True)
         self._source = source
         self._target = target
@@ -77,21 +78,21 @@ class _Lane(threading.Thread):
                     rule.schedule(flight, memoryview(data), time.monotonic())
 
 
-class Socket(socket.socket):
+class EmulatedSocket(socket.socket):
     """A connection over the emulated link: one end of a pair of sockets, with two lanes between the other and the true.
 
-    So whatever can be done with a socket can be done with this one.
+    Whatever can be done with a socket can be done with this one.
     """
 
-    def __init__(self, true: socket.socket, link: Link, arriving: Figures) -> None:
+    def __init__(self, true: socket.socket, link: EmulatedLink, arriving: Figures) -> None:
         outer, inner = socket.socketpair()
         # What is in this buffer has not left yet, but the sender believes so.
         outer.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, AHEAD)
         super().__init__(outer.family, outer.type, outer.proto, outer.detach())
         true.settimeout(None)
         self._true, self._inner = true, inner
-        self._out = _Lane(inner, true, Sending(link.pacer))
-        self._in = _Lane(true, inner, Receiving(arriving, link.excess))
+        self._out = _Lane(inner, true, Departures(link.pacer))
+        self._in = _Lane(true, inner, Arrivals(arriving, link.excess))
         self._out.start()
         self._in.start()
 
@@ -111,17 +112,19 @@ def _shut(connection: socket.socket, how: int) -> None:
         connection.shutdown(how)
 
 
-def shaped(connection: Stream, link: Optional[Link], greeting: Mapping[str, str]) -> Stream:
-    """The connection, over the emulated link if there is one; with TLS, which stays end to end, that lies below.
+def shaped(connection: Stream, link: Optional[EmulatedLink], greeting: Greeting) -> Stream:
+    """The connection, over the emulated link if there is one. TLS stays end to end, above the emulation.
 
-    ``greeting`` is what the peer, which emulates too, said of itself. Raises ProtocolError where that is nonsense.
+    ``greeting`` is that of the peer, which emulates its direction. Raises ProtocolError if it does not.
     """
     if link is None:
         return connection
-    if isinstance(connection, tls.Socket):
-        connection.transport = Socket(connection.transport, link, heard(greeting))
+    if greeting.emulated is None:
+        raise ProtocolError("a greeting without the emulated link of its side")
+    if isinstance(connection, tls.TlsSocket):
+        connection.transport = EmulatedSocket(connection.transport, link, greeting.emulated)
         return connection
-    return Socket(connection, link, heard(greeting))
+    return EmulatedSocket(connection, link, greeting.emulated)
 
 
 class Emulation:
@@ -130,7 +133,7 @@ class Emulation:
     def __init__(self, links: Mapping[str, Figures], slowdowns: Mapping[str, float]) -> None:
         _precise_waits()
         excess = _excess() if any(figures.latency for figures in links.values()) else 0.0
-        self.links = {peer: Link(figures, excess) for peer, figures in links.items()}
+        self.links = {peer: EmulatedLink(figures, excess) for peer, figures in links.items()}
         self._slowdowns = {unit: factor for unit, factor in slowdowns.items() if factor != 1}
         self._units = {unit: SlowUnit(factor) for unit, factor in self._slowdowns.items()}
         self._asking = threading.Lock()
@@ -139,7 +142,7 @@ class Emulation:
                 raise UsageError(f"unit {unit!r}: a slowdown of {factor:g}; only slower units can be emulated")
 
     def fire(self, unit: str, fire: Callable[..., Any]) -> Callable[..., Any]:
-        """A behaviour's ``fire`` or ``control`` as it would be on that unit: the thread waits for what it lacks."""
+        """A behaviour's ``fire`` or ``control`` as slow as on that unit: the thread waits for the difference."""
         slow = self._units.get(unit)
         if slow is None:
             return fire
@@ -155,7 +158,7 @@ class Emulation:
         return fire_slowly
 
     def record(self) -> dict[str, Any]:
-        """What the run record says of it."""
+        """What the run record has about it."""
         links = {peer: link.figures._asdict() for peer, link in self.links.items()}
         return {"units": dict(self._slowdowns), "links": links}
 
@@ -167,11 +170,12 @@ class Emulation:
 
 
 def _excess() -> float:
-    """Seconds that the lanes' own threads add to a latency, here and now: the median of some messages."""
+    """Seconds that the emulation's own threads add to a latency now: the median of some messages."""
     latency, times = 1e-3, []
     near, far = socket.socketpair()
     figures = Figures(None, latency)
-    with Socket(near, Link(figures), figures) as one, Socket(far, Link(figures), figures) as other:
+    ends = [EmulatedSocket(end, EmulatedLink(figures), figures) for end in (near, far)]
+    with ends[0] as one, ends[1] as other:
         for _ in range(_TRIALS):
             time.sleep(_REST)
             begin = time.monotonic()

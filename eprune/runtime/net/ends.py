@@ -1,4 +1,4 @@
-"""The two ends of a FIFO whose connection may break or is shared: rings of slots, and what becomes of their tokens."""
+"""The two ends of a FIFO whose connection may break or is shared: rings of slots, and what happens to their tokens."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from typing import Any, Callable, Optional, Union
 from eprune.runtime.kernel.fifo import LOST, Fifo
 from eprune.runtime.kernel.policy import lossy
 from eprune.runtime.net import wire
-from eprune.runtime.net.faults import Receiving, Sending, window
+from eprune.runtime.net.faults import ReceiverState, SenderState, window
 from eprune.runtime.tell.record import Activity
 
 
-class TxChannel(Fifo):
-    """The sending end of a FIFO: the producer's ring of slots, and what becomes of its tokens."""
+class TxFifo(Fifo):
+    """The sending end of a FIFO: the producer's ring of slots, and what happens to its tokens."""
 
     #: set by the connection: what it does with a token, and when something else has changed
-    send: Callable[[TxChannel, int], None]
+    send: Callable[[TxFifo, int], None]
     push: Callable[[], None]
 
     def __init__(self, name: str, dtype: str, shape: tuple[int, ...], capacity: int, policy: str, fired: bool) -> None:
@@ -25,12 +25,12 @@ class TxChannel(Fifo):
         self.number = 0
         self.policy = policy
         self.lossy = lossy(policy)
-        self.sending = Sending(policy, fired)
+        self.sending = SenderState(policy, fired)
         self.activity = Activity()
         self.ended = False  # the producer has ended
-        self.over = False  # and the peer knows, or will never
-        self.said_end = False
-        self.starved = self.said_starved = False
+        self.over = False  # the peer knows, or will never learn it
+        self.end_sent = False
+        self.starved = self.idle_sent = False
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
         self._frames = [[header, raw.data] for header, raw in zip(self._headers, self.raw)]
         self._firing, self._part = -1, 0
@@ -52,9 +52,9 @@ class TxChannel(Fifo):
         return self.sending.alive
 
     def starve(self, starved: bool) -> None:
-        """The producer makes no tokens, or makes some again."""
+        """The producer makes no tokens for now, or makes some again."""
         self.starved = starved
-        self.said_starved = False
+        self.idle_sent = False
         self.push()
 
     def frame(self, slot: int) -> list[memoryview]:
@@ -66,7 +66,7 @@ class TxChannel(Fifo):
         return self._frames[slot]
 
     def summary(self) -> dict[str, Any]:
-        """What became of the tokens: ``tokens`` were made, of which ``confirmed`` arrived and ``dropped`` may not."""
+        """What happened to the ``tokens`` that were made: ``confirmed`` arrived, ``dropped`` may not have arrived."""
         sending = self.sending
         return {
             **super().summary(),
@@ -78,7 +78,7 @@ class TxChannel(Fifo):
         }
 
     def finished(self, connected: bool) -> bool:
-        """Whether nothing remains to be done: the peer wants no more, or has all, or will never know."""
+        """Whether nothing remains to be done: the peer wants no more, has everything, or will never learn more."""
         if self.over:
             return True
         return self.ended and not connected and (lossy(self.policy) or self.sending.fired)
@@ -89,7 +89,7 @@ class TxChannel(Fifo):
             self.release(slot)
 
 
-class RxChannel(Fifo):
+class RxFifo(Fifo):
     """The receiving end of a FIFO: the consumer's ring of slots."""
 
     #: set by the connection: what it does when something has changed
@@ -110,20 +110,20 @@ class RxChannel(Fifo):
         super().__init__(name, dtype, shape, window(capacity, self.token_bytes), delay, initial)  # type: ignore[arg-type]
         self.number = 0
         self.policy = policy
-        self.receiving = Receiving(policy, self.capacity, delay, fired)
+        self.receiving = ReceiverState(policy, self.capacity, delay, fired)
         self.activity = Activity()
-        self._lost = False  # the consumer has been told so since the last token
+        self._lost = False  # the consumer has been notified since the last token
         self.left = False  # the consumer has ended
-        self.over = False  # and the peer knows, or will never
-        self.heard_end = False
+        self.over = False  # the peer knows, or will never learn it
+        self.end_received = False
 
     def commit(self, slot: int, firing: int) -> None:
-        """A token has come."""
+        """A token has arrived."""
         self._lost = False
         super().commit(slot, firing)
 
     def release(self, slot: int) -> None:
-        """The consumer lets a slot go."""
+        """The consumer gives a slot back."""
         super().release(slot)
         receiving = self.receiving
         receiving.fired += 1
@@ -141,7 +141,7 @@ class RxChannel(Fifo):
         self.push()
 
     def summary(self) -> dict[str, Any]:
-        """How many tokens came, and how often the peer was restarted."""
+        """How many tokens arrived, and how often the peer was restarted."""
         receiving = self.receiving
         return {
             **super().summary(),
@@ -151,14 +151,14 @@ class RxChannel(Fifo):
         }
 
     def finished(self, connected: bool) -> bool:
-        """Whether nothing remains to be done: the consumer has ended, and the peer was told if it is there."""
+        """Whether nothing remains to be done: the consumer has ended, and the peer, if connected, knows."""
         return self.left and (self.over or not connected)
 
     def lose(self) -> None:
-        """Tell the consumer of a lossy FIFO that its producer is lost, in order with the tokens."""
+        """Notify the consumer of a lossy FIFO, in order with the tokens, that its producer is lost."""
         if lossy(self.policy) and not self._lost:
             self._lost = True
             self.full.put(LOST)
 
 
-Channel = Union[TxChannel, RxChannel]
+FifoEnd = Union[TxFifo, RxFifo]

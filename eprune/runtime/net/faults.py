@@ -1,9 +1,9 @@
 """What to do when a peer or a link fails: state and arithmetic, without a socket and without a clock.
 
 A FIFO between two platforms has a sending and a receiving end. Tokens are numbered from 0 in the order in which they
-are sent, anew for each incarnation (run of a process) of either end; numbers never travel with tokens, for a connection
-keeps their order. The receiving end tells its counters (``Feedback``), first of all when a connection is made or made
-again: that is where the sending end goes on. So nothing is doubled, and what ``wait`` keeps is not lost.
+are sent, anew for each incarnation (run of a process) of either end. Numbers never travel with tokens because a
+connection keeps their order. The receiving end reports its counters (``Feedback``), first of all whenever a connection
+has been made: the sending end continues from there. Nothing is duplicated, and what ``wait`` keeps is not lost.
 
 Reference: the fault policies of design section 6, which follow Boutellier et al., fault-tolerant Edge-PRUNE.
 """
@@ -26,15 +26,15 @@ def window(capacity: int, token_bytes: int) -> int:
     return capacity + max(capacity, min(WINDOW_TOKENS, WINDOW_BYTES // token_bytes))
 
 
-#: Seconds that a peer with which nothing remains to be done has to close the connection, too.
-PARTING = 5.0
+#: Seconds that a peer has to close its side of a connection that is finished.
+CLOSE_TIMEOUT = 5.0
 
-#: Incarnations of a peer of which a receiving end remembers how many tokens they sent.
+#: For how many incarnations of a peer a receiving end remembers the number of tokens that they sent.
 FORMER = 1000
 
 
 class Feedback(NamedTuple):
-    """What a receiving end tells: all are numbers of tokens but ``firing``, the index of the consumer's next firing.
+    """What a receiving end reports: numbers of tokens, and ``firing``, the index of the consumer's next firing.
 
     ``received`` tokens arrived, on ``fired`` the consumer has fired, up to ``limit`` there is room.
     """
@@ -45,10 +45,10 @@ class Feedback(NamedTuple):
     firing: int
 
 
-class Sending:
+class SenderState:
     """The sending end: which slots wait, which are on their way, and which may be written again.
 
-    A token goes through ``put``, ``take`` (it is being sent) and ``sent`` (it is out of our hands); ``wait`` holds its
+    A token passes through ``put``, ``take`` (it is being sent) and ``sent`` (the socket has it); ``wait`` holds its
     slot until the peer has it, or, with ``ack_fired``, has fired on it. Methods return the slots that have become free.
     """
 
@@ -67,16 +67,16 @@ class Sending:
         self._offset = 0  # our number of the token that the peer calls 0
         self._arrived = 0
         self._peer = ""
-        self._told = Feedback(0, 0, 0, 0)
+        self._last_feedback = Feedback(0, 0, 0, 0)
 
     @property
     def confirmed(self) -> int:
-        """Tokens of which we know that the peer has got them."""
+        """Tokens that the peer is known to have received."""
         return self._base if self.policy == WAIT else self._arrived
 
     @property
     def dropped(self) -> int:
-        """Tokens of which we do not know that the peer has got them."""
+        """Tokens that the peer is not known to have received."""
         return self.made - self.confirmed
 
     @property
@@ -92,7 +92,7 @@ class Sending:
     @property
     def fired(self) -> bool:
         """Whether the peer has fired on all that was sent."""
-        return self.drained and self._told.fired == self.count
+        return self.drained and self._last_feedback.fired == self.count
 
     @property
     def _end(self) -> int:
@@ -109,7 +109,7 @@ class Sending:
 
     def take(self) -> Optional[int]:
         """The slot of the next token to send; None: there is none, or no room for it."""
-        if not self.alive or self._next == self._end or self.count >= self._told.limit:
+        if not self.alive or self._next == self._end or self.count >= self._last_feedback.limit:
             return None
         slot = self._slots[self._next - self._base]
         self.resent += self._next < self._peak
@@ -117,56 +117,55 @@ class Sending:
         return slot
 
     def sent(self) -> list[int]:
-        """The oldest token that was taken is out."""
+        """The socket has the oldest token that was taken."""
         return [] if self.policy == WAIT else self._let_go(self._base + 1)
 
-    def resume(self, peer: str, told: Feedback) -> list[int]:
-        """A connection to the incarnation ``peer`` is there, and it told its counters.
+    def resume(self, peer: str, feedback: Feedback) -> list[int]:
+        """A connection to the incarnation ``peer`` has been made, and the peer has reported its counters.
 
-        Raises LostTokens where that cannot go on without losing what ``wait`` promised to keep, ProtocolError where the
-        counters cannot be.
+        Raises LostTokens if what ``wait`` promised to keep is lost, ProtocolError if the counters are impossible.
         """
         fresh = peer != self._peer
-        last = Feedback(told.received, 0, 0, 0) if fresh else self._told
+        last = Feedback(feedback.received, 0, 0, 0) if fresh else self._last_feedback
         self._peak = max(self._peak, self._next)
-        # All is checked before anything is changed: whoever lies may do so over and over.
-        _check(told, self._peak - (0 if fresh else self._offset), last)
+        # Everything is checked before anything is changed: a lying peer may try again and again.
+        _check(feedback, self._peak - (0 if fresh else self._offset), last)
         if self.policy == WAIT:
-            if fresh and told.received:
-                raise LostTokens("another process had taken its place meanwhile, and tokens that were for it")
-            if fresh and not self._ack_fired and self._base > self._offset + self._told.fired:
+            if fresh and feedback.received:
+                raise LostTokens("another process has taken its place and received tokens that were meant for it")
+            if fresh and not self._ack_fired and self._base > self._offset + self._last_feedback.fired:
                 raise LostTokens(
-                    "it was restarted, and may have received tokens on which it had not fired; "
-                    'ack="fired" at the FIFO has them sent again'
+                    "it was restarted and may have received tokens on which it had not fired; "
+                    'with ack="fired" at the FIFO they are sent again'
                 )
             if fresh:
                 self._offset = self._base
-            self._next = self._offset + told.received
+            self._next = self._offset + feedback.received
         else:
-            self._offset = self._next - told.received
+            self._offset = self._next - feedback.received
             if lossy(self.policy):
-                self.given_up -= told.received - last.received
-        self._told = last
+                self.given_up -= feedback.received - last.received
+        self._last_feedback = last
         self._peer = peer
         self.alive = True
-        return self.feedback(told)
+        return self.feedback(feedback)
 
-    def feedback(self, told: Feedback) -> list[int]:
-        """The peer told its counters. Raises ProtocolError where they cannot be."""
-        last = self._told
-        _check(told, self.count, last)
-        self._told = told
-        self._arrived += told.received - last.received
-        self.firing = told.firing
+    def feedback(self, feedback: Feedback) -> list[int]:
+        """The peer has reported its counters. Raises ProtocolError if they are impossible."""
+        last = self._last_feedback
+        _check(feedback, self.count, last)
+        self._last_feedback = feedback
+        self._arrived += feedback.received - last.received
+        self.firing = feedback.firing
         if self.policy != WAIT:
             return []
-        return self._let_go(self._offset + (told.fired if self._ack_fired else told.received))
+        return self._let_go(self._offset + (feedback.fired if self._ack_fired else feedback.received))
 
     def lost(self) -> list[int]:
         """The connection broke, or the peer is dead."""
         free: list[int] = []
         if lossy(self.policy):
-            self.given_up += self.alive * (self._end - self._offset - self._told.received)
+            self.given_up += self.alive * (self._end - self._offset - self._last_feedback.received)
             free = self._let_go(self._end)
         self.alive = False
         self._next = max(self._next, self._base)
@@ -178,17 +177,17 @@ class Sending:
         return free
 
 
-def _check(told: Feedback, sent: int, last: Feedback) -> None:
-    """Raise ProtocolError where counters cannot be, after ``sent`` tokens and what was told at ``last``."""
-    if not (told.fired <= told.received <= sent and last.received <= told.received and last.limit <= told.limit):
+def _check(new: Feedback, sent: int, last: Feedback) -> None:
+    """Raise ProtocolError if the counters ``new`` are impossible after ``sent`` tokens and the feedback ``last``."""
+    if not (new.fired <= new.received <= sent and last.received <= new.received and last.limit <= new.limit):
         raise ProtocolError(
-            f"it says that {told.received} tokens arrived, {told.fired} were fired on, and of room for {told.limit}; "
-            f"{sent} were sent, and {last.received} and {last.limit} were said before"
+            f"the peer reports {new.received} tokens received, {new.fired} fired on and room for {new.limit}; "
+            f"{sent} were sent, and its last report was {last.received} received and room for {last.limit}"
         )
 
 
-class Receiving:
-    """The receiving end: how many tokens have come from this incarnation of the peer, and what to tell it."""
+class ReceiverState:
+    """The receiving end: how many tokens have come from this incarnation of the peer, and what to report to it."""
 
     def __init__(self, policy: str, slots: int, delay: int = 0, ack_fired: bool = False) -> None:
         self.alive = False
@@ -202,13 +201,13 @@ class Receiving:
         self._start = 0  # tokens received that are not of this incarnation of the peer
         self._former: dict[str, int] = {}  # what those before it had sent, for one may come back
         self._peer = ""
-        self._told = Feedback(0, 0, 0, 0)
-        # Half the room is told at once: seldom enough to cost little, soon enough that the peer need not wait.
+        self._last_feedback = Feedback(0, 0, 0, 0)
+        # Half the room is reported at once: seldom enough to cost little, soon enough that the peer need not wait.
         self._stride = 1 if ack_fired else max(1, slots // 2)
         self._keeps = policy == WAIT
 
     def resume(self, peer: str) -> None:
-        """A connection from the incarnation ``peer`` is there."""
+        """A connection from the incarnation ``peer`` has been made."""
         if peer != self._peer:
             self.restarts += bool(self._peer)
             self._former[self._peer] = self.count
@@ -219,12 +218,12 @@ class Receiving:
         self.alive = True
 
     def expect(self) -> None:
-        """A token begins to come. Raises ProtocolError where there is no room for it."""
-        if self.count >= self._told.limit:
-            raise ProtocolError("more tokens than there is room for")
+        """A token begins to arrive. Raises ProtocolError if there is no room for it."""
+        if self.count >= self._last_feedback.limit:
+            raise ProtocolError("the peer sends more tokens than there is room for")
 
     def arrived(self) -> None:
-        """It has come whole; only now may the peer be told."""
+        """The token has arrived whole; only now may the peer be informed."""
         self.received += 1
 
     @property
@@ -234,49 +233,49 @@ class Receiving:
 
     @property
     def due(self) -> bool:
-        """Whether the peer should be told: asked for each token, so it makes nothing."""
-        told, stride = self._told, self._stride
-        if self.fired - self._start + self._slots - told.limit >= stride:
+        """Whether a report to the peer is due. Asked for each token: it allocates nothing."""
+        last, stride = self._last_feedback, self._stride
+        if self.fired - self._start + self._slots - last.limit >= stride:
             return True
-        return self._keeps and self.received - self._start - told.received >= stride
+        return self._keeps and self.received - self._start - last.received >= stride
 
-    def tell(self) -> Feedback:
-        """The counters, as the peer is told now."""
-        self._told = self._now()
-        return self._told
+    def report(self) -> Feedback:
+        """The counters that the peer gets now."""
+        self._last_feedback = self._counters()
+        return self._last_feedback
 
-    def _now(self) -> Feedback:
+    def _counters(self) -> Feedback:
         fired = self.fired - self._start
         return Feedback(self.count, max(fired, 0), fired + self._slots, self.firing)
 
 
-class Suspicion:
-    """When to say that we are alive, and when a peer that says nothing is dead; times are seconds of any clock.
+class FailureDetector:
+    """When a heartbeat is due, and when a silent peer is dead. Times are in seconds of any clock.
 
-    ``dead`` is to be asked every ``period``. Between two questions no more than two periods count as the peer's
-    silence: whoever asks later has slept itself.
+    ``dead`` must be called every ``period``. At most two periods between two calls count as the peer's silence: a
+    longer pause means that the caller itself was held up.
     """
 
     def __init__(self, dead_after: float) -> None:
         self.dead_after = dead_after
         self.period = dead_after / 4
-        self.spoke = self.heard = self._asked = 0.0
+        self.last_sent = self.last_received = self._last_call = 0.0
 
     def begin(self, now: float) -> None:
         """A connection was made."""
-        self.spoke = self.heard = self._asked = now
+        self.last_sent = self.last_received = self._last_call = now
 
-    def quiet(self, now: float) -> bool:
+    def heartbeat_due(self, now: float) -> bool:
         """Whether a heartbeat is due."""
-        return now - self.spoke >= self.period
+        return now - self.last_sent >= self.period
 
     def dead(self, now: float) -> bool:
-        """Whether the peer has said nothing for too long."""
-        slept = now - self._asked - 2 * self.period
-        if slept > 0:
-            self.heard += slept
-        self._asked = now
-        return now - self.heard > self.dead_after
+        """Whether the peer has been silent for too long."""
+        held_up = now - self._last_call - 2 * self.period
+        if held_up > 0:
+            self.last_received += held_up
+        self._last_call = now
+        return now - self.last_received > self.dead_after
 
 
 def back_off(attempt: int, chance: float) -> float:

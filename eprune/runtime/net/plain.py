@@ -1,10 +1,10 @@
-"""TX and RX FIFOs: sockets that drive ``wire``.
+"""Plain connections: one TCP connection for one FIFO, which may not break. The sockets that drive ``wire``.
 
-A TX link is the consumer of a local FIFO and sends its tokens straight from their slots; an RX link is the producer of
-a local FIFO and receives straight into its slots. Both are made and connected before any actor fires. An orderly end:
-TX sends END after the last token, RX answers END once its consumer has ended, and only then is TX done, so that a
-program which ends with 0 knows its tokens consumed. Both say that they are alive while they say nothing else, and a
-peer that says nothing is dead; a thread looks after that, so that it costs a token nothing.
+A TX connection is the consumer of a local FIFO and sends its tokens straight from their slots; an RX connection is the
+producer of a local FIFO and receives straight into its slots. Both are connected before any actor fires. An orderly
+end: TX sends END after the last token, RX answers END once its consumer has ended, and only then is TX finished: a
+program that exits with 0 knows that its tokens were consumed. Both send heartbeats while they have nothing else to
+send, and a silent peer is dead; a separate thread sees to that, which keeps the cost per token at zero.
 """
 
 from __future__ import annotations
@@ -19,8 +19,9 @@ from typing import Any, Callable, Optional
 from eprune.runtime.kernel.errors import Interrupted, LinkError, PeerError, ProtocolError, RunError
 from eprune.runtime.kernel.fifo import GONE, Fifo
 from eprune.runtime.net import emulation, wire
-from eprune.runtime.net.faults import PARTING, Suspicion
-from eprune.runtime.net.handshake import Answer, Facts, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.net.faults import CLOSE_TIMEOUT, FailureDetector
+from eprune.runtime.net.greeting import Greeting, warn
+from eprune.runtime.net.handshake import Acceptor, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.net.tls import Keys, Stream
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import Activity
@@ -34,8 +35,8 @@ _RETRY = 0.05
 Fail = Callable[[RunError], None]
 
 
-class _Link:
-    """What both ends share: the connection, its FIFO, and how it fails."""
+class _PlainConnection:
+    """What both ends share: the socket, its FIFO, and how it fails."""
 
     #: whether the peer's application had been running when it was met; only a `Connection` asks
     running = False
@@ -45,7 +46,7 @@ class _Link:
         fifo: Fifo,
         number: int,
         peer: str,
-        facts: Facts,
+        greeting: Greeting,
         fail: Fail,
         journal: Journal,
         address: tuple[str, int],
@@ -53,64 +54,65 @@ class _Link:
     ) -> None:
         self.fifo = fifo
         self.address = address
-        #: the link that is emulated in the place of the true one, if any
-        self.emulated: Optional[emulation.Link] = None
-        #: for TLS, if that is wanted
+        #: the emulated link that takes the place of the true one, if any
+        self.emulated: Optional[emulation.EmulatedLink] = None
+        #: certificates and keys, if the link uses TLS
         self.keys: Optional[Keys] = None
-        #: the script that opens an SSH tunnel for this link, if that is wanted
+        #: the script that opens an SSH tunnel for this link, if it uses one
         self.tunnel = ""
         self.number = number
         self.peer = peer
-        self.facts = facts
+        #: what this program says of itself
+        self.greeting = greeting
         self.activity = Activity()
         self.note = ""
         self._fail = fail
         self._journal = journal
         self._socket: Optional[Stream] = None
         self._stopping = threading.Event()
-        #: whether this end and the peer are done with one another
-        self._parted = threading.Event()
+        #: whether this end and the peer have finished with each other
+        self._closed = threading.Event()
         self._writing = threading.Lock()
         #: whether this end has sent its last frame
-        self._silent = False
-        self._life = Suspicion(dead_after)
-        #: how often something came from the peer, and whether it is this end that keeps it from coming
-        self._heard = 0
+        self._finished_sending = False
+        self._detector = FailureDetector(dead_after)
+        #: how often something arrived from the peer, and whether this end is what keeps it from arriving
+        self._receptions = 0
         self._busy = False
         #: slot -> its frame's header and payload
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(fifo.capacity)]
         self._payloads = [raw.data for raw in fifo.raw]
 
     def __str__(self) -> str:
-        return f"FIFO {self.fifo.name!r} with {self.peer}"
+        return f"FIFO {self.fifo.name!r}"
 
     @property
     def _connected(self) -> Stream:
         assert self._socket is not None
         return self._socket
 
-    def _adopt(self, connection: Stream, greeting: Facts) -> None:
+    def _adopt(self, connection: Stream, greeting: Greeting) -> None:
         connection.settimeout(None)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self._socket = emulation.shaped(connection, self.emulated, greeting)
-        self._tell("connected")
+        self._log("connected")
 
-    def _tell(self, event: str) -> None:
-        self._journal.tell(event, connection=str(self), peer=self.peer)
+    def _log(self, event: str) -> None:
+        self._journal.log(event, connection=str(self), peer=self.peer)
 
     def _failed(self, error: Exception) -> None:
-        """Report a failure, unless it is only the echo of our own stopping."""
+        """Report a failure, unless it is only a consequence of stopping."""
         if self._stopping.is_set():
             return
         if isinstance(error, OSError):
-            error = LinkError(f"{self}: connection lost: {error.strerror or error}")
+            error = LinkError(f"{self}: lost peer {self.peer!r}: {error.strerror or error}")
         assert isinstance(error, RunError)
         self._fail(error)
 
     def cut(self) -> None:
         """Break the connection, so that no thread stays blocked on it."""
         self._stopping.set()
-        self._parted.set()
+        self._closed.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
                 self._socket.shutdown(socket.SHUT_RDWR)
@@ -124,40 +126,40 @@ class _Link:
         """Open the listening socket, if this end has one."""
 
     def pulse(self) -> None:
-        """Say that we are alive while nothing else is sent; notice when the peer says nothing. The body of a thread."""
-        life, heard, sent = self._life, -1, -1
-        life.begin(time.monotonic())
-        while not self._parted.wait(life.period):
+        """Send heartbeats while nothing else is sent; notice when the peer is silent. The body of a thread."""
+        detector, receptions, sent = self._detector, -1, -1
+        detector.begin(time.monotonic())
+        while not self._closed.wait(detector.period):
             now = time.monotonic()
-            if heard != self._heard or self._busy:
-                life.heard = now
-            if life.dead(now):
-                what = f"{self.peer} is stuck, or the network between"
-                self._failed(LinkError(f"{self}: nothing heard for {life.dead_after:g} s: {what}"))
+            if receptions != self._receptions or self._busy:
+                detector.last_received = now
+            if detector.dead(now):
+                cause = f"nothing received for {detector.dead_after:g} s; the peer or the network is stuck"
+                self._failed(LinkError(f"{self}: lost peer {self.peer!r}: {cause}"))
                 return
-            heard = self._heard
+            receptions = self._receptions
             if sent == self._sent():
-                self._say_alive()
+                self._send_heartbeat()
             sent = self._sent()
 
     def _sent(self) -> int:
-        """Changes whenever something else than a heartbeat is sent."""
+        """A number that changes whenever anything but a heartbeat is sent."""
         return 0
 
     def _sending(self) -> bool:
-        """Whether part of a frame may be out."""
+        """Whether part of a frame may have been sent."""
         return False
 
-    def _say_alive(self) -> None:
-        """Send a heartbeat, if that needs no waiting: whoever is sending, or keeps us from it, knows without."""
+    def _send_heartbeat(self) -> None:
+        """Send a heartbeat if that needs no waiting; while something else is being sent, none is needed."""
         if not self._writing.acquire(blocking=False):
             return
         try:
-            if not self._silent and not self._sending() and _has_room(self._connected):
+            if not self._finished_sending and not self._sending() and _has_room(self._connected):
                 frame = wire.control_frame(wire.HEARTBEAT, self.number)
                 self._connected.sendmsg([frame], (), socket.MSG_DONTWAIT)
         except OSError:
-            pass  # whoever receives knows why
+            pass  # the receiving thread learns why
         finally:
             self._writing.release()
 
@@ -166,35 +168,35 @@ class _Link:
             self._connected.sendall(wire.control_frame(kind, self.number, firing, message))
 
     def _fill(self, target: memoryview, done: int) -> None:
-        """Receive what is missing of ``target``. Raises ConnectionResetError at the end."""
+        """Receive the part of ``target`` that is missing. Raises ConnectionResetError at the end."""
         while done < len(target):
             done += _alive(self._connected.recv_into(target[done:]))
-            self._heard += 1
+            self._receptions += 1
 
     def _message(self, header: wire.Header, early: bytes = b"") -> str:
-        """The text of an ERROR frame, of which ``early`` and perhaps more has come already, fit for a terminal."""
+        """The text of an ERROR frame, of which ``early`` has arrived already; only printable characters."""
         text = bytearray(early[: header.nbytes])
         rest = memoryview(bytearray(header.nbytes - len(text)))
         self._fill(rest, 0)
         return "".join(char if char.isprintable() else "?" for char in (text + rest).decode("utf-8", "replace"))
 
 
-class TxLink(_Link):
-    """The sending end: connects to ``address``, sends what the FIFO holds."""
+class TxConnection(_PlainConnection):
+    """The sending end: connects to ``address`` and sends what the FIFO holds."""
 
-    def __init__(self, fifo: Fifo, *facts: Any) -> None:
-        super().__init__(fifo, *facts)
+    def __init__(self, fifo: Fifo, *greeting: Any) -> None:
+        super().__init__(fifo, *greeting)
         self._abort_message: Optional[str] = None
         self._frame_bytes = wire.HEADER_BYTES + fifo.token_bytes
         self._batch = max(1, BATCH_BYTES // self._frame_bytes)
         self._firing, self._part = -1, 0
-        #: tokens given to the link's thread, counted by the producer; tokens it has sent, counted by the thread
+        #: tokens handed to the sending thread, counted by the producer; tokens that it has sent, counted by the thread
         self._queued = self._done = 0
         #: bytes that the producer has sent of the first frame in the queue; None: it has not begun that frame
         self._begun: Optional[int] = None
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
-        """Connect, trying again until ``deadline`` (time.monotonic), and shake hands.
+        """Connect, retrying until ``deadline`` (time.monotonic), and shake hands.
 
         Raises LinkError if nobody answers in time, Refused if the peer refuses, Interrupted if stopped meanwhile.
         """
@@ -203,7 +205,7 @@ class TxLink(_Link):
             if time.monotonic() >= deadline:
                 raise LinkError(nobody_answered(self, self.peer, self.address, last, self.tunnel))
             try:
-                self._adopt(*dial(self.address, self.facts, deadline, self.peer, self.keys))
+                self._adopt(*dial(self.address, self.greeting, deadline, self.peer, self.keys))
                 return
             except LinkError as error:
                 raise type(error)(f"{self}: {error}") from None
@@ -217,9 +219,9 @@ class TxLink(_Link):
         return {"send": self.run, "watch": self.watch, "pulse": self.pulse}
 
     def send(self, slot: int, firing: int) -> None:
-        """Take a token from the producer: what the socket accepts at once goes out in the producer's own thread.
+        """Take a token from the producer: what the socket accepts without waiting is sent by the producer's own thread.
 
-        That saves waking the link's thread, which gets what remains while the link is slower than the producer.
+        That saves waking the sending thread, which gets what remains while the link is slower than the producer.
         """
         fifo = self.fifo
         fifo.firings[slot] = firing
@@ -254,21 +256,21 @@ class TxLink(_Link):
         return [header, self._payloads[slot]]
 
     def run(self) -> None:
-        """Send tokens until the FIFO ends, then wait for the peer's END. The body of the link's thread."""
+        """Send tokens until the FIFO ends, then wait for the peer's END. The body of a thread."""
         try:
             self._send_queued()
-            self._silent = True
+            self._finished_sending = True
             if self._abort_message is not None:
                 if self._begun is None:
                     self._send_control(wire.ERROR, message=self._abort_message)
             else:
                 self._send_control(wire.END, firing=self.fifo.consumed)
-                self._parted.wait()
+                self._closed.wait()
         except OSError as error:
             self._send_failed(error)
 
     def _send_failed(self, error: OSError) -> None:
-        """Report what kept us from sending, unless the peer has gone: it may have said why, and ``watch`` will know."""
+        """Report why sending failed, unless the peer has gone: it may have sent a reason, which ``watch`` reads."""
         if not isinstance(error, (BrokenPipeError, ConnectionResetError)):
             self._failed(error)
 
@@ -300,83 +302,83 @@ class TxLink(_Link):
             self._done += len(slots)
 
     def watch(self) -> None:
-        """Read what the peer sends back until it parts. The body of the link's second thread."""
+        """Read what the peer sends back until it closes its side. The body of a thread."""
         head = memoryview(bytearray(wire.HEADER_BYTES))
-        ended, parting = False, 0.0
+        ended, closing = False, 0.0
         try:
-            while not parting or time.monotonic() < parting + PARTING:
+            while not closing or time.monotonic() < closing + CLOSE_TIMEOUT:
                 self._fill(head, 0)
                 header = wire.unpack_header(head, self.number, 0)
                 if header.kind == wire.ERROR:
-                    raise PeerError(f"{self.peer} failed: {self._message(header)}")
+                    raise PeerError(f"peer {self.peer!r} failed: {self._message(header)}")
                 if header.kind == wire.END and not ended:
                     ended = True
                     self.fifo.leave()
                 elif header.kind != wire.HEARTBEAT:
-                    raise ProtocolError(f"{self}: a token came against the direction")
-                if ended and self._silent and not parting:
-                    parting = time.monotonic()
+                    raise ProtocolError(f"{self}: {self.peer} sent a token in the wrong direction")
+                if ended and self._finished_sending and not closing:
+                    closing = time.monotonic()
         except (OSError, RunError) as error:
             if not (ended and isinstance(error, OSError)):
                 self._failed(error)
         finally:
             if ended and not self._stopping.is_set():
-                self._tell("parted")
-            self._parted.set()
+                self._log("closed")
+            self._closed.set()
 
     def abort(self, message: str) -> None:
-        """Tell the peer that this run failed, after the token on its way."""
+        """Inform the peer that this run failed, after the token that is being sent."""
         self._abort_message = message
         self._stopping.set()
-        self._parted.set()
+        self._closed.set()
         self.fifo.end()
 
 
-class RxLink(_Link):
-    """The receiving end: listens on ``address``, fills the FIFO with what arrives."""
+class RxConnection(_PlainConnection):
+    """The receiving end: listens on ``address`` and fills the FIFO with what arrives."""
 
-    def __init__(self, fifo: Fifo, *facts: Any) -> None:
-        super().__init__(fifo, *facts)
-        self._answer: Optional[Answer] = None
-        self._said_end = False
+    def __init__(self, fifo: Fifo, *greeting: Any) -> None:
+        super().__init__(fifo, *greeting)
+        self._acceptor: Optional[Acceptor] = None
+        self._end_sent = False
         self._firing = -1
         self._received = 0
 
     def listen(self) -> None:
-        """Open the listening socket. Raises LinkError where the address cannot be had."""
+        """Open the listening socket. Raises LinkError if the address is not available."""
         listener = listen(self, self.peer, self.address)
-        self._answer = Answer(
-            listener, lambda: self.facts, lambda hello: "", self._accept, self._refused, self.peer, self.keys
+        self._acceptor = Acceptor(
+            listener, lambda: self.greeting, lambda greeting: "", self._accept, self._refused, self.peer, self.keys
         )
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
-        """Accept the peer, refusing whoever else comes, until ``deadline`` (time.monotonic).
+        """Accept the peer and refuse everybody else, until ``deadline`` (time.monotonic).
 
         Raises LinkError if the peer does not come in time, Interrupted if stopped meanwhile.
         """
-        answer = self._answer
-        assert answer is not None
-        answer.run(lambda: self._stopping.is_set() or time.monotonic() >= deadline)
+        acceptor = self._acceptor
+        assert acceptor is not None
+        acceptor.run(lambda: self._stopping.is_set() or time.monotonic() >= deadline)
         if self._stopping.is_set():
             raise Interrupted("stopped while waiting for a connection")
         if self._socket is None:
-            raise LinkError(nobody_came(self, self.peer, self.address, answer.refusal, self.tunnel))
+            raise LinkError(nobody_came(self, self.peer, self.address, acceptor.refusal, self.tunnel))
 
     def _refused(self, reason: str) -> None:
-        self._journal.often("refused", "times", 1, connection=str(self), peer=self.peer, reason=reason)
+        self._journal.log_repeated("refused", "times", 1, connection=str(self), peer=self.peer, reason=reason)
 
-    def _accept(self, connection: Stream, hello: Facts) -> None:
-        assert self._answer is not None
-        self._answer.close()
-        self.note = wire.warn(hello, self.facts)
-        self._adopt(connection, hello)
+    def _accept(self, connection: Stream, greeting: Greeting) -> None:
+        assert self._acceptor is not None
+        self._acceptor.close()
+        self.note = warn(greeting, self.greeting)
+        self._adopt(connection, greeting)
 
     def bodies(self) -> dict[str, Callable[[], None]]:
         """Role -> body, of the link's threads."""
         return {"receive": self.run, "pulse": self.pulse}
 
     def run(self) -> None:
-        """Receive tokens until the peer's END, then wait for the consumer's end and say so. The link's thread."""
+        """Receive tokens until the peer's END, then wait for the consumer's end and report it. The body of a thread."""
         fifo = self.fifo
         try:
             self._receive_tokens()
@@ -387,16 +389,16 @@ class RxLink(_Link):
             self._send_end()
             self._connected.shutdown(socket.SHUT_WR)  # the peer reads heartbeats until then
             if not self._stopping.is_set():
-                self._tell("parted")
+                self._log("closed")
         except (OSError, RunError) as error:
             self._failed(error)
         finally:
-            self._parted.set()
+            self._closed.set()
 
     def _send_end(self) -> None:
-        """Tell the peer, once, that the consumer has ended."""
-        if not self._said_end and not self._stopping.is_set():
-            self._said_end = True
+        """Inform the peer, once, that the consumer has ended."""
+        if not self._end_sent and not self._stopping.is_set():
+            self._end_sent = True
             self._send_control(wire.END, firing=self.fifo.consumed)
 
     def _receive_tokens(self) -> None:
@@ -417,7 +419,7 @@ class RxLink(_Link):
             slots += fifo.reserve_free(batch - len(slots))
             buffers = [buffer for slot in slots for buffer in (self._headers[slot], self._payloads[slot])]
             arrived += _alive(receive(_after(buffers, arrived))[0])
-            self._heard += 1
+            self._receptions += 1
             begin, tokens = time.perf_counter_ns(), 0
             while arrived >= wire.HEADER_BYTES:
                 slot = slots[0]
@@ -442,7 +444,7 @@ class RxLink(_Link):
                 self.activity.add(begin, time.perf_counter_ns(), tokens)
 
     def _discard_tokens(self) -> None:
-        """The consumer has gone: read on until the peer's END."""
+        """The consumer has ended: keep reading until the peer's END."""
         unwanted = memoryview(bytearray(self.fifo.token_bytes))
         head = memoryview(bytearray(wire.HEADER_BYTES))
         while True:
@@ -457,19 +459,19 @@ class RxLink(_Link):
 
     def _check_order(self, header: wire.Header) -> None:
         if header.firing < self._firing:
-            raise ProtocolError(f"{self}: firing {header.firing} after firing {self._firing}")
+            raise ProtocolError(f"{self}: {self.peer} sent firing {header.firing} after firing {self._firing}")
         self._firing = header.firing
         self._received += 1
 
     def _ended(self, header: wire.Header, behind: bytes = b"") -> None:
-        """The last frame, and what has come behind its header. Raises PeerError for an ERROR."""
+        """Handle the last frame; ``behind`` has arrived after its header. Raises PeerError for an ERROR."""
         if header.kind == wire.ERROR:
-            raise PeerError(f"{self.peer} failed: {self._message(header, behind)}")
+            raise PeerError(f"peer {self.peer!r} failed: {self._message(header, behind)}")
         if header.firing != self._received:
-            raise ProtocolError(f"{self}: {header.firing} tokens were sent, {self._received} arrived")
+            raise ProtocolError(f"{self}: {self.peer} sent {header.firing} tokens, but {self._received} arrived")
 
     def abort(self, message: str) -> None:
-        """Tell the peer that this run failed, and break off."""
+        """Inform the peer that this run failed, and break the connection."""
         self._stopping.set()
         if self._socket is not None:
             with contextlib.suppress(OSError):
@@ -481,7 +483,7 @@ class RxLink(_Link):
 
 def _alive(received: int) -> int:
     if received == 0:
-        raise ConnectionResetError("the peer closed it")
+        raise ConnectionResetError("connection closed by peer")
     return received
 
 
@@ -505,7 +507,7 @@ def _put(data: bytes, buffers: list[memoryview]) -> int:
 
 
 def _has_room(connection: Stream) -> bool:
-    """Whether a small frame goes out whole and at once: a socket that says so has room for much more."""
+    """Whether a small frame can be sent whole without waiting: a writable socket has room for much more."""
     with selectors.DefaultSelector() as selector:
         selector.register(connection, selectors.EVENT_WRITE)
         return bool(selector.select(0))

@@ -1,8 +1,8 @@
-"""When bytes may leave an emulated link and when they have arrived; when an emulated unit is done. No socket, no clock.
+"""When bytes leave an emulated link and when they arrive; when an emulated unit is done. No socket, no clock.
 
-Times are seconds on one clock, which callers read. A link sends one thing after the other at its bandwidth, and what
-has left is there a latency later; any number of bytes may be under way, so latency costs no throughput. A unit computes
-one thing after the other, ``slowdown`` times as long as the core that plays it.
+Times are in seconds of one clock, which callers read. A link sends one thing after another at its bandwidth, and what
+has left arrives one latency later. Any number of bytes may be under way: latency costs no throughput. A unit computes
+one thing after another, ``slowdown`` times as long as the core that emulates it.
 """
 
 from __future__ import annotations
@@ -10,13 +10,10 @@ from __future__ import annotations
 import math
 import threading
 from collections import deque
-from collections.abc import Mapping
 from typing import NamedTuple, Optional
 
-from eprune.runtime.kernel.errors import ProtocolError
-
 #: A sender that comes back within this many seconds had its next bytes ready: they follow the last ones directly.
-#: Without this, each of its late wakings would be time that the link stands still.
+#: Without this, the link would be idle each time that the sender wakes up late.
 READY = 0.5e-3
 #: What one call sends leaves in pieces of this many seconds, and of this many bytes at least.
 PIECE = 1e-3
@@ -31,7 +28,7 @@ MAX_LATENCY = 3600.0
 
 
 class Figures(NamedTuple):
-    """A link: ``bandwidth`` in bytes a second, None without bound, and ``latency`` in seconds."""
+    """A link: ``bandwidth`` in bytes per second, None for no limit, and ``latency`` in seconds."""
 
     bandwidth: Optional[float] = None
     latency: float = 0.0
@@ -42,24 +39,8 @@ class Figures(NamedTuple):
 
     @property
     def room(self) -> int:
-        """Bytes that may be under way at once: what the link holds, and some more, so that it never stands still."""
+        """Bytes that may be under way at once: what the link holds and some more, to keep it busy."""
         return MAX_ROOM if self.bandwidth is None else min(int(self.bandwidth * self.latency) + ROOM, MAX_ROOM)
-
-    def told(self) -> dict[str, str]:
-        """The fields of a greeting by which the peer knows of it."""
-        return {"bandwidth": str(self.bandwidth or ""), "latency": str(self.latency)}
-
-
-def heard(greeting: Mapping[str, str]) -> Figures:
-    """The link that the sender of a greeting emulates. Raises ProtocolError on nonsense."""
-    try:
-        bandwidth = float(greeting.get("bandwidth") or math.inf)
-        latency = float(greeting.get("latency", ""))
-    except ValueError:
-        raise ProtocolError("a handshake with an emulated link that is no number") from None
-    if not (bandwidth > 0 and 0 <= latency <= MAX_LATENCY):
-        raise ProtocolError("a handshake with an impossible emulated link")
-    return Figures(None if bandwidth == math.inf else bandwidth, latency)
 
 
 class Pacer:
@@ -115,7 +96,7 @@ class Flight:
             self._pieces.appendleft((when, data[count:]))
 
 
-class Sending:
+class Departures:
     """What a link does to bytes that are to be sent. Several connections may share its pacer."""
 
     def __init__(self, pacer: Pacer) -> None:
@@ -134,7 +115,7 @@ class Sending:
         self._pacer.returned(now)
 
 
-class Receiving:
+class Arrivals:
     """What a link does to bytes that arrive over the true one, which has taken ``excess`` seconds of the latency."""
 
     def __init__(self, figures: Figures, excess: float = 0.0) -> None:

@@ -1,8 +1,8 @@
-"""Mutual TLS under the links: each platform shows a certificate of one common authority, in which its name stands.
+"""Mutual TLS below the links: each platform shows a certificate with its name, signed by a common authority.
 
-A ``Socket`` is a TLS connection that is used as links use a plain one: one thread sends, another one receives. One TLS
-session must not be read and written at once, so it works in memory here, under a lock that nobody holds while waiting;
-a plain socket carries its bytes. There is no closing alert: frames say by themselves where a stream ends.
+A ``TlsSocket`` is a TLS connection that is used like a plain one: one thread sends, another one receives. A TLS session
+must not be read and written at once. It therefore works in memory, under a lock that nobody holds while waiting; a
+plain socket carries its bytes. There is no closing alert: the frames themselves mark where a stream ends.
 """
 
 from __future__ import annotations
@@ -31,12 +31,12 @@ _SMALL = 4 * 1024
 
 #: OpenSSL's numbers for what may be wrong with a certificate (X509_V_ERR_...)
 _NOT_YET_VALID, _EXPIRED = 9, 10
-#: What a peer's alert says of our certificate.
+#: A peer's alert -> what is wrong with this platform's certificate.
 _ALERTS = {
     "CERTIFICATE_EXPIRED": "it has expired",
-    "CERTIFICATE_REQUIRED": "it got none",
-    "UNKNOWN_CA": "it is not of the authority that is trusted there",
-    "BAD_CERTIFICATE": "it is not valid there, perhaps not yet: compare the two machines' clocks",
+    "CERTIFICATE_REQUIRED": "it received none",
+    "UNKNOWN_CA": "it is not signed by the authority that the peer trusts",
+    "BAD_CERTIFICATE": "it is not valid at the peer, perhaps not yet: compare the clocks of the two machines",
 }
 
 
@@ -44,7 +44,7 @@ Buffer = Union[bytes, bytearray, memoryview]
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address is this machine's own beyond doubt; no name but localhost is looked up for that."""
+    """Whether an address certainly belongs to this machine; no name but localhost is resolved for that."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:
@@ -52,13 +52,13 @@ def is_loopback(host: str) -> bool:
 
 
 class NotTls(Refused):
-    """The other side greets in the clear."""
+    """The other side greets without TLS."""
 
 
 class Keys:
-    """What one platform shows of itself, and whom it believes: NAME.crt, NAME.key and ca.crt in a folder.
+    """A platform's certificate and key, and the authority that it trusts: NAME.crt, NAME.key and ca.crt in a folder.
 
-    Raises UsageError where they are missing, are none, do not belong together, or are not valid now.
+    Raises UsageError if they are missing, malformed, do not belong together, or are not valid now.
     """
 
     def __init__(self, folder: str, platform: str) -> None:
@@ -71,7 +71,7 @@ class Keys:
                 path.read_bytes()
             except OSError as error:
                 raise UsageError(
-                    f"{path}: {error.strerror}; 'eprune certify {folder} {platform}' makes what is missing"
+                    f"{path}: {error.strerror}; 'eprune certify {folder} {platform}' makes the missing files"
                 ) from None
         self._client = self._context(ssl.PROTOCOL_TLS_CLIENT)
         self._server = self._context(ssl.PROTOCOL_TLS_SERVER)
@@ -80,18 +80,18 @@ class Keys:
 
     @property
     def warning(self) -> str:
-        """What a person should know of the files, or ''."""
+        """What a person should know about the files, or ''."""
         if self._key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
-            return f"{self._key} can be read by others: chmod 600 {self._key}"
+            return f"{self._key} is readable by others: chmod 600 {self._key}"
         return ""
 
-    def dialling(self, connection: socket.socket, peer: str) -> Socket:
-        """TLS over a connection that we made; the other side must be platform ``peer``."""
-        return Socket(connection, self._client, False, peer, self.authority)
+    def dialling(self, connection: socket.socket, peer: str) -> TlsSocket:
+        """TLS over a connection that this end dialled; the other side must be platform ``peer``."""
+        return TlsSocket(connection, self._client, False, peer, self.authority)
 
-    def answering(self, connection: socket.socket, peer: str) -> Socket:
-        """TLS over a connection that we accepted; the other side must be platform ``peer``."""
-        return Socket(connection, self._server, True, peer, self.authority)
+    def answering(self, connection: socket.socket, peer: str) -> TlsSocket:
+        """TLS over a connection that this end accepted; the other side must be platform ``peer``."""
+        return TlsSocket(connection, self._server, True, peer, self.authority)
 
     def _context(self, protocol: int) -> ssl.SSLContext:
         context = ssl.SSLContext(protocol)
@@ -101,17 +101,18 @@ class Keys:
         try:
             context.load_verify_locations(self.authority)
         except ssl.SSLError:
-            raise UsageError(f"{self.authority}: this is no certificate") from None
+            raise UsageError(f"{self.authority}: this is not a certificate") from None
         try:
             # A key with a password would be asked for on the terminal.
             context.load_cert_chain(self._certificate, self._key, password="")
         except ssl.SSLError as error:
-            reason = "are not of one pair" if error.reason == "KEY_VALUES_MISMATCH" else "are no certificate and key"
-            raise UsageError(f"{self._certificate}, {self._key}: these {reason}") from None
+            mismatch = error.reason == "KEY_VALUES_MISMATCH"
+            problem = "do not belong together" if mismatch else "are not a certificate and a key"
+            raise UsageError(f"{self._certificate}, {self._key}: these {problem}") from None
         return context
 
     def _prove(self) -> None:
-        """Shake hands with ourselves, to learn of what is wrong with our certificate before a peer does."""
+        """Shake hands with this program itself, to learn before a peer does if the certificate is wrong."""
         there, back = ssl.MemoryBIO(), ssl.MemoryBIO()
         ends = [self._client.wrap_bio(back, there), self._server.wrap_bio(there, back, server_side=True)]
         try:
@@ -123,11 +124,11 @@ class Keys:
         names = _names(ends[0])
         if self.platform not in names:
             raise UsageError(
-                f"{self._certificate}: this is the certificate of {_listed(names)}, not of {self.platform}"
+                f"{self._certificate}: this is the certificate of {_listed(names)}, not of {self.platform!r}"
             )
 
 
-class Socket:
+class TlsSocket:
     """A TLS connection over the socket ``transport``, with the methods of a socket that links use.
 
     It shakes hands when it is first used. Nothing can be received before the other side has proved to be platform
@@ -152,7 +153,7 @@ class Socket:
         #: how many bytes (0 or 1) were encrypted but not reported as sent, so that the caller comes back
         self._held = 0
         self._received = memoryview(bytearray(_RECEIVE_BYTES))
-        self._begun = self._shaken = self._heard = False
+        self._begun = self._shaken = self._decrypted = False
         self._refusal: Optional[Refused] = None
 
     def fileno(self) -> int:
@@ -196,17 +197,17 @@ class Socket:
             if not self._shaken and not self._fetch():
                 raise ConnectionResetError("the peer closed the connection during the handshake")
             if self._shaken and self._peer not in (names := _names(self._session)):
-                self._refusal = Refused(f"the certificate shown is of {_listed(names)}, not of {self._peer!r}")
+                self._refusal = Refused(f"the certificate shown is that of {_listed(names)}, not of {self._peer!r}")
                 raise self._refusal
 
     def _explain(self, error: ssl.SSLError) -> str:
         reason = error.reason or ""
-        for alert, told in _ALERTS.items():
+        for alert, problem in _ALERTS.items():
             if alert in reason:
-                return f"{self._peer} does not accept our certificate: {told}"
+                return f"{self._peer} does not accept this platform's certificate: {problem}"
         if isinstance(error, ssl.SSLCertVerificationError):
             return f"the certificate shown {_wrong(error, self._authority)}"
-        return f"no TLS handshake: {reason.lower().replace('_', ' ') or error}"
+        return f"the TLS handshake failed: {reason.lower().replace('_', ' ') or error}"
 
     def _tell_why(self) -> None:
         """Send the alert that OpenSSL has written; the lock is held."""
@@ -254,7 +255,7 @@ class Socket:
                 return None
             try:
                 count: int = self._session.read(len(target), target)  # type: ignore[assignment]
-                self._heard = True
+                self._decrypted = True
                 return count
             except ssl.SSLWantReadError:
                 return None
@@ -262,7 +263,7 @@ class Socket:
                 return 0
             except ssl.SSLError as error:
                 self._tell_why()
-                if not self._heard:  # with TLS 1.3 a dialler's handshake is done before its certificate was seen
+                if not self._decrypted:  # in TLS 1.3 a dialler's handshake is done before its certificate is seen
                     raise Refused(self._explain(error)) from None
                 raise ConnectionAbortedError(f"TLS: {(error.reason or '').lower().replace('_', ' ')}") from None
             finally:
@@ -349,8 +350,8 @@ class Socket:
                 return
 
 
-#: What links run over.
-Stream = Union[socket.socket, Socket]
+#: What connections run over.
+Stream = Union[socket.socket, TlsSocket]
 
 
 def _pieces(buffers: Sequence[Buffer], skip: int) -> Iterator[Buffer]:
@@ -389,10 +390,11 @@ def _listed(names: Sequence[str]) -> str:
 
 
 def _wrong(error: ssl.SSLError, authority: Path) -> str:
-    """What is wrong with a certificate, and what to do."""
+    """What is wrong with a certificate, and the remedy."""
     code = getattr(error, "verify_code", None)
     if code == _EXPIRED:
         return "has expired, or its authority's has: renew it with 'eprune certify --renew'"
     if code == _NOT_YET_VALID:
         return "is not valid yet: is this machine's clock right?"
-    return f"is not of the authority in {authority}: all platforms need certificates of one folder of 'eprune certify'"
+    hint = "all platforms need certificates from one folder of 'eprune certify'"
+    return f"is not signed by the authority in {authority}: {hint}"

@@ -1,7 +1,7 @@
-"""What becomes of a run, told as it happens: the one place where an event is made.
+"""The journal of a run: events as they happen, and the one place where an event is made.
 
-An event goes to stderr, as a line for people or as an object of JSON, and into the run record. What people need not
-know, because all is well, has no line for people.
+An event goes to stderr, as a line for people or as an object of JSON, and into the run record. Events that only say
+that all is well have no line for people.
 """
 
 from __future__ import annotations
@@ -14,82 +14,98 @@ import time
 from collections import deque
 from typing import Any
 
-#: What a line of JSON has first; the facts of its event follow.
+#: The formats of stderr.
 TEXT, JSON = "text", "json"
-#: Events that a record keeps at most: the last ones. Their number is told.
+#: Events that a record keeps at most: the last ones. The number of the others is kept.
 MAX_EVENTS = 1000
-#: Seconds between two tellings of what happens over and over, such as a dropped token: a line sums up.
+#: Seconds between two events of something that happens repeatedly, such as dropped tokens: an event sums it up.
 INTERVAL = 10.0
 
-_WARNINGS = ("warning", "lost", "refused", "nonsense", "dropped")
+_WARNINGS = ("warning", "lost", "refused", "protocol_error", "dropped")
 _ERRORS = ("failed", "interrupted")
-#: what becomes of the run
+#: the states of a run
 _STATES = ("starting", "running", "ended", *_ERRORS)
-#: what becomes of a connection -> the state that it is in from then on
-_LINKS = {"connected": "alive", "back": "alive", "lost": "lost", "parted": "parted"}
-_ABOUT = ("connection", "fifo", "peer")
-#: when all is well
-_QUIET = ("starting", "running", "ended", "connected", "parted")
+#: event of a connection -> the state of the connection from then on
+_LINKS = {"connected": "connected", "reconnected": "connected", "lost": "lost", "closed": "closed"}
+#: events that only say that all is well
+_QUIET = ("starting", "running", "ended", "connected", "closed")
+#: event -> its sentence, of its details; ``subject`` is the connection or the FIFO
+_SENTENCES = {
+    "connected": "{subject}: connected to peer {peer!r}",
+    "reconnected": "{subject}: reconnected to peer {peer!r} after {seconds} s",
+    "lost": "{subject}: lost peer {peer!r}: {reason}",
+    "closed": "{subject}: closed by both ends",
+    "refused": "{subject}: refused a connection: {reason}",
+    "protocol_error": "{subject}: peer {peer!r} violated the protocol: {reason}",
+    "dropped": "{subject}: dropped {tokens} tokens for peer {peer!r}",
+    "resent": "{subject}: resent {tokens} tokens to peer {peer!r}",
+}
 
 
 class Journal:
-    """Events of one program, oldest first, and the states that follow from them. Any thread may tell one."""
+    """Events of one program, oldest first, and the states that follow from them. Any thread may add one."""
 
     def __init__(self, platform: str, form: str = TEXT) -> None:
         self.platform = platform
         self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
-        #: events told in all
+        #: number of all events
         self.count = 0
-        #: what the run does, and since when (seconds since the epoch)
+        #: the run's state, and since when (seconds since the epoch)
         self.state = ("", time.time())
-        #: why it failed
+        #: why the run failed, or ''
         self.failure = ""
-        #: connection -> its state (alive, lost, parted), and since when
+        #: connection -> its state (connected, lost, closed), and since when
         self.links: dict[str, tuple[str, float]] = {}
         #: set by each event
         self.changed = threading.Event()
         self._json = form == JSON
         self._lock = threading.RLock()
-        self._often: dict[tuple[Any, ...], _Often] = {}
+        self._repeated: dict[tuple[Any, ...], _Repeated] = {}
 
-    def tell(self, event: str, message: str = "", **facts: Any) -> None:
-        """An event: its name, a message or facts; of a connection the facts ``connection`` (its name) and ``peer``."""
+    def log(self, event: str, message: str = "", **details: Any) -> None:
+        """Add an event: its name with a message or with details.
+
+        An event of a connection has the details ``connection`` (its name) and ``peer``, one of a FIFO ``fifo`` and
+        ``peer``.
+        """
         now = time.time()
         with self._lock:
-            self.events.append({"time": now, "event": event, **({"message": message} if message else {}), **facts})
+            self.events.append({"time": now, "event": event, **({"message": message} if message else {}), **details})
             self.count += 1
             if event in _STATES:
                 self.state = (event, now)
                 self.failure = message
             elif event in _LINKS:
-                self.links[facts["connection"]] = (_LINKS[event], now)
-            text = f"{'error' if event in _ERRORS else event}: {message or _sentence(facts)}"
+                self.links[details["connection"]] = (_LINKS[event], now)
+            text = message or _sentence(event, details)
             if self._json:
-                told = {"time": now, "level": level(event), "platform": self.platform, "event": event, **facts}
-                _print(json.dumps({**told, "message": text}))
+                fields = {"time": now, "level": level(event), "platform": self.platform, "event": event, **details}
+                _print(json.dumps({**fields, "message": text}))
             elif event not in _QUIET:
-                _print(f"{self.platform}: {text}")
+                severity = level(event)
+                _print(f"{self.platform}: {'note' if severity == 'info' else severity}: {text}")
         self.changed.set()
 
-    def often(self, event: str, counted: str, number: int, **facts: Any) -> None:
-        """An event that may come over and over at a connection or FIFO: the first is told, then a sum now and then.
+    def log_repeated(self, event: str, counted: str, number: int, **details: Any) -> None:
+        """Add an event that may be repeated at a connection or FIFO: the first one at once, then a sum now and then.
 
-        ``number`` is added to the fact called ``counted``; the other facts are told as they were at last.
+        ``number`` is added to the detail ``counted``; the other details are those of the last call.
         """
         with self._lock:
-            often = self._often.setdefault((event, facts.get("connection"), facts.get("fifo")), _Often())
-            often.number += number
-            often.told = {**facts, counted: often.number}
+            key = (event, details.get("connection"), details.get("fifo"))
+            repeated = self._repeated.setdefault(key, _Repeated())
+            repeated.number += number
+            repeated.details = {**details, counted: repeated.number}
         self.flush()
 
     def flush(self, last: bool = False) -> None:
-        """Tell what happened over and over, if it is time; ``last``: in any case."""
+        """Add the sums of repeated events that are due; ``last``: all of them."""
         now = time.monotonic()
         with self._lock:
-            for (event, *_), often in self._often.items():
-                if often.number and (last or now >= often.due):
-                    often.number, often.due = 0, now + INTERVAL
-                    self.tell(event, **often.told)
+            for (event, *_), repeated in self._repeated.items():
+                if repeated.number and (last or now >= repeated.due):
+                    repeated.number, repeated.due = 0, now + INTERVAL
+                    self.log(event, **repeated.details)
 
 
 def level(event: str) -> str:
@@ -97,22 +113,24 @@ def level(event: str) -> str:
     return "warning" if event in _WARNINGS else "error" if event in _ERRORS else "info"
 
 
-class _Often:
-    """How much of something has happened since it was told, what to tell, and when."""
+class _Repeated:
+    """How often something has happened since its last event, the details of the next one, and when that is due."""
 
     def __init__(self) -> None:
         self.number = 0
-        self.told: dict[str, Any] = {}
+        self.details: dict[str, Any] = {}
         self.due = 0.0
 
 
 def _print(line: str) -> None:
-    """One line, at once. A run does not end because nobody reads its log any more."""
+    """Print one line at once. A run does not end because nobody reads its log any more."""
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)
 
 
-def _sentence(facts: dict[str, Any]) -> str:
-    about = facts.get("connection") or (f"FIFO {facts['fifo']!r} with {facts['peer']}" if "fifo" in facts else "")
-    more = (f"; {key} {value}" for key, value in facts.items() if key not in _ABOUT and (key, value) != ("times", 1))
-    return about + "".join(more)
+def _sentence(event: str, details: dict[str, Any]) -> str:
+    if event not in _SENTENCES:
+        return event
+    subject = details.get("connection") or f"FIFO {details.get('fifo')!r}"
+    repeated = f" ({details['times']} times)" if details.get("times", 1) != 1 else ""
+    return _SENTENCES[event].format(subject=subject, **details) + repeated

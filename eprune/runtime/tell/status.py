@@ -1,4 +1,4 @@
-"""How a running program fares, for whoever watches it: a file, a pipe, systemd."""
+"""The status of a running program, for whoever watches it: in a file, over a pipe, for systemd."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Status:
     """Reports each change, and every second or so, from entering to leaving.
 
     ``path`` is a file, which is replaced whole, or a pipe or device, which gets a line of JSON each time. ``snapshot``
-    makes a report; it is called at least once a second. ``fail`` is told when the reader of a pipe has gone: nobody is
-    left to stop this program.
+    makes a report; it is called at least once per second. ``fail`` gets an error when the reader of a pipe has gone:
+    nobody is left to stop this program.
     """
 
     def __init__(
@@ -44,7 +44,7 @@ class Status:
         self._fail = fail
         self._closed = self._failing = False
         self._pipe: Optional[IO[bytes]] = None
-        self._told = ""
+        self._last_state = ""
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
     def __enter__(self) -> None:
@@ -77,7 +77,7 @@ class Status:
 
     def _report(self) -> None:
         report = self._snapshot()
-        self._tell_systemd(report)
+        self._notify_systemd(report)
         if self._path is None:
             return
         text = json.dumps(report) + "\n"
@@ -90,17 +90,17 @@ class Status:
         except OSError as error:
             if self._pipe is not None:
                 self._path = None
-                self._fail(Interrupted("interrupted: whoever started this program has gone"))
+                self._fail(Interrupted("the process that started this program has gone"))
             elif not self._failing:
                 self._failing = True
-                self._journal.tell("warning", f"--status {self._path}: {error.strerror or error}")
+                self._journal.log("warning", f"--status {self._path}: {error.strerror or error}")
 
-    def _tell_systemd(self, report: dict[str, Any]) -> None:
+    def _notify_systemd(self, report: dict[str, Any]) -> None:
         state = report["state"]
         lines = ["WATCHDOG=1"]
-        if state != self._told:
+        if state != self._last_state:
             lines += {"running": ["READY=1"], "starting": []}.get(state, ["STOPPING=1"])
-            self._told = state
+            self._last_state = state
         lost = [name for name, peer in report["peers"].items() if peer["state"] == "lost"]
         done = min(report["firings"].values(), default=0)
         lines.append(f"STATUS={state}: {done} frames" + f"; lost: {', '.join(lost)}" * bool(lost))
@@ -108,7 +108,7 @@ class Status:
 
 
 def notify(message: str) -> None:
-    """Tell systemd something, if it started this program as a service of Type=notify (see sd_notify(3))."""
+    """Notify systemd, if it started this program as a service of Type=notify (see sd_notify(3))."""
     address = os.environ.get("NOTIFY_SOCKET", "")
     if address[:1] in ("/", "@"):
         with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
