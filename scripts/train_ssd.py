@@ -41,7 +41,7 @@ from vehicle_renderer import CLASSES  # noqa: E402
 from eprune.formats.atomic import write_file  # noqa: E402
 from eprune.formats.xml.application import read_application  # noqa: E402
 from eprune.runtime import PortType  # noqa: E402
-from eprune.runtime.tflite import choose, describe, load  # noqa: E402
+from eprune.runtime.fire.tflite import choose, describe, load  # noqa: E402
 
 TRAINING_SEED = 1_000_000  # and upwards: each scene has a seed of its own
 DETECTION_SEED, TRACKING_SEED = 10_000, 20_000

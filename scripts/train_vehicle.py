@@ -32,7 +32,7 @@ from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noq
 from eprune.formats.atomic import write_file  # noqa: E402
 from eprune.formats.tflite.model import read_model  # noqa: E402
 from eprune.formats.tflite.slicing import slice_model  # noqa: E402
-from eprune.runtime.tflite import choose, describe, load  # noqa: E402
+from eprune.runtime.fire.tflite import choose, describe, load  # noqa: E402
 
 TRAINING_SEED, HEAD_SEED, HELD_OUT_SEED = 1001, 1002, 1003
 BATCH = 32

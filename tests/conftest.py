@@ -5,12 +5,16 @@ import os
 
 import pytest
 
-from eprune.runtime.tflite import INTERPRETERS
+from eprune.runtime.fire.tflite import INTERPRETERS
 from tests.kit import programs
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have ports of their own; of two runs, mostly
-    first = 20000 + 1000 * ((os.getppid() + int(os.environ["PYTEST_XDIST_WORKER"][2:])) % 12)
-    os.environ["EPRUNE_PORTS"] = f"{first}-{first + 999}"
+    first, _, last = (os.environ.get("EPRUNE_PORTS") or "20000-31999").partition("-")
+    worker, workers = int(os.environ["PYTEST_XDIST_WORKER"][2:]), int(os.environ["PYTEST_XDIST_WORKER_COUNT"])
+    share = min(1000, (int(last) + 1 - int(first)) // workers)
+    shares = (int(last) + 1 - int(first)) // share
+    begin = int(first) + share * ((os.getppid() + worker) % shares)
+    os.environ["EPRUNE_PORTS"] = f"{begin}-{begin + share - 1}"
 
 
 @pytest.fixture(autouse=True)

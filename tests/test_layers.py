@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import configparser
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ pytestmark = pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 h
 
 ROOT = Path(__file__).resolve().parent.parent
 
-#: room -> the rooms of ours that it may import, besides itself
+#: room -> the rooms of ours that it may import, besides itself; whoever may import a room may import those inside
 ARROWS = {
     "model": set(),
     "formats": {"model"},
@@ -22,14 +23,18 @@ ARROWS = {
     "passes": {"model", "formats", "analysis"},
     "explore": {"model", "analysis"},
     "codegen": {"model", "analysis"},
-    "runtime": set(),
     "deploy": {"model", "formats", "analysis", "passes", "explore", "codegen"},
+    "runtime": {"runtime.kernel", "runtime.main"},
+    "runtime.kernel": set(),
+    "runtime.tell": {"runtime.kernel"},
+    "runtime.fire": {"runtime.kernel", "runtime.tell"},
+    "runtime.net": {"runtime.kernel", "runtime.tell"},
+    "runtime.main": {"runtime.kernel", "runtime.tell", "runtime.fire", "runtime.net"},
     "measure": {"model", "formats", "analysis", "passes", "explore", "codegen", "deploy", "runtime"},
     "views": {"model", "analysis", "explore", "measure"},
     "cli": {"model", "formats", "analysis", "passes", "explore", "codegen", "deploy", "measure", "views"},
     "actors": {"runtime"},
 }
-
 #: What the runtime and the actors may use besides the standard library. A device has the first two, or one of them.
 ON_DEVICE = {"numpy", "ai_edge_litert", "tflite_runtime", "psutil"}
 #: Only some actors, which say so when it is missing.
@@ -40,13 +45,19 @@ HEAVY = ("lxml", "jinja2", "numpy", "rich", "PIL", "flatbuffers", "ai_edge_liter
 
 
 def folder(room: str) -> Path:
-    return ROOT / room if room == "actors" else ROOT / "eprune" / room
+    return ROOT / room if room == "actors" else ROOT.joinpath("eprune", *room.split("."))
+
+
+def room_of(name: str) -> str:
+    """The innermost room of what is called ``name``, without ``eprune.``; '' where that is none of them."""
+    return max((room for room in ARROWS if f"{name}.".startswith(f"{room}.")), key=len, default="")
 
 
 def modules() -> Iterator[tuple[str, Path]]:
     for room in ARROWS:
         for file in sorted(folder(room).rglob("*.py")):
-            yield room, file
+            if room_of(".".join(file.relative_to(folder(room.partition(".")[0]).parent).parts)) == room:
+                yield room, file
 
 
 def imported(source: str) -> Iterator[str]:
@@ -62,15 +73,16 @@ def imported(source: str) -> Iterator[str]:
 
 def against_the_arrows(room: str, source: str, neighbours: set[str] = frozenset()) -> list[str]:
     """What a module of a room imports although it may not."""
-    allowed = {room} | ARROWS[room]
+    allowed = ARROWS[room]
+    on_device = room.partition(".")[0] in ("runtime", "actors")
     wrong = []
     for name in imported(source):
         top, _, rest = name.partition(".")
         if top == "eprune":
-            other = rest.partition(".")[0]
-            if other in ARROWS and other not in allowed:
+            other = room_of(rest)
+            if other not in ("", room) and not any(f"{other}.".startswith(f"{each}.") for each in allowed):
                 wrong.append(name)
-        elif room in ("runtime", "actors"):
+        elif on_device:
             fine = set(sys.stdlib_module_names) | ON_DEVICE | neighbours | (FOR_ACTORS if room == "actors" else set())
             if top not in fine:
                 wrong.append(name)
@@ -89,8 +101,13 @@ def test_imports_follow_the_arrows(room, file):
     ("room", "source"),
     [
         ("model", "from eprune.formats.xml.safe import parse"),
-        ("runtime", "def f():\n    from eprune.model.graph import Graph"),
-        ("runtime", "import lxml.etree"),
+        ("runtime.net", "def f():\n    from eprune.model.graph import Graph"),
+        ("runtime.main", "import lxml.etree"),
+        ("runtime.kernel", "from eprune.runtime.tell.journal import Journal"),
+        ("runtime.kernel", "from eprune.runtime import Actor"),
+        ("runtime.fire", "from eprune.runtime.net import wire"),
+        ("runtime.net", "import eprune.runtime.fire.engine"),
+        ("runtime.tell", "from eprune.runtime.main.program import Program"),
         ("analysis", "from eprune import formats"),
         ("codegen", "import eprune.formats.tflite.model"),
         ("actors", "from eprune.model import graph"),
@@ -102,7 +119,18 @@ def test_an_import_against_the_arrows_is_seen(room, source):
 
 def test_every_room_is_drawn():
     rooms = {path.parent.name for path in (ROOT / "eprune").glob("*/__init__.py")}
-    assert rooms == set(ARROWS) - {"actors"}
+    assert rooms == {room for room in ARROWS if "." not in room} - {"actors"}
+    inside = {f"runtime.{path.parent.name}" for path in (ROOT / "eprune" / "runtime").glob("*/__init__.py")}
+    assert inside == {room for room in ARROWS if "." in room}
+
+
+def test_every_room_is_installed():
+    setup = configparser.ConfigParser()
+    setup.read(ROOT / "setup.cfg")
+    packages = set(setup["options"]["packages"].split())
+    files = [*(ROOT / "eprune").rglob("__init__.py"), ROOT / "actors" / "__init__.py"]
+    found = {".".join(file.parent.relative_to(ROOT).parts) for file in files}
+    assert {name if name.startswith("eprune") else f"eprune.{name}" for name in found} <= packages
 
 
 def test_no_file_is_longer_than_people_read():

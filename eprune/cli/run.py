@@ -72,11 +72,11 @@ def command(
     from eprune.cli.progress import RunProgress
     from eprune.cli.reading import read_sound
     from eprune.deploy.build import Writer, programs_of
+    from eprune.deploy.local import launch
     from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured
     from eprune.formats.atomic import write_file
     from eprune.measure.summary import summarize
     from eprune.model.platform import Security
-    from eprune.runtime.launch import launch
     from eprune.views.summary import text
 
     system = read_sound(application, platforms, mappings)

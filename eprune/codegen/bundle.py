@@ -43,7 +43,7 @@ def share(models: Mapping[str, bytes], constants: Mapping[str, Sequence[slice]])
 
     ``constants`` says where each model's constants lie, in rising order. One that several models have becomes
     ``constants/DIGEST``; such a model is stored without it, and ``NAME.index`` says what goes where: JSON, the model's
-    size in bytes and, for each constant, its digest and first byte. ``eprune.runtime.files`` joins them again.
+    size in bytes and, for each constant, its digest and first byte. ``eprune.runtime.main.files`` joins them again.
     """
     found = {
         name: [(hashlib.sha256(data[span]).hexdigest(), span) for span in constants[name]]

@@ -33,7 +33,7 @@ def check_complete(system: System) -> None:
 
 def link_options(system: System, ports: str = "auto") -> dict[str, list[str]]:
     """Platform -> the options that put its links on loopback, at free ports or (``file``) those of the files."""
-    from eprune.runtime.launch import link_arguments
+    from eprune.deploy.ports import link_arguments
 
     homes = system.homes
     pairs = Counter(

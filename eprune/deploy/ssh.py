@@ -1,7 +1,7 @@
 """A platform's program on a real device, over OpenSSH: the other end is ``explore/device.py``.
 
 One connection a program: it carries the program there, what it says back, and a tunnel for each FIFO, so that neither
-side listens beyond loopback. It is a process of its own that ``runtime.launch`` starts in the program's place. Host
+side listens beyond loopback. It is a process of its own that ``deploy.local`` starts in the program's place. Host
 keys must be known; keys, jump hosts and all else are as in the user's ssh configuration.
 """
 

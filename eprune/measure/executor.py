@@ -21,9 +21,9 @@ import numpy as np
 from eprune.codegen.program import LocalFifo, Node, Program
 from eprune.deploy.build import cut
 from eprune.model.behaviour import Cut, File
-from eprune.runtime import tflite
-from eprune.runtime.actor import Actor, EndOfStream, PortType
-from eprune.runtime.files import Files
+from eprune.runtime.fire import tflite
+from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
+from eprune.runtime.main.files import Files
 
 
 @dataclass(frozen=True)
@@ -154,7 +154,7 @@ class Executor:
         if isinstance(declaration.source, Cut):
             read = functools.partial(cut, declaration.source)
             ends = (declaration.option("inputs"), declaration.option("outputs"))
-            behaviour: Actor = tflite.Segment(read, self.interpreter, *ends)
+            behaviour: Actor = tflite.SegmentActor(read, self.interpreter, *ends)
         else:
             behaviour = self._load(declaration.source)(**declaration.option("parameters", {}))
             model = declaration.option("model")

@@ -21,9 +21,9 @@ from eprune.model.exit_codes import FINDINGS, INTERRUPTED, PORT_TAKEN, UNREACHED
 from eprune.model.finding import Failure, WrongUsage
 
 if TYPE_CHECKING:
+    from eprune.deploy.local import Outcome
     from eprune.explore.plan import Plan
     from eprune.explore.space import Alternative
-    from eprune.runtime.launch import Outcome
 
 #: How often other ports are tried where those of a tunnel are taken.
 TRIES = 4
@@ -226,7 +226,7 @@ def _launch(
     job: Job, frames: int, traces: Mapping[str, Path], setting: Setting, progress: Progress
 ) -> tuple[Optional[Outcome], str]:
     """How the programs ended (None: they did not within the limit), and what the problem was, or ""."""
-    from eprune.runtime.launch import launch
+    from eprune.deploy.local import launch
 
     links, tunnels = _addresses(job, setting.devices)
     programs: dict[str, Union[str, Sequence[str]]] = {}
@@ -264,7 +264,7 @@ def _addresses(job: Job, devices: Mapping[str, Device]) -> tuple[dict[str, list[
 
     A device has ports of its own, so that it may be this machine.
     """
-    from eprune.runtime.launch import any_base_port, link_ports
+    from eprune.deploy.ports import any_base_port, link_ports
 
     pairs = Counter((min(ends), max(ends)) for ends in job.crossing)
     links: dict[str, list[str]] = {}

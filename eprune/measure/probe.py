@@ -31,8 +31,8 @@ MEMORY = 2**32
 def chosen_interpreter(wanted: str) -> tuple[str, str]:
     """The interpreter to use, and its name with its version. Raises WrongUsage if it is not installed."""
     from eprune.model.finding import WrongUsage
-    from eprune.runtime.errors import UsageError
-    from eprune.runtime.tflite import choose, describe
+    from eprune.runtime.fire.tflite import choose, describe
+    from eprune.runtime.kernel.errors import UsageError
 
     try:
         name = choose(wanted)
@@ -49,8 +49,8 @@ def open_types(model: Model) -> dict[int, TokenType]:
     """
     from eprune.formats.tflite.model import model_error
     from eprune.model.token import TokenType
-    from eprune.runtime.errors import UsageError
-    from eprune.runtime.tflite import INTERPRETERS, choose, describe
+    from eprune.runtime.fire.tflite import INTERPRETERS, choose, describe
+    from eprune.runtime.kernel.errors import UsageError
 
     asked = [tensor.index for tensor in model.tensors if tensor.dtype and not tensor.token and not tensor.constant]
     problems: dict[str, list[str]] = {}
@@ -72,7 +72,7 @@ def open_types(model: Model) -> dict[int, TokenType]:
 def try_out(model: Model, interpreter: str) -> None:
     """Load and run a model in another process. Raises EpruneError (FILE) where an interpreter refuses it or crashes."""
     from eprune.formats.tflite.model import model_error
-    from eprune.runtime.tflite import describe
+    from eprune.runtime.fire.tflite import describe
 
     _, problem = _ask(interpreter, model.path, [], run=True)
     if problem:
@@ -106,7 +106,7 @@ def _answer(interpreter: str, path: str, tensors: Sequence[int], run: bool) -> d
     """In the process of its own: load the model, and run it if asked to."""
     import numpy as np
 
-    from eprune.runtime.tflite import load
+    from eprune.runtime.fire.tflite import load
 
     try:
         model = load(interpreter, Path(path).read_bytes())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from eprune.deploy.build import Writer, programs_of
+from eprune.deploy.local import launch
 from eprune.deploy.options import link_options, placed_settings
 from eprune.explore import sweep
 from eprune.explore.sweep import Frame, Point
@@ -20,7 +21,6 @@ from eprune.measure.script import append
 from eprune.measure.summary import summarize
 from eprune.model.exit_codes import INTERRUPTED
 from eprune.model.system import System
-from eprune.runtime.launch import launch
 
 #: The fields of a point that are mappings.
 _MAPPINGS = ("values", "metrics", "shares", "links", "busy")

@@ -41,7 +41,7 @@ from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse
-from eprune.runtime.tflite import choose, describe, load
+from eprune.runtime.fire.tflite import choose, describe, load
 
 #: Seconds for the repetitions of one segment, and how many there are at least.
 SECONDS = 0.08

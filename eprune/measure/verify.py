@@ -22,7 +22,7 @@ from eprune.model.graph import Actor, Fifo, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse
-from eprune.runtime.tflite import describe, load
+from eprune.runtime.fire.tflite import describe, load
 
 
 @dataclass(frozen=True)

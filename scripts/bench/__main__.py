@@ -191,7 +191,7 @@ def split(folder: Path) -> None:
 
 def link(folder: Path) -> None:
     """TX to RX over loopback, against a bare sendall and recv_into pair."""
-    from eprune.runtime.launch import free_base_port
+    from eprune.deploy.ports import free_base_port
 
     def both(nbytes: int, count: int) -> float:
         port = free_base_port(1)

@@ -113,7 +113,7 @@ def _pairs(
 
 def _run(folder: Path, pair: Optional[tuple[Host, Host]]) -> float:
     """Run left and right; the seconds that left or right wrote to the file ``told``."""
-    from eprune.runtime.launch import free_base_port
+    from eprune.deploy.ports import free_base_port
 
     port = free_base_port(2)
     addresses = [host.address for host in pair] if pair else ["127.0.0.1"] * 2

@@ -60,7 +60,7 @@ def _prepared(path: Path) -> dict[str, str]:
     from vehicle_renderer import render_vehicle
 
     from eprune.explore.sweep import bin_edges
-    from eprune.runtime.tflite import choose, load
+    from eprune.runtime.fire.tflite import choose, load
 
     np.save(path, np.stack([render_vehicle(1, index) for index in range(PICTURES)]))
     parts = Parts(ROOT / "graphs" / "vehicle.tflite", choose())

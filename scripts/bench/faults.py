@@ -12,7 +12,7 @@ from functools import partial
 from pathlib import Path
 from typing import Callable, Optional
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from scripts.bench.replicas import command
 from scripts.chaos import faults, topologies
 from scripts.chaos.case import Case, run_case

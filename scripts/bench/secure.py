@@ -54,7 +54,7 @@ def _tell(
 
 def _run(folder: Path, ssh: Optional[list[str]], way: str, nbytes: int, count: int) -> float:
     """Seconds a token, or a round trip."""
-    from eprune.runtime.launch import free_base_port
+    from eprune.deploy.ports import free_base_port
 
     base = free_base_port(4)
     here, there = base, base + 2 if way == "ssh" else base

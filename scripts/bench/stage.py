@@ -21,9 +21,9 @@ from typing import Any
 import numpy as np
 
 import eprune.runtime
-from eprune.runtime import tflite
-from eprune.runtime.actor import PortType
-from eprune.runtime.files import Files
+from eprune.runtime.fire import tflite
+from eprune.runtime.kernel.actor import PortType
+from eprune.runtime.main.files import Files
 
 #: Tokens kept of each FIFO to another platform.
 KEPT = 10
@@ -55,7 +55,7 @@ class Stage:
 
     def segment(self, name: str, model: str, unit: str, actors: Any, inputs: Any, outputs: Any) -> None:
         """Slices of a model."""
-        segment = tflite.Segment(lambda: self.files.read(model), tflite.choose(), inputs, outputs)
+        segment = tflite.SegmentActor(lambda: self.files.read(model), tflite.choose(), inputs, outputs)
         self.actors.append((name, segment))
 
     def fifo(self, name: str, source: str, target: str, dtype: str, shape: tuple[int, ...], **_: Any) -> None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 
 from eprune.analysis.failures import FaultModel, Outcome, Service, Thing, Verdict
 from eprune.model.graph import FaultPolicy
-from eprune.runtime.faults import window
+from eprune.runtime.net.faults import window
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import subprocess
 from collections.abc import Iterable, Iterator, Sequence
 
 from eprune.analysis.failures import FaultModel
-from eprune.runtime.launch import link_ports
+from eprune.deploy.ports import link_ports
 from scripts.chaos.proxy import Proxy
 from scripts.netlab import do
 

@@ -11,7 +11,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from scripts.chaos.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -21,8 +21,8 @@ from eprune.formats.xml.platform import read_platform, write_platform
 from eprune.measure import script
 from eprune.measure.exploration import read_costs, read_plan_of
 from eprune.model.graph import Actor
-from eprune.runtime.actor import PortType
-from eprune.runtime.files import Files
+from eprune.runtime.kernel.actor import PortType
+from eprune.runtime.main.files import Files
 from scripts.figures.papers import Case
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -18,7 +18,7 @@ from types import CodeType, FrameType
 from typing import Any, Optional
 
 ROOT = Path(__file__).resolve().parents[2]
-MODULES = ("wire", "faults", "handshake", "connection", "outbox", "channel", "link")
+MODULES = ("wire", "faults", "handshake", "connection", "send_queue", "ends", "plain")
 
 
 def main() -> int:
@@ -102,7 +102,7 @@ def _show_lines(names: list[str]) -> None:
             TARGETS[name].run(path.read_bytes())
     sys.settrace(None)
     for module in MODULES:
-        path = ROOT / "eprune" / "runtime" / f"{module}.py"
+        path = ROOT / "eprune" / "runtime" / "net" / f"{module}.py"
         lines = set(_lines(compile(path.read_bytes(), str(path), "exec"))) if path.exists() else set()
         count = sum((str(path), line) in reached for line in lines)
         print(f"{module:11s} {count:4d} of {len(lines)} lines of its functions")

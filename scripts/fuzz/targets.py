@@ -7,6 +7,7 @@ real connections here, so that a finding happens again each time.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import random
 import socket
 import struct
@@ -16,16 +17,18 @@ from queue import Empty, SimpleQueue
 from typing import Any, Callable, NamedTuple
 from unittest import mock
 
-from eprune.runtime import channel, handshake, shaping, wire
-from eprune.runtime.channel import RxChannel, TxChannel
-from eprune.runtime.connection import Connection
-from eprune.runtime.errors import LinkError, ProtocolError, RunError
-from eprune.runtime.faults import Feedback, Receiving, Sending
-from eprune.runtime.fifo import GONE, LOST, Fifo
-from eprune.runtime.journal import MAX_EVENTS, Journal
-from eprune.runtime.link import RxLink, TxLink
+from eprune.runtime.kernel.errors import LinkError, ProtocolError, RunError
+from eprune.runtime.kernel.fifo import GONE, LOST, Fifo
+from eprune.runtime.net import ends, handshake, wire
+from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.ends import RxFifo, TxFifo
+from eprune.runtime.net.faults import Feedback, ReceiverState, SenderState
+from eprune.runtime.net.greeting import Greeting, judge, unpack, warn
+from eprune.runtime.net.plain import RxConnection, TxConnection
+from eprune.runtime.tell.journal import MAX_EVENTS, Journal
 
-FACTS = {"application": "app", "platform": "here", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
+GREETING = {"application": "app", "platform": "here", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
+OWN = Greeting(**GREETING)
 POLICIES = ("wait", "drop", "zero", "stop")
 _TOKEN_BYTES = 12
 
@@ -104,17 +107,16 @@ def fuzz_wire(data: bytes) -> None:
                 assert wire.unpack_shared(again, {header.fifo: header.nbytes}) == header
     if len(data) >= 32:
         with contextlib.suppress(ProtocolError):
-            told = wire.unpack_credit(data[:32])
-            assert wire.credit_frame(0, told)[wire.HEADER_BYTES :] == data[:32]
+            counters = wire.unpack_credit(data[:32])
+            assert wire.credit_frame(0, counters)[wire.HEADER_BYTES :] == data[:32]
     if len(data) >= wire.GREETING_BYTES:
         with contextlib.suppress(LinkError):
             assert wire.greeting_size(data) <= wire.GREETING_BYTES + wire.MAX_GREETING
         with contextlib.suppress(LinkError):
-            fields = wire.unpack_greeting(data)
-            for text in (wire.judge(fields, FACTS), wire.warn(fields, {**FACTS, "interpreter": "i 1"})):
+            greeting = unpack(data)
+            for text in (judge(greeting, OWN), warn(greeting, dataclasses.replace(OWN, interpreter="i 1"))):
                 assert text.isprintable() and len(text) < 1000, text
-            assert 0 <= wire.firing_of(fields) < wire.MAX_INDEX
-            shaping.heard(fields)
+            assert 0 <= greeting.firing < wire.MAX_INDEX
 
 
 # ---- The two ends of a FIFO as state machines ----
@@ -124,8 +126,8 @@ def fuzz_machines(data: bytes) -> None:
     """A sending end that is told anything, and a receiving end that is sent anything."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(3)]
-    sending, slots = Sending(policy, bool(draw.below(2))), draw.below(6) + 1
-    receiving = Receiving(policy, slots, 0, bool(draw.below(2)))
+    sending, slots = SenderState(policy, bool(draw.below(2))), draw.below(6) + 1
+    receiving = ReceiverState(policy, slots, 0, bool(draw.below(2)))
     free = list(range(slots))
     held: set[int] = set()
 
@@ -156,7 +158,7 @@ def fuzz_machines(data: bytes) -> None:
                 release(sending.lost())
             elif step == 7:
                 receiving.resume("abc"[draw.below(3)])
-                receiving.tell()
+                receiving.report()
             elif step == 8:
                 receiving.expect()
                 receiving.arrived()
@@ -164,7 +166,7 @@ def fuzz_machines(data: bytes) -> None:
             elif receiving.fired < receiving.received:
                 receiving.fired += 1
                 if receiving.due:
-                    wire.credit_frame(0, receiving.tell())
+                    wire.credit_frame(0, receiving.report())
         assert 0 <= sending.confirmed <= sending.made
         assert 0 <= sending.given_up <= sending.made
         assert 0 <= receiving.count <= receiving.received
@@ -180,11 +182,11 @@ def fuzz_greeting(data: bytes) -> None:
     accepted: list[Any] = []
     refused: list[str] = []
     with near, far:
-        answer = handshake.Answer(
+        acceptor = handshake.Acceptor(
             None,  # type: ignore[arg-type]  # nobody else comes
-            lambda: FACTS,
-            lambda hello: "not now" if hello["incarnation"] == "later" else "",
-            lambda connection, hello: accepted.append(connection),
+            lambda: OWN,
+            lambda greeting: "not now" if greeting.incarnation == "later" else "",
+            lambda connection, greeting: accepted.append(connection),
             refused.append,
             "there",
             None,
@@ -193,17 +195,17 @@ def fuzz_greeting(data: bytes) -> None:
         caller = handshake._Caller(near, b"")
         far.sendall(data[:65536])
         for _ in range(8):
-            if answer._settled(caller):
+            if acceptor._settled(caller):
                 break
         if len(data) < 65536:
             far.shutdown(socket.SHUT_WR)
         for _ in range(8):
-            if answer._settled(caller):
+            if acceptor._settled(caller):
                 break
         for connection in accepted:
             connection.close()
     assert len(accepted) <= 1
-    assert len(caller.heard) <= wire.GREETING_BYTES + wire.MAX_GREETING
+    assert len(caller.received) <= wire.GREETING_BYTES + wire.MAX_GREETING
     for reason in refused:
         assert reason.isprintable() and len(reason) < 1000, reason
 
@@ -258,10 +260,10 @@ def _drain(fifo: Fifo, got: list[bytes]) -> None:
             if slot == LOST:
                 continue
             got.append(bytes(fifo.raw[slot]))
-            if isinstance(fifo, RxChannel):
+            if isinstance(fifo, RxFifo):
                 fifo.receiving.firing = fifo.firings[slot] + 1
             fifo.release(slot)
-        if isinstance(fifo, RxChannel) and not fifo.left:
+        if isinstance(fifo, RxFifo) and not fifo.left:
             fifo.leave()
 
 
@@ -269,11 +271,11 @@ def fuzz_connection(data: bytes) -> None:
     """Up to three strangers after one another, at a connection with a FIFO in each direction."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(4)]
-    with mock.patch.object(channel, "window", lambda capacity, token_bytes: 2 * capacity):  # soon full
-        tx = TxChannel("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
-        rx = RxChannel("g", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
+    with mock.patch.object(ends, "window", lambda capacity, token_bytes: 2 * capacity):  # soon full
+        tx = TxFifo("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
+        rx = RxFifo("g", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
     journal, failures, got = Quiet(), SimpleQueue(), []
-    end = Connection("c", "there", FACTS, {0: tx, 1: rx}, ("", 0), True, 1.0, 1.0, failures.put, journal)
+    end = Connection("c", "there", OWN, {0: tx, 1: rx}, ("", 0), True, 1.0, 1.0, failures.put, journal)
     busy = draw.below(4)
     turn = [0]
 
@@ -303,7 +305,7 @@ def fuzz_connection(data: bytes) -> None:
     for fifo in (tx, rx):
         assert fifo.full.qsize() + fifo.free.qsize() <= 2 * fifo.capacity + 20, "a queue grows"
     assert len(journal.events) <= MAX_EVENTS
-    assert not end._outbox._control or len(end._outbox._control) < 100
+    assert not end._send_queue._control or len(end._send_queue._control) < 100
 
 
 class _Drained(Fifo):
@@ -319,10 +321,10 @@ def fuzz_link(data: bytes) -> None:
     """A stranger at a plain link, sending or receiving."""
     draw = Bytes(data)
     fifo, journal, failures = _Drained("f", "uint8", (_TOKEN_BYTES,), 3), Quiet(), SimpleQueue()
-    end = (RxLink, TxLink)[draw.below(2)](fifo, 0, "there", FACTS, failures.put, journal, ("", 0), 1.0)
+    end = (RxConnection, TxConnection)[draw.below(2)](fifo, 0, "there", OWN, failures.put, journal, ("", 0), 1.0)
     drip = draw.below(8) == 0
     end._socket = Stranger(_speech(draw), drip, lambda: None)  # type: ignore[assignment]
-    if isinstance(end, RxLink):
+    if isinstance(end, RxConnection):
         with contextlib.suppress(LinkError, OSError):
             end._receive_tokens()
     else:
@@ -372,8 +374,8 @@ def _greetings() -> Iterator[bytes]:
         {"digest": "x"},
         {"verdict": "refused", "reason": "no"},
     ):
-        yield wire.pack_greeting({**FACTS, **more})
-    yield wire.pack_greeting({**FACTS, "latency": "0.01", "bandwidth": "1e6", "running": "1", "interpreter": "i 2"})
+        yield wire.pack_greeting({**GREETING, **more})
+    yield wire.pack_greeting({**GREETING, "latency": "0.01", "bandwidth": "1e6", "running": "1", "interpreter": "i 2"})
 
 
 def _noise() -> Iterator[bytes]:

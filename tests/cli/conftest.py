@@ -13,7 +13,7 @@ from application import ACTORS, APPLICATION, ENDPOINT, HELPER, JOIN, ROOT, SERVE
 from click.testing import CliRunner
 
 from eprune.cli.main import cli
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from tests.kit import tiny_models
 
 

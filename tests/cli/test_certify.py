@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from eprune.formats import certificates
-from eprune.runtime.secure import Keys
+from eprune.runtime.net.tls import Keys
 from tests.kit import keys
 
 
@@ -160,7 +160,7 @@ def test_what_is_no_certificate_or_key_is_said(eprune, file):
     Path("keys", file).write_bytes(b"nonsense")
     done = eprune("certify", "keys", "--renew")
     assert done.code == 2
-    assert f"keys/{file}: error[FILE]: this is no certificate or key" in done.err
+    assert f"keys/{file}: error[FILE]: this is not a certificate or key" in done.err
     assert "INTERNAL" not in done.err
 
 

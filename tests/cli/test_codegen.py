@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from application import APPLICATION, LOCAL, ROOT, SPLIT
 
-from eprune.runtime.files import Files
+from eprune.runtime.main.files import Files
 from tests.kit.tiny_models import ModelBuilder
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 
 EXPLORE = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts")
 FAST = (*EXPLORE, "--frames", "3")

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from eprune.formats.xml.application import read_application
-from eprune.runtime.tflite import load
+from eprune.runtime.fire.tflite import load
 from tests.kit import tiny_models
 from tests.kit.tiny_models import ModelBuilder
 

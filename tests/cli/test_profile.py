@@ -89,7 +89,7 @@ def test_a_server_that_dies_in_the_middle_of_its_frames_fails_its_point_only(app
     assert eprune(*PROFILE, "--point", "2").code == 1
     # Whichever of the two is noticed first.
     problem = lines(app / "cuts")[0]["problem"]
-    assert problem == "server: error: killed by SIGKILL" or problem.startswith("endpoint: error: FIFO 'f2' with server")
+    assert problem == "server: error: killed by SIGKILL" or problem.startswith("endpoint: error: FIFO 'f2'")
     (app / "die").unlink()
     assert "3 measured now, 4 of 4 in all" in eprune(*PROFILE).err
     assert "1 measured now, 4 of 4 in all" in eprune(*PROFILE, "--retry").err

@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 from application import ROOT
 
+from eprune.deploy import local, ports
 from eprune.deploy.device import write_keys
 from eprune.deploy.ssh import parse_device
-from eprune.runtime import launch
 from tests.kit import sshd
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
@@ -26,7 +26,7 @@ CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.
 @pytest.fixture(autouse=True)
 def little_grace(monkeypatch):
     """Programs whose peer never comes are stopped soon."""
-    monkeypatch.setattr(launch, "GRACE", (0.2, 6.0))
+    monkeypatch.setattr(local, "GRACE", (0.2, 6.0))
 
 
 @pytest.fixture
@@ -237,13 +237,13 @@ def test_an_sshd_that_forwards_no_ports_is_told(tmp_path_factory, cuts, eprune, 
 
 def test_taken_ports_of_the_device_are_avoided(device, cuts, eprune, monkeypatch):
     taken = socket.create_server(("127.0.0.1", 0))
-    choose, chosen = launch.any_base_port, []
+    choose, chosen = ports.any_base_port, []
 
     def chooses_a_taken_port_for_the_device_first(count):
         chosen.append(taken.getsockname()[1] if len(chosen) == 1 else choose(count))
         return chosen[-1]
 
-    monkeypatch.setattr(launch, "any_base_port", chooses_a_taken_port_for_the_device_first)
+    monkeypatch.setattr(ports, "any_base_port", chooses_a_taken_port_for_the_device_first)
     with taken:
         done = eprune(*profile(device, "--point", "2"))
     assert done.code == 0, done.err

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 from application import APPLICATION, ROOT, mapping
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from tests.kit import sshd
 from tests.kit.programs import STARTED, finish, rest
 
@@ -161,7 +161,7 @@ def test_an_interrupt_at_the_terminal_ends_all_in_good_order(build, device, port
     assert code == 130, err
     code, _, err = finish(server)
     assert code == 1
-    assert "endpoint failed: interrupted" in err  # it was told, through the tunnel
+    assert "peer 'endpoint' failed: interrupted" in err  # it was told, through the tunnel
     assert closed(device, ports)
 
 

@@ -19,7 +19,7 @@ from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.runtime import tflite
+from eprune.runtime.fire import tflite
 from tests.kit.dynamic import deploy, dpg, homes_of, wired
 from tests.kit.programs import finish, start
 from tests.kit.tiny_models import ModelBuilder

@@ -14,7 +14,7 @@ import pytest
 from actors.vehicle_renderer import CLASSES, render_vehicle, vehicle_class
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.slicing import slice_model
-from eprune.runtime.tflite import choose, load
+from eprune.runtime.fire.tflite import choose, load
 from tests.kit.programs import ROOT, environment
 
 APPLICATION = ROOT / "graphs" / "vehicle_exit.xml"

@@ -18,7 +18,7 @@ from eprune.formats.xml.platform import write_platform
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.passes.import_ import end_names
-from eprune.runtime.tflite import INTERPRETERS, load
+from eprune.runtime.fire.tflite import INTERPRETERS, load
 from tests.kit import tiny_models
 
 SHARED = Path(__file__).parents[3] / "shared" / "models"

@@ -13,7 +13,7 @@ from vehicle_renderer import render_vehicle, vehicle_class
 
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.slicing import slice_model
-from eprune.runtime.tflite import choose, load
+from eprune.runtime.fire.tflite import choose, load
 from tests.kit.programs import ROOT, environment
 
 APPLICATION = ROOT / "graphs" / "vehicle_skipping.xml"

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from eprune.formats.xml.application import read_application
-from eprune.runtime.tflite import load
+from eprune.runtime.fire.tflite import load
 from tests.kit.programs import ROOT, environment
 
 SHARED = ROOT.parent / "shared" / "models"

@@ -231,7 +231,12 @@ def test_tokens_have_as_many_dimensions_as_arrays_can(tmp_path: Path) -> None:
 
 
 def test_a_type_means_the_same_in_all_schemas() -> None:
-    types = [type_ for kind in KINDS for table in schema._tables_of(schema_text(kind)).values() for type_ in table.attributes.values()]
+    types = [
+        type_
+        for kind in KINDS
+        for table in schema._tables_of(schema_text(kind)).values()
+        for type_ in table.attributes.values()
+    ]
     by_name = {type_.name: type_ for type_ in types}
     assert all(by_name[type_.name] == type_ for type_ in types)
 

@@ -14,6 +14,7 @@ from eprune.analysis.precedence import order, precedence
 from eprune.codegen.digest import digest
 from eprune.codegen.lower import lower
 from eprune.deploy.build import write_program
+from eprune.deploy.ports import link_ports
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import find
@@ -26,7 +27,6 @@ from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import fuse as fusing
-from eprune.runtime.launch import link_ports
 from tests.kit import mixing
 
 DATA, CONTROL = TokenType("int64", (1,)), TokenType("int32", ())

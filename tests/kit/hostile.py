@@ -11,19 +11,20 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-from eprune.runtime import wire
-from eprune.runtime.channel import RxChannel, TxChannel
-from eprune.runtime.connection import Connection
-from eprune.runtime.errors import LinkError, RunError
-from eprune.runtime.fifo import GONE, LOST, Fifo
-from eprune.runtime.journal import Journal
-from eprune.runtime.launch import free_base_port
-from eprune.runtime.link import RxLink, TxLink
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.kernel.errors import LinkError, RunError
+from eprune.runtime.kernel.fifo import GONE, LOST, Fifo
+from eprune.runtime.net import wire
+from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.ends import RxFifo, TxFifo
+from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.plain import RxConnection, TxConnection
+from eprune.runtime.tell.journal import Journal
 
 TOKEN = ("int32", (3,))
 TOKEN_BYTES = 12
 #: what all ends say of themselves, besides their platform and incarnation
-FACTS = {"application": "app", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
+GREETING = {"application": "app", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
 PLAIN = "plain"
 
 
@@ -76,16 +77,16 @@ class End:
         if not busy:
             self.idle.set()
         name, peer = ("left", "right") if sends else ("right", "left")
-        facts = {**FACTS, "platform": name, "incarnation": incarnation}
+        own = Greeting(**GREETING, platform=name, incarnation=incarnation)
         common = {"fail": self._fail, "journal": self.journal, "address": ("127.0.0.1", port), "dead_after": dead_after}
         if policy == PLAIN:
             self.fifos: list[Any] = [Fifo("f", *TOKEN, 4)]
-            self.link: Any = (TxLink if sends else RxLink)(self.fifos[0], 0, peer, facts, *common.values())
+            self.link: Any = (TxConnection if sends else RxConnection)(self.fifos[0], 0, peer, own, *common.values())
         else:
-            ends = (TxChannel, RxChannel) if sends else (RxChannel, TxChannel)
+            ends = (TxFifo, RxFifo) if sends else (RxFifo, TxFifo)
             self.fifos = [end("f", *TOKEN, 4, policy, ack_fired) for end in ends[: 2 if shared else 1]]
-            channels = dict(enumerate(self.fifos))
-            self.link = Connection("FIFO 'f'", peer, facts, channels, dials=bool(sends), patience=timeout, **common)
+            fifos = dict(enumerate(self.fifos))
+            self.link = Connection("FIFO 'f'", peer, own, fifos, dials=bool(sends), patience=timeout, **common)
         #: number 0
         self.fifo: Any = self.fifos[0]
         OPEN.append(self)
@@ -140,7 +141,7 @@ class End:
             if slot == GONE:
                 break
             fifo.writable[slot][...] = number
-            if isinstance(self.link, TxLink):
+            if isinstance(self.link, TxConnection):
                 self.link.send(slot, number)
             else:
                 fifo.commit(slot, number)
@@ -152,7 +153,7 @@ class End:
             if slot == LOST:
                 continue
             self.got.append(int(fifo.readable[slot][0]))
-            if isinstance(fifo, RxChannel):
+            if isinstance(fifo, RxFifo):
                 fifo.receiving.firing = fifo.firings[slot] + 1
             fifo.release(slot)
         fifo.leave()
@@ -207,7 +208,7 @@ class Stranger:
         self.connection.close()
 
 
-def dial(port: int, incarnation: str = "stranger", timeout: float = 5.0, **facts: str) -> Optional[Stranger]:
+def dial(port: int, incarnation: str = "stranger", timeout: float = 5.0, **more: str) -> Optional[Stranger]:
     """Connect as the sending end does; None if we are not accepted."""
     deadline = time.monotonic() + timeout
     while True:
@@ -219,7 +220,7 @@ def dial(port: int, incarnation: str = "stranger", timeout: float = 5.0, **facts
                 return None
             time.sleep(0.005)
     try:
-        connection.sendall(wire.pack_greeting({**FACTS, "platform": "left", "incarnation": incarnation, **facts}))
+        connection.sendall(wire.pack_greeting({**GREETING, "platform": "left", "incarnation": incarnation, **more}))
         verdict = greeting(connection)
     except OSError:
         verdict = {}
@@ -240,20 +241,20 @@ def greeting(connection: socket.socket) -> dict[str, str]:
 
 
 class Place:
-    """The place of a receiving end: listens, and accepts whoever dials, with facts of its own."""
+    """The place of a receiving end: listens, and accepts whoever dials, with a greeting of its own."""
 
     def __init__(self, port: int) -> None:
         self.port = port
         self.listener = socket.create_server(("127.0.0.1", port))
         OPEN.append(self)
 
-    def accept(self, incarnation: str = "stranger", timeout: float = 10, **facts: str) -> Stranger:
+    def accept(self, incarnation: str = "stranger", timeout: float = 10, **more: str) -> Stranger:
         """Take whoever comes. Raises OSError if nobody does."""
         self.listener.settimeout(timeout)
         connection, _ = self.listener.accept()
         connection.settimeout(5)
         greeting(connection)
-        mine = {**FACTS, "platform": "right", "incarnation": incarnation, "verdict": "accepted", **facts}
+        mine = {**GREETING, "platform": "right", "incarnation": incarnation, "verdict": "accepted", **more}
         with contextlib.suppress(OSError):
             connection.sendall(wire.pack_greeting(mine))
         return Stranger(connection)

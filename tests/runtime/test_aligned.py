@@ -4,9 +4,9 @@ import time
 
 import pytest
 
-from eprune.runtime.aligned import AlignedInput
-from eprune.runtime.fifo import Fifo
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.fire.aligned import AlignedInput
+from eprune.runtime.kernel.fifo import Fifo
 from tests.kit.programs import finish, lines, rest, start, write_program
 
 

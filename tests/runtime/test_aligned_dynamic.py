@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from tests.kit.programs import lines, rest, start, write_program
 
 TABLE = [f"row('D', {rate}, {{'deep': {rate}, 'deeper': {rate}}})" for rate in (0, 1, 2)]

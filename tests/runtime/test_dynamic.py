@@ -211,11 +211,11 @@ def test_a_source_that_would_go_on_ends_with_the_control_tokens(tmp_path):
 def test_a_control_value_outside_of_the_table_stops_everything(form, tmp_path):
     graph = form(tmp_path, values="0,1,7")
     source = graph.dpgs[0].control
-    said = f"actor '{source}': control value 7 is not in the control table of 'Deep' (0, 1, 5)"
+    words = f"actor '{source}': control value 7 is not in the control table of 'Deep' (0, 1, 5)"
     ended = apart(graph, homes_of(graph, ["A", "Merge", "Sink"]), tmp_path)
     assert {code for code, _, _ in ended.values()} == {1}
-    assert ended["endpoint"][2] == f"endpoint: error: {said}\n"
-    assert ended["server"][2] == f"server: error: endpoint failed: {said}\n"
+    assert ended["endpoint"][2] == f"endpoint: error: {words}\n"
+    assert ended["server"][2] == f"server: error: peer 'endpoint' failed: {words}\n"
 
 
 @FORMS
@@ -227,9 +227,9 @@ def test_a_failure_inside_a_branch_stops_everything(form, away, tmp_path):
     graph = replace(graph, actors=tuple(failing if actor.name == "B" else actor for actor in graph.actors))
     ended = apart(graph, homes_of(graph, away), tmp_path)
     assert {code for code, _, _ in ended.values()} == {1}
-    for _, _, said in ended.values():
-        assert "actor 'B' failed in fire: ValueError: this branch is rotten" in said
-        assert len(said.splitlines()) == 1
+    for _, _, words in ended.values():
+        assert "actor 'B' failed in fire: ValueError: this branch is rotten" in words
+        assert len(words.splitlines()) == 1
 
 
 @pytest.mark.parametrize("body", ["return 1.5", "raise KeyError('no such model')", "pass"])
@@ -240,7 +240,7 @@ def test_a_control_source_that_cannot_choose_is_named(body, tmp_path):
     graph = led_by_a_ca(tmp_path)
     gate = replace(graph.actor("Gate"), behaviour=PythonBehaviour("bad.py", "Bad", "bad.py"), parameters=())
     graph = replace(graph, actors=tuple(gate if actor.name == "Gate" else actor for actor in graph.actors))
-    code, _, said = apart(graph, homes_of(graph, []), tmp_path)["endpoint"]
+    code, _, words = apart(graph, homes_of(graph, []), tmp_path)["endpoint"]
     assert code == 1
-    assert "actor 'Gate' failed in control: " in said
-    assert len(said.splitlines()) == 1
+    assert "actor 'Gate' failed in control: " in words
+    assert len(words.splitlines()) == 1

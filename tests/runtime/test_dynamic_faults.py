@@ -5,7 +5,7 @@ import time
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, rest, start, write_program
 
@@ -60,8 +60,8 @@ def right_results(count):
     return [10 * frame - frame * (frame % 3) for frame in range(count)]
 
 
-@pytest.mark.parametrize(("policy", "said"), [("stop", "connection lost"), ("wait", "for 0.5 s")])
-def test_a_platform_that_is_killed_ends_the_run_with_one_message(tmp_path, port, policy, said):
+@pytest.mark.parametrize(("policy", "words"), [("stop", "lost peer"), ("wait", "within 0.5 s")])
+def test_a_platform_that_is_killed_ends_the_run_with_one_message(tmp_path, port, policy, words):
     left, right = programs(tmp_path, port, port, policy, 0)
     first = start(left, *(["--patience", "0.5"] if policy == "wait" else []))
     second = start(right)
@@ -69,7 +69,7 @@ def test_a_platform_that_is_killed_ends_the_run_with_one_message(tmp_path, port,
     second.kill()
     code, out, err = rest(first)
     assert code == 1
-    assert said in err
+    assert words in err
     assert sum("error:" in line for line in err.splitlines()) == 1
     got = results(begun + out)
     assert got == right_results(len(got))

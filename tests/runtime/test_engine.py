@@ -5,10 +5,10 @@ from queue import SimpleQueue
 
 import pytest
 
-from eprune.runtime.actor import Actor
-from eprune.runtime.engine import ActorThread, Engine
-from eprune.runtime.errors import LinkError
-from eprune.runtime.fifo import Fifo, Output
+from eprune.runtime.fire.engine import ActorThread, Engine
+from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.errors import LinkError
+from eprune.runtime.kernel.fifo import Fifo, Output
 
 
 class Broken:

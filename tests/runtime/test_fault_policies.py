@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.errors import LostTokens, ProtocolError
-from eprune.runtime.faults import Feedback, Receiving, Sending, Suspicion, back_off, window
+from eprune.runtime.kernel.errors import LostTokens, ProtocolError
+from eprune.runtime.net.faults import FailureDetector, Feedback, ReceiverState, SenderState, back_off, window
 
 
 class Pair:
@@ -15,7 +15,7 @@ class Pair:
 
     def __init__(self, policy, slots=4, ack_fired=False):
         self.policy, self.slots, self.ack_fired = policy, slots, ack_fired
-        self.sending = Sending(policy, ack_fired)
+        self.sending = SenderState(policy, ack_fired)
         self.free = list(range(slots))
         self.slot_of = {}
         self.made = 0
@@ -26,7 +26,7 @@ class Pair:
         self.connected = False
 
     def start_receiver(self):
-        self.receiving = Receiving(self.policy, self.slots, 0, self.ack_fired)
+        self.receiving = ReceiverState(self.policy, self.slots, 0, self.ack_fired)
         self.incarnation = str(next(self.incarnations))
         self.ring = []
         self.on_the_way = []
@@ -64,7 +64,7 @@ class Pair:
 
     def tell(self):
         if self.connected and self.receiving.due:
-            self.told.append(self.receiving.tell())
+            self.told.append(self.receiving.report())
 
     def hear(self):
         if self.connected and self.told:
@@ -80,7 +80,7 @@ class Pair:
     def connect(self):
         if not self.connected:
             self.receiving.resume("sender")
-            self.release(self.sending.resume(self.incarnation, self.receiving.tell()))
+            self.release(self.sending.resume(self.incarnation, self.receiving.report()))
             self.connected = True
 
     def restart(self):
@@ -93,7 +93,7 @@ class Pair:
         for _ in range(10 * self.slots + 10):
             for step in (self.send, self.deliver, self.tell, self.hear, self.fire):
                 step()
-        self.release(self.sending.feedback(self.receiving.tell()))  # as before an end
+        self.release(self.sending.feedback(self.receiving.report()))  # as before an end
 
 
 STEPS = ("produce", "send", "deliver", "fire", "tell", "hear", "cut", "connect")
@@ -167,9 +167,9 @@ def test_a_peer_that_lies_about_its_counters_is_caught_or_harmless(history, lie)
 
 
 def test_a_receiver_refuses_more_tokens_than_it_has_room_for():
-    receiving = Receiving("drop", 2)
+    receiving = ReceiverState("drop", 2)
     receiving.resume("a")
-    receiving.tell()
+    receiving.report()
     for _ in range(2):
         receiving.expect()
         receiving.arrived()
@@ -178,20 +178,20 @@ def test_a_receiver_refuses_more_tokens_than_it_has_room_for():
 
 
 def test_silence_is_suspected_after_its_time_and_answered_before():
-    life = Suspicion(2.0)
-    life.begin(100.0)
-    assert not life.quiet(100.4)
-    assert life.quiet(100.5)
-    assert not any(life.dead(100.0 + 0.5 * step) for step in range(5))
-    assert life.dead(102.1)
+    detector = FailureDetector(2.0)
+    detector.begin(100.0)
+    assert not detector.heartbeat_due(100.4)
+    assert detector.heartbeat_due(100.5)
+    assert not any(detector.dead(100.0 + 0.5 * step) for step in range(5))
+    assert detector.dead(102.1)
 
 
 def test_who_has_slept_itself_does_not_call_that_the_peers_silence():
-    life = Suspicion(2.0)
-    life.begin(100.0)
-    assert not life.dead(200.0)
-    assert not any(life.dead(200.0 + 0.5 * step) for step in range(3))
-    assert life.dead(201.6)
+    detector = FailureDetector(2.0)
+    detector.begin(100.0)
+    assert not detector.dead(200.0)
+    assert not any(detector.dead(200.0 + 0.5 * step) for step in range(3))
+    assert detector.dead(201.6)
 
 
 def test_backing_off_grows_to_half_a_second_and_no_further():

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.fifo import ALIGNMENT, GONE, Fifo, Input, Output
+from eprune.runtime.kernel.fifo import ALIGNMENT, GONE, Fifo, Input, Output
 
 
 @given(

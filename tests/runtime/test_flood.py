@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from eprune.runtime import wire
-from eprune.runtime.handshake import MAX_PENDING
+from eprune.runtime.net import wire
+from eprune.runtime.net.handshake import MAX_PENDING
 from tests.kit import hostile
-from tests.kit.hostile import FACTS, PLAIN, End
+from tests.kit.hostile import GREETING, PLAIN, End
 from tests.kit.programs import ROOT, STARTED, finish, start, write_program
 
 FLOOD = ROOT / "tests" / "kit" / "flood.py"
@@ -98,7 +98,7 @@ def test_a_peer_behind_a_slow_network_is_not_the_one_that_has_to_go(port):
     for _ in range(3 * MAX_PENDING):
         half(port, "127.0.0.2")
         time.sleep(0.001)
-    slow.sendall(wire.pack_greeting({**FACTS, "platform": "left", "incarnation": "slow"}))
+    slow.sendall(wire.pack_greeting({**GREETING, "platform": "left", "incarnation": "slow"}))
     assert hostile.greeting(slow)["verdict"] == "accepted"
     slow.sendall(hostile.frame(wire.END))
     assert end.finish() == []

@@ -7,13 +7,15 @@ import time
 
 import pytest
 
-from eprune.runtime import connection, link, wire
-from eprune.runtime.channel import TxChannel
-from eprune.runtime.errors import Interrupted, Refused
-from eprune.runtime.handshake import dial as shake
-from eprune.runtime.journal import Journal
+from eprune.runtime.kernel.errors import Interrupted, Refused
+from eprune.runtime.net import connection, wire
+from eprune.runtime.net import plain as link
+from eprune.runtime.net.ends import TxFifo
+from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.handshake import dial as shake
+from eprune.runtime.tell.journal import Journal
 from tests.kit import hostile
-from tests.kit.hostile import FACTS, PLAIN, End, Place, credit, frame, token
+from tests.kit.hostile import GREETING, PLAIN, End, Place, credit, frame, token
 
 LARGEST = 2**64 - 1
 
@@ -33,7 +35,7 @@ def nothing_stays_open():
 def soon(monkeypatch):
     """Whoever does not part is left after a moment."""
     for module in (connection, link):
-        monkeypatch.setattr(module, "PARTING", 0.5)
+        monkeypatch.setattr(module, "CLOSE_TIMEOUT", 0.5)
 
 
 def serve(end, start=0, tokens=5):
@@ -74,7 +76,7 @@ def test_the_largest_firing_index_is_refused_or_bearable(port, policy, firing):
         assert serve(end)[-5:] == [0, 1, 2, 3, 4]
     else:
         (message,) = end.finish()
-        assert "breaks the protocol" in message
+        assert "violates the protocol" in message
 
 
 def test_frames_that_say_the_same_for_ever_fill_no_memory(port):
@@ -108,14 +110,14 @@ def test_a_greeting_that_drips_in_takes_no_longer_than_the_time_out(port):
             with contextlib.suppress(OSError):
                 connection, _ = server.accept()
                 with connection:
-                    for byte in wire.pack_greeting({**FACTS, "verdict": "accepted"}):
+                    for byte in wire.pack_greeting({**GREETING, "verdict": "accepted"}):
                         connection.sendall(bytes([byte]))
                         time.sleep(0.05)
 
         threading.Thread(target=drip, daemon=True).start()
         begin = time.monotonic()
         with pytest.raises(OSError, match="timed out"):
-            shake(("127.0.0.1", port), FACTS, time.monotonic() + 0.5, "right")
+            shake(("127.0.0.1", port), Greeting(**GREETING), time.monotonic() + 0.5, "right")
         assert time.monotonic() - begin < 3
 
 
@@ -132,7 +134,7 @@ def test_what_a_peer_says_when_it_refuses_cannot_play_with_the_terminal(port, ve
 
         threading.Thread(target=refuse, daemon=True).start()
         with pytest.raises((OSError, Refused)) as caught:
-            shake(("127.0.0.1", port), FACTS, time.monotonic() + 5, "right")
+            shake(("127.0.0.1", port), Greeting(**GREETING), time.monotonic() + 5, "right")
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 600
 
@@ -284,9 +286,9 @@ def test_tokens_without_room_take_no_room_from_the_right_peer(port):
 def test_a_connection_that_breaks_before_all_its_fifos_go_on_blocks_no_producer(port):
     """The peer says for one FIFO where it goes on, and not for the other."""
     place = Place(port)
-    channels = {number: TxChannel("f", *hostile.TOKEN, 4, "drop", False) for number in (0, 1)}
+    fifos = {number: TxFifo("f", *hostile.TOKEN, 4, "drop", False) for number in (0, 1)}
     end = connection.Connection(
-        "the link", "right", FACTS, channels, ("127.0.0.1", port), True, 1.0, 5.0, print, Journal("left")
+        "the link", "right", Greeting(**GREETING), fifos, ("127.0.0.1", port), True, 1.0, 5.0, print, Journal("left")
     )
     hostile.OPEN.append(end)
 
@@ -298,13 +300,13 @@ def test_a_connection_that_breaks_before_all_its_fifos_go_on_blocks_no_producer(
     opener.start()
     stranger = place.accept()
     stranger.send(credit(0, 0, 68))
-    until(lambda: channels[0].sending.alive)
+    until(lambda: fifos[0].sending.alive)
     stranger.close()
     place.close()
 
     def produce():
         for number in range(200):
-            channels[0].commit(channels[0].reserve(), number)
+            fifos[0].commit(fifos[0].reserve(), number)
 
     producer = threading.Thread(target=produce, daemon=True)
     producer.start()
@@ -312,4 +314,4 @@ def test_a_connection_that_breaks_before_all_its_fifos_go_on_blocks_no_producer(
     end.cut()
     opener.join()
     assert not producer.is_alive()
-    assert channels[0].sending.dropped == 200
+    assert fifos[0].sending.dropped == 200

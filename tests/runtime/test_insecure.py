@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
-from eprune.runtime.secure import is_loopback
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.net.tls import is_loopback
 from tests.kit import keys
 from tests.kit.programs import run, write_program
 
@@ -78,10 +78,10 @@ def test_the_ends_of_ssh_tunnels_stay_on_loopback(tmp_path):
 def test_where_nobody_is_at_the_other_end_of_a_tunnel_the_script_that_opens_it_is_named(tmp_path, more):
     code, _, err = run(sender(tmp_path, "ssh", more=more), "--timeout", "0.1")
     assert code == 1
-    assert "is right running there, and a tunnel to it open? left.ssh.sh runs this program with one" in err
+    assert "is right running there, and is an SSH tunnel to it open? left.ssh.sh runs this program with one" in err
     code, _, err = run(receiver(tmp_path, "ssh", more=more), "--timeout", "0.1")
     assert code == 1
-    assert "is a tunnel from it open? right.ssh.sh runs this program with one" in err
+    assert "is an SSH tunnel from it open? right.ssh.sh runs this program with one" in err
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "::1", "localhost", "LOCALHOST"])

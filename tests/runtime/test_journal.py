@@ -6,9 +6,9 @@ import time
 
 import pytest
 
-from eprune.runtime import journal
-from eprune.runtime.journal import Journal
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.tell import journal
+from eprune.runtime.tell.journal import Journal
 from tests.kit.programs import ROOT, finish, lines, rest, run, start, write_program
 
 
@@ -36,54 +36,54 @@ def pair(tmp_path, port, policy="drop", n=0):
 
 
 def test_a_run_that_goes_well_has_nothing_to_say_to_people(capsys):
-    told = Journal("p")
+    printed = Journal("p")
     for event in ("starting", "running", "ended"):
-        told.tell(event)
-    told.tell("connected", connection="FIFO 'f' with q", peer="q")
+        printed.log(event)
+    printed.log("connected", connection="FIFO 'f' with q", peer="q")
     assert capsys.readouterr().err == ""
-    assert [event["event"] for event in told.events] == ["starting", "running", "ended", "connected"]
+    assert [event["event"] for event in printed.events] == ["starting", "running", "ended", "connected"]
 
 
 def test_people_get_a_sentence_and_log_collectors_an_object_a_line(capsys):
-    facts = {"connection": "FIFO 'f' with q", "peer": "q", "reason": "the peer\nclosed it"}
-    Journal("p").tell("lost", **{**facts, "reason": "the peer closed it"})
-    assert capsys.readouterr().err == "p: lost: FIFO 'f' with q; reason the peer closed it\n"
-    Journal("p", journal.JSON).tell("lost", **facts)
+    details = {"connection": "FIFO 'f'", "peer": "q", "reason": "the peer\nclosed it"}
+    Journal("p").log("lost", **{**details, "reason": "connection closed by peer"})
+    assert capsys.readouterr().err == "p: warning: FIFO 'f': lost peer 'q': connection closed by peer\n"
+    Journal("p", journal.JSON).log("lost", **details)
     (line,) = capsys.readouterr().err.splitlines()
-    told = json.loads(line)
-    assert list(told) == ["time", "level", "platform", "event", "connection", "peer", "reason", "message"]
-    assert (told["level"], told["platform"], told["event"]) == ("warning", "p", "lost")
-    assert abs(told["time"] - time.time()) < 60
-    assert told["reason"] == facts["reason"]
+    printed = json.loads(line)
+    assert list(printed) == ["time", "level", "platform", "event", "connection", "peer", "reason", "message"]
+    assert (printed["level"], printed["platform"], printed["event"]) == ("warning", "p", "lost")
+    assert abs(printed["time"] - time.time()) < 60
+    assert printed["reason"] == details["reason"]
 
 
 def test_what_comes_over_and_over_is_summed_up(capsys, monkeypatch):
     clock = [100.0]
     monkeypatch.setattr(journal.time, "monotonic", lambda: clock[0])
-    told = Journal("p")
+    printed = Journal("p")
     for _ in range(500):
-        told.often("dropped", "tokens", 2, fifo="f", peer="q")
-        told.often("dropped", "tokens", 1, fifo="g", peer="q")
-    assert [event["tokens"] for event in told.events] == [2, 1]
+        printed.log_repeated("dropped", "tokens", 2, fifo="f", peer="q")
+        printed.log_repeated("dropped", "tokens", 1, fifo="g", peer="q")
+    assert [event["tokens"] for event in printed.events] == [2, 1]
     clock[0] += journal.INTERVAL
-    told.flush()
-    told.flush()
-    assert [event["tokens"] for event in told.events] == [2, 1, 998, 499]
-    told.often("dropped", "tokens", 3, fifo="f", peer="q")
-    assert len(told.events) == 4
-    told.flush(last=True)
-    assert told.events[-1]["tokens"] == 3
-    assert capsys.readouterr().err.splitlines()[-1] == "p: dropped: FIFO 'f' with q; tokens 3"
+    printed.flush()
+    printed.flush()
+    assert [event["tokens"] for event in printed.events] == [2, 1, 998, 499]
+    printed.log_repeated("dropped", "tokens", 3, fifo="f", peer="q")
+    assert len(printed.events) == 4
+    printed.flush(last=True)
+    assert printed.events[-1]["tokens"] == 3
+    assert capsys.readouterr().err.splitlines()[-1] == "p: warning: FIFO 'f': dropped 3 tokens for peer 'q'"
 
 
 def test_a_peer_that_comes_and_goes_for_ever_does_not_fill_the_memory(capsys):
-    told = Journal("p")
+    printed = Journal("p")
     for _ in range(2000):
-        told.tell("lost", connection="c", peer="q", reason="x")
-        told.tell("back", connection="c", peer="q", seconds=0.1)
-    assert len(told.events) == journal.MAX_EVENTS
-    assert told.count == 4000
-    assert told.links["c"][0] == "alive"
+        printed.log("lost", connection="c", peer="q", reason="x")
+        printed.log("reconnected", connection="c", peer="q", seconds=0.1)
+    assert len(printed.events) == journal.MAX_EVENTS
+    assert printed.count == 4000
+    assert printed.links["c"][0] == "connected"
 
 
 def test_a_log_that_nobody_reads_any_more_ends_no_run(monkeypatch):
@@ -92,7 +92,7 @@ def test_a_log_that_nobody_reads_any_more_ends_no_run(monkeypatch):
             raise BrokenPipeError
 
     monkeypatch.setattr(journal.sys, "stderr", Gone())
-    Journal("p").tell("warning", "nobody will know")
+    Journal("p").log("warning", "nobody will know")
 
 
 def test_a_lost_peer_is_told_with_what_was_dropped_and_the_return(tmp_path, port):
@@ -108,15 +108,15 @@ def test_a_lost_peer_is_told_with_what_was_dropped_and_the_return(tmp_path, port
     code, _, err = finish(first)
     assert code == 0, err
     assert finish(second)[0] == 0
-    told = [json.loads(line) for line in err.splitlines()]
-    events = [each["event"] for each in told]
+    printed = [json.loads(line) for line in err.splitlines()]
+    events = [each["event"] for each in printed]
     for before, after in zip(
-        ("starting", "connected", "running", "lost", "back", "parted"),
-        ("connected", "running", "lost", "back", "parted", "ended"),
+        ("starting", "connected", "running", "lost", "reconnected", "closed"),
+        ("connected", "running", "lost", "reconnected", "closed", "ended"),
     ):
         assert events.index(before) < events.index(after)
     fifo = json.loads(record.read_text())["fifos"]["f"]
-    assert sum(each["tokens"] for each in told if each["event"] == "dropped") == fifo["dropped"] > 0
+    assert sum(each["tokens"] for each in printed if each["event"] == "dropped") == fifo["dropped"] > 0
     recorded = json.loads(record.read_text())
     assert [event["event"] for event in recorded["events"]] == events
     assert recorded["events_omitted"] == 0
@@ -135,14 +135,19 @@ def test_a_failure_and_wrong_usage_are_events_too(tmp_path, port):
 
 
 def test_the_documentation_has_every_event_with_its_level():
-    source = "".join(path.read_text() for path in (ROOT / "eprune" / "runtime").glob("*.py"))
-    made = set(re.findall(r'(?:tell|often|_tell)\(\s*"(\w+)"', source)) | {"interrupted", "failed", "resent", "dropped"}
+    source = "".join(path.read_text() for path in (ROOT / "eprune" / "runtime").rglob("*.py"))
+    made = set(re.findall(r'(?:log|log_repeated|_report)\(\s*"(\w+)"', source)) | {
+        "interrupted",
+        "failed",
+        "resent",
+        "dropped",
+    }
     table = re.search(r"\| event \|(?:.*\n)+?\n", (ROOT / "docs/running.md").read_text())[0]
-    told = {}
+    printed = {}
     for row in table.strip().splitlines()[2:]:
         _, events, levels, *_ = row.split("|")
         events, levels = re.findall("`(\\w+)`", events), levels.replace(" ", "").split(",")
-        told.update(zip(events, levels * len(events) if len(levels) == 1 else levels))
-    assert set(told) == made
-    for event, level in told.items():
+        printed.update(zip(events, levels * len(events) if len(levels) == 1 else levels))
+    assert set(printed) == made
+    for event, level in printed.items():
         assert journal.level(event) == level

@@ -8,7 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from eprune.runtime.files import Files
+from eprune.runtime.main.files import Files
 from tests.kit.programs import finish, run, start, write_program
 
 CHAIN = (

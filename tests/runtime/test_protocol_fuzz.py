@@ -11,8 +11,9 @@ import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
-from eprune.runtime import connection, link, wire
-from eprune.runtime.errors import LinkError
+from eprune.runtime.kernel.errors import LinkError
+from eprune.runtime.net import connection, wire
+from eprune.runtime.net import plain as link
 from tests.kit import hostile
 from tests.kit.hostile import PLAIN, End, Place, credit, frame, token
 
@@ -57,10 +58,10 @@ def nothing_stays_open():
 @pytest.fixture(autouse=True, scope="module")
 def soon():
     """Whoever does not part is left after a moment."""
-    saved = connection.PARTING
-    connection.PARTING = link.PARTING = 0.3
+    saved = connection.CLOSE_TIMEOUT
+    connection.CLOSE_TIMEOUT = link.CLOSE_TIMEOUT = 0.3
     yield
-    connection.PARTING = link.PARTING = saved
+    connection.CLOSE_TIMEOUT = link.CLOSE_TIMEOUT = saved
 
 
 def say(stranger, data, withheld, drip, hangs_up):
@@ -121,7 +122,7 @@ def test_whatever_a_sender_says_the_receiving_end_serves_the_right_one_or_says_w
                         break
                     time.sleep(0.005)
                 failed = check(end, end.got, policy == "wait")
-                if not failed and not said_end(said):
+                if not failed and not end_sent(said):
                     assert sender.finish() == []
                     assert [number for number in end.got if number >= OURS][-1:] == [OURS + TOKENS - 1]
         hostile.close_all()
@@ -163,6 +164,6 @@ def test_whatever_a_receiver_says_the_sending_end_goes_on_with_the_right_one_or_
     play()
 
 
-def said_end(said):
+def end_sent(said):
     """Whether somebody may have said that a FIFO has ended, in a way that is believed."""
     return any(b"\x04\x00\x00" in data for _, data, *_ in said)

@@ -5,8 +5,9 @@ import json
 import numpy as np
 import pytest
 
-from eprune.runtime import PortType, tflite
-from eprune.runtime.errors import UsageError
+from eprune.runtime import PortType
+from eprune.runtime.fire import tflite
+from eprune.runtime.kernel.errors import UsageError
 from tests.kit import tiny_models
 from tests.kit.programs import run, write_program
 
@@ -14,7 +15,7 @@ EACH_INTERPRETER = pytest.mark.parametrize("interpreter", tflite.INTERPRETERS)
 
 
 def segment(model, interpreter, inputs, outputs):
-    made = tflite.Segment(lambda: model, interpreter, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
+    made = tflite.SegmentActor(lambda: model, interpreter, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
     made.inputs, made.outputs = inputs, outputs
     return made
 

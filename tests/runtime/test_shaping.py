@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.errors import ProtocolError
-from eprune.runtime.shaping import MAX_ROOM, READY, Figures, Flight, Pacer, Receiving, Sending, SlowUnit, heard
+from eprune.runtime.net.shaping import MAX_ROOM, READY, Arrivals, Departures, Figures, Flight, Pacer, SlowUnit
 
 sizes = st.integers(1, 10**6)
 gaps = st.floats(0, 0.1)
@@ -61,7 +60,7 @@ def test_the_pieces_of_a_message_are_all_of_it_in_order(nbytes, bandwidth):
 
 def rules(pacer=None):
     """What a link does to bytes, sending and receiving."""
-    return [Sending(pacer or Pacer(1e6)), Receiving(Figures(None, 0.25))]
+    return [Departures(pacer or Pacer(1e6)), Arrivals(Figures(None, 0.25))]
 
 
 @pytest.mark.parametrize("side", [0, 1])
@@ -86,28 +85,13 @@ def test_what_is_under_way_arrives_whole_in_order_and_not_too_early(side, messag
 def test_a_latency_is_shorter_by_what_the_true_link_took_but_never_below_nothing():
     for excess, expected in ((0.01, 5.04), (0.2, 5.0)):
         flight = Flight()
-        Receiving(Figures(None, 0.05), excess).schedule(flight, memoryview(b"x"), 5.0)
+        Arrivals(Figures(None, 0.05), excess).schedule(flight, memoryview(b"x"), 5.0)
         assert flight.due() == pytest.approx(expected)
 
 
 @given(st.floats(1e3, 1e10), st.floats(0, 10))
 def test_as_much_may_be_under_way_as_the_link_holds(bandwidth, latency):
     assert Figures(bandwidth, latency).room >= min(bandwidth * latency, MAX_ROOM)
-
-
-@pytest.mark.parametrize("figures", [Figures(), Figures(11.2e6, 1.49e-3), Figures(None, 2.0), Figures(1.0)])
-def test_a_peer_understands_what_it_is_told(figures):
-    assert heard(figures.told()) == figures
-
-
-@pytest.mark.parametrize(
-    "told",
-    [{}, *({"latency": value} for value in ("", "x", "nan", "-1", "inf"))]
-    + [{"latency": "1", "bandwidth": value} for value in ("x", "nan", "-1", "0")],
-)
-def test_nonsense_of_a_peer_is_refused(told):
-    with pytest.raises(ProtocolError):
-        heard(told)
 
 
 def test_a_slow_unit_fires_one_actor_after_the_other():

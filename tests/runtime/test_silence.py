@@ -6,11 +6,11 @@ import time
 
 import pytest
 
-from eprune.runtime import wire
-from eprune.runtime.fifo import Fifo
-from eprune.runtime.journal import Journal
-from eprune.runtime.launch import free_base_port
-from eprune.runtime.link import TxLink
+from eprune.deploy.ports import free_base_port
+from eprune.runtime.kernel.fifo import Fifo
+from eprune.runtime.net import wire
+from eprune.runtime.net.plain import TxConnection
+from eprune.runtime.tell.journal import Journal
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, start, write_program
 
@@ -57,7 +57,9 @@ def test_a_frozen_peer_ends_the_run_with_a_message(tmp_path, port, victim, shape
     code, _, err = finish(processes[1 - victim])
     assert code == 1
     peer = ["left", "right"][victim]
-    assert err.startswith(f"{['right', 'left'][victim]}: error: FIFO 'f' with {peer}: nothing heard for 0.4 s")
+    assert err.startswith(
+        f"{['right', 'left'][victim]}: error: FIFO 'f': lost peer {peer!r}: nothing received for 0.4 s"
+    )
     assert len(err.splitlines()) == 1
     processes[victim].send_signal(signal.SIGCONT)
     assert finish(processes[victim])[0] == 1
@@ -71,7 +73,7 @@ def test_a_pulled_cable_ends_both_ends_of_an_idle_link(tmp_path, port):
     for process in processes:
         code, _, err = finish(process)
         assert code == 1
-        assert "nothing heard for 0.4 s" in err
+        assert "nothing received for 0.4 s" in err
     proxy.close()
 
 
@@ -84,7 +86,7 @@ def test_a_peer_that_freezes_when_it_wants_no_more_is_noticed_too(tmp_path, port
             connection.sendall(wire.pack_greeting({"verdict": "accepted"}) + wire.control_frame(wire.END, 0))
             code, _, err = finish(sender)
     assert code == 1
-    assert "nothing heard for 0.4 s" in err
+    assert "nothing received for 0.4 s" in err
 
 
 @pytest.mark.parametrize(
@@ -132,7 +134,7 @@ def test_no_heartbeat_in_the_middle_of_a_frame():
     """A part of a token is out, and there is room again before the link's thread goes on."""
     here, there = socket.socketpair()
     fifo = Fifo("f", "uint8", (4_000_000,), 2)
-    link = TxLink(fifo, 0, "right", {}, lambda error: None, Journal("left"), ("127.0.0.1", 1))
+    link = TxConnection(fifo, 0, "right", {}, lambda error: None, Journal("left"), ("127.0.0.1", 1))
     with here, there:
         link._socket = here
         link.send(fifo.reserve(), 0)
@@ -140,6 +142,6 @@ def test_no_heartbeat_in_the_middle_of_a_frame():
         with pytest.raises(BlockingIOError):
             while there.recv(65536):
                 pass
-        link._say_alive()
+        link._send_heartbeat()
         with pytest.raises(BlockingIOError):
             there.recv(1)

@@ -10,7 +10,7 @@ import time
 
 import pytest
 
-from eprune.runtime.launch import free_base_port
+from eprune.deploy.ports import free_base_port
 from tests.kit.programs import environment, finish, lines, rest, run, start, write_program
 
 
@@ -54,11 +54,11 @@ def test_a_supervisor_that_polls_the_file_sees_a_peer_lost_and_back(tmp_path, po
     status = tmp_path / "status.json"
     first = start(left, "--status", str(status), "--timeout", "20")
     report = until(status, lambda report: report["state"] == "starting")
-    assert report["peers"] == {"right": {"state": "awaited", "since": report["peers"]["right"]["since"]}}
+    assert report["peers"] == {"right": {"state": "waiting", "since": report["peers"]["right"]["since"]}}
     second = start(right)
     report = until(status, lambda report: report["state"] == "running" and report["firings"]["A"] > 2)
     assert (report["platform"], report["pid"], report["failure"]) == ("left", first.pid, "")
-    assert report["peers"]["right"]["state"] == "alive"
+    assert report["peers"]["right"]["state"] == "connected"
     lines(second, 3)
     second.kill()
     rest(second)
@@ -68,7 +68,7 @@ def test_a_supervisor_that_polls_the_file_sees_a_peer_lost_and_back(tmp_path, po
     fifo = until(status, lambda report: report["fifos"]["f"]["dropped"] > 10)["fifos"]["f"]
     assert fifo["tokens"] == fifo["confirmed"] + fifo["waiting"] + fifo["dropped"]
     second = start(right)
-    report = until(status, lambda report: report["peers"]["right"]["state"] == "alive")
+    report = until(status, lambda report: report["peers"]["right"]["state"] == "connected")
     assert report["peers"]["right"]["since"] > since
     first.send_signal(signal.SIGTERM)
     assert finish(first)[0] == 130
@@ -133,7 +133,7 @@ def test_progress_goes_to_a_pipe_and_its_end_ends_the_run(tmp_path):
         assert json.loads(status.readline())["platform"] == "host"
     code, _, err = finish(process)
     assert code == 130
-    assert "whoever started this program has gone" in err
+    assert "the process that started this program has gone" in err
 
 
 def test_systemd_is_told_that_the_program_runs_lives_and_stops(tmp_path, port):

@@ -4,10 +4,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime import wire
-from eprune.runtime.errors import LinkError, ProtocolError, Refused
+from eprune.runtime.kernel.errors import LinkError, ProtocolError, Refused
+from eprune.runtime.net import wire
+from eprune.runtime.net.greeting import Greeting, judge, unpack, warn
+from eprune.runtime.net.shaping import Figures
 
-FACTS = {"application": "app", "platform": "server", "digest": "d1", "fifo": "f3", "token": "int32[2] at rate 1"}
+GREETING = {"application": "app", "platform": "server", "digest": "d1", "fifo": "f3", "token": "int32[2] at rate 1"}
 
 
 @given(
@@ -86,12 +88,12 @@ def test_a_greeting_too_long_is_refused_before_it_is_read():
 
 
 def test_another_version_is_refused_with_both_numbers():
-    with pytest.raises(Refused, match="version 9 there, 1 here"):
+    with pytest.raises(Refused, match="version 9, expected 1"):
         wire.greeting_size(wire._GREETING.pack(wire.MAGIC, 9, 2))
 
 
 def test_the_receiver_accepts_its_own_kind():
-    assert wire.judge({**FACTS, "platform": "endpoint"}, FACTS) == ""
+    assert judge(Greeting(**{**GREETING, "platform": "endpoint"}), Greeting(**GREETING)) == ""
 
 
 @pytest.mark.parametrize(
@@ -99,14 +101,47 @@ def test_the_receiver_accepts_its_own_kind():
     [("digest", "application digest"), ("fifo", "FIFO"), ("token", "token type")],
 )
 def test_the_receiver_refuses_others_saying_what_differs_on_which_side(field, message):
-    reason = wire.judge({**FACTS, "platform": "endpoint", field: "other\n"}, FACTS)
-    assert reason.startswith(f"{message} other? at endpoint, {FACTS[field]} at server")
-    assert wire.judge({}, FACTS) != ""
+    own = Greeting(**GREETING)
+    reason = judge(Greeting(**{**GREETING, "platform": "endpoint", field: "other\n"}), own)
+    assert reason.startswith(f"{message} other? at endpoint, {GREETING[field]} at server")
+    assert judge(Greeting(), own) != ""
 
 
 def test_another_interpreter_is_noted_only():
-    mine = {**FACTS, "interpreter": "ai-edge-litert 2.3.0"}
-    hello = {**FACTS, "platform": "endpoint", "interpreter": "tflite-runtime 2.14.0"}
-    assert wire.judge(hello, mine) == ""
-    assert "results may differ in bits" in wire.warn(hello, mine)
-    assert wire.warn(mine, mine) == ""
+    mine = Greeting(**GREETING, interpreter="ai-edge-litert 2.3.0")
+    theirs = Greeting(**{**GREETING, "platform": "endpoint"}, interpreter="tflite-runtime 2.14.0")
+    assert judge(theirs, mine) == ""
+    assert "results may differ in single bits" in warn(theirs, mine)
+    assert warn(mine, mine) == ""
+
+
+@pytest.mark.parametrize(
+    "greeting",
+    [
+        Greeting(**GREETING),
+        Greeting(**GREETING, incarnation="i", firing=7, running=True, emulated=Figures(1e6, 0.01)),
+        Greeting(**GREETING, emulated=Figures()),
+        Greeting(verdict="refused", reason="no"),
+    ],
+)
+def test_a_greeting_is_read_as_it_was_written(greeting):
+    assert unpack(greeting.pack()) == greeting
+
+
+def test_an_end_that_emulates_its_link_refuses_one_that_does_not():
+    assert "--emulate" in judge(Greeting(**GREETING), Greeting(**GREETING, emulated=Figures()))
+
+
+@pytest.mark.parametrize("figures", [Figures(), Figures(11.2e6, 1.49e-3), Figures(None, 2.0), Figures(1.0)])
+def test_the_figures_of_an_emulated_link_survive_the_journey(figures):
+    assert unpack(Greeting(emulated=figures).pack()).emulated == figures
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [{"latency": value} for value in ("", "x", "nan", "-1", "inf")]
+    + [{"latency": "1", "bandwidth": value} for value in ("x", "nan", "-1", "0")],
+)
+def test_impossible_figures_of_an_emulated_link_are_refused(fields):
+    with pytest.raises(ProtocolError, match="emulated link"):
+        unpack(wire.pack_greeting(fields))

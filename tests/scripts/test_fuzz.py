@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprune.runtime import faults, wire
-from eprune.runtime.connection import Connection
+from eprune.runtime.net import faults, wire
+from eprune.runtime.net.connection import Connection
 from scripts.fuzz import targets
 from tests.kit.programs import ROOT
 

@@ -26,7 +26,7 @@ from eprune.formats.xml.application import read_application
 from eprune.formats.xml.mapping import read_mapping
 from eprune.formats.xml.platform import read_platform
 from eprune.model.system import System
-from eprune.runtime.tflite import INTERPRETERS, load
+from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 ROOT = Path(__file__).resolve().parents[2]
 MODEL, GRAPH = ROOT / "graphs" / "ssd_mobilenet.tflite", ROOT / "graphs" / "ssd_mobilenet.xml"

@@ -10,7 +10,7 @@ import train_exit
 from train_vehicle import vehicle_class
 
 from eprune.formats.tflite.model import boundary, parse_model, read_model
-from eprune.runtime.tflite import INTERPRETERS, load
+from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 GRAPHS = train_exit.ROOT / "graphs"
 PAGE = train_exit.ROOT / "docs" / "early_exit.md"

@@ -11,7 +11,7 @@ import train_skipping as ours
 from train_vehicle import _infer, to_bfloat16
 
 from eprune.formats.tflite.model import boundary, read_model
-from eprune.runtime.tflite import choose, load
+from eprune.runtime.fire.tflite import choose, load
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "graphs" / "vehicle_skipping.tflite"

@@ -11,7 +11,7 @@ import pytest
 import train_vehicle
 
 from eprune.formats.tflite.model import boundary, parse_model, read_model
-from eprune.runtime.tflite import INTERPRETERS, load
+from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 ROOT = Path(__file__).resolve().parents[2]
 SINGLE, DUAL = ROOT / "graphs" / "vehicle.tflite", ROOT / "graphs" / "vehicle_dual_head.tflite"

@@ -1,0 +1,1 @@
+"""How actors fire: threads, firing rules, behaviours. Knows nothing of sockets. Imports the kernel and tell."""

@@ -1,0 +1,172 @@
+"""The one place that knows which TFLite interpreter runs, and the behaviour that runs a segment of a model.
+
+There are two interpreters because neither is everywhere: ``ai-edge-litert`` is the faster one (much so on quantised
+models) and has wheels for x86-64 and 64-bit Arm; ``tflite-runtime`` 2.14 serves 32-bit Arm boards, and needs numpy 1.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import importlib
+import importlib.metadata
+import importlib.util
+import os
+import sys
+import threading
+from collections.abc import Iterator, Mapping
+from typing import Any, Callable
+
+from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.errors import UsageError
+
+#: distribution -> module with the class Interpreter, in order of preference
+INTERPRETERS = {
+    "ai-edge-litert": "ai_edge_litert.interpreter",
+    "tflite-runtime": "tflite_runtime.interpreter",
+}
+
+
+def choose(wanted: str = "auto") -> str:
+    """The distribution to use: ``wanted``, or for 'auto' the first that is installed.
+
+    Raises UsageError if it is not installed.
+    """
+    if wanted != "auto" and wanted not in INTERPRETERS:
+        raise UsageError(f"unknown interpreter {wanted!r}; known are auto, {', '.join(INTERPRETERS)}")
+    candidates = list(INTERPRETERS) if wanted == "auto" else [wanted]
+    for name in candidates:
+        if importlib.util.find_spec(INTERPRETERS[name].partition(".")[0]) is not None:
+            return name
+    raise UsageError(f"no TFLite interpreter: install {' or '.join(candidates)} (pip install {candidates[0]})")
+
+
+def describe(name: str) -> str:
+    """Name and version, as records and handshakes give them: ``ai-edge-litert 2.3.0``."""
+    try:
+        return f"{name} {importlib.metadata.version(name)}"
+    except importlib.metadata.PackageNotFoundError:
+        return name
+
+
+def load(name: str, model: bytes, threads: int = 1) -> Any:
+    """An interpreter over the bytes of a model, its tensors allocated. Belongs to the calling thread.
+
+    Raises UsageError where the interpreter cannot be imported (a numpy that is too new, for example), ValueError or
+    RuntimeError where it does not take the model.
+    """
+    try:
+        module = importlib.import_module(INTERPRETERS[name])
+    except (ImportError, AttributeError) as error:
+        raise UsageError(f"interpreter {name} cannot be imported: {error}") from None
+    with _quiet_stderr():
+        interpreter = module.Interpreter(model_content=model, num_threads=threads)
+        interpreter.allocate_tensors()
+    return interpreter
+
+
+_STDERR = threading.Lock()
+
+
+@contextlib.contextmanager
+def _quiet_stderr() -> Iterator[None]:
+    """Keep the interpreter's greeting ("Created TensorFlow Lite XNNPACK delegate") out of the user's terminal."""
+    with _STDERR:
+        sys.stderr.flush()
+        saved = os.dup(2)
+        null = os.open(os.devnull, os.O_WRONLY)
+        try:
+            os.dup2(null, 2)
+            yield
+        finally:
+            os.dup2(saved, 2)
+            os.close(saved)
+            os.close(null)
+
+
+class Model:
+    """A slice of a model that a behaviour calls. Belongs to the thread that calls it first, which loads it."""
+
+    def __init__(self, read: Callable[[], bytes], interpreter: str) -> None:
+        self._read = read
+        self._name = interpreter
+        self._loaded: Any = None
+
+    def __call__(self, *inputs: Any) -> list[Any]:
+        """The slice's outputs, as new arrays, for the arrays of its inputs, both in order.
+
+        Raises ValueError for other inputs than its own.
+        """
+        if self._loaded is None:
+            self._loaded = load(self._name, self._read())
+        wanted = self._loaded.get_input_details()
+        if len(inputs) != len(wanted):
+            raise ValueError(f"the model has {len(wanted)} inputs, {len(inputs)} were given")
+        for tensor, value in zip(wanted, inputs):
+            self._loaded.set_tensor(tensor["index"], value)
+        self._loaded.invoke()
+        return [self._loaded.get_tensor(tensor["index"]) for tensor in self._loaded.get_output_details()]
+
+
+class SegmentActor(Actor):
+    """A run of a model's operators: one or more slices, one interpreter.
+
+    ``feeds`` and ``fetches`` map port names to positions among the sliced model's inputs and outputs.
+    """
+
+    def __init__(
+        self,
+        read: Callable[[], bytes],
+        interpreter: str,
+        feeds: Mapping[str, int],
+        fetches: Mapping[str, int],
+    ) -> None:
+        self._read = read
+        self._name = interpreter
+        self._feeds = feeds
+        self._fetches = fetches
+
+    def initialize(self) -> None:
+        """Load the model and compare its tensors with the ports'. Raises ValueError where they differ."""
+        interpreter = load(self._name, self._read())
+        details = (interpreter.get_input_details(), interpreter.get_output_details())
+        for ports, positions, tensors in (
+            (self.inputs, self._feeds, details[0]),
+            (self.outputs, self._fetches, details[1]),
+        ):
+            for port, position in positions.items():
+                if position >= len(tensors):
+                    raise ValueError(f"port {port!r}: the model has no tensor number {position}")
+                tensor, wanted = tensors[position], ports[port]
+                if tuple(tensor["shape"]) != wanted.shape or tensor["dtype"].__name__.strip("_") != wanted.dtype:
+                    raise ValueError(
+                        f"port {port!r} is {wanted.dtype}{list(wanted.shape)}, "
+                        f"the model's tensor {tensor['dtype'].__name__}{list(tensor['shape'])}"
+                    )
+        # tensor(i) gives a function that makes a view; no view may be alive during invoke, so views are made and
+        # dropped in each firing.
+        self._in = {port: _writer(interpreter, details[0][n]) for port, n in self._feeds.items()}
+        self._out = {port: interpreter.tensor(details[1][n]["index"]) for port, n in self._fetches.items()}
+        self.zeros = {port: details[0][n]["quantization"][1] for port, n in self._feeds.items()}
+        self._invoke = interpreter.invoke
+
+    def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Copy the inputs in, invoke, copy the active outputs out."""
+        for port, token in inputs.items():
+            self._in[port](token)
+        self._invoke()
+        for port, room in outputs.items():
+            room[...] = self._out[port]()
+
+
+def _writer(interpreter: Any, tensor: Mapping[str, Any]) -> Callable[[Any], None]:
+    """What copies a token into an input."""
+    index = tensor["index"]
+    if not len(tensor["shape"]):  # a view of a scalar is a copy of it
+        return functools.partial(interpreter.set_tensor, index)
+    view = interpreter.tensor(index)
+
+    def write(token: Any) -> None:
+        view()[...] = token
+
+    return write

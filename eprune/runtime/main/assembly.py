@@ -1,0 +1,302 @@
+"""From what a program declares to what runs: FIFOs, links, connections and actors' threads."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import hashlib
+import io
+import os
+from queue import SimpleQueue
+from typing import Any, Callable, Optional, Union
+
+import numpy as np
+
+from eprune.runtime.fire import tflite
+from eprune.runtime.fire.aligned import AlignedActor, AlignedInput, AlignedOutput
+from eprune.runtime.fire.aligned_dynamic import AlignedFollower, AlignedLeader
+from eprune.runtime.fire.dynamic import DynamicThread, Table
+from eprune.runtime.fire.engine import ActorThread, Event
+from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.kernel.fifo import Fifo, Input, Output
+from eprune.runtime.kernel.policy import STOP
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, port_types
+from eprune.runtime.main.options import DEAD_AFTER, STOP_AFTER, addresses, parameters
+from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.emulation import Emulation
+from eprune.runtime.net.ends import RxFifo, TxFifo
+from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.plain import RxConnection, TxConnection
+from eprune.runtime.net.shaping import Figures
+from eprune.runtime.net.tls import Keys, is_loopback
+from eprune.runtime.tell.journal import Journal
+from eprune.runtime.tell.record import Activity
+
+
+class Assembly:
+    """The parts of one run; ``journal`` is told what becomes of it. Raises UsageError for what cannot be assembled."""
+
+    def __init__(
+        self,
+        declared: Declared,
+        options: argparse.Namespace,
+        events: SimpleQueue[Event],
+        journal: Journal,
+    ) -> None:
+        self.declared = declared
+        self._options = options
+        self._events = events
+        self._journal = journal
+        self._addresses = addresses(options.link, declared.peers)
+        self._keys = self._read_keys()
+        actors = declared.actors
+        own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
+        self._parameters = parameters(options.set, own)
+        self._interpreter = tflite.choose(options.interpreter) if any(actor.model for actor in actors) else ""
+        self.emulation = self._emulate() if options.emulate else None
+        #: what this program says of itself to its peers and in its record
+        self.greeting = Greeting(
+            declared.application,
+            declared.platform,
+            declared.digest,
+            interpreter=tflite.describe(self._interpreter) if self._interpreter else "",
+        )
+        self.incarnation = os.urandom(8).hex()
+        self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in declared.fifos}
+        #: FIFO -> its link, of FIFOs that have one for themselves
+        self.links = {fifo.name: self._make_link(fifo) for fifo in declared.fifos if fifo.peer and fifo.plain}
+        self.connections = self._make_connections()
+        cores = declared.cores.items()
+        #: unit -> the core that its threads are pinned to, None: to none
+        self.cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in cores}
+        self.actors = [self._make_actor(actor) for actor in actors]
+
+    @property
+    def crossing(self) -> dict[str, Activity]:
+        """FIFO between platforms -> what its end here does, in the order of declaration."""
+        ends: dict[str, Any] = {**self.fifos, **self.links}
+        return {fifo.name: ends[fifo.name].activity for fifo in self.declared.fifos if fifo.peer}
+
+    def begin(self) -> None:
+        """What to do in the moment before the first firing: from now on the application is running."""
+        for connection in self.connections:
+            connection.greeting = dataclasses.replace(connection.greeting, running=True)
+        for actor in self.actors:
+            if isinstance(actor, AlignedActor) and not actor.inputs:
+                actor.firing = max(connection.firing for connection in self.connections)
+        # What was running without us has dropped tokens that we must not wait for.
+        behind = {id(fifo) for connection in self.connections if connection.running for fifo in connection.rx.values()}
+        for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, AlignedInput)]:
+            port.alive = not (port.policy and id(port.fifo) in behind)
+
+    def _emulate(self) -> Emulation:
+        emulation = Emulation(
+            {peer: self.declared.figures.get(peer, Figures()) for peer in self.declared.peers},
+            {actor.unit: self.declared.slowdowns[actor.unit] for actor in self.declared.actors},
+        )
+        self._journal.log("note", f"emulated: {emulation}")
+        return emulation
+
+    def _usable(self, unit: str, core: Optional[int]) -> Optional[int]:
+        if core is None or not hasattr(os, "sched_setaffinity"):
+            return None
+        if core not in os.sched_getaffinity(0):
+            message = f"unit {unit}: core {core} is not available here; its threads are not pinned"
+            self._journal.log("note", message)
+            return None
+        return core
+
+    def _make_fifo(self, fifo: DeclaredFifo) -> Fifo:
+        initial = None
+        if fifo.initial is not None:
+            where = self.declared.files.locate(fifo.initial)
+            try:
+                initial = np.load(io.BytesIO(self.declared.files.read(fifo.initial)), allow_pickle=False)
+            except (ValueError, EOFError) as error:
+                raise UsageError(f"{where}: no .npy file of plain numbers: {error}") from None
+            if initial.shape != (fifo.delay, *fifo.shape) or initial.dtype != fifo.dtype:
+                raise UsageError(
+                    f"{where}: {initial.dtype}{list(initial.shape)}, but FIFO {fifo.name!r} starts with "
+                    f"{fifo.dtype}{[fifo.delay, *fifo.shape]}"
+                )
+        kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
+        fired = fifo.ack == "fired"
+        try:
+            if fifo.plain:
+                return Fifo(*kind, fifo.delay, initial)
+            if fifo.target is None:
+                return TxFifo(*kind, fifo.policy, fired)
+            return RxFifo(*kind, fifo.policy, fired, fifo.delay, initial)
+        except MemoryError as error:
+            raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
+
+    def _read_keys(self) -> Optional[Keys]:
+        """What TLS needs, if some link has it."""
+        peer = next((fifo.peer for fifo in self.declared.fifos if fifo.security == "tls"), "")
+        if not peer:
+            return None
+        if not self._options.keys:
+            raise UsageError(
+                f"the link with {peer} has TLS, for which this platform needs a certificate: say --keys FOLDER; "
+                f"'eprune certify FOLDER {self.declared.platform} {peer}' makes one"
+            )
+        keys = Keys(self._options.keys, self.declared.platform)
+        if keys.warning:
+            self._journal.log("warning", keys.warning)
+        return keys
+
+    def _address(self, name: str, fifo: DeclaredFifo) -> tuple[str, int]:
+        """Where the FIFO's connection is listened for, or dialled. Raises UsageError where that is not safe."""
+        host, base = self._addresses.get(fifo.peer, ("", 0))
+        host = host or fifo.address
+        if fifo.source is None:
+            host = "127.0.0.1" if fifo.security == "ssh" else self._options.bind
+        if fifo.security != "tls" and not self._options.insecure and not is_loopback(host):
+            raise UsageError(_unsafe(name, host, fifo, self.declared.platform))
+        port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
+        if port > 65535:
+            raise UsageError(f"{name}: there is no TCP port {port}; choose lower ones")
+        return host, port
+
+    def _make_link(self, fifo: DeclaredFifo) -> Union[RxConnection, TxConnection]:
+        number = fifo.port - self.declared.first_port(fifo.peer)
+        address = self._address(f"FIFO {fifo.name!r}", fifo)
+        end = RxConnection if fifo.source is None else TxConnection
+        link: Union[RxConnection, TxConnection] = end(
+            self.fifos[fifo.name],
+            number,
+            fifo.peer,
+            self._greet(fifo, fifo.name, fifo.token),
+            self._events.put,
+            self._journal,
+            address,
+            self._dead_after([fifo]),
+        )
+        self._equip(link, fifo)
+        return link
+
+    def _greet(self, fifo: DeclaredFifo, name: str, token: str, incarnation: str = "") -> Greeting:
+        """What this program says of itself on the connection of a FIFO."""
+        figures = None if self.emulation is None else self.emulation.links[fifo.peer].figures
+        return dataclasses.replace(self.greeting, fifo=name, token=token, incarnation=incarnation, emulated=figures)
+
+    def _equip(self, end: Union[RxConnection, TxConnection, Connection], fifo: DeclaredFifo) -> None:
+        """Give an end what its link needs: emulation, TLS, an SSH tunnel."""
+        if self.emulation is not None:
+            end.emulated = self.emulation.links[fifo.peer]
+        if fifo.security == "tls":
+            end.keys = self._keys
+        elif fifo.security == "ssh":
+            end.tunnel = _script(self.declared.platform)
+
+    def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
+        """Seconds of silence after which the peer of these FIFOs is dead."""
+        stops = any(fifo.policy == STOP for fifo in fifos)
+        usual = self._options.dead_after or (STOP_AFTER if stops else DEAD_AFTER)
+        return min((fifo.timeout for fifo in fifos if fifo.timeout is not None), default=usual)
+
+    def _make_connections(self) -> list[Connection]:
+        """The connections of FIFOs that share one, or that have a fault policy."""
+        groups: dict[str, list[DeclaredFifo]] = {}
+        for fifo in self.declared.fifos:
+            if fifo.peer and not fifo.plain:
+                groups.setdefault(f"platform {fifo.peer}" if fifo.shared else f"FIFO {fifo.name}", []).append(fifo)
+        # Both ends declare their TX FIFOs first.
+        return [self._make_connection(sorted(fifos, key=lambda fifo: fifo.number)) for fifos in groups.values()]
+
+    def _make_connection(self, fifos: list[DeclaredFifo]) -> Connection:
+        first = fifos[0]
+        name, greeted, token = f"FIFO {first.name!r}", first.name, first.token
+        if first.shared:
+            types = [f"{fifo.name} {fifo.token}" for fifo in fifos]
+            name, greeted = f"link to {first.peer!r}", f"{len(fifos)} FIFOs"
+            token = hashlib.sha256("\n".join(types).encode()).hexdigest()
+        channels: dict[int, Any] = {fifo.number: self.fifos[fifo.name] for fifo in fifos}
+        connection = Connection(
+            name,
+            first.peer,
+            self._greet(first, greeted, token, self.incarnation),
+            channels,
+            self._address(name, first),
+            first.target is None,
+            self._dead_after(fifos),
+            self._options.patience,
+            self._events.put,
+            self._journal,
+        )
+        self._equip(connection, first)
+        return connection
+
+    def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> ActorThread:
+        consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
+        core = self.cores[actor.unit]
+        behaviour = self._make_behaviour(actor)
+        behaviour.name = actor.name
+        behaviour.inputs = port_types(consumed)
+        behaviour.outputs = port_types(produced)
+        limit = None if consumed else self._options.frames
+        links = {fifo.name: self.links.get(fifo.name) for fifo in produced.values()}
+        sends = {name: link.send if isinstance(link, TxConnection) else None for name, link in links.items()}
+        fire: Callable[..., Any] = behaviour.fire
+        choose: Callable[..., Any] = behaviour.control
+        if self.emulation:
+            fire, choose = self.emulation.fire(actor.unit, fire), self.emulation.fire(actor.unit, choose)
+        control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
+        table = None
+        if control:
+            dpg = next(iter(control.values()))
+            table = Table(dpg, self.declared.tables[dpg], control.keys())
+        common = (actor.name, behaviour, core)
+        if not self.declared.aligned:
+            inputs = [Input(port, self.fifos[fifo.name], fifo.rate) for port, fifo in consumed.items()]
+            outputs = [
+                Output(port, self.fifos[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()
+            ]
+            if table is None:
+                return ActorThread(*common, inputs, outputs, limit, fire)
+            return DynamicThread(*common, inputs, outputs, limit, fire, choose, table)
+        optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
+        ends = [
+            AlignedInput(port, self.fifos[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout)
+            for port, fifo in consumed.items()
+        ]
+        rooms = [
+            AlignedOutput(port, self.fifos[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()
+        ]
+        if table is None:
+            return AlignedActor(*common, ends, rooms, limit, fire, quorum)
+        if any(fifo.control for fifo in consumed.values()):
+            return AlignedFollower(*common, ends, rooms, fire, choose, table)
+        return AlignedLeader(*common, ends, rooms, limit, fire, quorum, choose, table)
+
+    def _make_behaviour(self, actor: Union[DeclaredActor, DeclaredSegment]) -> Actor:
+        def read() -> bytes:
+            return self.declared.files.read(actor.model or "")
+
+        if isinstance(actor, DeclaredSegment):
+            return tflite.SegmentActor(read, self._interpreter, actor.inputs, actor.outputs)
+        factory = self.declared.files.load_class(actor.behaviour)
+        try:
+            behaviour: Actor = factory(**self._parameters[actor.name])
+        except (TypeError, ValueError, OSError) as error:
+            raise UsageError(f"actor {actor.name!r}: {error}") from error
+        if actor.model:
+            behaviour.model = tflite.Model(read, self._interpreter)
+        return behaviour
+
+
+def _script(platform: str) -> str:
+    """The script beside a platform's program that opens its SSH tunnels."""
+    return f"{platform}.ssh.sh"
+
+
+def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
+    """Why a link must not go over this address, and the ways out."""
+    way_out = 'write security="tls" or security="ssh" for this link into both platform files'
+    if fifo.security == "ssh":
+        way_out = f"SSH tunnels end on loopback, and {_script(platform)} --ssh {fifo.peer}=HOST opens one"
+    return (
+        f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
+        "or say --insecure where you trust everybody on the network"
+    )

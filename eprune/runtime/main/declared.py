@@ -1,0 +1,126 @@
+"""What a generated program declares: plain data, in the order of declaration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Optional, Union
+
+from eprune.runtime.kernel.actor import PortType
+from eprune.runtime.main.files import Files
+from eprune.runtime.net.shaping import Figures
+
+
+class DeclaredActor(NamedTuple):
+    """An actor whose behaviour is a class."""
+
+    name: str
+    unit: str
+    behaviour: str
+    parameters: Mapping[str, str]
+    model: Optional[str] = None
+    optional: Sequence[str] = ()
+    quorum: Optional[int] = None
+
+
+class DeclaredSegment(NamedTuple):
+    """Actors whose behaviours are slices of a model, as one."""
+
+    name: str
+    unit: str
+    model: str
+    actors: Sequence[str]
+    inputs: Mapping[str, int]
+    outputs: Mapping[str, int]
+
+
+#: tokens a firing, or their lower and upper limit
+Rate = Union[int, tuple[int, int]]
+
+
+class DeclaredFifo(NamedTuple):
+    """A FIFO with at least one end on this platform."""
+
+    name: str
+    source: Optional[str]  # actor.port, None where the FIFO comes from another platform
+    target: Optional[str]  # actor.port, None where it goes to another platform
+    dtype: str
+    shape: tuple[int, ...]
+    rates: Rate
+    control: Optional[str]
+    capacity: int
+    delay: int
+    initial: Optional[str]
+    peer: str = ""
+    address: str = ""
+    port: int = 0
+    policy: str = "stop"
+    timeout: Optional[float] = None
+    ack: str = "received"
+    shared: bool = False
+    number: int = 0
+    security: str = "none"
+
+    @property
+    def plain(self) -> bool:
+        """Whether the FIFO is within the platform, or has a connection of its own that may not break."""
+        return not self.shared and self.policy == "stop"
+
+    @property
+    def rate(self) -> int:
+        """The upper rate limit."""
+        return self.rates if isinstance(self.rates, int) else self.rates[1]
+
+    @property
+    def token(self) -> str:
+        """What both ends of a link must agree on."""
+        rates = self.rates if isinstance(self.rates, int) else f"{self.rates[0]}..{self.rates[1]}"
+        return f"{self.dtype}{list(self.shape)} at rate {rates}"
+
+
+@dataclass
+class Declared:
+    """All that a program declares."""
+
+    application: str
+    platform: str
+    digest: str
+    files: Files
+    #: some FIFO of the application may lose tokens, so that firings go by index
+    aligned: bool = False
+    cores: dict[str, Optional[int]] = field(default_factory=dict)
+    slowdowns: dict[str, float] = field(default_factory=dict)
+    figures: dict[str, Figures] = field(default_factory=dict)
+    actors: list[DeclaredActor | DeclaredSegment] = field(default_factory=list)
+    fifos: list[DeclaredFifo] = field(default_factory=list)
+    tables: dict[str, dict[int, Mapping[str, int]]] = field(default_factory=dict)
+
+    @property
+    def peers(self) -> list[str]:
+        """The other platforms that FIFOs come from or go to."""
+        return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
+
+    def first_port(self, peer: str) -> int:
+        """The lowest port of the link with a peer; the others are told as distances from it."""
+        return min(fifo.port for fifo in self.fifos if fifo.peer == peer)
+
+    def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
+        """Input port -> FIFO, of an actor."""
+        return {_port(fifo.target): fifo for fifo in self.fifos if _owner(fifo.target) == actor}
+
+    def produced(self, actor: str) -> dict[str, DeclaredFifo]:
+        """Output port -> FIFO, of an actor."""
+        return {_port(fifo.source): fifo for fifo in self.fifos if _owner(fifo.source) == actor}
+
+
+def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
+    """What a behaviour is told of its ports, which are those for data."""
+    return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}
+
+
+def _owner(end: Optional[str]) -> str:
+    return (end or "").partition(".")[0]
+
+
+def _port(end: Optional[str]) -> str:
+    return (end or "").partition(".")[2]

@@ -1,0 +1,149 @@
+"""The options of a generated program, and what they may say."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Optional
+
+from eprune.runtime.fire.tflite import INTERPRETERS
+from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.tell.journal import JSON, TEXT
+from eprune.runtime.tell.record import is_stream
+
+#: Seconds of silence after which a peer is dead: where it can come back, and where that ends the run, which a machine
+#: that is merely overloaded must not do.
+DEAD_AFTER, STOP_AFTER = 2.0, 30.0
+
+
+def parse(description: str, links: bool, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
+    """The options of a command line, None for this process's; ``faults``: some of its links may break."""
+    environment = os.environ.get
+    parser = argparse.ArgumentParser(description=description)
+    add = parser.add_argument
+    add("--frames", type=_positive, metavar="N", help="sources stop after N firings")
+    add("--set", action="append", default=[], metavar="ACTOR.PARAM=VALUE", help="set an actor's parameter")
+    add(
+        "--link",
+        action="append",
+        default=[],
+        metavar="PLATFORM=HOST[:PORT]",
+        help="where PLATFORM is reached, and the first port of the link (also EPRUNE_LINK_<PLATFORM>)",
+    )
+    add(
+        "--bind",
+        default=environment("EPRUNE_BIND", "127.0.0.1"),
+        metavar="ADDRESS",
+        help="address to listen on (also EPRUNE_BIND; default: %(default)s)",
+    )
+    add(
+        "--keys",
+        default=environment("EPRUNE_KEYS"),
+        metavar="FOLDER",
+        help="this platform's certificate and key, and the authority's certificate, for links with TLS "
+        "(also EPRUNE_KEYS)",
+    )
+    add(
+        "--insecure",
+        action="store_true",
+        help="let links that nothing protects leave this machine, too",
+    )
+    add("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for peers (default: %(default)g)")
+    if links:
+        add(
+            "--dead-after",
+            type=float,
+            metavar="S",
+            help="seconds of silence after which a peer is dead, unless the FIFO says "
+            f"(default: {DEAD_AFTER:g}, or {STOP_AFTER:g} where that ends the run)",
+        )
+    if faults:
+        add(
+            "--patience",
+            type=float,
+            default=60.0,
+            metavar="S",
+            help="seconds that a FIFO with the policy wait waits for a lost peer (default: %(default)g)",
+        )
+    add(
+        "--interpreter",
+        default=environment("EPRUNE_INTERPRETER", "auto"),
+        choices=["auto", *INTERPRETERS],
+        help="TFLite interpreter (also EPRUNE_INTERPRETER; default: %(default)s)",
+    )
+    add("--record", metavar="FILE", help="write the run record (JSON)")
+    add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
+    add("--emulate", action="store_true", help="be as slow as the platform file's units and links")
+    add("--no-pin", action="store_true", help="do not pin threads to cores")
+    add("--traceback", action="store_true", help="show where in the code a failure was raised")
+    add(
+        "--log-format",
+        default=environment("EPRUNE_LOG_FORMAT", TEXT),
+        choices=[TEXT, JSON],
+        help="what stderr gets: text, or each event as a line of JSON (also EPRUNE_LOG_FORMAT; default: %(default)s)",
+    )
+    add("--status", metavar="FILE", help="keep the run's state there (JSON); a pipe gets a line for each report")
+    return parser.parse_args(arguments)
+
+
+def check_writable(*paths: Optional[str]) -> None:
+    """Say at the start, not after hours, that a result cannot be written. Raises UsageError."""
+    for path in paths:
+        if path and not is_stream(path) and not os.access(Path(os.path.realpath(path)).parent, os.W_OK):
+            raise UsageError(f"{path}: the folder is missing or not writable")
+
+
+def addresses(given: Sequence[str], peers: Sequence[str]) -> dict[str, tuple[str, int]]:
+    """Peer -> address and first port (0: not given), from the environment and the options. Raises UsageError."""
+    texts = {peer: os.environ.get(f"EPRUNE_LINK_{_variable(peer)}", "") for peer in peers}
+    for text in given:
+        peer, _, where = text.partition("=")
+        if peer not in texts or not where:
+            known = _nearest(peer, peers) if peers else "this program has no links"
+            raise UsageError(f"--link {text}: expected PLATFORM=HOST[:PORT]; {known}")
+        texts[peer] = where
+    return {peer: _address(where) for peer, where in texts.items() if where}
+
+
+def parameters(given: Sequence[str], declared: Mapping[str, Mapping[str, str]]) -> dict[str, dict[str, str]]:
+    """Actor -> parameters, those of the graph overridden by the options. Raises UsageError."""
+    result = {actor: dict(values) for actor, values in declared.items()}
+    for text in given:
+        target, equals, value = text.partition("=")
+        actor, dot, name = target.partition(".")
+        if not (equals and dot and name):
+            raise UsageError(f"--set {text}: expected ACTOR.PARAM=VALUE")
+        if actor not in result:
+            raise UsageError(f"--set {text}: no actor {actor!r} with parameters here; {_nearest(actor, result)}")
+        result[actor][name] = value
+    return result
+
+
+def _variable(platform: str) -> str:
+    return platform.upper().replace("-", "_")
+
+
+def _positive(text: str) -> int:
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _address(text: str) -> tuple[str, int]:
+    """Host and port (0: not given) of ``HOST[:PORT]``; an IPv6 host with a port is written ``[HOST]:PORT``."""
+    host_text, colon, port_text = text.rpartition(":")
+    if not colon or text.endswith("]") or (":" in host_text and not host_text.startswith("[")):
+        host_text, port_text = text, "0"
+    if not port_text.isdigit() or not 0 <= int(port_text) <= 65535:
+        raise UsageError(f"{text!r}: the port is no number from 1 to 65535")
+    return host_text.strip("[]"), int(port_text)
+
+
+def _nearest(name: str, known: Iterable[str]) -> str:
+    folded = {each.lower(): each for each in known}
+    close = difflib.get_close_matches(name.lower(), folded, 1)
+    return f"did you mean {folded[close[0]]!r}?" if close else f"known: {', '.join(known)}"

@@ -1,0 +1,245 @@
+"""The top-level program of a platform: what a generated file declares, and the command line that runs it."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import traceback
+from collections.abc import Mapping, Sequence
+from queue import SimpleQueue
+from typing import Optional
+
+from eprune.runtime.fire.engine import Engine, Event, Signals
+from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError
+from eprune.runtime.main.assembly import Assembly
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
+from eprune.runtime.main.files import Files
+from eprune.runtime.main.options import check_writable, parse
+from eprune.runtime.main.report import Reporter
+from eprune.runtime.net.shaping import Figures
+from eprune.runtime.tell import record
+from eprune.runtime.tell.journal import Journal
+from eprune.runtime.tell.status import Status
+
+
+class Program:
+    """One platform's part of an application. Generated code calls the methods below, then ``main``."""
+
+    def __init__(self, application: str, platform: str, digest: str, file: str, aligned: bool = False) -> None:
+        """``aligned``: some FIFO of the application may lose tokens, so that firings go by index."""
+        self._declared = Declared(application, platform, digest, Files(file), aligned)
+
+    def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
+        """Declare a processing unit: the CPU core that its actors' threads are pinned to, and how much slower than
+        this core it is where it is emulated.
+        """
+        self._declared.cores[name] = core
+        self._declared.slowdowns[name] = slowdown
+
+    def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
+        """Declare the figures of the link to platform ``to``, bytes a second and seconds, for where it is emulated."""
+        self._declared.figures[to] = Figures(bandwidth, latency)
+
+    def actor(
+        self,
+        name: str,
+        behaviour: str,
+        unit: str,
+        parameters: Optional[Mapping[str, str]] = None,
+        model: Optional[str] = None,
+        optional: Sequence[str] = (),
+        quorum: Optional[int] = None,
+    ) -> None:
+        """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
+
+        It can do without the inputs ``optional`` while ``quorum`` of its data inputs live (None: 1).
+        """
+        self._declared.actors.append(
+            DeclaredActor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum)
+        )
+
+    def segment(
+        self,
+        name: str,
+        model: str,
+        unit: str,
+        actors: Sequence[str],
+        inputs: Mapping[str, int],
+        outputs: Mapping[str, int],
+    ) -> None:
+        """Declare a segment: the slices of ``actors`` as one model, run by one interpreter.
+
+        ``inputs`` and ``outputs`` map ports, named ``actor.port``, to positions among the model's inputs and outputs.
+        """
+        self._declared.actors.append(DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs)))
+
+    def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
+        """Declare a row of a dynamic processing graph's control table: what control token ``value`` means here.
+
+        ``rates`` maps the graph's dynamic FIFOs, as far as they have an end here, to tokens a firing.
+        """
+        self._declared.tables.setdefault(dpg, {})[value] = rates
+
+    def fifo(
+        self,
+        name: str,
+        source: str,
+        target: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        capacity: int,
+        delay: int = 0,
+        initial: Optional[str] = None,
+        rate: Rate = 1,
+        control: Optional[str] = None,
+    ) -> None:
+        """Declare a FIFO between two actors of this platform; ends are ``actor.port``.
+
+        ``rate`` is a number of tokens a firing, or its lower and upper limit. ``control`` names the dynamic processing
+        graph whose control tokens the FIFO carries.
+        """
+        self._declared.fifos.append(
+            DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial)
+        )
+
+    def tx(
+        self,
+        name: str,
+        source: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        capacity: int,
+        to: str,
+        address: str,
+        port: int,
+        rate: Rate = 1,
+        control: Optional[str] = None,
+        policy: str = "stop",
+        timeout: Optional[float] = None,
+        ack: str = "received",
+        shared: bool = False,
+        number: int = 0,
+        security: str = "none",
+    ) -> None:
+        """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
+
+        ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it is,
+        ``ack`` when a ``wait`` FIFO's token may be forgotten. ``shared``: all FIFOs with that platform have one
+        connection, on which this is FIFO ``number``.
+        """
+        self._declared.fifos.append(
+            DeclaredFifo(
+                name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port
+            )._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
+        )
+
+    def rx(
+        self,
+        name: str,
+        target: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        capacity: int,
+        frm: str,
+        port: int,
+        delay: int = 0,
+        initial: Optional[str] = None,
+        rate: Rate = 1,
+        control: Optional[str] = None,
+        policy: str = "stop",
+        timeout: Optional[float] = None,
+        ack: str = "received",
+        shared: bool = False,
+        number: int = 0,
+        security: str = "none",
+    ) -> None:
+        """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
+        self._declared.fifos.append(
+            DeclaredFifo(
+                name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port
+            )._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
+        )
+
+    def main(self, arguments: Optional[Sequence[str]] = None) -> int:
+        """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 130 interrupted."""
+        options = self._options(arguments)
+        journal = Journal(self._declared.platform, options.log_format)
+        events: SimpleQueue[Event] = SimpleQueue()
+        try:
+            with Signals(events):
+                check_writable(options.record, options.trace, options.status)
+                self._run(Assembly(self._declared, options, events, journal), options, events, journal)
+        except RunError as error:
+            if str(error) != journal.failure:
+                _tell_failure(journal, error)
+            if options.traceback:
+                cause = error.cause if isinstance(error, ActorError) else error
+                traceback.print_exception(type(cause), cause, cause.__traceback__)
+            return error.exit_code
+        except BrokenPipeError:
+            return 1
+        return 0
+
+    def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
+        declared = self._declared
+        names = ", ".join(actor.name for actor in declared.actors)
+        description = f"Application {declared.application}, platform {declared.platform}: {names}"
+        faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
+        return parse(description, bool(declared.peers), faults, arguments)
+
+    def _run(
+        self, assembly: Assembly, options: argparse.Namespace, events: SimpleQueue[Event], journal: Journal
+    ) -> None:
+        crossing = assembly.crossing
+        activities = {actor.name: actor.activity for actor in assembly.actors}
+        for fifo in self._declared.fifos:
+            if fifo.peer:
+                activities[f"{'TX' if fifo.source else 'RX'} {fifo.name}"] = crossing[fifo.name]
+        if options.trace:
+            for activity in activities.values():
+                activity.spans = []
+
+        def begin() -> None:
+            assembly.begin()
+            journal.log("running")
+
+        links = [*assembly.links.values(), *assembly.connections]
+        engine = Engine(assembly.actors, links, events, journal, begin)
+        _confine(set(assembly.cores.values()))
+        journal.log("starting")
+        reporter = Reporter(assembly, journal)
+        try:
+            with Status(options.status, journal, reporter.snapshot, events.put):
+                try:
+                    engine.run(options.timeout)
+                    reporter.tally(last=True)
+                    journal.log("ended")
+                except RunError as error:
+                    reporter.tally(last=True)
+                    _tell_failure(journal, error)
+                    raise
+        finally:
+            if options.record:
+                _write(options.record, json.dumps(reporter.record(), indent=1) + "\n")
+            if options.trace:
+                name = self._declared.platform + " (emulated)" * bool(assembly.emulation)
+                _write(options.trace, record.trace(name, activities) + "\n")
+
+
+def _tell_failure(journal: Journal, error: RunError) -> None:
+    journal.log("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
+
+
+def _confine(cores: set[Optional[int]]) -> None:
+    """Keep the program's other threads (links, main) on its units' cores, if all of them are pinned."""
+    wanted = {core for core in cores if core is not None}
+    if wanted and None not in cores:
+        os.sched_setaffinity(0, wanted)
+
+
+def _write(path: str, text: str) -> None:
+    try:
+        record.write_whole(path, text)
+    except OSError as error:
+        raise RunError(f"{path}: {error.strerror or error}") from None

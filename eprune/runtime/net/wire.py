@@ -1,0 +1,166 @@
+"""The wire protocol as bytes, without a socket: greetings, and the frames between the two ends of a FIFO.
+
+One TCP connection carries one FIFO, or all FIFOs of a pair of platforms. The sender (TX) opens it with a greeting; on a
+shared connection the sender of its first FIFO does. The other side (RX) answers with a greeting that has a verdict:
+
+    greeting   magic 'EPRUNE', u16 version, u32 length, then ``length`` bytes of JSON (an object of text values)
+
+Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in network byte order:
+
+    u8 kind | u8 zero | u16 FIFO number | u32 part | u64 firing | u64 nbytes
+
+    DATA       one token; ``firing`` is the index of the producer's firing, ``part`` the token's place within it
+    END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
+    ERROR      the sender's run failed; the payload is the reason in UTF-8
+    CREDIT     RX to TX: tokens received, tokens fired on, tokens that there is room for, and the index of the next
+               firing: four u64
+    HEARTBEAT  nothing to send, but alive
+    IDLE       TX to RX: the producer is starved and makes no tokens for now
+
+On a connection that several FIFOs share, or whose FIFO has a fault policy, a CREDIT frame for each FIFO follows the
+greetings, before any token, and no more tokens are sent than there is room for.
+
+Every length is compared with its bound before anything is allocated.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from collections.abc import Mapping
+from typing import NamedTuple
+
+from eprune.runtime.kernel.errors import ProtocolError, Refused
+
+VERSION = 1
+MAGIC = b"EPRUNE"
+_TLS = b"\x16\x03"  # how every TLS connection begins
+NO_TLS = "one side uses TLS and the other does not: state the same security in all platform files, and generate again"
+
+_GREETING = struct.Struct("!6sHI")
+_HEADER = struct.Struct("!BBHIQQ")
+GREETING_BYTES = _GREETING.size
+HEADER_BYTES = _HEADER.size
+MAX_GREETING = 16 * 1024
+MAX_ERROR = 4096
+#: A firing index stays below this and a counter below twice as much, which leaves room for what is computed from them.
+MAX_INDEX = 2**62
+
+DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE = range(1, 7)
+
+_COUNTERS = struct.Struct("!QQQQ")
+#: payload bytes of the frames that are of one size
+_FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: 0, END: 0, IDLE: 0}
+
+
+class Header(NamedTuple):
+    """A frame's header, checked."""
+
+    kind: int
+    fifo: int
+    part: int
+    firing: int
+    nbytes: int
+
+
+def pack_header(buffer: bytearray | memoryview, kind: int, fifo: int, part: int, firing: int, nbytes: int) -> None:
+    """Write a header into ``buffer``, HEADER_BYTES long."""
+    _HEADER.pack_into(buffer, 0, kind, 0, fifo, part, firing, nbytes)
+
+
+def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> bytes:
+    """An END or ERROR frame, whole."""
+    payload = message.encode("utf-8", "replace")[:MAX_ERROR]
+    return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload)) + payload
+
+
+def credit_frame(fifo: int, counters: tuple[int, int, int, int]) -> bytes:
+    """A CREDIT frame, whole."""
+    return _HEADER.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size) + _COUNTERS.pack(*counters)
+
+
+def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, int, int]:
+    """The counters of a CREDIT frame's payload. Raises ProtocolError if one is out of bounds."""
+    received, fired, limit, firing = _COUNTERS.unpack(payload)
+    for counter in (received, fired, limit, firing):
+        _check(counter, 2 * MAX_INDEX)
+    return received, fired, limit, firing
+
+
+def unpack_shared(data: memoryview | bytes | bytearray, tokens: Mapping[int, int]) -> Header:
+    """Read a header on a connection of several FIFOs: ``tokens`` maps numbers of received FIFOs to bytes per token.
+
+    Raises ProtocolError if the kind is unknown, a token belongs to no received FIFO, or the kind does not allow the
+    payload's length.
+    """
+    kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
+    if kind == DATA:
+        if nbytes != tokens.get(number):
+            raise ProtocolError(f"a token of {nbytes} bytes for FIFO number {number}, which does not take such tokens")
+    elif kind == ERROR:
+        if nbytes > MAX_ERROR:
+            raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
+    elif nbytes != _FIXED.get(kind) or zero != 0:
+        raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
+    _check(firing, MAX_INDEX)
+    return Header(kind, number, part, firing, nbytes)
+
+
+def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: int) -> Header:
+    """Read a header from the first HEADER_BYTES of ``data``.
+
+    Raises ProtocolError if the kind is unknown, the FIFO is not ``fifo``, or the kind does not allow the payload's
+    length (a token's payload has exactly ``token_bytes``).
+    """
+    kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
+    if kind not in (DATA, END, ERROR, HEARTBEAT) or zero != 0:
+        raise ProtocolError(f"a frame of unknown kind {kind}")
+    if number != fifo:
+        raise ProtocolError(f"a frame for FIFO number {number} on the connection of number {fifo}")
+    if kind == DATA and nbytes != token_bytes:
+        raise ProtocolError(f"a token of {nbytes} bytes on a FIFO whose tokens have {token_bytes} bytes")
+    if kind in (END, HEARTBEAT) and nbytes != 0:
+        raise ProtocolError(f"an end or a heartbeat with {nbytes} bytes")
+    if kind == ERROR and nbytes > MAX_ERROR:
+        raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
+    _check(firing, MAX_INDEX)
+    return Header(kind, number, part, firing, nbytes)
+
+
+def _check(number: int, limit: int) -> None:
+    if number >= limit:
+        raise ProtocolError(f"an index or a count of {number}; the limit is {limit}")
+
+
+def pack_greeting(fields: dict[str, str]) -> bytes:
+    """A greeting as bytes: its fields are text. See ``greeting`` for their meaning."""
+    body = json.dumps(fields, sort_keys=True).encode()
+    return _GREETING.pack(MAGIC, VERSION, len(body)) + body
+
+
+def greeting_size(data: bytes | bytearray) -> int:
+    """The size of a greeting in bytes, from its first GREETING_BYTES.
+
+    Raises ProtocolError if it is not a greeting of eprune or is too long, Refused if it has another version.
+    """
+    magic, version, length = _GREETING.unpack_from(data)
+    if data.startswith(_TLS):
+        raise Refused(NO_TLS)
+    if magic != MAGIC:
+        raise ProtocolError("the other side is not an eprune program")
+    if version != VERSION:
+        raise Refused(f"protocol version {version}, expected {VERSION}: use the same version of eprune on both sides")
+    if length > MAX_GREETING:
+        raise ProtocolError(f"a greeting of {length} bytes; the limit is {MAX_GREETING}")
+    return GREETING_BYTES + int(length)
+
+
+def unpack_greeting(data: bytes | bytearray) -> dict[str, str]:
+    """The fields of a whole greeting. Raises ProtocolError if it is not an object of text values."""
+    try:
+        fields = json.loads(data[GREETING_BYTES:])
+    except (ValueError, RecursionError):
+        raise ProtocolError("a greeting that is not JSON") from None
+    if not isinstance(fields, dict) or not all(isinstance(value, str) for value in fields.values()):
+        raise ProtocolError("a greeting that is not an object of text values")
+    return fields

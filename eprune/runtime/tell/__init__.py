@@ -1,0 +1,1 @@
+"""What a run reports: its journal, its record and its status. Imports the kernel."""
