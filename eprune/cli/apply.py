@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib
 import inspect
 import json
-import pkgutil
 import typing
 from collections.abc import Sequence
 from enum import Enum
@@ -15,30 +13,12 @@ from typing import Any, Optional
 
 import click
 
-import eprune.passes
 from eprune.cli import options
 from eprune.cli.errors import say
+from eprune.passes.base import find, names, summary
 
 #: Passes that have a command of their own, because they need more than a system: what was read or measured first.
 OWN_COMMANDS = {"import": "import", "into": "import", "fuse": "codegen"}
-
-
-def names() -> list[str]:
-    """The passes that there are."""
-    found = (module.name for module in pkgutil.iter_modules(eprune.passes.__path__))
-    return sorted(name.rstrip("_") for name in found if name != "base")
-
-
-def module_of(name: str) -> ModuleType:
-    """The module of a pass."""
-    path = next(iter(eprune.passes.__path__))
-    suffix = "" if any(each.name == name for each in pkgutil.iter_modules([path])) else "_"
-    return importlib.import_module(f"eprune.passes.{name}{suffix}")
-
-
-def summary(name: str) -> str:
-    """The first line of a pass's docstring."""
-    return (inspect.getdoc(module_of(name)) or "").partition("\n")[0].rstrip(".:")
 
 
 class Passes(click.Group):
@@ -65,12 +45,10 @@ class Passes(click.Group):
         self, ctx: click.Context, args: list[str]
     ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
         """Find the pass; an unknown one gets the nearest name for a hint."""
-        import difflib
-
-        if args[0] not in names():
-            near = difflib.get_close_matches(args[0], names(), n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
-            ctx.fail(f"there is no pass {args[0]!r}; {hint}")
+        try:
+            find(args[0])
+        except ValueError as error:
+            ctx.fail(str(error))
         return super().resolve_command(ctx, args)
 
 
@@ -80,7 +58,7 @@ def _elsewhere(name: str, command: str) -> None:
 
 def command_of(name: str) -> click.Command:
     """The command of a pass: its options are the fields of the pass's ``Options``."""
-    module = module_of(name)
+    module = find(name)
 
     def callback(
         application: str, platforms: Sequence[str], mappings: Sequence[str], output: str, fmt: str, **given: Any

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
@@ -117,23 +116,13 @@ def fuse_option(function: Decorated) -> Decorated:
 
 
 def _expand(ctx: click.Context, param: click.Parameter, paths: tuple[str, ...]) -> tuple[str, ...]:
-    """Replace folders by the files of the right kind in them; each file counts once."""
-    kind = "platform" if param.name == "platforms" else "mapping"
-    files: dict[str, None] = {}
-    for path in paths:
-        if path != "-" and Path(path).is_dir():
-            found = sorted(str(file) for file in Path(path).glob("*.xml") if _kind(file) in (kind, ""))
-            if not found:
-                raise click.BadParameter(f"there is no {kind} file (*.xml) in the folder {path!r}", ctx, param)
-            files.update(dict.fromkeys(found))
-        else:
-            files[path] = None
-    return tuple(files)
+    """Replace folders by the files of the right kind in them."""
+    if not any(path != "-" and Path(path).is_dir() for path in paths):
+        return tuple(dict.fromkeys(paths))
+    from eprune.formats.system import files_in
+    from eprune.model.finding import WrongUsage
 
-
-def _kind(file: Path) -> str:
-    """Which kind of file it is by its first element; "" where that is none of ours, which its reader will tell."""
-    with file.open("rb") as stream:
-        text = re.sub(rb"<!--.*?-->", b"", stream.read(65536), flags=re.DOTALL)
-    match = re.match(rb"[^<]*(?:<\?.*?\?>\s*)?<(application|platform|mapping)\b", text, flags=re.DOTALL)
-    return match.group(1).decode() if match else ""
+    try:
+        return tuple(files_in(paths, "platform" if param.name == "platforms" else "mapping"))
+    except WrongUsage as error:
+        raise click.BadParameter(str(error), ctx, param) from None

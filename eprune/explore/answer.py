@@ -8,8 +8,9 @@ from dataclasses import dataclass
 from typing import Any, Optional
 
 from eprune.explore.cost import Costs, Prediction, predict, weights
+from eprune.explore.flow import Flow
 from eprune.explore.plan import Plan
-from eprune.explore.space import Alternative, Constraints, violation
+from eprune.explore.space import Alternative, Constraints, Roles, violation
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,34 @@ def rows(
         )
         for each in plan.alternatives
     )
+
+
+def point_rows(flow: Flow, roles: Roles, points: Sequence[Alternative], costs: Optional[Costs]) -> tuple[Row, ...]:
+    """Partition points with their predictions, where there are costs; nothing was measured."""
+    return tuple(
+        Row(each, flow.nbytes(each.homes), predict(flow, roles, costs, each.homes) if costs else None, None, "")
+        for each in points
+    )
+
+
+def best_cut(
+    flow: Flow, roles: Roles, constraints: Constraints, costs: Optional[Costs], objective: str, points: Sequence[Row]
+) -> Optional[Mapping[str, str]]:
+    """Actor -> platform of the best allowed cut; None if there is none.
+
+    Of all cuts where scipy is installed and the search comes to an end in time, else of the partition points given.
+    """
+    from eprune.explore.integer import Unsolved
+    from eprune.explore.search import Search
+
+    if costs is not None:
+        try:
+            found = Search(flow, roles, constraints, costs).best(objective)
+            return None if found is None else found.homes
+        except (Unsolved, ImportError):
+            pass
+    least = min(points, key=lambda row: row.value(objective, roles.endpoints), default=None)
+    return None if least is None else least.alternative.homes
 
 
 def ranked(plan: Plan, given: Sequence[Row], objective: str) -> tuple[Row, ...]:

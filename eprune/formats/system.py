@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from eprune.formats.behaviours import inspect
 from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.mapping import read_mapping, write_mapping
 from eprune.formats.xml.platform import read_platform, write_platform
-from eprune.model.finding import EpruneError, Finding
+from eprune.model.finding import EpruneError, Finding, WrongUsage
 from eprune.model.system import System
 
 T = TypeVar("T")
@@ -48,6 +49,31 @@ def read_system(
         alone = System(graph, interfaces=interfaces, problems=tuple(problems))
         raise EpruneError(*check(alone), *unreadable)
     return System(graph, read_platforms, read_mappings, interfaces, problems=tuple(problems))
+
+
+def files_in(paths: Sequence[str], kind: str) -> list[str]:
+    """The paths with folders replaced by the files of a kind ("platform", "mapping") in them; each file counts once.
+
+    Raises WrongUsage for a folder that has none.
+    """
+    files: dict[str, None] = {}
+    for path in paths:
+        if path != "-" and Path(path).is_dir():
+            found = sorted(str(file) for file in Path(path).glob("*.xml") if _kind(file) in (kind, ""))
+            if not found:
+                raise WrongUsage(f"there is no {kind} file (*.xml) in the folder {path!r}")
+            files.update(dict.fromkeys(found))
+        else:
+            files[path] = None
+    return list(files)
+
+
+def _kind(file: Path) -> str:
+    """Which kind of file it is by its first element; "" where it is none of ours, which its reader reports."""
+    with file.open("rb") as stream:
+        text = re.sub(rb"<!--.*?-->", b"", stream.read(65536), flags=re.DOTALL)
+    match = re.match(rb"[^<]*(?:<\?.*?\?>\s*)?<(application|platform|mapping)\b", text, flags=re.DOTALL)
+    return match.group(1).decode() if match else ""
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,14 @@ that takes what breaks rules, and mends it, says ``MENDS = True``.
 
 from __future__ import annotations
 
+import difflib
+import importlib
+import inspect
+import keyword
+import pkgutil
 from collections.abc import Mapping
 from dataclasses import MISSING, dataclass, field
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from eprune.model.system import System
@@ -28,6 +34,26 @@ class Result(NamedTuple):
 
     system: System
     report: Report
+
+
+def names() -> list[str]:
+    """The passes that there are: the modules of this package but this one."""
+    found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
+    return sorted(name.rstrip("_") for name in found if name != "base")
+
+
+def find(name: str) -> Any:
+    """The module of a pass. Raises ValueError, with a near name, where there is none."""
+    if name not in names():
+        near = difflib.get_close_matches(name, names(), n=1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names())}"
+        raise ValueError(f"there is no pass {name!r}; {hint}")
+    return importlib.import_module(f"eprune.passes.{name}_" if keyword.iskeyword(name) else f"eprune.passes.{name}")
+
+
+def summary(name: str) -> str:
+    """What a pass does: the first line of its docstring."""
+    return (inspect.getdoc(find(name)) or "").partition("\n")[0].rstrip(".:")
 
 
 def option(default: Any = MISSING, *, help: str, metavar: str = "") -> Any:  # noqa: A002  # as click calls it

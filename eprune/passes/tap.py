@@ -1,0 +1,77 @@
+"""Keep what sinks take, as arrays: an actor before each sink's input copies its tokens to a file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.library import library_folder
+from eprune.model.graph import Actor, Direction, Fifo, Port, PortRef
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.system import System
+from eprune.passes.base import Report, Result, option
+
+
+@dataclass(frozen=True)
+class Options:
+    """Where the copies go."""
+
+    folder: str = option(help="The folder for SINK.PORT/in.npy, a stack of tokens each.", metavar="DIR")
+
+
+def apply(system: System, options: Options) -> Result:
+    """An actor ``Tap-SINK-PORT`` before each sink's input of rate 1, on the sink's unit.
+
+    Inputs whose rate is another one or varies, that may be missing, or that belong to a dynamic processing graph are
+    left as they are. The report maps the inputs to the files (``files``), and lists those left out (``left_out``).
+    """
+    graph = system.graph
+    inside = {name for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
+    sinks = {actor.name: actor for actor in graph.actors if actor.inputs and not actor.outputs}
+    ports = dict(graph.ports())
+    taken = {actor.name for actor in graph.actors} | {fifo.name for fifo in graph.fifos}
+    behaviour = PythonBehaviour("tap.py", "Tap", str(Path(library_folder(), "tap.py")))
+    taps: list[Actor] = []
+    fifos: list[Fifo] = []
+    homes: dict[str, str] = {}
+    files: dict[str, str] = {}
+    left_out: list[str] = []
+    for fifo in graph.fifos:
+        port, sink = ports[fifo.target], fifo.target.actor
+        plain = port.static and port.url == 1 and port.required and not port.control
+        if sink not in sinks:
+            fifos.append(fifo)
+            continue
+        if not plain or sink in inside:
+            fifos.append(fifo)
+            left_out.append(str(fifo.target))
+            continue
+        name = _fresh(f"Tap-{sink}-{fifo.target.port}", taken)
+        folder = Path(options.folder, str(fifo.target))
+        ends = (Port("in", Direction.IN, port.token), Port("out", Direction.OUT, port.token))
+        taps.append(Actor(name, ends, behaviour=behaviour, parameters=(("path", str(folder)),)))
+        homes[name] = sink
+        files[str(fifo.target)] = str(folder / "in.npy")
+        fifos.append(replace(fifo, target=PortRef(name, "in")))
+        fifos.append(Fifo(_fresh(f"{fifo.name}-tap", taken), PortRef(name, "out"), fifo.target, where=fifo.where))
+    made = replace(
+        system,
+        graph=replace(graph, actors=(*graph.actors, *taps), fifos=tuple(fifos)),
+        mappings=tuple(_placed(mapping, homes) for mapping in system.mappings),
+    )
+    return Result(made, Report((f"{len(files)} inputs of sinks are kept",), {"files": files, "left_out": left_out}))
+
+
+def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:
+    places = {placement.actor: placement for placement in mapping.placements}
+    more = [replace(places[sink], actor=tap, segment=None) for tap, sink in beside.items() if sink in places]
+    return replace(mapping, placements=(*mapping.placements, *more))
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
