@@ -197,7 +197,7 @@ class Run:
         return f"<pre>{escape(repr(self))}</pre>"
 
 
-class _Links(dict):  # type: ignore[type-arg]
+class _Links(dict[tuple[str, str], "LinkSummary"]):
     def __missing__(self, pair: tuple[str, str]) -> LinkSummary:
         from eprune.measure.summary import LinkSummary as LinkSummary_
 

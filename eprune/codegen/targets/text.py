@@ -9,21 +9,27 @@ from typing import Any
 import eprune
 
 
-def fill(template: str, filters: Mapping[str, Callable[..., Any]], functions: Mapping[str, Any], **values: Any) -> str:
-    """The text of a template of ``codegen/templates``."""
-    import jinja2
+#: Templates by name, compiled once: that takes longer than to fill one.
+_COMPILED: dict[str, Any] = {}
 
-    environment = jinja2.Environment(
-        loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-        autoescape=False,  # the output is not HTML
-    )
-    environment.filters.update(filters)
-    environment.globals.update(functions)
-    return environment.get_template(template).render(version=eprune.__version__, **values)
+
+def fill(template: str, filters: Mapping[str, Callable[..., Any]], functions: Mapping[str, Any], **values: Any) -> str:
+    """The text of a template of ``codegen/templates``; a template is always given the same ``filters``."""
+    if template not in _COMPILED:
+        import jinja2
+
+        environment = jinja2.Environment(
+            loader=jinja2.FileSystemLoader(Path(__file__).parents[1] / "templates"),
+            undefined=jinja2.StrictUndefined,
+            trim_blocks=True,
+            lstrip_blocks=True,
+            keep_trailing_newline=True,
+            autoescape=False,  # the output is not HTML
+        )
+        environment.filters.update(filters)
+        _COMPILED[template] = environment.get_template(template)
+    text: str = _COMPILED[template].render(version=eprune.__version__, **functions, **values)
+    return text
 
 
 def listing(names: Sequence[str], limit: int = 8) -> str:
