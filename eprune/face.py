@@ -245,9 +245,10 @@ def run(
         for platform, setting in placed_settings(system, given):
             arguments[platform].append(f"--set={setting}")
         messages: list[str] = []
-        tolerant = any(fifo.policy.value != "stop" for fifo in system.graph.fifos)
         with certificates(list(programs), needed=secured(system, Security.TLS)):
-            outcome = launch(programs, arguments, on_message=messages.append, stdout=stdout.fileno(), tolerant=tolerant)
+            outcome = launch(
+                programs, arguments, on_message=messages.append, stdout=stdout.fileno(), tolerant=system.tolerant
+            )
         if outcome.exit_code == 130:
             raise KeyboardInterrupt
         if outcome.exit_code:

@@ -10,6 +10,7 @@ from fractions import Fraction
 
 from eprune.analysis.lookup import port_table
 from eprune.analysis.modes import regions
+from eprune.analysis.rules import finding as violation
 from eprune.model.finding import Finding
 from eprune.model.graph import Fifo, Graph
 
@@ -61,7 +62,7 @@ def _balanced(rated: Iterable[_Rated], when: str) -> Iterator[Finding]:
     for fifo, produced, consumed in rated:
         fired = firings[fifo.source.actor], firings[fifo.target.actor]
         if fired != (1, 1) or produced != consumed:
-            yield Finding(
+            yield violation(
                 "C1",
                 fifo.where,
                 f"{when}FIFO '{fifo.name}': an iteration has {fired[0]} firings of '{fifo.source.actor}' that write "

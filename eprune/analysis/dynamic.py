@@ -10,6 +10,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
+from eprune.analysis.rules import finding as violation
 from eprune.model.finding import Finding
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Graph, Port
 from eprune.model.token import TokenType
@@ -40,14 +41,14 @@ def roles(graph: Graph) -> Iterator[Finding]:
             if name not in table:
                 unknown = True
                 message = f"{what}: there is no actor '{name}', which is to be its {part}"
-                yield Finding("G1", dpg.where, message, guesser.hint(name, table))
+                yield violation("G1", dpg.where, message, guesser.hint(name, table))
         for port in dpg.ports:
             if port.port not in table.get(port.actor, {}):
                 whole = (f"{actor}.{own}" for actor, ports in table.items() for own in ports)
-                yield Finding("G1", dpg.where, f"{what}: there is no port {port}", guesser.hint(str(port), whole))
+                yield violation("G1", dpg.where, f"{what}: there is no port {port}", guesser.hint(str(port), whole))
         for name in {name: None for name in dpg.members if dpg.members.count(name) > 1}:
             message = f"{what}: its member '{name}' is named twice"
-            yield Finding("G1", dpg.where, message, "name it once")
+            yield violation("G1", dpg.where, message, "name it once")
     if not unknown:
         actors = {actor.name: actor for actor in reversed(graph.actors)}
         for dpg in graph.dpgs:
@@ -63,19 +64,19 @@ def _parts(dpg: Dpg, actors: dict[str, Actor]) -> Iterator[Finding]:
     if dpg.control != dpg.entry and source is not ActorType.CA:
         message = f"{what}: its control source '{dpg.control}' is {_A[source]}, and not its entry"
         hint = f'make it a CA (type="CA"), or let the entry choose the rates: control="{dpg.entry}"'
-        yield Finding("D1", dpg.where, message, hint)
+        yield violation("D1", dpg.where, message, hint)
     for part, name in (("entry", dpg.entry), ("exit", dpg.exit)):
         if actors[name].type is not ActorType.DA:
             message = f"{what}: its {part} '{name}' is {_A[actors[name].type]}"
-            yield Finding("D1", dpg.where, message, f"the {part} of a dynamic processing graph is a DA")
+            yield violation("D1", dpg.where, message, f"the {part} of a dynamic processing graph is a DA")
     if dpg.entry == dpg.exit:
         message = f"{what}: '{dpg.entry}' is its entry and its exit"
-        yield Finding("D1", dpg.where, message, "data goes in through one DA and out through another")
+        yield violation("D1", dpg.where, message, "data goes in through one DA and out through another")
     for name in dict.fromkeys(dpg.members):
         if actors[name].type not in (ActorType.SPA, ActorType.DPA):
             message = f"{what}: its member '{name}' is {_A[actors[name].type]}"
             hint = "members are DPAs and SPAs; a DA begins or ends a dynamic processing graph, a CA is its control"
-            yield Finding("D1", dpg.where, message, hint)
+            yield violation("D1", dpg.where, message, hint)
 
 
 def _strays(graph: Graph) -> Iterator[Finding]:
@@ -85,7 +86,7 @@ def _strays(graph: Graph) -> Iterator[Finding]:
     for actor in graph.actors:
         if actor.type is not ActorType.SPA and actor.name not in placed:
             message = f"actor '{actor.name}' is {_A[actor.type]}, and belongs to no dynamic processing graph"
-            yield Finding("D1", actor.where, message, f"name it as {parts[actor.type]} of a <dpg>, or make it an SPA")
+            yield violation("D1", actor.where, message, f"name it as {parts[actor.type]} of a <dpg>, or make it an SPA")
     first: dict[str, Dpg] = {}
     for dpg in graph.dpgs:
         other = first.setdefault(dpg.control, dpg)
@@ -93,7 +94,7 @@ def _strays(graph: Graph) -> Iterator[Finding]:
             message = f"'{dpg.control}' is the control source of the dynamic processing graphs "
             hint = "a control source tells one graph its rates: give each its own"
             related = ((other.where, f"'{other.name}' is here"),)
-            yield Finding("D1", dpg.where, f"{message}'{other.name}' and '{dpg.name}'", hint, related=related)
+            yield violation("D1", dpg.where, f"{message}'{other.name}' and '{dpg.name}'", hint, related=related)
 
 
 def _overlaps(graph: Graph) -> Iterator[Finding]:
@@ -115,7 +116,7 @@ def _overlaps(graph: Graph) -> Iterator[Finding]:
                 "a choice that follows a choice begins with an entry of its own, to which the first one's exit sends "
                 "static tokens; a choice within a choice is more rows of one table"
             )
-        yield Finding(
+        yield violation(
             "D6",
             named[other].where,
             f"the dynamic processing graphs '{one}' and '{other}' share {_actors(names)}",
@@ -166,9 +167,9 @@ def _control_ports(actor: Actor, source: bool) -> Iterator[Finding]:
             else:
                 message = f"{what} has one control input, and '{port.name}' is another"
                 hint = "one control token tells it all its rates: remove one of the two"
-            yield Finding("G6", port.where, message, hint)
+            yield violation("G6", port.where, message, hint)
         if most and not ports:
-            yield Finding(
+            yield violation(
                 "G6",
                 actor.where,
                 f"{what} lacks a control {direction.value}put",
@@ -188,12 +189,12 @@ def _dynamic_ports(actor: Actor, kind: str, fixed: tuple[Direction, ...]) -> Ite
             hint = f'write one rate, such as rate="{port.url}"'
             if actor.type is ActorType.SPA:
                 hint += ", or make it a DPA of a dynamic processing graph"
-            yield Finding("G6", port.where, message + rate_text(port), hint)
+            yield violation("G6", port.where, message + rate_text(port), hint)
     free = [direction for direction in Direction if direction not in fixed]
     if free and not any(port.direction in free and port.lrl < port.url for port in data):
         where = f"{free[0].value}put" if len(free) == 1 else "data port"
         message = f"actor '{actor.name}': {kind} has a dynamic {where}, and it has none"
-        yield Finding("G6", actor.where, message, 'write for example rate="0..1" at its ports, or make it an SPA')
+        yield violation("G6", actor.where, message, 'write for example rate="0..1" at its ports, or make it an SPA')
 
 
 def delays(graph: Graph) -> Iterator[Finding]:
@@ -206,7 +207,7 @@ def delays(graph: Graph) -> Iterator[Finding]:
             why = "shift every later row" if control else "mix data of different iterations"
             hint = "leave delay out" if control else "leave delay out; put the delay on a static FIFO"
             message = f"FIFO '{fifo.name}' is {kind}: its delay of {fifo.delay} would {why}"
-            yield Finding("G7", fifo.where, message, hint)
+            yield violation("G7", fifo.where, message, hint)
 
 
 def control_fifos(graph: Graph) -> Iterator[Finding]:
@@ -217,7 +218,9 @@ def control_fifos(graph: Graph) -> Iterator[Finding]:
     for ref, port in graph.ports():
         if port.control and not _fit(port):
             message = f"control port {ref} has token {port.token} at rate {rate_text(port)}"
-            yield Finding("D2", port.where, message, f'a control token is one {CONTROL_TOKEN} a firing: token="int32"')
+            yield violation(
+                "D2", port.where, message, f'a control token is one {CONTROL_TOKEN} a firing: token="int32"'
+            )
     leads = {dpg.control: dpg for dpg in graph.dpgs}
     followed = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
     dynamic = {actor.name for actor in graph.actors if actor.type in (ActorType.DA, ActorType.DPA)}
@@ -227,7 +230,7 @@ def control_fifos(graph: Graph) -> Iterator[Finding]:
         if source.control is not target.control:
             control, data = (fifo.source, fifo.target) if source.control else (fifo.target, fifo.source)
             message = f"FIFO '{fifo.name}' joins the control port {control} to the data port {data}"
-            yield Finding("D2", fifo.where, message, 'write control="true" at both ends or at none', related=ends)
+            yield violation("D2", fifo.where, message, 'write control="true" at both ends or at none', related=ends)
         elif source.control and fifo.source.actor in leads and told in followed and told in dynamic:
             lead, own = leads[fifo.source.actor], followed[told]
             if lead is not own:
@@ -236,7 +239,7 @@ def control_fifos(graph: Graph) -> Iterator[Finding]:
                     f"'{told}' of '{own.name}'"
                 )
                 hint = f"'{told}' takes its rates from '{own.control}'; let the FIFO come from there"
-                yield Finding("D2", fifo.where, message, hint, related=ends)
+                yield violation("D2", fifo.where, message, hint, related=ends)
 
 
 def _fit(port: Port) -> bool:

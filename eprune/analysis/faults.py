@@ -7,6 +7,7 @@ from dataclasses import replace
 
 from eprune.analysis.failures import FaultModel, Outcome, Service, Verdict
 from eprune.analysis.lookup import some
+from eprune.analysis.rules import finding as violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Ack, Actor, Dpg, FaultPolicy, Fifo, Graph
 
@@ -24,7 +25,7 @@ def not_survived(system: FaultModel, outcome: Outcome, service: Service) -> Find
         where = outcome.failed[0].where
     else:
         message, where = f"even if nothing fails, {outcome.missing}", system.graph.where
-    return Finding("F1", where, message, _help(system, outcome, service), related=tuple(_reasons(system, outcome)))
+    return violation("F1", where, message, _help(system, outcome, service), related=tuple(_reasons(system, outcome)))
 
 
 def _consequence(outcome: Outcome) -> str:
@@ -122,10 +123,10 @@ def declarations(graph: Graph) -> Iterator[Finding]:
         what = f"FIFO '{fifo.name}'"
         if fifo.policy in (FaultPolicy.DROP, FaultPolicy.ZERO) and {fifo.source, fifo.target} & control:
             message = f"{what}: policy {fifo.policy.value} on a control FIFO would shift every later row"
-            yield Finding("F2", fifo.where, message, 'write policy="wait" or policy="stop"')
+            yield violation("F2", fifo.where, message, 'write policy="wait" or policy="stop"')
         if fifo.ack is Ack.FIRED and fifo.policy is not FaultPolicy.WAIT:
             message = f'{what}: ack="fired" with policy {fifo.policy.value}, which sends nothing again'
-            yield Finding("F2", fifo.where, message, 'write policy="wait", or leave ack out')
+            yield violation("F2", fifo.where, message, 'write policy="wait", or leave ack out')
     for actor in graph.actors:
         yield from _inputs(actor)
     yield from _losses(graph)
@@ -138,7 +139,9 @@ def _losses(graph: Graph) -> Iterator[Finding]:
     for fifo, dpg in _inside(graph).items():
         if fifo in lossy and fifo.source not in control:
             message = f"FIFO '{fifo.name}': policy {fifo.policy.value} inside the dynamic processing graph '{dpg.name}'"
-            yield Finding("F2", fifo.where, message, 'write policy="wait" or policy="stop"; outside any policy will do')
+            yield violation(
+                "F2", fifo.where, message, 'write policy="wait" or policy="stop"; outside any policy will do'
+            )
     led_apart = [dpg for dpg in graph.dpgs if dpg.control != dpg.entry]
     if not lossy or not led_apart:
         return
@@ -150,7 +153,7 @@ def _losses(graph: Graph) -> Iterator[Finding]:
                 f"'{dpg.control}' and '{dpg.entry}' of the dynamic processing graph '{dpg.name}' can lack tokens of "
                 f"different firings, for {some(losing)} may lose some"
             )
-            yield Finding("F2", dpg.where, message, "let the entry be the control source")
+            yield violation("F2", dpg.where, message, "let the entry be the control source")
 
 
 def _before(graph: Graph, actors: set[str]) -> set[str]:
@@ -179,13 +182,13 @@ def _inputs(actor: Actor) -> Iterator[Finding]:
     for port in actor.inputs:
         if not port.required and port.control:
             message = f"actor '{actor.name}': the control input '{port.name}' is always required"
-            yield Finding("F2", port.where, message, "leave required out")
+            yield violation("F2", port.where, message, "leave required out")
         elif not port.required and actor.behaviour and actor.behaviour.needs_all_inputs:
             message = f"actor '{actor.name}' is a slice of a model, which needs its input '{port.name}'"
             hint = 'leave required out, and give the FIFO policy="zero" where zeros will do'
-            yield Finding("F2", port.where, message, hint)
+            yield violation("F2", port.where, message, hint)
     data = sum(not port.control for port in actor.inputs)
     if actor.quorum is not None and actor.quorum > data:
         message = f"actor '{actor.name}': a quorum of {actor.quorum}, but {data or 'no'} data inputs"
         hint = f"write a quorum of 1 to {data}" if data else "leave quorum out"
-        yield Finding("F2", actor.where, message, hint)
+        yield violation("F2", actor.where, message, hint)

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Optional
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
+from eprune.analysis.rules import finding as violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
@@ -29,7 +30,7 @@ def _unique(what: str, named: Iterable[tuple[str, Location]]) -> Iterator[Findin
     first: dict[str, Location] = {}
     for name, where in named:
         if name in first:
-            yield Finding(
+            yield violation(
                 "G1",
                 where,
                 f"{what} '{name}' is defined twice",
@@ -52,7 +53,7 @@ def references(graph: Graph) -> Iterator[Finding]:
             if finding is not None:
                 yield finding
             elif other is not fifo:
-                yield Finding(
+                yield violation(
                     "G1",
                     fifo.where,
                     f"FIFO '{fifo.name}': port {ref} is already on FIFO '{other.name}'",
@@ -64,7 +65,7 @@ def references(graph: Graph) -> Iterator[Finding]:
         for port in ports.values():
             if (actor.name, port.name) not in fifo_of:
                 end = "to" if port.direction is Direction.IN else "from"
-                yield Finding(
+                yield violation(
                     "G1",
                     port.where,
                     f"actor '{actor.name}': {port.direction.value}put port '{port.name}' is on no FIFO",
@@ -84,15 +85,15 @@ def _resolve(
         meant = guesser.guess(ref.actor, table)
         hint = f"did you mean '{meant}'?" if meant else "define the actor, or name another"
         named = (meant, ref.port) if ref.port in table.get(meant, {}) else None
-        return Finding("G1", fifo.where, f"{end}: there is no actor '{ref.actor}'", hint), named
+        return violation("G1", fifo.where, f"{end}: there is no actor '{ref.actor}'", hint), named
     if port is None:
         fitting = [other.name for other in table[ref.actor].values() if other.direction is direction]
         meant = guesser.guess(ref.port, fitting)
         message = f"{end}: actor '{ref.actor}' has no {direction.value}put port '{ref.port}'"
         hint = f"did you mean '{ref.actor}.{meant}'?" if meant else f"it has {some(fitting) or 'none'}"
-        return Finding("G1", fifo.where, message, hint), ((ref.actor, meant) if meant else None)
+        return violation("G1", fifo.where, message, hint), ((ref.actor, meant) if meant else None)
     hint = "a FIFO runs from an output port to an input port; are its ends exchanged?"
-    return Finding("G1", fifo.where, f"{end} is an {port.direction.value}put port", hint), (ref.actor, ref.port)
+    return violation("G1", fifo.where, f"{end} is an {port.direction.value}put port", hint), (ref.actor, ref.port)
 
 
 def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
@@ -108,11 +109,11 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Fi
         for name in given:
             if name not in facts.parameters:
                 hint = guesser.hint(name, facts.parameters)
-                yield Finding("G1", actor.where, f"{what} takes no parameter '{name}'", hint)
+                yield violation("G1", actor.where, f"{what} takes no parameter '{name}'", hint)
         for name, required in facts.parameters.items():
             if required and name not in given:
                 hint = f'add <param name="{name}" value="..."/>'
-                yield Finding("G1", actor.where, f"{what} needs a parameter '{name}'", hint)
+                yield violation("G1", actor.where, f"{what} needs a parameter '{name}'", hint)
 
 
 def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
@@ -124,7 +125,7 @@ def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Findin
             yield from _declared(actor, Direction.OUT, facts)
     for fifo, source, target in joined(graph):
         if source.token != target.token:
-            yield Finding(
+            yield violation(
                 "G2",
                 fifo.where,
                 f"FIFO '{fifo.name}': token {source.token} at {fifo.source}, {target.token} at {fifo.target}",
@@ -143,17 +144,17 @@ def _declared(actor: Actor, direction: Direction, facts: Interface) -> Iterator[
         port = ports.get(name)
         if port is None:
             message = f"actor '{actor.name}' lacks the {direction.value}put port '{name}' of its {whose}"
-            yield Finding("G2", actor.where, message, f'add <{direction.value} name="{name}" token="{token}"/>')
+            yield violation("G2", actor.where, message, f'add <{direction.value} name="{name}" token="{token}"/>')
         elif port.token != token:
             message = f"actor '{actor.name}': token {port.token} at port '{name}', {token} in its {whose}"
-            yield Finding("G2", port.where, message, f'write token="{token}"{otherwise}')
+            yield violation("G2", port.where, message, f'write token="{token}"{otherwise}')
 
 
 def rates(graph: Graph) -> Iterator[Finding]:
     """G3: 0 <= lrl <= url and url >= 1, and the initial active rate lies between the limits."""
     for ref, port in graph.ports():
         if not 0 <= port.lrl <= port.url or port.url < 1:
-            yield Finding(
+            yield violation(
                 "G3",
                 port.where,
                 f"port {ref}: rate {rate_text(port)} is none: 0 <= lower limit <= upper limit, and upper limit >= 1",
@@ -161,7 +162,7 @@ def rates(graph: Graph) -> Iterator[Finding]:
             )
         elif not port.lrl <= port.atr <= port.url:
             message = f"port {ref}: initial rate {port.atr} is outside of {rate_text(port)}"
-            yield Finding("G3", port.where, message, f'write atr="{port.url}", or leave atr out')
+            yield violation("G3", port.where, message, f'write atr="{port.url}", or leave atr out')
 
 
 def symmetry(graph: Graph) -> Iterator[Finding]:
@@ -173,7 +174,7 @@ def symmetry(graph: Graph) -> Iterator[Finding]:
             what = f"initial rate {source.atr} at {fifo.source}, {target.atr} at {fifo.target}"
         else:
             continue
-        yield Finding(
+        yield violation(
             "G4",
             fifo.where,
             f"FIFO '{fifo.name}': {what}",
@@ -195,21 +196,21 @@ def capacities(graph: Graph) -> Iterator[Finding]:
             continue  # G3 or G4 says so
         what = f"FIFO '{fifo.name}'"
         if fifo.delay < 0:
-            yield Finding("G5", fifo.where, f"{what}: delay {fifo.delay} is negative", "write a delay of 0 or more")
+            yield violation("G5", fifo.where, f"{what}: delay {fifo.delay} is negative", "write a delay of 0 or more")
         elif fifo.source.actor == fifo.target.actor:
             if fifo.delay < rate:
                 message = f"{what} is a self-loop: delay {fifo.delay} < rate {rate}, so its actor can never fire"
                 room = "" if fifo.capacity >= 2 * rate else f" and a capacity of {2 * rate}"
-                yield Finding("G5", fifo.where, message, f"give it a delay of {rate}{room}")
+                yield violation("G5", fifo.where, message, f"give it a delay of {rate}{room}")
             elif fifo.capacity < fifo.delay + rate:
                 message = f"{what} is a self-loop: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}"
-                yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+                yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
         elif fifo.capacity < fifo.delay:
             message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay}"
-            yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+            yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
         elif fifo.delay < rate and fifo.capacity < fifo.delay + rate:
             message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}, so it blocks for ever"
-            yield Finding("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+            yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
 
 
 def _ends(fifo: Fifo, source: Port, target: Port) -> tuple[tuple[Location, str], ...]:

@@ -8,7 +8,8 @@ from eprune.analysis.lookup import joined, some, token_bytes
 from eprune.analysis.modes import Stuck, find_stuck
 from eprune.analysis.precedence import explain
 from eprune.analysis.repair import Budget, Repair, find_repair
-from eprune.model.finding import Finding, Severity
+from eprune.analysis.rules import finding as violation
+from eprune.model.finding import Finding
 from eprune.model.graph import Fifo, Graph
 
 
@@ -31,7 +32,7 @@ def deadlocks(graph: Graph) -> Iterator[Finding]:
         reasons = (
             (fifos[edge.fifo].where, explain(edge, fifos[edge.fifo], stuck.rates[edge.fifo])) for edge in stuck.cycle
         )
-        yield Finding(
+        yield violation(
             "C2",
             min(fifos[edge.fifo].where for edge in stuck.cycle),
             f"deadlock{_when(stuck)}: {who}",
@@ -86,12 +87,11 @@ def connections(graph: Graph) -> Iterator[Finding]:
     reached = _reach([actor.name for actor in graph.actors if not actor.inputs], after)
     stray = [actor for actor in graph.actors if actor.name not in reached]
     if stray:
-        yield Finding(
+        yield violation(
             "C3",
             stray[0].where,
             f"{_actors(actor.name for actor in stray)} reached from no source (an actor without inputs)",
             "nothing can end a run of these actors; feed them from a source",
-            Severity.WARNING,
         )
 
     seen: set[str] = set()
@@ -101,13 +101,12 @@ def connections(graph: Graph) -> Iterator[Finding]:
             seen |= _reach([actor.name], beside)
             parts.append(actor)
     if len(parts) > 1:
-        yield Finding(
+        yield violation(
             "C3",
             parts[1].where,
             f"the graph falls into {len(parts)} parts that no FIFO joins; they begin at "
             f"{some(actor.name for actor in parts)}",
             "join them, or make each an application of its own",
-            Severity.WARNING,
         )
 
 

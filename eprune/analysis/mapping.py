@@ -20,6 +20,7 @@ from typing import NamedTuple, Optional
 from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tight, wirings
 from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
+from eprune.analysis.rules import finding as violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Fifo, Graph
 from eprune.model.interface import Interface
@@ -53,7 +54,7 @@ def _files(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[Platf
                 if name in seen:
                     message = f"platform '{platform.name}': {what} '{name}' is defined twice"
                     hint = "remove or rename one of them"
-                    yield Finding("M1", item.where, message, hint, related=((seen[name], "first defined here"),))
+                    yield violation("M1", item.where, message, hint, related=((seen[name], "first defined here"),))
                 seen.setdefault(name, item.where)
     for kind, files in (("platform", platforms), ("mapping of platform", mappings)):
         first: dict[str, Location] = {}
@@ -62,23 +63,23 @@ def _files(graph: Graph, platforms: Sequence[Platform], mappings: Sequence[Platf
             if name in first:
                 message = f"a second {kind} '{name}'"
                 hint = "give one file for each platform"
-                yield Finding("M1", file.where, message, hint, related=((first[name], "the first is here"),))
+                yield violation("M1", file.where, message, hint, related=((first[name], "the first is here"),))
             first.setdefault(name, file.where)
     for mapping in mappings:
         if mapping.application != graph.name:
             message = f"a mapping of application '{mapping.application}', but the application is '{graph.name}'"
-            yield Finding("M1", mapping.where, message, f'write application="{graph.name}", or give another file')
+            yield violation("M1", mapping.where, message, f'write application="{graph.name}", or give another file')
         known = [platform.name for platform in platforms]
         if mapping.platform not in known:
             near = guesser.guess(mapping.platform, known)
             hint = f"did you mean '{near}'?" if near else "give the platform's file too (-p)"
             message = f"a mapping of platform '{mapping.platform}', whose platform file is not given"
-            yield Finding("M1", mapping.where, message, hint)
+            yield violation("M1", mapping.where, message, hint)
     mapped = {mapping.platform for mapping in mappings}
     for platform in platforms:
         if platform.name not in mapped:
             message = f"platform '{platform.name}' has no mapping file"
-            yield Finding("M1", platform.where, message, "give its mapping too (-m), or leave the platform out")
+            yield violation("M1", platform.where, message, "give its mapping too (-m), or leave the platform out")
 
 
 def _placed(graph: Graph, platforms: Sequence[Platform], mapping: PlatformMapping) -> Iterator[Finding]:
@@ -95,26 +96,26 @@ def _placed(graph: Graph, platforms: Sequence[Platform], mapping: PlatformMappin
             near = guesser.guess(placement.actor, actors)
             meant.add(near)
             hint = f"did you mean '{near}'?" if near else "remove it"
-            yield Finding("M1", placement.where, f"{what} is not in application '{graph.name}'", hint)
+            yield violation("M1", placement.where, f"{what} is not in application '{graph.name}'", hint)
         elif placement.actor in first:
             where = first[placement.actor].where
             related = ((where, "it is first mapped here"),)
-            yield Finding("M1", placement.where, f"{what} is mapped twice", "map it once", related=related)
+            yield violation("M1", placement.where, f"{what} is mapped twice", "map it once", related=related)
         first.setdefault(placement.actor, placement)
         if (placement.unit is None) == (placement.platform is None):
             hint = 'write unit="..." to run it here, or platform="..." to run it elsewhere'
-            yield Finding("M1", placement.where, f"{what} needs either a unit or a platform", hint)
+            yield violation("M1", placement.where, f"{what} needs either a unit or a platform", hint)
         elif placement.platform == mapping.platform:
             hint = f'write unit="{next(iter(units))}"' if units else 'write unit="..."'
-            yield Finding("M1", placement.where, f"{what} is mapped to this platform, but to no unit", hint)
+            yield violation("M1", placement.where, f"{what} is mapped to this platform, but to no unit", hint)
         elif placement.unit is not None and units is not None and placement.unit not in units:
             message = f"{what}: platform '{mapping.platform}' has no unit '{placement.unit}'"
-            yield Finding("M1", placement.where, message, guesser.hint(placement.unit, units))
+            yield violation("M1", placement.where, message, guesser.hint(placement.unit, units))
     missing = [actor.name for actor in graph.actors if actor.name not in first and actor.name not in meant]
     if missing:
         message = f"mapping of '{mapping.platform}': no place for {some(missing)}"
         hint = f'add <map actor="{missing[0]}" unit="..."/>, or platform="..." if it runs elsewhere'
-        yield Finding("M1", mapping.where, message, hint)
+        yield violation("M1", mapping.where, message, hint)
 
 
 def _agreement(mappings: Sequence[PlatformMapping]) -> Iterator[Finding]:
@@ -130,7 +131,7 @@ def _agreement(mappings: Sequence[PlatformMapping]) -> Iterator[Finding]:
                     f"but on '{there}' in that of '{other.platform}'"
                 )
                 related = ((earlier.where, f"the mapping of '{other.platform}' puts it on '{there}'"),)
-                yield Finding("M1", placement.where, message, "make the mappings agree", related=related)
+                yield violation("M1", placement.where, message, "make the mappings agree", related=related)
 
 
 # M2
@@ -175,7 +176,7 @@ def _missing_links(platform: Platform, crossing: Mapping[str, Sequence[Fifo]]) -
         if platform.link(peer) is None:
             more = f" and {len(fifos) - 1} more" if len(fifos) > 1 else ""
             near = guesser.guess(peer, [link.to for link in platform.links])
-            yield Finding(
+            yield violation(
                 "M2",
                 platform.where,
                 f"platform '{platform.name}' has no link to '{peer}', which FIFO '{fifos[0].name}'{more} needs",
@@ -198,7 +199,7 @@ def _port_numbers(
         if link.port < 1 or last > 65535:
             used = f"ports {link.port} to {last} for its {len(fifos)} FIFOs" if len(fifos) > 1 else f"port {link.port}"
             message = f"platform '{platform.name}': the link to '{link.to}' uses {used}, outside of 1 to 65535"
-            yield Finding("M2", link.where, message, "choose another base port")
+            yield violation("M2", link.where, message, "choose another base port")
         clash: Optional[tuple[int, Link, Fifo, Fifo]] = None
         for number, fifo in enumerate(fifos, link.port):
             if homes[fifo.target.actor] == platform.name:
@@ -212,7 +213,7 @@ def _port_numbers(
                 f"from '{other_link.to}' would both listen on port {number}"
             )
             hint = f"move a link's base port out of {link.port} to {last}, in both platforms' files"
-            yield Finding("M2", link.where, message, hint, related=((other_link.where, "the other link"),))
+            yield violation("M2", link.where, message, hint, related=((other_link.where, "the other link"),))
 
 
 def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
@@ -228,10 +229,10 @@ def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
                             f"'{other.name}', and {two} in that of '{platform.name}'"
                         )
                         related = ((there.where, f"{one} is stated here"),)
-                        yield Finding("M2", here.where, message, f"state the same {what} in both", related=related)
+                        yield violation("M2", here.where, message, f"state the same {what} in both", related=related)
         if platform.link(platform.name) is not None:
             message = f"platform '{platform.name}' has a link to itself"
-            yield Finding("M2", platform.where, message, "remove it: FIFOs within a platform need none")
+            yield violation("M2", platform.where, message, "remove it: FIFOs within a platform need none")
 
 
 def _agreed(link: Link) -> tuple[tuple[str, str], ...]:
@@ -271,7 +272,7 @@ def memory(system: System) -> Iterator[Finding]:
         total = sum(use.values())
         if platform.memory is not None and total > platform.memory:
             largest = sorted(use.items(), key=lambda item: -item[1])[:5]
-            yield Finding(
+            yield violation(
                 "M3",
                 platform.where,
                 f"platform '{platform.name}' has {format_size(platform.memory)} of memory, "
@@ -291,7 +292,7 @@ class _Group(NamedTuple):
 
     def finding(self, place: Placement, why: str, hint: str, related: Sequence[tuple[Location, str]] = ()) -> Finding:
         """A finding of M4 at one of the members."""
-        return Finding("M4", place.where, f"{self.title} cannot be fused: {why}", hint, related=tuple(related))
+        return violation("M4", place.where, f"{self.title} cannot be fused: {why}", hint, related=tuple(related))
 
 
 def segments(system: System) -> Iterator[Finding]:

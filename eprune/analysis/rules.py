@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eprune.model.finding import Severity
+from eprune.model.finding import Finding, Location, Severity
 
 
 @dataclass(frozen=True)
@@ -61,6 +61,13 @@ RULES = {
         "control; only a class does without an input; a quorum is at most the data inputs"
     ),
 }
+
+
+def finding(
+    rule: str, where: Location, message: str, hint: str = "", related: tuple[tuple[Location, str], ...] = ()
+) -> Finding:
+    """A violation of a rule, as severe as the rule says."""
+    return Finding(rule, where, message, hint, RULES[rule].severity, related)
 
 
 def rules_table() -> str:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 
 from eprune.analysis.dynamic import region
 from eprune.analysis.lookup import joined, rate_text, some
-from eprune.model.finding import Finding, Severity
-from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row
+from eprune.analysis.rules import finding as violation
+from eprune.model.finding import Finding
+from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row, rate_range
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -34,7 +35,7 @@ def totality(graph: Graph) -> Iterator[Finding]:
             continue
         for row, rate in zip(dpg.rows, rates[dpg.name]):
             if len({rate.get(fifo.source), rate.get(fifo.target)} - {None}) == 2:
-                yield Finding(
+                yield violation(
                     "D3",
                     row.where,
                     f"{_named(dpg, row)}, FIFO '{fifo.name}': rate {rate[fifo.source]} at {fifo.source}, "
@@ -50,45 +51,45 @@ def _columns(dpg: Dpg, wanted: list[PortRef], ports: dict[PortRef, Port]) -> Ite
     missing = [ref for ref in wanted if ref not in counted]
     if missing:
         message = f"{what} lacks {'a column' if len(missing) == 1 else 'columns'} for {some(map(str, missing))}"
-        yield Finding("D3", dpg.where, message, "add each dynamic port to ports, and its rate to each row")
+        yield violation("D3", dpg.where, message, "add each dynamic port to ports, and its rate to each row")
     for ref, count in counted.items():
         if count > 1:
-            yield Finding("D3", dpg.where, f"{what} has {count} columns for {ref}", "leave one of them")
+            yield violation("D3", dpg.where, f"{what} has {count} columns for {ref}", "leave one of them")
         elif ref not in wanted:
             port = ports[ref]
             kind = "a control port" if port.control else f"static, with rate {port.url}"
             if port.lrl < port.url:
                 kind = "none of its actors' ports"
             hint = "columns are the dynamic data ports of the graph's own actors: take it out of ports and of each row"
-            yield Finding("D3", dpg.where, f"{what} has a column for {ref}, which is {kind}", hint)
+            yield violation("D3", dpg.where, f"{what} has a column for {ref}, which is {kind}", hint)
 
 
 def _rows(dpg: Dpg, dynamic: dict[PortRef, Port]) -> Iterator[Finding]:
     if not dpg.rows:
         message = f"the control table of '{dpg.name}' has no rows"
-        yield Finding("D3", dpg.where, message, "write a row for each value that a control token may have")
+        yield violation("D3", dpg.where, message, "write a row for each value that a control token may have")
     first: dict[int, Row] = {}
     for row in dpg.rows:
         other = first.setdefault(row.value, row)
         if other is not row:
             message = f"'{dpg.name}' has two rows for the control value {row.value}"
             related = ((other.where, "the first is here"),)
-            yield Finding("D3", row.where, message, "a value has one row", related=related)
+            yield violation("D3", row.where, message, "a value has one row", related=related)
         if row.value not in _INT32:
             message = f"'{dpg.name}': the control value {row.value} is no int32"
-            yield Finding("D3", row.where, message, "control tokens are int32 scalars: choose a smaller value")
+            yield violation("D3", row.where, message, "control tokens are int32 scalars: choose a smaller value")
         if len(row.rates) != len(dpg.ports):
             rates = f"{len(row.rates)} rate{'s' * (len(row.rates) != 1)}"
             message = f"{_named(dpg, row)} has {rates} for {len(dpg.ports)} ports"
-            yield Finding("D3", row.where, message, f"write one rate for each of {some(map(str, dpg.ports))}")
+            yield violation("D3", row.where, message, f"write one rate for each of {some(map(str, dpg.ports))}")
             continue
         for ref, rate in zip(dpg.ports, row.rates):
             port = dynamic.get(ref)
             if port is not None and not port.lrl <= rate <= port.url:
                 message = f"{_named(dpg, row)}: rate {rate} of {ref} is outside of {rate_text(port)}"
-                wider = f"{min(rate, port.lrl)}..{max(rate, port.url)}"
+                wider = rate_range(min(rate, port.lrl), max(rate, port.url))
                 hint = f'write a rate within the limits, or widen them at both ends of its FIFO: rate="{wider}"'
-                yield Finding("D3", row.where, message, hint)
+                yield violation("D3", row.where, message, hint)
 
 
 def borders(graph: Graph) -> Iterator[Finding]:
@@ -111,7 +112,7 @@ def borders(graph: Graph) -> Iterator[Finding]:
         else:
             message = f"FIFO '{fifo.name}' is dynamic and leads from one dynamic processing graph into another"
             hint = "what one graph's exit gives to the next one's entry has a static rate"
-        yield Finding("D4", fifo.where, message, hint)
+        yield violation("D4", fifo.where, message, hint)
 
 
 def activity(graph: Graph) -> Iterator[Finding]:
@@ -136,7 +137,7 @@ def activity(graph: Graph) -> Iterator[Finding]:
                 ]
                 idle = [p.name for p in actor.inputs if not p.control and p.name not in active[Direction.IN]]
                 if actor.behaviour and actor.behaviour.needs_all_inputs and idle and active[Direction.IN]:
-                    yield Finding(
+                    yield violation(
                         "D5",
                         row.where,
                         f"{_named(dpg, row)}: '{actor.name}' runs a model, and has no token for its input {some(idle)}",
@@ -145,7 +146,7 @@ def activity(graph: Graph) -> Iterator[Finding]:
                     )
                 if len(lacking) == 1 and any(active.values()):
                     has, lacks = sorted(Direction, key=lambda direction: direction in lacking)
-                    yield Finding(
+                    yield violation(
                         "D5",
                         row.where,
                         f"{_named(dpg, row)}: '{actor.name}' has an active {has.value}put, {some(active[has])}, and no "
@@ -170,13 +171,12 @@ def constants(graph: Graph) -> Iterator[Finding]:
             hint = f'write rate="{rate}" at both ends, and take both columns out of the table'
             if rate == 0:
                 hint = "take the FIFO, its ports and their columns out: nothing ever passes"
-            yield Finding(
+            yield violation(
                 "D7",
                 source.where,
                 f"FIFO '{fifo.name}' is dynamic, and its rate is {rate} in every row of "
                 f"'{home[fifo.source.actor].name}': ports {fifo.source} and {fifo.target} should be static",
                 hint,
-                Severity.WARNING,
             )
 
 

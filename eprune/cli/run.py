@@ -106,9 +106,8 @@ def command(
         for program in programs_of(system, fuse):
             writer.program(program, programs[program.platform])
         progress = RunProgress(quiet)
-        tolerant = any(fifo.policy.value != "stop" for fifo in system.graph.fifos)
         with certificates(list(programs), keys, tls):
-            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=tolerant)
+            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=system.tolerant)
         progress.clear()
     if outcome.exit_code == 0:
         amount = summarize(system.graph.name, outcome.records)

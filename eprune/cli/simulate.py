@@ -70,14 +70,14 @@ def command(
     from eprune.analysis.simulate import simulate
     from eprune.formats.atomic import write_file
     from eprune.formats.xml.application import read_application
-    from eprune.model.finding import EpruneError, Severity
+    from eprune.model.finding import EpruneError, errors
     from eprune.model.system import System
 
     if chart is not None and Path(chart).suffix not in (".svg", ".png"):
         raise click.BadParameter(f"{chart!r} ends in neither .svg nor .png", param_hint="--chart")
     graph = read_application(application)
     findings = check(System(graph))
-    if any(finding.severity is Severity.ERROR and finding.rule != "C2" for finding in findings):
+    if any(finding.rule != "C2" for finding in errors(findings)):
         raise EpruneError(*findings, exit_code=FINDINGS)
     if findings:
         say_findings(findings)

@@ -20,7 +20,7 @@ from eprune.formats.atomic import write_file
 from eprune.formats.xml.mapping import write_mapping
 from eprune.measure import script as measuring
 from eprune.measure.progress import SILENT, Progress
-from eprune.model.finding import Severity, WrongUsage
+from eprune.model.finding import WrongUsage, errors
 from eprune.model.system import System
 
 
@@ -94,9 +94,8 @@ def _clear(folder: Path) -> None:
 def _write_alternative(system: System, homes: Mapping[str, str], folder: Path, digest: Any) -> str:
     """Write a pair of mappings, and the programs of the platforms that run something; or say what is wrong with it."""
     placed = place(system, homes)
-    for finding in check(placed):
-        if finding.severity is Severity.ERROR:
-            return f"{finding.rule}: {finding.message}"
+    for finding in errors(check(placed)):
+        return f"{finding.rule}: {finding.message}"
     for platform in system.platforms:
         each = mapping(system.graph, platform, homes)
         write_file(str(folder / f"{platform.name}.xml"), write_mapping(each))

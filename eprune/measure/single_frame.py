@@ -13,7 +13,7 @@ from eprune.explore.space import place
 from eprune.formats.system import read_system
 from eprune.measure import latency, script
 from eprune.measure.points import Job, Kind, used
-from eprune.model.finding import EpruneError, Failure, Severity, WrongUsage
+from eprune.model.finding import EpruneError, Failure, WrongUsage, errors
 from eprune.model.system import System
 from eprune.passes import feedback
 from eprune.passes.base import Result
@@ -83,7 +83,7 @@ def _read(plan: Plan, folder: Path) -> System:
         raise WrongUsage("--latency needs the application's files, but the exploration read one from stdin")
     files = [str(folder / file) for file in plan.files]
     system = read_system(files[0], files[1:])
-    wrong = [finding for finding in check(System(system.graph)) if finding.severity is Severity.ERROR]
+    wrong = errors(check(System(system.graph)))
     if wrong:
         raise EpruneError(*wrong, exit_code=1)
     return system
@@ -96,7 +96,7 @@ def _write(system: System, programs: Mapping[str, str]) -> None:
 
     interfaces, problems = inspect(system.graph)
     whole = System(system.graph, system.platforms, system.mappings, interfaces, problems=tuple(problems))
-    wrong = [finding for finding in check(whole) if finding.severity is Severity.ERROR]
+    wrong = errors(check(whole))
     if wrong:
         raise EpruneError(*wrong)
     for program in programs_of(whole):

@@ -53,7 +53,6 @@ class Trials:
         self._system, self._limit, self._progress = system, limit, progress
         #: parameters whose values are edges of bins -> all of them
         self._edges: dict[str, list[float]] = {}
-        self._tolerant = any(fifo.policy.value != "stop" for fifo in system.graph.fifos)
         self._homes = system.homes
         self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in system.mappings}
         identity = [*common, *settings, str(fuse)]
@@ -146,7 +145,7 @@ class Trials:
             try:
                 output = stream.fileno()
                 outcome = launch(
-                    self._programs, arguments, on_status, messages.append, stdout=output, tolerant=self._tolerant
+                    self._programs, arguments, on_status, messages.append, stdout=output, tolerant=self._system.tolerant
                 )
             except TimeoutError:
                 return replace(blank, problem=f"not done after {self._limit:g} s"), []

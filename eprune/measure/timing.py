@@ -36,7 +36,7 @@ from eprune.formats.system import read_system
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Cut
-from eprune.model.finding import EpruneError, Severity
+from eprune.model.finding import EpruneError, errors
 from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
@@ -117,7 +117,7 @@ def _times(
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Actor -> seconds a frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
     system = read_system(application)
-    wrong = [finding for finding in check(system) if finding.severity is Severity.ERROR]
+    wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong)
     order = flow(system.graph).actors

@@ -172,6 +172,10 @@ class Behaviour:
         """The operators of a model, if it is a slice of one and nothing else: such slices can be fused."""
         return ()
 
+    def together(self, others: Sequence[Behaviour]) -> Behaviour:
+        """What slices of one model are together: asked only of those that have ``operators``."""
+        raise NotImplementedError
+
     @property
     def takes_parameters(self) -> bool:
         """Whether it has parameters."""

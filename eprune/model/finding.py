@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from enum import Enum
 
@@ -72,6 +73,11 @@ class WrongUsage(Exception):
         self.option = option
 
 
-def has_errors(findings: tuple[Finding, ...] | list[Finding]) -> bool:
+def has_errors(findings: Iterable[Finding]) -> bool:
     """Whether any finding is an error rather than a warning."""
-    return any(finding.severity is Severity.ERROR for finding in findings)
+    return bool(errors(findings))
+
+
+def errors(findings: Iterable[Finding]) -> list[Finding]:
+    """The findings that are errors."""
+    return [finding for finding in findings if finding.severity is Severity.ERROR]

@@ -58,6 +58,22 @@ class Ack(str, Enum):
     FIRED = "fired"
 
 
+def rate_range(lrl: int, url: int) -> str:
+    """A token rate as files write it: ``2``, or ``0..2`` for one between two limits."""
+    return str(url) if lrl == url else f"{lrl}..{url}"
+
+
+def parse_rate(text: str) -> tuple[int, int]:
+    """The lower and the upper rate limit of ``2`` or ``0..2``. Raises ValueError for anything else."""
+    lower, _, upper = text.partition("..")
+    return int(lower), int(upper or lower)
+
+
+def default_capacity(url: int, delay: int = 0) -> int:
+    """Room for one firing's tokens to be written while the last one's are read, beyond the initial tokens."""
+    return delay + 2 * url
+
+
 @dataclass(frozen=True)
 class Port:
     """Where a FIFO joins an actor.
@@ -145,7 +161,7 @@ class Fifo:
     name: str
     source: PortRef
     target: PortRef
-    capacity: int = 2
+    capacity: int = default_capacity(1)
     delay: int = 0
     initial: Optional[str] = None
     policy: FaultPolicy = FaultPolicy.STOP

@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Optional
 
 from eprune.model.finding import Finding
-from eprune.model.graph import Graph
+from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform
@@ -44,6 +44,11 @@ class System:
             for placement in mapping.placements
             if placement.unit is not None
         }
+
+    @property
+    def tolerant(self) -> bool:
+        """Whether some FIFO has a fault policy, so that a run goes on without what failed."""
+        return any(fifo.policy is not FaultPolicy.STOP for fifo in self.graph.fifos)
 
     def platform(self, name: str) -> Optional[Platform]:
         """The platform of that name, or None."""

@@ -13,7 +13,7 @@ from fractions import Fraction
 
 from eprune.formats.xml.sdf3 import rates_at_ends
 from eprune.model.finding import EpruneError, Finding, Location
-from eprune.model.graph import Direction, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.system import System
 from eprune.passes.base import Report, Result
 
@@ -109,7 +109,9 @@ def expand(graph: Graph) -> Graph:
                 own_ports.append(Port(port, direction, types[end], rate, rate, rate, where=fifo.where))
                 ends.append(PortRef(copies[end.actor][firing], port))
             source, target = ends
-            fifos.append(Fifo(name, source, target, (ahead + 2) * rate, ahead * rate, where=fifo.where))
+            fifos.append(
+                Fifo(name, source, target, default_capacity(rate, ahead * rate), ahead * rate, where=fifo.where)
+            )
     actors = [
         replace(actor, name=name, ports=tuple(ports[name])) for actor in graph.actors for name in copies[actor.name]
     ]

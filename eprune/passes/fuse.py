@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from eprune.analysis.fusing import Contraction, activities, is_slice, model_file, wirings
 from eprune.analysis.precedence import contract, order, untangled
-from eprune.formats.behaviours.model_slice import FusedSlices, ModelSlice
 from eprune.model.graph import Actor, Dpg, Fifo, Graph, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -175,7 +174,6 @@ def _fused(
 
 
 def _together(parts: Sequence[Actor], gone: set[PortRef]) -> Actor:
-    slices = [part.behaviour for part in parts if isinstance(part.behaviour, ModelSlice)]
     ports = [
         replace(port, name=str(PortRef(part.name, port.name)))
         for part in parts
@@ -187,7 +185,8 @@ def _together(parts: Sequence[Actor], gone: set[PortRef]) -> Actor:
         parts[0],
         name=segment_name(members),
         ports=tuple(ports),
-        behaviour=FusedSlices.together(slices),
+        behaviour=parts[0].behaviour
+        and parts[0].behaviour.together([part.behaviour for part in parts[1:] if part.behaviour]),
         members=members,
     )
 

@@ -17,7 +17,7 @@ from eprune.formats.tflite.cuts import MAIN, Flow, balanced, cut_after, label, l
 from eprune.formats.tflite.cuts import flow as find_flow
 from eprune.formats.tflite.cuts import pieces as find_pieces
 from eprune.formats.tflite.model import Model, load_schema, model_error
-from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Platform, Unit
@@ -237,7 +237,9 @@ def _fifos(joints: Sequence[_Joint]) -> list[Fifo]:
         name = f"t{joint.tensor}" if of_tensor[joint.tensor] == 1 else f"t{joint.tensor}_{reader}"
         port = "out" if of_writer[joint.writer] == 1 else f"out_{name[1:]}"
         delay = int(joint.fed is not None)
-        fifos.append(Fifo(name, PortRef(joint.writer, port), joint.reader, capacity=delay + 2, delay=delay))
+        fifos.append(
+            Fifo(name, PortRef(joint.writer, port), joint.reader, capacity=default_capacity(1, delay), delay=delay)
+        )
     return fifos
 
 

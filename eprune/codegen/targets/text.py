@@ -8,7 +8,6 @@ from typing import Any
 
 import eprune
 
-
 #: Templates by name, compiled once: that takes longer than to fill one.
 _COMPILED: dict[str, Any] = {}
 

@@ -98,6 +98,11 @@ class ModelSlice(Behaviour):
             raise EpruneError(file_finding(actor, self.file, problem))
         return model
 
+    def together(self, others: Sequence[Behaviour]) -> FusedSlices:
+        """The operators of all, for one interpreter."""
+        operators = sorted({operator for each in (self, *others) for operator in each.operators})
+        return FusedSlices(self.file, operators[0], operators[-1], self.path, tuple(operators))
+
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
         """``program.segment(NAME, "MODEL", ...)``; a tensor that several ports carry has one position."""
         positions: dict[Direction, dict[int, int]] = {Direction.IN: {}, Direction.OUT: {}}
@@ -120,12 +125,6 @@ class FusedSlices(ModelSlice):
     attribute: ClassVar[str] = ""  # no file states one: the pass ``fuse`` makes it
 
     chosen: tuple[int, ...] = ()
-
-    @classmethod
-    def together(cls, slices: Sequence[ModelSlice]) -> FusedSlices:
-        """What slices of one model are together."""
-        operators = sorted({operator for each in slices for operator in each.operators})
-        return cls(slices[0].file, operators[0], operators[-1], slices[0].path, tuple(operators))
 
     @property
     def operators(self) -> Sequence[int]:

@@ -15,7 +15,22 @@ from eprune.formats.library import find
 from eprune.formats.xml.safe import Document, Node, node, render
 from eprune.formats.xml.schema import read
 from eprune.model.behaviour import Behaviour
-from eprune.model.graph import Ack, Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
+from eprune.model.graph import (
+    Ack,
+    Actor,
+    ActorType,
+    Direction,
+    Dpg,
+    FaultPolicy,
+    Fifo,
+    Graph,
+    Port,
+    PortRef,
+    Row,
+    default_capacity,
+    parse_rate,
+    rate_range,
+)
 from eprune.model.quantity import exact_seconds, exact_time, fraction_time, parse_timeout
 from eprune.model.token import parse_token
 
@@ -74,13 +89,12 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
 
 def _port(document: Document, element: Node) -> Port:
     attributes = element.attributes
-    lower, _, upper = attributes.get("rate", "1").partition("..")
-    url = int(upper or lower)
+    lrl, url = parse_rate(attributes.get("rate", "1"))
     return Port(
         name=attributes["name"],
         direction=Direction(element.tag),
         token=_token(attributes["token"]),
-        lrl=int(lower),
+        lrl=lrl,
         url=url,
         atr=int(attributes.get("atr", url)),
         control=attributes.get("control") == "true",
@@ -103,9 +117,9 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
         capacity=int(attributes.get("capacity", _default_capacity(limits, source, target, delay))),
         delay=delay,
         initial=attributes.get("initial"),
-        policy=FaultPolicy(attributes.get("policy", "stop")),
+        policy=FaultPolicy(attributes.get("policy", Fifo.policy.value)),
         timeout=None if timeout is None else parse_timeout(timeout),
-        ack=Ack(attributes.get("ack", "received")),
+        ack=Ack(attributes.get("ack", Fifo.ack.value)),
         where=document.where(element),
     )
 
@@ -140,8 +154,8 @@ def _limits(actors: tuple[Actor, ...]) -> dict[PortRef, int]:
 
 
 def _default_capacity(limits: dict[PortRef, int], source: PortRef, target: PortRef, delay: int) -> int:
-    """Room for one firing's tokens to be written while the last one's are read, beyond the initial tokens."""
-    return delay + 2 * limits.get(source, limits.get(target, 1))
+    """The default capacity, at the upper rate limit of whichever end exists."""
+    return default_capacity(limits.get(source, limits.get(target, 1)), delay)
 
 
 def _actor_node(actor: Actor) -> Node:
@@ -158,7 +172,7 @@ def _actor_node(actor: Actor) -> Node:
 
 
 def _port_node(port: Port) -> Node:
-    rate = str(port.url) if port.static else f"{port.lrl}..{port.url}"
+    rate = rate_range(port.lrl, port.url)
     return node(
         port.direction.value,
         name=port.name,
@@ -181,9 +195,9 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         capacity=None if fifo.capacity == default else fifo.capacity,
         delay=fifo.delay or None,
         initial=fifo.initial,
-        policy=None if fifo.policy is FaultPolicy.STOP else fifo.policy.value,
+        policy=None if fifo.policy is Fifo.policy else fifo.policy.value,
         timeout=None if fifo.timeout is None else exact_time(fifo.timeout),
-        ack=None if fifo.ack is Ack.RECEIVED else fifo.ack.value,
+        ack=None if fifo.ack is Fifo.ack else fifo.ack.value,
     )
 
 
