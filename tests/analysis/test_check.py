@@ -27,7 +27,7 @@ def test_the_documentation_has_the_table_of_rules():
 
 def test_the_code_and_the_table_name_the_same_rules():
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "eprune" / "analysis").glob("*.py"))
-    used = set(re.findall(r'Finding\(\s*"([A-Z]\d)"', code))
+    used = set(re.findall(r'violation\(\s*"([A-Z]\d)"', code))
     assert used == {rule for rule in RULES if re.fullmatch("[A-Z][0-9]", rule)}
 
 
