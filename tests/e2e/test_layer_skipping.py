@@ -1,4 +1,4 @@
-"""docs/layer_skipping.md: blocks that gates leave out, against a loop over bare interpreters, bit for bit."""
+"""The guide to skipping layers: blocks that gates leave out, against a loop over bare interpreters, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tests.kit.programs import ROOT, environment
 
 APPLICATION = ROOT / "graphs" / "vehicle_skipping.xml"
 MODEL = ROOT / "graphs" / "vehicle_skipping.tflite"
-PAGE = (ROOT / "docs" / "layer_skipping.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "layer_skipping.md").read_text(encoding="utf-8")
 PLATFORMS = {"local": ["endpoint"], "split": ["endpoint", "server"]}
 BLOCKS, FRAMES = (1, 2, 3), 120
 #: float32[1,12,12,28]

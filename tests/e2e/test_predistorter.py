@@ -1,4 +1,4 @@
-"""docs/predistorter.md: filters of which a run-time number runs, against numpy on the whole signal, bit for bit."""
+"""The predistorter: filters of which a run-time number runs, against numpy on the whole signal, bit for bit."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_it_computes_what_numpy_does_on_the_whole_signal(name, tmp_path):
     assert bank["fifos"]["powers"]["tokens"] == bank["fifos"]["parts"]["tokens"] == sum(groups)
 
 
-PAGE = ROOT / "docs" / "predistorter.md"
+PAGE = ROOT / "docs" / "how-to" / "predistorter.md"
 ROW = re.compile(r"^\| `([-\d.,]+)` \|[^|]*\| (\S+) \| (\S+) \|$", re.MULTILINE)
 
 
