@@ -38,7 +38,11 @@ lint: $(VENV)/.dev  ## check style and types
 golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review the difference
 	EPRUNE_GOLDEN=update $(BIN)/python -m pytest tests/codegen tests/cli
 
-bench: $(VENV)/.dev  ## measure what docs/performance.md states
+docs: $(VENV)/.dev  ## write the reference pages from the code, the manual pages and the site: build/man, build/site
+	$(BIN)/python -m scripts.reference
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.dev  ## measure what docs/results/performance.md states
 	$(BIN)/python -m scripts.bench
 
 fuzz: $(VENV)/.dev  ## let a fuzzer be the stranger that talks to programs (SECONDS_EACH=60, for each of five targets)
@@ -70,4 +74,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help figures profile demo test test-long lint golden bench chaos fuzz clean
+.PHONY: help figures profile demo test test-long lint golden docs bench chaos fuzz clean
