@@ -7,32 +7,17 @@ import sys
 import pytest
 
 from eprune.cli.main import COMMANDS
+from tests.kit import pages
 from tests.kit.programs import ROOT, environment
 
-SESSIONS = re.findall(r"^\$ eprune (.*)\n((?:(?!\$ |```).*\n)*)", (ROOT / "README.md").read_text(), re.MULTILINE)
-#: what differs from run to run (times) and from processor to processor (the last digits of scores)
-TIMES = re.compile(r" +\d+\.\d+(?=$|[ ,}])")
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+SESSIONS = pages.sessions(README)
 
 
-def shape(line):
-    return TIMES.sub(" #", line.strip())
-
-
-@pytest.mark.parametrize(("command", "shown"), SESSIONS, ids=[command.split()[0] for command, _ in SESSIONS])
+@pytest.mark.parametrize(("command", "shown"), SESSIONS, ids=[command.split()[1] for command, _ in SESSIONS])
 def test_a_session_of_the_readme_is_real(command, shown):
-    done = subprocess.run(
-        [sys.executable, "-m", "eprune", *command.split()],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        cwd=ROOT,
-        env=environment(),
-        check=False,
-    )
-    seen = iter([shape(line) for line in done.stdout.splitlines()])
-    for line in shown.splitlines():
-        if line.strip():
-            assert shape(line) in seen, f"not seen, or not in this place: {line}\n\n{done.stdout}"
+    done = pages.run(command, ROOT)
+    assert pages.missing(shown, done.stdout) == [], done.stdout
 
 
 def test_there_are_sessions():
@@ -40,8 +25,7 @@ def test_there_are_sessions():
 
 
 def test_every_command_is_listed():
-    text = (ROOT / "README.md").read_text()
-    assert [name for name in COMMANDS if not re.search(rf"^\| .*`(eprune )?{name}`", text, re.MULTILINE)] == []
+    assert [name for name in COMMANDS if not re.search(rf"^\| .*`(eprune )?{name}`", README, re.MULTILINE)] == []
 
 
 def test_the_example_of_the_model_is_sound_and_its_mistake_is_reported_as_shown(tmp_path):
