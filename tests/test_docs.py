@@ -11,7 +11,7 @@ import sys
 import pytest
 
 from eprune.cli.main import COMMANDS
-from eprune.runtime import command_line
+from eprune.runtime.main import options as program_options
 from scripts import reference
 from tests.kit import pages
 from tests.kit.programs import ROOT, environment
@@ -108,7 +108,7 @@ def test_the_tutorial_works_from_beginning_to_end(tmp_path):
 def test_the_options_of_programs_are_documented(monkeypatch):
     made = []
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda parser, _: made.append(parser))
-    command_line.parse("", links=True, faults=True, arguments=[])
+    program_options.parse("", links=True, faults=True, arguments=[])
     options = {action.option_strings[-1] for action in made[0]._actions} - {"--help"}
     page = (DOCS / "reference" / "programs.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
