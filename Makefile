@@ -1,4 +1,4 @@
-# eprune: `make` lists what can be made.
+# eprune: `make` lists the targets.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -6,19 +6,19 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Your own pictures: make demo IMAGES=~/pictures
 IMAGES ?=
-# What make profile cuts, the endpoint first.
+# The application that make profile cuts, and its platforms, the endpoint first.
 APP ?= graphs/vehicle.xml
 PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
-# What make chaos tries: words in the names of cases, --lean or --soak
+# The cases of make chaos: words in their names, --lean or --soak
 CHAOS ?=
-# Options of eprune explore for it, such as --keep-on endpoint1 Input-1
+# Options of eprune explore for make profile, such as --keep-on endpoint1 Input-1
 EXPLORE ?=
-# How long make fuzz takes for each target.
+# How many seconds make fuzz takes for each target.
 SECONDS_EACH ?= 60
-# A worker a core, up to four: each test starts processes of its own.
+# One worker per core, up to four: each test starts processes of its own.
 SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
 
-help:  ## list what can be made
+help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
 
 demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes (IMAGES=FOLDER for your own)
@@ -27,7 +27,7 @@ demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes
 test: $(VENV)/.dev  ## run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-test-long: $(VENV)/.dev  ## run the long tests, too
+test-long: $(VENV)/.dev  ## run all tests, also the long ones
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev  ## check style and types
@@ -35,20 +35,24 @@ lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-golden: $(VENV)/.dev  ## write the expected outputs of tests/golden anew; review the difference
+golden: $(VENV)/.dev  ## update the expected outputs in tests/golden; review the difference
 	EPRUNE_GOLDEN=update $(BIN)/python -m pytest tests/codegen tests/cli
 
-bench: $(VENV)/.dev  ## measure what docs/performance.md states
+docs: $(VENV)/.dev  ## write the reference pages from the code, the manual pages and the site: build/man, build/site
+	$(BIN)/python -m scripts.reference
+	$(BIN)/mkdocs build --strict --quiet
+
+bench: $(VENV)/.dev  ## measure the figures of docs/results/performance.md
 	$(BIN)/python -m scripts.bench
 
-fuzz: $(VENV)/.dev  ## let a fuzzer be the stranger that talks to programs (SECONDS_EACH=60, for each of five targets)
+fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SECONDS_EACH=60, for each of five targets)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS_EACH)
 
-chaos: $(VENV)/.dev  ## let processes and links fail, and compare with what the analyzer predicts (eight minutes)
+chaos: $(VENV)/.dev  ## make processes and links fail, and compare with the predictions of the analyzer (eight minutes)
 	$(BIN)/python -m scripts.chaos $(CHAOS)
 
-figures: $(VENV)/.dev  ## run the papers' use cases again, emulated: build/figures (ten minutes)
+figures: $(VENV)/.dev  ## repeat the use cases of the papers, emulated: build/figures (ten minutes)
 	$(BIN)/python -m scripts.figures
 
 profile: $(VENV)/.installed  ## measure every cut of APP=graphs/vehicle.xml on this machine
@@ -56,7 +60,7 @@ profile: $(VENV)/.installed  ## measure every cut of APP=graphs/vehicle.xml on t
 	$(BIN)/eprune profile build/cuts
 	$(BIN)/eprune report build/cuts
 
-clean:  ## remove what was built
+clean:  ## remove everything that was built
 	rm -rf $(VENV) build dist *.egg-info
 
 $(VENV)/bin/python:
@@ -70,4 +74,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help figures profile demo test test-long lint golden bench chaos fuzz clean
+.PHONY: help figures profile demo test test-long lint golden docs bench chaos fuzz clean

@@ -1,1 +1,1 @@
-"""Reusable actor behaviours, one class a file."""
+"""Reusable actor behaviours, one class per file."""

@@ -1,4 +1,4 @@
-"""A sink that tells how often a classifier is right."""
+"""A sink that reports how often a classifier is right."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from eprune.runtime import Actor, PortType
 
 
 class Accuracy(Actor):
-    """Compares the best of the ``scores`` with the class that is ``wanted``; at the end a line of JSON.
+    """Compares the best of the ``scores`` with the class ``wanted``, and writes a line of JSON at the end.
 
-    That is ``{"frames": 500, "accuracy": 0.966}``, the share of frames that are classified rightly.
+    The line is ``{"frames": 500, "accuracy": 0.966}``, with the share of frames that are classified correctly.
     """
 
     def __init__(self) -> None:
         self.frames = self.right = 0
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         if set(self.inputs) != {"scores", "wanted"} or {port.rate for port in self.inputs.values()} != {1}:
             raise ValueError("needs the inputs 'scores' and 'wanted', at rate 1")
         if self.inputs["wanted"] != PortType("int32", (1,), 1):
             raise ValueError("port 'wanted': the number of a class is int32[1]")
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Compare."""
+        """Compare one frame."""
         self.right += int(inputs["scores"].argmax()) == int(inputs["wanted"][0])
         self.frames += 1
 

@@ -11,13 +11,13 @@ from eprune.runtime import Actor
 
 
 class Adder(Actor):
-    """Adds the tokens of all active inputs, one after the other; zeros where there are none: an exit DA.
+    """Adds the tokens of all active inputs, one after the other; zeros if there are none. An exit DA.
 
     Inputs may have any rate. They are added in the order of their names.
     """
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports differ."""
+        """Check the ports. Raises ValueError if their types differ."""
         self.out, out = only_port(self.outputs, "output")
         if {port._replace(rate=1) for port in self.inputs.values()} != {out}:
             raise ValueError(f"needs inputs of the type of its output {self.out!r}")

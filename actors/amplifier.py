@@ -9,9 +9,9 @@ from checks import only_port
 
 from eprune.runtime import Actor
 
-#: What reaches the amplifying stage of the newest samples, newest first.
+#: The weights with which the newest samples reach the amplifying stage, newest first.
 _MEMORY = (1.0, 0.15, -0.05)
-#: What the stage makes of the first, third and fifth power.
+#: The coefficients of the first, third and fifth power.
 _STAGE = (1.0, -0.2, 0.03)
 
 
@@ -24,10 +24,10 @@ def amplify(signal: np.ndarray) -> np.ndarray:
 
 
 class Amplifier(Actor):
-    """The model of an amplifier with a memory of two samples that compresses what is strong, block by block."""
+    """The model of an amplifier that compresses strong signals, with a memory of two samples, block by block."""
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         self.port, block = only_port(self.inputs, "input")
         self.out, out = only_port(self.outputs, "output")
         if block != out or len(block.shape) != 1:

@@ -1,4 +1,4 @@
-"""From the answers of the SSD detector's heads to boxes and scores."""
+"""Boxes and scores from the outputs of the heads of the SSD detector."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ EXTENTS = 4  # numbers that say where a box is
 
 
 class BoxDecoder(Actor):
-    """One box and one score a class for each of the 1917 anchors (see ``ssd_anchors``), from the 12 heads.
+    """One box, and one score per class, for each of the 1917 anchors (see ``ssd_anchors``), from the 12 heads.
 
-    Box heads give four numbers an anchor, class heads one for "nothing" and one for each class; scores are their
-    softmax, without that for "nothing". Boxes are (ymin, xmin, ymax, xmax) in fractions of the picture, and may reach
-    beyond it.
+    Box heads return four numbers per anchor; class heads return one for "nothing" and one for each class. Scores are
+    the softmax of the latter, without "nothing". Boxes are (ymin, xmin, ymax, xmax) in fractions of the picture, and
+    may extend beyond it.
     """
 
     INPUTS = {  # noqa: RUF012
@@ -41,7 +41,7 @@ class BoxDecoder(Actor):
         self.anchors = anchors()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Decode one picture's answers."""
+        """Decode the outputs for one picture."""
         numbers = range(1, len(MAPS) + 1)
         outputs["boxes"][...] = decode(_rows(inputs, "boxes", numbers, EXTENTS), self.anchors)
         answers = _rows(inputs, "scores", numbers, 1 + outputs["scores"].shape[1])

@@ -11,18 +11,19 @@ from eprune.runtime import Actor, EndOfStream
 
 #: Strengths, and for how many blocks one holds.
 _STRENGTHS, _BURST = (0.0, 0.1, 0.2, 0.4, 0.6, 1.0), 5
-#: Cycles a sample of the two carriers.
+#: Cycles per sample of the two carriers.
 _CARRIERS = (0.0213, 0.0897)
 
 
 class BurstSource(Actor):
     """Blocks of a real signal of changing strength, from silence up to a magnitude of 1.
 
-    All outputs carry the same: two carriers under an envelope that goes from the last block's strength to this one's.
+    All outputs carry the same blocks: two carriers, whose envelope leads from the strength of the last block to that of
+    the current one.
 
     Parameters:
-        count: how many blocks; 0 never ends.
-        seed: of the strengths and the carriers' phases; the same seed gives the same signal.
+        count: the number of blocks; 0 never ends.
+        seed: determines the strengths and the phases of the carriers; the same seed gives the same signal.
     """
 
     def __init__(self, count: str = "200", seed: str = "1") -> None:
@@ -31,7 +32,7 @@ class BurstSource(Actor):
         self.phases = self.generator.uniform(0, 2 * np.pi, len(_CARRIERS))
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports are not of blocks of samples."""
+        """Check the ports. Raises ValueError if they do not carry blocks of samples."""
         types = set(self.outputs.values())
         if len(types) != 1 or {(port.dtype, len(port.shape), port.rate) for port in types} != {("float32", 1, 1)}:
             raise ValueError("needs outputs of one type, blocks of float32 samples such as float32[1024], at rate 1")

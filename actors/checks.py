@@ -1,4 +1,4 @@
-"""What several behaviours check of their ports and parameters."""
+"""Checks of ports and parameters that several behaviours share."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def only_port(ports: Mapping[str, PortType], kind: str) -> tuple[str, PortType]:
         raise ValueError(f"needs exactly one {kind} port, has {', '.join(ports) or 'none'}")
     [(name, port)] = ports.items()
     if port.rate != 1:
-        raise ValueError(f"port {name!r}: handles one token a firing, but its rate is {port.rate}")
+        raise ValueError(f"port {name!r}: handles one token per firing, but its rate is {port.rate}")
     return name, port
 
 
@@ -56,9 +56,9 @@ def fraction(name: str, text: str) -> float:
 
 
 def shapes(ports: Mapping[str, PortType], ranks: Mapping[str, int]) -> dict[str, tuple[int, ...]]:
-    """The shapes of exactly the ports that ``ranks`` names, in its order, each of that rank or with a leading 1 more.
+    """The shapes of exactly the ports that ``ranks`` names, in its order, each of the stated rank.
 
-    That 1 is left out. Raises ValueError for other ports, ranks and rates.
+    A shape may have a leading 1 in addition, which is left out. Raises ValueError for other ports, ranks and rates.
     """
     if set(ports) != set(ranks):
         raise ValueError(f"expected the ports {', '.join(ranks)}, not {', '.join(ports) or 'none'}")
@@ -66,7 +66,7 @@ def shapes(ports: Mapping[str, PortType], ranks: Mapping[str, int]) -> dict[str,
     for name, rank in ranks.items():
         shape = ports[name].shape
         if ports[name].rate != 1:
-            raise ValueError(f"port {name!r}: handles one token a firing, but its rate is {ports[name].rate}")
+            raise ValueError(f"port {name!r}: handles one token per firing, but its rate is {ports[name].rate}")
         if len(shape) != rank and not (len(shape) == rank + 1 and shape[0] == 1):
             raise ValueError(f"port {name!r}: expected {rank} dimensions, not {list(shape)}")
         found[name] = shape[-rank:]
@@ -74,7 +74,7 @@ def shapes(ports: Mapping[str, PortType], ranks: Mapping[str, int]) -> dict[str,
 
 
 def tokens_of(given: Union[np.ndarray, list[np.ndarray], None]) -> list[np.ndarray]:
-    """A port's tokens of a firing as a list, whatever its rate limits; ``None``, an idle port, has none."""
+    """The tokens of a port in a firing as a list, whatever its rate limits; for an idle port (``None``), none."""
     if given is None:
         return []
     return given if isinstance(given, list) else [given]

@@ -12,14 +12,14 @@ from eprune.runtime import Actor
 
 
 class Classifier(Actor):
-    """Runs the actor's model on each input's token: ``{"frame": 0, "input": "in2", "class": "bus", "score": 0.98}``.
+    """Runs the model on the token of each input: ``{"frame": 0, "input": "in2", "class": "bus", "score": 0.98}``.
 
-    That is a line for each input and frame; an input whose producer is lost has none. Frames are counted from 0. Lines
-    are written at once, whole or not at all. The model has one input and one output, the scores.
+    There is one line for each input and frame, except for inputs whose producer is lost. Frames are counted from 0.
+    Lines are written at once, and never in part. The model has one input and one output, the scores.
 
     Parameters:
-        labels: the classes' names, ``car,bus,truck``, or the name of a text file with one a line. Without it a class
-            is called by its number.
+        labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
+            numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
 
@@ -29,12 +29,12 @@ class Classifier(Actor):
         self.frame = 0
 
     def initialize(self) -> None:
-        """Create the file, and run the model once. Raises ValueError where it, the inputs and the labels do not fit."""
+        """Create the file, and run the model once. Raises ValueError if model, inputs and labels do not fit."""
         if self.model is None:
             raise ValueError('needs a model: write model="..." and operators="..." beside the class')
         for name, port in self.inputs.items():
             if port.rate != 1:
-                raise ValueError(f"port {name!r}: handles one token a firing, but its rate is {port.rate}")
+                raise ValueError(f"port {name!r}: handles one token per firing, but its rate is {port.rate}")
             scores = self._scores(np.zeros(port.shape, port.dtype))
             if self.labels and len(self.labels) != len(scores):
                 raise ValueError(f"{len(self.labels)} labels for {len(scores)} scores")

@@ -1,4 +1,4 @@
-"""A sink that tells how far a signal is from the one that it should be."""
+"""A sink that reports how far a signal is from the wanted one."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from eprune.runtime import Actor
 
 
 class ErrorMeter(Actor):
-    """Compares the blocks at ``in`` with those at ``wanted``, and at the end writes a line of JSON.
+    """Compares the blocks at ``in`` with those at ``wanted``, and writes a line of JSON at the end.
 
-    ``error_db`` is the power of the difference in relation to that of the wanted signal, in decibels.
+    ``error_db`` is the power of the difference relative to that of the wanted signal, in decibels.
 
     Parameters:
-        gain: factor on the wanted signal.
+        gain: the factor that is applied to the wanted signal.
     """
 
     def __init__(self, gain: str = "1") -> None:
@@ -28,7 +28,7 @@ class ErrorMeter(Actor):
         self.error = self.power = 0.0
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         if set(self.inputs) != {"in", "wanted"} or len(set(self.inputs.values())) != 1 or self.inputs["in"].rate != 1:
             raise ValueError("needs the inputs 'in' and 'wanted' of one type, at rate 1")
 

@@ -1,4 +1,4 @@
-"""An early exit of a classifier: what it is sure of leaves, the rest goes on."""
+"""An early exit of a classifier: frames of which it is sure exit, the others go on."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from checks import number, one_of
 from eprune.runtime import Actor
 
 #: The rows of the control table.
-LEAVE, GO_ON = 0, 1
+EXIT, GO_ON = 0, 1
 
 
 class ExitGate(Actor):
-    """Sends ``scores`` out at ``early`` where they are sure enough, else ``features`` at ``deep``: an entry DA.
+    """Copies ``scores`` to ``early`` if their confidence suffices, otherwise ``features`` to ``deep``: an entry DA.
 
-    It is the control source itself: 0 is to leave, 1 to go on. How sure the scores are is a number from 0 to 1, which
-    an output ``confidence``, float32[1], gets in any case, if there is one (BranchyNet, Teerapittayanon et al. 2016).
+    It is also the control source: 0 means to exit, 1 to go on. The confidence is a number from 0 to 1, which an output
+    ``confidence``, float32[1], carries for every frame, if the output exists (BranchyNet, Teerapittayanon et al. 2016).
 
     Parameters:
-        threshold: with a confidence of so much a frame leaves; above 1 none does.
-        measure: ``probability``, the largest score, or ``entropy``: 1 less the scores' entropy in relation to that of
-            equal scores.
+        threshold: a frame with at least this confidence exits; with a threshold above 1 none does.
+        measure: ``probability``, the largest score, or ``entropy``: 1 minus the entropy of the scores
+            divided by that of equal scores.
     """
 
     def __init__(self, threshold: str, measure: str = "probability") -> None:
@@ -32,26 +32,26 @@ class ExitGate(Actor):
         self.confidence = np.float32(0)
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         inputs, outputs = self.inputs, dict(self.outputs)
-        told = outputs.pop("confidence", None)
+        reported = outputs.pop("confidence", None)
         if set(inputs) != {"scores", "features"} or set(outputs) != {"early", "deep"}:
             raise ValueError("needs the inputs 'scores' and 'features', the outputs 'early' and 'deep'")
         if (inputs["scores"], inputs["features"]) != (outputs["early"], outputs["deep"]):
-            raise ValueError("needs an 'early' of the type and rate of 'scores', and a 'deep' of those of 'features'")
+            raise ValueError("needs 'early' with the type and rate of 'scores', and 'deep' with those of 'features'")
         if {port.rate for port in inputs.values()} != {1}:
-            raise ValueError("handles one token a firing")
-        if told is not None and (told.dtype, told.shape, told.rate) != ("float32", (1,), 1):
-            raise ValueError("port 'confidence' is float32[1], one a firing")
+            raise ValueError("handles one token per firing")
+        if reported is not None and (reported.dtype, reported.shape, reported.rate) != ("float32", (1,), 1):
+            raise ValueError("port 'confidence' is float32[1], one per firing")
 
     def control(self, inputs: Mapping[str, np.ndarray]) -> int:
-        """Leave or go on?"""
-        # As a float32, so that what is told is what is compared.
+        """0 to exit, 1 to go on."""
+        # As a float32: the value that is reported is the value that is compared.
         self.confidence = np.float32(confidence(inputs["scores"], self.measure))
-        return LEAVE if self.confidence >= self.threshold else GO_ON
+        return EXIT if self.confidence >= self.threshold else GO_ON
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Copy the token that goes on its way."""
+        """Copy the token to the active output."""
         if "early" in outputs:
             outputs["early"][...] = inputs["scores"]
         if "deep" in outputs:
@@ -61,7 +61,7 @@ class ExitGate(Actor):
 
 
 def confidence(scores: np.ndarray, measure: str) -> float:
-    """How sure probabilities are, 0 to 1. Scores that are no numbers are not sure at all."""
+    """The confidence of probabilities, 0 to 1; 0 if scores are not numbers."""
     values = scores.reshape(-1).astype(np.float64)
     if not np.isfinite(values).all():
         return 0.0

@@ -11,21 +11,21 @@ from line_file import LineFile, read_labels
 
 from eprune.runtime import Actor, EndOfStream
 
-#: Inputs that are no scores, and their types.
+#: Inputs other than scores, and their types.
 BESIDE = {"wanted": ("int32", (1,), 1), "confidence": ("float32", (1,), 1)}
 
 
 class ExitLines(Actor):
-    """The best class of the input that is active: ``{"frame": 0, "exit": "early", "class": "bus", "score": 0.98}``.
+    """The best class of the active input: ``{"frame": 0, "exit": "early", "class": "bus", "score": 0.98}``.
 
-    One line a frame; frames are counted from 0. An exit DA. All inputs have scores, but for two that may be there:
-    ``wanted``, int32[1], the number of the true class, and ``confidence``, float32[1]; a line then has these, too. In
-    the end comes a line about all frames, ``{"frames": 100, "accuracy": 0.97, "early_accuracy": 0.98}``: of all, and of
-    each exit that had frames, if there is ``wanted``.
+    There is one line per frame; frames are counted from 0. An exit DA. All inputs carry scores, except for two optional
+    ones: ``wanted``, int32[1], the number of the true class, and ``confidence``, float32[1], which the lines then
+    contain, too. With ``wanted``, a line about all frames follows at the end, ``{"frames": 100, "accuracy": 0.97,
+    "early_accuracy": 0.98}``: the accuracy of all frames, and of each exit that had frames.
 
     Parameters:
-        labels: the classes' names, ``car,bus,truck``, or the name of a text file with one a line. Without it a class
-            is called by its number.
+        labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
+            numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
 
@@ -33,18 +33,18 @@ class ExitLines(Actor):
         self.labels = read_labels(labels)
         self.path = path
         self.frame = 0
-        #: exit -> frames, and those of them that were right
+        #: exit -> frames, and how many of them were right
         self.counts: dict[str, list[int]] = {}
         self.lines: LineFile | None = None
 
     def initialize(self) -> None:
-        """Create the file. Raises ValueError where the ports and labels do not fit."""
+        """Create the file. Raises ValueError if ports and labels do not fit."""
         exits = {name: port for name, port in self.inputs.items() if name not in BESIDE}
         if len(set(exits.values())) != 1 or next(iter(exits.values())).rate != 1:
-            raise ValueError("needs inputs for scores, of one type and at most one token a firing")
+            raise ValueError("needs inputs for scores, of one type and at most one token per firing")
         for name, wanted in BESIDE.items():
             if name in self.inputs and tuple(self.inputs[name]) != wanted:
-                raise ValueError(f"port {name!r}: expected {wanted[0]}{list(wanted[1])}, one a firing")
+                raise ValueError(f"port {name!r}: expected {wanted[0]}{list(wanted[1])}, one per firing")
         classes = int(np.prod(next(iter(exits.values())).shape))
         if self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
@@ -54,7 +54,7 @@ class ExitLines(Actor):
         """Write one line. Raises ValueError unless one exit is active."""
         active = [name for name in inputs if name not in BESIDE]
         if len(active) != 1:
-            raise ValueError(f"{', '.join(active) or 'no inputs'} are active, and one exit must be")
+            raise ValueError(f"{', '.join(active) or 'no inputs'} are active; exactly one exit must be active")
         scores = inputs[active[0]].reshape(-1)
         best = int(scores.argmax())
         line: dict[str, Any] = {"frame": self.frame, "exit": active[0], "class": self._label(best)}
@@ -81,12 +81,12 @@ class ExitLines(Actor):
     def _accuracy(self) -> dict[str, float]:
         if not self.counts:
             return {}
-        told = {"accuracy": sum(right for _, right in self.counts.values()) / self.frame}
+        summary = {"accuracy": sum(right for _, right in self.counts.values()) / self.frame}
         for name in self.inputs:
             if name in self.counts:
                 frames, right = self.counts[name]
-                told[f"{name}_accuracy"] = round(right / frames, 6)
-        return told
+                summary[f"{name}_accuracy"] = round(right / frames, 6)
+        return summary
 
     def _write(self, line: dict[str, Any]) -> None:
         assert self.lines is not None  # initialize has made it
@@ -97,5 +97,5 @@ class ExitLines(Actor):
 
 
 def _json(value: np.floating) -> float | None:
-    """With all the digits that its dtype holds; null where it is not a finite number."""
+    """With all the digits that its dtype holds; null if it is not a finite number."""
     return float(str(value)) if np.isfinite(value) else None

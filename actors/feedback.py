@@ -12,10 +12,10 @@ from eprune.runtime import Actor, EndOfStream
 
 
 class Feedback(Actor):
-    """Copies each input ``NAME`` to its outputs ``NAME_1``, ``NAME_2`` and so on; zeros to any other output.
+    """Copies each input ``NAME`` to its outputs ``NAME_1``, ``NAME_2`` and so on, and zeros to any other output.
 
     Parameters:
-        frames: ends the run after so many firings; 0 never does.
+        frames: the number of firings after which the run ends; 0 never ends it.
     """
 
     def __init__(self, frames: str = "0") -> None:
@@ -26,7 +26,7 @@ class Feedback(Actor):
         self.origins = {name: name.rpartition("_")[0] for name in self.outputs}
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
-        """Hand a result on."""
+        """Copy a result."""
         if self.left == 0:
             raise EndOfStream
         self.left -= 1

@@ -14,15 +14,15 @@ from eprune.runtime import Actor
 
 
 class FrameReader(Actor):
-    """Frames from wherever ``path`` leads: images, a video, a .npy file, or, where it is empty, rendered traffic.
+    """Frames from the source that ``path`` names: images, a video, a .npy file or, if it is empty, rendered traffic.
 
-    May have several outputs of one token type; each gets every frame: one for the network, one to draw on.
+    There may be several outputs of one token type, each of which carries every frame, for example to draw on.
 
     Parameters:
         path: a folder, a pattern or a file of images (see ``ImageSource``), a video file (see ``VideoSource``), a
             .npy file (see ``NpySource``), or empty.
         seed, count: for rendered traffic, see ``TrafficSource``.
-        repeat: for all but rendered traffic: how many times to go through them; 0 never ends.
+        repeat: for all but rendered traffic: the number of passes; 0 never ends.
         on_error: for images, see ``ImageSource``.
     """
 
@@ -40,19 +40,19 @@ class FrameReader(Actor):
             self.source = ImageSource(path, repeat, on_error=on_error)
 
     def initialize(self) -> None:
-        """Hand the first port over to the source that was chosen. Raise ValueError where the others differ from it."""
+        """Pass the first port to the chosen source. Raises ValueError if the other ports differ from it."""
         if len(set(self.outputs.values())) != 1:
-            raise ValueError("needs one output port or more, all of the same token type")
+            raise ValueError("needs one or more output ports, all of the same token type")
         self.first, *self.others = self.outputs
         self.source.name, self.source.outputs = self.name, {self.first: self.outputs[self.first]}
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """The next frame."""
+        """Write the next frame."""
         self.source.fire(inputs, outputs)
         for other in self.others:
             outputs[other][...] = outputs[self.first]
 
     def finalize(self) -> None:
-        """Close what is open."""
+        """Close the source."""
         self.source.finalize()

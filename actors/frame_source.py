@@ -1,4 +1,4 @@
-"""A source that finds out by itself what kind of frames it is given."""
+"""A source that recognizes the kind of its frames."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from eprune.runtime import Actor
 
 
 class FrameSource(Actor):
-    """Frames from wherever ``path`` leads: images, a .npy file, or, where it is empty, rendered vehicles.
+    """Frames from the source that ``path`` names: images, a .npy file or, if it is empty, rendered vehicles.
 
-    For rendered vehicles there may be an output ``wanted``, see ``VehicleSource``.
+    With rendered vehicles there may be an output ``wanted``, see ``VehicleSource``.
 
     Parameters:
         path: a folder, a pattern or a file of images (see ``ImageSource``), a .npy file (see ``NpySource``), or empty.
         seed, count, view: for rendered vehicles, see ``VehicleSource``.
-        repeat: for images and .npy files: how many times to go through them; 0 never ends.
+        repeat: for images and .npy files: the number of passes; 0 never ends.
         mean, std, on_error: for images, see ``ImageSource``.
     """
 
@@ -44,10 +44,10 @@ class FrameSource(Actor):
             self.source = ImageSource(path, repeat, mean, std, on_error)
 
     def initialize(self) -> None:
-        """Hand the ports over to the source that was chosen."""
+        """Pass the ports to the chosen source."""
         self.source.name, self.source.inputs, self.source.outputs = self.name, self.inputs, self.outputs
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """The next frame."""
+        """Write the next frame."""
         self.source.fire(inputs, outputs)

@@ -26,14 +26,14 @@ class ImageSource(Actor):
     """PNG, JPEG and BMP images of any size and mode, resized to the port's height and width, in the order of names.
 
     The port's token is [1,H,W,C] or [H,W,C], with C = 3 (RGB) or 1 (grey). Values are 0 to 255 in uint8 tokens, and
-    (value / 255 - mean) / std in float tokens. Images are turned as their EXIF orientation says; what is transparent
-    becomes white.
+    (value / 255 - mean) / std in float tokens. Images are rotated according to their EXIF orientation;
+    transparent parts become white.
 
     Parameters:
         path: a folder (its .png, .jpg, .jpeg and .bmp files), a pattern like ``photos/*.png``, or one file.
-        repeat: how many times to go through them; 0 never ends.
+        repeat: the number of passes; 0 never ends.
         mean, std: one number, or one for each channel: ``0.485,0.456,0.406``. For float tokens.
-        on_error: what a file that cannot be read does: ``stop`` the run, or ``skip`` it with a note on stderr.
+        on_error: ``stop`` the run at a file that cannot be read, or ``skip`` the file with a note on stderr.
     """
 
     def __init__(self, path: str, repeat: str = "1", mean: str = "0", std: str = "1", on_error: str = "stop") -> None:
@@ -49,12 +49,12 @@ class ImageSource(Actor):
         self.position = self.passes = self.read = 0
 
     def initialize(self) -> None:
-        """Raise ValueError where the port's token is no image, or ``mean`` and ``std`` do not fit it."""
+        """Check the port. Raises ValueError if its token is not an image, or if ``mean`` and ``std`` do not fit it."""
         self.port, port = only_port(self.outputs, "output")
         shape = port.shape[1:] if len(port.shape) == 4 and port.shape[0] == 1 else port.shape
         if len(shape) != 3 or shape[2] not in (1, 3) or port.dtype not in ("uint8", "float16", "float32", "float64"):
             raise ValueError(
-                f"port {self.port!r}: {port.dtype}{list(port.shape)} is no image; "
+                f"port {self.port!r}: {port.dtype}{list(port.shape)} is not an image; "
                 "expected uint8 or float, [1,H,W,3] or [H,W,3], or 1 in place of 3 for grey"
             )
         self.height, self.width, self.channels = shape
@@ -100,7 +100,7 @@ class ImageSource(Actor):
 
 
 def find_images(path: str) -> list[Path]:
-    """The files that ``path`` stands for, sorted. Raises FileNotFoundError with a message where there are none."""
+    """The files that ``path`` stands for, sorted. Raises FileNotFoundError with a message if there are none."""
     place = Path(path)
     if place.is_dir():
         files = [file for file in place.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]

@@ -1,4 +1,4 @@
-"""A sink that writes one line of JSON a frame."""
+"""A sink that writes one line of JSON per frame."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from eprune.runtime import Actor
 
 
 class JsonLines(Actor):
-    """The best class of each score vector: ``{"frame": 0, "class": "bus", "score": 0.98}``, one line a frame.
+    """The best class of each score vector: ``{"frame": 0, "class": "bus", "score": 0.98}``, one line per frame.
 
-    Frames are counted from 0. A score is written with all the digits that its dtype holds, and as null where it is not
-    a finite number. Lines are written at once, whole or not at all.
+    Frames are counted from 0. A score is written with all the digits that its dtype holds, and as null if it is not a
+    finite number. Lines are written at once, and never in part.
 
     Parameters:
-        labels: the classes' names, ``car,bus,truck``, or the name of a text file with one a line. Without it a class
-            is called by its number.
+        labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
+            numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
 
@@ -29,7 +29,7 @@ class JsonLines(Actor):
         self.frame = 0
 
     def initialize(self) -> None:
-        """Create the file. Raises ValueError where the labels do not fit the token."""
+        """Create the file. Raises ValueError if the labels do not fit the token."""
         self.port, port = only_port(self.inputs, "input")
         classes = int(np.prod(port.shape))
         if self.labels and len(self.labels) != classes:

@@ -1,4 +1,4 @@
-"""A control source that looks how large its input is."""
+"""A control source that measures the magnitude of its input."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from eprune.runtime import Actor
 
 
 class LevelGate(Actor):
-    """The control value is how many thresholds its input's largest magnitude reaches: a CA.
+    """The control value is the number of thresholds that the largest magnitude of the input reaches: a CA.
 
     Parameters:
-        thresholds: rising numbers, separated by commas.
+        thresholds: ascending numbers, separated by commas.
     """
 
     def __init__(self, thresholds: str) -> None:
         self.thresholds = [number("thresholds", text) for text in thresholds.split(",")]
         if self.thresholds != sorted(set(self.thresholds)):
-            raise ValueError(f"thresholds={thresholds}: expected rising numbers")
+            raise ValueError(f"thresholds={thresholds}: expected ascending numbers")
 
     def initialize(self) -> None:
-        """Raise ValueError where there is not one input."""
+        """Check the ports. Raises ValueError unless there is exactly one input."""
         self.port, _ = only_port(self.inputs, "input")
 
     def control(self, inputs: Mapping[str, np.ndarray]) -> int:

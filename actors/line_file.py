@@ -13,7 +13,7 @@ from eprune.runtime import EndOfStream
 
 
 class LineFile:
-    """Lines of JSON, written at once, whole or not at all. ``path`` is a file, ``-`` standard output."""
+    """Lines of JSON, written at once, and never in part. ``path`` is a file, or ``-`` for standard output."""
 
     def __init__(self, path: str) -> None:
         self.path = path
@@ -22,7 +22,7 @@ class LineFile:
         self.file = open(1 if standard else path, "wb", buffering=0, closefd=not standard)  # noqa: SIM115
 
     def write(self, value: Any) -> None:
-        """Write one line. Raises EndOfStream where nobody reads any more, OSError on other failures."""
+        """Write one line. Raises EndOfStream if nobody reads any more, OSError on other failures."""
         line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
         rest = memoryview(line)
         try:
@@ -36,18 +36,18 @@ class LineFile:
             raise OSError(error.errno, error.strerror, self.path) from None
 
     def close(self) -> None:
-        """Close the file, standard output excepted."""
+        """Close the file, unless it is standard output."""
         self.file.close()
 
 
 def read_labels(text: str) -> list[str]:
-    """The names of classes that parameter ``labels`` gives: ``car,bus``, or a file with one a line; ValueError."""
+    """The names of classes in the parameter ``labels``: ``car,bus``, or a file with one per line. Raises ValueError."""
     if not text or "," in text:
         return [label.strip() for label in text.split(",")] if text else []
     try:
         lines = Path(text).read_text(encoding="utf-8").splitlines()
     except OSError as error:
         raise ValueError(
-            f"labels={text!r}: expected names separated by commas, or a file with one a line: {error.strerror}"
+            f"labels={text!r}: expected names separated by commas, or a file with one per line: {error.strerror}"
         ) from None
     return [line.strip() for line in lines if line.strip()]

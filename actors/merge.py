@@ -1,4 +1,4 @@
-"""The exit from branches of which a control token chose some."""
+"""The exit from branches that a control token chooses."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from eprune.runtime import Actor
 
 
 class Merge(Actor):
-    """Copies the input that is active to its output: the exit DA of a dynamic processing graph.
+    """Copies the active input to its output: the exit DA of a dynamic processing graph.
 
-    Where no input is active the output is zeros. All ports have one token type and at most one token a firing.
+    If no input is active, the output is zeros. All ports have the same token type and at most one token per firing.
 
     Parameters:
-        default: an input that counts only where no other one is active, such as one that always is.
+        default: an input that counts only if no other one is active, for example one that is always active.
     """
 
     def __init__(self, default: str = "") -> None:
         self.default = default
 
     def initialize(self) -> None:
-        """Compare the ports. Raises ValueError where they do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         name, port = only_port(self.outputs, "output")
         if {*self.inputs.values()} != {port}:
             raise ValueError(f"needs inputs of the type and rate of its output {name!r}")
@@ -31,7 +31,7 @@ class Merge(Actor):
             raise ValueError(f"default={self.default}: there is no such input; known: {', '.join(self.inputs)}")
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Copy the token. Raises ValueError where several inputs are active."""
+        """Copy the token. Raises ValueError if several inputs are active."""
         (out,) = outputs.values()
         chosen = [port for port in inputs if port != self.default] or list(inputs)
         if len(chosen) > 1:

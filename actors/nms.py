@@ -1,4 +1,4 @@
-"""Which of a detector's many boxes to keep."""
+"""Selection among the many boxes of a detector."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ CANDIDATES = 300  # more boxes than that are never compared with each other
 
 
 class NonMaximumSuppression(Actor):
-    """Keeps the best box of each heap of boxes: the best of all, then the best of those that overlap no kept one much.
+    """Keeps the best of overlapping boxes: the best of all, then the best of those that hardly overlap a kept one.
 
-    Each box counts with its best class only, and suppresses boxes of other classes as well: a vehicle is one thing.
+    Each box counts with its best class only, and suppresses boxes of other classes as well: a vehicle is one object.
     Inputs: ``boxes`` float32[N,4] and ``scores`` float32[N,classes]. Outputs, best first: ``kept_boxes`` float32[K,4],
-    cut to the picture, ``kept_classes`` int32[K] and ``kept_scores`` float32[K]; rows that are not needed are 0.
+    cut to the picture, ``kept_classes`` int32[K] and ``kept_scores`` float32[K]; unused rows are 0.
 
     Parameters:
         score: boxes below it are not kept.
-        overlap: two boxes that share more (intersection over union) show the same thing.
+        overlap: two boxes with a larger overlap (intersection over union) show the same object.
     """
 
     def __init__(self, score: str = "0.3", overlap: str = "0.5") -> None:
@@ -30,7 +30,7 @@ class NonMaximumSuppression(Actor):
         self.overlap = fraction("overlap", overlap)
 
     def initialize(self) -> None:
-        """Raise ValueError where ports or their shapes are others than those above."""
+        """Check the ports. Raises ValueError if ports or shapes differ from those above."""
         found = shapes(self.inputs, {"boxes": 2, "scores": 2})
         kept = shapes(self.outputs, {"kept_boxes": 2, "kept_classes": 1, "kept_scores": 1})
         [rows] = kept["kept_scores"]
@@ -38,7 +38,7 @@ class NonMaximumSuppression(Actor):
             raise ValueError(f"rows and columns do not fit together: {found}, {kept}")
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Sift one picture's boxes."""
+        """Select the boxes of one picture."""
         scores = inputs["scores"].reshape(-1, inputs["scores"].shape[-1])
         best = scores.max(1)
         candidates = np.flatnonzero(best >= self.score)
@@ -56,7 +56,7 @@ class NonMaximumSuppression(Actor):
 
 
 def suppress(boxes: np.ndarray, limit: float) -> np.ndarray:
-    """Indices of the boxes to keep, of ``boxes`` in order of falling score."""
+    """Indices of the boxes to keep, where ``boxes`` are in order of falling score."""
     crowded = overlap(boxes, boxes) > limit
     left = np.ones(len(boxes), bool)
     for index in range(len(boxes)):

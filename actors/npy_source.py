@@ -17,7 +17,7 @@ class NpySource(Actor):
 
     Parameters:
         path: the file.
-        repeat: how many times to go through it; 0 never ends.
+        repeat: the number of passes; 0 never ends.
     """
 
     def __init__(self, path: str, repeat: str = "1") -> None:
@@ -26,11 +26,11 @@ class NpySource(Actor):
         try:
             self.stack = np.lib.format.open_memmap(path, mode="r")
         except (ValueError, TypeError, EOFError, OverflowError) as error:  # no .npy file, cut short, Python objects
-            raise ValueError(f"{path}: no .npy file of plain numbers: {error}") from None
+            raise ValueError(f"{path}: not a .npy file of plain numbers: {error}") from None
         self.frame = 0
 
     def initialize(self) -> None:
-        """Raise ValueError where the file's tokens are not the port's."""
+        """Check the port. Raises ValueError if the tokens of the file do not fit it."""
         self.port, port = only_port(self.outputs, "output")
         shapes = [port.shape] if port.shape[:1] != (1,) else [port.shape, port.shape[1:]]
         if self.stack.shape[1:] not in shapes or self.stack.dtype.newbyteorder("=") != port.dtype:

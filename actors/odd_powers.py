@@ -1,4 +1,4 @@
-"""The entry to a polynomial filter: as many powers of a signal as the control token says."""
+"""The entry to a polynomial filter: as many powers of a signal as the control token states."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from eprune.runtime import Actor
 
 
 class OddPowers(Actor):
-    """Gives the first, third, fifth, ... power of blocks of samples, as many as its output's active rate: an entry DA.
+    """The first, third, fifth, ... power of blocks of samples, as many as the active rate of the output: an entry DA.
 
-    The output's tokens are longer than a block: first come the samples before it that a filter looks back to, zeros
-    before the first block.
+    The tokens of the output are longer than a block: they begin with the preceding samples that a filter looks back to,
+    which are zeros before the first block.
     """
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         self.port, block = only_port(self.inputs, "input")
         if len(self.outputs) != 1 or len(block.shape) != 1:
             raise ValueError("needs one output, and blocks of samples such as float32[1024]")
@@ -29,7 +29,7 @@ class OddPowers(Actor):
         self.signal = np.zeros(self.type.shape, block.dtype)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, list[np.ndarray]]) -> None:
-        """Move on by a block, and write the powers."""
+        """Advance by a block, and write the powers."""
         signal = self.signal
         signal[: self.history] = signal[len(signal) - self.history :].copy()
         signal[self.history :] = inputs[self.port]

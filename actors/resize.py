@@ -1,4 +1,4 @@
-"""Pictures to the size that a network takes."""
+"""Resizing of pictures to the size that a network takes."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ class Resize(Actor):
             raise ValueError(f"std={std!r}: must not be 0")
 
     def initialize(self) -> None:
-        """Raise ValueError where a port's token is no picture."""
+        """Check the ports. Raises ValueError if a token is not a picture."""
         self.source, source = only_port(self.inputs, "input")
         self.target, target = only_port(self.outputs, "output")
         shape = picture_shape(self.source, source, ("uint8",))

@@ -1,4 +1,4 @@
-"""A control source that asks nobody."""
+"""A control source with fixed values."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class Schedule(Actor):
 
     Parameters:
         values: the control values, separated by commas.
-        repeat: how many times to go through them; 0 never ends.
+        repeat: the number of passes; 0 never ends.
     """
 
     def __init__(self, values: str, repeat: str = "0") -> None:
@@ -27,7 +27,7 @@ class Schedule(Actor):
         self.firing = 0
 
     def control(self, inputs: Mapping[str, np.ndarray]) -> int:
-        """The next value."""
+        """Return the next value."""
         if self.count and self.firing == self.count:
             raise EndOfStream
         self.firing += 1

@@ -1,4 +1,4 @@
-"""The way into a branch that is taken only where a score of the data says so."""
+"""The entry to a branch that is taken only if a score of the data is high enough."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from switch import Switch
 
 
 class SkipGate(Switch):
-    """Takes the branch where its ``model``'s score of the input reaches the threshold: an entry DA that leads.
+    """Takes the branch if the score that its ``model`` gives the input reaches the threshold: a leading entry DA.
 
-    The control value is 1 there, and 0 where the branch is skipped. The input is copied to every output that is active.
-    The model, a slice that is named beside the class, has one input and one number as its output.
+    The control value is 1 if the branch is taken, and 0 if it is skipped. The input is copied to every active output.
+    The model, a slice that is named beside the class, has one input, and one number as its output.
 
     Parameters:
         threshold: the least score, a number.
@@ -24,7 +24,7 @@ class SkipGate(Switch):
         self.threshold = number("threshold", threshold)
 
     def initialize(self) -> None:
-        """Compare the ports, and run the model once. Raises ValueError where they do not fit."""
+        """Check the ports, and run the model once. Raises ValueError if they do not fit."""
         super().initialize()
         if self.model is None:
             raise ValueError('needs a model: write model="..." and operators="..." beside the class')

@@ -1,6 +1,6 @@
-"""Anchors of the SSD-MobileNet detector: the boxes that its heads correct, and how they do.
+"""Anchors of the SSD-MobileNet detector: the boxes that its heads correct, and the code of the corrections.
 
-Boxes are rows of (ymin, xmin, ymax, xmax), in fractions of the picture, as TFLite's own detection operators have them.
+Boxes are rows of (ymin, xmin, ymax, xmax), in fractions of the picture, as in TFLite's own detection operators.
 Wei Liu et al., "SSD: Single Shot MultiBox Detector", 2016, section 2.
 """
 
@@ -18,7 +18,7 @@ MAPS: tuple[tuple[int, tuple[tuple[float, float], ...]], ...] = (
     (2, ((0.51, 0.45), (0.38, 0.62), (0.46, 0.53), (0.33, 0.76), (0.50, 0.62), (0.41, 0.78))),
     (1, ((0.42, 0.92), (0.52, 0.76), (0.48, 0.87), (0.50, 0.95), (0.57, 0.83), (0.60, 0.96))),
 )
-#: What a head's four numbers (y, x, height, width) are divided by: they all come out about as large.
+#: The divisors of the four numbers of a head (y, x, height, width), which make them about equally large.
 SCALES = np.array((10.0, 10.0, 5.0, 5.0), np.float32)
 
 
@@ -35,7 +35,7 @@ def anchors() -> np.ndarray:
 
 
 def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """What the heads should say of these boxes (n, 4), each at its own anchor (n, 4): float32 (n, 4)."""
+    """The wanted outputs of the heads for these boxes (n, 4), each at its own anchor (n, 4): float32 (n, 4)."""
     extents = np.maximum(boxes[:, 2:] - boxes[:, :2], 1e-6)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     shifts = (centres - anchors[:, :2]) / anchors[:, 2:]
@@ -43,7 +43,7 @@ def encode(boxes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
 
 
 def decode(codes: np.ndarray, anchors: np.ndarray) -> np.ndarray:
-    """The boxes that the heads mean, the inverse of ``encode``: float32 (n, 4)."""
+    """The boxes that outputs of the heads stand for, the inverse of ``encode``: float32 (n, 4)."""
     codes = codes / SCALES
     centres = codes[:, :2] * anchors[:, 2:] + anchors[:, :2]
     halves = np.exp(np.minimum(codes[:, 2:], 5)) * anchors[:, 2:] / 2

@@ -1,4 +1,4 @@
-"""The entry to branches of which a control token chooses some."""
+"""The entry to branches that a control token chooses."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from eprune.runtime import Actor
 
 
 class Switch(Actor):
-    """Copies its input to every output that is active: the entry DA of a dynamic processing graph.
+    """Copies its input to every active output: the entry DA of a dynamic processing graph.
 
-    All ports have one token type and at most one token a firing.
+    All ports have the same token type and at most one token per firing.
     """
 
     def initialize(self) -> None:
-        """Compare the ports. Raises ValueError where they do not fit."""
+        """Check the ports. Raises ValueError if they do not fit."""
         name, port = only_port(self.inputs, "input")
         if {*self.outputs.values()} != {port}:
             raise ValueError(f"needs outputs of the type and rate of its input {name!r}")

@@ -1,4 +1,4 @@
-"""A bank of filters of which as many run as tokens come."""
+"""A bank of filters, of which as many run as tokens arrive."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ from eprune.runtime import Actor
 class TapGroups(Actor):
     """Filters the first token by the first group of taps, the second by the second, and so on.
 
-    An input token is as many samples longer than an output token as a filter looks back. Sums are taken tap by tap in
-    the signal's own precision, so that a result does not depend on how a signal is cut into blocks.
+    An input token is longer than an output token by the number of samples that a filter looks back. Sums are computed
+    tap by tap in the precision of the signal; a result therefore does not depend on the division into blocks.
 
     Parameters:
-        taps: for each group, parted by semicolons, its taps, parted by commas, the newest sample's first.
+        taps: groups, separated by semicolons, of taps, separated by commas, the tap of the newest sample first.
     """
 
     def __init__(self, taps: str) -> None:
         groups = [[number("taps", text) for text in group.split(",")] for group in taps.split(";")]
         if len(set(map(len, groups))) != 1:
-            raise ValueError("taps: needs groups of equally many")
+            raise ValueError("taps: needs groups of equal length")
         self.taps = np.array(groups)
 
     def initialize(self) -> None:
-        """Raise ValueError where the ports do not fit the taps."""
+        """Check the ports. Raises ValueError if they do not fit the taps."""
         if len(self.inputs) != 1 or len(self.outputs) != 1:
             raise ValueError("needs one input and one output")
         [(self.port, self.given)], [(self.out, self.made)] = self.inputs.items(), self.outputs.items()
@@ -43,7 +43,7 @@ class TapGroups(Actor):
         self.term = np.empty(self.made.shape, self.made.dtype)
 
     def fire(self, inputs: Mapping[str, list[np.ndarray]], outputs: Mapping[str, list[np.ndarray]]) -> None:
-        """Filter what is there."""
+        """Filter the tokens that have arrived."""
         tokens = tokens_of(inputs.get(self.port))
         rooms = tokens_of(outputs.get(self.out))
         for taps, signal, out in zip(self.taps, tokens, rooms):

@@ -20,11 +20,11 @@ _HEADER = 512
 class TensorSink(Actor):
     """Takes a tensor at each input port.
 
-    Without a path, one line of JSON a frame goes to standard output: for each port the smallest and the largest
-    element, and where in the flat tensor the largest is (``at``: for scores, the class).
+    Without a path, one line of JSON per frame is printed: for each port the smallest and the largest element, and the
+    index of the largest in the flat tensor (``at``: for scores, the class).
 
     Parameters:
-        path: a folder, which is made; ``PORT.npy`` there gets each port's tensors, and is complete at the end.
+        path: a folder, which is created; ``PORT.npy`` in it receives the tensors of a port, and is complete at the end.
     """
 
     def __init__(self, path: str = "") -> None:
@@ -36,7 +36,7 @@ class TensorSink(Actor):
         """Create the files."""
         for port, described in self.inputs.items():
             if described.rate != 1:
-                raise ValueError(f"port {port!r}: handles one token a firing, but its rate is {described.rate}")
+                raise ValueError(f"port {port!r}: handles one token per firing, but its rate is {described.rate}")
             if self.path:
                 Path(self.path).mkdir(parents=True, exist_ok=True)
                 self.files[port] = Path(self.path, f"{port}.npy").open("wb")  # noqa: SIM115 - closed by finalize
@@ -56,14 +56,14 @@ class TensorSink(Actor):
         self.frame += 1
 
     def finalize(self) -> None:
-        """Write into each file how many tensors it has, and close it."""
+        """Write the number of tensors into each file, and close it."""
         for port, file in self.files.items():
             with file:
                 file.seek(0)
                 file.write(self._header(port))
 
     def _header(self, port: str) -> bytes:
-        """Version 1.0 of numpy's format, of a fixed size, as the count is known at the end only."""
+        """Version 1.0 of numpy's format, with a fixed size, because the count is known only at the end."""
         described = self.inputs[port]
         shape = (self.frame, *described.shape)
         text = str({"descr": np.dtype(described.dtype).str, "fortran_order": False, "shape": shape})

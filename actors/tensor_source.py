@@ -14,17 +14,17 @@ from eprune.runtime import Actor, EndOfStream, PortType
 
 
 class TensorSource(Actor):
-    """One tensor a firing, the same at all output ports.
+    """One tensor per firing, the same at all output ports.
 
     Random floats are normally distributed, random 8-bit and 16-bit integers take all values, and wider ones, which are
     often indices, are 0 or 1. The same seed gives the same tensors; actors of different names get different ones.
 
     Parameters:
-        path: a .npy file of a stack of tensors (see ``NpySource``), or a folder that has ``ACTOR.npy``, after the
-            actor's name; empty for random tensors.
-        repeat: how many times to go through the file; 0 never ends.
-        count: how many random tensors; 0 never ends.
-        seed: of random tensors.
+        path: a .npy file of a stack of tensors (see ``NpySource``), or a folder with ``ACTOR.npy``, named after the
+            actor; empty for random tensors.
+        repeat: the number of passes through the file; 0 never ends.
+        count: the number of random tensors; 0 never ends.
+        seed: the seed of random tensors.
     """
 
     def __init__(self, path: str = "", repeat: str = "1", count: str = "10", seed: str = "1") -> None:
@@ -35,10 +35,10 @@ class TensorSource(Actor):
         whole_number("repeat", repeat)
 
     def initialize(self) -> None:
-        """Open the file. Raises ValueError where it does not fit the ports, or the ports differ."""
+        """Open the file. Raises ValueError if it does not fit the ports, or if the ports differ."""
         types = set(self.outputs.values())
         if len(types) != 1 or next(iter(types)).rate != 1:
-            raise ValueError("needs output ports of one type, with one token a firing")
+            raise ValueError("needs output ports of one type, with one token per firing")
         self.type: PortType = next(iter(types))
         self.first = next(iter(self.outputs))
         self.frame = 0

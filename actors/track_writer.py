@@ -24,17 +24,17 @@ TRAILS = 500  # ways that are remembered: those of tracks long gone are dropped
 
 
 class TrackWriter(Actor):
-    """``{"frame": 0, "tracks": [{"id": 1, "class": "bus", "box": [ymin, xmin, ymax, xmax]}]}``, one line a frame.
+    """``{"frame": 0, "tracks": [{"id": 1, "class": "bus", "box": [ymin, xmin, ymax, xmax]}]}``, one line per frame.
 
-    Boxes are in fractions of the picture. Inputs are those that ``Tracker`` gives, ``boxes``, ``classes`` and ``ids``,
-    and, where pictures are wanted, ``frame``: uint8 [1,H,W,3].
+    Boxes are in fractions of the picture. Inputs are the outputs of ``Tracker``, ``boxes``, ``classes`` and ``ids``,
+    and, for pictures, ``frame``: uint8 [1,H,W,3].
 
     Parameters:
-        labels: the classes' names, ``car,bus,truck``, or the name of a text file with one a line. Without it a class
-            is called by its number.
+        labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
+            numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
-        images: a folder for the frames with boxes and the ways of tracks drawn into them, 000000.jpg and so on; it is
-            made where it is missing. Needs Pillow. Empty: none.
+        images: a folder for the frames, with boxes and the paths of tracks drawn, 000000.jpg and so on; it is created
+            if it is missing. Needs Pillow. Empty: no pictures.
     """
 
     def __init__(self, labels: str = "", path: str = "-", images: str = "") -> None:
@@ -56,7 +56,7 @@ class TrackWriter(Actor):
         if "frame" in self.inputs:
             picture_shape("frame", self.inputs["frame"], ("uint8",))
         elif self.images:
-            raise ValueError("to draw pictures takes an input port 'frame'")
+            raise ValueError("drawing pictures needs an input port 'frame'")
         if self.images:
             self.images.mkdir(parents=True, exist_ok=True)
         self.lines = LineFile(self.path)

@@ -1,4 +1,4 @@
-"""Which box of this frame is which of the frames before."""
+"""Tracking: which box of a frame continues which box of earlier frames."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ BLUR = np.diag([1.0, 1, 10, 10])
 
 
 class Tracker(Actor):
-    """SORT: follows things from frame to frame, through gaps and behind obstacles, and gives each one a number.
+    """SORT: follows objects from frame to frame, through gaps and behind obstacles, and gives each one a number.
 
-    A Kalman filter with constant velocity says where each track goes, and an assignment that shares most says which
-    box is whose. A. Bewley et al., "Simple Online and Realtime Tracking", ICIP 2016. Needs SciPy.
+    A Kalman filter with constant velocity predicts each track, and the assignment with the largest overlap decides
+    which box belongs to which track. A. Bewley et al., "Simple Online and Realtime Tracking", ICIP 2016. Needs SciPy.
 
-    Inputs, as ``NonMaximumSuppression`` and TFLite's TFLite_Detection_PostProcess give them: ``boxes`` [N,4] (ymin,
+    Inputs, as ``NonMaximumSuppression`` and TFLite's TFLite_Detection_PostProcess return them: ``boxes`` [N,4] (ymin,
     xmin, ymax, xmax, in fractions of the picture), ``classes`` [N] and ``scores`` [N], all possibly with a leading 1;
-    optionally ``count``, how many of the rows count. Outputs, in order of their numbers: ``track_boxes`` float32[K,4],
-    ``track_classes`` int32[K] (the one that the track has collected most score for), and ``track_ids`` int32[K], from
-    1; rows that are not needed are 0. A track is reported in those frames in which it is seen.
+    optionally ``count``, the number of valid rows. Outputs, in order of their numbers: ``track_boxes`` float32[K,4],
+    ``track_classes`` int32[K] (the class with the largest sum of scores), and ``track_ids`` int32[K], from
+    1; unused rows are 0. A track is reported in the frames in which it is seen.
 
     Parameters:
         score: boxes below it are ignored.
-        overlap: a box belongs to a track only if it shares as much (intersection over union) with what is expected.
-        min_hits: a track is reported once it was seen in so many frames (or in all so far, at the start).
+        overlap: the least overlap (intersection over union) of a box with the predicted box of its track.
+        min_hits: a track is reported once it was seen in so many frames (at the start: in all frames so far).
         max_age: a track is given up after so many frames without a box.
     """
 
@@ -51,7 +51,7 @@ class Tracker(Actor):
         self.max_age = whole_number("max_age", max_age)
 
     def initialize(self) -> None:
-        """Raise ValueError where ports or their shapes are others than those above."""
+        """Check the ports. Raises ValueError if ports or shapes differ from those above."""
         inputs = {name: port for name, port in self.inputs.items() if name != "count"}
         for found in (
             shapes(inputs, {"boxes": 2, "classes": 1, "scores": 1}),
@@ -64,27 +64,27 @@ class Tracker(Actor):
         self.frame = self.started = 0
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Follow everything by one frame."""
+        """Track the boxes of one frame."""
         boxes = inputs["boxes"].reshape(-1, 4)
         classes, scores = inputs["classes"].reshape(-1).astype(int), inputs["scores"].reshape(-1)
         real = (scores >= max(self.score, 1e-9)) & (boxes[:, 2:] > boxes[:, :2]).all(1)
         if "count" in inputs:
             real &= np.arange(len(real)) < int(inputs["count"].reshape(-1)[0])
         self.follow(boxes[real].astype(float), classes[real], scores[real].astype(float))
-        told = [track for track in self.tracks if track.unseen == 0 and track.seen >= min(self.min_hits, self.frame)]
-        told = told[: outputs["track_ids"].size]
+        shown = [track for track in self.tracks if track.unseen == 0 and track.seen >= min(self.min_hits, self.frame)]
+        shown = shown[: outputs["track_ids"].size]
         for name, values, width in (
-            ("track_boxes", [np.clip(track.box, 0, 1) for track in told], (4,)),
-            ("track_classes", [track.kind for track in told], ()),
-            ("track_ids", [track.identity for track in told], ()),
+            ("track_boxes", [np.clip(track.box, 0, 1) for track in shown], (4,)),
+            ("track_classes", [track.kind for track in shown], ()),
+            ("track_ids", [track.identity for track in shown], ()),
         ):
             out = outputs[name].reshape(-1, *width)
             out[...] = 0
-            if told:
-                out[: len(told)] = values
+            if shown:
+                out[: len(shown)] = values
 
     def follow(self, boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray) -> None:
-        """Move all tracks on by a frame, and give them these boxes, or begin new tracks with those that fit none."""
+        """Advance all tracks by a frame and assign the boxes to them; boxes that fit no track begin new ones."""
         self.frame += 1
         for track in self.tracks:
             track.move()
@@ -100,7 +100,7 @@ class Tracker(Actor):
 
 
 class Track:
-    """One thing that is followed: where its filter takes it to be, and what is known of it."""
+    """A tracked object: the state of its filter, and its class and history."""
 
     def __init__(self, identity: int, box: np.ndarray, kind: int, score: float) -> None:
         self.identity = identity
@@ -119,11 +119,11 @@ class Track:
 
     @property
     def kind(self) -> int:
-        """The class that most of the score is for."""
+        """The class with the largest sum of scores."""
         return max(self.votes, key=lambda kind: self.votes[kind])
 
     def move(self) -> None:
-        """One frame on, to where it should be now."""
+        """Predict the next frame."""
         if self.state[2] + self.state[6] <= 0:  # it would shrink to nothing
             self.state[6] = 0
         self.state = MOTION @ self.state
@@ -131,7 +131,7 @@ class Track:
         self.unseen += 1
 
     def meet(self, box: np.ndarray, kind: int, score: float) -> None:
-        """It was seen there."""
+        """Correct the filter by a box."""
         gain = np.linalg.solve(self.doubt[:MEASURED, :MEASURED] + BLUR, self.doubt[:MEASURED]).T
         self.state = self.state + gain @ (_measure(box) - self.state[:MEASURED])
         self.doubt = self.doubt - gain @ self.doubt[:MEASURED]

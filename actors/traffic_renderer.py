@@ -1,8 +1,8 @@
-"""Traffic scenes, drawn from nothing: what the SSD-MobileNet detector is trained on and, by default, fed with.
+"""Rendered traffic scenes: the training data and, by default, the input of the SSD-MobileNet detector.
 
 A roadside camera looks across a road of two to five lanes, on which cars, buses, trucks and motorcycles drive by, near
-ones in front of far ones, behind poles and trees, in any light. ``TrafficScene(seed).frame(index)`` gives a picture and
-what is in it. A frame depends on nothing but seed and index. Needs Pillow; its versions may differ in single pixels.
+ones in front of far ones, behind poles and trees, in any light. ``TrafficScene(seed).frame(index)`` returns a picture
+and its vehicles. A frame depends only on seed and index. Needs Pillow; its versions may differ in single pixels.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ Colour = tuple[int, int, int]
 
 
 class Truth(NamedTuple):
-    """What is in a picture.
+    """A vehicle in a picture.
 
     ``box`` is (ymin, xmin, ymax, xmax) of the whole vehicle as far as it is inside the picture, hidden parts included,
     in fractions of the picture. ``visible`` is the fraction of the vehicle that is neither hidden nor outside.
@@ -43,10 +43,10 @@ class Truth(NamedTuple):
 
 @dataclass(frozen=True)
 class Lane:
-    """Vehicles that move together, and a little among themselves. Metres, seconds, and pixels where it says so."""
+    """Vehicles that move together, with small relative motion. Metres and seconds; pixels where stated."""
 
     row: float  # where wheels touch the road, in pixels from the top
-    scale: float  # pixels a metre
+    scale: float  # pixels per metre
     speed: float  # negative: to the left
     sway: float  # the speed changes slowly
     vehicles: tuple[LaneVehicle, ...]
@@ -54,7 +54,7 @@ class Lane:
 
 @dataclass(frozen=True)
 class LaneVehicle:
-    """A vehicle of a lane, not yet drawn. ``place`` is where its middle is at time 0, from the picture's middle."""
+    """A vehicle of a lane, not yet drawn. ``place`` is its position at time 0, from middle to middle of the picture."""
 
     identity: int
     seed: tuple[int, ...]
@@ -75,7 +75,7 @@ class TrafficScene:
         self.shade = int(rng.uniform(30, 120))
         self.horizon = rng.uniform(0.08, 0.35) * HEIGHT
         near = rng.uniform(0.82, 0.97) * HEIGHT
-        self.nearest = rng.uniform(26, 64)  # pixels a metre
+        self.nearest = rng.uniform(26, 64)  # pixels per metre
         self.elevation = (near - self.horizon) / self.nearest
         count = int(rng.integers(2, 6))
         towards = rng.random() < 0.5
@@ -146,7 +146,7 @@ class TrafficScene:
 
     @cached_property
     def foreground(self) -> Image.Image:
-        """What stands between the camera and the road, transparent elsewhere."""
+        """The objects between the camera and the road, transparent elsewhere."""
         rng = np.random.default_rng((self.seed, 3))
         image = Image.new("RGBA", (WIDTH, HEIGHT))
         draw = ImageDraw.Draw(image)
@@ -256,7 +256,7 @@ class TrafficScene:
 
 
 class _Light:
-    """What light, weather and camera do to a scene's pictures."""
+    """The effect of light, weather and camera on the pictures of a scene."""
 
     def __init__(self, rng: np.random.Generator) -> None:
         fog, haze = rng.uniform(0.0, 1.0) ** 3 * 0.5, rng.uniform(80, 230)
@@ -278,7 +278,7 @@ class _Light:
         return np.clip(image, 0, 255).astype(np.uint8)
 
 
-# Things beside the road.
+# Objects beside the road.
 
 
 def _building(draw: ImageDraw.ImageDraw, rng: np.random.Generator, horizon: float, ground: float) -> None:

@@ -16,8 +16,8 @@ class TrafficSource(Actor):
     """Traffic scenes, rendered as they are needed (see ``traffic_renderer``), 100 frames each, one after the other.
 
     Parameters:
-        seed: the first scene; equal seeds give equal pictures. The next scene has the next number.
-        count: how many frames; 0 never ends.
+        seed: the number of the first scene; equal seeds give equal pictures. The next scene has the next number.
+        count: the number of frames; 0 never ends.
     """
 
     def __init__(self, seed: str = "1", count: str = "100") -> None:
@@ -26,7 +26,7 @@ class TrafficSource(Actor):
         self.frame = 0
 
     def initialize(self) -> None:
-        """Raise ValueError where the port's token is no uint8 picture."""
+        """Check the port. Raises ValueError if its token is not a uint8 picture."""
         self.port, port = only_port(self.outputs, "output")
         self.height, self.width = picture_shape(self.port, port, ("uint8",))
 

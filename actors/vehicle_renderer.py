@@ -1,9 +1,9 @@
-"""Pictures of vehicles, drawn from nothing: what the vehicle classifier is trained on and, by default, fed with.
+"""Rendered pictures of vehicles: the training data and, by default, the input of the vehicle classifier.
 
-A frame is named by three integers. ``seed`` and ``index`` fix the vehicle: class, build, paint. ``view`` fixes how it
-is seen: direction, size, place, background, obstacles, light, blur, noise. So two cameras (views 0 and 1) see the same
-vehicle of a frame. Only numpy is needed, a frame takes about a millisecond, and equal names give equal pixels: array
-arithmetic is kept to operations that IEEE 754 rounds in one way only, and no global random state is used.
+Three integers determine a frame. ``seed`` and ``index`` determine the vehicle: class, build, paint. ``view`` determines
+its appearance: direction, size, place, background, obstacles, light, blur, noise. Two cameras (views 0 and 1) therefore
+see the same vehicle in a frame. Only numpy is needed, a frame takes about a millisecond, and equal numbers give equal
+pixels: array arithmetic uses only operations that IEEE 754 rounds in one way, and no global random state is used.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ def render_vehicle(seed: int, index: int, view: int = 0) -> np.ndarray:
 
 
 def build_vehicle(kind: int, rng: np.random.Generator) -> Vehicle:
-    """A vehicle of class ``CLASSES[kind]``: its build and paint are drawn from ``rng``."""
+    """A vehicle of class ``CLASSES[kind]`` with random build and paint from ``rng``."""
     return _BUILDERS[kind](rng)
 
 
@@ -312,7 +312,7 @@ def _shade(colour: Colour, factor: float) -> Colour:
     return colour[0] * factor, colour[1] * factor, colour[2] * factor
 
 
-# Putting it into a picture. Arrays are (row, column, channel); pixel coordinates are (column, row).
+# Placing it in a picture. Arrays are (row, column, channel); pixel coordinates are (column, row).
 
 
 def _background(rng: np.random.Generator, ground: float) -> np.ndarray:
@@ -369,7 +369,7 @@ def _obstacles(image: np.ndarray, rng: np.random.Generator) -> None:
 
 
 def _camera(image: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Fog, light, blur and noise; then eight bits a channel."""
+    """Fog, light, blur and noise; then eight bits per channel."""
     fog, haze = rng.uniform(0.0, 1.0) ** 3 * 0.5, rng.uniform(0.3, 0.9)
     image *= (1 - fog) * _array((rng.uniform(0.85, 1.1), 1.0, rng.uniform(0.85, 1.1)))
     image += fog * haze

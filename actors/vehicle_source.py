@@ -14,12 +14,12 @@ from eprune.runtime import Actor, EndOfStream, PortType
 class VehicleSource(Actor):
     """Pictures of cars, buses, trucks and motorcycles, rendered as they are needed (see ``vehicle_renderer``).
 
-    An output ``wanted``, int32[1], may be beside ``out``: the class that the picture shows.
+    An optional second output ``wanted``, int32[1], carries the class that the picture shows.
 
     Parameters:
-        seed: which sequence of vehicles; equal seeds give equal pictures.
-        count: how many; 0 never ends.
-        view: which camera; sources with equal seeds and different views see the same vehicles.
+        seed: the number of the sequence of vehicles; equal seeds give equal pictures.
+        count: the number of vehicles; 0 never ends.
+        view: the number of the camera; sources with equal seeds and different views see the same vehicles.
     """
 
     OUTPUTS = {"out": "float32[1,96,96,3]"}  # noqa: RUF012
@@ -31,11 +31,11 @@ class VehicleSource(Actor):
         self.frame = 0
 
     def initialize(self) -> None:
-        """Raise ValueError where a port has another type than the pictures, or their classes."""
+        """Check the ports. Raises ValueError if a type differs from that of the pictures or their classes."""
         outputs = dict(self.outputs)
-        self.tells = "wanted" in outputs
-        if self.tells and outputs.pop("wanted") != PortType("int32", (1,), 1):
-            raise ValueError("port 'wanted': the class of a picture is int32[1], one a firing")
+        self.with_class = "wanted" in outputs
+        if self.with_class and outputs.pop("wanted") != PortType("int32", (1,), 1):
+            raise ValueError("port 'wanted': the class of a picture is int32[1], one per firing")
         self.port, port = only_port(outputs, "output")
         if (port.dtype, port.shape) != ("float32", (1, 96, 96, 3)):
             raise ValueError(f"port {self.port!r}: vehicles are float32[1,96,96,3], not {port.dtype}{list(port.shape)}")
@@ -45,6 +45,6 @@ class VehicleSource(Actor):
         if self.count and self.frame == self.count:
             raise EndOfStream
         outputs[self.port][0] = render_vehicle(self.seed, self.frame, self.view)
-        if self.tells:
+        if self.with_class:
             outputs["wanted"][0] = vehicle_class(self.seed, self.frame)
         self.frame += 1

@@ -20,7 +20,7 @@ class VideoSource(Actor):
 
     Parameters:
         path: the file.
-        repeat: how many times to go through it; 0 never ends.
+        repeat: the number of passes; 0 never ends.
     """
 
     def __init__(self, path: str, repeat: str = "1") -> None:
@@ -34,13 +34,13 @@ class VideoSource(Actor):
         self._open()
 
     def initialize(self) -> None:
-        """Raise ValueError where the port's token is no uint8 picture."""
+        """Check the port. Raises ValueError if its token is not a uint8 picture."""
         self.port, port = only_port(self.outputs, "output")
         self.height, self.width = picture_shape(self.port, port, ("uint8",))
         self.passes = 0
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """The next frame."""
+        """Write the next frame."""
         pixels = self._next()
         while pixels is None:
             self.passes += 1
@@ -58,7 +58,7 @@ class VideoSource(Actor):
         self.video.close()
 
     def _open(self) -> None:
-        """Begin at the first frame. Raises FileNotFoundError or ValueError, naming the file."""
+        """Open the file at its first frame. Raises FileNotFoundError or ValueError, naming the file."""
         try:
             self.video = self.av.open(self.path)
             self.frames = self.video.decode(video=0)
@@ -71,5 +71,5 @@ class VideoSource(Actor):
         try:
             frame = next(self.frames, None)
         except self.av.FFmpegError as error:
-            raise ValueError(f"{self.path}: cannot be read on: {error}") from None
+            raise ValueError(f"{self.path}: cannot be read further: {error}") from None
         return None if frame is None else frame.to_ndarray(format="rgb24")

@@ -36,7 +36,7 @@ CUTS = {
 HEADER = """\
 <!-- SSD-MobileNet v1 with a multi-object tracker, as in the Edge-PRUNE papers: 53 actors, 69 FIFOs. 47 actors are the
      network, one convolution each; six are ours: Reader, Resize, Decoder, NMS, Tracker, Writer.
-     See docs/ssd_mobilenet.md. Written by scripts/make_ssd_graph.py. -->
+     See docs/reference/ssd_mobilenet.md. Written by scripts/make_ssd_graph.py. -->
 """
 BEGINNING = f"""\
   <!-- Without a path, rendered traffic. For your own: a folder or a pattern of pictures, a video, a .npy file. -->

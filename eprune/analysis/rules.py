@@ -1,4 +1,4 @@
-"""The rules: what each means, in one line, and how bad it is to break it. docs/rules.md prints the table from here."""
+"""The rules: the meaning and the severity of each, on one line. docs/reference/rules.md is made from here."""
 
 from __future__ import annotations
 

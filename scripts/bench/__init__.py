@@ -1,1 +1,1 @@
-"""What docs/performance.md states, measured: `make bench`, or `python -m scripts.bench NAME...`."""
+"""What docs/results/performance.md states, measured: `make bench`, or `python -m scripts.bench NAME...`."""

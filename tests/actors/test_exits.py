@@ -93,7 +93,7 @@ def test_without_what_is_wanted_there_is_no_accuracy(tmp_path):
 
 def test_two_answers_to_one_frame_are_refused(tmp_path):
     actor = sink(tmp_path)
-    with pytest.raises(ValueError, match="early, late are active, and one exit must be"):
+    with pytest.raises(ValueError, match="early, late are active; exactly one exit must be active"):
         actor.fire({"early": SURE, "late": SURE}, {})
     actor.finalize()
     assert lines(tmp_path) == []
@@ -105,7 +105,7 @@ def test_two_answers_to_one_frame_are_refused(tmp_path):
         (lambda _: ExitGate("sure"), "threshold='sure': expected a number"),
         (lambda _: ExitGate("1", "luck"), "measure='luck': expected probability or entropy"),
         (lambda _: gate("1", late=SCORES), "the outputs 'early' and 'deep'"),
-        (lambda _: gate("1", deep=SCORES), "a 'deep' of those of 'features'"),
+        (lambda _: gate("1", deep=SCORES), "and 'deep' with those of 'features'"),
         (lambda _: gate("1", confidence=FEATURES), "port 'confidence' is float32"),
         (lambda path: sink(path, wanted=CLASS), "needs inputs for scores"),
         (lambda path: sink(path, early=SCORES, late=FEATURES), "needs inputs for scores, of one type"),

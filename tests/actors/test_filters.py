@@ -116,13 +116,13 @@ BLOCK = ("float32[8]", 1)
 @pytest.mark.parametrize(
     ("make", "message"),
     [
-        (lambda: LevelGate("0.5,0.2"), "expected rising numbers"),
+        (lambda: LevelGate("0.5,0.2"), "expected ascending numbers"),
         (lambda: LevelGate("high"), "expected a number"),
         (lambda: made(LevelGate("1"), {"a": BLOCK, "b": BLOCK}, {}), "exactly one input"),
         (lambda: made(OddPowers(), {"in": BLOCK}, {"out": ("float32[7]", 4)}), "needs the 8 samples of a block"),
         (lambda: made(OddPowers(), {"in": BLOCK}, {"out": ("float64[9]", 4)}), "needs the 8 samples of a block"),
         (lambda: made(OddPowers(), {"in": BLOCK}, {}), "needs one output"),
-        (lambda: TapGroups("1,2;3"), "groups of equally many"),
+        (lambda: TapGroups("1,2;3"), "groups of equal length"),
         (lambda: made(TapGroups("1,2"), {"in": ("float32[9]", 2)}, {"out": ("float32[8]", 2)}), "1 groups of taps"),
         (lambda: made(TapGroups("1,2"), {"in": BLOCK}, {"out": BLOCK}), "2 taps need 1 samples more"),
         (lambda: made(Adder(), {"in": ("float64[8]", 1)}, {"out": BLOCK}), "inputs of the type of its output"),

@@ -193,10 +193,10 @@ def test_bad_parameters_are_named(folder, parameters, message):
 @pytest.mark.parametrize(
     ("token", "parameters", "message"),
     [
-        ("float32[1,100]", {}, r"port 'out': float32\[1, 100\] is no image"),
-        ("int64[1,8,8,3]", {}, r"is no image"),
-        ("float32[2,8,8,3]", {}, r"is no image"),
-        ("float32[8,8,4]", {}, r"is no image"),
+        ("float32[1,100]", {}, r"port 'out': float32\[1, 100\] is not an image"),
+        ("int64[1,8,8,3]", {}, r"is not an image"),
+        ("float32[2,8,8,3]", {}, r"is not an image"),
+        ("float32[8,8,4]", {}, r"is not an image"),
         ("float32[1,8,8,1]", {"mean": "1,2,3"}, r"mean: 3 numbers for 1 channels"),
         ("uint8[1,8,8,3]", {"std": "2"}, r"mean and std are for float tokens"),
     ],

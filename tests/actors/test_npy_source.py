@@ -52,7 +52,7 @@ class Bomb:
 
 
 def test_python_objects_are_never_loaded(saved):
-    with pytest.raises(ValueError, match=r"stack.npy: no .npy file of plain numbers"):
+    with pytest.raises(ValueError, match=r"stack.npy: not a .npy file of plain numbers"):
         NpySource(saved(np.array([{"a": 1}, None], object), allow_pickle=True))
 
 
@@ -78,7 +78,7 @@ def bad_files():
 def test_a_file_that_is_no_stack_is_named(tmp_path, kind):
     path = tmp_path / "bad.npy"
     path.write_bytes(bad_files()[kind])
-    with pytest.raises(ValueError, match=r"bad.npy: no .npy file of plain numbers"):
+    with pytest.raises(ValueError, match=r"bad.npy: not a .npy file of plain numbers"):
         NpySource(str(path))
 
 

@@ -92,7 +92,7 @@ def test_without_pictures_frames_are_optional_and_no_folder_is_made(tmp_path):
 @pytest.mark.parametrize(
     ("ports", "images", "message"),
     [
-        (TRACKS, "pictures", "takes an input port 'frame'"),
+        (TRACKS, "pictures", "needs an input port 'frame'"),
         ({**TRACKS, "frame": "float32[1,60,80,3]"}, "", "'frame': expected uint8"),
         ({**TRACKS, "ids": "int32[5]"}, "", "do not fit together"),
         ({"boxes": "float32[4,4]"}, "", "expected the ports boxes, classes, ids, not boxes"),

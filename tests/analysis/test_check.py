@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_the_documentation_has_the_table_of_rules():
-    assert rules_table() in (ROOT / "docs" / "rules.md").read_text(encoding="utf-8")
+    assert rules_table() in (ROOT / "docs" / "reference" / "rules.md").read_text(encoding="utf-8")
 
 
 def test_the_code_and_the_table_name_the_same_rules():

@@ -1,4 +1,4 @@
-"""`eprune analyze --faults`: what is not survived, where and why, in every format; and docs/faults.md is run."""
+"""`eprune analyze --faults`: what is not survived, where and why, in every format; and the guide to it is run."""
 
 from __future__ import annotations
 
@@ -10,9 +10,8 @@ import pytest
 from application import APPLICATION, SPLIT
 
 ROOT = Path(__file__).resolve().parents[2]
-SESSIONS = re.findall(
-    r"^\$ eprune (.*)\n((?:(?!\$ |```).*\n)*)", (ROOT / "docs" / "faults.md").read_text(encoding="utf-8"), re.MULTILINE
-)
+GUIDE = (ROOT / "docs" / "how-to" / "survive_failures.md").read_text(encoding="utf-8")
+SESSIONS = re.findall(r"^\$ eprune (.*)\n((?:(?!\$ |```).*\n)*)", GUIDE, re.MULTILINE)
 
 
 def policy(folder, value, extra=""):

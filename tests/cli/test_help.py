@@ -1,4 +1,4 @@
-"""Every command explains itself, and the documentation knows every command and option."""
+"""Every command explains itself."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 from application import ROOT
 
 import eprune as package
-from eprune.cli.main import ALIASES, COMMANDS, cli
+from eprune.cli.main import COMMANDS, cli
 from tests.golden import expected
 
 HELP = [(), *((name,) for name in COMMANDS)]
@@ -43,26 +43,6 @@ def test_every_command_and_every_option_has_help_and_an_example(name):
     assert "Example" in command.help
     for param in command.params:
         assert isinstance(param, click.Argument) or param.help
-
-
-@pytest.mark.parametrize("name", COMMANDS)
-def test_the_documentation_shows_every_command_with_its_options(name):
-    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
-    chapter = re.search(rf"^## eprune {name}$(.*?)(?=^## |\Z)", text, re.M | re.S)
-    assert chapter, f"docs/commands.md has no chapter '## eprune {name}'"
-    assert f"eprune {name}" in chapter.group(1)
-    words = set(re.findall(r"-+[a-z][a-z-]*", chapter.group(1)))
-    missing = [
-        option.opts[-1]
-        for option in load(name).params
-        if isinstance(option, click.Option) and not any(opt in words for opt in (*option.opts, *option.secondary_opts))
-    ]
-    assert missing == []
-
-
-def test_the_documentation_names_the_aliases():
-    text = (ROOT / "docs/commands.md").read_text(encoding="utf-8")
-    assert all(f"`{alias}`" in text for alias in ALIASES)
 
 
 def test_version(eprune):

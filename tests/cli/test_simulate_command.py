@@ -11,14 +11,14 @@ import xml.etree.ElementTree as ElementTree
 import pytest
 from application import ROOT
 
-FILES = (ROOT / "docs" / "files.md").read_text(encoding="utf-8")
+FILES = (ROOT / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
 (EXAMPLE,) = [block for block in re.findall(r"^```xml\n(.*?)^```", FILES, re.MULTILINE | re.DOTALL) if "<dpg" in block]
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 @pytest.fixture
 def deep(tmp_path, monkeypatch):
-    """The example of docs/files.md, in the current folder."""
+    """The example of docs/reference/files.md, in the current folder."""
     monkeypatch.chdir(tmp_path)
     (tmp_path / "deep.xml").write_text(EXAMPLE)
     shutil.copy(ROOT / "tests" / "cases" / "C2-4.xml", tmp_path / "ring.xml")

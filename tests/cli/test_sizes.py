@@ -20,7 +20,7 @@ def buffers(done):
 
 
 def test_the_page_shows_what_is_printed(eprune, monkeypatch):
-    page = (ROOT / "docs/buffers.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs/how-to/size_buffers.md").read_text(encoding="utf-8")
     command, shown = re.search(r"^\$ eprune (.*)\n(.*?)```", page, re.M | re.S).groups()
     monkeypatch.chdir(ROOT)
     assert shown in eprune(*command.split()).out

@@ -241,10 +241,10 @@ def test_identity_is_passed_on(build, device, ports):
 
 
 def test_an_account_for_nothing_else_is_enough(build, device, ports):
-    """As docs/security.md has it, and for the FIFO that comes back."""
+    """As docs/how-to/secure_links.md has it, and for the FIFO that comes back."""
     there = ports[1]
     keys = device.folder / "authorized_keys"
-    text = (Path(ROOT) / "docs/security.md").read_text()
+    text = (Path(ROOT) / "docs/how-to/secure_links.md").read_text()
     options = next(line.strip() for line in text.splitlines() if "restrict,port-forwarding" in line)
     options = options.partition(" ssh-ed25519")[0].replace("5100", str(there))
     keys.write_text(f'{options},permitlisten="127.0.0.1:{there + 1}" {keys.read_text()}')

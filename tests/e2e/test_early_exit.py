@@ -1,4 +1,4 @@
-"""docs/early_exit.md: a classifier with an early exit, frame by frame what plain Python decides; and its page."""
+"""The guide to an early exit: a classifier with one, frame by frame what plain Python decides; and its page."""
 
 from __future__ import annotations
 
@@ -164,7 +164,7 @@ def test_a_wish_that_is_more_than_the_network_can_do_is_not_granted():
     assert json.loads(done.stdout)["chosen"] is None
 
 
-PAGE = (ROOT / "docs" / "early_exit.md").read_text()
+PAGE = (ROOT / "docs" / "how-to" / "early_exit.md").read_text()
 SESSIONS = re.findall(r"^\$ eprune (.*)\n((?:[^`\n].*\n|\n(?!```))+)", PAGE, re.MULTILINE)
 NUMBER = re.compile(r"\d+\.?\d*")
 

@@ -1,4 +1,4 @@
-"""docs/tracking.md: a detector with its state fed back, put into our reader, tracker and writer, on real frames."""
+"""The guide to tracking: a detector with its state fed back, put into reader, tracker and writer, on real frames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from tests.kit.programs import ROOT, environment
 
 SHARED = ROOT.parent / "shared" / "models"
 MODEL, FRAMES = SHARED / "traffic_model.tflite", SHARED / "traffic"
-PAGE = (ROOT / "docs" / "tracking.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "tracking.md").read_text(encoding="utf-8")
 EXAMPLE = ROOT / "docs" / "examples" / "tracking.xml"
 IMPORT, *COMMANDS = re.findall(r"^\$ eprune (.*)\n((?:(?!\$ |```).*\n)*)", PAGE, re.MULTILINE)
 #: what a person sees on the first frame: ymin, xmin, ymax, xmax

@@ -18,7 +18,7 @@ from eprune.model.quantity import BANDWIDTH, POWER, SIZE, TIME
 from eprune.model.token import ITEM_SIZES
 
 CASES = Path(__file__).parents[1] / "cases"
-DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "files.md").read_text(encoding="utf-8")
+DOCUMENTATION = (Path(__file__).parents[2] / "docs" / "reference" / "files.md").read_text(encoding="utf-8")
 READERS = {"application": read_application, "platform": read_platform, "mapping": read_mapping}
 
 
@@ -241,7 +241,7 @@ def test_a_type_means_the_same_in_all_schemas() -> None:
     assert all(by_name[type_.name] == type_ for type_ in types)
 
 
-# docs/files.md
+# docs/reference/files.md
 
 
 def test_the_examples_of_the_documentation_are_complete_files(tmp_path: Path) -> None:

@@ -142,7 +142,7 @@ def test_the_documentation_has_every_event_with_its_level():
         "resent",
         "dropped",
     }
-    table = re.search(r"\| event \|(?:.*\n)+?\n", (ROOT / "docs/running.md").read_text())[0]
+    table = re.search(r"\| event \|(?:.*\n)+?\n", (ROOT / "docs/reference/records.md").read_text())[0]
     printed = {}
     for row in table.strip().splitlines()[2:]:
         _, events, levels, *_ = row.split("|")

@@ -32,7 +32,7 @@ ROOT = Path(__file__).resolve().parents[2]
 MODEL, GRAPH = ROOT / "graphs" / "ssd_mobilenet.tflite", ROOT / "graphs" / "ssd_mobilenet.xml"
 DISTRIBUTIONS = sorted(path.name for path in (ROOT / "mappings").glob("ssd_mobilenet_*"))
 INSTALLED = [name for name, module in INTERPRETERS.items() if importlib.util.find_spec(module.partition(".")[0])]
-TEXT = (ROOT / "docs" / "ssd_mobilenet.md").read_text(encoding="utf-8")
+TEXT = (ROOT / "docs" / "reference" / "ssd_mobilenet.md").read_text(encoding="utf-8")
 
 
 # The application

@@ -13,7 +13,7 @@ from eprune.formats.tflite.model import boundary, parse_model, read_model
 from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 GRAPHS = train_exit.ROOT / "graphs"
-PAGE = train_exit.ROOT / "docs" / "early_exit.md"
+PAGE = train_exit.ROOT / "docs" / "how-to" / "early_exit.md"
 TABLE = re.findall(r"^ +([0-9.]+) +([0-9.]+) % +(?:[0-9.]+ %)? +([0-9.]+) %$", PAGE.read_text(), re.MULTILINE)
 
 

@@ -15,7 +15,7 @@ from eprune.runtime.fire.tflite import choose, load
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "graphs" / "vehicle_skipping.tflite"
-PAGE = (ROOT / "docs" / "layer_skipping.md").read_text(encoding="utf-8")
+PAGE = (ROOT / "docs" / "how-to" / "layer_skipping.md").read_text(encoding="utf-8")
 FIELD = "float32[1,12,12,28]"
 
 

@@ -54,7 +54,7 @@ def test_the_dual_head_joins_two_feature_vectors():
 
 @pytest.mark.parametrize("interpreter", INSTALLED)
 def test_accuracy_on_fresh_pictures_is_what_the_documentation_states(interpreter):
-    text = (ROOT / "docs" / "vehicle.md").read_text(encoding="utf-8")
+    text = (ROOT / "docs" / "reference" / "vehicle.md").read_text(encoding="utf-8")
     stated = [float(number) for number in re.findall(r"^vehicle\S*\.tflite: ([0-9.]+) % of", text, re.MULTILINE)]
     assert len(stated) == 2
     frames = 300

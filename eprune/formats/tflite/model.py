@@ -1,7 +1,7 @@
 """Models as TFLite flatbuffers: read what is in one, and cut any set of operators out of it.
 
-A slice computes, bit for bit, what its operators compute in the whole model. docs/slicing.md says what that takes and
-where it ends. Three choices carry it:
+A slice computes, bit for bit, what its operators compute in the whole model. docs/explanation/slicing.md explains how,
+and where it ends. Three choices carry it:
 
 - Everything that an operator's kernel is chosen by travels with it: options, versions, quantisation, sparsity, names,
   constants (16-byte aligned, as the format demands), and the one piece of metadata that selects a precision.

@@ -1,4 +1,4 @@
-"""Application graphs, XML in and out. docs/files.md describes the format, schema/application.rng its structure.
+"""Application graphs, XML in and out. docs/reference/files.md has the format, schema/application.rng its structure.
 
 What can be represented is read, also where it breaks design rules (two actors of one name, a FIFO to nowhere): the
 analyzer reports those.

@@ -1,4 +1,4 @@
-"""Mappings, XML in and out. The format is described in docs/files.md, its structure in schema/mapping.rng."""
+"""Mappings, XML in and out. docs/reference/files.md describes the format, schema/mapping.rng its structure."""
 
 from __future__ import annotations
 

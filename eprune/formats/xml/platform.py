@@ -1,4 +1,4 @@
-"""Platform graphs, XML in and out. The format is described in docs/files.md, its structure in schema/platform.rng."""
+"""Platform graphs, XML in and out. docs/reference/files.md describes the format, schema/platform.rng its structure."""
 
 from __future__ import annotations
 

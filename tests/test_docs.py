@@ -1,0 +1,132 @@
+"""The documentation: every page is reached, every link leads somewhere, and what is generated is fresh."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shutil
+import subprocess
+import sys
+
+import pytest
+
+from eprune.cli.main import COMMANDS
+from eprune.runtime.main import options as program_options
+from scripts import reference
+from tests.kit import pages
+from tests.kit.programs import ROOT, environment
+
+DOCS = ROOT / "docs"
+#: the kinds of pages, as folders of docs/
+KINDS = {"tutorial", "how-to", "reference", "explanation", "results"}
+
+
+@pytest.mark.parametrize("page", pages.PAGES, ids=lambda page: str(page.relative_to(ROOT)))
+def test_every_link_leads_somewhere(page):
+    assert pages.broken_links(page, page.read_text(encoding="utf-8")) == []
+
+
+def test_a_broken_link_is_seen():
+    page = DOCS / "index.md"
+    assert pages.broken_links(page, "[a](nowhere.md) and [b](index.md#nowhere), [c](#here)\n# Here\n") == [
+        "nowhere.md",
+        "index.md#nowhere",
+    ]
+    assert pages.broken_links(page, "```\n[a](nowhere.md)\n```\n`[b](nowhere.md)` [c](https://example.org)\n") == []
+
+
+def test_every_page_is_of_one_kind_and_is_listed_on_the_first_one():
+    written = {str(page.relative_to(DOCS)) for page in DOCS.rglob("*.md")} - {"index.md"}
+    assert {name.partition("/")[0] for name in written} == KINDS
+    index = (DOCS / "index.md").read_text(encoding="utf-8")
+    assert written - set(re.findall(r"\]\(([^)#]+)\)", index)) == set()
+
+
+@pytest.mark.parametrize("name", reference.PAGES)
+def test_generated_pages_are_fresh(name):
+    """Wrapping and the notation of defaults may differ between versions of click, words may not."""
+    written = (ROOT / name).read_text(encoding="utf-8")
+    assert written.split() == reference.PAGES[name]().split(), f"{name} is out of date: run `make docs`"
+
+
+def test_the_commands_page_has_every_command_with_its_alias():
+    text = reference.commands_page()
+    assert set(re.findall(r"^## eprune (\S+)$", text, re.MULTILINE)) == set(COMMANDS)
+    assert "`eprune analyzer`" in text
+
+
+def test_every_guide_that_the_commands_page_names_is_about_that_command():
+    assert set(reference.GUIDES) <= {f"eprune {name}" for name in COMMANDS}
+    for command, guide in reference.GUIDES.items():
+        assert command in (DOCS / "reference" / guide).resolve().read_text(encoding="utf-8")
+
+
+def test_there_is_a_manual_page_for_each_command():
+    made = reference.manual_pages()
+    assert {"eprune.1", "eprune-analyze.1"} <= set(made)
+    if shutil.which("groff") is None:
+        pytest.skip("groff is not installed")
+    for name, text in made.items():
+        done = subprocess.run(
+            ["groff", "-man", "-Tutf8", "-ww"], input=text, capture_output=True, text=True, check=False
+        )
+        assert done.stderr == "", name
+        assert "SYNOPSIS" in re.sub(".\x08|\x1b\\[[0-9;]*m", "", done.stdout), name
+
+
+def test_the_site_is_built_without_a_warning(tmp_path):
+    pytest.importorskip("mkdocs")
+    done = subprocess.run(
+        [sys.executable, "-m", "mkdocs", "build", "--strict", "--quiet", "--site-dir", str(tmp_path / "site")],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    built = {path.relative_to(tmp_path / "site").with_suffix(".md") for path in (tmp_path / "site").rglob("*.html")}
+    assert built >= {page.relative_to(DOCS) for page in DOCS.rglob("*.md")}
+
+
+TUTORIAL = (DOCS / "tutorial" / "first_application.md").read_text(encoding="utf-8")
+
+
+def test_the_tutorial_works_from_beginning_to_end(tmp_path):
+    written = pages.files(TUTORIAL)
+    assert len(written) == 10
+    for name, body in written.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(body, encoding="utf-8")
+    commands = pages.sessions(TUTORIAL)
+    assert len(commands) >= 9
+    for command, shown in commands:
+        done = pages.run(command, tmp_path)
+        assert (done.returncode == 0) == ("error" not in shown), done.stdout
+        assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
+
+
+def test_the_options_of_programs_are_documented(monkeypatch):
+    made = []
+    monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda parser, _: made.append(parser))
+    program_options.parse("", links=True, faults=True, arguments=[])
+    options = {action.option_strings[-1] for action in made[0]._actions} - {"--help"}
+    page = (DOCS / "reference" / "programs.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
+
+
+def test_the_run_record_is_documented(tmp_path):
+    """Every key of a record, of its actors, FIFOs and links."""
+    import json
+
+    words = "run graphs/vehicle.xml -p graphs/endpoint.xml graphs/server.xml -m mappings/vehicle_split --frames 2 -q"
+    subprocess.run(
+        [sys.executable, "-m", "eprune", *words.split(), "--record", str(tmp_path)],
+        cwd=ROOT,
+        env=environment(),
+        capture_output=True,
+        check=True,
+    )
+    record = json.loads((tmp_path / "endpoint.json").read_text())
+    page = (DOCS / "reference" / "records.md").read_text(encoding="utf-8")
+    keys = {*record, *record["actors"]["Input"], *record["fifos"]["f3"], *record["links"]["f3"]}
+    assert {key for key in keys if f"`{key}`" not in page} == set()
