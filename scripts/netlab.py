@@ -167,7 +167,8 @@ def run(
     frames: Optional[int],
 ) -> None:
     """Run an application's two platforms, one on each host; what actors print and the summary as by eprune run."""
-    from eprune.measure.summary import as_text, summarize
+    from eprune.measure.summary import summarize
+    from eprune.views.summary import text
 
     given = [word for path in platforms for word in ("-p", path)] + [word for path in mappings for word in ("-m", path)]
     with tempfile.TemporaryDirectory(prefix="netlab-") as folder:
@@ -187,7 +188,7 @@ def run(
         if code == 0:
             records = {each.stem: json.loads(each.with_suffix(".json").read_text()) for each in programs}
             name = next(iter(records.values()))["application"]
-            click.echo(as_text(summarize(name, records)), err=True)
+            click.echo(text(summarize(name, records)), err=True)
     context.exit(code)
 
 

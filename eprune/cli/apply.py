@@ -68,6 +68,10 @@ def command_of(name: str) -> click.Command:
     text = (
         f"{inspect.getdoc(module)}\n\nWrites application.xml, with platforms and mappings where there are some, to DIR."
     )
+    needed = [
+        f"--{field.name.replace('_', '-')} ..." for field in dataclasses.fields(module.Options) if _required(field)
+    ]
+    text += f"\n\nExample: {' '.join(['eprune apply', name, 'app.xml', *needed, '-o', f'build/{name}'])}"
     made: Any = click.command(name, cls=options.Command, help=text, short_help=f"{summary(name)}.")(callback)
     for field in reversed(dataclasses.fields(module.Options)):
         made = _option(module, field)(made)
@@ -121,10 +125,14 @@ def apply(
         say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}")
 
 
+def _required(field: dataclasses.Field[Any]) -> bool:
+    return field.default is dataclasses.MISSING
+
+
 def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
     """The click option of a field of ``Options``."""
     kind = typing.get_type_hints(module.Options)[field.name]
-    required = field.default is dataclasses.MISSING
+    required = _required(field)
     settings: dict[str, Any] = {"help": field.metadata["help"], "required": required}
     if field.metadata["metavar"]:
         settings["metavar"] = field.metadata["metavar"]

@@ -26,6 +26,9 @@ from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.system import System
 from eprune.passes import fuse
 
+#: A file's identity: inode, size and time of its last change.
+Stamp = tuple[int, int, int]
+
 
 def programs_of(system: System, together: bool = True, only: Optional[Set[str]] = None) -> tuple[Program, ...]:
     """The program of each mapping of a sound system, in their order; of the platforms ``only`` where it is given.
@@ -157,17 +160,28 @@ def _make_executable(path: str) -> None:
 
 def cut(part: Cut) -> bytes:
     """A part of a model, as a .tflite model."""
-    return _cut(part.path, part.operators, part.input_tensors, part.output_tensors)
+    return _cut(part.path, _stamp(part.path), part.operators, part.input_tensors, part.output_tensors)
 
 
 @lru_cache(maxsize=16)
-def _cut(path: str, operators: tuple[int, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]) -> bytes:
-    return slice_model(_model(path), operators, inputs, outputs)
+def _cut(
+    path: str, stamp: Stamp, operators: tuple[int, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]
+) -> bytes:
+    return slice_model(_model(path, stamp), operators, inputs, outputs)
 
 
 @lru_cache(maxsize=4)
-def _model(path: str) -> Model:
+def _model(path: str, stamp: Stamp) -> Model:
     return read_model(path)
+
+
+def _stamp(path: str) -> Stamp:
+    """What changes when the file does, or when the path means another one."""
+    try:
+        found = Path(path).stat()
+    except OSError:
+        return (0, 0, 0)  # reading it says what is wrong
+    return (found.st_ino, found.st_size, found.st_mtime_ns)
 
 
 def hashes_of(system: System) -> dict[str, str]:

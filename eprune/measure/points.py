@@ -168,6 +168,8 @@ def check_devices(plan: Plan, folder: Path, setting: Setting) -> list[str]:
             found = ssh.look(device)
         except ssh.Interrupted:
             raise KeyboardInterrupt from None
+        except Failure as failure:
+            raise Failure(str(failure)) from None
         bundles = [folder / alternative.name / f"{platform}.pyz" for alternative in plan.alternatives]
         needs_interpreter = any(_has_model(bundle) for bundle in bundles if bundle.exists())
         for missing, wanted, what in (

@@ -71,7 +71,8 @@ def returning(plan: Plan, system: System, alternative: Alternative, frames: int)
     near = alternative.homes[sources[0]] if sources else ""
     fixed = tuple(sink for sink in sinks if near not in plan.constraints.allowed(sink, plan.roles.platforms))
     try:
-        return feedback.apply(placed, feedback.Options(frames, fixed))
+        made, report = feedback.apply(placed, feedback.Options(frames, fixed))
+        return Result(place(made, made.homes), report)
     except ValueError as error:
         raise Failure(f"no latency of single frames: {error}") from None
 

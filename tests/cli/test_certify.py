@@ -141,7 +141,7 @@ def test_show_counts_what_has_expired_as_a_finding(eprune):
     [
         (("keys",), "name the platforms"),
         (("keys", "--renew"), "there is nothing to renew"),
-        (("keys", "../endpoint"), "'../endpoint' is no name of a platform"),
+        (("keys", "../endpoint"), "'../endpoint' is not a name that a platform can have"),
         (("keys", "ca"), "stands for the authority"),
         (("keys", "--show"), "keys/ca.crt: error[FILE]: No such file or directory"),
         (("keys", "--show", "endpoint"), "--show takes neither platforms nor --renew"),

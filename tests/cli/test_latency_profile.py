@@ -1,4 +1,4 @@
-"""`eprune profile --latency`: lone frames, there and back, as programs that run."""
+"""`eprune profile --latency`: single frames, there and back, as programs that run."""
 
 from __future__ import annotations
 
@@ -37,10 +37,10 @@ def test_the_report_shows_them_in_text_and_json(app, eprune):
     assert eprune(*LATENCY, "--point", "2").code == 0
     assert eprune("profile", "cuts", "--no-pin", "--point", "2").code == 0
     text = eprune("report", "cuts").out
-    assert "Lone frames, from source to result and back to it, measured (2 frames)" in text
+    assert "Single frames, from source to result and back to it, measured (2 frames)" in text
     assert "p50 ms  p90 ms  p99 ms  max ms  endpoint  server  (link)" in text
     told = json.loads(eprune("report", "cuts", "--format", "json").out)
-    shown = {point["point"]: point["lone_frames"] for point in told["points"]}
+    shown = {point["point"]: point["single_frames"] for point in told["points"]}
     assert shown["2"]["latency_ms"]["p50"] > 0
     assert shown["1"] is None
 
@@ -65,7 +65,7 @@ def test_a_cut_without_a_way_back_is_recorded_with_the_reason(app, eprune):
     done = eprune(*LATENCY, "--point", "2")
     assert done.code == 1
     assert "M2" in lines(app / "cuts")[0]["problem"]
-    assert "2 failed with lone frames: M2" in eprune("report", "cuts").out
+    assert "2: single frames failed: M2" in eprune("report", "cuts").out
 
 
 def test_it_goes_not_with_predicting(app, eprune):

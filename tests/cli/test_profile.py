@@ -111,7 +111,7 @@ def test_a_terminal_shows_which_point_and_frame_it_is_at_and_the_time_that_is_le
     assert process.wait() == 0
     assert b"1 of 4: point 1, after In, frame 0 of 3" in said
     assert b"4 of 4: point 4, endpoint only" in said and b" s left" in said
-    assert said.endswith(b"\r\x1b[K4 measured now, 4 of 4 in all\r\n")
+    assert said.endswith(b"4 measured now, 4 of 4 in all\r\n")
 
 
 def test_a_program_that_never_ends_is_stopped_at_the_limit(app, eprune):

@@ -76,7 +76,7 @@ def answers(application, *deployment):
     [
         ({"--cut-after": "L9"}, 2, "there is no actor 'L9'"),
         ({"--cut-after": "L2"}, 2, "'L3' is a slice of a model"),
-        ({"--endpoints": "0"}, 2, "1<=x<=999"),
+        ({"--endpoints": "0"}, 2, "there are 1 to 999 of each"),
         ({"--port": "65533"}, 2, "would need TCP ports above 65535"),
     ],
 )

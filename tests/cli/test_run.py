@@ -33,7 +33,7 @@ def test_the_summary_tells_frames_and_bytes(app, eprune_process):
     assert set(told["platforms"]) == {"endpoint", "server"}
     assert set(told["platforms"]["server"]["actors"]) == {"L2", "Out"}
     assert done.err.startswith("tiny: 3 frames in ")
-    assert "endpoint -> server: 768B, 256B a frame" in done.err
+    assert "endpoint -> server: 768B, 256B per frame" in done.err
 
 
 def test_quiet_is_quiet(app, eprune_process):
@@ -139,7 +139,9 @@ def test_links_with_tls_use_the_certificates_that_are_given(app, eprune_process,
     assert eprune_process("certify", "keys", "endpoint").code == 0
     done = eprune_process("run", *SPLIT, "-q", "--keys", "keys")
     assert done.code == 2
-    assert "keys/server.crt: No such file or directory; 'eprune certify keys server' makes what is missing" in done.err
+    assert (
+        "keys/server.crt: No such file or directory; 'eprune certify keys server' makes the missing files" in done.err
+    )
     assert eprune_process("certify", "keys", "server").code == 0
     assert eprune_process("run", *SPLIT, "-q", "--keys", "keys").code == 0
 

@@ -150,7 +150,7 @@ def test_the_trade_off_as_a_chart(eprune, tmp_path, name):
     swept(eprune, *vary(ALWAYS[1], ALWAYS[2]), "-o", str(tmp_path / name))
     picture = (tmp_path / name).read_bytes()
     if name.endswith(".svg"):
-        for text in ("Pareto front", "error_db", "bytes a frame over links", ALWAYS[2]):
+        for text in ("Pareto front", "error_db", "bytes per frame over links", ALWAYS[2]):
             assert text in picture.decode()
     else:
         assert picture.startswith(b"\x89PNG")
