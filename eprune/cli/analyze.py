@@ -9,6 +9,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
+from eprune.cli.printing import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -105,7 +106,6 @@ def command(
     from eprune.analysis.survey import survey
     from eprune.cli.reading import read
     from eprune.cli.times import read_times
-    from eprune.formats.atomic import write_file
     from eprune.model.finding import EpruneError, has_errors
 
     if (times or apply is not None) and not buffers:
@@ -117,7 +117,7 @@ def command(
     try:
         system = read(application, platforms, mappings)
     except EpruneError as error:
-        write_file(output, report(error.findings, None, fmt))
+        write(output, report(error.findings, None, fmt), fmt)
         return error.exit_code
     if faults is None and (essential or service != "every"):
         raise click.UsageError("--essential and --service say what --faults K asks: give it too")
@@ -132,7 +132,7 @@ def command(
             message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
             raise click.ClickException(message) from None
     findings = [*findings, *(surveyed.findings if surveyed else ())]
-    write_file(output, report(findings, system if sound else None, fmt, surveyed, sized))
+    write(output, report(findings, system if sound else None, fmt, surveyed, sized), fmt)
     if apply is not None and sized is not None:
         _apply(apply, system, sized)
     return FINDINGS if has_errors(findings) or (strict and findings) else 0

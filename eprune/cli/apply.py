@@ -15,6 +15,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
+from eprune.cli.printing import show
 from eprune.passes.base import find, names, summary
 
 #: Passes that have a command of their own, because they need more than a system: what was read or measured first.
@@ -165,4 +166,4 @@ def command(ctx: click.Context) -> None:
     if ctx.invoked_subcommand is None:
         from eprune.views.tables import table
 
-        click.echo(table(("pass", "what it does"), [(name, summary(name)) for name in names()]), nl=False)
+        show(table(("pass", "what it does"), [(name, summary(name)) for name in names()]))

@@ -10,6 +10,7 @@ from typing import Optional
 import click
 
 from eprune.cli.errors import FINDINGS, say
+from eprune.cli.printing import show
 from eprune.model.names import NAME
 
 
@@ -71,5 +72,5 @@ def _show(folder: str, fmt: str) -> int:
         click.echo(json.dumps(rows, indent=2))
     else:
         cells = [(each.name, f"{each.valid.end:%Y-%m-%d}", "expired" if left is None else left) for each, left in found]
-        click.echo(table(("certificate", "until", "days left"), cells), nl=False)
+        show(table(("certificate", "until", "days left"), cells))
     return FINDINGS if any(left is None for _, left in found) else 0

@@ -13,6 +13,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
+from eprune.cli.printing import show
 from eprune.views.tables import counted, table
 
 if TYPE_CHECKING:
@@ -106,7 +107,7 @@ def command(
         plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown)
     except NoPoint as none:
         raise no_cut(none.excluded, _other_cut(flow(system.graph), roles, applied, link_figures(read))) from None
-    click.echo(_text(plan, space))
+    show(_text(plan, space))
     say(f"next: eprune profile {shlex.quote(output)}")
 
 

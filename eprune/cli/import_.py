@@ -11,6 +11,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
+from eprune.cli.printing import show
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
@@ -198,7 +199,7 @@ def _list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[str],
         for row in rows
         for sent in ["-" if row["cut_bytes"] is None else row["cut_bytes"]]
     ]
-    click.echo(table(header, texts), nl=False)
+    show(table(header, texts))
 
 
 def _tokens(outputs: Sequence[str]) -> str:

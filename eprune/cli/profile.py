@@ -11,6 +11,7 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import say
 from eprune.cli.explore import objective_option
+from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from eprune.deploy.ssh import Device
@@ -205,6 +206,6 @@ def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, 
             taken = 1e3 / line["frames_per_second"]
             error = f"{100 * abs(predicted - taken) / taken:.0f} %"
             rows.append((alternative.name, alternative.after, f"{predicted:.3f}", f"{taken:.3f}", error))
-    click.echo(table(("point", "cut", "predicted ms/frame", "measured", "error"), rows), nl=False)
+    show(table(("point", "cut", "predicted ms/frame", "measured", "error"), rows))
     say(f"over {'emulated links' if setting.emulate else 'loopback'}, in a steady stream")
     return code

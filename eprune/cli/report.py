@@ -14,6 +14,7 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option
+from eprune.cli.printing import show, write
 
 if TYPE_CHECKING:
     from eprune.explore.answer import Row
@@ -70,7 +71,6 @@ def command(
     from eprune.explore import answer
     from eprune.explore.cost import weights
     from eprune.explore.plan import LATENCIES, RESULTS
-    from eprune.formats.atomic import write_file
     from eprune.measure import script
     from eprune.measure.exploration import read_plan_of
     from eprune.views.cuts import left_out
@@ -110,7 +110,7 @@ def command(
         text = report.html(_picture(report.chart()), _graph(plan, Path(folder), report), _commands(plan, folder))
     else:
         text = {"text": report.text, "json": report.json, "csv": report.csv}[fmt]()
-    write_file(output, text)
+    write(output, text, fmt)
     return 0
 
 
@@ -259,7 +259,7 @@ def _compare(plan: Plan, rows: Sequence[Row], old: Plan, folder: Path, objective
         (each.name, cuts[each.name], f"{each.before:.4g}", f"{each.after:.4g}", f"{each.percent:+.1f} %")
         for each in found
     ]
-    click.echo(table(("point", "cut", f"{objective} before", "now", "change"), lines), nl=False)
+    show(table(("point", "cut", f"{objective} before", "now", "change"), lines))
     worse = [each.name for each in found if each.percent > tolerance]
     if worse:
         say(f"worse by more than {tolerance:g} %: {', '.join(worse)}")

@@ -6,6 +6,8 @@ import json
 
 import click
 
+from eprune.cli.printing import show
+
 
 @click.command("rules", short_help="Print the design rules.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
@@ -22,4 +24,4 @@ def command(fmt: str) -> None:
     if fmt == "json":
         click.echo(json.dumps([dict(zip(keys, row)) for row in rows], indent=2))
     else:
-        click.echo(table(keys, rows), nl=False)
+        show(table(keys, rows))

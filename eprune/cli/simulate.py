@@ -10,6 +10,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say_findings
+from eprune.cli.printing import write
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -68,7 +69,6 @@ def command(
     from eprune.analysis.check import check
     from eprune.analysis.filling import Filling
     from eprune.analysis.simulate import simulate
-    from eprune.formats.atomic import write_file
     from eprune.formats.xml.application import read_application
     from eprune.model.finding import EpruneError, errors
     from eprune.model.system import System
@@ -92,9 +92,8 @@ def command(
     if chart is not None:
         _draw(graph, filling, chart)
     told = facts(graph, result, filling, control, count, seed)
-    write_file(
-        output, json.dumps(told, indent=2, ensure_ascii=False) + "\n" if fmt == "json" else _as_text(told, filling)
-    )
+    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n" if fmt == "json" else _as_text(told, filling)
+    write(output, text, fmt)
     return FINDINGS if result.deadlocked else 0
 
 

@@ -11,6 +11,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, INTERRUPTED, say
+from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from eprune.explore.sweep import Point
@@ -109,7 +110,7 @@ def command(
     if not points:
         return code
     report = SweepReport(system.graph.name, list(points[0].values), points, named, wanted, smaller)
-    click.echo({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), nl=False)
+    show({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), fmt)
     if output and drawn:
         _draw(report, output, drawn)
     failed = sum(bool(point.problem) for point in points)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from eprune.cli.errors import FINDINGS
+from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -73,7 +74,7 @@ def command(
         "interpreter": version,
         "first": None if difference is None else _as_data(slices, difference),
     }
-    click.echo(json.dumps(report, indent=2) if fmt == "json" else _as_text(slices, difference, report))
+    show(json.dumps(report, indent=2) if fmt == "json" else _as_text(slices, difference, report), fmt)
     return 0 if difference is None else FINDINGS
 
 

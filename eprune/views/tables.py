@@ -1,22 +1,33 @@
-"""Tables as plain aligned text."""
+"""Tables as plain aligned text, laid out by rich. Whoever prints them on a terminal cuts them to its width."""
 
 from __future__ import annotations
 
+import io
 from collections.abc import Sequence
 
 from eprune.model.finding import Finding, Severity
 
+#: Columns of a console that cuts nothing.
+_WIDE = 1_000_000
+
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lines of text, indented; columns of numbers are aligned to the right."""
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     cells = [[str(value) for value in row] for row in rows]
-    lines = [""] * (len(cells) + 1)
-    for column in zip(header, *cells):
-        width = max(map(len, column))
-        right = all(value.lstrip("-")[:1].isdigit() for value in column[1:] if value)
-        for line, value in enumerate(column):
-            lines[line] += "  " + (value.rjust(width) if right else value.ljust(width))
-    return "".join(f"{line.rstrip()}\n" for line in lines)
+    made = Table(box=None, padding=(0, 0, 0, 2), pad_edge=True, header_style="")
+    for place, name in enumerate(header):
+        column = [row[place] for row in cells]
+        right = all(value.lstrip("-")[:1].isdigit() for value in column if value)
+        made.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
+    for row in cells:
+        made.add_row(*map(Text, row))
+    stream = io.StringIO()
+    Console(file=stream, width=_WIDE, color_system=None, legacy_windows=False).print(made)
+    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
 
 
 def counts(findings: Sequence[Finding]) -> str:
