@@ -1,17 +1,18 @@
 """The reference pages and the manual pages, from the code: `make docs`, or `python -m scripts.reference`.
 
 The help texts of the commands and the table of rules are written once, in the code. This script makes
-docs/reference/commands.md, docs/reference/rules.md and the manual pages in build/man of them.
+the pages commands.md, library.md and rules.md in docs/reference, and the manual pages in build/man, of them.
 """
 
 from __future__ import annotations
 
 import inspect
 import re
+import types
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import click
 
@@ -35,6 +36,12 @@ one file, several, or a folder of them, and may be repeated. `eprune COMMAND --h
 | 2 | wrong usage, or unusable input |
 | 70 | an internal error of eprune |
 | 130 | interrupted |
+"""
+
+LIBRARY = """# The library
+
+`import eprune` offers the following for notebooks and scripts. The [notebook](../tutorial/notebook.ipynb) shows it at
+work. Everything is loaded when it is used.
 """
 
 RULES = """# Design rules
@@ -171,8 +178,50 @@ def _roff(text: str) -> str:
     return "\n".join(f"\\&{line}" if line.startswith((".", "'")) else line for line in escaped.splitlines())
 
 
+def library_page() -> str:
+    """docs/reference/library.md: what ``import eprune`` gives, from the docstrings."""
+    parts = [NOTE + LIBRARY]
+    for name in eprune.__all__:
+        offered = getattr(eprune, name)
+        parts.append(f"## `eprune.{_call(name, offered)}`\n\n{_markdown(offered)}")
+        if inspect.isclass(offered):
+            kinds = (property, classmethod, types.FunctionType)
+            members = [(key, value) for key, value in vars(offered).items() if isinstance(value, kinds)]
+            members = [(key, value) for key, value in members if not key.startswith("_")]
+            rows = [f"- `{_call(key, value)}`: {_markdown(value, indent=2)}" for key, value in members]
+            parts += ["\n".join(rows)] if rows else []
+    return "\n\n".join(parts) + "\n"
+
+
+def _call(name: str, offered: Any) -> str:
+    """A function with its parameters, without types; anything else by its name."""
+    function = getattr(offered, "__func__", offered)
+    if not inspect.isfunction(function):
+        return name
+    parameters = [
+        parameter.replace(annotation=parameter.empty)
+        for parameter in inspect.signature(function).parameters.values()
+        if parameter.name not in ("self", "cls")
+    ]
+    return f"{name}{inspect.Signature(parameters)}"
+
+
+def _doc(offered: Any) -> str:
+    """The docstring of a function, a method or a class of ours."""
+    return getattr(getattr(offered, "__func__", offered), "__doc__", None) or ""
+
+
+def _markdown(offered: Any, indent: int = 0) -> str:
+    """A docstring as Markdown: code in single backticks, continued lines indented."""
+    return inspect.cleandoc(_doc(offered)).replace("``", "`").replace("\n", "\n" + " " * indent).replace("  \n", "\n")
+
+
 #: file, relative to the repository -> what is in it
-PAGES = {"docs/reference/commands.md": commands_page, "docs/reference/rules.md": rules_page}
+PAGES = {
+    "docs/reference/commands.md": commands_page,
+    "docs/reference/library.md": library_page,
+    "docs/reference/rules.md": rules_page,
+}
 
 
 def main() -> None:

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import json
 import re
 import shutil
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
+import eprune
 from eprune.cli.main import COMMANDS
 from eprune.runtime.main import options as program_options
 from scripts import reference
@@ -116,8 +120,6 @@ def test_the_options_of_programs_are_documented(monkeypatch):
 
 def test_the_run_record_is_documented(tmp_path):
     """Every key of a record, of its actors, FIFOs and links."""
-    import json
-
     words = "run graphs/vehicle.xml -p graphs/endpoint.xml graphs/server.xml -m mappings/vehicle_split --frames 2 -q"
     subprocess.run(
         [sys.executable, "-m", "eprune", *words.split(), "--record", str(tmp_path)],
@@ -130,3 +132,24 @@ def test_the_run_record_is_documented(tmp_path):
     page = (DOCS / "reference" / "records.md").read_text(encoding="utf-8")
     keys = {*record, *record["actors"]["Input"], *record["fifos"]["f3"], *record["links"]["f3"]}
     assert {key for key in keys if f"`{key}`" not in page} == set()
+
+
+def test_the_notebook_runs_from_beginning_to_end(monkeypatch):
+    """Each cell, and what it shows at its end; outputs are not stored, since they would differ from run to run."""
+    monkeypatch.chdir(DOCS / "tutorial")
+    notebook = json.loads(Path("notebook.ipynb").read_text(encoding="utf-8"))
+    names: dict[str, object] = {}
+    for cell in (cell for cell in notebook["cells"] if cell["cell_type"] == "code"):
+        assert cell["outputs"] == []
+        *statements, last = ast.parse("".join(cell["source"])).body
+        shown = ast.Expression(last.value) if isinstance(last, ast.Expr) else None
+        exec(compile(ast.Module([*statements, *([] if shown else [last])], []), "notebook", "exec"), names)
+        if shown:
+            result = eval(compile(shown, "notebook", "eval"), names)
+            assert getattr(result, "_repr_html_", result.__repr__)()
+    assert names["scores"].shape[0] == 20
+
+
+def test_the_reference_of_the_library_has_everything_that_it_offers():
+    page = (DOCS / "reference" / "library.md").read_text(encoding="utf-8")
+    assert [name for name in eprune.__all__ if f"## `eprune.{name}" not in page] == []
