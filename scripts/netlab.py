@@ -55,7 +55,7 @@ class Host(NamedTuple):
 
 @contextlib.contextmanager
 def hosts(bandwidth: Optional[float] = None, latency: float = 0.0) -> Iterator[tuple[Host, Host]]:
-    """Two hosts for as long as the context lasts; bytes a second and seconds in each direction.
+    """Two hosts for as long as the context lasts; bytes per second and seconds in each direction.
 
     Raises NotPermitted with the command that was refused and what it said.
     """

@@ -5,7 +5,7 @@ delay d has a capacity of d + k r, for nothing else is ever of use, and k is to 
 (``throughput``) must have tokens enough: more than none to be live, and time / period of them to be fast. Only edges of
 room can be given more.
 
-The problem is NP-hard. One answer comes from any times of the firings that keep to the period: they tell how much room
+The problem is NP-hard. One answer comes from any times of the firings that keep to the period: they say how much room
 is needed; then each FIFO in turn is given less as long as nothing breaks. The other is a search, cheapest first: take a
 cycle with too few tokens, and give more to each of its FIFOs in turn. It proves the first answer the least, or finds a
 less one; where it takes too long, its cheapest candidate so far is a bound below which there is no answer.
@@ -61,7 +61,7 @@ def least_fast(
 ) -> Sizes:
     """The least capacities with which the throughput is what it is with room for ever.
 
-    ``times``: actor -> seconds a firing. The graph must be sound by rules G1 to G7. Raises ValueError where no
+    ``times``: actor -> seconds per firing. The graph must be sound by rules G1 to G7. Raises ValueError where no
     capacities keep it live, KeyError for an actor without a time.
     """
     return _solve(graph, times, resources, budget)
@@ -180,10 +180,10 @@ class _Problem:
             final[node] = slack
             for leaving in self.leaving[node]:
                 target = self.arcs[leaving][1]
-                there = slack + value[target] - value[node] - current[leaving]
-                if there < min(lack, nearest.get(target, lack)):
-                    nearest[target] = there
-                    heapq.heappush(heap, (there, target))
+                distance = slack + value[target] - value[node] - current[leaving]
+                if distance < min(lack, nearest.get(target, lack)):
+                    nearest[target] = distance
+                    heapq.heappush(heap, (distance, target))
         for node, slack in final.items():
             old.setdefault(node, value[node])
             value[node] += lack - slack

@@ -54,9 +54,9 @@ def _balanced(rated: Iterable[_Rated], when: str) -> Iterator[Finding]:
         stack = [root]
         while stack:
             actor = stack.pop()
-            for other, here, there in neighbours[actor]:
-                if other not in firings and there:
-                    firings[other] = firings[actor] if here == there else firings[actor] * Fraction(here, there)
+            for other, own, its in neighbours[actor]:
+                if other not in firings and its:
+                    firings[other] = firings[actor] if own == its else firings[actor] * Fraction(own, its)
                     stack.append(other)
 
     for fifo, produced, consumed in rated:

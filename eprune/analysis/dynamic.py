@@ -92,7 +92,7 @@ def _strays(graph: Graph) -> Iterator[Finding]:
         other = first.setdefault(dpg.control, dpg)
         if other is not dpg and dpg.control != dpg.entry:
             message = f"'{dpg.control}' is the control source of the dynamic processing graphs "
-            hint = "a control source tells one graph its rates: give each its own"
+            hint = "a control source sets the rates of one graph: give each its own"
             related = ((other.where, f"'{other.name}' is here"),)
             yield violation("D1", dpg.where, f"{message}'{other.name}' and '{dpg.name}'", hint, related=related)
 
@@ -166,7 +166,7 @@ def _control_ports(actor: Actor, source: bool) -> Iterator[Finding]:
                 hint = "leave control out, or change the actor's type"
             else:
                 message = f"{what} has one control input, and '{port.name}' is another"
-                hint = "one control token tells it all its rates: remove one of the two"
+                hint = "one control token sets all its rates: remove one of the two"
             yield violation("G6", port.where, message, hint)
         if most and not ports:
             yield violation(
@@ -175,7 +175,7 @@ def _control_ports(actor: Actor, source: bool) -> Iterator[Finding]:
                 f"{what} lacks a control {direction.value}put",
                 f'add <{direction.value} name="..." token="{CONTROL_TOKEN}" control="true"/>, and a FIFO to it'
                 if follower
-                else "it tells others their rates: add a control output, and a FIFO, for each of them",
+                else "it sets the rates of others: add a control output, and a FIFO, for each of them",
             )
 
 
@@ -211,7 +211,7 @@ def delays(graph: Graph) -> Iterator[Finding]:
 
 
 def control_fifos(graph: Graph) -> Iterator[Finding]:
-    """D2: each dynamic actor gets int32 scalars at rate 1 from its graph's control source, which tells no one else.
+    """D2: each dynamic actor gets int32 scalars at rate 1 from its graph's control source, and no one else does.
 
     That each has a control input is G6, that each port has a FIFO is G1; so it is enough to look at the FIFOs' ends.
     """
@@ -219,26 +219,26 @@ def control_fifos(graph: Graph) -> Iterator[Finding]:
         if port.control and not _fit(port):
             message = f"control port {ref} has token {port.token} at rate {rate_text(port)}"
             yield violation(
-                "D2", port.where, message, f'a control token is one {CONTROL_TOKEN} a firing: token="int32"'
+                "D2", port.where, message, f'a control token is one {CONTROL_TOKEN} per firing: token="int32"'
             )
     leads = {dpg.control: dpg for dpg in graph.dpgs}
     followed = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
     dynamic = {actor.name for actor in graph.actors if actor.type in (ActorType.DA, ActorType.DPA)}
     for fifo, source, target in joined(graph):
         ends = ((source.where, f"{fifo.source} is here"), (target.where, f"{fifo.target} is here"))
-        told = fifo.target.actor
+        controlled = fifo.target.actor
         if source.control is not target.control:
             control, data = (fifo.source, fifo.target) if source.control else (fifo.target, fifo.source)
             message = f"FIFO '{fifo.name}' joins the control port {control} to the data port {data}"
             yield violation("D2", fifo.where, message, 'write control="true" at both ends or at none', related=ends)
-        elif source.control and fifo.source.actor in leads and told in followed and told in dynamic:
-            lead, own = leads[fifo.source.actor], followed[told]
+        elif source.control and fifo.source.actor in leads and controlled in followed and controlled in dynamic:
+            lead, own = leads[fifo.source.actor], followed[controlled]
             if lead is not own:
                 message = (
                     f"control FIFO '{fifo.name}' leads from '{lead.control}', the control source of '{lead.name}', to "
-                    f"'{told}' of '{own.name}'"
+                    f"'{controlled}' of '{own.name}'"
                 )
-                hint = f"'{told}' takes its rates from '{own.control}'; let the FIFO come from there"
+                hint = f"'{controlled}' takes its rates from '{own.control}'; let the FIFO come from there"
                 yield violation("D2", fifo.where, message, hint, related=ends)
 
 

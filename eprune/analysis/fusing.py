@@ -137,8 +137,8 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
         takes: dict[int, set[Source]] = {}
         for port in (port for port in data if port.direction is Direction.IN):
             fifo = feeds[actor.name][port.name]
-            facts = interfaces.get(fifo.source.actor)
-            tensor = facts.tensors.get(fifo.source.port) if facts is not None else None
+            interface = interfaces.get(fifo.source.actor)
+            tensor = interface.tensors.get(fifo.source.port) if interface is not None else None
             source = Source(fifo.source.actor, tensor, fifo.delay, fifo.initial, tight(fifo))
             takes.setdefault(tensors[port.name], set()).add(source)
         writes = {tensors[port.name] for port in data if port.direction is Direction.OUT}

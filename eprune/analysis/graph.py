@@ -100,17 +100,17 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Fi
     """G1: the parameters of a Python behaviour are those that its class takes, and none that it needs is missing."""
     guesser = Guesser()
     for actor in graph.actors:
-        facts = interfaces.get(actor.name)
+        interface = interfaces.get(actor.name)
         behaviour = actor.behaviour
-        if facts is None or facts.parameters is None or behaviour is None or not behaviour.takes_parameters:
+        if interface is None or interface.parameters is None or behaviour is None or not behaviour.takes_parameters:
             continue
         what = f"actor '{actor.name}': {behaviour.owner}"
         given = [name for name, _ in actor.parameters]
         for name in given:
-            if name not in facts.parameters:
-                hint = guesser.hint(name, facts.parameters)
+            if name not in interface.parameters:
+                hint = guesser.hint(name, interface.parameters)
                 yield violation("G1", actor.where, f"{what} takes no parameter '{name}'", hint)
-        for name, required in facts.parameters.items():
+        for name, required in interface.parameters.items():
             if required and name not in given:
                 hint = f'add <param name="{name}" value="..."/>'
                 yield violation("G1", actor.where, f"{what} needs a parameter '{name}'", hint)
@@ -119,10 +119,10 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Fi
 def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
     """G2: token types agree at both ends of a FIFO, and with the actor's model or class where it declares them."""
     for actor in graph.actors:
-        facts = interfaces.get(actor.name)
-        if facts is not None:
-            yield from _declared(actor, Direction.IN, facts)
-            yield from _declared(actor, Direction.OUT, facts)
+        interface = interfaces.get(actor.name)
+        if interface is not None:
+            yield from _declared(actor, Direction.IN, interface)
+            yield from _declared(actor, Direction.OUT, interface)
     for fifo, source, target in joined(graph):
         if source.token != target.token:
             yield violation(
@@ -134,9 +134,9 @@ def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Findin
             )
 
 
-def _declared(actor: Actor, direction: Direction, facts: Interface) -> Iterator[Finding]:
+def _declared(actor: Actor, direction: Direction, interface: Interface) -> Iterator[Finding]:
     """Compare an actor's ports of one direction with what its behaviour says of them."""
-    declared = facts.inputs if direction is Direction.IN else facts.outputs
+    declared = interface.inputs if direction is Direction.IN else interface.outputs
     whose = actor.behaviour.owner if actor.behaviour else "behaviour"
     otherwise = ", or choose other operators" if actor.behaviour and actor.behaviour.operators else ""
     ports = {port.name: port for port in actor.ports if port.direction is direction}
@@ -218,7 +218,7 @@ def _ends(fifo: Fifo, source: Port, target: Port) -> tuple[tuple[Location, str],
 
 
 def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Finding]:
-    """All findings of the rules of this module; ``interfaces``: actor name -> facts of its behaviour, where known."""
+    """All findings of the rules of this module; ``interfaces``: actor name -> that of its behaviour, where known."""
     return [
         *names(graph),
         *references(graph),

@@ -48,12 +48,12 @@ def _when(stuck: Stuck) -> str:
     rows: dict[str, list[str]] = {}
     for dpg, row in stuck.when:
         rows.setdefault(dpg.name, []).append(str(row.value))
-    told = []
+    parts = []
     for name, values in rows.items():
         shown = [*values[:6], f"{len(values) - 6} more"] if len(values) > 7 else values
         listed = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
-        told.append(f"row{'s' * (len(values) > 1)} {listed} of '{name}'")
-    return f" in {' and '.join(told)}" if told else ""
+        parts.append(f"row{'s' * (len(values) > 1)} {listed} of '{name}'")
+    return f" in {' and '.join(parts)}" if parts else ""
 
 
 def _advice(repair: Repair, fifos: Mapping[str, Fifo]) -> str:

@@ -34,7 +34,7 @@ def rate_text(port: Port) -> str:
 
 
 def fifo_rates(graph: Graph) -> dict[str, int]:
-    """FIFO name -> the upper rate limit at its source, in tokens a firing, where the source exists."""
+    """FIFO name -> the upper rate limit at its source, in tokens per firing, where the source exists."""
     table = port_table(graph)
     rates = {}
     for fifo in graph.fifos:

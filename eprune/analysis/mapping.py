@@ -124,13 +124,13 @@ def _agreement(mappings: Sequence[PlatformMapping]) -> Iterator[Finding]:
     for mapping in mappings:
         for placement in mapping.placements:
             other, earlier = home.setdefault(placement.actor, (mapping, placement))
-            here, there = mapping.home(placement), other.home(earlier)
-            if other is not mapping and here != there:
+            own, earlier_home = mapping.home(placement), other.home(earlier)
+            if other is not mapping and own != earlier_home:
                 message = (
-                    f"actor '{placement.actor}' is on '{here}' in the mapping of '{mapping.platform}', "
-                    f"but on '{there}' in that of '{other.platform}'"
+                    f"actor '{placement.actor}' is on '{own}' in the mapping of '{mapping.platform}', "
+                    f"but on '{earlier_home}' in that of '{other.platform}'"
                 )
-                related = ((earlier.where, f"the mapping of '{other.platform}' puts it on '{there}'"),)
+                related = ((earlier.where, f"the mapping of '{other.platform}' puts it on '{earlier_home}'"),)
                 yield violation("M1", placement.where, message, "make the mappings agree", related=related)
 
 
@@ -220,16 +220,16 @@ def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
     """M2: a link that two platforms' files both have has the same base port, sharing and security in both."""
     for index, platform in enumerate(platforms):
         for other in platforms[:index]:
-            there, here = other.link(platform.name), platform.link(other.name)
-            if here is not None and there is not None:
-                for (what, one), (_, two) in zip(_agreed(there), _agreed(here)):
+            far, near = other.link(platform.name), platform.link(other.name)
+            if near is not None and far is not None:
+                for (what, one), (_, two) in zip(_agreed(far), _agreed(near)):
                     if one != two:
                         message = (
                             f"the link between '{other.name}' and '{platform.name}' has {one} in the file of "
                             f"'{other.name}', and {two} in that of '{platform.name}'"
                         )
-                        related = ((there.where, f"{one} is stated here"),)
-                        yield violation("M2", here.where, message, f"state the same {what} in both", related=related)
+                        related = ((far.where, f"{one} is stated here"),)
+                        yield violation("M2", near.where, message, f"state the same {what} in both", related=related)
         if platform.link(platform.name) is not None:
             message = f"platform '{platform.name}' has a link to itself"
             yield violation("M2", platform.where, message, "remove it: FIFOs within a platform need none")
@@ -359,7 +359,7 @@ def _tight_within(group: _Group, loops: Sequence[Fifo]) -> Optional[Finding]:
 
 
 def _joined_wrongly(group: _Group, wires: Mapping[str, Wiring]) -> Optional[Finding]:
-    """M4: a segment's slices are joined as the model joins their operators, as far as the facts are known.
+    """M4: a segment's slices are joined as the model joins their operators, as far as their tensors are known.
 
     Wirings are used up: each actor is in one segment.
     """

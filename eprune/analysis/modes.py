@@ -47,7 +47,7 @@ class Region:
 class Stuck:
     """Actors that wait for each other: a strongly connected component, and a cycle of it, FIFO by FIFO.
 
-    ``rates`` are those of the mode, FIFO name -> tokens a firing. ``when`` has the rows that make it, one for each of
+    ``rates`` are those of the mode, FIFO name -> tokens per firing. ``when`` has the rows that make it, one for each of
     the dynamic processing graphs concerned, or several of one; none: it is so in every mode. Edges of the component
     whose FIFO is named in none of the graph's stand for a dynamic processing graph.
     """
@@ -87,7 +87,7 @@ def find_stuck(graph: Graph) -> list[Stuck]:
 
 
 def _in_rows(parts: tuple[Region, ...], limits: Mapping[str, int]) -> Iterator[Stuck]:
-    """Step 2. The same cycle in several rows is told once."""
+    """Step 2. The same cycle in several rows is reported once."""
     for part in parts:
         found: dict[tuple[Edge, ...], tuple[Precedence, list[int]]] = {}
         for index in range(len(part.dpg.rows)):
@@ -110,11 +110,11 @@ def _across(graph: Graph, parts: tuple[Region, ...], limits: Mapping[str, int]) 
     ways: dict[Edge, tuple[Region, int, tuple[Edge, ...]]] = {}
     for part in parts:
         entry, exit_ = part.dpg.entry, part.dpg.exit
-        there = _way(part, entry, exit_, limits)
+        forth = _way(part, entry, exit_, limits)
         back = _way(part, exit_, entry, limits)
-        if there is not None:
-            ways[Edge(entry, exit_, "rows", f"rows of {part.dpg.name}")] = (part, *there)
-        if back is not None and (there is None or back[0] != there[0]):  # else the row by itself has told it
+        if forth is not None:
+            ways[Edge(entry, exit_, "rows", f"rows of {part.dpg.name}")] = (part, *forth)
+        if back is not None and (forth is None or back[0] != forth[0]):  # else the row by itself has reported it
             ways[Edge(exit_, entry, "rows", f"rows of {part.dpg.name}")] = (part, *back)
     nodes = tuple(actor.name for actor in graph.actors if actor.name not in members)
     for component in components(Precedence(nodes, (*edges, *ways))):

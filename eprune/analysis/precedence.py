@@ -52,7 +52,7 @@ class Precedence:
 
 
 def fifo_edges(fifo: Fifo, rate: int) -> Iterator[Edge]:
-    """The edges that one FIFO draws at a rate in tokens a firing: none, one, or (where rule G5 is broken) both."""
+    """The edges that one FIFO draws at a rate in tokens per firing: none, one, or (where rule G5 is broken) both."""
     source, target = fifo.source.actor, fifo.target.actor
     if fifo.delay < rate:
         yield Edge(source, target, "token", fifo.name)
@@ -63,8 +63,8 @@ def fifo_edges(fifo: Fifo, rate: int) -> Iterator[Edge]:
 def precedence(graph: Graph, rates: Optional[Mapping[str, int]] = None) -> Precedence:
     """The precedence graph of an application.
 
-    ``rates`` gives the rates of one mode, FIFO name -> tokens a firing; FIFOs that it does not name run at their upper
-    rate limit. FIFOs with an end that does not exist are left out, of actors with the same name one is taken.
+    ``rates`` gives the rates of one mode, FIFO name -> tokens per firing; FIFOs that it does not name run at their
+    upper rate limit. FIFOs with an end that does not exist are left out, of actors with the same name one is taken.
     """
     nodes = dict.fromkeys(actor.name for actor in graph.actors)
     limits = fifo_rates(graph)

@@ -37,7 +37,7 @@ RULES = {
         "and one exit DA"
     ),
     "D2": Rule(
-        "the control source has a control FIFO, one int32 a firing, to each DA and DPA of its dynamic processing "
+        "the control source has a control FIFO, one int32 per firing, to each DA and DPA of its dynamic processing "
         "graph, and to no others"
     ),
     "D3": Rule(

@@ -21,7 +21,7 @@ from eprune.model.graph import Dpg, Fifo, Graph
 #: ("start" or "finish", actor name)
 Event = tuple[str, str]
 Choice = Union[random.Random, Callable[[Sequence[Event]], Event]]
-#: is told of each event, and of what each FIFO holds after it, reserved room included: FIFO name -> tokens
+#: is given each event, and what each FIFO holds after it, reserved room included: FIFO name -> tokens
 Watch = Callable[[Event, Mapping[str, int]], None]
 
 
@@ -58,14 +58,14 @@ class _State:
         control_ports = {ref for ref, port in graph.ports() if port.control}
         self.inputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
         self.outputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
-        self.told: dict[str, Fifo] = {}
+        self.controlled: dict[str, Fifo] = {}
         #: the values of the tokens in each control FIFO, the oldest first
         self.values: dict[str, deque[int]] = {}
         for fifo in graph.fifos:
             self.outputs[fifo.source.actor].append(fifo)
             self.inputs[fifo.target.actor].append(fifo)
             if fifo.target in control_ports:
-                self.told[fifo.target.actor] = fifo
+                self.controlled[fifo.target.actor] = fifo
                 self.values[fifo.name] = deque()
         self.tokens = {fifo.name: fifo.delay for fifo in graph.fifos}
         self.reserved = {fifo.name: 0 for fifo in graph.fifos}
@@ -80,8 +80,8 @@ class _State:
             dpg = self.leads[actor]
             values = self.control[dpg.name]
             return dpg, values[self.finished[actor] % len(values)]
-        if actor in self.told and self.values[self.told[actor].name]:
-            return self.follows[actor], self.values[self.told[actor].name][0]
+        if actor in self.controlled and self.values[self.controlled[actor].name]:
+            return self.follows[actor], self.values[self.controlled[actor].name][0]
         return None
 
     def rates(self, actor: str) -> dict[str, int]:
@@ -95,8 +95,8 @@ class _State:
     def obstacles(self, actor: str) -> tuple[str, ...]:
         """Why an actor that is not running cannot start."""
         chosen = self.value(actor)
-        if chosen is None and actor in self.told:
-            return (f"{self.told[actor].name} holds no control token",)
+        if chosen is None and actor in self.controlled:
+            return (f"{self.controlled[actor].name} holds no control token",)
         rates = self.rates(actor)
         short = (
             f"{fifo.name} holds {self.tokens[fifo.name]} of {rates[fifo.name]} tokens"

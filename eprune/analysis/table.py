@@ -76,7 +76,7 @@ def _rows(dpg: Dpg, dynamic: dict[PortRef, Port]) -> Iterator[Finding]:
             related = ((other.where, "the first is here"),)
             yield violation("D3", row.where, message, "a value has one row", related=related)
         if row.value not in _INT32:
-            message = f"'{dpg.name}': the control value {row.value} is no int32"
+            message = f"'{dpg.name}': the control value {row.value} is not an int32"
             yield violation("D3", row.where, message, "control tokens are int32 scalars: choose a smaller value")
         if len(row.rates) != len(dpg.ports):
             rates = f"{len(row.rates)} rate{'s' * (len(row.rates) != 1)}"

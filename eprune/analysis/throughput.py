@@ -87,7 +87,7 @@ def resources(system: System) -> Resources:
 def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = ALONE, bounded: bool = True) -> Timed:
     """The graph to find the maximum cycle ratio of, with every rate at its upper limit.
 
-    ``times``: actor -> seconds a firing. Not ``bounded``: as if every FIFO had room for ever. The graph must be sound
+    ``times``: actor -> seconds per firing. Not ``bounded``: as if every FIFO had room for ever. The graph must be sound
     by rules G1 to G6. Raises KeyError for an actor without a time.
     """
     nodes = {actor.name: times[actor.name] for actor in graph.actors}
@@ -107,7 +107,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
                 nodes[stops[-1]] = transfer.latency
         stops.append(fifo.target.actor)
         ahead = [0] * (len(stops) - 2) + [fifo.delay // rates[fifo.name]]
-        edges += [Edge(here, there, tokens, "token", fifo.name) for here, there, tokens in zip(stops, stops[1:], ahead)]
+        edges += [Edge(stop, after, tokens, "token", fifo.name) for stop, after, tokens in zip(stops, stops[1:], ahead)]
         if bounded:
             rooms = rooms_of(fifo, transfer)
             firings = (fifo.capacity - fifo.delay) // rates[fifo.name], fifo.capacity // rates[fifo.name]

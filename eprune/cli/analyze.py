@@ -1,4 +1,4 @@
-"""``eprune analyze``: check an application, and tell what is worth knowing of a sound one."""
+"""``eprune analyze``: check an application, and show what is worth knowing of a sound one."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def command(
 ) -> int:
     """Check an application graph against the design rules, with its platforms and mappings where given.
 
-    All that is wrong with any of the files is told in one go. Of a sound graph follow its actors, FIFOs, buffer memory
+    Reports all that is wrong with any of the files at once. For a sound graph it prints actors, FIFOs, buffer memory
     and precedence order. "-" reads APP.xml from stdin. Exit code: 0 sound, 1 findings, 2 unreadable input.
 
     \b

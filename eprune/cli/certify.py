@@ -25,8 +25,9 @@ def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show:
     """Make certificates for platforms whose links have security="tls", signed by a small private authority.
 
     The first call makes the authority, FOLDER/ca.crt and FOLDER/ca.key, valid for ten years. Each platform gets
-    FOLDER/PLATFORM.crt and FOLDER/PLATFORM.key. A device needs its own two and ca.crt, in a folder that its program is
-    told by --keys or EPRUNE_KEYS; ca.key stays here. Renewing takes no platform's key; "ca" renews the authority.
+    FOLDER/PLATFORM.crt and FOLDER/PLATFORM.key. A device needs its own two and ca.crt, in a folder that --keys or
+    EPRUNE_KEYS names to its program; ca.key stays on this machine. Renewing needs no platform's key; "ca" renews the
+    authority.
 
     \b
     Examples:

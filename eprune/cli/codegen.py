@@ -1,4 +1,4 @@
-"""``eprune codegen``: compile an application to one program a platform."""
+"""``eprune codegen``: compile an application to one program per platform."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eprune.codegen.program import Program
 
 
-@click.command("codegen", cls=options.Command, short_help="Compile it to one program a platform.")
+@click.command("codegen", cls=options.Command, short_help="Compile it to one program per platform.")
 @options.application_argument
 @options.deployment_options(required=True)
 @click.option(

@@ -41,7 +41,7 @@ ALIASES = {"analyzer": "analyze", "explorer": "explore"}
 
 
 class Commands(click.Group):
-    """A group whose commands are modules of this package, and whose failures are told by ``errors``."""
+    """A group whose commands are modules of this package, and whose failures ``errors`` reports."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """The commands' names."""

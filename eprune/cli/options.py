@@ -76,7 +76,7 @@ def deployment_options(required: bool) -> Decorator[Any]:
             multiple=True,
             required=required,
             callback=_expand,
-            help="Mapping file, one a platform; or a folder of them.",
+            help="Mapping file, one per platform; or a folder of them.",
         )
         return _platforms(required)(mapping(function))
 

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eprune.analysis.simulate import Result
     from eprune.model.graph import Graph
 
-#: Iterations where nothing tells how many.
+#: Iterations where nothing says how many.
 ITERATIONS = 10
 #: In how many stretches the text shows a run.
 STRETCHES = 16
@@ -53,7 +53,7 @@ def command(
     output: str,
     chart: Optional[str],
 ) -> int:
-    """Simulate the firings of an application, event by event, and tell what its FIFOs hold.
+    """Simulate the firings of an application, event by event, and show what its FIFOs hold.
 
     A firing starts when its tokens and its room are there, and ends at any later time: the order of events is drawn at
     random, so time is counted in events. Behaviours are not run. Exit code: 0 all actors fired as often as asked, 1 a
@@ -91,8 +91,8 @@ def command(
     result = simulate(graph, count, draw, control, filling)
     if chart is not None:
         _draw(graph, filling, chart)
-    told = facts(graph, result, filling, control, count, seed)
-    text = json.dumps(told, indent=2, ensure_ascii=False) + "\n" if fmt == "json" else _as_text(told, filling)
+    data = run_data(graph, result, filling, control, count, seed)
+    text = json.dumps(data, indent=2, ensure_ascii=False) + "\n" if fmt == "json" else _as_text(data, filling)
     write(output, text, fmt)
     return FINDINGS if result.deadlocked else 0
 
@@ -122,7 +122,7 @@ def _given(controls: Sequence[str], graph: Graph) -> dict[str, list[int]]:
     return given
 
 
-def facts(
+def run_data(
     graph: Graph, result: Result, filling: Filling, control: Mapping[str, Sequence[int]], iterations: int, seed: int
 ) -> dict[str, Any]:
     """A run's results as plain data. ``fill``: (event, tokens from it on, reserved room included)."""
@@ -151,11 +151,11 @@ def facts(
     }
 
 
-def _as_text(told: dict[str, Any], filling: Filling) -> str:
+def _as_text(data: dict[str, Any], filling: Filling) -> str:
     from eprune.views.tables import counted, table
 
-    head = f"{told['application']}: {counted(told['iterations'], 'iteration')}, {counted(told['events'], 'event')}\n"
-    for name, values in told["control"].items():
+    head = f"{data['application']}: {counted(data['iterations'], 'iteration')}, {counted(data['events'], 'event')}\n"
+    for name, values in data["control"].items():
         shown = ", ".join(map(str, values[:24])) + (", ..." if len(values) > 24 else "")
         head += f"  {name}: {shown}\n"
     fifos = table(
@@ -165,12 +165,12 @@ def _as_text(told: dict[str, Any], filling: Filling) -> str:
                 *(fifo[key] for key in ("name", "capacity", "peak", "mean", "tokens")),
                 " ".join(map(str, filling.most(fifo["name"], STRETCHES))),
             )
-            for fifo in told["fifos"]
+            for fifo in data["fifos"]
         ],
     )
-    actors = table(("actor", "firings"), [(actor["name"], actor["firings"]) for actor in told["actors"]])
+    actors = table(("actor", "firings"), [(actor["name"], actor["firings"]) for actor in data["actors"]])
     text = f"{head}\n{actors}\n{fifos}"
-    stuck = [actor for actor in told["actors"] if actor["blocked"]]
+    stuck = [actor for actor in data["actors"] if actor["blocked"]]
     if stuck:
         rows = [(actor["name"], "; ".join(actor["blocked"])) for actor in stuck]
         text += f"\nDeadlock: nothing can happen any more.\n{table(('actor', 'cannot fire'), rows)}"

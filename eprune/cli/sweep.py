@@ -68,14 +68,14 @@ def command(
     """Run an application at several values of its actors' parameters: what is gained, and what does it cost?
 
     VALUES are v1,v2,... or, where values have commas, v1;v2;... or a range LOW:HIGH:STEP. With bins:N they come from
-    data: a first run tells the confidence of each frame, which N bins divide evenly; their edges are tried, and one
+    data: a first run shows the confidence of each frame, which N bins divide evenly; their edges are tried, and one
     that is above all. The figure bin_accuracy is then that of the least accurate bin which leaves early. Several --vary
     make every combination; parameters with commas between them, as in A.x,B.x=1,2, have one value together.
 
-    The table has what sinks print as JSON (lines with a "frame" tell of that alone, and do not count), how often each
-    row of each dynamic processing graph was chosen, bytes a frame over each link, milliseconds from frame to frame, and
-    those that each platform's actors computed. Pareto-optimal runs have a *. With --wish the cheapest run that is good
-    enough is chosen.
+    The table has what sinks print as JSON (lines with a "frame" are about that frame alone, and do not count), how
+    often each row of each dynamic processing graph was chosen, bytes per frame over each link, milliseconds from frame
+    to frame, and those that each platform's actors computed. Pareto-optimal runs have a *. With --wish the cheapest run
+    that is good enough is chosen.
 
     A run that fails is recorded, and the next one goes on. Exit code: 0 fine, 1 a run failed or no run is as wished,
     2 wrong usage, 130 interrupted.
@@ -159,7 +159,7 @@ def _varied(system: System, vary: Sequence[str], settings: Sequence[str]) -> dic
             actor, parameter, _ = split_setting(name + equals + values, "ACTOR.PARAM=VALUES", "--vary")
             home_of(system, actor, parameter, "--vary")
             if name in taken:
-                raise click.BadParameter(f"{name} is there twice", param_hint="--vary")
+                raise click.BadParameter(f"{name} is given twice", param_hint="--vary")
             taken.add(name)
         varied[targets] = values
         if values.startswith(BINS):

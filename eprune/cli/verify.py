@@ -97,15 +97,15 @@ def _as_text(slices: Slices, difference: Optional[Difference], report: Mapping[s
         return f"equal, bit for bit: {ran}"
     name = slices.model.tensors[difference.tensor].name
     amount = f"{difference.elements} of {difference.size} elements, by {difference.largest:g} at most"
-    told = f"tensor {difference.tensor} ({name}) in frame {difference.frame}: {amount}"
+    place = f"tensor {difference.tensor} ({name}) in frame {difference.frame}: {amount}"
     if difference.actor is None:
         return (
-            f"different: the model itself gives another {told}, if its inner tensors are outputs as well\n"
+            f"different: the model itself gives another {place}, if its inner tensors are outputs as well\n"
             "    hint: this interpreter then chooses other kernels; compare with another interpreter"
         )
     return (
         f"{difference.actor.where}: different: {difference.actor.name!r} is the first actor that differs,"
-        f" at port {difference.port!r}, {told} ({ran})"
+        f" at port {difference.port!r}, {place} ({ran})"
     )
 
 
@@ -128,7 +128,7 @@ def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int
         try:
             stack = np.load(path, mmap_mode="r", allow_pickle=False)
         except (OSError, ValueError, EOFError) as error:
-            raise model_error(str(path), f"is no .npy file of plain numbers: {error}") from None
+            raise model_error(str(path), f"is not a .npy file of plain numbers: {error}") from None
         shapes = [token.shape] if token.shape[:1] != (1,) else [token.shape, token.shape[1:]]
         if stack.shape[1:] not in shapes or stack.dtype != token.dtype or not stack.ndim:
             shape = ",".join(map(str, ("N", *token.shape)))

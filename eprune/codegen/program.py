@@ -47,8 +47,8 @@ class Node:
 class LocalFifo:
     """A FIFO as this platform sees it. ``initial`` is the path of its delay tokens' values; None: zeros.
 
-    ``lrl`` and ``rate`` are the lower and upper rate limit in tokens a firing. ``control`` names the dynamic processing
-    graph whose control tokens the FIFO carries, if any. An end on another platform is only told, for a reader:
+    ``lrl`` and ``rate`` are the lower and upper rate limit in tokens per firing. ``control`` names the dynamic
+    processing graph whose control tokens the FIFO carries, if any. An end on another platform is for readers only:
     ``ACTOR.PORT``.
     """
 
@@ -77,7 +77,7 @@ class ControlRow:
 
 @dataclass(frozen=True)
 class EmulatedLink:
-    """The link to platform ``to`` where it is emulated: bytes a second, None where unknown, and seconds."""
+    """The link to platform ``to`` where it is emulated: bytes per second, None where unknown, and seconds."""
 
     to: str
     bandwidth: Optional[float]
@@ -154,7 +154,7 @@ class Tunnel:
 class Program:
     """One platform's part of a deployment.
 
-    ``digest`` is the same for all platforms of one deployment, so that they can tell strangers. ``aligned``: some
+    ``digest`` is the same for all platforms of one deployment, by which they recognise each other. ``aligned``: some
     FIFO between platforms may lose tokens, so that firings go by index. ``sources`` are the files that the program was
     made from.
     """

@@ -39,7 +39,7 @@ class Gone(Exception):
     """The other side has closed the connection, or is silent."""
 
 
-def tell(**line: Any) -> None:
+def send(**line: Any) -> None:
     """Say something, if anybody still listens."""
     with contextlib.suppress(OSError):
         data = json.dumps(line).encode() + b"\n"
@@ -96,7 +96,7 @@ def write_keys(folder: Path, files: dict[str, str]) -> Path:
     folder.mkdir(mode=0o700)
     for name, text in files.items():
         if name != Path(name).name:
-            raise ValueError(f"{name!r} is no file name")
+            raise ValueError(f"{name!r} is not a file name")
         (folder / name).touch(mode=0o600)
         (folder / name).write_text(text)
     return folder
@@ -128,7 +128,7 @@ def run(program: Path, arguments: list[str], folder: Path) -> int:
 
 
 def _follow(process: subprocess.Popen[bytes], pipes: dict[int, str]) -> None:
-    """Pass on what the program says, until it has ended and said all."""
+    """Pass on what the program says, until it has ended and nothing is left."""
     rests = dict.fromkeys(pipes, b"")
     heard, stop = time.monotonic(), 0.0
     while rests:
@@ -150,8 +150,8 @@ def _follow(process: subprocess.Popen[bytes], pipes: dict[int, str]) -> None:
             if not data:
                 lines += [rests.pop(pipe)]
             for text in filter(None, lines):
-                said = text.decode("utf-8", "replace")
-                tell(**{pipes[pipe]: json.loads(said) if pipes[pipe] == "status" else said})
+                line = text.decode("utf-8", "replace")
+                send(**{pipes[pipe]: json.loads(line) if pipes[pipe] == "status" else line})
 
 
 def _read_json(path: Path) -> Any:
@@ -163,10 +163,10 @@ def _read_json(path: Path) -> Any:
 
 def main() -> int:
     """Answer one request."""
-    tell(host=platform.node())
+    send(host=platform.node())
     request = receive_request()
     if request.get("look"):
-        tell(look=look())
+        send(look=look())
         return 0
     with tempfile.TemporaryDirectory(prefix="eprune-") as name:
         folder = Path(name)
@@ -178,7 +178,7 @@ def main() -> int:
         receive_file(program, request["size"])
         code = run(program, arguments, folder)
         outcome = {"code": code, "record": _read_json(folder / "record"), "trace": _read_json(folder / "trace")}
-    tell(**outcome)
+    send(**outcome)
     return 0
 
 
@@ -194,5 +194,5 @@ if __name__ == "__main__":
     except Gone:
         sys.exit(1)
     except (OSError, ValueError, KeyError) as error:
-        tell(problem=str(error))
+        send(problem=str(error))
         sys.exit(1)

@@ -1,6 +1,6 @@
 """A platform's program on a real device, over OpenSSH: the other end is ``explore/device.py``.
 
-One connection a program: it carries the program there, what it says back, and a tunnel for each FIFO, so that neither
+One connection a program: it carries the program device, what it says back, and a tunnel for each FIFO, so that neither
 side listens beyond loopback. It is a process of its own that ``deploy.local`` starts in the program's place. Host
 keys must be known; keys, jump hosts and all else are as in the user's ssh configuration.
 """
@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any, Callable
 
 import eprune
-from eprune.deploy import device
+from eprune.deploy import device as other_end
 from eprune.model.exit_codes import PORT_TAKEN, UNREACHED
 from eprune.model.finding import Failure
 
@@ -69,13 +69,13 @@ class Device:
         match = _URL.fullmatch(self.url)
         assert match is not None  # parse_device has seen it
         where = [*(["-l", match["user"]] if match["user"] else []), *(["-p", match["port"]] if match["port"] else [])]
-        there = " ".join(shlex.quote(word) for word in (self.python, "-c", BOOT))
-        return ["ssh", *OPTIONS, *tunnels, *where, "--", match["host"].strip("[]"), there]
+        command = " ".join(shlex.quote(word) for word in (self.python, "-c", BOOT))
+        return ["ssh", *OPTIONS, *tunnels, *where, "--", match["host"].strip("[]"), command]
 
 
-def tunnel(here: int, there: int, inwards: bool) -> str:
+def tunnel(near: int, far: int, inwards: bool) -> str:
     """The ssh option that joins two loopback ports; ``inwards``: connections are made on the device, to here."""
-    return f"-R127.0.0.1:{there}:127.0.0.1:{here}" if inwards else f"-L127.0.0.1:{here}:127.0.0.1:{there}"
+    return f"-R127.0.0.1:{far}:127.0.0.1:{near}" if inwards else f"-L127.0.0.1:{near}:127.0.0.1:{far}"
 
 
 def parse_device(text: str, python: str = "python3") -> Device:
@@ -90,19 +90,19 @@ class Interrupted(Exception):
     """The user, or whoever started this process, wants it to end."""
 
 
-def look(there: Device) -> dict[str, Any]:
+def look(device: Device) -> dict[str, Any]:
     """What is on the device: ``host``, ``python``, ``machine``, and versions. Raises Failure."""
     found: dict[str, Any] = {}
 
     def on_line(kind: str, value: Any) -> None:
         found.update(value if kind == "look" else {kind: value})
 
-    talk(there, {"look": True}, b"", (), on_line)
+    talk(device, {"look": True}, b"", (), on_line)
     return found
 
 
 def talk(
-    there: Device,
+    device: Device,
     request: dict[str, Any],
     bundle: bytes,
     tunnels: Sequence[str],
@@ -110,13 +110,13 @@ def talk(
 ) -> None:
     """Make a request of the device, and pass on each line that it answers, until it has ended. Raises Failure.
 
-    SIGINT and SIGTERM in this process stop what runs there, after which Interrupted is raised.
+    SIGINT and SIGTERM in this process stop what runs device, after which Interrupted is raised.
     """
-    source = Path(device.__file__).read_bytes()
+    source = Path(other_end.__file__).read_bytes()
     hello = source + b"\0" + json.dumps(request).encode() + b"\n" + bundle
     try:
         process = subprocess.Popen(
-            there.command(tunnels), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+            device.command(tunnels), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
         )
     except OSError as error:
         raise Failure(f"ssh cannot be started: {error.strerror}; install OpenSSH's client here", UNREACHED) from None
@@ -125,8 +125,8 @@ def talk(
     if conversation.interrupted:
         raise Interrupted
     if not conversation.answered:
-        said = bytes(conversation.said).decode("utf-8", "replace").strip()
-        raise Failure(*_explain(there, process.returncode, said, conversation.heard))
+        output = bytes(conversation.output).decode("utf-8", "replace").strip()
+        raise Failure(*_explain(device, process.returncode, output, conversation.heard))
 
 
 class _Conversation:
@@ -135,11 +135,11 @@ class _Conversation:
     def __init__(self, process: subprocess.Popen[bytes], hello: bytes) -> None:
         assert process.stdin is not None and process.stdout is not None and process.stderr is not None
         self.process = process
-        #: whether the device has said anything, and whether it has said its last line
+        #: whether the device has answered at all, and whether that was its last line
         self.heard = self.answered = False
         self.interrupted = False
         #: what ssh, or the device's shell, wrote to stderr
-        self.said = bytearray()
+        self.output = bytearray()
         self._stdin, self._stdout, self._stderr = process.stdin, process.stdout, process.stderr
         self._pending = memoryview(hello)
         self._rest = b""
@@ -161,7 +161,7 @@ class _Conversation:
         self.interrupted = True
 
     def run(self, on_line: OnLine) -> None:
-        """Send and receive until the device has said all."""
+        """Send and receive until the device has sent all."""
         with selectors.DefaultSelector() as selector:
             selector.register(self._stdout, selectors.EVENT_READ)
             selector.register(self._stderr, selectors.EVENT_READ)
@@ -178,7 +178,7 @@ class _Conversation:
                         selector.unregister(key.fileobj)
                         reading -= 1
                     elif key.fileobj is self._stderr:
-                        self.said += data
+                        self.output += data
                     else:
                         self._take(data, on_line)
                 if self.interrupted and until == math.inf:
@@ -219,44 +219,44 @@ class _Conversation:
                 self.heard = True
                 self.answered = self.answered or kind in ("code", "look")
                 if kind == "problem":
-                    self.said += str(value).encode()
+                    self.output += str(value).encode()
                 else:
                     on_line(kind, value)
 
 
-def _explain(there: Device, code: int, said: str, heard: bool) -> tuple[str, int]:
-    """What went wrong and what to do, from what ssh said; and the exit code for it."""
-    lines = said.splitlines() or [f"ssh ended with exit code {code}"]
+def _explain(device: Device, code: int, output: str, heard: bool) -> tuple[str, int]:
+    """What went wrong and what to do, from ssh's output; and the exit code for it."""
+    lines = output.splitlines() or [f"ssh ended with exit code {code}"]
     last = "".join(char if char.isprintable() else "?" for char in lines[-1])
     if heard:
-        return f"the connection to {there} broke: {last}", 1
-    if "REMOTE HOST IDENTIFICATION HAS CHANGED" in said:
-        return f"{there} shows another host key than the known one: {last}; find out why before you go on", UNREACHED
-    if "Host key verification failed" in said or "host key is known" in said:
-        return f"the host key of {there} is not known: connect once by ssh, compare it, and accept it", UNREACHED
-    if "Permission denied" in said:
-        return f"{there} refused the key: {last}; ssh-copy-id gives it yours, ~/.ssh/config says which", UNREACHED
-    if re.search("forward", said, re.IGNORECASE):
-        return f"{there}: a FIFO's port is taken, or its sshd forwards none (AllowTcpForwarding): {last}", PORT_TAKEN
+        return f"the connection to {device} broke: {last}", 1
+    if "REMOTE HOST IDENTIFICATION HAS CHANGED" in output:
+        return f"{device} shows another host key than the known one: {last}; find out why before you go on", UNREACHED
+    if "Host key verification failed" in output or "host key is known" in output:
+        return f"the host key of {device} is not known: connect once by ssh, compare it, and accept it", UNREACHED
+    if "Permission denied" in output:
+        return f"{device} refused the key: {last}; ssh-copy-id gives it yours, ~/.ssh/config says which", UNREACHED
+    if re.search("forward", output, re.IGNORECASE):
+        return f"{device}: a FIFO's port is taken, or its sshd forwards none (AllowTcpForwarding): {last}", PORT_TAKEN
     if code == 127:
-        return f"{there} has no {there.python}: {last}; --device-python names another", UNREACHED
+        return f"{device} has no {device.python}: {last}; --device-python names another", UNREACHED
     if code == 255:
-        return f"{there} cannot be reached: {last}", UNREACHED
-    return f"{there}: {there.python} failed: {last}", UNREACHED
+        return f"{device} cannot be reached: {last}", UNREACHED
+    return f"{device}: {device.python} failed: {last}", UNREACHED
 
 
-def in_its_place(there: Device, bundle: str, tunnels: Sequence[str]) -> list[str]:
+def in_its_place(device: Device, bundle: str, tunnels: Sequence[str]) -> list[str]:
     """What to give to Python instead of a program's file, so that the program runs on the device."""
     root = str(Path(eprune.__file__).parents[1])
     code = f"import sys; sys.path.insert(0, {root!r}); from eprune.deploy.ssh import main; sys.exit(main())"
     return [
-        *("-c", code, f"--device={there.url}", f"--device-python={there.python}", f"--bundle={bundle}"),
+        *("-c", code, f"--device={device.url}", f"--device-python={device.python}", f"--bundle={bundle}"),
         *(f"--tunnel={each}" for each in tunnels),
     ]
 
 
 def main() -> int:
-    """Run a program on a device as if it ran here: options that are not for us are the program's."""
+    """Run a program on a device as if it ran on this machine: options that are not for us are the program's."""
     parser = argparse.ArgumentParser(allow_abbrev=False)
     parser.add_argument("--device", required=True)
     parser.add_argument("--device-python", required=True)
@@ -277,7 +277,7 @@ def main() -> int:
         else:
             outcome[kind] = value
 
-    there = parse_device(options.device, options.device_python)
+    device = parse_device(options.device, options.device_python)
     try:
         bundle = Path(options.bundle).read_bytes()
         keys = _keys(os.environ.get("EPRUNE_KEYS", ""), Path(options.bundle).stem)
@@ -285,7 +285,7 @@ def main() -> int:
         return _fail(f"{error.filename}: {error.strerror}", 2)
     request = {"arguments": arguments, "size": len(bundle), "trace": bool(options.trace), "keys": keys}
     try:
-        talk(there, request, bundle, options.tunnel, on_line)
+        talk(device, request, bundle, options.tunnel, on_line)
     except Failure as failure:
         return _fail(str(failure), failure.exit_code)
     except Interrupted:
@@ -294,7 +294,7 @@ def main() -> int:
         if path and result is not None:
             Path(path).write_text(json.dumps(result), encoding="utf-8")
     code = int(outcome["code"])
-    return code if code >= 0 else _fail(f"killed by {signal.Signals(-code).name} on {there}", 1)
+    return code if code >= 0 else _fail(f"killed by {signal.Signals(-code).name} on {device}", 1)
 
 
 def _keys(folder: str, platform: str) -> dict[str, str]:

@@ -119,10 +119,10 @@ def cut_in_words(row: Row) -> str:
     """``Cut after L2 (point 3)``, ``Do not cut (point 6)``."""
     cut = row.alternative.after
     if cut.endswith(" only"):
-        told = "Do not cut" if cut == "endpoint only" else f"Run all on the {cut[: -len(' only')]}"
+        text = "Do not cut" if cut == "endpoint only" else f"Run all on the {cut[: -len(' only')]}"
     else:
-        told = f"Cut {cut}" if cut.startswith("after") else f"Cut: {cut}"
-    return f"{told} (point {row.alternative.name})"
+        text = f"Cut {cut}" if cut.startswith("after") else f"Cut: {cut}"
+    return f"{text} (point {row.alternative.name})"
 
 
 def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
@@ -133,26 +133,26 @@ def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
     best = order[0]
     figure = best.value(objective, plan.roles.endpoints)
     alone = next((row for row in given if row.alternative.after == "endpoint only"), None)
-    text = f"{cut_in_words(best)}: {quantity(figure, unit)}" + " a frame" * bool(unit)
+    text = f"{cut_in_words(best)}: {quantity(figure, unit)}" + " per frame" * bool(unit)
     compared = alone.value(objective, plan.roles.endpoints) if alone is not None else math.inf
     if alone is not None and alone is not best and figure > 0 and compared < math.inf:
         ratio = compared / figure
         better = f"{ratio:.2g} times better than" if ratio >= 1.05 else "hardly better than"
         text += f", {better} the endpoint alone ({quantity(compared, unit)})"
     if best.predicted is not None and best.predicted.period:
-        lone, steady = quantity(1e3 * best.predicted.latency, "ms"), quantity(1 / best.predicted.period, "frames/s")
-        text += f"; a lone frame takes {lone} from end to end, a steady stream runs at {steady}"
+        single, steady = quantity(1e3 * best.predicted.latency, "ms"), quantity(1 / best.predicted.period, "frames/s")
+        text += f"; a single frame takes {single} from end to end, a steady stream runs at {steady}"
     return text + "."
 
 
 def single_and_steady(plan: Plan, given: Sequence[Row]) -> str:
-    """A sentence on which point is best for a lone frame, and which for a steady stream, if these differ; else ""."""
-    lone, steady = (ranked(plan, given, objective)[:1] for objective in ("latency", "throughput"))
-    if not lone or not steady or lone == steady or not (steady[0].predicted and steady[0].predicted.period):
+    """A sentence on which point is best for a single frame, and which for a steady stream, if these differ; else ""."""
+    single, steady = (ranked(plan, given, objective)[:1] for objective in ("latency", "throughput"))
+    if not single or not steady or single == steady or not (steady[0].predicted and steady[0].predicted.period):
         return ""
-    latency, rate = lone[0].value("latency", ()), 1 / steady[0].predicted.period
+    latency, rate = single[0].value("latency", ()), 1 / steady[0].predicted.period
     return (
-        f"A lone frame is fastest at point {lone[0].alternative.name} ({quantity(latency, 'ms')}), "
+        f"A single frame is fastest at point {single[0].alternative.name} ({quantity(latency, 'ms')}), "
         f"a steady stream at point {steady[0].alternative.name} ({quantity(rate, 'frames/s')})."
     )
 

@@ -1,6 +1,6 @@
-"""The cost model: what a cut costs a frame, from the times of its actors, the sizes of its tokens and its links.
+"""The cost model: what a cut costs per frame, from the times of its actors, the sizes of its tokens and its links.
 
-A platform fires one actor after the other, and a fused segment gives its tokens away when it is done. So a lone frame
+A platform fires one actor after the other, and a fused segment gives its tokens away when it is done. So a single frame
 takes the sum: endpoint, link, server. In a steady stream of frames all of these work at the same time, and the slowest
 sets the pace. That is why latency and throughput may want different cuts.
 """
@@ -18,11 +18,11 @@ from eprune.explore.space import Roles
 
 #: Objective -> its unit and what it is.
 OBJECTIVES = {
-    "endpoint": ("ms", "time of the endpoint a frame, sending included"),
-    "latency": ("ms", "time of a lone frame from end to end"),
+    "endpoint": ("ms", "time of the endpoint per frame, sending included"),
+    "latency": ("ms", "time of a single frame from end to end"),
     "throughput": ("ms", "time between two frames of a steady stream"),
-    "bytes": ("B", "bytes a frame over the links"),
-    "energy": ("mJ", "energy of a lone frame on the platforms whose watts are known"),
+    "bytes": ("B", "bytes per frame over the links"),
+    "energy": ("mJ", "energy of a single frame on the platforms whose watts are known"),
 }
 
 
@@ -57,7 +57,7 @@ def meaning(objective: str) -> tuple[str, str]:
 
 @dataclass(frozen=True)
 class Costs:
-    """``times``: platform -> actor -> seconds a firing; ``power``: what platforms take, where that is known.
+    """``times``: platform -> actor -> seconds per firing; ``power``: what platforms take, where that is known.
 
     ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
     already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average.
@@ -94,7 +94,7 @@ class Costs:
 
 @dataclass(frozen=True)
 class Prediction:
-    """A cut's figures a frame, in seconds, bytes and joules; ``energy`` is None where no watts are known.
+    """A cut's figures per frame, in seconds, bytes and joules; ``energy`` is None where no watts are known.
 
     ``platforms`` are the times of each platform, with its sending; ``endpoint`` is the longest of the endpoints', and
     ``server`` the server's. ``period`` is the time between two frames of a steady stream, and ``bottleneck`` what sets

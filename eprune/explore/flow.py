@@ -47,7 +47,7 @@ class Flow:
         return tuple(stream for stream in self.streams if homes[stream.source] != homes[stream.target])
 
     def nbytes(self, homes: Mapping[str, str]) -> int:
-        """Bytes a frame between platforms. Each FIFO sends its own copy, as the runtime does."""
+        """Bytes per frame between platforms. Each FIFO sends its own copy, as the runtime does."""
         return sum(stream.nbytes for stream in self.crossing(homes))
 
     def before(self, actors: Iterable[str]) -> set[str]:
@@ -76,10 +76,10 @@ def flow(graph: Graph) -> Flow:
     return Flow(graph.name, firing_order(graph), streams)
 
 
-def _reached(actors: Iterable[str], streams: tuple[Stream, ...], here: str, there: str) -> set[str]:
+def _reached(actors: Iterable[str], streams: tuple[Stream, ...], near: str, far: str) -> set[str]:
     neighbours: dict[str, list[str]] = {}
     for stream in streams:
-        neighbours.setdefault(getattr(stream, here), []).append(getattr(stream, there))
+        neighbours.setdefault(getattr(stream, near), []).append(getattr(stream, far))
     reached: set[str] = set()
     stack = list(actors)
     while stack:

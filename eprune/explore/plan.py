@@ -24,7 +24,7 @@ _NAME = re.compile(r"\w[\w.+-]*")
 
 @dataclass(frozen=True)
 class LinkFigures:
-    """A link in one direction: bytes a second, seconds, watts while sending; None where the file does not say."""
+    """A link in one direction: bytes per second, seconds, watts while sending; None where the file does not say."""
 
     origin: str
     to: str
@@ -117,7 +117,7 @@ def read_plan(text: str) -> Plan:
         edges = tuple(data["edges"])
         for name in (*data["platforms"], *(each["name"] for each in data["alternatives"])):
             if not _NAME.fullmatch(name):  # they name files
-                raise ValueError(f"{name!r} is no name")
+                raise ValueError(f"{name!r} is not a name")
         return Plan(
             id=data["id"],
             flow=Flow(data["application"], tuple(data["order"]), tuple(Stream(**each) for each in data["fifos"])),

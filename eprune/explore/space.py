@@ -172,7 +172,7 @@ def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping
             return f"tokens of {stream.source}, which are private, leave {homes[stream.source]}"
     nbytes = flow.nbytes(homes)
     if 0 <= constraints.max_bytes < nbytes:
-        return f"{format_size(nbytes)} a frame, more than {format_size(constraints.max_bytes)}"
+        return f"{format_size(nbytes)} per frame, more than {format_size(constraints.max_bytes)}"
     return ""
 
 
@@ -188,8 +188,8 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     for platform in (*roles.edges, roles.server):
         names = sorted(last.get(platform, ()), key=flow.actors.index)
         if names:
-            told = f"{names[-1]} and {len(names) - 1} others" if len(names) > _NAMED else ", ".join(names)
-            parts.append(f"{platform} after {told}" if roles.edges else f"after {told}")
+            named = f"{names[-1]} and {len(names) - 1} others" if len(names) > _NAMED else ", ".join(names)
+            parts.append(f"{platform} after {named}" if roles.edges else f"after {named}")
     if parts:
         return ", ".join(parts)
     used = set(homes.values())

@@ -23,10 +23,10 @@ _DIGITS = 6
 class Point:
     """One run: the ``values`` of the parameters (``ACTOR.PARAM`` -> text), and what came of it.
 
-    ``metrics`` are what sinks told, ``shares`` the part of the firings that each row of a dynamic processing graph had
-    (graph -> value of the control token -> 0 to 1), ``links`` bytes a frame (``SOURCE -> TARGET`` -> bytes), ``ms`` the
-    milliseconds from frame to frame, ``busy`` those that a platform's actors computed a frame. ``problem`` is why there
-    are none, "" if there are.
+    ``metrics`` are what sinks reported, ``shares`` the part of the firings that each row of a dynamic processing graph
+    had (graph -> value of the control token -> 0 to 1), ``links`` bytes per frame (``SOURCE -> TARGET`` -> bytes),
+    ``ms`` the milliseconds from frame to frame, ``busy`` those that a platform's actors computed per frame. ``problem``
+    is why there are none, "" if there are.
     """
 
     values: Mapping[str, str]
@@ -114,14 +114,14 @@ def bin_edges(values: Iterable[float], count: int) -> list[str]:
 
 
 class Frame(NamedTuple):
-    """What a sink told of one frame: how sure the answer was, and whether it was right (None: not told)."""
+    """What a sink reported of one frame: how sure the answer was, and whether it was right (None: not known)."""
 
     confidence: float
     right: Optional[bool] = None
 
 
 def of_lines(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
-    """The numbers in JSON objects that are about a whole run, and the frames of which one tells the ``confidence``.
+    """The numbers in JSON objects that are about a whole run, and the frames of which one states the ``confidence``.
 
     An object with a ``frame`` is about that frame alone, and right if its ``class`` is the ``wanted`` one; of the
     others the last one counts for each name.
@@ -140,7 +140,7 @@ def of_lines(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
 
 
 def least_accurate_bin(frames: Iterable[Frame], edges: Iterable[float], lowest: float) -> Optional[float]:
-    """The accuracy of the least accurate bin among those from ``lowest`` on; None where no frame in them is told of.
+    """The accuracy of the least accurate bin among those from ``lowest`` on; None where no frame in them is reported.
 
     ``edges`` are the lower edges of all bins. A frame that is sure enough to be in these bins leaves early where
     ``lowest`` is the threshold, so its answer is the early exit's.
@@ -166,7 +166,7 @@ def less_is_better(name: str, smaller: Iterable[str] = ()) -> bool:
 
 
 def axes(points: Sequence[Point]) -> Optional[tuple[str, str]]:
-    """The quality and the cost that there is a trade-off between, None where no sink tells of a quality.
+    """The quality and the cost that there is a trade-off between, None where no sink reports a quality.
 
     The quality is the first metric that differs between points, or else that is not just how many frames there were;
     the cost is bytes, where these differ, else milliseconds.

@@ -15,8 +15,8 @@ def write_file(path: str, data: Union[str, bytes], private: bool = False) -> Non
 
     The data goes to a temporary file beside ``path``, which then takes its place: a reader sees the old file or the new
     one, and a failure leaves the old one. A symbolic link stays one, a file that is there keeps its permissions, and
-    what is no regular file, such as /dev/null, is written to directly. Raises EpruneError (FILE); a closed pipe behind
-    stdout raises BrokenPipeError, as for print.
+    what is not a regular file, such as /dev/null, is written to directly. Raises EpruneError (FILE); a closed pipe
+    behind stdout raises BrokenPipeError, as for print.
     """
     # Names of files may hold bytes that are not UTF-8; Python keeps them as surrogates.
     content = data.encode(errors="surrogateescape") if isinstance(data, str) else data

@@ -54,13 +54,13 @@ def renew_authority(authority: Pair, valid: Validity) -> bytes:
 
 
 def certify(authority: Pair, platform: str, valid: Validity) -> Pair:
-    """A new key for a platform, and its certificate. Raises ValueError if the authority is no PEM."""
+    """A new key for a platform, and its certificate. Raises ValueError if the authority is not PEM."""
     key = ec.generate_private_key(ec.SECP256R1())
     return Pair(_sign(authority, platform, key.public_key(), valid), _private(key))
 
 
 def renew(authority: Pair, certificate: bytes, platform: str, valid: Validity) -> bytes:
-    """A platform's certificate with other dates, for the same key. Raises ValueError on what is no PEM."""
+    """A platform's certificate with other dates, for the same key. Raises ValueError on what is not PEM."""
     public = x509.load_pem_x509_certificate(certificate).public_key()
     if not isinstance(public, ec.EllipticCurvePublicKey):
         raise ValueError("the certificate is for another kind of key")
@@ -68,13 +68,13 @@ def renew(authority: Pair, certificate: bytes, platform: str, valid: Validity) -
 
 
 def validity(certificate: bytes) -> Validity:
-    """Its dates. Raises ValueError if it is no PEM."""
+    """Its dates. Raises ValueError if it is not PEM."""
     loaded = x509.load_pem_x509_certificate(certificate)
     return Validity(loaded.not_valid_before_utc, loaded.not_valid_after_utc)
 
 
 def now() -> datetime:
-    """The time, as certificates tell it."""
+    """The time, as certificates state it."""
     return datetime.now(timezone.utc).replace(microsecond=0)
 
 

@@ -1,4 +1,4 @@
-"""End-to-end latency of a lone frame, from the timelines of a run with feedback: percentiles, and where the time goes.
+"""End-to-end latency of a single frame, by the timelines of a run with feedback: percentiles, and where time goes.
 
 As in the Edge-PRUNE papers, the way of a frame is split into endpoint, link and server. A platform's part is the time
 in which its actors fired, on its own clock; the link has what is left: sending, the way, receiving, and handing over
@@ -13,7 +13,7 @@ from collections.abc import Iterable, Mapping, Sequence, Set
 from statistics import fmean
 from typing import Any, NamedTuple
 
-#: Which percentiles are told; 100 is the maximum.
+#: Which percentiles are reported; 100 is the maximum.
 PERCENTILES = (50, 90, 99, 100)
 #: What the links' part is called, beside the names of platforms.
 LINK = "(link)"

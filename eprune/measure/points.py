@@ -124,7 +124,7 @@ def measure_points(
 ) -> Measured:
     """Measure these alternatives, one after the other. Results are on the disk as soon as they are there.
 
-    ``progress`` is told of each, and of what fails. Raises Failure for a device that cannot run its programs.
+    ``progress`` shows each, and what fails. Raises Failure for a device that cannot run its programs.
     """
     if names:
         for text in check_devices(plan, folder, setting):
@@ -220,7 +220,7 @@ def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: P
     line = kind.line(alternative, {} if outcome is None else outcome.records, timelines, problem)
     line["emulated"] = setting.emulate
     if setting.devices:
-        line["devices"] = {platform: str(there) for platform, there in setting.devices.items()}
+        line["devices"] = {platform: str(device) for platform, device in setting.devices.items()}
     return line
 
 
@@ -234,8 +234,8 @@ def _launch(
     programs: dict[str, Union[str, Sequence[str]]] = {}
     own = {}
     for platform, file in job.programs.items():
-        there = setting.devices.get(platform)
-        programs[platform] = file if there is None else ssh.in_its_place(there, file, tunnels[platform])
+        device = setting.devices.get(platform)
+        programs[platform] = file if device is None else ssh.in_its_place(device, file, tunnels[platform])
         own[platform] = [f"--frames={frames}", *setting.arguments, *links.get(platform, ())]
         own[platform] += ["--emulate"] * setting.emulate
         if setting.devices:  # a peer comes only once its program is copied
@@ -296,6 +296,6 @@ def _read_json(path: Path) -> Any:
 
 @contextlib.contextmanager
 def _nothing() -> Iterator[int]:
-    """Where the results of actors go: nobody wants them here."""
+    """Where the results of actors go: nobody wants them."""
     with Path(os.devnull).open("wb") as stream:
         yield stream.fileno()

@@ -42,7 +42,7 @@ def chosen_interpreter(wanted: str) -> tuple[str, str]:
 
 
 def open_types(model: Model) -> dict[int, TokenType]:
-    """The types of tensors that the file does not tell, found by an interpreter: one run of zeros, one of other values.
+    """The types of tensors that the file leaves open, found by an interpreter: a run of zeros, one of other values.
 
     Tensors whose shape differs between these are left out. Raises EpruneError (FILE) for a model that no installed
     interpreter takes, with their reasons.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class Progress:
-    """Is told how far a measurement has come, and shows nothing; ``cli.progress`` has one that does."""
+    """Takes how far a measurement has come, and shows nothing; ``cli.progress`` has one that does."""
 
     def begin(self, title: str) -> None:
         """The next part begins."""

@@ -43,7 +43,7 @@ ANSWER_BYTES = 2**24
 def measurement(plan: str, name: str, records: Mapping[str, Mapping[str, Any]], problem: str = "") -> dict[str, Any]:
     """What the platforms' run records say of one alternative; ``problem`` if it failed, "" if not.
 
-    A platform's ``ms`` is the time a frame from its first firing to its last, sending included: what the papers plot.
+    A platform's ``ms`` is the time per frame from its first firing to its last, sending included: what the papers plot.
     ``busy_ms`` is the part of it in which an actor fired, summed up over actors. Of an alternative that failed a
     platform says no more than what it is.
     """
@@ -169,9 +169,9 @@ class Run(threading.Thread):
                     stderr=subprocess.PIPE,
                     env=self._environment,
                 ) as self._process:
-                    said = self._talk(self._process)
+                    output = self._talk(self._process)
                 if self._process.returncode:
-                    last = said.decode(errors="replace").strip().splitlines()[-1:]
+                    last = output.decode(errors="replace").strip().splitlines()[-1:]
                     self.problem = (last or [f"{self._platform}: exit code {self._process.returncode}"])[0]
                 else:
                     self.record = json.loads(record.read_bytes())

@@ -49,7 +49,7 @@ class Trials:
     ) -> None:
         self.results = results
         if results:
-            Path(results).open("ab").close()  # to be told now, and not after the first run, that it cannot be written
+            Path(results).open("ab").close()  # fail now, and not after the first run, if it cannot be written
         self._system, self._limit, self._progress = system, limit, progress
         #: parameters whose values are edges of bins -> all of them
         self._edges: dict[str, list[float]] = {}
@@ -72,7 +72,7 @@ class Trials:
             self._arguments[platform].append(f"--set={setting}")
 
     def bins(self, name: str, count: int) -> list[str]:
-        """Values that divide the frames evenly by the confidence that a sink tells. Raises ValueError."""
+        """Values that divide the frames evenly by the confidence that a sink reports. Raises ValueError."""
         progress = self._progress(1)
         point, frames = self._run({}, progress)
         if point.problem:
@@ -125,7 +125,7 @@ class Trials:
         return known
 
     def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[Frame]]:
-        """One run: its point, and what a sink told of each frame."""
+        """One run: its point, and what a sink reported of each frame."""
         blank = Point(dict(values))
         links = link_options(self._system)
         arguments = {platform: [*own, *links[platform]] for platform, own in self._arguments.items()}

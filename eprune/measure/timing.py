@@ -2,7 +2,7 @@
 
 Operators timed one by one cost 1.4 to 1.5 times the whole model. So segments are timed as they would run: with the
 first k actors on the platform, for each k; what the k-th adds is its time. It runs in a process of its own, pinned.
-Time in which others had the core does not count, where the system tells it.
+Time in which others had the core does not count, where the system knows.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def time_actors(
 ) -> dict[str, Any]:
     """Actor -> seconds, with the interpreter, as JSON has it. Raises RuntimeError with the reason of a failure.
 
-    ``progress`` is told how many actors are done.
+    ``progress`` shows how many actors are done.
     """
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
     command += [f"--core={core}"] if core is not None else []
@@ -96,12 +96,12 @@ def _main() -> None:
     if options.core is not None and hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
         os.sched_setaffinity(0, {options.core})
 
-    def tell(line: dict[str, Any]) -> None:
+    def send(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
     interpreter = choose(options.interpreter)
-    times, rates = _times(options.application, interpreter, lambda step, steps: tell({"step": step, "steps": steps}))
-    tell(
+    times, rates = _times(options.application, interpreter, lambda step, steps: send({"step": step, "steps": steps}))
+    send(
         {
             "actors": times,
             "rates": rates,
@@ -115,7 +115,7 @@ def _main() -> None:
 def _times(
     application: str, interpreter: str, on_progress: Callable[[int, int], None]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Actor -> seconds a frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
+    """Actor -> seconds per frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
     system = read_system(application)
     wrong = errors(check(system))
     if wrong:
@@ -245,5 +245,5 @@ def _typical(taken: Sequence[tuple[int, float]]) -> float:
 if __name__ == "__main__":
     try:
         _main()
-    except Exception as error:  # the parent tells the user
+    except Exception as error:  # the parent reports it to the user
         sys.exit(str(error) or type(error).__name__)

@@ -79,8 +79,8 @@ class Port:
     """Where a FIFO joins an actor.
 
     ``lrl`` <= ``atr`` <= ``url`` are the lower rate limit, the active token rate before the first firing and the upper
-    rate limit, in tokens a firing. ``tensor`` names the tensor of a model slice that the port carries, by its index in
-    the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be dead
+    rate limit, in tokens per firing. ``tensor`` names the tensor of a model slice that the port carries, by its index
+    in the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be dead
     (design, section 6): its actor goes on without it as long as its quorum lives.
     """
 

@@ -1,4 +1,4 @@
-"""The mapping, one object a platform: each actor on a local unit, or remote on a named platform."""
+"""The mapping, one object per platform: each actor on a local unit, or remote on a named platform."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The platform graph, one object a platform: processing units, memory, links to other platforms."""
+"""The platform graph, one object per platform: processing units, memory, links to other platforms."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ class Link:
     ``address`` is where the other platform is reached. Each FIFO between the two platforms, in either direction, has
     one TCP port, numbered from ``port`` in the order of the application file; or, if ``shared``, all of them have one
     connection, to ``port`` of the platform that receives the first of them. Both platforms' files state the same
-    ``port``, ``shared`` and ``security``. ``bandwidth`` is in bytes a second, ``latency`` in seconds, and ``watts``
+    ``port``, ``shared`` and ``security``. ``bandwidth`` is in bytes per second, ``latency`` in seconds, and ``watts``
     what the platform takes while it sends there; None where unknown.
     """
 

@@ -12,7 +12,7 @@ _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
 
 #: unit -> factor to the base unit named in the comment
 SIZE = {f"{p}B": f for p, f in {**_SI, **_BINARY}.items()}  # bytes
-BANDWIDTH = {  # bytes a second
+BANDWIDTH = {  # bytes per second
     **{f"{p}B/s": f for p, f in {**_SI, **_BINARY}.items()},
     **{f"{p}bit/s": f / 8 for p, f in _SI.items()},
 }
@@ -29,7 +29,7 @@ def parse_quantity(text: str, units: Mapping[str, float]) -> float:
     """
     match = _QUANTITY.fullmatch(text)
     if match is None or match.group(2) not in units:
-        raise ValueError(f"{text!r} is no quantity in one of {', '.join(units)}")
+        raise ValueError(f"{text!r} is not a quantity in one of {', '.join(units)}")
     return float(match.group(1)) * units[match.group(2)]
 
 
@@ -39,7 +39,7 @@ def parse_size(text: str) -> int:
 
 
 def parse_bandwidth(text: str) -> float:
-    """Bytes a second of ``100Mbit/s`` or ``11.2MB/s``."""
+    """Bytes per second of ``100Mbit/s`` or ``11.2MB/s``."""
     return parse_quantity(text, BANDWIDTH)
 
 
@@ -52,7 +52,7 @@ def parse_timeout(text: str) -> float:
     """Seconds of ``100ms``, which must be more than 0."""
     value = parse_time(text)
     if not value:
-        raise ValueError(f"{text!r} is no time to wait")
+        raise ValueError(f"{text!r} is not a time to wait")
     return value
 
 
@@ -122,5 +122,5 @@ def exact_power(watts: float) -> str:
 
 
 def exact_bandwidth(rate: float) -> str:
-    """Bytes a second that read back as exactly this: ``100Mbit/s``."""
+    """Bytes per second that read back as exactly this: ``100Mbit/s``."""
     return exact_quantity(rate, ("Gbit/s", "Mbit/s", "kbit/s", "MB/s", "kB/s", "B/s"), BANDWIDTH)

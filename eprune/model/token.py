@@ -50,7 +50,9 @@ def parse_token(text: str) -> TokenType:
     """
     match = _TOKEN.fullmatch(text)
     if match is None:
-        raise ValueError(f"{text!r} is no token type; write for example 'float32[1,96,96,3]', or 'int32' for a scalar")
+        raise ValueError(
+            f"{text!r} is not a token type; write for example 'float32[1,96,96,3]', or 'int32' for a scalar"
+        )
     dtype, dims = match.group(1), match.group(2)
     if dtype not in ITEM_SIZES:
         raise ValueError(f"unknown dtype {dtype!r}; known are {', '.join(ITEM_SIZES)}")

@@ -37,7 +37,7 @@ def apply(system: System, options: Options = Options()) -> Result:
     """
     sets = choose(system) if options.together else [(name,) for name in _slices(system)]
     names = {member: segment_name(members) for members in sets for member in members}
-    interfaces = {name: facts for name, facts in system.interfaces.items() if name not in names}
+    interfaces = {name: interface for name, interface in system.interfaces.items() if name not in names}
     graph = _fused(system, sets, names, interfaces)
     mappings = tuple(_placed(mapping, names) for mapping in system.mappings)
     several = sum(len(members) > 1 for members in sets)
@@ -148,7 +148,7 @@ def _fused(
     for members in sets:
         parts = [actors[name] for name in members]
         made[members[0]] = actor = _together(parts, gone)
-        facts = [system.interfaces[name] for name in members if name in system.interfaces]
+        known = [system.interfaces[name] for name in members if name in system.interfaces]
         interfaces[actor.name] = Interface(
             tensors={
                 str(PortRef(name, port)): tensor
@@ -157,7 +157,7 @@ def _fused(
                 for port, tensor in system.interfaces[name].tensors.items()
                 if PortRef(name, port) not in gone
             },
-            weight_bytes=sum(each.weight_bytes for each in facts),
+            weight_bytes=sum(each.weight_bytes for each in known),
         )
     groups = {tuple(members) for members in sets}
     precedence = order(contract(untangled(graph), groups))

@@ -148,13 +148,12 @@ def _deploy(
     def platform(name: str, peers: Iterable[tuple[str, int]]) -> Platform:
         return Platform(name, (Unit(_UNIT),), tuple(Link(peer, port=number) for peer, number in peers))
 
-    def placement(actor: str, home: str, here: str) -> Placement:
-        return Placement(actor, unit=_UNIT) if home == here else Placement(actor, platform=home)
+    def placement(actor: str, home: str, own: str) -> Placement:
+        return Placement(actor, unit=_UNIT) if home == own else Placement(actor, platform=home)
 
     platforms = [platform(end, [(server, ports[end, server]) for server in far]) for end in ends]
     platforms += [platform(server, [(end, ports[end, server]) for end in ends]) for server in far]
     mappings = [
-        Mapping(application, here, tuple(placement(actor, home, here) for actor, home in homes))
-        for here in (*ends, *far)
+        Mapping(application, own, tuple(placement(actor, home, own) for actor, home in homes)) for own in (*ends, *far)
     ]
     return tuple(platforms), tuple(mappings)

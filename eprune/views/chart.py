@@ -1,4 +1,4 @@
-"""The papers' chart, by matplotlib: time of the endpoint a frame by partition point, a series of bars for each link."""
+"""The papers' chart, by matplotlib: time of the endpoint per frame by partition point, a series for each link."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def draw(chart: Chart, kind: str) -> bytes:
         turn, ha, size = (90, "center", 7) if count > 12 else (30, "right", 9)
         axes.set_xticks(list(places), chart.labels, rotation=turn, ha=ha, fontsize=size)
         axes.set_xlim(-0.7, count - 0.3)
-        axes.set_ylabel("ms a frame")
+        axes.set_ylabel("ms per frame")
         axes.set_title(chart.title, loc="left", fontsize=11)
         axes.grid(axis="y", color="#dddddd")
         axes.set_axisbelow(True)

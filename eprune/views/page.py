@@ -36,11 +36,11 @@ def page(
         f'<tr class="best">{_cells(row)}</tr>' if row[0] == best else f"<tr>{_cells(row)}</tr>" for row in rows
     )
     more = "<br>\n".join(map(escape, below))
-    said = "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
+    paragraphs = "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
         f"<style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
-        f'<p class="advice">{escape(advice)}</p>\n{said}\n<figure>{chart}</figure>\n'
+        f'<p class="advice">{escape(advice)}</p>\n{paragraphs}\n<figure>{chart}</figure>\n'
         f'<h2>Partition points</h2>\n<div class="table"><table>\n'
         f"<tr>{''.join(f'<th>{escape(each)}</th>' for each in header)}</tr>\n{body}\n</table></div>\n<p>{more}</p>\n"
         f"<h2>The chosen cut</h2>\n<figure>{graph}</figure>\n"

@@ -91,7 +91,7 @@ class CutReport:
         return answer.advice(self.plan, over.rows, self.objective, self.unit)
 
     def other(self) -> str:
-        """A sentence on the best cut that is no partition point, if it is better than all that are; else ""."""
+        """A sentence on the best cut that is not a partition point, if it is better than all that are; else ""."""
         if self.best is None:
             return ""
         points = [row.value(self.objective, self.plan.roles.endpoints) for row in self.ranked]

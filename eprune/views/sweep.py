@@ -43,7 +43,7 @@ class SweepReport:
         good = [point for point in self.points if not point.problem]
         known = {name: None for point in good for name in point.figures()}
         strange = [name for name in (*(self.axes or ()), *self.smaller) if name not in known]
-        return f"no run tells {strange[0]!r}; there are {', '.join(known)}" if good and strange else ""
+        return f"no run has a figure {strange[0]!r}; there are {', '.join(known)}" if good and strange else ""
 
     def unmet(self) -> str:
         """Why no run is as wished; "" if one is, or none was wished for."""
@@ -54,7 +54,7 @@ class SweepReport:
             best = sweep.best(self.points, name, self.smaller)
             if best is None:
                 known = list(dict.fromkeys(name for point in self.points for name in point.figures()))
-                return f"no run tells {name!r}; there are {', '.join(known)}"
+                return f"no run has a figure {name!r}; there are {', '.join(known)}"
             reached = best.figures()[name]
             if sweep.cost(reached, name, self.smaller) > sweep.cost(wish, name, self.smaller):
                 reasons.append(f"no run has {self._wish(name)}: the best is {reached:.6g}, at {best.title}")
@@ -67,7 +67,7 @@ class SweepReport:
     def _columns(self) -> list[str]:
         """The names of the figures, in the order of the table."""
         good = [point for point in self.points if not point.problem]
-        # How many frames there were is told above the table.
+        # How many frames there were stands above the table.
         metrics = {name: 0 for point in good for name, value in point.metrics.items() if value != point.frames}
         shares = dict.fromkeys(f"{dpg}.{row}" for point in good for dpg, rows in point.shares.items() for row in rows)
         links = dict.fromkeys(f"{link}, bytes" for point in good for link in point.links)

@@ -28,7 +28,7 @@ def interpreter(path):
 
 
 def loop(path, frames, core="0"):
-    """set_tensor, invoke, get_tensor: seconds a frame."""
+    """set_tensor, invoke, get_tensor: seconds per frame."""
     os.sched_setaffinity(0, {int(core)})
     model, index, frame = interpreter(path)
     output = model.get_output_details()[0]["index"]

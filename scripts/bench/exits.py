@@ -42,7 +42,14 @@ def exits(folder: Path, say: Say) -> None:
                 seconds, nbytes = _run(built[deployment], threshold, emulated)
                 times.setdefault((title, emulated), []).append(seconds)
                 sent[title] = f"{nbytes:.0f}"
-    say("", "bytes a frame", "loopback, ms a frame", "of the static split", "emulated Ethernet, ms a frame", "of it")
+    say(
+        "",
+        "bytes per frame",
+        "loopback, ms per frame",
+        "of the static split",
+        "emulated Ethernet, ms per frame",
+        "of it",
+    )
     say(*["---"] * 6)
     for title in rows:
         cells = []
@@ -97,7 +104,7 @@ def _built(folder: Path, graph: Path, deployment: str) -> list[Path]:
 
 
 def _run(programs: list[Path], threshold: str | None, emulated: bool) -> tuple[float, float]:
-    """Seconds from frame to frame at the sink, and bytes a frame over all links."""
+    """Seconds from frame to frame at the sink, and bytes per frame over all links."""
     started = {}
     for path in programs:
         options = ["--frames", str(FRAMES), "--record", str(path.with_suffix(".json")), *["--emulate"] * emulated]

@@ -67,7 +67,7 @@ def _errors(cuts: Path, frames: int) -> list[float]:
         if not line["ok"]:
             continue
         told = predict(plan.flow, plan.roles, loopback, each.homes)
-        # A run begins with a lone frame, then there is one a period.
+        # A run begins with a single frame, then there is one a period.
         predicted = ((frames - 1) * told.value("throughput") + told.value("latency")) / frames
         measured = 1e3 / line["frames_per_second"]
         errors.append(100 * abs(predicted - measured) / measured)

@@ -127,7 +127,7 @@ def tracker() -> None:
 
 
 def bare(model: Path, frames: int) -> tuple[float, float, int]:
-    """Seconds and CPU seconds a frame of the bare interpreter, and its peak memory in bytes."""
+    """Seconds and CPU seconds per frame of the bare interpreter, and its peak memory in bytes."""
     told: list[str] = []
     _, peak = measured(["-m", "scripts.bench.imported", str(model), str(frames)], told.append)
     result = json.loads(told[0])

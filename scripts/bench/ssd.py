@@ -63,7 +63,7 @@ def ours(programs: list[Path], place: Path) -> tuple[float, float]:
 
 
 def bound(stages: list[Path], place: Path) -> tuple[float, float]:
-    """Seconds a frame of the slowest stage in a bare loop, and CPU seconds of all."""
+    """Seconds per frame of the slowest stage in a bare loop, and CPU seconds of all."""
     seconds, cpu = zip(*(bare(stage, FRAMES, place) for stage in stages))
     return max(seconds), sum(cpu)
 
@@ -124,7 +124,7 @@ def run(programs: list[Path], place: Path, frames: int) -> tuple[float, float]:
 
 
 def bare(program: Path, frames: int, place: Path) -> tuple[float, float]:
-    """Seconds and CPU seconds a frame of a program's actors in a bare loop."""
+    """Seconds and CPU seconds per frame of a program's actors in a bare loop."""
     command = [sys.executable, "-m", "scripts.bench.stage", str(program), str(frames), str(place)]
     done = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     told = json.loads(done.stderr.splitlines()[-1])

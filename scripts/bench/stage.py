@@ -3,7 +3,7 @@
 python -m scripts.bench.stage PROGRAM.py FRAMES FOLDER
 
 runs a program that ``eprune codegen`` wrote, actor by actor in one thread on its unit's core, and prints seconds and
-CPU seconds a frame as JSON. FOLDER has the tokens that come from other platforms, NAME.npy for FIFO NAME (zeros where
+CPU seconds per frame as JSON. FOLDER has the tokens that come from other platforms, NAME.npy for FIFO NAME (zeros where
 it is missing), in turn; the tokens that would be sent are written there, those of the first frames.
 """
 

@@ -11,7 +11,7 @@ from eprune.analysis.failures import Thing
 from scripts.chaos.network import Loopback, Pair
 from scripts.chaos.running import Run
 
-#: Bytes a second of a slow link: an eighth of what the sources make.
+#: Bytes per second of a slow link: an eighth of what the sources make.
 SLOW = 1e6
 
 

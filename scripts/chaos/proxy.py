@@ -16,7 +16,7 @@ class Proxy:
     def __init__(self, port: int, target: int) -> None:
         self.target = target
         self.cuts = 0
-        #: bytes a second in each direction, None: as many as there are
+        #: bytes per second in each direction, None: as many as there are
         self.rate: Optional[float] = None
         self._refusing = False
         self._pairs: list[tuple[socket.socket, socket.socket]] = []

@@ -36,7 +36,7 @@ def chart(study: Study, path: Path) -> None:
     axes.scatter(*zip(*stated), color=_PAPER, marker="*", s=140, zorder=3, label="the papers")
     axes.axhline(case.whole, color=_ALONE, linestyle=":", label="endpoint alone")
     axes.set_xticks(list(places), [each.last for each in points], rotation=60, ha="right", fontsize=7)
-    axes.set_ylabel("ms a frame")
+    axes.set_ylabel("ms per frame")
     axes.set_ylim(0, min(2.5 * case.whole, 1.1 * max(case.whole, *(each.compute + each.send for each in points))))
     axes.set_title(f"{case.application}, {case.device} and i7 over {case.link}, emulated")
     axes.legend(fontsize=7)

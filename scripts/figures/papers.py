@@ -1,4 +1,4 @@
-"""What the Edge-PRUNE papers state of their use cases, and how we play them. Times are milliseconds a frame."""
+"""What the Edge-PRUNE papers state of their use cases, and how we play them. Times are milliseconds per frame."""
 
 from __future__ import annotations
 

@@ -36,7 +36,7 @@ CALIBRATIONS = 2
 
 
 class Point(NamedTuple):
-    """A partition point after the actor ``last``, in milliseconds a frame.
+    """A partition point after the actor ``last``, in milliseconds per frame.
 
     ``compute`` and ``send`` are the endpoint's, predicted; ``steady`` is what a run of the case's frames should show,
     in which both go on at the same time; ``measured`` is what one did show, if one was made.

@@ -90,7 +90,7 @@ def test_every_actor_needs_a_time():
 
 
 def test_actors_of_one_unit_take_turns_and_a_link_takes_its_time():
-    # 16 bytes a token over 8 bytes a second: 2 s a transfer, and a third until it is there
+    # 16 bytes a token over 8 bytes per second: 2 s a transfer, and a third until it is there
     graph = build([("A", "B", 1, 0, 4), ("B", "C", 1, 0, 4), ("A", "C", 1, 0, 4)])
     platforms = (
         Platform("e", (Unit("cpu"),), (Link("s", bandwidth=8.0, latency=1.0),)),

@@ -290,7 +290,7 @@ def test_a_device_gets_its_own_certificate_for_links_with_tls(device, app, eprun
 
 
 def test_a_key_for_a_file_elsewhere_is_not_written(tmp_path):
-    with pytest.raises(ValueError, match="is no file name"):
+    with pytest.raises(ValueError, match="is not a file name"):
         write_keys(tmp_path / "keys", {"../stolen.key": "x"})
     assert not list(tmp_path.glob("*.key"))
 

@@ -58,7 +58,7 @@ def test_predictions_for_the_links_of_the_platform_files(predicted, eprune):
     assert latency == pytest.approx([8.68 + 2 + 3, 7.56 + 2 + 2, 9.2 + 2 + 1, 10])
     assert told["ranked"] == ["2", "1", "3", "4"]
     assert told["best_of_all_cuts"]["exact"] is True
-    assert told["advice"].startswith("Cut after L1 (point 2): 7.56 ms a frame, 1.3 times better")
+    assert told["advice"].startswith("Cut after L1 (point 2): 7.56 ms per frame, 1.3 times better")
 
 
 def test_latency_and_throughput_may_choose_differently(predicted, eprune):
@@ -114,7 +114,7 @@ def test_several_links_are_compared(predicted, eprune):
     done = eprune("report", "cuts", *links, "--chart", "c.svg", "--objective", "latency")
     assert done.code == 0, done.err
     assert "Predicted over wifi" in done.out and done.out.splitlines()[-1].startswith("Do not cut (point 4): 10 ms")
-    assert "Over wire: Cut after In (point 1): 5.768 ms a frame, 1.7 times better" in done.out
+    assert "Over wire: Cut after In (point 1): 5.768 ms per frame, 1.7 times better" in done.out
     assert "sending, wifi" in (predicted / "c.svg").read_text() and "sending, wire" in (predicted / "c.svg").read_text()
     point = json.loads(eprune("report", "cuts", *links, "--format", "json").out)["points"][0]
     assert point["predicted"]["latency"] == pytest.approx(0.001 + 0.0768 + 0.02 + 0.003)

@@ -209,4 +209,4 @@ def test_options_of_graphs_are_not_for_models(app, eprune):
     assert eprune("import", "tiny.tflite", "-o", "new", "--expand").code == 2
     done = eprune("import", "app.xml", "-o", "new")
     assert done.code == 2
-    assert "is no SDF3 file" in done.err
+    assert "is not an SDF3 file" in done.err

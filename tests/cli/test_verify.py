@@ -94,7 +94,7 @@ def test_inputs_come_from_a_folder(imported, eprune):
     assert "equal, bit for bit: 4 frames" in eprune(*VERIFY, "--inputs", "in").out
     assert "equal, bit for bit: 2 frames" in eprune(*VERIFY, "--inputs", "in", "--frames", "2").out
     Path("in/t1.npy").write_bytes(b"\x93NUMPY")
-    assert "is no .npy file of plain numbers" in eprune(*VERIFY, "--inputs", "in").err
+    assert "is not a .npy file of plain numbers" in eprune(*VERIFY, "--inputs", "in").err
 
 
 def test_state_that_is_fed_back_is_followed(tmp_path, monkeypatch, eprune):

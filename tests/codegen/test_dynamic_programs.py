@@ -103,7 +103,7 @@ def test_the_control_table_is_written_a_row_a_line(model):
     start = text.index("# ---- Control tables")
     assert text[start : text.index("# ---- FIFOs within")] == (
         """\
-# ---- Control tables: graph, value of its control token, and then the tokens a firing over each dynamic FIFO ----
+# ---- Control tables: graph, value of its control token, and then the tokens per firing over each dynamic FIFO ----
 program.row("Deep", 0, {"f7": 0, "f9": 0})
 program.row("Deep", 1, {"f7": 1, "f9": 1})
 program.row("Deep", 2, {"f7": 1, "f9": 1})

@@ -1,4 +1,4 @@
-"""A mapped graph becomes one program a platform; what crosses between them fits together."""
+"""A mapped graph becomes one program per platform; what crosses between them fits together."""
 
 from __future__ import annotations
 

@@ -179,7 +179,7 @@ def alike(shown, seen):
 
 
 def close(one, other):
-    """A share or an accuracy may differ a little between processors, bytes a frame by as much."""
+    """A share or an accuracy may differ a little between processors, bytes per frame by as much."""
     return abs(float(one) - float(other)) <= 0.02 * max(1, abs(float(one)))
 
 

@@ -12,7 +12,7 @@ from tests.kit.programs import ROOT, environment, finish
 
 FRAMES = 300
 TOKEN_BYTES = 73728
-#: bytes a second of 100 Mbit/s
+#: bytes per second of 100 Mbit/s
 BANDWIDTH = 100e6 / 8
 
 

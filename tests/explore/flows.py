@@ -8,7 +8,7 @@ from eprune.explore.flow import Flow, Stream
 
 
 def make(*edges, application="app"):
-    """A flow of ``"A B 100"``: a FIFO from A to B with 100 bytes a frame; no loops."""
+    """A flow of ``"A B 100"``: a FIFO from A to B with 100 bytes per frame; no loops."""
     split = [edge.split() for edge in edges]
     actors = dict.fromkeys(name for source, target, _ in split for name in (source, target))
     streams = (Stream(f"f{n}", source, target, int(size)) for n, (source, target, size) in enumerate(split, 1))

@@ -92,8 +92,8 @@ def test_ranking_is_by_prediction_where_there_is_one_else_by_measurement():
 def test_advice_is_one_sentence():
     text = advice(plan(), rows(plan(), {}, COSTS, Constraints()), "endpoint", "ms")
     assert text == (
-        "Cut after Input (point 1): 3000 ms a frame, 3.3 times better than the endpoint alone (10000 ms); "
-        "a lone frame takes 7500 ms from end to end, a steady stream runs at 0.25 frames/s."
+        "Cut after Input (point 1): 3000 ms per frame, 3.3 times better than the endpoint alone (10000 ms); "
+        "a single frame takes 7500 ms from end to end, a steady stream runs at 0.25 frames/s."
     )
     assert advice(plan(), rows(plan(), {}, None, Constraints()), "endpoint", "ms").startswith("No advice")
 

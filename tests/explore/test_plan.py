@@ -35,7 +35,7 @@ def test_what_is_no_plan_is_refused(text):
 def test_names_that_would_leave_their_folder_are_refused(name):
     told = write_plan(plan())
     assert '"name": "2"' in told
-    with pytest.raises(ValueError, match="is no name"):
+    with pytest.raises(ValueError, match="is not a name"):
         read_plan(told.replace('"name": "2"', f'"name": "{name}"'))
 
 

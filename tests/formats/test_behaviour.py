@@ -145,12 +145,12 @@ def test_a_declaration_that_is_wrong_is_found_in_its_file(python, declaration: s
         ("class D: ...", "'c.py' has no class 'C' (classes there: D)"),
         ("class CC: ...", "'c.py' has no class 'C' (did you mean 'CC'?)"),
         ("", "'c.py' has no class 'C' (classes there: none)"),
-        ("x = 1\nclass C(:", "'c.py' is no valid Python: invalid syntax (c.py:2) ()"),
-        (b"class C: pass\n\xff", "'c.py' is no valid Python: "),
-        (b"# coding: klingon\nclass C: pass", "'c.py' is no valid Python: "),
-        (b"class C: pass\0", "'c.py' is no valid Python: "),
-        ("x = " + "(" * 5000 + ")" * 5000, "'c.py' is no valid Python: "),
-        ("x = " + "-" * 50_000 + "1", "'c.py' is no valid Python: "),
+        ("x = 1\nclass C(:", "'c.py' is not valid Python: invalid syntax (c.py:2) ()"),
+        (b"class C: pass\n\xff", "'c.py' is not valid Python: "),
+        (b"# coding: klingon\nclass C: pass", "'c.py' is not valid Python: "),
+        (b"class C: pass\0", "'c.py' is not valid Python: "),
+        ("x = " + "(" * 5000 + ")" * 5000, "'c.py' is not valid Python: "),
+        ("x = " + "-" * 50_000 + "1", "'c.py' is not valid Python: "),
         ("#" * (MAX_PYTHON_BYTES + 1), "'c.py' is not usable: the file has 1048577 bytes; the limit is 1048576 (c.py)"),
     ],
 )
@@ -267,7 +267,7 @@ def test_a_slice_takes_one_token_a_firing(tmp_path: Path) -> None:
     interface, findings = model_slice(tmp_path / "m.tflite", tiny_models.conv_pool_dense(), 0, 1, *ports)
     assert interface is None
     (finding,) = findings
-    assert "port 'i0' has a rate of up to 2, but a model takes and gives one token a firing" in finding
+    assert "port 'i0' has a rate of up to 2, but a model takes and gives one token per firing" in finding
 
 
 def test_ports_may_name_their_tensors(branches) -> None:
@@ -303,16 +303,16 @@ def test_an_output_may_go_to_two_ports_or_to_none(branches) -> None:
             1,
             [None],
             [None],
-            "operators 2-1 are no range of operators of 'm.tflite' (the model has ",
+            "operators 2-1 are not a range of operators of 'm.tflite' (the model has ",
         ),
         (
             3,
             4,
             [None],
             [None],
-            "operators 3-4 are no range of operators of 'm.tflite' (the model has ",
+            "operators 3-4 are not a range of operators of 'm.tflite' (the model has ",
         ),
-        (10**9, 10**9, [None], [None], "operators 1000000000-1000000000 are no range of operators of 'm.tflite' ("),
+        (10**9, 10**9, [None], [None], "operators 1000000000-1000000000 are not a range of operators of 'm.tflite' ("),
     ],
 )
 def test_what_does_not_fit_the_model_is_g2(chain, first, last, inputs, outputs, message: str) -> None:
@@ -411,5 +411,5 @@ def test_a_slice_that_a_class_calls_is_looked_at_too(python, tmp_path: Path) -> 
     assert findings == [] and interface is not None
     inputs, outputs = interface.called or ((), ())
     assert len(inputs) == len(outputs) == 1 and interface.weight_bytes > 0 and not interface.tensors
-    assert "operators 2-9 are no range of operators of 'm.tflite'" in look(2, 9)[1][0]
+    assert "operators 2-9 are not a range of operators of 'm.tflite'" in look(2, 9)[1][0]
     assert "'gone.tflite' is not usable" in look(0, 1, "gone.tflite")[1][0]

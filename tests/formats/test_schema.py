@@ -55,7 +55,7 @@ def test_platform_problems(tmp_path: Path) -> None:
   <units/>
 </platform>"""
     assert problems(tmp_path, "platform", text) == [
-        f"1: memory=\"512\" of <platform>: '512' is no quantity in one of {', '.join(SIZE)}"
+        f"1: memory=\"512\" of <platform>: '512' is not a quantity in one of {', '.join(SIZE)}"
         " (write a size with its unit, for example 512MiB)",
         '2: core="zero" of <unit>: expected the number of a CPU core, counted from 0 ()',
         "3: <unit> lacks the attribute 'name' (its value is a name of letters, digits, '_' and '-' that does not begin "
@@ -64,9 +64,9 @@ def test_platform_problems(tmp_path: Path) -> None:
         "4: unknown attribute 'bandwith' of <link> (did you mean 'bandwidth'?)",
         '5: address="a b" of <link>: expected a host name or an IP address, for example 192.168.1.10 ()',
         '5: port="65536" of <link>: expected a TCP port number from 1 to 65535 ()',
-        f"5: bandwidth=\"100Mbit\" of <link>: '100Mbit' is no quantity in one of {', '.join(BANDWIDTH)}"
+        f"5: bandwidth=\"100Mbit\" of <link>: '100Mbit' is not a quantity in one of {', '.join(BANDWIDTH)}"
         " (write a bandwidth with its unit, for example 100Mbit/s or 11.2MB/s)",
-        "5: latency=\"1.49\" of <link>: '1.49' is no quantity in one of s, ms, us, ns"
+        "5: latency=\"1.49\" of <link>: '1.49' is not a quantity in one of s, ms, us, ns"
         " (write a time with its unit, for example 1.49ms)",
         "6: unknown element <units> inside <platform> (did you mean <unit>?)",
     ]

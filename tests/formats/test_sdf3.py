@@ -92,13 +92,13 @@ def test_each_channel_with_two_rates_is_a_finding_at_its_line(read):
     [
         ('srcPort="p"', 'srcPort="x"', "7 G1: channel 'c': there is no port a.x"),
         ('rate="2"/></actor>\n   <actor', 'rate="0"/></actor>\n   <actor', "5 G3: <port>: rate 0"),
-        ('type="out" rate="2"', 'type="out" rate="1,2"', "5 XML: <port>: rate '1,2' is no whole number"),
+        ('type="out" rate="2"', 'type="out" rate="1,2"', "5 XML: <port>: rate '1,2' is not a whole number"),
         ('type="out"', 'type="through"', "5 XML: <port> has the type 'through'"),
-        ('initialTokens="1"', 'initialTokens="-1"', "7 XML: <channel>: initialTokens '-1' is no whole number"),
-        ('time="2.5"', 'time="soon"', "12 XML: <executionTime>: time 'soon' is no number"),
+        ('initialTokens="1"', 'initialTokens="-1"', "7 XML: <channel>: initialTokens '-1' is not a whole number"),
+        ('time="2.5"', 'time="soon"', "12 XML: <executionTime>: time 'soon' is not a number"),
         ('name="a"', 'name="a b"', "5 XML: <actor> has the name 'a b'"),
         ("<sdf name", "<csdf name", "not well-formed"),
-        ("sdf3", "sdf4", "2 XML: <sdf4> is no SDF3 file"),
+        ("sdf3", "sdf4", "2 XML: <sdf4> is not an SDF3 file"),
     ],
 )
 def test_what_is_no_sdf_graph_is_told_with_its_line(read, old, new, problem):

@@ -11,7 +11,7 @@ from scripts.figures.draw import tables
 from scripts.figures.papers import CASES
 from scripts.figures.study import PLATFORMS, Point, Study, application
 
-#: device and link -> bytes a second and seconds, from the papers
+#: device and link -> bytes per second and seconds, from the papers
 LINKS = {
     ("N2", "Ethernet"): (11.2e6, 1.49e-3),
     ("N2", "WiFi"): (2.3e6, 2.15e-3),

@@ -78,4 +78,4 @@ def test_an_application_runs_on_two_hosts(pair):
 
 def test_a_wrong_quantity_is_refused():
     done = netlab("--bandwidth", "fast", "exec", "true", "true")
-    assert (done.returncode, "'fast' is no quantity" in done.stderr) == (2, True)
+    assert (done.returncode, "'fast' is not a quantity" in done.stderr) == (2, True)

@@ -92,7 +92,7 @@ def declare(node: Node, layout: Layout) -> str:
 
 
 def rate(fifo: LocalFifo) -> Union[int, tuple[int, int]]:
-    """A FIFO's rate in tokens a firing; of a dynamic one, its lower and upper limit."""
+    """A FIFO's rate in tokens per firing; of a dynamic one, its lower and upper limit."""
     return fifo.rate if fifo.lrl == fifo.rate else (fifo.lrl, fifo.rate)
 
 
@@ -114,7 +114,7 @@ def literal(value: Any) -> str:
 
 
 def statement(callee: str, *arguments: Any, note: str = "", **keywords: Any) -> str:
-    """``callee(...)`` with a comment: on one line where it fits, else the comment above and an argument a line."""
+    """``callee(...)`` with a comment: on one line where it fits, else the comment above and one argument per line."""
     written = [literal(value) for value in arguments]
     written += [
         f"{name}={literal(value)}"

@@ -162,7 +162,7 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
 
     count = len(model.operators)
     if not behaviour.first <= behaviour.last < count:
-        message = f"operators {behaviour.first}-{behaviour.last} are no range of operators of {behaviour.file!r}"
+        message = f"operators {behaviour.first}-{behaviour.last} are not a range of operators of {behaviour.file!r}"
         hint = f"the model has operators 0 to {count - 1}" if count else "the model has no operators"
         raise _refusal(actor, message, hint)
     for bond in bonds(model):
@@ -179,7 +179,7 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
     for port in actor.ports:
         if port.url > 1:
             message = (
-                f"port {port.name!r} has a rate of up to {port.url}, but a model takes and gives one token a firing"
+                f"port {port.name!r} has a rate of up to {port.url}, but a model takes and gives one token per firing"
             )
             raise _refusal(actor, message, 'write rate="1", or rate="0..1"')
     inputs, outputs = boundary(model, behaviour.operators)
@@ -208,7 +208,7 @@ def _token(actor: Actor, port: Port, tensor: Tensor) -> TokenType:
     if tensor.dtype is None:
         raise _refusal(actor, f"{name} has no fixed size in bytes")
     if tensor.token is None and tensor.dtype != port.token.dtype:
-        raise _refusal(actor, f"{name} is no {port.token.dtype}")
+        raise _refusal(actor, f"{name} is not {port.token.dtype}")
     return tensor.token or port.token
 
 
@@ -221,7 +221,7 @@ def _match(side: str, ports: tuple[Port, ...], edge: tuple[int, ...], tensors: d
     named = {port.name: port.tensor for port in ports if port.tensor is not None}
     for name, tensor in named.items():
         if tensor not in edge:
-            return f"port {name!r} names tensor {tensor}, which is no {side} of its operators", ""
+            return f"port {name!r} names tensor {tensor}, which is not an {side} of its operators", ""
     rest = [tensor for tensor in edge if tensor not in named.values()]
     others = [port for port in ports if port.tensor is None]
     twice = side == "input" and len(set(named.values())) < len(named)

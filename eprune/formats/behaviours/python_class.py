@@ -173,9 +173,9 @@ def read_python(path: str) -> Module:
             warnings.simplefilter("ignore")  # about the actor's style, such as unknown escapes
             tree = ast.parse(source, path)
     except SyntaxError as error:
-        return Module(path, problem=f"is no valid Python: {error.msg} ({Location(path, error.lineno or 0)})")
+        return Module(path, problem=f"is not valid Python: {error.msg} ({Location(path, error.lineno or 0)})")
     except (ValueError, RecursionError, MemoryError) as error:
-        return Module(path, problem=f"is no valid Python: {error or type(error).__name__} ({path})")
+        return Module(path, problem=f"is not valid Python: {error or type(error).__name__} ({path})")
     module = Module(path)
     for statement in _top_level(tree.body):
         if isinstance(statement, ast.ClassDef):
@@ -219,7 +219,7 @@ def _lineage(module: Module, definition: ast.ClassDef, seen: set[str]) -> Iterat
 
 
 def _declared_tokens(module: Module, lineage: list[ast.ClassDef], name: str) -> dict[str, TokenType]:
-    """``INPUTS`` or ``OUTPUTS``, if it is a literal. Raises EpruneError (G2) for text that is no token type."""
+    """``INPUTS`` or ``OUTPUTS``, if it is a literal. Raises EpruneError (G2) for text that is not a token type."""
     for definition in lineage:
         for statement in definition.body:
             targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]

@@ -24,7 +24,7 @@ _RECURRENT = {
 def macs(model: Model, operator: Operator, types: Optional[Mapping[int, TokenType]] = None) -> int:
     """MACs of one run of an operator; 0 for those that multiply no matrices, and where shapes are not known.
 
-    ``types`` are those of tensors whose type the file does not tell.
+    ``types`` are those of tensors whose type the file does not state.
     """
 
     def shape(index: int) -> tuple[int, ...]:

@@ -57,7 +57,7 @@ class Flow:
 
 
 def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> Flow:
-    """What passes between the operators. ``types`` are those of tensors whose type the file does not tell."""
+    """What passes between the operators. ``types`` are those of tensors whose type the file does not state."""
     early = preparatory(model)
     reads: dict[int, tuple[int, ...]] = {}
     writes: dict[int, tuple[int, ...]] = {}

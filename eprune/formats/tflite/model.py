@@ -65,10 +65,10 @@ class Tensor:
     """A tensor of the model's graph.
 
     ``type`` is TFLite's name of the element type (``FLOAT32``), ``dtype`` numpy's (``float32``), None if it has none.
-    ``token`` is None where the file does not tell what a FIFO would carry: the shape is known to the interpreter alone,
-    and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes it;
-    ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``: state
-    that an operator keeps from one invocation to the next.
+    ``token`` is None where the file does not state what a FIFO would carry: the shape is known to the interpreter
+    alone, and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes
+    it; ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``:
+    state that an operator keeps from one invocation to the next.
     """
 
     index: int
@@ -143,7 +143,7 @@ def parse_model(data: bytes, path: str = "<bytes>") -> Model:
     """Like ``read_model`` for a file's bytes; ``path`` is what errors call it."""
     if data[4:8] != b"TFL3":
         raise model_error(
-            path, "is no TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
+            path, "is not a TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
         )
     try:
         return _Reader(data, path).model()
@@ -269,7 +269,7 @@ def _called(options: Any) -> tuple[int, ...]:
 
 
 class _Reader:
-    """Reads the facts of one file.
+    """Reads one file.
 
     No byte of a valid file serves two purposes, so what is read in all is bounded by the file's size: ``_spend`` stops
     a hostile file in which many small tables point at one huge vector.

@@ -110,10 +110,10 @@ def _check_bonds(model: Model, chosen: Sequence[Operator]) -> None:
     for bond in bonds(model):
         missing = [index for index in bond if index not in inside]
         if missing and len(missing) < len(bond):
-            here = next(model.operators[index] for index in bond if index in inside)
+            inner = next(model.operators[index] for index in bond if index in inside)
             raise model_error(
                 model.path,
-                f"{here} shares state with {model.operators[missing[0]]}, which is not in the same slice",
+                f"{inner} shares state with {model.operators[missing[0]]}, which is not in the same slice",
                 f"keep operators {', '.join(map(str, bond))} in one slice",
             )
 
@@ -149,7 +149,7 @@ class _Slicer:
 
     def __init__(self, model: Model) -> None:
         self.schema = load_schema(model.path)
-        self.facts = model
+        self.source = model
         self.root = self.schema.Model.GetRootAs(model.data)
         self.buffers: list[Any] = [_Constant(self.schema, b"")]  # buffer 0 is by convention the empty one
         self.buffer_index: dict[int, int] = {}
@@ -164,7 +164,7 @@ class _Slicer:
         graphs = [self._main(operators, inputs, outputs)]
         if any(operator.subgraphs for operator in operators):
             # Calls go by index and may go on to further subgraphs: keeping all of them keeps every index right.
-            graphs += [self._whole(self.root.Subgraphs(index)) for index in range(1, self.facts.subgraphs)]
+            graphs += [self._whole(self.root.Subgraphs(index)) for index in range(1, self.source.subgraphs)]
         model = schema.ModelT()
         model.version = self.root.Version()
         model.description = self.root.Description()
@@ -223,7 +223,7 @@ class _Slicer:
         operator.debugMetadataIndex = -1  # an index into metadata that is not kept
         if getattr(operator, "largeCustomOptionsOffset", 0) > 1:
             offset, size = operator.largeCustomOptionsOffset, operator.largeCustomOptionsSize
-            operator.customOptions = self.facts.data[offset : offset + size]
+            operator.customOptions = self.source.data[offset : offset + size]
             operator.largeCustomOptionsOffset = operator.largeCustomOptionsSize = 0
         return operator
 
@@ -236,7 +236,7 @@ class _Slicer:
 
     def _buffer_index(self, index: int) -> int:
         if index not in self.buffer_index:
-            data = buffer_bytes(self.facts.data, self.root, index)
+            data = buffer_bytes(self.source.data, self.root, index)
             self.buffer_index[index] = len(self.buffers) if len(data) else 0
             if len(data):
                 self.buffers.append(_Constant(self.schema, data))
@@ -264,6 +264,6 @@ class _Slicer:
         if start is None or any(raw.Offset(field) for field in fields):
             hint = "install a newer ai-edge-litert; is the file corrupt?"
             raise model_error(
-                self.facts.path, f"has {name} fields that the installed ai-edge-litert does not know", hint
+                self.source.path, f"has {name} fields that the installed ai-edge-litert does not know", hint
             )
         return table

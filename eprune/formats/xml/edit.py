@@ -58,7 +58,7 @@ def _changed(before: dict[str, Optional[str]], after: dict[str, Optional[str]]) 
 def _set(tag: str, name: str, value: str) -> str:
     """The start tag with an attribute's new value; one that it does not have comes last."""
     quoted = quoteattr(value)
-    there = re.compile(rf"(\s{name}\s*=\s*)(\"[^\"]*\"|'[^']*')")
-    if there.search(tag):
-        return there.sub(lambda match: match.group(1) + quoted, tag)
+    known = re.compile(rf"(\s{name}\s*=\s*)(\"[^\"]*\"|'[^']*')")
+    if known.search(tag):
+        return known.sub(lambda match: match.group(1) + quoted, tag)
     return re.sub(r"\s*(/?>)$", lambda match: f" {name}={quoted}{match.group(1)}", tag)

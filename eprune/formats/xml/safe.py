@@ -93,7 +93,7 @@ def libxml_tree(document: Document) -> etree._Element:
 
 
 def render(root: Node) -> str:
-    """XML text, one element a line. Raises ValueError for characters that XML cannot hold."""
+    """XML text, one element per line. Raises ValueError for characters that XML cannot hold."""
     lines: list[str] = []
     _render(root, "", lines)
     text = "\n".join(lines) + "\n"

@@ -112,7 +112,7 @@ def _parsed(schema: str) -> Document:
 
 @dataclass(frozen=True)
 class _Type:
-    """An attribute's type: its name in the schema, what to tell people, and a pattern, or values; neither: any text."""
+    """An attribute's type: its name in the schema, what to call it, and a pattern, or values; neither: any text."""
 
     name: str = "text"
     documentation: str = "text"
@@ -234,8 +234,8 @@ def _tables_of(schema: str) -> dict[str, _Element]:
 
 def _explain(document: Document, kind: str, where: Location, reason: str) -> list[Finding]:
     """All that is wrong with a document; ``reason`` at ``where``, if the walk finds nothing."""
-    said = sorted(_walk(document.root, kind), key=lambda problem: problem[0].line)
-    findings = [Finding("XML", document.where(node), message, hint) for node, message, hint in said]
+    problems = sorted(_walk(document.root, kind), key=lambda problem: problem[0].line)
+    findings = [Finding("XML", document.where(node), message, hint) for node, message, hint in problems]
     return findings or [Finding("XML", where, reason)]
 
 
@@ -275,7 +275,7 @@ def _attribute_problems(node: Node, table: _Element) -> Iterator[tuple[Node, str
             supposed.update(dict.fromkeys(close, ""))
             hint = f"did you mean {close[0]!r}?" if close else f"valid there: {', '.join(table.attributes)}"
             yield node, f"unknown attribute {_short(name)!r} of <{node.tag}>", hint
-    yield from ((node, *said) for said in _shape_problem(node.tag, supposed, table))
+    yield from ((node, *problem) for problem in _shape_problem(node.tag, supposed, table))
     for name, value in given.items():
         complaint = table.attributes[name].complaint(value)
         if complaint:
@@ -284,7 +284,7 @@ def _attribute_problems(node: Node, table: _Element) -> Iterator[tuple[Node, str
 
 
 def _shape_problem(tag: str, given: dict[str, str], table: _Element) -> Iterator[tuple[str, str]]:
-    """What keeps the attributes from being one of the shapes, told by the nearest ones."""
+    """What keeps the attributes from being one of the shapes, in terms of the nearest ones."""
 
     def distance(shape: _Shape) -> int:
         return len(shape.missing(given)) + len(shape.excess(given))

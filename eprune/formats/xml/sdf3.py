@@ -51,8 +51,8 @@ class Sdf:
 def read_sdf3(path: str, unit: Fraction = Fraction(1, 10**6)) -> Sdf:
     """Read an SDF3 file, "-" for stdin; ``unit`` is its unit of time, in seconds.
 
-    Raises EpruneError, with all findings, for what is no SDF graph. Names, ends and rates of what is read are for the
-    analyzer to judge, but for ends that do not exist.
+    Raises EpruneError, with all findings, for what is not an SDF graph. Names, ends and rates of what is read are for
+    the analyzer to judge, but for ends that do not exist.
     """
     return _Reader(parse(path), unit).read()
 
@@ -75,7 +75,7 @@ class _Reader:
     def read(self) -> Sdf:
         root = self.document.root
         if root.tag != "sdf3":
-            self.report(root, f"<{root.tag}> is no SDF3 file", "its first element is <sdf3>")
+            self.report(root, f"<{root.tag}> is not an SDF3 file", "its first element is <sdf3>")
             raise EpruneError(*self.findings)
         application = self.child(root, "applicationGraph")
         sdf = self.child(application, "sdf")
@@ -131,7 +131,7 @@ class _Reader:
             return default
         if text is None or not _COUNT.fullmatch(text):
             hint = "CSDF and other graphs with several rates a port are not read" if "," in (text or "") else ""
-            what = "is missing" if text is None else f"{text!r} is no whole number from 0 to 999999999"
+            what = "is missing" if text is None else f"{text!r} is not a whole number from 0 to 999999999"
             self.report(element, f"<{element.tag}>: {attribute} {what}", hint)
             return 1
         return int(text)
@@ -156,7 +156,7 @@ class _Reader:
                 text = each.attributes.get("time", "")
                 if _TIME.fullmatch(text):
                     return Fraction(text) * self.unit
-                self.report(each, f"<executionTime>: time {text!r} is no number")
+                self.report(each, f"<executionTime>: time {text!r} is not a number")
         return None
 
     def channel(

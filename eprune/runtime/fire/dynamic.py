@@ -20,7 +20,7 @@ from eprune.runtime.kernel.fifo import Input, Output
 class Table(NamedTuple):
     """A control table, seen from one actor of the dynamic processing graph ``dpg``.
 
-    ``rows`` maps values of the control token to FIFO names to tokens a firing. ``control`` are the actor's FIFOs that
+    ``rows`` maps values of the control token to FIFO names to tokens per firing. ``control`` are the actor's FIFOs that
     carry control tokens: to inputs that all bring the same token (several where slices are fused), or from the outputs
     of the control source.
     """

@@ -15,7 +15,7 @@ class EndOfStream(Exception):
 
 
 class PortType(NamedTuple):
-    """What passes through a port: numpy dtype name, token shape, and the upper rate limit in tokens a firing."""
+    """What passes through a port: numpy dtype name, token shape, and the upper rate limit in tokens per firing."""
 
     dtype: str
     shape: tuple[int, ...]

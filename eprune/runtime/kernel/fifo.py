@@ -156,7 +156,7 @@ def _without_waiting(queue: SimpleQueue[int], most: int) -> list[int]:
 
 
 class Input:
-    """An actor's end of a FIFO that it consumes from, ``rate`` tokens a firing, at most ``limit``."""
+    """An actor's end of a FIFO that it consumes from, ``rate`` tokens per firing, at most ``limit``."""
 
     def __init__(self, name: str, fifo: Fifo, rate: int, limit: int = 1) -> None:
         self.name = name
@@ -202,7 +202,7 @@ class Input:
 
 
 class Output:
-    """An actor's end of a FIFO that it produces into, ``rate`` tokens a firing, at most ``limit``.
+    """An actor's end of a FIFO that it produces into, ``rate`` tokens per firing, at most ``limit``.
 
     ``commit`` hands a written slot over, by default to the FIFO's consumer; a TX link has a shorter way.
     """

@@ -34,7 +34,7 @@ class DeclaredSegment(NamedTuple):
     outputs: Mapping[str, int]
 
 
-#: tokens a firing, or their lower and upper limit
+#: tokens per firing, or their lower and upper limit
 Rate = Union[int, tuple[int, int]]
 
 

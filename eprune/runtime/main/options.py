@@ -139,7 +139,7 @@ def _address(text: str) -> tuple[str, int]:
     if not colon or text.endswith("]") or (":" in host_text and not host_text.startswith("[")):
         host_text, port_text = text, "0"
     if not port_text.isdigit() or not 0 <= int(port_text) <= 65535:
-        raise UsageError(f"{text!r}: the port is no number from 1 to 65535")
+        raise UsageError(f"{text!r}: the port is not a number from 1 to 65535")
     return host_text.strip("[]"), int(port_text)
 
 

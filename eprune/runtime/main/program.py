@@ -38,7 +38,7 @@ class Program:
         self._declared.slowdowns[name] = slowdown
 
     def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
-        """Declare the figures of the link to platform ``to``, bytes a second and seconds, for where it is emulated."""
+        """Declare the figures of the link to platform ``to``, bytes per second and seconds, to emulate it."""
         self._declared.figures[to] = Figures(bandwidth, latency)
 
     def actor(
@@ -77,7 +77,7 @@ class Program:
     def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
         """Declare a row of a dynamic processing graph's control table: what control token ``value`` means here.
 
-        ``rates`` maps the graph's dynamic FIFOs, as far as they have an end here, to tokens a firing.
+        ``rates`` maps the graph's dynamic FIFOs, as far as they have an end here, to tokens per firing.
         """
         self._declared.tables.setdefault(dpg, {})[value] = rates
 
@@ -96,8 +96,8 @@ class Program:
     ) -> None:
         """Declare a FIFO between two actors of this platform; ends are ``actor.port``.
 
-        ``rate`` is a number of tokens a firing, or its lower and upper limit. ``control`` names the dynamic processing
-        graph whose control tokens the FIFO carries.
+        ``rate`` is a number of tokens per firing, or its lower and upper limit. ``control`` names the dynamic
+        processing graph whose control tokens the FIFO carries.
         """
         self._declared.fifos.append(
             DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial)
