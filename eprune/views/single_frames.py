@@ -14,7 +14,7 @@ def single_frames(plan: Plan, lines: Mapping[str, Mapping[str, Any]]) -> list[st
     """What was measured of single frames, as lines of text; none if nothing was."""
     fine = [each for each in plan.alternatives if lines.get(each.name, {}).get("ok")]
     failed = [
-        f"  {name} failed with single frames: {line['problem']}" for name, line in lines.items() if not line["ok"]
+        f"  {name}: single frames failed: {line['problem']}" for name, line in lines.items() if not line["ok"]
     ]
     if not fine:
         return failed

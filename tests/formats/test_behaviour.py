@@ -294,10 +294,10 @@ def test_an_output_may_go_to_two_ports_or_to_none(branches) -> None:
             1,
             [4],
             [None],
-            "port 'i0' names tensor 4, which is no input of its operators (the slice's inputs are",
+            "port 'i0' names tensor 4, which is not an input of its operators (the slice's inputs are",
         ),
-        (0, 1, [None], [1], "port 'o0' names tensor 1, which is no output of its operators (the slice's outputs"),
-        (0, 1, [None], [999], "port 'o0' names tensor 999, which is no output of its operators ("),
+        (0, 1, [None], [1], "port 'o0' names tensor 1, which is not an output of its operators (the slice's outputs"),
+        (0, 1, [None], [999], "port 'o0' names tensor 999, which is not an output of its operators ("),
         (
             2,
             1,
@@ -356,7 +356,7 @@ def test_an_open_shape_does_not_excuse_another_dtype(tmp_path: Path) -> None:
     interface, (finding,) = model_slice(tmp_path / "m.tflite", tiny_models.open_batch(), 0, 5, *ports)
     assert interface is None
     assert finding.startswith("app.xml:7: error[G2]: actor 'A': port 'o': tensor ")
-    assert " is no int8" in finding
+    assert " is not int8" in finding
 
 
 def test_ports_of_a_class_may_say_that_they_carry_the_same(tmp_path: Path) -> None:
