@@ -4,6 +4,7 @@ import importlib.util
 import os
 
 import pytest
+from hypothesis import settings
 
 from eprune.runtime.fire.tflite import INTERPRETERS
 from tests.kit import programs
@@ -15,6 +16,11 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have port
     shares = (int(last) + 1 - int(first)) // share
     begin = int(first) + share * ((os.getppid() + worker) % shares)
     os.environ["EPRUNE_PORTS"] = f"{begin}-{begin + share - 1}"
+
+
+# On a busy machine an example may take a second; what a test may take in all has a limit of its own.
+settings.register_profile("eprune", deadline=None)
+settings.load_profile("eprune")
 
 
 @pytest.fixture(autouse=True)
