@@ -84,7 +84,7 @@ class Assembly:
             connection.greeting = dataclasses.replace(connection.greeting, running=True)
         for actor in self.actors:
             if isinstance(actor, AlignedActor) and not actor.inputs:
-                actor.firing = max(connection.firing for connection in self.connections)
+                actor.firing = max((connection.firing for connection in self.connections), default=0)
         # What was running without us has dropped tokens that we must not wait for.
         behind = {id(fifo) for connection in self.connections if connection.running for fifo in connection.rx.values()}
         for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, AlignedInput)]:

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Optional
 
 from eprune.runtime.fire.engine import Engine, Event, Signals
-from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError
+from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
 from eprune.runtime.main.files import Files
@@ -162,7 +162,7 @@ class Program:
         )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
-        """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 130 interrupted."""
+        """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 70 our fault, 130 interrupted."""
         options = self._options(arguments)
         journal = Journal(self._declared.platform, options.log_format)
         events: SimpleQueue[Event] = SimpleQueue()
@@ -171,14 +171,11 @@ class Program:
                 check_writable(options.record, options.trace, options.status)
                 self._run(Assembly(self._declared, options, events, journal), options, events, journal)
         except RunError as error:
-            if str(error) != journal.failure:
-                _tell_failure(journal, error)
-            if options.traceback:
-                cause = error.cause if isinstance(error, ActorError) else error
-                traceback.print_exception(type(cause), cause, cause.__traceback__)
-            return error.exit_code
+            return _fail(journal, error, options.traceback)
         except BrokenPipeError:
             return 1
+        except Exception as error:
+            return _fail(journal, InternalError(error), options.traceback)
         return 0
 
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -217,7 +214,7 @@ class Program:
                     journal.log("ended")
                 except RunError as error:
                     reporter.tally(last=True)
-                    _tell_failure(journal, error)
+                    _log_failure(journal, error)
                     raise
         finally:
             if options.record:
@@ -227,7 +224,17 @@ class Program:
                 _write(options.trace, record.trace(name, activities) + "\n")
 
 
-def _tell_failure(journal: Journal, error: RunError) -> None:
+def _fail(journal: Journal, error: RunError, show: bool) -> int:
+    """Report a failure, unless that has been done, with its traceback if wanted; the exit code."""
+    if str(error) != journal.failure:
+        _log_failure(journal, error)
+    if show or (isinstance(error, InternalError) and os.environ.get("EPRUNE_DEBUG")):
+        cause = error.cause if isinstance(error, (ActorError, InternalError)) else error
+        traceback.print_exception(type(cause), cause, cause.__traceback__)
+    return error.exit_code
+
+
+def _log_failure(journal: Journal, error: RunError) -> None:
     journal.log("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
 
 

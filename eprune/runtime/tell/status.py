@@ -12,7 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Callable, Optional
 
-from eprune.runtime.kernel.errors import Interrupted, RunError
+from eprune.runtime.kernel.errors import InternalError, Interrupted, RunError
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import is_stream, write_whole
 
@@ -67,6 +67,12 @@ class Status:
             self._pipe.close()
 
     def _run(self) -> None:
+        try:
+            self._report_until_closed()
+        except Exception as error:
+            self._fail(InternalError(error, threading.current_thread().name))
+
+    def _report_until_closed(self) -> None:
         period = FILE_PERIOD if self._pipe is None else PIPE_PERIOD
         changed = self._journal.changed
         while not self._closed:
