@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 
 import pytest
 
@@ -15,6 +16,20 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have port
     shares = (int(last) + 1 - int(first)) // share
     begin = int(first) + share * ((os.getppid() + worker) % shares)
     os.environ["EPRUNE_PORTS"] = f"{begin}-{begin + share - 1}"
+
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script that starts the suite in the background has it ignore Ctrl-C, which all its processes would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: seconds that a test marked ``long`` may take
+LONG = 3600
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(LONG))
 
 
 @pytest.fixture(autouse=True)

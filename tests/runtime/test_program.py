@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from eprune.runtime.main.files import Files
-from tests.kit.programs import finish, run, start, write_program
+from tests.kit.programs import finish, run, start, start_command, write_program
 
 CHAIN = (
     "actor('A', 'ACTORS:Count', 'cpu', {'n': '4'})",
@@ -167,6 +168,17 @@ def test_a_signal_ends_the_run_cleanly(tmp_path, number):
     assert code == 130
     assert out.endswith("C finalized\n")
     assert err == f"host: error: interrupted by {number.name}\n"
+
+
+def test_ctrl_c_ends_a_program_that_a_script_started_in_the_background(tmp_path):
+    """Such a process inherits that SIGINT is ignored."""
+    program = middle(tmp_path, "Copy")
+    process = start_command("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, str(program))
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert err == "host: error: interrupted by SIGINT\n"
 
 
 def test_an_actor_that_never_returns_cannot_hold_the_program(tmp_path):

@@ -7,8 +7,9 @@ ended: it comes after the last token, so the consumer drains first. GONE in ``fr
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Optional, Union
+from typing import Callable, Optional, Union
 
 import numpy as np
 
@@ -20,6 +21,28 @@ LOST = -2
 ALIGNMENT = 64
 
 Tokens = Union[np.ndarray, list[np.ndarray]]
+
+
+@dataclass(frozen=True)
+class FifoCounts:
+    """What happened at one end of a FIFO: numbers of tokens, of ``token_bytes`` each.
+
+    Ends of FIFOs with a fault policy, or with a shared connection, have a ``policy``: of the ``tokens`` made at a
+    sending end, ``confirmed`` arrived and ``dropped`` may not have; a receiving end counts the peer's ``restarts``.
+    """
+
+    capacity: int
+    token_bytes: int
+    tokens: int
+    consumed: int
+    discarded: int
+    bytes: int
+    peak_fill: int
+    policy: Optional[str] = None
+    confirmed: Optional[int] = None
+    dropped: Optional[int] = None
+    resent: Optional[int] = None
+    restarts: Optional[int] = None
 
 
 class Fifo:
@@ -124,17 +147,17 @@ class Fifo:
     def will_fire(self, firing: int) -> None:
         """The consumer's next firing has the index ``firing``: what a producer on another platform is told."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> FifoCounts:
         """Counters for the run record."""
-        return {
-            "capacity": self.capacity,
-            "token_bytes": self.token_bytes,
-            "tokens": self.tokens,
-            "consumed": self.consumed,
-            "discarded": self.discarded,
-            "bytes": self.tokens * self.token_bytes,
-            "peak_fill": self.peak,
-        }
+        return FifoCounts(
+            self.capacity,
+            self.token_bytes,
+            self.tokens,
+            self.consumed,
+            self.discarded,
+            self.tokens * self.token_bytes,
+            self.peak,
+        )
 
     def leave(self) -> None:
         """The consumer has ended: the producer sees GONE after the slots that are free already."""

@@ -205,7 +205,7 @@ class Program:
         engine = Engine(assembly.actors, links, events, journal, begin)
         _confine(set(assembly.cores.values()))
         journal.log("starting")
-        reporter = Reporter(assembly, journal)
+        reporter = Reporter(assembly, journal, bool(options.record or options.status))
         try:
             with Status(options.status, journal, reporter.snapshot, events.put):
                 try:
@@ -218,7 +218,7 @@ class Program:
                     raise
         finally:
             if options.record:
-                _write(options.record, json.dumps(reporter.record(), indent=1) + "\n")
+                _write(options.record, json.dumps(reporter.record().as_json(), indent=1) + "\n")
             if options.trace:
                 name = self._declared.platform + " (emulated)" * bool(assembly.emulation)
                 _write(options.trace, record.trace(name, activities) + "\n")
