@@ -247,7 +247,7 @@ def test_a_core_that_is_not_there_is_noted(tmp_path):
     program = write_program(tmp_path, "host", "unit('far', 4096)", "actor('A', 'ACTORS:Where', 'far')")
     code, _, err = run(program)
     assert code == 0
-    assert err == "host: note: unit far: core 4096 is not available here; its threads are not pinned\n"
+    assert err == "host: note: unit far: core 4096 is not available on this machine; its threads are not pinned\n"
 
 
 def test_a_behaviour_knows_its_ports(tmp_path):

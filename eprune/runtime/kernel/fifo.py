@@ -1,8 +1,8 @@
 """The bounded FIFO: a preallocated ring of token slots, one producer, one consumer.
 
 Two queues of slot numbers go round: ``free`` (empty slots, to the producer) and ``full`` (written slots, to the
-consumer). A hand-over is one ``queue.SimpleQueue.put``; no token is copied. GONE in ``full`` says that the producer has
-ended: it comes after the last token, so the consumer drains first. GONE in ``free`` says that the consumer has ended.
+consumer). A hand-over is one ``queue.SimpleQueue.put``; no token is copied. GONE in ``full`` means that the producer
+has ended; it comes after the last token. GONE in ``free`` means that the consumer has ended.
 """
 
 from __future__ import annotations
@@ -50,10 +50,10 @@ class Fifo:
 
     ``delay`` tokens are in it from the start: zeros, or ``initial``, an array of shape (delay, *shape).
     ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token). Of the tokens
-    ``consumed``, those ``discarded`` were let go of unused.
+    ``consumed``, those ``discarded`` were released unused.
     """
 
-    #: whether tokens may be lost here while the consumer is dead
+    #: whether tokens of this FIFO may be lost while the consumer is dead
     lossy = False
     #: whether the consumer can be reached, as far as is known
     connected = True
@@ -145,7 +145,7 @@ class Fifo:
             self.full.put(LOST)
 
     def will_fire(self, firing: int) -> None:
-        """The consumer's next firing has the index ``firing``: what a producer on another platform is told."""
+        """The consumer's next firing has the index ``firing``. A producer on another platform learns it."""
 
     def summary(self) -> FifoCounts:
         """Counters for the run record."""
@@ -247,7 +247,7 @@ class Output:
     def acquire(self) -> Optional[Tokens]:
         """Wait for one firing's room: an array, or a list of ``rate`` arrays where the limit is above 1.
 
-        None if nobody reads.
+        None if the consumer has ended.
         """
         fifo = self.fifo
         slot = fifo.reserve()

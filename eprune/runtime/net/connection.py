@@ -65,7 +65,7 @@ class Connection:
     ) -> None:
         self.name = name
         self.peer = peer
-        #: what this program says of itself
+        #: how this program identifies itself
         self.greeting = greeting
         self.note = ""
         #: the emulated link that takes the place of the true one, if any
@@ -371,7 +371,7 @@ class Connection:
     # Connecting.
 
     def _greeting(self) -> Greeting:
-        """What this program says of itself now."""
+        """How this program identifies itself now."""
         firing = max((fifo.receiving.firing for fifo in self.rx.values()), default=0)
         return dataclasses.replace(self.greeting, firing=firing)
 

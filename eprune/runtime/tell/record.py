@@ -13,7 +13,7 @@ from typing import Any, Optional
 from eprune.runtime.kernel.fifo import FifoCounts
 from eprune.runtime.tell.usage import Usage
 
-#: Spans that one actor keeps for the trace at most; a longer run's trace is cut there, and says so.
+#: Spans that one actor keeps for the trace at most; a longer run's trace ends there, and its label states it.
 MAX_SPANS = 200_000
 
 
@@ -116,7 +116,7 @@ class RunRecord:
     usage: Usage
 
     def as_json(self) -> dict[str, Any]:
-        """The record as objects of JSON: what groups fields here is flat there, and what does not apply is missing."""
+        """The record as objects of JSON: groups of fields are flat there, and fields that do not apply are missing."""
         fields = asdict(self)
         usage = fields.pop("usage")
         if fields["interpreter"] is None:
