@@ -10,9 +10,12 @@ For notebooks and scripts:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
+# Nothing is imported here at run time: the folder of a program comes first on its path until `eprune.runtime` has moved
+# it, and a platform may be called `typing`.
+TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from eprune.face import Cuts, Findings, Run, System, cuts, load, run
 
 __version__ = "0.1.0"

@@ -2,6 +2,7 @@
 
 import importlib.util
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -21,6 +22,18 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have port
 # On a busy machine an example may take a second; what a test may take in all has a limit of its own.
 settings.register_profile("eprune", deadline=None)
 settings.load_profile("eprune")
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # A script that starts the suite in the background has it ignore Ctrl-C, which all its processes would inherit.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+#: seconds that a test marked ``long`` may take
+LONG = 3600
+
+
+def pytest_collection_modifyitems(items):
+    for item in items:
+        if item.get_closest_marker("long"):
+            item.add_marker(pytest.mark.timeout(LONG))
 
 
 @pytest.fixture(autouse=True)

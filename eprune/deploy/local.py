@@ -17,6 +17,8 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
 GRACE = (3.0, 6.0)
+#: Seconds that programs have to end after Ctrl-C, before they are asked once more and then killed.
+INTERRUPTED_GRACE = 15.0
 #: Seconds without a firing after which programs that tolerate failures are taken to wait for one that is gone.
 STILL = 5.0
 
@@ -164,6 +166,8 @@ def _watch(
                 deadline = time.monotonic() + patience.pop(0) if patience else None
         except KeyboardInterrupt:
             exit_code = 130
+            if deadline is None:
+                deadline, patience = time.monotonic() + INTERRUPTED_GRACE, [GRACE[1]]
             for process in processes:
                 if process.popen.poll() is None:
                     process.popen.send_signal(signal.SIGINT)

@@ -1,14 +1,18 @@
-"""The old names of modules that users' actors import: each works for one more version, with a DeprecationWarning."""
+"""The old names of modules that users' actors import: each works for one more version, with a DeprecationWarning.
+
+This module imports nothing but ``sys`` until an old name is used: it is loaded before a program has cleaned its path.
+"""
 
 from __future__ import annotations
 
-import importlib
 import sys
-import types
-import warnings
-from collections.abc import Sequence
-from importlib.machinery import ModuleSpec
-from typing import Optional
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import types
+    from collections.abc import Sequence
+    from importlib.machinery import ModuleSpec
+    from typing import Optional
 
 #: old name -> where the module is now
 MOVED = {
@@ -28,7 +32,11 @@ class _Finder:
 
     @staticmethod
     def find_spec(name: str, path: Optional[Sequence[str]] = None, target: object = None) -> Optional[ModuleSpec]:
-        return ModuleSpec(name, _Loader()) if name in MOVED else None  # type: ignore[arg-type]
+        if name not in MOVED:
+            return None
+        from importlib.machinery import ModuleSpec
+
+        return ModuleSpec(name, _Loader())  # type: ignore[arg-type]
 
 
 class _Loader:
@@ -38,12 +46,15 @@ class _Loader:
 
     @staticmethod
     def exec_module(module: types.ModuleType) -> None:
+        import importlib
+        import warnings
+
         old = module.__name__
         warnings.warn(f"{old} is now {MOVED[old]}", DeprecationWarning, stacklevel=2)
         sys.modules[old] = importlib.import_module(MOVED[old])
 
 
 def install() -> None:
-    """Make the old names work from now on. Costs nothing until one is used."""
+    """Make the old names work from now on."""
     if _Finder not in sys.meta_path:
         sys.meta_path.append(_Finder)

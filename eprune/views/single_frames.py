@@ -13,9 +13,7 @@ from eprune.views.tables import table
 def single_frames(plan: Plan, lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
     """What was measured of single frames, as lines of text; none if nothing was."""
     fine = [each for each in plan.alternatives if lines.get(each.name, {}).get("ok")]
-    failed = [
-        f"  {name}: single frames failed: {line['problem']}" for name, line in lines.items() if not line["ok"]
-    ]
+    failed = [f"  {name}: single frames failed: {line['problem']}" for name, line in lines.items() if not line["ok"]]
     if not fine:
         return failed
     header, cells = latency.rows([lines[each.name] for each in fine], plan.roles.platforms)

@@ -296,7 +296,7 @@ def start(folder: Path) -> None:
     say("---", "---")
     for name, arguments in {
         "python3 -c pass": ["-c", "pass"],
-        "import eprune.runtime": ["-c", "import eprune.runtime"],
+        "from eprune.runtime import Program": ["-c", "from eprune.runtime import Program"],
         "eprune --help": ["-m", "eprune", "--help"],
     }.items():
         times = []

@@ -291,7 +291,8 @@ def fuzz_connection(data: bytes) -> None:
             break
         stranger = Stranger(_speech(draw), draw.below(8) == 0, act)
         try:
-            end._adopt(stranger, {"incarnation": "abc"[draw.below(3)], "firing": str(draw.number())})  # type: ignore[arg-type]
+            fields = {"incarnation": "abc"[draw.below(3)], "firing": str(draw.number())}
+            end._adopt(stranger, unpack(wire.pack_greeting(fields)))  # type: ignore[arg-type]
             reason = end._serve()
             assert reason.isprintable() and len(reason) < 5000, reason
             if end._over.is_set() or end._lose(reason):

@@ -41,8 +41,13 @@ def environment(**more: str) -> dict[str, str]:
 
 def start(program: Path, *arguments: str, **more: str) -> subprocess.Popen[str]:
     """Start a program; its output is text."""
+    return start_command(sys.executable, str(program), *arguments, **more)
+
+
+def start_command(*command: str, **more: str) -> subprocess.Popen[str]:
+    """Start any command as a program; its output is text."""
     process = subprocess.Popen(
-        [sys.executable, str(program), *arguments],
+        command,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -60,7 +65,7 @@ def reap() -> None:
         process.communicate()
 
 
-def finish(process: subprocess.Popen[str], timeout: float = 30) -> tuple[int, str, str]:
+def finish(process: subprocess.Popen[str], timeout: float = 120) -> tuple[int, str, str]:
     """Wait for a program: exit code, stdout, stderr. A program that hangs is killed, and the test fails."""
     try:
         out, err = process.communicate(timeout=timeout)
@@ -87,7 +92,7 @@ def rest(process: subprocess.Popen[str]) -> tuple[int, str, str]:
 
 
 @contextlib.contextmanager
-def _watched(process: subprocess.Popen[str], timeout: float = 40) -> Iterator[None]:
+def _watched(process: subprocess.Popen[str], timeout: float = 120) -> Iterator[None]:
     """Kill a program that hangs, and fail."""
     late = threading.Event()
 

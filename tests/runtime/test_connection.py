@@ -139,7 +139,7 @@ def test_wait_gives_up_after_its_patience(tmp_path, port):
     code, _, err = finish(first)
     assert code == 1
     assert "within 0.5 s" in err
-    assert "undelivered" in err
+    assert "tokens were not delivered" in err
 
 
 @pytest.mark.parametrize("policy", ["wait", "drop"])

@@ -338,7 +338,7 @@ def test_what_is_no_address_is_said_at_once(tmp_path):
         )
         code, _, err = run(program, "--timeout", "5", "--insecure", "--link", f"right={where}")
         assert code == expected
-        assert "is not an address" in err or "there is no TCP port 65536" in err
+        assert "is not an address" in err or "TCP port 65536 does not exist" in err
         assert len(err.splitlines()) == 1
 
 

@@ -3,13 +3,14 @@
 import json
 import os
 import signal
+import sys
 from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
 
 from eprune.runtime.main.files import Files
-from tests.kit.programs import finish, run, start, write_program
+from tests.kit.programs import finish, run, start, start_command, write_program
 
 CHAIN = (
     "actor('A', 'ACTORS:Count', 'cpu', {'n': '4'})",
@@ -169,6 +170,17 @@ def test_a_signal_ends_the_run_cleanly(tmp_path, number):
     assert err == f"host: error: interrupted by {number.name}\n"
 
 
+def test_ctrl_c_ends_a_program_that_a_script_started_in_the_background(tmp_path):
+    """Such a process inherits that SIGINT is ignored."""
+    program = middle(tmp_path, "Copy")
+    process = start_command("sh", "-c", 'trap "" INT; exec "$@"', "sh", sys.executable, str(program))
+    process.stdout.readline()
+    process.send_signal(signal.SIGINT)
+    code, _, err = finish(process)
+    assert code == 130
+    assert err == "host: error: interrupted by SIGINT\n"
+
+
 def test_an_actor_that_never_returns_cannot_hold_the_program(tmp_path):
     process = start(middle(tmp_path, "Stuck"))
     while process.stdout.readline() != "stuck\n":
@@ -235,7 +247,7 @@ def test_a_core_that_is_not_there_is_noted(tmp_path):
     program = write_program(tmp_path, "host", "unit('far', 4096)", "actor('A', 'ACTORS:Where', 'far')")
     code, _, err = run(program)
     assert code == 0
-    assert err == "host: note: unit far: core 4096 is not available here; its threads are not pinned\n"
+    assert err == "host: note: unit far: core 4096 is not available on this machine; its threads are not pinned\n"
 
 
 def test_a_behaviour_knows_its_ports(tmp_path):

@@ -197,7 +197,8 @@ def test_another_authority_is_refused_on_both_sides(tmp_path, port, folder, poli
     assert f"the certificate shown is not signed by the authority in {other / 'ca.crt'}" in err
     assert "'eprune certify'" in err
     assert (
-        "refused in the meantime: left does not accept this platform's certificate: it is not of the authority" in err2
+        "refused in the meantime: left does not accept this platform's certificate: it is not signed by the authority"
+        in err2
     )
 
 
@@ -375,7 +376,7 @@ class Flip(Proxy):
 def test_without_keys_a_program_says_how_to_get_them(tmp_path, port):
     code, _, err = run(left(tmp_path, port))
     assert code == 2
-    assert "the link with right has TLS" in err
+    assert "the link to right uses TLS" in err
     assert "'eprune certify FOLDER left right'" in err
 
 
@@ -414,7 +415,7 @@ def test_certificates_of_others_are_refused(folder, authority):
     with pytest.raises(UsageError, match="do not belong together"):
         Keys(str(folder), "left")
     keys.write(folder, authority, "left", name="right")
-    with pytest.raises(UsageError, match="this is the certificate of 'right', not of left"):
+    with pytest.raises(UsageError, match="this is the certificate of 'right', not of 'left'"):
         Keys(str(folder), "left")
     keys.write(folder, keys.authority())
     with pytest.raises(UsageError, match="is not signed by the authority in"):

@@ -35,7 +35,7 @@ def test_a_header_of_noise_is_refused_or_within_bounds(data, fifo, token_bytes):
 def test_a_lie_about_the_length_is_refused(nbytes):
     buffer = bytearray(wire.HEADER_BYTES)
     wire.pack_header(buffer, wire.DATA, 0, 0, 0, nbytes)
-    with pytest.raises(ProtocolError, match=f"{nbytes} bytes where every token has 8"):
+    with pytest.raises(ProtocolError, match=f"{nbytes} bytes on a FIFO whose tokens have 8 bytes"):
         wire.unpack_header(buffer, 0, 8)
 
 

@@ -20,7 +20,7 @@ from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.fifo import LOST, Fifo, Input, Output, Tokens
 from eprune.runtime.kernel.policy import WAIT, ZERO, lossy
 
-#: Seconds that a consumer waits for a late token before it gets a zero one, where the FIFO does not say.
+#: Seconds that a consumer waits for a late token before it gets a zero token, unless the FIFO states them.
 ZERO_TIMEOUT = 1.0
 #: Seconds between two looks at the inputs of a starved actor.
 _POLL = 0.005
@@ -40,7 +40,7 @@ class AlignedInput(Input):
         self.required = required and self.policy != ZERO
         self.timeout = (timeout or ZERO_TIMEOUT) if self.policy == ZERO else None
         self.ordered = fifo.delay > 0
-        #: whether tokens are let go while the actor is starved, so that others need not starve with it
+        #: whether tokens are released while the actor is starved, to keep other actors from starving with it
         self.drains = not (self.ordered or policy == WAIT)
         #: whether tokens can be expected: from the first one after an outage on, not before
         self.alive = True
@@ -108,7 +108,7 @@ class AlignedInput(Input):
         return self.tokens()
 
     def discard(self) -> None:
-        """Let the head's tokens go unused: they came too late, or have no partner."""
+        """Release the head's tokens unused: they came too late, or have no partner."""
         self.fifo.discarded += len(self._group)
         self.release()
 
@@ -125,7 +125,7 @@ class AlignedInput(Input):
         return [self._zero] * self.rate if self._limit > 1 else self._zero
 
     def release(self) -> None:
-        """Let the head's tokens go."""
+        """Release the head's tokens."""
         for slot in self._group:
             self.fifo.release(slot)
         self._group.clear()
@@ -145,11 +145,11 @@ class AlignedOutput(Output):
 
     @property
     def alive(self) -> bool:
-        """Whether somebody gets the tokens, as far as is known."""
+        """Whether the tokens reach a consumer, as far as is known."""
         return not self.gone and self.fifo.connected
 
     def acquire(self) -> Optional[Tokens]:
-        """Wait for one firing's room; None if nobody reads and the FIFO may not lose tokens."""
+        """Wait for one firing's room; None if the consumer has ended and the FIFO may not lose tokens."""
         if not self.gone:
             room = super().acquire()
             if room is not None or not self.optional:
@@ -164,7 +164,7 @@ class AlignedOutput(Output):
             super().commit(firing)
 
     def starve(self, starved: bool) -> None:
-        """Tell the consumer that no tokens come for now; the next token tells it the contrary."""
+        """Notify the consumer that no tokens come for now, until the next token."""
         self.fifo.starve(starved)
 
 
@@ -312,7 +312,7 @@ class AlignedActor(ActorThread):
         return tokens
 
     def _starve(self, starved: bool) -> None:
-        """Pass on that this actor cannot fire, or can again."""
+        """Notify the consumers that this actor cannot fire, or can again."""
         if starved == self.starved:
             return
         self.starved = starved

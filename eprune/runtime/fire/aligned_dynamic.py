@@ -43,7 +43,7 @@ class AlignedLeader(AlignedActor):
         self.modes = {value: Mode((), made, row) for value, row in rows.items()}
 
     def _active(self, tokens: Mapping[str, Any]) -> Optional[Sequence[Output]]:
-        """Choose the row and tell the others; the outputs that are active in it."""
+        """Choose the row and send it to the other actors; the outputs that are active in it."""
         try:
             value = operator.index(self._choose(tokens))
         except EndOfStream:

@@ -1,7 +1,7 @@
 """Actors whose token rates change: those that follow a control token, and the one that sends it.
 
-A firing index counts control tokens, so that it is the same at all actors of a dynamic processing graph, also at those
-that the control token leaves idle: these take it, count a firing and touch nothing else.
+A firing index counts control tokens. It is therefore the same at all actors of a dynamic processing graph, also at
+those that the control token leaves idle: these take it, count a firing and touch nothing else.
 """
 
 from __future__ import annotations
@@ -88,7 +88,7 @@ class DynamicThread(ActorThread):
             self._lead(stopping)
 
     def _follow(self, stopping: Callable[[], bool]) -> None:
-        """Take the control token, then what its row says."""
+        """Take the control token, then fire at the rates of its row."""
         behaviour, fire, control = self.behaviour, self.fire, self._control_inputs
         activity, now = self.activity, time.perf_counter_ns
         tokens: dict[str, Any] = {}
@@ -114,7 +114,7 @@ class DynamicThread(ActorThread):
             activity.add(begin, end, 1, begin - asked)
 
     def _lead(self, stopping: Callable[[], bool]) -> None:
-        """Ask the behaviour for the row, tell the others, then fire at the row's rates."""
+        """Ask the behaviour for the row, send it to the other actors, then fire at the row's rates."""
         behaviour, fire, limit = self.behaviour, self.fire, self.limit
         leading, control_outputs = self._leading_inputs, self._control_outputs
         activity, now = self.activity, time.perf_counter_ns

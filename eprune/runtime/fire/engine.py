@@ -13,14 +13,13 @@ import signal
 import sys
 import threading
 import time
-import traceback
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
 from typing import Any, Callable, Optional, Protocol, Union
 
 from eprune.runtime.kernel.actor import Actor, EndOfStream
-from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError
+from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
 from eprune.runtime.kernel.fifo import Input, Output
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import Activity
@@ -155,6 +154,10 @@ class Engine:
         except RunError as failure:
             self._stop(failure)
             raise
+        except Exception as error:
+            internal = InternalError(error)
+            self._stop(internal)
+            raise internal from error
         finally:
             for connection in self._connections:
                 connection.close()
@@ -220,11 +223,7 @@ class Engine:
         except RunError as error:
             self._events.put(error)
         except Exception as error:
-            where = traceback.extract_tb(error.__traceback__)[-1]
-            name = threading.current_thread().name
-            self._events.put(
-                RunError(f"INTERNAL ERROR in {name}, {where.filename}:{where.lineno}: {type(error).__name__}: {error}")
-            )
+            self._events.put(InternalError(error, threading.current_thread().name))
         self._events.put(done)
 
     def _run_actor(self, actor: ActorThread) -> None:

@@ -70,7 +70,7 @@ _STDERR = threading.Lock()
 
 @contextlib.contextmanager
 def _quiet_stderr() -> Iterator[None]:
-    """Keep the interpreter's greeting ("Created TensorFlow Lite XNNPACK delegate") out of the user's terminal."""
+    """Keep the interpreter's banner ("Created TensorFlow Lite XNNPACK delegate") out of the user's terminal."""
     with _STDERR:
         sys.stderr.flush()
         saved = os.dup(2)
@@ -143,7 +143,7 @@ class SegmentActor(Actor):
                         f"port {port!r} is {wanted.dtype}{list(wanted.shape)}, "
                         f"the model's tensor {tensor['dtype'].__name__}{list(tensor['shape'])}"
                     )
-        # tensor(i) gives a function that makes a view; no view may be alive during invoke, so views are made and
+        # tensor(i) gives a function that makes a view. No view may be alive during invoke: views are made and
         # dropped in each firing.
         self._in = {port: _writer(interpreter, details[0][n]) for port, n in self._feeds.items()}
         self._out = {port: interpreter.tensor(details[1][n]["index"]) for port, n in self._fetches.items()}

@@ -1,1 +1,1 @@
-"""What everything in the runtime rests on: actors, FIFOs, fault policies, errors. Imports nothing of ours."""
+"""What everything in the runtime rests on: actors, FIFOs, fault policies, errors. Imports no other room."""

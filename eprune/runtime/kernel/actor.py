@@ -1,4 +1,4 @@
-"""The behaviour of an actor: what users write, one class an actor."""
+"""The behaviour of an actor: what users write, one class per actor."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any, NamedTuple
 
 
 class EndOfStream(Exception):
-    """Raised by ``fire``: this actor has nothing more to give, or wants nothing more.
+    """Raised by ``fire`` or ``control``: the actor produces and consumes no more tokens.
 
-    A source raises it after its last token; a sink may raise it when it wants no more. The firing does not count; the
-    actor's FIFOs end, what is still in them downstream is processed, and the actors around it end in turn.
+    A source raises it after its last token; a sink may raise it when it needs no more. The firing does not count. The
+    actor's FIFOs end; tokens that are still in them are processed, and the actors around it end in turn.
     """
 
 
@@ -25,10 +25,10 @@ class PortType(NamedTuple):
 class Actor:
     """Base class of behaviours.
 
-    Parameters of the application graph arrive at the constructor as text. ``name``, ``inputs`` and ``outputs`` (port
-    name to PortType; control ports are not among them) are set before ``initialize``, and ``model``
-    (runtime.tflite.Model) where the graph names a slice beside the class. All methods run in the actor's own thread.
-    In a dynamic processing graph ``mode`` is the value of the firing's control token.
+    The constructor gets the parameters of the application graph as text. ``name``, ``inputs`` and ``outputs`` (port
+    name -> PortType, without control ports) are set before ``initialize``, and so is ``model``
+    (``runtime.fire.tflite.Model``) if the graph names a slice beside the class. All methods run in the actor's own
+    thread. In a dynamic processing graph, ``mode`` is the value of the firing's control token.
     """
 
     name: str = ""
@@ -36,19 +36,19 @@ class Actor:
     outputs: Mapping[str, PortType] = {}
     model: Any = None
     mode: int = 0
-    #: the ports whose other end is alive; empty in an application whose FIFOs lose no tokens
+    #: the ports whose other end is alive; empty in an application whose FIFOs cannot lose tokens
     alive: frozenset[str] = frozenset()
-    #: the value that stands for 0 at input ports of quantised models, for tokens that a fault policy makes up
+    #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up
     zeros: Mapping[str, int] = {}
 
     def initialize(self) -> None:
         """Called once before the first firing: open files, allocate memory."""
 
     def control(self, inputs: Mapping[str, Any]) -> int:
-        """Choose the firing's row of the control table: its value. Only a DPG's control source is asked.
+        """Choose the row of the control table for this firing; returns its control value.
 
-        Called before the active rates are known, with the firing's input tokens; ``fire`` follows, where the actor has
-        active data outputs. Raise EndOfStream to end.
+        Called at the control source of a DPG only, before the active rates are known, with the firing's input tokens.
+        ``fire`` follows if the actor has active data outputs. Raises EndOfStream to end.
         """
         raise NotImplementedError
 
@@ -56,9 +56,9 @@ class Actor:
         """Consume one firing's input tokens and produce its output tokens.
 
         Both map port names to numpy arrays of the token's shape and dtype: views of FIFO slots, valid until ``fire``
-        returns. Inputs are read-only; write into the outputs, every element. A port whose upper rate limit is above 1
-        has a list of such arrays, one a token. A port whose active rate is 0 is missing, and so is an input that is
-        dead under the fault policy ``drop``. Raise EndOfStream to end.
+        returns. Inputs are read-only; every element of the outputs must be written. A port whose upper rate limit is
+        above 1 has a list of such arrays, one per token. A port whose active rate is 0 is missing, and so is an input
+        that is dead under the fault policy ``drop``. Raises EndOfStream to end.
         """
         raise NotImplementedError
 

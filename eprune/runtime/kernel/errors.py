@@ -1,19 +1,21 @@
-"""Why a run ended badly, told apart by whose fault it is.
+"""Why a run failed, by whose fault it is.
 
 RunError                     exit 1
   ActorError                 a behaviour raised: the local user's code or data
   LinkError                  a connection could not be made or broke
     Refused                  one side does not accept the other: another application, FIFO, token type or version
     ProtocolError            the peer sent what the protocol forbids
-    PeerError                the peer failed and said why
-    LostTokens               the peer came back, but what it had received is gone
+    PeerError                the peer failed and sent the reason
+    LostTokens               the peer came back, but what it had received is lost
 UsageError                   exit 2: wrong options, a file that is missing
+InternalError                exit 70: a fault in eprune
 Interrupted                  exit 130: Ctrl-C or SIGTERM
 """
 
 from __future__ import annotations
 
 import traceback
+from pathlib import Path
 
 
 class RunError(Exception):
@@ -34,6 +36,22 @@ class Interrupted(RunError):
     exit_code = 130
 
 
+class InternalError(RunError):
+    """A fault in eprune itself: ``cause`` is what was raised in the thread ``where``."""
+
+    exit_code = 70
+
+    def __init__(self, cause: BaseException, where: str = "") -> None:
+        self.cause = cause
+        frames = traceback.extract_tb(cause.__traceback__)
+        place = f" ({Path(frames[-1].filename).name}:{frames[-1].lineno}, in {frames[-1].name})" if frames else ""
+        thread = f" in {where}" if where else ""
+        super().__init__(
+            f"INTERNAL ERROR{thread}: {type(cause).__name__}: {cause}{place}. This is a fault in eprune, not in your "
+            "files. Please report it with the command, its input files, and what the command prints with EPRUNE_DEBUG=1"
+        )
+
+
 class LinkError(RunError):
     """A connection could not be made, or was lost."""
 
@@ -47,11 +65,11 @@ class ProtocolError(LinkError):
 
 
 class PeerError(LinkError):
-    """The peer's run failed, and it said why."""
+    """The peer's run failed, and it sent the reason."""
 
 
 class LostTokens(LinkError):
-    """Tokens are gone that a FIFO had promised to keep."""
+    """Tokens are lost that a FIFO had promised to keep."""
 
 
 class ActorError(RunError):

@@ -1,14 +1,15 @@
 """The bounded FIFO: a preallocated ring of token slots, one producer, one consumer.
 
 Two queues of slot numbers go round: ``free`` (empty slots, to the producer) and ``full`` (written slots, to the
-consumer). A hand-over is one ``queue.SimpleQueue.put``; no token is copied. GONE in ``full`` says that the producer has
-ended: it comes after the last token, so the consumer drains first. GONE in ``free`` says that the consumer has ended.
+consumer). A hand-over is one ``queue.SimpleQueue.put``; no token is copied. GONE in ``full`` means that the producer
+has ended; it comes after the last token. GONE in ``free`` means that the consumer has ended.
 """
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from typing import Any, Callable, Optional, Union
+from typing import Callable, Optional, Union
 
 import numpy as np
 
@@ -22,15 +23,37 @@ ALIGNMENT = 64
 Tokens = Union[np.ndarray, list[np.ndarray]]
 
 
+@dataclass(frozen=True)
+class FifoCounts:
+    """What happened at one end of a FIFO: numbers of tokens, of ``token_bytes`` each.
+
+    Ends of FIFOs with a fault policy, or with a shared connection, have a ``policy``: of the ``tokens`` made at a
+    sending end, ``confirmed`` arrived and ``dropped`` may not have; a receiving end counts the peer's ``restarts``.
+    """
+
+    capacity: int
+    token_bytes: int
+    tokens: int
+    consumed: int
+    discarded: int
+    bytes: int
+    peak_fill: int
+    policy: Optional[str] = None
+    confirmed: Optional[int] = None
+    dropped: Optional[int] = None
+    resent: Optional[int] = None
+    restarts: Optional[int] = None
+
+
 class Fifo:
     """A ring of ``capacity`` slots for tokens of ``dtype`` and ``shape``.
 
     ``delay`` tokens are in it from the start: zeros, or ``initial``, an array of shape (delay, *shape).
     ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token). Of the tokens
-    ``consumed``, those ``discarded`` were let go of unused.
+    ``consumed``, those ``discarded`` were released unused.
     """
 
-    #: whether tokens may be lost here while the consumer is dead
+    #: whether tokens of this FIFO may be lost while the consumer is dead
     lossy = False
     #: whether the consumer can be reached, as far as is known
     connected = True
@@ -122,19 +145,19 @@ class Fifo:
             self.full.put(LOST)
 
     def will_fire(self, firing: int) -> None:
-        """The consumer's next firing has the index ``firing``: what a producer on another platform is told."""
+        """The consumer's next firing has the index ``firing``. A producer on another platform learns it."""
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> FifoCounts:
         """Counters for the run record."""
-        return {
-            "capacity": self.capacity,
-            "token_bytes": self.token_bytes,
-            "tokens": self.tokens,
-            "consumed": self.consumed,
-            "discarded": self.discarded,
-            "bytes": self.tokens * self.token_bytes,
-            "peak_fill": self.peak,
-        }
+        return FifoCounts(
+            self.capacity,
+            self.token_bytes,
+            self.tokens,
+            self.consumed,
+            self.discarded,
+            self.tokens * self.token_bytes,
+            self.peak,
+        )
 
     def leave(self) -> None:
         """The consumer has ended: the producer sees GONE after the slots that are free already."""
@@ -224,7 +247,7 @@ class Output:
     def acquire(self) -> Optional[Tokens]:
         """Wait for one firing's room: an array, or a list of ``rate`` arrays where the limit is above 1.
 
-        None if nobody reads.
+        None if the consumer has ended.
         """
         fifo = self.fifo
         slot = fifo.reserve()

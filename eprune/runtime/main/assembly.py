@@ -35,7 +35,7 @@ from eprune.runtime.tell.record import Activity
 
 
 class Assembly:
-    """The parts of one run; ``journal`` is told what becomes of it. Raises UsageError for what cannot be assembled."""
+    """The parts of one run. Raises UsageError if they cannot be assembled."""
 
     def __init__(
         self,
@@ -55,7 +55,7 @@ class Assembly:
         self._parameters = parameters(options.set, own)
         self._interpreter = tflite.choose(options.interpreter) if any(actor.model for actor in actors) else ""
         self.emulation = self._emulate() if options.emulate else None
-        #: what this program says of itself to its peers and in its record
+        #: how this program identifies itself to its peers and in its record
         self.greeting = Greeting(
             declared.application,
             declared.platform,
@@ -74,18 +74,18 @@ class Assembly:
 
     @property
     def crossing(self) -> dict[str, Activity]:
-        """FIFO between platforms -> what its end here does, in the order of declaration."""
+        """FIFO between platforms -> the activity of this program's end, in the order of declaration."""
         ends: dict[str, Any] = {**self.fifos, **self.links}
         return {fifo.name: ends[fifo.name].activity for fifo in self.declared.fifos if fifo.peer}
 
     def begin(self) -> None:
-        """What to do in the moment before the first firing: from now on the application is running."""
+        """Called just before the first firing: from now on the application is running."""
         for connection in self.connections:
             connection.greeting = dataclasses.replace(connection.greeting, running=True)
         for actor in self.actors:
             if isinstance(actor, AlignedActor) and not actor.inputs:
-                actor.firing = max(connection.firing for connection in self.connections)
-        # What was running without us has dropped tokens that we must not wait for.
+                actor.firing = max((connection.firing for connection in self.connections), default=0)
+        # Peers that were running before have dropped tokens, for which nobody must wait.
         behind = {id(fifo) for connection in self.connections if connection.running for fifo in connection.rx.values()}
         for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, AlignedInput)]:
             port.alive = not (port.policy and id(port.fifo) in behind)
@@ -102,7 +102,7 @@ class Assembly:
         if core is None or not hasattr(os, "sched_setaffinity"):
             return None
         if core not in os.sched_getaffinity(0):
-            message = f"unit {unit}: core {core} is not available here; its threads are not pinned"
+            message = f"unit {unit}: core {core} is not available on this machine; its threads are not pinned"
             self._journal.log("note", message)
             return None
         return core
@@ -114,7 +114,7 @@ class Assembly:
             try:
                 initial = np.load(io.BytesIO(self.declared.files.read(fifo.initial)), allow_pickle=False)
             except (ValueError, EOFError) as error:
-                raise UsageError(f"{where}: no .npy file of plain numbers: {error}") from None
+                raise UsageError(f"{where}: not a .npy file of plain numbers: {error}") from None
             if initial.shape != (fifo.delay, *fifo.shape) or initial.dtype != fifo.dtype:
                 raise UsageError(
                     f"{where}: {initial.dtype}{list(initial.shape)}, but FIFO {fifo.name!r} starts with "
@@ -138,7 +138,7 @@ class Assembly:
             return None
         if not self._options.keys:
             raise UsageError(
-                f"the link with {peer} has TLS, for which this platform needs a certificate: say --keys FOLDER; "
+                f"the link to {peer} uses TLS, for which this platform needs a certificate: add --keys FOLDER; "
                 f"'eprune certify FOLDER {self.declared.platform} {peer}' makes one"
             )
         keys = Keys(self._options.keys, self.declared.platform)
@@ -156,7 +156,7 @@ class Assembly:
             raise UsageError(_unsafe(name, host, fifo, self.declared.platform))
         port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
         if port > 65535:
-            raise UsageError(f"{name}: there is no TCP port {port}; choose lower ones")
+            raise UsageError(f"{name}: TCP port {port} does not exist; choose lower ports")
         return host, port
 
     def _make_link(self, fifo: DeclaredFifo) -> Union[RxConnection, TxConnection]:
@@ -177,7 +177,7 @@ class Assembly:
         return link
 
     def _greet(self, fifo: DeclaredFifo, name: str, token: str, incarnation: str = "") -> Greeting:
-        """What this program says of itself on the connection of a FIFO."""
+        """How this program identifies itself on the connection of a FIFO."""
         figures = None if self.emulation is None else self.emulation.links[fifo.peer].figures
         return dataclasses.replace(self.greeting, fifo=name, token=token, incarnation=incarnation, emulated=figures)
 
@@ -292,11 +292,11 @@ def _script(platform: str) -> str:
 
 
 def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
-    """Why a link must not go over this address, and the ways out."""
+    """Why a link must not use this address, and the remedies."""
     way_out = 'write security="tls" or security="ssh" for this link into both platform files'
     if fifo.security == "ssh":
         way_out = f"SSH tunnels end on loopback, and {_script(platform)} --ssh {fifo.peer}=HOST opens one"
     return (
         f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
-        "or say --insecure where you trust everybody on the network"
+        "or add --insecure if you trust everybody on the network"
     )

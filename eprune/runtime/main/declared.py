@@ -73,7 +73,7 @@ class DeclaredFifo(NamedTuple):
 
     @property
     def token(self) -> str:
-        """What both ends of a link must agree on."""
+        """The token type, on which both ends of a link must agree."""
         rates = self.rates if isinstance(self.rates, int) else f"{self.rates[0]}..{self.rates[1]}"
         return f"{self.dtype}{list(self.shape)} at rate {rates}"
 
@@ -86,7 +86,7 @@ class Declared:
     platform: str
     digest: str
     files: Files
-    #: some FIFO of the application may lose tokens, so that firings go by index
+    #: some FIFO of the application may lose tokens: inputs are matched by firing index
     aligned: bool = False
     cores: dict[str, Optional[int]] = field(default_factory=dict)
     slowdowns: dict[str, float] = field(default_factory=dict)
@@ -101,7 +101,7 @@ class Declared:
         return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
 
     def first_port(self, peer: str) -> int:
-        """The lowest port of the link with a peer; the others are told as distances from it."""
+        """The lowest port of the link with a peer; the others are given as distances from it."""
         return min(fifo.port for fifo in self.fifos if fifo.peer == peer)
 
     def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
@@ -114,7 +114,7 @@ class Declared:
 
 
 def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
-    """What a behaviour is told of its ports, which are those for data."""
+    """The types of a behaviour's ports: those for data."""
     return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}
 
 

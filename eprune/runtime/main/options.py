@@ -1,4 +1,4 @@
-"""The options of a generated program, and what they may say."""
+"""The command-line options of a generated program, and their values."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.tell.journal import JSON, TEXT
 from eprune.runtime.tell.record import is_stream
 
-#: Seconds of silence after which a peer is dead: where it can come back, and where that ends the run, which a machine
-#: that is merely overloaded must not do.
+#: Seconds of silence after which a peer is dead: if it can come back, and if its death ends the run, which an
+#: overloaded machine must not cause.
 DEAD_AFTER, STOP_AFTER = 2.0, 30.0
 
 
 def parse(description: str, links: bool, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
-    """The options of a command line, None for this process's; ``faults``: some of its links may break."""
+    """Parse ``arguments``, None for those of this process. ``faults``: some of the program's links may break."""
     environment = os.environ.get
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
@@ -31,7 +31,7 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         action="append",
         default=[],
         metavar="PLATFORM=HOST[:PORT]",
-        help="where PLATFORM is reached, and the first port of the link (also EPRUNE_LINK_<PLATFORM>)",
+        help="address of PLATFORM and first port of the link to it (also EPRUNE_LINK_<PLATFORM>)",
     )
     add(
         "--bind",
@@ -43,22 +43,28 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         "--keys",
         default=environment("EPRUNE_KEYS"),
         metavar="FOLDER",
-        help="this platform's certificate and key, and the authority's certificate, for links with TLS "
+        help="folder with this platform's certificate and key and the authority's certificate, for links with TLS "
         "(also EPRUNE_KEYS)",
     )
     add(
         "--insecure",
         action="store_true",
-        help="let links that nothing protects leave this machine, too",
+        help="allow unprotected links to other machines",
     )
-    add("--timeout", type=float, default=30.0, metavar="S", help="seconds to wait for peers (default: %(default)g)")
+    add(
+        "--timeout",
+        type=float,
+        default=30.0,
+        metavar="S",
+        help="seconds to wait for peers at the start (default: %(default)g)",
+    )
     if links:
         add(
             "--dead-after",
             type=float,
             metavar="S",
-            help="seconds of silence after which a peer is dead, unless the FIFO says "
-            f"(default: {DEAD_AFTER:g}, or {STOP_AFTER:g} where that ends the run)",
+            help="seconds of silence after which a peer is dead, unless the FIFO states it "
+            f"(default: {DEAD_AFTER:g}, or {STOP_AFTER:g} if that ends the run)",
         )
     if faults:
         add(
@@ -66,7 +72,7 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
             type=float,
             default=60.0,
             metavar="S",
-            help="seconds that a FIFO with the policy wait waits for a lost peer (default: %(default)g)",
+            help="seconds that FIFOs with the policy 'wait' wait for a lost peer (default: %(default)g)",
         )
     add(
         "--interpreter",
@@ -76,21 +82,21 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
     )
     add("--record", metavar="FILE", help="write the run record (JSON)")
     add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
-    add("--emulate", action="store_true", help="be as slow as the platform file's units and links")
+    add("--emulate", action="store_true", help="emulate the speed of the units and links in the platform file")
     add("--no-pin", action="store_true", help="do not pin threads to cores")
-    add("--traceback", action="store_true", help="show where in the code a failure was raised")
+    add("--traceback", action="store_true", help="print the traceback of a failure")
     add(
         "--log-format",
         default=environment("EPRUNE_LOG_FORMAT", TEXT),
         choices=[TEXT, JSON],
-        help="what stderr gets: text, or each event as a line of JSON (also EPRUNE_LOG_FORMAT; default: %(default)s)",
+        help="format of stderr: text, or one line of JSON per event (also EPRUNE_LOG_FORMAT; default: %(default)s)",
     )
-    add("--status", metavar="FILE", help="keep the run's state there (JSON); a pipe gets a line for each report")
+    add("--status", metavar="FILE", help="keep a status report in FILE (JSON); a pipe gets one line per report")
     return parser.parse_args(arguments)
 
 
 def check_writable(*paths: Optional[str]) -> None:
-    """Say at the start, not after hours, that a result cannot be written. Raises UsageError."""
+    """Check at the start that results can be written, not after hours. Raises UsageError."""
     for path in paths:
         if path and not is_stream(path) and not os.access(Path(os.path.realpath(path)).parent, os.W_OK):
             raise UsageError(f"{path}: the folder is missing or not writable")
@@ -117,7 +123,9 @@ def parameters(given: Sequence[str], declared: Mapping[str, Mapping[str, str]]) 
         if not (equals and dot and name):
             raise UsageError(f"--set {text}: expected ACTOR.PARAM=VALUE")
         if actor not in result:
-            raise UsageError(f"--set {text}: no actor {actor!r} with parameters here; {_nearest(actor, result)}")
+            raise UsageError(
+                f"--set {text}: this program has no actor {actor!r} with parameters; {_nearest(actor, result)}"
+            )
         result[actor][name] = value
     return result
 

@@ -11,7 +11,7 @@ from queue import SimpleQueue
 from typing import Optional
 
 from eprune.runtime.fire.engine import Engine, Event, Signals
-from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError
+from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
 from eprune.runtime.main.files import Files
@@ -27,18 +27,18 @@ class Program:
     """One platform's part of an application. Generated code calls the methods below, then ``main``."""
 
     def __init__(self, application: str, platform: str, digest: str, file: str, aligned: bool = False) -> None:
-        """``aligned``: some FIFO of the application may lose tokens, so that firings go by index."""
+        """``aligned``: some FIFO of the application may lose tokens: inputs are matched by firing index."""
         self._declared = Declared(application, platform, digest, Files(file), aligned)
 
     def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
-        """Declare a processing unit: the CPU core that its actors' threads are pinned to, and how much slower than
-        this core it is where it is emulated.
+        """Declare a processing unit: the CPU core that its actors' threads are pinned to, and for emulation, how many
+        times slower than this core it is.
         """
         self._declared.cores[name] = core
         self._declared.slowdowns[name] = slowdown
 
     def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
-        """Declare the figures of the link to platform ``to``, bytes per second and seconds, to emulate it."""
+        """Declare the figures of the link to platform ``to``, in bytes per second and seconds, for its emulation."""
         self._declared.figures[to] = Figures(bandwidth, latency)
 
     def actor(
@@ -53,7 +53,7 @@ class Program:
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
-        It can do without the inputs ``optional`` while ``quorum`` of its data inputs live (None: 1).
+        It can do without the inputs ``optional`` while ``quorum`` of its data inputs are alive (None: 1).
         """
         self._declared.actors.append(
             DeclaredActor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum)
@@ -75,9 +75,9 @@ class Program:
         self._declared.actors.append(DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs)))
 
     def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
-        """Declare a row of a dynamic processing graph's control table: what control token ``value`` means here.
+        """Declare a row of a dynamic processing graph's control table: the meaning of control value ``value``.
 
-        ``rates`` maps the graph's dynamic FIFOs, as far as they have an end here, to tokens per firing.
+        ``rates`` maps the graph's dynamic FIFOs with an end on this platform to tokens per firing.
         """
         self._declared.tables.setdefault(dpg, {})[value] = rates
 
@@ -96,7 +96,7 @@ class Program:
     ) -> None:
         """Declare a FIFO between two actors of this platform; ends are ``actor.port``.
 
-        ``rate`` is a number of tokens per firing, or its lower and upper limit. ``control`` names the dynamic
+        ``rate`` is the number of tokens per firing, or its lower and upper limit. ``control`` names the dynamic
         processing graph whose control tokens the FIFO carries.
         """
         self._declared.fifos.append(
@@ -124,9 +124,9 @@ class Program:
     ) -> None:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
-        ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it is,
-        ``ack`` when a ``wait`` FIFO's token may be forgotten. ``shared``: all FIFOs with that platform have one
-        connection, on which this is FIFO ``number``.
+        ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it
+        counts as lost, ``ack`` when a token under ``wait`` may be forgotten. ``shared``: all FIFOs with that platform
+        use one connection, on which this is FIFO ``number``.
         """
         self._declared.fifos.append(
             DeclaredFifo(
@@ -162,7 +162,10 @@ class Program:
         )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
-        """Run with command-line arguments; the exit code: 0 fine, 1 failed, 2 usage, 130 interrupted."""
+        """Run with command-line arguments.
+
+        Returns the exit code: 0 fine, 1 failed, 2 wrong usage, 70 internal error, 130 interrupted.
+        """
         options = self._options(arguments)
         journal = Journal(self._declared.platform, options.log_format)
         events: SimpleQueue[Event] = SimpleQueue()
@@ -171,14 +174,11 @@ class Program:
                 check_writable(options.record, options.trace, options.status)
                 self._run(Assembly(self._declared, options, events, journal), options, events, journal)
         except RunError as error:
-            if str(error) != journal.failure:
-                _tell_failure(journal, error)
-            if options.traceback:
-                cause = error.cause if isinstance(error, ActorError) else error
-                traceback.print_exception(type(cause), cause, cause.__traceback__)
-            return error.exit_code
+            return _fail(journal, error, options.traceback)
         except BrokenPipeError:
             return 1
+        except Exception as error:
+            return _fail(journal, InternalError(error), options.traceback)
         return 0
 
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -208,7 +208,7 @@ class Program:
         engine = Engine(assembly.actors, links, events, journal, begin)
         _confine(set(assembly.cores.values()))
         journal.log("starting")
-        reporter = Reporter(assembly, journal)
+        reporter = Reporter(assembly, journal, bool(options.record or options.status))
         try:
             with Status(options.status, journal, reporter.snapshot, events.put):
                 try:
@@ -217,17 +217,27 @@ class Program:
                     journal.log("ended")
                 except RunError as error:
                     reporter.tally(last=True)
-                    _tell_failure(journal, error)
+                    _log_failure(journal, error)
                     raise
         finally:
             if options.record:
-                _write(options.record, json.dumps(reporter.record(), indent=1) + "\n")
+                _write(options.record, json.dumps(reporter.record().as_json(), indent=1) + "\n")
             if options.trace:
                 name = self._declared.platform + " (emulated)" * bool(assembly.emulation)
                 _write(options.trace, record.trace(name, activities) + "\n")
 
 
-def _tell_failure(journal: Journal, error: RunError) -> None:
+def _fail(journal: Journal, error: RunError, show: bool) -> int:
+    """Report a failure, unless that has been done, with its traceback if wanted; the exit code."""
+    if str(error) != journal.failure:
+        _log_failure(journal, error)
+    if show or (isinstance(error, InternalError) and os.environ.get("EPRUNE_DEBUG")):
+        cause = error.cause if isinstance(error, (ActorError, InternalError)) else error
+        traceback.print_exception(type(cause), cause, cause.__traceback__)
+    return error.exit_code
+
+
+def _log_failure(journal: Journal, error: RunError) -> None:
     journal.log("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
 
 

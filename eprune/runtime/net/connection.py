@@ -18,7 +18,16 @@ import time
 from collections.abc import Mapping
 from typing import Callable, Optional
 
-from eprune.runtime.kernel.errors import Interrupted, LinkError, LostTokens, PeerError, ProtocolError, Refused, RunError
+from eprune.runtime.kernel.errors import (
+    InternalError,
+    Interrupted,
+    LinkError,
+    LostTokens,
+    PeerError,
+    ProtocolError,
+    Refused,
+    RunError,
+)
 from eprune.runtime.kernel.fifo import GONE
 from eprune.runtime.kernel.policy import STOP, WAIT, lossy
 from eprune.runtime.net import emulation, wire
@@ -56,7 +65,7 @@ class Connection:
     ) -> None:
         self.name = name
         self.peer = peer
-        #: what this program says of itself
+        #: how this program identifies itself
         self.greeting = greeting
         self.note = ""
         #: the emulated link that takes the place of the true one, if any
@@ -113,7 +122,15 @@ class Connection:
             self._acceptor = Acceptor(
                 listener, self._greeting, self._busy, self._accept, self._refused, self.peer, self.keys
             )
-            threading.Thread(target=self._acceptor.run, name=f"accept {self}", daemon=True).start()
+            threading.Thread(target=self._accept_until_closed, name=f"accept {self}", daemon=True).start()
+
+    def _accept_until_closed(self) -> None:
+        """Accept peers. The body of a thread."""
+        assert self._acceptor is not None
+        try:
+            self._acceptor.run()
+        except Exception as error:
+            self._fail(InternalError(error, threading.current_thread().name))
 
     def open(self, deadline: float, known: Callable[[], bool]) -> None:
         """Connect for the first time, until ``deadline`` (time.monotonic).
@@ -354,7 +371,7 @@ class Connection:
     # Connecting.
 
     def _greeting(self) -> Greeting:
-        """What this program says of itself now."""
+        """How this program identifies itself now."""
         firing = max((fifo.receiving.firing for fifo in self.rx.values()), default=0)
         return dataclasses.replace(self.greeting, firing=firing)
 

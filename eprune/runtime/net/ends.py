@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Union
+from dataclasses import replace
+from typing import Callable, Optional, Union
 
-from eprune.runtime.kernel.fifo import LOST, Fifo
+from eprune.runtime.kernel.fifo import LOST, Fifo, FifoCounts
 from eprune.runtime.kernel.policy import lossy
 from eprune.runtime.net import wire
 from eprune.runtime.net.faults import ReceiverState, SenderState, window
@@ -65,17 +66,17 @@ class TxFifo(Fifo):
         wire.pack_header(self._headers[slot], wire.DATA, self.number, self._part, firing, self.token_bytes)
         return self._frames[slot]
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> FifoCounts:
         """What happened to the ``tokens`` that were made: ``confirmed`` arrived, ``dropped`` may not have arrived."""
         sending = self.sending
-        return {
-            **super().summary(),
-            "policy": self.policy,
-            "tokens": sending.made,
-            "confirmed": sending.confirmed,
-            "dropped": sending.dropped,
-            "resent": sending.resent,
-        }
+        return replace(
+            super().summary(),
+            policy=self.policy,
+            tokens=sending.made,
+            confirmed=sending.confirmed,
+            dropped=sending.dropped,
+            resent=sending.resent,
+        )
 
     def finished(self, connected: bool) -> bool:
         """Whether nothing remains to be done: the peer wants no more, has everything, or will never learn more."""
@@ -140,15 +141,10 @@ class RxFifo(Fifo):
         super().leave()
         self.push()
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> FifoCounts:
         """How many tokens arrived, and how often the peer was restarted."""
         receiving = self.receiving
-        return {
-            **super().summary(),
-            "policy": self.policy,
-            "tokens": receiving.received,
-            "restarts": receiving.restarts,
-        }
+        return replace(super().summary(), policy=self.policy, tokens=receiving.received, restarts=receiving.restarts)
 
     def finished(self, connected: bool) -> bool:
         """Whether nothing remains to be done: the consumer has ended, and the peer, if connected, knows."""

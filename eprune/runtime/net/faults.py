@@ -63,8 +63,8 @@ class SenderState:
         self._slots: deque[int] = deque()
         self._base = 0  # the number of the token in the first slot
         self._next = 0  # the number of the token to send next
-        self._peak = 0  # how far we were before the connection broke
-        self._offset = 0  # our number of the token that the peer calls 0
+        self._peak = 0  # the next number before the connection broke
+        self._offset = 0  # the number of the token that is the peer's number 0
         self._arrived = 0
         self._peer = ""
         self._last_feedback = Feedback(0, 0, 0, 0)
@@ -193,7 +193,7 @@ class ReceiverState:
         self.alive = False
         #: tokens received from all incarnations of the peer, and how often it was restarted
         self.received = self.restarts = 0
-        #: tokens that the consumer has let go of, beyond the ``delay`` initial ones
+        #: tokens that the consumer has released, beyond the ``delay`` initial ones
         self.fired = -delay
         #: the index of the consumer's next firing
         self.firing = 0

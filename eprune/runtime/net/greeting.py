@@ -1,4 +1,4 @@
-"""What the two ends of a connection say of themselves before any token, and whether they belong together."""
+"""Greetings: how the two ends of a connection identify themselves, and whether they belong together."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def dial(
 ) -> tuple[Stream, Greeting]:
     """Connect and shake hands, over TLS if there are keys. Returns the connection and the peer's greeting.
 
-    Raises OSError if nobody answers (Busy: try again busy), Refused if one side refuses the other, ProtocolError if
+    Raises OSError if nobody answers (Busy: try again later), Refused if one side refuses the other, ProtocolError if
     the other side is not an eprune program, LinkError if the address is malformed.
     """
     remaining = deadline - time.monotonic()
@@ -138,7 +138,7 @@ class _Caller:
 class Acceptor:
     """Accepts or refuses whoever connects to a listening socket, as long as the run lasts.
 
-    ``greeting()`` is what this program says of itself. ``busy(greeting)`` is why the right peer must try again later,
+    ``greeting()`` identifies this program. ``busy(greeting)`` is why the right peer must try again later,
     or ''. ``accept`` gets a connection that was accepted, with its greeting; ``refused`` gets the reason for each
     refusal, the last of which is ``refusal``. With ``keys`` everything is over TLS, with platform ``peer``.
     """

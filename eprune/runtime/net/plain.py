@@ -62,7 +62,7 @@ class _PlainConnection:
         self.tunnel = ""
         self.number = number
         self.peer = peer
-        #: what this program says of itself
+        #: how this program identifies itself
         self.greeting = greeting
         self.activity = Activity()
         self.note = ""

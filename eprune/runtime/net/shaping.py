@@ -44,7 +44,7 @@ class Figures(NamedTuple):
 
 
 class Pacer:
-    """The sending side of a link: what is given to it leaves at ``bandwidth`` bytes per second, in order of asking."""
+    """The sending side of a link: what is given to it leaves at ``bandwidth`` bytes per second, in order."""
 
     def __init__(self, bandwidth: float) -> None:
         self.bandwidth = bandwidth

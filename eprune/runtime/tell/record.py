@@ -1,14 +1,19 @@
-"""What a run says of itself: counters of every actor and link, the run record (JSON) and the Chrome trace."""
+"""The record of a run: counters of every actor and link, the record itself (JSON) and the Chrome trace."""
 
 from __future__ import annotations
 
 import json
 import os
 import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-#: Spans that one actor keeps for the trace at most; a longer run's trace is cut there, and says so.
+from eprune.runtime.kernel.fifo import FifoCounts
+from eprune.runtime.tell.usage import Usage
+
+#: Spans that one actor keeps for the trace at most; a longer run's trace ends there, and its label states it.
 MAX_SPANS = 200_000
 
 
@@ -35,29 +40,106 @@ class Activity:
             self.spans.append((begin, end, self.count))
         self.count += count
 
-    def summary(self) -> dict[str, Any]:
+    def summary(self) -> ActivityCounts:
         """Firings, and seconds busy and waiting."""
-        return {
-            "firings": self.count,
-            "busy_s": self.busy / 1e9,
-            "waiting_s": self.waiting / 1e9,
-            "first_s": None if self.first is None else self.first / 1e9,
-            "last_s": None if self.last is None else self.last / 1e9,
-        }
+        return ActivityCounts(
+            self.count,
+            self.busy / 1e9,
+            self.waiting / 1e9,
+            None if self.first is None else self.first / 1e9,
+            None if self.last is None else self.last / 1e9,
+        )
 
 
-def usage() -> dict[str, Any]:
-    """CPU seconds and peak resident memory (bytes) of this process, where the system tells."""
-    try:
-        import resource
-    except ImportError:  # Windows has none
-        return {}
-    used = resource.getrusage(resource.RUSAGE_SELF)
-    return {"user_s": used.ru_utime, "system_s": used.ru_stime, "peak_memory_bytes": used.ru_maxrss * 1024}
+@dataclass(frozen=True)
+class ActivityCounts:
+    """What an actor or a link did: firings, seconds busy and waiting, and when it began and ended (perf_counter)."""
+
+    firings: int
+    busy_s: float
+    waiting_s: float
+    first_s: Optional[float]
+    last_s: Optional[float]
+
+
+@dataclass(frozen=True)
+class ActorRecord:
+    """An actor, or a segment of the actors ``members``. ``modes``: value of the control token -> firings."""
+
+    unit: str
+    role: str
+    members: Sequence[str]
+    activity: ActivityCounts
+    modes: Optional[Mapping[str, int]] = None
+
+
+@dataclass(frozen=True)
+class FifoRecord:
+    """This platform's end of a FIFO: ``kind`` is local, tx or rx; ``peer`` is the platform at the other end, or ''."""
+
+    kind: str
+    peer: str
+    counts: FifoCounts
+
+
+@dataclass(frozen=True)
+class LinkRecord:
+    """What the sending or receiving of one FIFO took."""
+
+    peer: str
+    activity: ActivityCounts
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """The record of a program's run. ``begin`` is in seconds since the epoch; ``failure`` is '' for a run that ended
+    well; ``events`` are the last ones of the journal, ``events_omitted`` the number of those before.
+    """
+
+    application: str
+    platform: str
+    digest: str
+    incarnation: str
+    interpreter: Optional[str]
+    host: str
+    python: str
+    machine: str
+    begin: float
+    wall_s: float
+    failure: str
+    emulated: Optional[Mapping[str, Any]]
+    actors: Mapping[str, ActorRecord]
+    fifos: Mapping[str, FifoRecord]
+    links: Mapping[str, LinkRecord]
+    events: Sequence[Mapping[str, Any]]
+    events_omitted: int
+    usage: Usage
+
+    def as_json(self) -> dict[str, Any]:
+        """The record as objects of JSON: groups of fields are flat there, and fields that do not apply are missing."""
+        fields = asdict(self)
+        usage = fields.pop("usage")
+        if fields["interpreter"] is None:
+            del fields["interpreter"]
+        for actor in fields["actors"].values():
+            modes = actor.pop("modes")
+            actor.update(actor.pop("activity"))
+            if modes is not None:
+                actor["modes"] = modes
+        for fifo in fields["fifos"].values():
+            fifo.update(known(fifo.pop("counts")))
+        for link in fields["links"].values():
+            link.update(link.pop("activity"))
+        return {**fields, **usage}
+
+
+def known(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Those fields that have a value."""
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def trace(platform: str, activities: dict[str, Activity]) -> str:
-    """A timeline in Chrome's trace event format: one row an actor or link, one bar a firing."""
+    """A timeline in Chrome's trace event format: one row per actor or link, one bar per firing."""
     pid = os.getpid()
     events: list[dict[str, Any]] = [
         {"ph": "M", "name": "process_name", "pid": pid, "tid": 0, "args": {"name": platform}},

@@ -8,19 +8,70 @@ import os
 import socket
 import threading
 import time
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any, Callable, Optional
 
-from eprune.runtime.kernel.errors import Interrupted, RunError
+from eprune.runtime.kernel.errors import InternalError, Interrupted, RunError
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.record import is_stream, write_whole
+from eprune.runtime.tell.record import is_stream, known, write_whole
+from eprune.runtime.tell.usage import Usage
 
 #: Seconds between two reports: in a file, which may be on a memory card, and to a pipe, whose reader shows them.
 FILE_PERIOD = 1.0
 PIPE_PERIOD = 0.2
 #: Seconds between two reports where something changes, however often it does.
 REST = 0.05
+
+
+@dataclass(frozen=True)
+class FifoStatus:
+    """This platform's end of a FIFO to or from another one.
+
+    Where the peer confirms tokens: ``tokens`` = ``confirmed`` + ``waiting`` + ``dropped``.
+    """
+
+    kind: str
+    peer: str
+    tokens: int
+    confirmed: Optional[int] = None
+    waiting: Optional[int] = None
+    dropped: Optional[int] = None
+    resent: Optional[int] = None
+
+
+@dataclass(frozen=True)
+class PeerStatus:
+    """The worst state of the connections with a peer (lost, waiting, connected, closed), and since when."""
+
+    state: str
+    since: float
+
+
+@dataclass(frozen=True)
+class StatusReport:
+    """How a run fares at ``time``. Times are in seconds since the epoch; ``usage`` is flat in JSON."""
+
+    time: float
+    application: str
+    platform: str
+    pid: int
+    state: str
+    since: float
+    failure: str
+    firings: Mapping[str, int]
+    fifos: Mapping[str, FifoStatus]
+    peers: Mapping[str, PeerStatus]
+    usage: Usage
+
+    def as_json(self) -> dict[str, Any]:
+        """The report as objects of JSON."""
+        fields = asdict(self)
+        usage = fields.pop("usage")
+        fields["fifos"] = {name: known(fifo) for name, fifo in fields["fifos"].items()}
+        return {**fields, **usage}
 
 
 class Status:
@@ -35,7 +86,7 @@ class Status:
         self,
         path: Optional[str],
         journal: Journal,
-        snapshot: Callable[[], dict[str, Any]],
+        snapshot: Callable[[], StatusReport],
         fail: Callable[[RunError], None],
     ) -> None:
         self._path = path
@@ -67,6 +118,12 @@ class Status:
             self._pipe.close()
 
     def _run(self) -> None:
+        try:
+            self._report_until_closed()
+        except Exception as error:
+            self._fail(InternalError(error, threading.current_thread().name))
+
+    def _report_until_closed(self) -> None:
         period = FILE_PERIOD if self._pipe is None else PIPE_PERIOD
         changed = self._journal.changed
         while not self._closed:
@@ -80,7 +137,7 @@ class Status:
         self._notify_systemd(report)
         if self._path is None:
             return
-        text = json.dumps(report) + "\n"
+        text = json.dumps(report.as_json()) + "\n"
         try:
             if self._pipe is None:
                 write_whole(self._path, text)
@@ -95,14 +152,14 @@ class Status:
                 self._failing = True
                 self._journal.log("warning", f"--status {self._path}: {error.strerror or error}")
 
-    def _notify_systemd(self, report: dict[str, Any]) -> None:
-        state = report["state"]
+    def _notify_systemd(self, report: StatusReport) -> None:
+        state = report.state
         lines = ["WATCHDOG=1"]
         if state != self._last_state:
             lines += {"running": ["READY=1"], "starting": []}.get(state, ["STOPPING=1"])
             self._last_state = state
-        lost = [name for name, peer in report["peers"].items() if peer["state"] == "lost"]
-        done = min(report["firings"].values(), default=0)
+        lost = [name for name, peer in report.peers.items() if peer.state == "lost"]
+        done = min(report.firings.values(), default=0)
         lines.append(f"STATUS={state}: {done} frames" + f"; lost: {', '.join(lost)}" * bool(lost))
         notify("\n".join(lines))
 

@@ -1,0 +1,105 @@
+"""What a process uses of its machine: processor time, memory, load. Complete where psutil is installed."""
+
+from __future__ import annotations
+
+import os
+import time
+from dataclasses import dataclass
+from typing import Any, Optional
+
+#: Seconds between two readings of the unique memory, for which the system walks through all of the process's pages.
+UNIQUE_PERIOD = 5.0
+_MISSING = "psutil is not installed: unique memory and loads are unknown (pip install psutil)"
+
+
+@dataclass(frozen=True)
+class Usage:
+    """One reading. What is unknown is None, and ``usage_note`` says why.
+
+    ``user_s`` and ``system_s``: seconds of processor time since the start. ``resident_bytes``: memory of the process
+    that is in RAM now, shared libraries included; ``peak_memory_bytes``: the most that it was. ``unique_bytes``:
+    memory that would be free if the process ended (at most UNIQUE_PERIOD old while it runs). ``load``: processor
+    seconds of the process per second, 1.5 is one and a half cores; ``machine_load``: the same of the whole machine,
+    which has ``machine_cores``. Loads are those since the reading before; in a last reading, since the start.
+    """
+
+    user_s: Optional[float] = None
+    system_s: Optional[float] = None
+    resident_bytes: Optional[int] = None
+    peak_memory_bytes: Optional[int] = None
+    unique_bytes: Optional[int] = None
+    load: Optional[float] = None
+    machine_load: Optional[float] = None
+    machine_cores: Optional[int] = None
+    usage_note: str = ""
+
+
+class UsageMeter:
+    """Reads what this process uses. Any one thread at a time may call it."""
+
+    def __init__(self) -> None:
+        self._psutil = _find_psutil()
+        self._process = self._psutil and self._psutil.Process()
+        self._begin = self._before = self._times()
+        self._unique: Optional[int] = None
+        self._unique_due = 0.0
+
+    def read(self, last: bool = False) -> Usage:
+        """A reading; ``last``: the loads since the start, and the unique memory now."""
+        user, system, peak = _resource_usage()
+        now, before = self._times(), self._begin if last else self._before
+        self._before = now
+        seconds = max(now[0] - before[0], 1e-9)
+        load = (now[1] - before[1]) / seconds
+        cores = os.cpu_count()
+        if not self._psutil:
+            return Usage(user, system, _resident(), peak, None, load, None, cores, _MISSING)
+        try:
+            resident = self._process.memory_info().rss
+            if last or now[0] >= self._unique_due:
+                self._unique_due = now[0] + UNIQUE_PERIOD
+                self._unique = getattr(self._process.memory_full_info(), "uss", None)
+        except (self._psutil.Error, OSError) as error:
+            return Usage(user, system, _resident(), peak, None, load, None, cores, f"psutil: {error}")
+        # The system counts in ticks: over a short time there may seem to be more than there can be.
+        machine = max(0.0, min((now[2] - before[2]) / seconds, float(cores or 1)))
+        return Usage(user, system, resident, peak, self._unique, load, machine, cores)
+
+    def _times(self) -> tuple[float, float, float]:
+        """Seconds on the clock, of this process's processor time, and of the whole machine's (0 where unknown)."""
+        busy = 0.0
+        if self._psutil:
+            times = self._psutil.cpu_times()
+            idle = times.idle + getattr(times, "iowait", 0.0)
+            # Guests are counted among the users, too.
+            busy = sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
+        return time.monotonic(), time.process_time(), busy
+
+
+def _find_psutil() -> Any:
+    """The module, None where it is missing. It is optional on a device."""
+    try:
+        import psutil
+    except ImportError:
+        return None
+    return psutil
+
+
+def _resource_usage() -> tuple[Optional[float], Optional[float], Optional[int]]:
+    """Seconds of processor time in this process and in the system for it, and its peak memory in bytes."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        times = os.times()
+        return times.user, times.system, None
+    used = resource.getrusage(resource.RUSAGE_SELF)
+    return used.ru_utime, used.ru_stime, used.ru_maxrss * 1024
+
+
+def _resident() -> Optional[int]:
+    """The memory in RAM as far as it is known without psutil, on Linux."""
+    try:
+        with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+            return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+    except (OSError, ValueError, IndexError, AttributeError):
+        return None
