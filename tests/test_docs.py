@@ -92,6 +92,29 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert built >= {page.relative_to(DOCS) for page in DOCS.rglob("*.md")}
 
 
+#: pages whose sessions are run here, in order, in a folder like a checkout; others have tests of their own
+RUN_HERE = ["how-to/explore_cuts.md"]
+
+
+@pytest.mark.parametrize("name", RUN_HERE)
+def test_the_sessions_of_a_page_are_real(name, tmp_path):
+    for folder in ("graphs", "mappings", "actors"):
+        (tmp_path / folder).symlink_to(ROOT / folder)
+    commands = pages.sessions((DOCS / name).read_text(encoding="utf-8"))
+    assert commands
+    for command, shown in commands:
+        done = pages.run(command, tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
+
+
+def test_every_page_with_a_session_is_run_by_some_test():
+    tests = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "tests").rglob("test_*.py"))
+    shown = [page for page in pages.PAGES if pages.sessions(page.read_text(encoding="utf-8"))]
+    assert [page for page in shown if page.name not in tests] == []
+    assert len(shown) > 10
+
+
 TUTORIAL = (DOCS / "tutorial" / "first_application.md").read_text(encoding="utf-8")
 
 

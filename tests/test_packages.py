@@ -121,6 +121,13 @@ def test_the_description_has_no_link_that_needs_a_checkout(wheel):
     assert f"({URL}/raw/main/docs/" in text, "a picture is linked as a file, not as a page"
 
 
+def test_the_readme_states_the_purpose_of_each_dependency():
+    required = re.findall(r"^([\w-]+)", SETTINGS["options"]["install_requires"].lower(), re.MULTILINE)
+    table = (ROOT / "README.md").read_text(encoding="utf-8").partition("## Dependencies")[2].lower()
+    assert required
+    assert [name for name in set(required) if not re.search(rf"^\|[^|]*\b{name}\b[^|]*\| ", table, re.MULTILINE)] == []
+
+
 @pytest.mark.parametrize(
     ("given", "wanted"),
     [
