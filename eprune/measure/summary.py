@@ -11,8 +11,9 @@ from typing import Any, Optional
 class PlatformSummary:
     """A platform's part: milliseconds per frame in which its actors were busy, in all and each.
 
-    ``cpu_s`` is the processor time of its process in seconds, ``resident_bytes`` and ``unique_bytes`` its memory at its
-    peak, ``load`` the machine's one-minute load at the end; None where psutil is missing there.
+    ``cpu_s`` is the processor time of its process in seconds, ``load`` the same per second, so that 1.5 is one and a
+    half cores. ``resident_bytes`` is its memory in RAM at the end, shared libraries included, ``unique_bytes`` what
+    would be free without it. What is not known is None, and ``note`` says why.
     """
 
     ms_per_frame: float
@@ -22,6 +23,7 @@ class PlatformSummary:
     resident_bytes: Optional[int] = None
     unique_bytes: Optional[int] = None
     load: Optional[float] = None
+    note: str = ""
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,18 @@ def _platform(record: Mapping[str, Any], frames: int) -> PlatformSummary:
         ms_per_frame=_ms_per_frame(record["actors"].values(), frames),
         interpreter=record.get("interpreter"),
         actors={name: _ms_per_frame([actor], frames) for name, actor in record["actors"].items()},
+        **_usage(record),
     )
+
+
+def _usage(usage: Mapping[str, Any]) -> dict[str, Any]:
+    """What a record says of its process, as far as it does."""
+    parts = [usage[name] for name in ("user_s", "system_s") if usage.get(name) is not None]
+    return {
+        "cpu_s": sum(parts) if parts else None,
+        **{name: usage.get(name) for name in ("resident_bytes", "unique_bytes", "load")},
+        "note": usage.get("usage_note") or "",
+    }
 
 
 def _ms_per_frame(actors: Iterable[Mapping[str, Any]], frames: int) -> float:

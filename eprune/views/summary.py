@@ -20,4 +20,24 @@ def text(summary: Summary) -> str:
     for link in summary.links:
         share = f", {format_size(link.bytes_per_frame)} per frame" if link.bytes_per_frame else ""
         lines.append(f"  {link.source} -> {link.target}: {format_size(link.bytes)}{share}")
-    return "\n".join(lines)
+    return "\n".join([*lines, *_usage(summary)])
+
+
+def _usage(summary: Summary) -> list[str]:
+    """What each platform's process took of its machine; a note where that is not known."""
+    known = {name: each for name, each in summary.platforms.items() if each.cpu_s is not None}
+    if not known:
+        return []
+    rows = [
+        (
+            name,
+            f"{each.cpu_s:.2f}",
+            "?" if each.load is None else f"{each.load:.2f}",
+            "?" if each.resident_bytes is None else format_size(each.resident_bytes),
+            "?" if each.unique_bytes is None else format_size(each.unique_bytes),
+        )
+        for name, each in known.items()
+    ]
+    notes = dict.fromkeys(each.note for each in known.values() if each.note)
+    shown = table(("process", "CPU s", "load", "resident", "unique"), rows).splitlines()
+    return [*shown, *(f"  note: {note}" for note in notes)]
