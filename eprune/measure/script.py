@@ -91,8 +91,10 @@ def _side(record: Mapping[str, Any], frames: int) -> dict[str, Any]:
 
 def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
     """What ran there, and on which machine."""
-    names = ("host", "machine", "python", "interpreter", "emulated", "peak_memory_bytes")
-    names += ("user_s", "system_s", "resident_bytes", "unique_bytes", "load", "machine_load")
+    names = (
+        *("host", "machine", "python", "interpreter", "emulated", "peak_memory_bytes"),
+        *("user_s", "system_s", "resident_bytes", "unique_bytes", "load", "machine_load"),
+    )
     return {name: record.get(name) for name in names}
 
 
