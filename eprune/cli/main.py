@@ -31,6 +31,7 @@ COMMANDS = (
     "profile",
     "report",
     "demo",
+    "upgrade",
     "schema",
     "rules",
     "completion",
