@@ -29,7 +29,7 @@ TRIED = Renames(
         (
             "run.sh",
             "eprune run a --record=x --record-all; echo --record",
-            "eprune run a --records=x --record-all; echo --records",
+            "eprune run a --records=x --record-all; echo --record",
         ),
         ("ci.yml", "- run: eprune older\n", "- run: eprune older\n"),
     ],
