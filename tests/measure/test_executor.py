@@ -1,0 +1,66 @@
+"""The sequential executor: what the application means, without threads, rings or links."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from eprune.analysis.check import check
+from eprune.deploy.build import programs_of
+from eprune.explore.space import mapping
+from eprune.formats.system import read_system
+from eprune.measure.executor import Executor, choices
+from eprune.model.platform import Link, Platform, Unit
+from tests.kit.programs import ROOT
+
+
+def program_of(name, near=None, together=True):
+    """The program of a platform with these actors (None: all)."""
+    system = read_system(str(ROOT / f"graphs/{name}.xml"))
+    homes = {a.name: "near" if near is None or a.name in near else "far" for a in system.graph.actors}
+    platform = Platform("near", (Unit("cpu"),), (Link("far"),))
+    placed = replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
+    assert not check(placed)
+    (program,) = programs_of(placed, together)
+    return program
+
+
+def test_rates_follow_the_control_tokens():
+    program = program_of("predistorter")
+    with Executor(program) as executor:
+        frames = list(executor.run(6))
+    firings = [firing for frame in frames for firing in frame]
+    (dpg,) = choices(firings, program).values()
+    assert sum(dpg.values()) == len(frames) == 6
+    assert set(dpg) <= {row.value for row in program.rows}
+
+
+def test_fusing_changes_no_bit():
+    results = []
+    for together in (True, False):
+        program = program_of("vehicle", together=together)
+        with Executor(program) as executor:
+            results.append([executor.fire(node.name).outputs for node in executor.nodes][-2])
+    fused, apart = ({port: value.copy() for port, value in outputs.items()} for outputs in results)
+    assert [value.tobytes() for value in fused.values()] == [value.tobytes() for value in apart.values()]
+
+
+def test_what_comes_from_elsewhere_is_fed():
+    program = program_of("vehicle", near=("L3", "L4-L5", "Sink"))
+    with Executor(program) as executor:
+        (end,) = program.rx
+        token = np.zeros(end.fifo.token.shape, end.fifo.token.dtype)
+        executor.feed(end.fifo.name, token)
+        (first, *_) = executor.frame()
+    (scores,) = first.outputs.values()
+    assert scores.shape == (1, 4) and scores.sum() == pytest.approx(1)
+
+
+def test_a_behaviour_that_fails_is_named(monkeypatch):
+    program = program_of("vehicle", near=("L4-L5", "Sink"))
+    with Executor(program) as executor:
+        executor.feed(program.rx[0].fifo.name, np.zeros((7, 7), np.float32))
+        with pytest.raises(RuntimeError, match="actor 'L4-L5' failed"):
+            executor.frame()
