@@ -21,11 +21,11 @@ from eprune.model.finding import EpruneError, Failure, Finding, WrongUsage, has_
 if TYPE_CHECKING:
     import numpy as np
 
-    from eprune.explore.answer import Row
+    from eprune.explore.answer import PointRow
     from eprune.explore.cost import Costs
     from eprune.explore.flow import Flow
     from eprune.explore.space import Constraints, Roles
-    from eprune.measure.summary import LinkSummary, PlatformSummary, Summary
+    from eprune.measure.summary import LinkSummary, PlatformSummary, RunSummary
 
 PathLike = Union[str, "os.PathLike[str]"]
 
@@ -147,7 +147,7 @@ class Run:
     printed, ``records`` each platform's run record.
     """
 
-    summary: Summary
+    summary: RunSummary
     sinks: Mapping[str, Union[np.ndarray, Mapping[str, np.ndarray]]]
     lines: tuple[str, ...]
     records: Mapping[str, Mapping[str, Any]] = field(repr=False)
@@ -318,7 +318,7 @@ class Cuts:
                 rates.update({fifo: float(rate) for fifo, rate in timed["rates"].items()})
         return times, rates
 
-    def rows(self, **constraints: Any) -> tuple[Row, ...]:
+    def rows(self, **constraints: Any) -> tuple[PointRow, ...]:
         """The partition points with their figures; ``constraints`` as for ``best``. Raises WrongUsage."""
         from eprune.explore.answer import point_rows
         from eprune.explore.space import AmbiguousSources, partition_points
@@ -361,7 +361,7 @@ class Cuts:
             rows.append((row.alternative.name, row.alternative.after, str(row.nbytes), *figures))
         return header, rows
 
-    def __iter__(self) -> Iterator[Row]:
+    def __iter__(self) -> Iterator[PointRow]:
         return iter(self.rows())
 
     def __repr__(self) -> str:

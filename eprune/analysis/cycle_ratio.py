@@ -19,7 +19,7 @@ from typing import NamedTuple, Optional
 Arc = tuple[int, int, int]
 
 
-class Edge(NamedTuple):
+class TimedEdge(NamedTuple):
     """The k-th firing of ``target`` begins after firing k - ``tokens`` of ``source`` has ended.
 
     ``kind`` says why: a FIFO's tokens ("token") or room ("room"), firings of one actor that do not overlap ("self"),
@@ -37,7 +37,7 @@ class Edge(NamedTuple):
 class Cycle:
     """Edges that end where the next one begins, the time of their nodes together, and their tokens."""
 
-    edges: tuple[Edge, ...]
+    edges: tuple[TimedEdge, ...]
     time: Fraction
     tokens: int
 
@@ -47,7 +47,7 @@ class Cycle:
         return self.time / self.tokens
 
 
-class Search(NamedTuple):
+class PathSearch(NamedTuple):
     """``potentials``: one a node, such that no arc's target is lower than its source and weight; None if there is none.
 
     ``cycles``: then some cycles of positive weight, as numbers of arcs. ``looks``: how many arcs were looked at.
@@ -58,7 +58,7 @@ class Search(NamedTuple):
     looks: int
 
 
-def max_cycle_ratio(times: Mapping[str, Fraction], edges: Sequence[Edge]) -> Optional[Cycle]:
+def max_cycle_ratio(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> Optional[Cycle]:
     """A cycle of the greatest ratio; None where no cycle takes any time.
 
     ``times``: node -> time, not below 0. Raises ValueError for a cycle without tokens: a deadlock.
@@ -88,7 +88,7 @@ def _longer(best: Optional[Cycle], other: Cycle) -> Cycle:
     return other if best is None or other.ratio > best.ratio else best
 
 
-def _order(times: Mapping[str, Fraction], edges: Sequence[Edge]) -> list[str]:
+def _order(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> list[str]:
     """The nodes so that edges without tokens lead forward; the search for longest paths is fast in that order."""
     waiting = dict.fromkeys(times, 0)
     outgoing: dict[str, list[str]] = {node: [] for node in times}
@@ -107,7 +107,7 @@ def _order(times: Mapping[str, Fraction], edges: Sequence[Edge]) -> list[str]:
     return order
 
 
-def longest_paths(count: int, arcs: Sequence[Arc]) -> Search:
+def longest_paths(count: int, arcs: Sequence[Arc]) -> PathSearch:
     """Potentials of ``count`` nodes, the least that are not negative, or cycles of positive weight."""
     outgoing: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
     for number, (source, target, weight) in enumerate(arcs):
@@ -134,8 +134,8 @@ def longest_paths(count: int, arcs: Sequence[Arc]) -> Search:
             raised = 0
             cycles = _cycles(came_by, arcs)
             if cycles:
-                return Search(None, cycles, looks)
-    return Search(value, [], looks)
+                return PathSearch(None, cycles, looks)
+    return PathSearch(value, [], looks)
 
 
 def _cycles(came_by: Sequence[int], arcs: Sequence[Arc]) -> list[list[int]]:

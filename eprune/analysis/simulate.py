@@ -26,7 +26,7 @@ Watch = Callable[[Event, Mapping[str, int]], None]
 
 
 @dataclass(frozen=True)
-class Result:
+class Simulation:
     """How a run ended.
 
     ``firings``: actor name -> firings finished. ``peak``: FIFO name -> the most tokens that it had to hold at one
@@ -157,7 +157,7 @@ def simulate(
     choose: Choice,
     control: Optional[Mapping[str, Sequence[int]]] = None,
     watch: Optional[Watch] = None,
-) -> Result:
+) -> Simulation:
     """Run until every actor has fired ``iterations`` times or nothing more can happen.
 
     ``choose`` picks the next event among those that are possible: a random generator, or a function of their list.
@@ -175,4 +175,4 @@ def simulate(
             watch(event, state.held())
         events = state.events()
     blocked = {actor: state.obstacles(actor) for actor, count in state.finished.items() if count < iterations}
-    return Result(state.finished, state.peak, state.passed, blocked)
+    return Simulation(state.finished, state.peak, state.passed, blocked)

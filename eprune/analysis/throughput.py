@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Optional
 
-from eprune.analysis.cycle_ratio import Cycle, Edge
+from eprune.analysis.cycle_ratio import Cycle, TimedEdge
 from eprune.analysis.lookup import fifo_rates, some, token_bytes
 from eprune.analysis.precedence import order, precedence
 from eprune.model.graph import Fifo, Graph
@@ -54,7 +54,7 @@ class Timed:
     """Nodes (actors and transfers) with their seconds, and edges, to find the maximum cycle ratio of."""
 
     times: dict[str, Fraction]
-    edges: tuple[Edge, ...]
+    edges: tuple[TimedEdge, ...]
 
 
 def resources(system: System) -> Resources:
@@ -91,7 +91,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
     by rules G1 to G6. Raises KeyError for an actor without a time.
     """
     nodes = {actor.name: times[actor.name] for actor in graph.actors}
-    edges = [Edge(name, name, 1, "self", name) for name in nodes]
+    edges = [TimedEdge(name, name, 1, "self", name) for name in nodes]
     rates = fifo_rates(graph)
     sent: dict[str, list[str]] = {}
     position = {name: index for index, name in enumerate(order(precedence(graph)))} if resources.transfers else {}
@@ -107,21 +107,23 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
                 nodes[stops[-1]] = transfer.latency
         stops.append(fifo.target.actor)
         ahead = [0] * (len(stops) - 2) + [fifo.delay // rates[fifo.name]]
-        edges += [Edge(stop, after, tokens, "token", fifo.name) for stop, after, tokens in zip(stops, stops[1:], ahead)]
+        edges += [
+            TimedEdge(stop, after, tokens, "token", fifo.name) for stop, after, tokens in zip(stops, stops[1:], ahead)
+        ]
         if bounded:
             rooms = rooms_of(fifo, transfer)
             firings = (fifo.capacity - fifo.delay) // rates[fifo.name], fifo.capacity // rates[fifo.name]
-            edges += [Edge(*room, tokens, "room", fifo.name) for room, tokens in zip(rooms, firings)]
+            edges += [TimedEdge(*room, tokens, "room", fifo.name) for room, tokens in zip(rooms, firings)]
     shared = {unit: members for unit, members in resources.units.items() if len(members) > 1}
     return Timed(nodes, (*_rings("unit", shared), *_rings("link", sent), *edges))
 
 
-def _rings(kind: str, shared: Mapping[str, Sequence[str]]) -> Iterator[Edge]:
+def _rings(kind: str, shared: Mapping[str, Sequence[str]]) -> Iterator[TimedEdge]:
     """Of those that share something, one is at work at a time, each in its turn."""
     for name, members in shared.items():
         for index, member in enumerate(members, start=1):
             last = index == len(members)
-            yield Edge(member, members[0] if last else members[index], int(last), kind, name)
+            yield TimedEdge(member, members[0] if last else members[index], int(last), kind, name)
 
 
 def transfer_node(fifo: Fifo, transfer: Transfer) -> str:

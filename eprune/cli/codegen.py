@@ -14,7 +14,7 @@ from eprune.views.tables import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eprune.codegen.program import Program
+    from eprune.codegen.program import PlatformProgram
 
 
 @click.command("codegen", cls=options.Command, short_help="Compile it to one program per platform.")
@@ -97,7 +97,7 @@ def _is_stream(path: str) -> bool:
     return Path(path).exists() and not Path(path).is_file()
 
 
-def _contents(program: Program) -> str:
+def _contents(program: PlatformProgram) -> str:
     segments = len(program.segments)
     parts = (counted(len(program.nodes) - segments, "actor"), counted(segments, "model segment"))
     fifos = (counted(len(program.fifos), "local FIFO"), f"{len(program.tx)} TX", f"{len(program.rx)} RX")

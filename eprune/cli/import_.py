@@ -17,7 +17,7 @@ from eprune.views.tables import counted
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eprune.formats.tflite.cuts import Flow
+    from eprune.formats.tflite.cuts import OperatorFlow
     from eprune.formats.tflite.model import Model
     from eprune.model.system import System
     from eprune.model.token import TokenType
@@ -208,7 +208,7 @@ def _tokens(outputs: Sequence[str]) -> str:
     return " ".join(f"{token} x{count}" if count > 1 else token for token, count in counts) or "-"
 
 
-def _row(model: Model, flow: Flow, cuts: set[int], index: int) -> dict[str, Any]:
+def _row(model: Model, flow: OperatorFlow, cuts: set[int], index: int) -> dict[str, Any]:
     """What --list says of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
     from eprune.formats.tflite.cost import macs
     from eprune.formats.tflite.cuts import crossing, label

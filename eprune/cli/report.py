@@ -17,7 +17,7 @@ from eprune.cli.explore import NoCut, constraint_options, constraints_of, object
 from eprune.cli.printing import show, write
 
 if TYPE_CHECKING:
-    from eprune.explore.answer import Row
+    from eprune.explore.answer import PointRow
     from eprune.explore.cost import Costs
     from eprune.explore.plan import LinkFigures, Plan
     from eprune.explore.search import Best
@@ -243,7 +243,7 @@ def _draw(chart: Chart, path: str) -> None:
         raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
 
 
-def _compare(plan: Plan, rows: Sequence[Row], old: Plan, folder: Path, objective: str, tolerance: float) -> int:
+def _compare(plan: Plan, rows: Sequence[PointRow], old: Plan, folder: Path, objective: str, tolerance: float) -> int:
     """Print what has changed since an earlier exploration; 1 if a point is worse by more than the tolerance."""
     from eprune.explore import answer
     from eprune.explore.plan import RESULTS

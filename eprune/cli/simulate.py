@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eprune.analysis.filling import Filling
-    from eprune.analysis.simulate import Result
+    from eprune.analysis.simulate import Simulation
     from eprune.model.graph import Graph
 
 #: Iterations where nothing says how many.
@@ -123,7 +123,7 @@ def _given(controls: Sequence[str], graph: Graph) -> dict[str, list[int]]:
 
 
 def run_data(
-    graph: Graph, result: Result, filling: Filling, control: Mapping[str, Sequence[int]], iterations: int, seed: int
+    graph: Graph, result: Simulation, filling: Filling, control: Mapping[str, Sequence[int]], iterations: int, seed: int
 ) -> dict[str, Any]:
     """A run's results as plain data. ``fill``: (event, tokens from it on, reserved room included)."""
     return {

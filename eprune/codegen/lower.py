@@ -14,11 +14,11 @@ from eprune.analysis.precedence import firing_order
 from eprune.codegen.digest import initial_path
 from eprune.codegen.program import (
     ControlRow,
-    EmulatedLink,
     LocalFifo,
     Node,
+    PeerLink,
+    PlatformProgram,
     ProcessingUnit,
-    Program,
     RxFifo,
     Tunnel,
     TxFifo,
@@ -33,7 +33,7 @@ from eprune.model.system import System
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-def lower(system: System, digest: str = "", only: Optional[Set[str]] = None) -> tuple[Program, ...]:
+def lower(system: System, digest: str = "", only: Optional[Set[str]] = None) -> tuple[PlatformProgram, ...]:
     """A program for each mapping, in their order; of the platforms ``only`` where it is given.
 
     The system must have passed ``analysis.check`` without an error and then ``passes.fuse``; each mapping's platform
@@ -63,7 +63,7 @@ class _Lowering:
             for home in dict.fromkeys((homes[fifo.source.actor], homes[fifo.target.actor])):
                 self.fifos.setdefault(home, []).append(fifo)
 
-    def program(self, mapping: PlatformMapping) -> Program:
+    def program(self, mapping: PlatformMapping) -> PlatformProgram:
         platform = self.system.platform(mapping.platform)
         assert platform is not None  # as the system was checked
         units = {placement.actor: placement.unit for placement in mapping.placements if placement.unit is not None}
@@ -71,7 +71,7 @@ class _Lowering:
         nodes = tuple(self._node(self.actors[name], units[name]) for name in names)
         fifos, tx, rx = self._ends(platform)
         named = {fifo.name for fifo in (*fifos, *(end.fifo for end in tx), *(end.fifo for end in rx))}
-        return Program(
+        return PlatformProgram(
             application=self.system.graph.name,
             platform=platform.name,
             digest=self.digest,
@@ -201,10 +201,10 @@ def _tunnels(platform: Platform, tx: Sequence[TxFifo], rx: Sequence[RxFifo]) -> 
     return tuple(tunnels)
 
 
-def _links(platform: Platform, peers: Set[str]) -> tuple[EmulatedLink, ...]:
+def _links(platform: Platform, peers: Set[str]) -> tuple[PeerLink, ...]:
     """The links to these peers of which something is known."""
     return tuple(
-        EmulatedLink(link.to, link.bandwidth or None, link.latency or 0.0)
+        PeerLink(link.to, link.bandwidth or None, link.latency or 0.0)
         for link in platform.links
         if link.to in peers and (link.bandwidth or link.latency)
     )

@@ -76,7 +76,7 @@ class ControlRow:
 
 
 @dataclass(frozen=True)
-class EmulatedLink:
+class PeerLink:
     """The link to platform ``to`` where it is emulated: bytes per second, None where unknown, and seconds."""
 
     to: str
@@ -151,7 +151,7 @@ class Tunnel:
 
 
 @dataclass(frozen=True)
-class Program:
+class PlatformProgram:
     """One platform's part of a deployment.
 
     ``digest`` is the same for all platforms of one deployment, by which they recognise each other. ``aligned``: some
@@ -169,7 +169,7 @@ class Program:
     fifos: tuple[LocalFifo, ...]
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]
-    links: tuple[EmulatedLink, ...]
+    links: tuple[PeerLink, ...]
     tunnels: tuple[Tunnel, ...]
     sources: tuple[str, ...]
 

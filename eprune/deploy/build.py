@@ -14,7 +14,7 @@ import eprune
 from eprune.codegen.bundle import bundle, inside, share
 from eprune.codegen.digest import digest, initial_path
 from eprune.codegen.lower import lower
-from eprune.codegen.program import Program
+from eprune.codegen.program import PlatformProgram
 from eprune.codegen.targets import python, service, tunnels
 from eprune.codegen.targets.python import Layout
 from eprune.formats.atomic import link_file, write_file
@@ -30,7 +30,7 @@ from eprune.passes import fuse
 Stamp = tuple[int, int, int]
 
 
-def programs_of(system: System, together: bool = True, only: Optional[Set[str]] = None) -> tuple[Program, ...]:
+def programs_of(system: System, together: bool = True, only: Optional[Set[str]] = None) -> tuple[PlatformProgram, ...]:
     """The program of each mapping of a sound system, in their order; of the platforms ``only`` where it is given.
 
     ``together``: consecutive slices of a model run as one segment. Raises EpruneError (FILE) if a mapping's platform
@@ -44,7 +44,7 @@ def programs_of(system: System, together: bool = True, only: Optional[Set[str]] 
     return lower(fused, digest(system, hashes_of(system)), only)
 
 
-def program_text(program: Program, output: str) -> bytes:
+def program_text(program: PlatformProgram, output: str) -> bytes:
     """The text of a program that will lie at the path ``output`` ("-": in the current folder)."""
     return python.render(program, _layout_beside(program, output)).encode()
 
@@ -55,7 +55,7 @@ class Writer:
     def __init__(self) -> None:
         self._written: dict[bytes, str] = {}
 
-    def program(self, program: Program, output: str) -> None:
+    def program(self, program: PlatformProgram, output: str) -> None:
         """Write a program and, into the folder ``NAME.models`` beside it, its model segments.
 
         The program comes last, so that it never names a segment that is not there; segments of the program that it
@@ -80,12 +80,12 @@ class Writer:
             write_file(path, data)
 
 
-def write_program(program: Program, output: str) -> None:
+def write_program(program: PlatformProgram, output: str) -> None:
     """Write one program, as ``Writer.program`` does."""
     Writer().program(program, output)
 
 
-def write_bundle(program: Program, output: str) -> None:
+def write_bundle(program: PlatformProgram, output: str) -> None:
     """Write a program with all that it needs as one executable file; "-" for stdout."""
     names = inside(with_neighbours(*program.files), program.initial_files)
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
@@ -99,12 +99,12 @@ def write_bundle(program: Program, output: str) -> None:
     _make_executable(output)
 
 
-def write_service(program: Program, output: str) -> str:
+def write_service(program: PlatformProgram, output: str) -> str:
     """Write a systemd unit for a program written whole to the path ``output``, beside it; the unit's path."""
     return _write_beside(output, service.emit(program, Path(output).name))
 
 
-def write_tunnels(program: Program, output: str) -> str:
+def write_tunnels(program: PlatformProgram, output: str) -> str:
     """Write the script that opens the SSH tunnels of the program at ``output``, beside it; the script's path."""
     name = Path(output).with_suffix(".ssh.sh").name
     path = _write_beside(output, tunnels.emit(program, name, Path(output).name))
@@ -119,7 +119,7 @@ def _write_beside(output: str, files: Mapping[str, bytes]) -> str:
     return path
 
 
-def _layout_beside(program: Program, output: str) -> Layout:
+def _layout_beside(program: PlatformProgram, output: str) -> Layout:
     name = program.platform if output == "-" else Path(output).stem
     paths = (*program.sources, *program.files, *program.initial_files)
     return Layout(_relative(paths, _folder(output)), f"{name}.models")

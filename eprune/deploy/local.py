@@ -28,7 +28,7 @@ OnMessage = Callable[[str], None]
 
 
 @dataclass(frozen=True)
-class Outcome:
+class RunOutcome:
     """How a run ended: 0 fine, 130 interrupted, else the first failure's exit code; each platform's run record."""
 
     exit_code: int
@@ -49,7 +49,7 @@ def launch(
     python: str = sys.executable,
     stdout: Optional[int] = None,
     tolerant: bool = False,
-) -> Outcome:
+) -> RunOutcome:
     """Run generated programs (platform -> file), each with its arguments, until all have ended.
 
     Instead of a file there may be a list of arguments to Python, which run something that behaves like a program.
@@ -72,7 +72,7 @@ def launch(
                 process.popen.wait()
             for key in list(selector.get_map().values()):
                 key.fileobj.close()  # type: ignore[union-attr]
-        return Outcome(exit_code, dict(_records(processes)))
+        return RunOutcome(exit_code, dict(_records(processes)))
 
 
 def _start(

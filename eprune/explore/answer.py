@@ -14,7 +14,7 @@ from eprune.explore.space import Alternative, Constraints, Roles, violation
 
 
 @dataclass(frozen=True)
-class Row:
+class PointRow:
     """A partition point. ``measured``: its line of the results; ``excluded``: why constraints leave it out, or ""."""
 
     alternative: Alternative
@@ -62,10 +62,10 @@ class Row:
 
 def rows(
     plan: Plan, results: Mapping[str, Mapping[str, Any]], costs: Optional[Costs], constraints: Constraints
-) -> tuple[Row, ...]:
+) -> tuple[PointRow, ...]:
     """All partition points of a plan, in order."""
     return tuple(
-        Row(
+        PointRow(
             alternative=each,
             nbytes=plan.flow.nbytes(each.homes),
             predicted=predict(plan.flow, plan.roles, costs, each.homes) if costs else None,
@@ -76,16 +76,21 @@ def rows(
     )
 
 
-def point_rows(flow: Flow, roles: Roles, points: Sequence[Alternative], costs: Optional[Costs]) -> tuple[Row, ...]:
+def point_rows(flow: Flow, roles: Roles, points: Sequence[Alternative], costs: Optional[Costs]) -> tuple[PointRow, ...]:
     """Partition points with their predictions, where there are costs; nothing was measured."""
     return tuple(
-        Row(each, flow.nbytes(each.homes), predict(flow, roles, costs, each.homes) if costs else None, None, "")
+        PointRow(each, flow.nbytes(each.homes), predict(flow, roles, costs, each.homes) if costs else None, None, "")
         for each in points
     )
 
 
 def best_cut(
-    flow: Flow, roles: Roles, constraints: Constraints, costs: Optional[Costs], objective: str, points: Sequence[Row]
+    flow: Flow,
+    roles: Roles,
+    constraints: Constraints,
+    costs: Optional[Costs],
+    objective: str,
+    points: Sequence[PointRow],
 ) -> Optional[Mapping[str, str]]:
     """Actor -> platform of the best allowed cut; None if there is none.
 
@@ -104,18 +109,18 @@ def best_cut(
     return None if least is None else least.alternative.homes
 
 
-def ranked(plan: Plan, given: Sequence[Row], objective: str) -> tuple[Row, ...]:
+def ranked(plan: Plan, given: Sequence[PointRow], objective: str) -> tuple[PointRow, ...]:
     """Those that have a figure, the best first."""
     found = [row for row in given if row.value(objective, plan.roles.endpoints) < math.inf]
     return tuple(sorted(found, key=lambda row: (row.value(objective, plan.roles.endpoints), *_single(row))))
 
 
-def _single(row: Row) -> tuple[float, ...]:
+def _single(row: PointRow) -> tuple[float, ...]:
     """What decides between equals."""
     return (row.predicted.latency,) if row.predicted else ()
 
 
-def cut_in_words(row: Row) -> str:
+def cut_in_words(row: PointRow) -> str:
     """``Cut after L2 (point 3)``, ``Do not cut (point 6)``."""
     cut = row.alternative.after
     if cut.endswith(" only"):
@@ -125,7 +130,7 @@ def cut_in_words(row: Row) -> str:
     return f"{text} (point {row.alternative.name})"
 
 
-def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
+def advice(plan: Plan, given: Sequence[PointRow], objective: str, unit: str) -> str:
     """One sentence for people; what it compares with is the endpoint alone."""
     order = ranked(plan, given, objective)
     if not order:
@@ -145,7 +150,7 @@ def advice(plan: Plan, given: Sequence[Row], objective: str, unit: str) -> str:
     return text + "."
 
 
-def single_and_steady(plan: Plan, given: Sequence[Row]) -> str:
+def single_and_steady(plan: Plan, given: Sequence[PointRow]) -> str:
     """A sentence on which point is best for a single frame, and which for a steady stream, if these differ; else ""."""
     single, steady = (ranked(plan, given, objective)[:1] for objective in ("latency", "throughput"))
     if not single or not steady or single == steady or not (steady[0].predicted and steady[0].predicted.period):
@@ -177,7 +182,9 @@ class Change:
         return 100 * (self.after - self.before) / self.before if self.before else 0.0
 
 
-def changes(old: Sequence[Row], new: Sequence[Row], objective: str, endpoints: Sequence[str]) -> tuple[Change, ...]:
+def changes(
+    old: Sequence[PointRow], new: Sequence[PointRow], objective: str, endpoints: Sequence[str]
+) -> tuple[Change, ...]:
     """The points that both have, measured if both are, else predicted."""
     before = {row.alternative.name: row for row in old}
     result = []

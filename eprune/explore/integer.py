@@ -33,7 +33,7 @@ class Unsolved(Exception):
     """Neither a solution nor the proof that there is none was found in time."""
 
 
-class Program:
+class IntegerProgram:
     """Variables from 0 to 1, or to ``high``, and what must hold between them. Solving needs scipy: ImportError."""
 
     def __init__(self) -> None:

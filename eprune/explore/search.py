@@ -21,7 +21,7 @@ from typing import Optional
 
 from eprune.explore.cost import Costs, predict, weights
 from eprune.explore.flow import Flow, Stream
-from eprune.explore.integer import CLOSE, Program, Solution, Terms, Unsolved
+from eprune.explore.integer import CLOSE, IntegerProgram, Solution, Terms, Unsolved
 from eprune.explore.space import Constraints, Roles, owners, pinned_ends, violation
 
 #: Seconds after which the best cut so far is taken, with its bound.
@@ -139,7 +139,7 @@ class _Cut:
 
     def __init__(self, search: Search) -> None:
         self.search = search
-        self.program = Program()
+        self.program = IntegerProgram()
         self.roles, self.costs, self.flow = search.roles, search.costs, search.flow
         #: actor -> platform -> 1 where it is
         self.places = {actor: self._place(choices) for actor, choices in search.choices.items()}

@@ -113,21 +113,21 @@ def bin_edges(values: Iterable[float], count: int) -> list[str]:
     return [f"{Decimal(edge) / scale:f}" for edge in edges]
 
 
-class Frame(NamedTuple):
+class SweepFrame(NamedTuple):
     """What a sink reported of one frame: how sure the answer was, and whether it was right (None: not known)."""
 
     confidence: float
     right: Optional[bool] = None
 
 
-def of_lines(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
+def of_lines(lines: Iterable[Any]) -> tuple[dict[str, float], list[SweepFrame]]:
     """The numbers in JSON objects that are about a whole run, and the frames of which one states the ``confidence``.
 
     An object with a ``frame`` is about that frame alone, and right if its ``class`` is the ``wanted`` one; of the
     others the last one counts for each name.
     """
     whole: dict[str, float] = {}
-    frames: list[Frame] = []
+    frames: list[SweepFrame] = []
     for line in lines:
         if not isinstance(line, dict):
             continue
@@ -135,11 +135,11 @@ def of_lines(lines: Iterable[Any]) -> tuple[dict[str, float], list[Frame]]:
             whole.update((name, float(value)) for name, value in line.items() if _number(value))
         elif _number(line.get("confidence")):
             known = "class" in line and "wanted" in line
-            frames.append(Frame(float(line["confidence"]), line["class"] == line["wanted"] if known else None))
+            frames.append(SweepFrame(float(line["confidence"]), line["class"] == line["wanted"] if known else None))
     return whole, frames
 
 
-def least_accurate_bin(frames: Iterable[Frame], edges: Iterable[float], lowest: float) -> Optional[float]:
+def least_accurate_bin(frames: Iterable[SweepFrame], edges: Iterable[float], lowest: float) -> Optional[float]:
     """The accuracy of the least accurate bin among those from ``lowest`` on; None where no frame in them is reported.
 
     ``edges`` are the lower edges of all bins. A frame that is sure enough to be in these bins leaves early where

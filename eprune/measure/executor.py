@@ -18,7 +18,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.codegen.program import LocalFifo, Node, Program
+from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.deploy.build import cut
 from eprune.model.behaviour import Cut, File
 from eprune.runtime.fire import tflite
@@ -56,7 +56,7 @@ class Executor:
 
     def __init__(
         self,
-        program: Program,
+        program: PlatformProgram,
         interpreter: str = "auto",
         only: Optional[Iterable[str]] = None,
         clocked: Callable[[Callable[[], object]], float] = clock,
@@ -169,7 +169,7 @@ class Executor:
         return self._files.load_class(os.path.abspath(source.path) + source.suffix)  # noqa: PTH100
 
 
-def choices(firings: Iterable[Firing], program: Program) -> dict[str, Counter[int]]:
+def choices(firings: Iterable[Firing], program: PlatformProgram) -> dict[str, Counter[int]]:
     """DPG -> control value -> how often its control source chose it."""
     of_node = {
         fifo.source.partition(".")[0]: fifo.control

@@ -19,7 +19,7 @@ PERCENTILES = (50, 90, 99, 100)
 LINK = "(link)"
 
 
-class Frame(NamedTuple):
+class FrameTime(NamedTuple):
     """One frame's way in milliseconds: all of it; each platform's part; what is left for links."""
 
     latency: float
@@ -35,7 +35,7 @@ class Course(NamedTuple):
     after: frozenset[str]
 
 
-def frames(traces: Mapping[str, Any], course: Course) -> tuple[Frame, ...]:
+def frames(traces: Mapping[str, Any], course: Course) -> tuple[FrameTime, ...]:
     """Each frame but the first, which warms everything up. ``traces`` are the timelines (Chrome format) by platform.
 
     Where several sources take a frame, its latency is that of the slowest. Platforms with sources work side by side, so
@@ -58,12 +58,12 @@ def frames(traces: Mapping[str, Any], course: Course) -> tuple[Frame, ...]:
     )
 
 
-def _split(latency: float, busy: Mapping[str, float], first: Set[str]) -> Frame:
+def _split(latency: float, busy: Mapping[str, float], first: Set[str]) -> FrameTime:
     if len(busy) == 1:
-        return Frame(latency, dict.fromkeys(busy, latency), 0.0)
+        return FrameTime(latency, dict.fromkeys(busy, latency), 0.0)
     working = max(time for platform, time in busy.items() if platform in first)
     working += sum(time for platform, time in busy.items() if platform not in first)
-    return Frame(latency, busy, max(latency - working, 0.0))
+    return FrameTime(latency, busy, max(latency - working, 0.0))
 
 
 def _spans(trace: Any) -> dict[str, dict[int, tuple[float, float]]]:
@@ -91,7 +91,7 @@ def _busy(spans: Mapping[str, Mapping[int, tuple[float, float]]], skip: Iterable
     return busy
 
 
-def summary(given: Sequence[Frame]) -> dict[str, Any]:
+def summary(given: Sequence[FrameTime]) -> dict[str, Any]:
     """``latency_ms``: p50, p90, p99, max and mean. ``split_ms``: the means of the platforms' parts and the link's."""
     times = sorted(frame.latency for frame in given)
     names = ["max" if percent == 100 else f"p{percent}" for percent in PERCENTILES]

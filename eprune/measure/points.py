@@ -21,7 +21,7 @@ from eprune.model.exit_codes import FINDINGS, INTERRUPTED, PORT_TAKEN, UNREACHED
 from eprune.model.finding import Failure, WrongUsage
 
 if TYPE_CHECKING:
-    from eprune.deploy.local import Outcome
+    from eprune.deploy.local import RunOutcome
     from eprune.explore.plan import Plan
     from eprune.explore.space import Alternative
 
@@ -226,7 +226,7 @@ def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: P
 
 def _launch(
     job: Job, frames: int, traces: Mapping[str, Path], setting: Setting, progress: Progress
-) -> tuple[Optional[Outcome], str]:
+) -> tuple[Optional[RunOutcome], str]:
     """How the programs ended (None: they did not within the limit), and what the problem was, or ""."""
     from eprune.deploy.local import launch
 

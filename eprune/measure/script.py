@@ -142,7 +142,7 @@ def waiting(names: Iterable[str], results: Mapping[str, Mapping[str, Any]], retr
 # One alternative on this platform.
 
 
-class Run(threading.Thread):
+class ProgramRun(threading.Thread):
     """A program of an alternative, run to its end; then ``record`` is its run record, or ``problem`` says why not."""
 
     def __init__(self, folder: Path, name: str, options: argparse.Namespace, frames: int) -> None:
@@ -248,7 +248,7 @@ def _measure(
     folder: Path, plan: Mapping[str, Any], options: argparse.Namespace, name: str, others: list[str]
 ) -> dict[str, Any]:
     questions = {platform: _ask(plan, options, platform, {"run": name}, PATIENCE) for platform in others}
-    own = Run(folder, name, options, plan["frames"])
+    own = ProgramRun(folder, name, options, plan["frames"])
     answers = {}
     try:
         for platform, connection in questions.items():
@@ -335,7 +335,7 @@ def follow(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -
                     _say("all alternatives are measured")
                     return 0
                 else:
-                    run = Run(folder, request["run"], options, plan["frames"])
+                    run = ProgramRun(folder, request["run"], options, plan["frames"])
                     try:
                         run.join()
                     except BaseException:

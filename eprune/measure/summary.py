@@ -37,7 +37,7 @@ class LinkSummary:
 
 
 @dataclass(frozen=True)
-class Summary:
+class RunSummary:
     """What a run of all platforms amounts to.
 
     ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
@@ -62,7 +62,7 @@ class Summary:
         return data
 
 
-def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Summary:
+def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> RunSummary:
     """The summary of the platforms' run records."""
     actors = [actor for record in records.values() for actor in record["actors"].values()]
     sinks = [actor["firings"] for actor in actors if actor["role"] == "sink"]
@@ -75,7 +75,7 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Sum
         for fifo in record["fifos"].values():
             if fifo["kind"] == "tx":
                 sent[platform, fifo["peer"]] = sent.get((platform, fifo["peer"]), 0) + fifo["bytes"]
-    return Summary(
+    return RunSummary(
         application=application,
         frames=frames,
         seconds=seconds,

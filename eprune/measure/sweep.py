@@ -15,7 +15,7 @@ from eprune.deploy.build import Writer, programs_of
 from eprune.deploy.local import launch
 from eprune.deploy.options import link_options, placed_settings
 from eprune.explore import sweep
-from eprune.explore.sweep import Frame, Point
+from eprune.explore.sweep import Point, SweepFrame
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.script import append
 from eprune.measure.summary import summarize
@@ -100,7 +100,7 @@ class Trials:
                     append(Path(self.results), {"sweep": self.id, **asdict(point)})
             yield point
 
-    def _judged(self, point: Point, frames: Sequence[Frame]) -> Point:
+    def _judged(self, point: Point, frames: Sequence[SweepFrame]) -> Point:
         """The run with the accuracy of the worst bin that leaves, where one parameter's values are bins."""
         if point.problem or len(self._edges) != 1:
             return point
@@ -124,7 +124,7 @@ class Trials:
                     continue
         return known
 
-    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[Frame]]:
+    def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[SweepFrame]]:
         """One run: its point, and what a sink reported of each frame."""
         blank = Point(dict(values))
         links = link_options(self._system)

@@ -28,7 +28,7 @@ import numpy as np
 import eprune
 from eprune.analysis.check import check
 from eprune.codegen.lower import lower
-from eprune.codegen.program import Program
+from eprune.codegen.program import PlatformProgram
 from eprune.deploy.build import cut
 from eprune.explore.flow import flow
 from eprune.explore.space import mapping
@@ -184,7 +184,7 @@ def steps(grown: Sequence[float]) -> list[float]:
     return [now - before for now, before in zip(least, [0.0, *least])]
 
 
-def _program(system: System, near: Sequence[str]) -> Program:
+def _program(system: System, near: Sequence[str]) -> PlatformProgram:
     """The program of a platform that runs these actors; the others run elsewhere."""
     homes = {actor.name: "near" if actor.name in near else "far" for actor in system.graph.actors}
     platform = Platform("near", (Unit("cpu"),), (Link("far"),))
@@ -212,7 +212,7 @@ def _segment(part: Cut, interpreter: str, known: dict[Any, float]) -> float:
     return known[key]
 
 
-def _python_actors(program: Program, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
+def _python_actors(program: PlatformProgram, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
     """Actor -> median seconds per firing, for those that are no segments: all fire in turn, on real tokens.
 
     The medians of a dynamic actor's modes count as often as these occur. The second result is how often each control

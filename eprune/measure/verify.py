@@ -11,7 +11,7 @@ import numpy as np
 
 from eprune.codegen.digest import initial_path
 from eprune.codegen.lower import lower
-from eprune.codegen.program import Program
+from eprune.codegen.program import PlatformProgram
 from eprune.explore.space import mapping
 from eprune.formats.tflite.model import Model, model_error, read_model
 from eprune.formats.tflite.slicing import slice_model
@@ -129,7 +129,7 @@ class Slices:
                         return found
         return None
 
-    def _program(self) -> Program:
+    def _program(self) -> PlatformProgram:
         names = {actor.name for actor in self.actors}
         homes = {actor.name: "near" if actor.name in names else "far" for actor in self.graph.actors}
         near = Platform("near", (Unit("cpu"),), (Link("far"),))

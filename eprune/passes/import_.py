@@ -13,7 +13,7 @@ from typing import Any, Optional, Union
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.tflite.cuts import MAIN, Flow, balanced, cut_after, label, layers
+from eprune.formats.tflite.cuts import MAIN, OperatorFlow, balanced, cut_after, label, layers
 from eprune.formats.tflite.cuts import flow as find_flow
 from eprune.formats.tflite.cuts import pieces as find_pieces
 from eprune.formats.tflite.model import Model, load_schema, model_error
@@ -83,7 +83,7 @@ def apply(system: System, options: Options) -> Result:
 
 
 def graph_of(
-    model: Model, flow: Flow, slices: Sequence[range], name: str, file: str, feedback: Mapping[int, int]
+    model: Model, flow: OperatorFlow, slices: Sequence[range], name: str, file: str, feedback: Mapping[int, int]
 ) -> tuple[Graph, dict[str, bytes]]:
     """The application ``name`` in which each of ``slices`` is an actor, and the files of initial tokens that it names.
 
@@ -93,7 +93,7 @@ def graph_of(
     return _Importer(model, flow, slices, feedback).graph(name, file)
 
 
-def parse_feedback(model: Model, flow: Flow, texts: Iterable[str]) -> dict[int, int]:
+def parse_feedback(model: Model, flow: OperatorFlow, texts: Iterable[str]) -> dict[int, int]:
     """Input tensor -> output tensor, of texts ``OUTPUT:INPUT``: names of tensors, or positions counted from 0.
 
     Raises EpruneError (FILE) for ends that do not exist or do not fit.
@@ -145,7 +145,7 @@ class _Joint:
 
 
 class _Importer:
-    def __init__(self, model: Model, flow: Flow, slices: Sequence[range], feedback: Mapping[int, int]) -> None:
+    def __init__(self, model: Model, flow: OperatorFlow, slices: Sequence[range], feedback: Mapping[int, int]) -> None:
         self.model = model
         self.flow = flow
         self.feedback = feedback

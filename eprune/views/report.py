@@ -18,7 +18,7 @@ from eprune.views.single_frames import single_frames
 from eprune.views.tables import table
 
 if TYPE_CHECKING:
-    from eprune.explore.answer import Row
+    from eprune.explore.answer import PointRow
     from eprune.explore.cost import Costs
     from eprune.explore.plan import Plan
     from eprune.explore.search import Best
@@ -37,7 +37,7 @@ class Over:
 
     name: str
     costs: Optional[Costs]
-    rows: Sequence[Row]
+    rows: Sequence[PointRow]
     best: Optional[Best]
 
 
@@ -103,7 +103,7 @@ class CutReport:
         figure = answer.quantity(self.best.value, self.unit)
         return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {placed(roles, homes)}."
 
-    def cells(self, row: Row) -> tuple[str, ...]:
+    def cells(self, row: PointRow) -> tuple[str, ...]:
         """A row of the table."""
         predicted, roles = row.predicted, self.plan.roles
         figures = [""] * (5 + len(roles.edges))
@@ -147,14 +147,14 @@ class CutReport:
         failed = [row for row in self.rows if row.failed and row.measured]
         return lines + [f"  {row.alternative.name} failed: {row.measured['problem']}" for row in failed if row.measured]
 
-    def shown(self, rows: Sequence[Row]) -> list[Row]:
+    def shown(self, rows: Sequence[PointRow]) -> list[PointRow]:
         """The rows, or the best of them where they are too many, in their order."""
         if len(rows) <= ROWS:
             return list(rows)
         best = {id(row) for row in sorted(rows, key=self._value)[:ROWS]}
         return [row for row in rows if id(row) in best]
 
-    def _value(self, row: Row) -> float:
+    def _value(self, row: PointRow) -> float:
         return row.value(self.objective, self.plan.roles.endpoints)
 
     def json(self) -> str:

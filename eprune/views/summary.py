@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from eprune.measure.summary import Summary
+from eprune.measure.summary import RunSummary
 from eprune.model.quantity import format_size
 from eprune.views.tables import counted, table
 
 
-def text(summary: Summary) -> str:
+def text(summary: RunSummary) -> str:
     """The summary for people."""
     rate = f", {summary.frames_per_second:.1f} frames/s" if summary.frames_per_second else ""
     rows = [
@@ -23,7 +23,7 @@ def text(summary: Summary) -> str:
     return "\n".join([*lines, *_usage(summary)])
 
 
-def _usage(summary: Summary) -> list[str]:
+def _usage(summary: RunSummary) -> list[str]:
     """What each platform's process took of its machine; a note where that is not known."""
     known = {name: each for name, each in summary.platforms.items() if each.cpu_s is not None}
     if not known:

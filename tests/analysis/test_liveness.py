@@ -15,12 +15,12 @@ from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.lookup import fifo_rates, token_bytes
 from eprune.analysis.precedence import Precedence, components, find_cycle, order, precedence, short_cycle
 from eprune.analysis.repair import Budget, Repair, apply, find_repair
-from eprune.analysis.simulate import Result, simulate
+from eprune.analysis.simulate import Simulation, simulate
 from eprune.model.finding import Severity
 from eprune.model.graph import Fifo, Graph
 
 
-def interleavings(graph: Graph, iterations: int, count: int) -> list[Result]:
+def interleavings(graph: Graph, iterations: int, count: int) -> list[Simulation]:
     """Runs in ``count`` random orders, and in the two most one-sided ones: the first and the last actor that can."""
     choices = [*(random.Random(seed) for seed in range(count)), lambda events: events[0], lambda events: events[-1]]
     return [simulate(graph, iterations, choice) for choice in choices]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sample_graphs import build, chain, layered, on
 from self_timed import period, timed_graphs
 
-from eprune.analysis.cycle_ratio import Edge, longest_paths, max_cycle_ratio
+from eprune.analysis.cycle_ratio import TimedEdge, longest_paths, max_cycle_ratio
 from eprune.analysis.throughput import advice, resources, timed
 from eprune.model.graph import Graph
 from eprune.model.platform import Link, Platform, Unit
@@ -130,7 +130,7 @@ def test_other_ways_round_are_found_too(data):
     count = data.draw(st.integers(1, 4))
     node = st.integers(0, count - 1)
     edges = [
-        Edge(f"n{u}", f"n{v}", tokens, "token", str(number))
+        TimedEdge(f"n{u}", f"n{v}", tokens, "token", str(number))
         for number, (u, v, tokens) in enumerate(
             data.draw(st.lists(st.tuples(node, node, st.integers(1, 3)), min_size=1, max_size=8))
         )

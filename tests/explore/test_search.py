@@ -11,7 +11,7 @@ from flows import CHAIN, make, random_flow
 
 from eprune.explore.cost import Costs, predict
 from eprune.explore.flow import Flow, Stream
-from eprune.explore.integer import Program, Unsolved
+from eprune.explore.integer import IntegerProgram, Unsolved
 from eprune.explore.plan import LinkFigures, Power
 from eprune.explore.search import Search
 from eprune.explore.space import Constraints, Roles, partition_points, pinned_ends, violation
@@ -203,7 +203,7 @@ def test_the_bound_of_a_search_that_is_stopped_holds(seed, constraints):
 
 
 def test_an_integer_program():
-    program = Program()
+    program = IntegerProgram()
     one, other = (program.variable(high=9, whole=True) for _ in range(2))
     program.hold({one: 2.0, other: 1.0}, 4.5)
     terms = {one: 3.0, other: 1.6, program.one: 10.0}

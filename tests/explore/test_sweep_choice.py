@@ -131,10 +131,10 @@ def test_a_frame_is_right_if_its_class_is_the_one_that_is_wanted():
 
 def test_the_bins_that_leave_are_as_accurate_as_the_worst_of_them():
     edges = [0.2, 0.5, 0.8, 1.000001]
-    sure = [sweep.Frame(0.9, True)] * 9 + [sweep.Frame(0.8, False)]
-    middle = [sweep.Frame(0.5, True), sweep.Frame(0.7, False)]
-    unsure = [sweep.Frame(0.3, True)] * 3 + [sweep.Frame(0.4, False), sweep.Frame(0.1, False)]
-    frames = [*sure, *middle, *unsure, sweep.Frame(0.6, None)]
+    sure = [sweep.SweepFrame(0.9, True)] * 9 + [sweep.SweepFrame(0.8, False)]
+    middle = [sweep.SweepFrame(0.5, True), sweep.SweepFrame(0.7, False)]
+    unsure = [sweep.SweepFrame(0.3, True)] * 3 + [sweep.SweepFrame(0.4, False), sweep.SweepFrame(0.1, False)]
+    frames = [*sure, *middle, *unsure, sweep.SweepFrame(0.6, None)]
     assert sweep.least_accurate_bin(frames, edges, 0.8) == 0.9
     assert sweep.least_accurate_bin(frames, edges, 0.5) == 0.5
     assert sweep.least_accurate_bin(frames, edges, 0.2) == 0.5

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from eprune.measure.latency import Course, Frame, frames, rows, summary
+from eprune.measure.latency import Course, FrameTime, frames, rows, summary
 
 HOMES = {"In": "endpoint", "L1": "endpoint", "L2": "server", "Back": "endpoint", "Out": "endpoint"}
 COURSE = Course({"In": "Back"}, HOMES, frozenset({"Out"}))
@@ -25,7 +25,7 @@ def test_the_way_is_split_and_the_clocks_of_platforms_are_never_compared():
     endpoint["traceEvents"] += trace(**{"TX f": [(104, 106)] * 2})["traceEvents"]
     server = trace(L2=[(7e6, 7e6 + 2)] * 2)
     assert frames({"endpoint": endpoint, "server": server}, COURSE) == (
-        Frame(10, {"endpoint": pytest.approx(3), "server": pytest.approx(2)}, pytest.approx(5)),
+        FrameTime(10, {"endpoint": pytest.approx(3), "server": pytest.approx(2)}, pytest.approx(5)),
     )
 
 
@@ -37,7 +37,7 @@ def test_actors_that_fire_at_the_same_time_count_once():
 
 def test_on_one_platform_all_time_is_its_own():
     endpoint = trace(In=[(0, 1)] * 2, Back=[(10, 11)] * 2)
-    assert frames({"endpoint": endpoint}, COURSE) == (Frame(10, {"endpoint": 10}, 0),)
+    assert frames({"endpoint": endpoint}, COURSE) == (FrameTime(10, {"endpoint": 10}, 0),)
 
 
 def test_of_two_sources_the_slower_one_counts():
@@ -52,19 +52,21 @@ def test_of_two_sources_the_slower_one_counts():
 
 
 def test_a_frame_that_never_came_back_does_not_count():
-    assert frames({"endpoint": trace(In=[(0, 1)] * 3, Back=[(2, 3)] * 2)}, COURSE) == (Frame(2, {"endpoint": 2}, 0),)
+    assert frames({"endpoint": trace(In=[(0, 1)] * 3, Back=[(2, 3)] * 2)}, COURSE) == (
+        FrameTime(2, {"endpoint": 2}, 0),
+    )
 
 
 def test_percentiles_and_means():
-    told = summary([Frame(float(time), {"endpoint": time / 2}, time / 2) for time in range(1, 201)])
+    told = summary([FrameTime(float(time), {"endpoint": time / 2}, time / 2) for time in range(1, 201)])
     assert told["latency_ms"] == {"p50": 100, "p90": 180, "p99": 198, "max": 200, "mean": 100.5}
     assert told["split_ms"] == {"endpoint": 50.25, "(link)": 50.25}
-    assert summary([Frame(3.0, {"endpoint": 3.0}, 0.0)])["latency_ms"]["p99"] == 3
+    assert summary([FrameTime(3.0, {"endpoint": 3.0}, 0.0)])["latency_ms"]["p99"] == 3
 
 
 def test_the_split_adds_up():
     line = summary(
-        [Frame(4.0, {"endpoint": 2.0, "server": 1.0}, 1.0), Frame(8.0, {"endpoint": 4.0, "server": 2.0}, 2.0)]
+        [FrameTime(4.0, {"endpoint": 2.0, "server": 1.0}, 1.0), FrameTime(8.0, {"endpoint": 4.0, "server": 2.0}, 2.0)]
     )
     assert rows([line], ["endpoint", "server"]) == (
         ("p50 ms", "p90 ms", "p99 ms", "max ms", "endpoint", "server", "(link)"),

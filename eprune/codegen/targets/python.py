@@ -1,4 +1,4 @@
-"""The target for Python: a Program as one top-level program, and all of Python's spelling.
+"""The target for Python: a PlatformProgram as one top-level program, and all of Python's spelling.
 
 Whatever came from a file reaches the text through ``literal``, ``comment`` or ``docstring``, so that no name can break
 out of its place.
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
-from eprune.codegen.program import LocalFifo, Node, Program
+from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.codegen.targets.text import comment, fill, listing, printable
 from eprune.model.behaviour import Cut, File
 from eprune.model.finding import Location
@@ -45,8 +45,8 @@ _DEFAULTS: dict[str, Any] = {
 class Layout:
     """Where a program finds its files, and what its comments call its inputs: all relative to its own folder.
 
-    ``paths`` maps each path of the Program to the text to write for it; a path that is missing is written as it is.
-    ``models`` is the folder of the cut models.
+    ``paths`` maps each path of the PlatformProgram to the text to write for it; a path that is missing is written as it
+    is. ``models`` is the folder of the cut models.
     """
 
     paths: Mapping[str, str]
@@ -61,7 +61,7 @@ class Layout:
         return str(Location(self.path(where.file).rpartition("/")[2], where.line))
 
 
-def emit(program: Program, layout: Layout, name: str, models: Mapping[str, bytes]) -> dict[str, bytes]:
+def emit(program: PlatformProgram, layout: Layout, name: str, models: Mapping[str, bytes]) -> dict[str, bytes]:
     """The program ``name`` and its models (file name -> bytes) in the folder that the layout names: path -> bytes.
 
     The program comes last: whoever writes the files in this order never has one that names a model that is not there.
@@ -70,7 +70,7 @@ def emit(program: Program, layout: Layout, name: str, models: Mapping[str, bytes
     return {**files, name: render(program, layout).encode()}
 
 
-def render(program: Program, layout: Layout) -> str:
+def render(program: PlatformProgram, layout: Layout) -> str:
     """The text of a program: deterministic, and readable from top to bottom."""
     filters: dict[str, Any] = {"docstring": docstring, "listing": listing}
     spelling = {"statement": statement, "code": Code, "rate": rate, "declare": declare}

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import shlex
 
-from eprune.codegen.program import Program
+from eprune.codegen.program import PlatformProgram
 from eprune.codegen.targets.text import fill, printable, variable
 
 
-def emit(program: Program, file: str) -> dict[str, bytes]:
+def emit(program: PlatformProgram, file: str) -> dict[str, bytes]:
     """``eprune-PLATFORM.service``, which runs a program whose self-contained file is called ``file``."""
     peers = sorted({*(tx.to for tx in program.tx), *(rx.origin for rx in program.rx)})
     secure = any(end.security == "tls" for end in (*program.tx, *program.rx))

@@ -35,7 +35,7 @@ _TRAILING = {
 
 
 @dataclass(frozen=True)
-class Flow:
+class OperatorFlow:
     """Which tensors pass between a model's operators.
 
     ``reads`` and ``writes`` map every operator's index to the tensors that a FIFO would carry to it and from it;
@@ -56,7 +56,7 @@ class Flow:
         return self.outputs.union(index for index, last in self.last_use.items() if last > operator)
 
 
-def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> Flow:
+def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> OperatorFlow:
     """What passes between the operators. ``types`` are those of tensors whose type the file does not state."""
     early = preparatory(model)
     reads: dict[int, tuple[int, ...]] = {}
@@ -81,10 +81,10 @@ def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> Flow:
     last_use = {index: operator for operator in work for index in reads[operator]}
     known = {tensor.index: tensor.token for tensor in model.tensors if tensor.token}
     outputs = frozenset(index for index in model.outputs if _is_data(model, index))
-    return Flow(reads, writes, tuple(work), last_use, outputs, {**(types or {}), **known})
+    return OperatorFlow(reads, writes, tuple(work), last_use, outputs, {**(types or {}), **known})
 
 
-def pieces(model: Model, flow: Flow) -> tuple[range, ...]:
+def pieces(model: Model, flow: OperatorFlow) -> tuple[range, ...]:
     """The smallest ranges of operators that can be actors, in order.
 
     Preparatory operators between two pieces are in neither. Raises EpruneError (FILE) for a model that cannot be an
@@ -115,7 +115,7 @@ def pieces(model: Model, flow: Flow) -> tuple[range, ...]:
     return tuple(found)
 
 
-def layers(model: Model, flow: Flow, pieces: Sequence[range]) -> tuple[range, ...]:
+def layers(model: Model, flow: OperatorFlow, pieces: Sequence[range]) -> tuple[range, ...]:
     """Pieces joined to layers: a convolution, say, with the padding before and the activation behind it.
 
     What follows joins a layer as long as it reads that layer's tensors and constants only; so branches, and what joins
@@ -141,7 +141,7 @@ def layers(model: Model, flow: Flow, pieces: Sequence[range]) -> tuple[range, ..
     return tuple(result)
 
 
-def balanced(model: Model, flow: Flow, pieces: Sequence[range], count: int) -> tuple[range, ...]:
+def balanced(model: Model, flow: OperatorFlow, pieces: Sequence[range], count: int) -> tuple[range, ...]:
     """Pieces joined to ``count`` ranges, the largest of which is as small as can be.
 
     Sizes are MACs; each byte written counts as one more, for operators that have none. Raises EpruneError (FILE)
@@ -188,7 +188,7 @@ def cut_after(model: Model, pieces: Sequence[range], places: Sequence[str]) -> t
     return tuple(range(*ends) for ends in zip(starts, stops))
 
 
-def crossing(flow: Flow, after: int) -> tuple[int, ...]:
+def crossing(flow: OperatorFlow, after: int) -> tuple[int, ...]:
     """The tensors that are there when operator ``after`` has run, and are needed later: what a cut there would send.
 
     The model's inputs are taken to be before the cut, its outputs to be wanted behind it.
@@ -207,13 +207,13 @@ def _is_data(model: Model, index: int) -> bool:
     return index >= 0 and not (model.tensors[index].constant or model.tensors[index].variable)
 
 
-def _can_cross(model: Model, flow: Flow, index: int) -> bool:
+def _can_cross(model: Model, flow: OperatorFlow, index: int) -> bool:
     """Whether a FIFO can carry a tensor from one slice to another: the reader's file states its shape."""
     token = flow.types.get(index)
     return token is not None and token.shape == model.tensors[index].shape
 
 
-def _check_ends(model: Model, flow: Flow) -> None:
+def _check_ends(model: Model, flow: OperatorFlow) -> None:
     for side, tensors in (("input", model.inputs), ("output", model.outputs)):
         for index in tensors:
             if index not in flow.types:
@@ -240,13 +240,13 @@ def _why_not(model: Model, pieces: Sequence[range], after: int) -> str:
     return f"operators {piece[0]} to {piece[-1]} share state, or tensors that no FIFO can carry"
 
 
-def _delivers(flow: Flow, piece: range) -> bool:
+def _delivers(flow: OperatorFlow, piece: range) -> bool:
     """Whether anyone outside a range waits for what it writes."""
     written = (index for operator in piece for index in flow.writes[operator])
     return any(index in flow.outputs or flow.last_use.get(index, -1) > piece[-1] for index in written)
 
 
-def _work(model: Model, flow: Flow, operator: Operator) -> int:
+def _work(model: Model, flow: OperatorFlow, operator: Operator) -> int:
     tokens = (flow.types.get(index) for index in operator.outputs)
     return macs(model, operator, flow.types) + sum(token.nbytes for token in tokens if token)
 
