@@ -34,7 +34,7 @@ class Sources(click.ParamType):
         return self.fail(f"{value!r} is neither 'every' nor 'some' nor a number of sources", param, ctx)
 
 
-@click.command("analyze", cls=options.Command, short_help="Check an application, say what is wrong.")
+@click.command("analyze", cls=options.Command, short_help="Check an application and report what is wrong.")
 @options.application_argument
 @options.deployment_options(required=False)
 @click.option(

@@ -62,31 +62,41 @@ def command_of(name: str) -> click.Command:
     module = find(name)
 
     def callback(
-        application: str, platforms: Sequence[str], mappings: Sequence[str], output: str, fmt: str, **given: Any
+        application: str,
+        output: str,
+        fmt: str,
+        platforms: Sequence[str] = (),
+        mappings: Sequence[str] = (),
+        **given: Any,
     ) -> None:
         apply(module, application, platforms, mappings, output, fmt, given)
 
-    text = (
-        f"{inspect.getdoc(module)}\n\nWrites application.xml, with platforms and mappings where there are some, to DIR."
+    made: click.Command = click.command(name, cls=options.Command, help=_help(name), short_help=f"{summary(name)}.")(
+        callback
     )
-    needed = [
-        f"--{field.name.replace('_', '-')} ..." for field in dataclasses.fields(module.Options) if _required(field)
-    ]
-    text += f"\n\nExample: {' '.join(['eprune apply', name, 'app.xml', *needed, '-o', f'build/{name}'])}"
-    made: Any = click.command(name, cls=options.Command, help=text, short_help=f"{summary(name)}.")(callback)
-    for field in reversed(dataclasses.fields(module.Options)):
-        made = _option(module, field)(made)
-    for decorate in (
-        options.format_option,
-        click.option(
-            "-o", "--output", required=True, metavar="DIR", help="The folder to write; it is made if need be."
-        ),
-        options.deployment_options(required=False),
-        options.application_argument,
-    ):
-        made = decorate(made)
-    command: click.Command = made
-    return command
+    # Decorators of a command that is there add their parameter behind the others.
+    options.application_argument(made)
+    for field in dataclasses.fields(module.Options):
+        _option(module, field)(made)
+    if not getattr(module, "UNMAPPED", False):
+        options.deployment_options(required=False)(made)
+    click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write; made if need be.")(made)
+    options.format_option(made)
+    return made
+
+
+def _help(name: str) -> str:
+    """The pass's docstring, what is written, and an example."""
+    module = find(name)
+    text = (inspect.getdoc(module) or "").replace("``", "`")
+    needed = [word for field in dataclasses.fields(module.Options) if _required(field) for word in _sample(field)]
+    example = " ".join(["eprune apply", name, "app.xml", *needed, "-o", f"build/{name}"])
+    written = "Writes application.xml, with platforms and mappings where there are some, to DIR."
+    return f"{text}\n\n{written}\n\n\b\nExample:\n  {example}"
+
+
+def _sample(field: dataclasses.Field[Any]) -> list[str]:
+    return [f"--{field.name.replace('_', '-')}", field.metadata["metavar"] or field.name.upper()]
 
 
 def apply(
@@ -150,7 +160,7 @@ def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
     return click.option(name, field.name, type=kind, default=None if required else field.default, **settings)
 
 
-@click.command("apply", cls=Passes, short_help="Rewrite it by a pass.", invoke_without_command=True)
+@click.command("apply", cls=Passes, short_help="Rewrite an application with a pass.", invoke_without_command=True)
 @click.pass_context
 def command(ctx: click.Context) -> None:
     """Rewrite an application by a pass: a graph in, a graph out, proved like any other.

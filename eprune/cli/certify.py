@@ -14,7 +14,7 @@ from eprune.cli.printing import show
 from eprune.model.names import NAME
 
 
-@click.command("certify", short_help="Make certificates for links with TLS.")
+@click.command("certify", short_help="Make certificates for TLS links.")
 @click.argument("folder", metavar="FOLDER")
 @click.argument("platforms", metavar="[PLATFORM]...", nargs=-1)
 @click.option("--days", type=click.IntRange(1, 3650), default=365, metavar="N", help="Valid for N days (default: 365).")

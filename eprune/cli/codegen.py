@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eprune.codegen.program import PlatformProgram
 
 
-@click.command("codegen", cls=options.Command, short_help="Compile it to one program per platform.")
+@click.command("codegen", cls=options.Command, short_help="Compile an application to one program per platform.")
 @options.application_argument
 @options.deployment_options(required=True)
 @click.option(

@@ -19,7 +19,7 @@ from eprune.formats.examples import example
 SHOWN = 5
 
 
-@click.command("demo", short_help="See all of this with a vehicle classifier.")
+@click.command("demo", short_help="Run the vehicle classifier, step by step.")
 @click.option("--images", metavar="PATH", help="Your own pictures: a folder, a pattern or a file.")
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames (default: all there are).")
 @click.option("--build", metavar="DIR", help="Where the programs go (default in a checkout: build/demo).")

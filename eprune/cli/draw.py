@@ -13,7 +13,7 @@ from eprune.cli import options
 FORMATS = ("svg", "png", "pdf", "dot")
 
 
-@click.command("draw", cls=options.Command)
+@click.command("draw", cls=options.Command, short_help="Draw an application graph.")
 @options.application_argument
 @options.deployment_options(required=False)
 @click.option(

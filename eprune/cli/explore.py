@@ -65,7 +65,7 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
     return function
 
 
-@click.command("explore", cls=options.Command, short_help="Make every cut of it, ready to be measured.")
+@click.command("explore", cls=options.Command, short_help="Generate every cut, ready to be measured.")
 @options.application_argument
 @options.platforms_option
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder for mappings, programs and scripts.")

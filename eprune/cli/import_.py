@@ -53,7 +53,7 @@ class Time(click.ParamType):
             return self.fail(str(error), param, ctx)
 
 
-@click.command("import", cls=options.Command)
+@click.command("import", cls=options.Command, short_help="Turn a model or an SDF3 graph into an application.")
 @click.argument("model", metavar="MODEL.tflite|SDF3.xml")
 @click.option("-o", "--output", metavar="DIR", help="The folder to write; it is made if need be.")
 @click.option(

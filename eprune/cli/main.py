@@ -83,8 +83,8 @@ def _module(name: str) -> str:
 def cli() -> None:
     """Take deep-learning inference apart and spread it over devices.
 
-    An application is a dataflow graph (XML). `analyze` proves it sound, `codegen` compiles it to one program a
-    platform, `run` runs all of them on this machine. Start with `eprune demo`.
+    An application is a dataflow graph (XML). `analyze` proves it sound, `codegen` compiles it to one program
+    per platform, `run` runs all of them on this machine. Start with `eprune demo`.
 
     Results go to stdout, everything else to stderr. Exit codes: 0 fine, 1 findings or a failed run, 2 wrong usage or
     unusable input, 130 interrupted.

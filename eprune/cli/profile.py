@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from eprune.measure.points import Kind, Measured, Setting
 
 
-@click.command("profile", cls=options.Command, short_help="Measure its cuts on this machine.")
+@click.command("profile", cls=options.Command, short_help="Measure the cuts of an exploration.")
 @click.argument("folder", metavar="DIR")
 @click.option("--point", "points", multiple=True, metavar="K", help="Only this partition point, measured anew.")
 @click.option("--latency", is_flag=True, help="One frame at a time, its result fed back: end-to-end latency.")

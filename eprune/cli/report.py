@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 TOLERANCE = 10.0
 
 
-@click.command("report", cls=options.Command, short_help="Tell where to cut.")
+@click.command("report", cls=options.Command, short_help="Show where to cut.")
 @click.argument("folder", metavar="DIR")
 @objective_option()
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "html"]), default="text", help="Output.")

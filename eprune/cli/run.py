@@ -14,7 +14,7 @@ from eprune.cli import options
 from eprune.cli.errors import say
 
 
-@click.command("run", cls=options.Command, short_help="Run all its platforms on this machine.")
+@click.command("run", cls=options.Command, short_help="Run all platforms on this machine.")
 @options.application_argument
 @options.deployment_options(required=True)
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")

@@ -25,7 +25,7 @@ ITERATIONS = 10
 STRETCHES = 16
 
 
-@click.command("simulate", cls=options.Command, short_help="Simulate the firings, show what FIFOs hold.")
+@click.command("simulate", cls=options.Command, short_help="Simulate the firings and show what FIFOs hold.")
 @options.application_argument
 @click.option(
     "--control",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 BINS = "bins:"
 
 
-@click.command("sweep", cls=options.Command, short_help="Run it at several values of parameters.")
+@click.command("sweep", cls=options.Command, short_help="Run an application at several parameter values.")
 @options.application_argument
 @options.deployment_options(required=True)
 @click.option("--vary", multiple=True, required=True, metavar="ACTOR.PARAM=VALUES", help="What to change; see above.")

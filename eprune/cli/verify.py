@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from eprune.measure.verify import Difference, Slices
 
 
-@click.command("verify")
+@click.command("verify", short_help="Compare an application with its model, bit for bit.")
 @click.argument("application", metavar="APP.xml")
 @click.option("--model", metavar="MODEL.tflite", required=True, help="The whole model.")
 @click.option("--inputs", "folder", metavar="DIR", help="Has NAME.npy for each input, a stack (default: random).")

@@ -3,7 +3,8 @@
 A pass is a module of this package: a docstring whose first line says what it does, a frozen dataclass ``Options``, and
 ``apply(system, options) -> Result``, a pure function. What must be measured first comes as plain data in the options.
 Whatever is in this folder is a pass; ``eprune apply`` makes a command of each that needs no more than a System. A pass
-that takes what breaks rules, and mends it, says ``MENDS = True``.
+that takes what breaks rules, and mends it, says ``MENDS = True``; one that makes other actors, and so has no use for
+platforms and mappings, says ``UNMAPPED = True``.
 """
 
 from __future__ import annotations

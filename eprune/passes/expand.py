@@ -1,4 +1,4 @@
-"""Make one actor of each firing of an iteration, where rates differ at the two ends of a FIFO.
+"""Turn each firing of an iteration into an actor, where rates differ at the two ends of a FIFO.
 
 Lee and Messerschmitt 1987: an actor that fires n times per iteration becomes n actors, and a FIFO becomes FIFOs that
 lead each token from the firing that writes it to the one that reads it. What comes out is single-rate (rule G4).
@@ -18,6 +18,7 @@ from eprune.model.system import System
 from eprune.passes.base import Report, Result
 
 MENDS = True
+UNMAPPED = True
 
 #: Firings and FIFOs of an expanded graph, at most.
 MAX_FIRINGS = 100_000

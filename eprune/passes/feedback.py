@@ -1,4 +1,4 @@
-"""Let each result come back to where its frame was taken, and only then the next frame be taken.
+"""Return each result to where its frame was taken, before the next frame is taken.
 
 So one frame at a time is in the application, as in the Edge-PRUNE papers' measurement of end-to-end latency: it is the
 time from a source's firing to the firing that gets the result. Nothing in the runtime is needed for that. Each source

@@ -1,4 +1,4 @@
-"""Make one actor of consecutive slices of a model: one interpreter runs them.
+"""Fuse consecutive slices of a model into one actor, which one interpreter runs.
 
 Which slices go together is chosen here, by the conditions of rule M4 (``analysis.fusing``), and done here. What comes
 out is for the code generator: its names hold signs that no file may have.

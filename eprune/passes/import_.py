@@ -1,4 +1,4 @@
-"""Make a system of a model: slices of the model as actors, a source for each input, one sink for all outputs."""
+"""Turn a model into a system: slices as actors, a source for each input, one sink for all outputs."""
 
 from __future__ import annotations
 

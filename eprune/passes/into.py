@@ -1,4 +1,4 @@
-"""Put an imported model into an application of one's own, in the place of the import's sources and sink."""
+"""Put an imported model into an application of your own, in place of its sources and sink."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Name files as another folder sees them."""
+"""Name files relative to another folder."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Make many endpoints and servers of a chain, each endpoint joined to each server, to survive failures: K(m,n).
+"""Replicate a chain over many endpoints and servers, each joined to each, to survive failures: K(m,n).
 
 This is the fault-tolerance use case of the Edge-PRUNE papers. Endpoints and servers are numbered from 1. Actors and
 FIFOs of endpoint 2 are named after the chain's, ``L1-2``, and so are those of server 2; the FIFO that was cut becomes
@@ -16,6 +16,8 @@ from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes.base import Report, Result, option
+
+UNMAPPED = True
 
 _UNIT = "cpu"
 

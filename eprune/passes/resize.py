@@ -1,4 +1,4 @@
-"""Give FIFOs other capacities: those stated, or the least to live or for full speed."""
+"""Resize FIFOs: to stated capacities, or to the least that keep the graph live or at full speed."""
 
 from __future__ import annotations
 

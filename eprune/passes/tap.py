@@ -1,4 +1,4 @@
-"""Keep what sinks take, as arrays: an actor before each sink's input copies its tokens to a file."""
+"""Keep what sinks take as arrays: an actor before each sink's input copies its tokens to a file."""
 
 from __future__ import annotations
 
