@@ -10,7 +10,7 @@ from fractions import Fraction
 
 from eprune.analysis.lookup import port_table
 from eprune.analysis.modes import regions
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import Fifo, Graph
 

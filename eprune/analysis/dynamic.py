@@ -10,7 +10,7 @@ from dataclasses import replace
 from itertools import combinations
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Graph, Port
 from eprune.model.token import TokenType

@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from eprune.analysis.failures import FaultModel, Outcome, Service, Verdict
 from eprune.analysis.lookup import some
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Ack, Actor, Dpg, FaultPolicy, Fifo, Graph
 

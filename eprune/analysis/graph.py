@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Optional
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface

@@ -8,7 +8,7 @@ from eprune.analysis.lookup import joined, some, token_bytes
 from eprune.analysis.modes import Stuck, find_stuck
 from eprune.analysis.precedence import explain
 from eprune.analysis.repair import Budget, Repair, find_repair
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import Fifo, Graph
 

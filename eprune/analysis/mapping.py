@@ -20,7 +20,7 @@ from typing import NamedTuple, Optional
 from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tight, wirings
 from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Fifo, Graph
 from eprune.model.interface import Interface

@@ -63,7 +63,7 @@ RULES = {
 }
 
 
-def finding(
+def violation(
     rule: str, where: Location, message: str, hint: str = "", related: tuple[tuple[Location, str], ...] = ()
 ) -> Finding:
     """A violation of a rule, as severe as the rule says."""

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 from eprune.analysis.dynamic import region
 from eprune.analysis.lookup import joined, rate_text, some
-from eprune.analysis.rules import finding as violation
+from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row, rate_range
 
