@@ -27,7 +27,7 @@ from eprune.runtime.net.greeting import Greeting, judge, unpack, warn
 from eprune.runtime.net.plain import RxConnection, TxConnection
 from eprune.runtime.tell.journal import MAX_EVENTS, Journal
 
-GREETING = {"application": "app", "platform": "here", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
+GREETING = {"application": "app", "platform": "near", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
 OWN = Greeting(**GREETING)
 POLICIES = ("wait", "drop", "zero", "stop")
 _TOKEN_BYTES = 12
@@ -37,14 +37,14 @@ class Quiet(Journal):
     """A journal that prints nothing."""
 
     def __init__(self) -> None:
-        super().__init__("here", "json")
+        super().__init__("near", "json")
         self.errors = 0
 
-    def tell(self, event: str, message: str = "", **facts: Any) -> None:
-        """Keep the event; what it says must be fit for a terminal."""
+    def log(self, event: str, message: str = "", **details: Any) -> None:
+        """Keep the event, whose reason must be fit for a terminal."""
         with contextlib.redirect_stderr(_Nowhere()):
-            super().tell(event, message, **facts)
-        reason = str(facts.get("reason", ""))
+            super().log(event, message, **details)
+        reason = str(details.get("reason", ""))
         assert reason.isprintable() and len(reason) < 5000, reason
 
 
@@ -123,7 +123,7 @@ def fuzz_wire(data: bytes) -> None:
 
 
 def fuzz_machines(data: bytes) -> None:
-    """A sending end that is told anything, and a receiving end that is sent anything."""
+    """A sending end that gets any feedback, and a receiving end that gets any tokens."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(3)]
     sending, slots = SenderState(policy, bool(draw.below(2))), draw.below(6) + 1
@@ -339,19 +339,19 @@ def fuzz_link(data: bytes) -> None:
 
 def _speech(draw: Bytes) -> bytes:
     """Some frames, most of them well formed."""
-    said = b""
+    sent = b""
     for _ in range(draw.below(24)):
         kind, number = draw.below(9), draw.below(3)
         if kind == 0:
-            said += draw.take(draw.below(64))
+            sent += draw.take(draw.below(64))
         elif kind == wire.CREDIT:
-            said += struct.pack("!BBHIQQ", kind, 0, number, 0, 0, 32)
-            said += struct.pack("!4Q", *(draw.number() for _ in range(4)))
+            sent += struct.pack("!BBHIQQ", kind, 0, number, 0, 0, 32)
+            sent += struct.pack("!4Q", *(draw.number() for _ in range(4)))
         else:
             size = {wire.DATA: _TOKEN_BYTES, wire.ERROR: draw.below(40)}.get(kind, 0)
             lie = draw.number() if draw.below(16) == 15 else size
-            said += struct.pack("!BBHIQQ", kind, 0, number, 0, draw.number(), lie) + draw.take(size)
-    return said
+            sent += struct.pack("!BBHIQQ", kind, 0, number, 0, draw.number(), lie) + draw.take(size)
+    return sent
 
 
 class Target(NamedTuple):

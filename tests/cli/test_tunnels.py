@@ -259,7 +259,7 @@ def test_an_account_for_nothing_else_is_enough(build, device, ports):
     [
         ((), "where does ssh find server? say --ssh server=[USER@]HOST, or --ssh server=- if server opens"),
         (("--ssh",), "--ssh needs a value"),
-        (("--ssh", "sever=host"), "--ssh sever=host: not of the form that --help tells"),
+        (("--ssh", "sever=host"), "--ssh sever=host: not of the form that --help shows"),
         (("--ssh=server=h", "--ports=server=1:x"), "1:x are no ports"),
     ],
 )

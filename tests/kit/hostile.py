@@ -114,7 +114,7 @@ class End:
             self._fail(RunError("crashed"))
 
     def _fail(self, error: RunError) -> None:
-        """What the engine does: everything is stopped, the peer is told."""
+        """What the engine does: everything is stopped, the peer is informed."""
         self.failed.append(str(error))
         threading.Thread(target=self._stop, args=(error,), daemon=True).start()
 

@@ -267,7 +267,7 @@ def test_a_certificate_that_is_not_valid_here_is_refused_on_both_sides(
     seen, shown = (err2, err) if side == "left" else (err, err2)
     assert f"the certificate shown {told}" in seen
     assert (
-        f"does not accept this platform's certificate: it {'' if told == 'has expired' else 'is not valid there'}"
+        f"does not accept this platform's certificate: it {'' if told == 'has expired' else 'is not valid at the peer'}"
         in shown
     )
     assert alert in shown

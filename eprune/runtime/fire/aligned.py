@@ -1,9 +1,9 @@
-"""Firing where tokens may be lost: inputs are aligned by firing index, dead ports are left out.
+"""Firing when tokens may be lost: inputs are matched by firing index, and dead ports are left out.
 
 An application with a FIFO whose policy is ``drop`` or ``zero`` has gaps in its token streams. Each token carries the
-index of the firing that made it; a firing takes the tokens of one index, discards older ones, and keeps younger ones
-for later. So a diamond of which one arm lost tokens stays in step. FIFOs with a delay are taken in order: their tokens
-belong to no common index.
+index of the firing that made it. A firing takes the tokens of one index, discards older ones and keeps younger ones for
+a later firing: a diamond stays in step when one of its arms has lost tokens. FIFOs with a delay are taken in order,
+because their tokens belong to no common index.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _POLL = 0.005
 
 
 class AlignedInput(Input):
-    """An input of which tokens may be missing: ``policy`` '' for a FIFO that loses none itself.
+    """An input whose tokens may be missing. ``policy`` is '' for a FIFO that itself loses none.
 
     ``timeout``: seconds after which ``zero`` gives a zero token although the peer is alive.
     """
@@ -42,14 +42,14 @@ class AlignedInput(Input):
         self.ordered = fifo.delay > 0
         #: whether tokens are released while the actor is starved, to keep other actors from starving with it
         self.drains = not (self.ordered or policy == WAIT)
-        #: whether tokens can be expected: from the first one after an outage on, not before
+        #: whether tokens can be expected: after an outage, from its first token on
         self.alive = True
         self.ended = False
-        #: firings that this port had no token for
+        #: firings for which this port had no token
         self.missing = 0
-        #: whether the firing that goes on has the head's tokens
+        #: whether the current firing has the head's tokens
         self.used = False
-        #: what to do when no tokens come to an actor that waits in `acquire`, and when they come again
+        #: called when no tokens come to an actor that waits in `acquire`, and when they come again
         self.starve: Callable[[bool], None] = lambda starved: None
         self._group: list[int] = []  # slots of the next firing's tokens, as far as they are there
         self._zero: Optional[np.ndarray] = None
@@ -244,7 +244,7 @@ class AlignedActor(ActorThread):
             lacking = self._align()
             if lacking is None:
                 if self._over() and not any(port.ready for port in self._decisive):
-                    return None  # zeros alone would go on for ever
+                    return None  # zeros alone would never end
                 self._starve(False)
                 return self._tokens()
             if lacking.ended or self._over():
@@ -295,7 +295,7 @@ class AlignedActor(ActorThread):
         if not in_step:
             self.firing = min((port.index for port in self._decisive if port.ready), default=self.firing)
             if not any(port.ready or port.alive for port in self._decisive):
-                # Nothing but zeros to fire on: they take the time that a late token is given.
+                # There is nothing but zeros to fire on: they come at the pace of the time-out.
                 time.sleep(max(port.timeout or 0.0 for port in self._decisive))
         return None
 

@@ -1,7 +1,7 @@
-"""The one place that knows which TFLite interpreter runs, and the behaviour that runs a segment of a model.
+"""The one place that knows the TFLite interpreters, and the behaviour that runs a segment of a model.
 
-There are two interpreters because neither is everywhere: ``ai-edge-litert`` is the faster one (much so on quantised
-models) and has wheels for x86-64 and 64-bit Arm; ``tflite-runtime`` 2.14 serves 32-bit Arm boards, and needs numpy 1.
+There are two interpreters because neither exists everywhere: ``ai-edge-litert`` is faster (much faster on quantised
+models) and has wheels for x86-64 and 64-bit Arm; ``tflite-runtime`` 2.14 is for 32-bit Arm boards and needs numpy 1.
 """
 
 from __future__ import annotations
@@ -28,10 +28,7 @@ INTERPRETERS = {
 
 
 def choose(wanted: str = "auto") -> str:
-    """The distribution to use: ``wanted``, or for 'auto' the first that is installed.
-
-    Raises UsageError if it is not installed.
-    """
+    """The distribution to use: ``wanted``, or for 'auto' the first that is installed. Raises UsageError if none is."""
     if wanted != "auto" and wanted not in INTERPRETERS:
         raise UsageError(f"unknown interpreter {wanted!r}; known are auto, {', '.join(INTERPRETERS)}")
     candidates = list(INTERPRETERS) if wanted == "auto" else [wanted]

@@ -23,6 +23,7 @@ from importlib.machinery import ModuleSpec, PathFinder, SourceFileLoader
 from importlib.util import spec_from_file_location
 from pathlib import Path
 from typing import Any, Optional
+from zipimport import zipimporter
 
 #: The names of the packages, each followed by a number.
 PREFIX = "eprune_actors_"
@@ -122,7 +123,8 @@ class _Loader:
         self._folder = folder
 
     def create_module(self, spec: ModuleSpec) -> Optional[types.ModuleType]:
-        return self._loader.create_module(spec)
+        create = getattr(self._loader, "create_module", None)  # a zipimporter of Python 3.9 has none
+        return create(spec) if create else None
 
     def exec_module(self, module: types.ModuleType) -> None:
         vars(module)["__builtins__"] = self._folder.builtins
@@ -130,6 +132,8 @@ class _Loader:
         if type(loader) is SourceFileLoader:
             path = loader.path
             exec(loader.source_to_code(loader.get_data(path), path), vars(module))
+        elif isinstance(loader, zipimporter):
+            exec(loader.get_code(module.__name__), vars(module))
         else:
             loader.exec_module(module)
 

@@ -56,13 +56,13 @@ def dial(
         connection.settimeout(max(min(deadline - time.monotonic(), GREETING_TIMEOUT), 0.1))
         deadline = min(deadline, time.monotonic() + GREETING_TIMEOUT)
         _greet(connection, greeting, deadline)
-        answer = unpack(_read_greeting(connection, deadline))
-        if answer.verdict == LATER:
-            raise Busy(0, answer.reason or "the peer is busy")
-        if answer.verdict != ACCEPTED:
-            raise Refused(f"refused by {peer}: {answer.reason or 'no reason given'}")
+        theirs = unpack(_read_greeting(connection, deadline))
+        if theirs.verdict == LATER:
+            raise Busy(0, theirs.reason or "the peer is busy")
+        if theirs.verdict != ACCEPTED:
+            raise Refused(f"refused by {peer}: {theirs.reason or 'no reason given'}")
         cleanup.pop_all()
-        return connection, answer
+        return connection, theirs
 
 
 def _greet(connection: Stream, greeting: Greeting, deadline: float) -> None:
@@ -279,7 +279,7 @@ def _transport(connection: Stream) -> socket.socket:
 
 
 def _read_greeting(connection: Stream, deadline: float) -> bytes:
-    """A whole greeting; raises OSError if the connection ends or is slow, ProtocolError or Refused on nonsense."""
+    """A whole greeting. Raises OSError if the connection ends or is slow, ProtocolError or Refused if malformed."""
     data = b""
     want = wire.GREETING_BYTES
     while len(data) < want:
