@@ -38,6 +38,7 @@ class Passes(click.Group):
             return click.Command(
                 cmd_name,
                 callback=lambda: _elsewhere(cmd_name, other),
+                context_settings={"ignore_unknown_options": True, "allow_extra_args": True},
                 short_help=f"{summary(cmd_name)} (eprune {other}).",
             )
         return command_of(cmd_name)
@@ -76,7 +77,7 @@ def command_of(name: str) -> click.Command:
     )
     # Decorators of a command that is there add their parameter behind the others.
     options.application_argument(made)
-    for field in dataclasses.fields(module.Options):
+    for field in _asked(module):
         _option(module, field)(made)
     if not getattr(module, "UNMAPPED", False):
         options.deployment_options(required=False)(made)
@@ -89,7 +90,7 @@ def _help(name: str) -> str:
     """The pass's docstring, what is written, and an example."""
     module = find(name)
     text = (inspect.getdoc(module) or "").replace("``", "`")
-    needed = [word for field in dataclasses.fields(module.Options) if _required(field) for word in _sample(field)]
+    needed = [word for field in _asked(module) if _required(field) for word in _sample(field)]
     example = " ".join(["eprune apply", name, "app.xml", *needed, "-o", f"build/{name}"])
     written = "Writes application.xml, with platforms and mappings where there are some, to DIR."
     return f"{text}\n\n{written}\n\n\b\nExample:\n  {example}"
@@ -134,6 +135,11 @@ def apply(
         say(f"{written.application}: {line}")
     if written.mappings:
         say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}")
+
+
+def _asked(module: ModuleType) -> list[dataclasses.Field[Any]]:
+    """The fields of ``Options`` that a user is asked for: those made by ``passes.base.option``."""
+    return [field for field in dataclasses.fields(module.Options) if "help" in field.metadata]
 
 
 def _required(field: dataclasses.Field[Any]) -> bool:

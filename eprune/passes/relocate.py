@@ -9,18 +9,23 @@ from pathlib import Path
 
 from eprune.model.graph import Graph
 from eprune.model.system import System
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result
 
 
 @dataclass(frozen=True)
 class Options:
-    """Where the application file will be."""
+    """Where the application file will be: ``eprune apply`` says it, for whatever it writes."""
 
-    folder: str = option(help="The folder that the application file will be in.", metavar="DIR")
+    folder: str = ""
 
 
 def apply(system: System, options: Options) -> Result:
-    """The system with the names of its files as seen from a folder; files of the library of actors keep theirs."""
+    """The system with the names of its files as seen from a folder, "" for where it is.
+
+    Files of the library of actors keep their names.
+    """
+    if not options.folder:
+        return Result(system, Report())
     graph = relocated(system.graph, options.folder, frozenset(system.files))
     pairs = zip(system.graph.actors, graph.actors)
     count = sum(old.behaviour != new.behaviour for old, new in pairs)
