@@ -187,6 +187,17 @@ class End:
             thread.join(2)
 
 
+def receive(connection: socket.socket, count: int) -> bytes:
+    """Exactly so many bytes. With a time-out set, MSG_WAITALL would give those that are there."""
+    data = b""
+    while len(data) < count:
+        more = connection.recv(count - len(data))
+        if not more:
+            raise ConnectionResetError("closed")
+        data += more
+    return data
+
+
 class Stranger:
     """One who speaks the protocol, as truly as it likes: a connection, after the greetings."""
 
@@ -232,12 +243,8 @@ def dial(port: int, incarnation: str = "stranger", timeout: float = 5.0, **more:
 
 def greeting(connection: socket.socket) -> dict[str, str]:
     """A greeting that comes."""
-    head = connection.recv(wire.GREETING_BYTES, socket.MSG_WAITALL)
-    if len(head) < wire.GREETING_BYTES:
-        raise ConnectionResetError("closed")
-    return wire.unpack_greeting(
-        head + connection.recv(wire.greeting_size(head) - wire.GREETING_BYTES, socket.MSG_WAITALL)
-    )
+    head = receive(connection, wire.GREETING_BYTES)
+    return wire.unpack_greeting(head + receive(connection, wire.greeting_size(head) - wire.GREETING_BYTES))
 
 
 class Place:

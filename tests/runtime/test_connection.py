@@ -11,6 +11,7 @@ import pytest
 from eprune.deploy.ports import free_base_port
 from eprune.runtime.net import wire
 from scripts.chaos.proxy import Proxy
+from tests.kit.hostile import receive
 from tests.kit.programs import finish, lines, rest, start, write_program
 
 
@@ -264,15 +265,15 @@ def test_a_token_of_which_only_a_part_has_come_has_not_arrived(tmp_path, port):
     hello = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
     with connect(port) as connection:
         connection.sendall(wire.pack_greeting({**hello, "incarnation": "x"}))
-        head = connection.recv(wire.GREETING_BYTES, socket.MSG_WAITALL)
-        connection.recv(wire.greeting_size(head) - len(head), socket.MSG_WAITALL)
+        head = receive(connection, wire.GREETING_BYTES)
+        receive(connection, wire.greeting_size(head) - len(head))
         token = bytearray(wire.HEADER_BYTES + 12)
         wire.pack_header(token, wire.DATA, 0, 0, 0, 12)
         connection.sendall(token + token[:-4])
         told = []
         while not told or told[-1][1] == 0:
-            header = wire.unpack_shared(connection.recv(wire.HEADER_BYTES, socket.MSG_WAITALL), {})
-            payload = connection.recv(header.nbytes, socket.MSG_WAITALL)
+            header = wire.unpack_shared(receive(connection, wire.HEADER_BYTES), {})
+            payload = receive(connection, header.nbytes)
             if header.kind == wire.CREDIT:
                 told.append(wire.unpack_credit(payload))
     receiver.kill()

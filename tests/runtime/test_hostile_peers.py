@@ -15,7 +15,7 @@ from eprune.runtime.net.greeting import Greeting
 from eprune.runtime.net.handshake import dial as shake
 from eprune.runtime.tell.journal import Journal
 from tests.kit import hostile
-from tests.kit.hostile import GREETING, PLAIN, End, Place, credit, frame, token
+from tests.kit.hostile import GREETING, PLAIN, End, Place, credit, frame, receive, token
 
 LARGEST = 2**64 - 1
 
@@ -237,7 +237,7 @@ def test_an_impostor_doubles_no_token_of_a_sender_that_comes_back(port, ack_fire
     impostor.close()
     until(lambda: end.link._socket is None)
     again = hostile.dial(port, "first")
-    head = again.connection.recv(wire.HEADER_BYTES + 32, socket.MSG_WAITALL)
+    head = receive(again.connection, wire.HEADER_BYTES + 32)
     received, *_ = wire.unpack_credit(head[wire.HEADER_BYTES :])
     assert received == 2, "the first sender's own tokens, not the impostor's"
     again.send(token(2) + frame(wire.END, firing=3))
@@ -251,13 +251,13 @@ def test_a_receiver_whose_place_was_taken_meanwhile_is_not_taken_for_a_new_one(p
     end = End(50, "wait", port)
     receiver = place.accept("receiver")
     receiver.send(credit(0, 0, 5))
-    receiver.connection.recv(5 * 36, socket.MSG_WAITALL)
+    receive(receiver.connection, 5 * 36)
     receiver.send(credit(5, 5, 10))
     until(lambda: end.fifo.sending.confirmed == 5)
     receiver.close()
     impostor = place.accept("impostor")
     impostor.send(credit(0, 0, 10))
-    impostor.connection.recv(10 * 36, socket.MSG_WAITALL)
+    receive(impostor.connection, 10 * 36)
     impostor.send(credit(4, 4, 10))
     until(lambda: end.fifo.sending.confirmed == 9)
     impostor.close()

@@ -10,6 +10,7 @@ import pytest
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime.net import wire
+from tests.kit.hostile import receive
 from tests.kit.programs import finish, run, start, write_program
 
 TOKEN = "int32[3] at rate 1"
@@ -251,8 +252,8 @@ def test_a_stranger_is_refused_and_the_right_peer_still_served(tmp_path, port, n
 def shake(port):
     connection = connect(port)
     connection.sendall(wire.pack_greeting(HELLO))
-    header = connection.recv(wire.GREETING_BYTES, socket.MSG_WAITALL)
-    body = connection.recv(wire.greeting_size(header) - len(header), socket.MSG_WAITALL)
+    header = receive(connection, wire.GREETING_BYTES)
+    body = receive(connection, wire.greeting_size(header) - len(header))
     assert wire.unpack_greeting(header + body)["verdict"] == "accepted"
     return connection
 
@@ -294,7 +295,7 @@ def test_every_firing_has_its_token_in_the_record_when_the_connection_is_reset(t
             connection, _ = server.accept()
             connection.recv(65536)
             connection.sendall(wire.pack_greeting({**HELLO, "verdict": "accepted", "platform": "right"}))
-            connection.recv(300_000, socket.MSG_WAITALL)
+            receive(connection, 300_000)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             code, _, err = finish(sender)

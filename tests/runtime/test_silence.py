@@ -12,6 +12,7 @@ from eprune.runtime.net import wire
 from eprune.runtime.net.plain import TxConnection
 from eprune.runtime.tell.journal import Journal
 from scripts.chaos.proxy import Proxy
+from tests.kit.hostile import receive
 from tests.kit.programs import finish, lines, start, write_program
 
 SOON = ("--dead-after", "0.4")
@@ -41,8 +42,8 @@ def right(tmp_path, port, behaviour="Show", shape="(3,)", capacity=4, more=""):
 
 
 def read_greeting(connection):
-    header = connection.recv(wire.GREETING_BYTES, socket.MSG_WAITALL)
-    connection.recv(wire.greeting_size(header) - len(header), socket.MSG_WAITALL)
+    header = receive(connection, wire.GREETING_BYTES)
+    receive(connection, wire.greeting_size(header) - len(header))
 
 
 @pytest.mark.parametrize("victim", [0, 1])
