@@ -19,7 +19,7 @@ from eprune.cli.printing import show
 from eprune.passes.base import find, names, summary
 
 #: Passes that have a command of their own, because they need more than a system: what was read or measured first.
-OWN_COMMANDS = {"import": "import", "into": "import", "fuse": "codegen", "relocate": "apply"}
+OWN_COMMANDS = {"import": "import", "into": "import", "fuse": "codegen"}
 
 
 class Passes(click.Group):
@@ -55,10 +55,6 @@ class Passes(click.Group):
 
 
 def _elsewhere(name: str, command: str) -> None:
-    if command == "apply":
-        raise click.UsageError(
-            f"the pass {name} is the last step of each of the others: files are named as -o DIR sees them"
-        )
     raise click.UsageError(f"the pass {name} is reached by eprune {command}")
 
 

@@ -100,7 +100,7 @@ def main() -> None:
     # A command's objects live until it ends: looking for garbage among them took a third of a large graph's analysis.
     gc.disable()
     if "_EPRUNE_COMPLETE" in os.environ:  # a shell asks
-        from eprune.cli.completion import register
+        from eprune.cli.shells import register
 
         register()
     cli.main(prog_name="eprune")

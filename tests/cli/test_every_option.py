@@ -182,6 +182,7 @@ TABLE = {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
         **written("apply tap app.xml --folder one -o k"),
     },
+    "apply relocate": written("apply relocate app.xml -o k"),
     "apply expand": written("apply expand app.xml -o k", placed=False),
     "analyze": {
         "--platform": Acts("analyze app.xml -m split", f"analyze {SPLIT}"),
@@ -591,7 +592,7 @@ def test_a_sweep_runs_slices_as_one_or_not(sample, tmp_path, eprune, monkeypatch
 
 
 def test_a_pass_writes_the_platforms_and_mappings_that_it_got(call):
-    for name in ("feedback", "tap --folder taps", "resize --aim live"):
+    for name in ("feedback", "tap --folder taps", "resize --aim live", "relocate"):
         own, *rest = name.split()
         without = call(f"apply {own} app.xml -o k {' '.join(rest)}")
         deployed = call(f"apply {own} app.xml --platform platforms --mapping split -o k {' '.join(rest)}")

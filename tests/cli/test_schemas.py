@@ -40,6 +40,7 @@ CALLS = {
         ("feedback", "app.xml", "-o", "{out}"),
         ("tap", *SPLIT, "--folder", "{out}/taps", "-o", "{out}"),
         ("expand", "app.xml", "-o", "{out}"),
+        ("relocate", "app.xml", "-o", "{out}"),
     ],
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
     "certify": [("{out}", "endpoint"), ("keys", "--show"), ("keys", "--renew")],
