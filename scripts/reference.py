@@ -84,7 +84,7 @@ class Command:
 
 def walk(command: click.Command, path: str, parent: Optional[click.Context] = None) -> Iterator[Command]:
     """A command and those below it, in the order in which they are listed; without hidden ones."""
-    context = click.Context(command, info_name=path.rpartition(" ")[2], parent=parent)
+    context = click.Context(command, parent, path.rpartition(" ")[2], **command.context_settings)
     summary, *paragraphs = _paragraphs(command.help or command.get_short_help_str(200) or path)
     options = [param for param in command.params if isinstance(param, click.Option)]
     records = [record for record in (option.get_help_record(context) for option in options) if record]

@@ -5,13 +5,17 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Sequence
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import click
 
+from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.printing import show
 from eprune.model.names import NAME
+
+if TYPE_CHECKING:
+    from eprune.deploy.keys import Certificate
 
 
 @click.command("certify", short_help="Make certificates for TLS links.")
@@ -40,9 +44,8 @@ def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show:
     if show and (renew or platforms):
         raise click.UsageError("--show takes neither platforms nor --renew")
     if show:
+        options.refuse(("days",), "--show changes nothing")
         return _show(folder, fmt)
-    if fmt != "text":
-        raise click.UsageError("--format goes with --show")
     names = list(dict.fromkeys(platforms)) or (keys.certified(folder) if renew else [])
     if not names:
         raise click.UsageError("name the platforms" + (", for there is nothing to renew" if renew else ""))
@@ -51,10 +54,14 @@ def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show:
             raise click.UsageError(f"{name!r} is not a name that a platform can have")
         if name.lower() == keys.AUTHORITY and not renew:
             raise click.UsageError(f"{name!r} stands for the authority: give the platform another name")
+    written = []
     for made in (keys.renew_all if renew else keys.add)(folder, names, days):
+        written.append(made)
         say(f"{made.path}: valid until {made.valid.end:%Y-%m-%d}")
         if renew and made.name == keys.AUTHORITY:
             say("note: every device needs the new ca.crt before the old one expires")
+    if fmt == "json":
+        click.echo(json.dumps(_as_data(written), indent=2))
     return None
 
 
@@ -66,12 +73,15 @@ def _show(folder: str, fmt: str) -> int:
     moment = now()
     found = [(each, each.days_left(moment)) for each in keys.show(folder)]
     if fmt == "json":
-        rows = [
-            {"name": each.name, "from": each.valid.begin.isoformat(), "until": each.valid.end.isoformat()}
-            for each, _ in found
-        ]
-        click.echo(json.dumps(rows, indent=2))
+        click.echo(json.dumps(_as_data([each for each, _ in found]), indent=2))
     else:
         cells = [(each.name, f"{each.valid.end:%Y-%m-%d}", "expired" if left is None else left) for each, left in found]
         show(table(("certificate", "until", "days left"), cells))
     return FINDINGS if any(left is None for _, left in found) else 0
+
+
+def _as_data(certificates: Sequence[Certificate]) -> list[dict[str, str]]:
+    return [
+        {"name": each.name, "from": each.valid.begin.isoformat(), "until": each.valid.end.isoformat()}
+        for each in certificates
+    ]

@@ -31,6 +31,8 @@ def command(
 ) -> None:
     """Draw an application graph: actors coloured by platform, FIFOs with their token sizes, cuts in red.
 
+    With -p cuts also show the bandwidth of their link.
+
     Pictures are laid out by Graphviz, which must be installed; DOT text needs nothing. The graph need not be sound.
 
     \b
@@ -44,10 +46,25 @@ def command(
     from eprune.formats.xml.mapping import read_mapping
 
     kind = _kind(output, fmt)
+    if platforms and not mappings:
+        raise click.UsageError("-p says what links between platforms can do: say with -m where the actors are")
     graph = read_application(application)
     homes = {actor: home for path in mappings for actor, home in read_mapping(path).homes().items()}
-    text = write_dot(graph, homes)
+    text = write_dot(graph, homes, _links(platforms))
     write_file(output, text if kind == "dot" else layout(text, kind))
+
+
+def _links(platforms: Sequence[str]) -> dict[frozenset[str], str]:
+    """Pair of platforms -> what the link between them can do, where their files state it."""
+    from eprune.formats.xml.platform import read_platform
+    from eprune.model.quantity import exact_bandwidth
+
+    return {
+        frozenset((platform.name, link.to)): f"at {exact_bandwidth(link.bandwidth)}"
+        for platform in map(read_platform, platforms)
+        for link in platform.links
+        if link.bandwidth is not None
+    }
 
 
 def _kind(output: str, fmt: Optional[str]) -> str:

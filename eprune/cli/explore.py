@@ -172,7 +172,7 @@ def _known(name: str, names: Sequence[str], kind: str, option: str) -> None:
 
     if name not in names:
         near = difflib.get_close_matches(name, names, n=1)
-        hint = f"did you mean {near[0]!r}?" if near else f"there is {', '.join(names)}"
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names)}"
         raise click.BadParameter(f"there is no {kind} {name!r}; {hint}", param_hint=f"--{option.replace('_', '-')}")
 
 

@@ -128,6 +128,8 @@ def command(
         raise click.UsageError(f"{into} would be overwritten: choose another folder with -o")
     if output is None and not listing:
         raise click.UsageError('give the folder to write with "-o DIR", or --list')
+    if listing:
+        options.refuse(("output", "per", "cuts", "feedback", "into"), "--list writes nothing")
     if is_xml(model):
         if per is not None or cuts or feedback or into or listing:
             raise click.UsageError("--per, --cut, --feedback, --into and --list are for models, not for SDF3's XML")

@@ -6,6 +6,7 @@ import difflib
 import gc
 import importlib
 import keyword
+import os
 import sys
 from typing import Any, Optional
 
@@ -16,6 +17,7 @@ from eprune.cli.errors import guarded
 
 #: In the order in which one uses them.
 COMMANDS = (
+    "new",
     "import",
     "apply",
     "replicate",
@@ -34,6 +36,8 @@ COMMANDS = (
     "upgrade",
     "schema",
     "rules",
+    "inspect",
+    "doctor",
     "completion",
 )
 
@@ -95,4 +99,8 @@ def main() -> None:
     """The entry point of the ``eprune`` command."""
     # A command's objects live until it ends: looking for garbage among them took a third of a large graph's analysis.
     gc.disable()
+    if "_EPRUNE_COMPLETE" in os.environ:  # a shell asks
+        from eprune.cli.shells import register
+
+        register()
     cli.main(prog_name="eprune")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
 
 import click
+from click.core import ParameterSource
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
@@ -57,6 +59,18 @@ class Command(click.Command):
                 positional = True
                 current = None
         return spread
+
+
+def refuse(names: Sequence[str], reason: str) -> None:
+    """Raise a usage error if one of these parameters of the running command was typed: ``--limit: reason``."""
+    context = click.get_current_context()
+    typed = [
+        max(param.opts, key=len)
+        for param in context.command.params
+        if param.name in names and context.get_parameter_source(param.name) is ParameterSource.COMMANDLINE
+    ]
+    if typed:
+        raise click.UsageError(f"{' and '.join(typed)}: {reason}")
 
 
 def application_argument(function: Decorated) -> Decorated:

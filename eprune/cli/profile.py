@@ -97,11 +97,12 @@ def command(
         raise click.UsageError("--objective says which points --validate K takes: give it too")
     if device_python is not None and not endpoints:
         raise click.UsageError("--device-python is the Python of the device that --endpoint names: give it too")
+    _refuse_idle(actors, validate is not None, bool(points), again)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
     setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
     kind = (single_frames if latency else measuring.steady)(plan, Path(folder))
     if actors:
-        _time_actors(plan, Path(folder), interpreter, emulate, quiet)
+        _time_actors(plan, Path(folder), interpreter, pin, emulate, quiet)
     if actors and not validate:
         return 0
     with certificates(plan.roles.platforms):
@@ -110,6 +111,19 @@ def command(
         names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
         shown = progress(len(names), kind.frames, quiet)
         return _say(plan, measuring.measure_points(plan, Path(folder), kind, names, setting, shown), len(names), quiet)
+
+
+def _refuse_idle(actors: bool, validate: bool, points: bool, again: bool) -> None:
+    """Raise a usage error for options that would do nothing beside the others."""
+    which = ("points", "retry", "again")
+    if validate:
+        options.refuse(which, "--validate chooses itself which points to measure")
+    elif actors:
+        options.refuse((*which, "limit", "endpoints"), "--actors measures no points, and times actors on this machine")
+    if points:
+        options.refuse(("retry", "again"), "--point measures its points anew in any case")
+    if again:
+        options.refuse(("retry",), "--again measures everything, what failed as well")
 
 
 def _say(plan: Plan, measured: Measured, count: int, quiet: bool) -> int:
@@ -148,7 +162,7 @@ def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]
     return devices
 
 
-def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: bool, quiet: bool) -> None:
+def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], pin: bool, emulate: bool, quiet: bool) -> None:
     """Time the unsplit application for each platform, and write what came out to actors.json.
 
     With ``emulate`` it also says how much slower the platform's unit is than the core that plays it.
@@ -164,7 +178,7 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], emulate: 
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
             unit = platform.units[0]
-            timed[name] = time_actors(str(folder / plan.files[0]), unit.core, interpreter, shown)
+            timed[name] = time_actors(str(folder / plan.files[0]), unit.core if pin else None, interpreter, shown)
             timed[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None

@@ -14,7 +14,7 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option
-from eprune.cli.printing import show, write
+from eprune.cli.printing import write
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
     from eprune.views.chart import Chart
+    from eprune.views.comparison import Comparison
     from eprune.views.report import CutReport
 
 
@@ -76,8 +77,8 @@ def command(
     from eprune.views.cuts import left_out
     from eprune.views.report import CutReport, Over
 
-    if against and (fmt != "text" or output != "-" or chart):
-        raise click.UsageError("--against compares, as text on stdout: it takes neither --format nor -o nor --chart")
+    if against and (fmt == "html" or chart):
+        raise click.UsageError("--against compares two explorations, as text, JSON or CSV: it has no page and no chart")
     if tolerance is not None and not against:
         raise click.UsageError("--tolerance says how much worse than --against a point may be: give it too")
     plan = read_plan_of(folder)
@@ -98,9 +99,11 @@ def command(
         excluded = {**{row.alternative.name: row.excluded for row in rows}, **plan.excluded}
         raise NoCut("\n".join(["no cut is allowed, neither a partition point nor another", *left_out(excluded)]))
     if against:
-        return _compare(
-            plan, rows, read_plan_of(against), Path(against), objective, 10.0 if tolerance is None else tolerance
-        )
+        found = _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
+        write(output, {"text": found.text, "json": found.json, "csv": found.csv}[fmt](), fmt)
+        if found.worse:
+            say(f"worse by more than {found.tolerance:g} %: {', '.join(found.worse)}")
+        return FINDINGS if found.worse else 0
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
     report = CutReport(plan, objective, over, script.read(Path(folder, LATENCIES), plan.id))
@@ -243,24 +246,19 @@ def _draw(chart: Chart, path: str) -> None:
         raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
 
 
-def _compare(plan: Plan, rows: Sequence[PointRow], old: Plan, folder: Path, objective: str, tolerance: float) -> int:
-    """Print what has changed since an earlier exploration; 1 if a point is worse by more than the tolerance."""
+def _compare(
+    plan: Plan, rows: Sequence[PointRow], old: Plan, folder: Path, objective: str, tolerance: Optional[float]
+) -> Comparison:
+    """What has changed since an earlier exploration. Raises a usage error where nothing can be compared."""
     from eprune.explore import answer
     from eprune.explore.plan import RESULTS
     from eprune.measure import script
-    from eprune.views.tables import table
+    from eprune.views.comparison import Comparison
 
     before = answer.rows(old, script.read(folder / RESULTS, old.id), _costs(old, folder), old.constraints)
-    found = answer.changes(before, rows, objective, plan.roles.endpoints)
+    allowed = [row for row in rows if not row.excluded]
+    found = answer.changes(before, allowed, objective, plan.roles.endpoints)
     if not found:
         raise click.UsageError("the two have no partition point with figures in common")
     cuts = {row.alternative.name: row.alternative.after for row in rows}
-    lines = [
-        (each.name, cuts[each.name], f"{each.before:.4g}", f"{each.after:.4g}", f"{each.percent:+.1f} %")
-        for each in found
-    ]
-    show(table(("point", "cut", f"{objective} before", "now", "change"), lines))
-    worse = [each.name for each in found if each.percent > tolerance]
-    if worse:
-        say(f"worse by more than {tolerance:g} %: {', '.join(worse)}")
-    return FINDINGS if worse else 0
+    return Comparison(plan.flow.application, objective, TOLERANCE if tolerance is None else tolerance, found, cuts)

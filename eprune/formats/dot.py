@@ -30,13 +30,16 @@ TIMEOUT = 120
 _DEEPEST = 14
 
 
-def write_dot(graph: Graph, homes: Optional[Mapping[str, str]] = None) -> str:
+def write_dot(
+    graph: Graph, homes: Optional[Mapping[str, str]] = None, links: Optional[Mapping[frozenset[str], str]] = None
+) -> str:
     """The graph in DOT. Same arguments, same text.
 
     Actors are boxes, with what they run; FIFOs are arrows, with the size of a firing's tokens and their delay. CAs are
     ellipses, DAs hexagons, DPAs dashed; control FIFOs are dotted, dynamic ones have a hollow head and two sizes.
     ``homes`` maps actors to platforms: these get colours and a legend, and FIFOs that cross from one to another are red
-    and bold. A deep graph is folded into columns, to be read from top to bottom, then from left to right.
+    and bold. ``links`` maps pairs of platforms to what these FIFOs also say, such as a bandwidth. A deep graph is
+    folded into columns, to be read from top to bottom, then from left to right.
     """
     homes = homes or {}
     platforms = list(dict.fromkeys(homes[actor.name] for actor in graph.actors if actor.name in homes))
@@ -64,6 +67,8 @@ def write_dot(graph: Graph, homes: Optional[Mapping[str, str]] = None) -> str:
         elif port is not None and not port.static:
             attributes["arrowhead"] = "empty"
         if homes.get(source) != homes.get(target):
+            link = (links or {}).get(frozenset((homes.get(source, ""), homes.get(target, ""))), "")
+            attributes["label"] = f"{attributes['label']} {link}".rstrip()
             attributes.update(color=_CUT_COLOUR, fontcolor=_CUT_COLOUR, penwidth="2.2", fontname="Helvetica-Bold")
         if fifo.delay:
             attributes.update(style="dashed", label=f" {size}, delay {fifo.delay}")

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import eprune
+from eprune.formats.python_classes import ClassDescription, Unreadable, describe_classes
 
 
 def library_folder() -> str:
@@ -27,3 +29,19 @@ def find(folder: str, file: str, library: bool) -> str:
 def library_files() -> list[str]:
     """The names of the library's Python files."""
     return sorted(path.name for path in Path(library_folder()).glob("*.py") if not path.name.startswith("_"))
+
+
+def library_classes() -> tuple[ClassDescription, ...]:
+    """The behaviours of the library, by name."""
+    classes = (each for name in library_files() for each in describe_classes(str(Path(library_folder(), name))))
+    return tuple(sorted((each for each in classes if each.is_actor), key=lambda each: each.name))
+
+
+def find_class(behaviour: str, folder: str) -> Optional[ClassDescription]:
+    """The class that ``FILE.py:Class`` names in a graph of this folder; None where it cannot be found or read."""
+    file, _, name = behaviour.rpartition(":")
+    try:
+        classes = describe_classes(find(folder, file, library=True))
+    except Unreadable:
+        return None
+    return next((each for each in classes if each.name == name), None)

@@ -101,4 +101,5 @@ def _write(system: System, programs: Mapping[str, str]) -> None:
     if wrong:
         raise EpruneError(*wrong)
     for program in programs_of(whole):
-        write_bundle(program, programs[program.platform])
+        if program.platform in programs:  # the others run nothing
+            write_bundle(program, programs[program.platform])

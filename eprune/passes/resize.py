@@ -21,7 +21,9 @@ MENDS = True
 class Options:
     """What the capacities are to be good for, or what they are."""
 
-    aim: str = option("fast", help="The least capacities to live, or for full speed: live, fast (default).")
+    aim: str = option(
+        "fast", help="The least capacities to live, or for full speed: live, fast (default).", metavar="live|fast"
+    )
     times: tuple[str, ...] = option(
         (), help="How long a firing of an actor takes, for full speed.", metavar="ACTOR=TIME"
     )

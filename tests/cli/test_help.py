@@ -2,13 +2,8 @@
 
 from __future__ import annotations
 
-import re
-import subprocess
-import sys
-
 import click
 import pytest
-from application import ROOT
 
 import eprune as package
 from eprune.cli.main import COMMANDS, cli
@@ -61,35 +56,3 @@ def test_eprune_alone_prints_its_help(eprune):
 
 def test_python_m_eprune(eprune_process):
     assert eprune_process("--version").out == f"eprune {package.__version__}\n"
-
-
-@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
-def test_completion_scripts_name_the_program(eprune_process, shell):
-    done = eprune_process("completion", shell)
-    assert done.code == 0
-    assert "_EPRUNE_COMPLETE" in done.out
-
-
-def test_commands_are_completed():
-    typed = {"_EPRUNE_COMPLETE": "bash_complete", "COMP_WORDS": "eprune an", "COMP_CWORD": "1"}
-    done = subprocess.run(
-        [sys.executable, "-c", "from eprune.cli.main import main; main()"],
-        env={**typed, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.stdout == "plain,analyze\n"
-
-
-@pytest.mark.parametrize("kind", ["application", "platform", "mapping"])
-def test_schema_prints_a_schema(eprune, kind):
-    done = eprune("schema", kind)
-    assert done.code == 0
-    assert "http://relaxng.org/ns/structure/1.0" in done.out
-
-
-def test_rules_are_listed(eprune):
-    text, data = eprune("rules").out, eprune("rules", "--format", "json").out
-    assert re.search(r"^ *G4 +error +symmetric rates", text, re.M)
-    assert '"rule": "C3"' in data

@@ -123,14 +123,18 @@ def test_a_program_that_never_ends_is_stopped_at_the_limit(app, eprune):
     assert lines(app / "cuts")[0]["problem"] == "not done after 2 s"
 
 
-def test_an_interrupt_records_nothing_and_says_how_to_go_on(app, eprune):
+def interrupted(app, eprune, *options):
+    """The exit code and stderr of a profile that gets Ctrl-C while it measures its first point."""
     behaviours = (app / "behaviours.py").read_text()
     (app / "behaviours.py").write_text(
         behaviours.replace("print(", "open('begun', 'w').close() or __import__('time').sleep(1) or print(")
     )
     assert eprune(*CUTS, "--frames", "60").code == 0
+    plan = json.loads((app / "cuts/explore.json").read_text())["id"]
+    times = {name: {"actors": dict.fromkeys(("In", "L1", "L2", "Out"), 0.001)} for name in ("endpoint", "server")}
+    (app / "cuts/actors.json").write_text(json.dumps({"plan": plan, "platforms": times}))
     process = subprocess.Popen(
-        [sys.executable, "-m", "eprune", *PROFILE, "--point", "4"],
+        [sys.executable, "-m", "eprune", *PROFILE, *options],
         stderr=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
@@ -140,9 +144,20 @@ def test_an_interrupt_records_nothing_and_says_how_to_go_on(app, eprune):
             pass
         process.send_signal(signal.SIGINT)
         said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130
+    return process.returncode, said
+
+
+def test_an_interrupt_records_nothing_and_says_how_to_go_on(app, eprune):
+    code, said = interrupted(app, eprune, "--point", "4")
+    assert code == 130
     assert "eprune profile cuts goes on with partition point 4" in said
     assert not (app / "cuts/results.jsonl").exists()
+
+
+def test_ctrl_c_while_predictions_are_compared_is_no_internal_error(app, eprune):
+    code, said = interrupted(app, eprune, "--validate", "2")
+    assert code == 130, said
+    assert "INTERNAL ERROR" not in said
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,172 @@
+"""A folder with an application, its explorations and all else that a command may be asked about."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from application import ACTORS, APPLICATION, ENDPOINT, HELPER, SERVER, mapping
+from click.testing import CliRunner
+
+from eprune.cli.main import cli
+from eprune.formats.tflite.model import buffer_bytes, load_schema, parse_model
+from tests.kit import sdf3, tiny_models
+
+#: What is done in the folder, beforehand.
+PREPARED = [
+    ["import", "tiny.tflite", "-o", "imported"],
+    ["import", "tiny.tflite", "-o", "changed"],
+    ["certify", "keys", "endpoint"],
+    ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "fresh", "--frames", "3"],
+    ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3"],
+    ["profile", "cuts", "-q", "--no-pin"],
+    ["profile", "cuts", "-q", "--no-pin", "--latency"],
+]
+
+ODD = "from elsewhere import Base\n\n\nclass Odd(Base):\n    pass\n"
+DEADLOCK = """<application name="ring">
+  <actor name="A"><in name="in" token="int8"/><out name="out" token="int8"/></actor>
+  <actor name="B"><in name="in" token="int8"/><out name="out" token="int8"/></actor>
+  <fifo name="f1" from="A.out" to="B.in"/>
+  <fifo name="f2" from="B.out" to="A.in"/>
+</application>
+"""
+#: A source that takes its time to begin, and a sink that says where it runs and how it was called.
+PROBES = '''\
+"""Actors that make visible what options do."""
+import json
+import os
+import time
+
+from eprune.runtime import Actor, EndOfStream
+
+
+class Ramp(Actor):
+    def __init__(self, count="2", late="0", slow="0"):
+        self.count, self.slow = int(count), float(slow)
+        time.sleep(float(late))
+
+    def initialize(self):
+        self.frame = 0
+
+    def fire(self, inputs, outputs):
+        if self.frame == self.count:
+            raise EndOfStream
+        time.sleep(self.slow)
+        outputs["out"][...] = self.frame
+        self.frame += 1
+
+
+class Tell(Actor):
+    def __init__(self, gain="1"):
+        self.gain = float(gain)
+
+    def fire(self, inputs, outputs):
+        pass
+
+    def finalize(self):
+        cores = len(os.sched_getaffinity(0))
+        print(json.dumps({"cores": cores, "gain": self.gain}), flush=True)
+        if "PROBE_FILE" in os.environ:
+            with open(os.environ["PROBE_FILE"], "w") as stream:
+                stream.write(str(cores))
+'''
+PROBE = """<application name="tiny">
+  <actor name="In" class="probes.py:Ramp"><out name="out" token="float32[4]"/></actor>
+  <actor name="Out" class="probes.py:Tell"><in name="in" token="float32[4]"/></actor>
+  <fifo name="f1" from="In.out" to="Out.in"/>
+</application>
+"""
+#: The server's sink may be lost, and the endpoint's goes on.
+SINKS = """<application name="tiny">
+  <actor name="In" class="probes.py:Ramp"><out name="out" token="int8"/><out name="near" token="int8"/></actor>
+  <actor name="Out" class="probes.py:Tell"><in name="in" token="int8" required="false"/></actor>
+  <actor name="Near" class="probes.py:Tell"><in name="in" token="int8"/></actor>
+  <fifo name="f1" from="In.out" to="Out.in" policy="drop"/>
+  <fifo name="f2" from="In.near" to="Near.in"/>
+</application>
+"""
+
+
+@contextlib.contextmanager
+def inside(folder):
+    """Work in this folder."""
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def broken(data):
+    """The same model with one weight of its third operator changed."""
+    model = parse_model(data)
+    root = load_schema("model").Model.GetRootAs(data)
+    weights = model.tensors[model.operators[2].inputs[1]].buffer
+    changed = bytearray(data)
+    changed[data.find(buffer_bytes(data, root, weights).tobytes()) + 3] ^= 0x40  # the exponent of the first weight
+    return bytes(changed)
+
+
+def prepare(folder):
+    """Fill the folder, which is returned."""
+    homes = {"In": "endpoint", "L1": "endpoint", "L2": "server", "Out": "server"}
+    files = {
+        "app.xml": APPLICATION,
+        "broken.xml": APPLICATION.replace('to="L1.in"', 'to="L1.inn"'),
+        "wrong.xml": APPLICATION.replace("<fifo", "<fifi", 1),
+        "deadlock.xml": DEADLOCK,
+        "warned.xml": DEADLOCK.replace('to="A.in"', 'to="A.in" delay="1"'),
+        "probe.xml": PROBE,
+        "sinks.xml": SINKS,
+        "behaviours.py": ACTORS,
+        "helper.py": HELPER,
+        "odd.py": ODD,
+        "old.py": "from eprune.runtime.actor import Actor\n",
+        "probes.py": PROBES,
+        "platforms/endpoint.xml": ENDPOINT,
+        "platforms/server.xml": SERVER,
+        "other/endpoint.xml": ENDPOINT.replace('port="5100"', 'port="5200" bandwidth="1MB/s"'),
+        "other/server.xml": SERVER.replace('port="5100"', 'port="5200" bandwidth="1MB/s"'),
+        "edge/edge.xml": SERVER.replace("server", "edge"),
+        "tls/endpoint.xml": ENDPOINT.replace('port="5100"', 'port="5100" security="tls"'),
+        "tls/server.xml": SERVER.replace('port="5100"', 'port="5100" security="tls"'),
+        "local/endpoint.xml": mapping("endpoint", dict.fromkeys(homes, "endpoint")),
+        "one/endpoint.xml": mapping("endpoint", dict.fromkeys(("In", "Out"), "endpoint")),
+        **{f"split/{platform}.xml": mapping(platform, homes) for platform in ("endpoint", "server")},
+        **{
+            f"two/{platform}.xml": mapping(platform, {"In": "endpoint", "Out": "server"})
+            for platform in ("endpoint", "server")
+        },
+        **{
+            f"sinks/{platform}.xml": mapping(platform, {"In": "endpoint", "Near": "endpoint", "Out": "server"})
+            for platform in ("endpoint", "server")
+        },
+    }
+    for name, text in files.items():
+        path = folder / name
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text)
+    (folder / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
+    (folder / "stateful.tflite").write_bytes(tiny_models.counter())
+    (folder / "sdf3.xml").write_text(sdf3.modem())
+    with inside(folder):
+        for arguments in PREPARED:
+            result = CliRunner().invoke(cli, arguments)
+            assert result.exit_code == 0, result.output
+    changed = folder / "changed/tiny.tflite"
+    changed.write_bytes(broken(changed.read_bytes()))
+    shutil.copytree(folder / "cuts", folder / "timed")
+    plan = json.loads((folder / "cuts/explore.json").read_text())["id"]
+    times = {name: {"actors": dict.fromkeys(("In", "L1", "L2", "Out"), 0.001)} for name in ("endpoint", "server")}
+    times["server"]["actors"]["L2"] = 0.002
+    shutil.copytree(folder / "fresh", folder / "planned")
+    for name in ("timed", "planned"):
+        (folder / name / "actors.json").write_text(json.dumps({"plan": plan, "platforms": times}))
+    failed = shutil.copytree(folder / "cuts", folder / "failed") / "results.jsonl"
+    failed.write_text(failed.read_text().replace('"ok": true', '"ok": false', 1))
+    return folder

@@ -1,0 +1,601 @@
+"""Every option acts, or is refused: a table of all commands and options, with two calls each whose results differ."""
+
+from __future__ import annotations
+
+import ast
+import contextlib
+import hashlib
+import json
+import os
+import pty
+import re
+import shlex
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+from dataclasses import dataclass
+from typing import Callable
+
+import click
+import pytest
+from application import ROOT
+from prepared import inside, prepare
+
+from tests.kit.commands import commands
+from tests.kit.programs import environment
+
+EXIT = str(ROOT / "graphs/vehicle_exit.xml")
+CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
+PLATFORMS = "-p platforms/endpoint.xml platforms/server.xml"
+LOCAL = "app.xml -p platforms/endpoint.xml -m local"
+SPLIT = "app.xml -p platforms -m split"
+SINKS = "sinks.xml -p platforms -m sinks"
+ONE = "probe.xml -p platforms/endpoint.xml -m one"
+TWO = "probe.xml -p platforms -m two"
+IMPORTED = "imported/application.xml --model tiny.tflite"
+KN = f"replicate {CHAIN} --cut-after L3 --endpoints 2 --servers 1 -o k"
+RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
+EXPLORE = f"explore app.xml {PLATFORMS} -o new"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a call leaves: exit code, stdout, stderr, and path -> content of the files that it wrote."""
+
+    code: int
+    out: str
+    err: str
+    files: dict[str, bytes]
+
+
+def told(outcome):
+    """All that a call prints and returns, and the names and contents of its files."""
+    return (
+        outcome.code,
+        outcome.out,
+        outcome.err,
+        {name: hashlib.sha256(d).digest() for name, d in outcome.files.items()},
+    )
+
+
+def code(outcome):
+    return outcome.code
+
+
+def out(outcome):
+    return outcome.out
+
+
+def err(outcome):
+    return outcome.err
+
+
+def names(outcome):
+    """The names of the files that were written."""
+    return sorted(outcome.files)
+
+
+def silent(outcome):
+    return not outcome.err.strip()
+
+
+def lines_of(name):
+    """How many lines a file has."""
+    return lambda outcome: outcome.files.get(name, b"").count(b"\n")
+
+
+def json_of(path, name=None):
+    """The part of a JSON result (a file, or stdout) at ``a.b.0.c``."""
+
+    def look(outcome):
+        text = (
+            outcome.out if name is None else outcome.files[name].decode().splitlines()[-1 if "jsonl" in name else 0 :]
+        )
+        data = json.loads(text if name is None else "\n".join(text))
+        for key in path.split("."):
+            data = data[int(key)] if key.isdigit() else data[key]
+        return data
+
+    return look
+
+
+def days(outcome):
+    """The dates of certificates, without the time of day."""
+    return [each["until"][:10] for each in json.loads(outcome.out)]
+
+
+@dataclass(frozen=True)
+class Acts:
+    """Two calls that differ in the option, and where their results differ."""
+
+    without: str
+    with_it: str
+    look: Callable[[Outcome], object] = told
+
+
+@dataclass(frozen=True)
+class Elsewhere:
+    """What the option does is shown by this test: ``file::function``."""
+
+    test: str
+
+
+def plus(base, option, look=told):
+    """The call with and without something behind it."""
+    return Acts(base, f"{base} {option}", look)
+
+
+def written(base, placed=True):
+    """The options that all passes have."""
+    deployed = Elsewhere("tests/cli/test_every_option.py::test_a_pass_writes_the_platforms_and_mappings_that_it_got")
+    return {
+        **(dict.fromkeys(("--platform", "--mapping"), deployed) if placed else {}),
+        "--output": Acts(base, base.replace("-o k", "-o n"), names),
+        "--format": plus(base, "--format json", out),
+    }
+
+
+#: Command -> option -> what shows that it acts.
+TABLE = {
+    "import": {
+        "--output": plus("import tiny.tflite", "-o new", names),
+        "--per": plus("import tiny.tflite -o new", "--per operator"),
+        "--cut": plus("import tiny.tflite -o new", "--cut 0"),
+        "--feedback": Elsewhere("tests/cli/test_verify.py::test_state_that_is_fed_back_is_followed"),
+        "--into": Elsewhere("tests/cli/test_import_into.py::test_the_application_is_not_overwritten"),
+        "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),
+        "--expand": plus("import sdf3.xml -o new", "--expand", names),
+        "--unit": plus("import sdf3.xml -o new --expand", "--unit 1ms"),
+        "--format": plus("import tiny.tflite -o new", "--format json", out),
+    },
+    "replicate": {
+        "--endpoints": Acts(KN, KN.replace("--endpoints 2", "--endpoints 3"), names),
+        "--servers": Acts(KN, KN.replace("--servers 1", "--servers 2"), names),
+        "--cut-after": Acts(KN, KN.replace("L3", "L2")),
+        "--output": Acts(KN, KN.replace("-o k", "-o n"), names),
+        "--policy": plus(KN, "--policy wait"),
+        "--port": plus(KN, "--port 6000"),
+        "--format": plus(KN, "--format json", out),
+    },
+    "apply replicate": {
+        "--endpoints": Acts(f"apply {KN}", f"apply {KN.replace('--endpoints 2', '--endpoints 3')}", names),
+        "--servers": Acts(f"apply {KN}", f"apply {KN.replace('--servers 1', '--servers 2')}", names),
+        "--cut-after": Acts(f"apply {KN}", f"apply {KN.replace('L3', 'L2')}"),
+        "--policy": plus(f"apply {KN}", "--policy wait"),
+        "--port": plus(f"apply {KN}", "--port 6000"),
+        **written(f"apply {KN}", placed=False),
+    },
+    "apply resize": {
+        "--aim": plus(RESIZE, "--aim live"),
+        "--times": plus(RESIZE.partition(" --times")[0], "--times In=1ms L1=1ms L2=1ms Out=1ms", code),
+        "--capacities": plus(RESIZE, "--capacities f1=9"),
+        **written(RESIZE),
+    },
+    "apply feedback": {
+        "--frames": plus("apply feedback app.xml -o k", "--frames 3"),
+        "--fixed": plus("apply feedback app.xml -p platforms -m split -o k", "--fixed Out"),
+        **written("apply feedback app.xml -o k"),
+    },
+    "apply tap": {
+        "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
+        **written("apply tap app.xml --folder one -o k"),
+    },
+    "apply relocate": written("apply relocate app.xml -o k"),
+    "apply expand": written("apply expand app.xml -o k", placed=False),
+    "analyze": {
+        "--platform": Acts("analyze app.xml -m split", f"analyze {SPLIT}"),
+        "--mapping": Acts("analyze app.xml -p platforms", f"analyze {SPLIT}"),
+        "--format": plus("analyze app.xml", "--format junit"),
+        "--output": plus("analyze app.xml", "-o new.txt", names),
+        "--strict": plus("analyze warned.xml", "--strict", code),
+        "--faults": plus(f"analyze {SPLIT}", "--faults 1", code),
+        "--essential": plus(f"analyze {SINKS} --faults 1", "--essential Out"),
+        "--service": plus(f"analyze {SINKS} --faults 1", "--service 2"),
+        "--buffers": plus("analyze app.xml", "--buffers"),
+        "--times": plus("analyze app.xml --buffers", "--times In=1ms L1=1ms L2=1ms Out=1ms"),
+        "--apply": plus("analyze app.xml --buffers", "--apply new.xml", names),
+    },
+    "simulate": {
+        "--control": Acts(f"simulate {EXIT} --control Deep=0", f"simulate {EXIT} --control Deep=1"),
+        "--iterations": plus("simulate app.xml", "--iterations 3"),
+        "--seed": plus("simulate app.xml", "--seed 7"),
+        "--format": plus("simulate app.xml", "--format json"),
+        "--output": plus("simulate app.xml", "-o new.txt", names),
+        "--chart": plus("simulate app.xml", "--chart new.svg", names),
+    },
+    "codegen": {
+        "--platform": Acts(f"codegen {SPLIT} -o new/", f"codegen {SPLIT.replace('platforms', 'other')} -o new/"),
+        "--mapping": Acts(f"codegen {LOCAL} -o new/", f"codegen {SPLIT} -o new/", names),
+        "--output": Acts(f"codegen {LOCAL} -o new/", f"codegen {LOCAL} -o newer/", names),
+        "--pyz": plus(f"codegen {LOCAL} -o new/", "--pyz", names),
+        "--systemd": plus(f"codegen {LOCAL} -o new/ --pyz", "--systemd", names),
+        "--fuse": plus(f"codegen {LOCAL} -o new/", "--no-fuse"),
+    },
+    "certify": {
+        "--days": Acts("certify new one --days 9 --format json", "certify new one --days 99 --format json", days),
+        "--renew": Acts("certify keys", "certify keys --renew", code),
+        "--show": Acts("certify keys", "certify keys --show", code),
+        "--format": plus("certify keys --show", "--format json"),
+    },
+    "run": {
+        "--platform": Acts(f"run {SPLIT}", f"run {SPLIT.replace('platforms', 'platforms/server.xml')}", code),
+        "--mapping": Acts(f"run {LOCAL} --record new", f"run {SPLIT} --record new", names),
+        "--frames": plus(f"run {LOCAL}", "--frames 1", out),
+        "--set": plus(f"run {LOCAL}", "--set In.count=1", out),
+        "--fuse": Acts(
+            f"run {LOCAL} -q --summary new.json",
+            f"run {LOCAL} -q --summary new.json --no-fuse",
+            lambda outcome: list(json.loads(outcome.files["new.json"])["platforms"]["endpoint"]["actors"]),
+        ),
+        "--interpreter": Acts(
+            f"run {LOCAL} --interpreter ai-edge-litert",
+            f"run {LOCAL} --interpreter tflite-runtime --summary new.json",
+            lambda outcome: "tflite-runtime" in str(outcome.files) or outcome.code,
+        ),
+        "--record": plus(f"run {LOCAL}", "--record new", names),
+        "--trace": plus(f"run {LOCAL}", "--trace new", names),
+        "--summary": plus(f"run {LOCAL}", "--summary new.json", names),
+        "--build": plus(f"run {LOCAL}", "--build new", names),
+        "--ports": Elsewhere("tests/cli/test_every_option.py::test_the_ports_of_the_files_are_used"),
+        "--timeout": plus(f"run {TWO} --set In.late=3", "--timeout 0.2", code),
+        "--pin": plus(f"run {ONE}", "--no-pin", out),
+        "--emulate": plus(f"run {TWO}", "--emulate", lambda outcome: "emulated" in outcome.err),
+        "--keys": plus(f"run {SPLIT.replace('platforms', 'tls')}", "--keys nowhere", code),
+        "--quiet": plus(f"run {LOCAL}", "-q", silent),
+    },
+    "sweep": {
+        "--platform": Acts(f"sweep {TWO} --vary In.count=1,2", "sweep probe.xml -m two --vary In.count=1,2", code),
+        "--mapping": Acts(
+            f"sweep {ONE} --vary In.count=1,2 --format json",
+            f"sweep {TWO} --vary In.count=1,2 --format json",
+            json_of("points.0.links"),
+        ),
+        "--vary": Acts(
+            f"sweep {ONE} --vary In.count=1 --format json",
+            f"sweep {ONE} --vary In.count=2 --format json",
+            json_of("points.0.frames"),
+        ),
+        "--frames": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--frames 1", json_of("points.0.frames")),
+        "--set": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--set In.count=5", json_of("points.0.frames")),
+        "--wish": plus(f"sweep {ONE} --vary Out.gain=1,2", "--wish gain=2", lambda o: "Least" in o.out),
+        "--axes": Acts(
+            f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,ms",
+            f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores",
+            json_of("axes"),
+        ),
+        "--smaller": plus(
+            f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores",
+            "--smaller gain",
+            json_of("points.0.front"),
+        ),
+        "--format": plus(f"sweep {ONE} --vary Out.gain=1", "--format csv", lambda outcome: outcome.out.count(",") > 2),
+        "--output": plus(f"sweep {ONE} --vary Out.gain=1,2 --axes gain,ms", "-o new.svg", names),
+        "--results": plus(f"sweep {ONE} --vary Out.gain=1", "--results new.json", names),
+        "--fuse": Elsewhere("tests/cli/test_every_option.py::test_a_sweep_runs_slices_as_one_or_not"),
+        "--interpreter": Elsewhere(
+            "tests/cli/test_every_option.py::test_a_sweep_uses_the_interpreter_that_is_asked_for"
+        ),
+        "--limit": plus(f"sweep {ONE} --vary In.late=3", "--limit 0.5", code),
+        "--pin": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--no-pin", json_of("points.0.metrics.cores")),
+        "--emulate": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--emulate", json_of("points.0.emulated")),
+        "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
+    },
+    "verify": {
+        "--model": Acts(
+            f"verify {IMPORTED}",
+            "verify imported/application.xml --model none.tflite",
+            code,
+        ),
+        "--inputs": plus(f"verify {IMPORTED}", "--inputs split", code),
+        "--frames": plus(f"verify {IMPORTED}", "--frames 1"),
+        "--seed": plus("verify changed/application.xml --model tiny.tflite", "--seed 7", out),
+        "--interpreter": Acts(
+            f"verify {IMPORTED} --interpreter ai-edge-litert",
+            f"verify {IMPORTED} --interpreter tflite-runtime",
+        ),
+        "--format": plus(f"verify {IMPORTED}", "--format json"),
+    },
+    "draw": {
+        "--platform": plus("draw app.xml -m split", "-p other"),
+        "--mapping": plus("draw app.xml", "-m split"),
+        "--output": plus("draw app.xml", "-o new.dot", names),
+        "--format": plus("draw app.xml -o new", "--format dot", names),
+    },
+    "explore": {
+        "--platform": Acts(EXPLORE, EXPLORE.replace("platforms/server.xml", "platforms/server.xml edge/edge.xml")),
+        "--output": Acts(EXPLORE, EXPLORE.replace("-o new", "-o newer"), names),
+        "--edge": Elsewhere("tests/cli/test_explore.py::test_three_platforms_are_two_endpoints_unless_one_is_an_edge"),
+        "--frames": plus(EXPLORE, "--frames 7", json_of("frames", "new/explore.json")),
+        "--keep-on": plus(EXPLORE, "--keep-on endpoint L1", out),
+        "--not-on": plus(EXPLORE, "--not-on endpoint L2", out),
+        "--must-use": plus(EXPLORE, "--must-use server", out),
+        "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
+        "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
+        "--private-until": plus(EXPLORE, "--private-until L2", out),
+    },
+    "profile": {
+        "--point": plus("profile fresh", "--point 1", lines_of("fresh/results.jsonl")),
+        "--latency": plus("profile fresh", "--latency", names),
+        "--actors": plus("profile cuts", "--actors", names),
+        "--validate": plus("profile timed", "--validate 1", lambda outcome: "predicted" in outcome.out),
+        "--objective": Acts(
+            "profile timed --validate 1 --objective bytes",
+            "profile timed --validate 1 --objective endpoint",
+            lambda outcome: outcome.out.splitlines()[1].split()[0],
+        ),
+        "--retry": plus("profile failed", "--retry", lines_of("failed/results.jsonl")),
+        "--again": plus("profile cuts", "--again", lines_of("cuts/results.jsonl")),
+        "--interpreter": Acts(
+            "profile fresh --point 4 --interpreter ai-edge-litert",
+            "profile fresh --point 4 --interpreter tflite-runtime",
+            lambda outcome: (outcome.code, b"tflite-runtime" in outcome.files["fresh/results.jsonl"]),
+        ),
+        "--limit": plus("profile fresh --point 4", "--limit 0.1", code),
+        "--pin": Elsewhere("tests/cli/test_every_option.py::test_profile_pins_programs_or_not"),
+        "--endpoint": Elsewhere(
+            "tests/cli/test_remote.py::test_every_point_is_measured_on_the_device_and_named_after_it"
+        ),
+        "--device-python": Elsewhere("tests/cli/test_remote.py::test_each_of_two_endpoints_may_be_a_device"),
+        "--emulate": plus(
+            "profile fresh --point 4", "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]
+        ),
+        "--quiet": plus("profile cuts", "-q", silent),
+    },
+    "report": {
+        "--objective": plus("report timed", "--objective bytes"),
+        "--format": plus("report timed", "--format csv"),
+        "--output": plus("report timed", "-o new.txt", names),
+        "--chart": plus("report timed", "--chart new.svg", names),
+        "--link": plus("report timed", "--link wifi=1kB/s,1ms"),
+        "--speed": plus("report timed", "--speed server=4"),
+        "--against": plus("report timed", "--against cuts"),
+        "--tolerance": plus("report planned --speed endpoint=0.1 --against planned", "--tolerance 5000", code),
+        "--keep-on": plus("report timed", "--keep-on endpoint L1"),
+        "--not-on": plus("report timed", "--not-on endpoint L2"),
+        "--must-use": plus("report timed", "--must-use server"),
+        "--must-not-use": plus("report timed", "--must-not-use server"),
+        "--max-bytes": plus("report timed", "--max-bytes 300B"),
+        "--private-until": plus("report timed", "--private-until L2"),
+    },
+    "demo": {
+        "--images": Elsewhere("tests/cli/test_examples.py::test_the_demo_passes_on_what_fails"),
+        "--frames": Elsewhere("tests/cli/test_examples.py::test_the_demo_shows_that_splitting_changes_no_result"),
+        "--build": Elsewhere("tests/cli/test_examples.py::test_the_demo_shows_that_splitting_changes_no_result"),
+    },
+    "upgrade": {"--check": plus("upgrade old.py", "--check", names)},
+    "new": {
+        "--output": plus("new app new", "-o newer", names),
+        "--format": plus("new app new", "--format json", out),
+    },
+    "schema": {"--format": plus("schema", "--format json")},
+    "rules": {"--format": plus("rules C2", "--format json")},
+    "inspect": {"--format": plus("inspect JsonLines", "--format json")},
+    "doctor": {"--format": plus("doctor", "--format json", out)},
+    "completion": {},
+}
+
+#: Calls with an option that could do nothing, and what they are told.
+REFUSED = {
+    "report timed --tolerance 20": "--tolerance says how much worse than --against a point may be",
+    "report timed --against cuts --format html": "--against compares two explorations, as text, JSON or CSV",
+    "report timed --against cuts --chart new.svg": "it has no page and no chart",
+    "report timed --must-use nope": "there is no platform 'nope'",
+    "report cuts --speed server=2": "that needs predictions",
+    "report cuts --link wifi=1MB/s": "that needs predictions",
+    "explore app.xml -p platforms -o new --must-use servr": "did you mean 'server'?",
+    "explore app.xml -p platforms -o new --must-use ''": "there is no platform ''",
+    "certify keys --show --days 9": "--days: --show changes nothing",
+    "certify keys --show --renew": "--show takes neither platforms nor --renew",
+    "profile cuts --objective bytes": "--objective says which points --validate K takes",
+    "profile cuts --device-python python3": "--device-python is the Python of the device that --endpoint names",
+    "profile cuts --actors --point 1": "--point: --actors measures no points",
+    "profile cuts --actors --limit 3": "--limit: --actors measures no points",
+    "profile cuts --actors --endpoint ssh://pi": "--endpoint: --actors measures no points",
+    "profile timed --validate 1 --again": "--again: --validate chooses itself",
+    "profile timed --validate 1 --latency": "it goes with neither --actors nor --validate",
+    "profile cuts --point 1 --retry": "--retry: --point measures its points anew",
+    "profile cuts --again --retry": "--retry: --again measures everything",
+    "profile cuts --emulate --endpoint ssh://pi": "--emulate plays devices and links on this machine",
+    f"run {SPLIT} --keys keys": '--keys is for links with security="tls"',
+    "draw app.xml -o z.svg --format png": "png does not fit 'z.svg'",
+    "draw app.xml -p platforms": "say with -m where the actors are",
+    f"verify {IMPORTED} --inputs split --seed 3": "--seed is for random inputs",
+    "import tiny.tflite --list -o new": "--output: --list writes nothing",
+    "import tiny.tflite --list --per layer": "--per: --list writes nothing",
+    "import tiny.tflite -o new --expand": "--expand and --unit are for SDF3's XML",
+    "import sdf3.xml -o new --per layer": "are for models, not for SDF3's XML",
+    "import tiny.tflite -o new --per layer --cut 0": "--per and --cut are two ways to say the same",
+    "analyze app.xml --times In=1ms": "--times and --apply go with --buffers",
+    "analyze app.xml --essential Out": "say what --faults K asks",
+    "analyze app.xml --buffers --format junit": "--buffers has no place in junit",
+    "codegen app.xml -p platforms -m split -o new/ --systemd": "--systemd goes with --pyz",
+    "schema analyze --format json": "--format is for the list of schemas",
+}
+
+
+def options_of(name):
+    """The options of a command, by their longest names."""
+    return [max(param.opts, key=len) for param in commands()[name].params if isinstance(param, click.Option)]
+
+
+def test_the_table_has_every_option_of_every_command():
+    missing = {name: sorted(set(options_of(name)) - set(TABLE.get(name, {}))) for name in commands()}
+    assert {name: options for name, options in missing.items() if options} == {}, (
+        "say in TABLE what shows that they act"
+    )
+
+
+def test_the_table_has_no_leftovers():
+    known = {(name, option) for name in commands() for option in options_of(name)}
+    assert {(name, option) for name, options in TABLE.items() for option in options} - known == set()
+
+
+@pytest.fixture(scope="module")
+def sample(tmp_path_factory):
+    return prepare(tmp_path_factory.mktemp("options"))
+
+
+@pytest.fixture
+def call(sample, tmp_path, eprune):
+    """Run a command in a fresh copy of the sample. What its children print on stdout counts, too."""
+
+    def run(line):
+        folder = tmp_path / "work"
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(sample, folder)
+        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+        with inside(folder), tempfile.TemporaryFile() as printed:
+            sys.stdout.flush()
+            saved = os.dup(1)
+            os.dup2(printed.fileno(), 1)
+            try:
+                done = eprune(*shlex.split(line))
+            finally:
+                os.dup2(saved, 1)
+                os.close(saved)
+            printed.seek(0)
+            out = printed.read().decode() + done.out
+        files = {
+            str(path.relative_to(folder)): path.read_bytes()
+            for path in folder.rglob("*")
+            if path.is_file() and "__pycache__" not in path.parts and before.get(path) != path.read_bytes()
+        }
+        assert done.code in (0, 1, 2), done.err
+        return Outcome(done.code, out, done.err, files)
+
+    return run
+
+
+ACTING = [
+    pytest.param(entry, id=f"{name} {option}")
+    for name, options in TABLE.items()
+    for option, entry in options.items()
+    if isinstance(entry, Acts)
+]
+
+
+@pytest.mark.parametrize("entry", ACTING)
+def test_the_option_makes_a_difference(call, entry):
+    without, with_it = call(entry.without), call(entry.with_it)
+    assert (without.code, with_it.code) != (2, 2), without.err + with_it.err
+    if " --no-pin" in entry.with_it and os.cpu_count() == 1:
+        pytest.skip("there is one core only")
+    assert entry.look(without) != entry.look(with_it), without.err + with_it.err
+
+
+@pytest.mark.parametrize(
+    ("name", "option", "test"),
+    [
+        pytest.param(name, option, entry.test, id=f"{name} {option}")
+        for name, options in TABLE.items()
+        for option, entry in options.items()
+        if isinstance(entry, Elsewhere)
+    ],
+)
+def test_the_test_that_shows_it_exists(name, option, test):
+    file, _, function = test.partition("::")
+    source = (ROOT / file).read_text(encoding="utf-8")
+    functions = {node.name for node in ast.walk(ast.parse(source)) if isinstance(node, ast.FunctionDef)}
+    assert function in functions
+    param = next(param for param in commands()[name].params if option in param.opts)
+    assert any(re.search(rf"{opt}\b", source) for opt in (*param.opts, *param.secondary_opts))
+
+
+@pytest.mark.parametrize("line", REFUSED)
+def test_an_option_that_would_do_nothing_is_refused(call, line):
+    done = call(line)
+    assert (done.code, done.out, done.files) == (2, "", {})
+    assert REFUSED[line] in done.err
+
+
+def test_the_ports_of_the_files_are_used(sample, tmp_path, eprune_process, monkeypatch):
+    folder = shutil.copytree(sample, tmp_path / "work")
+    monkeypatch.chdir(folder)
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        for platform in (folder / "platforms").iterdir():
+            platform.write_text(platform.read_text().replace("5100", str(taken.getsockname()[1])))
+        free = eprune_process("run", *shlex.split(SPLIT), "--ports", "auto", "-q")
+        fixed = eprune_process("run", *shlex.split(SPLIT), "--ports", "file", "-q")
+    assert (free.code, fixed.code) == (0, 1)
+    assert "in use" in fixed.err
+
+
+def on_terminal(line, folder):
+    """What a command prints on a terminal that is its stderr."""
+    end, terminal = pty.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-m", "eprune", *shlex.split(line)],
+        stdout=subprocess.DEVNULL,
+        stderr=terminal,
+        cwd=folder,
+        env=environment(),
+    ) as process:
+        os.close(terminal)
+        text = b""
+        with contextlib.suppress(OSError):  # the other end was closed
+            while data := os.read(end, 65536):
+                text += data
+        process.wait(timeout=60)
+    os.close(end)
+    return text.decode()
+
+
+@pytest.mark.parametrize("line", [f"sweep {ONE} --vary Out.gain=1", f"run {ONE} --set In.slow=0.3", "profile fresh"])
+def test_quiet_commands_show_no_progress_on_a_terminal(sample, tmp_path, line):
+    folder = shutil.copytree(sample, tmp_path / "work")
+    assert "\x1b[" in on_terminal(line, folder)
+    assert on_terminal(f"{line} --quiet" + " --again" * line.startswith("profile"), folder) == ""
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="there is one core only")
+def test_profile_pins_programs_or_not(sample, tmp_path, eprune_process, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(sample, tmp_path / "work"))
+    assert eprune_process("explore", "probe.xml", *shlex.split(PLATFORMS), "-o", "probed", "--frames", "2").code == 0
+    cores = []
+    for option in ("--pin", "--no-pin"):
+        noted = tmp_path / option
+        done = eprune_process("profile", "probed", "--point", "2", option, PROBE_FILE=str(noted))
+        assert done.code == 0, done.err
+        cores.append(noted.read_text())
+    assert cores[0] == "1" != cores[1]
+
+
+def test_a_sweep_uses_the_interpreter_that_is_asked_for(sample, tmp_path, eprune_process, monkeypatch):
+    monkeypatch.chdir(shutil.copytree(sample, tmp_path / "work"))
+    (tmp_path / "broken").mkdir()
+    (tmp_path / "broken/tflite_runtime.py").write_text("raise ImportError('not here')")
+    path = f"{ROOT}{os.pathsep}{tmp_path / 'broken'}"
+    sweep = ("sweep", *shlex.split(LOCAL), "--vary", "In.count=1", "--interpreter")
+    assert eprune_process(*sweep, "ai-edge-litert", PYTHONPATH=path).code == 0
+    done = eprune_process(*sweep, "tflite-runtime", PYTHONPATH=path)
+    assert done.code == 1
+    assert "tflite-runtime cannot be imported" in done.out + done.err
+
+
+def test_a_sweep_runs_slices_as_one_or_not(sample, tmp_path, eprune, monkeypatch):
+    from eprune.measure import sweep
+
+    monkeypatch.chdir(shutil.copytree(sample, tmp_path / "work"))
+    segments = []
+    made = sweep.programs_of
+
+    def programs_of(*arguments):
+        segments.extend(len(program.segments) for program in made(*arguments))
+        return made(*arguments)
+
+    monkeypatch.setattr(sweep, "programs_of", programs_of)
+    for option in ("--fuse", "--no-fuse"):
+        assert eprune("sweep", *shlex.split(LOCAL), "--vary", "In.count=1", option, "-q").code == 0
+    assert segments == [1, 2]
+
+
+def test_a_pass_writes_the_platforms_and_mappings_that_it_got(call):
+    for name in ("feedback", "tap --folder taps", "resize --aim live", "relocate"):
+        own, *rest = name.split()
+        without = call(f"apply {own} app.xml -o k {' '.join(rest)}")
+        deployed = call(f"apply {own} app.xml --platform platforms --mapping split -o k {' '.join(rest)}")
+        assert set(names(deployed)) - set(names(without)) == {
+            f"k/{kind}/{platform}.xml" for kind in ("platforms", "mappings") for platform in ("endpoint", "server")
+        }

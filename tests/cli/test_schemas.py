@@ -1,0 +1,137 @@
+"""What commands print as JSON is what the published schemas say."""
+
+from __future__ import annotations
+
+import json
+
+import jsonschema
+import pytest
+from application import LOCAL, ROOT, SPLIT
+from prepared import prepare
+
+from eprune.views import schemas
+from tests.kit.commands import commands
+
+CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
+KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
+
+#: Command -> the arguments of calls whose JSON output is validated; {out} is an empty folder.
+CALLS = {
+    "analyze": [
+        ("app.xml",),
+        SPLIT,
+        (*SPLIT, "--faults", "1"),
+        ("app.xml", "--buffers"),
+        ("app.xml", "--buffers", "--times", "In=1ms", "L1=2ms", "L2=1ms", "Out=1us"),
+        ("broken.xml",),
+        ("wrong.xml",),
+        ("missing.xml",),
+        (str(ROOT / "graphs/vehicle_exit.xml"), "--buffers"),
+    ],
+    "import": [
+        ("tiny.tflite", "--list"),
+        ("tiny.tflite", "-o", "{out}"),
+        ("sdf3.xml", "-o", "{out}", "--expand"),
+    ],
+    "replicate": [(CHAIN, *KN, "-o", "{out}")],
+    "apply": [
+        ("replicate", CHAIN, *KN, "-o", "{out}"),
+        ("resize", "app.xml", "--aim", "live", "-o", "{out}"),
+        ("feedback", "app.xml", "-o", "{out}"),
+        ("tap", *SPLIT, "--folder", "{out}/taps", "-o", "{out}"),
+        ("expand", "app.xml", "-o", "{out}"),
+        ("relocate", "app.xml", "-o", "{out}"),
+    ],
+    "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
+    "certify": [("{out}", "endpoint"), ("keys", "--show"), ("keys", "--renew")],
+    "sweep": [(*LOCAL, "--vary", "In.count=2,3", "-q"), (*LOCAL, "--vary", "In.count=nonsense", "-q")],
+    "verify": [
+        ("imported/application.xml", "--model", "tiny.tflite"),
+        ("changed/application.xml", "--model", "tiny.tflite"),
+    ],
+    "report": [
+        ("cuts",),
+        ("timed",),
+        ("timed", "--link", "one=1MB/s,1ms", "--link", "two=2MB/s"),
+        ("timed", "--against", "cuts"),
+        ("cuts", "--against", "cuts"),
+    ],
+    "rules": [(), ("C2",)],
+    "inspect": [
+        (),
+        ("JsonLines",),
+        ("behaviours.py",),
+        ("behaviours.py:Ramp",),
+        ("odd.py",),
+        ("tiny.tflite",),
+        (str(ROOT / "graphs/vehicle_exit.xml"),),
+        ("platforms/endpoint.xml",),
+        ("split/server.xml",),
+    ],
+    "doctor": [()],
+    "new": [("app", "wave", "-o", "{out}/wave"), ("actor", "Blur", "-o", "{out}/blur.py")],
+    "schema": [()],
+}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """An application with everything that the calls name."""
+    return prepare(tmp_path_factory.mktemp("json"))
+
+
+def test_every_command_that_prints_json_has_a_schema_and_is_called_here():
+    printing = {
+        name.partition(" ")[0]
+        for name, command in commands().items()
+        for param in command.params
+        if param.name == "fmt" and "json" in param.type.choices
+    }
+    assert printing == set(CALLS)
+    assert set(schemas.NAMES) == {*CALLS, "run"}
+
+
+@pytest.mark.parametrize("name", schemas.NAMES)
+def test_the_schemas_are_json_schemas(name):
+    jsonschema.Draft202012Validator.check_schema(json.loads(schemas.schema_text(name)))
+    assert schemas.title(name)
+
+
+@pytest.mark.parametrize(
+    ("name", "arguments"),
+    [
+        pytest.param(name, call, id=" ".join((name, *call)).replace(str(ROOT), "."))
+        for name in CALLS
+        for call in CALLS[name]
+    ],
+)
+def test_what_is_printed_follows_the_schema(folder, tmp_path, monkeypatch, eprune, name, arguments):
+    monkeypatch.chdir(folder)
+    done = eprune(name, *(word.replace("{out}", str(tmp_path)) for word in arguments), "--format", "json")
+    assert done.code in (0, 1, 2), done.err
+    jsonschema.validate(json.loads(done.out), json.loads(schemas.schema_text(name)))
+
+
+@pytest.mark.parametrize("deployment", [LOCAL, SPLIT])
+def test_the_summary_of_a_run_follows_the_schema(folder, tmp_path, monkeypatch, eprune, deployment):
+    monkeypatch.chdir(folder)
+    summary = tmp_path / "summary.json"
+    assert eprune("run", *deployment, "--summary", str(summary), "-q").code == 0
+    jsonschema.validate(json.loads(summary.read_text()), json.loads(schemas.schema_text("run")))
+
+
+def test_a_schema_is_printed_by_name(eprune):
+    for name in schemas.NAMES:
+        assert json.loads(eprune("schema", name).out)["$schema"].startswith("https://json-schema.org/")
+    for name in ("application", "platform", "mapping"):
+        assert "http://relaxng.org/ns/structure/1.0" in eprune("schema", name).out
+
+
+def test_all_schemas_are_listed(eprune):
+    listed = eprune("schema").out
+    assert all(name in listed for name in (*schemas.NAMES, "application", "platform", "mapping"))
+
+
+def test_a_schema_has_one_format(eprune):
+    done = eprune("schema", "analyze", "--format", "text")
+    assert (done.code, done.out) == (2, "")
