@@ -61,7 +61,7 @@ def command(what: Optional[str], fmt: str) -> None:
 def _classes(what: str) -> Sequence[ClassDescription]:
     """The class that is meant, or all those of a file. Raises BadParameter where there is none."""
     from eprune.formats.library import library_classes, library_folder
-    from eprune.formats.python_classes import Unreadable, describe_classes
+    from eprune.formats.python_classes import describe_classes
 
     file, colon, name = what.rpartition(":")
     if not colon:
@@ -80,12 +80,7 @@ def _classes(what: str) -> Sequence[ClassDescription]:
             )
         return found
     path = file if Path(file).exists() else str(Path(library_folder(), file))
-    try:
-        classes = describe_classes(path if Path(path).exists() else file)
-    except Unreadable as error:
-        from eprune.model.finding import EpruneError, Finding, Location
-
-        raise EpruneError(Finding("FILE", Location(file, error.line), str(error))) from None
+    classes = describe_classes(path if Path(path).exists() else file)
     found = [each for each in classes if each.name == name or not name]
     if not found:
         names = [each.name for each in classes]

@@ -6,7 +6,8 @@ from pathlib import Path
 from typing import Optional
 
 import eprune
-from eprune.formats.python_classes import ClassDescription, Unreadable, describe_classes
+from eprune.formats.python_classes import ClassDescription, describe_classes
+from eprune.model.finding import EpruneError
 
 
 def library_folder() -> str:
@@ -42,6 +43,6 @@ def find_class(behaviour: str, folder: str) -> Optional[ClassDescription]:
     file, _, name = behaviour.rpartition(":")
     try:
         classes = describe_classes(find(folder, file, library=True))
-    except Unreadable:
+    except EpruneError:
         return None
     return next((each for each in classes if each.name == name), None)

@@ -7,7 +7,6 @@ with it.) Tokens are numpy arrays of the FIFO's shape and dtype.
 
 from __future__ import annotations
 
-import functools
 import os
 import time
 from collections import Counter, deque
@@ -24,6 +23,7 @@ from eprune.model.behaviour import Cut, File
 from eprune.runtime.fire import tflite
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
 from eprune.runtime.main.files import Files
+from eprune.runtime.main.program import Program
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,6 @@ class Executor:
         ):
             for fifo in fifos:
                 ends.get(getattr(fifo, end).partition(".")[0], []).append(fifo)
-        self._files = Files(os.path.abspath("program.py"))  # noqa: PTH100
         self.behaviours = {node.name: self._behaviour(node) for node in self.nodes}
 
     def __enter__(self) -> Executor:
@@ -150,23 +149,33 @@ class Executor:
         return value
 
     def _behaviour(self, node: Node) -> Actor:
-        declaration = node.declaration
-        if isinstance(declaration.source, Cut):
-            read = functools.partial(cut, declaration.source)
-            ends = (declaration.option("inputs"), declaration.option("outputs"))
-            behaviour: Actor = tflite.SegmentActor(read, self.interpreter, *ends)
-        else:
-            behaviour = self._load(declaration.source)(**declaration.option("parameters", {}))
-            model = declaration.option("model")
-            if model is not None:
-                behaviour.model = tflite.Model(functools.partial(cut, model), self.interpreter)
+        """As the generated program would have it: declared to the runtime, which makes it."""
+        program, declaration = Program(self.program.application, self.program.platform, "", __file__), node.declaration
+        options = {name: _spelled(value) for name, value in declaration.options}
+        getattr(program, declaration.call)(node.name, _spelled(declaration.source), unit=node.unit, **options)
+        (declared,) = program.declared.actors
+        behaviour = declared.make(_Files(declaration.cuts), self.interpreter, declaration.option("parameters", {}))
         behaviour.name = node.name
         behaviour.inputs = _port_types(self._sources[node.name], "target")
         behaviour.outputs = _port_types(self._targets[node.name], "source")
         return behaviour
 
-    def _load(self, source: File) -> type[Actor]:
-        return self._files.load_class(os.path.abspath(source.path) + source.suffix)  # noqa: PTH100
+
+class _Files(Files):
+    """The files where they are, and parts of models, which nobody has written to a file."""
+
+    def __init__(self, cuts: Iterable[Cut]) -> None:
+        super().__init__(__file__)
+        self._cuts = {each.file_name: each for each in cuts}
+
+    def read(self, path: str) -> bytes:
+        return cut(self._cuts[path]) if path in self._cuts else super().read(path)
+
+
+def _spelled(value: Any) -> Any:
+    if isinstance(value, Cut):
+        return value.file_name
+    return os.path.abspath(value.path) + value.suffix if isinstance(value, File) else value  # noqa: PTH100
 
 
 def choices(firings: Iterable[Firing], program: PlatformProgram) -> dict[str, Counter[int]]:

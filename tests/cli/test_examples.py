@@ -82,4 +82,4 @@ def test_examples_are_found_when_installed(tmp_path, monkeypatch):
 
 def test_golden_programs_run_as_modules_without_side_effects():
     for path in sorted((ROOT / "tests/golden/programs").rglob("*.py")):
-        assert runpy.run_path(str(path), run_name="golden")["program"]._declared.platform == path.stem
+        assert runpy.run_path(str(path), run_name="golden")["program"].declared.platform == path.stem

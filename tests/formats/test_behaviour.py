@@ -13,8 +13,9 @@ import pytest
 
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
-from eprune.formats.behaviours.python_class import MAX_PYTHON_BYTES, PythonBehaviour
+from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import find, library_folder
+from eprune.formats.python_source import MAX_BYTES
 from eprune.model.finding import Location
 from eprune.model.graph import Actor, Direction, Graph, Port
 from eprune.model.interface import Interface
@@ -92,6 +93,14 @@ class C(Middle):
     assert interface == Interface({"in": TokenType("int8")}, {"out": TokenType("int16")}, {"a": True})
 
 
+def test_a_class_inherits_from_one_in_a_file_beside_it(python, tmp_path: Path) -> None:
+    (tmp_path / "base.py").write_text(
+        'class Base(Actor):\n INPUTS = {"in": "int8"}\n def __init__(self, a, b=1): ...\n'
+    )
+    interface, _ = python("from base import Base\nclass C(Base): pass")
+    assert interface == Interface({"in": TokenType("int8")}, {}, {"a": True, "b": False})
+
+
 @pytest.mark.parametrize(
     ("source", "parameters"),
     [
@@ -145,13 +154,13 @@ def test_a_declaration_that_is_wrong_is_found_in_its_file(python, declaration: s
         ("class D: ...", "'c.py' has no class 'C' (classes there: D)"),
         ("class CC: ...", "'c.py' has no class 'C' (did you mean 'CC'?)"),
         ("", "'c.py' has no class 'C' (classes there: none)"),
-        ("x = 1\nclass C(:", "'c.py' is not valid Python: invalid syntax (c.py:2) ()"),
-        (b"class C: pass\n\xff", "'c.py' is not valid Python: "),
-        (b"# coding: klingon\nclass C: pass", "'c.py' is not valid Python: "),
-        (b"class C: pass\0", "'c.py' is not valid Python: "),
-        ("x = " + "(" * 5000 + ")" * 5000, "'c.py' is not valid Python: "),
-        ("x = " + "-" * 50_000 + "1", "'c.py' is not valid Python: "),
-        ("#" * (MAX_PYTHON_BYTES + 1), "'c.py' is not usable: the file has 1048577 bytes; the limit is 1048576 (c.py)"),
+        ("x = 1\nclass C(:", "'c.py' is not usable: not valid Python: invalid syntax (c.py:2) ()"),
+        (b"class C: pass\n\xff", "'c.py' is not usable: not valid Python: "),
+        (b"# coding: klingon\nclass C: pass", "'c.py' is not usable: not valid Python: "),
+        (b"class C: pass\0", "'c.py' is not usable: not valid Python: "),
+        ("x = " + "(" * 5000 + ")" * 5000, "'c.py' is not usable: not valid Python: "),
+        ("x = " + "-" * 50_000 + "1", "'c.py' is not usable: not valid Python: "),
+        ("#" * (MAX_BYTES + 1), "'c.py' is not usable: the file has 1048577 bytes; the limit is 1048576 (c.py)"),
     ],
 )
 def test_a_file_that_does_not_hold_the_class_is_one_finding(python, source: str | bytes, message: str) -> None:

@@ -6,9 +6,7 @@ elsewhere, a decorator that may write ``__init__``), it is taken as unknown, not
 
 from __future__ import annotations
 
-import ast
-import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -16,14 +14,12 @@ from typing import ClassVar, Optional
 
 from eprune.formats import library
 from eprune.formats.behaviours.model_slice import ModelSlice, file_finding, problem_of
-from eprune.formats.xml.safe import read_bytes
+from eprune.formats.python_source import Lineage, PythonSource, constructor, imported_modules, literal
 from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Reader
-from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType, parse_token
-
-MAX_PYTHON_BYTES = 2**20
 
 
 @dataclass(frozen=True)
@@ -81,24 +77,25 @@ class PythonBehaviour(Behaviour):
     def interface(self, actor: Actor, reader: Reader) -> Interface:
         """What the class declares: ``INPUTS``, ``OUTPUTS``, and the parameters of its constructor."""
         path = self.path or self.file
-        module = reader(read_python, path)
-        if module.problem:
+        source, problem = reader(_read, path)
+        if source is None:
             hint = "" if Path(path).exists() else _library_hint(self.file)
-            raise EpruneError(file_finding(actor, self.file, module.problem, hint))
+            raise EpruneError(file_finding(actor, self.file, f"is not usable: {problem}", hint))
         called = Interface() if self.model is None else self.model.called(actor, reader)
-        definition = module.classes.get(self.class_name)
-        if definition is not None:
-            tensors = {port.name: port.tensor for port in actor.ports if port.tensor is not None}
+        if self.class_name in source.classes:
+            lineage = list(source.lineage(self.class_name))
+            arguments = constructor(lineage)
             return replace(
-                class_interface(module, definition),
-                tensors=tensors,
-                weight_bytes=called.weight_bytes,
-                called=called.called,
+                called,
+                inputs=_tokens(lineage, "INPUTS"),
+                outputs=_tokens(lineage, "OUTPUTS"),
+                parameters=None if arguments is None else {each.name: each.required for each in arguments},
+                tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
             )
-        if self.class_name in module.others or module.star:
+        if self.class_name in source.others or source.star:
             return called
-        close = get_close_matches(self.class_name, module.classes, 1)
-        hint = f"did you mean {close[0]!r}?" if close else f"classes there: {', '.join(module.classes) or 'none'}"
+        close = get_close_matches(self.class_name, source.classes, 1)
+        hint = f"did you mean {close[0]!r}?" if close else f"classes there: {', '.join(source.classes) or 'none'}"
         raise EpruneError(file_finding(actor, self.file, f"has no class {self.class_name!r}", hint))
 
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
@@ -126,7 +123,7 @@ def with_neighbours(*paths: str) -> list[str]:
     found = dict.fromkeys(paths)
     queue = list(found)
     for path in queue:
-        for name in _imported(path):
+        for name in imported_modules(path):
             neighbour = str(Path(path).with_name(f"{name}.py"))
             if neighbour not in found and Path(neighbour).is_file():
                 found[neighbour] = None
@@ -134,137 +131,27 @@ def with_neighbours(*paths: str) -> list[str]:
     return list(found)
 
 
-def _imported(path: str) -> list[str]:
-    """The modules that a Python file imports by a plain name, anywhere in it, in order."""
+def _read(path: str) -> tuple[Optional[PythonSource], str]:
+    """The file, or what is wrong with it."""
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the file's style
-            tree = ast.parse(Path(path).read_bytes(), path)
-    except (OSError, SyntaxError, ValueError):
-        return []  # what cannot be read is reported where it is used
-    names: list[str] = []
-    for each in ast.walk(tree):
-        if isinstance(each, ast.Import):
-            names += [alias.name.partition(".")[0] for alias in each.names]
-        elif isinstance(each, ast.ImportFrom) and each.module and each.level == 0:
-            names.append(each.module.partition(".")[0])
-    return names
-
-
-@dataclass
-class Module:
-    """What a Python file defines: classes, other names (imported or assigned), whether it imports ``*``."""
-
-    path: str = ""
-    problem: str = ""
-    classes: dict[str, ast.ClassDef] = field(default_factory=dict)
-    others: set[str] = field(default_factory=set)
-    star: bool = False
-
-
-def read_python(path: str) -> Module:
-    """What a Python file defines, or why it is not usable."""
-    try:
-        source = read_bytes(path, MAX_PYTHON_BYTES)
+        return PythonSource(path), ""
     except EpruneError as error:
-        return Module(path, problem=f"is not usable: {problem_of(error)}")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # about the actor's style, such as unknown escapes
-            tree = ast.parse(source, path)
-    except SyntaxError as error:
-        return Module(path, problem=f"is not valid Python: {error.msg} ({Location(path, error.lineno or 0)})")
-    except (ValueError, RecursionError, MemoryError) as error:
-        return Module(path, problem=f"is not valid Python: {error or type(error).__name__} ({path})")
-    module = Module(path)
-    for statement in _top_level(tree.body):
-        if isinstance(statement, ast.ClassDef):
-            module.classes[statement.name] = statement
-        elif isinstance(statement, (ast.Import, ast.ImportFrom)):
-            module.star = module.star or any(alias.name == "*" for alias in statement.names)
-            module.others.update((alias.asname or alias.name).split(".")[0] for alias in statement.names)
-        elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
-            module.others.update(part.id for part in ast.walk(statement) if isinstance(part, ast.Name))
-    return module
+        return None, problem_of(error)
 
 
-def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:
-    """The statements that run when the file is imported, also those inside ``if``, ``try`` and ``with``."""
-    for statement in body:
-        yield statement
-        if isinstance(statement, (ast.If, ast.Try, ast.With)):
-            for part in ("body", "handlers", "orelse", "finalbody"):
-                for child in getattr(statement, part, []):
-                    yield from _top_level(child.body if isinstance(child, ast.ExceptHandler) else [child])
-
-
-def class_interface(module: Module, definition: ast.ClassDef) -> Interface:
-    """What a class declares of its ports and parameters. Raises EpruneError (G2)."""
-    lineage = list(dict.fromkeys(_lineage(module, definition, set())))
-    return Interface(
-        inputs=_declared_tokens(module, lineage, "INPUTS"),
-        outputs=_declared_tokens(module, lineage, "OUTPUTS"),
-        parameters=_parameters(module, lineage),
-    )
-
-
-def _lineage(module: Module, definition: ast.ClassDef, seen: set[str]) -> Iterator[ast.ClassDef]:
-    """The class and those of its bases that are in the same file, nearest first."""
-    if definition.name not in seen:
-        seen.add(definition.name)
-        yield definition
-        for base in definition.bases:
-            if isinstance(base, ast.Name) and base.id in module.classes:
-                yield from _lineage(module, module.classes[base.id], seen)
-
-
-def _declared_tokens(module: Module, lineage: list[ast.ClassDef], name: str) -> dict[str, TokenType]:
+def _tokens(lineage: Lineage, name: str) -> dict[str, TokenType]:
     """``INPUTS`` or ``OUTPUTS``, if it is a literal. Raises EpruneError (G2) for text that is not a token type."""
-    for definition in lineage:
-        for statement in definition.body:
-            targets = statement.targets if isinstance(statement, ast.Assign) else [getattr(statement, "target", None)]
-            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
-                where = Location(module.path, statement.lineno)
-                return _tokens(getattr(statement, "value", None), where, f"{definition.name}.{name}")
-    return {}
-
-
-def _tokens(value: Optional[ast.expr], where: Location, name: str) -> dict[str, TokenType]:
+    found = literal(lineage, name)
+    if found is None or found.value is None:
+        return {}
+    title, example = f"{found.owner}.{name}", f'write for example {name} = {{"in": "float32[1,4]"}}'
+    value = found.value
+    if not isinstance(value, dict) or not all(isinstance(text, str) for pair in value.items() for text in pair):
+        raise EpruneError(Finding("G2", found.where, f"{title} must map port names to token types", example))
     try:
-        literal = ast.literal_eval(value) if value is not None else {}
-    except (ValueError, TypeError, RecursionError, MemoryError):
-        return {}  # computed: known at run time only
-    example = f'write for example {name.rpartition(".")[2]} = {{"in": "float32[1,4]"}}'
-    if not isinstance(literal, dict) or not all(isinstance(text, str) for pair in literal.items() for text in pair):
-        raise EpruneError(Finding("G2", where, f"{name} must map port names to token types", example))
-    try:
-        return {port: parse_token(text) for port, text in literal.items()}
+        return {port: parse_token(text) for port, text in value.items()}
     except ValueError as error:
-        raise EpruneError(Finding("G2", where, f"{name}: {error}", example)) from None
-
-
-def _parameters(module: Module, lineage: list[ast.ClassDef]) -> Optional[dict[str, bool]]:
-    """What the constructor takes: parameter name -> whether it is required; None: anything, or not known."""
-    for definition in lineage:
-        for statement in definition.body:
-            if isinstance(statement, ast.FunctionDef) and statement.name == "__init__":
-                return None if statement.args.kwarg else _signature(statement.args)
-        if definition.decorator_list or definition.keywords:
-            return None  # a dataclass, or another way to write __init__
-    bases = [base for definition in lineage for base in definition.bases]
-    names = {base.attr if isinstance(base, ast.Attribute) else getattr(base, "id", "?") for base in bases}
-    return {} if names <= {"Actor", "object", *module.classes} else None
-
-
-def _signature(arguments: ast.arguments) -> dict[str, bool]:
-    positional = arguments.posonlyargs + arguments.args
-    required = len(positional) - len(arguments.defaults)
-    parameters = {argument.arg: place < required for place, argument in enumerate(positional)}
-    parameters.pop(positional[0].arg if positional else "", None)  # self
-    parameters.update(
-        (argument.arg, default is None) for argument, default in zip(arguments.kwonlyargs, arguments.kw_defaults)
-    )
-    return parameters
+        raise EpruneError(Finding("G2", found.where, f"{title}: {error}", example)) from None
 
 
 def _library_hint(file: str) -> str:

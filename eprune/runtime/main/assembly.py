@@ -17,7 +17,6 @@ from eprune.runtime.fire.aligned import AlignedActor, AlignedInput, AlignedOutpu
 from eprune.runtime.fire.aligned_dynamic import AlignedFollower, AlignedLeader
 from eprune.runtime.fire.dynamic import DynamicThread, Table
 from eprune.runtime.fire.engine import ActorThread, Event
-from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.policy import STOP
@@ -231,7 +230,7 @@ class Assembly:
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> ActorThread:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
         core = self.cores[actor.unit]
-        behaviour = self._make_behaviour(actor)
+        behaviour = actor.make(self.declared.files, self._interpreter, self._parameters.get(actor.name, {}))
         behaviour.name = actor.name
         behaviour.inputs = port_types(consumed)
         behaviour.outputs = port_types(produced)
@@ -269,21 +268,6 @@ class Assembly:
         if any(fifo.control for fifo in consumed.values()):
             return AlignedFollower(*common, ends, rooms, fire, choose, table)
         return AlignedLeader(*common, ends, rooms, limit, fire, quorum, choose, table)
-
-    def _make_behaviour(self, actor: Union[DeclaredActor, DeclaredSegment]) -> Actor:
-        def read() -> bytes:
-            return self.declared.files.read(actor.model or "")
-
-        if isinstance(actor, DeclaredSegment):
-            return tflite.SegmentActor(read, self._interpreter, actor.inputs, actor.outputs)
-        factory = self.declared.files.load_class(actor.behaviour)
-        try:
-            behaviour: Actor = factory(**self._parameters[actor.name])
-        except (TypeError, ValueError, OSError) as error:
-            raise UsageError(f"actor {actor.name!r}: {error}") from error
-        if actor.model:
-            behaviour.model = tflite.Model(read, self._interpreter)
-        return behaviour
 
 
 def _script(platform: str) -> str:

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import NamedTuple, Optional, Union
 
-from eprune.runtime.kernel.actor import PortType
+from eprune.runtime.fire import tflite
+from eprune.runtime.kernel.actor import Actor, PortType
+from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main.files import Files
 from eprune.runtime.net.shaping import Figures
 
@@ -22,6 +25,17 @@ class DeclaredActor(NamedTuple):
     optional: Sequence[str] = ()
     quorum: Optional[int] = None
 
+    def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
+        """Its behaviour, not initialized. Raises UsageError if it cannot be made."""
+        factory = files.load_class(self.behaviour)
+        try:
+            behaviour: Actor = factory(**parameters)
+        except (TypeError, ValueError, OSError) as error:
+            raise UsageError(f"actor {self.name!r}: {error}") from error
+        if self.model:
+            behaviour.model = tflite.Model(partial(files.read, self.model), interpreter)
+        return behaviour
+
 
 class DeclaredSegment(NamedTuple):
     """Actors whose behaviours are slices of a model, as one."""
@@ -32,6 +46,10 @@ class DeclaredSegment(NamedTuple):
     actors: Sequence[str]
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
+
+    def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
+        """Its behaviour, not initialized."""
+        return tflite.SegmentActor(partial(files.read, self.model), interpreter, self.inputs, self.outputs)
 
 
 #: tokens per firing, or their lower and upper limit

@@ -28,18 +28,18 @@ class Program:
 
     def __init__(self, application: str, platform: str, digest: str, file: str, aligned: bool = False) -> None:
         """``aligned``: some FIFO of the application may lose tokens: inputs are matched by firing index."""
-        self._declared = Declared(application, platform, digest, Files(file), aligned)
+        self.declared = Declared(application, platform, digest, Files(file), aligned)
 
     def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
         """Declare a processing unit: the CPU core that its actors' threads are pinned to, and for emulation, how many
         times slower than this core it is.
         """
-        self._declared.cores[name] = core
-        self._declared.slowdowns[name] = slowdown
+        self.declared.cores[name] = core
+        self.declared.slowdowns[name] = slowdown
 
     def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
         """Declare the figures of the link to platform ``to``, in bytes per second and seconds, for its emulation."""
-        self._declared.figures[to] = Figures(bandwidth, latency)
+        self.declared.figures[to] = Figures(bandwidth, latency)
 
     def actor(
         self,
@@ -55,7 +55,7 @@ class Program:
 
         It can do without the inputs ``optional`` while ``quorum`` of its data inputs are alive (None: 1).
         """
-        self._declared.actors.append(
+        self.declared.actors.append(
             DeclaredActor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum)
         )
 
@@ -72,14 +72,14 @@ class Program:
 
         ``inputs`` and ``outputs`` map ports, named ``actor.port``, to positions among the model's inputs and outputs.
         """
-        self._declared.actors.append(DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs)))
+        self.declared.actors.append(DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs)))
 
     def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
         """Declare a row of a dynamic processing graph's control table: the meaning of control value ``value``.
 
         ``rates`` maps the graph's dynamic FIFOs with an end on this platform to tokens per firing.
         """
-        self._declared.tables.setdefault(dpg, {})[value] = rates
+        self.declared.tables.setdefault(dpg, {})[value] = rates
 
     def fifo(
         self,
@@ -99,7 +99,7 @@ class Program:
         ``rate`` is the number of tokens per firing, or its lower and upper limit. ``control`` names the dynamic
         processing graph whose control tokens the FIFO carries.
         """
-        self._declared.fifos.append(
+        self.declared.fifos.append(
             DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial)
         )
 
@@ -128,7 +128,7 @@ class Program:
         counts as lost, ``ack`` when a token under ``wait`` may be forgotten. ``shared``: all FIFOs with that platform
         use one connection, on which this is FIFO ``number``.
         """
-        self._declared.fifos.append(
+        self.declared.fifos.append(
             DeclaredFifo(
                 name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port
             )._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
@@ -155,7 +155,7 @@ class Program:
         security: str = "none",
     ) -> None:
         """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
-        self._declared.fifos.append(
+        self.declared.fifos.append(
             DeclaredFifo(
                 name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port
             )._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
@@ -167,12 +167,12 @@ class Program:
         Returns the exit code: 0 fine, 1 failed, 2 wrong usage, 70 internal error, 130 interrupted.
         """
         options = self._options(arguments)
-        journal = Journal(self._declared.platform, options.log_format)
+        journal = Journal(self.declared.platform, options.log_format)
         events: SimpleQueue[Event] = SimpleQueue()
         try:
             with Signals(events):
                 check_writable(options.record, options.trace, options.status)
-                self._run(Assembly(self._declared, options, events, journal), options, events, journal)
+                self._run(Assembly(self.declared, options, events, journal), options, events, journal)
         except RunError as error:
             return _fail(journal, error, options.traceback)
         except BrokenPipeError:
@@ -182,7 +182,7 @@ class Program:
         return 0
 
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
-        declared = self._declared
+        declared = self.declared
         names = ", ".join(actor.name for actor in declared.actors)
         description = f"Application {declared.application}, platform {declared.platform}: {names}"
         faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
@@ -193,7 +193,7 @@ class Program:
     ) -> None:
         crossing = assembly.crossing
         activities = {actor.name: actor.activity for actor in assembly.actors}
-        for fifo in self._declared.fifos:
+        for fifo in self.declared.fifos:
             if fifo.peer:
                 activities[f"{'TX' if fifo.source else 'RX'} {fifo.name}"] = crossing[fifo.name]
         if options.trace:
@@ -223,7 +223,7 @@ class Program:
             if options.record:
                 _write(options.record, json.dumps(reporter.record().as_json(), indent=1) + "\n")
             if options.trace:
-                name = self._declared.platform + " (emulated)" * bool(assembly.emulation)
+                name = self.declared.platform + " (emulated)" * bool(assembly.emulation)
                 _write(options.trace, record.trace(name, activities) + "\n")
 
 
