@@ -22,7 +22,7 @@ from eprune.formats.behaviours.python_class import with_neighbours
 from eprune.formats.tflite.model import Model, read_model
 from eprune.formats.tflite.slicing import constant_spans, slice_model
 from eprune.model.behaviour import Cut
-from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.finding import EpruneError, Finding, Location, WrongUsage
 from eprune.model.system import System
 from eprune.passes import fuse
 
@@ -59,8 +59,13 @@ class Writer:
         """Write a program and, into the folder ``NAME.models`` beside it, its model segments.
 
         The program comes last, so that it never names a segment that is not there; segments of the program that it
-        takes the place of are removed.
+        takes the place of are removed. Raises WrongUsage for a file that Python would import in place of eprune.
         """
+        if Path(output).name == "eprune.py":
+            raise WrongUsage(
+                "a program must not be named eprune.py, because Python would import it in place of eprune: give the "
+                "platform another name, or the program (--pyz, -o FILE)"
+            )
         layout = _layout_beside(program, output)
         folder = Path(output).parent
         stale = _segments_of(output, layout.models)

@@ -216,6 +216,7 @@ def test_what_does_not_pass_the_analyzer_is_refused(app, eprune, old, new, code,
         (LOCAL, "Missing option '-o'"),
         ((*SPLIT, "-o", "x.py"), '2 mappings make 2 programs: give a folder, "-o x.py/"'),
         (("app.xml", "-p", "local", "-m", "local", "-o", "x.py"), "there is no platform file"),
+        ((*LOCAL, "-o", "eprune.py"), "must not be named eprune.py, because Python would import it"),
     ],
 )
 def test_wrong_usage_is_exit_code_2_and_says_what_to_do(app, eprune, arguments, message):
