@@ -31,7 +31,7 @@ class ProcessingUnit:
 
 @dataclass(frozen=True)
 class Node:
-    """An actor or a segment: on which unit it runs, and how the runtime is told of it.
+    """An actor or a segment: on which unit it runs, and how it is declared to the runtime.
 
     ``members`` are the actors that a segment is made of; of an actor, itself.
     """

@@ -106,11 +106,11 @@ def _documented(doc: str) -> dict[str, str]:
     for line in section.splitlines() if found else ():
         stripped = line.strip()
         head, colon, rest = stripped.partition(":")
-        here = line[: len(line) - len(line.lstrip())]
-        if not stripped or not here:
+        margin = line[: len(line) - len(line.lstrip())]
+        if not stripped or not margin:
             break
-        indent = indent or here
-        if here == indent and colon and all(each.strip().isidentifier() for each in head.split(",")):
+        indent = indent or margin
+        if margin == indent and colon and all(each.strip().isidentifier() for each in head.split(",")):
             names = [each.strip() for each in head.split(",")]
             texts.update(dict.fromkeys(names, rest.strip()))
         else:

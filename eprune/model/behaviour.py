@@ -1,7 +1,7 @@
 """What an actor runs. Each kind of behaviour answers for itself, and nothing else asks which kind it is.
 
 A kind is a frozen dataclass derived from ``Behaviour``, in a file of its own in ``formats/behaviours``: how it is
-written in XML, which files it is made from, what it says of the actor's ports, how the runtime is told of it.
+written in XML, which files it is made from, what it says of the actor's ports, how it is declared to the runtime.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Cut:
 
 @dataclass(frozen=True)
 class Declaration:
-    """How the runtime is told of an actor: the method ``call`` of its program, ``source``, and keyword arguments.
+    """How an actor is declared to the runtime: the method ``call`` of its program, ``source``, and keyword arguments.
 
     Values of ``options`` are plain data, or again a File or a Cut.
     """
@@ -164,7 +164,7 @@ class Behaviour:
         raise NotImplementedError
 
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
-        """How the runtime is told of an actor with this behaviour."""
+        """How an actor with this behaviour is declared to the runtime."""
         raise NotImplementedError
 
     @property
