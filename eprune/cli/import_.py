@@ -115,6 +115,7 @@ def command(
       eprune import h263decoder.xml -o app --expand
     """
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
+    from eprune.cli.progress import progress
     from eprune.formats.system import write_system
     from eprune.formats.tflite.model import read_model
     from eprune.measure.probe import open_types
@@ -139,13 +140,21 @@ def command(
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
     if listing and (output is not None or per is not None or cuts or into):
         raise click.UsageError("--list writes nothing: it takes neither -o nor --per, --cut or --into")
-    whole = read_model(model)
-    types = open_types(whole)
+    shown = progress(2 if listing else 3, unit="")
+    try:
+        shown.begin(f"reading {model}")
+        whole = read_model(model)
+        shown.begin("finding the shapes that the model leaves open")
+        types = open_types(whole)
+        if not listing:
+            shown.begin("finding the places for cuts")
+            plan = import_.Options(whole, types, "layer" if per is None else per, tuple(cuts), tuple(feedback))
+            system, report = import_.apply(System(Graph(Path(model).stem)), plan)
+    finally:
+        shown.clear()
     if listing:
         _list(whole, types, feedback, fmt)
         return
-    plan = import_.Options(whole, types, "layer" if per is None else per, tuple(cuts), tuple(feedback))
-    system, report = import_.apply(System(Graph(Path(model).stem)), plan)
     for line in report.lines:
         say(f"note: {line}")
     figures = report.figures

@@ -19,7 +19,10 @@ INTERVAL = 0.2
 
 
 def progress(total: int, part: int = 0, quiet: bool = False, unit: str = "frame") -> Progress:
-    """What shows how far ``total`` parts of ``part`` units each (0: not known) have come; silent off a terminal."""
+    """What shows how far ``total`` parts of ``part`` units each (0: not known) have come; silent off a terminal.
+
+    Parts whose ``unit`` is "" have none, and a title only.
+    """
     return Line(total, part, unit) if sys.stderr.isatty() and not quiet else _Messages(quiet)
 
 
@@ -63,10 +66,10 @@ class Line(Progress):
         if not self._number:  # parts without titles: units are all there is
             self._draw(f"{self._unit} {done} of {self._total}")
             return
-        of = f" of {self._part}" if self._part else ""
+        units = f", {self._unit} {done}" + (f" of {self._part}" if self._part else "") if self._unit else ""
         finished = self._number - 1 + (done / self._part if self._part else 0)
         left = time_left(now - self._begun, finished, self._total)
-        self._draw(f"{self._number} of {self._total}: {self._title}, {self._unit} {done}{of}{left}")
+        self._draw(f"{self._number} of {self._total}: {self._title}{units}{left}")
 
     def say(self, text: str) -> None:
         """Print a message above the line."""

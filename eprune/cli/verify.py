@@ -51,6 +51,7 @@ def command(
       eprune verify app/application.xml --model model.tflite
       eprune verify app/application.xml --model model.tflite --inputs frames/ --interpreter tflite-runtime
     """
+    from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
     from eprune.formats.tflite.model import read_model
     from eprune.measure.probe import chosen_interpreter, try_out
@@ -66,7 +67,11 @@ def command(
         values = [_random(slices.model, wanted, 1 if seed is None else seed, frame) for frame in range(frames or 3)]
     else:
         values = _stacks(slices, wanted, folder)[:frames]
-    difference = slices.compare(chosen, values)
+    shown = progress(len(values))
+    try:
+        difference = slices.compare(chosen, values, shown)
+    finally:
+        shown.clear()
     report = {
         "equal": difference is None,
         "frames": len(values),

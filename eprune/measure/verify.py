@@ -16,6 +16,7 @@ from eprune.explore.space import mapping
 from eprune.formats.tflite.model import Model, model_error, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.measure.executor import Executor
+from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, PortRef
@@ -88,7 +89,9 @@ class Slices:
             message = f"FIFO {fifo.name!r} delays an input of the model, which the model by itself does not"
             raise EpruneError(Finding("FILE", fifo.where, message, "compare without the delay"))
 
-    def compare(self, interpreter: str, frames: Sequence[Mapping[int, Any]]) -> Optional[Difference]:
+    def compare(
+        self, interpreter: str, frames: Sequence[Mapping[int, Any]], progress: Progress = SILENT
+    ) -> Optional[Difference]:
         """The first difference in these frames, each a map from the model's inputs to tokens; None if all is equal."""
         ends = self.model.outputs
         between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
@@ -99,17 +102,23 @@ class Slices:
         inner = _Model(interpreter, data, self.model.inputs, shown, self.model.path)
         try:
             with Executor(self._program(), interpreter) as executor:
-                return self._first_difference(executor, whole, inner, frames)
+                return self._first_difference(executor, whole, inner, frames, progress)
         except (ValueError, RuntimeError) as error:
             text = " ".join(str(error).split())
             raise model_error(self.model.path, f"refused by {describe(interpreter)}: {text}") from None
 
     def _first_difference(
-        self, executor: Executor, whole: _Model, inner: _Model, frames: Sequence[Mapping[int, Any]]
+        self,
+        executor: Executor,
+        whole: _Model,
+        inner: _Model,
+        frames: Sequence[Mapping[int, Any]],
+        progress: Progress,
     ) -> Optional[Difference]:
         actors = {actor.name: actor for actor in self.actors}
         state = {tensor: deque(self._initial(fifo)) for tensor, fifo in self.feedback.items()}
         for frame, given in enumerate(frames):
+            progress.update(frame + 1)
             values = {**given, **{tensor: waiting.popleft() for tensor, waiting in state.items()}}
             values = {tensor: values.get(tensor, self._zeros(tensor)) for tensor in self.model.inputs}
             right, expected = whole.run(values), inner.run(values)

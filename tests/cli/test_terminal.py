@@ -66,3 +66,14 @@ def test_json_on_a_terminal_is_whole(app):
 
     shown = on_terminal(*LOCAL, "--format", "json", width=30, NO_COLOR="1")
     assert json.loads(shown.replace("\n", ""))["findings"] == []
+
+
+def test_long_work_says_how_far_it_is_and_leaves_nothing_behind(app):
+    folder = app / "imported"
+    shown = on_terminal("import", "tiny.tflite", "-o", str(folder), "--per", "layer", width=200)
+    assert "1 of 3: reading tiny.tflite" in shown
+    assert shown.rstrip().splitlines()[-1].startswith("next: eprune run ")
+    application = str(folder / "application.xml")
+    shown = on_terminal("verify", application, "--model", "tiny.tflite", "--frames", "2", width=200)
+    assert "frame 1 of 2" in shown
+    assert "equal, bit for bit" in shown.rstrip().splitlines()[-1]
