@@ -49,12 +49,11 @@ class System(model.System):
     def apply(self, name: str, **options: Any) -> System:
         """The system after a pass, such as ``app.apply("resize", aim="live")``.
 
-        Raises ValueError for what the pass cannot do, and for a pass that does not exist.
+        Raises ValueError for what the pass cannot do, and for a pass or an option that does not exist or is missing.
         """
-        from eprune.passes.base import find
+        from eprune.passes.base import find, options_of
 
-        module = find(name)
-        return System.of(module.apply(self, module.Options(**options)).system)
+        return System.of(find(name).apply(self, options_of(name, options)).system)
 
     def run(self, **options: Any) -> Run:
         """Run it on this machine: see ``eprune.run``."""

@@ -86,6 +86,11 @@ def test_every_pass_is_reached_and_gives_a_system(app):
     assert app.graph.fifos[0].capacity == 2, "passes change nothing in place"
     with pytest.raises(ValueError, match="did you mean 'resize'"):
         app.apply("resise")
+    assert app.apply("resize", capacities="f1=7").graph == small.graph  # a single value will do
+    with pytest.raises(ValueError, match="the pass resize has no option 'capacity'; did you mean 'capacities'"):
+        app.apply("resize", capacity="f1=7")
+    with pytest.raises(ValueError, match="the pass replicate needs endpoints, servers, cut_after"):
+        app.apply("replicate")
     assert {"replicate", "feedback", "relocate", "import", "into", "expand", "fuse", "resize", "tap"} <= set(names())
     for name in names():
         module = importlib.import_module(f"eprune.passes.{name}_" if name == "import" else f"eprune.passes.{name}")

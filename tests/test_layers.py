@@ -1,4 +1,4 @@
-"""Who may import whom. The design draws the arrows; nothing may be imported against them."""
+"""Who may import whom. CONTRIBUTING.md draws the arrows; nothing may be imported against them."""
 
 from __future__ import annotations
 

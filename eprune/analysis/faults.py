@@ -32,7 +32,7 @@ def _consequence(outcome: Outcome) -> str:
     many = len(outcome.culprits) > 1
     fifos = f"FIFO{'s' * many} {some(outcome.culprits)}"
     if outcome.verdict is Verdict.STOPS:
-        return f"the run stops, for {fifos} break{'s' * (not many)}"
+        return f"the run stops because {fifos} break{'s' * (not many)}"
     if outcome.verdict is Verdict.STALLS:
         return f"{fifos} wait{'s' * (not many)}; {_standing(outcome)}"
     return outcome.missing

@@ -97,15 +97,21 @@ def _resolve(
 
 
 def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
-    """G1: the parameters of a Python behaviour are those that its class takes, and none that it needs is missing."""
+    """G1: the parameters of an actor are those that its behaviour takes, and none that it needs is missing."""
     guesser = Guesser()
     for actor in graph.actors:
         interface = interfaces.get(actor.name)
         behaviour = actor.behaviour
-        if interface is None or interface.parameters is None or behaviour is None or not behaviour.takes_parameters:
+        if behaviour is None:
             continue
         what = f"actor '{actor.name}': {behaviour.owner}"
         given = [name for name, _ in actor.parameters]
+        if given and not behaviour.takes_parameters:
+            names = ", ".join(f"'{name}'" for name in given)
+            yield violation("G1", actor.where, f"{what} takes no parameters, but {names} is given", "remove <param>")
+            continue
+        if interface is None or interface.parameters is None:
+            continue
         for name in given:
             if name not in interface.parameters:
                 hint = guesser.hint(name, interface.parameters)

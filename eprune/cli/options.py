@@ -13,22 +13,9 @@ from click.core import ParameterSource
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
-_SEVERAL = (
-    "-p",
-    "--platform",
-    "-m",
-    "--mapping",
-    "--cut",
-    "--feedback",
-    "--essential",
-    "--control",
-    "--times",
-    "--vary",
-)
-
 
 class Command(click.Command):
-    """A command whose -p and -m take several files at once, as a shell's ``*.xml`` gives them; so do --cut and others.
+    """A command whose options that may be repeated take several values at once, as a shell's ``*.xml`` gives them.
 
     That holds after the application file; before it, ``-p a.xml APP.xml`` means what it always means.
     """
@@ -41,6 +28,7 @@ class Command(click.Command):
         """Write ``-p a b`` as ``-p a -p b``."""
         options = [param for param in self.params if isinstance(param, click.Option) and not param.is_flag]
         values = {name: option.nargs for option in options for name in option.opts}
+        several = {name for option in options if option.multiple for name in option.opts}
         spread: list[str] = []
         positional = False
         current: Optional[str] = None
@@ -49,7 +37,7 @@ class Command(click.Command):
             if token == "--":
                 return [*spread, token, *tokens]
             if token.startswith("-") and token != "-":
-                current = token if token in _SEVERAL else None
+                current = token if token in several else None
                 spread.append(token)
                 spread += islice(tokens, values.get(token, 0))
             elif current is not None and positional:

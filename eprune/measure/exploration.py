@@ -131,9 +131,9 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
             name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
             for name, each in timed["platforms"].items()
         }
-        rates = {
-            name: float(rate) for each in timed["platforms"].values() for name, rate in each.get("rates", {}).items()
-        }
+        # They are the application's, though each platform sampled them: those of the first platform count.
+        sampled = [each.get("rates", {}) for each in timed["platforms"].values()]
+        rates = {name: float(rate) for each in reversed(sampled) for name, rate in each.items()}
     except FileNotFoundError:
         return None
     except (ValueError, KeyError, TypeError, AttributeError):

@@ -117,11 +117,15 @@ class Behaviour:
     def of(attributes: Mapping[str, str], locate: Callable[[str, bool], str]) -> Optional[Behaviour]:
         """The behaviour that an actor's XML attributes state; None if they state none.
 
-        ``locate`` maps the name of a file to its path; with True the library of actors is searched, too.
+        ``locate`` maps the name of a file to its path; with True the library of actors is searched, too. Raises
+        ValueError if the attributes state two behaviours.
         """
         stated = [kind for name, kind in Behaviour.kinds.items() if name in attributes]
         taken = {name for kind in stated for name in kind.beside}
-        return next((kind.read(attributes, locate) for kind in stated if kind.attribute not in taken), None)
+        kinds = [kind for kind in stated if kind.attribute not in taken]
+        if len(kinds) > 1:
+            raise ValueError(f"has two behaviours: {' and '.join(sorted(kind.attribute for kind in kinds))}")
+        return kinds[0].read(attributes, locate) if kinds else None
 
     @classmethod
     def read(cls, attributes: Mapping[str, str], locate: Callable[[str, bool], str]) -> Behaviour:

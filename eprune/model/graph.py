@@ -35,7 +35,7 @@ class Direction(str, Enum):
 
 
 class FaultPolicy(str, Enum):
-    """What a FIFO does while the other end's platform, or the link to it, has failed (design, section 6).
+    """What a FIFO does while the other end's platform, or the link to it, has failed.
 
     STOP ends the run. WAIT keeps tokens until the peer is back. DROP makes the port's rate 0 meanwhile. ZERO gives the
     consumer zero tokens.
@@ -80,8 +80,8 @@ class Port:
 
     ``lrl`` <= ``atr`` <= ``url`` are the lower rate limit, the active token rate before the first firing and the upper
     rate limit, in tokens per firing. ``tensor`` names the tensor of a model slice that the port carries, by its index
-    in the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be dead
-    (design, section 6): its actor goes on without it as long as its quorum lives.
+    in the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be
+    dead: its actor goes on without it as long as its quorum lives.
     """
 
     name: str

@@ -14,10 +14,11 @@ import importlib
 import inspect
 import keyword
 import pkgutil
-from collections.abc import Mapping
-from dataclasses import MISSING, dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import MISSING, Field, dataclass, field, fields
+from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_origin, get_type_hints
 
 from eprune.model.system import System
 
@@ -55,6 +56,37 @@ def find(name: str) -> Any:
 def summary(name: str) -> str:
     """What a pass does: the first line of its docstring."""
     return (inspect.getdoc(find(name)) or "").partition("\n")[0].rstrip(".:")
+
+
+def options_of(name: str, given: Mapping[str, Any]) -> Any:
+    """The ``Options`` of a pass from names and values. One value will do for several, and an enumeration's text for it.
+
+    Raises ValueError for a name that the pass does not have, and for one that is missing.
+    """
+    options = find(name).Options
+    known = {each.name: each for each in fields(options)}
+    for word in given:
+        if word not in known:
+            near = difflib.get_close_matches(word, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
+            raise ValueError(f"the pass {name} has no option {word!r}; {hint}")
+    missing = [each.name for each in known.values() if _required(each) and each.name not in given]
+    if missing:
+        raise ValueError(f"the pass {name} needs {', '.join(missing)}")
+    kinds = get_type_hints(options)
+    return options(**{word: _fitting(kinds[word], value) for word, value in given.items()})
+
+
+def _required(option: Field[Any]) -> bool:
+    return option.default is MISSING and option.default_factory is MISSING
+
+
+def _fitting(kind: Any, value: Any) -> Any:
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    if get_origin(kind) is tuple:
+        return (value,) if isinstance(value, str) or not isinstance(value, Iterable) else tuple(value)
+    return value
 
 
 def option(default: Any = MISSING, *, help: str, metavar: str = "") -> Any:  # noqa: A002  # as click calls it

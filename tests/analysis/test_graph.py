@@ -46,6 +46,13 @@ def test_parameters_that_fit_or_are_unknown_are_no_findings():
     ]
 
 
+def test_a_model_takes_no_parameters():
+    graph = pipeline(ModelSlice("m.tflite", 0, 1), (("factor", "2"),))
+    assert messages(graph, Interface())[0] == (
+        "G1: actor 'b': model takes no parameters, but 'factor' is given (remove <param>)"
+    )
+
+
 def test_a_port_that_contradicts_its_class_or_model_is_found_at_the_port():
     other = TokenType("uint8", (4,))
     (finding,) = check_graph(pipeline(PYTHON), {"b": Interface(inputs={"i0": other})})

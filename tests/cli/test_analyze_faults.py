@@ -22,7 +22,9 @@ def policy(folder, value, extra=""):
 def test_a_set_that_is_not_survived_is_an_error_where_the_thing_is_described(app, eprune):
     done = eprune("analyze", *SPLIT, "--faults", "2")
     assert done.code == 1
-    assert "platforms/server.xml:1: error[F1]: platform 'server' fails: the run stops, for FIFO 'f2' breaks" in done.out
+    assert (
+        "platforms/server.xml:1: error[F1]: platform 'server' fails: the run stops because FIFO 'f2' breaks" in done.out
+    )
     assert "app.xml:11: FIFO 'f2' from 'L1.out' to 'L2.in' breaks (policy stop)" in done.out
     assert "link 'endpoint - server' fails" in done.out
     assert "Faults: 2 platforms, 1 link can fail. Not every single failure is survived." in done.out

@@ -260,7 +260,7 @@ def test_with_an_edge_each_point_is_a_pair_of_cuts_and_is_measured_as_any_other(
     assert [(line["ok"], line["bytes"]) for line in results(app)] == [(True, 768 + 256), (True, 256)]
     assert eprune("profile", "cuts", "--no-pin", "--actors").code == 0
     done = eprune("report", "cuts", "--keep-on", "edge", "L1", "--must-use", "cloud", "--objective", "bytes")
-    assert "Cut: edge after In, cloud after L2 (point 1-3): 788 B a frame" in done.out
+    assert "Cut: edge after In, cloud after L2 (point 1-3): 788 B per frame" in done.out
     assert "edge ms" in done.out
 
 

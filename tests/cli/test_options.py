@@ -6,6 +6,7 @@ import pytest
 from application import ENDPOINT, mapping
 
 from eprune.cli.analyze import command
+from eprune.cli.apply import command_of
 
 
 @pytest.mark.parametrize(
@@ -19,6 +20,7 @@ from eprune.cli.analyze import command
         (["-", "-p", "p", "-"], ["-", "-p", "p", "-p", "-"]),
         (["a.xml", "-p", "p", "--", "q"], ["a.xml", "-p", "p", "--", "q"]),
         (["a.xml", "-p"], ["a.xml", "-p"]),
+        (["a.xml", "--times", "A=1ms", "B=2ms"], ["a.xml", "--times", "A=1ms", "--times", "B=2ms"]),
     ],
 )
 def test_several_files_after_one_option(typed, meant):
@@ -45,3 +47,10 @@ def test_a_folder_without_such_files_is_refused(app, eprune):
     done = eprune("analyze", "app.xml", "-p", "split")
     assert done.code == 2
     assert "there is no platform file (*.xml) in the folder 'split'" in done.err
+
+
+def test_what_may_be_repeated_takes_several_values_in_a_pass_as_well():
+    resize = command_of("resize")
+    assert resize.spread(["a.xml", "--capacities", "f1=3", "f2=4"]) == [
+        *("a.xml", "--capacities", "f1=3", "--capacities", "f2=4")
+    ]

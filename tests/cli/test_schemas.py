@@ -7,6 +7,7 @@ import json
 import jsonschema
 import pytest
 from application import LOCAL, ROOT, SPLIT
+from lxml import etree
 from prepared import prepare
 
 from eprune.views import schemas
@@ -135,3 +136,10 @@ def test_all_schemas_are_listed(eprune):
 def test_a_schema_has_one_format(eprune):
     done = eprune("schema", "analyze", "--format", "text")
     assert (done.code, done.out) == (2, "")
+
+
+def test_a_printed_xml_schema_is_whole_though_nothing_else_is_loaded(eprune_process):
+    for name in ("application", "platform", "mapping"):
+        done = eprune_process("schema", name)
+        assert done.code == 0, done.err
+        etree.RelaxNG(etree.fromstring(done.out.encode()))

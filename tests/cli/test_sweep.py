@@ -65,14 +65,14 @@ def test_a_wish_that_no_run_grants_says_what_there_is(eprune):
     assert f"at Gate.thresholds={ALWAYS[1]}" in done.err
     done = eprune("sweep", *FILTER, *SPLIT, *vary(ALWAYS[1]), "--wish", "acuracy=1")
     assert done.code == 1
-    assert "no run tells 'acuracy'; there are blocks, error_db, Filter.0" in done.err
+    assert "no run has a figure 'acuracy'; there are blocks, error_db, Filter.0" in done.err
 
 
 @pytest.mark.parametrize("arguments", [["--axes", "acuracy,bytes"], ["--smaller", "acuracy"]])
 def test_a_figure_that_no_run_tells_is_named(eprune, arguments):
     done = eprune("sweep", *FILTER, *SPLIT, *vary(ALWAYS[1]), *arguments)
     assert done.code == 1
-    assert "error: no run tells 'acuracy'; there are blocks, error_db, Filter.0" in done.err
+    assert "error: no run has a figure 'acuracy'; there are blocks, error_db, Filter.0" in done.err
 
 
 def test_where_every_run_fails_there_is_no_table(eprune):
@@ -166,10 +166,10 @@ def test_the_trade_off_as_a_chart(eprune, tmp_path, name):
         (["--vary", "Gate.thresholds=0:1:0"], "Gate.thresholds: '0:1:0': expected LOW:HIGH:STEP"),
         (["--vary", "Gate.thresholds,Meter.gian=1,2"], "actor 'Meter' takes no parameter 'gian'; did you mean 'gain'?"),
         (["--vary", "Gate.thresholds,Meter=1"], "is not of the form ACTOR.PARAM=VALUES"),
-        (["--vary", "Meter.gain,Meter.gain=1"], "Meter.gain is there twice"),
+        (["--vary", "Meter.gain,Meter.gain=1"], "Meter.gain is given twice"),
         (["--vary", "Gate.thresholds=bins:x"], "'bins:x': expected for example bins:10"),
-        (["--vary", "Meter.gain=1", "--vary", "Meter.gain=2"], "Meter.gain is there twice"),
-        (["--vary", "Meter.gain=1", "--set", "Meter.gain=2"], "Meter.gain is there twice"),
+        (["--vary", "Meter.gain=1", "--vary", "Meter.gain=2"], "Meter.gain is given twice"),
+        (["--vary", "Meter.gain=1", "--set", "Meter.gain=2"], "Meter.gain is given twice"),
         (["--vary", "Meter.gain=1", "--set", "Meter.gian=2"], "did you mean 'gain'?"),
         (["--vary", "Meter.gain=0:9:0.1", "--vary", "Source.count=1:99:1"], "9009 combinations are more than 1000"),
         (["--vary", "Meter.gain=1", "--wish", "error_db"], "'error_db' is not of the form METRIC=NUMBER"),

@@ -130,6 +130,12 @@ def test_it_is_read_checked_shown_and_drawn(system):
     assert 'name="factor"' in schema_text("application")
 
 
+def test_an_actor_has_one_behaviour(system, tmp_path):
+    (tmp_path / "app.xml").write_text(APPLICATION.replace('factor="3"', 'factor="3" class="count.py:Count"'))
+    with pytest.raises(EpruneError, match="'Scale': has two behaviours: class and factor"):
+        read_system(str(tmp_path / "app.xml"))
+
+
 def test_its_ports_are_compared_with_what_it_says(system, tmp_path):
     (tmp_path / "app.xml").write_text(APPLICATION.replace('<out name="out" token="float32[1,2]"/>', ""))
     wrong = read_system(str(tmp_path / "app.xml"))

@@ -10,11 +10,11 @@ from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
 
-import eprune.formats.behaviours  # noqa: F401  # the kinds of behaviours are known from here on
 from eprune.formats.library import find
 from eprune.formats.xml.safe import Document, Node, node, render
 from eprune.formats.xml.schema import read
 from eprune.model.behaviour import Behaviour
+from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import (
     Ack,
     Actor,
@@ -73,11 +73,16 @@ def _graph(locate: _Locate, document: Document) -> Graph:
 
 def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
     quorum = element.attributes.get("quorum")
+    try:
+        behaviour = Behaviour.of(element.attributes, locate)
+    except ValueError as error:
+        message = f"actor {element.attributes['name']!r}: {error}"
+        raise EpruneError(Finding("XML", document.where(element), message)) from None
     return Actor(
         name=element.attributes["name"],
         ports=tuple(_port(document, child) for child in element.children if child.tag != "param"),
         type=ActorType(element.attributes.get("type", "SPA")),
-        behaviour=Behaviour.of(element.attributes, locate),
+        behaviour=behaviour,
         parameters=tuple(
             (child.attributes["name"], child.attributes["value"]) for child in element.children if child.tag == "param"
         ),

@@ -20,6 +20,7 @@ from typing import Optional, TypeVar
 
 from lxml import etree
 
+import eprune.formats.behaviours  # noqa: F401  # the kinds of behaviours are known from here on
 from eprune.formats.xml.safe import Document, Node, libxml_tree, parse, parse_bytes
 from eprune.model.behaviour import Behaviour
 from eprune.model.finding import EpruneError, Finding, Location
