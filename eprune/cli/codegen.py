@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
+from eprune.cli.printing import show
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ if TYPE_CHECKING:
     "--systemd", is_flag=True, help="With --pyz: also write eprune-PLATFORM.service, to run it as a service there."
 )
 @options.fuse_option
+@options.format_option
 def command(
     application: str,
     platforms: Sequence[str],
@@ -40,11 +43,13 @@ def command(
     pyz: bool,
     systemd: bool,
     fuse: bool,
+    fmt: str,
 ) -> None:
     """Compile an application to one top-level program for each mapping given.
 
     Only what passes `eprune analyze` is compiled. A program NAME.py finds its model segments in NAME.models beside it,
     and its actors where they are; a NAME.pyz needs nothing but Python, numpy and a TFLite interpreter on the device.
+    With --format json, stdout has what was written: the files, and what each program runs.
 
     \b
     Examples:
@@ -61,11 +66,14 @@ def command(
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
     if len(mappings) > 1 and not into_folder:
         raise click.UsageError(f'{len(mappings)} mappings make {len(mappings)} programs: give a folder, "-o {output}/"')
-    if systemd and (not pyz or output == "-" or _is_stream(output)):
+    if systemd and (not pyz or output == "-" or (not into_folder and _is_stream(output))):
         raise click.UsageError("--systemd goes with --pyz and -o FILE: a service runs the one file that was installed")
+    if fmt == "json" and output == "-":
+        raise click.UsageError("--format json: stdout is for the program; give a file or a folder with -o")
     system = read_sound(application, platforms, mappings)
     programs = build.programs_of(system, fuse)
     shown, writer = progress(len(programs), unit="program"), build.Writer()
+    written: list[dict[str, Any]] = []
     for number, program in enumerate(programs, 1):
         path = str(Path(output, program.platform + (".pyz" if pyz else ".py"))) if into_folder else output
         if systemd and program.tunnels:
@@ -83,18 +91,47 @@ def command(
         else:
             writer.program(program, path)
         shown.clear()
-        if path != "-":
-            say(f"{path}: {_contents(program)}")
-            if program.tunnels and not _is_stream(path):
-                peers = " and ".join(tunnel.peer for tunnel in program.tunnels)
-                say(f"{build.write_tunnels(program, path)}: runs it, with SSH tunnels for its links with {peers}")
-        if systemd:
-            say(f"{build.write_service(program, path)}: how to install it is written in it")
+        tunneled = program.tunnels and path != "-" and not _is_stream(path)
+        script = build.write_tunnels(program, path) if tunneled else None
+        service = build.write_service(program, path) if systemd else None
+        written.append(_as_data(program, path, script, service))
+        if fmt == "text" and path != "-":
+            _say(program, path, script, service)
+    if fmt == "json":
+        show(json.dumps({"application": system.graph.name, "programs": written}, indent=2), fmt)
 
 
 def _is_stream(path: str) -> bool:
     """Whether the path is a pipe or a device, beside which nothing can be written."""
     return Path(path).exists() and not Path(path).is_file()
+
+
+def _as_data(program: PlatformProgram, path: str, script: Optional[str], service: Optional[str]) -> dict[str, Any]:
+    segments = {node.name: list(node.members) for node in program.segments}
+    return {
+        "platform": program.platform,
+        "file": path,
+        "script": script,
+        "service": service,
+        "digest": program.digest,
+        "actors": [node.name for node in program.nodes if node.name not in segments],
+        "segments": segments,
+        "fifos": {
+            "local": [fifo.name for fifo in program.fifos],
+            "tx": {each.fifo.name: each.to for each in program.tx},
+            "rx": {each.fifo.name: each.origin for each in program.rx},
+        },
+    }
+
+
+def _say(program: PlatformProgram, path: str, script: Optional[str], service: Optional[str]) -> None:
+    """Say what was written for a platform."""
+    say(f"{path}: {_contents(program)}")
+    if script:
+        peers = " and ".join(tunnel.peer for tunnel in program.tunnels)
+        say(f"{script}: runs it, with SSH tunnels for its links with {peers}")
+    if service:
+        say(f"{service}: how to install it is written in it")
 
 
 def _contents(program: PlatformProgram) -> str:

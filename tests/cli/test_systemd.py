@@ -28,6 +28,13 @@ def test_each_program_gets_a_unit_beside_it(app, eprune):
     assert "EPRUNE_LINK_SERVER=" in (app / "build/eprune-endpoint.service").read_text()
 
 
+def test_the_folder_may_be_there_already(app, eprune):
+    (app / "build").mkdir()
+    done = eprune("codegen", *LOCAL, "--pyz", "--systemd", "-o", "build")
+    assert (done.code, done.out) == (0, ""), done.err
+    assert (app / "build/eprune-endpoint.service").exists()
+
+
 def test_what_the_unit_runs_is_a_command_that_the_program_takes(app, eprune):
     eprune("codegen", *LOCAL, "--pyz", "--systemd", "-o", "endpoint.pyz")
     service = unit(app / "eprune-endpoint.service")["Service"]
