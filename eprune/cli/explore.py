@@ -14,10 +14,9 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import say
 from eprune.cli.printing import show
-from eprune.views.tables import counted, table
+from eprune.views.tables import counted
 
 if TYPE_CHECKING:
-    from eprune.explore.plan import Plan
     from eprune.explore.space import Constraints, Roles, Space
     from eprune.model.platform import Platform
 
@@ -72,8 +71,15 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
 @click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="It lies between endpoint and server.")
 @click.option("--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames a measurement (100).")
 @constraint_options
+@options.format_option
 def command(
-    application: str, platforms: Sequence[str], output: str, edges: Sequence[str], frames: int, **constraints: Any
+    application: str,
+    platforms: Sequence[str],
+    output: str,
+    edges: Sequence[str],
+    frames: int,
+    fmt: str,
+    **constraints: Any,
 ) -> None:
     """Write every partition point of an application into DIR: mappings, programs, and scripts that measure all of them.
 
@@ -94,6 +100,7 @@ def command(
     from eprune.explore.flow import flow
     from eprune.explore.plan import link_figures
     from eprune.measure.exploration import NoPoint, write_exploration
+    from eprune.views.exploration import as_json, text
 
     system = read_sound(application)
     read = _read_platforms(platforms)
@@ -107,7 +114,10 @@ def command(
         plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown)
     except NoPoint as none:
         raise no_cut(none.excluded, _other_cut(flow(system.graph), roles, applied, link_figures(read))) from None
-    show(_text(plan, space))
+    if fmt == "json":
+        show(as_json(plan, space.orders, output), fmt)
+        return
+    show(text(plan, space.orders))
     say(f"next: eprune profile {shlex.quote(output)}")
 
 
@@ -219,18 +229,3 @@ class NoCut(click.ClickException):
     """The constraints leave nothing."""
 
     exit_code = 1
-
-
-def _text(plan: Plan, space: Space) -> str:
-    from eprune.views.cuts import left_out
-
-    flow = plan.flow
-    lines = [f"{flow.application}: {counted(len(plan.alternatives), 'partition point')} of {len(flow.actors)} actors"]
-    for endpoint, order in space.orders.items():
-        lines.append(f"Order on {endpoint} (where it is open, as in the file): {' -> '.join(order)}")
-    rows = [
-        (each.name, each.after, len(flow.crossing(each.homes)), flow.nbytes(each.homes)) for each in plan.alternatives
-    ]
-    lines += ["", table(("point", "cut", "FIFOs", "bytes/frame"), rows).rstrip("\n")]
-    lines += left_out(plan.excluded)
-    return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
     from eprune.deploy.ssh import Device
     from eprune.explore.plan import Plan
     from eprune.measure.points import Kind, Measured, Setting
+    from eprune.views.profile import Profile
 
 
 @click.command("profile", cls=options.Command, short_help="Measure the cuts of an exploration.")
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 @click.option("--device-python", metavar="FILE", help="The Python of the device (default: python3).")
 @click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
+@options.format_option
 def command(
     folder: str,
     points: Sequence[str],
@@ -61,6 +64,7 @@ def command(
     device_python: Optional[str],
     emulate: bool,
     quiet: bool,
+    fmt: str,
 ) -> int:
     """Measure every partition point that `eprune explore` put into DIR, both sides on this machine.
 
@@ -72,7 +76,7 @@ def command(
 
     Each measurement is a line of JSON in DIR/results.jsonl. What is measured already is not measured again, so an
     interrupted profile goes on where it stopped; a point that fails is recorded, and the next one runs. Exit code: 0
-    fine, 1 a point failed, 130 interrupted.
+    fine, 1 a point failed, 130 interrupted. With --format json, stdout has what this call measured.
 
     \b
     Examples:
@@ -82,11 +86,11 @@ def command(
       eprune profile build/cuts --actors --validate 3
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
-    from eprune.cli.progress import progress
     from eprune.deploy.options import certificates
     from eprune.measure import points as measuring
     from eprune.measure.exploration import read_plan_of
     from eprune.measure.single_frame import single_frames
+    from eprune.views.profile import Profile
 
     plan = read_plan_of(folder)
     if emulate and endpoints:
@@ -101,16 +105,24 @@ def command(
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
     setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
     kind = (single_frames if latency else measuring.steady)(plan, Path(folder))
+    done = Profile(plan, Path(folder))
     if actors:
-        _time_actors(plan, Path(folder), interpreter, pin, emulate, quiet)
-    if actors and not validate:
-        return 0
-    with certificates(plan.roles.platforms):
-        if validate:
-            return _validate(plan, Path(folder), validate, objective or "endpoint", kind, setting, quiet)
-        names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
-        shown = progress(len(names), kind.frames, quiet)
-        return _say(plan, measuring.measure_points(plan, Path(folder), kind, names, setting, shown), len(names), quiet)
+        done = _time_actors(done, interpreter, pin, emulate, quiet)
+    if validate or not actors:
+        with certificates(plan.roles.platforms):
+            if validate:
+                done = _validate(done, validate, objective or "endpoint", kind, setting, quiet)
+            else:
+                names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
+                done = _measure(done, kind, names, setting, quiet)
+    if fmt == "json":
+        show(done.json(), fmt)
+    elif done.validation is not None:
+        from eprune.views.profile import validation_text
+
+        show(validation_text(done.validation))
+        say(f"over {'emulated links' if emulate else 'loopback'}, in a steady stream")
+    return done.measured.exit_code if done.measured else 0
 
 
 def _refuse_idle(actors: bool, validate: bool, points: bool, again: bool) -> None:
@@ -126,18 +138,27 @@ def _refuse_idle(actors: bool, validate: bool, points: bool, again: bool) -> Non
         options.refuse(("retry",), "--again measures everything, what failed as well")
 
 
-def _say(plan: Plan, measured: Measured, count: int, quiet: bool) -> int:
-    """Say how measuring ended; its exit code."""
+def _measure(done: Profile, kind: Kind, names: Sequence[str], setting: Setting, quiet: bool) -> Profile:
+    """Measure these alternatives, and say how that ended."""
+    from eprune.cli.progress import progress
+    from eprune.measure.points import measure_points
+
+    shown = progress(len(names), kind.frames, quiet)
+    measured = measure_points(done.plan, done.folder, kind, names, setting, shown)
+    _say(done.plan, measured, len(names), quiet)
+    return replace(done, results=kind.results, measured=measured)
+
+
+def _say(plan: Plan, measured: Measured, count: int, quiet: bool) -> None:
+    """Say how measuring ended."""
     if measured.stopped:
         say(measured.stopped)
-        return measured.exit_code
-    if not quiet:
+    elif not quiet:
         failed = ", ".join(measured.failed)
         say(
             f"{count} measured now, {measured.total} of {len(plan.alternatives)} in all"
             + (f"; failed: {failed} (--retry measures them again)" if failed else "")
         )
-    return measured.exit_code
 
 
 def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:
@@ -162,7 +183,7 @@ def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]
     return devices
 
 
-def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], pin: bool, emulate: bool, quiet: bool) -> None:
+def _time_actors(done: Profile, interpreter: Optional[str], pin: bool, emulate: bool, quiet: bool) -> Profile:
     """Time the unsplit application for each platform, and write what came out to actors.json.
 
     With ``emulate`` it also says how much slower the platform's unit is than the core that plays it.
@@ -172,6 +193,7 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], pin: bool
     from eprune.measure.exploration import write_times
     from eprune.measure.timing import time_actors
 
+    plan, folder = done.plan, done.folder
     timed: dict[str, Any] = {}
     for name, file in zip(plan.roles.platforms, plan.files[1:]):
         platform = read_platform(str(folder / file))
@@ -187,39 +209,35 @@ def _time_actors(plan: Plan, folder: Path, interpreter: Optional[str], pin: bool
     path = write_times(plan, folder, timed)
     if not quiet:
         say(f"{path}: times of {len(plan.flow.actors)} actors on {len(timed)} platforms")
+    return replace(done, actors_file=path, actors=timed)
 
 
-def _validate(plan: Plan, folder: Path, count: int, objective: str, kind: Kind, setting: Setting, quiet: bool) -> int:
-    """Measure the best alternatives and print what was predicted for this machine beside it."""
-    from eprune.cli.progress import progress
+def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Setting, quiet: bool) -> Profile:
+    """Measure the best alternatives, and set what was predicted for this machine beside it."""
     from eprune.explore.cost import Costs, predict
-    from eprune.measure import script
     from eprune.measure.exploration import read_costs
-    from eprune.measure.points import measure_points
-    from eprune.views.tables import table
+    from eprune.views.profile import Validation
 
-    costs = read_costs(plan, folder)
+    plan = done.plan
+    costs = read_costs(plan, done.folder)
     if costs is None:
         raise click.UsageError("there are no predictions yet: add --actors")
     ranked = sorted(
         plan.alternatives, key=lambda each: predict(plan.flow, plan.roles, costs, each.homes).value(objective)
-    )
-    names = [alternative.name for alternative in ranked[:count]]
-    measured = measure_points(plan, folder, kind, names, setting, progress(len(names), kind.frames, quiet))
-    code = _say(plan, measured, len(names), quiet)
-    if measured.stopped:
-        return code
-    results = script.read(kind.results, plan.id, setting.emulate)
-    rows = []
+    )[:count]
+    done = _measure(done, kind, [alternative.name for alternative in ranked], setting, quiet)
+    if done.measured is None or done.measured.stopped:
+        return done
+    taken = {line["alternative"]: 1e3 / line["frames_per_second"] for line in done.measured.lines if line["ok"]}
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
     true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates)
-    for alternative in ranked[:count]:
-        predicted = predict(plan.flow, plan.roles, true, alternative.homes).value("throughput")
-        line = results[alternative.name]
-        if line["ok"]:
-            taken = 1e3 / line["frames_per_second"]
-            error = f"{100 * abs(predicted - taken) / taken:.0f} %"
-            rows.append((alternative.name, alternative.after, f"{predicted:.3f}", f"{taken:.3f}", error))
-    show(table(("point", "cut", "predicted ms/frame", "measured", "error"), rows))
-    say(f"over {'emulated links' if setting.emulate else 'loopback'}, in a steady stream")
-    return code
+    rows = [
+        Validation(
+            alternative.name,
+            alternative.after,
+            predict(plan.flow, plan.roles, true, alternative.homes).value("throughput"),
+            taken.get(alternative.name),
+        )
+        for alternative in ranked
+    ]
+    return replace(done, validation=rows)

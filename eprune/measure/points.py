@@ -111,12 +111,16 @@ def used(plan: Plan, homes: Mapping[str, str]) -> list[str]:
 
 @dataclass(frozen=True)
 class Measured:
-    """How measuring alternatives ended: those that failed, of ``total`` so far; exit code; why it stopped, or ""."""
+    """How measuring alternatives ended: those that failed, of ``total`` so far; exit code; why it stopped, or "".
+
+    ``lines`` are the measurements made now, as they are in the results.
+    """
 
     failed: tuple[str, ...]
     total: int
     exit_code: int
     stopped: str = ""
+    lines: tuple[Mapping[str, Any], ...] = ()
 
 
 def measure_points(
@@ -129,6 +133,7 @@ def measure_points(
     if names:
         for text in check_devices(plan, folder, setting):
             progress.say(text)
+    lines: list[Mapping[str, Any]] = []
     for name in names:
         alternative = plan.alternative(name)
         assert alternative is not None  # names are those of the plan
@@ -137,17 +142,19 @@ def measure_points(
             line = _measure(kind, alternative, setting, progress)
         except Stopped as stopped:
             progress.clear()
-            return Measured(*_so_far(plan, kind, setting), stopped.code, f"{stopped}; {_goes_on(folder, name)}")
+            why = f"{stopped}; {_goes_on(folder, name)}"
+            return Measured(*_so_far(plan, kind, setting), stopped.code, why, tuple(lines))
         progress.clear()
         try:
             script.append(kind.results, line)
         except OSError as error:
             problem = f"error: {kind.results}: {error.strerror}; {_goes_on(folder, name)}"
-            return Measured(*_so_far(plan, kind, setting), USAGE, problem)
+            return Measured(*_so_far(plan, kind, setting), USAGE, problem, tuple(lines))
+        lines.append(line)
         if not line["ok"]:
             progress.say(f"partition point {name} failed: {line['problem']}")
     failed, total = _so_far(plan, kind, setting)
-    return Measured(failed, total, FINDINGS if failed else 0)
+    return Measured(failed, total, FINDINGS if failed else 0, lines=tuple(lines))
 
 
 def _goes_on(folder: Path, name: str) -> str:

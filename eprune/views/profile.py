@@ -1,0 +1,72 @@
+"""What ``eprune profile`` measured, as text and as JSON."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from eprune.explore.plan import Plan
+from eprune.measure.points import Measured
+from eprune.views.tables import table
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A partition point, predicted and measured: milliseconds per frame. ``measured_ms`` is None where it failed."""
+
+    point: str
+    cut: str
+    predicted_ms: float
+    measured_ms: Optional[float]
+
+
+@dataclass(frozen=True)
+class Profile:
+    """What one call did. Whatever it did not do is None.
+
+    ``actors`` is what timing the actors gave, by platform, and ``actors_file`` where it was written. ``measured`` says
+    how measuring partition points ended, whose measurements are in ``results``.
+    """
+
+    plan: Plan
+    folder: Path
+    actors_file: str = ""
+    actors: Optional[Mapping[str, Any]] = None
+    results: Optional[Path] = None
+    measured: Optional[Measured] = None
+    validation: Optional[Sequence[Validation]] = None
+
+    def json(self) -> str:
+        """For programs."""
+        measured = self.measured
+        data = {
+            "application": self.plan.flow.application,
+            "folder": str(self.folder),
+            "plan": self.plan.id,
+            "actors": None if self.actors is None else {"file": self.actors_file, "platforms": self.actors},
+            "measured": None
+            if measured is None
+            else {
+                "file": str(self.results),
+                "points": list(measured.lines),
+                "failed": list(measured.failed),
+                "total": measured.total,
+                "of": len(self.plan.alternatives),
+                "stopped": measured.stopped,
+            },
+            "validation": None if self.validation is None else [asdict(each) for each in self.validation],
+        }
+        return json.dumps(data, indent=1) + "\n"
+
+
+def validation_text(validation: Sequence[Validation]) -> str:
+    """Predictions beside measurements, for people; without points that failed."""
+    rows = []
+    for each in validation:
+        if each.measured_ms is not None:
+            error = f"{100 * abs(each.predicted_ms - each.measured_ms) / each.measured_ms:.0f} %"
+            rows.append((each.point, each.cut, f"{each.predicted_ms:.3f}", f"{each.measured_ms:.3f}", error))
+    return table(("point", "cut", "predicted ms/frame", "measured", "error"), rows)
