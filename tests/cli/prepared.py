@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -20,8 +21,9 @@ PREPARED = [
     ["import", "tiny.tflite", "-o", "imported"],
     ["import", "tiny.tflite", "-o", "changed"],
     ["certify", "keys", "endpoint"],
-    ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "fresh", "--frames", "3"],
-    ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3"],
+    ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "fresh", "--frames", "3"],
+    ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "modelled", "--frames", "3"],
+    ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3"],
     ["profile", "cuts", "-q", "--no-pin"],
     ["profile", "cuts", "-q", "--no-pin", "--latency"],
 ]
@@ -33,6 +35,13 @@ DEADLOCK = """<application name="ring">
   <fifo name="f1" from="A.out" to="B.in"/>
   <fifo name="f2" from="B.out" to="A.in"/>
 </application>
+"""
+#: What stands for a slice of a model where programs are to start quickly, without an interpreter.
+ZEROS = """
+
+class Zeros(Actor):
+    def fire(self, inputs, outputs):
+        outputs["out"][...] = 0
 """
 #: A source that takes its time to begin, and a sink that says where it runs and how it was called.
 PROBES = '''\
@@ -117,13 +126,14 @@ def prepare(folder):
     homes = {"In": "endpoint", "L1": "endpoint", "L2": "server", "Out": "server"}
     files = {
         "app.xml": APPLICATION,
+        "plain.xml": re.sub(r'model="tiny.tflite" operators="[-0-9]+"', 'class="behaviours.py:Zeros"', APPLICATION),
         "broken.xml": APPLICATION.replace('to="L1.in"', 'to="L1.inn"'),
         "wrong.xml": APPLICATION.replace("<fifo", "<fifi", 1),
         "deadlock.xml": DEADLOCK,
         "warned.xml": DEADLOCK.replace('to="A.in"', 'to="A.in" delay="1"'),
         "probe.xml": PROBE,
         "sinks.xml": SINKS,
-        "behaviours.py": ACTORS,
+        "behaviours.py": ACTORS + ZEROS,
         "helper.py": HELPER,
         "odd.py": ODD,
         "old.py": "from eprune.runtime.actor import Actor\n",
@@ -133,6 +143,8 @@ def prepare(folder):
         "other/endpoint.xml": ENDPOINT.replace('port="5100"', 'port="5200" bandwidth="1MB/s"'),
         "other/server.xml": SERVER.replace('port="5100"', 'port="5200" bandwidth="1MB/s"'),
         "edge/edge.xml": SERVER.replace("server", "edge"),
+        "ssh/endpoint.xml": ENDPOINT.replace('port="5100"', 'port="5100" security="ssh" address="10.0.0.2"'),
+        "ssh/server.xml": SERVER.replace('port="5100"', 'port="5100" security="ssh" address="10.0.0.1"'),
         "tls/endpoint.xml": ENDPOINT.replace('port="5100"', 'port="5100" security="tls"'),
         "tls/server.xml": SERVER.replace('port="5100"', 'port="5100" security="tls"'),
         "local/endpoint.xml": mapping("endpoint", dict.fromkeys(homes, "endpoint")),

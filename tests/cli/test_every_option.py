@@ -212,6 +212,7 @@ TABLE = {
         "--pyz": plus(f"codegen {LOCAL} -o new/", "--pyz", names),
         "--systemd": plus(f"codegen {LOCAL} -o new/ --pyz", "--systemd", names),
         "--fuse": plus(f"codegen {LOCAL} -o new/", "--no-fuse"),
+        "--format": plus(f"codegen {LOCAL} -o new/", "--format json", out),
     },
     "certify": {
         "--days": Acts("certify new one --days 9 --format json", "certify new one --days 99 --format json", days),
@@ -314,6 +315,7 @@ TABLE = {
         "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
         "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
         "--private-until": plus(EXPLORE, "--private-until L2", out),
+        "--format": plus(EXPLORE, "--format json", out),
     },
     "profile": {
         "--point": plus("profile fresh", "--point 1", lines_of("fresh/results.jsonl")),
@@ -342,6 +344,7 @@ TABLE = {
             "profile fresh --point 4", "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]
         ),
         "--quiet": plus("profile cuts", "-q", silent),
+        "--format": plus("profile cuts", "--format json", out),
     },
     "report": {
         "--objective": plus("report timed", "--objective bytes"),
@@ -363,6 +366,7 @@ TABLE = {
         "--images": Elsewhere("tests/cli/test_examples.py::test_the_demo_passes_on_what_fails"),
         "--frames": Elsewhere("tests/cli/test_examples.py::test_the_demo_shows_that_splitting_changes_no_result"),
         "--build": Elsewhere("tests/cli/test_examples.py::test_the_demo_shows_that_splitting_changes_no_result"),
+        "--format": Elsewhere("tests/cli/test_schemas.py::test_what_is_printed_follows_the_schema"),
     },
     "upgrade": {"--check": plus("upgrade old.py", "--check", names)},
     "new": {
@@ -411,6 +415,7 @@ REFUSED = {
     "analyze app.xml --essential Out": "say what --faults K asks",
     "analyze app.xml --buffers --format junit": "--buffers has no place in junit",
     "codegen app.xml -p platforms -m split -o new/ --systemd": "--systemd goes with --pyz",
+    f"codegen {LOCAL} -o - --format json": "--format json: stdout is for the program",
     "schema analyze --format json": "--format is for the list of schemas",
 }
 

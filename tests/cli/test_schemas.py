@@ -14,6 +14,7 @@ from eprune.views import schemas
 from tests.kit.commands import commands
 
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
+PLATFORMS = ("-p", "platforms/endpoint.xml", "platforms/server.xml")
 KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 #: Command -> the arguments of calls whose JSON output is validated; {out} is an empty folder.
@@ -46,6 +47,23 @@ CALLS = {
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
     "certify": [("{out}", "endpoint"), ("keys", "--show"), ("keys", "--renew")],
     "sweep": [(*LOCAL, "--vary", "In.count=2,3", "-q"), (*LOCAL, "--vary", "In.count=nonsense", "-q")],
+    "codegen": [
+        (*SPLIT, "-o", "{out}/"),
+        (*LOCAL, "--pyz", "--systemd", "-o", "{out}/"),
+        ("app.xml", "-p", "ssh", "-m", "split", "-o", "{out}/"),
+    ],
+    "explore": [
+        ("app.xml", *PLATFORMS, "-o", "{out}"),
+        ("app.xml", *PLATFORMS, "-o", "{out}", "--private-until", "L2"),
+    ],
+    "profile": [
+        ("modelled", "--point", "2"),
+        ("modelled", "--point", "3", "--limit", "0.1"),
+        ("modelled", "--point", "2", "--latency"),
+        ("cuts",),
+        ("timed", "--actors", "--validate", "1"),
+    ],
+    "demo": [("--frames", "2", "--build", "{out}"), ("--images", "nothing-here", "--build", "{out}")],
     "verify": [
         ("imported/application.xml", "--model", "tiny.tflite"),
         ("changed/application.xml", "--model", "tiny.tflite"),
@@ -75,21 +93,41 @@ CALLS = {
 }
 
 
+#: Calls that start many processes.
+SLOW = [("--images", "nothing-here", "--build", "{out}"), ("timed", "--actors", "--validate", "1")]
+
+#: Commands without ``--format json``, and why.
+WITHOUT_JSON = {
+    "run": "what actors print is its output; --summary FILE writes the summary as JSON, --record DIR the run records",
+    "draw": "its output is a picture",
+    "upgrade": "its output is the files that it rewrites",
+    "completion": "its output is a script for a shell",
+}
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """An application with everything that the calls name."""
     return prepare(tmp_path_factory.mktemp("json"))
 
 
-def test_every_command_that_prints_json_has_a_schema_and_is_called_here():
-    printing = {
-        name.partition(" ")[0]
+def printing():
+    """The commands with --format json."""
+    return {
+        name
         for name, command in commands().items()
         for param in command.params
         if param.name == "fmt" and "json" in param.type.choices
     }
-    assert printing == set(CALLS)
-    assert set(schemas.NAMES) == {*CALLS, "run"}
+
+
+def test_every_command_that_prints_json_has_a_schema_and_is_called_here():
+    assert {name.partition(" ")[0] for name in printing()} == set(CALLS)
+    assert set(schemas.NAMES) == {*CALLS, "run", "record"}
+
+
+def test_every_command_prints_json_or_a_reason_is_given():
+    assert set(commands()) - printing() == set(WITHOUT_JSON), "add --format json, or say in WITHOUT_JSON why not"
 
 
 @pytest.mark.parametrize("name", schemas.NAMES)
@@ -101,7 +139,9 @@ def test_the_schemas_are_json_schemas(name):
 @pytest.mark.parametrize(
     ("name", "arguments"),
     [
-        pytest.param(name, call, id=" ".join((name, *call)).replace(str(ROOT), "."))
+        pytest.param(
+            name, call, id=" ".join((name, *call)).replace(str(ROOT), "."), marks=[pytest.mark.long] * (call in SLOW)
+        )
         for name in CALLS
         for call in CALLS[name]
     ],
@@ -113,12 +153,42 @@ def test_what_is_printed_follows_the_schema(folder, tmp_path, monkeypatch, eprun
     jsonschema.validate(json.loads(done.out), json.loads(schemas.schema_text(name)))
 
 
+def test_definitions_with_the_same_name_are_the_same_in_all_schemas():
+    found = {}
+    for name in schemas.NAMES:
+        for kind, definition in json.loads(schemas.schema_text(name)).get("$defs", {}).items():
+            assert found.setdefault(kind, definition) == definition, f"{kind} in {name}.json"
+
+
 @pytest.mark.parametrize("deployment", [LOCAL, SPLIT])
 def test_the_summary_of_a_run_follows_the_schema(folder, tmp_path, monkeypatch, eprune, deployment):
     monkeypatch.chdir(folder)
     summary = tmp_path / "summary.json"
     assert eprune("run", *deployment, "--summary", str(summary), "-q").code == 0
     jsonschema.validate(json.loads(summary.read_text()), json.loads(schemas.schema_text("run")))
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        LOCAL,
+        SPLIT,
+        (*SPLIT, "--emulate"),
+        ("probe.xml", "-p", "platforms", "-m", "two"),
+        ("sinks.xml", "-p", "platforms", "-m", "sinks"),
+        ("probe.xml", "-p", "platforms", "-m", "two", "--set", "In.slow=-1"),
+        ("-p", "{graphs}/endpoint.xml", "-m", "{mappings}/vehicle_exit_local", "{graphs}/vehicle_exit.xml"),
+    ],
+    ids=" ".join,
+)
+def test_run_records_follow_the_schema(folder, tmp_path, monkeypatch, eprune, arguments):
+    monkeypatch.chdir(folder)
+    places = {"graphs": ROOT / "graphs", "mappings": ROOT / "mappings"}
+    eprune("run", *(word.format(**places) for word in arguments), "--frames", "3", "--record", str(tmp_path), "-q")
+    records = [json.loads(path.read_text()) for path in tmp_path.iterdir()]
+    assert records
+    for record in records:
+        jsonschema.validate(record, json.loads(schemas.schema_text("record")))
 
 
 def test_a_schema_is_printed_by_name(eprune):

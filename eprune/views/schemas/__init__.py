@@ -1,5 +1,7 @@
 """The JSON Schemas of what commands print with ``--format json``: NAME.json is that of ``eprune NAME``.
 
+Two are of files: run.json of what ``eprune run --summary`` writes, record.json of a program's run record.
+
 A test validates real outputs of every command with them. They are strict: a property that a schema does not name is a
 fault of one of the two.
 """
