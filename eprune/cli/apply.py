@@ -167,8 +167,9 @@ def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
 
 
 @click.command("apply", cls=Passes, short_help="Rewrite an application with a pass.", invoke_without_command=True)
+@options.format_option
 @click.pass_context
-def command(ctx: click.Context) -> None:
+def command(ctx: click.Context, fmt: str) -> None:
     """Rewrite an application by a pass: a graph in, a graph out, proved like any other.
 
     Without a pass, lists them. What a pass needs is in its own help, eprune apply PASS --help.
@@ -176,10 +177,23 @@ def command(ctx: click.Context) -> None:
     \b
     Examples:
       eprune apply
+      eprune apply --format json
       eprune apply replicate graphs/vehicle_chain.xml --cut-after L3 --endpoints 6 --servers 2 -o build/k
       eprune apply resize app.xml --aim live -o build/small
     """
-    if ctx.invoked_subcommand is None:
-        from eprune.views.tables import table
+    if ctx.invoked_subcommand is not None:
+        options.refuse(("fmt",), f"give it after the pass: eprune apply {ctx.invoked_subcommand} ... --format {fmt}")
+        return
+    from eprune.views.tables import table
 
-        show(table(("pass", "what it does"), [(name, summary(name)) for name in names()]))
+    passes = [(name, summary(name)) for name in names()]
+    if fmt == "json":
+        data = [{"pass": name, "summary": text, "command": _command(name)} for name, text in passes]
+        show(json.dumps(data, indent=2), fmt)
+    else:
+        show(table(("pass", "what it does"), passes))
+
+
+def _command(name: str) -> str:
+    """What one types to reach a pass."""
+    return f"eprune {OWN_COMMANDS[name]}" if name in OWN_COMMANDS else f"eprune apply {name}"

@@ -10,7 +10,7 @@ from eprune.cli.main import cli
 
 
 def commands() -> dict[str, click.Command]:
-    """``apply resize`` and so on -> the command; of ``apply``, only those that take something."""
+    """``apply``, ``apply resize`` and so on -> the command; of the passes, only those that take something."""
     return dict(_commands(cli, ""))
 
 
@@ -20,6 +20,7 @@ def _commands(group: click.Group, prefix: str) -> Iterator[tuple[str, click.Comm
         command = group.get_command(context, name)
         assert command is not None
         if isinstance(command, click.Group):
+            yield f"{prefix}{name}", command
             yield from _commands(command, f"{name} ")
         elif command.params or not prefix:
             yield f"{prefix}{name}", command
