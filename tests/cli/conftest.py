@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import fcntl
 import inspect
 import os
+import shutil
 import subprocess
 import sys
 from typing import NamedTuple
@@ -11,6 +13,7 @@ from typing import NamedTuple
 import pytest
 from application import ACTORS, APPLICATION, ENDPOINT, HELPER, JOIN, ROOT, SERVER, TWO, mapping
 from click.testing import CliRunner
+from prepared import prepare
 
 from eprune.cli.main import cli
 from eprune.deploy.ports import free_base_port
@@ -37,6 +40,22 @@ def app(tmp_path, monkeypatch):
         path.write_text(text)
     (tmp_path / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
     return tmp_path
+
+
+@pytest.fixture(scope="session")
+def prepared(tmp_path_factory):
+    """A folder with everything that a command may be asked about, to be copied; all tests share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, done = shared / "prepared", shared / "prepared.done"
+    with (shared / "prepared.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not done.exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir()
+            prepare(folder)
+            done.touch()
+    return folder
 
 
 @pytest.fixture

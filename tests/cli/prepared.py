@@ -25,7 +25,7 @@ PREPARED = [
     ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "modelled", "--frames", "3"],
     ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3"],
     ["profile", "cuts", "-q", "--no-pin"],
-    ["profile", "cuts", "-q", "--no-pin", "--latency"],
+    ["profile", "cuts", "-q", "--no-pin", "--latency", "--point", "2", "--point", "4"],
 ]
 
 ODD = "from elsewhere import Base\n\n\nclass Odd(Base):\n    pass\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import contextlib
 import hashlib
+import io
 import json
 import os
 import pty
@@ -12,19 +13,20 @@ import re
 import shlex
 import shutil
 import socket
-import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Callable
 
 import click
 import pytest
 from application import ROOT
-from prepared import inside, prepare
+from prepared import inside
 
+from eprune.cli.main import cli
 from tests.kit.commands import commands
-from tests.kit.programs import environment
 
 EXIT = str(ROOT / "graphs/vehicle_exit.xml")
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
@@ -32,11 +34,18 @@ PLATFORMS = "-p platforms/endpoint.xml platforms/server.xml"
 LOCAL = "app.xml -p platforms/endpoint.xml -m local"
 SPLIT = "app.xml -p platforms -m split"
 SINKS = "sinks.xml -p platforms -m sinks"
+#: The same without an interpreter, so that programs start quickly.
+PLAIN = "plain.xml -p platforms/endpoint.xml -m local"
+BOTH = "plain.xml -p platforms -m split"
 ONE = "probe.xml -p platforms/endpoint.xml -m one"
 TWO = "probe.xml -p platforms -m two"
 IMPORTED = "imported/application.xml --model tiny.tflite"
 KN = f"replicate {CHAIN} --cut-after L3 --endpoints 2 --servers 1 -o k"
 RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
+SWEEP = f"sweep {ONE} --vary Out.gain=1"
+GAIN = f"{SWEEP} --format json"
+GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
+POINT = "profile fresh --point 4"
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
 
 
@@ -113,6 +122,7 @@ class Acts:
     without: str
     with_it: str
     look: Callable[[Outcome], object] = told
+    long: bool = False
 
 
 @dataclass(frozen=True)
@@ -159,6 +169,7 @@ TABLE = {
         "--port": plus(KN, "--port 6000"),
         "--format": plus(KN, "--format json", out),
     },
+    "apply": {"--format": plus("apply", "--format json")},
     "apply replicate": {
         "--endpoints": Acts(f"apply {KN}", f"apply {KN.replace('--endpoints 2', '--endpoints 3')}", names),
         "--servers": Acts(f"apply {KN}", f"apply {KN.replace('--servers 1', '--servers 2')}", names),
@@ -221,10 +232,10 @@ TABLE = {
         "--format": plus("certify keys --show", "--format json"),
     },
     "run": {
-        "--platform": Acts(f"run {SPLIT}", f"run {SPLIT.replace('platforms', 'platforms/server.xml')}", code),
-        "--mapping": Acts(f"run {LOCAL} --record new", f"run {SPLIT} --record new", names),
-        "--frames": plus(f"run {LOCAL}", "--frames 1", out),
-        "--set": plus(f"run {LOCAL}", "--set In.count=1", out),
+        "--platform": Acts(f"run {BOTH}", f"run {BOTH.replace('platforms', 'platforms/server.xml')}", code),
+        "--mapping": Acts(f"run {PLAIN} --record new", f"run {BOTH} --record new", names),
+        "--frames": plus(f"run {PLAIN}", "--frames 1", out),
+        "--set": plus(f"run {PLAIN}", "--set In.count=1", out),
         "--fuse": Acts(
             f"run {LOCAL} -q --summary new.json",
             f"run {LOCAL} -q --summary new.json --no-fuse",
@@ -235,52 +246,36 @@ TABLE = {
             f"run {LOCAL} --interpreter tflite-runtime --summary new.json",
             lambda outcome: "tflite-runtime" in str(outcome.files) or outcome.code,
         ),
-        "--record": plus(f"run {LOCAL}", "--record new", names),
-        "--trace": plus(f"run {LOCAL}", "--trace new", names),
-        "--summary": plus(f"run {LOCAL}", "--summary new.json", names),
-        "--build": plus(f"run {LOCAL}", "--build new", names),
+        "--record": plus(f"run {PLAIN}", "--record new", names),
+        "--trace": plus(f"run {PLAIN}", "--trace new", names),
+        "--summary": plus(f"run {PLAIN}", "--summary new.json", names),
+        "--build": plus(f"run {PLAIN}", "--build new", names),
         "--ports": Elsewhere("tests/cli/test_every_option.py::test_the_ports_of_the_files_are_used"),
-        "--timeout": plus(f"run {TWO} --set In.late=3", "--timeout 0.2", code),
+        "--timeout": Acts(f"run {TWO} --set In.late=3", f"run {TWO} --set In.late=3 --timeout 0.2", code, long=True),
         "--pin": plus(f"run {ONE}", "--no-pin", out),
         "--emulate": plus(f"run {TWO}", "--emulate", lambda outcome: "emulated" in outcome.err),
-        "--keys": plus(f"run {SPLIT.replace('platforms', 'tls')}", "--keys nowhere", code),
-        "--quiet": plus(f"run {LOCAL}", "-q", silent),
+        "--keys": plus(f"run {BOTH.replace('platforms', 'tls')}", "--keys nowhere", code),
+        "--quiet": plus(f"run {PLAIN}", "-q", silent),
     },
     "sweep": {
-        "--platform": Acts(f"sweep {TWO} --vary In.count=1,2", "sweep probe.xml -m two --vary In.count=1,2", code),
-        "--mapping": Acts(
-            f"sweep {ONE} --vary In.count=1,2 --format json",
-            f"sweep {TWO} --vary In.count=1,2 --format json",
-            json_of("points.0.links"),
-        ),
-        "--vary": Acts(
-            f"sweep {ONE} --vary In.count=1 --format json",
-            f"sweep {ONE} --vary In.count=2 --format json",
-            json_of("points.0.frames"),
-        ),
-        "--frames": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--frames 1", json_of("points.0.frames")),
-        "--set": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--set In.count=5", json_of("points.0.frames")),
-        "--wish": plus(f"sweep {ONE} --vary Out.gain=1,2", "--wish gain=2", lambda o: "Least" in o.out),
-        "--axes": Acts(
-            f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,ms",
-            f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores",
-            json_of("axes"),
-        ),
-        "--smaller": plus(
-            f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores",
-            "--smaller gain",
-            json_of("points.0.front"),
-        ),
-        "--format": plus(f"sweep {ONE} --vary Out.gain=1", "--format csv", lambda outcome: outcome.out.count(",") > 2),
-        "--output": plus(f"sweep {ONE} --vary Out.gain=1,2 --axes gain,ms", "-o new.svg", names),
-        "--results": plus(f"sweep {ONE} --vary Out.gain=1", "--results new.json", names),
+        "--platform": Acts(GAIN, GAIN.replace(ONE, "probe.xml -m one"), code),
+        "--mapping": Acts(GAIN, GAIN.replace(ONE, TWO), json_of("points.0.links")),
+        "--vary": Acts(GAIN, GAIN.replace("Out.gain=1", "In.count=1"), json_of("points.0.frames")),
+        "--frames": plus(GAIN, "--frames 1", json_of("points.0.frames")),
+        "--set": plus(GAIN, "--set In.count=5", json_of("points.0.frames")),
+        "--wish": plus(SWEEP, "--wish gain=1", lambda outcome: "Least" in outcome.out),
+        "--axes": Acts(f"{GAIN} --axes gain,ms", f"{GAIN} --axes gain,cores", json_of("axes")),
+        "--smaller": plus(GAINS, "--smaller gain", json_of("points.0.front")),
+        "--format": plus(SWEEP, "--format csv", lambda outcome: outcome.out.count(",") > 2),
+        "--output": plus(GAINS, "-o new.svg", names),
+        "--results": plus(SWEEP, "--results new.json", names),
         "--fuse": Elsewhere("tests/cli/test_every_option.py::test_a_sweep_runs_slices_as_one_or_not"),
         "--interpreter": Elsewhere(
             "tests/cli/test_every_option.py::test_a_sweep_uses_the_interpreter_that_is_asked_for"
         ),
-        "--limit": plus(f"sweep {ONE} --vary In.late=3", "--limit 0.5", code),
-        "--pin": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--no-pin", json_of("points.0.metrics.cores")),
-        "--emulate": plus(f"sweep {ONE} --vary Out.gain=1 --format json", "--emulate", json_of("points.0.emulated")),
+        "--limit": Acts(f"sweep {ONE} --vary In.slow=1 --limit 0.1", f"sweep {ONE} --vary In.slow=1 --limit 0.2", out),
+        "--pin": plus(GAIN, "--no-pin", json_of("points.0.metrics.cores")),
+        "--emulate": plus(GAIN, "--emulate", json_of("points.0.emulated")),
         "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
     },
     "verify": {
@@ -318,31 +313,29 @@ TABLE = {
         "--format": plus(EXPLORE, "--format json", out),
     },
     "profile": {
-        "--point": plus("profile fresh", "--point 1", lines_of("fresh/results.jsonl")),
-        "--latency": plus("profile fresh", "--latency", names),
+        "--point": plus(POINT, "--point 3", lines_of("fresh/results.jsonl")),
+        "--latency": plus(POINT, "--latency", names),
         "--actors": plus("profile cuts", "--actors", names),
         "--validate": plus("profile timed", "--validate 1", lambda outcome: "predicted" in outcome.out),
         "--objective": Acts(
+            "profile timed --validate 1",
             "profile timed --validate 1 --objective bytes",
-            "profile timed --validate 1 --objective endpoint",
             lambda outcome: outcome.out.splitlines()[1].split()[0],
         ),
         "--retry": plus("profile failed", "--retry", lines_of("failed/results.jsonl")),
         "--again": plus("profile cuts", "--again", lines_of("cuts/results.jsonl")),
         "--interpreter": Acts(
-            "profile fresh --point 4 --interpreter ai-edge-litert",
-            "profile fresh --point 4 --interpreter tflite-runtime",
-            lambda outcome: (outcome.code, b"tflite-runtime" in outcome.files["fresh/results.jsonl"]),
+            "profile modelled --point 4 --interpreter ai-edge-litert",
+            "profile modelled --point 4 --interpreter tflite-runtime",
+            lambda outcome: (outcome.code, b"tflite-runtime" in outcome.files["modelled/results.jsonl"]),
         ),
-        "--limit": plus("profile fresh --point 4", "--limit 0.1", code),
+        "--limit": plus(POINT, "--limit 0.1", code),
         "--pin": Elsewhere("tests/cli/test_every_option.py::test_profile_pins_programs_or_not"),
         "--endpoint": Elsewhere(
             "tests/cli/test_remote.py::test_every_point_is_measured_on_the_device_and_named_after_it"
         ),
         "--device-python": Elsewhere("tests/cli/test_remote.py::test_each_of_two_endpoints_may_be_a_device"),
-        "--emulate": plus(
-            "profile fresh --point 4", "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]
-        ),
+        "--emulate": plus(POINT, "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]),
         "--quiet": plus("profile cuts", "-q", silent),
         "--format": plus("profile cuts", "--format json", out),
     },
@@ -376,7 +369,7 @@ TABLE = {
     "schema": {"--format": plus("schema", "--format json")},
     "rules": {"--format": plus("rules C2", "--format json")},
     "inspect": {"--format": plus("inspect JsonLines", "--format json")},
-    "doctor": {"--format": plus("doctor", "--format json", out)},
+    "doctor": {"--format": Elsewhere("tests/cli/test_doctor.py::checked")},
     "completion": {},
 }
 
@@ -416,6 +409,7 @@ REFUSED = {
     "analyze app.xml --buffers --format junit": "--buffers has no place in junit",
     "codegen app.xml -p platforms -m split -o new/ --systemd": "--systemd goes with --pyz",
     f"codegen {LOCAL} -o - --format json": "--format json: stdout is for the program",
+    "apply --format json relocate app.xml -o k": "--format: give it after the pass",
     "schema analyze --format json": "--format is for the list of schemas",
 }
 
@@ -437,21 +431,62 @@ def test_the_table_has_no_leftovers():
     assert {(name, option) for name, options in TABLE.items() for option in options} - known == set()
 
 
+class Work:
+    """A copy of the prepared folder, in which calls are made; what a call changed is mended before the next one."""
+
+    def __init__(self, prepared, folder):
+        self.prepared, self.folder = prepared, shutil.copytree(prepared, folder)
+        self.folders = set(self.paths(Path.is_dir))
+        self.stamps = {path: stamp(path) for path in self.paths(Path.is_file)}
+
+    def paths(self, kind):
+        return [path for path in self.folder.rglob("*") if kind(path)]
+
+    def mend(self):
+        """Undo what was done in the folder; path -> content of the files that were written."""
+        written = {}
+        for path in self.paths(Path.is_file):
+            original = self.prepared / path.relative_to(self.folder)
+            if stamp(path) == self.stamps.get(path):
+                continue
+            content = path.read_bytes()
+            if path not in self.stamps or content != original.read_bytes():
+                written[str(path.relative_to(self.folder))] = content
+            path.unlink()
+        for path in self.paths(Path.is_dir):
+            if path not in self.folders:
+                shutil.rmtree(path, ignore_errors=True)
+        for path in self.stamps:
+            if not path.exists():
+                path.parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(self.prepared / path.relative_to(self.folder), path)
+                self.stamps[path] = stamp(path)
+        return {name: content for name, content in written.items() if "__pycache__" not in name}
+
+
+def stamp(path):
+    """What is not the same once a file was written."""
+    found = path.stat()
+    return found.st_ino, found.st_size, found.st_mtime_ns
+
+
 @pytest.fixture(scope="module")
-def sample(tmp_path_factory):
-    return prepare(tmp_path_factory.mktemp("options"))
+def work(prepared, tmp_path_factory):
+    return Work(prepared, tmp_path_factory.mktemp("options") / "work")
+
+
+@pytest.fixture(scope="module")
+def outcomes():
+    """What is known already: call -> its outcome."""
+    return {}
 
 
 @pytest.fixture
-def call(sample, tmp_path, eprune):
-    """Run a command in a fresh copy of the sample. What its children print on stdout counts, too."""
+def call(work, outcomes, eprune):
+    """Run a command in a copy of the prepared folder, once. What its children print on stdout counts, too."""
 
-    def run(line):
-        folder = tmp_path / "work"
-        shutil.rmtree(folder, ignore_errors=True)
-        shutil.copytree(sample, folder)
-        before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
-        with inside(folder), tempfile.TemporaryFile() as printed:
+    def made(line):
+        with inside(work.folder), tempfile.TemporaryFile() as printed:
             sys.stdout.flush()
             saved = os.dup(1)
             os.dup2(printed.fileno(), 1)
@@ -460,21 +495,30 @@ def call(sample, tmp_path, eprune):
             finally:
                 os.dup2(saved, 1)
                 os.close(saved)
+                files = work.mend()
             printed.seek(0)
             out = printed.read().decode() + done.out
-        files = {
-            str(path.relative_to(folder)): path.read_bytes()
-            for path in folder.rglob("*")
-            if path.is_file() and "__pycache__" not in path.parts and before.get(path) != path.read_bytes()
-        }
         assert done.code in (0, 1, 2), done.err
         return Outcome(done.code, out, done.err, files)
+
+    def run(line):
+        if line not in outcomes:
+            outcomes[line] = made(line)
+        return outcomes[line]
 
     return run
 
 
+@pytest.fixture
+def copy(prepared, tmp_path, monkeypatch):
+    """A copy of the prepared folder, which is the current folder."""
+    folder = shutil.copytree(prepared, tmp_path / "work")
+    monkeypatch.chdir(folder)
+    return folder
+
+
 ACTING = [
-    pytest.param(entry, id=f"{name} {option}")
+    pytest.param(entry, id=f"{name} {option}", marks=[pytest.mark.long] * entry.long)
     for name, options in TABLE.items()
     for option, entry in options.items()
     if isinstance(entry, Acts)
@@ -515,74 +559,74 @@ def test_an_option_that_would_do_nothing_is_refused(call, line):
     assert REFUSED[line] in done.err
 
 
-def test_the_ports_of_the_files_are_used(sample, tmp_path, eprune_process, monkeypatch):
-    folder = shutil.copytree(sample, tmp_path / "work")
-    monkeypatch.chdir(folder)
+def test_the_ports_of_the_files_are_used(copy, eprune):
     with socket.create_server(("127.0.0.1", 0)) as taken:
-        for platform in (folder / "platforms").iterdir():
+        for platform in (copy / "platforms").iterdir():
             platform.write_text(platform.read_text().replace("5100", str(taken.getsockname()[1])))
-        free = eprune_process("run", *shlex.split(SPLIT), "--ports", "auto", "-q")
-        fixed = eprune_process("run", *shlex.split(SPLIT), "--ports", "file", "-q")
+        free = eprune("run", *shlex.split(TWO), "--ports", "auto", "-q")
+        fixed = eprune("run", *shlex.split(TWO), "--ports", "file", "-q", "--timeout", "0.5")
     assert (free.code, fixed.code) == (0, 1)
     assert "in use" in fixed.err
 
 
-def on_terminal(line, folder):
+def on_terminal(line):
     """What a command prints on a terminal that is its stderr."""
     end, terminal = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "eprune", *shlex.split(line)],
-        stdout=subprocess.DEVNULL,
-        stderr=terminal,
-        cwd=folder,
-        env=environment(),
-    ) as process:
-        os.close(terminal)
-        text = b""
+    shown = []
+
+    def read():
         with contextlib.suppress(OSError):  # the other end was closed
             while data := os.read(end, 65536):
-                text += data
-        process.wait(timeout=60)
+                shown.append(data)
+
+    reader = threading.Thread(target=read)
+    reader.start()
+    with (
+        os.fdopen(terminal, "w", buffering=1) as stderr,
+        contextlib.redirect_stderr(stderr),
+        contextlib.redirect_stdout(io.StringIO()),
+        contextlib.suppress(SystemExit),
+    ):
+        cli.main(shlex.split(line), prog_name="eprune")
+    reader.join(timeout=60)
     os.close(end)
-    return text.decode()
+    return b"".join(shown).decode()
 
 
-@pytest.mark.parametrize("line", [f"sweep {ONE} --vary Out.gain=1", f"run {ONE} --set In.slow=0.3", "profile fresh"])
-def test_quiet_commands_show_no_progress_on_a_terminal(sample, tmp_path, line):
-    folder = shutil.copytree(sample, tmp_path / "work")
-    assert "\x1b[" in on_terminal(line, folder)
-    assert on_terminal(f"{line} --quiet" + " --again" * line.startswith("profile"), folder) == ""
+@pytest.mark.parametrize("line", [SWEEP, f"run {ONE}", POINT])
+def test_quiet_commands_show_no_progress_on_a_terminal(copy, monkeypatch, line):
+    monkeypatch.setenv("TERM", "xterm")
+    assert "\x1b[" in on_terminal(line)
+    assert on_terminal(f"{line} --quiet") == ""
 
 
 @pytest.mark.skipif(os.cpu_count() == 1, reason="there is one core only")
-def test_profile_pins_programs_or_not(sample, tmp_path, eprune_process, monkeypatch):
-    monkeypatch.chdir(shutil.copytree(sample, tmp_path / "work"))
-    assert eprune_process("explore", "probe.xml", *shlex.split(PLATFORMS), "-o", "probed", "--frames", "2").code == 0
+def test_profile_pins_programs_or_not(copy, tmp_path, eprune, monkeypatch):
+    assert eprune("explore", "probe.xml", *shlex.split(PLATFORMS), "-o", "probed", "--frames", "2").code == 0
     cores = []
     for option in ("--pin", "--no-pin"):
         noted = tmp_path / option
-        done = eprune_process("profile", "probed", "--point", "2", option, PROBE_FILE=str(noted))
+        monkeypatch.setenv("PROBE_FILE", str(noted))
+        done = eprune("profile", "probed", "--point", "2", option)
         assert done.code == 0, done.err
         cores.append(noted.read_text())
     assert cores[0] == "1" != cores[1]
 
 
-def test_a_sweep_uses_the_interpreter_that_is_asked_for(sample, tmp_path, eprune_process, monkeypatch):
-    monkeypatch.chdir(shutil.copytree(sample, tmp_path / "work"))
+def test_a_sweep_uses_the_interpreter_that_is_asked_for(copy, tmp_path, eprune, monkeypatch):
     (tmp_path / "broken").mkdir()
     (tmp_path / "broken/tflite_runtime.py").write_text("raise ImportError('not here')")
-    path = f"{ROOT}{os.pathsep}{tmp_path / 'broken'}"
+    monkeypatch.setenv("PYTHONPATH", f"{ROOT}{os.pathsep}{tmp_path / 'broken'}")
     sweep = ("sweep", *shlex.split(LOCAL), "--vary", "In.count=1", "--interpreter")
-    assert eprune_process(*sweep, "ai-edge-litert", PYTHONPATH=path).code == 0
-    done = eprune_process(*sweep, "tflite-runtime", PYTHONPATH=path)
+    assert eprune(*sweep, "ai-edge-litert").code == 0
+    done = eprune(*sweep, "tflite-runtime")
     assert done.code == 1
     assert "tflite-runtime cannot be imported" in done.out + done.err
 
 
-def test_a_sweep_runs_slices_as_one_or_not(sample, tmp_path, eprune, monkeypatch):
+def test_a_sweep_runs_slices_as_one_or_not(copy, eprune, monkeypatch):
     from eprune.measure import sweep
 
-    monkeypatch.chdir(shutil.copytree(sample, tmp_path / "work"))
     segments = []
     made = sweep.programs_of
 

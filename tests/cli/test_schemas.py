@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
+import shutil
 
 import jsonschema
 import pytest
 from application import LOCAL, ROOT, SPLIT
 from lxml import etree
-from prepared import prepare
 
 from eprune.views import schemas
 from tests.kit.commands import commands
@@ -37,6 +37,7 @@ CALLS = {
     ],
     "replicate": [(CHAIN, *KN, "-o", "{out}")],
     "apply": [
+        (),
         ("replicate", CHAIN, *KN, "-o", "{out}"),
         ("resize", "app.xml", "--aim", "live", "-o", "{out}"),
         ("feedback", "app.xml", "-o", "{out}"),
@@ -106,9 +107,9 @@ WITHOUT_JSON = {
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(prepared, tmp_path_factory):
     """An application with everything that the calls name."""
-    return prepare(tmp_path_factory.mktemp("json"))
+    return shutil.copytree(prepared, tmp_path_factory.mktemp("json") / "work")
 
 
 def printing():
