@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -59,6 +60,25 @@ def test_a_folder_gets_a_program_for_each_mapping(app, eprune):
         for name in ("endpoint", "server")
     }
     assert len(digests) == 1
+
+
+def test_json_has_what_was_written(app, eprune):
+    done = eprune("codegen", *SPLIT, "-o", "build/", "--format", "json")
+    assert (done.code, done.err) == (0, "")
+    data = json.loads(done.out)
+    assert data["application"] == "tiny"
+    endpoint, server = data["programs"]
+    assert endpoint["digest"] == server["digest"]
+    assert {name: endpoint[name] for name in ("platform", "file", "script", "service", "actors", "segments")} == {
+        "platform": "endpoint",
+        "file": "build/endpoint.py",
+        "script": None,
+        "service": None,
+        "actors": ["In"],
+        "segments": {"L1": ["L1"]},
+    }
+    assert endpoint["fifos"] == {"local": ["f1"], "tx": {"f2": "server"}, "rx": {}}
+    assert server["fifos"] == {"local": ["f3"], "tx": {}, "rx": {"f2": "endpoint"}}
 
 
 def test_segments_that_are_no_longer_used_are_removed_and_other_files_stay(app, eprune):

@@ -3,29 +3,23 @@
 from __future__ import annotations
 
 import ast
-import contextlib
-import hashlib
-import io
 import json
 import os
-import pty
 import re
 import shlex
 import shutil
 import socket
 import sys
 import tempfile
-import threading
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Callable
 
 import click
 import pytest
 from application import ROOT
+from outcomes import Outcome, Work, code, days, everything, json_of, lines_of, names, on_terminal, out, silent
 from prepared import inside
 
-from eprune.cli.main import cli
 from tests.kit.commands import commands
 
 EXIT = str(ROOT / "graphs/vehicle_exit.xml")
@@ -34,7 +28,7 @@ PLATFORMS = "-p platforms/endpoint.xml platforms/server.xml"
 LOCAL = "app.xml -p platforms/endpoint.xml -m local"
 SPLIT = "app.xml -p platforms -m split"
 SINKS = "sinks.xml -p platforms -m sinks"
-#: The same without an interpreter, so that programs start quickly.
+#: LOCAL and SPLIT without slices of a model, so that programs start quickly.
 PLAIN = "plain.xml -p platforms/endpoint.xml -m local"
 BOTH = "plain.xml -p platforms -m split"
 ONE = "probe.xml -p platforms/endpoint.xml -m one"
@@ -50,78 +44,12 @@ EXPLORE = f"explore app.xml {PLATFORMS} -o new"
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a call leaves: exit code, stdout, stderr, and path -> content of the files that it wrote."""
-
-    code: int
-    out: str
-    err: str
-    files: dict[str, bytes]
-
-
-def told(outcome):
-    """All that a call prints and returns, and the names and contents of its files."""
-    return (
-        outcome.code,
-        outcome.out,
-        outcome.err,
-        {name: hashlib.sha256(d).digest() for name, d in outcome.files.items()},
-    )
-
-
-def code(outcome):
-    return outcome.code
-
-
-def out(outcome):
-    return outcome.out
-
-
-def err(outcome):
-    return outcome.err
-
-
-def names(outcome):
-    """The names of the files that were written."""
-    return sorted(outcome.files)
-
-
-def silent(outcome):
-    return not outcome.err.strip()
-
-
-def lines_of(name):
-    """How many lines a file has."""
-    return lambda outcome: outcome.files.get(name, b"").count(b"\n")
-
-
-def json_of(path, name=None):
-    """The part of a JSON result (a file, or stdout) at ``a.b.0.c``."""
-
-    def look(outcome):
-        text = (
-            outcome.out if name is None else outcome.files[name].decode().splitlines()[-1 if "jsonl" in name else 0 :]
-        )
-        data = json.loads(text if name is None else "\n".join(text))
-        for key in path.split("."):
-            data = data[int(key)] if key.isdigit() else data[key]
-        return data
-
-    return look
-
-
-def days(outcome):
-    """The dates of certificates, without the time of day."""
-    return [each["until"][:10] for each in json.loads(outcome.out)]
-
-
-@dataclass(frozen=True)
 class Acts:
     """Two calls that differ in the option, and where their results differ."""
 
     without: str
     with_it: str
-    look: Callable[[Outcome], object] = told
+    look: Callable[[Outcome], object] = everything
     long: bool = False
 
 
@@ -132,7 +60,7 @@ class Elsewhere:
     test: str
 
 
-def plus(base, option, look=told):
+def plus(base, option, look=everything):
     """The call with and without something behind it."""
     return Acts(base, f"{base} {option}", look)
 
@@ -373,7 +301,7 @@ TABLE = {
     "completion": {},
 }
 
-#: Calls with an option that could do nothing, and what they are told.
+#: Calls with an option that could do nothing, and the message that refuses it.
 REFUSED = {
     "report timed --tolerance 20": "--tolerance says how much worse than --against a point may be",
     "report timed --against cuts --format html": "--against compares two explorations, as text, JSON or CSV",
@@ -429,45 +357,6 @@ def test_the_table_has_every_option_of_every_command():
 def test_the_table_has_no_leftovers():
     known = {(name, option) for name in commands() for option in options_of(name)}
     assert {(name, option) for name, options in TABLE.items() for option in options} - known == set()
-
-
-class Work:
-    """A copy of the prepared folder, in which calls are made; what a call changed is mended before the next one."""
-
-    def __init__(self, prepared, folder):
-        self.prepared, self.folder = prepared, shutil.copytree(prepared, folder)
-        self.folders = set(self.paths(Path.is_dir))
-        self.stamps = {path: stamp(path) for path in self.paths(Path.is_file)}
-
-    def paths(self, kind):
-        return [path for path in self.folder.rglob("*") if kind(path)]
-
-    def mend(self):
-        """Undo what was done in the folder; path -> content of the files that were written."""
-        written = {}
-        for path in self.paths(Path.is_file):
-            original = self.prepared / path.relative_to(self.folder)
-            if stamp(path) == self.stamps.get(path):
-                continue
-            content = path.read_bytes()
-            if path not in self.stamps or content != original.read_bytes():
-                written[str(path.relative_to(self.folder))] = content
-            path.unlink()
-        for path in self.paths(Path.is_dir):
-            if path not in self.folders:
-                shutil.rmtree(path, ignore_errors=True)
-        for path in self.stamps:
-            if not path.exists():
-                path.parent.mkdir(parents=True, exist_ok=True)
-                shutil.copy2(self.prepared / path.relative_to(self.folder), path)
-                self.stamps[path] = stamp(path)
-        return {name: content for name, content in written.items() if "__pycache__" not in name}
-
-
-def stamp(path):
-    """What is not the same once a file was written."""
-    found = path.stat()
-    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 @pytest.fixture(scope="module")
@@ -567,30 +456,6 @@ def test_the_ports_of_the_files_are_used(copy, eprune):
         fixed = eprune("run", *shlex.split(TWO), "--ports", "file", "-q", "--timeout", "0.5")
     assert (free.code, fixed.code) == (0, 1)
     assert "in use" in fixed.err
-
-
-def on_terminal(line):
-    """What a command prints on a terminal that is its stderr."""
-    end, terminal = pty.openpty()
-    shown = []
-
-    def read():
-        with contextlib.suppress(OSError):  # the other end was closed
-            while data := os.read(end, 65536):
-                shown.append(data)
-
-    reader = threading.Thread(target=read)
-    reader.start()
-    with (
-        os.fdopen(terminal, "w", buffering=1) as stderr,
-        contextlib.redirect_stderr(stderr),
-        contextlib.redirect_stdout(io.StringIO()),
-        contextlib.suppress(SystemExit),
-    ):
-        cli.main(shlex.split(line), prog_name="eprune")
-    reader.join(timeout=60)
-    os.close(end)
-    return b"".join(shown).decode()
 
 
 @pytest.mark.parametrize("line", [SWEEP, f"run {ONE}", POINT])

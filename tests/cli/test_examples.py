@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
 import re
 import runpy
+import subprocess
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -64,6 +66,29 @@ def test_the_demo_passes_on_what_fails(eprune_process, tmp_path, monkeypatch):
     assert "nothing-here" in done.err
     assert done.out.count("$ eprune ") == 3
     assert "Traceback" not in done.err
+
+
+FRAME = '{"frame": 0, "class": "car", "score": 0.5}'
+
+
+@pytest.mark.parametrize(
+    ("steps", "code", "equal"),
+    [
+        ([(0, ""), (0, ""), (0, FRAME), (0, FRAME)], 0, True),
+        ([(0, ""), (0, ""), (0, FRAME), (0, FRAME.replace("5", "6"))], 1, False),
+        ([(0, ""), (0, ""), (0, ""), (0, "")], 1, False),
+        ([(0, ""), (2, "")], 2, None),
+    ],
+)
+def test_the_demo_as_json_has_steps_results_and_a_verdict(eprune, monkeypatch, tmp_path, steps, code, equal):
+    left = iter(steps)
+    monkeypatch.setattr("subprocess.run", lambda command, **_: subprocess.CompletedProcess(command, *next(left)))
+    done = eprune("demo", "--format", "json", "--build", str(tmp_path))
+    data = json.loads(done.out)
+    assert (done.code, data["equal"]) == (code, equal)
+    assert [step["exit_code"] for step in data["steps"]] == [exit_code for exit_code, _ in steps]
+    assert all(f"$ {step['command']}\n" in done.err for step in data["steps"])
+    assert data["results"] == ([json.loads(FRAME)] if any(FRAME in out for _, out in steps) else [])
 
 
 def test_examples_are_found_from_anywhere(tmp_path, monkeypatch):

@@ -53,6 +53,21 @@ def test_n_actors_make_n_pairs_of_mappings_that_pass_analysis(app, eprune):
     assert not (app / "cuts/4/server.pyz").exists()
 
 
+def test_the_partition_points_as_json_are_those_of_the_plan(app, eprune):
+    done = eprune(*EXPLORE, "--private-until", "L1", "--format", "json")
+    assert (done.code, done.err) == (0, "")
+    data, plan = json.loads(done.out), json.loads((app / "cuts/explore.json").read_text())
+    assert (data["plan"], data["folder"]) == (plan["id"], "cuts")
+    assert [point["homes"] for point in data["points"]] == [each["homes"] for each in plan["alternatives"]]
+    assert [(point["point"], point["fifos"], point["bytes"]) for point in data["points"]] == [
+        ("2", ["f2"], 256),
+        ("3", ["f3"], 20),
+        ("4", [], 0),
+    ]
+    assert data["orders"] == {"endpoint": ["In", "L1", "L2", "Out"]}
+    assert list(data["excluded"]) == ["1"]
+
+
 def test_explorer_is_another_name_for_it(app, eprune):
     assert eprune("explorer", *FAST[1:]).code == 0
 

@@ -41,8 +41,17 @@ def test_every_point_is_measured_once(cuts, eprune):
 
     assert "0 measured now, 4 of 4 in all" in eprune(*PROFILE).err
     assert len(lines(cuts)) == 4
-    assert eprune(*PROFILE, "--point", "2").code == 0
+    done = eprune(*PROFILE, "--point", "2", "--format", "json")
+    assert done.code == 0, done.err
     assert len(lines(cuts)) == 5
+    assert json.loads(done.out)["measured"] == {
+        "file": "cuts/results.jsonl",
+        "points": lines(cuts)[-1:],
+        "failed": [],
+        "total": 4,
+        "of": 4,
+        "stopped": "",
+    }
 
 
 def test_results_come_back_over_the_connection_that_frames_went_by(app, eprune):
@@ -188,8 +197,11 @@ def test_a_disk_that_fills_keeps_what_is_measured_and_the_profile_goes_on_later(
     with (cuts / "results.jsonl").open("a") as stream:
         stream.write(foreign)  # now there is room for one line, and for a part of another
 
-    full = run_with_room(room, *PROFILE)
+    full = run_with_room(room, *PROFILE, "--format", "json")
     assert full.returncode == 2
+    measured = json.loads(full.stdout)["measured"]
+    assert [line["alternative"] for line in measured["points"]] == ["2"]
+    assert "File too large" in measured["stopped"]
     assert "results.jsonl: File too large; eprune profile cuts goes on with partition point 3" in full.stderr
     assert "Traceback" not in full.stderr
     assert not (cuts / "results.jsonl").read_bytes().endswith(b"\n")
