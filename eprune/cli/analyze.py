@@ -56,7 +56,7 @@ class Sources(click.ParamType):
     "--essential",
     multiple=True,
     metavar="ACTOR ...",
-    help="With --faults: the sinks that the service is for. Default: all actors without outputs.",
+    help="With --faults: the sinks that the service consists of (default: all actors without outputs).",
 )
 @click.option(
     "--service",
@@ -66,12 +66,12 @@ class Sources(click.ParamType):
     help="With --faults: every source that is left reaches an essential sink (default), or some source does, or M "
     "sources reach the same one.",
 )
-@click.option("--buffers", is_flag=True, help="Also the least buffer sizes, the throughput and its bottleneck.")
+@click.option("--buffers", is_flag=True, help="Also show the least buffer sizes, the throughput and its bottleneck.")
 @click.option(
     "--times",
     multiple=True,
     metavar="ACTOR=TIME|FILE ...",
-    help="How long actors take, for --buffers: A=1.2ms, or a JSON file such as actors.json of `eprune profile`.",
+    help="Firing times of actors, for --buffers: A=1.2ms, or a JSON file such as actors.json of `eprune profile`.",
 )
 @click.option("--apply", metavar="FILE", help="With --buffers: write the graph with these buffer sizes to FILE.")
 def command(

@@ -81,7 +81,9 @@ def command_of(name: str) -> click.Command:
         _option(module, field)(made)
     if not getattr(module, "UNMAPPED", False):
         options.deployment_options(required=False)(made)
-    click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write; made if need be.")(made)
+    click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write; it is made if necessary.")(
+        made
+    )
     options.format_option(made)
     return made
 

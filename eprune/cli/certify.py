@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 @click.argument("folder", metavar="FOLDER")
 @click.argument("platforms", metavar="[PLATFORM]...", nargs=-1)
 @click.option("--days", type=click.IntRange(1, 3650), default=365, metavar="N", help="Valid for N days (default: 365).")
-@click.option("--renew", is_flag=True, help="New dates for certificates that are there: those named, or all.")
+@click.option("--renew", is_flag=True, help="Renew certificates that are there: those named, or all.")
 @click.option("--show", is_flag=True, help="Show when certificates expire; exit code 1 if one has.")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show: bool, fmt: str) -> Optional[int]:

@@ -31,7 +31,9 @@ if TYPE_CHECKING:
 )
 @click.option("--pyz", is_flag=True, help="Write one self-contained file: program, runtime, actors, model segments.")
 @click.option(
-    "--systemd", is_flag=True, help="With --pyz: also write eprune-PLATFORM.service, to run it as a service there."
+    "--systemd",
+    is_flag=True,
+    help="With --pyz: also write eprune-PLATFORM.service, which runs the program as a systemd service.",
 )
 @options.fuse_option
 @options.format_option

@@ -44,7 +44,7 @@ def objective_option(default: Optional[str] = "endpoint") -> options.Decorator[A
         type=Objective(),
         metavar="NAME",
         default=default,
-        help="Best at endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
+        help="Optimize endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
     )
 
 
@@ -53,8 +53,12 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
     pair: Any = {"nargs": 2, "type": (str, str), "multiple": True, "metavar": "PLATFORM ACTOR"}
     platform: Any = {"multiple": True, "metavar": "PLATFORM"}
     for option in (
-        click.option("--private-until", multiple=True, metavar="ACTOR", help="What comes before ACTOR stays private."),
-        click.option("--max-bytes", metavar="SIZE", help="At most so much over the links in a frame (64KiB)."),
+        click.option(
+            "--private-until", multiple=True, metavar="ACTOR", help="Everything before ACTOR stays on its endpoint."
+        ),
+        click.option(
+            "--max-bytes", metavar="SIZE", help="At most this many bytes over all links per frame, such as 64KiB."
+        ),
         click.option("--must-not-use", **platform, help="Nothing runs on PLATFORM."),
         click.option("--must-use", **platform, help="Something runs on PLATFORM."),
         click.option("--not-on", **pair, help="ACTOR does not run on PLATFORM."),
@@ -68,8 +72,10 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
 @options.application_argument
 @options.platforms_option
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder for mappings, programs and scripts.")
-@click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="It lies between endpoint and server.")
-@click.option("--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames a measurement (100).")
+@click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="A platform between endpoint and server.")
+@click.option(
+    "--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames per measurement (default: 100)."
+)
 @constraint_options
 @options.format_option
 def command(

@@ -55,19 +55,19 @@ class Time(click.ParamType):
 
 @click.command("import", cls=options.Command, short_help="Turn a model or an SDF3 graph into an application.")
 @click.argument("model", metavar="MODEL.tflite|SDF3.xml")
-@click.option("-o", "--output", metavar="DIR", help="The folder to write; it is made if need be.")
+@click.option("-o", "--output", metavar="DIR", help="The folder to write; it is made if necessary.")
 @click.option(
     "--per",
     type=Granularity(),
     metavar="operator|layer|N",
-    help="An actor an operator, a layer (default), or N actors of about equal work.",
+    help="One actor per operator, per layer (default), or N actors of about equal work.",
 )
 @click.option(
     "--cut",
     "cuts",
     multiple=True,
     metavar="OPERATOR ...",
-    help="Cut behind these operators: their number, name, or the name of a tensor that they write (see --list).",
+    help="Cut after these operators: their number, name, or the name of a tensor that they write (see --list).",
 )
 @click.option(
     "--feedback",
@@ -81,8 +81,10 @@ class Time(click.ParamType):
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
-@click.option("--expand", is_flag=True, help="SDF3: an actor for each firing of an iteration, so that rates agree.")
-@click.option("--unit", type=Time(), metavar="TIME", help="SDF3: what its times count (default: 1us).")
+@click.option(
+    "--expand", is_flag=True, help="SDF3: one actor for each firing of an iteration, which makes all rates equal."
+)
+@click.option("--unit", type=Time(), metavar="TIME", help="SDF3: the unit of its times (default: 1us).")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(
     model: str,

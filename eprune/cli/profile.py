@@ -23,10 +23,21 @@ if TYPE_CHECKING:
 
 @click.command("profile", cls=options.Command, short_help="Measure the cuts of an exploration.")
 @click.argument("folder", metavar="DIR")
-@click.option("--point", "points", multiple=True, metavar="K", help="Only this partition point, measured anew.")
-@click.option("--latency", is_flag=True, help="One frame at a time, its result fed back: end-to-end latency.")
-@click.option("--actors", is_flag=True, help="Do not measure the points: time the actors, to predict all of them.")
-@click.option("--validate", type=click.IntRange(min=1), metavar="K", help="Measure the K best, compare predictions.")
+@click.option(
+    "--point",
+    "points",
+    multiple=True,
+    metavar="K",
+    help="Measure only this partition point, even if it has been measured.",
+)
+@click.option("--latency", is_flag=True, help="Measure end-to-end latency: one frame at a time, its result fed back.")
+@click.option("--actors", is_flag=True, help="Time the actors, to predict all points, instead of measuring the points.")
+@click.option(
+    "--validate",
+    type=click.IntRange(min=1),
+    metavar="K",
+    help="Measure the K best predicted points, and compare with the predictions.",
+)
 @objective_option(None)
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option("--again", is_flag=True, help="Measure everything again.")
@@ -35,17 +46,27 @@ if TYPE_CHECKING:
     type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
     help="The TFLite interpreter to use (default: auto, the first that is installed).",
 )
-@click.option("--limit", type=click.FloatRange(min=0.1), default=600.0, metavar="S", help="Seconds for a point (600).")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0.1),
+    default=600.0,
+    metavar="S",
+    help="Time limit per point, in seconds (default: 600).",
+)
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
 @click.option(
     "--endpoint",
     "endpoints",
     multiple=True,
     metavar="[NAME=]URL",
-    help="Its real device: ssh://[USER@]HOST[:PORT]; NAME if there are several.",
+    help="The endpoint's real device, ssh://[USER@]HOST[:PORT]; with NAME= if there are several endpoints.",
 )
 @click.option("--device-python", metavar="FILE", help="The Python of the device (default: python3).")
-@click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
+@click.option(
+    "--emulate",
+    is_flag=True,
+    help="Emulate the speed of the links and units in the platform files; results are labelled.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @options.format_option
 def command(

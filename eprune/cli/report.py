@@ -37,10 +37,19 @@ TOLERANCE = 10.0
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "html"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where to write; "-" is stdout (default).')
 @click.option("--chart", metavar="FILE", help="Also draw the papers' bar chart: FILE.svg or FILE.png.")
-@click.option("--link", "links", multiple=True, metavar="NAME=B,L", help="Predict over this: wifi=2.3MB/s,2.15ms.")
-@click.option("--speed", "speeds", multiple=True, metavar="PLATFORM=F", help="Predict a PLATFORM F times faster.")
+@click.option(
+    "--link", "links", multiple=True, metavar="NAME=B,L", help="Predict for another link: wifi=2.3MB/s,2.15ms."
+)
+@click.option(
+    "--speed", "speeds", multiple=True, metavar="PLATFORM=F", help="Predict for a PLATFORM that is F times faster."
+)
 @click.option("--against", metavar="DIR", help="Compare with an earlier exploration.")
-@click.option("--tolerance", type=float, metavar="P", help="Percent that --against lets pass (default: 10).")
+@click.option(
+    "--tolerance",
+    type=float,
+    metavar="P",
+    help="By how many percent a point may be worse with --against (default: 10).",
+)
 @constraint_options
 def command(
     folder: str,

@@ -37,7 +37,11 @@ from eprune.cli.errors import say
 )
 @click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for peers to start.")
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
-@click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
+@click.option(
+    "--emulate",
+    is_flag=True,
+    help="Emulate the speed of the links and units in the platform files; results are labelled.",
+)
 @click.option("--keys", metavar="FOLDER", help="Certificates for links with TLS (default: new ones, for this run).")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
 def command(

@@ -20,7 +20,12 @@ FILES = {
 
 @click.command("schema", short_help="Print the schema of a kind of file, or of JSON output.")
 @click.argument("name", type=click.Choice([*FILES, *schemas.NAMES]), metavar="[NAME]", required=False)
-@click.option("--format", "fmt", type=click.Choice(["text", "json"]), help="How to list the schemas: text or json.")
+@click.option(
+    "--format",
+    "fmt",
+    type=click.Choice(["text", "json"]),
+    help="Format of the list of schemas: text (default) or json.",
+)
 def command(name: Optional[str], fmt: Optional[str]) -> None:
     """Print a schema: RELAX NG for XML files, JSON Schema for what a command prints with --format json.
 

@@ -40,7 +40,12 @@ STRETCHES = 16
     metavar="N",
     help=f"Firings of each actor (default: as many as the most control values, or {ITERATIONS}).",
 )
-@click.option("--seed", type=int, default=0, help="Of the order of events, and of control values not given (0).")
+@click.option(
+    "--seed",
+    type=int,
+    default=0,
+    help="Seed of the order of events, and of control values that are not given (default: 0).",
+)
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where to write; "-" is stdout (default).')
 @click.option("--chart", metavar="FILE", help="Also draw what FIFOs hold over time: FILE.svg or FILE.png.")

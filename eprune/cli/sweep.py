@@ -26,24 +26,50 @@ BINS = "bins:"
 @click.command("sweep", cls=options.Command, short_help="Run an application at several parameter values.")
 @options.application_argument
 @options.deployment_options(required=True)
-@click.option("--vary", multiple=True, required=True, metavar="ACTOR.PARAM=VALUES", help="What to change; see above.")
+@click.option(
+    "--vary",
+    multiple=True,
+    required=True,
+    metavar="ACTOR.PARAM=VALUES",
+    help="The parameter to vary, and its values; see above.",
+)
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
-@click.option("--wish", "wishes", multiple=True, metavar="METRIC=VALUE", help="Choose the cheapest that is so good.")
-@click.option("--axes", metavar="QUALITY,COST", help="What the front is of (default: what differs, bytes or ms).")
-@click.option("--smaller", multiple=True, metavar="METRIC", help="Less of METRIC is better, as of errors and times.")
+@click.option(
+    "--wish", "wishes", multiple=True, metavar="METRIC=VALUE", help="Choose the cheapest run that reaches VALUE."
+)
+@click.option(
+    "--axes",
+    metavar="QUALITY,COST",
+    help="The two metrics of the Pareto front (default: what differs, and bytes or ms).",
+)
+@click.option(
+    "--smaller", multiple=True, metavar="METRIC", help="Smaller values of METRIC are better, as for errors and times."
+)
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", help="Also draw the trade-off: FILE.svg or FILE.png.")
-@click.option("--results", metavar="FILE", help="Keep each run there, as JSON; do not repeat those.")
+@click.option(
+    "--results", metavar="FILE", help="Keep each run in this file, as JSON, and do not repeat runs that are there."
+)
 @options.fuse_option
 @click.option(
     "--interpreter",
     type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
     help="The TFLite interpreter to use (default: auto, the first that is installed).",
 )
-@click.option("--limit", type=click.FloatRange(min=0.1), default=600.0, metavar="S", help="Seconds for a run (600).")
+@click.option(
+    "--limit",
+    type=click.FloatRange(min=0.1),
+    default=600.0,
+    metavar="S",
+    help="Time limit per run, in seconds (default: 600).",
+)
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
-@click.option("--emulate", is_flag=True, help="Be as slow as the links and units of the platform files; labelled.")
+@click.option(
+    "--emulate",
+    is_flag=True,
+    help="Emulate the speed of the links and units in the platform files; results are labelled.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 def command(
     application: str,

@@ -21,8 +21,15 @@ if TYPE_CHECKING:
 @click.command("verify", short_help="Compare an application with its model, bit for bit.")
 @click.argument("application", metavar="APP.xml")
 @click.option("--model", metavar="MODEL.tflite", required=True, help="The whole model.")
-@click.option("--inputs", "folder", metavar="DIR", help="Has NAME.npy for each input, a stack (default: random).")
-@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N (default: all, or 3 random).")
+@click.option(
+    "--inputs",
+    "folder",
+    metavar="DIR",
+    help="A folder with NAME.npy for each input, a stack of tokens (default: random inputs).",
+)
+@click.option(
+    "--frames", type=click.IntRange(min=1), metavar="N", help="Stop after N frames (default: all, or 3 random ones)."
+)
 @click.option("--seed", type=click.IntRange(min=0), metavar="N", help="Seed of random inputs (default: 1).")
 @click.option(
     "--interpreter",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import selectors
 import signal
@@ -49,13 +50,15 @@ def launch(
     python: str = sys.executable,
     stdout: Optional[int] = None,
     tolerant: bool = False,
+    limit: float = math.inf,
 ) -> RunOutcome:
     """Run generated programs (platform -> file), each with its arguments, until all have ended.
 
     Instead of a file there may be a list of arguments to Python, which run something that behaves like a program.
     When one fails the others are given time to end by themselves, then asked, then killed; if they are ``tolerant`` of
     failures, only once nothing fires any more. Ctrl-C is passed on. What programs write to stderr goes line by line to
-    ``on_message``; their stdout is this process's, or ``stdout``.
+    ``on_message``; their stdout is this process's, or ``stdout``. Raises TimeoutError after ``limit`` seconds, whatever
+    the programs do by then; they are killed.
     """
     say = on_message or (lambda line: print(line, file=sys.stderr, flush=True))
     processes: list[_Process] = []
@@ -65,7 +68,7 @@ def launch(
                 record = Path(folder) / f"{platform}.json"
                 own = list((arguments or {}).get(platform, ()))
                 processes.append(_start(platform, program, own, record, python, stdout, selector))
-            exit_code = _watch(processes, selector, on_status or (lambda _: None), say, tolerant)
+            exit_code = _watch(processes, selector, on_status or (lambda _: None), say, tolerant, limit)
         finally:
             for process in processes:
                 process.popen.kill()
@@ -125,7 +128,12 @@ class _Lines:
 
 
 def _watch(
-    processes: list[_Process], selector: selectors.BaseSelector, on_status: OnStatus, say: OnMessage, tolerant: bool
+    processes: list[_Process],
+    selector: selectors.BaseSelector,
+    on_status: OnStatus,
+    say: OnMessage,
+    tolerant: bool,
+    limit: float,
 ) -> int:
     """Pass on what the programs say until all have ended; 130 if the user interrupted them, else the first failure."""
     exit_code = 0
@@ -134,7 +142,10 @@ def _watch(
     running = list(processes)
     firings: dict[str, object] = {}
     fired = 0.0
+    end = time.monotonic() + limit
     while selector.get_map() or running:
+        if time.monotonic() > end:
+            raise TimeoutError
         try:
             for key, _ in selector.select(0.1):
                 data = os.read(key.fd, 65536)

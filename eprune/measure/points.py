@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -250,16 +249,13 @@ def _launch(
         if platform in traces:
             own[platform].append(f"--trace={traces[platform]}")
     messages: list[str] = []
-    deadline = time.monotonic() + setting.limit
 
     def on_status(status: Mapping[str, Any]) -> None:
         progress.update(min(status["firings"].values(), default=0))
-        if time.monotonic() > deadline:
-            raise TimeoutError
 
     with _nothing() as nothing:
         try:
-            outcome = launch(programs, own, on_status, messages.append, stdout=nothing)
+            outcome = launch(programs, own, on_status, messages.append, stdout=nothing, limit=setting.limit)
         except TimeoutError:
             return None, f"not done after {setting.limit:g} s"
     if not outcome.exit_code:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -133,19 +132,17 @@ class Trials:
             home = self._homes[name.partition(".")[0]]
             arguments[home].append(f"--set={name}={value}")
         messages: list[str] = []
-        deadline = time.monotonic() + self._limit
 
         def on_status(status: Mapping[str, Any]) -> None:
             progress.update(min(status["firings"].values(), default=0))
-            if time.monotonic() > deadline:
-                raise TimeoutError
 
         progress.begin(blank.title or "to see how confident it is")
         with tempfile.TemporaryFile() as stream:
             try:
                 output = stream.fileno()
+                tolerant, limit = self._system.tolerant, self._limit
                 outcome = launch(
-                    self._programs, arguments, on_status, messages.append, stdout=output, tolerant=self._system.tolerant
+                    self._programs, arguments, on_status, messages.append, stdout=output, tolerant=tolerant, limit=limit
                 )
             except TimeoutError:
                 return replace(blank, problem=f"not done after {self._limit:g} s"), []

@@ -27,7 +27,7 @@ GO = TokenType("uint8", (1,))
 class Options:
     """How long, and which sinks stay where they are."""
 
-    frames: int = option(2**31 - 1, help="End the run after so many frames (default: when the sources end).")
+    frames: int = option(2**31 - 1, help="End the run after this many frames (default: when the sources end).")
     fixed: tuple[str, ...] = option((), help="A sink that stays on its platform.", metavar="ACTOR")
 
 

@@ -29,7 +29,7 @@ class Options:
     endpoints: int = option(help="How many endpoints.", metavar="N")
     servers: int = option(help="How many servers.", metavar="M")
     cut_after: str = option(
-        help="The endpoint's last actor: it and all that leads to it are on each endpoint, the rest is on each server.",
+        help="The endpoint's last actor: it and everything before it run on each endpoint, the rest on each server.",
         metavar="ACTOR",
     )
     policy: FaultPolicy = option(

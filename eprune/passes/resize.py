@@ -22,11 +22,11 @@ class Options:
     """What the capacities are to be good for, or what they are."""
 
     aim: str = option(
-        "fast", help="The least capacities to live, or for full speed: live, fast (default).", metavar="live|fast"
+        "fast",
+        help="live: the least capacities without deadlock; fast (default): the least for full speed.",
+        metavar="live|fast",
     )
-    times: tuple[str, ...] = option(
-        (), help="How long a firing of an actor takes, for full speed.", metavar="ACTOR=TIME"
-    )
+    times: tuple[str, ...] = option((), help="The firing time of an actor, for full speed.", metavar="ACTOR=TIME")
     capacities: tuple[str, ...] = option((), help="The capacity of a FIFO, in tokens.", metavar="FIFO=N")
 
 

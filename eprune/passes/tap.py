@@ -18,7 +18,7 @@ from eprune.passes.base import Report, Result, option
 class Options:
     """Where the copies go."""
 
-    folder: str = option(help="The folder for SINK.PORT/in.npy, a stack of tokens each.", metavar="DIR")
+    folder: str = option(help="The folder for the files SINK.PORT/in.npy, each a stack of tokens.", metavar="DIR")
 
 
 def apply(system: System, options: Options) -> Result:

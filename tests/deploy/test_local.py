@@ -182,3 +182,13 @@ def test_a_range_of_ports_that_is_none_is_said_to_be(monkeypatch, text):
     monkeypatch.setenv("EPRUNE_PORTS", text)
     with pytest.raises(OSError, match=f"EPRUNE_PORTS={text}: expected FIRST-LAST with 3 ports"):
         free_base_port(3)
+
+
+def test_the_limit_holds_for_a_program_that_reports_nothing(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    program = tmp_path / "silent.py"
+    program.write_text("import os, time\nopen('pid', 'w').write(str(os.getpid()))\ntime.sleep(600)\n")
+    with pytest.raises(TimeoutError):
+        launch({"silent": str(program)}, limit=5)
+    with pytest.raises(ProcessLookupError):
+        os.kill(int((tmp_path / "pid").read_text()), 0)
