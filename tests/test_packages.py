@@ -74,6 +74,7 @@ def test_a_source_distribution_holds_what_the_repository_holds(sdist, repository
     assert packed == repository | GENERATED
 
 
+@pytest.mark.long
 def test_the_tests_of_a_source_distribution_are_complete(sdist):
     done = subprocess.run(
         [sys.executable, "-m", "pytest", "--collect-only", "-q"],

@@ -45,7 +45,7 @@ def is_live(graph: Graph) -> bool:
     return find_cycle(precedence(graph)) is None
 
 
-@settings(max_examples=2500, derandomize=True, deadline=None, database=None)
+@settings(max_examples=1500, derandomize=True, deadline=None, database=None)
 @given(random_graphs())
 def test_a_graph_is_accepted_exactly_if_it_runs_in_every_interleaving(graph):
     accepted = not list(deadlocks(graph))

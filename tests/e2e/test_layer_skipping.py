@@ -137,6 +137,7 @@ def test_the_sessions_of_the_page_are_real(command, shown):
     assert pages.missing(shown, done.stdout + done.stderr, timed=command.startswith("run")) == []
 
 
+@pytest.mark.long
 def test_the_sweep_of_the_page_is_real():
     [command] = re.findall(r"^    eprune (sweep .*?) -o skipping.svg$", PAGE, re.MULTILINE | re.DOTALL)
     done = eprune(*command.replace("\\\n", "").split(), "--format", "json")

@@ -33,6 +33,8 @@ REAL = {
     "lstm": 4,
     "split_concat": 4,
 }
+#: Those of which the runs without a delegate take long.
+SLOW = ("traffic_model",)
 TINY = ("conv_pool_dense", "residual_split", "float16_weights", "sparse_weights", "reshape_like", "loop")
 
 
@@ -139,9 +141,15 @@ def assert_exact(package: str, model: Model, cuts: Sequence[list[list[int]]], fr
                 assert_same(inner[index], tensors[index], f"{cut}: frame {frame}: tensor {index}")
 
 
-@pytest.mark.parametrize("plain", [False, True], ids=["default", "no-delegate"])
-@pytest.mark.parametrize("package", PACKAGES)
-@pytest.mark.parametrize("name", [*TINY, *REAL])
+@pytest.mark.parametrize(
+    ("name", "package", "plain"),
+    [
+        pytest.param(name, package, plain, marks=[pytest.mark.long] if plain and name in SLOW else [])
+        for name in (*TINY, *REAL)
+        for package in PACKAGES
+        for plain in (False, True)
+    ],
+)
 def test_every_cut_is_exact(name: str, package: str, plain: bool) -> None:
     pytest.importorskip(f"{package}.interpreter")
     if name in TINY:

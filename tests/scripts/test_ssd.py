@@ -121,6 +121,7 @@ def test_detections_on_fresh_scenes_are_about_as_good_as_documented(interpreter)
     assert abs(average - stated) < 0.1
 
 
+@pytest.mark.long
 def test_tracks_on_a_fresh_scene_are_about_as_good_as_documented():
     network = load(INSTALLED[0], MODEL.read_bytes())
     counts = tracking(train_ssd.tracks(network, seed) for seed in (530, 531, 532))

@@ -62,6 +62,7 @@ def test_what_is_watched_is_what_the_whole_network_says_where_all_blocks_run():
         assert np.allclose(every, np.ravel(gates), atol=1e-6)
 
 
+@pytest.mark.long
 def test_a_gate_finds_out_which_frames_need_its_block():
     """Frames whose first average is high lose much without block 2, others nothing; noise in all the others."""
     rng = np.random.default_rng(3)
