@@ -48,7 +48,7 @@ def send(**line: Any) -> None:
 
 
 def look() -> dict[str, Any]:
-    """What is on this device: Python, and the versions of what a program may need (None: it is not there)."""
+    """``python``, ``machine``, and ``versions`` of what a program may need (None: it is not there)."""
     versions: dict[str, Optional[str]] = {}
     for module, distribution in MODULES:
         if importlib.util.find_spec(module) is None:
@@ -58,7 +58,7 @@ def look() -> dict[str, Any]:
             versions[distribution] = metadata.version(distribution)
         except metadata.PackageNotFoundError:
             versions[distribution] = "?"
-    return {"python": platform.python_version(), "machine": platform.machine(), **versions}
+    return {"python": platform.python_version(), "machine": platform.machine(), "versions": versions}
 
 
 def read(count: int) -> bytes:

@@ -18,10 +18,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 import eprune
 from eprune.deploy import device as other_end
@@ -90,15 +90,25 @@ class Interrupted(Exception):
     """The user, or whoever started this process, wants it to end."""
 
 
-def look(device: Device) -> dict[str, Any]:
-    """What is on the device: ``host``, ``python``, ``machine``, and versions. Raises Failure."""
+@dataclass(frozen=True)
+class DeviceReport:
+    """What a device is: its name, its Python, its processor, and versions of packages (None: not installed)."""
+
+    host: str
+    python: str
+    machine: str
+    versions: Mapping[str, Optional[str]]
+
+
+def look(device: Device) -> DeviceReport:
+    """What the device is. Raises Failure."""
     found: dict[str, Any] = {}
 
     def on_line(kind: str, value: Any) -> None:
         found.update(value if kind == "look" else {kind: value})
 
     talk(device, {"look": True}, b"", (), on_line)
-    return found
+    return DeviceReport(found["host"], found["python"], found["machine"], found["versions"])
 
 
 def talk(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence, Set
+from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
@@ -91,16 +92,24 @@ def _busy(spans: Mapping[str, Mapping[int, tuple[float, float]]], skip: Iterable
     return busy
 
 
-def summary(given: Sequence[FrameTime]) -> dict[str, Any]:
-    """``latency_ms``: p50, p90, p99, max and mean. ``split_ms``: the means of the platforms' parts and the link's."""
+@dataclass(frozen=True)
+class LatencySummary:
+    """Of many frames, in ms: p50, p90, p99, max and mean; the means of the platforms' parts and the link's."""
+
+    latency_ms: Mapping[str, float]
+    split_ms: Mapping[str, float]
+
+
+def summary(given: Sequence[FrameTime]) -> LatencySummary:
+    """The summary of at least one frame."""
     times = sorted(frame.latency for frame in given)
     names = ["max" if percent == 100 else f"p{percent}" for percent in PERCENTILES]
     values = [times[math.ceil(percent / 100 * len(times)) - 1] for percent in PERCENTILES]
     parts = [{**frame.platforms, LINK: frame.link} for frame in given]
-    return {
-        "latency_ms": {**dict(zip(names, values)), "mean": fmean(times)},
-        "split_ms": {name: fmean(part[name] for part in parts) for name in parts[0]},
-    }
+    return LatencySummary(
+        {**dict(zip(names, values)), "mean": fmean(times)},
+        {name: fmean(part[name] for part in parts) for name in parts[0]},
+    )
 
 
 def rows(lines: Sequence[Mapping[str, Any]], platforms: Sequence[str]) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:

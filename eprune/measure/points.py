@@ -178,18 +178,19 @@ def check_devices(plan: Plan, folder: Path, setting: Setting) -> list[str]:
             raise Failure(str(failure)) from None
         bundles = [folder / alternative.name / f"{platform}.pyz" for alternative in plan.alternatives]
         needs_interpreter = any(_has_model(bundle) for bundle in bundles if bundle.exists())
+        versions = found.versions
         for missing, wanted, what in (
-            (not found["numpy"], True, "numpy"),
-            (not (found["ai-edge-litert"] or found["tflite-runtime"]), needs_interpreter, "ai-edge-litert"),
+            (not versions["numpy"], True, "numpy"),
+            (not (versions["ai-edge-litert"] or versions["tflite-runtime"]), needs_interpreter, "ai-edge-litert"),
         ):
             if missing and wanted:
                 raise Failure(
                     f"{device} has no {'TFLite interpreter' if what != 'numpy' else what} for its Python "
-                    f"{found['python']}: there, {device.python} -m pip install {what}"
+                    f"{found.python}: there, {device.python} -m pip install {what}"
                 )
-        shown = [f"{name} {found[name]}" for name in ("numpy", "ai-edge-litert", "tflite-runtime") if found[name]]
-        versions = ", ".join([found["machine"], f"Python {found['python']}", *shown])
-        lines.append(f"{platform} is {found['host']} ({device}): {versions}")
+        shown = [f"{name} {versions[name]}" for name in ("numpy", "ai-edge-litert", "tflite-runtime") if versions[name]]
+        parts = ", ".join([found.machine, f"Python {found.python}", *shown])
+        lines.append(f"{platform} is {found.host} ({device}): {parts}")
     return lines
 
 

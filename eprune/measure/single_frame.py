@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -55,7 +56,7 @@ def single_frames(plan: Plan, folder: Path) -> Kind:
         found = latency.frames(traces, course)
         if not found:
             return {**measured, "ok": False, "problem": "no frame came back but the first, which does not count"}
-        return {**measured, "frames": len(found), **latency.summary(found)}
+        return {**measured, "frames": len(found), **asdict(latency.summary(found))}
 
     return Kind(folder / LATENCIES, job, line, frames, traced=True)
 
