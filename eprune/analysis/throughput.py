@@ -2,7 +2,7 @@
 
 The graph is that of ``precedence``, with all its edges and how many firings each lets its target be ahead. With rate r,
 delay d and capacity c on a FIFO from u to v there is an edge u -> v with floor(d/r) tokens and an edge v -> u with
-floor((c-d)/r); an actor has an edge to itself with one token, for its firings do not overlap. Where the mapping is
+floor((c-d)/r); an actor has an edge to itself with one token, because its firings do not overlap. Where the mapping is
 given, the actors of a unit stand in a ring with one token, in an order in which they can fire, and a FIFO that crosses
 platforms passes a node that takes the time of the transfer; all transfers over a link in one direction are a ring, too.
 

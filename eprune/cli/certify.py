@@ -48,7 +48,7 @@ def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show:
         return _show(folder, fmt)
     names = list(dict.fromkeys(platforms)) or (keys.certified(folder) if renew else [])
     if not names:
-        raise click.UsageError("name the platforms" + (", for there is nothing to renew" if renew else ""))
+        raise click.UsageError("there is nothing to renew: name the platforms" if renew else "name the platforms")
     for name in names:
         if not re.fullmatch(NAME, name):
             raise click.UsageError(f"{name!r} is not a name that a platform can have")

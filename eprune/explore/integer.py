@@ -1,6 +1,6 @@
 """Integer programs: a least weighted sum of variables under linear conditions, by HiGHS, through scipy.
 
-A library, for it is both faster than an own minimum cut (of 10,000 actors 1 s instead of 9) and exact for bottlenecks.
+The library is faster than a minimum cut of our own (1 s instead of 9 for 10,000 actors), and exact for bottlenecks.
 """
 
 from __future__ import annotations

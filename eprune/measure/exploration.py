@@ -81,7 +81,7 @@ def write_exploration(
 
 
 def _clear(folder: Path) -> None:
-    """Remove what an earlier exploration left; results stay, for they say what they are of."""
+    """Remove what an earlier exploration left; results stay, because they state which plan they belong to."""
     try:
         old = read_plan((folder / PLAN).read_text(encoding="utf-8"))
     except (OSError, ValueError):

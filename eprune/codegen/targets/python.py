@@ -57,7 +57,7 @@ class Layout:
         return self.paths.get(path, path)
 
     def where(self, where: Location) -> str:
-        """What a comment calls a place: short, for the program's first lines name the files in full."""
+        """What a comment calls a place: short, because the program's first lines name the files in full."""
         return str(Location(self.path(where.file).rpartition("/")[2], where.line))
 
 

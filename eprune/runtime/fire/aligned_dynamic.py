@@ -66,7 +66,7 @@ class AlignedLeader(AlignedActor):
             self._fire(tokens, buffers)
 
     def _starve(self, starved: bool) -> None:
-        """Pass it on to those that follow by their control tokens alone, for their data never lacks one."""
+        """Pass it on to those that follow by their control tokens alone, because their data never lacks one."""
         if starved != self.starved:
             self.starved = starved
             for output in self._control_outputs:
