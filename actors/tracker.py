@@ -84,7 +84,7 @@ class Tracker(Actor):
                 out[: len(shown)] = values
 
     def follow(self, boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray) -> None:
-        """Advance all tracks by a frame and assign the boxes to them; boxes that fit no track begin new ones."""
+        """Advance all tracks by one frame and assign the boxes to them; boxes that fit no track begin new ones."""
         self.frame += 1
         for track in self.tracks:
             track.move()

@@ -16,7 +16,7 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import say
 from eprune.cli.printing import show
-from eprune.passes.base import find, names, summary
+from eprune.passes.base import find, names, options_of, required, summary
 
 #: Passes that have a command of their own, because they need more than a system: what was read or measured first.
 OWN_COMMANDS = {"import": "import", "into": "import", "fuse": "codegen"}
@@ -70,7 +70,7 @@ def command_of(name: str) -> click.Command:
         mappings: Sequence[str] = (),
         **given: Any,
     ) -> None:
-        apply(module, application, platforms, mappings, output, fmt, given)
+        apply(name, application, platforms, mappings, output, fmt, given)
 
     made: click.Command = click.command(name, cls=options.Command, help=_help(name), short_help=f"{summary(name)}.")(
         callback
@@ -92,7 +92,7 @@ def _help(name: str) -> str:
     """The pass's docstring, what is written, and an example."""
     module = find(name)
     text = (inspect.getdoc(module) or "").replace("``", "`")
-    needed = [word for field in _asked(module) if _required(field) for word in _sample(field)]
+    needed = [word for field in _asked(module) if required(field) for word in _sample(field)]
     example = " ".join(["eprune apply", name, "app.xml", *needed, "-o", f"build/{name}"])
     written = "Writes application.xml, with platforms and mappings where there are some, to DIR."
     return f"{text}\n\n{written}\n\n\b\nExample:\n  {example}"
@@ -103,7 +103,7 @@ def _sample(field: dataclasses.Field[Any]) -> list[str]:
 
 
 def apply(
-    module: ModuleType,
+    name: str,
     application: str,
     platforms: Sequence[str],
     mappings: Sequence[str],
@@ -118,10 +118,11 @@ def apply(
     from eprune.model.finding import EpruneError, has_errors
     from eprune.passes import relocate
 
+    module = find(name)
     reader = read if getattr(module, "MENDS", False) else read_sound
     system = reader(application, platforms, mappings)
     try:
-        result = module.apply(system, module.Options(**given))
+        result = module.apply(system, options_of(name, given))
     except ValueError as error:
         raise click.UsageError(f"{application}: {error}") from None
     made = relocate.apply(result.system, relocate.Options(output)).system
@@ -144,15 +145,11 @@ def _asked(module: ModuleType) -> list[dataclasses.Field[Any]]:
     return [field for field in dataclasses.fields(module.Options) if "help" in field.metadata]
 
 
-def _required(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING
-
-
 def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
     """The click option of a field of ``Options``."""
     kind = typing.get_type_hints(module.Options)[field.name]
-    required = _required(field)
-    settings: dict[str, Any] = {"help": field.metadata["help"], "required": required}
+    needed = required(field)
+    settings: dict[str, Any] = {"help": field.metadata["help"], "required": needed}
     if field.metadata["metavar"]:
         settings["metavar"] = field.metadata["metavar"]
     name = f"--{field.name.replace('_', '-')}"
@@ -162,10 +159,8 @@ def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
         return click.option(name, field.name, multiple=True, **settings)
     if isinstance(kind, type) and issubclass(kind, Enum):
         choice = click.Choice([member.value for member in kind])
-        return click.option(
-            name, field.name, type=choice, default=field.default.value, callback=lambda _c, _p, v: kind(v), **settings
-        )
-    return click.option(name, field.name, type=kind, default=None if required else field.default, **settings)
+        return click.option(name, field.name, type=choice, default=field.default.value, **settings)
+    return click.option(name, field.name, type=kind, default=None if needed else field.default, **settings)
 
 
 @click.command("apply", cls=Passes, short_help="Rewrite an application with a pass.", invoke_without_command=True)

@@ -51,6 +51,7 @@ class PythonSource:
         self.imported: dict[str, tuple[str, str]] = {}
         self.others: set[str] = set()
         self.star = False
+        self._beside: dict[Path, Optional[PythonSource]] = {}
         for statement in _top_level(parse(path).body):
             if isinstance(statement, ast.ClassDef):
                 self.classes[statement.name] = statement
@@ -86,9 +87,22 @@ class PythonSource:
             elif imported.rpartition(".")[2] in (ACTOR, "object"):
                 continue
             elif module and "." not in module and beside.is_file():
-                yield from _beside(str(beside), imported, seen)
+                source = self._neighbour(beside)
+                if source is not None and imported in source.classes:
+                    yield from source.lineage(imported, seen)
+                else:
+                    yield None
             else:
                 yield None
+
+    def _neighbour(self, path: Path) -> Optional[PythonSource]:
+        """A file beside this one, read once; None where it cannot be read."""
+        if path not in self._beside:
+            try:
+                self._beside[path] = PythonSource(str(path))
+            except EpruneError:
+                self._beside[path] = None
+        return self._beside[path]
 
 
 @dataclass(frozen=True)
@@ -188,18 +202,6 @@ def dotted(expression: ast.expr) -> str:
     if isinstance(expression, ast.Attribute):
         return f"{dotted(expression.value)}.{expression.attr}"
     return "?"
-
-
-def _beside(path: str, name: str, seen: frozenset[tuple[str, str]]) -> Iterator[Optional[Definition]]:
-    try:
-        source = PythonSource(path)
-    except EpruneError:
-        yield None
-        return
-    if name in source.classes:
-        yield from source.lineage(name, seen)
-    else:
-        yield None
 
 
 def _top_level(body: list[ast.stmt]) -> Iterator[ast.stmt]:

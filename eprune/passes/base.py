@@ -70,14 +70,15 @@ def options_of(name: str, given: Mapping[str, Any]) -> Any:
             near = difflib.get_close_matches(word, known, n=1)
             hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(known)}"
             raise ValueError(f"the pass {name} has no option {word!r}; {hint}")
-    missing = [each.name for each in known.values() if _required(each) and each.name not in given]
+    missing = [each.name for each in known.values() if required(each) and each.name not in given]
     if missing:
         raise ValueError(f"the pass {name} needs {', '.join(missing)}")
     kinds = get_type_hints(options)
     return options(**{word: _fitting(kinds[word], value) for word, value in given.items()})
 
 
-def _required(option: Field[Any]) -> bool:
+def required(option: Field[Any]) -> bool:
+    """Whether a field of ``Options`` must be given."""
     return option.default is MISSING and option.default_factory is MISSING
 
 
