@@ -192,6 +192,8 @@ class AlignedActor(ActorThread):
         #: the index of the next firing; a source that rejoins begins where its peers are
         self.firing = 0
         self.starved = False
+        #: the outputs whose consumers are notified when this actor cannot fire, or can again
+        self._notified: Sequence[AlignedOutput] = outputs
         self._stopping: Callable[[], bool] = lambda: False
 
     def fire_until_end(self, stopping: Callable[[], bool]) -> None:
@@ -316,5 +318,5 @@ class AlignedActor(ActorThread):
         if starved == self.starved:
             return
         self.starved = starved
-        for output in self.outputs:
+        for output in self._notified:
             output.starve(starved)

@@ -39,6 +39,8 @@ class AlignedLeader(AlignedActor):
         self._choose = choose
         self._fire = fire
         self._control_outputs = [port for port in outputs if port.fifo.name in control]
+        # Those that follow by their control tokens alone pass it on; their data never lacks a token.
+        self._notified = self._control_outputs
         made = [port for port in outputs if port.fifo.name not in control]
         self.modes = {value: Mode((), made, row) for value, row in rows.items()}
 
@@ -64,13 +66,6 @@ class AlignedLeader(AlignedActor):
     def _fire_if_active(self, tokens: dict[str, Any], buffers: dict[str, Any]) -> None:
         if buffers:
             self._fire(tokens, buffers)
-
-    def _starve(self, starved: bool) -> None:
-        """Pass it on to those that follow by their control tokens alone, because their data never lacks one."""
-        if starved != self.starved:
-            self.starved = starved
-            for output in self._control_outputs:
-                output.starve(starved)
 
 
 class AlignedFollower(DynamicThread):
