@@ -41,7 +41,7 @@ def guarded(command: Callable[[], Any]) -> int:
         click.ClickException(str(error)).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted")
+        say("\ninterrupted" if sys.stderr.isatty() else "interrupted")  # a terminal has shown ^C in this line
         return INTERRUPTED
     except BrokenPipeError:
         # The reader has had enough, as in `eprune ... | head`. Python would complain at exit once more.

@@ -71,6 +71,13 @@ class Commands(click.Group):
             ctx.fail(f"there is no command {name!r}; " + (f"did you mean {near[0]!r}?" if near else "see --help"))
         return command.name, command, args[1:]
 
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; Ctrl-C passes click as its Abort, or click would print an empty line of its own first."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise click.Abort from None
+
     def main(self, *args: Any, **options: Any) -> Any:
         """Run with these arguments (default: the process's own) and exit."""
         options["standalone_mode"] = False

@@ -215,7 +215,7 @@ def test_no_tunnel_no_run(build, device, ports, trouble):
     if taken:
         taken.close()
     assert (code, out) == (1, "")
-    assert err.splitlines()[-1] == "endpoint: error: there is no tunnel to server; ssh said why"
+    assert err.splitlines()[-1] == "endpoint: error: there is no tunnel to server; see ssh's message above"
     said = {
         "unknown host": "Host key verification failed",
         "other host": "Host key verification failed",
