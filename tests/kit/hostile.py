@@ -13,19 +13,18 @@ import numpy as np
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime.kernel.errors import LinkError, RunError
-from eprune.runtime.kernel.fifo import GONE, LOST, Fifo
 from eprune.runtime.net import wire
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.ends import RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
-from eprune.runtime.net.plain import RxConnection, TxConnection
+from eprune.runtime.net.network import Network
 from eprune.runtime.tell.journal import Journal
 
 TOKEN = ("int32", (3,))
 TOKEN_BYTES = 12
 #: what all ends say of themselves, besides their platform and incarnation
 GREETING = {"application": "app", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
-PLAIN = "plain"
+PLAIN = "stop"
 
 
 #: what was opened since `close_all`
@@ -46,9 +45,9 @@ def close_all_but(kept: Any) -> None:
 
 
 class End:
-    """An honest end of FIFO ``f``: a link or connection, its threads, and an actor that sends or takes tokens.
+    """An honest end of FIFO ``f``: a connection, the thread that serves it, and an actor that sends or takes tokens.
 
-    ``policy``: PLAIN for a link of its own that may not break, else that of a connection. A sending end dials ``port``,
+    A sending end dials ``port``,
     a receiving one listens there. ``got`` is what the consumer fired on; ``failed`` is what would end the run. With
     ``shared`` the connection carries a FIFO the other way, too, number 1, of as many tokens.
     """
@@ -78,26 +77,48 @@ class End:
             self.idle.set()
         name, peer = ("left", "right") if sends else ("right", "left")
         own = Greeting(**GREETING, platform=name, incarnation=incarnation)
-        common = {"fail": self._fail, "journal": self.journal, "address": ("127.0.0.1", port), "dead_after": dead_after}
-        if policy == PLAIN:
-            self.fifos: list[Any] = [Fifo("f", *TOKEN, 4)]
-            self.link: Any = (TxConnection if sends else RxConnection)(self.fifos[0], 0, peer, own, *common.values())
-        else:
-            ends = (TxFifo, RxFifo) if sends else (RxFifo, TxFifo)
-            self.fifos = [end("f", *TOKEN, 4, policy, ack_fired) for end in ends[: 2 if shared else 1]]
-            fifos = dict(enumerate(self.fifos))
-            self.link = Connection("FIFO 'f'", peer, own, fifos, dials=bool(sends), patience=timeout, **common)
+        self.fifos: list[Any] = [
+            self._end((number == 0) == bool(sends), policy, ack_fired) for number in range(1 + bool(shared))
+        ]
+        self.connection = Connection(
+            "FIFO 'f'",
+            peer,
+            own,
+            dict(enumerate(self.fifos)),
+            ("127.0.0.1", port),
+            bool(sends),
+            dead_after,
+            timeout,
+            self._hear,
+            self.journal,
+        )
+        self.network = Network([self.connection], self._fail)
         #: number 0
         self.fifo: Any = self.fifos[0]
+        self._over = threading.Event()
         OPEN.append(self)
         self._threads: list[threading.Thread] = []
-        self.link.listen()
-        self._threads.append(self._thread(self._run, timeout))
+        self.network.listen()
+        self.network.open(time.monotonic() + timeout)
+        self._threads.append(self._thread(self._over.wait))
         for number, fifo in enumerate(self.fifos):
             if (number == 0) == bool(sends):
                 self._threads.append(self._thread(self._send, fifo, start, sends or shared))
             else:
                 self._threads.append(self._thread(self._take, fifo))
+
+    @staticmethod
+    def _end(sends: bool, policy: str, ack_fired: bool) -> Any:
+        return TxFifo("f", *TOKEN, 4, policy, ack_fired) if sends else RxFifo("f", *TOKEN, 4, policy)
+
+    def _hear(self, event: Any) -> None:
+        """What the engine does with what a connection reports."""
+        if event == "opened":
+            self._opened.set()
+        elif event == "ended":
+            self._over.set()
+        else:
+            self._fail(event)
 
     def _thread(self, body: Callable[..., None], *arguments: Any) -> threading.Thread:
         thread = threading.Thread(target=self._guard, args=(body, *arguments), daemon=True)
@@ -119,43 +140,33 @@ class End:
         threading.Thread(target=self._stop, args=(error,), daemon=True).start()
 
     def _stop(self, error: RunError) -> None:
-        self.link.abort(str(error))
-        for fifo in self.fifos:
-            fifo.end()
-            fifo.leave()
-        self.link.cut()
+        self.network.abort(str(error))
+        self._release()
 
-    def _run(self, timeout: float) -> None:
-        try:
-            self.link.open(time.monotonic() + timeout, lambda: False)
-        finally:
-            self._opened.set()
-        threads = [self._thread(body) for body in self.link.bodies().values()]
-        for thread in threads:
-            thread.join()
+    def _release(self) -> None:
+        self._opened.set()
+        self._over.set()
+        for fifo in self.fifos:
+            fifo.ended = fifo.left = True
+            fifo.reader.ring()
+            fifo.writer.ring()
 
     def _send(self, fifo: Any, start: int, count: int) -> None:
         self._opened.wait()
         for number in range(start, start + count):
-            slot = fifo.reserve()
-            if slot == GONE:
+            if not fifo.await_room(1):
                 break
-            fifo.writable[slot][...] = number
-            if isinstance(self.link, TxConnection):
-                self.link.send(slot, number)
-            else:
-                fifo.commit(slot, number)
+            fifo.writable[fifo.written % fifo.capacity][...] = number
+            fifo.commit(1, number)
         fifo.end()
 
     def _take(self, fifo: Any) -> None:
         self.idle.wait()
-        while (slot := fifo.full.get()) != GONE:
-            if slot == LOST:
-                continue
+        while fifo.await_tokens(1):
+            slot = fifo.released % fifo.capacity
             self.got.append(int(fifo.readable[slot][0]))
-            if isinstance(fifo, RxFifo):
-                fifo.receiving.firing = fifo.firings[slot] + 1
-            fifo.release(slot)
+            fifo.will_fire(fifo.firings[slot] + 1)
+            fifo.release()
         fifo.leave()
 
     @property
@@ -177,11 +188,9 @@ class End:
     def close(self) -> None:
         """As SIGKILL does: the connection breaks without a word."""
         self.idle.set()
-        self.link.cut()
-        self.link.close()
-        for fifo in self.fifos:
-            fifo.end()
-            fifo.leave()
+        self.network.cut()
+        self.network.close()
+        self._release()
         # Hypothesis minds threads of one example that still run, and draw random numbers, in the next.
         for thread in self._threads:
             thread.join(2)

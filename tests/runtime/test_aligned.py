@@ -5,7 +5,7 @@ import time
 import pytest
 
 from eprune.deploy.ports import free_base_port
-from eprune.runtime.fire.aligned import AlignedInput
+from eprune.runtime.fire.matched import MatchedInput
 from eprune.runtime.kernel.fifo import Fifo
 from tests.kit.programs import finish, lines, rest, start, write_program
 
@@ -174,9 +174,9 @@ def test_a_server_below_its_quorum_waits_and_blocks_nobody(tmp_path, port):
 
 def test_a_firing_of_which_a_part_is_lost_does_not_shift_the_next_ones():
     fifo = Fifo("f", "int32", (), 8)
-    port = AlignedInput("in", fifo, 2, "drop", True)
+    port = MatchedInput("in", fifo, 2, "drop", True)
     for firing in (4, 4, 5, 6, 6):
-        fifo.commit(fifo.reserve(), firing)
+        fifo.commit(1, firing)
     seen = []
     while port.look():
         seen.append(port.index)

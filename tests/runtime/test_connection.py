@@ -272,7 +272,7 @@ def test_a_token_of_which_only_a_part_has_come_has_not_arrived(tmp_path, port):
         connection.sendall(token + token[:-4])
         told = []
         while not told or told[-1][1] == 0:
-            header = wire.unpack_shared(receive(connection, wire.HEADER_BYTES), {})
+            header = wire.unpack_header(receive(connection, wire.HEADER_BYTES), {})
             payload = receive(connection, header.nbytes)
             if header.kind == wire.CREDIT:
                 told.append(wire.unpack_credit(payload))

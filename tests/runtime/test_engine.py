@@ -1,47 +1,36 @@
 """The engine with a made-up link: in what order a failure reaches whom."""
 
+import threading
 import time
 from queue import SimpleQueue
 
 import pytest
 
-from eprune.runtime.fire.engine import ActorThread, Engine
+from eprune.runtime.fire.engine import Cluster, Engine
+from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import LinkError
 from eprune.runtime.kernel.fifo import Fifo, Output
+from eprune.runtime.tell.journal import Journal
 
 
 class Broken:
-    """A link that fails at once, and takes its time to tell the peer why."""
+    """Connections of which one fails at once; it takes its time to tell the peer why."""
 
-    note = ""
-    running = False
-
-    def __init__(self, story):
+    def __init__(self, story, events):
         self.story = story
-
-    def __str__(self):
-        return "broken"
+        self.events = events
 
     def listen(self):
         pass
 
-    def open(self, deadline, known):
-        pass
-
-    def bodies(self):
-        return {"receive": self.run}
-
-    def run(self):
-        time.sleep(0.1)
-        raise LinkError("the peer is gone")
+    def open(self, deadline):
+        self.events.put("opened")
+        threading.Timer(0.1, self.events.put, [LinkError("the peer is gone")]).start()
 
     def abort(self, message):
         time.sleep(0.3)
         self.story.append("the peer was told")
-
-    def cut(self):
-        pass
 
     def close(self):
         pass
@@ -67,16 +56,16 @@ class Busy(Actor):
 
     def fire(self, inputs, outputs):
         time.sleep(0.001)
-        for slot in self.fifo.take_waiting(1):
-            self.fifo.release(slot)
+        self.fifo.release(self.fifo.written - self.fifo.released)
 
 
 def test_a_failure_is_not_passed_on_as_an_orderly_end():
     story = []
     fifo = Told(story)
     behaviour = Busy(fifo)
-    actor = ActorThread("A", behaviour, None, [], [Output("out", fifo, 1)])
-    engine = Engine([actor], [Broken(story)], SimpleQueue(), lambda text: None)
+    events = SimpleQueue()
+    actor = RunningActor("A", behaviour, [], [Output("out", fifo, 1)])
+    engine = Engine([Cluster([actor])], Broken(story, events), 1, events, Journal("here"))
     with pytest.raises(LinkError, match="gone"):
         engine.run(5)
     assert story == ["the peer was told"]

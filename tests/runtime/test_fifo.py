@@ -1,13 +1,14 @@
 """A FIFO loses nothing, doubles nothing, keeps the order, and never holds more than its capacity."""
 
 import threading
+import time
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.kernel.fifo import ALIGNMENT, GONE, Fifo, Input, Output
+from eprune.runtime.kernel.fifo import ALIGNMENT, Fifo, Input, Output
 
 
 @given(
@@ -22,17 +23,15 @@ def test_it_behaves_like_a_bounded_list(capacity, delay, script):
     produced = 0
     for step in script:
         if step == "produce" and len(model) < capacity:
-            slot = fifo.reserve()
             produced += 1
-            fifo.writable[slot][...] = produced
-            fifo.commit(slot, produced)
+            Output("out", fifo, 1).acquire()[...] = produced
+            fifo.commit(1, produced)
             model.append(produced)
         elif step == "consume" and model:
-            slot = fifo.take()
-            assert list(fifo.readable[slot]) == [model.pop(0)] * 2
-            fifo.release(slot)
-    assert fifo.tokens == produced
-    assert fifo.tokens + delay - fifo.consumed == len(model)
+            assert list(Input("in", fifo, 1).acquire()) == [model.pop(0)] * 2
+            fifo.release()
+    assert fifo.summary().tokens == produced
+    assert fifo.summary().tokens + delay - fifo.summary().consumed == len(model)
     assert fifo.peak <= capacity
 
 
@@ -41,16 +40,16 @@ def test_tokens_cross_threads_in_order():
     received = []
 
     def consume():
-        while (slot := fifo.take()) != GONE:
-            received.append(int(fifo.readable[slot]))
-            fifo.release(slot)
+        port = Input("in", fifo, 1)
+        while (view := port.acquire()) is not None:
+            received.append(int(view))
+            port.release()
 
     consumer = threading.Thread(target=consume)
     consumer.start()
     for value in range(5000):
-        slot = fifo.reserve()
-        fifo.writable[slot][...] = value
-        fifo.commit(slot, value)
+        Output("out", fifo, 1).acquire()[...] = value
+        fifo.commit(1, value)
     fifo.end()
     consumer.join()
     assert received == list(range(5000))
@@ -58,9 +57,9 @@ def test_tokens_cross_threads_in_order():
 
 def test_initial_tokens_are_zeros_or_the_given_values():
     zeros = Fifo("f", "float32", (3,), 4, delay=2)
-    assert [zeros.readable[zeros.take()].tolist() for _ in range(2)] == [[0, 0, 0]] * 2
+    assert np.array(Input("in", zeros, 2).acquire()).tolist() == [[0, 0, 0]] * 2
     given_values = Fifo("f", "float32", (3,), 4, delay=2, initial=np.arange(6, dtype=np.float32).reshape(2, 3))
-    assert [given_values.readable[given_values.take()].tolist() for _ in range(2)] == [[0, 1, 2], [3, 4, 5]]
+    assert np.array(Input("in", given_values, 2).acquire()).tolist() == [[0, 1, 2], [3, 4, 5]]
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "uint8", "int16", "float16", "float32", "int64", "complex64"])
@@ -90,30 +89,41 @@ def test_a_port_of_rate_two_takes_two_tokens_or_none():
         out.commit(firing)
         assert [int(view) for view in into.acquire()] == [2 * firing, 2 * firing + 1]
         into.release()
-    slot = fifo.reserve()
-    fifo.commit(slot, 4)
+    fifo.commit(1, 4)
     fifo.end()
     assert into.acquire() is None
 
 
 def test_both_ends_learn_that_the_other_has_gone():
     fifo = Fifo("f", "int32", (), 1)
+    out, into = Output("out", fifo, 1), Input("in", fifo, 1)
+    out.acquire()
+    out.commit(0)
     fifo.end()
-    assert fifo.take() == GONE
-    assert fifo.take() == GONE
+    assert into.acquire() is not None  # what was written before counts
+    into.release()
+    assert into.acquire() is None
+    assert into.acquire() is None
     fifo.leave()
-    assert fifo.reserve() != GONE  # a slot that was free before stays usable
-    assert fifo.reserve() == GONE
-    assert fifo.reserve() == GONE
+    assert out.acquire() is None
 
 
-def test_tokens_that_wait_can_be_taken_together():
-    fifo = Fifo("f", "int32", (), 5)
-    for firing in range(5):
-        fifo.commit(fifo.reserve(), firing)
+def test_whoever_waits_learns_of_the_end():
+    """For tokens, and for room."""
+    fifo, full = Fifo("f", "int32", (), 1), Fifo("g", "int32", (), 1, delay=1)
+    ends = []
+    for wait in (lambda: ends.append(fifo.await_tokens(1)), lambda: ends.append(full.await_room(1))):
+        threading.Thread(target=wait).start()
     fifo.end()
-    first = fifo.take()
-    assert len(fifo.take_waiting(2)) == 2
-    assert len(fifo.take_waiting(9)) == 2
-    assert fifo.take() == GONE
-    assert first != GONE
+    full.leave()
+    for thread in threading.enumerate():
+        if thread is not threading.current_thread() and not thread.daemon:
+            thread.join(5)
+    assert ends == [False, False]
+
+
+def test_waiting_for_a_moment_ends_then():
+    fifo = Fifo("f", "int32", (), 1)
+    assert not fifo.await_tokens(1, until=time.monotonic() + 0.01)
+    fifo.commit(1, 0)
+    assert fifo.await_tokens(1, until=time.monotonic())

@@ -1,4 +1,4 @@
-"""Two programs joined by a connection: every token arrives; trouble is one clear message, never a hang."""
+"""Two programs joined by a connection that may not break: every token arrives; trouble is one clear message, never a hang."""
 
 import json
 import signal
@@ -14,7 +14,7 @@ from tests.kit.hostile import receive
 from tests.kit.programs import finish, run, start, write_program
 
 TOKEN = "int32[3] at rate 1"
-HELLO = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": TOKEN}
+HELLO = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": TOKEN, "incarnation": "i"}
 
 
 @pytest.fixture
@@ -226,9 +226,9 @@ def read_all(connection):
     ("noise", "reason"),
     [
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "the other side is not an eprune program"),
-        (wire._GREETING.pack(wire.MAGIC, 2, 2) + b"{}", "protocol version 2, expected 1"),
-        (wire._GREETING.pack(wire.MAGIC, 1, 2**31) + b"x", "a greeting of 2147483648 bytes"),
-        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"[]", "not an object of text values"),
+        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"{}", "protocol version 1, expected 2"),
+        (wire._GREETING.pack(wire.MAGIC, wire.VERSION, 2**31) + b"x", "a greeting of 2147483648 bytes"),
+        (wire._GREETING.pack(wire.MAGIC, wire.VERSION, 2) + b"[]", "not an object of text values"),
         (wire.pack_greeting({**HELLO, "token": "int32[4] at rate 1"}), "token type int32[4] at rate 1 at left"),
         (wire.pack_greeting({**HELLO, "fifo": "g"}), "FIFO g at left, f at right"),
     ],
@@ -265,10 +265,11 @@ def frame(kind, fifo, firing, nbytes, payload=b""):
 @pytest.mark.parametrize(
     ("lie", "message"),
     [
-        (frame(wire.DATA, 0, 0, 2**63), "a token of 9223372036854775808 bytes on a FIFO whose tokens have 12 bytes"),
+        (frame(wire.DATA, 0, 0, 2**63), "a token of 9223372036854775808 bytes for FIFO number 0"),
         (b"\xff" * 64, "a frame of unknown kind 255"),
-        (frame(wire.DATA, 1, 0, 12), "a frame for FIFO number 1"),
+        (frame(wire.DATA, 1, 0, 12), "for FIFO number 1, which does not take such tokens"),
         (frame(wire.DATA, 0, 5, 12, bytes(12)) + frame(wire.DATA, 0, 4, 12, bytes(12)), "firing 4 after firing 5"),
+        (5 * frame(wire.DATA, 0, 0, 12, bytes(12)), "more tokens than there is room for"),
         (frame(wire.END, 0, 3, 0), "left sent 3 tokens, but 0 arrived"),
         (frame(wire.ERROR, 0, 0, 9, b"bad\x1b[2Jluck"[:9]), "peer 'left' failed: bad?[2Jlu"),
         (frame(wire.ERROR, 0, 0, 2**40), "an error message of 1099511627776 bytes"),

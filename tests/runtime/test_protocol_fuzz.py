@@ -13,7 +13,6 @@ from hypothesis import strategies as st
 
 from eprune.runtime.kernel.errors import LinkError
 from eprune.runtime.net import connection, wire
-from eprune.runtime.net import plain as link
 from tests.kit import hostile
 from tests.kit.hostile import PLAIN, End, Place, credit, frame, token
 
@@ -59,9 +58,9 @@ def nothing_stays_open():
 def soon():
     """Whoever does not part is left after a moment."""
     saved = connection.CLOSE_TIMEOUT
-    connection.CLOSE_TIMEOUT = link.CLOSE_TIMEOUT = 0.3
+    connection.CLOSE_TIMEOUT = 0.3
     yield
-    connection.CLOSE_TIMEOUT = link.CLOSE_TIMEOUT = saved
+    connection.CLOSE_TIMEOUT = saved
 
 
 def say(stranger, data, withheld, drip, hangs_up):

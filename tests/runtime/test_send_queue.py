@@ -6,10 +6,17 @@ import pytest
 
 from eprune.runtime.net import wire
 from eprune.runtime.net.ends import TxFifo
-from eprune.runtime.net.faults import WAIT, Feedback
+from eprune.runtime.net.protocol import WAIT, Credit
 from eprune.runtime.net.send_queue import SendQueue
 
 FRAME = wire.HEADER_BYTES + 8
+
+
+class Carrier:
+    """A connection that sends nothing by itself."""
+
+    def send(self, end, count):
+        end.put(count)
 
 
 class Socket:
@@ -33,15 +40,14 @@ def sent():
     """An queue with one channel whose peer has room for 100 tokens, and its socket."""
     channel = TxFifo("f", "uint64", (1,), 100, WAIT, False)
     channel.number = 0
-    channel.sending.resume("peer", Feedback(0, 0, 100, 0))
-    channel.send = lambda channel, slot: channel.sending.put(slot)
+    channel.resume("peer", Credit(0, 0, 100, 0))
+    channel.carrier = Carrier()
     return SendQueue({0: channel}, {}), channel, Socket()
 
 
 def put(channel, number):
-    slot = channel.reserve()
-    channel.writable[slot][0] = number
-    channel.commit(slot, number)
+    channel.writable[channel.written % channel.capacity][0] = number
+    channel.commit(1, number)
 
 
 def numbers(data):
@@ -64,7 +70,7 @@ def test_what_came_while_the_socket_was_full_goes_out_with_the_rest(sent, first,
     connection.room = 1000
     assert queue.send(connection)
     assert numbers(connection.data) == [0, 1, 2]
-    assert not queue.waiting and channel.sending.drained
+    assert not queue.waiting and channel.drained
 
 
 def test_the_end_follows_the_tokens_that_the_socket_did_not_take(sent):

@@ -1,5 +1,6 @@
 """Plain links whose peer says nothing: a frozen one ends the run, one that only takes its time does not."""
 
+import contextlib
 import signal
 import socket
 import time
@@ -7,10 +8,10 @@ import time
 import pytest
 
 from eprune.deploy.ports import free_base_port
-from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.net import wire
-from eprune.runtime.net.plain import TxConnection
-from eprune.runtime.tell.journal import Journal
+from eprune.runtime.net.ends import TxFifo
+from eprune.runtime.net.protocol import Credit
+from eprune.runtime.net.send_queue import SendQueue
 from scripts.chaos.proxy import Proxy
 from tests.kit.hostile import receive
 from tests.kit.programs import finish, lines, start, write_program
@@ -84,7 +85,11 @@ def test_a_peer_that_freezes_when_it_wants_no_more_is_noticed_too(tmp_path, port
         connection, _ = server.accept()
         with connection:
             read_greeting(connection)
-            connection.sendall(wire.pack_greeting({"verdict": "accepted"}) + wire.control_frame(wire.END, 0))
+            connection.sendall(
+                wire.pack_greeting({"verdict": "accepted", "incarnation": "i"})
+                + wire.credit_frame(0, (0, 0, 4, 0))
+                + wire.control_frame(wire.END, 0)
+            )
             code, _, err = finish(sender)
     assert code == 1
     assert "nothing received for 0.4 s" in err
@@ -110,6 +115,7 @@ def test_who_only_takes_its_time_is_not_dead(tmp_path, port, producer, consumer,
 def test_tokens_right_behind_a_heartbeat_are_whole(tmp_path, port):
     receiver = start(right(tmp_path, port))
     hello = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
+    hello["incarnation"] = "i"
     for _ in range(200):
         try:
             connection = socket.create_connection(("127.0.0.1", port), timeout=10)
@@ -119,7 +125,7 @@ def test_tokens_right_behind_a_heartbeat_are_whole(tmp_path, port):
     with connection:
         connection.sendall(wire.pack_greeting(hello))
         read_greeting(connection)
-        beat = wire.control_frame(wire.HEARTBEAT, 0)
+        beat = wire.heartbeat_frame(0, 0)
         stream = beat
         for number in range(20):
             head = bytearray(wire.HEADER_BYTES)
@@ -132,17 +138,19 @@ def test_tokens_right_behind_a_heartbeat_are_whole(tmp_path, port):
 
 
 def test_no_heartbeat_in_the_middle_of_a_frame():
-    """A part of a token is out, and there is room again before the link's thread goes on."""
+    """A part of a token is out: what comes next goes behind the rest of it."""
     here, there = socket.socketpair()
-    fifo = Fifo("f", "uint8", (4_000_000,), 2)
-    link = TxConnection(fifo, 0, "right", {}, lambda error: None, Journal("left"), ("127.0.0.1", 1))
+    fifo = TxFifo("f", "uint8", (4_000_000,), 2)
+    queue = SendQueue({0: fifo}, {})
+    fifo.resume("right", Credit(0, 0, 2, 0))
+    fifo.put(1)
     with here, there:
-        link._socket = here
-        link.send(fifo.reserve(), 0)
-        there.setblocking(False)
         with pytest.raises(BlockingIOError):
-            while there.recv(65536):
-                pass
-        link._send_heartbeat()
-        with pytest.raises(BlockingIOError):
-            there.recv(1)
+            queue.send(here)
+        queue.add(wire.heartbeat_frame(0, 0))
+        data = bytearray()
+        while len(data) < wire.HEADER_BYTES + 4_000_000:
+            data += there.recv(65536)
+            with contextlib.suppress(BlockingIOError):
+                queue.send(here)
+        assert data[wire.HEADER_BYTES : wire.HEADER_BYTES + 4_000_000] == bytes(4_000_000)

@@ -1,4 +1,4 @@
-"""Threads: one per actor, pinned to its unit's core, and those of the connections; how they start and how they end.
+"""Threads: one for each cluster of actors, pinned to its unit's core; how they start and how they end.
 
 Start: listen, initialize the actors, connect, and only when all of that is done, fire. A connection runs as soon as it
 is made. An orderly end travels along the FIFOs: an actor whose input or whose consumer has ended ends, too. A failure
@@ -16,124 +16,62 @@ import time
 from collections.abc import Sequence
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, Callable, Optional, Protocol, Union
+from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
-from eprune.runtime.kernel.actor import Actor, EndOfStream
+from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
-from eprune.runtime.kernel.fifo import Input, Output
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.record import Activity
 
-#: Seconds that threads have to stop after a failure: first politely, then with their connections cut.
-GRACE = (1.0, 4.0)
+#: Seconds that threads have to stop after a failure.
+GRACE = 5.0
 #: A signal that comes just before the main thread waits is handled only once that returns.
 _SIGNAL_POLL = 0.5
-
-
-class ActorThread:
-    """An actor at run time: its behaviour, its ends of FIFOs, its counters, its thread."""
-
-    def __init__(
-        self,
-        name: str,
-        behaviour: Actor,
-        core: Optional[int],
-        inputs: Sequence[Input],
-        outputs: Sequence[Output],
-        limit: Optional[int] = None,
-        fire: Optional[Callable[..., None]] = None,
-    ) -> None:
-        self.name = name
-        self.behaviour = behaviour
-        self.core = core
-        self.inputs = inputs
-        self.outputs = outputs
-        self.limit = limit
-        #: what firing calls; the behaviour's own, unless its unit is emulated
-        self.fire = fire or behaviour.fire
-        self.activity = Activity()
-
-    def fire_until_end(self, stopping: Callable[[], bool]) -> None:
-        """Fire whenever all inputs have tokens and all outputs have room, until one of them ends."""
-        inputs, outputs, activity, now = self.inputs, self.outputs, self.activity, time.perf_counter_ns
-        fire, limit = self.fire, self.limit
-        tokens: dict[str, Any] = {}
-        buffers: dict[str, Any] = {}
-        firing = 0
-        while firing != limit:
-            asked = now()
-            for port in inputs:
-                view = port.acquire()
-                if view is None:
-                    return
-                tokens[port.name] = view
-            for output in outputs:
-                view = output.acquire()
-                if view is None:
-                    return
-                buffers[output.name] = view
-            if stopping():
-                return
-            begin = now()
-            try:
-                fire(tokens, buffers)
-            except EndOfStream:
-                return
-            end = now()
-            for output in outputs:
-                output.commit(firing)
-            for port in inputs:
-                port.release()
-            activity.add(begin, end, 1, begin - asked)
-            firing += 1
 
 
 Event = Union[str, RunError]
 
 
-class PeerConnection(Protocol):
-    """What the engine asks of a connection with another platform. ``str`` names it for people."""
-
-    #: a note for the user once it is connected, or ''
-    note: str
-    #: whether the peer's application had been running when it was met
-    running: bool
+class Network(Protocol):
+    """What the engine asks of the connections with other platforms. Each reports 'opened' and 'ended' as an event."""
 
     def listen(self) -> None:
-        """Open the listening socket, if this end has one. Raises LinkError."""
+        """Open the listening sockets. Raises LinkError."""
 
-    def open(self, deadline: float, known: Callable[[], bool]) -> None:
-        """Connect until ``deadline`` (time.monotonic); ``known()``: some peer's application had been running.
-
-        Raises LinkError where that fails, Interrupted if stopped meanwhile.
-        """
-
-    def bodies(self) -> dict[str, Callable[[], None]]:
-        """Role -> body, of its threads."""
+    def open(self, deadline: float) -> None:
+        """Begin to connect until ``deadline`` (time.monotonic)."""
 
     def abort(self, message: str) -> None:
-        """Inform the peer that this run failed, and stop."""
-
-    def cut(self) -> None:
-        """Break the connection, so that no thread stays blocked on it."""
+        """Inform the peers that this run failed, and break the connections."""
 
     def close(self) -> None:
-        """Release its resources; its threads have ended."""
+        """Release their resources."""
+
+
+class Cluster(NamedTuple):
+    """Actors that one thread fires in this order, over and over; ``core``: what it is pinned to."""
+
+    actors: Sequence[RunningActor]
+    core: Optional[int] = None
+
+    def __str__(self) -> str:
+        return f"actor {self.actors[0].name!r}" + (f" and {len(self.actors) - 1} more" if self.actors[1:] else "")
 
 
 class Engine:
-    """Runs the actors and connections of one platform once."""
+    """Runs the actors of one platform, and its ``count`` connections, once."""
 
     def __init__(
         self,
-        actors: Sequence[ActorThread],
-        connections: Sequence[PeerConnection],
+        clusters: Sequence[Cluster],
+        network: Network,
+        count: int,
         events: SimpleQueue[Event],
         journal: Journal,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
-        self._actors = actors
-        self._connections = connections
+        self._clusters = clusters
+        self._network = network
+        self._count = count
         #: what threads report to the main thread: 'initialized', 'opened', 'ended', or a failure
         self._events = events
         self._journal = journal
@@ -150,7 +88,7 @@ class Engine:
         """
         try:
             self._start(timeout)
-            self._await("ended", len(self._threads))
+            self._await("ended", len(self._threads) + self._count)
         except RunError as failure:
             self._stop(failure)
             raise
@@ -159,33 +97,19 @@ class Engine:
             self._stop(internal)
             raise internal from error
         finally:
-            for connection in self._connections:
-                connection.close()
+            self._network.close()
 
     def _start(self, timeout: float) -> None:
-        for connection in self._connections:
-            connection.listen()
-        for actor in self._actors:
-            self._spawn(f"actor {actor.name!r}", self._run_actor, actor)
-        deadline = time.monotonic() + timeout
-        openers = [
-            threading.Thread(target=self._open, args=(connection, deadline), name=f"open {connection}", daemon=True)
-            for connection in self._connections
-        ]
-        for opener in openers:
-            opener.start()
-        self._await("initialized", len(self._actors))
-        self._await("opened", len(self._connections))
-        for connection in self._connections:
-            if connection.note:
-                self._journal.log("note", f"{connection}: {connection.note}")
+        self._network.listen()
+        for cluster in self._clusters:
+            thread = threading.Thread(target=self._run, args=(cluster,), name=str(cluster), daemon=True)
+            thread.start()
+            self._threads[thread] = str(cluster)
+        self._network.open(time.monotonic() + timeout)
+        self._await("initialized", len(self._clusters))
+        self._await("opened", self._count)
         self._on_start()
         self._gate.set()
-
-    def _spawn(self, name: str, body: Callable[..., None], *arguments: Any) -> None:
-        thread = threading.Thread(target=body, args=arguments, name=name, daemon=True)
-        thread.start()
-        self._threads[thread] = name
 
     def _await(self, what: str, count: int) -> None:
         """Wait for ``count`` events; raises the first failure. Events of other kinds are kept for later."""
@@ -204,74 +128,69 @@ class Engine:
         for event in later:
             self._events.put(event)
 
-    def _open(self, connection: PeerConnection, deadline: float) -> None:
-        self._guard(lambda: self._join_in(connection, deadline), "opened")
-
-    def _join_in(self, connection: PeerConnection, deadline: float) -> None:
-        """Connect. From then on the connection runs: the peer gets heartbeats however long the start takes."""
-        connection.open(deadline, lambda: any(other.running for other in self._connections))
-        for role, body in connection.bodies().items():
-            self._spawn(f"{connection} ({role})", self._run_connection, body)
-
-    def _run_connection(self, body: Callable[[], None]) -> None:
-        self._guard(body, "ended")
-
-    def _guard(self, body: Callable[[], None], done: str) -> None:
-        """The body of a connection's thread. Whatever happens in it becomes an event for the main thread."""
+    def _run(self, cluster: Cluster) -> None:
+        """The body of a cluster's thread. Whatever happens in it becomes an event for the main thread."""
+        if cluster.core is not None:
+            os.sched_setaffinity(0, {cluster.core})
+        begun: list[RunningActor] = []
+        failed = True
         try:
-            body()
+            for actor in cluster.actors:
+                begun.append(actor)
+                _do(actor, "initialize", actor.behaviour.initialize)
+            self._events.put("initialized")
+            self._gate.wait()
+            self._fire(list(cluster.actors), begun)
+            failed = False
         except RunError as error:
             self._events.put(error)
-        except Exception as error:
-            self._events.put(InternalError(error, threading.current_thread().name))
-        self._events.put(done)
-
-    def _run_actor(self, actor: ActorThread) -> None:
-        if actor.core is not None:
-            os.sched_setaffinity(0, {actor.core})
-        stage = "initialize"
-        try:
-            actor.behaviour.initialize()
-            try:
-                self._events.put("initialized")
-                self._gate.wait()
-                stage = "fire"
-                if not self._stopping:
-                    actor.fire_until_end(lambda: self._stopping)
-                stage = "finalize"
-            finally:
-                actor.behaviour.finalize()
-        except RunError as error:
-            self._events.put(error)
-        except BaseException as error:  # whatever a behaviour raises, SystemExit too, must end the run
-            self._events.put(ActorError(actor.name, stage, error))
-        else:
-            # Only an orderly end travels along the FIFOs; for a failure see _stop.
-            if not self._stopping:
-                for port in actor.inputs:
-                    port.fifo.leave()
-                for output in actor.outputs:
-                    output.fifo.end()
+        for actor in begun:
+            self._finalize(actor, orderly=not failed)
         self._events.put("ended")
+
+    def _fire(self, actors: list[RunningActor], going: list[RunningActor]) -> None:
+        """Fire the actors in turn until all have ended. One that has ended leaves ``going``, and is finalized."""
+        actor = actors[0]
+        try:
+            while not self._stopping:
+                for actor in actors:
+                    if not actor.step():
+                        break
+                else:
+                    continue
+                going.remove(actor)
+                self._finalize(actor, orderly=True)
+                # The others go on in the same order, from the next one on.
+                place = actors.index(actor)
+                actors = [*actors[place + 1 :], *actors[:place]]
+                if not actors:
+                    return
+        except RunError:
+            raise
+        except BaseException as error:  # whatever a behaviour raises, SystemExit too, must end the run
+            raise ActorError(actor.name, "fire", error) from error
+
+    def _finalize(self, actor: RunningActor, orderly: bool) -> None:
+        """Only an orderly end travels along the FIFOs; for a failure see _stop."""
+        try:
+            _do(actor, "finalize", actor.behaviour.finalize)
+        except RunError as error:
+            self._events.put(error)
+        else:
+            if orderly and not self._stopping:
+                actor.end()
 
     def _stop(self, failure: RunError) -> None:
         self._stopping = True
-        message = "interrupted" if isinstance(failure, Interrupted) else str(failure)
-        for connection in self._connections:
-            connection.abort(message)
-        for actor in self._actors:
-            for port in actor.inputs:
-                port.fifo.end()
-            for output in actor.outputs:
-                output.fifo.leave()
+        self._network.abort("interrupted" if isinstance(failure, Interrupted) else str(failure))
+        for cluster in self._clusters:
+            for actor in cluster.actors:
+                actor.wake()
         self._gate.set()
-        if not self._join(GRACE[0]):
-            for connection in self._connections:
-                connection.cut()
-            self._join(GRACE[1])
-        stuck = [name for thread, name in list(self._threads.items()) if thread.is_alive()]
+        self._join(GRACE)
+        stuck = [name for thread, name in self._threads.items() if thread.is_alive()]
         for name in stuck:
-            self._journal.log("warning", f"{name} did not stop within {sum(GRACE):g} s and is left behind")
+            self._journal.log("warning", f"{name} did not stop within {GRACE:g} s and is left behind")
         if stuck:
             self._leave(failure)
 
@@ -282,11 +201,20 @@ class Engine:
         sys.stderr.flush()
         os._exit(failure.exit_code)
 
-    def _join(self, patience: float) -> bool:
+    def _join(self, patience: float) -> None:
         deadline = time.monotonic() + patience
-        for thread in list(self._threads):
+        for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
-        return not any(thread.is_alive() for thread in list(self._threads))
+
+
+def _do(actor: RunningActor, stage: str, act: Callable[[], None]) -> None:
+    """Run a method of the behaviour. Raises ActorError for whatever it raises."""
+    try:
+        act()
+    except RunError:
+        raise
+    except BaseException as error:
+        raise ActorError(actor.name, stage, error) from error
 
 
 class Signals:

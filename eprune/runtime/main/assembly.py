@@ -13,10 +13,12 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 
 from eprune.runtime.fire import tflite
-from eprune.runtime.fire.aligned import AlignedActor, AlignedInput, AlignedOutput
-from eprune.runtime.fire.aligned_dynamic import AlignedFollower, AlignedLeader
-from eprune.runtime.fire.dynamic import DynamicThread, Table
-from eprune.runtime.fire.engine import ActorThread, Event
+from eprune.runtime.fire.engine import Cluster, Event
+from eprune.runtime.fire.firing import Rates, RunningActor
+from eprune.runtime.fire.matched import FollowingInput, Matched, MatchedInput, MatchedOutput, Starvation
+from eprune.runtime.fire.rates import Follow, Lead, Table
+from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.policy import STOP
@@ -26,7 +28,6 @@ from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
 from eprune.runtime.net.ends import RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
-from eprune.runtime.net.plain import RxConnection, TxConnection
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.net.tls import Keys, is_loopback
 from eprune.runtime.tell.journal import Journal
@@ -63,18 +64,17 @@ class Assembly:
         )
         self.incarnation = os.urandom(8).hex()
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in declared.fifos}
-        #: FIFO -> its link, of FIFOs that have one for themselves
-        self.links = {fifo.name: self._make_link(fifo) for fifo in declared.fifos if fifo.peer and fifo.plain}
         self.connections = self._make_connections()
         cores = declared.cores.items()
         #: unit -> the core that its threads are pinned to, None: to none
         self.cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in cores}
         self.actors = [self._make_actor(actor) for actor in actors]
+        self.clusters = self._make_clusters()
 
     @property
     def crossing(self) -> dict[str, Activity]:
         """FIFO between platforms -> the activity of this program's end, in the order of declaration."""
-        ends: dict[str, Any] = {**self.fifos, **self.links}
+        ends: dict[str, Any] = self.fifos
         return {fifo.name: ends[fifo.name].activity for fifo in self.declared.fifos if fifo.peer}
 
     def begin(self) -> None:
@@ -82,12 +82,26 @@ class Assembly:
         for connection in self.connections:
             connection.greeting = dataclasses.replace(connection.greeting, running=True)
         for actor in self.actors:
-            if isinstance(actor, AlignedActor) and not actor.inputs:
-                actor.firing = max((connection.firing for connection in self.connections), default=0)
+            if isinstance(actor.matching, Matched) and not actor.inputs:
+                actor.matching.begin(max((connection.firing for connection in self.connections), default=0))
         # Peers that were running before have dropped tokens, for which nobody must wait.
         behind = {id(fifo) for connection in self.connections if connection.running for fifo in connection.rx.values()}
-        for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, AlignedInput)]:
-            port.alive = not (port.policy and id(port.fifo) in behind)
+        for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, MatchedInput)]:
+            if port.policy and id(port.fifo) in behind:
+                port.fifo.lost = True
+
+    def _make_clusters(self) -> list[Cluster]:
+        """The actors that one thread fires."""
+        units = {actor.name: actor.unit for actor in self.declared.actors}
+        carriers = {id(fifo): connection for connection in self.connections for fifo in connection.rx.values()}
+        clusters = []
+        for actor in self.actors:
+            bell = Bell()
+            actor.use(bell)
+            feeds = [carriers[id(port.fifo)] for port in actor.inputs if id(port.fifo) in carriers]
+            bell.leave = tuple({connection.flush: None for connection in feeds})
+            clusters.append(Cluster([actor], self.cores[units[actor.name]]))
+        return clusters
 
     def _emulate(self) -> Emulation:
         emulation = Emulation(
@@ -120,13 +134,12 @@ class Assembly:
                     f"{fifo.dtype}{[fifo.delay, *fifo.shape]}"
                 )
         kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
-        fired = fifo.ack == "fired"
         try:
-            if fifo.plain:
+            if not fifo.peer:
                 return Fifo(*kind, fifo.delay, initial)
             if fifo.target is None:
-                return TxFifo(*kind, fifo.policy, fired)
-            return RxFifo(*kind, fifo.policy, fired, fifo.delay, initial)
+                return TxFifo(*kind, fifo.policy, fifo.ack == "fired")
+            return RxFifo(*kind, fifo.policy, 0, fifo.delay, initial)
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 
@@ -158,29 +171,14 @@ class Assembly:
             raise UsageError(f"{name}: TCP port {port} does not exist; choose lower ports")
         return host, port
 
-    def _make_link(self, fifo: DeclaredFifo) -> Union[RxConnection, TxConnection]:
-        number = fifo.port - self.declared.first_port(fifo.peer)
-        address = self._address(f"FIFO {fifo.name!r}", fifo)
-        end = RxConnection if fifo.source is None else TxConnection
-        link: Union[RxConnection, TxConnection] = end(
-            self.fifos[fifo.name],
-            number,
-            fifo.peer,
-            self._greet(fifo, fifo.name, fifo.token),
-            self._events.put,
-            self._journal,
-            address,
-            self._dead_after([fifo]),
-        )
-        self._equip(link, fifo)
-        return link
-
-    def _greet(self, fifo: DeclaredFifo, name: str, token: str, incarnation: str = "") -> Greeting:
+    def _greet(self, fifo: DeclaredFifo, name: str, token: str) -> Greeting:
         """How this program identifies itself on the connection of a FIFO."""
         figures = None if self.emulation is None else self.emulation.links[fifo.peer].figures
-        return dataclasses.replace(self.greeting, fifo=name, token=token, incarnation=incarnation, emulated=figures)
+        return dataclasses.replace(
+            self.greeting, fifo=name, token=token, incarnation=self.incarnation, emulated=figures
+        )
 
-    def _equip(self, end: Union[RxConnection, TxConnection, Connection], fifo: DeclaredFifo) -> None:
+    def _equip(self, end: Connection, fifo: DeclaredFifo) -> None:
         """Give an end what its link needs: emulation, TLS, an SSH tunnel."""
         if self.emulation is not None:
             end.emulated = self.emulation.links[fifo.peer]
@@ -196,10 +194,10 @@ class Assembly:
         return min((fifo.timeout for fifo in fifos if fifo.timeout is not None), default=usual)
 
     def _make_connections(self) -> list[Connection]:
-        """The connections of FIFOs that share one, or that have a fault policy."""
+        """A connection for each FIFO between platforms, or one for all that share it."""
         groups: dict[str, list[DeclaredFifo]] = {}
         for fifo in self.declared.fifos:
-            if fifo.peer and not fifo.plain:
+            if fifo.peer:
                 groups.setdefault(f"platform {fifo.peer}" if fifo.shared else f"FIFO {fifo.name}", []).append(fifo)
         # Both ends declare their TX FIFOs first.
         return [self._make_connection(sorted(fifos, key=lambda fifo: fifo.number)) for fifos in groups.values()]
@@ -215,59 +213,100 @@ class Assembly:
         connection = Connection(
             name,
             first.peer,
-            self._greet(first, greeted, token, self.incarnation),
+            self._greet(first, greeted, token),
             channels,
             self._address(name, first),
             first.target is None,
             self._dead_after(fifos),
-            self._options.patience,
+            getattr(self._options, "patience", 0.0),  # an option where something waits
             self._events.put,
             self._journal,
         )
         self._equip(connection, first)
         return connection
 
-    def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> ActorThread:
+    def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> RunningActor:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
-        core = self.cores[actor.unit]
         behaviour = actor.make(self.declared.files, self._interpreter, self._parameters.get(actor.name, {}))
         behaviour.name = actor.name
         behaviour.inputs = port_types(consumed)
         behaviour.outputs = port_types(produced)
         limit = None if consumed else self._options.frames
-        links = {fifo.name: self.links.get(fifo.name) for fifo in produced.values()}
-        sends = {name: link.send if isinstance(link, TxConnection) else None for name, link in links.items()}
         fire: Callable[..., Any] = behaviour.fire
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:
             fire, choose = self.emulation.fire(actor.unit, fire), self.emulation.fire(actor.unit, choose)
-        control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
-        table = None
-        if control:
-            dpg = next(iter(control.values()))
-            table = Table(dpg, self.declared.tables[dpg], control.keys())
-        common = (actor.name, behaviour, core)
-        if not self.declared.aligned:
-            inputs = [Input(port, self.fifos[fifo.name], fifo.rate) for port, fifo in consumed.items()]
-            outputs = [
-                Output(port, self.fifos[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()
-            ]
-            if table is None:
-                return ActorThread(*common, inputs, outputs, limit, fire)
-            return DynamicThread(*common, inputs, outputs, limit, fire, choose, table)
+        if self.declared.aligned:
+            return self._make_matched(actor, behaviour, limit, fire, choose)
+        inputs = [Input(port, self.fifos[fifo.name], fifo.rate) for port, fifo in consumed.items()]
+        outputs = [Output(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
+        rates = self._make_rates(behaviour, inputs, outputs, choose)
+        taken = None if rates is None or rates.leads else self._control_of(inputs)
+        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire, rates, None, taken)
+
+    def _control_of(self, ports: list[Any]) -> list[Any]:
+        """Those ports that carry control tokens."""
+        control = {fifo.name for fifo in self.declared.fifos if fifo.control}
+        return [port for port in ports if port.fifo.name in control]
+
+    def _make_rates(
+        self, behaviour: Actor, inputs: list[Any], outputs: list[Any], choose: Callable[..., Any]
+    ) -> Optional[Rates]:
+        """How the token rates of an actor change, if they do."""
+        listens, speaks = self._control_of(inputs), self._control_of(outputs)
+        if not listens and not speaks:
+            return None
+        dpg = self._dpg_of(listens or speaks)
+        table = Table(dpg, self.declared.tables[dpg])
+        made = [port for port in outputs if port not in speaks]
+        if listens:
+            return Follow(behaviour, listens, [port for port in inputs if port not in listens], made, table)
+        return Lead(behaviour, speaks, made, table, choose)
+
+    def _make_matched(
+        self,
+        actor: Union[DeclaredActor, DeclaredSegment],
+        behaviour: Actor,
+        limit: Optional[int],
+        fire: Callable[..., Any],
+        choose: Callable[..., Any],
+    ) -> RunningActor:
+        """An actor of an application that may lose tokens."""
+        consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
         optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
-        ends = [
-            AlignedInput(port, self.fifos[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout)
+        inputs = [
+            (FollowingInput if fifo.control else MatchedInput)(
+                port, self.fifos[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout
+            )
             for port, fifo in consumed.items()
         ]
-        rooms = [
-            AlignedOutput(port, self.fifos[fifo.name], fifo.rate, sends[fifo.name]) for port, fifo in produced.items()
-        ]
-        if table is None:
-            return AlignedActor(*common, ends, rooms, limit, fire, quorum)
-        if any(fifo.control for fifo in consumed.values()):
-            return AlignedFollower(*common, ends, rooms, fire, choose, table)
-        return AlignedLeader(*common, ends, rooms, limit, fire, quorum, choose, table)
+        outputs = [MatchedOutput(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
+        rates = self._make_rates(behaviour, inputs, outputs, choose)
+        if rates is None or rates.leads:
+            # Those that follow by their control tokens alone pass it on; their data never lacks a token.
+            told = self._control_of(outputs) or outputs
+            matched = Matched(behaviour, inputs, outputs, told, quorum, limit)
+            running = RunningActor(actor.name, behaviour, inputs, outputs, None, fire, rates, matched)
+            matched.stopping = lambda: running.stopped
+            return running
+        dynamic = {fifo for row in self.declared.tables[self._dpg_of(inputs)].values() for fifo in row}
+        starvation = Starvation([port for port in outputs if port.fifo.name not in dynamic])
+        control = self._control_of(inputs)
+        control[0].starve = starvation.tell
+        for port in control[1:]:
+            port.starve = lambda starved: None
+        ends: list[Any] = [*inputs, *outputs]
+
+        def fire_alive(tokens: dict[str, Any], buffers: dict[str, Any]) -> None:
+            behaviour.alive = frozenset(end.name for end in ends if end.alive)
+            fire(tokens, buffers)
+
+        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire_alive, rates, None, control)
+
+    def _dpg_of(self, ports: list[Any]) -> str:
+        """The dynamic processing graph whose control tokens come to these inputs."""
+        first = self._control_of(ports)[0].fifo.name
+        return next(fifo.control or "" for fifo in self.declared.fifos if fifo.name == first)
 
 
 def _script(platform: str) -> str:

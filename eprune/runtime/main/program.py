@@ -17,6 +17,7 @@ from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, 
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
 from eprune.runtime.main.report import Reporter
+from eprune.runtime.net.network import Network
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
@@ -204,8 +205,8 @@ class Program:
             assembly.begin()
             journal.log("running")
 
-        links = [*assembly.links.values(), *assembly.connections]
-        engine = Engine(assembly.actors, links, events, journal, begin)
+        network = Network(assembly.connections, events.put)
+        engine = Engine(assembly.clusters, network, len(assembly.connections), events, journal, begin)
         _confine(set(assembly.cores.values()))
         journal.log("starting")
         reporter = Reporter(assembly, journal, bool(options.record or options.status))

@@ -6,9 +6,7 @@ import os
 import platform as host
 import time
 
-from eprune.runtime.fire.aligned_dynamic import AlignedLeader
-from eprune.runtime.fire.dynamic import DynamicThread
-from eprune.runtime.fire.engine import ActorThread
+from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, DeclaredFifo, DeclaredSegment
 from eprune.runtime.net.ends import TxFifo
@@ -56,8 +54,7 @@ class Reporter:
         for declared in self._assembly.declared.fifos:
             fifo = self._assembly.fifos[declared.name]
             if isinstance(fifo, TxFifo):
-                sending = fifo.sending
-                for event, number in (("dropped", sending.given_up), ("resent", sending.resent)):
+                for event, number in (("dropped", fifo.given_up), ("resent", fifo.resent)):
                     logged = self._logged.get((event, fifo.name), 0)
                     if number > logged:
                         self._logged[event, fifo.name] = number
@@ -68,16 +65,15 @@ class Reporter:
         fifo = self._assembly.fifos[declared.name]
         kind, peer = _kind(declared), declared.peer
         if not isinstance(fifo, TxFifo):
-            return FifoStatus(kind, peer, fifo.tokens)
-        sending = fifo.sending
-        confirmed, dropped = sending.confirmed, sending.given_up
-        made = sending.made  # read last: the others only follow it
-        return FifoStatus(kind, peer, made, confirmed, made - confirmed - dropped, dropped, sending.resent)
+            return FifoStatus(kind, peer, fifo.written - fifo.delay)
+        confirmed, dropped = fifo.confirmed, fifo.given_up
+        made = fifo.written  # read last: the others only follow it
+        return FifoStatus(kind, peer, made, confirmed, made - confirmed - dropped, dropped, fifo.resent)
 
     def _peers(self) -> dict[str, PeerStatus]:
         """Platform -> the state of its connections, the worst one, and since when."""
         peers: dict[str, tuple[int, float]] = {}
-        for connection in (*self._assembly.links.values(), *self._assembly.connections):
+        for connection in self._assembly.connections:
             state, since = self._journal.links.get(str(connection), ("waiting", self._begin))
             found = (_STATES.index(state), since)
             peers[connection.peer] = min(found, peers.get(connection.peer, found))
@@ -111,13 +107,13 @@ class Reporter:
         )
 
 
-def _actor_record(program: Declared, actor: ActorThread) -> ActorRecord:
+def _actor_record(program: Declared, actor: RunningActor) -> ActorRecord:
     declared = next(declared for declared in program.actors if declared.name == actor.name)
     role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
     members = list(declared.actors) if isinstance(declared, DeclaredSegment) else [declared.name]
     modes = None
-    if isinstance(actor, (DynamicThread, AlignedLeader)):
-        modes = {str(value): mode.firings for value, mode in actor.modes.items()}
+    if actor.rates is not None:
+        modes = {str(value): mode.firings for value, mode in actor.rates.modes.items()}
     return ActorRecord(declared.unit, role, members, actor.activity.summary(), modes)
 
 

@@ -1,100 +1,36 @@
-"""The two ends of a FIFO whose connection may break or is shared: rings of slots, and what happens to their tokens."""
+"""The two ends of a FIFO between platforms: a ring of slots each, whose counters the protocol keeps together."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
-from typing import Callable, Optional, Union
+from typing import Optional, Protocol, Union
 
-from eprune.runtime.kernel.fifo import LOST, Fifo, FifoCounts
+import numpy as np
+
+from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.policy import lossy
 from eprune.runtime.net import wire
-from eprune.runtime.net.faults import ReceiverState, SenderState, window
+from eprune.runtime.net.protocol import Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
 
 
-class TxFifo(Fifo):
-    """The sending end of a FIFO: the producer's ring of slots, and what happens to its tokens."""
+class Carrier(Protocol):
+    """What the ends ask of their connection."""
 
-    #: set by the connection: what it does with a token, and when something else has changed
-    send: Callable[[TxFifo, int], None]
-    push: Callable[[], None]
+    def send(self, end: TxFifo, count: int) -> None:
+        """The producer has written ``count`` tokens."""
 
-    def __init__(self, name: str, dtype: str, shape: tuple[int, ...], capacity: int, policy: str, fired: bool) -> None:
-        super().__init__(name, dtype, shape, 1)
-        super().__init__(name, dtype, shape, window(capacity, self.token_bytes))
-        self.number = 0
-        self.policy = policy
-        self.lossy = lossy(policy)
-        self.sending = SenderState(policy, fired)
-        self.activity = Activity()
-        self.ended = False  # the producer has ended
-        self.over = False  # the peer knows, or will never learn it
-        self.end_sent = False
-        self.starved = self.idle_sent = False
-        self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
-        self._frames = [[header, raw.data] for header, raw in zip(self._headers, self.raw)]
-        self._firing, self._part = -1, 0
+    def credit(self, end: RxFifo) -> None:
+        """A report to the peer is due."""
 
-    def commit(self, slot: int, firing: int) -> None:
-        """Take a token from the producer."""
-        self.firings[slot] = firing
-        self.tokens += 1
-        self.send(self, slot)
-
-    def end(self) -> None:
-        """The producer has ended."""
-        self.ended = True
-        self.push()
-
-    @property
-    def connected(self) -> bool:  # type: ignore[override]
-        """Whether the peer is connected."""
-        return self.sending.alive
-
-    def starve(self, starved: bool) -> None:
-        """The producer makes no tokens for now, or makes some again."""
-        self.starved = starved
-        self.idle_sent = False
-        self.push()
-
-    def frame(self, slot: int) -> list[memoryview]:
-        """Header and payload of the token in a slot."""
-        firing = self.firings[slot]
-        self._part = self._part + 1 if firing == self._firing else 0
-        self._firing = firing
-        wire.pack_header(self._headers[slot], wire.DATA, self.number, self._part, firing, self.token_bytes)
-        return self._frames[slot]
-
-    def summary(self) -> FifoCounts:
-        """What happened to the ``tokens`` that were made: ``confirmed`` arrived, ``dropped`` may not have arrived."""
-        sending = self.sending
-        return replace(
-            super().summary(),
-            policy=self.policy,
-            tokens=sending.made,
-            confirmed=sending.confirmed,
-            dropped=sending.dropped,
-            resent=sending.resent,
-        )
-
-    def finished(self, connected: bool) -> bool:
-        """Whether nothing remains to be done: the peer wants no more, has everything, or will never learn more."""
-        if self.over:
-            return True
-        return self.ended and not connected and (lossy(self.policy) or self.sending.fired)
-
-    def free_slots(self, slots: Sequence[int]) -> None:
-        """Slots may be written again."""
-        for slot in slots:
-            self.release(slot)
+    def changed(self) -> None:
+        """An actor has ended or starves."""
 
 
-class RxFifo(Fifo):
-    """The receiving end of a FIFO: the consumer's ring of slots."""
+class TxFifo(Fifo, Sending):
+    """The sending end: the producer's ring, and what happens to its tokens. ``window``: tokens beyond the capacity."""
 
-    #: set by the connection: what it does when something has changed
-    push: Callable[[], None]
+    carrier: Carrier
 
     def __init__(
         self,
@@ -102,59 +38,146 @@ class RxFifo(Fifo):
         dtype: str,
         shape: tuple[int, ...],
         capacity: int,
-        policy: str,
-        fired: bool,
-        delay: int = 0,
-        initial: Optional[object] = None,
+        policy: str = "stop",
+        fired: bool = False,
+        window: int = 0,
     ) -> None:
-        super().__init__(name, dtype, shape, 1)
-        super().__init__(name, dtype, shape, window(capacity, self.token_bytes), delay, initial)  # type: ignore[arg-type]
+        Fifo.__init__(self, name, dtype, shape, capacity + window)
+        Sending.__init__(self, policy, capacity + window, fired)
         self.number = 0
-        self.policy = policy
-        self.receiving = ReceiverState(policy, self.capacity, delay, fired)
+        self.lossy = lossy(policy)
         self.activity = Activity()
-        self._lost = False  # the consumer has been notified since the last token
-        self.left = False  # the consumer has ended
-        self.over = False  # the peer knows, or will never learn it
-        self.end_received = False
+        #: tokens that may wait for the next ones, to be sent with them
+        self.stride = stride(self.capacity)
+        self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
+        self._payloads = [raw.data for raw in self.raw]
 
-    def commit(self, slot: int, firing: int) -> None:
-        """A token has arrived."""
-        self._lost = False
-        super().commit(slot, firing)
+    @property
+    def connected(self) -> bool:
+        """Whether the peer is connected."""
+        return self.alive
 
-    def release(self, slot: int) -> None:
-        """The consumer gives a slot back."""
-        super().release(slot)
-        receiving = self.receiving
-        receiving.fired += 1
-        if receiving.due:
-            self.push()
+    def commit(self, count: int, firing: int) -> None:
+        """Take tokens from the producer."""
+        for number in range(self.written, self.written + count):
+            self.firings[number % self.capacity] = firing
+        self.carrier.send(self, count)
+        fill = self.written - self.released
+        if fill > self.peak:
+            self.peak = fill
+
+    def end(self) -> None:
+        """The producer has ended."""
+        self.ended = True
+        self.carrier.changed()
+
+    def starve(self, starved: bool) -> None:
+        """The producer makes no tokens for now, or makes some again."""
+        self.starved = starved
+        self.idle_sent = False
+        self.carrier.changed()
+
+    def frames(self, first: int, count: int) -> list[memoryview]:
+        """Headers and payloads of the tokens from number ``first`` on."""
+        buffers = []
+        for number in range(first, first + count):
+            slot = number % self.capacity
+            header = self._headers[slot]
+            wire.pack_header(header, wire.DATA, self.number, 0, self.firings[slot], self.token_bytes)
+            buffers += [header, self._payloads[slot]]
+        return buffers
+
+    def _free(self) -> None:
+        super()._free()
+        if self.writer.asleep:
+            self.writer.ring()
+
+    def summary(self) -> FifoCounts:
+        """What happened to the ``tokens`` that were made: ``confirmed`` arrived, ``dropped`` may not have arrived."""
+        return replace(
+            super().summary(), policy=self.policy, confirmed=self.confirmed, dropped=self.dropped, resent=self.resent
+        )
+
+
+class RxFifo(Fifo, Receiving):
+    """The receiving end: the consumer's ring. ``window``: tokens beyond the capacity."""
+
+    carrier: Carrier
+
+    def __init__(
+        self,
+        name: str,
+        dtype: str,
+        shape: tuple[int, ...],
+        capacity: int,
+        policy: str = "stop",
+        window: int = 0,
+        delay: int = 0,
+        initial: Optional[np.ndarray] = None,
+    ) -> None:
+        Fifo.__init__(self, name, dtype, shape, capacity + window, delay, initial)
+        Receiving.__init__(self, policy, capacity + window, delay)
+        self.number = 0
+        self.activity = Activity()
+        self._payloads = [raw.data for raw in self.raw]
+        self._scratch: Optional[memoryview] = None
+
+    def target(self) -> memoryview:
+        """Where the next token goes: its slot, or nowhere once the consumer has left."""
+        if not self.left:
+            return self._payloads[self.written % self.capacity]
+        if self._scratch is None:
+            self._scratch = memoryview(bytearray(self.token_bytes))
+        return self._scratch
+
+    def arrived(self, firing: int) -> None:
+        """The token at `target` has arrived whole."""
+        self.lost = False
+        super().commit(1, firing)
+        if self.left:
+            self.released += 1
+
+    def arrived_together(self, tokens: np.ndarray, firings: list[int]) -> None:
+        """Many tokens have arrived; ``tokens`` has a row of bytes for each."""
+        count, capacity = len(firings), self.capacity
+        done = 0
+        while done < count:
+            slot = (self.written + done) % capacity
+            more = min(count - done, capacity - slot)
+            self.memory[slot : slot + more, : self.token_bytes] = tokens[done : done + more]
+            self.firings[slot : slot + more] = firings[done : done + more]
+            done += more
+        self.lost = False
+        self.written += count
+        if self.left:
+            self.released += count
+        self.peak = max(self.peak, self.written - self.released)
+        if self.reader.asleep:
+            self.reader.ring()
+
+    def lose(self) -> None:
+        """Notify the consumer that its producer is lost, until the next token."""
+        self.starve(True)
+
+    def release(self, count: int = 1) -> None:
+        """The consumer gives slots back."""
+        self.released += count
+        if self.released - self.reported >= self.stride:
+            self.carrier.credit(self)
 
     def will_fire(self, firing: int) -> None:
         """The consumer's next firing: a source that joins begins there."""
-        self.receiving.firing = firing
+        self.firing = firing
 
     def leave(self) -> None:
         """The consumer has ended."""
-        self.left = True
         super().leave()
-        self.push()
+        self.released = self.written
+        self.carrier.changed()
 
     def summary(self) -> FifoCounts:
         """How many tokens arrived, and how often the peer was restarted."""
-        receiving = self.receiving
-        return replace(super().summary(), policy=self.policy, tokens=receiving.received, restarts=receiving.restarts)
-
-    def finished(self, connected: bool) -> bool:
-        """Whether nothing remains to be done: the consumer has ended, and the peer, if connected, knows."""
-        return self.left and (self.over or not connected)
-
-    def lose(self) -> None:
-        """Notify the consumer of a lossy FIFO, in order with the tokens, that its producer is lost."""
-        if lossy(self.policy) and not self._lost:
-            self._lost = True
-            self.full.put(LOST)
+        return replace(super().summary(), policy=self.policy, restarts=self.restarts)
 
 
 FifoEnd = Union[TxFifo, RxFifo]

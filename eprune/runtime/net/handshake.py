@@ -4,28 +4,33 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import errno
 import os
-import selectors
 import socket
+import threading
 import time
 from collections import Counter
-from typing import Callable, Optional
+from collections.abc import Generator, Sequence
+from typing import Any, Callable, Optional
 
 from eprune.runtime.kernel.errors import LinkError, ProtocolError, Refused
 from eprune.runtime.net import wire
 from eprune.runtime.net.greeting import ACCEPTED, LATER, REFUSED, Greeting, judge, unpack
+from eprune.runtime.net.loop import READ, WRITE, Loop, Wanted
 from eprune.runtime.net.tls import Keys, NotTls, Stream, TlsSocket
 
 #: Seconds that the dialling side has for its greeting, and the listening side for its answer.
 GREETING_TIMEOUT = 5.0
-#: Connections without a greeting that a listener holds. When there is one more, the network with the most of them loses
-#: its oldest one: strangers keep out neither a peer that greets at once nor a slow one with another address.
+#: Seconds that a connection may take to come about.
+CONNECT_TIMEOUT = 2.0
+#: Connections without a greeting that a process holds.
 MAX_PENDING = 64
+#: Seconds until a process that had no descriptor left for a connection tries again.
+OUT_OF_FILES = 1.0
 #: Connections that wait in the kernel until the listener takes them.
 BACKLOG = 128
 #: Seconds that a connection that was turned away has for reading the reason.
 _READ_REASON = 1.0
-_POLL = 0.05
 _REST = 64 * 1024
 
 
@@ -33,30 +38,27 @@ class Busy(OSError):
     """The peer answers but cannot accept the connection now."""
 
 
+Dialling = Generator[Wanted, bool, tuple[Stream, Greeting]]
+
+
 def dial(
     address: tuple[str, int], greeting: Greeting, deadline: float, peer: str, keys: Optional[Keys] = None
-) -> tuple[Stream, Greeting]:
-    """Connect and shake hands, over TLS if there are keys. Returns the connection and the peer's greeting.
+) -> Dialling:
+    """Connect and shake hands, over TLS if there are keys: a sequence for the loop (`Loop.run`).
 
-    Raises OSError if nobody answers (Busy: try again later), Refused if one side refuses the other, ProtocolError if
-    the other side is not an eprune program, LinkError if the address is malformed.
+    Its result is the connection, which does not wait, and the peer's greeting. Raises OSError if nobody answers (Busy:
+    try again later), Refused if one side refuses the other, ProtocolError if the other side is not an eprune program.
     """
-    remaining = deadline - time.monotonic()
-    if remaining <= 0:
-        raise TimeoutError("timed out")
     with contextlib.ExitStack() as cleanup:
-        try:
-            plain = socket.create_connection(address, timeout=min(remaining, 2.0))
-        except (OverflowError, UnicodeError) as error:
-            raise Refused(f"{address[0]}:{address[1]} is not an address: {error}") from None
+        plain = yield from _connect(address, min(deadline, time.monotonic() + CONNECT_TIMEOUT))
         cleanup.callback(plain.close)
         if plain.getsockname() == plain.getpeername():
             raise ConnectionRefusedError("connected to itself")
         connection: Stream = plain if keys is None else keys.dialling(plain, peer)
-        connection.settimeout(max(min(deadline - time.monotonic(), GREETING_TIMEOUT), 0.1))
+        connection.settimeout(0)
         deadline = min(deadline, time.monotonic() + GREETING_TIMEOUT)
-        _greet(connection, greeting, deadline)
-        theirs = unpack(_read_greeting(connection, deadline))
+        yield from _greet(connection, greeting, deadline)
+        theirs = unpack((yield from _read_greeting(connection, deadline)))
         if theirs.verdict == LATER:
             raise Busy(0, theirs.reason or "the peer is busy")
         if theirs.verdict != ACCEPTED:
@@ -65,20 +67,93 @@ def dial(
         return connection, theirs
 
 
-def _greet(connection: Stream, greeting: Greeting, deadline: float) -> None:
+def _connect(address: tuple[str, int], deadline: float) -> Generator[Wanted, bool, socket.socket]:
+    """A TCP connection. Raises OSError if there is none in time, Refused if the address is malformed."""
+    host, port = address
+    try:
+        found = yield from _resolve(host, port, deadline)
+    except (OverflowError, UnicodeError) as error:
+        raise Refused(f"{host}:{port} is not an address: {error}") from None
+    last: OSError = TimeoutError("timed out")
+    for family, kind, number, _, target in found:
+        try:
+            plain = socket.socket(family, kind, number)
+        except OSError as error:
+            last = error
+            continue
+        plain.setblocking(False)
+        try:
+            code = plain.connect_ex(target)
+            if code in (errno.EINPROGRESS, errno.EWOULDBLOCK):
+                if not (yield plain, WRITE, deadline):
+                    raise TimeoutError("timed out")
+                code = plain.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+            if code:
+                raise OSError(code, os.strerror(code))
+            return plain
+        except (OSError, OverflowError) as error:
+            plain.close()
+            if isinstance(error, OverflowError):
+                raise Refused(f"{host}:{port} is not an address: {error}") from None
+            last = error
+        except BaseException:
+            plain.close()
+            raise
+    raise last
+
+
+Addresses = Sequence[tuple[Any, ...]]
+
+
+def _resolve(host: str, port: int, deadline: float) -> Generator[Wanted, bool, Addresses]:
+    """The addresses of a host. A name server may take long, and is therefore asked in a thread."""
+    with contextlib.suppress(socket.gaierror):
+        return socket.getaddrinfo(host or "localhost", port, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST)
+    if host == "localhost":
+        return socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    near, far = socket.socketpair()
+    answer: list[Any] = []
+
+    def ask() -> None:
+        try:
+            answer.append(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+        except (OSError, UnicodeError) as error:
+            answer.append(error)
+        far.close()
+
+    with near:
+        threading.Thread(target=ask, name=f"resolve {host}", daemon=True).start()
+        if not (yield near, READ, deadline):
+            raise TimeoutError("timed out")
+    if isinstance(answer[0], Exception):
+        raise answer[0]
+    found: Addresses = answer[0]
+    return found
+
+
+def _greet(connection: Stream, greeting: Greeting, deadline: float) -> Generator[Wanted, bool, None]:
     """Send a greeting. If TLS shows that the peer is another platform, inform the peer and raise Refused."""
     try:
-        # A peer that has gone may have sent its reason, which is read afterwards.
-        with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-            if isinstance(connection, TlsSocket):
-                connection.shake(deadline)
-            connection.sendall(greeting.pack())
+        yield from _send(connection, greeting.pack(), deadline)
+    except (BrokenPipeError, ConnectionResetError):
+        pass  # a peer that has gone may have sent its reason, which is read afterwards
     except NotTls:
         raise
     except Refused as refusal:
         with contextlib.suppress(OSError, LinkError):
-            connection.sendall(dataclasses.replace(greeting, verdict=REFUSED, reason=str(refusal)).pack())
+            text = dataclasses.replace(greeting, verdict=REFUSED, reason=str(refusal)).pack()
+            yield from _send(connection, text, deadline)
         raise
+
+
+def _send(connection: Stream, data: bytes, deadline: float) -> Generator[Wanted, bool, None]:
+    while data:
+        try:
+            data = data[connection.sendmsg([data], (), socket.MSG_DONTWAIT) :]
+        except BlockingIOError:
+            shaking = isinstance(connection, TlsSocket) and not connection.shaken
+            if not (yield connection, READ if shaking else WRITE, deadline):
+                raise TimeoutError("timed out") from None
 
 
 def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
@@ -130,9 +205,31 @@ class _Caller:
         #: where it comes from: the addresses of one host, which in IPv6 has a whole network
         self.network = network
         self.received = bytearray()
-        self.until = time.monotonic() + GREETING_TIMEOUT
         #: whether it was turned away; it is kept until the other side has had time to read the reason
         self.turned_away = False
+
+
+class Lobby:
+    """The connections of one process that have not been accepted yet: how many there are is bounded.
+
+    When there is one more, the network with the most of them loses its oldest one: strangers keep out neither a peer
+    that greets at once nor a slow one with another address.
+    """
+
+    def __init__(self) -> None:
+        self._callers: dict[_Caller, Acceptor] = {}  # the oldest first
+
+    def enter(self, caller: _Caller, acceptor: Acceptor) -> None:
+        """One more, at the door of ``acceptor``."""
+        self._callers[caller] = acceptor
+        if len(self._callers) > MAX_PENDING:
+            most = Counter(each.network for each in self._callers).most_common(1)[0][0]
+            oldest = next(each for each in self._callers if each.network == most)
+            self._callers[oldest].send_off(oldest, "too many connections without a greeting")
+
+    def leave(self, caller: _Caller) -> None:
+        """One less."""
+        self._callers.pop(caller, None)
 
 
 class Acceptor:
@@ -152,6 +249,8 @@ class Acceptor:
         refused: Callable[[str], None],
         peer: str,
         keys: Optional[Keys],
+        loop: Loop,
+        lobby: Lobby,
     ) -> None:
         self.refusal = ""
         self._listener = listener
@@ -161,73 +260,81 @@ class Acceptor:
         self._refused = refused
         self._peer = peer
         self._keys = keys
+        self._loop = loop
+        self._lobby = lobby
+        self._callers: dict[_Caller, None] = {}
         self._closed = False
 
+    def begin(self) -> None:
+        """Accept from now on."""
+        if not self._closed:
+            self._loop.watch(self._listener, READ, lambda _: self._admit())
+
     def close(self) -> None:
-        """Stop accepting, within moments."""
+        """Accept nobody any more."""
+        if self._closed:
+            return
         self._closed = True
+        self._loop.unwatch(self._listener)
+        self._listener.close()
+        self._loop.ask(self._send_all_off)
 
-    def run(self, stop: Callable[[], bool] = lambda: False) -> None:
-        """Acceptor until closed, or until ``stop()``. The body of a thread."""
-        callers: dict[_Caller, None] = {}  # the oldest first
-        with contextlib.closing(self._listener), selectors.DefaultSelector() as selector:
-            selector.register(self._listener, selectors.EVENT_READ)
-            try:
-                while not self._closed and not stop():
-                    for key, _ in selector.select(_POLL):
-                        if self._closed:
-                            break
-                        if key.fileobj is self._listener:
-                            self._admit(callers, selector)
-                        elif key.data in callers and self._settled(key.data):
-                            selector.unregister(key.fd)
-                            del callers[key.data]
-                    self._expire(callers, selector)
-            finally:
-                for caller in callers:
-                    caller.connection.close()
+    def _send_all_off(self) -> None:
+        for caller in list(self._callers):
+            self._forget(caller)
+            caller.connection.close()
 
-    def _admit(self, callers: dict[_Caller, None], selector: selectors.BaseSelector) -> None:
-        with contextlib.suppress(OSError):
+    def _admit(self) -> None:
+        try:
             plain, address = self._listener.accept()
-            plain.setblocking(False)
-            connection = plain if self._keys is None else self._keys.answering(plain, self._peer)
-            caller = _Caller(connection, socket.inet_pton(plain.family, address[0].partition("%")[0])[:8])
-            callers[caller] = None
-            selector.register(connection, selectors.EVENT_READ, caller)
-            if len(callers) > MAX_PENDING:
-                most = Counter(each.network for each in callers).most_common(1)[0][0]
-                oldest = next(each for each in callers if each.network == most)
-                self._send_off(oldest, callers, selector, "too many connections without a greeting")
+        except OSError as error:
+            if error.errno in (errno.EMFILE, errno.ENFILE):
+                self._refuse(f"{error.strerror}: this process may have no more descriptors (ulimit -n)")
+                self._loop.unwatch(self._listener)
+                self._loop.later(OUT_OF_FILES, self.begin)
+            return
+        plain.setblocking(False)
+        connection = plain if self._keys is None else self._keys.answering(plain, self._peer)
+        caller = _Caller(connection, socket.inet_pton(plain.family, address[0].partition("%")[0])[:8])
+        self._callers[caller] = None
+        self._loop.watch(connection, READ, lambda _: self._serve(caller))
+        self._loop.later(GREETING_TIMEOUT, lambda: self._expire(caller))
+        self._lobby.enter(caller, self)
 
-    def _expire(self, callers: dict[_Caller, None], selector: selectors.BaseSelector) -> None:
-        now = time.monotonic()
-        for caller in [caller for caller in callers if now > caller.until]:
-            self._send_off(caller, callers, selector, "a connection without a greeting")
+    def _expire(self, caller: _Caller) -> None:
+        if caller in self._callers and not caller.turned_away:
+            self.send_off(caller, "a connection without a greeting")
 
-    def _send_off(
-        self, caller: _Caller, callers: dict[_Caller, None], selector: selectors.BaseSelector, reason: str
-    ) -> None:
-        selector.unregister(caller.connection)
-        del callers[caller]
+    def send_off(self, caller: _Caller, reason: str) -> None:
+        """Close a connection that has not been accepted."""
+        self._forget(caller)
         caller.connection.close()
         if not caller.turned_away:
             self._refuse(reason)
 
-    def _settled(self, caller: _Caller) -> bool:
-        """Read more from a caller; whether it is finished: it was accepted or has gone."""
+    def _forget(self, caller: _Caller) -> None:
+        self._loop.unwatch(caller.connection)
+        self._callers.pop(caller, None)
+        self._lobby.leave(caller)
+
+    def _serve(self, caller: _Caller) -> None:
+        if caller in self._callers:
+            self._settle(caller)
+
+    def _settle(self, caller: _Caller) -> None:
+        """Read more from a caller, until it is accepted or has gone."""
         try:
             while not caller.turned_away:
                 if self._read(caller):
-                    return True
+                    return
             if _transport(caller.connection).recv(_REST, socket.MSG_DONTWAIT):
-                return False
+                return
         except BlockingIOError:
-            return False
+            return
         except OSError:
             pass
+        self._forget(caller)
         caller.connection.close()
-        return True
 
     def _read(self, caller: _Caller) -> bool:
         """Read more of a greeting and answer once it is whole; whether it was accepted. Raises BlockingIOError."""
@@ -257,6 +364,7 @@ class Acceptor:
             way = _transport(connection) if isinstance(error, NotTls) else connection
             self._turn_away(caller, way, REFUSED, str(error))
             return False
+        self._forget(caller)
         self._accept(connection, greeting)
         return True
 
@@ -267,7 +375,7 @@ class Acceptor:
     def _turn_away(self, caller: _Caller, way: Stream, verdict: str, reason: str) -> None:
         """Send the reason. Closing with unread bytes would reset the connection, and the reason would be lost."""
         caller.turned_away = True
-        caller.until = time.monotonic() + _READ_REASON
+        self._loop.later(_READ_REASON, lambda: self.send_off(caller, "") if caller in self._callers else None)
         with contextlib.suppress(OSError, LinkError):
             way.sendall(Greeting(verdict=verdict, reason=reason).pack())
         with contextlib.suppress(OSError):
@@ -278,17 +386,22 @@ def _transport(connection: Stream) -> socket.socket:
     return connection.transport if isinstance(connection, TlsSocket) else connection
 
 
-def _read_greeting(connection: Stream, deadline: float) -> bytes:
+def _read_greeting(connection: Stream, deadline: float) -> Generator[Wanted, bool, bytes]:
     """A whole greeting. Raises OSError if the connection ends or is slow, ProtocolError or Refused if malformed."""
     data = b""
     want = wire.GREETING_BYTES
     while len(data) < want:
-        if time.monotonic() > deadline:
-            raise TimeoutError("timed out")
-        more = connection.recv(want - len(data))
+        try:
+            more = connection.recv(want - len(data))
+        except BlockingIOError:
+            if not (yield connection, READ, deadline):
+                raise TimeoutError("timed out") from None
+            continue
         if not more:
             raise ConnectionResetError("the peer closed the connection during the handshake")
         data += more
         if len(data) == wire.GREETING_BYTES:
             want = wire.greeting_size(data)
+        if time.monotonic() > deadline:
+            raise TimeoutError("timed out")
     return data

@@ -1,43 +1,182 @@
-"""The receive buffer of a connection: small frames are read ahead, many per call; large tokens go to their slots."""
+"""The receive buffer of a connection: frames out of bytes. Small ones are read ahead, large tokens go to their slots.
+
+Reading waits for nothing: `read` handles what is there and returns.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Callable, Optional
 
-from eprune.runtime.net.faults import FailureDetector
+import numpy as np
+
+from eprune.runtime.kernel.errors import ProtocolError
+from eprune.runtime.net import wire
+from eprune.runtime.net.ends import RxFifo
 from eprune.runtime.net.tls import Stream
 
-#: Bytes that are read ahead at most; that much or more of a token is received straight into its slot.
-AHEAD = 16 * 1024
+#: Bytes that are read ahead at most.
+AHEAD = 64 * 1024
+#: Tokens of that many bytes and more are received straight into their slots.
+LARGE = 8 * 1024
+#: From that many waiting tokens on, they are taken together.
+TOGETHER = 4
+#: How often the socket is read before others get their turn.
+READS = 16
+
+Handle = Callable[[wire.Header, bytes], None]
 
 
 class ReceiveBuffer:
-    """The bytes that one connection receives, in order; ``detector`` learns when some arrive."""
+    """The bytes that one connection receives, in order. ``handle`` gets each frame that is not a token."""
 
-    def __init__(self, connection: Stream, detector: FailureDetector) -> None:
-        self._connection = connection
-        self._detector = detector
+    def __init__(self, stream: Stream, fifos: Mapping[int, RxFifo], handle: Handle) -> None:
+        self._stream = stream
+        self._fifos = fifos
+        self._handle = handle
+        self._token_bytes = {number: fifo.token_bytes for number, fifo in fifos.items()}
         self._ahead = memoryview(bytearray(AHEAD))
-        self._begin = self._end = 0
+        self._array = np.frombuffer(self._ahead, np.uint8)
+        self._end = 0  # of what was read ahead, from the start of the buffer
+        self._head = memoryview(bytearray(wire.HEADER_BYTES))
+        #: what a large token still lacks: its slot's rest, FIFO, header, and when it began to arrive
+        self._rest: Optional[memoryview] = None
+        self._coming: tuple[RxFifo, wire.Header, int]
+        #: the FIFO that probably has the next token, if that is a large one
+        self._likely: Optional[RxFifo] = None
 
-    def fill(self, target: memoryview) -> None:
-        """Receive as many bytes as ``target`` has. Raises OSError if the connection breaks or ends."""
-        done, wanted = 0, len(target)
-        while True:
-            buffered = min(wanted - done, self._end - self._begin)
-            if buffered:
-                target[done : done + buffered] = self._ahead[self._begin : self._begin + buffered]
-                self._begin += buffered
-                done += buffered
-            if done == wanted:
+    def read(self) -> bool:
+        """Handle what has arrived; whether there may be more. Raises OSError if the connection breaks or ends."""
+        for _ in range(READS):
+            try:
+                if self._rest is not None:
+                    self._continue(self._rest)
+                elif self._likely is not None and not self._end and self._likely.room > 0 and not self._likely.left:
+                    self._expect(self._likely)
+                else:
+                    self._end += self._receive([self._ahead[self._end :]])
+                    self._parse()
+            except BlockingIOError:
+                return False
+        return True
+
+    def _receive(self, buffers: list[memoryview]) -> int:
+        count = self._stream.recvmsg_into(buffers)[0]
+        if count == 0:
+            raise ConnectionResetError("connection closed by peer")
+        return count
+
+    def _continue(self, rest: memoryview) -> None:
+        """More of a large token, and what follows it."""
+        count = self._receive([rest, self._ahead])
+        if count < len(rest):
+            self._rest = rest[count:]
+            return
+        self._rest = None
+        fifo, header, begin = self._coming
+        fifo.activity.add(begin, time.perf_counter_ns())
+        fifo.arrived(header.firing)
+        self._likely = fifo
+        self._end = count - len(rest)
+        self._parse()
+
+    def _expect(self, fifo: RxFifo) -> None:
+        """The header and the payload of the token that probably comes, in one call."""
+        slot = fifo.target()
+        begin = time.perf_counter_ns()
+        count = self._receive([self._head, slot, self._ahead])
+        size = wire.HEADER_BYTES
+        if count >= size:
+            header = wire.unpack_header(self._head, self._token_bytes)
+            if header.kind == wire.DATA and header.fifo == fifo.number:
+                count -= size
+                self._rest, self._coming = slot, (fifo, header, begin)
+                if count < len(slot):
+                    self._rest = slot[count:]
+                    return
+                self._rest = None
+                fifo.activity.add(begin, time.perf_counter_ns())
+                fifo.arrived(header.firing)
+                self._end = count - len(slot)
+                self._parse()
                 return
-            # What follows a large token is read ahead by the same call.
-            straight = wanted - done if wanted - done >= AHEAD else 0
-            buffers = [target[done:], self._ahead] if straight else [self._ahead]
-            count = self._connection.recvmsg_into(buffers)[0]
-            if count == 0:
-                raise ConnectionResetError("connection closed by peer")
-            self._detector.last_received = time.monotonic()
-            direct = min(count, straight)
-            done += direct
-            self._begin, self._end = 0, count - direct
+        # It was something else: nothing is in the slot that anybody reads.
+        data = bytes(self._head[: min(count, size)])
+        data += bytes(slot[: max(count - size, 0)]) + bytes(self._ahead[: max(count - size - len(slot), 0)])
+        self._likely = None
+        for begin in range(0, len(data), AHEAD // 2):
+            part = data[begin : begin + AHEAD // 2]
+            if self._rest is not None:
+                part = self._put_rest(part)
+            self._ahead[self._end : self._end + len(part)] = part
+            self._end += len(part)
+            self._parse()
+
+    def _put_rest(self, part: bytes) -> bytes:
+        """Give a large token what it lacks; what is left over."""
+        rest = self._rest
+        assert rest is not None
+        count = min(len(part), len(rest))
+        rest[:count] = part[:count]
+        self._rest = rest[count:]
+        if count == len(rest):
+            self._rest = None
+            fifo, header, begin = self._coming
+            fifo.activity.add(begin, time.perf_counter_ns())
+            fifo.arrived(header.firing)
+        return part[count:]
+
+    def _parse(self) -> None:
+        """Handle the frames that were read ahead; what remains moves to the start of the buffer."""
+        ahead, end, begin, size = self._ahead, self._end, 0, wire.HEADER_BYTES
+        while end - begin >= size:
+            header = wire.unpack_header(ahead, self._token_bytes, begin)
+            whole = size + header.nbytes
+            if header.kind != wire.DATA:
+                if end - begin < whole:
+                    break
+                payload = bytes(ahead[begin + size : begin + whole])
+                begin += whole
+                self._handle(header, payload)
+                continue
+            fifo = self._fifos[header.fifo]
+            if fifo.room <= 0:
+                raise ProtocolError("the peer sends more tokens than there is room for")
+            if end - begin >= TOGETHER * whole and fifo.room >= TOGETHER:
+                begin += self._take_together(fifo, begin, end, whole)
+                continue
+            have = end - begin - size
+            if have < header.nbytes and header.nbytes < LARGE:
+                break
+            slot = fifo.target()
+            now = time.perf_counter_ns()
+            slot[:have] = ahead[begin + size : begin + min(size + have, whole)]
+            if have < header.nbytes:
+                self._rest, self._coming = slot[have:], (fifo, header, now)
+                begin = end
+                break
+            begin += whole
+            fifo.activity.add(now, time.perf_counter_ns())
+            fifo.arrived(header.firing)
+            self._likely = fifo if header.nbytes >= LARGE else None
+        if begin:
+            rest = end - begin
+            ahead[:rest] = ahead[begin:end]
+            self._end = rest
+
+    def _take_together(self, fifo: RxFifo, begin: int, end: int, whole: int) -> int:
+        """Take the tokens of one FIFO that follow one another; how many bytes they and their headers have."""
+        now = time.perf_counter_ns()
+        most = min((end - begin) // whole, fifo.room)
+        frames = self._array[begin : begin + most * whole].reshape(most, whole)
+        fixed = np.r_[0:4, 16:24]  # kind, zero, number and length
+        same = (frames[:, fixed] == frames[0, fixed]).all(axis=1)
+        count = most if same.all() else int(np.argmin(same))
+        frames = frames[:count]
+        firings = frames[:, 8:16].copy().view(">u8").ravel()
+        if firings.max() >= wire.MAX_INDEX:
+            raise ProtocolError(f"an index of {firings.max()}; the limit is {wire.MAX_INDEX}")
+        fifo.arrived_together(frames[:, wire.HEADER_BYTES :], firings.tolist())
+        fifo.activity.add(now, time.perf_counter_ns(), count)
+        return count * whole

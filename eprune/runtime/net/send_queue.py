@@ -5,14 +5,14 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping
-from typing import Optional
 
 from eprune.runtime.net import wire
 from eprune.runtime.net.ends import RxFifo, TxFifo
 from eprune.runtime.net.tls import Stream
 
-#: Bytes of tokens that one system call carries at most, roughly.
+#: Bytes of tokens that one system call carries at most, roughly, and how many tokens.
 BATCH_BYTES = 256 * 1024
+BATCH_TOKENS = 256
 
 
 class SendQueue:
@@ -22,116 +22,133 @@ class SendQueue:
         self._tx = tx
         self._rx = rx
         self._control: list[bytes] = []
-        self._frames: list[tuple[list[memoryview], Optional[TxFifo]]] = []
-        #: bytes of the first frame that the socket has taken
-        self.begun = 0
-        self._full = False  # whether there may be more than was chosen
-        #: FIFOs for which both ends know where to continue
-        self.resumed: set[int] = set()
+        self._buffers: list[memoryview] = []
+        self._closing: list[bool] = []  # whether a buffer is the last one of its frame
+        self._inside = False  # whether the first buffer is not the first one of its frame
+        self._size = 0  # bytes of all buffers
+        self._begun = 0  # bytes that the socket has taken of the first one
+        self._fifos: list[tuple[TxFifo, int]] = []
+        self._since = 0
+        self._batch = {
+            number: max(1, min(BATCH_BYTES // (fifo.token_bytes + wire.HEADER_BYTES), BATCH_TOKENS) // len(tx))
+            for number, fifo in tx.items()
+        }
 
     @property
     def waiting(self) -> bool:
         """Whether the socket has not taken all chosen frames yet."""
-        return bool(self._frames)
+        return bool(self._buffers)
+
+    @property
+    def empty(self) -> bool:
+        """Whether nothing is to be sent that was chosen or added."""
+        return not self._buffers and not self._control
 
     def clear(self) -> None:
         """Forget everything: the connection is lost."""
-        self._frames.clear()
-        self._control.clear()
-        self.begun = 0
+        self._buffers = []
+        self._closing = []
+        self._fifos = []
+        self._control = []
+        self._size = self._begun = 0
+        self._inside = False
+
+    def keep_begun(self) -> None:
+        """Forget all but the frame of which the socket has a part."""
+        buffers, closing, begun, inside = self._buffers, self._closing, self._begun, self._inside
+        self.clear()
+        if begun or inside:
+            count = closing.index(True) + 1
+            self._buffers, self._closing = buffers[:count], closing[:count]
+            self._size, self._begun, self._inside = sum(map(len, self._buffers)), begun, inside
 
     def add(self, frame: bytes) -> None:
         """Queue a frame that is not a token; it goes before the next tokens."""
         self._control.append(frame)
 
-    def send(self, connection: Stream) -> bool:
+    def send(self, stream: Stream) -> bool:
         """Send what the socket takes without waiting; whether it took anything.
 
         Raises BlockingIOError if it takes no more now, OSError if it is broken.
         """
         sent = False
-        while True:
-            chosen = not self._frames
-            if chosen and not self._fill():
-                break
-            buffers = [buffer for frame, _ in self._frames for buffer in frame]
-            begin = time.perf_counter_ns()
-            taken = connection.sendmsg(_after(buffers, self.begun), (), socket.MSG_DONTWAIT)
-            self._count(self.begun + taken, begin)
+        while self._buffers or self._choose():
+            self._send_chosen(stream)
             sent = True
-            if chosen and not self._frames and not self._full:
-                break
         return sent
 
-    def send_next(self, connection: Stream, fifo: TxFifo) -> bool:
-        """The same for only the next token of a FIFO, if nothing else waits, which is nearly always the case."""
-        if self._frames or self._control:
-            return self.send(connection)
-        slot = fifo.sending.take()
-        if slot is None:
+    def send_next(self, stream: Stream, fifo: TxFifo) -> bool:
+        """The same for the next tokens of one FIFO, if nothing else waits, which is nearly always the case."""
+        if self._buffers or self._control:
+            return self.send(stream)
+        count = fifo.take(self._batch[fifo.number])
+        if not count:
             return False
-        frame = fifo.frame(slot)
-        self._frames.append((frame, fifo))
-        begin = time.perf_counter_ns()
-        self._count(connection.sendmsg(frame, (), socket.MSG_DONTWAIT), begin)
-        if self._frames:
-            self.send(connection)
+        self._choose_tokens(fifo, count)
+        self._send_chosen(stream)
         return True
 
-    def _count(self, taken: int, begin: int) -> None:
-        """The socket has taken ``taken`` bytes of the frames."""
+    def _send_chosen(self, stream: Stream) -> None:
+        begin = time.perf_counter_ns()
+        buffers = self._buffers
+        if self._begun:
+            buffers = [buffers[0][self._begun :], *buffers[1:]]
+        taken = stream.sendmsg(buffers[:1000], (), socket.MSG_DONTWAIT)
+        if taken == self._size - self._begun:
+            end = time.perf_counter_ns()
+            for fifo, count in self._fifos:
+                fifo.activity.add(begin, end, count)
+            self._buffers = []
+            self._closing = []
+            self._fifos = []
+            self._size = self._begun = 0
+            self._inside = False
+            return
+        self._begun += taken
         done = 0
-        for frame, fifo in self._frames:
-            size = sum(map(len, frame))
-            if taken < size:
-                break
-            taken -= size
+        while self._begun >= len(self._buffers[done]):
+            self._begun -= len(self._buffers[done])
+            self._size -= len(self._buffers[done])
             done += 1
-            if fifo is not None:
-                fifo.activity.add(begin, time.perf_counter_ns())
-                fifo.free_slots(fifo.sending.sent())
-        del self._frames[:done]
-        self.begun = taken
+        if done:
+            self._inside = not self._closing[done - 1]
+            del self._buffers[:done], self._closing[:done]
+        raise BlockingIOError
 
-    def _fill(self) -> bool:
+    def _choose_tokens(self, fifo: TxFifo, count: int) -> None:
+        self._buffers += fifo.frames(fifo.next - count, count)
+        self._closing += (False, True) * count
+        self._size += count * (fifo.token_bytes + wire.HEADER_BYTES)
+        self._fifos.append((fifo, count))
+
+    def _choose(self) -> bool:
         """Choose what to send next; whether there is anything."""
-        frames = self._frames
         for number, receiver in self._rx.items():
-            if number in self.resumed and receiver.receiving.due:
-                self.add(wire.credit_frame(number, receiver.receiving.report()))
-        frames += [([memoryview(frame)], None) for frame in self._control]
-        self._control.clear()
-        size, more = 0, True
-        while more and size < BATCH_BYTES:
-            more = False
-            for fifo in self._tx.values():
-                slot = fifo.sending.take()
-                if slot is not None:
-                    frames.append((fifo.frame(slot), fifo))
-                    size += fifo.token_bytes
-                    more = True
-        self._full = size >= BATCH_BYTES
+            if receiver.alive and receiver.released - receiver.reported >= receiver.stride:
+                self._control.append(wire.credit_frame(number, receiver.report()))
+        for frame in self._control:
+            self._choose_frame(frame)
+        self._control = []
         for number, fifo in self._tx.items():
-            sending = fifo.sending
-            if sending.alive and sending.drained and not fifo.end_sent:
+            count = fifo.take(self._batch[number])
+            if count:
+                self._choose_tokens(fifo, count)
+        for number, fifo in self._tx.items():
+            if fifo.alive and fifo.drained and not fifo.end_sent:
                 if fifo.starved and not fifo.idle_sent:
                     fifo.idle_sent = True
-                    frames.append(([memoryview(wire.control_frame(wire.IDLE, number))], None))
+                    self._choose_frame(wire.control_frame(wire.IDLE, number))
                 if fifo.ended:
                     fifo.end_sent = True
-                    frames.append(([memoryview(wire.control_frame(wire.END, number, sending.count))], None))
+                    self._choose_frame(wire.control_frame(wire.END, number, fifo.count))
         for number, receiver in self._rx.items():
-            if receiver.left and number in self.resumed and not receiver.over:
+            if receiver.left and receiver.alive and not receiver.over:
                 receiver.over = True
-                frames.append(([memoryview(wire.credit_frame(number, receiver.receiving.report()))], None))
-                frames.append(([memoryview(wire.control_frame(wire.END, number, receiver.consumed))], None))
-        return bool(frames)
+                self._choose_frame(wire.credit_frame(number, receiver.report()))
+                self._choose_frame(wire.control_frame(wire.END, number, receiver.released))
+        return bool(self._buffers)
 
-
-def _after(buffers: list[memoryview], done: int) -> list[memoryview]:
-    """What is left of the buffers after the first ``done`` bytes."""
-    skip = 0
-    while done and done >= len(buffers[skip]):
-        done -= len(buffers[skip])
-        skip += 1
-    return [buffers[skip][done:], *buffers[skip + 1 :]] if done else buffers[skip:]
+    def _choose_frame(self, frame: bytes) -> None:
+        self._buffers.append(memoryview(frame))
+        self._closing.append(True)
+        self._size += len(frame)

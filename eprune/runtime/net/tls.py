@@ -160,6 +160,11 @@ class TlsSocket:
         """The transport's, which can be written to when this can; what was received already does not show there."""
         return self.transport.fileno()
 
+    @property
+    def shaken(self) -> bool:
+        """Whether the handshake is done."""
+        return self._shaken
+
     def settimeout(self, seconds: Optional[float]) -> None:
         """How long a call may wait: None for ever, 0 not at all."""
         self._timeout = seconds

@@ -7,18 +7,19 @@ shared connection the sender of its first FIFO does. The other side (RX) answers
 
 Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in network byte order:
 
-    u8 kind | u8 zero | u16 FIFO number | u32 part | u64 firing | u64 nbytes
+    u8 kind | u8 zero | u16 FIFO number | u32 birth | u64 firing | u64 nbytes
 
-    DATA       one token; ``firing`` is the index of the producer's firing, ``part`` the token's place within it
+    DATA       one token; ``firing`` is the index of the producer's firing; ``birth`` is when the oldest source that the
+               token comes from fired, in microseconds of the sender's clock since the epoch, modulo 2**32
     END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
     ERROR      the sender's run failed; the payload is the reason in UTF-8
     CREDIT     RX to TX: tokens received, tokens fired on, tokens that there is room for, and the index of the next
                firing: four u64
-    HEARTBEAT  nothing to send, but alive
+    HEARTBEAT  nothing to send, but alive; the sender's clock in microseconds since the epoch, and the least difference
+               that it has seen between its clock and the peer's when a heartbeat came: two i64
     IDLE       TX to RX: the producer is starved and makes no tokens for now
 
-On a connection that several FIFOs share, or whose FIFO has a fault policy, a CREDIT frame for each FIFO follows the
-greetings, before any token, and no more tokens are sent than there is room for.
+A CREDIT frame for each FIFO follows the greetings, before any token. No more tokens are sent than there is room for.
 
 Every length is compared with its bound before anything is allocated.
 """
@@ -32,7 +33,7 @@ from typing import NamedTuple
 
 from eprune.runtime.kernel.errors import ProtocolError, Refused
 
-VERSION = 1
+VERSION = 2
 MAGIC = b"EPRUNE"
 _TLS = b"\x16\x03"  # how every TLS connection begins
 NO_TLS = "one side uses TLS and the other does not: state the same security in all platform files, and generate again"
@@ -49,8 +50,9 @@ MAX_INDEX = 2**62
 DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE = range(1, 7)
 
 _COUNTERS = struct.Struct("!QQQQ")
+_CLOCKS = struct.Struct("!qq")
 #: payload bytes of the frames that are of one size
-_FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: 0, END: 0, IDLE: 0}
+_FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: _CLOCKS.size, END: 0, IDLE: 0}
 
 
 class Header(NamedTuple):
@@ -58,18 +60,18 @@ class Header(NamedTuple):
 
     kind: int
     fifo: int
-    part: int
+    birth: int
     firing: int
     nbytes: int
 
 
-def pack_header(buffer: bytearray | memoryview, kind: int, fifo: int, part: int, firing: int, nbytes: int) -> None:
+def pack_header(buffer: bytearray | memoryview, kind: int, fifo: int, birth: int, firing: int, nbytes: int) -> None:
     """Write a header into ``buffer``, HEADER_BYTES long."""
-    _HEADER.pack_into(buffer, 0, kind, 0, fifo, part, firing, nbytes)
+    _HEADER.pack_into(buffer, 0, kind, 0, fifo, birth, firing, nbytes)
 
 
 def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> bytes:
-    """An END or ERROR frame, whole."""
+    """An END, IDLE or ERROR frame, whole."""
     payload = message.encode("utf-8", "replace")[:MAX_ERROR]
     return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload)) + payload
 
@@ -87,13 +89,24 @@ def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, in
     return received, fired, limit, firing
 
 
-def unpack_shared(data: memoryview | bytes | bytearray, tokens: Mapping[int, int]) -> Header:
-    """Read a header on a connection of several FIFOs: ``tokens`` maps numbers of received FIFOs to bytes per token.
+def heartbeat_frame(clock: int, difference: int) -> bytes:
+    """A HEARTBEAT frame, whole: this clock, and the least difference seen (microseconds)."""
+    return _HEADER.pack(HEARTBEAT, 0, 0, 0, 0, _CLOCKS.size) + _CLOCKS.pack(clock, difference)
+
+
+def unpack_heartbeat(payload: bytes | bytearray | memoryview) -> tuple[int, int]:
+    """The peer's clock, and the least difference that it has seen (microseconds)."""
+    clock, difference = _CLOCKS.unpack(payload)
+    return clock, difference
+
+
+def unpack_header(data: memoryview | bytes | bytearray, tokens: Mapping[int, int], begin: int = 0) -> Header:
+    """Read a header from ``data`` at ``begin``: ``tokens`` maps numbers of received FIFOs to bytes per token.
 
     Raises ProtocolError if the kind is unknown, a token belongs to no received FIFO, or the kind does not allow the
     payload's length.
     """
-    kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
+    kind, zero, number, birth, firing, nbytes = _HEADER.unpack_from(data, begin)
     if kind == DATA:
         if nbytes != tokens.get(number):
             raise ProtocolError(f"a token of {nbytes} bytes for FIFO number {number}, which does not take such tokens")
@@ -103,28 +116,7 @@ def unpack_shared(data: memoryview | bytes | bytearray, tokens: Mapping[int, int
     elif nbytes != _FIXED.get(kind) or zero != 0:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
     _check(firing, MAX_INDEX)
-    return Header(kind, number, part, firing, nbytes)
-
-
-def unpack_header(data: memoryview | bytes | bytearray, fifo: int, token_bytes: int) -> Header:
-    """Read a header from the first HEADER_BYTES of ``data``.
-
-    Raises ProtocolError if the kind is unknown, the FIFO is not ``fifo``, or the kind does not allow the payload's
-    length (a token's payload has exactly ``token_bytes``).
-    """
-    kind, zero, number, part, firing, nbytes = _HEADER.unpack_from(data)
-    if kind not in (DATA, END, ERROR, HEARTBEAT) or zero != 0:
-        raise ProtocolError(f"a frame of unknown kind {kind}")
-    if number != fifo:
-        raise ProtocolError(f"a frame for FIFO number {number} on the connection of number {fifo}")
-    if kind == DATA and nbytes != token_bytes:
-        raise ProtocolError(f"a token of {nbytes} bytes on a FIFO whose tokens have {token_bytes} bytes")
-    if kind in (END, HEARTBEAT) and nbytes != 0:
-        raise ProtocolError(f"an end or a heartbeat with {nbytes} bytes")
-    if kind == ERROR and nbytes > MAX_ERROR:
-        raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
-    _check(firing, MAX_INDEX)
-    return Header(kind, number, part, firing, nbytes)
+    return Header(kind, number, birth, firing, nbytes)
 
 
 def _check(number: int, limit: int) -> None:

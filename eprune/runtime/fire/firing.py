@@ -1,0 +1,193 @@
+"""The firing loop: one step of an actor, whatever its token rates and however its inputs are matched.
+
+A step takes the tokens of one firing, chooses the row that holds in it where token rates change, waits for room, fires,
+hands over what was written and gives back what was read. Two strategies vary it: ``rates`` for actors of dynamic
+processing graphs, and ``matching`` for actors whose inputs may lack tokens.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any, Callable, Optional, Protocol
+
+from eprune.runtime.kernel.actor import Actor, EndOfStream
+from eprune.runtime.kernel.bell import Bell
+from eprune.runtime.kernel.fifo import Input, Output
+from eprune.runtime.tell.record import Activity
+
+
+class Mode:
+    """What one row of a control table makes of an actor: its active ends of FIFOs, each at the row's rate.
+
+    ``tokens`` and ``buffers`` are what the behaviour gets. An actor whose rates are static has one mode.
+    """
+
+    def __init__(
+        self,
+        inputs: Sequence[Input],
+        outputs: Sequence[Output],
+        row: Optional[Mapping[str, int]] = None,
+        tokens: Optional[dict[str, Any]] = None,
+    ) -> None:
+        row = row or {}
+        self.inputs = [port.at(rate) for port in inputs if (rate := row.get(port.fifo.name, port.rate))]
+        self.outputs = [port.at(rate) for port in outputs if (rate := row.get(port.fifo.name, port.rate))]
+        self.tokens: dict[str, Any] = {} if tokens is None else tokens
+        self.buffers: dict[str, Any] = {}
+        #: whether the behaviour fires: in a row in which all data rates are 0 it does not
+        self.active = bool(self.inputs or self.outputs)
+        self.firings = 0
+
+
+class Matching(Protocol):
+    """How inputs that may lack tokens are matched, and what becomes of outputs whose consumer may be dead."""
+
+    #: the index of the firing
+    index: int
+
+    def take(self, tokens: dict[str, Any]) -> bool:
+        """Wait for the tokens of the next firing; False at the end."""
+
+    def fired(self) -> None:
+        """The firing is over: give its tokens back."""
+
+
+class Rates(Protocol):
+    """How the row is chosen that holds in a firing."""
+
+    modes: dict[int, Mode]
+    #: whether this actor chooses for the others
+    leads: bool
+    #: the index of the firing whose row was chosen
+    index: int
+
+    def choose(self, tokens: dict[str, Any], firing: int) -> Optional[Mode]:
+        """The mode of the firing that has these tokens; None at the end."""
+
+
+class RunningActor:
+    """An actor at run time: its behaviour, its ends of FIFOs, its counters.
+
+    ``inputs`` are taken in every firing and before there is a mode; further ones are in the modes.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        behaviour: Actor,
+        inputs: Sequence[Input],
+        outputs: Sequence[Output],
+        limit: Optional[int] = None,
+        fire: Optional[Callable[..., None]] = None,
+        rates: Optional[Rates] = None,
+        matching: Optional[Matching] = None,
+        taken: Optional[Sequence[Input]] = None,
+    ) -> None:
+        """``taken``: the inputs that are taken before there is a mode (default: all)."""
+        self.name = name
+        self.behaviour = behaviour
+        self.inputs = inputs
+        self.outputs = outputs
+        #: an actor without inputs ends after that many firings; None: it does not
+        self.limit = limit
+        #: what firing calls; the behaviour's own, unless its unit is emulated
+        self.fire = fire or behaviour.fire
+        self.rates = rates
+        self.matching = matching
+        self.activity = Activity()
+        #: whether the run has failed
+        self.stopped = False
+        #: the index of the next firing, where nothing else says it
+        self.firing = 0
+        self._tokens: dict[str, Any] = {}
+        self._taken = list(inputs if taken is None else taken)
+        self._mode = Mode((), outputs, tokens=self._tokens)
+        self._mode.active = True
+
+    def use(self, bell: Bell) -> None:
+        """Have the FIFOs ring this bell, that of the thread that fires the actor."""
+        for port in self.inputs:
+            port.fifo.reader = bell
+        for output in self.outputs:
+            output.fifo.writer = bell
+
+    def step(self) -> bool:
+        """Wait until the actor can fire, and fire it once; whether it may go on."""
+        now = time.perf_counter_ns
+        asked = now()
+        tokens, matching, rates = self._tokens, self.matching, self.rates
+        if matching is not None:
+            if not matching.take(tokens):
+                return False
+            firing = matching.index
+        else:
+            firing = self.firing
+            if firing == self.limit:
+                return False
+            for port in self._taken:
+                view = port.acquire()
+                if view is None:
+                    return False
+                tokens[port.name] = view
+        if rates is None:
+            mode = self._mode
+        else:
+            began = now()
+            chosen = rates.choose(tokens, firing)
+            if chosen is None:
+                return False
+            mode, firing = chosen, rates.index
+            for port in mode.inputs:
+                view = port.acquire()
+                if view is None:
+                    return False
+                mode.tokens[port.name] = view
+            if rates.leads:  # the choice takes time
+                end = now()
+                self.activity.add(began, end, 0, began - asked)
+                asked = end
+        for output in mode.outputs:
+            view = output.acquire()
+            if view is None:
+                return False
+            mode.buffers[output.name] = view
+        if self.stopped:
+            return False
+        begin = now()
+        if mode.active:
+            try:
+                self.fire(mode.tokens, mode.buffers)
+            except EndOfStream:
+                return False
+        end = now()
+        for output in mode.outputs:
+            output.commit(firing)
+        for port in mode.inputs:
+            port.release()
+        if matching is not None:
+            matching.fired()
+        else:
+            for port in self._taken:
+                port.release()
+        self.firing = firing + 1
+        mode.firings += 1
+        self.activity.add(begin, end, 1, begin - asked)
+        return True
+
+    def end(self) -> None:
+        """The actor has ended in an orderly way: its neighbours learn it."""
+        for port in self.inputs:
+            port.fifo.leave()
+        for output in self.outputs:
+            output.fifo.end()
+
+    def wake(self) -> None:
+        """The run has failed: nobody waits any more."""
+        self.stopped = True
+        for port in self.inputs:
+            port.fifo.ended = True
+            port.fifo.reader.ring()
+        for output in self.outputs:
+            output.fifo.left = True
+            output.fifo.writer.ring()

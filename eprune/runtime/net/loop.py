@@ -1,0 +1,191 @@
+"""The thread that waits for all sockets of a process: one, however many links there are.
+
+Callbacks run in that thread, one after the other, and must not block. Sequences such as a handshake are generators that
+yield what they wait for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import os
+import select
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from typing import Any, Callable, Optional, Protocol
+
+READ, WRITE = select.POLLIN, select.POLLOUT
+
+#: What a sequence waits for: a socket's event until a moment (time.monotonic), or only a moment.
+Wanted = tuple[Optional["HasFileno"], int, float]
+Sequence = Generator[Wanted, bool, None]
+
+
+class HasFileno(Protocol):
+    """A socket, or something that stands for one."""
+
+    def fileno(self) -> int:
+        """Its descriptor."""
+
+
+class Timer:
+    """Something that is to happen at a moment, unless it is cancelled."""
+
+    __slots__ = ("action", "when")
+
+    def __init__(self, when: float, action: Callable[[], None]) -> None:
+        self.when = when
+        self.action: Optional[Callable[[], None]] = action
+
+    def cancel(self) -> None:
+        """It does not happen."""
+        self.action = None
+
+
+class Loop:
+    """Runs callbacks when sockets are ready and moments have come. ``fail`` gets what a callback raises."""
+
+    def __init__(self, fail: Callable[[Exception], None]) -> None:
+        self._fail = fail
+        self._poller: Any = select.epoll() if hasattr(select, "epoll") else select.poll()
+        self._unit = 1 if hasattr(select, "epoll") else 1000
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._timers: list[tuple[float, int, Timer]] = []
+        self._count = itertools.count()
+        self._asked: deque[Callable[[], None]] = deque()
+        self._near, self._far = os.pipe()
+        for end in (self._near, self._far):
+            os.set_blocking(end, False)
+        self._poller.register(self._near, READ)
+        self._closed = False
+        self._woken = False
+        self._thread = threading.Thread(target=self._run, name="links", daemon=True)
+
+    # From any thread.
+
+    def start(self) -> None:
+        """Begin to run."""
+        self._thread.start()
+
+    @property
+    def inside(self) -> bool:
+        """Whether the caller is the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    def ask(self, action: Callable[[], None]) -> None:
+        """Have the loop's thread do something soon."""
+        self._asked.append(action)
+        self.wake()
+
+    def wake(self) -> None:
+        """Make the loop look again."""
+        if not self._woken:
+            self._woken = True
+            with contextlib.suppress(OSError):
+                os.write(self._far, b"x")
+
+    def close(self, patience: float) -> bool:
+        """End the thread; whether it ended within ``patience`` seconds. Sockets stay open."""
+        self._closed = True
+        self.wake()
+        if self._thread.ident is not None:
+            self._thread.join(patience)
+        ended = not self._thread.is_alive()
+        if ended:
+            for end in (self._near, self._far):
+                with contextlib.suppress(OSError):
+                    os.close(end)
+            if hasattr(self._poller, "close"):
+                self._poller.close()
+        return ended
+
+    # From the loop's thread.
+
+    def watch(self, one: HasFileno, events: int, callback: Callable[[int], None]) -> None:
+        """Call ``callback`` with the events whenever the socket is ready for one of them."""
+        number = one.fileno()
+        self._watched[number] = callback
+        try:
+            self._poller.register(number, events)
+        except FileExistsError:
+            self._poller.modify(number, events)
+
+    def unwatch(self, one: HasFileno) -> None:
+        """Forget a socket, before it is closed."""
+        number = one.fileno()
+        if self._watched.pop(number, None) is not None:
+            with contextlib.suppress(OSError, KeyError, ValueError):
+                self._poller.unregister(number)
+
+    def expect(self, one: HasFileno, events: int) -> None:
+        """Change what a socket is watched for. Any thread may call it."""
+        with contextlib.suppress(OSError, KeyError, ValueError):
+            self._poller.modify(one.fileno(), events)
+
+    def later(self, seconds: float, action: Callable[[], None]) -> Timer:
+        """Have something happen in some seconds."""
+        timer = Timer(time.monotonic() + seconds, action)
+        heapq.heappush(self._timers, (timer.when, next(self._count), timer))
+        return timer
+
+    def run(self, sequence: Sequence) -> None:
+        """Run a sequence to its end. It yields what it waits for and gets whether that came before its moment."""
+        self._resume(sequence, None)
+
+    def _resume(self, sequence: Sequence, came: Optional[bool]) -> None:
+        try:
+            one, events, until = next(sequence) if came is None else sequence.send(came)
+        except StopIteration:
+            return
+        waiting = [True]
+
+        def go_on(came: bool) -> None:
+            if waiting:
+                waiting.clear()
+                timer.cancel()
+                if one is not None:
+                    self.unwatch(one)
+                self._resume(sequence, came)
+
+        timer = self.later(max(until - time.monotonic(), 0.0), lambda: go_on(False))
+        if one is not None:
+            self.watch(one, events, lambda _: go_on(True))
+
+    def _run(self) -> None:
+        while not self._closed:
+            try:
+                self._step()
+            except Exception as error:
+                self._fail(error)
+
+    def _step(self) -> None:
+        timers = self._timers
+        remaining = -1.0
+        while timers and timers[0][2].action is None:
+            heapq.heappop(timers)
+        if timers:
+            remaining = max(timers[0][0] - time.monotonic(), 0.0) * self._unit
+            if self._unit == 1000:
+                remaining = int(remaining) + 1
+        ready = self._poller.poll(remaining)
+        watched = self._watched
+        for number, events in ready:
+            if number == self._near:
+                self._woken = False
+                with contextlib.suppress(OSError):
+                    os.read(number, 4096)
+                while self._asked:
+                    self._asked.popleft()()
+            else:
+                callback = watched.get(number)
+                if callback is not None:
+                    callback(events)
+        if timers:
+            now = time.monotonic()
+            while timers and timers[0][0] <= now:
+                action = heapq.heappop(timers)[2].action
+                if action is not None:
+                    action()

@@ -1,0 +1,84 @@
+"""All connections of a program, and the one thread that serves them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import Callable
+
+from eprune.runtime.kernel.errors import InternalError, LinkError, RunError
+from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.handshake import Lobby
+from eprune.runtime.net.loop import Loop
+
+#: Seconds for what is still to be sent when a run has failed, and between two looks at it.
+LAST_WORDS, _LOOK = 1.0, 0.005
+
+
+class Network:
+    """The connections of a program. ``fail`` gets errors of ours."""
+
+    def __init__(self, connections: Sequence[Connection], fail: Callable[[RunError], None]) -> None:
+        self._connections = connections
+        self._fail = fail
+        self._loop = self._make_loop() if connections else None
+        self._lobby = Lobby()
+
+    def _make_loop(self) -> Loop:
+        try:
+            return Loop(lambda error: self._fail(InternalError(error, "the thread of the links")))
+        except OSError as error:
+            raise LinkError(f"no links: {error.strerror}") from None
+
+    def listen(self) -> None:
+        """Open the listening sockets. Raises LinkError if an address is not available."""
+        if self._loop is not None:
+            for connection in self._connections:
+                connection.listen(self._loop, self._lobby)
+
+    def open(self, deadline: float) -> None:
+        """Begin to connect, until ``deadline`` (time.monotonic). Each connection reports when it is open."""
+        if self._loop is not None:
+            self._loop.start()
+            self._loop.ask(lambda: self._open(deadline))
+
+    def _open(self, deadline: float) -> None:
+        for connection in self._connections:
+            connection.late = self._hurry
+            connection.open(deadline)
+            self._tick(connection)
+
+    def _hurry(self) -> None:
+        self._each(Connection.hurry)
+
+    def _each(self, act: Callable[[Connection], None]) -> None:
+        for connection in self._connections:
+            act(connection)
+
+    def _tick(self, connection: Connection) -> None:
+        assert self._loop is not None
+        connection.tick()
+        self._loop.later(connection.period, lambda: self._tick(connection))
+
+    def abort(self, message: str) -> None:
+        """Inform the peers that this run failed, and break the connections."""
+        if self._loop is None:
+            return
+        self._loop.ask(lambda: self._each(lambda connection: connection.stop(message)))
+        deadline = time.monotonic() + LAST_WORDS
+        while not all(connection.told for connection in self._connections) and time.monotonic() < deadline:
+            time.sleep(_LOOK)
+        self.cut()
+
+    def cut(self) -> None:
+        """Break the connections without a word."""
+        if self._loop is not None:
+            self._loop.ask(lambda: self._each(Connection.cut))
+
+    def close(self) -> None:
+        """Release all resources."""
+        if self._loop is None:
+            return
+        if self._loop.close(LAST_WORDS):
+            for connection in self._connections:
+                connection.close()
