@@ -178,7 +178,7 @@ def test_a_firing_of_which_a_part_is_lost_does_not_shift_the_next_ones():
     for firing in (4, 4, 5, 6, 6):
         fifo.commit(1, firing)
     seen = []
-    while port.look():
+    while port.ready:
         seen.append(port.index)
         port.release()
     assert seen == [4, 6]

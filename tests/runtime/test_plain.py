@@ -270,7 +270,7 @@ def frame(kind, fifo, firing, nbytes, payload=b""):
         (frame(wire.DATA, 1, 0, 12), "for FIFO number 1, which does not take such tokens"),
         (frame(wire.DATA, 0, 5, 12, bytes(12)) + frame(wire.DATA, 0, 4, 12, bytes(12)), "firing 4 after firing 5"),
         (5 * frame(wire.DATA, 0, 0, 12, bytes(12)), "more tokens than there is room for"),
-        (frame(wire.END, 0, 3, 0), "left sent 3 tokens, but 0 arrived"),
+        (frame(wire.END, 0, 3, 0), "left violates the protocol: the peer sent 3 tokens, but 0 arrived"),
         (frame(wire.ERROR, 0, 0, 9, b"bad\x1b[2Jluck"[:9]), "peer 'left' failed: bad?[2Jlu"),
         (frame(wire.ERROR, 0, 0, 2**40), "an error message of 1099511627776 bytes"),
         (frame(wire.DATA, 0, 0, 12, bytes(5)), "lost peer 'left': connection closed by peer"),
@@ -296,7 +296,8 @@ def test_every_firing_has_its_token_in_the_record_when_the_connection_is_reset(t
             connection, _ = server.accept()
             connection.recv(65536)
             connection.sendall(wire.pack_greeting({**HELLO, "verdict": "accepted", "platform": "right"}))
-            receive(connection, 300_000)
+            connection.sendall(wire.credit_frame(0, (0, 0, 4, 0)))
+            receive(connection, 100)
             connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
             connection.close()
             code, _, err = finish(sender)

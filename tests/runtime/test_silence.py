@@ -79,7 +79,7 @@ def test_a_pulled_cable_ends_both_ends_of_an_idle_link(tmp_path, port):
     proxy.close()
 
 
-def test_a_peer_that_freezes_when_it_wants_no_more_is_noticed_too(tmp_path, port):
+def test_a_peer_that_freezes_when_it_wants_no_more_holds_up_nobody(tmp_path, port):
     with socket.create_server(("127.0.0.1", port)) as server:
         sender = start(left(tmp_path, port, "Count", shape="(300, 600)"), *SOON)
         connection, _ = server.accept()
@@ -90,9 +90,7 @@ def test_a_peer_that_freezes_when_it_wants_no_more_is_noticed_too(tmp_path, port
                 + wire.credit_frame(0, (0, 0, 4, 0))
                 + wire.control_frame(wire.END, 0)
             )
-            code, _, err = finish(sender)
-    assert code == 1
-    assert "nothing received for 0.4 s" in err
+            assert finish(sender) == (0, "", "")
 
 
 @pytest.mark.parametrize(
@@ -113,7 +111,7 @@ def test_who_only_takes_its_time_is_not_dead(tmp_path, port, producer, consumer,
 
 
 def test_tokens_right_behind_a_heartbeat_are_whole(tmp_path, port):
-    receiver = start(right(tmp_path, port))
+    receiver = start(right(tmp_path, port, capacity=20))
     hello = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}
     hello["incarnation"] = "i"
     for _ in range(200):
@@ -143,6 +141,7 @@ def test_no_heartbeat_in_the_middle_of_a_frame():
     fifo = TxFifo("f", "uint8", (4_000_000,), 2)
     queue = SendQueue({0: fifo}, {})
     fifo.resume("right", Credit(0, 0, 2, 0))
+    fifo.firings[0] = 0
     fifo.put(1)
     with here, there:
         with pytest.raises(BlockingIOError):

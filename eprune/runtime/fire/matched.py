@@ -237,6 +237,7 @@ class Matched:
     def _await(self) -> bool:
         """Wait until there is a firing, and set its index; False at the end."""
         while not self.stopping():
+            before = self._seen()
             lacking = self._align()
             if lacking is None:
                 if self._over() and not any(port.ready for port in self._decisive):
@@ -249,19 +250,15 @@ class Matched:
             for port in self._inputs:
                 while port.drains and port is not lacking and port.ready:
                     port.discard()
-            self._await_change()
+            self._await_change(before)
         return False
 
-    def _await_change(self, until: Optional[float] = None) -> None:
+    def _seen(self) -> list[tuple[int, bool, bool]]:
+        return [(port.fifo.written, port.fifo.ended, port.fifo.lost) for port in self._inputs]
+
+    def _await_change(self, before: list[tuple[int, bool, bool]], until: Optional[float] = None) -> None:
         """Wait until something has happened at an input."""
-        before = [(port.fifo.written, port.fifo.ended, port.fifo.lost) for port in self._inputs]
-        self._inputs[0].fifo.reader.wait(
-            lambda: (
-                self.stopping()
-                or before != [(port.fifo.written, port.fifo.ended, port.fifo.lost) for port in self._inputs]
-            ),
-            until,
-        )
+        self._inputs[0].fifo.reader.wait(lambda: self.stopping() or before != self._seen(), until)
 
     def _over(self) -> bool:
         """Whether the actor can never fire again."""
@@ -290,6 +287,9 @@ class Matched:
             until = None if port.timeout is None else begin + port.timeout
             while port.look(until) and port in self._decisive and port.index < self.index:
                 port.discard()
+        for port in self._decisive:
+            while port.ready and port.index < self.index:  # it has come since it was looked at
+                port.discard()
         live = [
             port for port in self._decisive if port.ready or (not port.ended and (port.alive or port.policy == ZERO))
         ]
@@ -299,7 +299,8 @@ class Matched:
             self.index = min((port.index for port in self._decisive if port.ready), default=self.index)
             if not any(port.alive for port in self._decisive):
                 # There is nothing but zeros to fire on: they come at the pace of the time-out.
-                self._await_change(time.monotonic() + max(port.timeout or 0.0 for port in self._decisive))
+                until = time.monotonic() + max(port.timeout or 0.0 for port in self._decisive)
+                self._await_change(self._seen(), until)
         return None
 
     def _choose(self, tokens: dict[str, Any]) -> None:

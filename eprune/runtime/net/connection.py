@@ -92,6 +92,7 @@ class Connection:
         self._seeking = False
         self._acceptor: Optional[Acceptor] = None
         self._deadline: Optional[Timer] = None
+        self._deserted: Optional[float] = None  # since when all has ended here but the peer was not told
         self._closers: list[threading.Thread] = []
         self._loop: Loop
 
@@ -329,7 +330,10 @@ class Connection:
                 self._loop.ask(lambda: self._ready(stream, READ) if stream is not None else None)
             return
         except PeerError as error:
-            self._lose(stream, Event.ERROR, str(error))
+            if self._protocol.stops and not self._protocol.finished:
+                self._give_up(error)
+            else:
+                self._lose(stream, Event.ERROR, str(error))
         except OSError as error:
             self._lose(stream, Event.BROKEN, _reason(error))
         except ProtocolError as error:
@@ -463,9 +467,21 @@ class Connection:
                 self._last = error
             except OSError as error:
                 self._last = error
+                if isinstance(error, ConnectionRefusedError) and self._nobody_to_tell(now):
+                    self._too_late()
+                    break
             yield None, 0, time.monotonic() + back_off(attempt, random.random())
             attempt += 1
         self._seeking = False
+
+    def _nobody_to_tell(self, now: float) -> bool:
+        """Whether all has ended here, and for a while nobody has been there to learn it."""
+        protocol = self._protocol
+        if not (protocol.lossy and protocol.opened and protocol.deserted):
+            self._deserted = None
+            return False
+        self._deserted = now if self._deserted is None else self._deserted
+        return now - self._deserted > self._detector.dead_after
 
     def _nobody(self) -> str:
         if self._acceptor is None:

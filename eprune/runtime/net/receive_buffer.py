@@ -36,6 +36,7 @@ class ReceiveBuffer:
         self._fifos = fifos
         self._handle = handle
         self._token_bytes = {number: fifo.token_bytes for number, fifo in fifos.items()}
+        self._latest = dict.fromkeys(fifos, 0)  # FIFO -> the index of its latest token
         self._ahead = memoryview(bytearray(AHEAD))
         self._array = np.frombuffer(self._ahead, np.uint8)
         self._end = 0  # of what was read ahead, from the start of the buffer
@@ -90,6 +91,7 @@ class ReceiveBuffer:
         if count >= size:
             header = wire.unpack_header(self._head, self._token_bytes)
             if header.kind == wire.DATA and header.fifo == fifo.number:
+                self._check_order(header.fifo, header.firing)
                 count -= size
                 self._rest, self._coming = slot, (fifo, header, begin)
                 if count < len(slot):
@@ -147,6 +149,7 @@ class ReceiveBuffer:
                 begin += self._take_together(fifo, begin, end, whole)
                 continue
             have = end - begin - size
+            self._check_order(header.fifo, header.firing)
             if have < header.nbytes and header.nbytes < LARGE:
                 break
             slot = fifo.target()
@@ -177,6 +180,17 @@ class ReceiveBuffer:
         firings = frames[:, 8:16].copy().view(">u8").ravel()
         if firings.max() >= wire.MAX_INDEX:
             raise ProtocolError(f"an index of {firings.max()}; the limit is {wire.MAX_INDEX}")
+        self._check_order(fifo.number, int(firings[0]))
+        if (firings[1:] < firings[:-1]).any():
+            raise ProtocolError("the peer sent firings out of order")
+        self._latest[fifo.number] = int(firings[-1])
         fifo.arrived_together(frames[:, wire.HEADER_BYTES :], firings.tolist())
         fifo.activity.add(now, time.perf_counter_ns(), count)
         return count * whole
+
+    def _check_order(self, number: int, firing: int) -> None:
+        """A producer's firings come in their order."""
+        latest = self._latest[number]
+        if firing < latest:
+            raise ProtocolError(f"the peer sent firing {firing} after firing {latest}")
+        self._latest[number] = firing
