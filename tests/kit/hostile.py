@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import select
 import socket
 import struct
 import threading
 import time
+from collections.abc import Generator
 from typing import Any, Callable, Optional
 
 import numpy as np
@@ -17,6 +19,7 @@ from eprune.runtime.net import wire
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.ends import RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.loop import Wanted
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell.journal import Journal
 
@@ -194,6 +197,20 @@ class End:
         # Hypothesis minds threads of one example that still run, and draw random numbers, in the next.
         for thread in self._threads:
             thread.join(2)
+
+
+def finish_alone(sequence: Generator[Wanted, bool, Any]) -> Any:
+    """Run a sequence of the loop by itself; its result."""
+    came: Optional[bool] = None
+    while True:
+        try:
+            one, events, until = next(sequence) if came is None else sequence.send(came)
+        except StopIteration as end:
+            return end.value
+        poller = select.poll()
+        if one is not None:
+            poller.register(one.fileno(), events)
+        came = bool(poller.poll(max(until - time.monotonic(), 0) * 1000))
 
 
 def receive(connection: socket.socket, count: int) -> bytes:

@@ -7,11 +7,12 @@ import time
 
 import pytest
 
-from eprune.runtime.kernel.errors import Interrupted, Refused
+from eprune.runtime.kernel.errors import Refused
 from eprune.runtime.net import connection, wire
 from eprune.runtime.net.ends import TxFifo
 from eprune.runtime.net.greeting import Greeting
-from eprune.runtime.net.handshake import dial as shake
+from eprune.runtime.net.handshake import dial
+from eprune.runtime.net.network import Network
 from eprune.runtime.tell.journal import Journal
 from tests.kit import hostile
 from tests.kit.hostile import GREETING, PLAIN, End, Place, credit, frame, receive, token
@@ -112,7 +113,7 @@ def test_a_greeting_that_drips_in_takes_no_longer_than_the_time_out(port):
         threading.Thread(target=drip, daemon=True).start()
         begin = time.monotonic()
         with pytest.raises(OSError, match="timed out"):
-            shake(("127.0.0.1", port), Greeting(**GREETING), time.monotonic() + 0.5, "right")
+            hostile.finish_alone(dial(("127.0.0.1", port), Greeting(**GREETING), time.monotonic() + 0.5, "right"))
         assert time.monotonic() - begin < 3
 
 
@@ -129,7 +130,7 @@ def test_what_a_peer_says_when_it_refuses_cannot_play_with_the_terminal(port, ve
 
         threading.Thread(target=refuse, daemon=True).start()
         with pytest.raises((OSError, Refused)) as caught:
-            shake(("127.0.0.1", port), Greeting(**GREETING), time.monotonic() + 5, "right")
+            hostile.finish_alone(dial(("127.0.0.1", port), Greeting(**GREETING), time.monotonic() + 5, "right"))
         assert str(caught.value).isprintable()
         assert len(str(caught.value)) < 600
 
@@ -188,8 +189,8 @@ def test_a_peer_that_has_more_than_was_sent_spoils_no_count(port, policy, lie):
     place.accept().send(lie)
     time.sleep(0.1)
     sending = end.fifo
-    assert 0 <= sending.confirmed <= sending.made
-    assert 0 <= sending.given_up <= sending.made
+    assert 0 <= sending.confirmed <= sending.written
+    assert 0 <= sending.given_up <= sending.written
     place.close()
     end.close()
 
@@ -245,19 +246,19 @@ def test_a_receiver_whose_place_was_taken_meanwhile_is_not_taken_for_a_new_one(p
     place = Place(port)
     end = End(50, "wait", port)
     receiver = place.accept("receiver")
-    receiver.send(credit(0, 0, 5))
-    receive(receiver.connection, 5 * 36)
-    receiver.send(credit(5, 5, 10))
-    until(lambda: end.fifo.confirmed == 5)
+    receiver.send(credit(0, 0, 4))
+    receive(receiver.connection, 4 * 36)
+    receiver.send(credit(4, 4, 4))
+    until(lambda: end.fifo.confirmed == 4)
     receiver.close()
     impostor = place.accept("impostor")
-    impostor.send(credit(0, 0, 10))
-    receive(impostor.connection, 10 * 36)
-    impostor.send(credit(4, 4, 10))
-    until(lambda: end.fifo.confirmed == 9)
+    impostor.send(credit(0, 0, 4))
+    receive(impostor.connection, 4 * 36)
+    impostor.send(credit(3, 3, 4))
+    until(lambda: end.fifo.confirmed == 7)
     impostor.close()
     receiver = place.accept("receiver")
-    receiver.send(credit(5, 5, 10))
+    receiver.send(credit(4, 4, 8))
     (message,) = end.finish()
     place.close()
     assert "another process" in message
@@ -285,28 +286,23 @@ def test_a_connection_that_breaks_before_all_its_fifos_go_on_blocks_no_producer(
     end = connection.Connection(
         "the link", "right", Greeting(**GREETING), fifos, ("127.0.0.1", port), True, 1.0, 5.0, print, Journal("left")
     )
-    hostile.OPEN.append(end)
-
-    def connect():
-        with contextlib.suppress(Interrupted):
-            end.open(time.monotonic() + 30, lambda: False)
-
-    opener = threading.Thread(target=connect)
-    opener.start()
+    links = Network([end], print)
+    hostile.OPEN.append(links)
+    links.listen()
+    links.open(time.monotonic() + 30)
     stranger = place.accept()
     stranger.send(credit(0, 0, 68))
-    until(lambda: fifos[0].sending.alive)
+    until(lambda: fifos[0].alive)
     stranger.close()
     place.close()
 
     def produce():
         for number in range(200):
-            fifos[0].commit(fifos[0].reserve(), number)
+            fifos[0].await_room(1)
+            fifos[0].commit(1, number)
 
     producer = threading.Thread(target=produce, daemon=True)
     producer.start()
     producer.join(5)
-    end.cut()
-    opener.join()
     assert not producer.is_alive()
-    assert fifos[0].sending.dropped == 200
+    assert fifos[0].dropped == 200

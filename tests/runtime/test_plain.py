@@ -1,4 +1,4 @@
-"""Two programs joined by a connection that may not break: every token arrives; trouble is one clear message, never a hang."""
+"""Two programs joined by a connection that may not break: every token arrives; trouble is one clear message."""
 
 import json
 import signal

@@ -15,10 +15,12 @@ import pytest
 from eprune.deploy.ports import free_base_port
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.net import wire
+from eprune.runtime.net.greeting import Greeting
 from eprune.runtime.net.handshake import dial
 from eprune.runtime.net.tls import Keys
 from scripts.chaos.proxy import Proxy
 from tests.kit import keys
+from tests.kit.hostile import finish_alone
 from tests.kit.programs import finish, lines, rest, run, start, write_program
 
 
@@ -310,7 +312,9 @@ def test_a_listener_that_drips_holds_nobody_for_long(folder):
         thread = threading.Thread(target=drip)
         thread.start()
         with pytest.raises(TimeoutError):
-            dial(listener.getsockname(), {}, time.monotonic() + 0.5, "right", Keys(str(folder), "left"))
+            finish_alone(
+                dial(listener.getsockname(), Greeting(), time.monotonic() + 0.5, "right", Keys(str(folder), "left"))
+            )
         thread.join()
 
 

@@ -77,7 +77,8 @@ class MatchedInput(Input):
     @property
     def alive(self) -> bool:
         """Whether tokens can be expected: after an outage, from its first token on."""
-        return self.ready or not (self.fifo.lost or self.fifo.ended)
+        fifo = self.fifo
+        return fifo.written - fifo.released >= self.rate or not (fifo.lost or fifo.ended)
 
     def look(self, until: Optional[float] = None) -> bool:
         """Wait until the head is ready; False if its producer is dead or has ended, or the time is ``until``."""
