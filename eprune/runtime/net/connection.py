@@ -223,8 +223,14 @@ class Connection:
             self._drop()
         elif what is Do.OVER:
             self._end()
-        elif what is Do.FAIL:
+        elif what is Do.PARTED:
+            self._fail(f"{self}: lost peer {self.peer!r}: {details[0]}")
+        elif what is Do.FAIL and not self._protocol.opened:
             self._fail(details[0])
+        elif what is Do.FAIL:
+            kept = sum(fifo.dropped for fifo in self.tx.values())
+            reason = details[0].replace("in time", f"within {self._patience:g} s")
+            self._fail(f"{reason}; {kept} tokens were not delivered")
 
     def _opened(self) -> None:
         self._give_up_at(None)
@@ -247,16 +253,8 @@ class Connection:
     def _fail(self, reason: str) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
-        if self._stopping:
-            return
-        if not self._protocol.opened:
+        if not self._stopping:
             self._report(LinkError(reason))
-        elif self._protocol.stops:
-            self._report(LinkError(f"{self}: lost peer {self.peer!r}: {reason}"))
-        else:
-            kept = sum(fifo.dropped for fifo in self.tx.values())
-            reason = reason.replace("in time", f"within {self._patience:g} s")
-            self._report(LinkError(f"{reason}; {kept} tokens were not delivered"))
 
     def _pump(self) -> None:
         """Send what the socket takes without waiting."""
@@ -337,7 +335,7 @@ class Connection:
         except OSError as error:
             self._lose(stream, Event.BROKEN, _reason(error))
         except ProtocolError as error:
-            if self._protocol.lossy or not self._protocol.opened:
+            if self._protocol.lossy or not (self._protocol.opened or self._protocol.stops):
                 self._journal.log_repeated(
                     "protocol_error", "times", 1, connection=self.name, peer=self.peer, reason=str(error)
                 )

@@ -325,7 +325,8 @@ class Do(Enum):
     SHUT = "shut"
     BREAK = "break"
     OVER = "over"
-    #: the run fails: (reason)
+    #: the run fails, for the peer was lost: (reason), or did not come: (reason)
+    PARTED = "parted"
     FAIL = "fail"
 
 
@@ -443,18 +444,15 @@ class Protocol:
 
     def _lose(self, reason: str) -> list[Instruction]:
         """The connection is gone: what can do without it goes on, and the peer is sought again."""
+        together = self.state is State.TOGETHER
         told = self._part()
         if self.finished:
             self.state = State.OVER
             return [*told, (Do.BREAK,), (Do.OVER,)]
         if self.stops:
             self.state = State.OVER
-            return [(Do.BREAK,), (Do.FAIL, reason)]
-        return [*told, (Do.BREAK,), (Do.LOST, reason), (Do.SEEK,)]
-
-    def _fail_to_meet(self, reason: str) -> list[Instruction]:
-        """Not all knew where to continue: try again."""
-        return [*self._part(), (Do.BREAK,), (Do.SEEK,)]
+            return [(Do.BREAK,), (Do.PARTED, reason)]
+        return [*told, (Do.BREAK,), *[(Do.LOST, reason)] * together, (Do.SEEK,)]
 
     def _part(self) -> list[Instruction]:
         """Both ends are on their own."""
@@ -508,7 +506,7 @@ TABLE: Mapping[tuple[State, Event], Callable[..., list[Instruction]]] = {
     (_S.APART, _E.NOBODY): _P._despair,
     (_S.APART, _E.CHANGED): _P._change,
     (_S.APART, _E.STOP): _P._stop,
-    (_S.MEETING, _E.BROKEN): _P._fail_to_meet,
+    (_S.MEETING, _E.BROKEN): _P._lose,
     (_S.MEETING, _E.NOBODY): _P._give_up_meeting,
     (_S.MEETING, _E.CREDIT): _P._credit,
     (_S.MEETING, _E.END): _P._end,
