@@ -105,6 +105,8 @@ def test_both_ends_learn_that_the_other_has_gone():
     assert into.acquire() is None
     assert into.acquire() is None
     fifo.leave()
+    assert out.acquire() is not None  # a slot that was free before stays usable
+    out.commit(1)
     assert out.acquire() is None
 
 

@@ -105,9 +105,12 @@ class Fifo:
     # What the producer calls.
 
     def await_room(self, count: int, until: Optional[float] = None) -> bool:
-        """Wait until ``count`` slots are empty; False if the consumer has left or the time is ``until``."""
+        """Wait until ``count`` slots are empty; False if there will be none, or the time is ``until``.
+
+        Slots that are empty when the consumer leaves may still be written: others may need what that firing makes.
+        """
         self.writer.wait(lambda: self.capacity - self.written + self.released >= count or self.left, until)
-        return not self.left and self.capacity - self.written + self.released >= count
+        return self.capacity - self.written + self.released >= count
 
     def commit(self, count: int, firing: int) -> None:
         """Hand ``count`` written slots over to the consumer."""
@@ -226,7 +229,7 @@ class Output:
         """
         fifo = self.fifo
         first = fifo.written
-        if fifo.left or (fifo.capacity - first + fifo.released < self.rate and not fifo.await_room(self.rate)):
+        if fifo.capacity - first + fifo.released < self.rate and not fifo.await_room(self.rate):
             return None
         if self._limit == 1:
             return fifo.writable[first % fifo.capacity]
