@@ -1,0 +1,533 @@
+"""What an actor's next firing is made of, where tokens may be late, lost or old: nobody waits for the late.
+
+A ``Matcher`` decides for one actor. It is pure: it neither waits nor looks at a clock or at a socket, and times are
+arguments, in seconds of any clock that does not go back. Its owner tells its inlets and outlets what happened, calls
+``decide`` and does what the decision says.
+
+- Inputs of one line match by index, inputs of different lines by arrival (each gives its next tokens). An actor with
+  exactly one line fires with the line's index; any other one numbers its own firings.
+- A firing could begin when enough of the inputs are there and every output that is waited for has room. What is not
+  there a time-out later is late, and the firing goes on without it.
+- A late port is used as its tokens come, but not waited for until it has been in time for two successive firings.
+- An actor that had two time-outs within the last twenty time-outs' time trusts no late port: it would only be late.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import Callable, Optional, Union
+
+from eprune.runtime.fire.matched_ports import DROP, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
+from eprune.runtime.fire.numbering import Numbering
+
+#: In this many time-outs' time there are at most two time-outs for the sake of ports that have been late before.
+_PAUSE_BETWEEN = 20
+#: An owner that calls later than it was asked to, by this share of what it waited for, was held up itself.
+_HELD_UP = 0.5
+
+
+class Fire:
+    """Fire now. The matcher reuses the object: it holds until the next decision.
+
+    Lists go parallel to the matcher's inlets and outlets. ``index``: the firing's; None where a source is to drop what
+    it makes, because it is faster than its clock. ``tokens[i]``: slots, None where there are none; ``indices[i]``: the
+    index of the producer's firing that made them; ``held[i]``: whether they were given before. ``zeros[i]``: zeros take
+    their place. ``use[o]``: whether the output is written; else what is made for it is dropped. ``rates``: by the names
+    of inlets, the row of the control token, if the actor has one.
+
+    When the firing has ended, the owner releases the slots in ``tokens`` of all inlets without ``hold``.
+    """
+
+    __slots__ = ("held", "index", "indices", "rates", "tokens", "use", "zeros")
+
+    def __init__(self, inlets: int, outlets: int) -> None:
+        self.index: Optional[int] = -1
+        self.tokens: list[Optional[list[int]]] = [None] * inlets
+        self.indices = [-1] * inlets
+        self.held = [False] * inlets
+        self.zeros = [False] * inlets
+        self.use = [True] * outlets
+        self.rates: Optional[Mapping[str, int]] = None
+
+
+class Wait:
+    """Decide again when something has happened, or at ``until`` (None: not before), having looked at all sockets.
+
+    If ``until`` is past, only such a look is missing. ``lacking``: the ports that are waited for, all or some of them.
+    """
+
+    __slots__ = ("lacking", "until")
+
+    def __init__(self, until: Optional[float], lacking: Sequence[Port]) -> None:
+        self.until = until
+        self.lacking = lacking
+
+
+class Starved(Wait):
+    """As Wait; there is no firing before a lost producer is back. The consumers are to be notified.
+
+    Tokens that still come are thrown away, so that nobody else waits for this actor.
+    """
+
+    __slots__ = ()
+
+
+class Ended:
+    """The actor has fired for the last time. ``by``: the ports that have ended it."""
+
+    __slots__ = ("by",)
+
+    def __init__(self, by: Sequence[Port]) -> None:
+        self.by = by
+
+
+Decision = Union[Fire, Wait, Ended]
+
+
+class Matcher:
+    """Decides on the firings of one actor.
+
+    ``quorum``: the least number of inputs that have tokens or zeros in a firing. ``patience``: seconds to wait for
+    producers that are gone while nothing else is left. ``numbering``: for an actor that does not have exactly one line.
+    ``row``: the slots of a control token -> the rates of the inlets that it tells, by name.
+
+    After each call of ``decide`` the owner releases the slots in ``unused`` and clears the list. What the actor sends
+    says that nothing up to ``given_up`` will come any more.
+    """
+
+    def __init__(
+        self,
+        inlets: Sequence[Inlet],
+        outlets: Sequence[Outlet],
+        quorum: int = 1,
+        *,
+        patience: float = 60.0,
+        numbering: Optional[Numbering] = None,
+        row: Optional[Callable[[Sequence[int]], Mapping[str, int]]] = None,
+        first_index: int = 0,
+    ) -> None:
+        self.inlets = list(inlets)
+        self.outlets = list(outlets)
+        self.quorum = min(quorum, len(self.inlets))
+        self.patience = patience
+        #: slots of tokens that are thrown away, to be released
+        self.unused: list[tuple[Inlet, int]] = []
+        #: number of the next firing, from 0
+        self.firing = 0
+        #: time-outs that this actor has sat through
+        self.timeouts = 0
+        #: the ports that were late at the last time-out
+        self.late: list[Port] = []
+        lines: dict[int, Line] = {}
+        for inlet in self.inlets:
+            inlet.unused = self.unused
+            if not inlet.ordered and not inlet.hold:
+                line = lines.setdefault(inlet.line, Line(first_index))
+                inlet.matched = line
+                line.inlets.append(inlet)
+                if inlet.control:
+                    line.control = inlet
+                elif inlet.required:
+                    line.required.append(inlet)
+        self.lines = list(lines.values())
+        #: the line whose index is the firing's
+        self.leading = self.lines[0] if len(self.lines) == 1 else None
+        if self.leading is None and numbering is None:
+            raise ValueError("an actor whose inputs do not form exactly one line needs a numbering")
+        self.numbering = None if self.leading is not None else numbering
+        #: the inputs that decide when there is a firing, and when the actor ends
+        self._decisive = [inlet for line in self.lines for inlet in line.inlets] or [
+            inlet for inlet in self.inlets if not inlet.hold
+        ]
+        self._row = row
+        self._rates: Optional[Mapping[str, int]] = None
+        self._fire = Fire(len(self.inlets), len(self.outlets))
+        self._plain = self.quorum <= len(self.inlets) and not any(
+            inlet.hold or inlet.control or inlet.dynamic or inlet.max_age is not None for inlet in self.inlets
+        )
+        self._single = all(len(line.inlets) == 1 for line in self.lines)
+        self._past: deque[float] = deque(maxlen=2)  # the last time-outs
+        self._reset()
+
+    @property
+    def given_up(self) -> int:
+        """No firing will have an index up to this; -1 at first."""
+        if self.leading is not None:
+            return self.leading.floor - 1
+        return self.numbering.given_up if self.numbering else -1
+
+    def apart(self, clock: float) -> Optional[tuple[Inlet, Inlet]]:
+        """Two inputs of one line whose indices are a time-out or more apart, by a clock of that many counts per second.
+
+        Their sources state a clock, and those clocks disagree.
+        """
+        for line in self.lines:
+            known = [inlet for inlet in line.inlets if inlet.reached >= 0 and inlet.timeout is not None]
+            if len(known) > 1:
+                first, last = min(known, key=lambda i: i.reached), max(known, key=lambda i: i.reached)
+                if last.reached - first.reached > clock * max(first.timeout or 0, last.timeout or 0):
+                    return first, last
+        return None
+
+    def decide(self, now: float, looked: bool = False, wall: float = 0.0) -> Decision:
+        """What to do now. Only if the owner has just ``looked`` at all sockets and found nothing, something is late.
+
+        ``wall``: seconds since 1970, for sources that state a clock.
+        """
+        if self._plain and self._all_there():
+            return self._fire_plainly(wall)
+        return self._decide(now, looked, wall)
+
+    # The common case: everything is there
+
+    def _all_there(self) -> bool:
+        index = -1
+        compare = not self._single
+        for inlet in self.inlets:
+            queue = inlet.queue
+            if not queue or not inlet.standing.trusted:
+                return False
+            tokens = queue[0]
+            if len(tokens.slots) != inlet.rate:
+                return False
+            if compare and inlet.matched is not None:
+                if self.leading is None:
+                    return False
+                if index < 0:
+                    index = tokens.index
+                elif tokens.index != index:
+                    return False
+        for outlet in self.outlets:
+            if outlet.free < outlet.rate or outlet.over or not outlet.standing.trusted or not outlet.reachable:
+                return False
+        return True
+
+    def _fire_plainly(self, wall: float) -> Fire:
+        fire = self._fire
+        for position, inlet in enumerate(self.inlets):
+            tokens = inlet.queue.popleft()
+            fire.tokens[position] = tokens.slots
+            fire.indices[position] = index = tokens.index
+            fire.zeros[position] = False
+            if inlet.matched is not None:
+                inlet.matched.floor = index + 1
+        for position in range(len(self.outlets)):
+            fire.use[position] = True
+        fire.index = self.numbering.next(wall) if self.leading is None else self.leading.floor - 1  # type: ignore
+        self.firing += 1
+        if self._begin is not None or self._until is not None or self._no_room is not None:
+            self._reset()
+        return fire
+
+    # All other cases
+
+    def _reset(self) -> None:
+        """Forget how long a firing has been waited for."""
+        self._no_room: Optional[float] = None  # since when it has only lacked room
+        self._begin: Optional[float] = None  # since when it could begin
+        self._until: Optional[float] = None  # when the owner was to come back
+        self._excused = False
+
+    def _decide(self, now: float, looked: bool, wall: float) -> Decision:
+        gone = [port for port in self.outlets if port.over]
+        if gone and (len(gone) == len(self.outlets) or not all(port.lossy for port in gone)):
+            return Ended(gone)
+        self._notice_own_delay(now)
+        for outlet in self.outlets:
+            outlet.look(now)
+        decision: Optional[Decision] = self._lack_of_quorum(now)
+        if decision is not None:
+            self._reset()
+            return decision
+        waiting = self._lack_of_room(now, looked) or self._lack_of_tokens(now, looked)
+        if waiting is not None:
+            self._until = waiting.until if waiting.until is not None and waiting.until > now else None
+            return waiting
+        return self._go(now, wall)
+
+    def _notice_own_delay(self, now: float) -> None:
+        """Do not blame others for what this process slept or computed while it should have looked: wait anew, once."""
+        since = self._no_room if self._begin is None else self._begin
+        if self._until is None or self._excused or since is None:
+            return
+        if now > self._until + _HELD_UP * (self._until - since):
+            self._excused = True
+            if self._begin is None:
+                self._no_room = now
+            else:
+                self._begin = now
+
+    def _rate(self, inlet: Inlet) -> int:
+        """Tokens of the firing that is being decided on."""
+        return inlet.rate if self._rates is None else self._rates.get(inlet.name, inlet.rate)
+
+    # Which tokens belong together
+
+    def _settle(self, now: float) -> None:
+        """Throw away what can no longer be used, and find out which tokens the next firing would have."""
+        self._rates = None
+        for inlet in self.inlets:
+            if inlet.max_age is not None and not inlet.hold:
+                while inlet.queue and inlet.too_old(now):
+                    inlet.throw_away(inlet.queue.popleft())
+        for line in self.lines:
+            for inlet in line.inlets:
+                inlet.throw_away_below(line.floor)
+            if line.control is not None:
+                self._settle_by_control(line, line.control)
+            elif line.required:
+                _settle_by_required(line)
+            else:
+                _settle_by_any(line, newest=self.leading is None)
+        for inlet in self.inlets:
+            if inlet.hold:
+                inlet.here = bool(inlet.queue) and not inlet.too_old(now)
+            elif inlet.matched is None:
+                inlet.here = inlet.ready()
+            else:
+                inlet.here = self._has(inlet, inlet.matched.index)
+
+    def _has(self, inlet: Inlet, index: Optional[int]) -> bool:
+        """Whether all tokens of that index are there, and are some."""
+        queue = inlet.queue
+        return bool(queue) and queue[0].index == index and len(queue[0].slots) >= self._rate(inlet) > 0
+
+    def _settle_by_control(self, line: Line, control: Inlet) -> None:
+        """The control tokens lead: what has none is idle, and what lacks data that will not come is given up."""
+        line.index = None
+        while True:
+            line.floor = max(line.floor, control.queue[0].index if control.queue else control.reached + 1)
+            for inlet in line.inlets:
+                inlet.throw_away_below(line.floor)
+            if not control.queue:
+                return
+            assert self._row is not None, "an actor with a control input has rows"
+            self._rates = self._row(control.queue[0].slots)
+            if not any(self._is_lost(inlet, line.floor) for inlet in line.required):
+                line.index = line.floor
+                return
+            line.floor += 1
+            control.throw_away_below(line.floor)
+            self._rates = None
+
+    def _is_lost(self, inlet: Inlet, index: int) -> bool:
+        """Whether data for a control token of that index is missing for good."""
+        if self._rate(inlet) == 0 or self._has(inlet, index):
+            return False
+        return inlet.reached > index or (inlet.policy == DROP and not inlet.may_come(index))
+
+    # Whether there is enough for a firing
+
+    def _lack_of_quorum(self, now: float) -> Optional[Decision]:
+        """What to do if there is not enough for a firing; None if there is."""
+        while self.inlets:
+            self._settle(now)
+            lacking = [
+                inlet
+                for inlet in self.inlets
+                if inlet.required
+                and not inlet.here
+                and self._rate(inlet) > 0
+                and (inlet.matched is None or not inlet.ready() or inlet.matched.index is not None)
+            ]
+            if lacking:
+                over = [inlet for inlet in lacking if inlet.hopeless(now, self.patience)]
+                if over:
+                    return Ended(over)
+                lost = [inlet for inlet in lacking if not inlet.alive]
+                return self._starve(lost, now) if lost else Wait(None, lacking)
+            some = any(inlet.here for inlet in self._decisive)
+            count = sum(inlet.here or (inlet.policy == ZERO and self._rate(inlet) > 0) for inlet in self.inlets)
+            if some and count >= self.quorum:
+                return None
+            if self._is_over(now):
+                return Ended([inlet for inlet in self._decisive if not inlet.ready()])
+            if not some and count >= self.quorum and any(inlet.policy == ZERO for inlet in self._decisive):
+                return None  # zeros alone
+            live = [inlet for inlet in self._decisive if inlet.ready() or inlet.alive or inlet.policy == ZERO]
+            live = [inlet for inlet in live if inlet.ready() or not inlet.ended]
+            held = sum(inlet.here for inlet in self.inlets if inlet.hold)
+            if not live or len(live) + held < self.quorum:
+                return self._starve([inlet for inlet in self._decisive if inlet not in live], now)
+            hoped = [inlet for inlet in self.inlets if not inlet.here and inlet.may_come(_index(inlet))]
+            if not some or count + sum(inlet.policy != ZERO for inlet in hoped) >= self.quorum:
+                return Wait(None, hoped)
+            self._give_up()
+        return None
+
+    def _is_over(self, now: float) -> bool:
+        """Whether the actor can never fire again, unless on zeros alone, which would never end."""
+        left = [inlet for inlet in self._decisive if inlet.ready() or not inlet.hopeless(now, self.patience)]
+        held = sum(inlet.here for inlet in self.inlets if inlet.hold)
+        if not left or len(left) + held < self.quorum:
+            return True
+        return not any(inlet.alive or inlet.ready() for inlet in left) and any(i.ended for i in self._decisive)
+
+    def _give_up(self) -> None:
+        """There will never be enough tokens of this index: go on with the next one."""
+        for line in self.lines:
+            index = line.index
+            if index is not None and any(not inlet.here and not inlet.may_come(index) for inlet in line.inlets):
+                line.floor = index + 1
+
+    def _starve(self, lost: Sequence[Inlet], now: float) -> Starved:
+        """Throw away what there is, so that nobody waits for this actor's room, until what is lost is back."""
+        for inlet in self.inlets:
+            if inlet not in lost and not (inlet.ordered or inlet.hold or inlet.policy == WAIT):
+                inlet.throw_away_all()
+        ends = [inlet.gone_since + self.patience for inlet in self.inlets if inlet.gone_since is not None]
+        return Starved(min((end for end in ends if end > now), default=None), lost)
+
+    # Whether it is time
+
+    def _lack_of_room(self, now: float, looked: bool) -> Optional[Wait]:
+        """What to do if an output that is waited for has no room; None if all have."""
+        blocked = [outlet for outlet in self.outlets if outlet.blocks]
+        if not blocked:
+            return None
+        if self._no_room is None:
+            self._no_room = now
+        since = self._no_room
+        if looked:
+            late = [outlet for outlet in blocked if outlet.timed and now >= since + (outlet.timeout or 0)]
+            self._time_out(late, now)
+            blocked = [outlet for outlet in blocked if outlet.blocks]
+            if not blocked:
+                return None
+        return Wait(min((since + (port.timeout or 0) for port in blocked if port.timed), default=None), blocked)
+
+    def _lack_of_tokens(self, now: float, looked: bool) -> Optional[Wait]:
+        """What to do if an input that is waited for lacks its tokens; None if none does."""
+        if self._begin is None:
+            self._begin = now
+        begin = self._begin
+        zeros = [] if any(i.here for i in self._decisive) else [i for i in self._decisive if i.policy == ZERO]
+        if zeros:
+            # They come at the pace of the time-out, but do not overtake a source that is slower than that.
+            begin = max(begin, *(inlet.due() or begin for inlet in zeros))
+        awaited = [inlet for inlet in self.inlets if self._is_awaited(inlet)]
+        pace = begin + max((inlet.timeout or 0 for inlet in zeros), default=0)
+        if looked:
+            self._time_out([i for i in awaited if i.timeout is not None and now >= begin + i.timeout], now)
+            awaited = [inlet for inlet in awaited if self._is_awaited(inlet)]
+        if zeros and (now < pace or not looked):
+            return Wait(pace, [*zeros, *awaited])
+        if not awaited:
+            return None
+        return Wait(min((begin + i.timeout for i in awaited if i.timeout is not None), default=None), awaited)
+
+    def _is_awaited(self, inlet: Inlet) -> bool:
+        if inlet.here or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
+            return False
+        return (inlet.timeout is None or inlet.standing.trusted) and inlet.may_come(_index(inlet))
+
+    def _time_out(self, late: Sequence[Port], now: float) -> None:
+        """The firing goes on without these ports."""
+        if not late:
+            return
+        self.late = list(late)
+        self.timeouts += 1
+        if not self._past or self._past[-1] < now:
+            self._past.append(now)
+        for port in late:
+            port.standing.distrust()
+
+    # The firing
+
+    def _go(self, now: float, wall: float) -> Fire:
+        begin = now if self._begin is None else self._begin
+        fire = self._fire
+        if self.leading is not None and self.leading.index is None:
+            self.leading.index = self.leading.floor  # of zeros alone
+        for position, inlet in enumerate(self.inlets):
+            self._take(fire, position, inlet, begin)
+        for position, outlet in enumerate(self.outlets):
+            used = outlet.usable and outlet.has_room
+            fire.use[position] = used
+            if not outlet.standing.trusted:
+                outlet.judged(self.firing, begin, used)
+        for line in self.lines:
+            if line.index is not None:
+                line.floor = line.index + 1
+        fire.index = self.numbering.next(wall) if self.leading is None else self.leading.index  # type: ignore
+        fire.rates = self._rates
+        for port in (*self.inlets, *self.outlets):
+            self._trust_again(port, now)
+        self.firing += 1
+        self._reset()
+        return fire
+
+    def _take(self, fire: Fire, position: int, inlet: Inlet, begin: float) -> None:
+        fire.tokens[position] = None
+        fire.held[position] = False
+        fire.zeros[position] = not inlet.here and inlet.policy == ZERO and self._rate(inlet) > 0
+        in_time = False
+        if inlet.here:
+            tokens: Tokens = inlet.queue[0]
+            if inlet.hold:
+                fire.held[position] = not inlet.fresh
+                inlet.fresh = False
+            else:
+                inlet.queue.popleft()
+            fire.tokens[position] = tokens.slots
+            fire.indices[position] = tokens.index
+            in_time = not tokens.counted
+        if not inlet.standing.trusted and not inlet.hold and self._rate(inlet) > 0:
+            if in_time:
+                inlet.in_time(self.firing)
+            else:
+                inlet.missed(self.firing, None if inlet.here else _index(inlet), begin)
+
+    def _trust_again(self, port: Port, now: float) -> None:
+        """Wait for a port again that has proven to be in time, unless there were two time-outs of late."""
+        standing = port.standing
+        if standing.trusted or not standing.proven:
+            return
+        pause = _PAUSE_BETWEEN * (port.timeout or 0.0)
+        if len(self._past) < 2 or now >= self._past[0] + pause:
+            standing.trusted = True
+
+
+def _index(inlet: Inlet) -> Optional[int]:
+    """The index that the input's tokens need for the firing that is being decided on; None: any."""
+    return inlet.matched.index if inlet.matched is not None else None
+
+
+def _settle_by_required(line: Line) -> None:
+    """Go on to the first index for which all required inputs have tokens, or may get some."""
+    while True:
+        for inlet in line.required:
+            line.floor = max(line.floor, inlet.queue[0].index if inlet.queue else inlet.reached + 1)
+        for inlet in line.inlets:
+            inlet.throw_away_below(line.floor)
+        if all(not inlet.queue or inlet.queue[0].index == line.floor for inlet in line.required):
+            break
+    line.index = line.floor if all(inlet.ready() for inlet in line.required) else None
+
+
+def _settle_by_any(line: Line, newest: bool) -> None:
+    """Go on to the least index of which there are tokens; to the ``newest`` if all that have some have been late."""
+    ready = [inlet for inlet in line.inlets if inlet.ready()]
+    if not ready:
+        line.index = None
+    elif newest and not any(inlet.standing.trusted for inlet in ready):
+        counts: dict[int, int] = {}
+        for inlet in ready:
+            for tokens in inlet.queue:
+                if len(tokens.slots) >= inlet.rate:
+                    counts[tokens.index] = counts.get(tokens.index, 0) + 1
+        line.index = max(counts, key=lambda index: (counts[index], index))
+        line.floor = line.index
+    else:
+        line.index = min(inlet.queue[0].index for inlet in ready)
+    # What nobody who is waited for will have any more is given up.
+    known = [
+        inlet.queue[0].index if inlet.queue else inlet.reached + 1
+        for inlet in line.inlets
+        if inlet.alive and not inlet.ended and inlet.standing.trusted
+    ]
+    if known:
+        line.floor = max(line.floor, min(known) if line.index is None else min(line.index, *known))
+    for inlet in line.inlets:
+        inlet.throw_away_below(line.floor)
