@@ -30,8 +30,8 @@ _HELD_UP = 0.5
 class Fire:
     """Fire now. The matcher reuses the object: it holds until the next decision.
 
-    Lists go parallel to the matcher's inlets and outlets. ``index``: the firing's; None where a source is to drop what
-    it makes, because it is faster than its clock. ``tokens[i]``: slots, None where there are none; ``indices[i]``: the
+    Lists go parallel to the matcher's inlets and outlets. ``index``: the firing's; None for a source,
+    which numbers what it has made. ``tokens[i]``: slots, None where there are none; ``indices[i]``: the
     index of the producer's firing that made them; ``held[i]``: whether they were given before. ``zeros[i]``: zeros take
     their place. ``use[o]``: whether the output is written; else what is made for it is dropped. ``rates``: by the names
     of inlets, the row of the control token, if the actor has one.
@@ -42,7 +42,7 @@ class Fire:
     __slots__ = ("held", "index", "indices", "rates", "tokens", "use", "zeros")
 
     def __init__(self, inlets: int, outlets: int) -> None:
-        self.index: Optional[int] = -1
+        self.index: Optional[int] = None
         self.tokens: list[Optional[list[int]]] = [None] * inlets
         self.indices = [-1] * inlets
         self.held = [False] * inlets
@@ -89,7 +89,8 @@ class Matcher:
     """Decides on the firings of one actor.
 
     ``quorum``: the least number of inputs that have tokens or zeros in a firing. ``patience``: seconds to wait for
-    producers that are gone while nothing else is left. ``numbering``: for an actor that does not have exactly one line.
+    producers that are gone while nothing else is left. ``numbering``: for an actor that has several lines or none, but
+    for a source.
     ``row``: the slots of a control token -> the rates of the inlets that it tells, by name.
 
     After each call of ``decide`` the owner releases the slots in ``unused`` and clears the list. What the actor sends
@@ -133,9 +134,9 @@ class Matcher:
         self.lines = list(lines.values())
         #: the line whose index is the firing's
         self.leading = self.lines[0] if len(self.lines) == 1 else None
-        if self.leading is None and numbering is None:
+        if self.inlets and self.leading is None and numbering is None:
             raise ValueError("an actor whose inputs do not form exactly one line needs a numbering")
-        self.numbering = None if self.leading is not None else numbering
+        self.numbering = numbering if self.inlets and self.leading is None else None
         #: the inputs that decide when there is a firing, and when the actor ends
         self._decisive = [inlet for line in self.lines for inlet in line.inlets] or [
             inlet for inlet in self.inlets if not inlet.hold
@@ -152,7 +153,7 @@ class Matcher:
 
     @property
     def given_up(self) -> int:
-        """No firing will have an index up to this; -1 at first."""
+        """No firing will have an index up to this; -1 at first, and for a source, which numbers what it has made."""
         if self.leading is not None:
             return self.leading.floor - 1
         return self.numbering.given_up if self.numbering else -1
@@ -170,14 +171,11 @@ class Matcher:
                     return first, last
         return None
 
-    def decide(self, now: float, looked: bool = False, wall: float = 0.0) -> Decision:
-        """What to do now. Only if the owner has just ``looked`` at all sockets and found nothing, something is late.
-
-        ``wall``: seconds since 1970, for sources that state a clock.
-        """
+    def decide(self, now: float, looked: bool = False) -> Decision:
+        """What to do now. Only if the owner has just ``looked`` at all sockets and found nothing, something is late."""
         if self._plain and self._all_there():
-            return self._fire_plainly(wall)
-        return self._decide(now, looked, wall)
+            return self._fire_plainly()
+        return self._decide(now, looked)
 
     # The common case: everything is there
 
@@ -203,7 +201,7 @@ class Matcher:
                 return False
         return True
 
-    def _fire_plainly(self, wall: float) -> Fire:
+    def _fire_plainly(self) -> Fire:
         fire = self._fire
         for position, inlet in enumerate(self.inlets):
             tokens = inlet.queue.popleft()
@@ -214,11 +212,17 @@ class Matcher:
                 inlet.matched.floor = index + 1
         for position in range(len(self.outlets)):
             fire.use[position] = True
-        fire.index = self.numbering.next(wall) if self.leading is None else self.leading.floor - 1  # type: ignore
+        fire.index = self._number()
         self.firing += 1
         if self._begin is not None or self._until is not None or self._no_room is not None:
             self._reset()
         return fire
+
+    def _number(self) -> Optional[int]:
+        """The firing's index, once its tokens are taken."""
+        if self.leading is not None:
+            return self.leading.floor - 1
+        return self.numbering.next(0.0) if self.numbering is not None else None
 
     # All other cases
 
@@ -229,7 +233,7 @@ class Matcher:
         self._until: Optional[float] = None  # when the owner was to come back
         self._excused = False
 
-    def _decide(self, now: float, looked: bool, wall: float) -> Decision:
+    def _decide(self, now: float, looked: bool) -> Decision:
         gone = [port for port in self.outlets if port.over]
         if gone and (len(gone) == len(self.outlets) or not all(port.lossy for port in gone)):
             return Ended(gone)
@@ -244,7 +248,7 @@ class Matcher:
         if waiting is not None:
             self._until = waiting.until if waiting.until is not None and waiting.until > now else None
             return waiting
-        return self._go(now, wall)
+        return self._go(now)
 
     def _notice_own_delay(self, now: float) -> None:
         """Do not blame others for what this process slept or computed while it should have looked: wait anew, once."""
@@ -435,7 +439,7 @@ class Matcher:
 
     # The firing
 
-    def _go(self, now: float, wall: float) -> Fire:
+    def _go(self, now: float) -> Fire:
         begin = now if self._begin is None else self._begin
         fire = self._fire
         if self.leading is not None and self.leading.index is None:
@@ -450,7 +454,7 @@ class Matcher:
         for line in self.lines:
             if line.index is not None:
                 line.floor = line.index + 1
-        fire.index = self.numbering.next(wall) if self.leading is None else self.leading.index  # type: ignore
+        fire.index = self._number()
         fire.rates = self._rates
         for port in (*self.inlets, *self.outlets):
             self._trust_again(port, now)
