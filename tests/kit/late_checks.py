@@ -101,6 +101,8 @@ def random_net(rng: random.Random) -> Net:
         for source, need in zip(sources, required):
             local = source.platform == home
             policy = rng.choice(["", "newest", "drop"] if local else ["drop", "drop", "newest", "zero"])
+            if policy == "newest" and not same:
+                policy = "drop"  # ways that meet again would not lose the same tokens
             capacity = rng.randint(2, 4) if policy == "newest" else rng.randint(4, 8)
             edges.append(Edge(source.name, name, policy, capacity, rng.uniform(0.001, 0.03), required=need))
         nodes.append(Node(name, home, rng.uniform(0.002, 0.03)))

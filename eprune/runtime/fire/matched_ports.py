@@ -19,12 +19,13 @@ WAIT, DROP, ZERO, NEWEST = "wait", "drop", "zero", "newest"
 
 
 class Standing:
-    """Whether some ports, usually one, are waited for."""
+    """Whether some ports, usually one, are waited for. ``late_at``: when one of them was late for the last time."""
 
-    __slots__ = ("ports", "trusted")
+    __slots__ = ("late_at", "ports", "trusted")
 
     def __init__(self) -> None:
         self.trusted = True
+        self.late_at: Optional[float] = None
         self.ports: list[Port] = []
 
     def distrust(self) -> None:

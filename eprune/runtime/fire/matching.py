@@ -9,20 +9,19 @@ arguments, in seconds of any clock that does not go back. Its owner tells its in
 - A firing could begin when enough of the inputs are there and every output that is waited for has room. What is not
   there a time-out later is late, and the firing goes on without it.
 - A late port is used as its tokens come, but not waited for until it has been in time for two successive firings.
-- An actor that had two time-outs within the last twenty time-outs' time trusts no late port: it would only be late.
+- An actor that waited in vain for the same port twice in twenty time-outs' time waits for no late port for as long.
 """
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping, Sequence
 from typing import Callable, Optional, Union
 
 from eprune.runtime.fire.matched_ports import DROP, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
 from eprune.runtime.fire.numbering import Numbering
 
-#: In this many time-outs' time there are at most two time-outs for the sake of ports that have been late before.
-_PAUSE_BETWEEN = 20
+#: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
+_PROBATION = 20
 #: An owner that calls later than it was asked to, by this share of what it waited for, was held up itself.
 _HELD_UP = 0.5
 
@@ -148,7 +147,7 @@ class Matcher:
             inlet.hold or inlet.control or inlet.dynamic or inlet.max_age is not None for inlet in self.inlets
         )
         self._single = all(len(line.inlets) == 1 for line in self.lines)
-        self._past: deque[float] = deque(maxlen=2)  # the last time-outs
+        self._relapse: Optional[float] = None  # when a port was late again
         self._reset()
 
     @property
@@ -432,10 +431,12 @@ class Matcher:
             return
         self.late = list(late)
         self.timeouts += 1
-        if not self._past or self._past[-1] < now:
-            self._past.append(now)
         for port in late:
-            port.standing.distrust()
+            standing = port.standing
+            if standing.late_at is not None and standing.late_at < now < standing.late_at + _probation(port):
+                self._relapse = now
+            standing.late_at = now
+            standing.distrust()
 
     # The firing
 
@@ -484,13 +485,15 @@ class Matcher:
                 inlet.missed(self.firing, None if inlet.here else _index(inlet), begin)
 
     def _trust_again(self, port: Port, now: float) -> None:
-        """Wait for a port again that has proven to be in time, unless there were two time-outs of late."""
-        standing = port.standing
-        if standing.trusted or not standing.proven:
+        """Wait for a port again that has proven to be in time, unless one relapsed not long ago."""
+        if port.standing.trusted or not port.standing.proven:
             return
-        pause = _PAUSE_BETWEEN * (port.timeout or 0.0)
-        if len(self._past) < 2 or now >= self._past[0] + pause:
-            standing.trusted = True
+        if self._relapse is None or now >= self._relapse + _probation(port):
+            port.standing.trusted = True
+
+
+def _probation(port: Port) -> float:
+    return _PROBATION * (port.timeout or 0.0)
 
 
 def _index(inlet: Inlet) -> Optional[int]:
