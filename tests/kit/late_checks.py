@@ -19,7 +19,9 @@ def with_timeouts(net: Net) -> Net:
     """The net with time-outs that exceed the pauses of the producer and the differences in latency."""
     edges = {edge.name: edge for edge in net.edges}
     for node in net.nodes:
-        timeout = (BASE + 1.2 * _pause_before(Net(net.nodes, tuple(edges.values())), node.name)) / (1 - 1.2 * ROOM_SHARE)
+        timeout = (BASE + 1.2 * _pause_before(Net(net.nodes, tuple(edges.values())), node.name)) / (
+            1 - 1.2 * ROOM_SHARE
+        )
         for edge in net.outputs(node.name):
             limited = edge.policy or not edge.required
             edges[edge.name] = replace(edge, timeout=timeout if limited else None)
@@ -155,7 +157,9 @@ def order(simulator: Simulator) -> list[str]:
         for firing in trace:
             found += _mixed(simulator, name, firing)
     found += [f"{fifo}: token {serial} used {n} times" for (fifo, serial), n in simulator.used.items() if n > 1]
-    found += [f"{fifo}: slot of {serial} released {n} times" for (fifo, serial), n in simulator.released.items() if n > 1]
+    found += [
+        f"{fifo}: slot of {serial} released {n} times" for (fifo, serial), n in simulator.released.items() if n > 1
+    ]
     return found
 
 
@@ -174,8 +178,6 @@ def _steady(simulator: Simulator, fault: Fault, node: Node, trace: list[Firing])
     times = [firing.begin for firing in trace] + ends
     step = period(net)
     most = bound(net, node.name) + 2 * step + 0.1
-    if all(edge.policy == "zero" for edge in net.inputs(node.name)):
-        most += max((edge.timeout or 0.0 for edge in net.inputs(node.name)), default=0.0)  # zeros alone give way
     longest, when = max((b - a, a) for a, b in zip(times, times[1:])) if len(times) > 1 else (99.0, 0.0)
     if longest > most:
         found.append(f"{node.name}: pause of {longest:.2f} at {when:.2f}, bound {most:.2f}")

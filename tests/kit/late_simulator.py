@@ -541,7 +541,8 @@ class Simulator:
             Outlet(e.name, e.policy, 1, None if e.timeout is None else e.timeout * ROOM_SHARE)
             for e in self.net.outputs(node.name)
         ]
-        numbering = Numbering(self.start + now, node.clock)
+        stall = min((edge.timeout for edge in self.net.outputs(node.name) if edge.timeout is not None), default=None)
+        numbering = Numbering(self.start + now, node.clock, stall=stall, offset=self.start)
         matcher = Matcher(inlets, outlets, node.quorum, patience=node.patience, numbering=numbering)
         return Actor(node, matcher, inlets, outlets, numbering, asked=now)
 

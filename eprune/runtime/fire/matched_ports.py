@@ -14,6 +14,10 @@ from typing import Optional
 ROOM_SHARE = 0.2
 #: Successive firings in time that make a port trusted again.
 _PROOF = 2
+#: Tokens that tell the pace of a producer: more than may have been held up and come all at once.
+_PACE = 16
+#: Indices further apart than this are of different incarnations.
+_FAR = 1 << 20
 #: the policies that these ports know of; '' and 'stop' lose nothing
 WAIT, DROP, ZERO, NEWEST = "wait", "drop", "zero", "newest"
 
@@ -109,7 +113,7 @@ class Inlet(Port):
     """
 
     __slots__ = (
-        "_gaps",
+        "_pace",
         "_missed",
         "_partial",
         "alive",
@@ -178,8 +182,8 @@ class Inlet(Port):
         #: firings without this port's tokens, which may still prove to be in time: number, index, when it could begin
         self._missed: deque[tuple[int, Optional[int], float]] = deque()
         self._partial: Optional[Tokens] = None
-        #: the last two intervals between tokens, and when the last one came
-        self._gaps: tuple[float, float, Optional[float]] = (0.0, 0.0, None)
+        #: the indices of the last tokens, and when they came, if zeros may take their place
+        self._pace: deque[tuple[int, float]] = deque(maxlen=_PACE)
 
     # What happens to it
 
@@ -188,8 +192,7 @@ class Inlet(Port):
         self.alive = True
         self.gone_since = None
         if self.policy == ZERO:
-            _, before, last = self._gaps
-            self._gaps = (before, 0.0 if last is None else now - last, now)
+            self._pace.append((index, now))
         if self.hold:
             self._arrived_to_be_held(index, slot, now - age)
             return
@@ -275,10 +278,19 @@ class Inlet(Port):
         """Whether the oldest tokens count as missing because of their age."""
         return self.max_age is not None and now - self.queue[0].born > self.max_age
 
-    def due(self) -> Optional[float]:
-        """When a next token is to be expected, by the smaller of the last two intervals; None if unknown."""
-        before, latest, last = self._gaps
-        return None if last is None or not self.alive else last + min(before, latest)
+    def due(self, index: int) -> Optional[float]:
+        """When zeros take the place of tokens of that index, by the pace of the last ones; None if that is unknown."""
+        pairs = list(self._pace)
+        intervals = sorted(
+            (after - before) / (last - first)
+            for (first, before), (last, after) in zip(pairs, pairs[1:])
+            if 0 < last - first < _FAR
+        )
+        if len(intervals) < 2:
+            return None
+        last, came = pairs[-1]
+        late = came + (index - last) * intervals[len(intervals) // 2]
+        return late + (self.timeout or 0.0) if self.alive else late
 
     def throw_away(self, tokens: Tokens) -> None:
         """They are not used."""

@@ -173,7 +173,7 @@ class Matcher:
     def decide(self, now: float, looked: bool = False) -> Decision:
         """What to do now. Only if the owner has just ``looked`` at all sockets and found nothing, something is late."""
         if self._plain and self._all_there():
-            return self._fire_plainly()
+            return self._fire_plainly(now)
         return self._decide(now, looked)
 
     # The common case: everything is there
@@ -200,7 +200,7 @@ class Matcher:
                 return False
         return True
 
-    def _fire_plainly(self) -> Fire:
+    def _fire_plainly(self, now: float) -> Fire:
         fire = self._fire
         for position, inlet in enumerate(self.inlets):
             tokens = inlet.queue.popleft()
@@ -211,17 +211,17 @@ class Matcher:
                 inlet.matched.floor = index + 1
         for position in range(len(self.outlets)):
             fire.use[position] = True
-        fire.index = self._number()
+        fire.index = self._number(now)
         self.firing += 1
         if self._begin is not None or self._until is not None or self._no_room is not None:
             self._reset()
         return fire
 
-    def _number(self) -> Optional[int]:
+    def _number(self, now: float) -> Optional[int]:
         """The firing's index, once its tokens are taken."""
         if self.leading is not None:
             return self.leading.floor - 1
-        return self.numbering.next(0.0) if self.numbering is not None else None
+        return self.numbering.next(now + self.numbering.offset) if self.numbering is not None else None
 
     # All other cases
 
@@ -405,20 +405,23 @@ class Matcher:
         if self._begin is None:
             self._begin = now
         begin = self._begin
-        zeros = [] if any(i.here for i in self._decisive) else [i for i in self._decisive if i.policy == ZERO]
-        if zeros:
-            # They come at the pace of the time-out, but do not overtake a source that is slower than that.
-            begin = max(begin, *(inlet.due() or begin for inlet in zeros))
         awaited = [inlet for inlet in self.inlets if self._is_awaited(inlet)]
-        pace = begin + max((inlet.timeout or 0 for inlet in zeros), default=0)
         if looked:
             self._time_out([i for i in awaited if i.timeout is not None and now >= begin + i.timeout], now)
             awaited = [inlet for inlet in awaited if self._is_awaited(inlet)]
-        if zeros and (now < pace or not looked):
-            return Wait(pace, [*zeros, *awaited])
+        if self._decisive and not any(inlet.here for inlet in self._decisive):
+            zeros = [inlet for inlet in self._decisive if inlet.policy == ZERO]
+            pace = max(self._due(inlet, begin) for inlet in zeros)
+            if now < pace or not looked:
+                return Wait(pace, [*zeros, *awaited])
         if not awaited:
             return None
         return Wait(min((begin + i.timeout for i in awaited if i.timeout is not None), default=None), awaited)
+
+    def _due(self, inlet: Inlet, begin: float) -> float:
+        """When zeros alone are fired on: at the pace at which tokens came before, else at that of the time-out."""
+        due = None if inlet.matched is None else inlet.due(inlet.matched.floor)
+        return begin + (inlet.timeout or 0.0) if due is None else max(due, begin)
 
     def _is_awaited(self, inlet: Inlet) -> bool:
         if inlet.here or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
@@ -443,8 +446,9 @@ class Matcher:
     def _go(self, now: float) -> Fire:
         begin = now if self._begin is None else self._begin
         fire = self._fire
-        if self.leading is not None and self.leading.index is None:
-            self.leading.index = self.leading.floor  # of zeros alone
+        if self._decisive and not any(inlet.here for inlet in self._decisive):
+            for line in self.lines:
+                line.index = line.floor  # of zeros alone
         for position, inlet in enumerate(self.inlets):
             self._take(fire, position, inlet, begin)
         for position, outlet in enumerate(self.outlets):
@@ -455,7 +459,7 @@ class Matcher:
         for line in self.lines:
             if line.index is not None:
                 line.floor = line.index + 1
-        fire.index = self._number()
+        fire.index = self._number(now)
         fire.rates = self._rates
         for port in (*self.inlets, *self.outlets):
             self._trust_again(port, now)
