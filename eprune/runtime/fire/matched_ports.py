@@ -113,8 +113,8 @@ class Inlet(Port):
     """
 
     __slots__ = (
-        "_pace",
         "_missed",
+        "_pace",
         "_partial",
         "alive",
         "control",

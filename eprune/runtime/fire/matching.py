@@ -87,9 +87,9 @@ Decision = Union[Fire, Wait, Ended]
 class Matcher:
     """Decides on the firings of one actor.
 
-    ``quorum``: the least number of inputs that have tokens or zeros in a firing. ``patience``: seconds to wait for
-    producers that are gone while nothing else is left. ``numbering``: for an actor that has several lines or none, but
-    for a source.
+    ``quorum``: the least number of inputs that have tokens or zeros in a firing; an actor with a control input has none.
+    ``patience``: seconds to wait for producers that are gone while nothing else is left. ``numbering``: for an actor
+    that has several lines or none, but for a source.
     ``row``: the slots of a control token -> the rates of the inlets that it tells, by name.
 
     After each call of ``decide`` the owner releases the slots in ``unused`` and clears the list. What the actor sends
@@ -109,7 +109,7 @@ class Matcher:
     ) -> None:
         self.inlets = list(inlets)
         self.outlets = list(outlets)
-        self.quorum = min(quorum, len(self.inlets))
+        self.quorum = 0 if any(inlet.control for inlet in self.inlets) else min(quorum, len(self.inlets))
         self.patience = patience
         #: slots of tokens that are thrown away, to be released
         self.unused: list[tuple[Inlet, int]] = []
@@ -143,9 +143,7 @@ class Matcher:
         self._row = row
         self._rates: Optional[Mapping[str, int]] = None
         self._fire = Fire(len(self.inlets), len(self.outlets))
-        self._plain = self.quorum <= len(self.inlets) and not any(
-            inlet.hold or inlet.control or inlet.dynamic or inlet.max_age is not None for inlet in self.inlets
-        )
+        self._plain = not any(i.hold or i.control or i.dynamic or i.max_age is not None for i in self.inlets)
         self._single = all(len(line.inlets) == 1 for line in self.lines)
         self._relapse: Optional[float] = None  # when a port was late again
         self._reset()
@@ -326,14 +324,7 @@ class Matcher:
         """What to do if there is not enough for a firing; None if there is."""
         while self.inlets:
             self._settle(now)
-            lacking = [
-                inlet
-                for inlet in self.inlets
-                if inlet.required
-                and not inlet.here
-                and self._rate(inlet) > 0
-                and (inlet.matched is None or not inlet.ready() or inlet.matched.index is not None)
-            ]
+            lacking = [inlet for inlet in self.inlets if self._lacks(inlet)]
             if lacking:
                 over = [inlet for inlet in lacking if inlet.hopeless(now, self.patience)]
                 if over:
@@ -358,6 +349,16 @@ class Matcher:
                 return Wait(None, hoped)
             self._give_up()
         return None
+
+    def _lacks(self, inlet: Inlet) -> bool:
+        """Whether there can be no firing for want of this input's tokens."""
+        if inlet.here or not inlet.required or self._rate(inlet) == 0:
+            return False
+        line = inlet.matched
+        if line is None or line.index is not None:
+            return True
+        # The line's index is not known: for want of a control token, or of some required input's tokens.
+        return inlet.control or (line.control is None and not inlet.ready())
 
     def _is_over(self, now: float) -> bool:
         """Whether the actor can never fire again, unless on zeros alone, which would never end."""

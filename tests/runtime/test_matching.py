@@ -1,0 +1,656 @@
+"""What an actor's next firing is made of: the rules for tokens that are late, lost or old, one by one."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import pytest
+
+from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
+from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved, Wait
+from eprune.runtime.fire.numbering import Numbering
+
+T = 1.0
+ROOM = 0.2
+
+
+class Owner:
+    """Owns a matcher: tells it what comes, and looks at its sockets before it asks for a verdict."""
+
+    def __init__(self, *inlets: Inlet, outlets: tuple[Outlet, ...] = (), **more: object) -> None:
+        self.outlets = outlets or (Outlet("out"),)
+        for outlet in self.outlets:
+            outlet.free = 1000
+        self.ports = {port.name: port for port in (*inlets, *self.outlets)}
+        self.matcher = Matcher(inlets, self.outlets, numbering=Numbering(0.0), **more)  # type: ignore[arg-type]
+        self.slot = 0
+        self.unused: list[tuple[str, int]] = []
+
+    def give(self, name: str, *indices: int, at: float = 0.0, age: float = 0.0) -> None:
+        for index in indices:
+            self.slot += 1
+            inlet = self.ports[name]
+            assert isinstance(inlet, Inlet)
+            inlet.arrived(index, self.slot, at, age)
+
+    def inlet(self, name: str) -> Inlet:
+        inlet = self.ports[name]
+        assert isinstance(inlet, Inlet)
+        return inlet
+
+    def decide(self, at: float = 0.0):
+        decision = self.matcher.decide(at)
+        self._clear()
+        if isinstance(decision, Wait) and decision.until is not None and decision.until <= at:
+            decision = self.matcher.decide(at, looked=True)
+            self._clear()
+        return decision
+
+    def fires(self, at: float = 0.0) -> Optional[dict[str, int]]:
+        """The input indices of the firing at that time; None if there is none."""
+        decision = self.decide(at)
+        if not isinstance(decision, Fire):
+            return None
+        used = zip(self.matcher.inlets, decision.tokens, decision.indices)
+        return {inlet.name: index for inlet, slots, index in used if slots is not None}
+
+    def _clear(self) -> None:
+        self.unused += [(inlet.name, slot) for inlet, slot in self.matcher.unused]
+        self.matcher.unused.clear()
+
+
+def optional(name: str, line: int = 0, **more: object) -> Inlet:
+    return Inlet(name, "drop", 1, False, T, line=line, **more)  # type: ignore[arg-type]
+
+
+# L1: lateness
+
+
+def test_a_firing_goes_on_without_an_input_that_is_late():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0)
+    assert owner.fires(at=10.0) is None
+    assert owner.fires(at=10.9) is None
+    assert owner.fires(at=11.0) == {"a": 0}
+
+
+def test_a_token_of_a_firing_that_went_without_it_is_thrown_away():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0, 1)
+    owner.fires(at=10.0)
+    assert owner.fires(at=11.0) == {"a": 0}
+    owner.give("b", 0, 1, at=11.1)
+    assert owner.fires(at=11.1) == {"a": 1, "b": 1}
+    assert [name for name, _ in owner.unused] == ["b"]
+
+
+def test_nothing_is_late_before_a_look_at_all_sockets_found_nothing():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0)
+    assert isinstance(owner.matcher.decide(0.0), Wait)
+    decision = owner.matcher.decide(1.2)
+    assert isinstance(decision, Wait)
+    assert decision.until is not None and decision.until <= 1.2
+    owner.give("b", 0, at=1.2)  # it was in the kernel
+    assert owner.fires(at=1.2) == {"a": 0, "b": 0}
+
+
+def test_tokens_are_not_late_while_there_is_no_room():
+    owner = Owner(optional("a"), optional("b"))
+    owner.outlets[0].free = 0
+    owner.give("a", 0)
+    for at in (0.0, 1.0, 5.0):
+        assert owner.fires(at) is None
+    owner.outlets[0].free = 1
+    assert owner.fires(at=5.1) is None
+    owner.give("b", 0, at=5.2)
+    assert owner.fires(at=5.2) == {"a": 0, "b": 0}
+
+
+def test_who_slept_itself_does_not_blame_others():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0)
+    owner.decide(at=0.0)
+    assert owner.fires(at=60.0) is None  # it was to come back after a second
+    owner.give("b", 0, at=60.5)
+    assert owner.fires(at=60.5) == {"a": 0, "b": 0}
+
+
+def test_an_owner_that_is_always_a_little_late_still_declares_others_late():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0)
+    owner.decide(at=0.0)
+    assert owner.fires(at=60.0) is None
+    assert owner.fires(at=120.0) == {"a": 0}
+
+
+def test_a_required_input_is_waited_for_however_late_it_is():
+    owner = Owner(Inlet("a", "drop", 1, True, T), optional("b"))
+    owner.give("b", 0)
+    assert owner.fires(at=0.0) is None
+    assert owner.fires(at=50.0) is None
+    owner.give("a", 0, at=51.0)
+    assert owner.fires(at=51.0) == {"a": 0, "b": 0}
+
+
+def test_by_arrival_a_late_port_gives_its_newest_token():
+    owner = Owner(optional("a", 0), optional("b", 1))
+    owner.give("a", 0)
+    owner.fires(at=0.0)
+    assert owner.fires(at=1.0) == {"a": 0}
+    owner.give("a", 1, at=2.0)
+    owner.give("b", 7, 8, 9, at=2.0)
+    assert owner.fires(at=2.0) == {"a": 1, "b": 9}
+    assert [name for name, _ in owner.unused] == ["b", "b"]
+
+
+# L2: room
+
+
+def test_an_output_without_room_drops_after_its_time_out_and_is_then_dead_until_there_is_room():
+    hung, other = Outlet("hung", "drop", 1, ROOM), Outlet("other", "drop", 1, ROOM)
+    owner = Owner(Inlet("a"), outlets=(hung, other))
+    hung.free = 0
+    owner.give("a", 0, 1, 2)
+    assert owner.fires(at=0.0) is None
+    assert owner.fires(at=0.2) == {"a": 0}
+    decision = owner.decide(at=0.2)
+    assert isinstance(decision, Fire)
+    assert decision.use == [False, True]
+    hung.free = 4
+    decision = owner.decide(at=9.0)
+    assert isinstance(decision, Fire)
+    assert decision.use == [True, True]
+
+
+def test_an_output_that_may_not_lose_tokens_is_waited_for():
+    owner = Owner(Inlet("a"), outlets=(Outlet("out", "wait"),))
+    owner.outlets[0].free = 0
+    owner.give("a", 0)
+    decision = owner.decide(at=100.0)
+    assert isinstance(decision, Wait)
+    assert decision.until is None
+
+
+def test_a_consumer_that_cannot_be_reached_is_not_waited_for():
+    owner = Owner(Inlet("a"), outlets=(Outlet("out", "drop", 1, ROOM), Outlet("other", "drop", 1, ROOM)))
+    owner.outlets[0].free = 0
+    owner.outlets[0].reachable = False
+    owner.outlets[1].free = 1
+    owner.give("a", 0)
+    assert owner.fires() == {"a": 0}
+
+
+def test_a_producer_of_live_data_never_waits():
+    owner = Owner(Inlet("a"), outlets=(Outlet("out", "newest", 1, ROOM),))
+    owner.outlets[0].free = 0
+    owner.give("a", 0)
+    decision = owner.decide()
+    assert isinstance(decision, Fire)
+    assert decision.use == [True]
+
+
+# L3: matching
+
+
+def test_inputs_of_one_line_are_in_step():
+    owner = Owner(Inlet("a"), optional("b"))
+    owner.give("a", 0, 1, 2, 3)
+    owner.give("b", 1, 3)
+    assert [owner.fires() for _ in range(4)] == [{"a": 0}, {"a": 1, "b": 1}, {"a": 2}, {"a": 3, "b": 3}]
+
+
+def test_inputs_of_different_lines_give_their_next_token_and_the_actor_numbers_its_firings():
+    owner = Owner(optional("a", 0), optional("b", 1))
+    owner.give("a", 5, 6)
+    owner.give("b", 1000, 2000)
+    first = owner.decide()
+    assert isinstance(first, Fire)
+    index = first.index
+    assert index is not None
+    assert first.indices == [5, 1000]
+    assert owner.fires() == {"a": 6, "b": 2000}
+    assert owner.matcher.given_up == index + 1
+
+
+def test_two_lines_of_two_inputs_each_are_in_step_within_the_lines():
+    owner = Owner(optional("a", 0), optional("b", 0), optional("c", 1), optional("d", 1))
+    owner.give("a", 0, 1)
+    owner.give("b", 1)
+    owner.give("c", 70)
+    owner.give("d", 70)
+    assert owner.fires() == {"a": 0, "c": 70, "d": 70}
+    owner.give("c", 71)
+    owner.give("d", 72)
+    assert owner.fires() == {"a": 1, "b": 1, "c": 71}
+
+
+def test_a_fifo_with_a_delay_is_taken_in_order():
+    owner = Owner(Inlet("a"), Inlet("back", ordered=True))
+    owner.give("back", -1)
+    owner.give("a", 10, 11)
+    assert owner.fires() == {"a": 10, "back": -1}
+    assert owner.fires() is None
+    owner.give("back", 10)
+    assert owner.fires() == {"a": 11, "back": 10}
+
+
+def test_an_actor_that_needs_a_numbering_says_so():
+    with pytest.raises(ValueError, match="numbering"):
+        Matcher([optional("a", 0), optional("b", 1)], [])
+
+
+def test_a_firing_of_which_a_part_is_lost_does_not_shift_the_next_ones():
+    owner = Owner(Inlet("a", "drop", 2, True, T))
+    owner.give("a", 4, 4, 5, 6, 6)
+    assert [owner.fires(), owner.fires(), owner.fires()] == [{"a": 4}, {"a": 6}, None]
+    assert owner.inlet("a").discarded == 1
+
+
+def test_a_firing_has_at_least_a_quorum_of_inputs():
+    owner = Owner(optional("a"), optional("b"), optional("c"), quorum=2)
+    owner.give("a", 0, 2)
+    owner.give("b", 1, 2)
+    owner.give("c", 1, 2)
+    assert owner.fires() == {"b": 1, "c": 1}
+    assert owner.fires() == {"a": 2, "b": 2, "c": 2}
+    assert owner.matcher.given_up == 2
+
+
+def test_below_the_quorum_there_is_no_firing_however_late_the_others_are():
+    owner = Owner(optional("a"), optional("b"), optional("c"), quorum=2)
+    owner.give("a", 0)
+    assert [owner.fires(at) for at in (0.0, 1.0, 9.0)] == [None] * 3
+    owner.give("b", 0, at=9.0)
+    assert owner.fires(at=9.0) is None
+    assert owner.fires(at=10.0) == {"a": 0, "b": 0}
+
+
+# L5: who was late
+
+
+def late_once(owner: Owner, name: str = "a") -> None:
+    """Firing 0 at time 1 goes without b."""
+    owner.give(name, 0)
+    owner.fires(at=0.0)
+    assert owner.fires(at=1.0) == {name: 0}
+
+
+def test_a_late_port_is_used_but_not_waited_for_until_two_successive_firings_had_it_in_time():
+    owner = Owner(optional("a"), optional("b"))
+    late_once(owner)
+    owner.give("a", 1, at=2.0)
+    assert owner.fires(at=2.0) == {"a": 1}  # no waiting
+    for index, at in ((2, 3.0), (3, 4.0)):
+        owner.give("b", index, at=at)
+        owner.give("a", index, at=at)
+        assert owner.fires(at) == {"a": index, "b": index}
+    owner.give("a", 4, at=5.0)
+    assert owner.fires(at=5.0) is None  # it is waited for again
+
+
+def test_an_arm_that_is_always_a_little_behind_is_not_lost():
+    owner = Owner(optional("a"), optional("b"))
+    late_once(owner)
+    for index in (1, 2):
+        owner.give("a", index, at=float(index))
+        assert owner.fires(at=float(index)) == {"a": index}
+        owner.give("b", index, at=index + 0.3)  # in time, if it had been waited for
+    owner.give("a", 3, at=3.0)
+    assert owner.fires(at=3.0) == {"a": 3}
+    owner.give("a", 4, at=4.0)
+    assert owner.fires(at=4.0) is None
+    owner.give("b", 4, at=4.3)
+    assert owner.fires(at=4.3) == {"a": 4, "b": 4}
+
+
+def test_each_token_counts_for_one_firing_only():
+    """A camera of half the rate is in time for each second firing, never for two successive ones."""
+    owner = Owner(optional("a", 0), optional("b", 1))
+    late_once(owner)
+    got = []
+    for count in range(1, 20):
+        at = 2.0 + 2 * T * count
+        owner.give("a", count, at=at)
+        if count % 2:
+            owner.give("b", count, at=at)
+        got.append(owner.fires(at))
+    assert all(firing is not None for firing in got)
+    assert sum("b" in firing for firing in got if firing) == 10
+    assert owner.matcher.timeouts == 1
+
+
+def test_who_relapses_is_not_waited_for_during_twenty_time_outs():
+    owner = Owner(optional("a"), optional("b"))
+    late_once(owner)
+    index, at = 1, 2.0
+    pauses = 0
+    while at < 42.0:  # b comes for two firings, then fails for one, and so on
+        owner.give("a", index, at=at)
+        if index % 3:
+            owner.give("b", index, at=at)
+        if owner.fires(at) is None:
+            pauses += 1
+            at += T
+            assert owner.fires(at) == {"a": index}
+        index, at = index + 1, at + 0.1
+    assert pauses <= 4
+
+
+def test_one_failure_that_makes_two_ports_late_is_no_relapse():
+    owner = Owner(optional("a"), optional("b"), Inlet("c", "drop", 1, False, 3 * T))
+    owner.give("a", 0)
+    for at in (0.0, 1.0):
+        assert owner.fires(at) is None
+    assert owner.fires(at=3.0) == {"a": 0}
+    for index, at in ((1, 4.0), (2, 5.0)):
+        for name in "abc":
+            owner.give(name, index, at=at)
+        assert owner.fires(at) == {"a": index, "b": index, "c": index}
+    owner.give("a", 3, at=6.0)
+    assert owner.fires(at=6.0) is None
+
+
+def test_inputs_of_one_peer_share_the_verdict():
+    peer = Standing()
+    owner = Owner(optional("a"), optional("b", standing=peer), Inlet("c", "drop", 1, False, 5 * T, standing=peer))
+    owner.give("a", 0)
+    owner.fires(at=0.0)
+    assert owner.fires(at=1.0) == {"a": 0}  # c is not waited for any longer than b
+    for index, at in ((1, 2.0), (2, 3.0), (3, 4.0)):
+        owner.give("a", index, at=at)
+        owner.give("b", index, at=at)
+        assert owner.fires(at) == {"a": index, "b": index}  # nor is b, before c is back, too
+
+
+def test_room_that_came_too_late_is_trusted_again_after_two_firings_in_time():
+    owner = Owner(Inlet("a"), outlets=(Outlet("x", "drop", 1, ROOM), Outlet("y", "drop", 1, ROOM)))
+    x = owner.outlets[0]
+    x.free = 0
+    owner.give("a", 0)
+    owner.fires(at=0.0)
+    assert owner.fires(at=0.2) == {"a": 0}
+    for index, at in ((1, 1.0), (2, 2.0)):
+        x.free = 1
+        owner.give("a", index, at=at)
+        assert owner.fires(at) == {"a": index}
+    x.free = 0
+    owner.give("a", 3, at=3.0)
+    assert owner.fires(at=3.0) is None
+
+
+# L6: what is given up
+
+
+def test_what_is_given_up_is_not_waited_for():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0, 1)
+    owner.inlet("b").watermark(0)
+    assert owner.fires() == {"a": 0}
+    assert owner.fires() is None  # of index 1 nothing is known
+
+
+def test_an_actor_passes_on_what_it_gives_up():
+    owner = Owner(Inlet("a", "drop", 1, True, T), Inlet("b", "drop", 1, True, T))
+    owner.give("a", 0, 1, 2)
+    owner.inlet("b").watermark(1)
+    assert owner.fires() is None
+    assert owner.matcher.given_up == 1
+    assert [name for name, _ in owner.unused] == ["a", "a"]  # and makes room
+
+
+def test_a_dead_arm_does_not_keep_an_actor_from_saying_what_it_gives_up():
+    owner = Owner(optional("a"), optional("b"))
+    late_once(owner)
+    owner.inlet("a").watermark(5)
+    assert owner.fires(at=2.0) is None
+    assert owner.matcher.given_up == 5
+
+
+def test_tokens_that_were_given_up_are_thrown_away():
+    owner = Owner(optional("a"), optional("b"))
+    late_once(owner)
+    owner.inlet("a").watermark(5)
+    owner.fires(at=2.0)
+    owner.give("b", 4, at=2.0)
+    assert owner.fires(at=2.0) is None
+    assert owner.unused[-1][0] == "b"
+
+
+# L7: hold and age
+
+
+def test_what_is_held_is_given_again_and_the_newest_that_arrives_replaces_it():
+    owner = Owner(Inlet("a"), Inlet("slow", "newest", 1, True, T, hold=True))
+    owner.give("a", 0, 1, 2)
+    assert owner.fires() is None  # the first firing waits for a first token
+    owner.give("slow", 40)
+    assert owner.fires() == {"a": 0, "slow": 40}
+    second = owner.decide()
+    assert isinstance(second, Fire)
+    assert second.held == [False, True]
+    owner.give("slow", 41, 39)  # whatever its index
+    third = owner.decide()
+    assert isinstance(third, Fire)
+    assert third.indices == [2, 39]
+    assert third.held == [False, False]
+
+
+def test_an_actor_ends_with_its_leads_and_holds_on_what_has_ended():
+    owner = Owner(Inlet("a"), Inlet("slow", "newest", 1, True, T, hold=True))
+    owner.give("slow", 0)
+    owner.inlet("slow").end()
+    owner.give("a", 0, 1)
+    assert [owner.fires(), owner.fires()] == [{"a": 0, "slow": 0}, {"a": 1, "slow": 0}]
+    owner.inlet("a").end()
+    assert isinstance(owner.decide(), Ended)
+
+
+def test_a_token_beyond_its_age_is_missing():
+    owner = Owner(Inlet("a"), optional("b", max_age=0.5), Inlet("h", hold=True, required=False, max_age=2.0))
+    owner.give("h", 0, at=0.0)
+    owner.give("b", 0, at=0.0, age=0.4)
+    owner.give("a", 0, 1, at=0.0)
+    assert owner.fires(at=0.05) == {"a": 0, "b": 0, "h": 0}
+    owner.give("b", 1, at=0.1)
+    assert owner.fires(at=0.7) == {"a": 1, "h": 0}
+    owner.give("a", 2, at=2.5)
+    owner.inlet("b").watermark(2)
+    assert owner.fires(at=2.5) == {"a": 2}
+
+
+# L8: a member of a dynamic processing graph that may lose control tokens
+
+
+def member(rates: dict[int, int]) -> Owner:
+    """A member whose control token with index i has the rate ``rates[i]``."""
+    control = Inlet("mode", "drop", 1, True, T, control=True)
+    data = Inlet("in", "drop", 2, True, T, dynamic=True)
+    slots: dict[int, int] = {}
+    owner = Owner(control, data, row=lambda taken: {"in": rates[slots[taken[0]]]})
+
+    def give(index: int) -> None:
+        owner.give("mode", index)
+        slots[owner.slot] = index
+
+    owner.mode = give  # type: ignore[attr-defined]
+    return owner
+
+
+def test_a_member_fires_at_the_rates_of_its_control_token():
+    owner = member({0: 2, 1: 0, 2: 1})
+    for index in range(3):
+        owner.mode(index)
+    owner.give("in", 0)
+    assert owner.fires() is None  # one more is to come
+    owner.give("in", 0)
+    assert owner.fires() == {"mode": 0, "in": 0}
+    assert owner.fires() == {"mode": 1}
+    owner.give("in", 2)
+    fire = owner.decide()
+    assert isinstance(fire, Fire)
+    assert fire.rates == {"in": 1}
+
+
+def test_without_a_control_token_of_its_index_a_member_is_idle():
+    owner = member({1: 1})
+    owner.give("in", 0, 1)
+    owner.mode(1)
+    assert owner.fires() == {"mode": 1, "in": 1}
+    assert [name for name, _ in owner.unused] == ["in"]
+
+
+def test_a_member_gives_up_what_lacks_its_data():
+    owner = member({0: 1, 1: 0, 2: 1})
+    owner.mode(0)
+    owner.mode(1)
+    owner.inlet("in").watermark(1)
+    assert owner.fires() == {"mode": 1}
+    owner.inlet("in").lost(0.0)
+    owner.mode(2)
+    assert owner.fires() is None
+    assert owner.matcher.given_up == 2
+
+
+# zeros
+
+
+def zero(name: str, line: int = 0) -> Inlet:
+    return Inlet(name, "zero", 1, True, T, line=line)
+
+
+def test_zeros_take_the_place_of_a_late_token_and_of_a_lost_one_at_once():
+    owner = Owner(Inlet("a"), zero("z"))
+    owner.give("a", 0, 1)
+    assert owner.fires(at=0.0) is None
+    decision = owner.decide(at=1.0)
+    assert isinstance(decision, Fire)
+    assert decision.zeros == [False, True]
+    owner.inlet("z").lost(1.0)
+    assert owner.fires(at=1.0) == {"a": 1}
+
+
+def test_zeros_alone_come_at_the_pace_of_what_they_stand_for():
+    """A join behind can go on at that pace; a slow source is not overtaken."""
+    for period in (0.1, 3.0):
+        owner = Owner(zero("z"))
+        for index in range(10):
+            owner.give("z", index, at=index * period)
+            assert owner.fires(at=index * period) == {"z": index}
+        last = 9 * period
+        times = []
+        now = last
+        while now < last + 10 * period + T:
+            if isinstance(owner.decide(now), Fire):
+                times.append(now)
+            now += 0.01
+        assert times[0] == pytest.approx(last + period + T, abs=0.02)
+        assert times[2] - times[1] == pytest.approx(period, abs=0.02)
+
+
+def test_zeros_alone_are_no_reason_to_go_on_when_the_others_have_ended():
+    owner = Owner(zero("y"), zero("z"))
+    owner.give("y", 0)
+    owner.give("z", 0)
+    owner.fires()
+    owner.inlet("y").lost(0.0)
+    assert isinstance(owner.decide(at=0.1), Wait)
+    owner.inlet("z").end()
+    assert isinstance(owner.decide(at=0.2), Ended)
+
+
+def test_an_input_of_zeros_without_a_time_out_is_refused():
+    with pytest.raises(ValueError, match="time-out"):
+        Inlet("z", "zero")
+
+
+# Starvation and the end
+
+
+def test_an_actor_without_a_required_input_starves_and_blocks_nobody():
+    owner = Owner(Inlet("a", "drop", 1, True, T), Inlet("b", "drop", 1, True, T), Inlet("w", "wait"))
+    owner.give("b", 0, 1)
+    owner.give("w", 0)
+    owner.inlet("a").lost(0.0)
+    decision = owner.decide()
+    assert isinstance(decision, Starved)
+    assert decision.lacking == [owner.inlet("a")]
+    assert [name for name, _ in owner.unused] == ["b", "b"]
+    for name in "abw":
+        owner.give(name, 2)
+    assert owner.fires() == {"a": 2, "b": 2, "w": 2}
+
+
+def test_below_the_quorum_an_actor_starves():
+    owner = Owner(optional("a"), optional("b"), quorum=2)
+    owner.inlet("b").lost(0.0)
+    owner.give("a", 0)
+    assert isinstance(owner.decide(), Starved)
+
+
+def test_an_actor_ends_with_a_required_input_once_it_has_used_what_came():
+    owner = Owner(Inlet("a"), optional("b"))
+    owner.give("a", 0)
+    owner.give("b", 0, 1)
+    owner.inlet("a").end()
+    assert owner.fires() == {"a": 0, "b": 0}
+    assert isinstance(owner.decide(), Ended)
+
+
+def test_an_actor_goes_on_when_an_optional_input_ends():
+    owner = Owner(optional("a"), optional("b"))
+    owner.inlet("a").end()
+    owner.give("b", 0, 1)
+    assert [owner.fires(), owner.fires()] == [{"b": 0}, {"b": 1}]
+    owner.inlet("b").end()
+    assert isinstance(owner.decide(), Ended)
+
+
+def test_a_producer_that_is_gone_is_waited_for_no_longer_than_patience():
+    owner = Owner(Inlet("a", "drop", 1, True, T), patience=30.0)
+    owner.inlet("a").lost(5.0)
+    decision = owner.decide(at=6.0)
+    assert isinstance(decision, Starved)
+    assert decision.until == 35.0
+    assert isinstance(owner.decide(at=35.0), Ended)
+
+
+def test_a_producer_that_is_only_starved_is_waited_for():
+    owner = Owner(Inlet("a", "drop", 1, True, T), patience=30.0)
+    owner.inlet("a").lost(5.0, gone=False)
+    assert isinstance(owner.decide(at=1000.0), Starved)
+
+
+def test_who_has_been_gone_for_longer_than_patience_still_counts_when_it_returns():
+    owner = Owner(optional("a"), optional("b"), patience=30.0)
+    owner.inlet("a").lost(0.0)
+    owner.give("b", 0, at=100.0)
+    assert owner.fires(at=100.0) == {"b": 0}
+    owner.give("a", 1, at=101.0)
+    owner.give("b", 1, at=101.0)
+    assert owner.fires(at=101.0) == {"a": 1, "b": 1}
+
+
+def test_an_actor_ends_when_nobody_wants_what_it_makes():
+    owner = Owner(Inlet("a"), outlets=(Outlet("x", "drop", 1, ROOM), Outlet("y", "drop", 1, ROOM)))
+    owner.give("a", 0, 1)
+    owner.outlets[0].end()
+    assert owner.fires() == {"a": 0}
+    owner.outlets[1].end()
+    assert isinstance(owner.decide(), Ended)
+
+
+def test_the_oldest_tokens_give_way_to_newer_ones():
+    owner = Owner(Inlet("a", "newest"))
+    owner.give("a", 0, 1, 2)
+    assert owner.inlet("a").evict() == [1]
+    assert owner.fires() == {"a": 1}
+
+
+def test_clocks_that_stand_apart_are_noticed():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 100)
+    owner.give("b", 129)
+    assert owner.matcher.apart(clock=30.0) is None
+    owner.give("b", 131)
+    assert owner.matcher.apart(clock=30.0) == (owner.inlet("a"), owner.inlet("b"))
