@@ -355,10 +355,10 @@ class Simulator:
     def _give_up(self, actor: Actor, index: int) -> None:
         for edge in self.net.outputs(actor.node.name):
             link = self.links[edge.name]
-            if index > link.told and self._outlet(link).reachable:
-                if link.pending is None:  # else it would come before the token that it stands behind
-                    self._send(link, "watermark", index)
-                    link.told = index
+            # It must not come before a token that it stands behind.
+            if index > link.told and link.pending is None and self._outlet(link).reachable:
+                self._send(link, "watermark", index)
+                link.told = index
 
     def _look(self, actor: Actor) -> bool:
         """Give the matcher what has come; whether something had."""
@@ -448,7 +448,7 @@ class Simulator:
                 frames[source] = max(taken, frames.get(source, taken))
         if not frames:
             frames[actor.node.name] = self.now
-        for edge, outlet, used in zip(self.net.outputs(actor.node.name), actor.outlets, use):
+        for edge, used in zip(self.net.outputs(actor.node.name), use):
             link = self.links[edge.name]
             if not used:
                 continue

@@ -641,10 +641,20 @@ def test_an_actor_ends_when_nobody_wants_what_it_makes():
 
 
 def test_the_oldest_tokens_give_way_to_newer_ones():
-    owner = Owner(Inlet("a", "newest"))
+    owner = Owner(Inlet("a", "newest"), Inlet("b"))
     owner.give("a", 0, 1, 2)
+    owner.give("b", 0, 1, 2)
     assert owner.inlet("a").evict() == [1]
-    assert owner.fires() == {"a": 1}
+    assert owner.fires() == {"a": 1, "b": 1}
+
+
+def test_of_live_data_an_input_that_is_alone_gives_the_newest():
+    for owner in (Owner(Inlet("a", "newest")), Owner(Inlet("a", "newest"), Inlet("b", line=1))):
+        owner.give("a", 0, 1, 2)
+        if "b" in owner.ports:
+            owner.give("b", 7, 8)
+        assert owner.fires() == ({"a": 2, "b": 7} if "b" in owner.ports else {"a": 2})
+        assert [name for name, _ in owner.unused] == ["a", "a"]
 
 
 def test_clocks_that_stand_apart_are_noticed():

@@ -77,7 +77,7 @@ class Line:
     firing, as far as the tokens that are there tell.
     """
 
-    __slots__ = ("control", "floor", "index", "inlets", "required")
+    __slots__ = ("control", "floor", "index", "inlets", "live", "required")
 
     def __init__(self, floor: int) -> None:
         self.floor = floor
@@ -86,6 +86,8 @@ class Line:
         #: those without which there is no firing
         self.required: list[Inlet] = []
         self.control: Optional[Inlet] = None
+        #: its only input, if that is to give its newest tokens
+        self.live: Optional[Inlet] = None
 
 
 class Tokens:
@@ -261,6 +263,13 @@ class Inlet(Port):
     def ready(self) -> bool:
         """Whether the tokens of a whole firing are there."""
         return bool(self.queue) and len(self.queue[0].slots) >= self.rate
+
+    def newest(self) -> Optional[int]:
+        """The index of the newest tokens that are there, all of one firing; None if there are none."""
+        for tokens in reversed(self.queue):
+            if len(tokens.slots) >= self.rate:
+                return tokens.index
+        return None
 
     def may_come(self, index: Optional[int]) -> bool:
         """Whether tokens for ``index``, or for any, which are not there, can still be expected."""

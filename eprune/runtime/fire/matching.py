@@ -4,8 +4,9 @@ A ``Matcher`` decides for one actor. It is pure: it neither waits nor looks at a
 arguments, in seconds of any clock that does not go back. Its owner tells its inlets and outlets what happened, calls
 ``decide`` and does what the decision says.
 
-- Inputs of one line match by index, inputs of different lines by arrival (each gives its next tokens). An actor with
-  exactly one line fires with the line's index; any other one numbers its own firings.
+- Inputs of one line match by index, inputs of different lines by arrival: each gives its next tokens, and its newest
+  ones if it has been late, or if it is alone in its line and its FIFO keeps the newest. An actor with exactly one line
+  fires with the line's index; any other one numbers its own firings.
 - A firing could begin when enough of the inputs are there and every output that is waited for has room. What is not
   there a time-out later is late, and the firing goes on without it.
 - A late port is used as its tokens come, but not waited for until it has been in time for two successive firings.
@@ -17,7 +18,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Callable, Optional, Union
 
-from eprune.runtime.fire.matched_ports import DROP, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
+from eprune.runtime.fire.matched_ports import DROP, NEWEST, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
 from eprune.runtime.fire.numbering import Numbering
 
 #: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
@@ -87,7 +88,7 @@ Decision = Union[Fire, Wait, Ended]
 class Matcher:
     """Decides on the firings of one actor.
 
-    ``quorum``: the least number of inputs that have tokens or zeros in a firing; an actor with a control input has none.
+    ``quorum``: the least number of inputs that have tokens or zeros in a firing; none with a control input.
     ``patience``: seconds to wait for producers that are gone while nothing else is left. ``numbering``: for an actor
     that has several lines or none, but for a source.
     ``row``: the slots of a control token -> the rates of the inlets that it tells, by name.
@@ -131,6 +132,9 @@ class Matcher:
                 elif inlet.required:
                     line.required.append(inlet)
         self.lines = list(lines.values())
+        for line in self.lines:
+            if len(line.inlets) == 1 and line.inlets[0].policy == NEWEST and line.control is None:
+                line.live = line.inlets[0]
         #: the line whose index is the firing's
         self.leading = self.lines[0] if len(self.lines) == 1 else None
         if self.inlets and self.leading is None and numbering is None:
@@ -185,6 +189,8 @@ class Matcher:
                 return False
             tokens = queue[0]
             if len(tokens.slots) != inlet.rate:
+                return False
+            if len(queue) > 1 and inlet.policy == NEWEST:
                 return False
             if compare and inlet.matched is not None:
                 if self.leading is None:
@@ -273,6 +279,8 @@ class Matcher:
                 while inlet.queue and inlet.too_old(now):
                     inlet.throw_away(inlet.queue.popleft())
         for line in self.lines:
+            if line.live is not None:
+                line.floor = max(line.floor, line.live.newest() or 0)
             for inlet in line.inlets:
                 inlet.throw_away_below(line.floor)
             if line.control is not None:
