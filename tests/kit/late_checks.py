@@ -156,12 +156,26 @@ def random_fault(rng: random.Random, net: Net) -> Fault:
     return Fault("freeze" if kind == "cut" else kind, rng.choice(sorted(set(homes.values()))), begin, end)
 
 
-def run(net: Net, fault: Fault, after: float = 8.0) -> Simulator:
+def run(net: Net, fault: Fault) -> Simulator:
     """The net with that fault, until well after its end."""
     longest = max(pause(net, node.name) for node in net.nodes)
-    simulator = Simulator(net, (fault,), fault.end + longest + after)
+    simulator = Simulator(net, (fault,), fault.end + longest + _recovery(net))
     simulator.run()
     return simulator
+
+
+def _recovery(net: Net) -> float:
+    """Seconds after which all is as before, but for the pauses.
+
+    Where arms of different room are matched by index, and what they make by arrival, the one with less room relapses
+    until what the other one has buffered is used up.
+    """
+    lines = net.lines()
+    for node in net.nodes:
+        having = [lines[edge.name] for edge in net.inputs(node.name)]
+        if 1 < len(set(having)) < len(having):
+            return 30.0
+    return 8.0
 
 
 def complaints(simulator: Simulator, fault: Fault) -> list[str]:
