@@ -77,7 +77,7 @@ class Line:
     firing, as far as the tokens that are there tell.
     """
 
-    __slots__ = ("control", "floor", "index", "inlets", "live", "required")
+    __slots__ = ("control", "floor", "index", "inlets", "last", "live", "loses", "required", "stride")
 
     def __init__(self, floor: int) -> None:
         self.floor = floor
@@ -88,6 +88,42 @@ class Line:
         self.control: Optional[Inlet] = None
         #: its only input, if that is to give its newest tokens
         self.live: Optional[Inlet] = None
+        #: whether all of its inputs may lose tokens
+        self.loses = False
+        #: the index that was fired last, and the least distance between two indices
+        self.last = -1
+        self.stride = 0
+
+    def fired(self, index: int) -> None:
+        """The tokens of that index are used; none of it or before will be."""
+        if self.last >= 0:
+            distance = index - self.last
+            if distance < self.stride or not self.stride:
+                self.stride = distance
+        self.last = index
+        self.floor = index + 1
+
+    @property
+    def lost_some(self) -> bool:
+        """Whether tokens are missing before those that are next."""
+        return self.index is not None and self.stride > 0 and self.index > self.last + self.stride
+
+    def newest(self) -> Optional[int]:
+        """The newest index of which most inputs have tokens; None if there are none."""
+        counts: dict[int, int] = {}
+        for inlet in self.inlets:
+            for tokens in inlet.queue:
+                if len(tokens.slots) >= inlet.rate:
+                    counts[tokens.index] = counts.get(tokens.index, 0) + 1
+        return max(counts, key=lambda index: (counts[index], index), default=None)
+
+    def skip_to_newest(self) -> None:
+        """Throw away what is older than the newest tokens."""
+        newest = self.newest()
+        if newest is not None:
+            self.floor = max(self.floor, newest)
+            for inlet in self.inlets:
+                inlet.throw_away_below(self.floor)
 
 
 class Tokens:
@@ -263,13 +299,6 @@ class Inlet(Port):
     def ready(self) -> bool:
         """Whether the tokens of a whole firing are there."""
         return bool(self.queue) and len(self.queue[0].slots) >= self.rate
-
-    def newest(self) -> Optional[int]:
-        """The index of the newest tokens that are there, all of one firing; None if there are none."""
-        for tokens in reversed(self.queue):
-            if len(tokens.slots) >= self.rate:
-                return tokens.index
-        return None
 
     def may_come(self, index: Optional[int]) -> bool:
         """Whether tokens for ``index``, or for any, which are not there, can still be expected."""

@@ -5,8 +5,8 @@ arguments, in seconds of any clock that does not go back. Its owner tells its in
 ``decide`` and does what the decision says.
 
 - Inputs of one line match by index, inputs of different lines by arrival: each gives its next tokens, and its newest
-  ones if it has been late, or if it is alone in its line and its FIFO keeps the newest. An actor with exactly one line
-  fires with the line's index; any other one numbers its own firings.
+  ones if it has been late, if some line has lost tokens, or if it is alone in its line and its FIFO keeps the newest.
+  An actor with exactly one line fires with the line's index; any other one numbers its own firings.
 - A firing could begin when enough of the inputs are there and every output that is waited for has room. What is not
   there a time-out later is late, and the firing goes on without it.
 - A late port is used as its tokens come, but not waited for until it has been in time for two successive firings.
@@ -133,6 +133,7 @@ class Matcher:
                     line.required.append(inlet)
         self.lines = list(lines.values())
         for line in self.lines:
+            line.loses = all(inlet.policy in (DROP, ZERO, NEWEST) for inlet in line.inlets)
             if len(line.inlets) == 1 and line.inlets[0].policy == NEWEST and line.control is None:
                 line.live = line.inlets[0]
         #: the line whose index is the firing's
@@ -182,7 +183,6 @@ class Matcher:
 
     def _all_there(self) -> bool:
         index = -1
-        compare = not self._single
         for inlet in self.inlets:
             queue = inlet.queue
             if not queue or not inlet.standing.trusted:
@@ -190,15 +190,18 @@ class Matcher:
             tokens = queue[0]
             if len(tokens.slots) != inlet.rate:
                 return False
-            if len(queue) > 1 and inlet.policy == NEWEST:
+            line = inlet.matched
+            if line is None:
+                continue
+            if line.live is not None and len(queue) > 1:
                 return False
-            if compare and inlet.matched is not None:
-                if self.leading is None:
+            if self.leading is None:
+                if not self._single or (line.stride and tokens.index > line.last + line.stride):
                     return False
-                if index < 0:
-                    index = tokens.index
-                elif tokens.index != index:
-                    return False
+            elif index < 0:
+                index = tokens.index
+            elif tokens.index != index:
+                return False
         for outlet in self.outlets:
             if outlet.free < outlet.rate or outlet.over or not outlet.standing.trusted or not outlet.reachable:
                 return False
@@ -212,7 +215,7 @@ class Matcher:
             fire.indices[position] = index = tokens.index
             fire.zeros[position] = False
             if inlet.matched is not None:
-                inlet.matched.floor = index + 1
+                inlet.matched.fired(index)
         for position in range(len(self.outlets)):
             fire.use[position] = True
         fire.index = self._number(now)
@@ -280,15 +283,14 @@ class Matcher:
                     inlet.throw_away(inlet.queue.popleft())
         for line in self.lines:
             if line.live is not None:
-                line.floor = max(line.floor, line.live.newest() or 0)
-            for inlet in line.inlets:
-                inlet.throw_away_below(line.floor)
-            if line.control is not None:
-                self._settle_by_control(line, line.control)
-            elif line.required:
-                _settle_by_required(line)
-            else:
-                _settle_by_any(line, newest=self.leading is None)
+                line.skip_to_newest()
+            self._settle_line(line)
+        if self.leading is None and any(line.lost_some and line.live is None for line in self.lines):
+            # What the others have would wait for good, and their producers for room: all go on with their newest.
+            for line in self.lines:
+                if line.loses:
+                    line.skip_to_newest()
+                    self._settle_line(line)
         for inlet in self.inlets:
             if inlet.hold:
                 inlet.here = bool(inlet.queue) and not inlet.too_old(now)
@@ -296,6 +298,16 @@ class Matcher:
                 inlet.here = inlet.ready()
             else:
                 inlet.here = self._has(inlet, inlet.matched.index)
+
+    def _settle_line(self, line: Line) -> None:
+        for inlet in line.inlets:
+            inlet.throw_away_below(line.floor)
+        if line.control is not None:
+            self._settle_by_control(line, line.control)
+        elif line.required:
+            _settle_by_required(line)
+        else:
+            _settle_by_any(line, newest=self.leading is None)
 
     def _has(self, inlet: Inlet, index: Optional[int]) -> bool:
         """Whether all tokens of that index are there, and are some."""
@@ -467,7 +479,7 @@ class Matcher:
                 outlet.judged(self.firing, begin, used)
         for line in self.lines:
             if line.index is not None:
-                line.floor = line.index + 1
+                line.fired(line.index)
         fire.index = self._number(now)
         fire.rates = self._rates
         for port in (*self.inlets, *self.outlets):
@@ -529,18 +541,10 @@ def _settle_by_required(line: Line) -> None:
 def _settle_by_any(line: Line, newest: bool) -> None:
     """Go on to the least index of which there are tokens; to the ``newest`` if all that have some have been late."""
     ready = [inlet for inlet in line.inlets if inlet.ready()]
-    if not ready:
-        line.index = None
-    elif newest and not any(inlet.standing.trusted for inlet in ready):
-        counts: dict[int, int] = {}
-        for inlet in ready:
-            for tokens in inlet.queue:
-                if len(tokens.slots) >= inlet.rate:
-                    counts[tokens.index] = counts.get(tokens.index, 0) + 1
-        line.index = max(counts, key=lambda index: (counts[index], index))
-        line.floor = line.index
-    else:
-        line.index = min(inlet.queue[0].index for inlet in ready)
+    if newest and ready and not any(inlet.standing.trusted for inlet in ready):
+        line.skip_to_newest()
+        ready = [inlet for inlet in line.inlets if inlet.ready()]
+    line.index = min((inlet.queue[0].index for inlet in ready), default=None)
     # What nobody who is waited for will have any more is given up.
     known = [
         inlet.queue[0].index if inlet.queue else inlet.reached + 1
