@@ -317,18 +317,20 @@ class Inlet(Port):
         return self.max_age is not None and now - self.queue[0].born > self.max_age
 
     def due(self, index: int) -> Optional[float]:
-        """When zeros take the place of tokens of that index, by the pace of the last ones; None if that is unknown."""
-        pairs = list(self._pace)
-        intervals = sorted(
-            (after - before) / (last - first)
-            for (first, before), (last, after) in zip(pairs, pairs[1:])
-            if 0 < last - first < _FAR
-        )
-        if len(intervals) < 2:
+        """When tokens of that index are late, by the mean pace of the last ones; None if that is unknown.
+
+        It goes back to the last change of incarnation. The time-out is also what zeros may run ahead of that pace
+        before they take the place of tokens that are yet to come.
+        """
+        last, came = self._pace[-1] if self._pace else (0, 0.0)
+        first, before = last, came
+        for earlier, then in reversed(self._pace):
+            if not 0 <= first - earlier < _FAR:
+                break
+            first, before = earlier, then
+        if last - first < 2:
             return None
-        last, came = pairs[-1]
-        late = came + (index - last) * intervals[len(intervals) // 2]
-        return late + (self.timeout or 0.0) if self.alive else late
+        return came + (index - last) * (came - before) / (last - first) + (self.timeout or 0.0)
 
     def throw_away(self, tokens: Tokens) -> None:
         """They are not used."""
