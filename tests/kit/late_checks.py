@@ -94,18 +94,21 @@ def meets_again(net: Net) -> bool:
     """Whether ways from one source meet again where what they lose shifts them, so that nothing is promised.
 
     That is behind an actor that numbers its own firings, for they are matched by arrival; where a FIFO on the way keeps
-    the newest; and where sources of different rates are joined, so that the faster one always lacks room.
+    the newest; where an actor on the way fires on zeros alone, a time-out behind the other way; and where sources of
+    different rates are joined, so that the faster one always lacks room.
     """
     lines = net.lines()
     sources: dict[str, set[str]] = {}
-    live: dict[str, bool] = {}
+    live: dict[str, bool] = {}  # whether what it makes has gaps of its own, or comes late
     for node in net.nodes:
         by_line: dict[int, list[Edge]] = {}
         for edge in net.inputs(node.name):
             by_line.setdefault(lines[edge.name], []).append(edge)
         origins = [set().union(*(sources[edge.source] for edge in line)) for line in by_line.values()]
         sources[node.name] = set().union(*origins) or {node.name}
-        live[node.name] = any(edge.policy == "newest" or live[edge.source] for edge in net.inputs(node.name))
+        inputs = net.inputs(node.name)
+        live[node.name] = any(edge.policy == "newest" or live[edge.source] for edge in inputs)
+        live[node.name] |= bool(inputs) and all(edge.policy == "zero" for edge in inputs)
         if by_line and sum(map(len, origins)) > len(sources[node.name]):
             return True
         for line in by_line.values():

@@ -124,6 +124,35 @@ def test_an_owner_that_is_always_a_little_late_still_declares_others_late():
     assert owner.fires(at=120.0) == {"a": 0}
 
 
+def test_room_is_not_late_before_a_look_at_all_sockets_found_nothing():
+    owner = Owner(Inlet("a"), outlets=(Outlet("x", "drop", 1, ROOM), Outlet("y", "drop", 1, ROOM)))
+    owner.outlets[0].free = 0
+    owner.give("a", 0)
+    owner.matcher.decide(0.0)
+    assert isinstance(owner.matcher.decide(0.25), Wait)
+    owner.outlets[0].free = 1  # a credit was in the kernel
+    decision = owner.matcher.decide(0.25, looked=True)
+    assert isinstance(decision, Fire)
+    assert decision.use == [True, True]
+
+
+def test_late_tokens_give_their_room_back_at_once():
+    owner = Owner(optional("a"), optional("b"))
+    owner.give("a", 0)
+    owner.fires(at=0.0)
+    owner.fires(at=1.0)
+    owner.give("b", 0, at=1.1)
+    assert [inlet.name for inlet, _ in owner.matcher.unused] == ["b"]
+
+
+def test_tokens_that_come_twice_are_used_once():
+    owner = Owner(Inlet("a"), Inlet("b"))
+    owner.give("a", 0, 1, 1, 0, 2)
+    owner.give("b", 0, 1, 2)
+    assert [owner.fires(), owner.fires(), owner.fires()] == [{"a": k, "b": k} for k in range(3)]
+    assert len(owner.unused) == 2
+
+
 def test_a_required_input_is_waited_for_however_late_it_is():
     owner = Owner(Inlet("a", "drop", 1, True, T), optional("b"))
     owner.give("b", 0)
@@ -211,6 +240,29 @@ def test_inputs_of_different_lines_give_their_next_token_and_the_actor_numbers_i
     assert first.indices == [5, 1000]
     assert owner.fires() == {"a": 6, "b": 2000}
     assert owner.matcher.given_up == index + 1
+
+
+def test_after_a_loss_all_lines_go_on_with_their_newest():
+    """Else what the others have would wait for good, and keep their producers waiting for room."""
+    owner = Owner(optional("a", 0), optional("b", 1), Inlet("w", "wait", 1, True, line=2))
+    for index in (0, 1):
+        for name in "abw":
+            owner.give(name, index)
+        assert owner.fires() == {"a": index, "b": index, "w": index}
+    owner.give("b", 2, 3, 4)
+    owner.give("w", 2, 3, 4)
+    assert owner.fires() is None
+    owner.give("a", 5)  # 2 to 4 are lost
+    assert owner.fires() == {"a": 5, "b": 4, "w": 2}  # what may not be lost is not thrown away
+    assert [name for name, _ in owner.unused] == ["b", "b"]
+
+
+def test_a_source_that_always_leaves_out_indices_has_lost_nothing():
+    owner = Owner(optional("a", 0), optional("b", 1))
+    owner.give("a", 0, 3, 6, 9)
+    owner.give("b", 0, 1, 2, 3)
+    got = [owner.fires() for _ in range(4)]
+    assert got == [{"a": 3 * count, "b": count} for count in range(4)]
 
 
 def test_two_lines_of_two_inputs_each_are_in_step_within_the_lines():
@@ -349,6 +401,72 @@ def test_one_failure_that_makes_two_ports_late_is_no_relapse():
         assert owner.fires(at) == {"a": index, "b": index, "c": index}
     owner.give("a", 3, at=6.0)
     assert owner.fires(at=6.0) is None
+
+
+def test_a_token_that_comes_after_the_time_out_is_no_proof():
+    owner = Owner(optional("a"), optional("b"))
+    late_once(owner)
+    for index in (1, 2, 3):
+        owner.give("a", index, at=10.0 * index)
+        assert owner.fires(at=10.0 * index) == {"a": index}
+        owner.give("b", index, at=10.0 * index + 1.5)
+    owner.give("a", 4, at=40.0)
+    assert owner.fires(at=40.0) == {"a": 4}
+
+
+def test_a_token_that_has_proven_one_firing_does_not_prove_the_next():
+    """Both come half a time-out after their firing; the first of them is used in the second firing."""
+    owner = Owner(optional("a", 0), optional("b", 1))
+    late_once(owner)
+    owner.give("a", 1, at=10.0)
+    assert owner.fires(at=10.0) == {"a": 1}
+    owner.give("b", 1, at=10.5)
+    owner.give("a", 2, at=20.0)
+    assert owner.fires(at=20.0) == {"a": 2, "b": 1}
+    owner.give("a", 3, at=30.0)
+    assert owner.fires(at=30.0) == {"a": 3}
+
+
+def test_room_that_has_proven_one_firing_does_not_prove_the_next():
+    owner = Owner(Inlet("a"), outlets=(Outlet("x", "drop", 1, ROOM), Outlet("y", "drop", 1, ROOM)))
+    x = owner.outlets[0]
+    x.free = 0
+    owner.give("a", 0)
+    owner.fires(at=0.0)
+    owner.fires(at=0.2)
+    owner.decide(at=0.2)
+    owner.give("a", 1, at=1.0)
+    assert owner.fires(at=1.0) == {"a": 1}  # without x
+    x.free = 1
+    owner.decide(at=1.1)  # in time for the firing at 1.0
+    owner.give("a", 2, at=2.0)
+    assert owner.fires(at=2.0) == {"a": 2}  # with x, by the same room
+    x.free = 0
+    owner.give("a", 3, at=3.0)
+    assert owner.fires(at=3.0) == {"a": 3}
+
+
+def test_a_producer_that_was_lost_is_not_waited_for_at_once():
+    owner = Owner(optional("a"), optional("b"))
+    owner.inlet("b").lost(0.0)
+    owner.give("b", 0, at=1.0)
+    owner.give("a", 0, 1, at=1.0)
+    assert owner.fires(at=1.0) == {"a": 0, "b": 0}
+    assert owner.fires(at=1.0) == {"a": 1}
+
+
+def test_ports_of_one_peer_that_are_late_together_are_late_once():
+    peer = Standing()
+    owner = Owner(optional("a"), optional("b", standing=peer), optional("c", standing=peer))
+    owner.give("a", 0)
+    owner.fires(at=0.0)
+    assert owner.fires(at=1.0) == {"a": 0}
+    for index, at in ((1, 2.0), (2, 3.0)):
+        for name in "abc":
+            owner.give(name, index, at=at)
+        assert owner.fires(at) == {"a": index, "b": index, "c": index}
+    owner.give("a", 3, at=4.0)
+    assert owner.fires(at=4.0) is None
 
 
 def test_inputs_of_one_peer_share_the_verdict():
