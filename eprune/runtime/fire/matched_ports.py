@@ -110,6 +110,10 @@ class Line:
 
     def newest(self) -> Optional[int]:
         """The newest index of which most inputs have tokens; None if there are none."""
+        if len(self.inlets) == 1:
+            inlet = self.inlets[0]
+            whole = (tokens.index for tokens in reversed(inlet.queue) if len(tokens.slots) >= inlet.rate)
+            return next(whole, None)
         counts: dict[int, int] = {}
         for inlet in self.inlets:
             for tokens in inlet.queue:

@@ -300,6 +300,9 @@ class Matcher:
                 inlet.here = self._has(inlet, inlet.matched.index)
 
     def _settle_line(self, line: Line) -> None:
+        if len(line.inlets) == 1 and line.control is None:
+            _settle_alone(line, line.inlets[0], newest=self.leading is None)
+            return
         for inlet in line.inlets:
             inlet.throw_away_below(line.floor)
         if line.control is not None:
@@ -524,6 +527,20 @@ def _probation(port: Port) -> float:
 def _index(inlet: Inlet) -> Optional[int]:
     """The index that the input's tokens need for the firing that is being decided on; None: any."""
     return inlet.matched.index if inlet.matched is not None else None
+
+
+def _settle_alone(line: Line, inlet: Inlet, newest: bool) -> None:
+    """Go on to the oldest tokens of the line's only input; to the ``newest`` if it has been late."""
+    queue = inlet.queue
+    inlet.throw_away_below(line.floor)
+    if newest and not inlet.standing.trusted:
+        line.skip_to_newest()
+    if queue:
+        line.floor = queue[0].index
+        line.index = line.floor if len(queue[0].slots) >= inlet.rate else None
+    else:
+        line.floor = max(line.floor, inlet.reached + 1)
+        line.index = None
 
 
 def _settle_by_required(line: Line) -> None:
