@@ -433,3 +433,32 @@ def test_room_that_came_too_late_is_trusted_again_after_two_firings_in_time():
     x.free = 0
     owner.give("a", 3, at=3.0)
     assert owner.fires(at=3.0) is None
+
+
+def test_where_nobody_is_trusted_one_line_leads():
+    """Else there would be a firing for each token, none with both, and nobody would ever be in time for two of them."""
+    owner = Owner(optional("a", 0), optional("b", 1))
+    for port in "ab":
+        owner.inlet(port).lost(0.0)
+    got = []
+    for count in range(5):
+        owner.give("a", count, at=10.0 + count)
+        got.append(owner.fires(at=10.0 + count))
+        owner.give("b", count, at=10.1 + count)
+        got.append(owner.fires(at=10.1 + count))
+    assert [firing for firing in got if firing][:2] == [{"a": 0}, {"a": 1, "b": 0}]
+    assert len([firing for firing in got if firing]) == 5
+    assert owner.inlet("b").standing.trusted
+
+
+def test_another_line_leads_if_the_one_that_led_is_late():
+    owner = Owner(optional("a", 0), optional("b", 1))
+    for port in "ab":
+        owner.inlet(port).lost(0.0)
+    owner.give("a", 0, at=1.0)
+    assert owner.fires(at=1.0) == {"a": 0}
+    owner.give("b", 0, 1, at=2.0)
+    assert owner.fires(at=2.0) is None
+    assert owner.fires(at=3.0) == {"b": 1}
+    owner.give("b", 2, at=4.0)
+    assert owner.fires(at=4.0) == {"b": 2}

@@ -151,6 +151,7 @@ class Matcher:
         self._plain = not any(i.hold or i.control or i.dynamic or i.max_age is not None for i in self.inlets)
         self._single = all(len(line.inlets) == 1 for line in self.lines)
         self._relapse: Optional[float] = None  # when a port was late again
+        self._lead: Optional[Line] = None  # by arrival, what begins a firing where no input is trusted
         self._reset()
 
     @property
@@ -429,7 +430,14 @@ class Matcher:
         if self._begin is None:
             self._begin = now
         begin = self._begin
+        if self._lead is not None and any(
+            i.here and (i.standing.trusted or i.matched is self._lead) for i in self.inlets
+        ):
+            self._lead = None
         awaited = [inlet for inlet in self.inlets if self._is_awaited(inlet)]
+        if looked and self._lead is not None and all(now >= begin + (i.timeout or 0) for i in self._lead.inlets):
+            self._lead = None
+            awaited = [inlet for inlet in awaited if self._is_awaited(inlet)]
         if looked:
             self._time_out([i for i in awaited if i.timeout is not None and now >= begin + i.timeout], now)
             awaited = [inlet for inlet in awaited if self._is_awaited(inlet)]
@@ -450,7 +458,8 @@ class Matcher:
     def _is_awaited(self, inlet: Inlet) -> bool:
         if inlet.here or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
             return False
-        return (inlet.timeout is None or inlet.standing.trusted) and inlet.may_come(_index(inlet))
+        trusted = inlet.timeout is None or inlet.standing.trusted
+        return (trusted or (self._lead is not None and inlet.matched is self._lead)) and inlet.may_come(_index(inlet))
 
     def _time_out(self, late: Sequence[Port], now: float) -> None:
         """The firing goes on without these ports."""
@@ -480,6 +489,8 @@ class Matcher:
             fire.use[position] = used
             if not outlet.standing.trusted:
                 outlet.judged(self.firing, begin, used)
+        if self.leading is None:
+            self._lead = next((line for line in self.lines if any(inlet.here for inlet in line.inlets)), None)
         for line in self.lines:
             if line.index is not None:
                 line.fired(line.index)
