@@ -6,6 +6,7 @@ import random
 from dataclasses import replace
 
 from eprune.runtime.fire.matched_ports import ROOM_SHARE
+from eprune.runtime.fire.matching import PROBATION
 from tests.kit.late_simulator import Edge, Fault, Firing, Net, Node, Simulator
 
 #: the time-out of a source's tokens, before what is added for pauses; that for room, a fifth, exceeds all periods
@@ -163,10 +164,24 @@ def random_fault(rng: random.Random, net: Net) -> Fault:
     return Fault("freeze" if kind == "cut" else kind, rng.choice(sorted(set(homes.values()))), begin, end)
 
 
-def run(net: Net, fault: Fault) -> Simulator:
-    """The net with that fault, until well after its end."""
+def random_history(rng: random.Random, net: Net) -> tuple[Fault, ...]:
+    """Some failures, one after the other."""
+    faults: list[Fault] = []
+    shift = 0.0
+    for _ in range(3):
+        fault = random_fault(rng, net)
+        faults.append(replace(fault, begin=fault.begin + shift, end=fault.end + shift))
+        shift = faults[-1].end - CALM + rng.uniform(0.1, 6.0)
+    return tuple(faults)
+
+
+def run(net: Net, *faults: Fault) -> Simulator:
+    """The net with these faults, until well after the last one's end."""
     longest = max(pause(net, node.name) for node in net.nodes)
-    simulator = Simulator(net, (fault,), fault.end + longest + _recovery(net))
+    after = _recovery(net)
+    if len(faults) > 1:  # who relapsed is on probation
+        after += PROBATION * max(edge.timeout or 0.0 for edge in net.edges)
+    simulator = Simulator(net, faults, faults[-1].end + longest + after)
     simulator.run()
     return simulator
 
@@ -185,16 +200,15 @@ def _recovery(net: Net) -> float:
     return 8.0
 
 
-def complaints(simulator: Simulator, fault: Fault) -> list[str]:
-    """What does not hold."""
+def complaints(simulator: Simulator) -> list[str]:
+    """What does not hold. Pauses are looked at where there is one fault only."""
     net = simulator.net
     found = order(simulator)
-    needs = needing(net, fault)
     for node in net.nodes:
         trace = [firing for firing in simulator.trace[node.name] if firing.begin > CALM - 1]
-        if node.name not in needs:
-            found += _steady(simulator, fault, node, trace)
-        found += _returned(simulator, fault, node, trace)
+        if len(simulator.faults) == 1 and node.name not in needing(net, simulator.faults[0]):
+            found += _steady(simulator, node, trace)
+        found += _returned(simulator, node, trace)
     return found
 
 
@@ -221,7 +235,7 @@ def _mixed(simulator: Simulator, name: str, firing: Firing) -> list[str]:
     return [f"{name}: indices {have} in one firing" for line, have in lines.items() if line >= 0 and len(have) > 1]
 
 
-def _steady(simulator: Simulator, fault: Fault, node: Node, trace: list[Firing]) -> list[str]:
+def _steady(simulator: Simulator, node: Node, trace: list[Firing]) -> list[str]:
     """An actor that does not need what failed: its pauses and its pace."""
     net = simulator.net
     found = []
@@ -240,7 +254,7 @@ def _steady(simulator: Simulator, fault: Fault, node: Node, trace: list[Firing])
     return found
 
 
-def _returned(simulator: Simulator, fault: Fault, node: Node, trace: list[Firing]) -> list[str]:
+def _returned(simulator: Simulator, node: Node, trace: list[Firing]) -> list[str]:
     """After the return everybody fires on everything again, and on nothing that is old."""
     net = simulator.net
     last = [firing for firing in trace if firing.begin > simulator.horizon - 6]

@@ -7,7 +7,7 @@ from statistics import median
 
 import pytest
 
-from tests.kit.late_checks import complaints, order, random_fault, random_net, run
+from tests.kit.late_checks import complaints, order, random_fault, random_history, random_net, run
 from tests.kit.late_simulator import Edge, Fault, Firing, Net, Node, Simulator
 
 PERIOD = 0.1
@@ -192,19 +192,26 @@ def test_in_random_systems_nobody_waits_for_the_late(seed):
     check(range(seed, seed + 10))
 
 
+@pytest.mark.parametrize("seed", range(0, 20, 5))
+def test_after_random_histories_everybody_counts_again(seed):
+    check(range(seed, seed + 5), several=True)
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("seed", range(1000, 4000, 100))
 def test_in_many_random_systems_nobody_waits_for_the_late(seed):
     check(range(seed, seed + 100))
+    check(range(seed, seed + 20), several=True)
 
 
-def check(seeds: range) -> None:
+def check(seeds: range, several: bool = False) -> None:
+    """Random systems, with a failure each or with ``several``."""
     wrong = {}
     for seed in seeds:
         rng = random.Random(seed)
         net = random_net(rng)
-        fault = random_fault(rng, net)
-        found = complaints(run(net, fault), fault)
+        faults = random_history(rng, net) if several else (random_fault(rng, net),)
+        found = complaints(run(net, *faults))
         if found:
-            wrong[seed] = (fault, found)
+            wrong[seed] = (faults, found)
     assert wrong == {}

@@ -22,7 +22,7 @@ from eprune.runtime.fire.matched_ports import DROP, NEWEST, WAIT, ZERO, Inlet, L
 from eprune.runtime.fire.numbering import Numbering
 
 #: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
-_PROBATION = 20
+PROBATION = 20
 #: An owner that calls later than it was asked to, by this share of what it waited for, was held up itself.
 _HELD_UP = 0.5
 
@@ -532,7 +532,7 @@ class Matcher:
 
 
 def _probation(port: Port) -> float:
-    return _PROBATION * (port.timeout or 0.0)
+    return PROBATION * (port.timeout or 0.0)
 
 
 def _index(inlet: Inlet) -> Optional[int]:
