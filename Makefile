@@ -45,7 +45,7 @@ docs: $(VENV)/.dev  ## write the reference pages from the code, the manual pages
 bench: $(VENV)/.dev  ## measure the figures of docs/results/performance.md
 	$(BIN)/python -m scripts.bench
 
-fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SECONDS_EACH=60, for each of five targets)
+fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SECONDS_EACH=60, for each of four targets)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS_EACH)
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 
 from eprune.analysis.failures import FaultModel, Outcome, Service, Thing, Verdict
 from eprune.model.graph import FaultPolicy
-from eprune.runtime.net.faults import window
 
 
 @dataclass(frozen=True)
@@ -58,7 +57,7 @@ def expect(system: FaultModel, failed: Sequence[Thing]) -> Expected:
     failing = [*failed, *_platforms(system, ended)]
     stalled = {}
     if outcome.verdict is Verdict.STALLS:
-        most = roomy(system).outcome(failing, service(system)).iterations
+        most = late(system).outcome(failing, service(system)).iterations
         stalled = {actor: (least, most[actor]) for actor, least in outcome.iterations.items()}
     left = {actor for actor in system.inputs if actor not in outcome.gone}
     starved = frozenset(outcome.starved)
@@ -91,16 +90,16 @@ def _platforms(system: FaultModel, names: set[str]) -> list[Thing]:
     return [thing for thing in system.things if thing.kind == "platform" and thing.name in names]
 
 
-def roomy(system: FaultModel) -> FaultModel:
-    """The system with the room that FIFOs between platforms really have at most: a ring at each end."""
+def late(system: FaultModel) -> FaultModel:
+    """The system at the moment at which most can still be done: what is under way is all with the consumer already, or
+    none of it has been made yet. An observer learns of the failure only later.
+    """
 
     def widened(fifo):  # type: ignore[no-untyped-def]
         if fifo.name not in system.crossing or fifo.policy is FaultPolicy.STOP:
             return fifo
-        ring = window(fifo.capacity, tokens[fifo.source].token.nbytes)
-        return replace(fifo, delay=fifo.delay + ring, capacity=fifo.delay + 3 * ring)
+        return replace(fifo, delay=fifo.delay + fifo.capacity, capacity=fifo.delay + 2 * fifo.capacity)
 
-    tokens = dict(system.graph.ports())
     return system.like(replace(system.graph, fifos=tuple(widened(fifo) for fifo in system.graph.fifos)))
 
 

@@ -24,7 +24,7 @@ MODULES = ("wire", "faults", "handshake", "connection", "send_queue", "ends", "p
 def main() -> int:
     """The exit code: 0 nothing was found, 1 something was."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    names = ("wire", "machines", "greeting", "connection", "link")
+    names = ("wire", "machines", "greeting", "connection")
     parser.add_argument("targets", nargs="*", metavar="TARGET", help=f"{', '.join(names)}; all by default")
     parser.add_argument("--seconds", type=int, default=60, help="how long each (default: 60)")
     parser.add_argument("--again", metavar="FILE", help="run the target on this input, once")

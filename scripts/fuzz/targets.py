@@ -13,18 +13,14 @@ import socket
 import struct
 import sys
 from collections.abc import Iterator
-from queue import Empty, SimpleQueue
 from typing import Any, Callable, NamedTuple
-from unittest import mock
 
-from eprune.runtime.kernel.errors import LinkError, ProtocolError, RunError
-from eprune.runtime.kernel.fifo import GONE, LOST, Fifo
-from eprune.runtime.net import ends, handshake, wire
+from eprune.runtime.kernel.errors import LinkError, ProtocolError
+from eprune.runtime.net import handshake, wire
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.ends import RxFifo, TxFifo
-from eprune.runtime.net.faults import Feedback, ReceiverState, SenderState
 from eprune.runtime.net.greeting import Greeting, judge, unpack, warn
-from eprune.runtime.net.plain import RxConnection, TxConnection
+from eprune.runtime.net.protocol import Credit, Receiving, Sending, State
 from eprune.runtime.tell.journal import MAX_EVENTS, Journal
 
 GREETING = {"application": "app", "platform": "near", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
@@ -94,17 +90,13 @@ class Bytes:
 def fuzz_wire(data: bytes) -> None:
     """Headers, credits and greetings as bytes."""
     if len(data) >= wire.HEADER_BYTES:
-        for read in (
-            lambda: wire.unpack_shared(data, {0: _TOKEN_BYTES, 7: 0}),
-            lambda: wire.unpack_header(data, 0, _TOKEN_BYTES),
-        ):
-            with contextlib.suppress(ProtocolError):
-                header = read()
-                assert header.nbytes <= max(_TOKEN_BYTES, wire.MAX_ERROR)
-                assert header.firing < wire.MAX_INDEX
-                again = bytearray(wire.HEADER_BYTES)
-                wire.pack_header(again, *header)
-                assert wire.unpack_shared(again, {header.fifo: header.nbytes}) == header
+        with contextlib.suppress(ProtocolError):
+            header = wire.unpack_header(data, {0: _TOKEN_BYTES, 7: 0})
+            assert header.nbytes <= max(_TOKEN_BYTES, wire.MAX_ERROR)
+            assert header.firing < wire.MAX_INDEX
+            again = bytearray(wire.HEADER_BYTES)
+            wire.pack_header(again, *header)
+            assert wire.unpack_header(again, {header.fifo: header.nbytes}) == header
     if len(data) >= 32:
         with contextlib.suppress(ProtocolError):
             counters = wire.unpack_credit(data[:32])
@@ -123,57 +115,50 @@ def fuzz_wire(data: bytes) -> None:
 
 
 def fuzz_machines(data: bytes) -> None:
-    """A sending end that gets any feedback, and a receiving end that gets any tokens."""
+    """A sending end that gets any credits, and a receiving end that gets any tokens."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(3)]
-    sending, slots = SenderState(policy, bool(draw.below(2))), draw.below(6) + 1
-    receiving = ReceiverState(policy, slots, 0, bool(draw.below(2)))
-    free = list(range(slots))
-    held: set[int] = set()
-
-    def release(numbers: list[int]) -> None:
-        for slot in numbers:
-            assert slot in held, "a slot is let go of that was not held"
-            held.remove(slot)
-            free.append(slot)
-
+    slots = draw.below(6) + 1
+    sending, receiving = Sending(policy, slots, bool(draw.below(2))), Receiving(policy, slots)
     while draw:
         step = draw.below(10)
         with contextlib.suppress(LinkError):
-            if step < 3 and free:
-                slot = free.pop()
-                held.add(slot)
-                release(sending.put(slot))
+            if step < 3 and sending.written - sending.released < slots:
+                sending.put(1)
             elif step == 3:
-                slot = sending.take()
-                assert slot is None or slot in held
-                if slot is not None:
-                    release(sending.sent())
+                sending.take(draw.below(3))
             elif step == 4:
-                release(sending.feedback(Feedback(*(draw.number() for _ in range(4)))))
+                sending.credit(Credit(*(draw.number() for _ in range(4))))
             elif step == 5:
-                release(sending.lost())
-                release(sending.resume("abc"[draw.below(3)], Feedback(*(draw.number() for _ in range(4)))))
+                sending.part()
+                sending.resume("abc"[draw.below(3)], Credit(*(draw.number() for _ in range(4))))
             elif step == 6:
-                release(sending.lost())
+                sending.part()
             elif step == 7:
                 receiving.resume("abc"[draw.below(3)])
                 receiving.report()
-            elif step == 8:
-                receiving.expect()
-                receiving.arrived()
-                assert receiving.received - receiving.fired <= slots, "more tokens than slots"
-            elif receiving.fired < receiving.received:
-                receiving.fired += 1
+            elif step == 8 and receiving.room > 0:
+                receiving.written += 1
+                assert receiving.written - receiving.released <= slots, "more tokens than slots"
+            elif receiving.released < receiving.written:
+                receiving.released += 1
                 if receiving.due:
                     wire.credit_frame(0, receiving.report())
-        assert 0 <= sending.confirmed <= sending.made
-        assert 0 <= sending.given_up <= sending.made
+        assert 0 <= sending.confirmed <= sending.written
+        assert 0 <= sending.given_up <= sending.written
         assert 0 <= receiving.count <= receiving.received
-        assert len(held) + len(free) == slots
+        assert sending.next <= sending.written <= sending._base + slots, "a slot is written again too early"
+        assert sending.released <= sending._base
 
 
 # ---- Greetings ----
+
+
+class _Loop:
+    """The loop of a process in which nothing happens by itself."""
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        return lambda *_: None
 
 
 def fuzz_greeting(data: bytes) -> None:
@@ -190,20 +175,21 @@ def fuzz_greeting(data: bytes) -> None:
             refused.append,
             "there",
             None,
+            _Loop(),  # type: ignore[arg-type]
+            handshake.Lobby(),
         )
         near.setblocking(False)
         caller = handshake._Caller(near, b"")
+        acceptor._callers[caller] = None
         far.sendall(data[:65536])
         for _ in range(8):
-            if acceptor._settled(caller):
-                break
+            acceptor._serve(caller)
         if len(data) < 65536:
             far.shutdown(socket.SHUT_WR)
         for _ in range(8):
-            if acceptor._settled(caller):
-                break
-        for connection in accepted:
-            connection.close()
+            acceptor._serve(caller)
+    for connection in accepted:
+        connection.close()
     assert len(accepted) <= 1
     assert len(caller.received) <= wire.GREETING_BYTES + wire.MAX_GREETING
     for reason in refused:
@@ -222,13 +208,11 @@ class Stranger:
         self._before = before
         self.sent = 0
 
-    def recv_into(self, target: memoryview) -> int:
-        """What has come; the actors run before that."""
-        return self.recvmsg_into([target])[0]
-
     def recvmsg_into(self, targets: list[memoryview]) -> tuple[int, None, None, None]:
-        """The same, into several buffers, one after the other."""
+        """What has come; the actors run before that."""
         self._before()
+        if not self._data:
+            raise ConnectionResetError("the stranger has gone")
         done, most = 0, 1 if self._drip else sys.maxsize
         for target in targets:
             count = min(len(target), len(self._data), most - done)
@@ -253,88 +237,42 @@ class Stranger:
     settimeout = setsockopt = shutdown = close = nothing
 
 
-def _drain(fifo: Fifo, got: list[bytes]) -> None:
-    """The consumer fires on what there is."""
-    with contextlib.suppress(Empty):
-        while (slot := fifo.full.get_nowait()) != GONE:
-            if slot == LOST:
-                continue
-            got.append(bytes(fifo.raw[slot]))
-            if isinstance(fifo, RxFifo):
-                fifo.receiving.firing = fifo.firings[slot] + 1
-            fifo.release(slot)
-        if isinstance(fifo, RxFifo) and not fifo.left:
-            fifo.leave()
-
-
 def fuzz_connection(data: bytes) -> None:
     """Up to three strangers after one another, at a connection with a FIFO in each direction."""
     draw = Bytes(data)
     policy = POLICIES[draw.below(4)]
-    with mock.patch.object(ends, "window", lambda capacity, token_bytes: 2 * capacity):  # soon full
-        tx = TxFifo("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
-        rx = RxFifo("g", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
-    journal, failures, got = Quiet(), SimpleQueue(), []
-    end = Connection("c", "there", OWN, {0: tx, 1: rx}, ("", 0), True, 1.0, 1.0, failures.put, journal)
+    tx = TxFifo("f", "uint8", (_TOKEN_BYTES,), 2, policy, bool(draw.below(2)))
+    rx = RxFifo("g", "uint8", (_TOKEN_BYTES,), 2, policy)
+    tx.firings = [0, 0]
+    journal, reports = Quiet(), []
+    end = Connection("c", "there", OWN, {0: tx, 1: rx}, ("", 0), True, 1.0, 1.0, reports.append, journal)
+    end._loop = _Loop()  # type: ignore[assignment]
     busy = draw.below(4)
     turn = [0]
 
     def act() -> None:
         turn[0] += 1
         if busy == 0 or turn[0] % (busy * 8) == 0:
-            _drain(rx, got)
-        for slot in tx.reserve_free(1):
-            tx.commit(slot, tx.tokens)
+            rx.release(rx.written - rx.released)
+            if rx.ended and not rx.left:
+                rx.leave()
+        if tx.written - tx.released < tx.capacity:
+            tx.commit(1, tx.written)
 
     for _ in range(3):
-        if not draw or end._over.is_set():
+        if not draw or end._protocol.state is not State.APART:
             break
         stranger = Stranger(_speech(draw), draw.below(8) == 0, act)
-        try:
-            fields = {"incarnation": "abc"[draw.below(3)], "firing": str(draw.number())}
-            end._adopt(stranger, unpack(wire.pack_greeting(fields)))  # type: ignore[arg-type]
-            reason = end._serve()
-            assert reason.isprintable() and len(reason) < 5000, reason
-            if end._over.is_set() or end._lose(reason):
-                break
-        except LinkError as error:
-            assert str(error).isprintable() and len(str(error)) < 5000, str(error)
-            break
-        sending = tx.sending
-        assert 0 <= sending.confirmed <= sending.made
-        assert 0 <= sending.given_up <= sending.made
-    for fifo in (tx, rx):
-        assert fifo.full.qsize() + fifo.free.qsize() <= 2 * fifo.capacity + 20, "a queue grows"
+        fields = {"incarnation": "abc"[draw.below(3)], "firing": str(draw.number())}
+        end._meet(stranger, unpack(wire.pack_greeting(fields)))  # type: ignore[arg-type]
+        while end._stream is stranger:  # type: ignore[comparison-overlap]
+            end._read()
+        assert 0 <= tx.confirmed <= tx.written
+        assert 0 <= tx.given_up <= tx.written
+    for report in reports:
+        assert str(report).isprintable() and len(str(report)) < 5000, str(report)
     assert len(journal.events) <= MAX_EVENTS
-    assert not end._send_queue._control or len(end._send_queue._control) < 100
-
-
-class _Drained(Fifo):
-    """Its consumer takes what is there before the producer waits for room, which it would do for ever: no threads."""
-
-    def reserve(self) -> int:
-        """An empty slot."""
-        _drain(self, [])
-        return super().reserve()
-
-
-def fuzz_link(data: bytes) -> None:
-    """A stranger at a plain link, sending or receiving."""
-    draw = Bytes(data)
-    fifo, journal, failures = _Drained("f", "uint8", (_TOKEN_BYTES,), 3), Quiet(), SimpleQueue()
-    end = (RxConnection, TxConnection)[draw.below(2)](fifo, 0, "there", OWN, failures.put, journal, ("", 0), 1.0)
-    drip = draw.below(8) == 0
-    end._socket = Stranger(_speech(draw), drip, lambda: None)  # type: ignore[assignment]
-    if isinstance(end, RxConnection):
-        with contextlib.suppress(LinkError, OSError):
-            end._receive_tokens()
-    else:
-        end.watch()
-    while not failures.empty():
-        error = failures.get()
-        assert isinstance(error, RunError)
-        assert str(error).isprintable() and len(str(error)) < 5000, str(error)
-    assert fifo.full.qsize() + fifo.free.qsize() <= 2 * fifo.capacity + 4, "a queue grows"
+    assert len(end._queue._control) < 100
 
 
 def _speech(draw: Bytes) -> bytes:
@@ -395,5 +333,4 @@ TARGETS = {
     "machines": Target(fuzz_machines, _noise),
     "greeting": Target(fuzz_greeting, _greetings),
     "connection": Target(fuzz_connection, _noise),
-    "link": Target(fuzz_link, _noise),
 }

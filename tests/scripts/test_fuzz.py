@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprune.runtime.net import faults, wire
-from eprune.runtime.net.connection import Connection
+from eprune.runtime.net import protocol, wire
+from eprune.runtime.net.ends import RxFifo
+from eprune.runtime.net.protocol import Protocol, Sending
 from scripts.fuzz import targets
 from tests.kit.programs import ROOT
 
@@ -33,7 +34,7 @@ def test_a_target_bears_noise(name):
 
 
 def test_a_count_that_is_not_checked_is_noticed(monkeypatch):
-    monkeypatch.setattr(faults, "_check", lambda told, sent, last: None)
+    monkeypatch.setattr(protocol, "_check", lambda told, sent, last: None)
     with pytest.raises((AssertionError, IndexError)):
         for seed in targets.TARGETS["machines"].seeds():
             targets.fuzz_machines(seed)
@@ -48,17 +49,19 @@ def test_a_length_that_is_not_checked_is_noticed(monkeypatch):
 def test_what_a_stranger_says_to_a_connection_is_heard(monkeypatch):
     """Tokens and credits get through to what handles them: else the target finds nothing because it tries nothing."""
     heard = set()
-    for name in ("_receive_token", "_on_credit", "_on_end"):
-        handle = getattr(Connection, name)
+    for kind, name in ((RxFifo, "arrived"), (Sending, "resume"), (Protocol, "_end")):
+        handle = getattr(kind, name)
 
         def handles(self, *arguments, name=name, handle=handle):
             heard.add(name)
             return handle(self, *arguments)
 
-        monkeypatch.setattr(Connection, name, handles)
+        monkeypatch.setattr(kind, name, handles)
+    table = {each: handles if act is handle else act for each, act in protocol.TABLE.items()}
+    monkeypatch.setattr(protocol, "TABLE", table)
     for seed in targets.TARGETS["connection"].seeds():
         targets.fuzz_connection(seed)
-    assert heard == {"_receive_token", "_on_credit", "_on_end"}
+    assert heard == {"arrived", "resume", "_end"}
 
 
 def test_the_names_in_the_help_are_those_of_the_targets():
