@@ -10,6 +10,7 @@ import os
 import sys
 
 from eprune.runtime import moved
+from eprune.runtime.main import early
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Program":
         _search_own_folder_last()
+        early.prepare()
     value: object = getattr(__import__(f"{__name__}.{_PLACES[name]}", fromlist=[name]), name)
     globals()[name] = value
     return value

@@ -219,11 +219,13 @@ class AlignedActor(ActorThread):
                 buffers[output.name] = view
             if stopping():
                 return
-            begin = now()
+            self.since_ns = begin = now()
+            self.stage = "fire"
             try:
                 self.fire(tokens, buffers)
             except EndOfStream:
                 return
+            self.stage = ""
             end = now()
             for output in outputs:
                 output.commit(self.firing)

@@ -46,12 +46,14 @@ class AlignedLeader(AlignedActor):
 
     def _active(self, tokens: Mapping[str, Any]) -> Optional[Sequence[Output]]:
         """Choose the row and send it to the other actors; the outputs that are active in it."""
+        self.begin("control")
         try:
             value = operator.index(self._choose(tokens))
         except EndOfStream:
             return None
         except Exception as error:
             raise ActorError(self.name, "control", error) from error
+        self.stage = ""
         mode = mode_of(self.name, self.dpg, self.modes, value)
         for output in self._control_outputs:
             view = output.acquire()

@@ -100,13 +100,15 @@ class DynamicThread(ActorThread):
             mode = mode_of(self.name, self.dpg, self.modes, value)
             if not _acquire(mode.inputs, mode.tokens) or not _acquire(mode.outputs, mode.buffers) or stopping():
                 return
-            begin = now()
+            self.since_ns = begin = now()
             if mode.inputs or mode.outputs:
                 behaviour.mode = value
+                self.stage = "fire"
                 try:
                     fire(mode.tokens, mode.buffers)
                 except EndOfStream:
                     return
+                self.stage = ""
             end = now()
             mode.finish(control[0].index)
             for port in control:
@@ -125,13 +127,15 @@ class DynamicThread(ActorThread):
             asked = now()
             if not _acquire(leading, tokens) or stopping():
                 return
-            begin = now()
+            self.since_ns = begin = now()
+            self.stage = "control"
             try:
                 value = operator.index(self.choose(tokens))
             except EndOfStream:
                 return
             except Exception as error:
                 raise ActorError(self.name, "control", error) from error
+            self.stage = ""
             mode = mode_of(self.name, self.dpg, self.modes, value)
             chosen = now()
             if not _acquire(control_outputs, buffers):
@@ -141,13 +145,15 @@ class DynamicThread(ActorThread):
                 output.commit(firing)
             if not _acquire(mode.outputs, mode.buffers) or stopping():
                 return
-            resumed = now()
+            self.since_ns = resumed = now()
             if mode.outputs:
                 behaviour.mode = value
+                self.stage = "fire"
                 try:
                     fire(tokens, mode.buffers)
                 except EndOfStream:
                     return
+                self.stage = ""
             end = now()
             mode.finish(firing)
             for port in leading:

@@ -8,9 +8,9 @@ behind and named.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -52,6 +52,13 @@ class ActorThread:
         #: what firing calls; the behaviour's own, unless its unit is emulated
         self.fire = fire or behaviour.fire
         self.activity = Activity()
+        #: what its behaviour is doing and since when (perf_counter_ns), for the watch; '' while it does nothing
+        self.stage, self.since_ns = "", 0
+
+    def begin(self, stage: str) -> None:
+        """The behaviour begins a stage."""
+        self.since_ns = time.perf_counter_ns()
+        self.stage = stage
 
     def fire_until_end(self, stopping: Callable[[], bool]) -> None:
         """Fire whenever all inputs have tokens and all outputs have room, until one of them ends."""
@@ -74,11 +81,13 @@ class ActorThread:
                 buffers[output.name] = view
             if stopping():
                 return
-            begin = now()
+            self.since_ns = begin = now()
+            self.stage = "fire"
             try:
                 fire(tokens, buffers)
             except EndOfStream:
                 return
+            self.stage = ""
             end = now()
             for output in outputs:
                 output.commit(firing)
@@ -141,12 +150,14 @@ class Engine:
         self._gate = threading.Event()
         self._stopping = False
         self._threads: dict[threading.Thread, str] = {}
+        #: threads that did not stop after a failure: in foreign code, which cannot be stopped
+        self.left_behind: list[str] = []
 
     def run(self, timeout: float) -> None:
         """Run until every actor and connection has ended.
 
-        ``timeout`` is in seconds, for connecting. Raises RunError with the first failure; after that every thread has
-        stopped, or was reported as left behind.
+        ``timeout`` is in seconds, for initializing and connecting. Raises RunError with the first failure; after that
+        every thread has stopped, or was reported and is among those ``left_behind``.
         """
         try:
             self._start(timeout)
@@ -174,7 +185,7 @@ class Engine:
         ]
         for opener in openers:
             opener.start()
-        self._await("initialized", len(self._actors))
+        self._await("initialized", len(self._actors), deadline)
         self._await("opened", len(self._connections))
         for connection in self._connections:
             if connection.note:
@@ -187,13 +198,16 @@ class Engine:
         thread.start()
         self._threads[thread] = name
 
-    def _await(self, what: str, count: int) -> None:
+    def _await(self, what: str, count: int, deadline: float = math.inf) -> None:
         """Wait for ``count`` events; raises the first failure. Events of other kinds are kept for later."""
         later: list[Event] = []
         while count:
             try:
-                event = self._events.get(timeout=_SIGNAL_POLL)
+                event = self._events.get(timeout=max(min(_SIGNAL_POLL, deadline - time.monotonic()), 0.01))
             except Empty:
+                late = [repr(actor.name) for actor in self._actors if actor.stage == "initialize"]
+                if late and time.monotonic() >= deadline:
+                    raise RunError(_too_long(late)) from None
                 continue
             if isinstance(event, RunError):
                 raise event
@@ -229,9 +243,11 @@ class Engine:
     def _run_actor(self, actor: ActorThread) -> None:
         if actor.core is not None:
             os.sched_setaffinity(0, {actor.core})
+        actor.begin("initialize")
         stage = "initialize"
         try:
             actor.behaviour.initialize()
+            actor.stage = ""
             try:
                 self._events.put("initialized")
                 self._gate.wait()
@@ -240,6 +256,7 @@ class Engine:
                     actor.fire_until_end(lambda: self._stopping)
                 stage = "finalize"
             finally:
+                actor.begin("finalize")
                 actor.behaviour.finalize()
         except RunError as error:
             self._events.put(error)
@@ -252,6 +269,7 @@ class Engine:
                     port.fifo.leave()
                 for output in actor.outputs:
                     output.fifo.end()
+        actor.stage = ""
         self._events.put("ended")
 
     def _stop(self, failure: RunError) -> None:
@@ -272,15 +290,7 @@ class Engine:
         stuck = [name for thread, name in list(self._threads.items()) if thread.is_alive()]
         for name in stuck:
             self._journal.log("warning", f"{name} did not stop within {sum(GRACE):g} s and is left behind")
-        if stuck:
-            self._leave(failure)
-
-    def _leave(self, failure: RunError) -> None:
-        """A thread in foreign code cannot be stopped: report the failure and end the process around it."""
-        self._journal.log("failed", str(failure))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(failure.exit_code)
+        self.left_behind = stuck
 
     def _join(self, patience: float) -> bool:
         deadline = time.monotonic() + patience
@@ -289,8 +299,16 @@ class Engine:
         return not any(thread.is_alive() for thread in list(self._threads))
 
 
+def _too_long(actors: Sequence[str]) -> str:
+    who = f"actor {actors[0]} has" if len(actors) == 1 else f"actors {', '.join(actors)} have"
+    return f"{who} not returned from initialize in time; --timeout S allows more"
+
+
 class Signals:
-    """While in force, SIGINT and SIGTERM become an event; a second one ends the process at once."""
+    """While in force, SIGINT, SIGTERM and SIGHUP become an event; a second one ends the process at once.
+
+    SIGHUP stays ignored where it was (nohup).
+    """
 
     def __init__(self, events: SimpleQueue[Event]) -> None:
         self._events = events
@@ -299,7 +317,9 @@ class Signals:
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            hangup = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+            ignored = signal.getsignal(hangup) is signal.SIG_IGN
+            for number in (signal.SIGINT, signal.SIGTERM, *[hangup] * (not ignored)):
                 self._saved[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:

@@ -38,6 +38,9 @@ class Actor:
     mode: int = 0
     #: the ports whose other end is alive; empty in an application whose FIFOs cannot lose tokens
     alive: frozenset[str] = frozenset()
+    #: whether its methods wait for the world: a camera, a socket, a clock, standard input. Such an actor has a thread
+    #: of its own, and is stalled only by a limit of its own (``stall-after`` in the graph).
+    waits: bool = False
     #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up
     zeros: Mapping[str, int] = {}
 

@@ -22,6 +22,8 @@ class RunError(Exception):
     """A run failed; the message is for the user."""
 
     exit_code = 1
+    #: whether an event has told of it
+    told = False
 
 
 class UsageError(RunError):
