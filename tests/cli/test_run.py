@@ -96,21 +96,25 @@ def test_an_actor_that_fails_ends_the_run_with_its_message(app, eprune_process):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("deployment", [LOCAL, SPLIT], ids=["local", "split"])
-def test_an_interrupt_ends_all_platforms(app, deployment):
+def test_an_interrupt_ends_all_platforms_and_leaves_nothing(app, deployment, number):
+    (app / "temporary").mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "eprune", "run", *deployment, "--set", "In.count=-1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(app / "temporary")},
     )
     with process:
         assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        assert list((app / "temporary").iterdir())
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+    assert list((app / "temporary").iterdir()) == []
 
 
 @pytest.fixture
