@@ -35,8 +35,24 @@ from eprune.cli.errors import say
     default="auto",
     help="TCP ports of the links: free ones (default), or those of the platform files.",
 )
-@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for peers to start.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    metavar="S",
+    help="Seconds that actors have to initialize, and peers to start.",
+)
+@click.option(
+    "--stall-after",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Report an actor that is longer than S seconds in one stage (default: 60; 0 never).",
+)
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="End with an error where a behaviour leaves an output unwritten or keeps a view of a token; slower.",
+)
 @click.option(
     "--emulate",
     is_flag=True,
@@ -58,7 +74,9 @@ def command(
     build: Optional[str],
     ports: str,
     timeout: Optional[float],
+    stall_after: Optional[float],
     pin: bool,
+    check: bool,
     emulate: bool,
     keys: Optional[str],
     quiet: bool,
@@ -92,7 +110,8 @@ def command(
         say('note: links with security="ssh" need no tunnel on one machine: they run over plain loopback')
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
-    common += ["--emulate"] * emulate
+    common += [f"--stall-after={stall_after}"] * (stall_after is not None)
+    common += ["--check"] * check + ["--emulate"] * emulate
     placed = placed_settings(system, settings)
     arguments = {platform: [*common, *own] for platform, own in link_options(system, ports).items()}
     for platform, setting in placed:

@@ -18,6 +18,7 @@ import numpy as np
 from eprune.runtime.fire.engine import ActorThread
 from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.fifo import LOST, Fifo, Input, Output, Tokens
+from eprune.runtime.kernel.outputs import Outputs, Rooms
 from eprune.runtime.kernel.policy import WAIT, ZERO, lossy
 
 #: Seconds that a consumer waits for a late token before it gets a zero token, unless the FIFO states them.
@@ -155,7 +156,7 @@ class AlignedOutput(Output):
             if room is not None or not self.optional:
                 return room
             self.gone = True
-            self._scratch = [np.zeros_like(self.fifo.writable[0]) for _ in range(self.rate)]
+            self._scratch = Rooms(np.zeros_like(self.fifo.writable[0]) for _ in range(self.rate))
         return self._scratch if self._limit > 1 else self._scratch[0]
 
     def commit(self, firing: int) -> None:
@@ -211,12 +212,12 @@ class AlignedActor(ActorThread):
             outputs = self._active(tokens)
             if outputs is None:
                 return
-            buffers: dict[str, Any] = {}
+            buffers = Outputs()
             for output in outputs:
                 view = output.acquire()
                 if view is None:
                     return
-                buffers[output.name] = view
+                dict.__setitem__(buffers, output.name, view)
             if stopping():
                 return
             self.since_ns = begin = now()

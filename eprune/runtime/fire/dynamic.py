@@ -15,6 +15,7 @@ from eprune.runtime.fire.engine import ActorThread
 from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.errors import ActorError, RunError
 from eprune.runtime.kernel.fifo import Input, Output
+from eprune.runtime.kernel.outputs import Outputs
 
 
 class Table(NamedTuple):
@@ -37,7 +38,7 @@ class Mode:
         self.inputs = [port.at(rate) for port in inputs if (rate := row.get(port.fifo.name, port.rate))]
         self.outputs = [port.at(rate) for port in outputs if (rate := row.get(port.fifo.name, port.rate))]
         self.tokens: dict[str, Any] = {}
-        self.buffers: dict[str, Any] = {}
+        self.buffers = Outputs()
         self.firings = 0
 
     def finish(self, firing: int) -> None:
@@ -178,5 +179,5 @@ def _acquire(ends: Sequence[Input] | Sequence[Output], views: dict[str, Any]) ->
         view = end.acquire()
         if view is None:
             return False
-        views[end.name] = view
+        dict.__setitem__(views, end.name, view)
     return True

@@ -21,6 +21,7 @@ from typing import Any, Callable, Optional, Protocol, Union
 from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
 from eprune.runtime.kernel.fifo import Input, Output
+from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import Activity
 
@@ -65,7 +66,7 @@ class ActorThread:
         inputs, outputs, activity, now = self.inputs, self.outputs, self.activity, time.perf_counter_ns
         fire, limit = self.fire, self.limit
         tokens: dict[str, Any] = {}
-        buffers: dict[str, Any] = {}
+        buffers, put = Outputs(), dict.__setitem__
         firing = 0
         while firing != limit:
             asked = now()
@@ -78,7 +79,7 @@ class ActorThread:
                 view = output.acquire()
                 if view is None:
                     return
-                buffers[output.name] = view
+                put(buffers, output.name, view)
             if stopping():
                 return
             self.since_ns = begin = now()

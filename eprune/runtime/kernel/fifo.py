@@ -13,6 +13,8 @@ from typing import Callable, Optional, Union
 
 import numpy as np
 
+from eprune.runtime.kernel.outputs import Rooms
+
 GONE = -1
 #: In ``full`` of a FIFO that may lose tokens: its producer is dead or starved; it is back with the next token.
 LOST = -2
@@ -263,7 +265,7 @@ class Output:
                 return None
             slots.append(slot)
         self._slots = slots
-        return [fifo.writable[slot] for slot in slots]
+        return Rooms(fifo.writable[slot] for slot in slots)
 
     def commit(self, firing: int) -> None:
         """Hand the firing's tokens over."""

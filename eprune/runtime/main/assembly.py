@@ -15,6 +15,7 @@ import numpy as np
 from eprune.runtime.fire import tflite
 from eprune.runtime.fire.aligned import AlignedActor, AlignedInput, AlignedOutput
 from eprune.runtime.fire.aligned_dynamic import AlignedFollower, AlignedLeader
+from eprune.runtime.fire.checking import Checked
 from eprune.runtime.fire.dynamic import DynamicThread, Table
 from eprune.runtime.fire.engine import ActorThread, Event
 from eprune.runtime.kernel.errors import UsageError
@@ -241,6 +242,9 @@ class Assembly:
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:
             fire, choose = self.emulation.fire(actor.unit, fire), self.emulation.fire(actor.unit, choose)
+        if self._options.check:
+            checked = Checked(actor.name, fire, choose)
+            fire, choose = checked.fire, checked.control
         control = {fifo.name: fifo.control for fifo in (*consumed.values(), *produced.values()) if fifo.control}
         table = None
         if control:

@@ -90,6 +90,11 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         choices=["auto", *INTERPRETERS],
         help="TFLite interpreter (also EPRUNE_INTERPRETER; default: %(default)s)",
     )
+    add(
+        "--check",
+        action="store_true",
+        help="end with an error where a behaviour leaves an output unwritten or keeps a view of a token; slower",
+    )
     add("--record", metavar="FILE", help="write the run record (JSON)")
     add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
     add("--emulate", action="store_true", help="emulate the speed of the units and links in the platform file")
