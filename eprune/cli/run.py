@@ -84,7 +84,8 @@ def command(
     """Run all platforms of an application on this machine: one process each, joined over loopback.
 
     Analyzes, generates each platform's program and runs them until the sources end. What actors print goes to stdout,
-    progress and a summary to stderr. Exit code: 0 fine, 1 the run failed, 2 unusable input, 130 interrupted.
+    progress and a summary to stderr; stdin goes to the actor that reads it. Exit code: 0 fine, 1 the run failed, 2
+    unusable input, 130 interrupted.
 
     \b
     Examples:
@@ -95,7 +96,7 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.deploy.build import Writer, programs_of
     from eprune.deploy.local import launch
-    from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured
+    from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured, stdin_reader
     from eprune.formats.atomic import write_file
     from eprune.measure.summary import summarize
     from eprune.model.platform import Security
@@ -113,6 +114,7 @@ def command(
     common += [f"--stall-after={stall_after}"] * (stall_after is not None)
     common += ["--check"] * check + ["--emulate"] * emulate
     placed = placed_settings(system, settings)
+    reader = stdin_reader(system, settings)
     arguments = {platform: [*common, *own] for platform, own in link_options(system, ports).items()}
     for platform, setting in placed:
         arguments[platform].append(f"--set={setting}")
@@ -130,7 +132,7 @@ def command(
             writer.program(program, programs[program.platform])
         progress = RunProgress(quiet)
         with certificates(list(programs), keys, tls):
-            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=system.tolerant)
+            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=system.tolerant, stdin=reader)
         progress.clear()
     if outcome.exit_code == 0:
         amount = summarize(system.graph.name, outcome.records)

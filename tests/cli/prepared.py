@@ -43,7 +43,7 @@ class Zeros(Actor):
     def fire(self, inputs, outputs):
         outputs["out"][...] = 0
 """
-#: A source that takes its time and may forget its first elements, and a sink that says where it runs and how it was called.
+#: A source that takes its time and may forget elements, and a sink that says where it runs and how it was called.
 PROBES = '''\
 """Actors that make visible what options do."""
 import json

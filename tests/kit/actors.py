@@ -357,3 +357,13 @@ class Quiet(Actor):
 
     def fire(self, inputs, outputs):
         pass
+
+
+class SetsTheClock(Copy):
+    """Puts the clock forward by a day at its third token."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 2:
+            true = time.time
+            time.time = lambda: true() + 86400
+        super().fire(inputs, outputs)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform as host
 import time
@@ -125,7 +126,7 @@ class Reporter:
 
 def _on_the_clock(moment: float) -> float:
     """When a moment of time.monotonic was, in seconds since the epoch by today's clock: it may have jumped since."""
-    return round(time.time() - (time.monotonic() - moment), 3)
+    return math.floor(1000 * (time.time() - (time.monotonic() - moment))) / 1000
 
 
 def _actor_record(program: Declared, actor: ActorThread) -> ActorRecord:
