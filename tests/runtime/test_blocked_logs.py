@@ -67,6 +67,17 @@ def test_lines_keep_their_order(pipe):
     assert writer.unwritten == 0
 
 
+def test_a_writer_that_is_closed_leaves_no_thread(pipe):
+    read, writer = pipe
+    writer.add("line")
+    writer.close()
+    assert read_until(read, b"line\n") == ["line"]
+    until = time.monotonic() + 10
+    while writer._thread.is_alive() and time.monotonic() < until:
+        time.sleep(0.01)
+    assert not writer._thread.is_alive()
+
+
 def test_what_does_not_fit_is_counted_and_told_in_its_place(pipe):
     read, writer = pipe
     long = "x" * 100_000  # more than the pipe holds

@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Callable, Optional, Protocol, Union
 
 from eprune.runtime.kernel.actor import Actor, EndOfStream
-from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
+from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError, unexpected
 from eprune.runtime.kernel.fifo import Input, Output
 from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.journal import Journal
@@ -167,7 +167,7 @@ class Engine:
             self._stop(failure)
             raise
         except Exception as error:
-            internal = InternalError(error)
+            internal = unexpected(error)
             self._stop(internal)
             raise internal from error
         finally:
@@ -238,7 +238,7 @@ class Engine:
         except RunError as error:
             self._events.put(error)
         except Exception as error:
-            self._events.put(InternalError(error, threading.current_thread().name))
+            self._events.put(unexpected(error, threading.current_thread().name))
         self._events.put(done)
 
     def _run_actor(self, actor: ActorThread) -> None:

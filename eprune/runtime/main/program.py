@@ -12,7 +12,7 @@ from typing import Optional
 
 from eprune.runtime.fire.engine import Event, Signals
 from eprune.runtime.kernel import descriptors
-from eprune.runtime.kernel.errors import ActorError, InternalError, RunError
+from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
@@ -177,7 +177,7 @@ class Program:
         except RunError as error:
             code = _fail(journal, error, options.traceback)
         except Exception as error:
-            code = _fail(journal, InternalError(error), options.traceback)
+            code = _fail(journal, unexpected(error), options.traceback)
         return leave(journal, code, bool(run.left_behind))
 
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:

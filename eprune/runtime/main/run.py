@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from eprune.runtime.fire.engine import Engine, Event
 from eprune.runtime.kernel import descriptors
-from eprune.runtime.kernel.errors import InternalError, Interrupted, RunError
+from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared
 from eprune.runtime.main.report import Reporter
@@ -139,7 +139,7 @@ def helpers_guarded(events: SimpleQueue[Event]) -> Iterator[None]:
 
     def report(failed: Any) -> None:
         if failed.exc_value is not None and failed.exc_type is not SystemExit:
-            events.put(InternalError(failed.exc_value, failed.thread.name if failed.thread else ""))
+            events.put(unexpected(failed.exc_value, failed.thread.name if failed.thread else ""))
 
     before, threading.excepthook = threading.excepthook, report
     try:
@@ -164,7 +164,7 @@ def leave(journal: Journal, code: int, at_once: bool) -> int:
         code = code or 1
         if not isinstance(problem[0], BrokenPipeError):
             journal.log("failed", f"standard output: {problem[0].strerror or problem[0]}")
-    journal.drain()
+    journal.close()
     if at_once:
         os._exit(code)
     return code

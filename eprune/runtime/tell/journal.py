@@ -82,6 +82,12 @@ class Journal:
         if self._writer:
             self._writer.drain()
 
+    def close(self) -> None:
+        """Drain it; who logs later waits for stderr."""
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
     def write(self, line: str) -> None:
         """Write a line that is no event."""
         (self._writer.add if self._writer else _print)(line)

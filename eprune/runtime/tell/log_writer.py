@@ -33,7 +33,9 @@ class LogWriter:
         self._lost = 0
         self._writing = False
         self._patience = PATIENCE
-        threading.Thread(target=self._run, name="log", daemon=True).start()
+        self._closed = False
+        self._thread = threading.Thread(target=self._run, name="log", daemon=True)
+        self._thread.start()
 
     @property
     def unwritten(self) -> int:
@@ -61,13 +63,22 @@ class LogWriter:
             self._condition.wait_for(lambda: not (self._waiting or self._writing), self._patience)
         self._patience = max(self._patience - (time.monotonic() - begin), 0.0)
 
+    def close(self) -> None:
+        """Drain it; nothing can be added any more."""
+        self.drain()
+        with self._condition:
+            self._closed = True
+            self._condition.notify_all()
+
     def _run(self) -> None:
         missing = 0
         while True:
             with self._condition:
                 self._writing = False
                 self._condition.notify_all()
-                self._condition.wait_for(lambda: self._waiting or self._missing)
+                self._condition.wait_for(lambda: self._waiting or self._missing or self._closed)
+                if not (self._waiting or self._missing):
+                    return
                 if not self._waiting:
                     self._waiting.append(self._missing)
                     self._missing = 0

@@ -68,7 +68,7 @@ class FileOutlet:
         self._problem = ""
         self._condition = threading.Condition()
         self._text: Optional[str] = None
-        self._busy = False
+        self._busy = self._closed = False
         self._progress = time.monotonic()
         threading.Thread(target=self._run, name=f"write {path}", daemon=True).start()
 
@@ -98,6 +98,8 @@ class FileOutlet:
         with self._condition:
             while self._busy and self._silent <= patience:
                 self._condition.wait(0.1)
+            self._closed = True
+            self._condition.notify_all()
             return f"nothing could be written for {patience:g} s" if self._busy else self._problem
 
     def _progressed(self) -> None:
@@ -108,7 +110,9 @@ class FileOutlet:
             with self._condition:
                 self._busy = self._text is not None
                 self._condition.notify_all()
-                self._condition.wait_for(lambda: self._text is not None)
+                self._condition.wait_for(lambda: self._text is not None or self._closed)
+                if self._text is None:
+                    return
                 text, self._text = self._text, None
             self._progressed()
             try:
@@ -170,11 +174,16 @@ class PipeOutlet:
                     self._rest, self._last = self._last, b""
                     self.missed -= 1
                 self._flush()
-                left = max(deadline - time.monotonic(), 0.0)
-                if self._rest and not select.select([], [self._descriptor], [], left)[1]:
+                if self._rest and not self._writable(max(deadline - time.monotonic(), 0.0)):
                     break
         self._close()
         return self.problem
+
+    def _writable(self, patience: float) -> bool:
+        assert self._descriptor is not None
+        poll = select.poll()  # which takes any descriptor, unlike select
+        poll.register(self._descriptor, select.POLLOUT)
+        return bool(poll.poll(1000 * patience))
 
     def _open(self) -> None:
         flags = os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC

@@ -13,7 +13,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Callable, Optional, Union
 
-from eprune.runtime.kernel.errors import InternalError, Interrupted, RunError
+from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.outlets import FileOutlet, PipeOutlet, is_stream
 from eprune.runtime.tell.record import known
@@ -142,7 +142,7 @@ class Status:
         try:
             self._report_until_closed()
         except Exception as error:
-            self._fail(InternalError(error, threading.current_thread().name))
+            self._fail(unexpected(error, threading.current_thread().name))
 
     def _report_until_closed(self) -> None:
         period = PIPE_PERIOD if isinstance(self._outlet, PipeOutlet) else FILE_PERIOD
