@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from checks import only_port, whole_number
 
-from eprune.runtime import Actor, EndOfStream
+from eprune.runtime import Actor, EndOfStream, PortType
 
 
 class NpySource(Actor):
@@ -16,22 +17,34 @@ class NpySource(Actor):
     For a token type float32[1,96,96,3] the file is a float32 array of shape (N,96,96,3) or (N,1,96,96,3).
 
     Parameters:
-        path: the file.
-        repeat: the number of passes; 0 never ends.
+        path: the file, or ``-``: tokens are taken from standard input as they come, until it ends.
+        repeat: the number of passes; 0 never ends. Standard input passes once.
     """
+
+    stdin = "path"
 
     def __init__(self, path: str, repeat: str = "1") -> None:
         self.path = path
         self.repeat = whole_number("repeat", repeat)
+        self.frame = 0
+        if path == "-":
+            if self.repeat != 1:
+                raise ValueError(f"repeat={repeat}: standard input can be read once only")
+            self.waits = True
+            self.stack: Any = _StandardInput()
+            return
         try:
             self.stack = np.lib.format.open_memmap(path, mode="r")
         except (ValueError, TypeError, EOFError, OverflowError) as error:  # no .npy file, cut short, Python objects
             raise ValueError(f"{path}: not a .npy file of plain numbers: {error}") from None
-        self.frame = 0
 
     def initialize(self) -> None:
         """Check the port. Raises ValueError if the tokens of the file do not fit it."""
         self.port, port = only_port(self.outputs, "output")
+        if self.path != "-":  # the beginning of standard input may be long in coming
+            self._check(port)
+
+    def _check(self, port: PortType) -> None:
         shapes = [port.shape] if port.shape[:1] != (1,) else [port.shape, port.shape[1:]]
         if self.stack.shape[1:] not in shapes or self.stack.dtype.newbyteorder("=") != port.dtype:
             raise ValueError(
@@ -43,7 +56,44 @@ class NpySource(Actor):
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy the next token."""
+        if self.path == "-" and not self.frame:
+            self.stack.read_header()
+            self._check(self.outputs[self.port])
         if self.repeat and self.frame == self.repeat * len(self.stack):
             raise EndOfStream
         outputs[self.port][...] = self.stack[self.frame % len(self.stack)]
         self.frame += 1
+
+
+class _StandardInput:
+    """What comes on standard input, as a stack of tokens of which only the next one can be had."""
+
+    def __init__(self) -> None:
+        self.shape: tuple[int, ...] = (0,)
+        self.dtype = np.dtype(np.uint8)
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read_header(self) -> None:
+        """Wait for the beginning. Raises ValueError if it is not that of a .npy file of plain numbers."""
+        self._file = open(0, "rb", closefd=False)  # noqa: SIM115
+        try:
+            version = np.lib.format.read_magic(self._file)
+            read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+            self.shape, columns_first, self.dtype = read(self._file)
+            if self.dtype.hasobject or (columns_first and len(self.shape) > 1) or not self.shape:
+                raise ValueError("expected a stack of numbers in C order")
+        except (ValueError, TypeError, OverflowError) as error:
+            raise ValueError(f"standard input: not a .npy file of plain numbers: {error}") from None
+
+    def __getitem__(self, _: int) -> np.ndarray:
+        """The next token. Raises EndOfStream if there is none, ValueError if there is only a part of it."""
+        token: np.ndarray = np.empty(self.shape[1:], self.dtype)
+        data = self._file.read(token.nbytes)
+        if not data:
+            raise EndOfStream
+        if len(data) < token.nbytes:
+            raise ValueError(f"standard input: ends after {len(data)} of the {token.nbytes} bytes of a token")
+        token.reshape(-1).view(np.uint8)[...] = np.frombuffer(data, np.uint8)
+        return token

@@ -21,11 +21,13 @@ class TensorSource(Actor):
 
     Parameters:
         path: a .npy file of a stack of tensors (see ``NpySource``), or a folder with ``ACTOR.npy``, named after the
-            actor; empty for random tensors.
+            actor; ``-`` for standard input; empty for random tensors.
         repeat: the number of passes through the file; 0 never ends.
         count: the number of random tensors; 0 never ends.
         seed: the seed of random tensors.
     """
+
+    stdin = "path"
 
     def __init__(self, path: str = "", repeat: str = "1", count: str = "10", seed: str = "1") -> None:
         self.path = path
@@ -33,6 +35,7 @@ class TensorSource(Actor):
         self.count = whole_number("count", count)
         self.seed = whole_number("seed", seed)
         whole_number("repeat", repeat)
+        self.waits = path == "-"
 
     def initialize(self) -> None:
         """Open the file. Raises ValueError if it does not fit the ports, or if the ports differ."""

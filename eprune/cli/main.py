@@ -7,6 +7,7 @@ import gc
 import importlib
 import keyword
 import os
+import signal
 import sys
 from typing import Any, Optional
 
@@ -102,10 +103,22 @@ def cli() -> None:
     """
 
 
+def end_on_signals() -> None:
+    """Have SIGTERM and SIGHUP end a command as Ctrl-C does: programs are stopped, and temporary folders removed.
+
+    SIGHUP stays ignored where it was (nohup).
+    """
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.default_int_handler)
+
+
 def main() -> None:
     """The entry point of the ``eprune`` command."""
     # A command's objects live until it ends: looking for garbage among them took a third of a large graph's analysis.
     gc.disable()
+    end_on_signals()
     if "_EPRUNE_COMPLETE" in os.environ:  # a shell asks
         from eprune.cli.shells import register
 

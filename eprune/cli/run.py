@@ -35,8 +35,24 @@ from eprune.cli.errors import say
     default="auto",
     help="TCP ports of the links: free ones (default), or those of the platform files.",
 )
-@click.option("--timeout", type=click.FloatRange(min=0.1), metavar="S", help="Seconds to wait for peers to start.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0.1),
+    metavar="S",
+    help="Seconds that actors have to initialize, and peers to start.",
+)
+@click.option(
+    "--stall-after",
+    type=click.FloatRange(min=0),
+    metavar="S",
+    help="Report an actor that is longer than S seconds in one stage (default: 60; 0 never).",
+)
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
+@click.option(
+    "--check",
+    is_flag=True,
+    help="End with an error where a behaviour leaves an output unwritten or keeps a view of a token; slower.",
+)
 @click.option(
     "--emulate",
     is_flag=True,
@@ -58,7 +74,9 @@ def command(
     build: Optional[str],
     ports: str,
     timeout: Optional[float],
+    stall_after: Optional[float],
     pin: bool,
+    check: bool,
     emulate: bool,
     keys: Optional[str],
     quiet: bool,
@@ -66,7 +84,8 @@ def command(
     """Run all platforms of an application on this machine: one process each, joined over loopback.
 
     Analyzes, generates each platform's program and runs them until the sources end. What actors print goes to stdout,
-    progress and a summary to stderr. Exit code: 0 fine, 1 the run failed, 2 unusable input, 130 interrupted.
+    progress and a summary to stderr; stdin goes to the actor that reads it. Exit code: 0 fine, 1 the run failed, 2
+    unusable input, 130 interrupted.
 
     \b
     Examples:
@@ -77,7 +96,7 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.deploy.build import Writer, programs_of
     from eprune.deploy.local import launch
-    from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured
+    from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured, stdin_reader
     from eprune.formats.atomic import write_file
     from eprune.measure.summary import summarize
     from eprune.model.platform import Security
@@ -92,8 +111,10 @@ def command(
         say('note: links with security="ssh" need no tunnel on one machine: they run over plain loopback')
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
-    common += ["--emulate"] * emulate
+    common += [f"--stall-after={stall_after}"] * (stall_after is not None)
+    common += ["--check"] * check + ["--emulate"] * emulate
     placed = placed_settings(system, settings)
+    reader = stdin_reader(system, settings)
     arguments = {platform: [*common, *own] for platform, own in link_options(system, ports).items()}
     for platform, setting in placed:
         arguments[platform].append(f"--set={setting}")
@@ -111,7 +132,7 @@ def command(
             writer.program(program, programs[program.platform])
         progress = RunProgress(quiet)
         with certificates(list(programs), keys, tls):
-            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=system.tolerant)
+            outcome = launch(programs, arguments, progress.update, progress.say, tolerant=system.tolerant, stdin=reader)
         progress.clear()
     if outcome.exit_code == 0:
         amount = summarize(system.graph.name, outcome.records)

@@ -51,13 +51,15 @@ def launch(
     stdout: Optional[int] = None,
     tolerant: bool = False,
     limit: float = math.inf,
+    stdin: Optional[str] = None,
 ) -> RunOutcome:
     """Run generated programs (platform -> file), each with its arguments, until all have ended.
 
     Instead of a file there may be a list of arguments to Python, which run something that behaves like a program.
     When one fails the others are given time to end by themselves, then asked, then killed; if they are ``tolerant`` of
     failures, only once nothing fires any more. Ctrl-C is passed on. What programs write to stderr goes line by line to
-    ``on_message``; their stdout is this process's, or ``stdout``. Raises TimeoutError after ``limit`` seconds, whatever
+    ``on_message``; their stdout is this process's, or ``stdout``; the platform ``stdin`` gets this process's standard
+    input, the others none. Raises TimeoutError after ``limit`` seconds, whatever
     the programs do by then; they are killed.
     """
     say = on_message or (lambda line: print(line, file=sys.stderr, flush=True))
@@ -67,7 +69,8 @@ def launch(
             for platform, program in programs.items():
                 record = Path(folder) / f"{platform}.json"
                 own = list((arguments or {}).get(platform, ()))
-                processes.append(_start(platform, program, own, record, python, stdout, selector))
+                source = None if platform == stdin else subprocess.DEVNULL
+                processes.append(_start(platform, program, own, record, python, source, stdout, selector))
             exit_code = _watch(processes, selector, on_status or (lambda _: None), say, tolerant, limit)
         finally:
             for process in processes:
@@ -84,6 +87,7 @@ def _start(
     arguments: list[str],
     record: Path,
     python: str,
+    stdin: Optional[int],
     stdout: Optional[int],
     selector: selectors.BaseSelector,
 ) -> _Process:
@@ -95,7 +99,7 @@ def _start(
     try:
         popen = subprocess.Popen(
             [python, *([program] if isinstance(program, str) else program), *arguments, f"--status=/dev/fd/{write}"],
-            stdin=subprocess.DEVNULL,
+            stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             pass_fds=[write],

@@ -113,6 +113,22 @@ def placed_settings(system: System, settings: Sequence[str]) -> list[tuple[str, 
     return placed
 
 
+def stdin_reader(system: System, settings: Sequence[str] = ()) -> Optional[str]:
+    """The platform whose program reads standard input, at these settings of parameters; None: there is none.
+
+    Raises WrongUsage if more than one actor reads it.
+    """
+    given = {actor.name: dict(actor.parameters) for actor in system.graph.actors}
+    for setting in settings:
+        actor, parameter, value = split_setting(setting, "ACTOR.PARAM=VALUE", "--set")
+        given.setdefault(actor, {})[parameter] = value
+    kinds = {name: interface.stdin for name, interface in system.interfaces.items() if interface.stdin}
+    readers = [name for name, (parameter, default) in kinds.items() if given[name].get(parameter, default) == "-"]
+    if len(readers) > 1:
+        raise WrongUsage(f"{' and '.join(map(repr, readers))} read standard input, which only one actor can")
+    return system.homes.get(readers[0]) if readers else None
+
+
 def _near(name: str, known: Iterable[str]) -> str:
     known = list(known)
     near = difflib.get_close_matches(name, known, n=1)

@@ -51,6 +51,9 @@ _URL = re.compile(
     r"ssh://(?:(?P<user>[\w.][\w.-]*)@)?(?P<host>[\w.][\w.-]*|\[[0-9A-Fa-f:.%\w]+\])(?::(?P<port>\d+))?/?"
 )
 
+#: What stops a conversation; Windows has no SIGHUP.
+_SIGNALS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
+
 OnLine = Callable[[str, Any], None]
 
 
@@ -120,7 +123,7 @@ def talk(
 ) -> None:
     """Make a request of the device, and pass on each line that it answers, until it has ended. Raises Failure.
 
-    SIGINT and SIGTERM in this process stop what runs device, after which Interrupted is raised.
+    SIGINT, SIGTERM and SIGHUP in this process stop what runs device, after which Interrupted is raised.
     """
     source = Path(other_end.__file__).read_bytes()
     hello = source + b"\0" + json.dumps(request).encode() + b"\n" + bundle
@@ -157,7 +160,7 @@ class _Conversation:
 
     def __enter__(self) -> _Conversation:
         os.set_blocking(self._stdin.fileno(), False)
-        for number in (signal.SIGINT, signal.SIGTERM):
+        for number in _SIGNALS:
             self._saved[number] = signal.signal(number, self._interrupt)
         return self
 

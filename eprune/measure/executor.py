@@ -22,6 +22,7 @@ from eprune.deploy.build import cut
 from eprune.model.behaviour import Cut, File
 from eprune.runtime.fire import tflite
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
+from eprune.runtime.kernel.outputs import Outputs, Rooms
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.program import Program
 
@@ -129,8 +130,9 @@ class Executor:
                 for fifo in control:
                     self.tokens[fifo.name].append(chosen[0])
             outputs = _views(targets, "source", rates, lambda fifo: np.empty(fifo.token.shape, fifo.token.dtype))
+            rooms = Outputs({port: Rooms(room) if isinstance(room, list) else room for port, room in outputs.items()})
             if outputs or (inputs and not control):
-                seconds += self.clocked(lambda: behaviour.fire(inputs, outputs))
+                seconds += self.clocked(lambda: behaviour.fire(inputs, rooms))
         except EndOfStream:
             raise
         except Exception as error:

@@ -402,7 +402,10 @@ def main(arguments: Optional[Iterable[str]] = None) -> int:
     parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds for an alternative")
     parser.add_argument("--retry", action="store_true", help="measure again what failed")
     options = parser.parse_args(None if arguments is None else list(arguments))
-    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
+            signal.signal(number, signal.default_int_handler)
     try:
         return (lead if options.platform == plan["platforms"][0] else follow)(folder, plan, options)
     except KeyboardInterrupt:

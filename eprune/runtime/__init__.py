@@ -30,6 +30,9 @@ def __getattr__(name: str) -> object:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if name == "Program":
         _search_own_folder_last()
+        from eprune.runtime.main import early  # what it imports must not come from the program's own folder
+
+        early.prepare()
     value: object = getattr(__import__(f"{__name__}.{_PLACES[name]}", fromlist=[name]), name)
     globals()[name] = value
     return value

@@ -98,7 +98,7 @@ def late(system: FaultModel) -> FaultModel:
     def widened(fifo):  # type: ignore[no-untyped-def]
         if fifo.name not in system.crossing or fifo.policy is FaultPolicy.STOP:
             return fifo
-        return replace(fifo, delay=fifo.delay + fifo.capacity, capacity=fifo.delay + 2 * fifo.capacity)
+        return replace(fifo, delay=fifo.delay + fifo.capacity, capacity=fifo.delay + 3 * fifo.capacity)
 
     return system.like(replace(system.graph, fifos=tuple(widened(fifo) for fifo in system.graph.fifos)))
 

@@ -6,6 +6,7 @@ import numpy as np
 
 from eprune.model.token import parse_token
 from eprune.runtime import PortType
+from eprune.runtime.kernel.outputs import Outputs
 
 
 def prepared(actor, inputs, outputs):
@@ -24,7 +25,7 @@ def fired(actor, **inputs):
     for name, port in actor.inputs.items():
         given[name] = np.asarray(inputs[name], port.dtype).reshape(port.shape)
         given[name].flags.writeable = False
-    outputs = {name: np.full(port.shape, 77, port.dtype) for name, port in actor.outputs.items()}
+    outputs = Outputs({name: np.full(port.shape, 77, port.dtype) for name, port in actor.outputs.items()})
     actor.fire(given, outputs)
     return outputs
 

@@ -1,6 +1,10 @@
+import io
+import os
+
 import numpy as np
 import pytest
 from npy_source import NpySource
+from tensor_source import TensorSource
 
 
 @pytest.fixture
@@ -85,3 +89,67 @@ def test_a_file_that_is_no_stack_is_named(tmp_path, kind):
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(FileNotFoundError, match=r"nowhere.npy"):
         NpySource(str(tmp_path / "nowhere.npy"))
+
+
+@pytest.fixture
+def piped(monkeypatch):
+    """Puts these bytes into standard input."""
+    before = os.dup(0)
+
+    def put(data):
+        read, write = os.pipe()
+        os.write(write, data)
+        os.close(write)
+        os.dup2(read, 0)
+        os.close(read)
+
+    yield put
+    os.dup2(before, 0)
+    os.close(before)
+
+
+def bytes_of(array):
+    stream = io.BytesIO()
+    np.save(stream, array)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("dtype", ["<f4", ">f4"])
+def test_tokens_come_from_standard_input(piped, tokens, dtype):
+    stack = np.arange(30, dtype=dtype).reshape(5, 2, 3)
+    piped(bytes_of(stack))
+    written = tokens(NpySource("-"), "float32[1,2,3]")
+    assert np.array_equal(np.concatenate(written), stack)
+
+
+def test_scalars_come_from_standard_input_and_end_early(piped, tokens):
+    piped(bytes_of(np.arange(5, dtype=np.int32))[:-8])
+    assert [int(token) for token in tokens(NpySource("-"), "int32")] == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"", "standard input: not a .npy file"),
+        (b"frame 1", "standard input: not a .npy file"),
+        (bytes_of(np.asfortranarray(np.ones((4, 4), np.float32))), "standard input: not a .npy file"),
+        (bytes_of(np.ones((4, 4), np.float64)), r"float64\[4, 4\] does not fit port 'out'"),
+        (bytes_of(np.ones((4, 4), np.float32))[:-1], "standard input: ends after 15 of the 16 bytes of a token"),
+    ],
+)
+def test_standard_input_with_anything_else_is_refused(piped, tokens, data, message):
+    piped(data)
+    with pytest.raises(ValueError, match=message):
+        tokens(NpySource("-"), "float32[4]")
+
+
+def test_standard_input_cannot_be_repeated_and_waits():
+    with pytest.raises(ValueError, match="can be read once only"):
+        NpySource("-", "2")
+    assert NpySource("-").waits
+    assert not NpySource.waits
+
+
+def test_a_tensor_source_reads_standard_input_too(piped, tokens):
+    piped(bytes_of(np.arange(3, dtype=np.int32)))
+    assert [int(token) for token in tokens(TensorSource("-"), "int32")] == [0, 1, 2]

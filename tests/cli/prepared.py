@@ -43,7 +43,7 @@ class Zeros(Actor):
     def fire(self, inputs, outputs):
         outputs["out"][...] = 0
 """
-#: A source that takes its time to begin, and a sink that says where it runs and how it was called.
+#: A source that takes its time and may forget elements, and a sink that says where it runs and how it was called.
 PROBES = '''\
 """Actors that make visible what options do."""
 import json
@@ -54,8 +54,8 @@ from eprune.runtime import Actor, EndOfStream
 
 
 class Ramp(Actor):
-    def __init__(self, count="2", late="0", slow="0"):
-        self.count, self.slow = int(count), float(slow)
+    def __init__(self, count="2", late="0", slow="0", hole="0"):
+        self.count, self.slow, self.hole = int(count), float(slow), int(hole)
         time.sleep(float(late))
 
     def initialize(self):
@@ -65,7 +65,7 @@ class Ramp(Actor):
         if self.frame == self.count:
             raise EndOfStream
         time.sleep(self.slow)
-        outputs["out"][...] = self.frame
+        outputs["out"].flat[self.hole :] = self.frame
         self.frame += 1
 
 

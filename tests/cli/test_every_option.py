@@ -180,6 +180,10 @@ TABLE = {
         "--build": plus(f"run {PLAIN}", "--build new", names),
         "--ports": Elsewhere("tests/cli/test_every_option.py::test_the_ports_of_the_files_are_used"),
         "--timeout": Acts(f"run {TWO} --set In.late=3", f"run {TWO} --set In.late=3 --timeout 0.2", code, long=True),
+        "--stall-after": plus(
+            f"run {ONE} --set In.slow=0.4", "--stall-after 0.1", lambda outcome: outcome.err.count("stalled")
+        ),
+        "--check": plus(f"run {ONE} --set In.hole=2", "--check", code),
         "--pin": plus(f"run {ONE}", "--no-pin", out),
         "--emulate": plus(f"run {TWO}", "--emulate", lambda outcome: "emulated" in outcome.err),
         "--keys": plus(f"run {BOTH.replace('platforms', 'tls')}", "--keys nowhere", code),

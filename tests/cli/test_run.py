@@ -9,7 +9,8 @@ import subprocess
 import sys
 
 import pytest
-from application import LOCAL, ROOT, SPLIT
+from application import LOCAL, ROOT, SPLIT, mapping
+from prepared import PROBE
 
 
 def test_local_split_and_unfused_runs_give_the_same_results(app, eprune_process):
@@ -96,21 +97,25 @@ def test_an_actor_that_fails_ends_the_run_with_its_message(app, eprune_process):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 @pytest.mark.parametrize("deployment", [LOCAL, SPLIT], ids=["local", "split"])
-def test_an_interrupt_ends_all_platforms(app, deployment):
+def test_an_interrupt_ends_all_platforms_and_leaves_nothing(app, deployment, number):
+    (app / "temporary").mkdir()
     process = subprocess.Popen(
         [sys.executable, "-m", "eprune", "run", *deployment, "--set", "In.count=-1"],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TMPDIR": str(app / "temporary")},
     )
     with process:
         assert process.stdout.readline()
-        process.send_signal(signal.SIGINT)
+        assert list((app / "temporary").iterdir())
+        process.send_signal(number)
         _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Traceback" not in err
+    assert list((app / "temporary").iterdir()) == []
 
 
 @pytest.fixture
@@ -160,3 +165,81 @@ def test_tls_is_measured_with_tls(app, eprune, links_with, monkeypatch):
     assert done.code == 0, done.err
     done = eprune("sweep", *SPLIT, "--vary", "In.count=2,3", "--no-pin")
     assert done.code == 0, done.err
+
+
+READS = """
+import sys
+from eprune.runtime import Actor, EndOfStream
+
+
+class Reads(Actor):
+    stdin = True
+
+    def fire(self, inputs, outputs):
+        line = sys.stdin.readline()
+        if not line:
+            raise EndOfStream
+        outputs["out"][...] = float(line)
+
+
+class Perhaps(Reads):
+    stdin = "path"
+
+    def __init__(self, path="-"):
+        self.path = path
+
+    def fire(self, inputs, outputs):
+        if self.path != "-":
+            raise EndOfStream
+        super().fire(inputs, outputs)
+
+
+class Writes(Actor):
+    def fire(self, inputs, outputs):
+        assert sys.stdin.read() == ""  # of this platform nobody said that it reads
+        print(float(inputs["in"][0]), flush=True)
+"""
+
+
+@pytest.fixture
+def reading(app):
+    """Makes the class of the source of two platforms."""
+    (app / "reads.py").write_text(READS)
+    (app / "two").mkdir()
+    for platform in ("endpoint", "server"):
+        (app / f"two/{platform}.xml").write_text(mapping(platform, {"In": "endpoint", "Out": "server"}))
+
+    def make(source, more=""):
+        text = PROBE.replace("probes.py:Ramp", f"reads.py:{source}").replace("probes.py:Tell", "reads.py:Writes")
+        (app / "reads.xml").write_text(text.replace("</application>", f"{more}</application>"))
+
+    return make
+
+
+READING = ("reads.xml", "-p", "platforms", "-m", "two", "-q")
+
+
+@pytest.mark.parametrize("source", ["Reads", "Perhaps"])
+def test_stdin_goes_to_the_platform_that_reads_it(reading, eprune_process, source):
+    reading(source)
+    assert eprune_process("run", *READING, stdin="3\n1\n4\n") == (0, "3.0\n1.0\n4.0\n", "")
+
+
+def test_stdin_is_read_where_a_parameter_says_so(reading, eprune_process):
+    reading("Perhaps")
+    assert eprune_process("run", *READING, "--set", "In.path=elsewhere", stdin="3\n") == (0, "", "")
+
+
+def test_two_actors_that_read_stdin_are_refused(app, reading, eprune):
+    other = (
+        '<actor name="More" class="reads.py:Perhaps"><out name="out" token="float32[4]"/></actor>'
+        '<actor name="End" class="reads.py:Writes"><in name="in" token="float32[4]"/></actor>'
+        '<fifo name="f2" from="More.out" to="End.in"/>'
+    )
+    reading("Reads", other)
+    homes = {"In": "endpoint", "Out": "server", "More": "server", "End": "server"}
+    for platform in ("endpoint", "server"):
+        (app / f"two/{platform}.xml").write_text(mapping(platform, homes))
+    done = eprune("run", *READING)
+    assert done.code == 2
+    assert "'In' and 'More' read standard input, which only one actor can" in done.err

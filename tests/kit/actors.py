@@ -311,3 +311,59 @@ class FirstOfPairs(Actor):
 
     def fire(self, inputs, outputs):
         say(" ".join(str(inputs[port].flat[0]) if port in inputs else "-" for port in self.inputs))
+
+
+class Naps(Copy):
+    """Takes half a second for its second token."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 1:
+            time.sleep(0.5)
+        super().fire(inputs, outputs)
+
+
+class Camera(Naps):
+    """The same as a camera would: it waits for the world."""
+
+    waits = True
+
+
+class SlowEnds(Copy):
+    """Takes half a second to begin and to end."""
+
+    def initialize(self):
+        time.sleep(0.5)
+
+    def finalize(self):
+        time.sleep(0.5)
+
+
+class NeverStarts(Copy):
+    """Hangs before its first token."""
+
+    def initialize(self):
+        time.sleep(3600)
+
+
+class Prints(Actor):
+    """Prints as scripts do, into Python's buffer."""
+
+    def fire(self, inputs, outputs):
+        print(int(inputs["in"].flat[0]))
+
+
+class Quiet(Actor):
+    """Consumes."""
+
+    def fire(self, inputs, outputs):
+        pass
+
+
+class SetsTheClock(Copy):
+    """Puts the clock forward by a day at its third token."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 2:
+            true = time.time
+            time.time = lambda: true() + 86400
+        super().fire(inputs, outputs)

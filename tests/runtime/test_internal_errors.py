@@ -4,7 +4,7 @@ import pytest
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime import Program
-from eprune.runtime.fire import engine
+from eprune.runtime.main import program as main
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.report import Reporter
 from tests.kit.programs import ACTORS, finish, start, write_program
@@ -25,10 +25,13 @@ def fault(*_):
 
 @pytest.fixture(autouse=True)
 def nothing_is_left_behind(monkeypatch):
-    def leave(self, failure):
-        raise AssertionError(f"a thread did not stop: {failure}")
+    leave = main.leave
 
-    monkeypatch.setattr(engine.Engine, "_leave", leave)
+    def leave_in_order(journal, code, at_once):
+        assert not at_once, "a thread did not stop"
+        return leave(journal, code, at_once)
+
+    monkeypatch.setattr(main, "leave", leave_in_order)
 
 
 def test_a_fault_in_the_main_thread_is_one_message(monkeypatch, capsys):

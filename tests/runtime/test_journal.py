@@ -141,6 +141,7 @@ def test_the_documentation_has_every_event_with_its_level():
         "failed",
         "resent",
         "dropped",
+        "unlogged",
     }
     table = re.search(r"\| event \|(?:.*\n)+?\n", (ROOT / "docs/reference/records.md").read_text())[0]
     printed = {}

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eprune.runtime.main.files import Files
-from tests.kit.programs import finish, run, start, start_command, write_program
+from tests.kit.programs import ROOT, finish, lines, rest, run, start, start_command, write_program
 
 CHAIN = (
     "actor('A', 'ACTORS:Count', 'cpu', {'n': '4'})",
@@ -159,7 +159,7 @@ def test_a_sink_that_cannot_write_its_results_fails_the_run(tmp_path):
     assert "failed in finalize: OSError: [Errno 28] No space left on device: 'results.json'" in err
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_the_run_cleanly(tmp_path, number):
     process = start(middle(tmp_path, "Copy"))
     process.stdout.readline()
@@ -179,6 +179,43 @@ def test_ctrl_c_ends_a_program_that_a_script_started_in_the_background(tmp_path)
     code, _, err = finish(process)
     assert code == 130
     assert err == "host: error: interrupted by SIGINT\n"
+
+
+def test_a_program_that_is_to_outlive_its_terminal_does(tmp_path):
+    """Under nohup SIGHUP is ignored."""
+    program = middle(tmp_path, "Copy")
+    process = start_command("sh", "-c", 'trap "" HUP; exec "$@"', "sh", sys.executable, str(program))
+    process.stdout.readline()
+    process.send_signal(signal.SIGHUP)
+    lines(process, 1000)
+    process.send_signal(signal.SIGTERM)
+    code, _, err = rest(process)
+    assert (code, err) == (130, "host: error: interrupted by SIGTERM\n")
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("where", ["import", "declarations"])
+def test_a_signal_while_a_program_is_being_loaded_ends_it_quietly(tmp_path, number, where):
+    program = middle(tmp_path, "Copy")
+    pause = "print('loading', flush=True); import time; time.sleep(60)\n"
+    environment = {}
+    if where == "declarations":
+        program.write_text(program.read_text().replace("program.unit", pause + "program.unit", 1))
+    else:  # what takes long on a small device
+        (tmp_path / "elsewhere/numpy").mkdir(parents=True)
+        (tmp_path / "elsewhere/numpy/__init__.py").write_text(pause)
+        environment["PYTHONPATH"] = f"{tmp_path / 'elsewhere'}:{ROOT}"
+    process = start(program, **environment)
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(number)
+    assert finish(process) == (130, "", f"host: error: interrupted by {number.name}\n")
+
+
+def test_what_only_imports_the_runtime_keeps_its_signals_as_they_are(tmp_path):
+    (tmp_path / "tool.py").write_text("from eprune.runtime import Program\n")
+    code = "import signal, tool; print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
+    process = start_command(sys.executable, "-c", code, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert finish(process) == (0, "True\n", "")
 
 
 def test_an_actor_that_never_returns_cannot_hold_the_program(tmp_path):

@@ -11,7 +11,7 @@ import time
 import pytest
 
 from eprune.deploy.ports import free_base_port
-from tests.kit.programs import environment, finish, lines, rest, run, start, write_program
+from tests.kit.programs import environment, finish, lines, rest, run, start, start_command, write_program
 
 
 @pytest.fixture
@@ -168,3 +168,34 @@ def test_standard_output_as_a_file_is_no_reason_to_replace_the_device(tmp_path, 
     run(left, "--timeout", "0.2", "--status", str(tmp_path / "link"))
     assert (tmp_path / "link").is_symlink()
     assert json.loads(out.read_text())["state"] == "failed"
+
+
+def test_a_clock_that_is_set_changes_no_duration(tmp_path):
+    program = write_program(
+        tmp_path,
+        "host",
+        "actor('A', 'ACTORS:Count', 'cpu', {'n': '5'})",
+        "actor('B', 'ACTORS:SetsTheClock', 'cpu')",
+        "actor('C', 'ACTORS:Total', 'cpu')",
+        "fifo('f', 'A.out', 'B.in', 'int32', (), capacity=2)",
+        "fifo('g', 'B.out', 'C.in', 'int32', (), capacity=2)",
+    )
+    status, record = tmp_path / "status.json", tmp_path / "record.json"
+    assert run(program, "--status", str(status), "--record", str(record))[0] == 0
+    report = json.loads(status.read_text())
+    assert report["time"] > time.time() + 80000  # the clock has been set
+    assert 0 <= report["time"] - report["since"] < 60
+    assert 0 <= json.loads(record.read_text())["wall_s"] < 60
+
+
+@pytest.mark.parametrize("limit", [5, 6, 20, 40])
+def test_a_program_with_few_descriptors_runs_or_says_what_it_lacks(tmp_path, port, limit):
+    left, right = pair(tmp_path, port, "stop")
+    sender = start(left, "--timeout", "5", "--frames", "20")
+    options = ("--record", str(tmp_path / "record.json"), "--status", str(tmp_path / "status.json"))
+    command = (sys.executable, str(right), "--timeout", "5", *options)
+    code, _, err = finish(start_command("sh", "-c", f'ulimit -n {limit}; exec "$@"', "sh", *command), timeout=30)
+    assert "Traceback" not in err
+    assert "INTERNAL ERROR" not in err
+    assert code == 0 or "out of file descriptors" in err or "Too many open files" in err
+    finish(sender)

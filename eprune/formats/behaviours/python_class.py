@@ -6,7 +6,7 @@ elsewhere, a decorator that may write ``__init__``), it is taken as unknown, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import ClassVar, Optional
 
 from eprune.formats import library
 from eprune.formats.behaviours.model_slice import ModelSlice, file_finding, problem_of
-from eprune.formats.python_source import Lineage, PythonSource, constructor, imported_modules, literal
+from eprune.formats.python_source import Lineage, Parameter, PythonSource, constructor, imported_modules, literal
 from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor
@@ -91,6 +91,7 @@ class PythonBehaviour(Behaviour):
                 outputs=_tokens(lineage, "OUTPUTS"),
                 parameters=None if arguments is None else {each.name: each.required for each in arguments},
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
+                stdin=_stdin(lineage, arguments or ()),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -152,6 +153,16 @@ def _tokens(lineage: Lineage, name: str) -> dict[str, TokenType]:
         return {port: parse_token(text) for port, text in value.items()}
     except ValueError as error:
         raise EpruneError(Finding("G2", found.where, f"{title}: {error}", example)) from None
+
+
+def _stdin(lineage: Lineage, parameters: Iterable[Parameter]) -> Optional[tuple[str, str]]:
+    """What the class says by ``stdin``, if that is a literal: the parameter, and its default."""
+    found = literal(lineage, "stdin")
+    if found is None or not found.value:
+        return None
+    if found.value is True:
+        return "", "-"
+    return str(found.value), next((each.default for each in parameters if each.name == found.value), "").strip("\"'")
 
 
 def _library_hint(file: str) -> str:

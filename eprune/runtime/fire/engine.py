@@ -8,9 +8,9 @@ behind and named.
 
 from __future__ import annotations
 
+import math
 import os
 import signal
-import sys
 import threading
 import time
 from collections.abc import Sequence
@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
 
 from eprune.runtime.fire.firing import RunningActor
-from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
+from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
 
 #: Seconds that threads have to stop after a failure.
@@ -79,6 +79,8 @@ class Engine:
         self._gate = threading.Event()
         self._stopping = False
         self._threads: dict[threading.Thread, str] = {}
+        #: the threads that did not stop after a failure
+        self.left_behind: list[str] = []
 
     def run(self, timeout: float) -> None:
         """Run until every actor and connection has ended.
@@ -93,7 +95,7 @@ class Engine:
             self._stop(failure)
             raise
         except Exception as error:
-            internal = InternalError(error)
+            internal = unexpected(error)
             self._stop(internal)
             raise internal from error
         finally:
@@ -105,18 +107,22 @@ class Engine:
             thread = threading.Thread(target=self._run, args=(cluster,), name=str(cluster), daemon=True)
             thread.start()
             self._threads[thread] = str(cluster)
-        self._network.open(time.monotonic() + timeout)
-        self._await("initialized", len(self._clusters))
+        deadline = time.monotonic() + timeout
+        self._network.open(deadline)
+        self._await("initialized", len(self._clusters), deadline)
         self._await("opened", self._count)
         self._on_start()
         self._gate.set()
 
-    def _await(self, what: str, count: int) -> None:
+    def _await(self, what: str, count: int, deadline: float = math.inf) -> None:
         """Wait for ``count`` events; raises the first failure. Events of other kinds are kept for later."""
         later: list[Event] = []
         while count:
+            if time.monotonic() > deadline:
+                actors = [actor for cluster in self._clusters for actor in cluster.actors]
+                raise RunError(_too_long([actor.name for actor in actors if actor.stage == "initialize"]))
             try:
-                event = self._events.get(timeout=_SIGNAL_POLL)
+                event = self._events.get(timeout=min(_SIGNAL_POLL, max(deadline - time.monotonic(), 0.0)))
             except Empty:
                 continue
             if isinstance(event, RunError):
@@ -135,6 +141,8 @@ class Engine:
         begun: list[RunningActor] = []
         failed = True
         try:
+            for actor in cluster.actors:
+                actor.begin("initialize")
             for actor in cluster.actors:
                 begun.append(actor)
                 _do(actor, "initialize", actor.behaviour.initialize)
@@ -191,15 +199,7 @@ class Engine:
         stuck = [name for thread, name in self._threads.items() if thread.is_alive()]
         for name in stuck:
             self._journal.log("warning", f"{name} did not stop within {GRACE:g} s and is left behind")
-        if stuck:
-            self._leave(failure)
-
-    def _leave(self, failure: RunError) -> None:
-        """A thread in foreign code cannot be stopped: report the failure and end the process around it."""
-        self._journal.log("failed", str(failure))
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(failure.exit_code)
+        self.left_behind = stuck
 
     def _join(self, patience: float) -> None:
         deadline = time.monotonic() + patience
@@ -209,16 +209,27 @@ class Engine:
 
 def _do(actor: RunningActor, stage: str, act: Callable[[], None]) -> None:
     """Run a method of the behaviour. Raises ActorError for whatever it raises."""
+    actor.begin(stage)
     try:
         act()
     except RunError:
         raise
     except BaseException as error:
         raise ActorError(actor.name, stage, error) from error
+    finally:
+        actor.stage = ""
+
+
+def _too_long(actors: Sequence[str]) -> str:
+    who = f"actor {actors[0]} has" if len(actors) == 1 else f"actors {', '.join(actors)} have"
+    return f"{who} not returned from initialize in time; --timeout S allows more"
 
 
 class Signals:
-    """While in force, SIGINT and SIGTERM become an event; a second one ends the process at once."""
+    """While in force, SIGINT, SIGTERM and SIGHUP become an event; a second one ends the process at once.
+
+    SIGHUP stays ignored where it was (nohup).
+    """
 
     def __init__(self, events: SimpleQueue[Event]) -> None:
         self._events = events
@@ -227,7 +238,9 @@ class Signals:
 
     def __enter__(self) -> None:
         if threading.current_thread() is threading.main_thread():
-            for number in (signal.SIGINT, signal.SIGTERM):
+            hangup = getattr(signal, "SIGHUP", signal.SIGTERM)  # Windows has none
+            ignored = signal.getsignal(hangup) is signal.SIG_IGN
+            for number in (signal.SIGINT, signal.SIGTERM, *[hangup] * (not ignored)):
                 self._saved[number] = signal.signal(number, self._handle)
 
     def __exit__(self, *_: object) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Callable, Optional, Protocol
 from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.fifo import Input, Output
+from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.record import Activity
 
 
@@ -34,7 +35,7 @@ class Mode:
         self.inputs = [port.at(rate) for port in inputs if (rate := row.get(port.fifo.name, port.rate))]
         self.outputs = [port.at(rate) for port in outputs if (rate := row.get(port.fifo.name, port.rate))]
         self.tokens: dict[str, Any] = {} if tokens is None else tokens
-        self.buffers: dict[str, Any] = {}
+        self.buffers = Outputs()
         #: whether the behaviour fires: in a row in which all data rates are 0 it does not
         self.active = bool(self.inputs or self.outputs)
         self.firings = 0
@@ -98,12 +99,19 @@ class RunningActor:
         self.activity = Activity()
         #: whether the run has failed
         self.stopped = False
+        #: what the behaviour is doing and since when (perf_counter_ns), for the watch; '' while it does nothing
+        self.stage, self.since_ns = "", 0
         #: the index of the next firing, where nothing else says it
         self.firing = 0
         self._tokens: dict[str, Any] = {}
         self._taken = list(inputs if taken is None else taken)
         self._mode = Mode((), outputs, tokens=self._tokens)
         self._mode.active = True
+
+    def begin(self, stage: str) -> None:
+        """The behaviour begins a stage."""
+        self.since_ns = time.perf_counter_ns()
+        self.stage = stage
 
     def use(self, bell: Bell) -> None:
         """Have the FIFOs ring this bell, that of the thread that fires the actor."""
@@ -114,7 +122,7 @@ class RunningActor:
 
     def step(self) -> bool:
         """Wait until the actor can fire, and fire it once; whether it may go on."""
-        now = time.perf_counter_ns
+        now, put = time.perf_counter_ns, dict.__setitem__
         asked = now()
         tokens, matching, rates = self._tokens, self.matching, self.rates
         if matching is not None:
@@ -133,8 +141,10 @@ class RunningActor:
         if rates is None:
             mode = self._mode
         else:
-            began = now()
+            self.since_ns = began = now()
+            self.stage = "control" if rates.leads else ""
             chosen = rates.choose(tokens, firing)
+            self.stage = ""
             if chosen is None:
                 return False
             mode, firing = chosen, rates.index
@@ -151,15 +161,17 @@ class RunningActor:
             view = output.acquire()
             if view is None:
                 return False
-            mode.buffers[output.name] = view
+            put(mode.buffers, output.name, view)
         if self.stopped:
             return False
-        begin = now()
+        self.since_ns = begin = now()
         if mode.active:
+            self.stage = "fire"
             try:
                 self.fire(mode.tokens, mode.buffers)
             except EndOfStream:
                 return False
+            self.stage = ""
         end = now()
         for output in mode.outputs:
             output.commit(firing)

@@ -20,6 +20,7 @@ import numpy as np
 
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.fifo import Fifo, Input, Output, Tokens
+from eprune.runtime.kernel.outputs import Rooms
 from eprune.runtime.kernel.policy import WAIT, ZERO, lossy
 
 #: Seconds that a consumer waits for a late token before it gets a zero token, unless the FIFO states them.
@@ -148,7 +149,7 @@ class MatchedOutput(Output):
             if room is not None or not self.optional:
                 return room
             self.gone = True
-            self._scratch = [np.zeros_like(self.fifo.writable[0]) for _ in range(self.rate)]
+            self._scratch = Rooms(np.zeros_like(self.fifo.writable[0]) for _ in range(self.rate))
         return self._scratch if self._limit > 1 else self._scratch[0]
 
     def commit(self, firing: int) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Union
 
 
 class EndOfStream(Exception):
@@ -38,6 +38,11 @@ class Actor:
     mode: int = 0
     #: the ports whose other end is alive; empty in an application whose FIFOs cannot lose tokens
     alive: frozenset[str] = frozenset()
+    #: whether its methods wait for the world: a camera, a socket, a clock, standard input. Such an actor has a thread
+    #: of its own, and is stalled only by a limit of its own (``stall-after`` in the graph).
+    waits: bool = False
+    #: whether it reads standard input: True, or the name of the parameter that is ``-`` where it does
+    stdin: Union[bool, str] = False
     #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up
     zeros: Mapping[str, int] = {}
 

@@ -1,6 +1,7 @@
 """Why a run failed, by whose fault it is.
 
 RunError                     exit 1
+  OutOfDescriptors           the process may open no more files and sockets
   ActorError                 a behaviour raised: the local user's code or data
   LinkError                  a connection could not be made or broke
     Refused                  one side does not accept the other: another application, FIFO, token type or version
@@ -14,6 +15,7 @@ Interrupted                  exit 130: Ctrl-C or SIGTERM
 
 from __future__ import annotations
 
+import errno
 import traceback
 from pathlib import Path
 
@@ -22,6 +24,8 @@ class RunError(Exception):
     """A run failed; the message is for the user."""
 
     exit_code = 1
+    #: whether an event has told of it
+    told = False
 
 
 class UsageError(RunError):
@@ -50,6 +54,33 @@ class InternalError(RunError):
             f"INTERNAL ERROR{thread}: {type(cause).__name__}: {cause}{place}. This is a fault in eprune, not in your "
             "files. Please report it with the command, its input files, and what the command prints with EPRUNE_DEBUG=1"
         )
+
+
+class OutOfDescriptors(RunError):
+    """The process may open no more files and sockets."""
+
+    def __init__(self, where: str = "") -> None:
+        limit = f" of {_limit()}" if _limit() else ""
+        super().__init__(
+            f"out of file descriptors{f' in {where}' if where else ''}: the limit{limit} is too low for this program's "
+            "files and connections; raise it (ulimit -n, or LimitNOFILE of a service)"
+        )
+
+
+def _limit() -> int:
+    """How many descriptors this process may have; 0: unknown."""
+    try:
+        import resource
+    except ImportError:  # Windows has none
+        return 0
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def unexpected(cause: BaseException, where: str = "") -> RunError:
+    """The failure of a run for what was raised where nothing should be: in our own code, in the thread ``where``."""
+    if isinstance(cause, OSError) and cause.errno in (errno.EMFILE, errno.ENFILE):
+        return OutOfDescriptors(where)
+    return InternalError(cause, where)
 
 
 class LinkError(RunError):

@@ -13,6 +13,7 @@ from typing import Optional, Union
 import numpy as np
 
 from eprune.runtime.kernel.bell import Bell
+from eprune.runtime.kernel.outputs import Rooms
 
 #: Slots start at multiples of this many bytes: a cache line, and what vector instructions like.
 ALIGNMENT = 64
@@ -233,7 +234,7 @@ class Output:
             return None
         if self._limit == 1:
             return fifo.writable[first % fifo.capacity]
-        return [fifo.writable[number % fifo.capacity] for number in range(first, first + self.rate)]
+        return Rooms(fifo.writable[number % fifo.capacity] for number in range(first, first + self.rate))
 
     def commit(self, firing: int) -> None:
         """Hand the firing's tokens over."""

@@ -13,6 +13,7 @@ from typing import Any, Callable, Optional, Union
 import numpy as np
 
 from eprune.runtime.fire import tflite
+from eprune.runtime.fire.checking import Checked
 from eprune.runtime.fire.engine import Cluster, Event
 from eprune.runtime.fire.firing import Rates, RunningActor
 from eprune.runtime.fire.matched import FollowingInput, Matched, MatchedInput, MatchedOutput, Starvation
@@ -236,6 +237,9 @@ class Assembly:
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:
             fire, choose = self.emulation.fire(actor.unit, fire), self.emulation.fire(actor.unit, choose)
+        if self._options.check:
+            checked = Checked(actor.name, fire, choose)
+            fire, choose = checked.fire, checked.control
         if self.declared.aligned:
             return self._make_matched(actor, behaviour, limit, fire, choose)
         inputs = [Input(port, self.fifos[fifo.name], fifo.rate) for port, fifo in consumed.items()]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import math
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Optional
 from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.tell.journal import JSON, TEXT
-from eprune.runtime.tell.record import is_stream
+from eprune.runtime.tell.outlets import is_stream
+from eprune.runtime.tell.watch import STALL_AFTER
 
 #: Seconds of silence after which a peer is dead: if it can come back, and if its death ends the run, which an
 #: overloaded machine must not cause.
@@ -56,7 +58,15 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         type=float,
         default=30.0,
         metavar="S",
-        help="seconds to wait for peers at the start (default: %(default)g)",
+        help="seconds that actors have to initialize and peers to connect (default: %(default)g)",
+    )
+    add(
+        "--stall-after",
+        type=_seconds,
+        default=STALL_AFTER,
+        metavar="S",
+        help="seconds in one stage after which an actor is reported as stalled, unless the graph states it; 0: never "
+        "(default: %(default)g)",
     )
     if links:
         add(
@@ -79,6 +89,11 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         default=environment("EPRUNE_INTERPRETER", "auto"),
         choices=["auto", *INTERPRETERS],
         help="TFLite interpreter (also EPRUNE_INTERPRETER; default: %(default)s)",
+    )
+    add(
+        "--check",
+        action="store_true",
+        help="end with an error where a behaviour leaves an output unwritten or keeps a view of a token; slower",
     )
     add("--record", metavar="FILE", help="write the run record (JSON)")
     add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
@@ -138,6 +153,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _seconds(text: str) -> float:
+    value = float(text)
+    if not 0 <= value < math.inf:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of seconds")
     return value
 
 

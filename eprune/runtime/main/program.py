@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import argparse
-import json
 import os
+import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
 from typing import Optional
 
-from eprune.runtime.fire.engine import Engine, Event, Signals
-from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
-from eprune.runtime.main.assembly import Assembly
+from eprune.runtime.fire.engine import Event, Signals
+from eprune.runtime.kernel import descriptors
+from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
-from eprune.runtime.main.report import Reporter
-from eprune.runtime.net.network import Network
+from eprune.runtime.main.run import Run, helpers_guarded, leave, log_failure
 from eprune.runtime.net.shaping import Figures
-from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.status import Status
 
 
 class Program:
@@ -169,18 +166,19 @@ class Program:
         """
         options = self._options(arguments)
         journal = Journal(self.declared.platform, options.log_format)
+        journal.write_behind(None if descriptors.ERROR in descriptors.closed else sys.stderr)
         events: SimpleQueue[Event] = SimpleQueue()
+        run = Run(self.declared, options, events, journal)
         try:
-            with Signals(events):
+            with Signals(events), helpers_guarded(events):
                 check_writable(options.record, options.trace, options.status)
-                self._run(Assembly(self.declared, options, events, journal), options, events, journal)
+                run.to_the_end()
+            code = 0
         except RunError as error:
-            return _fail(journal, error, options.traceback)
-        except BrokenPipeError:
-            return 1
+            code = _fail(journal, error, options.traceback)
         except Exception as error:
-            return _fail(journal, InternalError(error), options.traceback)
-        return 0
+            code = _fail(journal, unexpected(error), options.traceback)
+        return leave(journal, code, bool(run.left_behind))
 
     def _options(self, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
         declared = self.declared
@@ -189,68 +187,12 @@ class Program:
         faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
         return parse(description, bool(declared.peers), faults, arguments)
 
-    def _run(
-        self, assembly: Assembly, options: argparse.Namespace, events: SimpleQueue[Event], journal: Journal
-    ) -> None:
-        crossing = assembly.crossing
-        activities = {actor.name: actor.activity for actor in assembly.actors}
-        for fifo in self.declared.fifos:
-            if fifo.peer:
-                activities[f"{'TX' if fifo.source else 'RX'} {fifo.name}"] = crossing[fifo.name]
-        if options.trace:
-            for activity in activities.values():
-                activity.spans = []
-
-        def begin() -> None:
-            assembly.begin()
-            journal.log("running")
-
-        network = Network(assembly.connections, events.put)
-        engine = Engine(assembly.clusters, network, len(assembly.connections), events, journal, begin)
-        _confine(set(assembly.cores.values()))
-        journal.log("starting")
-        reporter = Reporter(assembly, journal, bool(options.record or options.status))
-        try:
-            with Status(options.status, journal, reporter.snapshot, events.put):
-                try:
-                    engine.run(options.timeout)
-                    reporter.tally(last=True)
-                    journal.log("ended")
-                except RunError as error:
-                    reporter.tally(last=True)
-                    _log_failure(journal, error)
-                    raise
-        finally:
-            if options.record:
-                _write(options.record, json.dumps(reporter.record().as_json(), indent=1) + "\n")
-            if options.trace:
-                name = self.declared.platform + " (emulated)" * bool(assembly.emulation)
-                _write(options.trace, record.trace(name, activities) + "\n")
-
 
 def _fail(journal: Journal, error: RunError, show: bool) -> int:
     """Report a failure, unless that has been done, with its traceback if wanted; the exit code."""
-    if str(error) != journal.failure:
-        _log_failure(journal, error)
+    if not error.told:
+        log_failure(journal, error)
     if show or (isinstance(error, InternalError) and os.environ.get("EPRUNE_DEBUG")):
         cause = error.cause if isinstance(error, (ActorError, InternalError)) else error
-        traceback.print_exception(type(cause), cause, cause.__traceback__)
+        journal.write("".join(traceback.format_exception(type(cause), cause, cause.__traceback__)).rstrip("\n"))
     return error.exit_code
-
-
-def _log_failure(journal: Journal, error: RunError) -> None:
-    journal.log("interrupted" if isinstance(error, Interrupted) else "failed", str(error))
-
-
-def _confine(cores: set[Optional[int]]) -> None:
-    """Keep the program's other threads (links, main) on its units' cores, if all of them are pinned."""
-    wanted = {core for core in cores if core is not None}
-    if wanted and None not in cores:
-        os.sched_setaffinity(0, wanted)
-
-
-def _write(path: str, text: str) -> None:
-    try:
-        record.write_whole(path, text)
-    except OSError as error:
-        raise RunError(f"{path}: {error.strerror or error}") from None

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform as host
 import time
+from typing import Callable
 
 from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.main.assembly import Assembly
@@ -14,6 +16,7 @@ from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import ActorRecord, FifoRecord, LinkRecord, RunRecord
 from eprune.runtime.tell.status import FifoStatus, PeerStatus, StatusReport
 from eprune.runtime.tell.usage import Usage, UsageMeter
+from eprune.runtime.tell.watch import Watch
 
 #: States of a connection, those first that matter most for its platform.
 _STATES = ("lost", "waiting", "connected", "closed")
@@ -22,10 +25,13 @@ _STATES = ("lost", "waiting", "connected", "closed")
 class Reporter:
     """Reports on one run, from counters that others write. With ``measures`` also what the process uses."""
 
-    def __init__(self, assembly: Assembly, journal: Journal, measures: bool = False) -> None:
+    def __init__(self, assembly: Assembly, journal: Journal, watch: Watch, measures: bool = False) -> None:
         self._assembly = assembly
         self._journal = journal
-        self._begin = time.time()
+        self._watch = watch
+        #: the number of status reports that were left out so far
+        self.unreported: Callable[[], int] = lambda: 0
+        self._begin, self._begun = time.time(), time.monotonic()
         self._usage = UsageMeter() if measures else None
         #: FIFO -> tokens dropped and resent that the journal was fields of
         self._logged: dict[tuple[str, str], int] = {}
@@ -41,11 +47,14 @@ class Reporter:
             platform=declared.platform,
             pid=os.getpid(),
             state=state,
-            since=since,
+            since=_on_the_clock(since),
             failure=journal.failure,
             firings={actor.name: actor.activity.count for actor in self._assembly.actors},
             fifos={fifo.name: self._counts(fifo) for fifo in declared.fifos if fifo.peer},
             peers=self._peers(),
+            stalled=self._watch.stalled,
+            unlogged=journal.unlogged,
+            unreported=self.unreported(),
             usage=self._usage.read() if self._usage else Usage(),
         )
 
@@ -74,10 +83,12 @@ class Reporter:
         """Platform -> the state of its connections, the worst one, and since when."""
         peers: dict[str, tuple[int, float]] = {}
         for connection in self._assembly.connections:
-            state, since = self._journal.links.get(str(connection), ("waiting", self._begin))
+            state, since = self._journal.links.get(str(connection), ("waiting", self._begun))
             found = (_STATES.index(state), since)
             peers[connection.peer] = min(found, peers.get(connection.peer, found))
-        return {peer: PeerStatus(_STATES[state], since) for peer, (state, since) in sorted(peers.items())}
+        return {
+            peer: PeerStatus(_STATES[state], _on_the_clock(since)) for peer, (state, since) in sorted(peers.items())
+        }
 
     def record(self) -> RunRecord:
         """The run record."""
@@ -93,7 +104,7 @@ class Reporter:
             python=host.python_version(),
             machine=host.machine(),
             begin=self._begin,
-            wall_s=time.time() - self._begin,
+            wall_s=time.monotonic() - self._begun,
             failure=journal.failure,
             emulated=assembly.emulation.record() if assembly.emulation else None,
             actors={actor.name: _actor_record(assembly.declared, actor) for actor in assembly.actors},
@@ -103,8 +114,15 @@ class Reporter:
             links={fifo.name: LinkRecord(fifo.peer, crossing[fifo.name].summary()) for fifo in fifos if fifo.peer},
             events=list(journal.events),
             events_omitted=journal.count - len(journal.events),
+            unlogged=journal.unlogged,
+            unreported=self.unreported(),
             usage=self._usage.read(last=True) if self._usage else Usage(),
         )
+
+
+def _on_the_clock(moment: float) -> float:
+    """When a moment of time.monotonic was, in seconds since the epoch by today's clock: it may have jumped since."""
+    return math.floor(1000 * (time.time() - (time.monotonic() - moment))) / 1000
 
 
 def _actor_record(program: Declared, actor: RunningActor) -> ActorRecord:

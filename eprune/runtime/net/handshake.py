@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import errno
+import ipaddress
 import os
 import socket
 import threading
@@ -157,20 +158,51 @@ def _send(connection: Stream, data: bytes, deadline: float) -> Generator[Wanted,
 
 
 def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
-    """A listening socket. Raises LinkError if the address is not available."""
+    """A listening socket: on ``::`` for IPv4, too. Raises LinkError if the address is not available."""
     host, port = address
     try:
-        family = socket.AF_INET6 if ":" in host else socket.AF_INET
-        listener = socket.create_server(address, family=family, backlog=BACKLOG)
-    except (OSError, OverflowError) as error:
+        family = _family(host)
+        listener = socket.create_server(
+            address, family=family, backlog=BACKLOG, dualstack_ipv6=_every(host) and socket.has_dualstack_ipv6()
+        )
+    except socket.gaierror as error:
+        reason: object = error.strerror
+    except (OSError, OverflowError, UnicodeError) as error:
         # create_server adds the address to strerror, which the message has anyway.
-        reason = os.strerror(error.errno) if isinstance(error, OSError) and error.errno else error
-        raise LinkError(
-            f"{who}: cannot listen on {host}:{port}: {reason}; "
-            f"choose another address with --bind, or other ports with --link {peer}=HOST:PORT"
-        ) from None
-    listener.setblocking(False)
-    return listener
+        number = getattr(error, "errno", None)
+        reason = os.strerror(number) if number else error
+    else:
+        listener.setblocking(False)
+        return listener
+    raise LinkError(
+        f"{who}: cannot listen on {host}:{port}: {reason}; "
+        f"choose another address with --bind, or other ports with --link {peer}=HOST:PORT"
+    )
+
+
+def _every(host: str) -> bool:
+    """Whether it is IPv6's address for every address."""
+    try:
+        return ipaddress.IPv6Address(host) == ipaddress.IPv6Address("::")
+    except ValueError:
+        return False
+
+
+def _family(host: str) -> socket.AddressFamily:
+    """The family of an address, or of the addresses that a name has: IPv4 if it has both. Raises OSError."""
+    if ":" in host:
+        return socket.AF_INET6
+    if not host:
+        return socket.AF_INET
+    families = {family for family, *_ in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    return socket.AF_INET if socket.AF_INET in families or not families else socket.AF_INET6
+
+
+def _network(family: int, address: str) -> bytes:
+    """Where a caller comes from: a host, which in IPv6 has a whole network to itself."""
+    packed = socket.inet_pton(family, address.partition("%")[0])
+    mapped = packed[:12] == bytes(10) + b"\xff\xff"  # IPv4, at a socket for both
+    return packed[12:] if mapped else packed[:8]
 
 
 def nobody_answered(who: object, peer: str, address: tuple[str, int], error: Exception, tunnel: str) -> str:
@@ -295,7 +327,7 @@ class Acceptor:
             return
         plain.setblocking(False)
         connection = plain if self._keys is None else self._keys.answering(plain, self._peer)
-        caller = _Caller(connection, socket.inet_pton(plain.family, address[0].partition("%")[0])[:8])
+        caller = _Caller(connection, _network(plain.family, address[0]))
         self._callers[caller] = None
         self._loop.watch(connection, READ, lambda _: self._serve(caller))
         self._loop.later(GREETING_TIMEOUT, lambda: self._expire(caller))

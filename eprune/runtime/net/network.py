@@ -6,7 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Callable
 
-from eprune.runtime.kernel.errors import InternalError, LinkError, RunError
+from eprune.runtime.kernel.errors import RunError, unexpected
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.handshake import Lobby
 from eprune.runtime.net.loop import Loop
@@ -26,9 +26,9 @@ class Network:
 
     def _make_loop(self) -> Loop:
         try:
-            return Loop(lambda error: self._fail(InternalError(error, "the thread of the links")))
+            return Loop(lambda error: self._fail(unexpected(error, "the thread of the links")))
         except OSError as error:
-            raise LinkError(f"no links: {error.strerror}") from None
+            raise unexpected(error, "the thread of the links") from None
 
     def listen(self) -> None:
         """Open the listening sockets. Raises LinkError if an address is not available."""

@@ -1,7 +1,7 @@
 """The journal of a run: events as they happen, and the one place where an event is made.
 
 An event goes to stderr, as a line for people or as an object of JSON, and into the run record. Events that only say
-that all is well have no line for people.
+that all is well have no line for people. In a run a thread of its own writes the lines: nobody waits for a log.
 """
 
 from __future__ import annotations
@@ -12,7 +12,9 @@ import sys
 import threading
 import time
 from collections import deque
-from typing import Any
+from typing import Any, Optional, TextIO
+
+from eprune.runtime.tell.log_writer import LogWriter
 
 #: The formats of stderr.
 TEXT, JSON = "text", "json"
@@ -21,7 +23,7 @@ MAX_EVENTS = 1000
 #: Seconds between two events of something that happens repeatedly, such as dropped tokens: an event sums it up.
 INTERVAL = 10.0
 
-_WARNINGS = ("warning", "lost", "refused", "protocol_error", "dropped")
+_WARNINGS = ("warning", "lost", "refused", "protocol_error", "dropped", "stalled", "unlogged")
 _ERRORS = ("failed", "interrupted")
 #: the states of a run
 _STATES = ("starting", "running", "ended", *_ERRORS)
@@ -39,6 +41,9 @@ _SENTENCES = {
     "protocol_error": "{subject}: peer {peer!r} violated the protocol: {reason}",
     "dropped": "{subject}: dropped {tokens} tokens for peer {peer!r}",
     "resent": "{subject}: resent {tokens} tokens to peer {peer!r}",
+    "stalled": "actor {actor!r} is stalled: {seconds} s in {stage}",
+    "resumed": "actor {actor!r} goes on after {seconds} s in {stage}",
+    "unlogged": "{lines} lines of this log could not be written",
 }
 
 
@@ -50,17 +55,42 @@ class Journal:
         self.events: deque[dict[str, Any]] = deque(maxlen=MAX_EVENTS)
         #: number of all events
         self.count = 0
-        #: the run's state, and since when (seconds since the epoch)
-        self.state = ("", time.time())
+        #: the run's state, and since when (time.monotonic)
+        self.state = ("", time.monotonic())
         #: why the run failed, or ''
         self.failure = ""
-        #: connection -> its state (connected, lost, closed), and since when
+        #: connection -> its state (connected, lost, closed), and since when (time.monotonic)
         self.links: dict[str, tuple[str, float]] = {}
         #: set by each event
         self.changed = threading.Event()
+        self._writer: Optional[LogWriter] = None
         self._json = form == JSON
         self._lock = threading.RLock()
         self._repeated: dict[tuple[Any, ...], _Repeated] = {}
+
+    def write_behind(self, stream: Optional[TextIO]) -> None:
+        """Have lines written to ``stream`` by a thread of their own, until the process ends; None: it is closed."""
+        self._writer = LogWriter(lambda lines: self._line("unlogged", time.time(), lines=lines), stream)
+
+    @property
+    def unlogged(self) -> int:
+        """The number of lines that could not be written, or not yet."""
+        return self._writer.unwritten if self._writer else 0
+
+    def drain(self) -> None:
+        """Wait until all lines are written; not for long, whatever stderr is."""
+        if self._writer:
+            self._writer.drain()
+
+    def close(self) -> None:
+        """Drain it; who logs later waits for stderr."""
+        if self._writer:
+            self._writer.close()
+            self._writer = None
+
+    def write(self, line: str) -> None:
+        """Write a line that is no event."""
+        (self._writer.add if self._writer else _print)(line)
 
     def log(self, event: str, message: str = "", **details: Any) -> None:
         """Add an event: its name with a message or with details.
@@ -68,23 +98,26 @@ class Journal:
         An event of a connection has the details ``connection`` (its name) and ``peer``, one of a FIFO ``fifo`` and
         ``peer``.
         """
-        now = time.time()
+        now, at = time.time(), time.monotonic()
         with self._lock:
             self.events.append({"time": now, "event": event, **({"message": message} if message else {}), **details})
             self.count += 1
             if event in _STATES:
-                self.state = (event, now)
+                self.state = (event, at)
                 self.failure = message
             elif event in _LINKS:
-                self.links[details["connection"]] = (_LINKS[event], now)
-            text = message or _sentence(event, details)
-            if self._json:
-                fields = {"time": now, "level": level(event), "platform": self.platform, "event": event, **details}
-                _print(json.dumps({**fields, "message": text}))
-            elif event not in _QUIET:
-                severity = level(event)
-                _print(f"{self.platform}: {'note' if severity == 'info' else severity}: {text}")
+                self.links[details["connection"]] = (_LINKS[event], at)
+            if self._json or event not in _QUIET:
+                self.write(self._line(event, now, message, **details))
         self.changed.set()
+
+    def _line(self, event: str, now: float, message: str = "", **details: Any) -> str:
+        text = message or _sentence(event, details)
+        if self._json:
+            fields = {"time": now, "level": level(event), "platform": self.platform, "event": event, **details}
+            return json.dumps({**fields, "message": text})
+        severity = level(event)
+        return f"{self.platform}: {'note' if severity == 'info' else severity}: {text}"
 
     def log_repeated(self, event: str, counted: str, number: int, **details: Any) -> None:
         """Add an event that may be repeated at a connection or FIFO: the first one at once, then a sum now and then.

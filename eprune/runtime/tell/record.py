@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 from eprune.runtime.kernel.fifo import FifoCounts
@@ -92,8 +90,11 @@ class LinkRecord:
 
 @dataclass(frozen=True)
 class RunRecord:
-    """The record of a program's run. ``begin`` is in seconds since the epoch; ``failure`` is '' for a run that ended
-    well; ``events`` are the last ones of the journal, ``events_omitted`` the number of those before.
+    """The record of a program's run.
+
+    ``begin`` is in seconds since the epoch; ``failure`` is '' for a run that ended well; ``events`` are the last ones
+    of the journal, ``events_omitted`` the number of those before. ``unlogged`` lines of the log, and ``unreported``
+    reports of the status, could not be written.
     """
 
     application: str
@@ -113,6 +114,8 @@ class RunRecord:
     links: Mapping[str, LinkRecord]
     events: Sequence[Mapping[str, Any]]
     events_omitted: int
+    unlogged: int
+    unreported: int
     usage: Usage
 
     def as_json(self) -> dict[str, Any]:
@@ -161,25 +164,3 @@ def trace(platform: str, activities: dict[str, Activity]) -> str:
                 }
             )
     return json.dumps({"traceEvents": events, "displayTimeUnit": "ms"})
-
-
-def is_stream(path: str) -> bool:
-    """Whether the path is a pipe or a device, which is written to and not replaced."""
-    return Path(path).exists() and not Path(path).is_file()
-
-
-def write_whole(path: str, text: str) -> None:
-    """Write a file so that it is either whole or not there; a pipe or device is written to. Raises OSError."""
-    if is_stream(path):
-        Path(path).write_text(text, encoding="utf-8")
-        return
-    target = Path(os.path.realpath(path))  # a link stays one, be it /dev/stdout
-    descriptor, temporary = tempfile.mkstemp(dir=target.parent, prefix=f".{target.name}.")
-    try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
-        Path(temporary).chmod(0o644)
-        Path(temporary).replace(target)
-    except BaseException:
-        Path(temporary).unlink()
-        raise

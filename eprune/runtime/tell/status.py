@@ -10,20 +10,23 @@ import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from types import TracebackType
-from typing import IO, Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
-from eprune.runtime.kernel.errors import InternalError, Interrupted, RunError
+from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.record import is_stream, known, write_whole
+from eprune.runtime.tell.outlets import FileOutlet, PipeOutlet, is_stream
+from eprune.runtime.tell.record import known
 from eprune.runtime.tell.usage import Usage
+from eprune.runtime.tell.watch import Stall, Watch
 
 #: Seconds between two reports: in a file, which may be on a memory card, and to a pipe, whose reader shows them.
 FILE_PERIOD = 1.0
 PIPE_PERIOD = 0.2
 #: Seconds between two reports where something changes, however often it does.
 REST = 0.05
+#: Seconds that the last report has to reach a slow disk or reader.
+LAST = 1.0
 
 
 @dataclass(frozen=True)
@@ -52,7 +55,11 @@ class PeerStatus:
 
 @dataclass(frozen=True)
 class StatusReport:
-    """How a run fares at ``time``. Times are in seconds since the epoch; ``usage`` is flat in JSON."""
+    """How a run fares at ``time``. Times are in seconds since the epoch; ``usage`` is flat in JSON.
+
+    ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
+    ``unlogged`` lines of the log and ``unreported`` reports could not be written.
+    """
 
     time: float
     application: str
@@ -64,6 +71,9 @@ class StatusReport:
     firings: Mapping[str, int]
     fifos: Mapping[str, FifoStatus]
     peers: Mapping[str, PeerStatus]
+    stalled: Mapping[str, Stall]
+    unlogged: int
+    unreported: int
     usage: Usage
 
     def as_json(self) -> dict[str, Any]:
@@ -75,11 +85,11 @@ class StatusReport:
 
 
 class Status:
-    """Reports each change, and every second or so, from entering to leaving.
+    """Reports each change, and every second or so, from entering to leaving; looks at the actors; feeds the watchdog.
 
     ``path`` is a file, which is replaced whole, or a pipe or device, which gets a line of JSON each time. ``snapshot``
-    makes a report; it is called at least once per second. ``fail`` gets an error when the reader of a pipe has gone:
-    nobody is left to stop this program.
+    makes a report; it is called at least once per second. ``fail`` gets an error when whoever started this program and
+    gave it a pipe has gone: nobody is left to stop this program.
     """
 
     def __init__(
@@ -88,25 +98,35 @@ class Status:
         journal: Journal,
         snapshot: Callable[[], StatusReport],
         fail: Callable[[RunError], None],
+        watch: Watch,
     ) -> None:
         self._path = path
         self._journal = journal
         self._snapshot = snapshot
         self._fail = fail
-        self._closed = self._failing = False
-        self._pipe: Optional[IO[bytes]] = None
+        self._watch = watch
+        self._closed = False
+        self._problem = ""
+        self._outlet: Union[FileOutlet, PipeOutlet, None] = None
+        self._systemd = Systemd()
         self._last_state = ""
         self._thread = threading.Thread(target=self._run, name="status", daemon=True)
 
-    def __enter__(self) -> None:
+    @property
+    def missed(self) -> int:
+        """The number of reports that were left out: a disk was slow, or nobody read the pipe."""
+        return self._outlet.missed if self._outlet else 0
+
+    def __enter__(self) -> Status:
         """Begin. Raises RunError where a pipe or device cannot be opened."""
-        if self._path and is_stream(self._path):
+        if self._path:
             try:
-                self._pipe = Path(self._path).open("wb", buffering=0)
+                self._outlet = (PipeOutlet if is_stream(self._path) else FileOutlet)(self._path)
             except OSError as error:
                 raise RunError(f"{self._path}: {error.strerror or error}") from None
         self._report()
         self._thread.start()
+        return self
 
     def __exit__(self, kind: Optional[type[BaseException]], error: object, trace: Optional[TracebackType]) -> None:
         """The last report."""
@@ -114,59 +134,87 @@ class Status:
         self._journal.changed.set()
         self._thread.join()
         self._report()
-        if self._pipe is not None:
-            self._pipe.close()
+        if self._outlet is not None:
+            self._explain(self._outlet.close(LAST))
+        self._systemd.close()
 
     def _run(self) -> None:
         try:
             self._report_until_closed()
         except Exception as error:
-            self._fail(InternalError(error, threading.current_thread().name))
+            self._fail(unexpected(error, threading.current_thread().name))
 
     def _report_until_closed(self) -> None:
-        period = FILE_PERIOD if self._pipe is None else PIPE_PERIOD
-        changed = self._journal.changed
+        period = PIPE_PERIOD if isinstance(self._outlet, PipeOutlet) else FILE_PERIOD
+        changed, due = self._journal.changed, time.monotonic() + period
         while not self._closed:
-            if changed.wait(period):
+            left = max(due - time.monotonic(), 0.0)
+            woken = changed.wait(min(left, self._watch.period or left))
+            if woken:
                 changed.clear()
                 time.sleep(REST)
-            self._report()
+            self._watch.look()
+            if woken or time.monotonic() >= due:
+                due = time.monotonic() + period
+                self._report()
 
     def _report(self) -> None:
         report = self._snapshot()
         self._notify_systemd(report)
-        if self._path is None:
+        if self._outlet is None:
             return
-        text = json.dumps(report.as_json()) + "\n"
         try:
-            if self._pipe is None:
-                write_whole(self._path, text)
-            else:
-                self._pipe.write(text.encode())
-            self._failing = False
-        except OSError as error:
-            if self._pipe is not None:
-                self._path = None
-                self._fail(Interrupted("the process that started this program has gone"))
-            elif not self._failing:
-                self._failing = True
-                self._journal.log("warning", f"--status {self._path}: {error.strerror or error}")
+            self._outlet.put(json.dumps(report.as_json()) + "\n")
+            self._explain(self._outlet.problem)
+        except BrokenPipeError:
+            self._outlet = None
+            self._fail(Interrupted("the process that started this program has gone"))
+
+    def _explain(self, problem: str) -> None:
+        """An event for a problem that has just begun."""
+        if problem and not self._problem:
+            self._journal.log("warning", f"--status {self._path}: {problem}")
+        self._problem = problem
 
     def _notify_systemd(self, report: StatusReport) -> None:
         state = report.state
-        lines = ["WATCHDOG=1"]
+        # A service that is stalled gets no better by itself: systemd may restart it.
+        lines = [] if report.stalled else ["WATCHDOG=1"]
         if state != self._last_state:
             lines += {"running": ["READY=1"], "starting": []}.get(state, ["STOPPING=1"])
             self._last_state = state
         lost = [name for name, peer in report.peers.items() if peer.state == "lost"]
         done = min(report.firings.values(), default=0)
-        lines.append(f"STATUS={state}: {done} frames" + f"; lost: {', '.join(lost)}" * bool(lost))
-        notify("\n".join(lines))
+        lines.append(
+            f"STATUS={state}: {done} frames"
+            + f"; lost: {', '.join(lost)}" * bool(lost)
+            + f"; stalled: {', '.join(report.stalled)}" * bool(report.stalled)
+        )
+        self._systemd.notify("\n".join(lines))
 
 
-def notify(message: str) -> None:
-    """Notify systemd, if it started this program as a service of Type=notify (see sd_notify(3))."""
-    address = os.environ.get("NOTIFY_SOCKET", "")
-    if address[:1] in ("/", "@"):
-        with contextlib.suppress(OSError), socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as connection:
-            connection.sendto(message.encode(), address.replace("@", "\0", 1) if address[0] == "@" else address)
+class Systemd:
+    """Notifies systemd, if it started this program as a service of Type=notify (see sd_notify(3)).
+
+    The socket stays open: a process that runs out of descriptors still gives its sign of life.
+    """
+
+    def __init__(self) -> None:
+        address = os.environ.get("NOTIFY_SOCKET", "")
+        self._address = address.replace("@", "\0", 1) if address[:1] == "@" else address
+        self._socket: Optional[socket.socket] = None
+        if address[:1] in ("/", "@"):
+            with contextlib.suppress(OSError):
+                self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+                self._socket.setblocking(False)
+
+    def notify(self, message: str) -> None:
+        """Send it, unless systemd is busy."""
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.sendto(message.encode(), self._address)
+
+    def close(self) -> None:
+        """Close the socket."""
+        if self._socket is not None:
+            self._socket.close()

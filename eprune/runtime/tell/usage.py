@@ -62,18 +62,27 @@ class UsageMeter:
         except (self._psutil.Error, OSError) as error:
             return Usage(user, system, _resident(), peak, None, load, None, cores, f"psutil: {error}")
         # The system counts in ticks: over a short time there may seem to be more than there can be.
-        machine = max(0.0, min((now[2] - before[2]) / seconds, float(cores or 1)))
+        machine = None
+        if now[2] and before[2]:
+            machine = max(0.0, min((now[2] - before[2]) / seconds, float(cores or 1)))
         return Usage(user, system, resident, peak, self._unique, load, machine, cores)
 
     def _times(self) -> tuple[float, float, float]:
         """Seconds on the clock, of this process's processor time, and of the whole machine's (0 where unknown)."""
         busy = 0.0
-        if self._psutil:
-            times = self._psutil.cpu_times()
+        times = self._machine_times()
+        if times is not None:
             idle = times.idle + getattr(times, "iowait", 0.0)
             # Guests are counted among the users, too.
             busy = sum(times) - idle - getattr(times, "guest", 0.0) - getattr(times, "guest_nice", 0.0)
         return time.monotonic(), time.process_time(), busy
+
+    def _machine_times(self) -> Any:
+        """None where they are unknown."""
+        try:
+            return self._psutil.cpu_times() if self._psutil else None
+        except OSError:  # out of descriptors, for example
+            return None
 
 
 def _find_psutil() -> Any:
