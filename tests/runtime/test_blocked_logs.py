@@ -201,6 +201,7 @@ def test_a_full_disk_behind_stdout_is_an_error(tmp_path):
     assert (code, err) == (1, "host: error: standard output: No space left on device\n")
 
 
+@pytest.mark.long
 def test_an_actor_that_waits_for_a_reader_of_stdout_cannot_hold_the_program(tmp_path):
     read, write = os.pipe()
     program = chain(tmp_path, "Prints", 0)

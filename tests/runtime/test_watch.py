@@ -92,21 +92,29 @@ def test_each_actor_has_its_own_limit_or_none(clock):
     assert Watch(actors, {}, Journal("p")).period is None
 
 
-def test_a_firing_that_hangs_is_named_in_events_status_and_record(tmp_path):
-    status, record = tmp_path / "status.json", tmp_path / "record.json"
-    program = chain(tmp_path, "Stuck")
-    process = start(program, "--stall-after", "0.3", "--status", str(status), "--record", str(record))
+def test_a_firing_that_hangs_is_named_in_events_and_status(tmp_path):
+    status = tmp_path / "status.json"
+    process = start(chain(tmp_path, "Stuck"), "--stall-after", "0.3", "--status", str(status))
     assert process.stderr.readline().startswith("host: warning: actor 'B' is stalled: 0.")
     deadline = time.monotonic() + 20
     while not (report := json.loads(status.read_text()))["stalled"] and time.monotonic() < deadline:
         time.sleep(0.02)
     assert report["stalled"]["B"]["stage"] == "fire"
     assert report["stalled"]["B"]["seconds"] >= 0.3
+    process.kill()
+    rest(process)
+
+
+@pytest.mark.long
+def test_an_actor_that_never_returns_does_not_cost_the_record(tmp_path):
+    status, record = tmp_path / "status.json", tmp_path / "record.json"
+    options = ("--stall-after", "0.3", "--status", str(status), "--record", str(record))
+    process = start(chain(tmp_path, "Stuck"), *options)
+    process.stderr.readline()
     process.send_signal(signal.SIGINT)
     code, _, err = rest(process)
     assert code == 130
     assert "actor 'B' did not stop" in err
-    # The record is there although the process had to be ended around the thread.
     events = json.loads(record.read_text())["events"]
     assert [event["actor"] for event in events if event["event"] == "stalled"] == ["B"]
     assert json.loads(status.read_text())["state"] == "interrupted"
@@ -141,6 +149,7 @@ def test_initialize_and_finalize_are_watched(tmp_path):
     assert [line.rpartition(" ")[2] for line in err.splitlines() if "stalled" in line] == ["initialize", "finalize"]
 
 
+@pytest.mark.long
 def test_an_actor_that_hangs_in_initialize_ends_the_start(tmp_path):
     code, _, err = run(chain(tmp_path, "NeverStarts"), "--timeout", "0.5")
     assert code == 1
