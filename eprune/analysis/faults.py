@@ -21,21 +21,34 @@ def not_survived(system: FaultModel, outcome: Outcome, service: Service) -> Find
     """F1: a minimal set of failures that the service does not survive, why, and what would help."""
     if outcome.failed:
         failed = " and ".join(map(str, outcome.failed))
-        message = f"{failed} fail{'s' * (len(outcome.failed) == 1)}: {_consequence(outcome)}"
+        message = f"{failed} fail{'s' * (len(outcome.failed) == 1)}: {_consequence(system, outcome, service)}"
         where = outcome.failed[0].where
     else:
         message, where = f"even if nothing fails, {outcome.missing}", system.graph.where
     return violation("F1", where, message, _help(system, outcome, service), related=tuple(_reasons(system, outcome)))
 
 
-def _consequence(outcome: Outcome) -> str:
+def _consequence(system: FaultModel, outcome: Outcome, service: Service) -> str:
     many = len(outcome.culprits) > 1
     fifos = f"FIFO{'s' * many} {some(outcome.culprits)}"
     if outcome.verdict is Verdict.STOPS:
-        return f"the run stops because {fifos} break{'s' * (not many)}"
+        why = f"because {fifos} break{'s' * (not many)}"
+        ended = [actor for actor, home in system.homes.items() if home in outcome.ended and actor not in outcome.gone]
+        if len(ended) + len(outcome.gone) == len(system.inputs):
+            return f"the run stops {why}"
+        essential = [actor for actor in service.essential if actor in ended]
+        lone = len(essential) == 1
+        return f"the process{'es' * (not lone)} of {some(essential)} end{'s' * lone} {why}"
     if outcome.verdict is Verdict.STALLS:
-        return f"{fifos} wait{'s' * (not many)}; {_standing(outcome)}"
+        return f"{fifos} wait{'s' * (not many)}; {_standing(outcome)}{_zeros(outcome)}"
     return outcome.missing
+
+
+def _zeros(outcome: Outcome) -> str:
+    """Who goes on all the same, but with zeros."""
+    if not outcome.zeros:
+        return ""
+    return f"; {some(outcome.zeros)} go{'es' * (len(outcome.zeros) == 1)} on with zeros"
 
 
 def _standing(outcome: Outcome) -> str:
@@ -48,10 +61,13 @@ def _standing(outcome: Outcome) -> str:
 
 
 def _reasons(system: FaultModel, outcome: Outcome) -> Iterator[tuple[Location, str]]:
-    """Where to look: the FIFOs that break with a process left at an end, and the actors that starve."""
+    """Where to look: the FIFOs that break with a process left at an end, processes that end, actors that starve."""
     for fifo in _noticed(system, outcome)[:_NAMED]:
         policy = f"policy {fifo.policy.value}" if fifo.name in system.crossing else "within a platform"
         yield fifo.where, f"FIFO '{fifo.name}' from '{fifo.source}' to '{fifo.target}' breaks ({policy})"
+    if outcome.verdict is not Verdict.STOPS:
+        for platform in [each for each in system.system.platforms if each.name in outcome.ended][:_NAMED]:
+            yield platform.where, f"the process of platform '{platform.name}' ends"
     for actor in [actor for actor in system.graph.actors if actor.name in outcome.starved][:_NAMED]:
         broken = [fifo for fifo in system.inputs[actor.name] if fifo.name in outcome.broken]
         needed = [str(fifo.target) for fifo in broken if fifo.name in system.required]
@@ -60,12 +76,19 @@ def _reasons(system: FaultModel, outcome: Outcome) -> Iterator[tuple[Location, s
 
 
 def _noticed(system: FaultModel, outcome: Outcome) -> list[Fifo]:
-    """The broken FIFOs that a process which is left has an end of."""
+    """The FIFOs that break with what fails or starves, and of which a process that was left has an end.
+
+    Those that only break because a process ends are left out.
+    """
     gone = set(outcome.gone)
+    dead = gone.union(outcome.starved)
+    cut = frozenset[str]().union(*(thing.fifos for thing in outcome.failed))
     return [
         fifo
         for fifo in system.graph.fifos
-        if fifo.name in outcome.broken and not {fifo.source.actor, fifo.target.actor} <= gone
+        if fifo.name in outcome.broken
+        and not {fifo.source.actor, fifo.target.actor} <= gone
+        and (fifo.name in cut or {fifo.source.actor, fifo.target.actor} & dead)
     ]
 
 
