@@ -6,16 +6,19 @@ the platform.
 
 What a broken FIFO does is asked of the part that has it, and only then of the service:
 
-- An actor on a failed platform or unit is *gone*. A FIFO is *broken* if an end is gone, starved or has ended, or if no
-  link is left between its platforms.
+- An actor on a failed platform or unit is *gone*. A FIFO is *broken* if an end is gone or has ended, or if no link is
+  left between its platforms.
 - An actor *starves* if a required input is lost, or if fewer of its data inputs than its quorum (1, if it states none)
-  are left. An input is lost if its FIFO is broken and its policy is ``drop``. A FIFO within a platform has no policy;
-  what starves passes nothing on over it, as over ``drop``.
+  are left. An input is lost if its FIFO is broken and its policy is ``drop``, or if its producer starves: that has a
+  process which says so, whatever the policy. Over ``zero``, zeros come in both cases.
 - A process *ends* that has an end of a broken ``stop`` FIFO, or of a FIFO within its platform whose other unit has
   failed. For its peers that is the failure of a platform.
-- An actor *stands still* at the end of a broken ``wait`` FIFO, and so does what it hands that on to: all that hangs
-  together with it, but over FIFOs that may lose tokens. Over ``drop`` an input is lost, over ``zero`` zeros come, and
-  their producers wait for nobody's room.
+- An actor *stands still* at the end of a broken ``wait`` FIFO, and if it has one to an actor that starves, which takes
+  no tokens. So does what it hands that on to: all that hangs together with it, but over FIFOs that may lose tokens.
+  Over ``drop`` an input is lost, over ``zero`` zeros come, and their producers wait for nobody's room.
+
+``newest`` is ``drop`` in all this. An input on ``hold`` is not lost unless its tokens have a ``max-age``, and neither
+end of its FIFO waits for the other; but its actor starves with the last input that leads.
 
 Then the run *stops* if the process of an essential actor ends, or every process. Otherwise the application is
 *degraded* if the service goes on. If not, it *stalls* if an actor stands still, and else *fails*.
@@ -100,7 +103,7 @@ class Outcome:
 
 
 #: What a FIFO between platforms does with tokens that do not come: its consumer's input is lost.
-_LOSING = (FaultPolicy.DROP,)
+_LOSING = (FaultPolicy.DROP, FaultPolicy.NEWEST)
 #: Neither end waits for ever for the other.
 _LOSSY = (*_LOSING, FaultPolicy.ZERO)
 
@@ -123,10 +126,17 @@ class FaultModel:
             self.outputs[fifo.source.actor].append(fifo)
             self.inputs[fifo.target.actor].append(fifo)
         self.crossing = {fifo.name for fifo in graph.fifos if len(set(self._platforms(fifo))) == 2}
-        #: the policies that act: a FIFO within a platform has none
-        self.policies = {fifo.name: fifo.policy for fifo in graph.fifos if fifo.name in self.crossing}
+        #: the policies that act: of those within a platform, only ``newest`` does
+        self.policies = {
+            fifo.name: fifo.policy
+            for fifo in graph.fifos
+            if fifo.name in self.crossing or fifo.policy is FaultPolicy.NEWEST
+        }
         ports = dict(graph.ports())
         self.control = {fifo.name for fifo in graph.fifos if ports[fifo.target].control}
+        #: FIFOs into inputs that give their last token again, and those of them where it grows too old for that
+        self.held = {fifo.name for fifo in graph.fifos if ports[fifo.target].hold}
+        self.ageing = {fifo.name for fifo in graph.fifos if ports[fifo.target].max_age is not None}
         self.required = {fifo.name for fifo in graph.fifos if ports[fifo.target].required} | self.control
         self.quorum = {actor.name: actor.quorum or 1 for actor in graph.actors}
         self.sources = [actor.name for actor in graph.actors if not actor.inputs]
@@ -255,8 +265,8 @@ class _Fate:
     """What becomes of actors and FIFOs when things fail: the closure.
 
     ``gone``, ``ended``, ``starved`` and ``standing`` are actors, the last with the iterations that they still complete.
-    No tokens pass over ``silent`` FIFOs: those that are ``broken``, and those of actors that starve because of others
-    that stand still. ``stopping`` and ``waiting`` are the FIFOs that end the first processes, and make actors stand.
+    No tokens pass over ``silent`` FIFOs: those that are ``broken``, and those of actors that starve. ``stopping`` and
+    ``waiting`` are the FIFOs that end the first processes, and that make actors stand.
     """
 
     def __init__(self, model: FaultModel, failed: Sequence[Thing]) -> None:
@@ -264,13 +274,12 @@ class _Fate:
         self._cut = frozenset[str]().union(*(thing.fifos for thing in failed))
         self.gone = set[str]().union(*(thing.actors for thing in failed))
         self.ended, self.starved = set[str](), set[str]()
-        self.silent = set(self._cut)
+        self.broken, self.silent = set(self._cut), set(self._cut)
         self.stopping: list[Fifo] = []
         self.waiting: list[Fifo] = []
         self.standing: dict[str, int] = {}
-        self._losing: tuple[Optional[FaultPolicy], ...] = (None, *_LOSING)
-        self._break()
-        self.broken = frozenset(self.silent)
+        self._end()
+        self._starve(self.broken)
         self._stand()
 
     @property
@@ -286,24 +295,26 @@ class _Fate:
     def on_zeros(self) -> set[str]:
         """The actors that go on with zeros for an input."""
         zeros = [fifo for name, fifo in self._model.fifos.items() if self._model.policies.get(name) is FaultPolicy.ZERO]
+        lasting = self._model.held - self._model.ageing
         quiet = [fifo for fifo in zeros if fifo.name in self.silent or fifo.source.actor in self.standing]
+        quiet = [fifo for fifo in quiet if fifo.name not in lasting]
         return {fifo.target.actor for fifo in quiet} - self.out
 
-    def _break(self) -> None:
-        """Who starves and which processes end, until nothing changes any more."""
+    def _end(self) -> None:
+        """Which processes end, until no further one does."""
         model = self._model
-        self._starve(self._cut)
-        while stopping := [fifo for name, fifo in model.fifos.items() if name in self.silent and self._stops(fifo)]:
+        while stopping := [fifo for name, fifo in model.fifos.items() if name in self.broken and self._stops(fifo)]:
             self.stopping = self.stopping or stopping
             homes = {model.homes[actor] for fifo in stopping for actor in self._left(fifo)}
             fresh = {actor for actor, home in model.homes.items() if home in homes} - self.gone - self.ended
             self.ended |= fresh
-            self._starve(self._silence(fresh))
+            self.broken |= self._silence(fresh)
 
     def _stops(self, fifo: Fifo) -> bool:
         """Whether a broken FIFO ends a process that is left at an end of it."""
-        policy = self._model.policies.get(fifo.name)
-        return (policy is FaultPolicy.STOP or (policy is None and fifo.name in self._cut)) and bool(self._left(fifo))
+        if fifo.name in self._model.crossing:
+            return fifo.policy is FaultPolicy.STOP and bool(self._left(fifo))
+        return fifo.name in self._cut and bool(self._left(fifo))
 
     def _left(self, fifo: Fifo) -> set[str]:
         """The ends whose processes go on; an actor that starves is in one."""
@@ -327,40 +338,45 @@ class _Fate:
                 queue += self._silence([actor])
 
     def _loses(self, fifo: Fifo) -> bool:
-        """Whether the consumer does without a silent FIFO, rather than to wait, to get zeros or to end."""
+        """Whether the consumer does without a FIFO, rather than to wait or to get zeros."""
         policy = self._model.policies.get(fifo.name)
-        return fifo.name in self.silent and policy in self._losing and not (policy is None and fifo.name in self._cut)
+        if fifo.name in self._model.held:
+            return fifo.name in self.silent and fifo.name in self._model.ageing and policy is not FaultPolicy.ZERO
+        if fifo.source.actor in self.starved:
+            return policy is not FaultPolicy.ZERO
+        return fifo.name in self.silent and (policy is None or policy in _LOSING)
 
     def _starves(self, actor: str) -> bool:
         model = self._model
         lost = {fifo.name for fifo in model.inputs[actor] if self._loses(fifo)}
         data = [fifo.name for fifo in model.inputs[actor] if fifo.name not in model.control]
-        left = sum(name not in lost for name in data)
-        return bool(lost & model.required) or (bool(data) and left < model.quorum[actor])
+        left = [name for name in data if name not in lost]
+        if lost & model.required or (data and len(left) < model.quorum[actor]):
+            return True
+        return bool(data) and model.held.issuperset(left)  # nothing is left that leads
 
     def _stand(self) -> None:
-        """Who stands still, and who starves because of that, until nothing changes any more.
-
-        Now a ``stop`` FIFO that falls silent is whole: its producer starves, and has a process that lives.
-        """
+        """Who stands still, and who starves because of that, until nothing changes any more."""
         model = self._model
-        self._losing += (FaultPolicy.STOP,)
         while True:
-            self.waiting = [
-                fifo
-                for name, fifo in model.fifos.items()
-                if name in self.silent and model.policies.get(name) is FaultPolicy.WAIT and self._left(fifo)
-            ]
+            self.waiting = [fifo for name, fifo in model.fifos.items() if name in self.silent and self._waits(fifo)]
             self.standing = self._stall()
             late = {
                 name
                 for name, fifo in model.fifos.items()
-                if model.policies.get(name) in _LOSING and fifo.source.actor in self.standing
+                if (model.policies.get(name) in _LOSING or name in model.held) and fifo.source.actor in self.standing
             } - self.silent
             if not late:
                 return
             self.silent |= late
             self._starve(late)
+
+    def _waits(self, fifo: Fifo) -> bool:
+        """Whether a silent FIFO makes an actor stand still."""
+        if self._model.policies.get(fifo.name) is not FaultPolicy.WAIT or fifo.source.actor in self.starved:
+            return False
+        held = fifo.name in self._model.held
+        return bool(({fifo.source.actor} if held else {fifo.source.actor, fifo.target.actor}) - self.dead)
 
     def _stall(self) -> dict[str, int]:
         """How many iterations each actor that comes to a stand completes after a failure between two iterations.
@@ -374,7 +390,9 @@ class _Fate:
         queue: list[tuple[int, str]] = []
         for fifo in self.waiting:
             room, tokens = model.ahead(fifo)
-            queue += [(room, fifo.source.actor), (tokens, fifo.target.actor)]
+            queue.append((room, fifo.source.actor))
+            if fifo.name not in model.held:
+                queue.append((tokens, fifo.target.actor))
         heapq.heapify(queue)
         while queue:
             count, actor = heapq.heappop(queue)
@@ -391,7 +409,8 @@ class _Fate:
 
     def _hands_on(self, fifo: Fifo) -> bool:
         """Whether one end of the FIFO stands still where the other one does."""
-        return fifo.name not in self.silent and self._model.policies.get(fifo.name) not in _LOSSY
+        name, model = fifo.name, self._model
+        return name not in self.silent and name not in model.held and model.policies.get(name) not in _LOSSY
 
 
 #: More sets of failing things than this take minutes.

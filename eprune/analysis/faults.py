@@ -69,26 +69,26 @@ def _reasons(system: FaultModel, outcome: Outcome) -> Iterator[tuple[Location, s
         for platform in [each for each in system.system.platforms if each.name in outcome.ended][:_NAMED]:
             yield platform.where, f"the process of platform '{platform.name}' ends"
     for actor in [actor for actor in system.graph.actors if actor.name in outcome.starved][:_NAMED]:
-        broken = [fifo for fifo in system.inputs[actor.name] if fifo.name in outcome.broken]
+        lost = {*outcome.starved, *outcome.iterations}
+        broken = [f for f in system.inputs[actor.name] if f.name in outcome.broken or f.source.actor in lost]
         needed = [str(fifo.target) for fifo in broken if fifo.name in system.required]
         why = f"it requires {some(needed)}" if needed else f"its quorum is {system.quorum[actor.name]}"
         yield actor.where, f"'{actor.name}' starves: {why}"
 
 
 def _noticed(system: FaultModel, outcome: Outcome) -> list[Fifo]:
-    """The FIFOs that break with what fails or starves, and of which a process that was left has an end.
+    """The FIFOs that break with what fails, and of which a process that was left has an end.
 
     Those that only break because a process ends are left out.
     """
     gone = set(outcome.gone)
-    dead = gone.union(outcome.starved)
     cut = frozenset[str]().union(*(thing.fifos for thing in outcome.failed))
     return [
         fifo
         for fifo in system.graph.fifos
         if fifo.name in outcome.broken
         and not {fifo.source.actor, fifo.target.actor} <= gone
-        and (fifo.name in cut or {fifo.source.actor, fifo.target.actor} & dead)
+        and (fifo.name in cut or {fifo.source.actor, fifo.target.actor} & gone)
     ]
 
 

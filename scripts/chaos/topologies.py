@@ -186,7 +186,7 @@ def beside() -> Topology:
         ]
         fifos = [
             ("b", "Input.b", "B.in", 'policy="wait" ack="fired"'),
-            ("c", "Input.c", "C.in", 'policy="zero" timeout="200ms"'),
+            ("c", "Input.c", "C.in", 'policy="zero" timeout="100ms"'),
         ]
         _write(folder, "beside", actors, fifos)
 

@@ -22,6 +22,7 @@ from eprune.model.system import System
 from tests.kit.fault_simulator import FaultSimulator
 
 DROP, STOP, WAIT, ZERO = FaultPolicy.DROP, FaultPolicy.STOP, FaultPolicy.WAIT, FaultPolicy.ZERO
+NEWEST = FaultPolicy.NEWEST
 
 
 def deploy(
@@ -206,8 +207,8 @@ def test_a_stop_fifo_ends_processes_and_not_the_run():
     found = {thing.name: system.outcome([thing], Service(("S",))) for thing in system.things}
     assert (found["p2"].verdict, found["p2"].ended, found["p2"].broken) == (Verdict.DEGRADED, ("p1",), ("f1", "f2"))
     assert found["p1"].verdict is Verdict.DEGRADED and found["p1"].ended == ("p2",)
-    # L1 starves, and with it the process of L2: nobody is left.
-    assert (found["p0"].verdict, found["p0"].ended) == (Verdict.STOPS, ("p1", "p2"))
+    # An actor that starves says so, and no process ends.
+    assert (found["p0"].verdict, found["p0"].ended, found["p0"].starved) == (Verdict.FAILS, (), ("L1", "L2"))
     # What matters is on the platform whose process ends.
     (far,) = [thing for thing in system.things if thing.name == "p2"]
     tail = system.outcome([far], Service(("L1",)))
@@ -242,6 +243,37 @@ def test_over_drop_a_stall_is_a_lost_input(optional, starved):
     outcome = system.outcome([system.things[1]], Service(("C",), "some"))
     assert (outcome.iterations, outcome.starved) == ({"A": 2}, starved)
     assert outcome.verdict is (Verdict.STALLS if starved else Verdict.DEGRADED)
+
+
+def held(system: FaultModel, fifo: str, max_age: float | None = None) -> FaultModel:
+    """With the input of that FIFO on hold."""
+    target = system.fifos[fifo].target
+
+    def port(actor, each):
+        return replace(each, hold=True, max_age=max_age) if (actor, each.name) == (target.actor, target.port) else each
+
+    actors = tuple(replace(a, ports=tuple(port(a.name, p) for p in a.ports)) for a in system.graph.actors)
+    return system.like(replace(system.graph, actors=actors))
+
+
+@pytest.mark.parametrize("policy", [DROP, WAIT, NEWEST])
+def test_what_is_held_is_lost_only_where_it_grows_too_old(policy):
+    graph = build([("slow", "join", 1, 0, 3), ("fast", "join", 1, 0, 3)])
+    system = deploy(graph, {"slow": "p/u", "fast": "q/u", "join": "r/u"}, {"f0": policy, "f1": DROP}, ("f1",))
+    slow, fast = (next(thing for thing in system.things if thing.name == name) for name in "pq")
+    asked = Service(("join",), "some")
+    assert held(system, "f0").outcome([slow], asked).verdict is Verdict.DEGRADED
+    assert held(system, "f0", max_age=1.0).outcome([slow], asked).starved == ("join",)
+    # Nothing leads any more.
+    assert held(system, "f0").outcome([fast], asked).starved == ("join",)
+
+
+def test_a_stall_is_not_handed_on_to_or_by_an_input_on_hold():
+    graph = build([("slow", "dead", 1, 0, 2), ("slow", "join", 1, 0, 2), ("fast", "join", 1, 0, 2)])
+    system = deploy(graph, {"slow": "p/u", "dead": "q/u", "join": "p/u", "fast": "p/u"}, {"f0": WAIT})
+    (far,) = [thing for thing in system.things if thing.name == "q"]
+    assert held(system, "f1").outcome([far], service(system)).iterations == {"slow": 2}
+    assert system.outcome([far], service(system)).iterations == {"slow": 2, "join": 2, "fast": 4}
 
 
 def test_where_a_part_stands_still_that_the_service_does_not_need_it_goes_on():
@@ -345,7 +377,7 @@ def choose(system, rng):
 @given(SEEDS)
 def test_without_wait_simulated_failures_end_as_predicted(seed):
     rng = random.Random(seed)
-    system = random_system(rng, (STOP, DROP, DROP, ZERO))
+    system = random_system(rng, (STOP, DROP, DROP, NEWEST, ZERO))
     failed, asked = choose(system, rng)
     run, before, target = fail_in_simulation(system, failed, rng)
     outcome = system.outcome(failed, asked)

@@ -7,12 +7,14 @@ arrived. What then happens at the ends of a FIFO that lost its other end, or its
 - ``stop``: the processes at its ends end. ``wait``: the consumer waits once it has used what it has, the producer once
   its room is full. ``drop``: the consumer has the rest, then goes without; the producer writes to nowhere. ``zero``:
   the same, with a token of zeros.
-- An actor that has to go without a required input, or has fewer than its quorum, closes all its FIFOs and is no more.
-- FIFOs within a platform are ``drop``, but if a unit fails, the process of whoever is joined to it ends.
+- An actor that has to go without a required input, or has fewer than its quorum, makes no more tokens and says so:
+  its consumers go without, whatever the policy. It throws tokens away, but takes none over ``wait``.
+- ``newest`` is ``drop``, within a platform, too. The others there are ``drop`` without time-outs, but if a unit fails,
+  the process of whoever is joined to it ends.
 
 Time-outs pass only when nothing else can happen, upstream first. Then an actor that lacks but tokens or room of
-``drop`` and ``zero`` FIFOs goes on without them. Where nobody can do that, one that requires such a token gives up: it
-makes no more tokens and takes no more, but its process lives, so that its ``stop`` FIFOs are whole.
+``drop`` and ``zero`` FIFOs goes on without them. Where nobody can do that, one that requires such a token gives up, and
+starves like one that has lost it.
 
 A token tells which firings of which sources it comes from, the last one of each. Nothing here knows of the closure that
 the analysis computes.
@@ -39,6 +41,7 @@ class Queue:
     rate: int
     policy: FaultPolicy
     local: bool
+    newest: bool
     required: bool
     control: bool
     tokens: deque[dict[str, int]] = field(default_factory=deque)
@@ -55,7 +58,7 @@ class Queue:
 
     def goes_on(self, late: bool) -> bool:
         """Whether its ends do without it: at once, or, ``late``, after a time-out."""
-        return (self.broken or (late and not self.local)) and self.policy in LOSSY
+        return (self.broken or (late and (self.newest or not self.local))) and self.policy in LOSSY
 
 
 class FaultSimulator:
@@ -76,8 +79,9 @@ class FaultSimulator:
         for fifo in graph.fifos:
             target = ports[fifo.target]
             local = homes[fifo.source.actor] == homes[fifo.target.actor]
-            policy = FaultPolicy.DROP if local else fifo.policy
-            queue = Queue(fifo, rates[fifo.name], policy, local, target.required, target.control)
+            newest = fifo.policy is FaultPolicy.NEWEST
+            policy = FaultPolicy.DROP if local or newest else fifo.policy
+            queue = Queue(fifo, rates[fifo.name], policy, local, newest, target.required, target.control)
             queue.tokens.extend([{}] * fifo.delay)
             queue.fill = fifo.delay
             self.outputs[fifo.source.actor].append(queue)
@@ -94,13 +98,11 @@ class FaultSimulator:
         while events != 0:
             possible = [event for actor in self.firings for event in self._events(actor, target)]
             possible = possible or [("start", actor) for actor in self._first(self._late(target))]
-            possible = possible or [("give up", actor) for actor in self._first(self._lacking(target))]
+            possible = possible or [("starve", actor) for actor in self._first(self._lacking(target))]
             if not possible:
                 return
             what, actor = self.rng.choice(possible)
-            {"start": self._start, "finish": self._finish, "starve": self._starve, "give up": self._give_up}[what](
-                actor
-            )
+            {"start": self._start, "finish": self._finish, "starve": self._starve}[what](actor)
             events = None if events is None else events - 1
 
     def fail(self, actors: frozenset[str], links: frozenset[str]) -> None:
@@ -211,16 +213,11 @@ class FaultSimulator:
 
     def _starve(self, actor: str) -> None:
         self.starved.add(actor)
-        own = (*self.inputs[actor], *self.outputs[actor])
-        for queue in own:
-            queue.broken = True
-        for queue in own:
-            if queue.policy is FaultPolicy.STOP:
-                self._end(queue.ends)
-
-    def _give_up(self, actor: str) -> None:
-        self.starved.add(actor)
-        for queue in (*self.inputs[actor], *self.outputs[actor]):
+        for queue in self.inputs[actor]:
             queue.broken = True
             if queue.policy is FaultPolicy.STOP:
+                queue.policy = FaultPolicy.DROP
+        for queue in self.outputs[actor]:
+            queue.broken = True
+            if queue.policy is not FaultPolicy.ZERO:
                 queue.policy = FaultPolicy.DROP
