@@ -30,7 +30,7 @@ so the precedence graph only loses edges.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, replace
 from enum import Enum
 from itertools import combinations
@@ -342,7 +342,7 @@ class _Fate:
         policy = self._model.policies.get(fifo.name)
         if fifo.name in self._model.held:
             return fifo.name in self.silent and fifo.name in self._model.ageing and policy is not FaultPolicy.ZERO
-        if fifo.source.actor in self.starved:
+        if fifo.source.actor in self.starved and fifo.name not in self.broken:
             return policy is not FaultPolicy.ZERO
         return fifo.name in self.silent and (policy is None or policy in _LOSING)
 
@@ -372,11 +372,13 @@ class _Fate:
             self._starve(late)
 
     def _waits(self, fifo: Fifo) -> bool:
-        """Whether a silent FIFO makes an actor stand still."""
-        if self._model.policies.get(fifo.name) is not FaultPolicy.WAIT or fifo.source.actor in self.starved:
+        """Whether a silent FIFO makes an actor stand: at its end if it is broken, else before one that starves."""
+        if self._model.policies.get(fifo.name) is not FaultPolicy.WAIT:
             return False
-        held = fifo.name in self._model.held
-        return bool(({fifo.source.actor} if held else {fifo.source.actor, fifo.target.actor}) - self.dead)
+        if fifo.name in self.broken:
+            ends = {fifo.source.actor} if fifo.name in self._model.held else {fifo.source.actor, fifo.target.actor}
+            return bool(ends - self.gone - self.ended)
+        return fifo.source.actor not in self.dead
 
     def _stall(self) -> dict[str, int]:
         """How many iterations each actor that comes to a stand completes after a failure between two iterations.
@@ -384,11 +386,21 @@ class _Fate:
         Over a FIFO with rate r, delay d and capacity c the consumer can be floor(d/r) firings ahead of the producer,
         the producer floor((c-d)/r) ahead of the consumer; over a broken one that counts from the failure. So the counts
         are shortest paths.
+
+        Who stands still because of a broken FIFO may do so before it starves, and hand that on.
         """
-        model, dead = self._model, self.dead
+        for_sure = [fifo for fifo in self.waiting if fifo.name in self.broken]
+        standing = self._spread(for_sure, self.gone | self.ended, self.broken)
+        for actor, count in self._spread(self.waiting, self.dead, self.silent).items():
+            standing[actor] = min(count, standing.get(actor, count))
+        return standing
+
+    def _spread(self, waiting: Sequence[Fifo], dead: Set[str], silent: Set[str]) -> dict[str, int]:
+        """The counts from these FIFOs on, among those who are not ``dead``, over FIFOs that are not ``silent``."""
+        model = self._model
         reached: dict[str, int] = {}
         queue: list[tuple[int, str]] = []
-        for fifo in self.waiting:
+        for fifo in waiting:
             room, tokens = model.ahead(fifo)
             queue.append((room, fifo.source.actor))
             if fifo.name not in model.held:
@@ -400,17 +412,17 @@ class _Fate:
                 continue
             reached[actor] = count
             for fifo in model.outputs[actor]:
-                if self._hands_on(fifo):
+                if self._hands_on(fifo, silent):
                     heapq.heappush(queue, (count + model.ahead(fifo)[1], fifo.target.actor))
             for fifo in model.inputs[actor]:
-                if self._hands_on(fifo):
+                if self._hands_on(fifo, silent):
                     heapq.heappush(queue, (count + model.ahead(fifo)[0], fifo.source.actor))
         return reached
 
-    def _hands_on(self, fifo: Fifo) -> bool:
+    def _hands_on(self, fifo: Fifo, silent: Set[str]) -> bool:
         """Whether one end of the FIFO stands still where the other one does."""
         name, model = fifo.name, self._model
-        return name not in self.silent and name not in model.held and model.policies.get(name) not in _LOSSY
+        return name not in silent and name not in model.held and model.policies.get(name) not in _LOSSY
 
 
 #: More sets of failing things than this take minutes.

@@ -366,7 +366,10 @@ def _unlike(group: _Group, actors: Mapping[str, Actor], active: Mapping[str, Act
         elif model_file(actor) != model_file(actors[first.actor]):
             why = f"'{first.actor}' and '{actor.name}' are slices of two model files"
         elif active[actor.name] != active[first.actor]:
-            why = f"'{first.actor}' and '{actor.name}' are not active in the same rows of a dynamic processing graph"
+            rows = "are not active in the same rows of a dynamic processing graph"
+            paces = "fire at different paces: newest or hold is between them"
+            apart = isinstance(active[actor.name], int) and isinstance(active[first.actor], int)
+            why = f"'{first.actor}' and '{actor.name}' {paces if apart else rows}"
         else:
             continue
         return group.finding(placement, why, f"take '{actor.name}' out of the segment")

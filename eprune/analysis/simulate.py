@@ -9,8 +9,9 @@ ports are those of that token's row.
 Over ``newest``, and into an input on hold, the producer does not wait: where there is no room, the oldest tokens that
 no firing reads are dropped. An input on hold takes the newest tokens, drops the older ones, and gives the last ones
 again where there are none. So some actors fire less often than others: one whose tokens will not come any more, for
-their producer has done all its firings, has ended, and so has one whose room will not come. Nothing here knows of the precedence graph: the clever algorithms are tested
-against this.
+their producer has done all its firings, has ended, and so has one whose room will not come.
+
+Nothing here knows of the precedence graph: the clever algorithms are tested against this.
 """
 
 from __future__ import annotations
@@ -83,7 +84,7 @@ class _State:
         self.running: dict[str, dict[str, int]] = {}
         held = {ref for ref, port in graph.ports() if port.hold}
         self.yielding = {fifo.name for fifo in dividing(graph)}
-        self.held = {fifo.name for fifo in graph.fifos if fifo.target in held}
+        self.holding = {fifo.name for fifo in graph.fifos if fifo.target in held}
         self.dropped = dict.fromkeys(self.yielding, 0)
 
     def value(self, actor: str) -> Optional[tuple[Dpg, int]]:
@@ -128,7 +129,7 @@ class _State:
 
     def again(self, fifo: Fifo) -> bool:
         """Whether the reader has tokens that it may take again."""
-        return fifo.name in self.held and self.passed[fifo.name] > 0
+        return fifo.name in self.holding and self.passed[fifo.name] > 0
 
     def idle(self, fifo: Fifo) -> int:
         """Tokens that newer ones may take the place of."""
@@ -145,13 +146,13 @@ class _State:
         found: set[str] = set()
         done = {actor for actor, count in self.finished.items() if count >= self.iterations}
         while True:
-            fresh = {actor for actor in self.finished if actor not in done and self._over(actor, done, found)}
+            fresh = {actor for actor in self.finished if actor not in done and self._is_over(actor, done, found)}
             if not fresh:
                 return found
             done |= fresh
             found |= fresh
 
-    def _over(self, actor: str, done: set[str], ended: set[str]) -> bool:
+    def _is_over(self, actor: str, done: set[str], ended: set[str]) -> bool:
         rates = self.rates(actor)
         return any(
             fifo.source.actor in done and self.tokens[fifo.name] < rates[fifo.name] and not self.again(fifo)
@@ -176,7 +177,7 @@ class _State:
         if phase == "start":
             rates = self.running[actor] = self.rates(actor)
             for fifo in self.inputs[actor]:
-                if fifo.name in self.held:
+                if fifo.name in self.holding:
                     rates[fifo.name] = min(rates[fifo.name], self.tokens[fifo.name])
                     self.drop(fifo, self.tokens[fifo.name] - rates[fifo.name])
             for fifo in self.outputs[actor]:
@@ -228,6 +229,6 @@ def simulate(
             watch(event, state.held())
         events = state.events()
     short = [actor for actor, count in state.finished.items() if count < iterations]
-    ended = state.ended() if short and state.yielding else set()
+    ended: set[str] = state.ended() if short and state.yielding else set()
     blocked = {actor: state.obstacles(actor) for actor in short if actor not in ended}
     return Simulation(state.finished, state.peak, state.passed, blocked, state.dropped)

@@ -62,8 +62,8 @@ def command(
 
     A firing starts when its tokens and its room are there, and ends at any later time: the order of events is drawn at
     random, so time is counted in events. Behaviours are not run. Where newest or hold let actors fire at paces of their
-    own, the seed decides what is dropped, and who has no more tokens has ended. Exit code: 0 all actors fired as often as asked, 1 a
-    deadlock (with the actors that are stuck, and why) or a graph that breaks a rule.
+    own, the seed decides what is dropped, and who has no more tokens has ended. Exit code: 0 all actors fired as often
+    as asked, or ended, 1 a deadlock (with the actors that are stuck, and why) or a graph that breaks a rule.
 
     \b
     Examples:
