@@ -37,7 +37,7 @@ from itertools import combinations
 from math import comb
 from typing import Optional, Union
 
-from eprune.analysis.lookup import fifo_rates, some
+from eprune.analysis.lookup import fifo_rates, some, windows
 from eprune.model.finding import Location
 from eprune.model.graph import FaultPolicy, Fifo, Graph
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -118,7 +118,7 @@ class FaultModel:
         graph = self.graph = system.graph
         self.system = system
         self.homes = system.homes
-        self.rates = fifo_rates(graph)
+        self.rates, self.windows = fifo_rates(graph), windows(system)
         self.fifos = {fifo.name: fifo for fifo in graph.fifos}
         self.inputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
         self.outputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
@@ -229,7 +229,8 @@ class FaultModel:
     def ahead(self, fifo: Fifo) -> tuple[int, int]:
         """By how many firings the producer, and the consumer, can be ahead of the other."""
         rate = self.rates[fifo.name]
-        return (fifo.capacity - fifo.delay) // rate, fifo.delay // rate
+        room = fifo.capacity + self.windows.get(fifo.name, 0) - fifo.delay
+        return room // rate, fifo.delay // rate
 
     def _missing(self, service: Service, fate: _Fate) -> str:
         """What the service lacks, "" if it goes on."""
@@ -383,9 +384,9 @@ class _Fate:
     def _stall(self) -> dict[str, int]:
         """How many iterations each actor that comes to a stand completes after a failure between two iterations.
 
-        Over a FIFO with rate r, delay d and capacity c the consumer can be floor(d/r) firings ahead of the producer,
-        the producer floor((c-d)/r) ahead of the consumer; over a broken one that counts from the failure. So the counts
-        are shortest paths.
+        Over a FIFO with rate r, delay d and capacity c, window included, the consumer can be floor(d/r) firings ahead
+        of the producer, the producer floor((c-d)/r) ahead of the consumer; over a broken one that counts from the
+        failure. So the counts are shortest paths.
 
         Who stands still because of a broken FIFO may do so before it starves, and hand that on.
         """

@@ -284,6 +284,16 @@ def test_where_a_part_stands_still_that_the_service_does_not_need_it_goes_on():
     assert system.outcome([far], Service(("B", "D"))).verdict is Verdict.STALLS
 
 
+def test_what_may_be_under_way_rides_through_an_outage_too():
+    graph = build([("a", "b", 1, 0, 2)])
+    system = deploy(graph, {"a": "p/cpu", "b": "q/cpu"}, {"f0": WAIT})
+    (far,) = [thing for thing in system.things if thing.name == "q"]
+    assert system.outcome([far], service(system)).iterations == {"a": 2}
+    (fifo,) = system.graph.fifos
+    wider = system.like(replace(system.graph, fifos=(replace(fifo, window=3),)))
+    assert wider.outcome([far], service(wider)).iterations == {"a": 5}
+
+
 def test_a_service_that_is_not_there_is_told_without_any_failure():
     system = k(1, 2)
     assert failing(system, 1, 3) == [set()]
