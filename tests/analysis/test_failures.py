@@ -383,7 +383,7 @@ def choose(system, rng):
     return failed, service(system, rng.choice(("every", "some", 2)))
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(SEEDS)
 def test_without_wait_simulated_failures_end_as_predicted(seed):
     rng = random.Random(seed)
@@ -396,7 +396,7 @@ def test_without_wait_simulated_failures_end_as_predicted(seed):
     assert run.starved - run.ended == set(outcome.starved) - run.ended
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(SEEDS)
 def test_stalls_come_after_the_predicted_iterations(seed):
     rng = random.Random(seed)
@@ -412,7 +412,7 @@ def test_stalls_come_after_the_predicted_iterations(seed):
             assert min(before.values()) + count <= run.firings[actor] <= max(before.values()) + count
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(SEEDS)
 def test_after_a_failure_between_two_iterations_they_come_after_exactly_as_many(seed):
     rng = random.Random(seed)
@@ -424,7 +424,7 @@ def test_after_a_failure_between_two_iterations_they_come_after_exactly_as_many(
     assert {actor: run.firings[actor] - before[actor] for actor in outcome.iterations} == outcome.iterations
 
 
-@settings(max_examples=300)
+@settings(max_examples=200)
 @given(SEEDS)
 def test_what_was_predicted_to_go_on_goes_on(seed):
     """With all policies mixed. A starving actor that also waits may be seen to do either, hence not the other way."""
