@@ -34,9 +34,9 @@ def pair():
     second.close()
 
 
-def programs(folder, port, figures):
+def programs(folder, port, figures, window=0):
     """A sender and a receiver of COUNT tokens; the sender's unit is three times slower than this core."""
-    shape = f"'int32', ({NUMBERS},), capacity=2"
+    shape = f"'int32', ({NUMBERS},), capacity=2, window={window}"
     left = write_program(
         folder,
         "left",
@@ -69,9 +69,9 @@ def test_tokens_take_the_time_of_the_link_and_the_record_says_so(tmp_path, port)
     assert taken > COUNT * FRAME / 11.2e6 + 0.02
 
 
-def test_latency_limits_no_throughput(tmp_path, port):
+def test_latency_limits_no_throughput_with_a_window(tmp_path, port):
     # One token at a time over 0.4 s would take 24 s.
-    left, right = programs(tmp_path, port, "latency=0.4")
+    left, right = programs(tmp_path, port, "latency=0.4", window=COUNT)
     begin = time.monotonic()
     results = [finish(each) for each in [start(left, "--emulate"), start(right, "--emulate")]]
     assert [code for code, _, _ in results] == [0, 0], results

@@ -120,7 +120,7 @@ class Engine:
         while count:
             if time.monotonic() > deadline:
                 actors = [actor for cluster in self._clusters for actor in cluster.actors]
-                raise RunError(_too_long([actor.name for actor in actors if actor.stage == "initialize"]))
+                raise RunError(_too_long([repr(actor.name) for actor in actors if actor.stage == "initialize"]))
             try:
                 event = self._events.get(timeout=min(_SIGNAL_POLL, max(deadline - time.monotonic(), 0.0)))
             except Empty:

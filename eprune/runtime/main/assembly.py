@@ -139,8 +139,8 @@ class Assembly:
             if not fifo.peer:
                 return Fifo(*kind, fifo.delay, initial)
             if fifo.target is None:
-                return TxFifo(*kind, fifo.policy, fifo.ack == "fired")
-            return RxFifo(*kind, fifo.policy, 0, fifo.delay, initial)
+                return TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+            return RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 

@@ -101,7 +101,7 @@ class Run:
 
 def _limits(assembly: Assembly, usual: float) -> dict[str, float]:
     """Actor -> seconds in one stage after which it is stalled, of those that are watched."""
-    own = {declared.name: getattr(declared, "stall_after", None) for declared in assembly.declared.actors}
+    own = {declared.name: declared.live.stall_after for declared in assembly.declared.actors}
     limits = {}
     for actor in assembly.actors:
         limit = own.get(actor.name)

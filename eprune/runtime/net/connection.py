@@ -76,7 +76,7 @@ class Connection:
         self.address = address
         self._dials = dials
         self._patience = patience
-        self._report = report
+        self._notify = report
         self._journal = journal
         self._protocol = Protocol(fifos)
         self._detector = FailureDetector(dead_after)
@@ -240,7 +240,7 @@ class Connection:
                 self._journal.log("note", f"{self}: {self._note}")
             if self._protocol.stops and self._acceptor is not None:
                 self._acceptor.close()
-        self._report("opened")
+        self._notify("opened")
 
     def _end(self) -> None:
         self._give_up_at(None)
@@ -248,13 +248,13 @@ class Connection:
             self._acceptor.close()
         if not self._stopping:
             self._journal.log("closed", connection=self.name, peer=self.peer)
-        self._report("ended")
+        self._notify("ended")
 
     def _fail(self, reason: str) -> None:
         if self._acceptor is not None:
             self._acceptor.close()
         if not self._stopping:
-            self._report(LinkError(reason))
+            self._notify(LinkError(reason))
 
     def _pump(self) -> None:
         """Send what the socket takes without waiting."""
@@ -347,7 +347,7 @@ class Connection:
 
     def _give_up(self, error: RunError) -> None:
         if not self._stopping:
-            self._report(error)
+            self._notify(error)
         with self._lock:
             self._drop()
 
@@ -458,7 +458,7 @@ class Connection:
                 break
             except (Refused, ProtocolError) as error:
                 if not self._protocol.opened:
-                    self._report(type(error)(f"{self}: {error}"))
+                    self._notify(type(error)(f"{self}: {error}"))
                     break
                 if not isinstance(self._last, LinkError):
                     self._refused(str(error))
