@@ -44,14 +44,17 @@ class Mode:
 class Matching(Protocol):
     """How inputs that may lack tokens are matched, and what becomes of outputs whose consumer may be dead."""
 
-    #: the index of the firing
-    index: int
+    bell: Bell
+    stopped: bool
+
+    def index(self) -> Optional[int]:
+        """The index of the firing, asked for when the behaviour has fired; None if its tokens are not to be sent."""
 
     def take(self, tokens: dict[str, Any]) -> bool:
         """Wait for the tokens of the next firing; False at the end."""
 
-    def fired(self) -> None:
-        """The firing is over: give its tokens back."""
+    def fired(self, sent: bool) -> None:
+        """The firing is over: give its tokens back. ``sent``: its outputs were handed over."""
 
 
 class Rates(Protocol):
@@ -119,6 +122,8 @@ class RunningActor:
             port.fifo.reader = bell
         for output in self.outputs:
             output.fifo.writer = bell
+        if self.matching is not None:
+            self.matching.bell = bell
 
     def step(self) -> bool:
         """Wait until the actor can fire, and fire it once; whether it may go on."""
@@ -128,7 +133,7 @@ class RunningActor:
         if matching is not None:
             if not matching.take(tokens):
                 return False
-            firing = matching.index
+            firing = (matching.index() or 0) if rates is not None else 0
         else:
             firing = self.firing
             if firing == self.limit:
@@ -173,12 +178,17 @@ class RunningActor:
                 return False
             self.stage = ""
         end = now()
-        for output in mode.outputs:
-            output.commit(firing)
+        number: Optional[int] = firing
+        if matching is not None and rates is None:
+            number = matching.index()
+        if number is not None:
+            firing = number
+            for output in mode.outputs:
+                output.commit(firing)
         for port in mode.inputs:
             port.release()
         if matching is not None:
-            matching.fired()
+            matching.fired(number is not None)
         else:
             for port in self._taken:
                 port.release()
@@ -197,6 +207,8 @@ class RunningActor:
     def wake(self) -> None:
         """The run has failed: nobody waits any more."""
         self.stopped = True
+        if self.matching is not None:
+            self.matching.stopped = True
         for port in self.inputs:
             port.fifo.ended = True
             port.fifo.reader.ring()

@@ -1,102 +1,97 @@
-"""Firing when tokens may be lost: inputs are matched by firing index, and dead ports are left out.
+"""Firing where tokens may be lost, late or old: an actor's ends of FIFOs, and the matcher that decides on its firings.
 
-An application with a FIFO whose policy is ``drop`` or ``zero`` has gaps in its token streams. Each token carries the
-index of the firing that made it. A firing takes the tokens of one index, discards older ones and keeps younger ones for
-a later firing: a diamond stays in step when one of its arms has lost tokens. FIFOs with a delay are taken in order,
-because their tokens belong to no common index.
-
-Rule F2 lets nothing be lost inside of a dynamic processing graph, and where something can be lost before, the entry is
-the control source: what it does not fire on exists for none of the others. So the inputs of the control source are
-matched, and all others follow its control tokens, index and all. They starve only where none comes.
+``matching`` decides; this module has the FIFOs, the bell and the clock. Rule F2 lets nothing be lost inside of a
+dynamic processing graph, and where something can be lost before, the entry is the control source: what it does not fire
+on exists for none of the others. So the inputs of the control source are matched, and all others follow its control
+tokens, index and all. They starve only where none comes.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
+from eprune.runtime.fire.matched_ports import Inlet, Outlet
+from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved
+from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.fifo import Fifo, Input, Output, Tokens
+from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.outputs import Rooms
-from eprune.runtime.kernel.policy import WAIT, ZERO, lossy
 
-#: Seconds that a consumer waits for a late token before it gets a zero token, unless the FIFO states them.
-ZERO_TIMEOUT = 1.0
+#: Seconds after which a token is late, unless its FIFO states them: of one that gets zeros, and of all others.
+ZERO_TIMEOUT, TIMEOUT = 1.0, 2.0
+#: The share of that which a producer waits for room.
+ROOM_SHARE = 0.2
 
 
 class MatchedInput(Input):
-    """An input whose tokens may be missing. ``policy`` is '' for a FIFO that itself loses none.
+    """An input whose tokens may be missing; ``inlet`` is what the matcher knows of it."""
 
-    ``timeout``: seconds after which ``zero`` gives a zero token although the peer is alive. The head is what the next
-    firing could take: the oldest tokens, as many as the rate, of one index.
-    """
-
-    def __init__(
-        self, name: str, fifo: Fifo, rate: int, policy: str, required: bool, timeout: Optional[float] = None
-    ) -> None:
+    def __init__(self, name: str, fifo: Fifo, rate: int, inlet: Inlet) -> None:
         super().__init__(name, fifo, rate)
-        self.policy = policy if lossy(policy) else ""
-        self.required = required and self.policy != ZERO
-        self.timeout = (timeout or ZERO_TIMEOUT) if self.policy == ZERO else None
-        self.ordered = fifo.delay > 0
-        #: whether tokens are released while the actor is starved, to keep other actors from starving with it
-        self.drains = not (self.ordered or policy == WAIT)
+        self.inlet = inlet
         #: firings for which this port had no token
         self.missing = 0
-        #: whether the current firing has the head's tokens
-        self.used = False
+        self._seen = 0  # the number of the next token that the matcher is told of
+        self._lost = False
+        self._back: set[int] = set()  # tokens that are finished with before older ones
         self._zero: Optional[np.ndarray] = None
-
-    @property
-    def ready(self) -> bool:
-        """Whether all tokens of the head are there."""
-        fifo = self.fifo
-        while fifo.written - fifo.released >= self.rate:
-            part = 0 if self.ordered or self.rate == 1 else self._torn()
-            if not part:
-                return True
-            self.discard(part)  # the rest of that firing's tokens is lost
-        return False
-
-    def _torn(self) -> int:
-        """How many of the oldest tokens are all that is left of their firing."""
-        fifo, first = self.fifo, self.fifo.released
-        index = self.index
-        for count in range(1, self.rate):
-            if fifo.firings[(first + count) % fifo.capacity] != index:
-                return count
-        return 0
-
-    @property
-    def ended(self) -> bool:
-        """Whether there will be no further firing's tokens."""
-        return self.fifo.ended and not self.ready
 
     @property
     def alive(self) -> bool:
         """Whether tokens can be expected: after an outage, from its first token on."""
+        return self.inlet.alive and not self.inlet.ended
+
+    def state(self) -> tuple[object, ...]:
+        """What changes when something happens at the producer's end."""
         fifo = self.fifo
-        return fifo.written - fifo.released >= self.rate or not (fifo.lost or fifo.ended)
+        return fifo.written, fifo.ended, fifo.lost, fifo.passed
 
-    def look(self, until: Optional[float] = None) -> bool:
-        """Wait until the head is ready; False if its producer is dead or has ended, or the time is ``until``."""
+    def poll(self, now: float) -> None:
+        """Tell the matcher what has happened."""
+        fifo, inlet = self.fifo, self.inlet
+        passed = fifo.passed  # what it covers has been written before
+        written = fifo.written
+        while self._seen < written:
+            inlet.arrived(fifo.firings[self._seen % fifo.capacity], self._seen, now)
+            self._seen += 1
+            self._lost = False
+        self._follow(now, passed)
+
+    def _follow(self, now: float, passed: int) -> None:
+        fifo, inlet = self.fifo, self.inlet
+        if passed > inlet.reached:
+            inlet.watermark(passed)
+        if fifo.lost != self._lost:
+            self._lost = fifo.lost
+            if fifo.lost:
+                inlet.lost(now, fifo.gone)
+        if fifo.ended and not inlet.ended and self._seen == fifo.written:
+            inlet.end()
+
+    def give_back(self, number: int, used: bool) -> None:
+        """A token is finished with."""
         fifo = self.fifo
-        if not self.ready:
-            fifo.reader.wait(lambda: self.ready or fifo.ended or fifo.lost, until)
-        return self.ready
+        fifo.discarded += not used
+        if number != fifo.released:
+            self._back.add(number)
+            return
+        count = 1
+        while number + count in self._back:
+            self._back.remove(number + count)
+            count += 1
+        fifo.release(count)
 
-    def at(self, rate: int) -> Input:
-        """The same end at another rate, where its tokens are never lost; see Input.at."""
-        return self if rate == self.rate else super().at(rate)
-
-    def discard(self, count: Optional[int] = None) -> None:
-        """Release the head's tokens, or the oldest ones, unused: they came too late, or have no partner."""
-        count = self.rate if count is None else count
-        self.fifo.discarded += count
-        self.fifo.release(count)
+    def views(self, numbers: Sequence[int]) -> Tokens:
+        """The tokens of these numbers: an array, or a list of them."""
+        fifo = self.fifo
+        found = [fifo.readable[number % fifo.capacity] for number in numbers]
+        return found if self._limit > 1 else found[0]
 
     def zero(self, value: Any) -> Tokens:
         """What stands for a token that is missing: ``value`` everywhere."""
@@ -106,7 +101,32 @@ class MatchedInput(Input):
         return [self._zero] * self.rate if self._limit > 1 else self._zero
 
 
-class FollowingInput(MatchedInput):
+class NewestInput(MatchedInput):
+    """An input of a FIFO within the platform that keeps the newest: takes them when the matcher is to decide."""
+
+    fifo: NewestFifo
+
+    def poll(self, now: float) -> None:
+        """Take the newest tokens; those that it had taken before give way."""
+        passed = self.fifo.passed
+        taken = self.fifo.take()
+        if taken is not None:
+            while slots := self.inlet.evict():
+                for slot in slots:
+                    self.fifo.give_back(slot, False)
+            index, slots = taken
+            for slot in slots:
+                self.inlet.arrived(index, slot, now)
+            self._lost = False
+        self._seen = self.fifo.written if not self.fifo.waits else -1
+        self._follow(now, passed)
+
+    def give_back(self, number: int, used: bool) -> None:
+        """A token is finished with."""
+        self.fifo.give_back(number, used)
+
+
+class FollowingInput(Input):
     """A control input of an actor that follows: none of its tokens is lost, but none may come for a while."""
 
     #: called when no tokens come to an actor that waits, and when they come again
@@ -115,23 +135,27 @@ class FollowingInput(MatchedInput):
     def acquire(self) -> Optional[Tokens]:
         """Wait for the next token through all outages; None at the end."""
         fifo = self.fifo
-        while not self.look():
+        while fifo.written == fifo.released:
+            fifo.reader.wait(lambda: fifo.written > fifo.released or fifo.ended or fifo.lost)
+            if fifo.written > fifo.released:
+                break
             if fifo.ended:
                 return None
             self.starve(True)
-            fifo.reader.wait(lambda: self.ready or fifo.ended or not fifo.lost)
+            fifo.reader.wait(lambda: fifo.written > fifo.released or fifo.ended or not fifo.lost)
         self.starve(False)
         return super().acquire()
 
 
 class MatchedOutput(Output):
-    """An output whose consumer may be gone: what is written then is dropped."""
+    """An output whose consumer may be gone, or late with room: what is written then is dropped."""
 
-    def __init__(self, name: str, fifo: Fifo, rate: int) -> None:
+    def __init__(self, name: str, fifo: Fifo, rate: int, outlet: Outlet) -> None:
         super().__init__(name, fifo, rate)
-        self.gone = False
-        self.optional = fifo.lossy
-        self._scratch: list[np.ndarray] = []
+        self.outlet = outlet
+        #: whether the firing's tokens go into the FIFO
+        self.used = True
+        self._scratch = Rooms(np.zeros_like(fifo.writable[0]) for _ in range(rate))
 
     def at(self, rate: int) -> Output:
         """The same end at another rate, where its tokens are never lost; see Output.at."""
@@ -140,22 +164,41 @@ class MatchedOutput(Output):
     @property
     def alive(self) -> bool:
         """Whether the tokens reach a consumer, as far as is known."""
-        return not self.gone and self.fifo.connected
+        return not self.outlet.over and self.fifo.connected
+
+    def state(self) -> tuple[object, ...]:
+        """What changes when something happens at the consumer's end."""
+        return self.fifo.released, self.fifo.left, self.fifo.connected
+
+    def poll(self) -> None:
+        """Tell the matcher what has happened."""
+        fifo, outlet = self.fifo, self.outlet
+        outlet.free = fifo.capacity - fifo.written + fifo.released
+        outlet.reachable = fifo.connected
+        if fifo.left and not outlet.over and (outlet.free < self.rate or outlet.lossy):
+            outlet.end()
 
     def acquire(self) -> Optional[Tokens]:
-        """Wait for one firing's room; None if the consumer has ended and the FIFO may not lose tokens."""
-        if not self.gone:
-            room = super().acquire()
-            if room is not None or not self.optional:
-                return room
-            self.gone = True
-            self._scratch = Rooms(np.zeros_like(self.fifo.writable[0]) for _ in range(self.rate))
+        """Room for one firing's tokens, or for what is dropped; None if there is none, nor ever will be."""
+        keeper = self.fifo.keeper
+        if keeper is not None:
+            rooms = [keeper.writable[slot] for slot in keeper.reserve()]
+            return Rooms(rooms) if self._limit > 1 else rooms[0]
+        if self.used:
+            return super().acquire()
         return self._scratch if self._limit > 1 else self._scratch[0]
 
     def commit(self, firing: int) -> None:
         """Hand the firing's tokens over."""
-        if not self.gone:
+        if self.used or self.fifo.keeper is not None:
             super().commit(firing)
+        else:
+            self.fifo.skip(self.rate)
+
+    def give_up(self) -> None:
+        """The firing's tokens are not sent."""
+        if self.fifo.keeper is not None:
+            self.fifo.keeper.give_up()
 
 
 class Starvation:
@@ -174,9 +217,10 @@ class Starvation:
 
 
 class Matched:
-    """The strategy of an actor whose inputs may lack tokens. ``quorum``: the least number of live inputs to fire with.
+    """The strategy of an actor whose ends may lack tokens or room.
 
-    ``told`` are the outputs whose consumers learn when this actor cannot fire.
+    ``told`` are the outputs whose consumers learn when this actor cannot fire, ``look`` has all sockets looked at.
+    A source's ``numbering`` gives the index when its firing is over; with ``early`` before.
     """
 
     def __init__(
@@ -185,132 +229,126 @@ class Matched:
         inputs: Sequence[MatchedInput],
         outputs: Sequence[MatchedOutput],
         told: Sequence[Output],
-        quorum: int = 1,
+        matcher: Matcher,
+        numbering: Numbering,
         limit: Optional[int] = None,
-        stopping: Callable[[], bool] = lambda: False,
+        early: bool = False,
     ) -> None:
-        self.index = 0
-        self.quorum = quorum
+        self.matcher = matcher
+        self.numbering = numbering
         self.limit = limit
-        self.stopping = stopping
+        self.stopped = False
+        self.look: Callable[[], None] = lambda: None
+        self.bell = Bell()
         self._behaviour = behaviour
         self._inputs = inputs
         self._outputs = outputs
-        #: the inputs that decide which firing is next: all without a delay, if there are such
-        self._decisive = [port for port in inputs if not port.ordered] or list(inputs)
-        self._required = [port for port in inputs if port.required]
-        self._in_step = [port for port in self._required if port in self._decisive]
-        self._others = [port for port in inputs if not port.required]
+        self._ends: list[Union[MatchedInput, MatchedOutput]] = [*inputs, *outputs]
+        self._owners = {id(port.inlet): port for port in inputs}
         self._starvation = Starvation(told)
+        self._told = told
+        self._early = early
+        self._index: Optional[int] = None
+        self._alive: tuple[bool, ...] = ()
+        self._fire: Fire
+        self._told_up_to = -1
 
     @property
     def starved(self) -> bool:
         """Whether the actor cannot fire for now."""
         return self._starvation.starved
 
-    def begin(self, index: int) -> None:
-        """A source that joins begins where its peers are."""
-        self.index = index
-        if self.limit is not None:
-            self.limit += index
-
     def take(self, tokens: dict[str, Any]) -> bool:
-        """The tokens of the next firing, by port; False at the end."""
-        if self._inputs:
-            if not self._await():
-                return False
-            self._choose(tokens)
-        elif self.index == self.limit:
+        """Wait for the next firing and take its tokens, by port; False at the end."""
+        if not self._inputs and self.numbering.firings == self.limit:
             return False
-        if self._outputs and all(port.gone for port in self._outputs):
-            return False
-        ends: list[Any] = [*self._inputs, *self._outputs]
-        self._behaviour.alive = frozenset([end.name for end in ends if end.alive])
-        return True
-
-    def fired(self) -> None:
-        """The firing is over: give its tokens back."""
-        self.index += 1
-        for port in self._inputs:
-            if port.used:
-                port.release()
-            port.fifo.will_fire(self.index)
-
-    def _await(self) -> bool:
-        """Wait until there is a firing, and set its index; False at the end."""
-        while not self.stopping():
-            before = self._seen()
-            lacking = self._align()
-            if lacking is None:
-                if self._over() and not any(port.ready for port in self._decisive):
-                    return False  # zeros alone would never end
+        decide, clock = self.matcher.decide, time.monotonic
+        while not self.stopped:
+            before = self._state()
+            now = clock()
+            self._poll(now)
+            decision = decide(now)
+            self._release_unused()
+            if not isinstance(decision, (Fire, Ended)) and decision.until is not None and decision.until <= now:
+                self.look()
+                before = self._state()
+                now = clock()
+                self._poll(now)
+                decision = decide(now, looked=True)
+                self._release_unused()
+            if isinstance(decision, Fire):
                 self._starvation.tell(False)
+                self._use(decision, tokens)
                 return True
-            if lacking.ended or self._over():
+            if isinstance(decision, Ended):
                 return False
-            self._starvation.tell(True)
-            for port in self._inputs:
-                while port.drains and port is not lacking and port.ready:
-                    port.discard()
-            self._await_change(before)
+            self._starvation.tell(isinstance(decision, Starved))
+            self._pass_on()
+            self.bell.wait(lambda before=before: self.stopped or before != self._state(), decision.until)  # type: ignore[misc]
         return False
 
-    def _seen(self) -> list[tuple[int, bool, bool]]:
-        return [(port.fifo.written, port.fifo.ended, port.fifo.lost) for port in self._inputs]
+    def index(self) -> Optional[int]:
+        """The index of the firing; None if what a source has made is one too many for its clock."""
+        if self._inputs or self._early:
+            return self._index
+        return self.numbering.next(time.time())
 
-    def _await_change(self, before: list[tuple[int, bool, bool]], until: Optional[float] = None) -> None:
-        """Wait until something has happened at an input."""
-        self._inputs[0].fifo.reader.wait(lambda: self.stopping() or before != self._seen(), until)
+    def fired(self, sent: bool) -> None:
+        """The firing is over: give its tokens back. ``sent``: its outputs were handed over."""
+        fire = self._fire
+        for port, numbers in zip(self._inputs, fire.tokens):
+            if numbers is not None and not port.inlet.hold:
+                for number in numbers:
+                    port.give_back(number, True)
+            line = port.inlet.matched
+            if line is not None:
+                port.fifo.will_fire(line.floor)
+        if not sent:
+            for output in self._outputs:
+                output.give_up()
+            self._pass_on()
 
-    def _over(self) -> bool:
-        """Whether the actor can never fire again."""
-        going = sum(not port.ended for port in self._decisive)
-        return going < self.quorum or (
-            not any(port.alive for port in self._decisive) and any(port.ended for port in self._decisive)
-        )
+    def _state(self) -> list[tuple[object, ...]]:
+        return [end.state() for end in self._ends]
 
-    def _align(self) -> Optional[MatchedInput]:
-        """Wait for the heads of the inputs and choose the index of the firing; an input that is lacking, if one is."""
-        while True:
-            for port in self._required:
-                if not port.look():
-                    return port
-            if not self._in_step:
-                break
-            latest = max(self.index, *(port.index for port in self._in_step))
-            self.index = latest
-            behind = [port for port in self._in_step if port.index < latest]
-            for port in behind:
-                port.discard()
-            if not behind:
-                break
-        begin = time.monotonic()
-        for port in self._others:
-            until = None if port.timeout is None else begin + port.timeout
-            while port.look(until) and port in self._decisive and port.index < self.index:
-                port.discard()
-        for port in self._decisive:
-            while port.ready and port.index < self.index:  # it has come since it was looked at
-                port.discard()
-        live = [
-            port for port in self._decisive if port.ready or (not port.ended and (port.alive or port.policy == ZERO))
-        ]
-        if len(live) < self.quorum:
-            return next(port for port in self._decisive if port not in live)
-        if not self._in_step:
-            self.index = min((port.index for port in self._decisive if port.ready), default=self.index)
-            if not any(port.alive for port in self._decisive):
-                # There is nothing but zeros to fire on: they come at the pace of the time-out.
-                until = time.monotonic() + max(port.timeout or 0.0 for port in self._decisive)
-                self._await_change(self._seen(), until)
-        return None
-
-    def _choose(self, tokens: dict[str, Any]) -> None:
-        tokens.clear()
+    def _poll(self, now: float) -> None:
         for port in self._inputs:
-            port.used = port.ready and (port not in self._decisive or port.index == self.index)
-            port.missing += not port.used
-            if port.used:
-                tokens[port.name] = port.acquire()
-            elif port.policy == ZERO:
-                tokens[port.name] = port.zero(self._behaviour.zeros.get(port.name, 0))
+            port.poll(now)
+        for output in self._outputs:
+            output.poll()
+
+    def _release_unused(self) -> None:
+        unused = self.matcher.unused
+        if unused:
+            for inlet, number in unused:
+                self._owners[id(inlet)].give_back(number, False)
+            unused.clear()
+
+    def _pass_on(self) -> None:
+        """Say up to which index no tokens will come from here any more."""
+        given_up = self.matcher.given_up if self._inputs else self.numbering.given_up
+        if given_up > self._told_up_to:
+            self._told_up_to = given_up
+            for output in self._told:
+                output.fifo.pass_over(given_up)
+
+    def _use(self, fire: Fire, tokens: dict[str, Any]) -> None:
+        self._fire = fire
+        tokens.clear()
+        for position, port in enumerate(self._inputs):
+            numbers = fire.tokens[position]
+            if numbers is not None:
+                tokens[port.name] = port.views(numbers)
+            else:
+                port.missing += 1
+                if fire.zeros[position]:
+                    tokens[port.name] = port.zero(self._behaviour.zeros.get(port.name, 0))
+        for position, output in enumerate(self._outputs):
+            output.used = fire.use[position] or not (output.outlet.over or output.fifo.connected)
+        self._index = fire.index if self._inputs else self.numbering.next(time.time()) if self._early else None
+        if self._index is not None:
+            self._told_up_to = max(self._told_up_to, self._index)
+        alive = tuple([end.alive for end in self._ends])
+        if alive != self._alive:
+            self._alive = alive
+            self._behaviour.alive = frozenset([end.name for end in self._ends if end.alive])

@@ -8,7 +8,7 @@ hand-over is an addition.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Union
+from typing import Optional, Protocol, Union
 
 import numpy as np
 
@@ -43,6 +43,18 @@ class FifoCounts:
     restarts: Optional[int] = None
 
 
+class Keeper(Protocol):
+    """What keeps the newest tokens of a FIFO whose producer never waits."""
+
+    writable: list[np.ndarray]
+
+    def reserve(self) -> list[int]:
+        """Slots for one firing's tokens."""
+
+    def give_up(self) -> None:
+        """The slots that were reserved last are not written."""
+
+
 class Fifo:
     """A ring of ``capacity`` slots for tokens of ``dtype`` and ``shape``.
 
@@ -53,6 +65,8 @@ class Fifo:
 
     #: whether tokens of this FIFO may be lost while the consumer is dead
     lossy = False
+    #: what keeps the newest tokens, if that is the FIFO's policy
+    keeper: Optional[Keeper] = None
 
     def __init__(
         self,
@@ -86,6 +100,9 @@ class Fifo:
         self.ended = False
         #: the producer's: whether it is dead or starved, in a FIFO that may lose tokens
         self.lost = False
+        #: the producer's: whether it cannot even be reached, and up to which index it will send no more
+        self.gone = False
+        self.passed = -1
         self.peak = delay
         #: the consumer's: tokens released, how many of them unused, and whether it takes no more
         self.released = 0
@@ -136,8 +153,18 @@ class Fifo:
     def starve(self, starved: bool) -> None:
         """The producer of a FIFO that may lose tokens makes none for now, or makes some again."""
         self.lost = starved
+        self.gone = False
         if self.reader.asleep:
             self.reader.ring()
+
+    def pass_over(self, index: int) -> None:
+        """No tokens of an index up to this one will come any more."""
+        self.passed = index
+        if self.reader.asleep:
+            self.reader.ring()
+
+    def skip(self, count: int) -> None:
+        """So many tokens were made that there was no room for."""
 
     # What the consumer calls.
 

@@ -6,7 +6,9 @@ import argparse
 import dataclasses
 import hashlib
 import io
+import math
 import os
+import time
 from queue import SimpleQueue
 from typing import Any, Callable, Optional, Union
 
@@ -16,18 +18,32 @@ from eprune.runtime.fire import tflite
 from eprune.runtime.fire.checking import Checked
 from eprune.runtime.fire.engine import Cluster, Event
 from eprune.runtime.fire.firing import Rates, RunningActor
-from eprune.runtime.fire.matched import FollowingInput, Matched, MatchedInput, MatchedOutput, Starvation
+from eprune.runtime.fire.matched import (
+    ROOM_SHARE,
+    TIMEOUT,
+    ZERO_TIMEOUT,
+    FollowingInput,
+    Matched,
+    MatchedInput,
+    MatchedOutput,
+    NewestInput,
+    Starvation,
+)
+from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
+from eprune.runtime.fire.matching import Matcher
+from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
-from eprune.runtime.kernel.policy import STOP
+from eprune.runtime.kernel.newest import NewestFifo
+from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, port_types
 from eprune.runtime.main.options import DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
-from eprune.runtime.net.ends import RxFifo, TxFifo
+from eprune.runtime.net.ends import NewestTxFifo, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.net.tls import Keys, is_loopback
@@ -84,12 +100,13 @@ class Assembly:
             connection.greeting = dataclasses.replace(connection.greeting, running=True)
         for actor in self.actors:
             if isinstance(actor.matching, Matched) and not actor.inputs:
-                actor.matching.begin(max((connection.firing for connection in self.connections), default=0))
+                ahead = max((connection.firing for connection in self.connections), default=0)
+                actor.matching.numbering.last = max(actor.matching.numbering.last, ahead - 1)
         # Peers that were running before have dropped tokens, for which nobody must wait.
         behind = {id(fifo) for connection in self.connections if connection.running for fifo in connection.rx.values()}
         for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, MatchedInput)]:
-            if port.policy and id(port.fifo) in behind:
-                port.fifo.lost = True
+            if port.fifo.written == port.fifo.delay and id(port.fifo) in behind:
+                port.fifo.lost = port.fifo.gone = True
 
     def _make_clusters(self) -> list[Cluster]:
         """The actors that one thread fires."""
@@ -136,8 +153,14 @@ class Assembly:
                 )
         kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
         try:
+            if not fifo.peer and fifo.policy == NEWEST:
+                return NewestFifo(*kind, fifo.rate)
             if not fifo.peer:
                 return Fifo(*kind, fifo.delay, initial)
+            if fifo.policy == NEWEST and fifo.target is None:
+                return NewestTxFifo(*kind, fifo.rate)
+            if fifo.policy == NEWEST:
+                return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
             if fifo.target is None:
                 return TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
             return RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
@@ -277,35 +300,75 @@ class Assembly:
     ) -> RunningActor:
         """An actor of an application that may lose tokens."""
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
+        if any(fifo.control for fifo in consumed.values()):
+            return self._make_following(actor, behaviour, fire, choose)
         optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
-        inputs = [
-            (FollowingInput if fifo.control else MatchedInput)(
-                port, self.fifos[fifo.name], fifo.rate, fifo.policy, port not in optional, fifo.timeout
+        live = actor.live
+        lines = {port: line for line, group in enumerate(live.groups) for port in group}
+        standings: dict[str, Standing] = {}
+        inputs = []
+        for port, fifo in consumed.items():
+            inlet = Inlet(
+                port,
+                fifo.policy if fifo.peer or fifo.policy == NEWEST else "",
+                fifo.rate,
+                port not in optional,
+                fifo.timeout or (ZERO_TIMEOUT if fifo.policy == ZERO else TIMEOUT if port in optional else None),
+                line=lines.get(port, 0),
+                ordered=fifo.delay > 0,
+                hold=port in live.hold,
+                max_age=live.max_age.get(port),
+                standing=standings.setdefault(fifo.group, Standing()) if fifo.group else None,
             )
+            kind = NewestInput if isinstance(self.fifos[fifo.name], NewestFifo) else MatchedInput
+            inputs.append(kind(port, self.fifos[fifo.name], fifo.rate, inlet))
+        outputs = []
+        for port, fifo in produced.items():
+            room = fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE
+            standing = standings.setdefault(fifo.group, Standing()) if fifo.group else None
+            outlet = Outlet(port, fifo.policy if fifo.peer else "", fifo.rate, room, standing=standing)
+            outputs.append(MatchedOutput(port, self.fifos[fifo.name], fifo.rate, outlet))
+        stalls = [port.outlet.timeout for port in outputs if port.outlet.lossy and port.outlet.timeout]
+        numbering = Numbering(
+            time.time(), live.clock, live.rate, stall=min(stalls, default=None), offset=time.time() - time.monotonic()
+        )
+        inlets, outlets = [port.inlet for port in inputs], [port.outlet for port in outputs]
+        patience = getattr(self._options, "patience", math.inf)
+        matcher = Matcher(inlets, outlets, quorum, patience=patience, numbering=numbering)
+        rates = self._make_rates(behaviour, inputs, outputs, choose)
+        # Those that follow by their control tokens alone pass it on; their data never lacks a token.
+        told = self._control_of(outputs) or outputs
+        matched = Matched(behaviour, inputs, outputs, told, matcher, numbering, limit, early=rates is not None)
+        return RunningActor(actor.name, behaviour, inputs, outputs, None, fire, rates, matched)
+
+    def _make_following(
+        self,
+        actor: Union[DeclaredActor, DeclaredSegment],
+        behaviour: Actor,
+        fire: Callable[..., Any],
+        choose: Callable[..., Any],
+    ) -> RunningActor:
+        """A member of a dynamic processing graph: nothing is lost in there, but there may be nothing for a while."""
+        consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
+        inputs = [
+            (FollowingInput if fifo.control else Input)(port, self.fifos[fifo.name], fifo.rate)
             for port, fifo in consumed.items()
         ]
-        outputs = [MatchedOutput(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
-        rates = self._make_rates(behaviour, inputs, outputs, choose)
-        if rates is None or rates.leads:
-            # Those that follow by their control tokens alone pass it on; their data never lacks a token.
-            told = self._control_of(outputs) or outputs
-            matched = Matched(behaviour, inputs, outputs, told, quorum, limit)
-            running = RunningActor(actor.name, behaviour, inputs, outputs, None, fire, rates, matched)
-            matched.stopping = lambda: running.stopped
-            return running
-        dynamic = {fifo for row in self.declared.tables[self._dpg_of(inputs)].values() for fifo in row}
-        starvation = Starvation([port for port in outputs if port.fifo.name not in dynamic])
+        outputs = [Output(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
         control = self._control_of(inputs)
+        dynamic = {fifo for row in self.declared.tables[self._dpg_of(control)].values() for fifo in row}
+        starvation = Starvation([port for port in outputs if port.fifo.name not in dynamic])
         control[0].starve = starvation.tell
         for port in control[1:]:
             port.starve = lambda starved: None
-        ends: list[Any] = [*inputs, *outputs]
 
         def fire_alive(tokens: dict[str, Any], buffers: dict[str, Any]) -> None:
-            behaviour.alive = frozenset(end.name for end in ends if end.alive)
+            fed = [port.name for port in inputs if not (port.fifo.lost or port.fifo.ended)]
+            behaviour.alive = frozenset([*fed, *(port.name for port in outputs if port.fifo.connected)])
             fire(tokens, buffers)
 
-        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire_alive, rates, None, control)
+        rates = self._make_rates(behaviour, inputs, outputs, choose)
+        return RunningActor(actor.name, behaviour, inputs, outputs, None, fire_alive, rates, None, control)
 
     def _dpg_of(self, ports: list[Any]) -> str:
         """The dynamic processing graph whose control tokens come to these inputs."""

@@ -76,7 +76,7 @@ class Reporter:
         if not isinstance(fifo, TxFifo):
             return FifoStatus(kind, peer, fifo.written - fifo.delay)
         confirmed, dropped = fifo.confirmed, fifo.given_up
-        made = fifo.written  # read last: the others only follow it
+        made = fifo.made  # read last: the others only follow it
         return FifoStatus(kind, peer, made, confirmed, made - confirmed - dropped, dropped, fifo.resent)
 
     def _peers(self) -> dict[str, PeerStatus]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from typing import Callable, Optional, Union
 
 from eprune.runtime.kernel.errors import LinkError, LostTokens, PeerError, ProtocolError, Refused, RunError
+from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.net import emulation, wire
 from eprune.runtime.net.detector import CLOSE_TIMEOUT, FailureDetector, back_off
 from eprune.runtime.net.ends import FifoEnd, RxFifo, TxFifo
@@ -199,7 +200,9 @@ class Connection:
         elif what is Do.PUMP:
             self._pump()
         elif what is Do.LOSE:
-            self.rx[details[0]].lose()
+            self.rx[details[0]].lose(gone=True)
+        elif what is Do.IDLE:
+            self.rx[details[0]].lose(gone=False)
         elif what is Do.FINISH:
             self.rx[details[0]].end()
         elif what is Do.LEAVE:
@@ -371,6 +374,10 @@ class Connection:
             text = payload.decode("utf-8", "replace")
             clean = "".join(char if char.isprintable() else "?" for char in text)
             raise PeerError(f"peer {self.peer!r} failed: {clean}")
+        elif header.kind == wire.PAST:
+            if header.fifo not in self.rx:
+                raise ProtocolError(f"FIFO number {header.fifo} skips indices, of which it is not the sender")
+            Fifo.pass_over(self.rx[header.fifo], header.firing)
         elif header.kind == wire.END:
             with self._lock:
                 self._handle(Event.END, header.fifo, header.firing)
@@ -381,6 +388,8 @@ class Connection:
     def _advance(self, end: TxFifo, credit: Credit) -> None:
         """Where all goes its way, a credit only makes room: the producer never writes more than there is room for."""
         end.credit(credit)
+        if end.keeper is not None:  # what is kept has waited for room
+            self._pump()
 
     def _credited(self, number: int, credit: Credit) -> None:
         try:

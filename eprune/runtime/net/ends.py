@@ -8,7 +8,8 @@ from typing import Optional, Protocol, Union
 import numpy as np
 
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
-from eprune.runtime.kernel.policy import lossy
+from eprune.runtime.kernel.newest import NewestFifo
+from eprune.runtime.kernel.policy import NEWEST, lossy
 from eprune.runtime.net import wire
 from eprune.runtime.net.protocol import Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
@@ -77,6 +78,16 @@ class TxFifo(Fifo, Sending):
         self.idle_sent = False
         self.carrier.changed()
 
+    def pass_over(self, index: int) -> None:
+        """No tokens of an index up to this one will come any more."""
+        self.passed = index
+        self.carrier.changed()
+
+    def skip(self, count: int) -> None:
+        """So many tokens were made that there was no room for."""
+        self.skipped += count
+        self.given_up += count
+
     def frames(self, first: int, count: int) -> list[memoryview]:
         """Headers and payloads of the tokens from number ``first`` on."""
         buffers = []
@@ -95,8 +106,60 @@ class TxFifo(Fifo, Sending):
     def summary(self) -> FifoCounts:
         """What happened to the ``tokens`` that were made: ``confirmed`` arrived, ``dropped`` may not have arrived."""
         return replace(
-            super().summary(), policy=self.policy, confirmed=self.confirmed, dropped=self.dropped, resent=self.resent
+            super().summary(),
+            tokens=self.made,
+            policy=self.policy,
+            confirmed=self.confirmed,
+            dropped=self.dropped,
+            resent=self.resent,
         )
+
+    @property
+    def made(self) -> int:
+        """Tokens that the producer made, those included that there was no room for."""
+        return self.written + self.skipped
+
+
+class NewestTxFifo(TxFifo):
+    """The sending end of a FIFO that keeps the newest tokens: they wait here, until there is room for them there."""
+
+    def __init__(self, name: str, dtype: str, shape: tuple[int, ...], capacity: int, rate: int) -> None:
+        super().__init__(name, dtype, shape, 2 * rate, NEWEST)
+        self._rate = rate
+        self._kept = NewestFifo(name, dtype, shape, capacity, rate)
+        self.keeper = self._kept
+
+    @property
+    def made(self) -> int:
+        """Tokens that the producer made."""
+        return self._kept.written
+
+    @property
+    def drained(self) -> bool:
+        """Whether nothing waits to be sent."""
+        return not self._kept.waits and super().drained
+
+    def commit(self, count: int, firing: int) -> None:
+        """Take tokens from the producer."""
+        self._kept.commit(count, firing)
+        self.carrier.send(self, 0)
+
+    def take(self, most: int) -> int:
+        """The newest tokens, if there is room for them: they move to where they are sent from."""
+        self.given_up += self._kept.discarded - self.skipped
+        self.skipped = self._kept.discarded
+        if not self.alive or self.limit - self.next < self._rate:
+            return 0
+        taken = self._kept.take()
+        if taken is None:
+            return 0
+        index, slots = taken
+        for number, slot in enumerate(slots, self.written):
+            self.raw[number % self.capacity][...] = self._kept.raw[slot]
+            self.firings[number % self.capacity] = index
+            self._kept.give_back(slot, True)
+        self.written += len(slots)
+        return super().take(len(slots))
 
 
 class RxFifo(Fifo, Receiving):
@@ -155,9 +218,10 @@ class RxFifo(Fifo, Receiving):
         if self.reader.asleep:
             self.reader.ring()
 
-    def lose(self) -> None:
-        """Notify the consumer that its producer is lost, until the next token."""
+    def lose(self, gone: bool) -> None:
+        """Notify the consumer that its producer is starved, or ``gone``, until the next token."""
         self.starve(True)
+        self.gone = gone
 
     def release(self, count: int = 1) -> None:
         """The consumer gives slots back."""

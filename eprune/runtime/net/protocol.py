@@ -68,10 +68,14 @@ class Sending:
         self.resent = self.firing = 0
         #: tokens that were dropped, or were under way when the connection broke and may have arrived
         self.given_up = 0
+        #: tokens that there was no room for
+        self.skipped = 0
         #: what the producer has said: it has ended, or makes no tokens for now
         self.ended = self.starved = False
         #: what the peer was told on this connection
         self.end_sent = self.idle_sent = False
+        #: the index up to which nothing more comes, and which of these the peer was told
+        self.passed = self.passed_sent = -1
         #: whether nothing remains to be done: the peer wants no more, or will never learn more
         self.over = False
         self.ack_fired = ack_fired
@@ -90,7 +94,7 @@ class Sending:
     @property
     def dropped(self) -> int:
         """Tokens that the peer is not known to have received."""
-        return self.written - self.confirmed
+        return self.written + self.skipped - self.confirmed
 
     @property
     def drained(self) -> bool:
@@ -155,6 +159,7 @@ class Sending:
         self._peer = peer
         self.alive = True
         self.end_sent = self.idle_sent = False
+        self.passed_sent = -1
         self.credit(credit)
 
     def credit(self, credit: Credit) -> None:
@@ -312,8 +317,9 @@ class Do(Enum):
     #: send frames: (bytes); credits, tokens and ends follow as far as they are due
     SEND = "send"
     PUMP = "pump"
-    #: this end of a FIFO has lost its producer, or its producer has ended, or its consumer: (number)
+    #: this end of a FIFO has lost its producer, or that starves, or has ended, or its consumer: (number)
     LOSE = "lose"
+    IDLE = "idle"
     FINISH = "finish"
     LEAVE = "leave"
     #: the peer has been met for the first time or again, is lost: (reason), is to be sought
@@ -426,7 +432,7 @@ class Protocol:
     def _idle(self, number: int) -> list[Instruction]:
         if number not in self.receiving:
             raise ProtocolError(f"FIFO number {number} idles, of which it is not the sender")
-        return [(Do.LOSE, number)]
+        return [(Do.IDLE, number)]
 
     def _change(self) -> list[Instruction]:
         """Send what is due; close once nothing remains to be done."""

@@ -135,6 +135,9 @@ class SendQueue:
                 self._choose_tokens(fifo, count)
         for number, fifo in self._tx.items():
             if fifo.alive and fifo.drained and not fifo.end_sent:
+                if fifo.passed > fifo.passed_sent:
+                    fifo.passed_sent = fifo.passed
+                    self._choose_frame(wire.control_frame(wire.PAST, number, fifo.passed))
                 if fifo.starved and not fifo.idle_sent:
                     fifo.idle_sent = True
                     self._choose_frame(wire.control_frame(wire.IDLE, number))

@@ -18,6 +18,7 @@ Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in ne
     HEARTBEAT  nothing to send, but alive; the sender's clock in microseconds since the epoch, and the least difference
                that it has seen between its clock and the peer's when a heartbeat came: two i64
     IDLE       TX to RX: the producer is starved and makes no tokens for now
+    PAST       TX to RX: no tokens of an index up to ``firing`` will come any more
 
 A CREDIT frame for each FIFO follows the greetings, before any token. No more tokens are sent than there is room for.
 
@@ -47,12 +48,12 @@ MAX_ERROR = 4096
 #: A firing index stays below this and a counter below twice as much, which leaves room for what is computed from them.
 MAX_INDEX = 2**62
 
-DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE = range(1, 7)
+DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE, PAST = range(1, 8)
 
 _COUNTERS = struct.Struct("!QQQQ")
 _CLOCKS = struct.Struct("!qq")
 #: payload bytes of the frames that are of one size
-_FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: _CLOCKS.size, END: 0, IDLE: 0}
+_FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: _CLOCKS.size, END: 0, IDLE: 0, PAST: 0}
 
 
 class Header(NamedTuple):
