@@ -80,6 +80,7 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
         return result()
     failure = Moment(run, period)
     fault.apply(run, things)
+    failure.happened()
     if not run.wait(lambda: not any(failure.lacking(expected)), FAIL):
         wrong += failure.lacking(expected)
     pause = failure.pause(expected)
@@ -125,12 +126,18 @@ class Moment:
         self._period = period
         self.time = time.monotonic()
         self._firings = {actor: len(log.firings) for actor, log in run.logs.items()}
+        self._latest = dict(self._firings)
         #: (source, incarnation) -> tokens made until then
         self._made: dict[tuple[int, int], int] = {}
         for source in run.system.sources:
             for firing in run.logs[source].firings:
                 for token in firing.tokens:
                     self._made[token.source, token.incarnation] = token.number + 1
+
+    def happened(self) -> None:
+        """What was done at this moment, which takes a while, is done."""
+        self._run.update()
+        self._latest = {actor: len(log.firings) for actor, log in self._run.logs.items()}
 
     def _since(self, actor: str):  # type: ignore[no-untyped-def]
         return self._run.logs[actor].firings[self._firings[actor] :]
@@ -152,12 +159,12 @@ class Moment:
             log = run.logs[actor].firings
             if log and now - log[-1].time < STILL:
                 yield f"{actor} does not stand still"
-        before = [self._firings[actor] for actor in stalled]
+        before, latest = [[counts[actor] for actor in stalled] for counts in (self._firings, self._latest)]
         for actor in stalled:
             least, most = expected.stalled[actor]
             count = len(run.logs[actor].firings)
             # A firing that was counted before may have been going on still.
-            if not min(before) - 1 + least <= count <= max(before) + most:
+            if not min(before) - 1 + least <= count <= max(latest) + most:
                 done = count - self._firings[actor]
                 yield f"{actor} stands after {done} iterations, not {least} to {most}"
         for platform in run.processes:
