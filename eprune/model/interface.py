@@ -17,6 +17,7 @@ class Interface:
     ``tensors`` maps a model slice's port names to tensor indices in the model's graph, those of other actors to what
     the graph says: ports of one actor with one tensor carry the same tokens. ``weight_bytes`` is the size of a slice's
     constants. ``called`` has the input and the output tensors of the slice that a class calls; None: it calls none.
+    ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -25,3 +26,4 @@ class Interface:
     tensors: dict[str, int] = field(default_factory=dict)
     weight_bytes: int = 0
     called: Optional[tuple[tuple[int, ...], tuple[int, ...]]] = None
+    waits: bool = False

@@ -75,7 +75,7 @@ class PythonBehaviour(Behaviour):
         return replace(self, file=name(self.file), model=self.model and self.model.renamed(name))
 
     def interface(self, actor: Actor, reader: Reader) -> Interface:
-        """What the class declares: ``INPUTS``, ``OUTPUTS``, and the parameters of its constructor."""
+        """What the class declares: ``INPUTS``, ``OUTPUTS``, ``waits``, and the parameters of its constructor."""
         path = self.path or self.file
         source, problem = reader(_read, path)
         if source is None:
@@ -91,6 +91,7 @@ class PythonBehaviour(Behaviour):
                 outputs=_tokens(lineage, "OUTPUTS"),
                 parameters=None if arguments is None else {each.name: each.required for each in arguments},
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
+                waits=_waits(lineage),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -152,6 +153,12 @@ def _tokens(lineage: Lineage, name: str) -> dict[str, TokenType]:
         return {port: parse_token(text) for port, text in value.items()}
     except ValueError as error:
         raise EpruneError(Finding("G2", found.where, f"{title}: {error}", example)) from None
+
+
+def _waits(lineage: Lineage) -> bool:
+    """What the class says by ``waits``; where that is computed, it may."""
+    found = literal(lineage, "waits")
+    return found is not None and found.value is not False
 
 
 def _library_hint(file: str) -> str:
