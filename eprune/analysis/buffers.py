@@ -3,7 +3,8 @@
 Least is in bytes of all buffers together; a FIFO that crosses platforms has a buffer on both. A FIFO of rate r and
 delay d has a capacity of d + k r, for nothing else is ever of use, and k is to be found. Every cycle of the timed graph
 (``throughput``) must have tokens enough: more than none to be live, and time / period of them to be fast. Only edges of
-room can be given more.
+room can be given more. A FIFO that divides rate domains is in no cycle; it keeps what it needs by itself: with
+``newest`` room for what is read and what is written, and to be fast for what is ready, too.
 
 The problem is NP-hard. One answer comes from any times of the firings that keep to the period: they say how much room
 is needed; then each FIFO in turn is given less as long as nothing breaks. The other is a search, cheapest first: take a
@@ -20,9 +21,10 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from eprune.analysis.cycle_ratio import longest_paths, max_cycle_ratio
+from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import fifo_rates, token_bytes
 from eprune.analysis.throughput import ALONE, Resources, Transfer, rooms_of, timed
-from eprune.model.graph import Graph
+from eprune.model.graph import FaultPolicy, Graph
 
 #: How many edges the search for the least may look at: some seconds.
 BUDGET = 4_000_000
@@ -110,10 +112,17 @@ class _Problem:
         self.copies: list[int] = []
         self.price: list[int] = []
         self.least: list[int] = []
+        between = set(dividing(graph))
         for index, fifo in enumerate(graph.fifos):
             transfer = resources.transfers.get(fifo.name)
             rate = rates[fifo.name]
             ahead = fifo.delay // rate
+            if fifo in between:
+                newest = fifo.policy is FaultPolicy.NEWEST
+                self.copies.append(1 if transfer is None else 2)
+                self.price.append(rate * sizes[fifo.name] * self.copies[-1])
+                self.least.append((3 if per_token else 2) if newest else 1)
+                continue
             for (source, target), extra in zip(rooms_of(fifo, transfer), (0, ahead)):
                 self.arcs.append((numbers[source], numbers[target], weight(source, extra), index))
             self.copies.append(1 if transfer is None else 2)

@@ -9,8 +9,9 @@ from eprune.analysis.consistency import consistency
 from eprune.analysis.dynamic import check_dynamic
 from eprune.analysis.faults import declarations
 from eprune.analysis.graph import check_graph
+from eprune.analysis.live import lateness, meetings
 from eprune.analysis.liveness import connections, deadlocks
-from eprune.analysis.mapping import links, memory, placements, segments
+from eprune.analysis.mapping import groups, links, memory, placements, segments
 from eprune.analysis.table import activity, borders, constants, totality
 from eprune.model.finding import Finding, has_errors
 from eprune.model.system import System
@@ -32,7 +33,9 @@ def check(system: System) -> list[Finding]:
         findings += [*consistency(graph), *deadlocks(graph), *connections(graph)]
         findings += placements(system)
     if not has_errors(findings):
-        findings += [*links(system), *memory(system), *segments(system)]
+        findings += [*links(system), *groups(system), *memory(system), *segments(system)]
+    if not has_errors(findings):
+        findings += [*meetings(graph), *lateness(system)]
     findings = [*system.problems, *findings]
     places = [graph.where, *(each.where for each in system.platforms), *(each.where for each in system.mappings)]
     files = [where.file for where in places]

@@ -2,7 +2,8 @@
 
 A cluster
 
-- is connected by FIFOs of that unit that neither lose tokens nor make them up (``joins``);
+- is connected by FIFOs of that unit, and has none inside that may lose tokens, or whose reader does without them (under
+  ``drop``, ``zero`` and ``newest``, and into an input on ``hold``);
 - has no actor that waits for the world (a camera, a socket, a clock): such an actor keeps a thread of its own;
 - takes tokens from elsewhere (another platform, unit or cluster) at one actor at most, which then is its only first
   one: every other actor comes behind it in the cluster. A cluster that takes nothing from elsewhere may have several
@@ -27,17 +28,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from eprune.analysis.domains import dividing
+from eprune.analysis.faults import LOSSY
 from eprune.analysis.precedence import components, firing_order, precedence
-from eprune.model.graph import FaultPolicy, Fifo
 from eprune.model.system import System
 
 #: An actor by name, or several: those of a cluster in firing order.
 Cluster = tuple[str, ...]
-
-
-def joins(fifo: Fifo) -> bool:
-    """Whether a FIFO may be within a cluster: each token that is written is read, in the same iteration."""
-    return fifo.policy in (FaultPolicy.STOP, FaultPolicy.WAIT)
 
 
 def clusters(system: System) -> dict[str, tuple[Cluster, ...]]:
@@ -56,6 +53,12 @@ def clusters(system: System) -> dict[str, tuple[Cluster, ...]]:
     return {platform: tuple(map(tuple, parts.values())) for platform, parts in found.items()}
 
 
+def waiting(system: System) -> set[str]:
+    """The actors that wait for the world: their class says so, or they keep to a clock or a rate."""
+    paced = {actor.name for actor in system.graph.actors if actor.clock is not None or actor.rate is not None}
+    return paced | {name for name, interface in system.interfaces.items() if interface.waits}
+
+
 class _Merging:
     """Sets of actors, each named by one of them, that grow into clusters."""
 
@@ -63,8 +66,7 @@ class _Merging:
         graph = system.graph
         whole = precedence(graph)
         self.order = firing_order(graph)
-        apart = {node for ring in components(whole) for node in ring.nodes}
-        apart.update(name for name, interface in system.interfaces.items() if interface.waits)
+        apart = {node for ring in components(whole) for node in ring.nodes} | waiting(system)
         self._places = {name: place for name, place in system.units.items() if name not in apart}
         #: actor -> those that fire before it in each iteration
         self._before: dict[str, set[str]] = {name: set() for name in self.order}
@@ -75,10 +77,11 @@ class _Merging:
         for edge in whole.edges:
             self._before[edge.target].add(edge.source)
             self._needs[edge.target].add(edge.source)
+        between = set(dividing(graph))
         for fifo in graph.fifos:
             source, target = fifo.source.actor, fifo.target.actor
             self._needs[target].add(source)
-            if not joins(fifo) and source != target:
+            if source != target and (fifo.policy in LOSSY or fifo in between):
                 self._parted[target].add(source)
         self._merged_into: dict[str, str] = {}
         #: set -> its actors with none before them in it: only these may need something from elsewhere

@@ -1,4 +1,7 @@
-"""Rules F1 (the service survives so many failures, on request) and F2 (what a graph says of faults makes sense)."""
+"""Rules F1 (the service survives so many failures, on request) and F2 (what a graph says of faults makes sense).
+
+What a graph says of live data belongs to F2, too: it loses tokens on purpose.
+"""
 
 from __future__ import annotations
 
@@ -21,21 +24,34 @@ def not_survived(system: FaultModel, outcome: Outcome, service: Service) -> Find
     """F1: a minimal set of failures that the service does not survive, why, and what would help."""
     if outcome.failed:
         failed = " and ".join(map(str, outcome.failed))
-        message = f"{failed} fail{'s' * (len(outcome.failed) == 1)}: {_consequence(outcome)}"
+        message = f"{failed} fail{'s' * (len(outcome.failed) == 1)}: {_consequence(system, outcome, service)}"
         where = outcome.failed[0].where
     else:
         message, where = f"even if nothing fails, {outcome.missing}", system.graph.where
     return violation("F1", where, message, _help(system, outcome, service), related=tuple(_reasons(system, outcome)))
 
 
-def _consequence(outcome: Outcome) -> str:
+def _consequence(system: FaultModel, outcome: Outcome, service: Service) -> str:
     many = len(outcome.culprits) > 1
     fifos = f"FIFO{'s' * many} {some(outcome.culprits)}"
     if outcome.verdict is Verdict.STOPS:
-        return f"the run stops because {fifos} break{'s' * (not many)}"
+        why = f"because {fifos} break{'s' * (not many)}"
+        ended = [actor for actor, home in system.homes.items() if home in outcome.ended and actor not in outcome.gone]
+        if len(ended) + len(outcome.gone) == len(system.inputs):
+            return f"the run stops {why}"
+        essential = [actor for actor in service.essential if actor in ended]
+        lone = len(essential) == 1
+        return f"the process{'es' * (not lone)} of {some(essential)} end{'s' * lone} {why}"
     if outcome.verdict is Verdict.STALLS:
-        return f"{fifos} wait{'s' * (not many)}; {_standing(outcome)}"
+        return f"{fifos} wait{'s' * (not many)}; {_standing(outcome)}{_zeros(outcome)}"
     return outcome.missing
+
+
+def _zeros(outcome: Outcome) -> str:
+    """Who goes on all the same, but with zeros."""
+    if not outcome.zeros:
+        return ""
+    return f"; {some(outcome.zeros)} go{'es' * (len(outcome.zeros) == 1)} on with zeros"
 
 
 def _standing(outcome: Outcome) -> str:
@@ -48,24 +64,34 @@ def _standing(outcome: Outcome) -> str:
 
 
 def _reasons(system: FaultModel, outcome: Outcome) -> Iterator[tuple[Location, str]]:
-    """Where to look: the FIFOs that break with a process left at an end, and the actors that starve."""
+    """Where to look: the FIFOs that break with a process left at an end, processes that end, actors that starve."""
     for fifo in _noticed(system, outcome)[:_NAMED]:
         policy = f"policy {fifo.policy.value}" if fifo.name in system.crossing else "within a platform"
         yield fifo.where, f"FIFO '{fifo.name}' from '{fifo.source}' to '{fifo.target}' breaks ({policy})"
+    if outcome.verdict is not Verdict.STOPS:
+        for platform in [each for each in system.system.platforms if each.name in outcome.ended][:_NAMED]:
+            yield platform.where, f"the process of platform '{platform.name}' ends"
     for actor in [actor for actor in system.graph.actors if actor.name in outcome.starved][:_NAMED]:
-        broken = [fifo for fifo in system.inputs[actor.name] if fifo.name in outcome.broken]
+        lost = {*outcome.starved, *outcome.iterations}
+        broken = [f for f in system.inputs[actor.name] if f.name in outcome.broken or f.source.actor in lost]
         needed = [str(fifo.target) for fifo in broken if fifo.name in system.required]
         why = f"it requires {some(needed)}" if needed else f"its quorum is {system.quorum[actor.name]}"
         yield actor.where, f"'{actor.name}' starves: {why}"
 
 
 def _noticed(system: FaultModel, outcome: Outcome) -> list[Fifo]:
-    """The broken FIFOs that a process which is left has an end of."""
+    """The FIFOs that break with what fails, and of which a process that was left has an end.
+
+    Those that only break because a process ends are left out.
+    """
     gone = set(outcome.gone)
+    cut = frozenset[str]().union(*(thing.fifos for thing in outcome.failed))
     return [
         fifo
         for fifo in system.graph.fifos
-        if fifo.name in outcome.broken and not {fifo.source.actor, fifo.target.actor} <= gone
+        if fifo.name in outcome.broken
+        and not {fifo.source.actor, fifo.target.actor} <= gone
+        and (fifo.name in cut or {fifo.source.actor, fifo.target.actor} & gone)
     ]
 
 
@@ -97,7 +123,8 @@ def _lenient(system: FaultModel) -> Graph:
     steady = set(_inside(system.graph))
 
     def mild(fifo: Fifo) -> FaultPolicy:
-        if fifo.name in system.control or fifo in steady or fifo.policy is FaultPolicy.ZERO:
+        keeps = fifo.policy in (FaultPolicy.ZERO, FaultPolicy.NEWEST)
+        if fifo.name in system.control or fifo in steady or keeps:
             return fifo.policy
         return FaultPolicy.ZERO if fifo.target.actor in slices else FaultPolicy.DROP
 
@@ -116,38 +143,65 @@ def _lenient(system: FaultModel) -> Graph:
 # F2
 
 
+#: The policies of a FIFO that may lose tokens.
+LOSSY = (FaultPolicy.DROP, FaultPolicy.ZERO, FaultPolicy.NEWEST)
+
+
 def declarations(graph: Graph) -> Iterator[Finding]:
-    """F2: policies, optional inputs and quorums are such that an actor can live with them."""
+    """F2: an actor can live with its policies, optional inputs and quorum, and with what is said of live data."""
     control = {ref for ref, port in graph.ports() if port.control}
     for fifo in graph.fifos:
         what = f"FIFO '{fifo.name}'"
-        if fifo.policy in (FaultPolicy.DROP, FaultPolicy.ZERO) and {fifo.source, fifo.target} & control:
+        if fifo.policy in LOSSY and {fifo.source, fifo.target} & control:
             message = f"{what}: policy {fifo.policy.value} on a control FIFO would shift every later row"
             yield violation("F2", fifo.where, message, 'write policy="wait" or policy="stop"')
         if fifo.ack is Ack.FIRED and fifo.policy is not FaultPolicy.WAIT:
             message = f'{what}: ack="fired" with policy {fifo.policy.value}, which sends nothing again'
             yield violation("F2", fifo.where, message, 'write policy="wait", or leave ack out')
+        if fifo.policy not in LOSSY:
+            for name, value in (("room-timeout", fifo.room_timeout), ("group", fifo.group)):
+                if value is not None:
+                    message = f"{what}: {name} with policy {fifo.policy.value}, which waits"
+                    yield violation("F2", fifo.where, message, f'write policy="drop", or leave {name} out')
     for actor in graph.actors:
         yield from _inputs(actor)
+        yield from _numbering(actor)
     yield from _losses(graph)
+
+
+def _numbering(actor: Actor) -> Iterator[Finding]:
+    """What is said of how an actor numbers its firings has a meaning for it."""
+    data = sum(not port.control for port in actor.inputs)
+    if actor.match is not None and (data < 2 or data < len(actor.inputs)):
+        why = f"with {data or 'no'} data input{'s' * (data != 1)}" if data < 2 else "with a control input"
+        message = f"actor '{actor.name}': match=\"{actor.match.value}\" {why} chooses nothing"
+        yield violation("F2", actor.where, message, "leave match out")
+    for name, value in (("clock", actor.clock), ("rate", actor.rate)):
+        if value is not None and actor.inputs:
+            message = f"actor '{actor.name}': {name} is for sources, and it has inputs"
+            yield violation("F2", actor.where, message, f"leave {name} out")
+    if actor.clock is not None and actor.rate is not None and actor.rate > actor.clock:
+        message = f"actor '{actor.name}': a rate of {actor.rate:g}/s is more than its clock of {actor.clock:g}/s counts"
+        yield violation("F2", actor.where, message, "write a rate up to that of the clock")
 
 
 def _losses(graph: Graph) -> Iterator[Finding]:
     """Inside a dynamic processing graph all tokens of a row arrive, or its actors would be in different rows."""
-    lossy = [fifo for fifo in graph.fifos if fifo.policy in (FaultPolicy.DROP, FaultPolicy.ZERO)]
+    held = {ref for ref, port in graph.ports() if port.hold}
+    lossy = {fifo: f"policy {fifo.policy.value}" for fifo in graph.fifos if fifo.policy in LOSSY}
+    lossy.update({fifo: "hold" for fifo in graph.fifos if fifo.target in held and fifo not in lossy})
     control = {ref for ref, port in graph.ports() if port.control}
     for fifo, dpg in _inside(graph).items():
         if fifo in lossy and fifo.source not in control:
-            message = f"FIFO '{fifo.name}': policy {fifo.policy.value} inside the dynamic processing graph '{dpg.name}'"
-            yield violation(
-                "F2", fifo.where, message, 'write policy="wait" or policy="stop"; outside any policy will do'
-            )
+            message = f"FIFO '{fifo.name}': {lossy[fifo]} inside the dynamic processing graph '{dpg.name}'"
+            hint = 'write policy="wait" or policy="stop"; outside any policy will do'
+            yield violation("F2", fifo.where, message, "leave hold out" if lossy[fifo] == "hold" else hint)
     led_apart = [dpg for dpg in graph.dpgs if dpg.control != dpg.entry]
     if not lossy or not led_apart:
         return
     for dpg in led_apart:
         before = _before(graph, {dpg.control, dpg.entry})
-        losing = [fifo.name for fifo in lossy if fifo.target.actor in before]
+        losing = [fifo.name for fifo in graph.fifos if fifo in lossy and fifo.target.actor in before]
         if losing:
             message = (
                 f"'{dpg.control}' and '{dpg.entry}' of the dynamic processing graph '{dpg.name}' can lack tokens of "
@@ -180,6 +234,10 @@ def _inside(graph: Graph) -> dict[Fifo, Dpg]:
 
 def _inputs(actor: Actor) -> Iterator[Finding]:
     for port in actor.inputs:
+        for name, stated in (("hold", port.hold), ("max-age", port.max_age is not None)):
+            if stated and port.control:
+                message = f"actor '{actor.name}': {name} at the control input '{port.name}' would shift every later row"
+                yield violation("F2", port.where, message, f"leave {name} out")
         if not port.required and port.control:
             message = f"actor '{actor.name}': the control input '{port.name}' is always required"
             yield violation("F2", port.where, message, "leave required out")
@@ -188,6 +246,10 @@ def _inputs(actor: Actor) -> Iterator[Finding]:
             hint = 'leave required out, and give the FIFO policy="zero" where zeros will do'
             yield violation("F2", port.where, message, hint)
     data = sum(not port.control for port in actor.inputs)
+    held = [port for port in actor.inputs if port.hold]
+    if held and all(port.hold or port.control for port in actor.inputs):
+        message = f"actor '{actor.name}': all its inputs are on hold, so that none leads"
+        yield violation("F2", held[0].where, message, "leave hold out at the input that is to set the pace")
     if actor.quorum is not None and actor.quorum > data:
         message = f"actor '{actor.name}': a quorum of {actor.quorum}, but {data or 'no'} data inputs"
         hint = f"write a quorum of 1 to {data}" if data else "leave quorum out"

@@ -17,25 +17,27 @@ The last point matters where an application has two instances of a model, or joi
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal, NamedTuple, Optional, Union
+from typing import NamedTuple, Optional, Union
 
+from eprune.analysis.domains import rate_domains
 from eprune.analysis.precedence import Precedence, order
 from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, PortRef
 from eprune.model.interface import Interface
 
 #: When an actor has rate 1 at all data ports: always, or in those rows of that dynamic processing graph.
-Activity = Union[Literal["always"], tuple[str, tuple[int, ...]]]
+Activity = Union[int, tuple[str, tuple[int, ...]]]
 
 
 def activities(graph: Graph) -> dict[str, Activity]:
     """Actor name -> activity, for the model slices whose data ports have rate 1 together, and rate 0 otherwise."""
     result: dict[str, Activity] = {}
     dpg_of = {name: dpg for dpg in graph.dpgs for name in dpg.members}
+    domain = {name: number for number, members in enumerate(rate_domains(graph)) for name in members}
     for actor in graph.actors:
         if not is_slice(actor):
             continue
         if all(port.lrl == port.url == 1 and not port.control for port in actor.ports):
-            result[actor.name] = "always"
+            result[actor.name] = domain[actor.name]
         elif actor.type is ActorType.DPA and actor.name in dpg_of:
             dpg = dpg_of[actor.name]
             data = [PortRef(actor.name, port.name) for port in actor.ports if not port.control]

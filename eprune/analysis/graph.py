@@ -12,7 +12,7 @@ from typing import Optional
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 
 
@@ -194,7 +194,8 @@ def capacities(graph: Graph) -> Iterator[Finding]:
 
     For each possible rate r > delay the capacity must be at least delay + r; with r=2, delay 1 and capacity 2 the
     producer has no room for its first two tokens, and the consumer too few tokens to make any. The upper rate limit is
-    the strictest rate. A self-loop has to have a firing's tokens and the room for the next ones at the same time.
+    the strictest rate. A self-loop has to have a firing's tokens and the room for the next ones at the same time. With
+    NEWEST one firing's tokens are read while the next are written: those that are read cannot be dropped.
     """
     for fifo, source, target in joined(graph):
         rate = source.url
@@ -211,6 +212,14 @@ def capacities(graph: Graph) -> Iterator[Finding]:
             elif fifo.capacity < fifo.delay + rate:
                 message = f"{what} is a self-loop: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}"
                 yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+        elif fifo.policy is FaultPolicy.NEWEST and fifo.capacity < fifo.delay + 2 * rate:
+            beside = f"delay {fifo.delay} + " * (fifo.delay > 0)
+            message = f"{what}: capacity {fifo.capacity} < {beside}2 * rate {rate}: what is read cannot be dropped"
+            hint = f"give it a capacity of {fifo.delay + 3 * rate}, so that a token is always ready"
+            yield violation("G5", fifo.where, message, hint)
+        elif target.hold and fifo.capacity < fifo.delay + rate:
+            message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}, into an input on hold"
+            yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
         elif fifo.capacity < fifo.delay:
             message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay}"
             yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")

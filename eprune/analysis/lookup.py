@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 
 from eprune.model.graph import Fifo, Graph, Port
+from eprune.model.system import System
 
 
 def port_table(graph: Graph) -> dict[str, dict[str, Port]]:
@@ -59,6 +60,24 @@ def buffer_bytes(graph: Graph) -> dict[str, int]:
     """FIFO name -> bytes of its buffer (capacity times token), where its source exists."""
     sizes = token_bytes(graph)
     return {fifo.name: fifo.capacity * sizes[fifo.name] for fifo in graph.fifos if fifo.name in sizes}
+
+
+def windows(system: System) -> dict[str, int]:
+    """FIFO name -> tokens that may be under way beyond its capacity, of those that cross platforms.
+
+    A link's window is in bytes, and rounded up to whole tokens.
+    """
+    sizes, homes = token_bytes(system.graph), system.homes
+    links = {(platform.name, link.to): link for platform in system.platforms for link in platform.links}
+    found = {}
+    for fifo in system.graph.fifos:
+        ends = homes.get(fifo.source.actor, ""), homes.get(fifo.target.actor, "")
+        if ends[0] == ends[1] or "" in ends:
+            continue
+        link = links.get(ends) or links.get((ends[1], ends[0]))
+        allowed = 0 if link is None else -(-link.window // max(sizes[fifo.name], 1))
+        found[fifo.name] = allowed if fifo.window is None else fifo.window
+    return found
 
 
 def some(names: Iterable[str], limit: int = 6) -> str:

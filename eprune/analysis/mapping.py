@@ -15,10 +15,11 @@ one holds up none of its neighbours, so whatever is live with a connection each 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple, Optional
 
 from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tight, wirings
-from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some
+from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some, token_bytes, windows
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
@@ -27,7 +28,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform
-from eprune.model.quantity import format_size
+from eprune.model.quantity import exact_size, format_size
 from eprune.model.system import System
 
 # M1
@@ -241,21 +242,46 @@ def _agreed(link: Link) -> tuple[tuple[str, str], ...]:
         ("base port", f"port {link.port}"),
         ("ports", f'ports="{"shared" if link.shared else "each"}"'),
         ("security", f'security="{link.security.value}"'),
+        ("window", f'window="{exact_size(link.window)}"'),
     )
+
+
+def groups(system: System) -> Iterator[Finding]:
+    """M2: FIFOs of one group cross between the same two platforms, in the same direction."""
+    homes = system.homes
+    first: dict[str, tuple[Fifo, tuple[str, str]]] = {}
+    for fifo in system.graph.fifos:
+        ends = homes.get(fifo.source.actor, ""), homes.get(fifo.target.actor, "")
+        if fifo.group is None or "" in ends or ends[0] == ends[1]:
+            continue
+        other, expected = first.setdefault(fifo.group, (fifo, ends))
+        if ends != expected:
+            message = (
+                f"FIFO '{fifo.name}' of group '{fifo.group}' goes from '{ends[0]}' to '{ends[1]}', but "
+                f"'{other.name}' from '{expected[0]}' to '{expected[1]}': they are not late together"
+            )
+            related = ((other.where, f"FIFO '{other.name}' is here"),)
+            yield violation("M2", fifo.where, message, "give each direction between two platforms a group", related)
 
 
 # M3
 
 
-def memory_use(graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, Interface]) -> dict[str, int]:
+def memory_use(
+    graph: Graph,
+    mapping: PlatformMapping,
+    interfaces: Mapping[str, Interface],
+    under_way: Mapping[str, int] = MappingProxyType({}),
+) -> dict[str, int]:
     """Bytes by what takes them, ``FIFO 'f1'`` or ``weights of 'L1'``, on a mapping's platform.
 
-    A FIFO that crosses platforms has a ring of its capacity on each. What fusing saves is not taken off.
+    A FIFO that crosses platforms has a ring of its capacity, and of its window (``under_way``: FIFO name -> tokens), on
+    each. What fusing saves is not taken off.
     """
     homes = mapping.homes()
-    sizes = buffer_bytes(graph)
+    sizes, tokens = buffer_bytes(graph), token_bytes(graph)
     use = {
-        f"FIFO '{fifo.name}'": sizes[fifo.name]
+        f"FIFO '{fifo.name}'": sizes[fifo.name] + under_way.get(fifo.name, 0) * tokens[fifo.name]
         for fifo in graph.fifos
         if mapping.platform in (homes.get(fifo.source.actor), homes.get(fifo.target.actor))
     }
@@ -267,8 +293,9 @@ def memory_use(graph: Graph, mapping: PlatformMapping, interfaces: Mapping[str, 
 
 def memory(system: System) -> Iterator[Finding]:
     """M3: FIFO buffers and model weights fit a platform's memory, where it states one."""
+    under_way = windows(system)
     for platform, mapping in _pairs(system.platforms, system.mappings):
-        use = memory_use(system.graph, mapping, system.interfaces)
+        use = memory_use(system.graph, mapping, system.interfaces, under_way)
         total = sum(use.values())
         if platform.memory is not None and total > platform.memory:
             largest = sorted(use.items(), key=lambda item: -item[1])[:5]
@@ -339,7 +366,10 @@ def _unlike(group: _Group, actors: Mapping[str, Actor], active: Mapping[str, Act
         elif model_file(actor) != model_file(actors[first.actor]):
             why = f"'{first.actor}' and '{actor.name}' are slices of two model files"
         elif active[actor.name] != active[first.actor]:
-            why = f"'{first.actor}' and '{actor.name}' are not active in the same rows of a dynamic processing graph"
+            rows = "are not active in the same rows of a dynamic processing graph"
+            paces = "fire at different paces: newest or hold is between them"
+            apart = isinstance(active[actor.name], int) and isinstance(active[first.actor], int)
+            why = f"'{first.actor}' and '{actor.name}' {paces if apart else rows}"
         else:
             continue
         return group.finding(placement, why, f"take '{actor.name}' out of the segment")

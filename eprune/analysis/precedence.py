@@ -3,7 +3,8 @@
 With rate r, delay d and capacity c on a FIFO from u to v there is
 
 - an edge u -> v, kind ``token``, if d < r: v first needs tokens that u has to write;
-- an edge v -> u, kind ``room``, if d + r > c: u first needs room that v has to make.
+- an edge v -> u, kind ``room``, if d + r > c: u first needs room that v has to make; but not with the policy NEWEST,
+  under which u makes room itself. (Into an input on hold d + r <= c, by G5.)
 
 Every iteration of the application completes, in any interleaving, exactly if this graph is acyclic. (The k-th firing of
 v needs firing k - floor(d/r) of u, the k-th firing of u needs firing k - floor((c-d)/r) of v. So the application is a
@@ -21,7 +22,7 @@ from dataclasses import dataclass
 from typing import NamedTuple, Optional
 
 from eprune.analysis.lookup import fifo_rates
-from eprune.model.graph import Fifo, Graph
+from eprune.model.graph import FaultPolicy, Fifo, Graph
 
 #: How many edges the search for a short cycle may look at before it is content with the shortest so far.
 _CYCLE_BUDGET = 20_000
@@ -56,7 +57,7 @@ def fifo_edges(fifo: Fifo, rate: int) -> Iterator[Edge]:
     source, target = fifo.source.actor, fifo.target.actor
     if fifo.delay < rate:
         yield Edge(source, target, "token", fifo.name)
-    if fifo.delay + rate > fifo.capacity:
+    if fifo.delay + rate > fifo.capacity and fifo.policy is not FaultPolicy.NEWEST:
         yield Edge(target, source, "room", fifo.name)
 
 

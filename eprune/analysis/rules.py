@@ -24,8 +24,8 @@ RULES = {
     "G3": Rule("rate limits: 0 <= lrl <= url and url >= 1; the initial rate atr is between them"),
     "G4": Rule("symmetric rates: both ends of a FIFO have the same limits and the same initial rate"),
     "G5": Rule(
-        "capacity >= delay, and >= delay + r for each possible rate r > delay; "
-        "a self-loop needs delay >= r and capacity >= delay + r"
+        "capacity >= delay, and >= delay + r for each possible rate r > delay; >= delay + 2r with newest, and "
+        ">= delay + r into an input on hold; a self-loop needs delay >= r and capacity >= delay + r"
     ),
     "G6": Rule(
         "port kinds fit the type: SPA static data only; CA static data and control outputs; DPA one control input and "
@@ -57,8 +57,19 @@ RULES = {
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
-        "no drop or zero on a control FIFO or in a dynamic processing graph, nor before one that its entry does not "
-        "control; only a class does without an input; a quorum is at most the data inputs"
+        "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "
+        "entry does not control; only a class does without an input; a quorum is at most the data inputs; an actor "
+        "with inputs on hold has one that leads; clock, rate and match are where they have a meaning"
+    ),
+    "F3": Rule(
+        "ways from one source do not meet again where one has newest behind the fork, or an actor that numbers its own "
+        "firings, unless that input is on hold",
+        Severity.WARNING,
+    ),
+    "F4": Rule(
+        "where times and rates are known: time-outs grow downstream and exceed the difference between ways that meet "
+        "again; room covers the rate times that difference, and times the round trip of the link",
+        Severity.WARNING,
     ),
 }
 

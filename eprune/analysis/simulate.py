@@ -4,8 +4,14 @@ A firing has two phases. It starts when every input holds the rate's tokens and 
 tokens, not counting reserved room; the inputs stay in their FIFOs, and the outputs' room is reserved. When it finishes,
 its inputs leave and its outputs arrive. An actor has at most one firing at a time. Any event that is possible may be
 the next. An actor with a control input looks at the control token that is there before it starts: the rates of its
-ports are those of that token's row. Nothing here knows of the precedence graph: the clever algorithms are tested
-against this.
+ports are those of that token's row.
+
+Over ``newest``, and into an input on hold, the producer does not wait: where there is no room, the oldest tokens that
+no firing reads are dropped. An input on hold takes the newest tokens, drops the older ones, and gives the last ones
+again where there are none. So some actors fire less often than others: one whose tokens will not come any more, for
+their producer has done all its firings, has ended, and so has one whose room will not come.
+
+Nothing here knows of the precedence graph: the clever algorithms are tested against this.
 """
 
 from __future__ import annotations
@@ -13,9 +19,10 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Callable, Optional, Union
 
+from eprune.analysis.domains import dividing
 from eprune.model.graph import Dpg, Fifo, Graph
 
 #: ("start" or "finish", actor name)
@@ -31,13 +38,15 @@ class Simulation:
 
     ``firings``: actor name -> firings finished. ``peak``: FIFO name -> the most tokens that it had to hold at one
     time, reserved room included. ``passed``: FIFO name -> tokens that its reader took. ``blocked``: actor name -> why
-    it cannot fire, for each that is short of its iterations; empty if all went well.
+    it cannot fire, for each that is short of its iterations and has not ended; empty if all went well. ``dropped``:
+    FIFO name -> tokens that newer ones took the place of.
     """
 
     firings: dict[str, int]
     peak: dict[str, int]
     passed: dict[str, int]
     blocked: dict[str, tuple[str, ...]]
+    dropped: dict[str, int] = field(default_factory=dict)
 
     @property
     def deadlocked(self) -> bool:
@@ -73,6 +82,10 @@ class _State:
         self.passed = {fifo.name: 0 for fifo in graph.fifos}
         self.finished = {actor.name: 0 for actor in graph.actors}
         self.running: dict[str, dict[str, int]] = {}
+        held = {ref for ref, port in graph.ports() if port.hold}
+        self.yielding = {fifo.name for fifo in dividing(graph)}
+        self.holding = {fifo.name for fifo in graph.fifos if fifo.target in held}
+        self.dropped = dict.fromkeys(self.yielding, 0)
 
     def value(self, actor: str) -> Optional[tuple[Dpg, int]]:
         """The control value of an actor's next firing, and whose it is; None if there is none, or none yet."""
@@ -101,18 +114,53 @@ class _State:
         short = (
             f"{fifo.name} holds {self.tokens[fifo.name]} of {rates[fifo.name]} tokens"
             for fifo in self.inputs[actor]
-            if self.tokens[fifo.name] < rates[fifo.name]
+            if self.tokens[fifo.name] < rates[fifo.name] and not self.again(fifo)
         )
         full = (
             f"{fifo.name} has room for {self.room(fifo)} of {rates[fifo.name]} tokens"
             for fifo in self.outputs[actor]
-            if self.room(fifo) < rates[fifo.name]
+            if self.room(fifo) + self.idle(fifo) < rates[fifo.name]
         )
         mode = "" if chosen is None else f" (row {chosen[1]} of '{chosen[0].name}')"
         return tuple(f"{obstacle}{mode}" for obstacle in (*short, *full))
 
     def room(self, fifo: Fifo) -> int:
         return fifo.capacity - self.tokens[fifo.name] - self.reserved[fifo.name]
+
+    def again(self, fifo: Fifo) -> bool:
+        """Whether the reader has tokens that it may take again."""
+        return fifo.name in self.holding and self.passed[fifo.name] > 0
+
+    def idle(self, fifo: Fifo) -> int:
+        """Tokens that newer ones may take the place of."""
+        if fifo.name not in self.yielding:
+            return 0
+        return self.tokens[fifo.name] - self.running.get(fifo.target.actor, {}).get(fifo.name, 0)
+
+    def drop(self, fifo: Fifo, count: int) -> None:
+        self.tokens[fifo.name] -= count
+        self.dropped[fifo.name] += count
+
+    def ended(self) -> set[str]:
+        """The actors that can fire no more, for others have ended or done all their firings."""
+        found: set[str] = set()
+        done = {actor for actor, count in self.finished.items() if count >= self.iterations}
+        while True:
+            fresh = {actor for actor in self.finished if actor not in done and self._is_over(actor, done, found)}
+            if not fresh:
+                return found
+            done |= fresh
+            found |= fresh
+
+    def _is_over(self, actor: str, done: set[str], ended: set[str]) -> bool:
+        rates = self.rates(actor)
+        return any(
+            fifo.source.actor in done and self.tokens[fifo.name] < rates[fifo.name] and not self.again(fifo)
+            for fifo in self.inputs[actor]
+        ) or any(
+            fifo.target.actor in ended and self.room(fifo) + self.idle(fifo) < rates[fifo.name]
+            for fifo in self.outputs[actor]
+        )
 
     def events(self) -> list[Event]:
         """All that can happen next, in file order."""
@@ -128,7 +176,13 @@ class _State:
         phase, actor = event
         if phase == "start":
             rates = self.running[actor] = self.rates(actor)
+            for fifo in self.inputs[actor]:
+                if fifo.name in self.holding:
+                    rates[fifo.name] = min(rates[fifo.name], self.tokens[fifo.name])
+                    self.drop(fifo, self.tokens[fifo.name] - rates[fifo.name])
             for fifo in self.outputs[actor]:
+                if self.room(fifo) < rates[fifo.name]:
+                    self.drop(fifo, rates[fifo.name] - self.room(fifo))
                 self.reserved[fifo.name] += rates[fifo.name]
                 self.peak[fifo.name] = max(self.peak[fifo.name], self.tokens[fifo.name] + self.reserved[fifo.name])
         else:
@@ -174,5 +228,7 @@ def simulate(
         if watch is not None:
             watch(event, state.held())
         events = state.events()
-    blocked = {actor: state.obstacles(actor) for actor, count in state.finished.items() if count < iterations}
-    return Simulation(state.finished, state.peak, state.passed, blocked)
+    short = [actor for actor, count in state.finished.items() if count < iterations]
+    ended: set[str] = state.ended() if short and state.yielding else set()
+    blocked = {actor: state.obstacles(actor) for actor in short if actor not in ended}
+    return Simulation(state.finished, state.peak, state.passed, blocked, state.dropped)

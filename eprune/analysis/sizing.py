@@ -9,6 +9,7 @@ from typing import Any, Optional
 
 from eprune.analysis.buffers import Sizes, least_fast, least_live
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
+from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.lookup import buffer_bytes
 from eprune.analysis.throughput import Resources, advice, resources, timed
 from eprune.model.graph import Graph
@@ -29,11 +30,20 @@ class Throughput:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """How often the actors of a rate domain fire: seconds between two iterations, at least."""
+
+    actors: tuple[str, ...]
+    period: Fraction
+
+
+@dataclass(frozen=True)
 class Sizing:
     """Capacities in tokens, sizes in bytes.
 
     What needs the actors' times is None where some are ``without_time``. ``bound_only``: rates vary, so that throughput
-    is what the graph never exceeds.
+    is what the graph never exceeds. Where ``newest`` and ``hold`` divide the graph, throughput is that of
+    its slowest part, and ``paces`` has each part; else it is empty.
     """
 
     given: Mapping[str, int]
@@ -44,6 +54,7 @@ class Sizing:
     max_throughput: Optional[Throughput]
     without_time: tuple[str, ...]
     bound_only: bool
+    paces: tuple[Pace, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -55,6 +66,7 @@ class Sizing:
             "max_throughput": None if self.max_throughput is None else _throughput_data(self.max_throughput),
             "without_time": list(self.without_time),
             "bound_only": self.bound_only,
+            "domains": [{"actors": list(pace.actors), "period_s": float(pace.period)} for pace in self.paces],
         }
 
 
@@ -77,7 +89,31 @@ def sizing(system: System, times: Mapping[str, Fraction]) -> Sizing:
         max_throughput=None if fast is None else _throughput(fast.applied(graph), times, shared),
         without_time=unknown,
         bound_only=any(not port.static for _, port in graph.ports()),
+        paces=() if unknown else _paces(graph, times, shared),
     )
+
+
+def _paces(graph: Graph, times: Mapping[str, Fraction], shared: Resources) -> tuple[Pace, ...]:
+    """The pace of each rate domain: its own, or that of one whose tokens it has to wait for, if that is slower."""
+    parts = rate_domains(graph)
+    if len(parts) == 1:
+        return ()
+    model = timed(graph, times, shared)
+    number = {name: index for index, members in enumerate(parts) for name in members}
+    for edge in model.edges:
+        if edge.kind == "token":  # a FIFO's source, its transfer, its target
+            number.setdefault(edge.target, number[edge.source])
+    periods = []
+    for index in range(len(parts)):
+        nodes = {name: time for name, time in model.times.items() if number[name] == index}
+        cycle = max_cycle_ratio(nodes, tuple(edge for edge in model.edges if edge.source in nodes))
+        periods.append(Fraction(0) if cycle is None else cycle.ratio)
+    held = {ref for ref, port in graph.ports() if port.hold}
+    feeding = [(number[f.source.actor], number[f.target.actor]) for f in dividing(graph) if f.target not in held]
+    for _ in parts:
+        for before, behind in feeding:
+            periods[behind] = max(periods[behind], periods[before])
+    return tuple(Pace(members, period) for members, period in zip(parts, periods))
 
 
 def _throughput(graph: Graph, times: Mapping[str, Fraction], shared: Resources) -> Throughput:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eprune.analysis.lookup import buffer_bytes, token_bytes
+from eprune.analysis.lookup import buffer_bytes, token_bytes, windows
 from eprune.analysis.mapping import memory_use
 from eprune.analysis.precedence import firing_order
 from eprune.model.system import System
@@ -31,7 +31,7 @@ class Summary:
 
 def summary(system: System) -> Summary:
     """What there is to know of a system that has passed ``check``."""
-    graph = system.graph
+    graph, under_way = system.graph, windows(system)
     return Summary(
         name=graph.name,
         actors=tuple(actor.name for actor in graph.actors),
@@ -42,6 +42,7 @@ def summary(system: System) -> Summary:
         token_bytes=token_bytes(graph),
         buffer_bytes=sum(buffer_bytes(graph).values()),
         memory_bytes={
-            mapping.platform: sum(memory_use(graph, mapping, system.interfaces).values()) for mapping in system.mappings
+            mapping.platform: sum(memory_use(graph, mapping, system.interfaces, under_way).values())
+            for mapping in system.mappings
         },
     )

@@ -44,10 +44,12 @@ class Survey:
                     "failed": [{"kind": thing.kind, "name": thing.name} for thing in outcome.failed],
                     "verdict": outcome.verdict.value,
                     "gone": list(outcome.gone),
+                    "ended": list(outcome.ended),
                     "starved": list(outcome.starved),
                     "broken": list(outcome.broken),
                     "culprits": list(outcome.culprits),
                     "iterations": dict(outcome.iterations),
+                    "zeros": list(outcome.zeros),
                     "missing": outcome.missing,
                 }
                 for outcome in self.failures

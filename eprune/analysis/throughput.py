@@ -10,6 +10,9 @@ The maximum cycle ratio of this graph is the time between two iterations: exactl
 as soon as they can. With every rate at its upper limit it is one that dynamic graphs never exceed. The ring of a unit
 is one order of many, so with a mapping the figure is one that can be had, and may be more than the least. Sockets'
 buffers, which only add room, are left out.
+
+FIFOs that divide the graph into rate domains (``domains``) are no part of it, and only actors of one domain take turns
+on a unit: each domain is timed as if it were alone.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from fractions import Fraction
 from typing import Optional
 
 from eprune.analysis.cycle_ratio import Cycle, TimedEdge
+from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.lookup import fifo_rates, some, token_bytes
 from eprune.analysis.precedence import order, precedence
 from eprune.model.graph import Fifo, Graph
@@ -93,15 +97,18 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
     nodes = {actor.name: times[actor.name] for actor in graph.actors}
     edges = [TimedEdge(name, name, 1, "self", name) for name in nodes]
     rates = fifo_rates(graph)
-    sent: dict[str, list[str]] = {}
+    sent: dict[tuple[str, int], list[str]] = {}
     position = {name: index for index, name in enumerate(order(precedence(graph)))} if resources.transfers else {}
-    for fifo in sorted(graph.fifos, key=lambda each: position.get(each.source.actor, 0)):
+    domain = {name: number for number, members in enumerate(rate_domains(graph)) for name in members}
+    between = set(dividing(graph))
+    whole = [fifo for fifo in graph.fifos if fifo not in between]
+    for fifo in sorted(whole, key=lambda each: position.get(each.source.actor, 0)):
         transfer = resources.transfers.get(fifo.name)
         stops = [fifo.source.actor]
         if transfer is not None:
             stops.append(transfer_node(fifo, transfer))
             nodes[stops[-1]] = transfer.busy
-            sent.setdefault(transfer.link, []).append(stops[-1])
+            sent.setdefault((transfer.link, domain[fifo.source.actor]), []).append(stops[-1])
             if transfer.latency:
                 stops.append(f"{_LATENCY}{stops[-1]}")
                 nodes[stops[-1]] = transfer.latency
@@ -114,13 +121,17 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
             rooms = rooms_of(fifo, transfer)
             firings = (fifo.capacity - fifo.delay) // rates[fifo.name], fifo.capacity // rates[fifo.name]
             edges += [TimedEdge(*room, tokens, "room", fifo.name) for room, tokens in zip(rooms, firings)]
-    shared = {unit: members for unit, members in resources.units.items() if len(members) > 1}
+    placed: dict[tuple[str, int], list[str]] = {}
+    for unit, members in resources.units.items():
+        for name in members:
+            placed.setdefault((unit, domain[name]), []).append(name)
+    shared = {key: members for key, members in placed.items() if len(members) > 1}
     return Timed(nodes, (*_rings("unit", shared), *_rings("link", sent), *edges))
 
 
-def _rings(kind: str, shared: Mapping[str, Sequence[str]]) -> Iterator[TimedEdge]:
-    """Of those that share something, one is at work at a time, each in its turn."""
-    for name, members in shared.items():
+def _rings(kind: str, shared: Mapping[tuple[str, int], Sequence[str]]) -> Iterator[TimedEdge]:
+    """Of those that share something, and are of one domain, one is at work at a time, each in its turn."""
+    for (name, _), members in shared.items():
         for index, member in enumerate(members, start=1):
             last = index == len(members)
             yield TimedEdge(member, members[0] if last else members[index], int(last), kind, name)

@@ -61,8 +61,9 @@ def command(
     """Simulate the firings of an application, event by event, and show what its FIFOs hold.
 
     A firing starts when its tokens and its room are there, and ends at any later time: the order of events is drawn at
-    random, so time is counted in events. Behaviours are not run. Exit code: 0 all actors fired as often as asked, 1 a
-    deadlock (with the actors that are stuck, and why) or a graph that breaks a rule.
+    random, so time is counted in events. Behaviours are not run. Where newest or hold let actors fire at paces of their
+    own, the seed decides what is dropped, and who has no more tokens has ended. Exit code: 0 all actors fired as often
+    as asked, or ended, 1 a deadlock (with the actors that are stuck, and why) or a graph that breaks a rule.
 
     \b
     Examples:
@@ -149,6 +150,7 @@ def run_data(
                 "peak": result.peak[fifo.name],
                 "mean": round(filling.mean(fifo.name), 3),
                 "tokens": result.passed[fifo.name],
+                "dropped": result.dropped.get(fifo.name, 0),
                 "fill": [list(step) for step in filling.steps[fifo.name]],
             }
             for fifo in graph.fifos
@@ -163,11 +165,13 @@ def _as_text(data: dict[str, Any], filling: Filling) -> str:
     for name, values in data["control"].items():
         shown = ", ".join(map(str, values[:24])) + (", ..." if len(values) > 24 else "")
         head += f"  {name}: {shown}\n"
+    keys = ["name", "capacity", "peak", "mean", "tokens"]
+    keys += ["dropped"] * any(fifo["dropped"] for fifo in data["fifos"])
     fifos = table(
-        ("FIFO", "capacity", "peak", "mean", "tokens", "held over time"),
+        ("FIFO", *keys[1:], "held over time"),
         [
             (
-                *(fifo[key] for key in ("name", "capacity", "peak", "mean", "tokens")),
+                *(fifo[key] for key in keys),
                 " ".join(map(str, filling.most(fifo["name"], STRETCHES))),
             )
             for fifo in data["fifos"]

@@ -40,18 +40,26 @@ def _actor(actor: Actor, home: str, hashes: Mapping[str, str]) -> Json:
         sorted([name, value] for name, value in actor.parameters),
         [_port(port) for port in actor.ports],
         actor.quorum,
+        *_stated(match=actor.match, clock=actor.clock, rate=actor.rate, stall_after=actor.stall_after),
     ]
+
+
+def _stated(**values: Json) -> list[Json]:
+    """What is stated: a file that does not state it keeps its fingerprint."""
+    return [[name, value] for name, value in values.items() if value not in (None, False)]
 
 
 def _port(port: Port) -> Json:
     rates = [port.lrl, port.atr, port.url]
-    return [port.name, port.direction.value, str(port.token), *rates, port.control, port.tensor, port.required]
+    live = _stated(hold=port.hold, max_age=port.max_age)
+    return [port.name, port.direction.value, str(port.token), *rates, port.control, port.tensor, port.required, *live]
 
 
 def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
     path = initial_path(fifo)
     initial = None if path is None else hashes.get(path, fifo.initial)
-    faults = [fifo.policy.value, fifo.timeout, fifo.ack.value]
+    faults: list[Json] = [fifo.policy.value, fifo.timeout, fifo.ack.value]
+    faults += _stated(room_timeout=fifo.room_timeout, window=fifo.window, group=fifo.group)
     return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial, *faults]
 
 

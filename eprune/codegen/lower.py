@@ -11,6 +11,10 @@ from collections.abc import Iterable, Sequence, Set
 from typing import Any, Optional
 
 from eprune.analysis.clusters import clusters
+from eprune.analysis.domains import dividing
+from eprune.analysis.faults import LOSSY
+from eprune.analysis.lookup import windows
+from eprune.analysis.matching import matching
 from eprune.analysis.precedence import firing_order
 from eprune.codegen.digest import initial_path
 from eprune.codegen.program import (
@@ -56,9 +60,11 @@ class _Lowering:
         self.ports = dict(graph.ports())
         self.controlled_by = {dpg.control: dpg.name for dpg in graph.dpgs}
         homes = system.homes
-        self.aligned = any(
-            _lossy(fifo) and homes[fifo.source.actor] != homes[fifo.target.actor] for fifo in graph.fifos
+        self.aligned = bool(dividing(graph)) or any(
+            fifo.policy in LOSSY and homes[fifo.source.actor] != homes[fifo.target.actor] for fifo in graph.fifos
         )
+        self.groups = matching(graph).groups if self.aligned else {}
+        self.windows = windows(system)
         #: platform -> its FIFOs, in file order
         self.fifos: dict[str, list[Fifo]] = {}
         for fifo in graph.fifos:
@@ -94,7 +100,20 @@ class _Lowering:
         if actor.behaviour is None:
             raise ValueError(f"actor {actor.name!r} has no behaviour (rule G2)")
         declaration = actor.behaviour.declare(actor, self.system.interfaces.get(actor.name, Interface()))
-        return Node(actor.name, unit, declaration, actor.members or (actor.name,), actor.where)
+        return Node(actor.name, unit, declaration, actor.members or (actor.name,), actor.where, self._live(actor))
+
+    def _live(self, actor: Actor) -> tuple[tuple[str, Any], ...]:
+        """What is said of an actor's live data, as far as there is something to say."""
+        groups = self.groups.get(actor.name, ())
+        stated = {
+            "hold": tuple(port.name for port in actor.inputs if port.hold),
+            "max_age": {port.name: port.max_age for port in actor.inputs if port.max_age is not None},
+            "groups": groups if len(groups) > 1 else (),
+            "clock": actor.clock,
+            "rate": actor.rate,
+            "stall_after": actor.stall_after,
+        }
+        return tuple((name, value) for name, value in stated.items() if value)
 
     def _ends(self, platform: Platform) -> tuple[tuple[LocalFifo, ...], tuple[TxFifo, ...], tuple[RxFifo, ...]]:
         """A platform's FIFOs, in file order: within it, from it and to it."""
@@ -124,6 +143,9 @@ class _Lowering:
                 "timeout": fifo.timeout,
                 "ack": fifo.ack.value,
                 "security": link.security.value,
+                "window": self.windows[fifo.name],
+                "room_timeout": fifo.room_timeout,
+                "group": fifo.group,
             }
             if source == own:
                 # The near end of a tunnel is on this platform.
@@ -146,6 +168,7 @@ class _Lowering:
             initial=initial_path(fifo),
             lrl=port.lrl,
             control=self.controlled_by[fifo.source.actor] if port.control else None,
+            policy=FaultPolicy.NEWEST.value if fifo.policy is FaultPolicy.NEWEST else FaultPolicy.STOP.value,
             where=fifo.where,
         )
 
@@ -170,10 +193,6 @@ class _Lowering:
             if dpg.control in sources
             for row in dpg.rows
         )
-
-
-def _lossy(fifo: Fifo) -> bool:
-    return fifo.policy in (FaultPolicy.DROP, FaultPolicy.ZERO)
 
 
 def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, ...]:

@@ -33,7 +33,8 @@ class ProcessingUnit:
 class Node:
     """An actor or a segment: on which unit it runs, and how it is declared to the runtime.
 
-    ``members`` are the actors that a segment is made of; of an actor, itself.
+    ``members`` are the actors that a segment is made of; of an actor, itself. ``live`` is what is said of its live
+    data, as the runtime calls it, as far as there is something to say.
     """
 
     name: str
@@ -41,6 +42,7 @@ class Node:
     declaration: Declaration
     members: tuple[str, ...]
     where: Location
+    live: tuple[tuple[str, Any], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,8 @@ class LocalFifo:
     """A FIFO as this platform sees it. ``initial`` is the path of its delay tokens' values; None: zeros.
 
     ``lrl`` and ``rate`` are the lower and upper rate limit in tokens per firing. ``control`` names the dynamic
-    processing graph whose control tokens the FIFO carries, if any. An end on another platform is for readers only:
+    processing graph whose control tokens the FIFO carries, if any. ``policy`` is "newest", or "stop" where none acts
+    within a platform. An end on another platform is for readers only:
     ``ACTOR.PORT``.
     """
 
@@ -62,6 +65,7 @@ class LocalFifo:
     initial: Optional[str]
     lrl: int
     control: Optional[str]
+    policy: str
     where: Location
 
 
@@ -90,8 +94,8 @@ class Crossing:
 
     ``number`` counts the FIFOs between the two, in either direction, from 0 in the application's order. ``shared``:
     they all have one connection, for which the receiver of FIFO 0 listens at ``port``; else each has its own, and its
-    receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default) and ``ack`` are those of
-    model.graph.Fifo, ``security`` that of model.platform.Link, as text.
+    receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default), ``ack``, ``room_timeout`` and
+    ``group`` are those of model.graph.Fifo, ``security`` that of model.platform.Link, as text. ``window`` is in tokens.
     """
 
     fifo: LocalFifo
@@ -102,6 +106,9 @@ class Crossing:
     timeout: Optional[float]
     ack: str
     security: str
+    window: int
+    room_timeout: Optional[float]
+    group: Optional[str]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -113,6 +120,9 @@ class Crossing:
             "shared": self.shared,
             "number": self.number if self.shared else 0,
             "security": self.security,
+            "window": self.window,
+            "room_timeout": self.room_timeout,
+            "group": self.group,
         }
 
 
@@ -155,8 +165,9 @@ class PlatformProgram:
     """One platform's part of a deployment.
 
     ``digest`` is the same for all platforms of one deployment, by which they recognise each other. ``aligned``: some
-    FIFO between platforms may lose tokens, so that firings go by index. ``clusters`` are sets of nodes that one thread
-    fires, in firing order, where these are more than one. ``sources`` are the files that the program was made from.
+    FIFO may lose tokens, or an input is on hold, so that firings go by index. ``clusters`` are sets of nodes that one
+    thread fires, in firing order, where these are more than one. ``sources`` are the files that the program was made
+    from.
     """
 
     application: str

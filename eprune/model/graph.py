@@ -38,13 +38,22 @@ class FaultPolicy(str, Enum):
     """What a FIFO does while the other end's platform, or the link to it, has failed.
 
     STOP ends the run. WAIT keeps tokens until the peer is back. DROP makes the port's rate 0 meanwhile. ZERO gives the
-    consumer zero tokens.
+    consumer zero tokens. NEWEST is DROP for live data, and acts within a platform, too: where there is no room for a
+    token, the oldest that waits is dropped in its place, so that the producer never waits.
     """
 
     STOP = "stop"
     WAIT = "wait"
     DROP = "drop"
     ZERO = "zero"
+    NEWEST = "newest"
+
+
+class Match(str, Enum):
+    """How an actor chooses the tokens of one firing: those of one INDEX, or at each input the next to ARRIVE."""
+
+    INDEX = "index"
+    ARRIVAL = "arrival"
 
 
 class Ack(str, Enum):
@@ -69,9 +78,12 @@ def parse_rate(text: str) -> tuple[int, int]:
     return int(lower), int(upper or lower)
 
 
-def default_capacity(url: int, delay: int = 0) -> int:
-    """Room for one firing's tokens to be written while the last one's are read, beyond the initial tokens."""
-    return delay + 2 * url
+def default_capacity(url: int, delay: int = 0, policy: FaultPolicy = FaultPolicy.STOP) -> int:
+    """Room for one firing's tokens to be written while the last one's are read, beyond the initial tokens.
+
+    Of NEWEST, and for one firing's that are ready meanwhile.
+    """
+    return delay + (3 if policy is FaultPolicy.NEWEST else 2) * url
 
 
 @dataclass(frozen=True)
@@ -81,7 +93,8 @@ class Port:
     ``lrl`` <= ``atr`` <= ``url`` are the lower rate limit, the active token rate before the first firing and the upper
     rate limit, in tokens per firing. ``tensor`` names the tensor of a model slice that the port carries, by its index
     in the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be
-    dead: its actor goes on without it as long as its quorum lives.
+    dead: its actor goes on without it as long as its quorum lives. An input on ``hold`` gives its last token again
+    where it has no other for a firing. A token that is older than ``max_age``, in seconds, is missing; None: none is.
     """
 
     name: str
@@ -93,6 +106,8 @@ class Port:
     control: bool = False
     tensor: Optional[int] = None
     required: bool = True
+    hold: bool = False
+    max_age: Optional[float] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     @property
@@ -108,6 +123,11 @@ class Actor:
     ``quorum`` is the least number of live data inputs with which the actor goes on; None: 1. ``time`` is how many
     seconds a firing takes, None where that is not declared; it is for analysis only. ``members`` are the actors that
     the pass ``fuse`` has made one of; its ports are then called ``MEMBER.PORT``.
+
+    ``match`` says how the actor chooses the tokens of a firing; None: as ``analysis.matching`` finds out. Of a source,
+    ``clock`` is the frequency by which it numbers its firings, and ``rate`` that of its tokens, both per second; None:
+    it counts, and it is as fast as it can be. ``stall_after`` is how many seconds the actor may be in one call of its
+    behaviour before that is reported; None: the runtime's default.
     """
 
     name: str
@@ -118,6 +138,10 @@ class Actor:
     quorum: Optional[int] = None
     time: Optional[Fraction] = None
     members: tuple[str, ...] = ()
+    match: Optional[Match] = None
+    clock: Optional[float] = None
+    rate: Optional[float] = None
+    stall_after: Optional[float] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     @property
@@ -153,9 +177,12 @@ class Fifo:
     ``capacity`` and ``delay`` are in tokens; ``delay`` tokens are there before the first firing: zeros, or the values
     of ``initial``, a .npy file of shape (delay, *token shape).
 
-    ``policy``, ``timeout`` and ``ack`` count where the FIFO crosses platforms. ``timeout``, in seconds, is how long the
-    consumer of a ZERO FIFO waits for a token, and how long any peer may be silent before it counts as dead; None: the
-    runtime's default. ``ack`` is for WAIT.
+    ``policy``, ``timeout``, ``room_timeout``, ``ack``, ``window`` and ``group`` count where the FIFO crosses platforms;
+    NEWEST also where it does not. ``timeout``, in seconds, is how long the consumer of a ZERO FIFO waits for a token,
+    and how long any peer may be silent before it counts as dead; ``room_timeout`` how long the producer of a DROP, ZERO
+    or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of tokens
+    that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one ``group`` are
+    late together.
     """
 
     name: str
@@ -167,6 +194,9 @@ class Fifo:
     policy: FaultPolicy = FaultPolicy.STOP
     timeout: Optional[float] = None
     ack: Ack = Ack.RECEIVED
+    room_timeout: Optional[float] = None
+    window: Optional[int] = None
+    group: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
 
 

@@ -18,6 +18,7 @@ BANDWIDTH = {  # bytes per second
 }
 TIME = {"s": 1, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}  # seconds
 POWER = {"W": 1, "mW": 1e-3}  # watts
+FREQUENCY = {"/s": 1}  # per second
 
 _QUANTITY = re.compile(r"\s*([0-9]+(?:\.[0-9]*)?|\.[0-9]+)\s*([A-Za-z/]+)\s*")
 
@@ -53,6 +54,14 @@ def parse_timeout(text: str) -> float:
     value = parse_time(text)
     if not value:
         raise ValueError(f"{text!r} is not a time to wait")
+    return value
+
+
+def parse_frequency(text: str) -> float:
+    """How often a second of ``30/s``, which must be more than 0."""
+    value = parse_quantity(text, FREQUENCY)
+    if not value:
+        raise ValueError(f"{text!r} is never")
     return value
 
 
@@ -119,6 +128,11 @@ def parse_power(text: str) -> float:
 def exact_power(watts: float) -> str:
     """Watts that read back as exactly this: ``3.5W``."""
     return exact_quantity(watts, ("W", "mW"), POWER)
+
+
+def exact_frequency(frequency: float) -> str:
+    """A frequency that reads back as exactly this: ``30/s``."""
+    return exact_quantity(frequency, ("/s",), FREQUENCY)
 
 
 def exact_bandwidth(rate: float) -> str:

@@ -83,7 +83,8 @@ def apply(system: System, options: Options = Options()) -> Result:
         if source.name in returns:
             back = returns[source.name]
             go = _fresh("go", {port.name for port in source.ports})
-            actors[place] = replace(source, ports=(*source.ports, Port(go, Direction.IN, GO)))
+            widened = (*source.ports, Port(go, Direction.IN, GO))
+            actors[place] = replace(source, ports=widened, clock=None, rate=None)  # now the feedback sets the pace
             outputs[back].append(Port("go", Direction.OUT, GO))
             name = _fresh(f"go_{source.name}", fifos)
             added.append(Fifo(name, PortRef(back, "go"), PortRef(source.name, go), delay=1))

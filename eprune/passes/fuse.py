@@ -180,6 +180,8 @@ def _together(parts: Sequence[Actor], gone: set[PortRef]) -> Actor:
         for port in part.ports
         if PortRef(part.name, port.name) not in gone
     ]
+    limits = [part.stall_after for part in parts]
+    stated = [limit for limit in limits if limit is not None]
     members = tuple(part.name for part in parts)
     return replace(
         parts[0],
@@ -188,6 +190,7 @@ def _together(parts: Sequence[Actor], gone: set[PortRef]) -> Actor:
         behaviour=parts[0].behaviour
         and parts[0].behaviour.together([part.behaviour for part in parts[1:] if part.behaviour]),
         members=members,
+        stall_after=sum(stated) if len(stated) == len(limits) else None,
     )
 
 

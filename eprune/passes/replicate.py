@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from eprune.model.graph import Actor, FaultPolicy, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Actor, FaultPolicy, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
@@ -33,7 +33,9 @@ class Options:
         metavar="ACTOR",
     )
     policy: FaultPolicy = option(
-        FaultPolicy.DROP, help="The fault policy of the FIFOs between endpoints and servers (drop)."
+        FaultPolicy.DROP,
+        help="The fault policy of the FIFOs between endpoints and servers (drop). For live cameras newest: a server "
+        "that comes late takes each camera's newest token, and the oldest ones are dropped.",
     )
     port: int = option(Link.port, help="The first TCP port; each link has one (5100).", metavar="PORT")
 
@@ -44,8 +46,9 @@ def apply(system: System, options: Options) -> Result:
     One FIFO must lead from the endpoint's part to the server's, and it must begin at ``cut_after``. That actor gets an
     output for each server: those of a slice all carry its tensor, a class must write each. The server's first actor
     gets an input for each endpoint, which it can do without; but a slice needs all its inputs, so it can serve one
-    endpoint only. Each link has a TCP port of its own, from ``port`` on. Platforms and mappings of the system are left
-    out. Raises ValueError, with a message for the user, for a graph that cannot be cut so.
+    endpoint only. Under ``newest`` the FIFOs between them have room for a token that is ready beside one that is read
+    and one that is written. Each link has a TCP port of its own, from ``port`` on. Platforms and mappings of the system
+    are left out. Raises ValueError, with a message for the user, for a graph that cannot be cut so.
     """
     chain, endpoints, servers = system.graph, options.endpoints, options.servers
     if not (0 < endpoints < 1000 and 0 < servers < 1000):
@@ -67,6 +70,9 @@ def apply(system: System, options: Options) -> Result:
     outputs, inputs = _numbered(cut.source.port, servers), _numbered(cut.target.port, endpoints)
     parts[0] = [_widened(actor, cut.source, outputs, True, tensor) for actor in parts[0]]
     parts[1] = [_widened(actor, cut.target, inputs, needy, None) for actor in parts[1]]
+    capacity = cut.capacity
+    if options.policy is FaultPolicy.NEWEST:
+        capacity = max(capacity, default_capacity(dict(chain.ports())[cut.source].url, cut.delay, options.policy))
     actors: list[Actor] = []
     fifos: list[Fifo] = []
     for part, count in zip(parts, (endpoints, servers)):
@@ -77,7 +83,7 @@ def apply(system: System, options: Options) -> Result:
             fifos += [_joined(fifo, f"{number}", number, fifo.source.port, number, fifo.target.port) for fifo in inner]
     for e, into in enumerate(inputs, 1):
         fifos += [
-            replace(_joined(cut, f"{e}-{s}", e, out, s, into), policy=options.policy)
+            replace(_joined(cut, f"{e}-{s}", e, out, s, into), policy=options.policy, capacity=capacity)
             for s, out in enumerate(outputs, 1)
         ]
     graph = replace(chain, name=f"{chain.name}-{servers}-{endpoints}", actors=tuple(actors), fifos=tuple(fifos))

@@ -37,6 +37,9 @@ def as_text(answer: Sizing) -> str:
         found = sized[key]
         if key == "throughput" or found["period_s"] != sized["throughput"]["period_s"]:
             text += f"\nThroughput, {title}: {_pace(found['period_s'])}{bound}\n{_bottleneck(found['bottleneck'])}"
+    if sized["domains"]:
+        rows = [(", ".join(each["actors"]), _pace(each["period_s"])) for each in sized["domains"]]
+        text += f"\nParts with a pace of their own, by themselves:\n\n{table(('actors', 'at most'), rows)}"
     return text
 
 

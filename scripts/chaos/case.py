@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import replace
 from typing import NamedTuple, Optional
 
-from eprune.analysis.failures import Thing
+from eprune.analysis.failures import FaultModel, Thing
+from eprune.model.graph import FaultPolicy
 from scripts.chaos import checks
 from scripts.chaos.expect import Expected, expect, identity
 from scripts.chaos.faults import Fault, platforms
@@ -103,9 +104,16 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
     if not run.wait(lambda: run.over(run.processes), END):
         wrong += [f"{platform} does not heed SIGTERM" for platform in orphans]
         return result(pause, back)
-    ended = replace(expected, ended=expected.ended | set(platforms(things))) if expected.ended else expected
+    ended = replace(expected, ended=expected.ended | _drawn(run.system, set(platforms(things)), expected.ended))
     wrong += [*checks.codes(run, ended, healed), *checks.accounts(run), *checks.streams(run, period)]
     return result(pause, back)
+
+
+def _drawn(system: FaultModel, failed: set[str], ended: Set[str]) -> set[str]:
+    """Those of the failed platforms that end if they come back: they have a ``stop`` FIFO with one that ended."""
+    stopping = [fifo for fifo in system.graph.fifos if fifo.policy is FaultPolicy.STOP and fifo.name in system.crossing]
+    ends = [{system.homes[fifo.source.actor], system.homes[fifo.target.actor]} for fifo in stopping]
+    return {platform for platform in failed if any(platform in pair and (pair - failed) & ended for pair in ends)}
 
 
 class Moment:

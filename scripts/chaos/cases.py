@@ -64,7 +64,7 @@ def all_cases() -> list[Case]:
     t = topologies
     restartable = [t.k(1, 2, "drop"), t.k(2, 1, "drop"), t.split("drop"), t.split("wait", FIRED), t.join("drop")]
     restartable += [t.join("zero"), t.diamond("wait", FIRED)]
-    others = [t.split("stop"), t.k(1, 2, "wait"), t.diamond("stop")]
+    others = [t.split("stop"), t.k(1, 2, "wait"), t.diamond("stop"), t.tail(), t.beside()]
     k24, vehicles = t.k(2, 4, "drop"), [t.vehicle("wait", FIRED), t.vehicle("stop")]
     system = systems([*restartable, *others, k24, *vehicles])
     cases: list[Case] = []
@@ -100,4 +100,6 @@ def lean_cases() -> list[Case]:
         Case(split, faults.DOWN, link),
         Case(diamond, faults.RESTART, ("sink",)),
         Case(diamond, faults.FREEZE, ("sure",)),
+        Case(t.tail(), faults.KILL, ("end",)),
+        Case(t.beside(), faults.KILL, ("waits",)),
     ]

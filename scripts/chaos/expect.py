@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from eprune.analysis.failures import FaultModel, Outcome, Service, Thing, Verdict
-from eprune.model.graph import FaultPolicy
+from eprune.analysis.failures import FaultModel, Outcome, Service, Thing
+from eprune.model.graph import FaultPolicy, Fifo
 from eprune.runtime.net.faults import window
 
 
@@ -32,9 +32,11 @@ class Expected:
     orphans: frozenset[str]
 
     def __str__(self) -> str:
-        if self.ended:
+        if not self.going and not self.stalled and not self.starved:
             return f"{self.outcome.verdict.value}: {len(self.ended)} processes end"
         text = f"{self.outcome.verdict.value}: {len(self.serving)} sinks go on"
+        if self.ended:
+            text += f", {len(self.ended)} processes end"
         if self.stalled:
             least = max(low for low, _ in self.stalled.values())
             text += f", {len(self.stalled)} actors stand after up to {least}"
@@ -53,38 +55,43 @@ def identity(actor: str) -> int:
 
 def expect(system: FaultModel, failed: Sequence[Thing]) -> Expected:
     """What happens when these things fail."""
-    first = system.outcome(failed, service(system))
-    ended, outcome = _without_ends(system, failed, Verdict.STOPS)
-    failing = [*failed, *_platforms(system, ended)]
-    stalled = {}
-    if outcome.verdict is Verdict.STALLS:
-        most = roomy(system).outcome(failing, service(system)).iterations
-        stalled = {actor: (least, most[actor]) for actor, least in outcome.iterations.items()}
-    left = {actor for actor in system.inputs if actor not in outcome.gone}
-    starved = frozenset(outcome.starved)
+    outcome = system.outcome(failed, service(system))
+    most = roomy(system).outcome(failed, service(system)).iterations
+    stalled = {actor: (least, most[actor]) for actor, least in outcome.iterations.items()}
+    left = _left(system, outcome)
+    starved = frozenset(outcome.starved) & left
     going = left - starved - stalled.keys()
-    serving = {sink: sources(system, sink, outcome.broken) for sink in system.sinks if sink in going}
-    tired, last = _without_ends(system, failing, Verdict.STALLS, Verdict.STOPS)
-    left -= set(last.gone)
-    fed = _reached(system, [actor for actor in system.sources if actor in left], last.broken)
-    orphans = {system.homes[actor] for actor in left} - {system.homes[actor] for actor in fed}
-    return Expected(
-        first, frozenset(ended), frozenset(tired), stalled, starved, frozenset(going), serving, frozenset(orphans)
-    )
+    still = {fifo.name for actor in (*stalled, *starved) for fifo in system.outputs[actor]}
+    serving = {sink: sources(system, sink, still.union(outcome.broken)) for sink in system.sinks if sink in going}
+    tired, last = _tired(system, failed, outcome)
+    fed = _reached(system, [actor for actor in system.sources if actor in _left(system, last)], last.broken)
+    orphans = {system.homes[actor] for actor in _left(system, last)} - {system.homes[actor] for actor in fed}
+    ended = frozenset(outcome.ended)
+    return Expected(outcome, ended, frozenset(tired), stalled, starved, frozenset(going), serving, frozenset(orphans))
 
 
-def _without_ends(system: FaultModel, failed: Sequence[Thing], *verdicts: Verdict) -> tuple[set[str], Outcome]:
-    """The platforms whose processes end while the verdict is one of these, for they have an end of a FIFO for which
-    it is; and the outcome for those that are left. A process that ends is a platform that fails, for the others.
+def _left(system: FaultModel, outcome: Outcome) -> set[str]:
+    """The actors whose processes go on."""
+    return {a for a, home in system.homes.items() if a not in outcome.gone and home not in outcome.ended}
+
+
+def _tired(system: FaultModel, failed: Sequence[Thing], outcome: Outcome) -> tuple[set[str], Outcome]:
+    """The platforms whose processes end when they have waited for too long at the end of a ``wait`` FIFO, and the
+    outcome for those that are left: for them, that is the failure of a platform.
     """
-    ended: set[str] = set()
+    tired: set[str] = set()
     while True:
-        outcome = system.outcome([*failed, *_platforms(system, ended)], service(system))
-        culprits = [system.fifos[name] for name in outcome.culprits] if outcome.verdict in verdicts else []
-        ends = {end.actor for fifo in culprits for end in (fifo.source, fifo.target)} - set(outcome.gone)
+        left = _left(system, outcome)
+        waiting = [fifo for name, fifo in system.fifos.items() if name in outcome.broken and _waits(system, fifo)]
+        ends = {end.actor for fifo in waiting for end in (fifo.source, fifo.target)} & left
         if not ends:
-            return ended, outcome
-        ended |= {system.homes[actor] for actor in ends}
+            return tired, outcome
+        tired |= {system.homes[actor] for actor in ends}
+        outcome = system.outcome([*failed, *_platforms(system, tired)], service(system))
+
+
+def _waits(system: FaultModel, fifo: Fifo) -> bool:
+    return fifo.name in system.crossing and fifo.policy is FaultPolicy.WAIT
 
 
 def _platforms(system: FaultModel, names: set[str]) -> list[Thing]:
@@ -104,7 +111,7 @@ def roomy(system: FaultModel) -> FaultModel:
     return system.like(replace(system.graph, fifos=tuple(widened(fifo) for fifo in system.graph.fifos)))
 
 
-def sources(system: FaultModel, actor: str, broken: Sequence[str]) -> frozenset[int]:
+def sources(system: FaultModel, actor: str, broken: Container[str]) -> frozenset[int]:
     """The sources from which tokens reach an actor, as numbers."""
     reached, stack = {actor}, [actor]
     while stack:

@@ -155,6 +155,44 @@ def diamond(policy: str, more: str = "") -> Topology:
     return Topology(f"diamond {policy}", write)
 
 
+def tail() -> Topology:
+    """A sink beside its source, and a tail that may be lost, of two platforms that end together."""
+
+    def write(folder: Path) -> None:
+        actors = [
+            Placed("Input", "Source", "source", (), ("near", "far")),
+            Placed("Near", "Sink", "source", ("in",)),
+            Placed("L1", "Relay", "middle", ("in",), ("out",)),
+            Placed("Far", "Sink", "end", ("in",)),
+        ]
+        fifos = [
+            ("near", "Input.near", "Near.in", ""),
+            ("far", "Input.far", "L1.in", 'policy="drop"'),
+            ("end", "L1.out", "Far.in", 'policy="stop"'),
+        ]
+        _write(folder, "tail", actors, fifos)
+
+    return Topology("tail", write)
+
+
+def beside() -> Topology:
+    """A source of two sinks; where one is lost it waits, and the other goes on with zeros."""
+
+    def write(folder: Path) -> None:
+        actors = [
+            Placed("Input", "Source", "source", (), ("b", "c")),
+            Placed("B", "Sink", "waits", ("in",)),
+            Placed("C", "Sink", "zeros", ("in",)),
+        ]
+        fifos = [
+            ("b", "Input.b", "B.in", 'policy="wait" ack="fired"'),
+            ("c", "Input.c", "C.in", 'policy="zero" timeout="100ms"'),
+        ]
+        _write(folder, "beside", actors, fifos)
+
+    return Topology("beside", write)
+
+
 def vehicle(policy: str, more: str = "") -> Topology:
     """The vehicle classifier, cut after L2."""
 

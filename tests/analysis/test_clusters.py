@@ -70,6 +70,12 @@ def test_who_waits_for_the_world_has_a_thread_of_its_own():
     assert of(chain(4), waits=["a2"]) == ["a0 a1", "a2", "a3"]
 
 
+@pytest.mark.parametrize("pace", ["clock", "rate"])
+def test_who_keeps_to_a_pace_has_a_thread_of_its_own(pace):
+    first, *rest = chain(4).actors
+    assert of(replace(chain(4), actors=(replace(first, **{pace: 30.0}), *rest))) == ["a0", "a1 a2 a3"]
+
+
 def test_only_the_first_actor_takes_tokens_from_elsewhere():
     # d needs what comes back from e: a and b must not wait for it
     assert of(DIAMOND, "c:e/cpu") == ["a b", "c", "d"]
@@ -87,12 +93,21 @@ def test_two_sources_and_what_joins_them_are_one_cluster():
     assert of(fed, "x:e/cpu y:f/cpu") == ["a", "b", "c d", "x", "y"]
 
 
-@pytest.mark.parametrize("lossy", [FaultPolicy.DROP, FaultPolicy.ZERO])
+@pytest.mark.parametrize("lossy", [FaultPolicy.DROP, FaultPolicy.ZERO, FaultPolicy.NEWEST])
 def test_a_fifo_that_may_lose_tokens_is_in_no_cluster(lossy):
     assert of(policy(chain(4), "f1", lossy)) == ["a0 a1", "a2 a3"]
     # nor is it where another way leads around it
     assert of(policy(DIAMOND, "f2", lossy)) == ["a b c", "d"]
     assert of(policy(chain(4), "f1", FaultPolicy.WAIT)) == ["a0 a1 a2 a3"]
+
+
+def test_an_input_on_hold_is_in_no_cluster_with_what_it_holds():
+    held = [
+        replace(actor, ports=tuple(replace(port, hold=port.name == "i2") for port in actor.ports))
+        for actor in build([(*pair, 1, 0, 2) for pair in ("ab", "bd", "cd", "de")]).actors
+    ]
+    graph = replace(build([(*pair, 1, 0, 2) for pair in ("ab", "bd", "cd", "de")]), actors=tuple(held))
+    assert of(graph) == ["a b", "c", "d e"]
 
 
 def test_state_that_is_fed_back_stays_in_the_cluster():

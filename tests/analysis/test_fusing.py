@@ -15,10 +15,10 @@ from eprune.analysis.fusing import Contraction
 from eprune.analysis.mapping import segments
 from eprune.analysis.precedence import Edge, Precedence, components, contract, precedence
 from eprune.formats.behaviours.model_slice import ModelSlice
-from eprune.model.graph import Graph
+from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.interface import Interface
 from eprune.model.system import System
-from eprune.passes.fuse import choose
+from eprune.passes.fuse import apply, choose
 
 LINE = [("S", "L1"), ("L1", "L2"), ("L2", "L3"), ("L3", "T")]
 SLICES = {"L1": (0, 1), "L2": (2, 3), "L3": (4, 5)}
@@ -54,6 +54,30 @@ def test_another_model_parts_segments():
     )
     mapping = on("device", {actor.name: "cpu0" for actor in actors})
     assert clusters(replace(graph, actors=actors), mapping, facts) == (("L1", "L2"), ("L3",))
+
+
+def test_slices_that_fire_at_paces_of_their_own_are_segments_of_their_own():
+    graph, facts = sliced(LINE, SLICES)
+    newest = tuple(replace(f, policy=FaultPolicy.NEWEST) if f.name == "f1" else f for f in graph.fifos)
+    graph = replace(graph, fifos=newest)
+    mapping = on("device", {actor.name: "cpu0" for actor in graph.actors})
+    assert clusters(graph, mapping, facts) == (("L1",), ("L2", "L3"))
+    asked = on("device", {actor.name: "cpu0" for actor in graph.actors}, {"L1": "all", "L2": "all"})
+    (finding,) = segments(System(graph, mappings=(asked,), interfaces=facts))
+    assert "'L1' and 'L2' fire at different paces: newest or hold is between them" in finding.message
+
+
+def test_a_segment_may_take_as_long_as_its_slices_together():
+    graph, facts = sliced(LINE, SLICES)
+    mapping = on("device", {actor.name: "cpu0" for actor in graph.actors})
+
+    def limit(**seconds):
+        actors = tuple(replace(actor, stall_after=seconds.get(actor.name)) for actor in graph.actors)
+        fused = apply(System(replace(graph, actors=actors), mappings=(mapping,), interfaces=facts)).system.graph
+        return next(actor.stall_after for actor in fused.actors if actor.members)
+
+    assert limit(L1=1.0, L2=2.0, L3=0.5) == 3.5
+    assert limit(L1=1.0) is None
 
 
 def test_a_delay_within_the_model_parts_segments():

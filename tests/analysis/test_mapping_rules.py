@@ -8,9 +8,10 @@ import pytest
 from sample_graphs import build, fifos_like, on, sliced
 
 from eprune.analysis.check import check
+from eprune.analysis.lookup import windows
 from eprune.analysis.mapping import crossings, memory_use
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Graph
+from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping
 from eprune.model.platform import Link, Platform, Security, Unit
@@ -178,7 +179,42 @@ def test_both_platforms_number_their_crossing_fifos_alike():
     assert [fifo.name for fifo in crossings(graph, there)["third"]] == ["f3"]
 
 
+def windowed(platform, nbytes):
+    return replace(platform, links=tuple(replace(link, window=nbytes) for link in platform.links))
+
+
+def test_both_ends_of_a_link_allow_the_same_window():
+    lines = found([windowed(DEVICE, 4096), SERVER], [DEVICE_MAPPING, SERVER_MAPPING])
+    the(lines, "server-platform.xml:3: error[M2]", "window=\"4KiB\" in the file of 'device'", 'window="0B"')
+
+
+def test_fifos_of_a_group_go_the_same_way():
+    graph = fifos_like(build([("a", "c", 1, 0, 2), ("c", "b", 1, 1, 3)]), policy=FaultPolicy.DROP, group="g")
+    lines = found([DEVICE, SERVER], [DEVICE_MAPPING, SERVER_MAPPING], graph)
+    the(
+        lines,
+        "graph.xml:1001: error[M2]",
+        "FIFO 'f1' of group 'g' goes from 'server' to 'device', but 'f0' from 'device'",
+    )
+
+
 # M3
+
+
+def test_what_may_be_under_way_is_room_at_both_ends():
+    """A token has 16 bytes: a window of 20 allows two of them, unless the FIFO says one."""
+    system = System(GRAPH, (windowed(DEVICE, 20), windowed(SERVER, 20)), (DEVICE_MAPPING, SERVER_MAPPING))
+    assert windows(system) == {"f1": 2}
+    for mapping in system.mappings:
+        assert memory_use(GRAPH, mapping, {}, windows(system))["FIFO 'f1'"] == (2 + 2) * 16
+    stated = replace(system, graph=fifos_like(GRAPH, window=1))
+    assert windows(stated) == {"f1": 1}
+    small = [replace(each, memory=32 + 48 - (each.name == "device")) for each in stated.platforms]
+    the(
+        found(small, [DEVICE_MAPPING, SERVER_MAPPING], stated.graph),
+        "device-platform.xml:1: error[M3]",
+        "FIFO 'f1' 48B",
+    )
 
 
 def test_memory_counts_a_crossing_fifo_on_both_sides_and_names_the_largest():

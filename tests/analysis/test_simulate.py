@@ -7,11 +7,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sample_graphs import build
 
 from eprune.analysis.simulate import simulate
 from eprune.formats.xml.application import read_application
-from eprune.model.graph import Row
+from eprune.model.graph import FaultPolicy, Graph, Row
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -103,3 +105,70 @@ def test_values_without_a_row_and_graphs_without_values_are_errors():
     for control in ({"Maybe": [7]}, {}):
         with pytest.raises(KeyError):
             simulate(graph, 1, first, control)
+
+
+def live(graph: Graph, newest: tuple[str, ...] = (), held: tuple[str, ...] = ()) -> Graph:
+    """Those FIFOs newest, and the inputs of those FIFOs on hold."""
+    into = {fifo.target for fifo in graph.fifos if fifo.name in held}
+
+    def ports(actor):
+        return tuple(
+            replace(p, hold=(actor.name, p.name) in {(ref.actor, ref.port) for ref in into}) for p in actor.ports
+        )
+
+    fifos = (replace(f, policy=FaultPolicy.NEWEST) if f.name in newest else f for f in graph.fifos)
+    return replace(
+        graph, fifos=tuple(fifos), actors=tuple(replace(actor, ports=ports(actor)) for actor in graph.actors)
+    )
+
+
+def test_a_camera_does_not_wait_for_who_takes_its_newest():
+    result = simulate(live(build([("camera", "slow", 1, 0, 3)]), newest=("f0",)), 10, first)
+    assert result.firings == {"camera": 10, "slow": 3}, "it makes all, and the last three are left"
+    assert (result.dropped, result.peak, result.blocked) == ({"f0": 7}, {"f0": 3}, {})
+
+
+def test_what_is_held_is_given_again_and_only_the_newest_is_taken():
+    graph = live(build([("slow", "join", 1, 0, 3), ("fast", "join", 1, 0, 3)]), held=("f0",))
+
+    def slow_once(events):
+        """The slow sensor fires only when nothing else can, so once."""
+        return next((event for event in events if event[1] != "slow"), events[0])
+
+    result = simulate(graph, 10, slow_once)
+    assert result.firings["join"] == 10 and result.passed["f0"] < 10 and not result.blocked
+    result = simulate(graph, 10, last)  # the sensor comes last in no order: it runs ahead
+    assert result.firings == {"slow": 10, "join": 10, "fast": 10}
+
+
+def test_the_first_firing_waits_for_a_token_to_hold():
+    graph = live(build([("join", "slow", 1, 0, 3), ("slow", "join", 1, 0, 3), ("fast", "join", 1, 0, 3)]), held=("f1",))
+    result = simulate(graph, 3, random.Random(1))
+    assert result.firings["join"] == 0 and "f1 holds 0 of 1 tokens" in result.blocked["join"]
+    early = replace(graph, fifos=tuple(replace(f, delay=int(f.name == "f1")) for f in graph.fifos))
+    assert not simulate(early, 3, random.Random(1)).blocked
+
+
+@given(st.integers(0, 2**32))
+def test_live_data_neither_deadlocks_nor_overflows(seed):
+    """Random layers of FIFOs, some newest, some held, where something leads: with any order of events."""
+    rng = random.Random(seed)
+    fifos = []
+    for target in range(1, rng.randint(2, 6)):
+        for source in rng.sample(range(target), rng.randint(0, min(2, target))):
+            rate = rng.randint(1, 2)
+            fifos.append((f"a{source}", f"a{target}", rate, 0, rng.randint(2, 4) * rate))
+    graph = build(fifos)
+    names = [fifo.name for fifo in graph.fifos]
+    leading = {fifo.target.actor: fifo.name for fifo in graph.fifos}
+    held = tuple(name for name in names if name not in leading.values() and rng.random() < 0.5)
+    graph = live(graph, tuple(name for name in names if rng.random() < 0.5), held)
+    result = simulate(graph, 8, rng)
+    assert not result.blocked
+    for fifo in graph.fifos:
+        assert result.peak[fifo.name] <= fifo.capacity
+        made = result.firings[fifo.source.actor] * dict(graph.ports())[fifo.source].url
+        assert result.passed[fifo.name] + result.dropped.get(fifo.name, 0) <= made
+    sources = [actor.name for actor in graph.actors if not actor.inputs]
+    behind = {fifo.source.actor for fifo in graph.fifos if fifo.policy is not FaultPolicy.NEWEST}
+    assert all(result.firings[source] == 8 for source in sources if source not in behind)

@@ -12,8 +12,10 @@ from sample_graphs import build, chain, layered, on
 from self_timed import period, timed_graphs
 
 from eprune.analysis.cycle_ratio import TimedEdge, longest_paths, max_cycle_ratio
+from eprune.analysis.domains import rate_domains
+from eprune.analysis.sizing import sizing
 from eprune.analysis.throughput import advice, resources, timed
-from eprune.model.graph import Graph
+from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 
@@ -182,3 +184,25 @@ def test_rates_that_vary_count_with_their_upper_limits():
     graph = build([("A", "B", 2, 0, 3)])
     actors = (replace(actor, ports=tuple(replace(port, lrl=0) for port in actor.ports)) for actor in graph.actors)
     assert bottleneck(replace(graph, actors=tuple(actors)), seconds(A=2, B=5)).ratio == 7
+
+
+def test_newest_and_hold_divide_a_graph_into_parts_with_a_pace_each():
+    """A camera of 10 ms, an actor of 100 ms on the newest of its frames, its sink, and a slow sensor that is held."""
+    graph = build([("cam", "slow", 1, 0, 3), ("slow", "sink", 1, 0, 2), ("sensor", "sink", 1, 0, 2)])
+    newest = tuple(replace(f, policy=FaultPolicy.NEWEST) if f.name == "f0" else f for f in graph.fifos)
+    sink = graph.actors[2]
+    held = replace(sink, ports=tuple(replace(port, hold=port.name == "i2") for port in sink.ports))
+    graph = replace(graph, fifos=newest, actors=(*graph.actors[:2], held, graph.actors[3]))
+    times = seconds(cam="0.01", slow="0.1", sink="0.001", sensor="0.2")
+    assert rate_domains(graph) == (("cam",), ("slow", "sink"), ("sensor",))
+    answer = sizing(System(graph), times)
+    assert [(pace.actors, pace.period) for pace in answer.paces] == [
+        (("cam",), Fraction(1, 100)),
+        (("slow", "sink"), Fraction(1, 10)),
+        (("sensor",), Fraction(1, 5)),
+    ]
+    assert answer.fast.capacities["f0"] == 3, "one is read, one is written, one is ready"
+    assert answer.live.capacities["f0"] == 2
+    # Of a faster consumer, the newest comes no more often than the camera makes it.
+    assert sizing(System(graph), {**times, "slow": Fraction(1, 1000)}).paces[1].period == Fraction(1, 100)
+    assert not sizing(System(build([("A", "B", 1, 0, 2)])), seconds(A=1, B=1)).paces

@@ -9,14 +9,14 @@ from types import SimpleNamespace
 
 import jinja2
 import pytest
-from deployments import ENDPOINT, FORK, INTERFACES, SERVER, chain, mapping, program_of, sliced
+from deployments import ENDPOINT, FORK, INTERFACES, SERVER, actor, chain, fifo, mapping, program_of, sliced
 from hypothesis import given
 from hypothesis import strategies as st
 
 from eprune.codegen.targets.python import LINE_LENGTH, Code, Layout, docstring, literal, render, statement
 from eprune.codegen.targets.text import comment, listing
 from eprune.model.finding import Location
-from eprune.model.graph import FaultPolicy
+from eprune.model.graph import FaultPolicy, Graph
 from eprune.runtime import Program as RuntimeProgram
 
 LAYOUT = Layout({"actors/in.py": "../actors/in.py"}, "endpoint.models")
@@ -134,9 +134,9 @@ def test_what_faults_do_is_written_only_where_it_is_said():
     }
     assert not {"ack", "number", "security"} & set(rx[2])
     inspect.signature(RuntimeProgram.rx).bind(None, *rx[1], **rx[2])
-    (actor,) = [call for call in calls(text) if call[0] == "program.actor"]
-    assert (actor[2]["optional"], actor[2]["quorum"]) == (("in",), 1)
-    inspect.signature(RuntimeProgram.actor).bind(None, *actor[1], **actor[2])
+    (declared,) = [call for call in calls(text) if call[0] == "program.actor"]
+    assert (declared[2]["optional"], declared[2]["quorum"]) == (("in",), 1)
+    inspect.signature(RuntimeProgram.actor).bind(None, *declared[1], **declared[2])
 
 
 def test_every_line_fits():
@@ -205,3 +205,61 @@ def test_statements_are_as_short_as_they_can_be():
 )
 def test_listings_read_well(names, text):
     assert listing(names, limit=4) == text
+
+
+def test_what_is_said_of_live_data_is_written_only_where_it_is_said():
+    """A camera by a clock and a sensor of its own, joined on the server, and a sink with its newest."""
+    camera = replace(actor("Camera", (), ("out",)), clock=30.0, rate=15.0)
+    join = actor("Join", ("image", "other", "state"), ("out",))
+    ports = (*join.ports[:2], replace(join.ports[2], hold=True, max_age=0.5), join.ports[3])
+    graph = Graph(
+        "live",
+        (
+            camera,
+            actor("Other", (), ("out",)),
+            actor("Sensor", (), ("out",)),
+            replace(join, ports=ports, stall_after=2.0),
+            actor("Sink", ("in",), ()),
+        ),
+        (
+            replace(fifo("Camera.out", "Join.image"), policy=FaultPolicy.DROP, room_timeout=0.02, group="eyes"),
+            replace(fifo("Other.out", "Join.other"), policy=FaultPolicy.NEWEST, window=3),
+            fifo("Sensor.out", "Join.state"),
+            replace(fifo("Join.out", "Sink.in"), policy=FaultPolicy.NEWEST, capacity=3),
+        ),
+    )
+    homes = {"Camera": "endpoint", "Other": "endpoint", "Sensor": "endpoint", "Join": "server", "Sink": "server"}
+    platforms = [
+        replace(each, links=(replace(each.links[0], window=5),)) for each in (ENDPOINT, SERVER)
+    ]  # bytes: one token of 16
+    called = []
+    for platform in platforms:
+        program = program_of(graph, platform, mapping(graph, platform.name, homes), {})
+        called += [call for call in calls(render(program, LAYOUT)) if call[0] != "program.unit"]
+    for name, arguments, keywords in called:
+        if name != "Program":
+            inspect.signature(getattr(RuntimeProgram, name.partition(".")[2])).bind(None, *arguments, **keywords)
+    by_name = {(name, arguments[0]): keywords for name, arguments, keywords in called if arguments}
+    assert all(keywords["aligned"] for name, _, keywords in called if name == "Program")
+    assert by_name["program.actor", "Camera"] == {"unit": "cpu0", "clock": 30.0, "rate": 15.0}
+    assert by_name["program.actor", "Other"] == {"unit": "cpu0"}
+    assert by_name["program.actor", "Join"] == {
+        "unit": "cpu1",
+        "hold": ("state",),
+        "max_age": {"state": 0.5},
+        "groups": (("image",), ("other",)),
+        "stall_after": 2.0,
+    }
+    assert by_name["program.fifo", "Join-Sink"]["policy"] == "newest"
+    for end in ("program.tx", "program.rx"):
+        said = {key: by_name[end, "Camera-Join"].get(key) for key in ("policy", "window", "room_timeout", "group")}
+        assert said == {"policy": "drop", "window": 1, "room_timeout": 0.02, "group": "eyes"}
+        assert by_name[end, "Other-Join"]["window"] == 3
+        assert by_name[end, "Sensor-Join"].keys().isdisjoint({"policy", "room_timeout", "group"})
+
+
+def test_what_is_not_said_does_not_change_the_fingerprint_and_what_is_said_does():
+    graph = chain("A", "B")
+    said = replace(graph, fifos=(replace(graph.fifos[0], window=2),))
+    live = replace(graph, actors=(replace(graph.actors[0], clock=30.0), graph.actors[1]))
+    assert len({digest_of(split(each)) for each in (graph, said, live)}) == 3

@@ -17,7 +17,20 @@ from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import library_folder
 from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
-from eprune.model.graph import Ack, Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
+from eprune.model.graph import (
+    Ack,
+    Actor,
+    ActorType,
+    Direction,
+    Dpg,
+    FaultPolicy,
+    Fifo,
+    Graph,
+    Match,
+    Port,
+    PortRef,
+    Row,
+)
 from eprune.model.token import ITEM_SIZES, TokenType
 
 EXAMPLE = """<application name="vehicle">
@@ -108,6 +121,30 @@ def test_an_application_is_read_with_defaults_and_lines(tmp_path: Path) -> None:
     assert [fifo.where.line for fifo in graph.fifos] == [12, 13, 14, 15]
     assert [dpg.where.line for dpg in graph.dpgs] == [16]
     assert [row.where.line for row in graph.dpgs[0].rows] == [18, 19]
+
+
+LIVE = """<application name="live">
+  <actor name="Camera" clock="30/s" rate="2.5/s" stall-after="2s">
+    <out name="out" token="int8"/>
+  </actor>
+  <actor name="Join" match="arrival">
+    <in name="in" token="int8" hold="true" max-age="100ms"/>
+  </actor>
+  <fifo name="f" from="Camera.out" to="Join.in" policy="newest" window="4" group="eyes" room-timeout="20ms"/>
+</application>
+"""
+
+
+def test_what_is_said_of_live_data_is_read_and_written(tmp_path: Path) -> None:
+    graph = read(tmp_path, LIVE)
+    camera, join = graph.actors
+    assert (camera.clock, camera.rate, camera.stall_after, camera.match) == (30, 2.5, 2, None)
+    assert join.match is Match.ARRIVAL
+    assert (join.inputs[0].hold, join.inputs[0].max_age) == (True, 0.1)
+    (fifo,) = graph.fifos
+    assert (fifo.policy, fifo.window, fifo.group, fifo.room_timeout) == (FaultPolicy.NEWEST, 4, "eyes", 0.02)
+    assert fifo.capacity == 3, "one firing's tokens are read, one's are written, and one's are ready"
+    assert write_application(graph) == LIVE
 
 
 def test_what_breaks_design_rules_is_still_read(tmp_path: Path) -> None:
@@ -214,9 +251,11 @@ PORT = {
     "control": st.booleans(),
     "tensor": st.none() | COUNTS,
 }
-PORTS = st.builds(Port, direction=st.just(Direction.IN), required=st.booleans(), **PORT) | st.builds(
-    Port, direction=st.just(Direction.OUT), **PORT
-)
+SECONDS = st.none() | st.floats(1e-9, 1e6) | st.integers(1, 5000).map(lambda n: n * 1e-3)
+FREQUENCIES = st.none() | st.floats(1e-9, 1e9) | st.integers(1, 1000).map(float)
+PORTS = st.builds(
+    Port, direction=st.just(Direction.IN), required=st.booleans(), hold=st.booleans(), max_age=SECONDS, **PORT
+) | st.builds(Port, direction=st.just(Direction.OUT), **PORT)
 TIMES = st.builds(lambda digits, places: Fraction(digits, 10**places), COUNTS, st.integers(0, 20))
 SLICES = st.builds(ModelSlice, FILES, COUNTS, COUNTS)
 BEHAVIOURS = (
@@ -233,6 +272,10 @@ ACTORS = st.builds(
     parameters=st.lists(st.tuples(IDENTIFIERS, TEXTS), max_size=2).map(tuple),
     quorum=st.none() | st.integers(1, 9),
     time=st.none() | TIMES,
+    match=st.none() | st.sampled_from(Match),
+    clock=FREQUENCIES,
+    rate=FREQUENCIES,
+    stall_after=SECONDS,
 )
 ROWS = st.builds(Row, value=st.integers(-(2**31), 2**31 - 1), rates=st.lists(COUNTS, max_size=4).map(tuple))
 
@@ -251,8 +294,11 @@ def graphs(draw: st.DrawFn) -> Graph:
         delay=st.integers(0, 3) | COUNTS,
         initial=st.none() | FILES,
         policy=st.sampled_from(FaultPolicy),
-        timeout=st.none() | st.floats(1e-9, 1e6) | st.integers(1, 5000).map(lambda n: n * 1e-3),
+        timeout=SECONDS,
         ack=st.sampled_from(Ack),
+        room_timeout=SECONDS,
+        window=st.none() | COUNTS,
+        group=st.none() | NAMES,
     )
     dpgs = st.builds(
         Dpg,

@@ -15,7 +15,7 @@ EXAMPLE = """<platform name="endpoint" memory="512MiB" group="rack1 ups">
   <unit name="cpu0" core="0"/>
   <unit name="cpu" slowdown="7.5" watts="3.5W" idle="800mW" group="ups"/>
   <link to="server" address="192.168.1.10" port="5200" bandwidth="100Mbit/s" latency="1.49ms" watts="4W"/>
-  <link to="other" ports="shared" security="tls" group="cable"/>
+  <link to="other" ports="shared" security="tls" window="64KiB" group="cable"/>
 </platform>
 """
 
@@ -29,7 +29,7 @@ def test_a_platform_is_read_with_units_defaults_and_lines(tmp_path: Path) -> Non
         units=(Unit("cpu0", 0), Unit("cpu", slowdown=7.5, watts=3.5, idle=0.8, groups=("ups",))),
         links=(
             Link("server", "192.168.1.10", 5200, bandwidth=12.5e6, latency=1.49 * 1e-3, watts=4.0),
-            Link("other", "127.0.0.1", 5100, shared=True, security=Security.TLS, groups=("cable",)),
+            Link("other", "127.0.0.1", 5100, shared=True, security=Security.TLS, window=65536, groups=("cable",)),
         ),
         memory=512 * 2**20,
         groups=("rack1", "ups"),
@@ -68,6 +68,7 @@ LINKS = st.builds(
     watts=WATTS,
     shared=st.booleans(),
     security=st.sampled_from(Security),
+    window=st.integers(0, 2**40) | st.integers(1, 64).map(lambda n: n * 2**10),
     groups=GROUPS,
 )
 UNITS = st.builds(

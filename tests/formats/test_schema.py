@@ -172,6 +172,8 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "policy": "drop",
         "timeout": "1s",
         "ack": "fired",
+        "match": "index",
+        "frequency": "30/s",
         "ports": "shared",
         "security": "tls",
         "groups": "a b",
@@ -185,6 +187,8 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
     for tag, table in tables.items():
         names = list(table.attributes)
         for chosen in range(2 ** len(names)):
+            if len(names) > 9 and 2 < bin(chosen).count("1") < len(names) - 1:
+                continue  # of many attributes: none, one, two, all but one, all
             given = {n: good[table.attributes[n].name] for k, n in enumerate(names) if chosen >> k & 1}
             for spoilt in [given] + [{**given, name: "!\n"} for name in given] + [{**given, "other": "x"}]:
                 element = etree.Element(tag, spoilt)
@@ -254,11 +258,11 @@ def test_the_examples_of_the_documentation_are_complete_files(tmp_path: Path) ->
 
 def test_the_documentation_names_every_attribute_with_its_default() -> None:
     sections = dict(re.findall(r"^`<(\w+)>`.*?\n\n((?:\|.*\n)+)", DOCUMENTATION, re.MULTILINE))
-    sections["out"] = re.sub(r"\| `required` .*\n", "", sections["in"])
+    sections["out"] = re.sub(r"\| `(required|hold|max-age)` .*\n", "", sections["in"])
     for kind in KINDS:
         text = schema_text(kind)
         for tag, table in schema._tables_of(schema_text(kind)).items():
-            assert re.findall(r"^\| `(\w+)` \|", sections[tag], re.MULTILINE) == list(table.attributes), tag
+            assert re.findall(r"^\| `([\w-]+)` \|", sections[tag], re.MULTILINE) == list(table.attributes), tag
             always = set.intersection(*(set(shape.required) for shape in table.shapes))
             required = re.findall(r"^\| `(\w+)` \|.*\| required \|$", sections[tag], re.MULTILINE)
             assert set(required) == always, tag

@@ -82,6 +82,14 @@ def test_what_a_copy_is_of_is_the_chains():
     assert not any(port.required for port in first.inputs)
 
 
+def test_for_live_cameras_each_server_takes_the_newest_of_each_endpoint():
+    made = replicate(CHAIN, "L3", 2, 2, policy=FaultPolicy.NEWEST, tensor=11)
+    crossing = [fifo for fifo in made.graph.fifos if fifo.policy is FaultPolicy.NEWEST]
+    assert len(crossing) == 4 and {fifo.capacity for fifo in crossing} == {3}
+    assert not check(made)
+    assert [outcome.failed for outcome in minimal_failures(FaultModel(made), 1, Service(("L4-L5-1", "L4-L5-2")))] == []
+
+
 def test_one_of_each_is_the_chain_again():
     made = replicate(CHAIN, "L3", 1, 1, FaultPolicy.STOP)
     assert [actor.name for actor in made.graph.actors] == [f"{actor.name}-1" for actor in CHAIN.actors]

@@ -38,6 +38,9 @@ _DEFAULTS: dict[str, Any] = {
     "shared": False,
     "number": 0,
     "security": "none",
+    "window": 0,
+    "room_timeout": None,
+    "group": None,
 }
 
 
@@ -86,7 +89,7 @@ def declare(node: Node, layout: Layout) -> str:
         return f"{layout.models}/{value.file_name}" if isinstance(value, Cut) else value
 
     declaration = node.declaration
-    options = {name: spelled(value) for name, value in declaration.options}
+    options = {name: spelled(value) for name, value in (*declaration.options, *node.live)}
     source, note = spelled(declaration.source), layout.where(node.where)
     return statement(f"program.{declaration.call}", node.name, source, unit=node.unit, **options, note=note)
 

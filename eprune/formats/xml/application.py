@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import Optional
 
 from eprune.formats.library import find
 from eprune.formats.xml.safe import Document, Node, node, render
@@ -24,6 +25,7 @@ from eprune.model.graph import (
     FaultPolicy,
     Fifo,
     Graph,
+    Match,
     Port,
     PortRef,
     Row,
@@ -31,7 +33,14 @@ from eprune.model.graph import (
     parse_rate,
     rate_range,
 )
-from eprune.model.quantity import exact_seconds, exact_time, fraction_time, parse_timeout
+from eprune.model.quantity import (
+    exact_frequency,
+    exact_seconds,
+    exact_time,
+    fraction_time,
+    parse_frequency,
+    parse_timeout,
+)
 from eprune.model.token import parse_token
 
 #: find(folder): (file, library) -> path, asked once a file
@@ -71,6 +80,17 @@ def _graph(locate: _Locate, document: Document) -> Graph:
     return Graph(root.attributes["name"], actors, fifos, dpgs, where=document.where(root))
 
 
+def _seconds(element: Node, name: str) -> Optional[float]:
+    """The time that an attribute states, None where it is missing."""
+    text = element.attributes.get(name)
+    return None if text is None else parse_timeout(text)
+
+
+def _frequency(element: Node, name: str) -> Optional[float]:
+    text = element.attributes.get(name)
+    return None if text is None else parse_frequency(text)
+
+
 def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
     quorum = element.attributes.get("quorum")
     try:
@@ -88,6 +108,10 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
         ),
         quorum=None if quorum is None else int(quorum),
         time=exact_seconds(element.attributes["time"]) if "time" in element.attributes else None,
+        match=Match(element.attributes["match"]) if "match" in element.attributes else None,
+        clock=_frequency(element, "clock"),
+        rate=_frequency(element, "rate"),
+        stall_after=_seconds(element, "stall-after"),
         where=document.where(element),
     )
 
@@ -105,6 +129,8 @@ def _port(document: Document, element: Node) -> Port:
         control=attributes.get("control") == "true",
         tensor=int(attributes["tensor"]) if "tensor" in attributes else None,
         required=attributes.get("required") != "false",
+        hold=attributes.get("hold") == "true",
+        max_age=_seconds(element, "max-age"),
         where=document.where(element),
     )
 
@@ -114,17 +140,20 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
     source = PortRef(*attributes["from"].split("."))
     target = PortRef(*attributes["to"].split("."))
     delay = int(attributes.get("delay", 0))
-    timeout = attributes.get("timeout")
+    policy = FaultPolicy(attributes.get("policy", Fifo.policy.value))
     return Fifo(
         name=attributes["name"],
         source=source,
         target=target,
-        capacity=int(attributes.get("capacity", _default_capacity(limits, source, target, delay))),
+        capacity=int(attributes.get("capacity", _default_capacity(limits, source, target, delay, policy))),
         delay=delay,
         initial=attributes.get("initial"),
-        policy=FaultPolicy(attributes.get("policy", Fifo.policy.value)),
-        timeout=None if timeout is None else parse_timeout(timeout),
+        policy=policy,
+        timeout=_seconds(element, "timeout"),
         ack=Ack(attributes.get("ack", Fifo.ack.value)),
+        room_timeout=_seconds(element, "room-timeout"),
+        window=int(attributes["window"]) if "window" in attributes else None,
+        group=attributes.get("group"),
         where=document.where(element),
     )
 
@@ -158,9 +187,15 @@ def _limits(actors: tuple[Actor, ...]) -> dict[PortRef, int]:
     return limits
 
 
-def _default_capacity(limits: dict[PortRef, int], source: PortRef, target: PortRef, delay: int) -> int:
+def _default_capacity(
+    limits: dict[PortRef, int], source: PortRef, target: PortRef, delay: int, policy: FaultPolicy
+) -> int:
     """The default capacity, at the upper rate limit of whichever end exists."""
-    return default_capacity(limits.get(source, limits.get(target, 1)), delay)
+    return default_capacity(limits.get(source, limits.get(target, 1)), delay, policy)
+
+
+def _optional(write: Callable[[float], str], value: Optional[float]) -> Optional[str]:
+    return None if value is None else write(value)
 
 
 def _actor_node(actor: Actor) -> Node:
@@ -173,6 +208,10 @@ def _actor_node(actor: Actor) -> Node:
         time=None if actor.time is None else fraction_time(actor.time),
         **(actor.behaviour.attributes() if actor.behaviour else {}),
         quorum=actor.quorum,
+        match=None if actor.match is None else actor.match.value,
+        clock=_optional(exact_frequency, actor.clock),
+        rate=_optional(exact_frequency, actor.rate),
+        **{"stall-after": _optional(exact_time, actor.stall_after)},
     )
 
 
@@ -180,6 +219,7 @@ def _port_node(port: Port) -> Node:
     rate = rate_range(port.lrl, port.url)
     return node(
         port.direction.value,
+        (),
         name=port.name,
         token=port.token,
         rate=None if rate == "1" else rate,
@@ -187,13 +227,16 @@ def _port_node(port: Port) -> Node:
         control="true" if port.control else None,
         tensor=port.tensor,
         required=None if port.required else "false",
+        hold="true" if port.hold else None,
+        **{"max-age": _optional(exact_time, port.max_age)},
     )
 
 
 def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
-    default = _default_capacity(limits, fifo.source, fifo.target, fifo.delay)
+    default = _default_capacity(limits, fifo.source, fifo.target, fifo.delay, fifo.policy)
     return node(
         "fifo",
+        (),
         name=fifo.name,
         from_=fifo.source,
         to=fifo.target,
@@ -201,8 +244,11 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         delay=fifo.delay or None,
         initial=fifo.initial,
         policy=None if fifo.policy is Fifo.policy else fifo.policy.value,
-        timeout=None if fifo.timeout is None else exact_time(fifo.timeout),
+        timeout=_optional(exact_time, fifo.timeout),
         ack=None if fifo.ack is Fifo.ack else fifo.ack.value,
+        window=fifo.window,
+        group=fifo.group,
+        **{"room-timeout": _optional(exact_time, fifo.room_timeout)},
     )
 
 

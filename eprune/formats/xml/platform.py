@@ -83,6 +83,7 @@ def _link(document: Document, element: Node) -> Link:
         watts=_watts(element, "watts"),
         shared=attributes.get("ports") == "shared",
         security=Security(attributes.get("security", "none")),
+        window=parse_size(attributes["window"]) if "window" in attributes else Link.window,
         groups=_groups(element),
         where=document.where(element),
     )
@@ -108,5 +109,6 @@ def _link_node(link: Link) -> Node:
         latency=None if link.latency is None else exact_time(link.latency),
         watts=None if link.watts is None else exact_power(link.watts),
         security=None if link.security is Security.NONE else link.security.value,
+        window=exact_size(link.window) if link.window else None,
         group=_group(link),
     )

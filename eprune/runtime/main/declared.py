@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from types import MappingProxyType
 from typing import NamedTuple, Optional, Union
 
 from eprune.runtime.fire import tflite
@@ -12,6 +13,17 @@ from eprune.runtime.kernel.actor import Actor, PortType
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main.files import Files
 from eprune.runtime.net.shaping import Figures
+
+
+class Live(NamedTuple):
+    """What is said of an actor's live data, by input port; see Program.actor."""
+
+    hold: Sequence[str] = ()
+    max_age: Mapping[str, float] = MappingProxyType({})
+    groups: Sequence[Sequence[str]] = ()
+    clock: Optional[float] = None
+    rate: Optional[float] = None
+    stall_after: Optional[float] = None
 
 
 class DeclaredActor(NamedTuple):
@@ -24,6 +36,7 @@ class DeclaredActor(NamedTuple):
     model: Optional[str] = None
     optional: Sequence[str] = ()
     quorum: Optional[int] = None
+    live: Live = Live()
 
     def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized. Raises UsageError if it cannot be made."""
@@ -46,6 +59,7 @@ class DeclaredSegment(NamedTuple):
     actors: Sequence[str]
     inputs: Mapping[str, int]
     outputs: Mapping[str, int]
+    live: Live = Live()
 
     def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized."""
@@ -78,11 +92,14 @@ class DeclaredFifo(NamedTuple):
     shared: bool = False
     number: int = 0
     security: str = "none"
+    window: int = 0
+    room_timeout: Optional[float] = None
+    group: Optional[str] = None
 
     @property
     def plain(self) -> bool:
         """Whether the FIFO is within the platform, or has a connection of its own that may not break."""
-        return not self.shared and self.policy == "stop"
+        return not self.peer or (not self.shared and self.policy == "stop")
 
     @property
     def rate(self) -> int:

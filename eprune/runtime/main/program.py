@@ -13,7 +13,7 @@ from typing import Optional
 from eprune.runtime.fire.engine import Engine, Event, Signals
 from eprune.runtime.kernel.errors import ActorError, InternalError, Interrupted, RunError
 from eprune.runtime.main.assembly import Assembly
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Rate
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, Rate
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
 from eprune.runtime.main.report import Reporter
@@ -50,13 +50,25 @@ class Program:
         model: Optional[str] = None,
         optional: Sequence[str] = (),
         quorum: Optional[int] = None,
+        hold: Sequence[str] = (),
+        max_age: Optional[Mapping[str, float]] = None,
+        groups: Sequence[Sequence[str]] = (),
+        clock: Optional[float] = None,
+        rate: Optional[float] = None,
+        stall_after: Optional[float] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
         It can do without the inputs ``optional`` while ``quorum`` of its data inputs are alive (None: 1).
+
+        The inputs ``hold`` give their last token again where they have no other for a firing; ``max_age`` has the
+        seconds after which an input's token counts as missing. ``groups`` are the inputs that are matched by index,
+        where they are not all one group. Of a source, ``clock`` is the frequency by which it numbers its firings, and
+        ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take.
         """
+        live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after)
         self.declared.actors.append(
-            DeclaredActor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum)
+            DeclaredActor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum, live)
         )
 
     def segment(
@@ -67,12 +79,20 @@ class Program:
         actors: Sequence[str],
         inputs: Mapping[str, int],
         outputs: Mapping[str, int],
+        hold: Sequence[str] = (),
+        max_age: Optional[Mapping[str, float]] = None,
+        groups: Sequence[Sequence[str]] = (),
+        stall_after: Optional[float] = None,
     ) -> None:
         """Declare a segment: the slices of ``actors`` as one model, run by one interpreter.
 
         ``inputs`` and ``outputs`` map ports, named ``actor.port``, to positions among the model's inputs and outputs.
+        The rest as in actor.
         """
-        self.declared.actors.append(DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs)))
+        live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), stall_after=stall_after)
+        self.declared.actors.append(
+            DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs), live)
+        )
 
     def cluster(self, *actors: str) -> None:
         """Declare actors of one unit that one thread fires, one after the other in this order, in each iteration.
@@ -101,14 +121,16 @@ class Program:
         initial: Optional[str] = None,
         rate: Rate = 1,
         control: Optional[str] = None,
+        policy: str = "stop",
     ) -> None:
         """Declare a FIFO between two actors of this platform; ends are ``actor.port``.
 
         ``rate`` is the number of tokens per firing, or its lower and upper limit. ``control`` names the dynamic
-        processing graph whose control tokens the FIFO carries.
+        processing graph whose control tokens the FIFO carries. With the ``policy`` "newest" the producer never waits;
+        no other acts within a platform.
         """
         self.declared.fifos.append(
-            DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial)
+            DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial, policy=policy)
         )
 
     def tx(
@@ -129,17 +151,22 @@ class Program:
         shared: bool = False,
         number: int = 0,
         security: str = "none",
+        window: int = 0,
+        room_timeout: Optional[float] = None,
+        group: Optional[str] = None,
     ) -> None:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
         ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it
-        counts as lost, ``ack`` when a token under ``wait`` may be forgotten. ``shared``: all FIFOs with that platform
+        counts as lost, ``ack`` when a token under ``wait`` may be forgotten. ``window`` tokens may be under way beyond
+        the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
+        are late together. ``shared``: all FIFOs with that platform
         use one connection, on which this is FIFO ``number``.
         """
         self.declared.fifos.append(
-            DeclaredFifo(
-                name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port
-            )._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
+            DeclaredFifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)
+            ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
+            ._replace(window=window, room_timeout=room_timeout, group=group)
         )
 
     def rx(
@@ -161,12 +188,15 @@ class Program:
         shared: bool = False,
         number: int = 0,
         security: str = "none",
+        window: int = 0,
+        room_timeout: Optional[float] = None,
+        group: Optional[str] = None,
     ) -> None:
         """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
         self.declared.fifos.append(
-            DeclaredFifo(
-                name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port
-            )._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
+            DeclaredFifo(name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port)
+            ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
+            ._replace(window=window, room_timeout=room_timeout, group=group)
         )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
