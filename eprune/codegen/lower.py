@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence, Set
 from typing import Any, Optional
 
+from eprune.analysis.clusters import clusters
 from eprune.analysis.domains import dividing
 from eprune.analysis.faults import LOSSY
 from eprune.analysis.lookup import windows
@@ -55,6 +56,7 @@ class _Lowering:
         graph = system.graph
         self.actors = {actor.name: actor for actor in graph.actors}
         self.position = {name: index for index, name in enumerate(firing_order(graph))}
+        self.clusters = clusters(system)
         self.ports = dict(graph.ports())
         self.controlled_by = {dpg.control: dpg.name for dpg in graph.dpgs}
         homes = system.homes
@@ -84,6 +86,7 @@ class _Lowering:
             aligned=self.aligned,
             units=_units(platform, nodes),
             nodes=nodes,
+            clusters=tuple(each for each in self.clusters[platform.name] if len(each) > 1),
             rows=self._rows(platform, named),
             fifos=fifos,
             tx=tx,

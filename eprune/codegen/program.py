@@ -165,8 +165,9 @@ class PlatformProgram:
     """One platform's part of a deployment.
 
     ``digest`` is the same for all platforms of one deployment, by which they recognise each other. ``aligned``: some
-    FIFO may lose tokens, or an input is on hold, so that firings go by index. ``sources`` are the files that the
-    program was made from.
+    FIFO may lose tokens, or an input is on hold, so that firings go by index. ``clusters`` are sets of nodes that one
+    thread fires, in firing order, where these are more than one. ``sources`` are the files that the program was made
+    from.
     """
 
     application: str
@@ -175,6 +176,7 @@ class PlatformProgram:
     aligned: bool
     units: tuple[ProcessingUnit, ...]
     nodes: tuple[Node, ...]
+    clusters: tuple[tuple[str, ...], ...]
     rows: tuple[ControlRow, ...]
     fifos: tuple[LocalFifo, ...]
     tx: tuple[TxFifo, ...]

@@ -19,6 +19,7 @@ class Interface:
     constants. ``called`` has the input and the output tensors of the slice that a class calls; None: it calls none.
     ``stdin`` is the parameter that is ``-`` where a class reads standard input, and its default ("": it always does);
     None: it never does.
+    ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -28,3 +29,4 @@ class Interface:
     weight_bytes: int = 0
     called: Optional[tuple[tuple[int, ...], tuple[int, ...]]] = None
     stdin: Optional[tuple[str, str]] = None
+    waits: bool = False

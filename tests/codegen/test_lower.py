@@ -115,6 +115,16 @@ def test_nodes_are_in_precedence_order_and_units_list_what_they_run():
     assert [(unit.name, unit.nodes) for unit in program.units] == [("cpu1", ("A", "B", "C", "D"))]
 
 
+def test_actors_of_a_unit_are_a_cluster_but_for_those_that_are_alone_or_wait():
+    split = {"A": "endpoint", "B": "endpoint", "C": "server", "D": "endpoint"}
+    endpoint, server = both(PYTHON, split)
+    assert (endpoint.clusters, server.clusters) == ((("A", "B"),), ())
+
+    camera = {**INTERFACES, "A": Interface(waits=True)}
+    mapped = mapping(PYTHON, "endpoint", dict.fromkeys("ABCD", "endpoint"))
+    assert program_of(PYTHON, ENDPOINT, mapped, camera).clusters == (("B", "C", "D"),)
+
+
 def test_consecutive_slices_become_one_segment_and_the_fifo_between_them_is_gone():
     graph = sliced("S1", "S2", "S3")
     endpoint, server = both(

@@ -87,6 +87,9 @@ program.segment(
     outputs={"S2.out": 0},
 )
 
+# ---- Clusters: one thread fires the actors of each, in this order ----
+program.cluster("In", "S1+S2")
+
 # ---- FIFOs within this platform: from, to, token, room in tokens ----
 program.fifo("In-S1", "In.out", "S1+S2.S1.in", "float32", (1, 4), capacity=2)  # app.xml:20
 

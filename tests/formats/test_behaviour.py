@@ -66,6 +66,22 @@ class C(Actor):
     )
 
 
+@pytest.mark.parametrize(
+    ("body", "waits"),
+    [
+        ("waits = True", True),
+        ("waits: bool = True", True),
+        ("waits = sys.platform == 'linux'", True),
+        ("waits = False", False),
+        ("pass", False),
+    ],
+)
+def test_a_class_says_that_it_waits_for_the_world(python, body: str, waits: bool) -> None:
+    interface, findings = python(f"class Camera:\n {body}\nclass C(Camera):\n pass")
+    assert findings == []
+    assert interface is not None and interface.waits == waits
+
+
 def test_nothing_of_the_file_is_run(python, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     interface, findings = python(f"""

@@ -75,7 +75,7 @@ class PythonBehaviour(Behaviour):
         return replace(self, file=name(self.file), model=self.model and self.model.renamed(name))
 
     def interface(self, actor: Actor, reader: Reader) -> Interface:
-        """What the class declares: ``INPUTS``, ``OUTPUTS``, and the parameters of its constructor."""
+        """What the class declares: ``INPUTS``, ``OUTPUTS``, ``waits``, and the parameters of its constructor."""
         path = self.path or self.file
         source, problem = reader(_read, path)
         if source is None:
@@ -92,6 +92,7 @@ class PythonBehaviour(Behaviour):
                 parameters=None if arguments is None else {each.name: each.required for each in arguments},
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
                 stdin=_stdin(lineage, arguments or ()),
+                waits=_waits(lineage),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -163,6 +164,12 @@ def _stdin(lineage: Lineage, parameters: Iterable[Parameter]) -> Optional[tuple[
     if found.value is True:
         return "", "-"
     return str(found.value), next((each.default for each in parameters if each.name == found.value), "").strip("\"'")
+
+
+def _waits(lineage: Lineage) -> bool:
+    """What the class says by ``waits``; where that is computed, it may."""
+    found = literal(lineage, "waits")
+    return found is not None and found.value is not False
 
 
 def _library_hint(file: str) -> str:

@@ -40,7 +40,7 @@ from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, port_types
-from eprune.runtime.main.options import DEAD_AFTER, STOP_AFTER, addresses, parameters
+from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
 from eprune.runtime.net.ends import NewestTxFifo, RxFifo, TxFifo
@@ -109,16 +109,24 @@ class Assembly:
                 port.fifo.lost = port.fifo.gone = True
 
     def _make_clusters(self) -> list[Cluster]:
-        """The actors that one thread fires."""
+        """The actors that one thread fires: those of a declared cluster, or one.
+
+        Where tokens may be lost, an actor that waits for one that is lost must not hold up others.
+        """
         units = {actor.name: actor.unit for actor in self.declared.actors}
         carriers = {id(fifo): connection for connection in self.connections for fifo in connection.rx.values()}
+        together = self._options.threads == CLUSTER and not self.declared.aligned
+        named = {actor.name: actor for actor in self.actors}
+        members = [[named.pop(name) for name in names] for names in self.declared.clusters] if together else []
         clusters = []
-        for actor in self.actors:
+        for actors in [*members, *([actor] for actor in named.values())]:
             bell = Bell()
-            actor.use(bell)
-            feeds = [carriers[id(port.fifo)] for port in actor.inputs if id(port.fifo) in carriers]
-            bell.leave = tuple({connection.flush: None for connection in feeds})
-            clusters.append(Cluster([actor], self.cores[units[actor.name]]))
+            feeds = {}
+            for actor in actors:
+                actor.use(bell)
+                feeds.update({carriers[id(p.fifo)].flush: None for p in actor.inputs if id(p.fifo) in carriers})
+            bell.leave = tuple(feeds)
+            clusters.append(Cluster(actors, self.cores[units[actors[0].name]]))
         return clusters
 
     def _emulate(self) -> Emulation:

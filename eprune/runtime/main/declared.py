@@ -127,6 +127,8 @@ class Declared:
     slowdowns: dict[str, float] = field(default_factory=dict)
     figures: dict[str, Figures] = field(default_factory=dict)
     actors: list[DeclaredActor | DeclaredSegment] = field(default_factory=list)
+    #: actors that one thread fires, in firing order; an actor that is in none has a thread of its own
+    clusters: list[tuple[str, ...]] = field(default_factory=list)
     fifos: list[DeclaredFifo] = field(default_factory=list)
     tables: dict[str, dict[int, Mapping[str, int]]] = field(default_factory=dict)
 

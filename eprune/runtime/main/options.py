@@ -19,6 +19,8 @@ from eprune.runtime.tell.watch import STALL_AFTER
 #: Seconds of silence after which a peer is dead: if it can come back, and if its death ends the run, which an
 #: overloaded machine must not cause.
 DEAD_AFTER, STOP_AFTER = 2.0, 30.0
+#: What one thread fires: the actors of a cluster in a static order, or one actor, as in the papers.
+CLUSTER, ACTOR = "cluster", "actor"
 
 
 def parse(description: str, links: bool, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
@@ -98,6 +100,13 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
     add("--record", metavar="FILE", help="write the run record (JSON)")
     add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
     add("--emulate", action="store_true", help="emulate the speed of the units and links in the platform file")
+    add(
+        "--threads",
+        choices=[CLUSTER, ACTOR],
+        default=CLUSTER,
+        help="fire the actors of a cluster by one thread in a static order, or each actor by a thread of its own "
+        "(default: %(default)s)",
+    )
     add("--no-pin", action="store_true", help="do not pin threads to cores")
     add("--traceback", action="store_true", help="print the traceback of a failure")
     add(

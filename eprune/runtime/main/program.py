@@ -92,6 +92,14 @@ class Program:
             DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs), live)
         )
 
+    def cluster(self, *actors: str) -> None:
+        """Declare actors of one unit that one thread fires, one after the other in this order, in each iteration.
+
+        Of these only the first ones take tokens from elsewhere, and if one does, it is the only first one. So the
+        thread waits for tokens before the first actor only: what is not there for a later one does not come.
+        """
+        self.declared.clusters.append(actors)
+
     def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
         """Declare a row of a dynamic processing graph's control table: the meaning of control value ``value``.
 

@@ -39,6 +39,10 @@ program.actor("Amplifier", "../actors/amplifier.py:Amplifier", unit="cpu0")  # p
 # predistorter.xml:42
 program.actor("Meter", "../actors/error_meter.py:ErrorMeter", unit="cpu0", parameters={"gain": "0.8"})
 
+# ---- Clusters: one thread fires the actors of each, in this order ----
+program.cluster("Source", "Gate", "Powers")
+program.cluster("Sum", "Amplifier")
+
 # ---- Control tables: graph, value of its control token, and then the tokens per firing over each dynamic FIFO ----
 program.row("Filter", 0, {"powers": 0, "parts": 0})  # predistorter.xml:62
 program.row("Filter", 1, {"powers": 1, "parts": 1})  # predistorter.xml:63

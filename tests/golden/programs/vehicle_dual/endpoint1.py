@@ -41,6 +41,9 @@ program.segment(
     outputs={"L3-1.out": 0},
 )
 
+# ---- Clusters: one thread fires the actors of each, in this order ----
+program.cluster("Input-1", "L1-1+L2-1+L3-1")
+
 # ---- FIFOs within this platform: from, to, token, room in tokens ----
 # vehicle_dual.xml:53
 program.fifo("f1", "Input-1.out", "L1-1+L2-1+L3-1.L1-1.in", "float32", (1, 96, 96, 3), capacity=2)

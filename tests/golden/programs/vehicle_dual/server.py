@@ -42,6 +42,9 @@ program.actor(
     parameters={"labels": "car,bus,truck,motorcycle"},
 )
 
+# ---- Clusters: one thread fires the actors of each, in this order ----
+program.cluster("L4-L5", "Sink")
+
 # ---- FIFOs within this platform: from, to, token, room in tokens ----
 program.fifo("f9", "L4-L5.L4-L5.out", "Sink.in", "float32", (1, 4), capacity=2)  # vehicle_dual.xml:61
 

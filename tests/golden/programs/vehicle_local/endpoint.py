@@ -40,6 +40,9 @@ program.actor(
     parameters={"labels": "car,bus,truck,motorcycle"},
 )
 
+# ---- Clusters: one thread fires the actors of each, in this order ----
+program.cluster("Input", "L1~L4-L5", "Sink")
+
 # ---- FIFOs within this platform: from, to, token, room in tokens ----
 program.fifo("f1", "Input.out", "L1~L4-L5.L1.in", "float32", (1, 96, 96, 3), capacity=2)  # vehicle.xml:36
 program.fifo("f5", "L1~L4-L5.L4-L5.out", "Sink.in", "float32", (1, 4), capacity=2)  # vehicle.xml:40

@@ -36,6 +36,9 @@ program.segment(
     outputs={"L2.out": 0},
 )
 
+# ---- Clusters: one thread fires the actors of each, in this order ----
+program.cluster("Input", "L1+L2")
+
 # ---- FIFOs within this platform: from, to, token, room in tokens ----
 program.fifo("f1", "Input.out", "L1+L2.L1.in", "float32", (1, 96, 96, 3), capacity=2)  # vehicle.xml:36
 
