@@ -49,6 +49,13 @@ from eprune.cli.errors import say
 )
 @click.option("--pin/--no-pin", default=True, help="Pin threads to their units' cores (default), or not.")
 @click.option(
+    "--threads",
+    type=click.Choice(["cluster", "actor"]),
+    default="cluster",
+    show_default=True,
+    help="Fire the actors of a cluster by one thread in a static order, or each actor by a thread of its own.",
+)
+@click.option(
     "--check",
     is_flag=True,
     help="End with an error where a behaviour leaves an output unwritten or keeps a view of a token; slower.",
@@ -76,6 +83,7 @@ def command(
     timeout: Optional[float],
     stall_after: Optional[float],
     pin: bool,
+    threads: str,
     check: bool,
     emulate: bool,
     keys: Optional[str],
@@ -112,6 +120,7 @@ def command(
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += [f"--timeout={timeout}"] * bool(timeout) + ["--no-pin"] * (not pin)
     common += [f"--stall-after={stall_after}"] * (stall_after is not None)
+    common += [f"--threads={threads}"] * (threads != "cluster")
     common += ["--check"] * check + ["--emulate"] * emulate
     placed = placed_settings(system, settings)
     reader = stdin_reader(system, settings)

@@ -183,6 +183,7 @@ TABLE = {
         "--stall-after": plus(
             f"run {ONE} --set In.slow=0.4", "--stall-after 0.1", lambda outcome: outcome.err.count("stalled")
         ),
+        "--threads": Elsewhere("tests/cli/test_threads.py::test_actors_of_a_cluster_share_a_thread_unless_told_not_to"),
         "--check": plus(f"run {ONE} --set In.hole=2", "--check", code),
         "--pin": plus(f"run {ONE}", "--no-pin", out),
         "--emulate": plus(f"run {TWO}", "--emulate", lambda outcome: "emulated" in outcome.err),

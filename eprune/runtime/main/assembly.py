@@ -121,7 +121,7 @@ class Assembly:
         clusters = []
         for actors in [*members, *([actor] for actor in named.values())]:
             bell = Bell()
-            feeds = {}
+            feeds: dict[Callable[[], None], None] = {}
             for actor in actors:
                 actor.use(bell)
                 feeds.update({carriers[id(p.fifo)].flush: None for p in actor.inputs if id(p.fifo) in carriers})
