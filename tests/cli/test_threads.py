@@ -46,7 +46,7 @@ APPLICATION = """
 
 
 @pytest.fixture
-def run(tmp_path, monkeypatch, eprune):
+def run(tmp_path, monkeypatch, eprune, capfd):
     """Run the application whose source is of that class; the results, and the threads that C saw compared with A's."""
     monkeypatch.chdir(tmp_path)
 
@@ -58,7 +58,7 @@ def run(tmp_path, monkeypatch, eprune):
         (tmp_path / "m.xml").write_text(f'<mapping application="app" platform="p">{maps}</mapping>')
         done = eprune("run", "app.xml", "-p", "p.xml", "-m", "m.xml", "-q", *options)
         assert done.code == 0, done.err
-        lines = [line.split() for line in done.out.splitlines()]
+        lines = [line.split() for line in capfd.readouterr().out.splitlines()]
         assert [int(number) for number, _ in lines] == [number**2 for number in range(20)]
         return {thread for _, thread in lines}
 
