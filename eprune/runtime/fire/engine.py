@@ -14,11 +14,13 @@ import signal
 import threading
 import time
 from collections.abc import Sequence
+from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
 from types import FrameType
-from typing import Any, Callable, NamedTuple, Optional, Protocol, Union
+from typing import Any, Callable, Optional, Protocol, Union
 
 from eprune.runtime.fire.firing import RunningActor
+from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.errors import ActorError, Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
 
@@ -47,11 +49,13 @@ class Network(Protocol):
         """Release their resources."""
 
 
-class Cluster(NamedTuple):
-    """Actors that one thread fires in this order, over and over; ``core``: what it is pinned to."""
+@dataclass(frozen=True)
+class Cluster:
+    """Actors that one thread fires in this order, over and over; ``core``: what it is pinned to; ``bell``: its bell."""
 
     actors: Sequence[RunningActor]
     core: Optional[int] = None
+    bell: Bell = field(default_factory=Bell)
 
     def __str__(self) -> str:
         return f"actor {self.actors[0].name!r}" + (f" and {len(self.actors) - 1} more" if self.actors[1:] else "")

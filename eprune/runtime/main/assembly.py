@@ -45,6 +45,7 @@ from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
 from eprune.runtime.net.ends import NewestTxFifo, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.network import Network
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.net.tls import Keys, is_loopback
 from eprune.runtime.tell.journal import Journal
@@ -108,13 +109,26 @@ class Assembly:
             if port.fifo.written == port.fifo.delay and id(port.fifo) in behind:
                 port.fifo.lost = port.fifo.gone = True
 
+    def use(self, network: Network) -> None:
+        """Threads that wait for what comes from other platforms wait for the sockets themselves."""
+        for cluster in self.clusters:
+            ends: list[Fifo] = []
+            for actor in cluster.actors:
+                ends += [*(port.fifo for port in actor.inputs), *(port.fifo for port in actor.outputs)]
+            if any(isinstance(fifo, (TxFifo, RxFifo)) for fifo in ends):
+                cluster.bell.lookout = network.lookout
+
     def _make_clusters(self) -> list[Cluster]:
         """The actors that one thread fires: those of a declared cluster, or one.
 
         Where tokens may be lost, an actor that waits for one that is lost must not hold up others.
         """
         units = {actor.name: actor.unit for actor in self.declared.actors}
-        carriers = {id(fifo): connection for connection in self.connections for fifo in connection.rx.values()}
+        carriers = {
+            id(fifo): connection
+            for connection in self.connections
+            for fifo in (*connection.rx.values(), *connection.tx.values())
+        }
         together = self._options.threads == CLUSTER and not self.declared.aligned
         named = {actor.name: actor for actor in self.actors}
         members = [[named.pop(name) for name in names] for names in self.declared.clusters] if together else []
@@ -124,9 +138,10 @@ class Assembly:
             feeds: dict[Callable[[], None], None] = {}
             for actor in actors:
                 actor.use(bell)
-                feeds.update({carriers[id(p.fifo)].flush: None for p in actor.inputs if id(p.fifo) in carriers})
+                fifos = [*(port.fifo for port in actor.inputs), *(port.fifo for port in actor.outputs)]
+                feeds.update({carriers[id(fifo)].flush: None for fifo in fifos if id(fifo) in carriers})
             bell.leave = tuple(feeds)
-            clusters.append(Cluster(actors, self.cores[units[actors[0].name]]))
+            clusters.append(Cluster(actors, self.cores[units[actors[0].name]], bell))
         return clusters
 
     def _emulate(self) -> Emulation:

@@ -63,6 +63,7 @@ class Run:
             journal.log("running")
 
         network = Network(assembly.connections, events.put)
+        assembly.use(network)
         self._engine = engine = Engine(assembly.clusters, network, len(assembly.connections), events, journal, begin)
         _confine(set(assembly.cores.values()))
         journal.log("starting")

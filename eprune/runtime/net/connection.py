@@ -29,6 +29,11 @@ from eprune.runtime.net.send_queue import SendQueue
 from eprune.runtime.net.tls import Keys, Stream
 from eprune.runtime.tell.journal import Journal
 
+#: Seconds between two tokens that may be sent together, and after which one is sent in any case.
+TOGETHER, SOON = 50e-6, 2e-3
+#: After so many times of the latter without anything to send, nobody looks for it any more.
+QUIET = 50
+
 #: What a connection reports to the engine: that it is open, that it is over, a failure.
 Report = Callable[[Union[str, RunError]], None]
 
@@ -87,6 +92,7 @@ class Connection:
         self._buffer: Optional[ReceiveBuffer] = None
         self._writing = False
         self._shutting = False
+        self._putting_off = False
         self._stopping = False
         self._incarnation = ""
         self._since = 0.0
@@ -159,7 +165,7 @@ class Connection:
         with self._lock:
             end.put(count)
             stream = self._stream
-            if stream is None or not end.alive:
+            if stream is None or not end.alive or self._may_wait(end):
                 return
             try:
                 if self._queue.send_next(stream, end):
@@ -169,13 +175,39 @@ class Connection:
             except OSError:
                 _shut(stream)
 
+    def _may_wait(self, end: TxFifo) -> bool:
+        """Whether what was written is sent together with what comes next: the producer has just written, and does so
+        again in a moment. If not, it is sent when the producer waits, and soon in any case.
+        """
+        now, before = time.monotonic(), end.written_at
+        end.written_at = now
+        if end.stride == 1 or now - before > TOGETHER or end.written - end.next >= end.stride:
+            return False
+        if not self._putting_off:
+            self._putting_off = True
+            self._loop.ask(lambda: self._send_soon(QUIET))
+        return True
+
+    def _send_soon(self, left: int) -> None:
+        """Send what was put off; ``left``: how often nothing was before this ends."""
+        with self._lock:
+            waiting = any(end.alive and not end.drained for end in self.tx.values())
+            if waiting:
+                self._pump()
+            self._putting_off = waiting or left > 0
+        if self._putting_off:
+            self._loop.later(SOON, lambda: self._send_soon(QUIET if waiting else left - 1))
+
     def credit(self, end: RxFifo) -> None:
         """A report to the peer is due."""
         with self._lock:
             self._pump()
 
     def flush(self) -> None:
-        """Report all room there is: somebody is about to wait, perhaps for what the peer makes of it."""
+        """Send what was put off, and report all room: somebody waits from now on, perhaps for what the peer makes of it."""
+        if self._putting_off:
+            with self._lock:
+                self._pump()
         for end in self.rx.values():
             if end.released != end.reported and end.alive:
                 with self._lock:

@@ -50,6 +50,8 @@ class TxFifo(Fifo, Sending):
         self.activity = Activity()
         #: tokens that may wait for the next ones, to be sent with them
         self.stride = stride(self.capacity)
+        #: when the producer wrote last (time.monotonic)
+        self.written_at = 0.0
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
         self._payloads = [raw.data for raw in self.raw]
 

@@ -1,7 +1,11 @@
-"""The thread that waits for all sockets of a process: one, however many links there are.
+"""Who waits for all sockets of a process: one thread at a time, however many links there are.
 
-Callbacks run in that thread, one after the other, and must not block. Sequences such as a handshake are generators that
-yield what they wait for.
+There is a thread for it. But an actor's thread that has nothing to do takes its place: what it waits for comes through
+a socket, and need not be handed over. The thread that is there for it rests then, and is back when no actor's thread
+has waited for the sockets for a moment, because all of them compute.
+
+Callbacks run in whichever thread it is, one after the other, and must not block. Sequences such as a handshake are
+generators that yield what they wait for.
 """
 
 from __future__ import annotations
@@ -16,6 +20,11 @@ import time
 from collections import deque
 from collections.abc import Generator
 from typing import Any, Callable, Optional, Protocol
+
+from eprune.runtime.kernel.bell import Bell
+
+#: Seconds without anybody who waits for the sockets, after which the thread that is there for it does.
+REST = 0.002
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 
@@ -62,6 +71,10 @@ class Loop:
         self._poller.register(self._near, READ)
         self._closed = False
         self._woken = False
+        #: held by whoever waits for the sockets
+        self._turn = threading.Lock()
+        self._wanted = False  # an actor's thread would do it
+        self._led = 0.0  # when one did it last
         self._thread = threading.Thread(target=self._run, name="links", daemon=True)
 
     # From any thread.
@@ -69,11 +82,6 @@ class Loop:
     def start(self) -> None:
         """Begin to run."""
         self._thread.start()
-
-    @property
-    def inside(self) -> bool:
-        """Whether the caller is the loop's thread."""
-        return threading.current_thread() is self._thread
 
     def ask(self, action: Callable[[], None]) -> None:
         """Have the loop's thread do something soon."""
@@ -154,20 +162,56 @@ class Loop:
         if one is not None:
             self.watch(one, events, lambda _: go_on(True))
 
+    def lead(self, bell: Bell, there: Callable[[], bool], until: Optional[float]) -> bool:
+        """Wait for the sockets in this thread, that of ``bell``; False if another thread does.
+
+        It ends when ``there()``, or at the time ``until`` (time.monotonic).
+        """
+        if self._closed or not self._turn.acquire(blocking=False):
+            if not self._wanted:
+                self._wanted = True
+                self.wake()
+            return False
+        try:
+            bell.leading = True
+            while not self._closed:
+                bell.asleep = True
+                if there() or (until is not None and time.monotonic() >= until):
+                    break
+                self._step_guarded(until)
+            return not self._closed
+        finally:
+            bell.leading = bell.asleep = False
+            self._led = time.monotonic()
+            self._turn.release()
+
     def _run(self) -> None:
         while not self._closed:
-            try:
-                self._step()
-            except Exception as error:
-                self._fail(error)
+            with self._turn:
+                while not self._closed and not self._wanted:
+                    self._step_guarded(None)
+            # Rest while actors' threads do it.
+            self._led = time.monotonic()
+            self._wanted = False
+            while not self._closed and time.monotonic() < self._led + REST:
+                time.sleep(REST)
 
-    def _step(self) -> None:
+    def _step_guarded(self, until: Optional[float]) -> None:
+        try:
+            self._step(until)
+        except Exception as error:
+            self._fail(error)
+
+    def _step(self, until: Optional[float]) -> None:
         timers = self._timers
-        remaining = -1.0
         while timers and timers[0][2].action is None:
             heapq.heappop(timers)
-        if timers:
-            remaining = max(timers[0][0] - time.monotonic(), 0.0) * self._unit
+        first = timers[0][0] if timers else until
+        if first is None:
+            remaining = -1.0
+        else:
+            first = first if until is None else min(first, until)
+            remaining = max(first - time.monotonic(), 0.0) * self._unit
             if self._unit == 1000:
                 remaining = int(remaining) + 1
         ready = self._poller.poll(remaining)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Callable
+from typing import Callable, Optional
 
+from eprune.runtime.kernel.bell import Lookout
 from eprune.runtime.kernel.errors import RunError, unexpected
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.handshake import Lobby
@@ -29,6 +30,11 @@ class Network:
             return Loop(lambda error: self._fail(unexpected(error, "the thread of the links")))
         except OSError as error:
             raise unexpected(error, "the thread of the links") from None
+
+    @property
+    def lookout(self) -> Optional[Lookout]:
+        """What waits for the sockets, if there are any."""
+        return self._loop
 
     def listen(self) -> None:
         """Open the listening sockets. Raises LinkError if an address is not available."""

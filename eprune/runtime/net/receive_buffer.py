@@ -5,6 +5,7 @@ Reading waits for nothing: `read` handles what is there and returns.
 
 from __future__ import annotations
 
+import socket
 import time
 from collections.abc import Mapping
 from typing import Callable, Optional
@@ -33,6 +34,9 @@ class ReceiveBuffer:
 
     def __init__(self, stream: Stream, fifos: Mapping[int, RxFifo], handle: Handle) -> None:
         self._stream = stream
+        #: a socket that has given less than it might have has no more; it is not so with TLS
+        self._plain = isinstance(stream, socket.socket)
+        self._drained = False
         self._fifos = fifos
         self._handle = handle
         self._token_bytes = {number: fifo.token_bytes for number, fifo in fifos.items()}
@@ -50,6 +54,7 @@ class ReceiveBuffer:
     def read(self) -> bool:
         """Handle what has arrived; whether there may be more. Raises OSError if the connection breaks or ends."""
         for _ in range(READS):
+            self._drained = False
             try:
                 if self._rest is not None:
                     self._continue(self._rest)
@@ -60,12 +65,15 @@ class ReceiveBuffer:
                     self._parse()
             except BlockingIOError:
                 return False
+            if self._drained:
+                return False
         return True
 
     def _receive(self, buffers: list[memoryview]) -> int:
         count = self._stream.recvmsg_into(buffers)[0]
         if count == 0:
             raise ConnectionResetError("connection closed by peer")
+        self._drained = self._plain and count < sum(map(len, buffers))
         return count
 
     def _continue(self, rest: memoryview) -> None:
