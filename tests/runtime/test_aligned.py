@@ -146,7 +146,9 @@ def test_an_endpoint_that_was_restarted_joins_at_the_present_firing(tmp_path, po
     assert code == 0, err
     assert rest(running["e1"])[0] == 0
     got = pairs(begun + out)
-    assert [b for _, b in got] == list(range(3000))
+    there = [b for _, b in got]
+    assert there == sorted(set(there)) and there[-1] == 2999
+    assert len(there) > 2900  # by arrival, all go on with their newest tokens when one has come back
     # The restarted endpoint counts anew; what it made before it had caught up with the server came too late.
     heard = [a for a, _ in got if a is not None]
     anew = next(place for place in range(1, len(heard)) if heard[place] < heard[place - 1])
@@ -229,7 +231,7 @@ def test_zeros_alone_are_no_reason_to_go_on_when_the_others_have_ended(tmp_path,
     right = write_program(
         tmp_path,
         "right",
-        "actor('J', 'ACTORS:Pairs', 'cpu')",
+        "actor('J', 'ACTORS:Pairs', 'cpu', groups=(('in0',), ('in1',)))",
         *(
             f"rx('f{number}', 'J.in{number}', 'int32', (), capacity=2, frm='left{number}', port={port + number}, "
             "policy='zero')"

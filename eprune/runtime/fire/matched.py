@@ -153,6 +153,10 @@ class MatchedOutput(Output):
     def __init__(self, name: str, fifo: Fifo, rate: int, outlet: Outlet) -> None:
         super().__init__(name, fifo, rate)
         self.outlet = outlet
+        #: the outlet's time-out counts once the consumer has begun to fire: until then it starts, and is not late
+        self._timeout = outlet.timeout
+        self._begun = not fifo.lossy
+        outlet.timeout = self._timeout if self._begun else None
         #: whether the firing's tokens go into the FIFO
         self.used = True
         self._scratch = Rooms(np.zeros_like(fifo.writable[0]) for _ in range(rate))
@@ -175,6 +179,9 @@ class MatchedOutput(Output):
         fifo, outlet = self.fifo, self.outlet
         outlet.free = fifo.capacity - fifo.written + fifo.released
         outlet.reachable = fifo.connected
+        if not self._begun and (fifo.released > 0 or not fifo.connected):
+            self._begun = True
+            outlet.timeout = self._timeout
         if fifo.left and not outlet.over and (outlet.free < self.rate or outlet.lossy):
             outlet.end()
 
@@ -268,7 +275,7 @@ class Matched:
             now = clock()
             self._poll(now)
             decision = decide(now)
-            self._release_unused()
+            thrown = self._release_unused()
             if not isinstance(decision, (Fire, Ended)) and decision.until is not None and decision.until <= now:
                 self.look()
                 before = self._state()
@@ -284,6 +291,8 @@ class Matched:
                 return False
             self._starvation.tell(isinstance(decision, Starved))
             self._pass_on()
+            if thrown and isinstance(decision, Starved):
+                continue  # without these tokens it may be over
             self.bell.wait(lambda before=before: self.stopped or before != self._state(), decision.until)  # type: ignore[misc]
         return False
 
@@ -317,12 +326,15 @@ class Matched:
         for output in self._outputs:
             output.poll()
 
-    def _release_unused(self) -> None:
+    def _release_unused(self) -> bool:
+        """Release what is thrown away; whether there was anything."""
         unused = self.matcher.unused
-        if unused:
-            for inlet, number in unused:
-                self._owners[id(inlet)].give_back(number, False)
-            unused.clear()
+        if not unused:
+            return False
+        for inlet, number in unused:
+            self._owners[id(inlet)].give_back(number, False)
+        unused.clear()
+        return True
 
     def _pass_on(self) -> None:
         """Say up to which index no tokens will come from here any more."""

@@ -218,9 +218,9 @@ class Loop:
         watched = self._watched
         for number, events in ready:
             if number == self._near:
-                self._woken = False
                 with contextlib.suppress(OSError):
                     os.read(number, 4096)
+                self._woken = False  # not before: who wakes in between would write a byte that is read with the others
                 while self._asked:
                     self._asked.popleft()()
             else:
