@@ -141,8 +141,9 @@ def graph_text(model: Model) -> str:
     edges += [(f"Decoder.{name}", f"NMS.{name}") for name in ("boxes", "scores")]
     edges += [(f"NMS.kept_{name}", f"Tracker.{name}") for name in ("boxes", "classes", "scores")]
     edges += [(f"Tracker.track_{name}", f"Writer.{name}") for name in ("boxes", "classes", "ids")]
+    cut = {source for source, _ in edges if source in CUT or source.startswith("Tracker.")}
     fifos = [
-        f'  <fifo name="f{k}" from="{source}" to="{target}"{WINDOW * (source in CUT or source.startswith("Tracker."))}/>'
+        f'  <fifo name="f{k}" from="{source}" to="{target}"{WINDOW * (source in cut)}/>'
         for k, (source, target) in enumerate(edges, 1)
     ]
     fifos.append("  <!-- Past the network, so with room for the frames that are on their way through it. -->")

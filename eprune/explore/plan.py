@@ -84,7 +84,7 @@ def link_figures(platforms: Sequence[Platform]) -> tuple[LinkFigures, ...]:
 
 
 def without_window(plan: Plan) -> tuple[LinkFigures, ...]:
-    """The links, away from the endpoints, that state a latency but no window: ``space.place`` gives one to each FIFO."""
+    """The links towards the server that state a latency but no window: ``space.place`` gives one to each FIFO."""
     return tuple(
         link
         for link in plan.links
