@@ -6,7 +6,7 @@ elsewhere, a decorator that may write ``__init__``), it is taken as unknown, not
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import ClassVar, Optional
 
 from eprune.formats import library
 from eprune.formats.behaviours.model_slice import ModelSlice, file_finding, problem_of
-from eprune.formats.python_source import Lineage, PythonSource, constructor, imported_modules, literal
+from eprune.formats.python_source import Lineage, Parameter, PythonSource, constructor, imported_modules, literal
 from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor
@@ -91,7 +91,7 @@ class PythonBehaviour(Behaviour):
                 outputs=_tokens(lineage, "OUTPUTS"),
                 parameters=None if arguments is None else {each.name: each.required for each in arguments},
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
-                waits=_waits(lineage),
+                waits=_waits(lineage, {**_defaults(arguments or ()), **dict(actor.parameters)}),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -155,10 +155,16 @@ def _tokens(lineage: Lineage, name: str) -> dict[str, TokenType]:
         raise EpruneError(Finding("G2", found.where, f"{title}: {error}", example)) from None
 
 
-def _waits(lineage: Lineage) -> bool:
-    """What the class says by ``waits``; where that is computed, it may."""
-    found = literal(lineage, "waits")
-    return found is not None and found.value is not False
+def _waits(lineage: Lineage, parameters: Mapping[str, str]) -> bool:
+    """What the class says by ``waits``, or whether it reads standard input; where that is computed, it may."""
+    found, stdin = literal(lineage, "waits"), literal(lineage, "stdin")
+    if found is not None and found.value is not False:
+        return True
+    return stdin is not None and (stdin.value is True or parameters.get(str(stdin.value)) == "-")
+
+
+def _defaults(parameters: Iterable[Parameter]) -> dict[str, str]:
+    return {each.name: each.default.strip("\"'") for each in parameters}
 
 
 def _library_hint(file: str) -> str:
