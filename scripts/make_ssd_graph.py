@@ -33,6 +33,8 @@ CUTS = {
     "dw12": ("dw12", "Cut after the 12th depthwise layer: the least that can be sent before the last layers."),
 }
 
+#: Where the mappings of the repository cut: a token of these is under way while one is written and one is read.
+CUT, WINDOW = {"Resize.out", "dw9.out", "dw12.out", "boxes1.out", "scores1.out"}, ' window="1"'
 HEADER = """\
 <!-- SSD-MobileNet v1 with a multi-object tracker, as in the Edge-PRUNE papers: 53 actors, 69 FIFOs. 47 actors are the
      network, one convolution each; six are ours: Reader, Resize, Decoder, NMS, Tracker, Writer.
@@ -139,7 +141,11 @@ def graph_text(model: Model) -> str:
     edges += [(f"Decoder.{name}", f"NMS.{name}") for name in ("boxes", "scores")]
     edges += [(f"NMS.kept_{name}", f"Tracker.{name}") for name in ("boxes", "classes", "scores")]
     edges += [(f"Tracker.track_{name}", f"Writer.{name}") for name in ("boxes", "classes", "ids")]
-    fifos = [f'  <fifo name="f{k}" from="{source}" to="{target}"/>' for k, (source, target) in enumerate(edges, 1)]
+    cut = {source for source, _ in edges if source in CUT or source.startswith("Tracker.")}
+    fifos = [
+        f'  <fifo name="f{k}" from="{source}" to="{target}"{WINDOW * (source in cut)}/>'
+        for k, (source, target) in enumerate(edges, 1)
+    ]
     fifos.append("  <!-- Past the network, so with room for the frames that are on their way through it. -->")
     fifos.append(f'  <fifo name="f{len(edges) + 1}" from="Reader.frame" to="Writer.frame" capacity="8"/>')
     body = "\n".join([*lines, "  <!-- A box and a score a class for each of the 1917 anchors. -->", *decoder]) + "\n"

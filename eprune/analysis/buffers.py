@@ -1,7 +1,8 @@
 """Buffer sizes: the least capacities that keep a graph live, and the least with which it is as fast as it can be.
 
 Least is in bytes of all buffers together; a FIFO that crosses platforms has a buffer on both. A FIFO of rate r and
-delay d has a capacity of d + k r, for nothing else is ever of use, and k is to be found. Every cycle of the timed graph
+delay d has a capacity of d + k r, for nothing else is ever of use, and k is to be found. Over a link that is its
+capacity and its window together. Every cycle of the timed graph
 (``throughput``) must have tokens enough: more than none to be live, and time / period of them to be fast. Only edges of
 room can be given more. A FIFO that divides rate domains is in no cycle; it keeps what it needs by itself: with
 ``newest`` room for what is read and what is written, and to be fast for what is ready, too.
@@ -17,14 +18,15 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from typing import Optional
 
 from eprune.analysis.cycle_ratio import longest_paths, max_cycle_ratio
 from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import fifo_rates, token_bytes
-from eprune.analysis.throughput import ALONE, Resources, Transfer, rooms_of, timed
-from eprune.model.graph import FaultPolicy, Graph
+from eprune.analysis.throughput import ALONE, Resources, Transfer, room_of, timed, window_of
+from eprune.model.graph import FaultPolicy, Fifo, Graph
 
 #: How many edges the search for the least may look at: some seconds.
 BUDGET = 4_000_000
@@ -32,20 +34,32 @@ BUDGET = 4_000_000
 
 @dataclass(frozen=True)
 class Sizes:
-    """FIFO name -> capacity in tokens, in file order; the bytes of all; and ``bound``: no answer has less bytes."""
+    """FIFO name -> capacity in tokens, in file order; the bytes of all; and ``bound``: no answer has less bytes.
+
+    ``windows`` are those of the FIFOs over links: of the tokens that are needed, what is beyond the given capacity.
+    """
 
     capacities: dict[str, int]
     nbytes: int
     bound: int
+    windows: dict[str, int] = field(default_factory=dict)
 
     @property
     def least(self) -> bool:
         """Whether it is proved that no capacities with less bytes will do."""
         return self.nbytes == self.bound
 
-    def applied(self, graph: Graph) -> Graph:
-        """The graph with these capacities."""
-        return replace(graph, fifos=tuple(replace(fifo, capacity=self.capacities[fifo.name]) for fifo in graph.fifos))
+    def applied(self, graph: Graph, resources: Resources = ALONE) -> Graph:
+        """The graph with these capacities, and with these windows where it has others."""
+        return replace(
+            graph, fifos=tuple(self._applied(fifo, resources.transfers.get(fifo.name)) for fifo in graph.fifos)
+        )
+
+    def _applied(self, fifo: Fifo, transfer: Optional[Transfer]) -> Fifo:
+        window = self.windows.get(fifo.name)
+        if transfer is None or window is None or window == window_of(fifo, transfer):
+            window = fifo.window
+        return replace(fifo, capacity=self.capacities[fifo.name], window=window)
 
 
 def least_live(graph: Graph, resources: Resources = ALONE, budget: int = BUDGET) -> Sizes:
@@ -55,7 +69,8 @@ def least_live(graph: Graph, resources: Resources = ALONE, budget: int = BUDGET)
     """
     # Who shares a unit or a link decides when actors fire, not whether.
     apart = Resources({}, {name: Transfer(name, Fraction(0)) for name in resources.transfers})
-    return _solve(graph, dict.fromkeys((actor.name for actor in graph.actors), Fraction(0)), apart, budget)
+    none = dict.fromkeys((actor.name for actor in graph.actors), Fraction(0))
+    return _solve(graph, none, apart, budget, split=False)
 
 
 def least_fast(
@@ -66,18 +81,24 @@ def least_fast(
     ``times``: actor -> seconds per firing. The graph must be sound by rules G1 to G7. Raises ValueError where no
     capacities keep it live, KeyError for an actor without a time.
     """
-    return _solve(graph, times, resources, budget)
+    return _solve(graph, times, resources, budget, split=True)
 
 
-def _solve(graph: Graph, times: Mapping[str, Fraction], resources: Resources, budget: int) -> Sizes:
+def _solve(graph: Graph, times: Mapping[str, Fraction], resources: Resources, budget: int, split: bool) -> Sizes:
     problem = _Problem(graph, times, resources)
     best = problem.descend()
     firings, bound = problem.search(best, budget)
     sizes = token_bytes(graph)
     rates = fifo_rates(graph)
-    capacities = {fifo.name: fifo.delay + count * rates[fifo.name] for fifo, count in zip(graph.fifos, firings)}
+    rooms = {fifo.name: fifo.delay + count * rates[fifo.name] for fifo, count in zip(graph.fifos, firings)}
+    capacities, windows = dict(rooms), dict.fromkeys(resources.transfers, 0)
+    for fifo in graph.fifos:
+        if split and fifo.name in windows:
+            # A window is no room by the rules (G5, C2): the capacity by itself keeps the graph live.
+            capacities[fifo.name] = min(rooms[fifo.name], max(fifo.capacity, fifo.delay + rates[fifo.name]))
+            windows[fifo.name] = rooms[fifo.name] - capacities[fifo.name]
     delays = sum(fifo.delay * sizes[fifo.name] * problem.copies[index] for index, fifo in enumerate(graph.fifos))
-    return Sizes(capacities, delays + problem.cost(firings), delays + bound)
+    return Sizes(capacities, delays + problem.cost(firings), delays + bound, windows)
 
 
 class _Problem:
@@ -123,8 +144,8 @@ class _Problem:
                 self.price.append(rate * sizes[fifo.name] * self.copies[-1])
                 self.least.append((3 if per_token else 2) if newest else 1)
                 continue
-            for (source, target), extra in zip(rooms_of(fifo, transfer), (0, ahead)):
-                self.arcs.append((numbers[source], numbers[target], weight(source, extra), index))
+            source, target = room_of(fifo, transfer)
+            self.arcs.append((numbers[source], numbers[target], weight(source, 0), index))
             self.copies.append(1 if transfer is None else 2)
             self.price.append(rate * sizes[fifo.name] * self.copies[-1])
             self.least.append(0 if ahead and fifo.source.actor != fifo.target.actor else 1)

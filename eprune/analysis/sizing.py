@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Optional
 
 from eprune.analysis.buffers import Sizes, least_fast, least_live
+from eprune.analysis.clusters import Cluster
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
 from eprune.analysis.domains import dividing, rate_domains
-from eprune.analysis.lookup import buffer_bytes
-from eprune.analysis.throughput import Resources, advice, resources, timed
+from eprune.analysis.links import OverLink, over_links
+from eprune.analysis.lookup import token_bytes
+from eprune.analysis.throughput import ALONE, Resources, advice, resources, timed, window_of
 from eprune.model.graph import Graph
 from eprune.model.system import System
 
@@ -42,8 +44,9 @@ class Sizing:
     """Capacities in tokens, sizes in bytes.
 
     What needs the actors' times is None where some are ``without_time``. ``bound_only``: rates vary, so that throughput
-    is what the graph never exceeds. Where ``newest`` and ``hold`` divide the graph, throughput is that of
-    its slowest part, and ``paces`` has each part; else it is empty.
+    is what the graph never exceeds. Where ``newest`` and ``hold`` divide the graph, throughput is that of its slowest
+    part, and ``paces`` has each part; else it is empty. ``resources`` has the clusters of the units, and ``links`` the
+    FIFOs over links.
     """
 
     given: Mapping[str, int]
@@ -55,11 +58,17 @@ class Sizing:
     without_time: tuple[str, ...]
     bound_only: bool
     paces: tuple[Pace, ...] = ()
+    resources: Resources = ALONE
+    links: tuple[OverLink, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
         return {
-            "given": {"capacities": dict(self.given), "bytes": self.given_bytes},
+            "given": {
+                "capacities": dict(self.given),
+                "windows": {link.fifo: link.window for link in self.links},
+                "bytes": self.given_bytes,
+            },
             "live": _sizes(self.live),
             "fast": None if self.fast is None else _sizes(self.fast),
             "throughput": None if self.throughput is None else _throughput_data(self.throughput),
@@ -67,30 +76,51 @@ class Sizing:
             "without_time": list(self.without_time),
             "bound_only": self.bound_only,
             "domains": [{"actors": list(pace.actors), "period_s": float(pace.period)} for pace in self.paces],
+            "clusters": [
+                {"unit": unit, "actors": list(cluster)}
+                for unit, parts in self.resources.units.items()
+                for cluster in parts
+            ],
+            "links": [link.as_data() for link in self.links],
         }
 
 
-def sizing(system: System, times: Mapping[str, Fraction]) -> Sizing:
-    """The answer for a sound system; ``times``: actor -> seconds per firing.
+def sizing(
+    system: System, times: Mapping[str, Fraction], parts: Optional[Mapping[str, Sequence[Cluster]]] = None
+) -> Sizing:
+    """The answer for a sound system; ``times``: actor -> seconds per firing; ``parts``: see ``throughput.resources``.
 
     Raises ValueError for a graph that is live only because its rates are never all at their upper limits.
     """
     graph = system.graph
     unknown = tuple(actor.name for actor in graph.actors if actor.name not in times)
-    shared = resources(system)
+    shared = resources(system, parts)
     live = least_live(graph, shared)
     fast = None if unknown else least_fast(graph, times, shared)
     return Sizing(
         given={fifo.name: fifo.capacity for fifo in graph.fifos},
-        given_bytes=sum(size * (1 + (name in shared.transfers)) for name, size in buffer_bytes(graph).items()),
+        given_bytes=_given_bytes(graph, shared),
         live=live,
         fast=fast,
         throughput=None if unknown else _throughput(graph, times, shared),
-        max_throughput=None if fast is None else _throughput(fast.applied(graph), times, shared),
+        max_throughput=None if fast is None else _throughput(fast.applied(graph, shared), times, shared),
         without_time=unknown,
         bound_only=any(not port.static for _, port in graph.ports()),
         paces=() if unknown else _paces(graph, times, shared),
+        resources=shared,
+        links=over_links(graph, shared, times, fast),
     )
+
+
+def _given_bytes(graph: Graph, shared: Resources) -> int:
+    """Bytes of all buffers; a FIFO over a link has one at each end."""
+    sizes = token_bytes(graph)
+    total = 0
+    for fifo in graph.fifos:
+        transfer = shared.transfers.get(fifo.name)
+        ends, extra = (1, 0) if transfer is None else (2, window_of(fifo, transfer))
+        total += ends * (fifo.capacity + extra) * sizes[fifo.name]
+    return total
 
 
 def _paces(graph: Graph, times: Mapping[str, Fraction], shared: Resources) -> tuple[Pace, ...]:
@@ -100,12 +130,9 @@ def _paces(graph: Graph, times: Mapping[str, Fraction], shared: Resources) -> tu
         return ()
     model = timed(graph, times, shared)
     number = {name: index for index, members in enumerate(parts) for name in members}
-    for edge in model.edges:
-        if edge.kind == "token":  # a FIFO's source, its transfer, its target
-            number.setdefault(edge.target, number[edge.source])
     periods = []
     for index in range(len(parts)):
-        nodes = {name: time for name, time in model.times.items() if number[name] == index}
+        nodes = {name: time for name, time in model.times.items() if number[model.actors[name]] == index}
         cycle = max_cycle_ratio(nodes, tuple(edge for edge in model.edges if edge.source in nodes))
         periods.append(Fraction(0) if cycle is None else cycle.ratio)
     held = {ref for ref, port in graph.ports() if port.hold}
@@ -122,11 +149,17 @@ def _throughput(graph: Graph, times: Mapping[str, Fraction], shared: Resources) 
     if cycle is None:
         return Throughput(Fraction(0), None, {}, ())
     own = {edge.source: model.times[edge.source] for edge in cycle.edges}
-    return Throughput(cycle.ratio, cycle, own, tuple(advice(cycle, graph)))
+    return Throughput(cycle.ratio, cycle, own, tuple(advice(cycle, graph, shared)))
 
 
 def _sizes(sizes: Sizes) -> dict[str, Any]:
-    return {"capacities": sizes.capacities, "bytes": sizes.nbytes, "bound_bytes": sizes.bound, "least": sizes.least}
+    return {
+        "capacities": sizes.capacities,
+        "windows": sizes.windows,
+        "bytes": sizes.nbytes,
+        "bound_bytes": sizes.bound,
+        "least": sizes.least,
+    }
 
 
 def _throughput_data(throughput: Throughput) -> dict[str, Any]:

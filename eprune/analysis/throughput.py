@@ -3,16 +3,18 @@
 The graph is that of ``precedence``, with all its edges and how many firings each lets its target be ahead. With rate r,
 delay d and capacity c on a FIFO from u to v there is an edge u -> v with floor(d/r) tokens and an edge v -> u with
 floor((c-d)/r); an actor has an edge to itself with one token, because its firings do not overlap. Where the mapping is
-given, the actors of a unit stand in a ring with one token, in an order in which they can fire, and a FIFO that crosses
-platforms passes a node that takes the time of the transfer; all transfers over a link in one direction are a ring, too.
+given, the actors of a cluster stand in a ring with one token, in the order in which their thread fires them. Where a
+unit has more than one cluster, their times add up to a cycle of its own, in whatever order the threads come to run. A
+FIFO that crosses platforms passes a node that takes the time of the transfer, and all transfers over a link in one
+direction are a ring, too. Its capacity and window bound what is written and not yet released, at both ends and under
+way: so room comes back over the link as well, and its edge v -> u passes the latency of the way back.
 
 The maximum cycle ratio of this graph is the time between two iterations: exactly, for static graphs whose actors fire
-as soon as they can. With every rate at its upper limit it is one that dynamic graphs never exceed. The ring of a unit
-is one order of many, so with a mapping the figure is one that can be had, and may be more than the least. Sockets'
-buffers, which only add room, are left out.
+as soon as they can. With every rate at its upper limit it is one that dynamic graphs never exceed. Where clusters share
+a unit, it is the least time that their load leaves.
 
-FIFOs that divide the graph into rate domains (``domains``) are no part of it, and only actors of one domain take turns
-on a unit: each domain is timed as if it were alone.
+FIFOs that divide the graph into rate domains (``domains``) are no part of it, and on a unit only the times of one
+domain add up: each domain is timed as if it were alone.
 """
 
 from __future__ import annotations
@@ -22,30 +24,37 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Optional
 
+from eprune.analysis.clusters import Cluster, clusters
 from eprune.analysis.cycle_ratio import Cycle, TimedEdge
 from eprune.analysis.domains import dividing, rate_domains
-from eprune.analysis.lookup import fifo_rates, some, token_bytes
+from eprune.analysis.lookup import fifo_rates, some, token_bytes, windows
 from eprune.analysis.precedence import order, precedence
 from eprune.model.graph import Fifo, Graph
 from eprune.model.system import System
 
-_LATENCY = "latency of "
+_LATENCY, _ROOM, _ON = "latency of ", "room in ", " on "
 
 
 @dataclass(frozen=True)
 class Transfer:
-    """An iteration's tokens of a FIFO on a link: seconds that the link is busy, and that they take beyond that."""
+    """An iteration's tokens of a FIFO on a link: seconds that the link is busy, and that they take beyond that.
+
+    ``back`` is how long it takes until the sender knows that they are released, and ``window`` how many tokens may be
+    under way beyond the capacity, where the FIFO does not state it.
+    """
 
     link: str
     busy: Fraction
     latency: Fraction = Fraction(0)
+    back: Fraction = Fraction(0)
+    window: int = 0
 
 
 @dataclass(frozen=True)
 class Resources:
-    """``units``: "platform/unit" -> its actors, in the order in which it fires them. ``transfers``: by FIFO name."""
+    """``units``: "platform/unit" -> its clusters, each in firing order. ``transfers``: by FIFO name."""
 
-    units: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    units: Mapping[str, Sequence[Cluster]] = field(default_factory=dict)
     transfers: Mapping[str, Transfer] = field(default_factory=dict)
 
 
@@ -55,23 +64,27 @@ ALONE = Resources()
 
 @dataclass(frozen=True)
 class Timed:
-    """Nodes (actors and transfers) with their seconds, and edges, to find the maximum cycle ratio of."""
+    """Nodes (actors, transfers, news of room) with their seconds, and edges, to find the maximum cycle ratio of.
+
+    ``actors``: node -> the actor itself, or the one that writes to its FIFO.
+    """
 
     times: dict[str, Fraction]
     edges: tuple[TimedEdge, ...]
+    actors: dict[str, str]
 
 
-def resources(system: System) -> Resources:
-    """Who shares a unit and what crosses which link. What is unknown (bandwidth, latency) takes no time."""
-    graph = system.graph
-    position = {name: index for index, name in enumerate(order(precedence(graph)))}
-    placed: dict[str, list[str]] = {}
-    homes: dict[str, str] = {}
-    for mapping in system.mappings:
-        homes.update(mapping.homes())
-        for placement in mapping.placements:
-            if placement.unit is not None:
-                placed.setdefault(f"{mapping.platform}/{placement.unit}", []).append(placement.actor)
+def resources(system: System, parts: Optional[Mapping[str, Sequence[Cluster]]] = None) -> Resources:
+    """Who shares a thread or a unit, and what crosses which link. What is unknown (bandwidth, latency) takes no time.
+
+    ``parts``: platform -> the clusters of its program; None: those that its actors would make with no slices fused.
+    """
+    graph, homes = system.graph, system.homes
+    placed: dict[str, list[Cluster]] = {}
+    for platform, own in (clusters(system) if parts is None else parts).items():
+        for cluster in own:
+            placed.setdefault(f"{platform}/{system.units[cluster[0]][1]}", []).append(cluster)
+    under_way = windows(system)
     links = {(platform.name, link.to): link for platform in system.platforms for link in platform.links}
     rates, sizes = fifo_rates(graph), token_bytes(graph)
     transfers = {}
@@ -84,8 +97,10 @@ def resources(system: System) -> Resources:
         nbytes = rates[fifo.name] * sizes[fifo.name]
         busy = nbytes / Fraction(link.bandwidth) if link is not None and link.bandwidth else Fraction(0)
         latency = Fraction(link.latency) if link is not None and link.latency else Fraction(0)
-        transfers[fifo.name] = Transfer(f"{origin} -> {to}", busy, latency)
-    return Resources({unit: sorted(actors, key=position.__getitem__) for unit, actors in placed.items()}, transfers)
+        other = links.get((to, origin)) or link
+        back = Fraction(other.latency) if other is not None and other.latency else Fraction(0)
+        transfers[fifo.name] = Transfer(f"{origin} -> {to}", busy, latency, back, under_way[fifo.name])
+    return Resources(placed, transfers)
 
 
 def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = ALONE, bounded: bool = True) -> Timed:
@@ -95,6 +110,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
     by rules G1 to G6. Raises KeyError for an actor without a time.
     """
     nodes = {actor.name: times[actor.name] for actor in graph.actors}
+    actors = {name: name for name in nodes}
     edges = [TimedEdge(name, name, 1, "self", name) for name in nodes]
     rates = fifo_rates(graph)
     sent: dict[tuple[str, int], list[str]] = {}
@@ -117,21 +133,31 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
         edges += [
             TimedEdge(stop, after, tokens, "token", fifo.name) for stop, after, tokens in zip(stops, stops[1:], ahead)
         ]
+        room = room_of(fifo, transfer)
+        if room[0] != fifo.target.actor and transfer is not None:
+            nodes[room[0]] = transfer.back
+            edges.append(TimedEdge(fifo.target.actor, room[0], 0, "room", fifo.name))
+            stops.append(room[0])
+        actors.update((stop, fifo.source.actor) for stop in stops if stop not in actors)
         if bounded:
-            rooms = rooms_of(fifo, transfer)
-            firings = (fifo.capacity - fifo.delay) // rates[fifo.name], fifo.capacity // rates[fifo.name]
-            edges += [TimedEdge(*room, tokens, "room", fifo.name) for room, tokens in zip(rooms, firings)]
-    placed: dict[tuple[str, int], list[str]] = {}
-    for unit, members in resources.units.items():
-        for name in members:
-            placed.setdefault((unit, domain[name]), []).append(name)
-    shared = {key: members for key, members in placed.items() if len(members) > 1}
-    return Timed(nodes, (*_rings("unit", shared), *_rings("link", sent), *edges))
+            edges.append(TimedEdge(*room, room_for(fifo, rates[fifo.name], transfer), "room", fifo.name))
+    turns: list[tuple[str, Sequence[str]]] = []
+    for unit, parts in resources.units.items():
+        turns += [(unit, cluster) for cluster in parts if len(cluster) > 1]
+        if len(parts) > 1:
+            load: dict[int, list[str]] = {}
+            for name in (name for cluster in parts for name in cluster):
+                node = f"{name}{_ON}{unit}"
+                nodes[node], actors[node] = nodes[name], name
+                load.setdefault(domain[name], []).append(node)
+            turns += [(unit, own) for own in load.values()]
+    links = [(link, own) for (link, _), own in sent.items()]
+    return Timed(nodes, (*_rings("unit", turns), *_rings("link", links), *edges), actors)
 
 
-def _rings(kind: str, shared: Mapping[tuple[str, int], Sequence[str]]) -> Iterator[TimedEdge]:
-    """Of those that share something, and are of one domain, one is at work at a time, each in its turn."""
-    for (name, _), members in shared.items():
+def _rings(kind: str, shared: Sequence[tuple[str, Sequence[str]]]) -> Iterator[TimedEdge]:
+    """Of those that share something, one is at work at a time, each in its turn."""
+    for name, members in shared:
         for index, member in enumerate(members, start=1):
             last = index == len(members)
             yield TimedEdge(member, members[0] if last else members[index], int(last), kind, name)
@@ -139,34 +165,50 @@ def _rings(kind: str, shared: Mapping[tuple[str, int], Sequence[str]]) -> Iterat
 
 def transfer_node(fifo: Fifo, transfer: Transfer) -> str:
     """The name of a FIFO's transfer; no actor has such a name."""
-    return f"{fifo.name} on {transfer.link}"
+    return f"{fifo.name}{_ON}{transfer.link}"
 
 
-def rooms_of(fifo: Fifo, transfer: Optional[Transfer]) -> list[tuple[str, str]]:
-    """Who makes room in a FIFO for whom: first where its delay is, then, for one that crosses, at its source."""
-    if transfer is None:
-        return [(fifo.target.actor, fifo.source.actor)]
-    node = transfer_node(fifo, transfer)
-    return [(fifo.target.actor, node), (node, fifo.source.actor)]
+def room_of(fifo: Fifo, transfer: Optional[Transfer]) -> tuple[str, str]:
+    """Who makes room in a FIFO, and for whom: over a link with a latency, the news of it."""
+    if transfer is None or not transfer.back:
+        return fifo.target.actor, fifo.source.actor
+    return f"{_ROOM}{transfer_node(fifo, transfer)}", fifo.source.actor
 
 
-def advice(cycle: Cycle, graph: Graph) -> list[str]:
+def room_for(fifo: Fifo, rate: int, transfer: Optional[Transfer]) -> int:
+    """For how many firings of its source a FIFO has room beside its initial tokens, window included."""
+    return (fifo.capacity + (0 if transfer is None else window_of(fifo, transfer)) - fifo.delay) // rate
+
+
+def window_of(fifo: Fifo, transfer: Transfer) -> int:
+    """How many tokens of a FIFO may be under way beyond its capacity: what it states, else what its link allows."""
+    return transfer.window if fifo.window is None else fifo.window
+
+
+def subject(node: str) -> str:
+    """The actor or FIFO that a node is about."""
+    return node.partition(_ON)[0].rpartition(" ")[2]
+
+
+def advice(cycle: Cycle, graph: Graph, resources: Resources = ALONE) -> list[str]:
     """What would make a cycle faster, a line each."""
     fifos = {fifo.name: fifo for fifo in graph.fifos}
     rates = fifo_rates(graph)
     known = {actor.name for actor in graph.actors}
     nodes = list(dict.fromkeys(edge.source for edge in cycle.edges))
-    actors = [node for node in nodes if node in known]
+    shared = {edge.source for edge in cycle.edges if edge.kind == "unit" and edge.source not in known}
+    actors = [subject(node) for node in nodes if node in known or node in shared]
     about = {kind: list(dict.fromkeys(e.about for e in cycle.edges if e.kind == kind)) for kind in ("room", "unit")}
     lines = []
     if actors:
         split = ", or cut it into several" if len(cycle.edges) == 1 else ""
         lines.append(f"make {'' if len(actors) == 1 else 'one of '}{some(actors)} faster{split}")
     for name in about["room"]:
-        fifo, rate = fifos[name], rates[name]
-        more = fifo.delay + rate * ((fifo.capacity - fifo.delay) // rate + 1)
-        lines.append(f"give {name} a capacity of {more}")
+        fifo, rate, transfer = fifos[name], rates[name], resources.transfers.get(name)
+        more = fifo.delay + rate * (room_for(fifo, rate, transfer) + 1)
+        lines.append(f"give {name} a {'capacity' if transfer is None else 'window'} of ")
+        lines[-1] += str(more if transfer is None else more - fifo.capacity)
     lines += [f"move an actor from {unit} to another unit" for unit in about["unit"]]
-    sent = dict.fromkeys(node.replace(_LATENCY, "").partition(" on ")[0] for node in nodes if node not in known)
+    sent = dict.fromkeys(subject(node) for node in nodes if node not in known and node not in shared)
     lines += [f"make the tokens of {name} fewer or smaller, or the link faster" for name in sent]
     return lines

@@ -107,6 +107,7 @@ def command(
     from eprune.cli.reading import read
     from eprune.cli.times import read_times
     from eprune.model.finding import EpruneError, has_errors
+    from eprune.passes.fuse import clusters_of
 
     if (times or apply is not None) and not buffers:
         raise click.UsageError("--times and --apply go with --buffers")
@@ -127,7 +128,7 @@ def command(
     sized = None
     if sound and buffers:
         try:
-            sized = sizing(system, read_times(times, system))
+            sized = sizing(system, read_times(times, system), clusters_of(system))
         except ValueError:
             message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
             raise click.ClickException(message) from None
@@ -181,5 +182,5 @@ def _apply(path: str, system: System, sized: Sizing) -> None:
 
     title, chosen = ("least to live", sized.live) if sized.fast is None else ("least for full speed", sized.fast)
     folder = "" if path == "-" else str(Path(path).parent)
-    write_file(path, rewrite(system.graph, relocated(chosen.applied(system.graph), folder)))
+    write_file(path, rewrite(system.graph, relocated(chosen.applied(system.graph, sized.resources), folder)))
     say(f"{path}: capacities {title}")

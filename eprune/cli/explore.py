@@ -104,7 +104,7 @@ def command(
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
     from eprune.explore.flow import flow
-    from eprune.explore.plan import link_figures
+    from eprune.explore.plan import link_figures, without_window
     from eprune.measure.exploration import NoPoint, write_exploration
     from eprune.views.exploration import as_json, text
 
@@ -124,6 +124,11 @@ def command(
         show(as_json(plan, space.orders, output), fmt)
         return
     show(text(plan, space.orders))
+    for link in without_window(plan):
+        say(
+            f"note: the link {link.origin} -> {link.to} states no window, so in each cut its FIFOs have one; "
+            "eprune analyze --buffers says which, for the application's file"
+        )
     say(f"next: eprune profile {shlex.quote(output)}")
 
 

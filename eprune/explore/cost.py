@@ -3,6 +3,9 @@
 A platform fires one actor after the other, and a fused segment gives its tokens away when it is done. So a single frame
 takes the sum: endpoint, link, server. In a steady stream of frames all of these work at the same time, and the slowest
 sets the pace. That is why latency and throughput may want different cuts.
+
+A FIFO over a link has room for its capacity and window, which comes back after a round trip: both platforms, the link
+there and back. So no more frames than there is room for begin in that time.
 """
 
 from __future__ import annotations
@@ -86,6 +89,16 @@ class Costs:
         """Seconds that a frame's tokens take on the link."""
         return self.nbytes(stream) * self.seconds(origin, to)[0]
 
+    def room(self, stream: Stream, origin: str, to: str) -> Optional[float]:
+        """For how many frames a FIFO over a link has room; None: for enough, as ``space.place`` sees to."""
+        link = self.link(origin, to)
+        window = stream.window
+        if stream.newest or (window is None and link is not None and link.bandwidth and not link.window):
+            return None
+        if window is None:
+            window = math.ceil(link.window * stream.tokens / max(stream.nbytes, 1)) if link is not None else 0
+        return (stream.capacity + window) // stream.tokens
+
     def watts(self, origin: str, to: str) -> float:
         """What ``origin`` takes while it sends there: what the link states, else what computing takes."""
         link = self.link(origin, to)
@@ -138,6 +151,12 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
         total[origin] += time
         delay[origin] = max(delay[origin], costs.seconds(origin, to)[1])
     stages = {**compute, **{f"link {a} -> {b}": time for (a, b), time in links.items()}}
+    for stream in flow.crossing(homes):
+        origin, to = homes[stream.source], homes[stream.target]
+        room = costs.room(stream, origin, to)
+        if room is not None:
+            under_way = costs.sending(stream, origin, to) + costs.seconds(origin, to)[1] + costs.seconds(to, origin)[1]
+            stages[f"room in {stream.name}"] = (compute[origin] + under_way + compute[to]) / room
     bottleneck = max(stages, key=stages.__getitem__)
     latency = sum(max(total[p] + delay[p] for p in tier) for tier in roles.tiers)
     energy = sum(

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Optional
 
+from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import token_bytes
 from eprune.analysis.precedence import firing_order
 from eprune.model.graph import Graph
@@ -13,13 +15,21 @@ from eprune.model.graph import Graph
 
 @dataclass(frozen=True)
 class Stream:
-    """A FIFO: the bytes that it carries in a frame, and whether its target first waits for its source."""
+    """A FIFO: the bytes that it carries in a frame, and whether its target first waits for its source.
+
+    ``tokens`` are those of a frame; ``capacity`` and ``window`` (None: not stated) are in tokens, too. Where
+    ``newest``, its source never waits for room.
+    """
 
     name: str
     source: str
     target: str
     nbytes: int
     waits: bool = True
+    tokens: int = 1
+    capacity: int = 2
+    window: Optional[int] = None
+    newest: bool = False
 
 
 @dataclass(frozen=True)
@@ -63,6 +73,7 @@ def flow(graph: Graph) -> Flow:
     """The flow of an application that has passed ``analysis.check``."""
     sizes = token_bytes(graph)
     rates = {ref: port.url for ref, port in graph.ports()}
+    between = set(dividing(graph))
     streams = tuple(
         Stream(
             name=fifo.name,
@@ -70,6 +81,10 @@ def flow(graph: Graph) -> Flow:
             target=fifo.target.actor,
             nbytes=sizes[fifo.name] * rates[fifo.source],
             waits=fifo.delay < rates[fifo.source],
+            tokens=rates[fifo.source],
+            capacity=fifo.capacity,
+            window=fifo.window,
+            newest=fifo in between,
         )
         for fifo in graph.fifos
     )

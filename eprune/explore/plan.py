@@ -24,7 +24,10 @@ _NAME = re.compile(r"\w[\w.+-]*")
 
 @dataclass(frozen=True)
 class LinkFigures:
-    """A link in one direction: bytes per second, seconds, watts while sending; None where the file does not say."""
+    """A link in one direction: bytes per second, seconds, watts while sending; None where the file does not say.
+
+    ``window`` are the bytes of a FIFO that may be under way beyond its capacity.
+    """
 
     origin: str
     to: str
@@ -32,6 +35,7 @@ class LinkFigures:
     bandwidth: Optional[float] = None
     latency: Optional[float] = None
     watts: Optional[float] = None
+    window: int = 0
 
 
 @dataclass(frozen=True)
@@ -72,10 +76,19 @@ def link_figures(platforms: Sequence[Platform]) -> tuple[LinkFigures, ...]:
     """The links between these platforms."""
     names = {platform.name for platform in platforms}
     return tuple(
-        LinkFigures(platform.name, link.to, link.address, link.bandwidth, link.latency, link.watts)
+        LinkFigures(platform.name, link.to, link.address, link.bandwidth, link.latency, link.watts, link.window)
         for platform in platforms
         for link in platform.links
         if link.to in names
+    )
+
+
+def without_window(plan: Plan) -> tuple[LinkFigures, ...]:
+    """The links towards the server that state a latency but no window: ``space.place`` gives one to each FIFO."""
+    return tuple(
+        link
+        for link in plan.links
+        if link.bandwidth and link.latency and not link.window and link.origin != plan.roles.server
     )
 
 

@@ -7,7 +7,8 @@ FIFO is paid for where it crosses, as the runtime sends it: once.
 Where an actor is, is a variable for each platform that it may be on, 0 or 1; from where to where a FIFO crosses, one
 for each link. All figures of the cost model are sums of these, or the largest of some sums, and so are weighted sums of
 figures: an integer program. Of one endpoint and a server, every objective but throughput is a minimum cut, for which
-the linear program alone already comes out in whole numbers.
+the linear program alone already comes out in whole numbers. What the room of FIFOs over links allows is not in it:
+where files state so little room that it sets the pace, the bound may be below the best cut.
 """
 
 from __future__ import annotations

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 
+from eprune.analysis.links import widened
 from eprune.explore.flow import Flow
 from eprune.model.graph import Graph
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -199,11 +200,13 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
 
 
 def place(system: System, homes: Mapping[str, str]) -> System:
-    """The system with its actors where ``homes`` says, and only the platforms that run something."""
+    """The system with its actors where ``homes`` says, and only the platforms that run something.
+
+    Where neither a FIFO between platforms nor its link states a window, it has one with which it is no limit.
+    """
     platforms = tuple(platform for platform in system.platforms if platform.name in homes.values())
-    return replace(
-        system, platforms=platforms, mappings=tuple(mapping(system.graph, platform, homes) for platform in platforms)
-    )
+    mappings = tuple(mapping(system.graph, platform, homes) for platform in platforms)
+    return widened(replace(system, platforms=platforms, mappings=mappings))
 
 
 def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str]) -> PlatformMapping:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
+from eprune.analysis.clusters import Cluster, clusters
 from eprune.analysis.fusing import Contraction, activities, is_slice, model_file, wirings
 from eprune.analysis.precedence import contract, order, untangled
 from eprune.model.graph import Actor, Dpg, Fifo, Graph, PortRef
@@ -54,6 +55,16 @@ def segment_name(actors: Sequence[str]) -> str:
     Names of actors hold neither sign, and no two segments have an actor in common.
     """
     return "+".join(actors) if len(actors) <= _NAMED_IN_FULL else f"{actors[0]}~{actors[-1]}"
+
+
+def clusters_of(system: System) -> dict[str, tuple[Cluster, ...]]:
+    """Platform -> the clusters of its program, a segment as the slices that it is made of, in their order."""
+    fused = apply(system).system
+    members = {actor.name: actor.members or (actor.name,) for actor in fused.graph.actors}
+    return {
+        platform: tuple(tuple(member for node in cluster for member in members[node]) for cluster in own)
+        for platform, own in clusters(fused).items()
+    }
 
 
 def choose(system: System) -> list[tuple[str, ...]]:

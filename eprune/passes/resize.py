@@ -13,6 +13,7 @@ from eprune.model.graph import Graph
 from eprune.model.quantity import exact_seconds
 from eprune.model.system import System
 from eprune.passes.base import Report, Result, option
+from eprune.passes.fuse import clusters_of
 
 MENDS = True
 
@@ -33,23 +34,22 @@ class Options:
 def apply(system: System, options: Options = Options()) -> Result:
     """The system with the least capacities for the aim, and with those that are stated.
 
+    For full speed, a FIFO over a link gets as window what it needs beyond its capacity.
+
     The graph must be sound by rules G1 to G7. Raises ValueError for names that do not exist, for actors without a time
     where the aim is full speed, and where no capacities will do.
     """
     graph = system.graph
     stated = {name: _count(name, text) for name, text in _pairs(options.capacities, "FIFO", graph)}
-    if stated and options == Options(capacities=options.capacities):
-        chosen = stated
-    else:
-        chosen = {**_least(system, options), **stated}
-    sized = resized(graph, chosen)
-    changed = {
-        new.name: [old.capacity, new.capacity]
-        for old, new in zip(graph.fifos, sized.fifos)
-        if old.capacity != new.capacity
-    }
-    lines = tuple(f"{name}: capacity {old} -> {new}" for name, (old, new) in changed.items())
-    return Result(replace(system, graph=sized), Report(lines or ("no capacity changes",), {"changed": changed}))
+    only_stated = stated and options == Options(capacities=options.capacities)
+    sized = resized(graph if only_stated else _least(system, options), stated)
+    pairs = list(zip(graph.fifos, sized.fifos))
+    changed = {new.name: [old.capacity, new.capacity] for old, new in pairs if old.capacity != new.capacity}
+    windows = {new.name: new.window for old, new in pairs if old.window != new.window}
+    lines = [f"{name}: capacity {old} -> {new}" for name, (old, new) in changed.items()]
+    lines += [f"{name}: window {window}" for name, window in windows.items()]
+    data = {"changed": changed, "windows": windows}
+    return Result(replace(system, graph=sized), Report(tuple(lines) or ("no capacity changes",), data))
 
 
 def resized(graph: Graph, capacities: Mapping[str, int]) -> Graph:
@@ -60,10 +60,11 @@ def resized(graph: Graph, capacities: Mapping[str, int]) -> Graph:
     )
 
 
-def _least(system: System, options: Options) -> dict[str, int]:
+def _least(system: System, options: Options) -> Graph:
+    """With the least capacities for the aim, and windows where FIFOs cross a link."""
     graph = system.graph
     if options.aim == "live":
-        return least_live(graph, resources(system)).capacities
+        return least_live(graph, resources(system)).applied(graph)
     if options.aim != "fast":
         raise ValueError(f"--aim {options.aim}: expected live or fast")
     times = {actor.name: actor.time for actor in graph.actors}
@@ -71,7 +72,8 @@ def _least(system: System, options: Options) -> dict[str, int]:
     unknown = [name for name, time in times.items() if time is None]
     if unknown:
         raise ValueError(f"actor '{unknown[0]}' has no time: say how long a firing takes, --times {unknown[0]}=1.2ms")
-    return least_fast(graph, {name: Fraction(time or 0) for name, time in times.items()}, resources(system)).capacities
+    shared = resources(system, clusters_of(system))
+    return least_fast(graph, {name: Fraction(time or 0) for name, time in times.items()}, shared).applied(graph, shared)
 
 
 def _pairs(texts: tuple[str, ...], kind: str, graph: Graph) -> list[tuple[str, str]]:

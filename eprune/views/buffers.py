@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from eprune.analysis.sizing import Sizing
@@ -11,6 +11,8 @@ from eprune.views.tables import counted, table
 
 #: How many steps of a cycle people are shown.
 _ROWS = 12
+#: How many actors of a cluster.
+_MEMBERS = 8
 
 #: What the table calls the sets of capacities.
 COLUMNS = {"given": "given", "least to live": "live", "least for full speed": "fast"}
@@ -21,14 +23,17 @@ def as_text(answer: Sizing) -> str:
     sized = answer.as_data()
     columns = [(title, sized[key]) for title, key in COLUMNS.items() if sized[key] is not None]
     rows: list[tuple[object, ...]] = [
-        (name, *(column["capacities"][name] for _, column in columns)) for name in sized["given"]["capacities"]
+        (name, *(_room(column, name) for _, column in columns)) for name in sized["given"]["capacities"]
     ]
-    text = "Capacities, in tokens:\n\n"
+    windows = any(window for _, column in columns for window in column["windows"].values())
+    text = f"Capacities{' + windows' if windows else ''}, in tokens:\n\n"
     text += table(("FIFO", *(title for title, _ in columns)), rows) + "\n"
     for title, column in columns:
         text += f"Buffers, {title}: {format_size(column['bytes'])}{_proof(column)}\n"
+    text += _clusters(sized["clusters"]) + _links(sized)
     if sized["throughput"] is None:
         missing = ", ".join(sized["without_time"][:6]) + (", ..." if len(sized["without_time"]) > 6 else "")
+        text += "\n" if sized["clusters"] else ""
         return (
             f"{text}Throughput: unknown, for these actors have no time: {missing} (say how long they take: --times)\n"
         )
@@ -41,6 +46,43 @@ def as_text(answer: Sizing) -> str:
         rows = [(", ".join(each["actors"]), _pace(each["period_s"])) for each in sized["domains"]]
         text += f"\nParts with a pace of their own, by themselves:\n\n{table(('actors', 'at most'), rows)}"
     return text
+
+
+def _room(column: Mapping[str, Any], name: str) -> str:
+    """``2``, or with a window ``2 + 3``."""
+    window = column["windows"].get(name, 0)
+    return f"{column['capacities'][name]}{f' + {window}' if window else ''}"
+
+
+def _clusters(clusters: Sequence[Mapping[str, Any]]) -> str:
+    if not clusters:
+        return ""
+    rows = [(each["unit"], _few(each["actors"])) for each in clusters]
+    return f"\nThreads, and the actors that each fires in turn:\n\n{table(('unit', 'actors'), rows)}"
+
+
+def _few(names: Sequence[str]) -> str:
+    """A cluster in a line."""
+    shown = [*names[: _MEMBERS - 2], "...", names[-1]] if len(names) > _MEMBERS else names
+    return ", ".join(shown) + f" ({len(names)})" * (len(names) > _MEMBERS)
+
+
+def _links(sized: Mapping[str, Any]) -> str:
+    """What the round trip of room over a link allows, and the window that takes the limit away."""
+    if not sized["links"]:
+        return ""
+    known = sized["throughput"] is not None
+    rows: list[tuple[object, ...]] = []
+    for link in sized["links"]:
+        period, enough = link["period_s"], link["enough_window"]
+        pace = (f"{1 / period:.4g}/s" if period else "any",) if known else ()
+        limited = enough is not None and enough > link["window"]
+        needed = f"a window of {enough}" if limited else "" if enough is None else "what it has"
+        trip, room = format_time(link["round_trip_s"]), _room(sized["given"], link["fifo"])
+        rows.append((link["fifo"], link["link"], trip, room, *pace, needed))
+    note = "" if known else " (of the link alone: not all actors have a time)"
+    header = ("FIFO", "link", "round trip", "room", *(("allows",) if known else ()), "no limit with")
+    return f"\nOver links, where room comes back after a round trip{note}:\n\n{table(header, rows)}"
 
 
 def _proof(column: Mapping[str, Any]) -> str:

@@ -119,8 +119,11 @@ def test_a_crossing_fifo_has_a_buffer_on_both_platforms():
     deployed = Resources({}, {"f0": Transfer("e -> s", Fraction(1), Fraction(2))})
     assert least_live(graph, deployed).nbytes == 2 * 16
     times = {"A": Fraction(1), "B": Fraction(1)}
-    # at the receiver: one on its way, two that wait for it to arrive, one that B reads
-    assert least_fast(graph, times, deployed).capacities == {"f0": 4}
+    # one that A writes, one on the link, two that are not there yet, one that B reads
+    sizes = least_fast(graph, times, deployed)
+    assert (sizes.capacities, sizes.windows, sizes.nbytes) == ({"f0": 2}, {"f0": 3}, 2 * 5 * 16)
+    (fifo,) = sizes.applied(graph, deployed).fifos
+    assert (fifo.capacity, fifo.window) == (2, 3)
 
 
 def test_large_graphs_take_seconds():

@@ -6,15 +6,19 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from sample_graphs import build, chain, layered, on
+from self_timed import Link as SlowLink
 from self_timed import period, timed_graphs
 
+from eprune.analysis.buffers import least_fast
+from eprune.analysis.clusters import clusters
 from eprune.analysis.cycle_ratio import TimedEdge, longest_paths, max_cycle_ratio
 from eprune.analysis.domains import rate_domains
+from eprune.analysis.precedence import components, firing_order, precedence
 from eprune.analysis.sizing import sizing
-from eprune.analysis.throughput import advice, resources, timed
+from eprune.analysis.throughput import Resources, Transfer, advice, resources, timed
 from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
@@ -103,7 +107,7 @@ def test_actors_of_one_unit_take_turns_and_a_link_takes_its_time():
         on("s", {"A": "@e", "B": "@e", "C": "cpu"}),
     )
     deployed = resources(System(graph, tuple(platforms), tuple(mappings)))
-    assert deployed.units == {"e/cpu": ["A", "B"], "s/cpu": ["C"]}
+    assert deployed.units == {"e/cpu": [("A", "B")], "s/cpu": [("C",)]}
     cycle = bottleneck(graph, seconds(A=3, B=2, C=1), deployed)
     assert (cycle.ratio, {edge.about for edge in cycle.edges}) == (5, {"e/cpu"})
     assert "move an actor from e/cpu to another unit" in advice(cycle, graph)
@@ -121,8 +125,88 @@ def test_a_slow_answer_over_a_link_holds_up_a_short_buffer():
     graph = build([("A", "B", 1, 0, 1)])
     platforms = (Platform("e", links=(Link("s", bandwidth=8.0, latency=1.0),)), Platform("s"))
     mappings = (on("e", {"A": "cpu", "B": "@s"}), on("s", {"A": "@e", "B": "cpu"}))
-    cycle = bottleneck(graph, seconds(A=1, B=1), resources(System(graph, tuple(platforms), tuple(mappings))))
-    assert cycle.ratio == 2 + 1 + 1  # the one place at the receiver is taken from the sending to the end of B
+    deployed = resources(System(graph, tuple(platforms), tuple(mappings)))
+    cycle = bottleneck(graph, seconds(A=1, B=1), deployed)
+    # The one token's room is taken from the beginning of A until A knows that B has ended.
+    assert cycle.ratio == 1 + 2 + 1 + 1 + 1
+    assert "give f0 a window of 1" in advice(cycle, graph, deployed)
+    wider = replace(graph, fifos=tuple(replace(fifo, window=1) for fifo in graph.fifos))
+    assert bottleneck(wider, seconds(A=1, B=1), deployed).ratio == 3
+
+
+def test_a_window_of_the_link_counts_where_the_fifo_states_none():
+    graph = build([("A", "B", 1, 0, 1)])  # 16 bytes a token
+    ends = Link("s", latency=1.0, window=20), Link("e", latency=3.0, window=20)
+    platforms = (Platform("e", links=(ends[0],)), Platform("s", links=(ends[1],)))
+    mappings = (on("e", {"A": "cpu", "B": "@s"}), on("s", {"A": "@e", "B": "cpu"}))
+    system = System(graph, platforms, mappings)
+    assert bottleneck(graph, seconds(A=1, B=1), resources(system)).ratio == Fraction(1 + 1 + 1 + 3, 3)
+    none = replace(graph, fifos=tuple(replace(fifo, window=0) for fifo in graph.fifos))
+    assert bottleneck(none, seconds(A=1, B=1), resources(replace(system, graph=none))).ratio == 6
+
+
+@st.composite
+def deployed_graphs(draw: st.DrawFn) -> tuple[Graph, dict[str, Fraction], Resources, list[SlowLink]]:
+    """A live graph on two platforms with two units each; its times; clusters, each on a unit of its own; and links."""
+    graph, times = draw(timed_graphs(longest=3))
+    assume(not components(precedence(graph)))
+    windows = [draw(st.none() | st.integers(0, 2)) for _ in graph.fifos]
+    graph = replace(graph, fifos=tuple(replace(f, window=window) for f, window in zip(graph.fifos, windows)))
+    units = {actor.name: draw(st.tuples(st.sampled_from("es"), st.integers(0, 1))) for actor in graph.actors}
+    mappings = [
+        on(home, {name: f"u{unit[1]}" if unit[0] == home else f"@{unit[0]}" for name, unit in units.items()})
+        for home in "es"
+    ]
+    parts = [part for own in clusters(System(graph, mappings=tuple(mappings))).values() for part in own]
+    position = {name: place for place, name in enumerate(firing_order(graph))}
+    crossing: dict[str, list[str]] = {}
+    for fifo in sorted(graph.fifos, key=lambda each: position[each.source.actor]):
+        ends = units[fifo.source.actor][0], units[fifo.target.actor][0]
+        if ends[0] != ends[1]:
+            crossing.setdefault(" -> ".join(ends), []).append(fifo.name)
+    length = st.fractions(0, 3, max_denominator=2)
+    links, transfers = [], {}
+    for link, names in crossing.items():
+        busy, latency, back = {name: draw(length) for name in names}, draw(length), draw(length)
+        links.append(SlowLink(tuple(names), busy, latency, back))
+        transfers.update({name: Transfer(link, busy[name], latency, back) for name in names})
+    return graph, times, Resources({str(index): [part] for index, part in enumerate(parts)}, transfers), links
+
+
+@settings(max_examples=120, derandomize=True, deadline=None, database=None)
+@given(deployed_graphs())
+def test_clusters_and_links_are_as_fast_as_self_timed_execution(drawn):
+    graph, times, deployed, links = drawn
+    cycle = bottleneck(graph, times, deployed)
+    parts = [part for own in deployed.units.values() for part in own]
+    assert (cycle.ratio if cycle else 0) == period(graph, times, parts, links)
+
+
+@settings(max_examples=60, derandomize=True, deadline=None, database=None)
+@given(deployed_graphs())
+def test_the_least_sizes_are_enough_over_links_too(drawn):
+    graph, times, deployed, links = drawn
+    model = timed(graph, times, deployed, bounded=False)
+    cycle = max_cycle_ratio(model.times, model.edges)
+    sizes = least_fast(graph, times, deployed, budget=100_000)
+    sized = sizes.applied(graph, deployed)
+    assert not components(precedence(sized))  # the capacities alone keep it live
+    parts = [part for own in deployed.units.values() for part in own]
+    assert period(sized, times, parts, links) == (cycle.ratio if cycle else 0)
+
+
+def test_clusters_that_share_a_unit_share_its_time_in_any_order():
+    # A and C are on e, but C waits for what comes back from s: two threads
+    graph = build([("A", "B", 1, 0, 9), ("B", "C", 1, 0, 9), ("A", "C", 1, 0, 9)])
+    mappings = (on("e", {"A": "cpu", "B": "@s", "C": "cpu"}), on("s", {"A": "@e", "B": "cpu", "C": "@e"}))
+    deployed = resources(System(graph, mappings=mappings))
+    assert deployed.units == {"e/cpu": [("A",), ("C",)], "s/cpu": [("B",)]}
+    cycle = bottleneck(graph, seconds(A=2, B=4, C=3), deployed)
+    assert (cycle.ratio, {edge.about for edge in cycle.edges}) == (5, {"e/cpu"})  # not 9, as in one thread
+    assert advice(cycle, graph, deployed) == [
+        "make one of 'A' and 'C' faster",
+        "move an actor from e/cpu to another unit",
+    ]
 
 
 @settings(max_examples=300, derandomize=True, deadline=None, database=None)

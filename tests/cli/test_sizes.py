@@ -21,14 +21,19 @@ def buffers(done):
 
 def test_the_page_shows_what_is_printed(eprune, monkeypatch):
     page = (ROOT / "docs/how-to/size_buffers.md").read_text(encoding="utf-8")
-    command, shown = re.search(r"^\$ eprune (.*)\n(.*?)```", page, re.M | re.S).groups()
     monkeypatch.chdir(ROOT)
-    assert shown in eprune(*command.split()).out
+    sessions = re.findall(r"^\$ eprune ([^\n]*)\n(.*?)```", page, re.M | re.S)
+    assert len(sessions) == 2
+    for command, shown in sessions:
+        printed = eprune(*command.split()).out
+        for part in shown.split("...\n"):
+            assert part in printed
 
 
 def test_sizes_throughput_and_bottleneck_for_scripts(app, eprune):
     told = buffers(eprune("analyze", "app.xml", "--buffers", *TIMES, "--format", "json"))
-    assert told["given"] == {"capacities": {"f1": 2, "f2": 2, "f3": 2}, "bytes": 2 * (768 + 256 + 20)}
+    assert told["given"]["capacities"] == {"f1": 2, "f2": 2, "f3": 2}
+    assert told["given"]["bytes"] == 2 * (768 + 256 + 20)
     assert told["live"]["capacities"] == {"f1": 1, "f2": 1, "f3": 1}
     assert told["fast"]["capacities"] == {"f1": 2, "f2": 2, "f3": 1}
     assert told["fast"]["bytes"] == told["fast"]["bound_bytes"] == 2 * (768 + 256) + 20
@@ -42,6 +47,40 @@ def test_a_mapping_makes_actors_take_turns(app, eprune):
     told = buffers(eprune("analyze", *SPLIT, "--buffers", *TIMES, "--format", "json"))
     assert told["throughput"]["period_s"] == 0.005
     assert told["given"]["bytes"] == 2 * (768 + 2 * 256 + 20)
+
+
+def test_it_says_which_actors_a_thread_fires_in_turn(app, eprune):
+    told = buffers(eprune("analyze", *SPLIT, "--buffers", "--format", "json"))
+    assert told["clusters"] == [
+        {"unit": "endpoint/cpu0", "actors": ["In", "L1"]},
+        {"unit": "server/cpu0", "actors": ["L2", "Out"]},
+    ]
+    shown = eprune("analyze", *SPLIT, "--buffers").out
+    assert "Threads, and the actors that each fires in turn:" in shown
+    assert "In, L1" in shown
+
+
+def test_it_says_how_much_the_room_over_a_link_limits_and_which_window_does_not(app, eprune):
+    for name in ("endpoint", "server"):
+        file = app / "platforms" / f"{name}.xml"
+        file.write_text(re.sub(r"<link ", '<link bandwidth="256kB/s" latency="10ms" ', file.read_text()))
+    told = buffers(eprune("analyze", *SPLIT, "--buffers", *TIMES, "--format", "json"))
+    (link,) = told["links"]
+    # L1's time, a transfer of 256 bytes, the latency there and back, L2's time: 4 + 1 + 10 + 10 + 3 ms
+    assert (link["fifo"], link["link"], link["capacity"], link["window"]) == ("f2", "endpoint -> server", 2, 0)
+    assert (link["round_trip_s"], link["period_s"]) == (0.028, 0.014)
+    assert told["throughput"]["period_s"] == 0.014
+    assert told["max_throughput"]["period_s"] == 0.005
+    assert (link["enough_window"], told["fast"]["windows"]) == (4, {"f2": 4})  # 6 tokens in 28 ms, one every 5 ms
+    assert "give f2 a window of 1" in told["throughput"]["bottleneck"]["advice"]
+
+    eprune("analyze", *SPLIT, "--buffers", *TIMES, "--apply", "wider.xml", "-o", "report.txt")
+    assert 'window="4"' in (app / "wider.xml").read_text()
+    told = buffers(eprune("analyze", "wider.xml", *SPLIT[1:], "--buffers", *TIMES, "--format", "json"))
+    assert told["throughput"]["period_s"] == 0.005
+    shown = eprune("analyze", "wider.xml", *SPLIT[1:], "--buffers", *TIMES).out
+    assert "2 + 4" in shown
+    assert "what it has" in shown
 
 
 def test_without_times_there_are_the_sizes_to_live(app, eprune):

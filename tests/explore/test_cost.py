@@ -58,6 +58,25 @@ def test_a_fifo_whose_rate_varies_counts_with_its_average():
     assert figures(2, half) == figures(2)
 
 
+def with_room(**changes):
+    return replace(CHAIN, streams=tuple(replace(stream, **changes) for stream in CHAIN.streams))
+
+
+def test_the_room_of_a_fifo_over_a_link_comes_back_after_a_round_trip():
+    homes = plan().alternative("3").homes
+    # 6 s on the endpoint, 0.7 s to send, 0.5 s there, 2 s on the server, 0.5 s back: 9.7 s for as many frames as fit
+    for window, period in ((0, 9.7 / 1), (1, 6.0)):
+        cut = predict(with_room(capacity=1, window=window), ROLES, COSTS, homes)
+        assert cut.period == pytest.approx(period)
+    assert predict(with_room(capacity=1, window=0), ROLES, COSTS, homes).bottleneck == "room in f3"
+    assert predict(with_room(tokens=2, capacity=3, window=0), ROLES, COSTS, homes).period == pytest.approx(9.7)
+    # A window of the link counts in bytes, rounded up to tokens. Where nothing is stated, cuts get what they need.
+    wide = replace(COSTS, links=tuple(replace(link, window=701) for link in LINKS))
+    assert wide.room(with_room(capacity=1).streams[2], "endpoint", "server") == 3
+    assert predict(with_room(capacity=1), ROLES, COSTS, homes).period == 6.0
+    assert predict(with_room(capacity=1, window=0, newest=True), ROLES, COSTS, homes).period == 6.0
+
+
 def test_results_come_back_over_the_link():
     homes = {"Input": "endpoint", "L1": "server", "L2": "server", "L3": "server", "Sink": "endpoint"}
     cut = predict(CHAIN, ROLES, COSTS, homes)

@@ -82,6 +82,21 @@ def test_a_class_says_that_it_waits_for_the_world(python, body: str, waits: bool
     assert interface is not None and interface.waits == waits
 
 
+@pytest.mark.parametrize(
+    ("default", "given", "waits"),
+    [("", {}, False), ("", {"path": "-"}, True), ("-", {}, True), ("-", {"path": "a"}, False)],
+)
+def test_who_reads_standard_input_waits_for_it(
+    tmp_path: Path, default: str, given: dict[str, str], waits: bool
+) -> None:
+    path = tmp_path / "c.py"
+    path.write_text(f"class C:\n stdin = 'path'\n def __init__(self, path={default!r}): ...\n")
+    actor = Actor("A", behaviour=PythonBehaviour("c.py", "C", str(path)), parameters=tuple(given.items()))
+    interface, findings = looked_at(actor)
+    assert findings == []
+    assert interface is not None and interface.waits == waits
+
+
 def test_nothing_of_the_file_is_run(python, tmp_path: Path) -> None:
     trap = tmp_path / "trap"
     interface, findings = python(f"""

@@ -92,7 +92,7 @@ class PythonBehaviour(Behaviour):
                 parameters=None if arguments is None else {each.name: each.required for each in arguments},
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
                 stdin=_stdin(lineage, arguments or ()),
-                waits=_waits(lineage),
+                waits=_waits(lineage, {**_defaults(arguments or ()), **dict(actor.parameters)}),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -166,10 +166,16 @@ def _stdin(lineage: Lineage, parameters: Iterable[Parameter]) -> Optional[tuple[
     return str(found.value), next((each.default for each in parameters if each.name == found.value), "").strip("\"'")
 
 
-def _waits(lineage: Lineage) -> bool:
-    """What the class says by ``waits``; where that is computed, it may."""
-    found = literal(lineage, "waits")
-    return found is not None and found.value is not False
+def _waits(lineage: Lineage, parameters: Mapping[str, str]) -> bool:
+    """What the class says by ``waits``, or whether it reads standard input; where that is computed, it may."""
+    found, stdin = literal(lineage, "waits"), literal(lineage, "stdin")
+    if found is not None and found.value is not False:
+        return True
+    return stdin is not None and (stdin.value is True or parameters.get(str(stdin.value)) == "-")
+
+
+def _defaults(parameters: Iterable[Parameter]) -> dict[str, str]:
+    return {each.name: each.default.strip("\"'") for each in parameters}
 
 
 def _library_hint(file: str) -> str:

@@ -9,14 +9,14 @@ from xml.sax.saxutils import quoteattr
 from eprune.formats.xml.application import write_application
 from eprune.formats.xml.safe import read_bytes
 from eprune.model.finding import EpruneError
-from eprune.model.graph import Actor, Graph
+from eprune.model.graph import Actor, Fifo, Graph
 
 _ATTRIBUTE = r"\s+([^\s=/>]+)\s*=\s*(\"[^\"]*\"|'[^']*')"
 _TAG = re.compile(rf"<!--.*?-->|<\?.*?\?>|<(actor|fifo)((?:{_ATTRIBUTE})*)\s*/?>", re.DOTALL)
 
 
 def rewrite(old: Graph, new: Graph) -> str:
-    """The text of ``old``'s file with the capacities of ``new``, and the names that it has for files.
+    """The text of ``old``'s file with the capacities and windows of ``new``, and the names that it has for files.
 
     The graphs are equal but for these. A file that cannot be read again as UTF-8 text, such as stdin, is written anew.
     """
@@ -30,10 +30,7 @@ def rewrite(old: Graph, new: Graph) -> str:
     for before, after in zip(old.actors, new.actors):
         changes["actor", before.name] = _changed(_files(before), _files(after))
     for fifo, other in zip(old.fifos, new.fifos):
-        changes["fifo", fifo.name] = _changed(
-            {"capacity": str(fifo.capacity), "initial": fifo.initial},
-            {"capacity": str(other.capacity), "initial": other.initial},
-        )
+        changes["fifo", fifo.name] = _changed(_of_fifo(fifo), _of_fifo(other))
 
     def edit(match: re.Match[str]) -> str:
         tag = match.group()
@@ -45,6 +42,11 @@ def rewrite(old: Graph, new: Graph) -> str:
         return tag
 
     return _TAG.sub(edit, text)
+
+
+def _of_fifo(fifo: Fifo) -> dict[str, Optional[str]]:
+    window = None if fifo.window is None else str(fifo.window)
+    return {"capacity": str(fifo.capacity), "window": window, "initial": fifo.initial}
 
 
 def _files(actor: Actor) -> dict[str, Optional[str]]:

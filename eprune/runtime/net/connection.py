@@ -204,7 +204,7 @@ class Connection:
             self._pump()
 
     def flush(self) -> None:
-        """Send what was put off, and report all room: somebody waits from now on, perhaps for what the peer makes of it."""
+        """Send what was put off, and report all room: a thread is about to wait, perhaps for what follows from it."""
         if self._putting_off:
             with self._lock:
                 self._pump()

@@ -61,7 +61,18 @@ program.fifo("amplified", "Amplifier.out", "Meter.in", "float32", (1024,), capac
 
 # ---- FIFOs to other platforms: this end sends ----
 # mode2 to Bank.mode, predistorter.xml:52
-program.tx("mode2", "Gate.bank", "int32", (), control="Filter", capacity=2, to="server", address="127.0.0.1", port=5100)
+program.tx(
+    "mode2",
+    "Gate.bank",
+    "int32",
+    (),
+    control="Filter",
+    capacity=2,
+    to="server",
+    address="127.0.0.1",
+    port=5100,
+    window=1,
+)
 # powers to Bank.powers, predistorter.xml:54
 program.tx(
     "powers",
@@ -73,11 +84,12 @@ program.tx(
     to="server",
     address="127.0.0.1",
     port=5101,
+    window=4,
 )
 
 # ---- FIFOs from other platforms: this end listens and receives ----
 # parts from Bank.parts, predistorter.xml:55
-program.rx("parts", "Sum.parts", "float32", (1024,), rate=(0, 4), capacity=8, frm="server", port=5102)
+program.rx("parts", "Sum.parts", "float32", (1024,), rate=(0, 4), capacity=8, frm="server", port=5102, window=4)
 
 if __name__ == "__main__":
     raise SystemExit(program.main())

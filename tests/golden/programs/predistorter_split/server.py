@@ -51,13 +51,14 @@ program.tx(
     to="endpoint",
     address="127.0.0.1",
     port=5102,
+    window=4,
 )
 
 # ---- FIFOs from other platforms: this end listens and receives ----
 # mode2 from Gate.bank, predistorter.xml:52
-program.rx("mode2", "Bank.mode", "int32", (), control="Filter", capacity=2, frm="endpoint", port=5100)
+program.rx("mode2", "Bank.mode", "int32", (), control="Filter", capacity=2, frm="endpoint", port=5100, window=1)
 # powers from Powers.powers, predistorter.xml:54
-program.rx("powers", "Bank.powers", "float32", (1031,), rate=(0, 4), capacity=8, frm="endpoint", port=5101)
+program.rx("powers", "Bank.powers", "float32", (1031,), rate=(0, 4), capacity=8, frm="endpoint", port=5101, window=4)
 
 if __name__ == "__main__":
     raise SystemExit(program.main())

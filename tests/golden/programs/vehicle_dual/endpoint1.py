@@ -59,6 +59,7 @@ program.tx(
     to="server",
     address="127.0.0.1",
     port=5200,
+    window=1,
 )
 
 if __name__ == "__main__":

@@ -50,9 +50,9 @@ program.fifo("f9", "L4-L5.L4-L5.out", "Sink.in", "float32", (1, 4), capacity=2) 
 
 # ---- FIFOs from other platforms: this end listens and receives ----
 # f4 from L3-1.out, vehicle_dual.xml:56
-program.rx("f4", "L4-L5.L4-L5.in1", "float32", (1, 100), capacity=2, frm="endpoint1", port=5200)
+program.rx("f4", "L4-L5.L4-L5.in1", "float32", (1, 100), capacity=2, frm="endpoint1", port=5200, window=1)
 # f8 from L3-2.out, vehicle_dual.xml:60
-program.rx("f8", "L4-L5.L4-L5.in2", "float32", (1, 100), capacity=2, frm="endpoint2", port=5300)
+program.rx("f8", "L4-L5.L4-L5.in2", "float32", (1, 100), capacity=2, frm="endpoint2", port=5300, window=1)
 
 if __name__ == "__main__":
     raise SystemExit(program.main())

@@ -44,7 +44,17 @@ program.fifo("f1", "Input.out", "L1+L2.L1.in", "float32", (1, 96, 96, 3), capaci
 
 # ---- FIFOs to other platforms: this end sends ----
 # f3 to L3.in, vehicle.xml:38
-program.tx("f3", "L1+L2.L2.out", "float32", (1, 24, 24, 32), capacity=2, to="server", address="127.0.0.1", port=5100)
+program.tx(
+    "f3",
+    "L1+L2.L2.out",
+    "float32",
+    (1, 24, 24, 32),
+    capacity=2,
+    to="server",
+    address="127.0.0.1",
+    port=5100,
+    window=1,
+)
 
 if __name__ == "__main__":
     raise SystemExit(program.main())

@@ -49,7 +49,7 @@ program.fifo("f5", "L3+L4-L5.L4-L5.out", "Sink.in", "float32", (1, 4), capacity=
 
 # ---- FIFOs from other platforms: this end listens and receives ----
 # f3 from L2.out, vehicle.xml:38
-program.rx("f3", "L3+L4-L5.L3.in", "float32", (1, 24, 24, 32), capacity=2, frm="endpoint", port=5100)
+program.rx("f3", "L3+L4-L5.L3.in", "float32", (1, 24, 24, 32), capacity=2, frm="endpoint", port=5100, window=1)
 
 if __name__ == "__main__":
     raise SystemExit(program.main())
