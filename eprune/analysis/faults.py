@@ -155,8 +155,8 @@ def declarations(graph: Graph) -> Iterator[Finding]:
         if fifo.policy in LOSSY and {fifo.source, fifo.target} & control:
             message = f"{what}: policy {fifo.policy.value} on a control FIFO would shift every later row"
             yield violation("F2", fifo.where, message, 'write policy="wait" or policy="stop"')
-        if fifo.ack is Ack.FIRED and fifo.policy is not FaultPolicy.WAIT:
-            message = f'{what}: ack="fired" with policy {fifo.policy.value}, which sends nothing again'
+        if fifo.ack is not Fifo.ack and fifo.policy is not FaultPolicy.WAIT:
+            message = f'{what}: ack="{fifo.ack.value}" with policy {fifo.policy.value}, which sends nothing again'
             yield violation("F2", fifo.where, message, 'write policy="wait", or leave ack out')
         if fifo.policy not in LOSSY:
             for name, value in (("room-timeout", fifo.room_timeout), ("group", fifo.group)):
