@@ -12,7 +12,7 @@ from eprune.analysis.failures import FaultModel, Outcome, Service, Verdict
 from eprune.analysis.lookup import some
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Ack, Actor, Dpg, FaultPolicy, Fifo, Graph
+from eprune.model.graph import Actor, Dpg, FaultPolicy, Fifo, Graph
 
 #: How many of many actors or FIFOs a finding names.
 _NAMED = 8
@@ -155,8 +155,8 @@ def declarations(graph: Graph) -> Iterator[Finding]:
         if fifo.policy in LOSSY and {fifo.source, fifo.target} & control:
             message = f"{what}: policy {fifo.policy.value} on a control FIFO would shift every later row"
             yield violation("F2", fifo.where, message, 'write policy="wait" or policy="stop"')
-        if fifo.ack is Ack.FIRED and fifo.policy is not FaultPolicy.WAIT:
-            message = f'{what}: ack="fired" with policy {fifo.policy.value}, which sends nothing again'
+        if fifo.ack is not Fifo.ack and fifo.policy is not FaultPolicy.WAIT:
+            message = f'{what}: ack="{fifo.ack.value}" with policy {fifo.policy.value}, which sends nothing again'
             yield violation("F2", fifo.where, message, 'write policy="wait", or leave ack out')
         if fifo.policy not in LOSSY:
             for name, value in (("room-timeout", fifo.room_timeout), ("group", fifo.group)):

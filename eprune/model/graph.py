@@ -57,10 +57,11 @@ class Match(str, Enum):
 
 
 class Ack(str, Enum):
-    """When the receiver of a FIFO with the policy WAIT acknowledges a token, so that the sender forgets it.
+    """When a token of a FIFO with the policy WAIT counts as delivered, should the consumer's process be restarted.
 
-    RECEIVED: once it has arrived; what its process had not fired on is lost with that process. FIRED: once a firing
-    that consumed it has ended, so that the restarted process gets again what the lost one had not fired on.
+    FIRED: once a firing that consumed it is known to have ended; the new process gets the others again, so that each is
+    fired on at least once. RECEIVED: once it has arrived; as the new process does not have it, the run ends where it
+    may not have been fired on, so that none is fired on twice.
     """
 
     RECEIVED = "received"
@@ -193,7 +194,7 @@ class Fifo:
     initial: Optional[str] = None
     policy: FaultPolicy = FaultPolicy.STOP
     timeout: Optional[float] = None
-    ack: Ack = Ack.RECEIVED
+    ack: Ack = Ack.FIRED
     room_timeout: Optional[float] = None
     window: Optional[int] = None
     group: Optional[str] = None

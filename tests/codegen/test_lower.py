@@ -52,11 +52,11 @@ def test_fifos_to_a_third_platform_have_ports_of_their_own():
 
 
 def test_both_ends_of_a_fifo_have_its_policy():
-    wait = replace(PYTHON.fifos[1], policy=FaultPolicy.WAIT, timeout=0.1, ack=Ack.FIRED)
+    wait = replace(PYTHON.fifos[1], policy=FaultPolicy.WAIT, timeout=0.1, ack=Ack.RECEIVED)
     graph = replace(PYTHON, fifos=(PYTHON.fifos[0], wait, PYTHON.fifos[2]))
     endpoint, server = both(graph, {"A": "endpoint", "B": "endpoint", "C": "server", "D": "server"})
 
-    assert [(end.policy, end.timeout, end.ack) for end in (*endpoint.tx, *server.rx)] == [("wait", 0.1, "fired")] * 2
+    assert [(end.policy, end.timeout, end.ack) for end in (*endpoint.tx, *server.rx)] == [("wait", 0.1, "received")] * 2
 
 
 def test_fifos_that_share_a_connection_have_one_port_and_a_number_each():
@@ -229,7 +229,7 @@ class TestDigest:
             self.digest(replace(self.graph, fifos=(*fifos, fifo))),
             self.digest(replace(self.graph, fifos=(replace(fifo, policy=FaultPolicy.WAIT), *fifos))),
             self.digest(replace(self.graph, fifos=(replace(fifo, timeout=0.5), *fifos))),
-            self.digest(replace(self.graph, fifos=(replace(fifo, ack=Ack.FIRED), *fifos))),
+            self.digest(replace(self.graph, fifos=(replace(fifo, ack=Ack.RECEIVED), *fifos))),
             self.digest(replace(self.graph, actors=(replace(first, quorum=2), *rest))),
             self.digest(
                 replace(self.graph, actors=(replace(first, ports=(replace(first.ports[0], required=False),)), *rest))

@@ -47,7 +47,7 @@ EXAMPLE = """<application name="vehicle">
   <fifo name="f1" from="Input.out" to="L1.in"/>
   <fifo name="f2" from="L1.out" to="Sink.in" delay="1"/>
   <fifo name="f3" from="Sink.out" to="L1.control" capacity="5" delay="2" initial="values.npy"/>
-  <fifo name="f4" from="Sink.back" to="L1.extra" policy="wait" timeout="100ms" ack="fired"/>
+  <fifo name="f4" from="Sink.back" to="L1.extra" policy="wait" timeout="100ms" ack="received"/>
   <dpg name="Deep" control="Gate" entry="Split" exit="Merge" members="L3 L4-L5">
     <table ports="Split.deep L3.in">
       <row value="-1" rates="0 0"/>
@@ -100,7 +100,7 @@ def test_an_application_is_read_with_defaults_and_lines(tmp_path: Path) -> None:
                 capacity=2,
                 policy=FaultPolicy.WAIT,
                 timeout=0.1,
-                ack=Ack.FIRED,
+                ack=Ack.RECEIVED,
             ),
         ),
         dpgs=(

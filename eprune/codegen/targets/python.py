@@ -34,7 +34,7 @@ _DEFAULTS: dict[str, Any] = {
     "initial": None,
     "policy": "stop",
     "timeout": None,
-    "ack": "received",
+    "ack": "fired",
     "shared": False,
     "number": 0,
     "security": "none",

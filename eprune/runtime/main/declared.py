@@ -88,7 +88,7 @@ class DeclaredFifo(NamedTuple):
     port: int = 0
     policy: str = "stop"
     timeout: Optional[float] = None
-    ack: str = "received"
+    ack: str = "fired"
     shared: bool = False
     number: int = 0
     security: str = "none"

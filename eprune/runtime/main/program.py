@@ -145,7 +145,7 @@ class Program:
         control: Optional[str] = None,
         policy: str = "stop",
         timeout: Optional[float] = None,
-        ack: str = "received",
+        ack: str = "fired",
         shared: bool = False,
         number: int = 0,
         security: str = "none",
@@ -156,7 +156,7 @@ class Program:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
         ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it
-        counts as lost, ``ack`` when a token under ``wait`` may be forgotten. ``window`` tokens may be under way beyond
+        counts as lost, ``ack`` when a token under ``wait`` is delivered. ``window`` tokens may be under way beyond
         the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
         are late together. ``shared``: all FIFOs with that platform
         use one connection, on which this is FIFO ``number``.
@@ -182,7 +182,7 @@ class Program:
         control: Optional[str] = None,
         policy: str = "stop",
         timeout: Optional[float] = None,
-        ack: str = "received",
+        ack: str = "fired",
         shared: bool = False,
         number: int = 0,
         security: str = "none",

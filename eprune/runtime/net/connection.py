@@ -24,7 +24,7 @@ from eprune.runtime.net.greeting import Greeting, warn
 from eprune.runtime.net.handshake import Acceptor, Lobby, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.net.loop import READ, WRITE, Loop, Sequence, Timer
 from eprune.runtime.net.protocol import Credit, Do, Event, Instruction, Protocol, State
-from eprune.runtime.net.receive_buffer import ReceiveBuffer
+from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
 from eprune.runtime.net.send_queue import SendQueue
 from eprune.runtime.net.tls import Keys, Stream
 from eprune.runtime.tell.journal import Journal
@@ -93,6 +93,7 @@ class Connection:
         self._writing = False
         self._shutting = False
         self._putting_off = False
+        self._stuck = False  # whether the socket has failed at sending
         self._stopping = False
         self._incarnation = ""
         self._since = 0.0
@@ -173,7 +174,7 @@ class Connection:
             except BlockingIOError:
                 self._want_to_write()
             except OSError:
-                _shut(stream)
+                self._broken(stream)
 
     def _may_wait(self, end: TxFifo) -> bool:
         """Whether what was written is sent together with what comes next: the producer has just written, and does so
@@ -303,9 +304,14 @@ class Connection:
         except BlockingIOError:
             self._want_to_write()
         except OSError:
-            _shut(stream)
+            self._broken(stream)
         if self._protocol.state is State.TOGETHER and self._protocol.finished:
             self._handle(Event.CHANGED)
+
+    def _broken(self, stream: Stream) -> None:
+        """Nothing can be sent any more: what has arrived is still read."""
+        self._stuck = True
+        _shut(stream)
 
     def _shut_if_sent(self) -> None:
         if self._shutting and self._stream is not None and self._queue.empty:
@@ -317,7 +323,7 @@ class Connection:
             self._loop.ask(lambda: self._leave_later(stream))
 
     def _leave_later(self, stream: Stream) -> None:
-        self._loop.later(CLOSE_TIMEOUT, lambda: _shut(stream))
+        self._loop.later(CLOSE_TIMEOUT, lambda: self._lose(stream, Event.BROKEN, "the peer does not close its side"))
 
     def _want_to_write(self) -> None:
         if not self._writing and self._stream is not None:
@@ -328,7 +334,7 @@ class Connection:
         """Close the socket, if there is one."""
         stream, self._stream = self._stream, None
         self._queue.clear()
-        self._writing = self._shutting = False
+        self._writing = self._shutting = self._stuck = False
         if stream is None:
             return
         self._loop.unwatch(stream)
@@ -368,7 +374,8 @@ class Connection:
             else:
                 self._lose(stream, Event.ERROR, str(error))
         except OSError as error:
-            self._lose(stream, Event.BROKEN, _reason(error))
+            closed = isinstance(error, Closed) and not self._stuck
+            self._lose(stream, Event.CLOSED if closed else Event.BROKEN, _reason(error))
         except ProtocolError as error:
             if self._protocol.lossy or not (self._protocol.opened or self._protocol.stops):
                 self._journal.log_repeated(
@@ -418,9 +425,9 @@ class Connection:
                 self._handle(Event.IDLE, header.fifo)
 
     def _advance(self, end: TxFifo, credit: Credit) -> None:
-        """Where all goes its way, a credit only makes room: the producer never writes more than there is room for."""
+        """Where all goes its way, a credit only makes room for what is not written yet."""
         end.credit(credit)
-        if end.keeper is not None:  # what is kept has waited for room
+        if end.keeper is not None or not (end.drained or self._putting_off):
             self._pump()
 
     def _credited(self, number: int, credit: Credit) -> None:
@@ -516,7 +523,7 @@ class Connection:
     def _nobody_to_tell(self, now: float) -> bool:
         """Whether all has ended here, and for a while nobody has been there to learn it."""
         protocol = self._protocol
-        if not (protocol.lossy and protocol.opened and protocol.deserted):
+        if not (protocol.opened and protocol.content):
             self._deserted = None
             return False
         self._deserted = now if self._deserted is None else self._deserted

@@ -168,6 +168,10 @@ class Sending:
         _check(credit, self.next - self._offset, last)
         self._last = credit
         self._arrived += credit.received - last.received
+        if not self.alive:  # the consumer has ended: what was given up then has arrived after all
+            if lossy(self.policy):
+                self.given_up -= credit.received - last.received
+            return
         self.firing = credit.firing
         self._base = max(self._base, self._offset + credit.fired)
         self.limit = self._offset + credit.limit
@@ -296,8 +300,9 @@ class Event(Enum):
 
     #: a connection has been made to an incarnation of the peer: (incarnation)
     MET = "met"
-    #: the connection broke, or the peer is silent: (reason)
+    #: the connection broke, or the peer is silent: (reason); the peer has closed its side: (reason)
     BROKEN = "broken"
+    CLOSED = "closed"
     #: nobody was met in the time that there was: (reason)
     NOBODY = "nobody"
     #: frames that arrived: (number of the FIFO, Credit), (number, count), (number), (text)
@@ -358,6 +363,8 @@ class Protocol:
 
     def handle(self, event: Event, *details: Any) -> list[Instruction]:
         """What is to be done. Raises ProtocolError for what the peer must not do, LostTokens as `Sending.resume`."""
+        if self.state is State.OVER:
+            return []
         act = TABLE.get((self.state, event))
         if act is None:
             raise ProtocolError(f"'{event.value}' while {self.state.value}")
@@ -369,16 +376,24 @@ class Protocol:
         return all(end.left if isinstance(end, Receiving) else end.ended or end.over for end in self.ends.values())
 
     @property
+    def content(self) -> bool:
+        """Whether nothing would be lost if the peer were never met again."""
+        return self.deserted and all(end.over or end.fired or lossy(end.policy) for end in self.sending.values())
+
+    @property
     def finished(self) -> bool:
-        """Whether nothing remains to be done for any FIFO."""
-        apart = self.state is State.APART
-        for end in self.ends.values():
-            if isinstance(end, Receiving):
-                if not (end.left and (end.over or apart)):
-                    return False
-            elif not end.over and not (end.ended and apart and end.fired and not lossy(end.policy)):
-                return False
-        return True
+        """Whether nothing remains to be done for any FIFO.
+
+        A producer under ``wait`` must learn that its consumer has ended, and fails if it does not: there, a consumer
+        is done only when the peer closes its side in return.
+        """
+        if self.state is not State.APART:
+            return all(end.over and (end.left if isinstance(end, Receiving) else True) for end in self.ends.values())
+        if self.stops:
+            return self.content
+        return all(
+            end.left and end.policy != WAIT if isinstance(end, Receiving) else end.over for end in self.ends.values()
+        )
 
     # One method for each kind of step; ``TABLE`` says when.
 
@@ -450,7 +465,7 @@ class Protocol:
 
     def _lose(self, reason: str) -> list[Instruction]:
         """The connection is gone: what can do without it goes on, and the peer is sought again."""
-        together = self.state is State.TOGETHER
+        known = self.state in (State.TOGETHER, State.CLOSING)
         told = self._part()
         if self.finished:
             self.state = State.OVER
@@ -458,7 +473,7 @@ class Protocol:
         if self.stops:
             self.state = State.OVER
             return [(Do.BREAK,), (Do.PARTED, reason)]
-        return [*told, (Do.BREAK,), *[(Do.LOST, reason)] * together, (Do.SEEK,)]
+        return [*told, (Do.BREAK,), *[(Do.LOST, reason)] * known, (Do.SEEK,)]
 
     def _part(self) -> list[Instruction]:
         """Both ends are on their own."""
@@ -472,23 +487,26 @@ class Protocol:
         return [(Do.LOSE, number) for number, end in self.receiving.items() if lossy(end.policy) and self.opened]
 
     def _despair(self, reason: str) -> list[Instruction]:
-        """Nobody came: the start goes on without the peer, ended producers do not tell it; what waits has waited long
+        """Nobody came: the start goes on without the peer, what has ended does not tell it; what waits has waited long
         enough.
         """
-        if not self.lossy:
-            self.state = State.OVER
-            return [(Do.FAIL, reason)]
-        if not self.opened:
+        if self.lossy and not self.opened:
             self.opened = True
             return [*self._part(), (Do.LOST, reason), (Do.OPENED,)]
-        for sender in self.sending.values():
-            sender.over = sender.over or sender.ended
-        return self._change()
+        if self.content:
+            self.state = State.OVER
+            return [(Do.OVER,)]
+        if self.lossy:
+            return []
+        self.state = State.OVER
+        return [(Do.FAIL, reason)]
 
     def _give_up_meeting(self, reason: str) -> list[Instruction]:
-        return [(Do.BREAK,), *self._part(), *self._despair(reason), (Do.SEEK,)]
+        told = [(Do.BREAK,), *self._part(), *self._despair(reason)]
+        return told + [(Do.SEEK,)] * (self.state is State.APART)
 
     def _close(self, reason: str) -> list[Instruction]:
+        """Both sides are done, and know it."""
         self.state = State.OVER
         return [(Do.BREAK,), (Do.OVER,)]
 
@@ -505,7 +523,8 @@ class Protocol:
 
 _S, _E, _P = State, Event, Protocol
 
-#: (state, event) -> the step. What is missing must not happen: a frame that the peer must not send then.
+#: (state, event) -> the step. What is missing must not happen: a frame that the peer must not send then. Once all is
+#: over, nothing happens any more.
 TABLE: Mapping[tuple[State, Event], Callable[..., list[Instruction]]] = {
     (_S.APART, _E.MET): _P._meet,
     (_S.APART, _E.BROKEN): _P._ignore,
@@ -513,6 +532,7 @@ TABLE: Mapping[tuple[State, Event], Callable[..., list[Instruction]]] = {
     (_S.APART, _E.CHANGED): _P._change,
     (_S.APART, _E.STOP): _P._stop,
     (_S.MEETING, _E.BROKEN): _P._lose,
+    (_S.MEETING, _E.CLOSED): _P._lose,
     (_S.MEETING, _E.NOBODY): _P._give_up_meeting,
     (_S.MEETING, _E.CREDIT): _P._credit,
     (_S.MEETING, _E.END): _P._end,
@@ -521,25 +541,19 @@ TABLE: Mapping[tuple[State, Event], Callable[..., list[Instruction]]] = {
     (_S.MEETING, _E.CHANGED): _P._change,
     (_S.MEETING, _E.STOP): _P._stop,
     (_S.TOGETHER, _E.BROKEN): _P._lose,
+    (_S.TOGETHER, _E.CLOSED): _P._lose,
     (_S.TOGETHER, _E.CREDIT): _P._credit,
     (_S.TOGETHER, _E.END): _P._end,
     (_S.TOGETHER, _E.IDLE): _P._idle,
     (_S.TOGETHER, _E.ERROR): _P._lose,
     (_S.TOGETHER, _E.CHANGED): _P._change,
     (_S.TOGETHER, _E.STOP): _P._stop,
-    (_S.CLOSING, _E.BROKEN): _P._close,
+    (_S.CLOSING, _E.BROKEN): _P._lose,
+    (_S.CLOSING, _E.CLOSED): _P._close,
     (_S.CLOSING, _E.CREDIT): _P._ignore,
     (_S.CLOSING, _E.END): _P._ignore,
+    (_S.CLOSING, _E.IDLE): _P._ignore,
     (_S.CLOSING, _E.ERROR): _P._close,
     (_S.CLOSING, _E.CHANGED): _P._ignore,
     (_S.CLOSING, _E.STOP): _P._stop,
-    (_S.OVER, _E.MET): _P._ignore,
-    (_S.OVER, _E.BROKEN): _P._ignore,
-    (_S.OVER, _E.NOBODY): _P._ignore,
-    (_S.OVER, _E.CREDIT): _P._ignore,
-    (_S.OVER, _E.END): _P._ignore,
-    (_S.OVER, _E.IDLE): _P._ignore,
-    (_S.OVER, _E.ERROR): _P._ignore,
-    (_S.OVER, _E.CHANGED): _P._ignore,
-    (_S.OVER, _E.STOP): _P._ignore,
 }

@@ -26,6 +26,11 @@ TOGETHER = 4
 #: How often the socket is read before others get their turn.
 READS = 16
 
+
+class Closed(ConnectionResetError):
+    """The peer has closed its side."""
+
+
 Handle = Callable[[wire.Header, bytes], None]
 
 
@@ -52,7 +57,10 @@ class ReceiveBuffer:
         self._likely: Optional[RxFifo] = None
 
     def read(self) -> bool:
-        """Handle what has arrived; whether there may be more. Raises OSError if the connection breaks or ends."""
+        """Handle what has arrived; whether there may be more.
+
+        Raises OSError if the connection breaks, Closed if the peer has closed its side.
+        """
         for _ in range(READS):
             self._drained = False
             try:
@@ -72,7 +80,7 @@ class ReceiveBuffer:
     def _receive(self, buffers: list[memoryview]) -> int:
         count = self._stream.recvmsg_into(buffers)[0]
         if count == 0:
-            raise ConnectionResetError("connection closed by peer")
+            raise Closed("connection closed by peer")
         self._drained = self._plain and count < sum(map(len, buffers))
         return count
 
