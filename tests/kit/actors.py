@@ -367,3 +367,60 @@ class SetsTheClock(Copy):
             true = time.time
             time.time = lambda: true() + 86400
         super().fire(inputs, outputs)
+
+
+class Paced(Actor):
+    """A camera: every ``period`` seconds its count and the time, [count, time]; ``n`` of them (for ever if n is 0).
+
+    From its firing ``hang_at`` it comes back only ``hang`` seconds later.
+    """
+
+    waits = True
+
+    def __init__(self, period="0.02", n="0", hang_at="-1", hang="0"):
+        self.period, self.n, self.hang_at, self.hang = float(period), int(n), int(hang_at), float(hang)
+
+    def initialize(self):
+        self.count, self.due = 0, 0.0
+
+    def fire(self, inputs, outputs):
+        if self.n and self.count == self.n:
+            raise EndOfStream
+        now = time.monotonic()
+        if now < self.due:
+            time.sleep(self.due - now)
+        if self.count == self.hang_at:
+            time.sleep(self.hang)
+        now = time.monotonic()
+        # What was missed is gone: a camera has no past.
+        self.due = (self.due if now < self.due + self.period else now) + self.period
+        for out in outputs.values():
+            out[...] = self.count, now
+        self.count += 1
+
+
+class Stamps(Actor):
+    """Writes a line into ``file`` for each firing: the time, then port=count=time of each token that it had.
+
+    A firing takes ``seconds``. From its firing ``hang_at`` it comes back only ``hang`` seconds later.
+    """
+
+    def __init__(self, file, seconds="0", hang_at="-1", hang="0"):
+        self.path, self.seconds, self.hang_at, self.hang = file, float(seconds), int(hang_at), float(hang)
+
+    def initialize(self):
+        self.file, self.count = open(self.path, "w", encoding="ascii"), 0  # noqa: SIM115, PTH123
+
+    def fire(self, inputs, outputs):
+        if self.count == self.hang_at:
+            time.sleep(self.hang)
+        self.count += 1
+        tokens = [f"{port}={int(token[0])}={token[1]:.6f}" for port, token in inputs.items()]
+        self.file.write(" ".join([f"{time.monotonic():.6f}", *tokens]) + "\n")
+        self.file.flush()
+        time.sleep(self.seconds)
+        for out in outputs.values():
+            out[...] = next(iter(inputs.values()))
+
+    def finalize(self):
+        self.file.close()

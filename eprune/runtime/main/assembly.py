@@ -333,7 +333,7 @@ class Assembly:
         for port, fifo in consumed.items():
             inlet = Inlet(
                 port,
-                fifo.policy if fifo.peer or fifo.policy == NEWEST else "",
+                _policy(fifo),
                 fifo.rate,
                 port not in optional,
                 fifo.timeout or (ZERO_TIMEOUT if fifo.policy == ZERO else TIMEOUT if port in optional else None),
@@ -349,7 +349,7 @@ class Assembly:
         for port, fifo in produced.items():
             room = fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE
             standing = standings.setdefault(fifo.group, Standing()) if fifo.group else None
-            outlet = Outlet(port, fifo.policy if fifo.peer else "", fifo.rate, room, standing=standing)
+            outlet = Outlet(port, _policy(fifo), fifo.rate, room, standing=standing)
             outputs.append(MatchedOutput(port, self.fifos[fifo.name], fifo.rate, outlet))
         stalls = [port.outlet.timeout for port in outputs if port.outlet.lossy and port.outlet.timeout]
         numbering = Numbering(
@@ -397,6 +397,11 @@ class Assembly:
         """The dynamic processing graph whose control tokens come to these inputs."""
         first = self._control_of(ports)[0].fifo.name
         return next(fifo.control or "" for fifo in self.declared.fifos if fifo.name == first)
+
+
+def _policy(fifo: DeclaredFifo) -> str:
+    """The policy that acts: within a platform none does but one."""
+    return fifo.policy if fifo.peer or fifo.policy == NEWEST else ""
 
 
 def _script(platform: str) -> str:

@@ -1,0 +1,108 @@
+"""Nobody waits for the late: real processes, one of which freezes, hangs, is slow or is restarted.
+
+The others go on at their pace. Their longest pause is that of the time-outs on the path, and what this machine adds to
+any pause is measured in the same run, before the failure.
+"""
+
+import time
+
+import pytest
+
+from tests.kit import stamps
+from tests.kit.cameras import MARGIN, ROOM, TIMEOUT, Cameras
+
+#: seconds of observation before a failure and after it
+BEFORE, AFTER = 2.0, 2.0
+
+
+def assert_went_on(seen, port, before, failed, period=0.02, timeouts=ROOM + TIMEOUT):
+    """What came at ``port`` in the span ``failed`` paused no longer than it may, and kept the pace of ``before``."""
+    mine = seen.of(port)
+    usual = mine.pause(*before)
+    pause, pace = mine.pause(*failed), mine.rate(*failed) / mine.rate(*before)
+    assert pause < timeouts + MARGIN + period + usual
+    spent = 2 * timeouts  # at the failure and at the return
+    assert pace > 0.9 - spent / (failed[1] - failed[0])
+
+
+@pytest.mark.parametrize(
+    "seconds", [1, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (4, 12, 60))]
+)
+def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
+    run = Cameras(tmp_path, 1, 2, {})
+    before = run.settle(BEFORE)
+    run.freeze("camera1")
+    begin = time.monotonic()
+    time.sleep(seconds)
+    run.go_on("camera1")
+    back = time.monotonic()
+    time.sleep(AFTER)
+    end = time.monotonic()
+    run.stop()
+    seen = run.seen()
+    assert_went_on(seen, "in2", before, (begin, end))
+    again = seen.between(back, end).of("in1")
+    assert again[0].time - back < 1.0  # connected again, and counted with its next token
+    assert again.rate(again[0].time, end) > 0.9 * seen.of("in1").rate(*before)
+
+
+def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
+    run = Cameras(tmp_path, 1, 2, {"camera1": {"hang_at": "200", "hang": "1.5"}})
+    run.settle(0)
+    seen = stamps.wait_for(run.file(), lambda seen: seen.counts("in1")[-1] > 300)
+    run.stop()
+    mine = seen.of("in1")
+    begin = next(firing.time for firing in mine if firing.tokens["in1"][0] == 199)
+    back = next(firing for firing in mine if firing.tokens["in1"][0] >= 200)
+    assert back.tokens["in1"][0] == 200  # with its next token
+    assert back.time - back.tokens["in1"][1] < MARGIN
+    start = seen.of("in1")[40].time
+    assert_went_on(seen, "in2", (start, begin), (begin, seen[-1].time))
+
+
+@pytest.mark.long
+def test_a_slow_camera_counts_with_each_token_and_holds_up_nobody(tmp_path):
+    run = Cameras(tmp_path, 1, 2, {"camera1": {"period": "0.5"}, "camera2": {"period": "0.1"}})
+    begin, end = run.settle(8)
+    run.stop()
+    seen = run.seen().between(begin, end)
+    slow = seen.counts("in1")
+    assert slow == list(range(slow[0], slow[0] + len(slow)))
+    assert len(slow) >= 14
+    fast = seen.of("in2")
+    assert fast.pause(begin, end) < ROOM + TIMEOUT + MARGIN + 0.1
+    assert fast.rate(begin, end) > 8
+
+
+@pytest.mark.long
+def test_a_camera_that_is_killed_and_started_again_counts_again(tmp_path):
+    run = Cameras(tmp_path, 1, 2, {})
+    before = run.settle(BEFORE)
+    begin = time.monotonic()
+    run.kill("camera1")
+    time.sleep(1)
+    run.start("camera1")
+    seen = stamps.wait_for(run.file(), lambda seen: seen.between(begin + 1, time.monotonic()).of("in1"))
+    time.sleep(AFTER)
+    end = time.monotonic()
+    run.stop()
+    seen = run.seen()
+    assert_went_on(seen, "in2", before, (begin, end))
+    again = seen.between(begin + 1, end).of("in1")
+    assert again[0].tokens["in1"][0] <= 1
+    assert again.rate(again[0].time, end) > 0.9 * seen.of("in1").rate(*before)
+
+
+def test_a_hanging_server_holds_up_neither_the_cameras_nor_the_other_server(tmp_path):
+    run = Cameras(tmp_path, 2, 2, {"server2": {"hang_at": "150", "hang": "1"}})
+    before = run.settle(1.5)
+    end_of_hang = stamps.wait_for(run.file(2), lambda seen: len(seen) > 151)
+    time.sleep(AFTER)
+    end = time.monotonic()
+    run.stop()
+    seen, other = run.seen(1), run.seen(2)
+    begin = other[149].time
+    assert begin > before[1] and end_of_hang[151].time > begin + 1
+    for port in ("in1", "in2"):
+        assert_went_on(seen, port, before, (begin, end))
+        assert other.between(begin + 1.5, end).of(port).rate(begin + 1.5, end) > 0.9 * seen.of(port).rate(*before)
