@@ -101,6 +101,9 @@ def test_a_peer_behind_a_slow_network_is_not_the_one_that_has_to_go(port):
     slow.sendall(wire.pack_greeting({**GREETING, "platform": "left", "incarnation": "slow"}))
     assert hostile.greeting(slow)["verdict"] == "accepted"
     slow.sendall(hostile.frame(wire.END))
+    while slow.recv(1000):
+        pass
+    slow.close()
     assert end.finish() == []
 
 

@@ -362,8 +362,6 @@ STEPS = [
     (sender(WAIT), MEETING, Event.NOBODY, OVER, [Do.BREAK, Do.FAIL]),
     (sender(DROP), MEETING, Event.NOBODY, APART, [Do.BREAK, Do.LOST, Do.OPENED, Do.SEEK]),
     (sender(WAIT), MEETING, Event.CREDIT, TOGETHER, [Do.OPENED, Do.PUMP, Do.PUMP]),
-    (sender(WAIT), MEETING, Event.END, MEETING, [Do.LEAVE, Do.PUMP, Do.PUMP]),
-    (two_ways(DROP), MEETING, Event.IDLE, MEETING, [Do.LOSE]),
     (sender(WAIT), MEETING, Event.ERROR, APART, [Do.BREAK, Do.SEEK]),
     (sender(WAIT), MEETING, Event.CHANGED, MEETING, [Do.PUMP]),
     (sender(WAIT), MEETING, Event.STOP, OVER, [Do.SEND, Do.PUMP]),

@@ -280,8 +280,8 @@ Ends = Mapping[int, Union[Sending, Receiving]]
 
 
 class State(Enum):
-    """A connection's state. MEETING: connected, but not all ends know where to continue. CLOSING: nothing remains to be
-    done, and the peer closes its side."""
+    """A connection's state. MEETING: connected, but not all ends know where to continue; a peer's reports come before
+    all else. CLOSING: nothing remains to be done, and the peer closes its side."""
 
     APART = "apart"
     MEETING = "meeting"
@@ -535,8 +535,6 @@ TABLE: Mapping[tuple[State, Event], Callable[..., list[Instruction]]] = {
     (_S.MEETING, _E.CLOSED): _P._lose,
     (_S.MEETING, _E.NOBODY): _P._give_up_meeting,
     (_S.MEETING, _E.CREDIT): _P._credit,
-    (_S.MEETING, _E.END): _P._end,
-    (_S.MEETING, _E.IDLE): _P._idle,
     (_S.MEETING, _E.ERROR): _P._lose,
     (_S.MEETING, _E.CHANGED): _P._change,
     (_S.MEETING, _E.STOP): _P._stop,
