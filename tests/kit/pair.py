@@ -157,7 +157,9 @@ class Side:
         elif what is Do.PUMP:
             self.pump()
         elif what is Do.LOSE:
-            self.rx[details[0]].lose()
+            self.rx[details[0]].lose(gone=True)
+        elif what is Do.IDLE:
+            self.rx[details[0]].lose(gone=False)
         elif what is Do.FINISH:
             self.rx[details[0]].end()
         elif what is Do.LEAVE:

@@ -372,7 +372,7 @@ STEPS = [
     (sender(WAIT), TOGETHER, Event.CREDIT, TOGETHER, [Do.PUMP, Do.PUMP]),
     (sender(WAIT), TOGETHER, Event.END, CLOSING, [Do.LEAVE, Do.PUMP, Do.PUMP, Do.SHUT]),
     (receiver(WAIT), TOGETHER, Event.END, TOGETHER, [Do.FINISH, Do.PUMP, Do.PUMP]),
-    (receiver(ZERO), TOGETHER, Event.IDLE, TOGETHER, [Do.LOSE]),
+    (receiver(ZERO), TOGETHER, Event.IDLE, TOGETHER, [Do.IDLE]),
     (receiver(DROP), TOGETHER, Event.ERROR, APART, [Do.LOSE, Do.BREAK, Do.LOST, Do.SEEK]),
     (sender(STOP), TOGETHER, Event.CHANGED, TOGETHER, [Do.PUMP]),
     (sender(STOP), TOGETHER, Event.STOP, OVER, [Do.SEND, Do.PUMP]),
