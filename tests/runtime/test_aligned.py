@@ -229,7 +229,7 @@ def test_zeros_alone_are_no_reason_to_go_on_when_the_others_have_ended(tmp_path,
     right = write_program(
         tmp_path,
         "right",
-        "actor('J', 'ACTORS:Pairs', 'cpu')",
+        "actor('J', 'ACTORS:Pairs', 'cpu', groups=(('in0',), ('in1',)))",
         *(
             f"rx('f{number}', 'J.in{number}', 'int32', (), capacity=2, frm='left{number}', port={port + number}, "
             "policy='zero')"

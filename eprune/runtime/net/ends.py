@@ -7,10 +7,11 @@ from typing import Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, lossy
-from eprune.runtime.net import wire
+from eprune.runtime.net import clocks, wire
 from eprune.runtime.net.protocol import Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
 
@@ -58,10 +59,11 @@ class TxFifo(Fifo, Sending):
         """Whether the peer is connected."""
         return self.alive
 
-    def commit(self, count: int, firing: int) -> None:
+    def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Take tokens from the producer."""
         for number in range(self.written, self.written + count):
             self.firings[number % self.capacity] = firing
+            self.births[number % self.capacity] = birth
         self.carrier.send(self, count)
         fill = self.written - self.released
         if fill > self.peak:
@@ -94,7 +96,8 @@ class TxFifo(Fifo, Sending):
         for number in range(first, first + count):
             slot = number % self.capacity
             header = self._headers[slot]
-            wire.pack_header(header, wire.DATA, self.number, 0, self.firings[slot], self.token_bytes)
+            birth = clocks.to_wire(self.births[slot])
+            wire.pack_header(header, wire.DATA, self.number, birth, self.firings[slot], self.token_bytes)
             buffers += [header, self._payloads[slot]]
         return buffers
 
@@ -139,9 +142,9 @@ class NewestTxFifo(TxFifo):
         """Whether nothing waits to be sent."""
         return not self._kept.waits and super().drained
 
-    def commit(self, count: int, firing: int) -> None:
+    def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Take tokens from the producer."""
-        self._kept.commit(count, firing)
+        self._kept.commit(count, firing, birth)
         self.carrier.send(self, 0)
 
     def take(self, most: int) -> int:
@@ -157,6 +160,7 @@ class NewestTxFifo(TxFifo):
         for number, slot in enumerate(slots, self.written):
             self.raw[number % self.capacity][...] = self._kept.raw[slot]
             self.firings[number % self.capacity] = index
+            self.births[number % self.capacity] = self._kept.births[slot]
             self._kept.give_back(slot, True)
         self.written += len(slots)
         return super().take(len(slots))
@@ -182,6 +186,8 @@ class RxFifo(Fifo, Receiving):
         Receiving.__init__(self, policy, capacity + window, delay)
         self.number = 0
         self.activity = Activity()
+        #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
+        self.offset: Optional[int] = None
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None
 
@@ -193,14 +199,14 @@ class RxFifo(Fifo, Receiving):
             self._scratch = memoryview(bytearray(self.token_bytes))
         return self._scratch
 
-    def arrived(self, firing: int) -> None:
-        """The token at `target` has arrived whole."""
+    def arrived(self, firing: int, birth: int) -> None:
+        """The token at `target` has arrived whole; ``birth`` as in its header."""
         self.lost = False
-        super().commit(1, firing)
+        super().commit(1, firing, clocks.from_wire(birth, self.offset))
         if self.left:
             self.released += 1
 
-    def arrived_together(self, tokens: np.ndarray, firings: list[int]) -> None:
+    def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:
         """Many tokens have arrived; ``tokens`` has a row of bytes for each."""
         count, capacity = len(firings), self.capacity
         done = 0
@@ -209,6 +215,7 @@ class RxFifo(Fifo, Receiving):
             more = min(count - done, capacity - slot)
             self.memory[slot : slot + more, : self.token_bytes] = tokens[done : done + more]
             self.firings[slot : slot + more] = firings[done : done + more]
+            self.births[slot : slot + more] = births[done : done + more]
             done += more
         self.lost = False
         self.written += count

@@ -12,7 +12,7 @@ from typing import Callable, Optional
 import numpy as np
 
 from eprune.runtime.kernel.errors import ProtocolError
-from eprune.runtime.net import wire
+from eprune.runtime.net import clocks, wire
 from eprune.runtime.net.ends import RxFifo
 from eprune.runtime.net.tls import Stream
 
@@ -77,7 +77,7 @@ class ReceiveBuffer:
         self._rest = None
         fifo, header, begin = self._coming
         fifo.activity.add(begin, time.perf_counter_ns())
-        fifo.arrived(header.firing)
+        fifo.arrived(header.firing, header.birth)
         self._likely = fifo
         self._end = count - len(rest)
         self._parse()
@@ -99,7 +99,7 @@ class ReceiveBuffer:
                     return
                 self._rest = None
                 fifo.activity.add(begin, time.perf_counter_ns())
-                fifo.arrived(header.firing)
+                fifo.arrived(header.firing, header.birth)
                 self._end = count - len(slot)
                 self._parse()
                 return
@@ -126,7 +126,7 @@ class ReceiveBuffer:
             self._rest = None
             fifo, header, begin = self._coming
             fifo.activity.add(begin, time.perf_counter_ns())
-            fifo.arrived(header.firing)
+            fifo.arrived(header.firing, header.birth)
         return part[count:]
 
     def _parse(self) -> None:
@@ -161,7 +161,7 @@ class ReceiveBuffer:
                 break
             begin += whole
             fifo.activity.add(now, time.perf_counter_ns())
-            fifo.arrived(header.firing)
+            fifo.arrived(header.firing, header.birth)
             self._likely = fifo if header.nbytes >= LARGE else None
         if begin:
             rest = end - begin
@@ -184,7 +184,8 @@ class ReceiveBuffer:
         if (firings[1:] < firings[:-1]).any():
             raise ProtocolError("the peer sent firings out of order")
         self._latest[fifo.number] = int(firings[-1])
-        fifo.arrived_together(frames[:, wire.HEADER_BYTES :], firings.tolist())
+        births = clocks.all_from_wire(frames[:, 4:8].copy().view(">u4").ravel(), fifo.offset)
+        fifo.arrived_together(frames[:, wire.HEADER_BYTES :], firings.tolist(), births)
         fifo.activity.add(now, time.perf_counter_ns(), count)
         return count * whole
 
