@@ -16,8 +16,8 @@ MARGIN = 0.1
 class Cameras:
     """Platforms camera1, ... with an actor C each, and server1, ... with S each, whose inputs are in1, ...
 
-    ``parameters``: platform -> parameters of its actor. A camera and a sink in a process of their own, with which nothing
-    is done, show what this machine does to everybody.
+    ``parameters``: platform -> parameters of its actor. A camera and a sink in a process of their own, with which
+    nothing is done, show what this machine does to everybody.
     """
 
     def __init__(self, folder, servers, cameras, parameters, policy="drop"):

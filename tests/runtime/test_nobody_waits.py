@@ -24,9 +24,7 @@ def assert_went_on(run, seen, port, before, failed, period=0.02, timeouts=ROOM +
     assert mine.rate(*failed) / mine.rate(*before) > (0.95 - spent) * slower
 
 
-@pytest.mark.parametrize(
-    "seconds", [1, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (4, 12, 60))]
-)
+@pytest.mark.parametrize("seconds", [1, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (4, 12, 60))])
 def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
     run = Cameras(tmp_path, 1, 2, {})
     before = run.settle(BEFORE)

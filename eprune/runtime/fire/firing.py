@@ -11,8 +11,8 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol
 
-from eprune.runtime.kernel.ages import UNBORN, Ages
 from eprune.runtime.kernel.actor import Actor, EndOfStream
+from eprune.runtime.kernel.ages import UNBORN, Ages
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.outputs import Outputs

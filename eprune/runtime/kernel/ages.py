@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass
 from typing import Optional
 
@@ -49,12 +50,7 @@ class Ages:
 
 def _percentile(counts: list[tuple[int, int]], rank: float) -> float:
     """Milliseconds: the middle of the class in which that rank is."""
-    seen = 0
-    for kind, count in counts:
-        seen += count
-        if seen >= rank:
-            break
-    if kind < _CLASSES:
-        return kind / 1e3
+    until = itertools.accumulate(count for _, count in counts)
+    kind = next(kind for (kind, _), seen in zip(counts, until) if seen >= rank)
     shift, micros = divmod(kind, _CLASSES)
-    return (micros + 0.5) * 2**shift / 1e3
+    return micros / 1e3 if shift == 0 else (micros + 0.5) * 2**shift / 1e3

@@ -39,7 +39,7 @@ def to_wire(birth: int) -> int:
 
 
 def from_wire(birth: int, offset: Optional[int]) -> int:
-    """The birth that a header states (perf_counter_ns), by a clock that is ``offset`` microseconds ahead of this one."""
+    """The birth that a header states, as perf_counter_ns here; the peer's clock is ``offset`` microseconds ahead."""
     if not birth or offset is None:
         return UNBORN
     now = time.perf_counter_ns()
