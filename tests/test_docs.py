@@ -154,6 +154,7 @@ def test_the_run_record_is_documented(tmp_path):
     record = json.loads((tmp_path / "endpoint.json").read_text())
     page = (DOCS / "reference" / "records.md").read_text(encoding="utf-8")
     keys = {*record, *record["actors"]["Input"], *record["fifos"]["f3"], *record["links"]["f3"]}
+    keys |= {*record["peers"]["server"]}
     assert {key for key in keys if f"`{key}`" not in page} == set()
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 
@@ -37,11 +37,20 @@ class LinkSummary:
 
 
 @dataclass(frozen=True)
+class AgeSummary:
+    """How old tokens were, from their source's firing to the firing on them: half of them at most, and 99 of 100."""
+
+    p50_ms: float
+    p99_ms: float
+
+
+@dataclass(frozen=True)
 class RunSummary:
     """What a run of all platforms amounts to.
 
     ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
-    so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame.
+    so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame. ``ages`` are those of
+    the tokens at the data inputs of sinks, ``actor.port``.
     """
 
     application: str
@@ -51,6 +60,7 @@ class RunSummary:
     emulated: bool
     platforms: Mapping[str, PlatformSummary]
     links: tuple[LinkSummary, ...]
+    ages: Mapping[str, AgeSummary] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -86,6 +96,13 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Run
             LinkSummary(source, target, count, count / frames if frames else None)
             for (source, target), count in sent.items()
         ),
+        ages={
+            f"{name}.{port}": AgeSummary(each["age_p50_ms"], each["age_p99_ms"])
+            for record in records.values()
+            for name, actor in record["actors"].items()
+            for port, each in actor.get("inputs", {}).items()
+            if "age_p50_ms" in each
+        },
     )
 
 

@@ -20,7 +20,17 @@ def text(summary: RunSummary) -> str:
     for link in summary.links:
         share = f", {format_size(link.bytes_per_frame)} per frame" if link.bytes_per_frame else ""
         lines.append(f"  {link.source} -> {link.target}: {format_size(link.bytes)}{share}")
-    return "\n".join([*lines, *_usage(summary)])
+    return "\n".join([*lines, *_ages(summary), *_usage(summary)])
+
+
+def _ages(summary: RunSummary) -> list[str]:
+    """How old the tokens of each sink were, at the input where they were oldest."""
+    sinks: dict[str, list[str]] = {}
+    for end in summary.ages:
+        sinks.setdefault(end.partition(".")[0], []).append(end)
+    oldest = [max(ends, key=lambda end: summary.ages[end].p50_ms) for ends in sinks.values()]
+    rows = [(end, f"{summary.ages[end].p50_ms:.3f}", f"{summary.ages[end].p99_ms:.3f}") for end in oldest]
+    return table(("age of tokens", "median ms", "99 % ms"), rows).splitlines() if rows else []
 
 
 def _usage(summary: RunSummary) -> list[str]:

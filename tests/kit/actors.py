@@ -6,6 +6,7 @@ import sys
 import time
 
 from eprune.runtime import Actor, EndOfStream
+from eprune.runtime.net import clocks
 
 
 def say(text):
@@ -424,3 +425,11 @@ class Stamps(Actor):
 
     def finalize(self):
         self.file.close()
+
+
+class PacedAhead(Paced):
+    """The same on a host whose clock is an hour ahead."""
+
+    def __init__(self, **parameters):
+        super().__init__(**parameters)
+        clocks._EPOCH += 3600 * 10**9

@@ -16,7 +16,8 @@ MARGIN = 0.1
 class Cameras:
     """Platforms camera1, ... with an actor C each, and server1, ... with S each, whose inputs are in1, ...
 
-    ``parameters``: platform -> parameters of its actor.
+    ``parameters``: platform -> parameters of its actor. A camera and a sink in a process of their own, with which
+    nothing is done, show what this machine does to everybody.
     """
 
     def __init__(self, folder, servers, cameras, parameters, policy="drop"):
@@ -36,6 +37,13 @@ class Cameras:
             actor = f"actor('C', 'ACTORS:Paced', 'cpu', {parameters.get(name, {})})"
             fifos = [self._tx(camera, server) for server in range(1, servers + 1)]
             self.programs[name] = write_program(folder, name, actor, *fifos, aligned=True)
+        self.programs["calm"] = write_program(
+            folder,
+            "calm",
+            "actor('C', 'ACTORS:Paced', 'cpu')",
+            f"actor('S', 'ACTORS:Stamps', 'cpu', {{'file': '{self.folder / 'calm'}'}})",
+            "fifo('f', 'C.out', 'S.in', 'float64', (2,), capacity=2)",
+        )
         for name in self.programs:
             self.start(name)
 
@@ -46,6 +54,10 @@ class Cameras:
     def seen(self, server=1):
         """What that sink has fired on."""
         return stamps.read(self.file(server))
+
+    def calm(self):
+        """What a sink has fired on that nothing happens to."""
+        return stamps.read(self.folder / "calm")
 
     def start(self, name):
         """Start a platform."""

@@ -241,6 +241,16 @@ class Stranger:
             return False
         return True
 
+    def hear(self, kind: int, count: int = 1) -> list[bytes]:
+        """The payloads of the next frames of that kind; others are passed over."""
+        heard: list[bytes] = []
+        while len(heard) < count:
+            header = wire.unpack_header(receive(self.connection, wire.HEADER_BYTES), {0: TOKEN_BYTES, 1: TOKEN_BYTES})
+            payload = receive(self.connection, header.nbytes)
+            if header.kind == kind:
+                heard.append(payload)
+        return heard
+
     def close(self) -> None:
         self.connection.close()
 

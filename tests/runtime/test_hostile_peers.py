@@ -15,7 +15,7 @@ from eprune.runtime.net.handshake import dial
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell.journal import Journal
 from tests.kit import hostile
-from tests.kit.hostile import GREETING, PLAIN, End, Place, credit, frame, receive, token
+from tests.kit.hostile import GREETING, PLAIN, End, Place, credit, frame, token
 
 LARGEST = 2**64 - 1
 
@@ -233,12 +233,22 @@ def test_an_impostor_doubles_no_token_of_a_sender_that_comes_back(port, ack_fire
     impostor.close()
     until(lambda: end.connection._stream is None)
     again = hostile.dial(port, "first")
-    head = receive(again.connection, wire.HEADER_BYTES + 32)
-    received, *_ = wire.unpack_credit(head[wire.HEADER_BYTES :])
+    received, *_ = wire.unpack_credit(*again.hear(wire.CREDIT))
     assert received == 2, "the first sender's own tokens, not the impostor's"
     again.send(token(2) + frame(wire.END, firing=3))
     assert end.finish() == []
     assert end.got == [0, 1, 77, 2]
+
+
+@pytest.mark.parametrize("policy", ["drop", "wait"])
+def test_a_consumer_that_ends_and_is_gone_before_all_have_met_keeps_nobody_from_beginning(port, policy):
+    place = Place(port)
+    end = End(5, policy, port)
+    stranger = place.accept()
+    stranger.send(frame(wire.END))
+    stranger.close()
+    assert end.finish() == []
+    place.close()
 
 
 def test_a_receiver_whose_place_was_taken_meanwhile_is_not_taken_for_a_new_one(port):
@@ -247,13 +257,13 @@ def test_a_receiver_whose_place_was_taken_meanwhile_is_not_taken_for_a_new_one(p
     end = End(50, "wait", port)
     receiver = place.accept("receiver")
     receiver.send(credit(0, 0, 4))
-    receive(receiver.connection, 4 * 36)
+    receiver.hear(wire.DATA, 4)
     receiver.send(credit(4, 4, 4))
     until(lambda: end.fifo.confirmed == 4)
     receiver.close()
     impostor = place.accept("impostor")
     impostor.send(credit(0, 0, 4))
-    receive(impostor.connection, 4 * 36)
+    impostor.hear(wire.DATA, 4)
     impostor.send(credit(3, 3, 4))
     until(lambda: end.fifo.confirmed == 7)
     impostor.close()

@@ -11,6 +11,8 @@ from tests.kit.programs import finish, start, write_program
 
 #: seconds between two frames of the camera, and what the sink takes for one
 FRAME, SINK = 0.01, 0.1
+#: frames that it makes
+FRAMES = 100
 #: seconds that a link on loopback takes, and a busy machine
 LINK = 0.02
 TYPE = "'float64', (2,)"
@@ -21,7 +23,7 @@ def port():
     return free_base_port(4)
 
 
-def camera(name="C", n=200, period=FRAME):
+def camera(name="C", n=FRAMES, period=FRAME):
     return f"actor('{name}', 'ACTORS:Paced', 'cpu', {{'n': '{n}', 'period': '{period}'}})"
 
 
@@ -41,13 +43,13 @@ def assert_fresh(seen, link=0.0):
     """Each token is the newest that there was when the sink could take it; none comes twice."""
     counts = seen.counts("in")
     assert counts == sorted(set(counts))
-    assert counts[-1] == 199  # the last one is not dropped
+    assert counts[-1] == FRAMES - 1  # the last one is not dropped
     assert statistics.median(seen.ages("in")) < SINK + FRAME + link
 
 
 def assert_never_waited(camera):
     """Had it waited for the sink at every other frame, it would have taken five times as long as its frames take."""
-    assert camera["last_s"] - camera["first_s"] < 100 * SINK / 2
+    assert camera["last_s"] - camera["first_s"] < FRAMES / 2 * SINK / 2
 
 
 def test_a_slow_sink_gets_the_newest_frames_of_a_camera_that_never_waits(tmp_path):
@@ -63,8 +65,8 @@ def test_a_slow_sink_gets_the_newest_frames_of_a_camera_that_never_waits(tmp_pat
     seen = stamps.read(tmp_path / "sink")
     assert_fresh(seen)
     fifo = record["fifos"]["f"]
-    assert fifo["tokens"] == record["actors"]["C"]["firings"] == 200
-    assert fifo["consumed"] == 200
+    assert fifo["tokens"] == record["actors"]["C"]["firings"] == FRAMES
+    assert fifo["consumed"] == FRAMES
     assert fifo["consumed"] - fifo["discarded"] == record["actors"]["S"]["firings"] == len(seen)
     assert_never_waited(record["actors"]["C"])
 
@@ -83,7 +85,7 @@ def test_over_a_link_too(tmp_path, port):
     seen = stamps.read(tmp_path / "sink")
     assert_fresh(seen, LINK)
     fifo = first["fifos"]["f"]
-    assert fifo["tokens"] == first["actors"]["C"]["firings"] == 200
+    assert fifo["tokens"] == first["actors"]["C"]["firings"] == FRAMES
     assert fifo["tokens"] == fifo["confirmed"] + fifo["dropped"]
     there = second["fifos"]["f"]
     assert fifo["confirmed"] == there["tokens"] == there["consumed"]
@@ -114,7 +116,7 @@ def test_what_stands_between_adds_only_what_it_holds(tmp_path, port):
 
 @pytest.mark.parametrize("link", [False, True])
 def test_sensors_of_different_rates_meet_at_the_pace_of_the_faster(tmp_path, port, link):
-    images, ranges = camera("C", 200, 0.01), camera("R", 10, 0.2)
+    images, ranges = camera("C"), camera("R", 5, 0.2)
     join = sink(tmp_path, 0, ", hold=('b',), groups=(('a',),)")
     if link:
         kind = f"capacity=3, port={port}, policy='newest', timeout=1"
@@ -151,9 +153,9 @@ def test_sensors_of_different_rates_meet_at_the_pace_of_the_faster(tmp_path, por
         ]
     records = run_all(tmp_path, *programs)
     seen = stamps.read(tmp_path / "sink")
-    assert seen.counts("a") == list(range(seen.counts("a")[0], 200))
-    assert len(seen) > 180  # the first firing waits for a first scan
-    assert set(seen.counts("b")) >= set(range(1, 9))
+    assert seen.counts("a") == list(range(seen.counts("a")[0], FRAMES))
+    assert len(seen) > 0.8 * FRAMES  # the first firing waits for a first scan
+    assert set(seen.counts("b")) >= {1, 2, 3}
     assert statistics.median(seen.ages("b")) < 0.2
     assert statistics.median(seen.ages("a")) < LINK
     assert records[-1]["actors"]["S"]["firings"] == len(seen)

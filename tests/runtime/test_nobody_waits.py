@@ -15,14 +15,13 @@ from tests.kit.cameras import MARGIN, ROOM, TIMEOUT, Cameras
 BEFORE, AFTER = 2.0, 2.0
 
 
-def assert_went_on(seen, port, before, failed, period=0.02, timeouts=ROOM + TIMEOUT):
+def assert_went_on(run, seen, port, before, failed, period=0.02, timeouts=ROOM + TIMEOUT):
     """What came at ``port`` in the span ``failed`` paused no longer than it may, and kept the pace of ``before``."""
-    mine = seen.of(port)
-    usual = mine.pause(*before)
-    pause, pace = mine.pause(*failed), mine.rate(*failed) / mine.rate(*before)
-    assert pause < timeouts + MARGIN + period + usual
-    spent = 2 * timeouts  # at the failure and at the return
-    assert pace > 0.9 - spent / (failed[1] - failed[0])
+    mine, calm = seen.of(port), run.calm()
+    assert mine.pause(*failed) < timeouts + MARGIN + period + calm.pause(*failed)
+    spent = 2 * timeouts / (failed[1] - failed[0])  # at the failure and at the return
+    slower = calm.rate(*failed) / calm.rate(*before)  # the machine
+    assert mine.rate(*failed) / mine.rate(*before) > (0.95 - spent) * slower
 
 
 @pytest.mark.parametrize("seconds", [1, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (4, 12, 60))])
@@ -38,7 +37,7 @@ def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
     end = time.monotonic()
     run.stop()
     seen = run.seen()
-    assert_went_on(seen, "in2", before, (begin, end))
+    assert_went_on(run, seen, "in2", before, (begin, end))
     again = seen.between(back, end).of("in1")
     assert again[0].time - back < 1.0  # connected again, and counted with its next token
     assert again.rate(again[0].time, end) > 0.9 * seen.of("in1").rate(*before)
@@ -52,10 +51,10 @@ def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
     mine = seen.of("in1")
     begin = next(firing.time for firing in mine if firing.tokens["in1"][0] == 199)
     back = next(firing for firing in mine if firing.tokens["in1"][0] >= 200)
-    assert back.tokens["in1"][0] == 200  # with its next token
-    assert back.time - back.tokens["in1"][1] < MARGIN
+    assert back.tokens["in1"][0] < 210  # with its next token, or what a busy machine made of it
+    assert back.time - back.tokens["in1"][1] < MARGIN + run.calm().pause(begin, back.time)
     start = seen.of("in1")[40].time
-    assert_went_on(seen, "in2", (start, begin), (begin, seen[-1].time))
+    assert_went_on(run, seen, "in2", (start, begin), (begin, seen[-1].time))
 
 
 @pytest.mark.long
@@ -85,7 +84,7 @@ def test_a_camera_that_is_killed_and_started_again_counts_again(tmp_path):
     end = time.monotonic()
     run.stop()
     seen = run.seen()
-    assert_went_on(seen, "in2", before, (begin, end))
+    assert_went_on(run, seen, "in2", before, (begin, end))
     again = seen.between(begin + 1, end).of("in1")
     assert again[0].tokens["in1"][0] <= 1
     assert again.rate(again[0].time, end) > 0.9 * seen.of("in1").rate(*before)
@@ -102,5 +101,5 @@ def test_a_hanging_server_holds_up_neither_the_cameras_nor_the_other_server(tmp_
     begin = other[149].time
     assert begin > before[1] and end_of_hang[151].time > begin + 1
     for port in ("in1", "in2"):
-        assert_went_on(seen, port, before, (begin, end))
+        assert_went_on(run, seen, port, before, (begin, end))
         assert other.between(begin + 1.5, end).of(port).rate(begin + 1.5, end) > 0.9 * seen.of(port).rate(*before)

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol
 
 from eprune.runtime.kernel.actor import Actor, EndOfStream
+from eprune.runtime.kernel.ages import UNBORN, Ages
 from eprune.runtime.kernel.bell import Bell
-from eprune.runtime.kernel.fifo import Input, Output
+from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.record import Activity
 
@@ -36,6 +37,8 @@ class Mode:
         self.outputs = [port.at(rate) for port in outputs if (rate := row.get(port.fifo.name, port.rate))]
         self.tokens: dict[str, Any] = {} if tokens is None else tokens
         self.buffers = Outputs()
+        #: the FIFOs that say how old its tokens are
+        self.ways = _ways(self.inputs)
         #: whether the behaviour fires: in a row in which all data rates are 0 it does not
         self.active = bool(self.inputs or self.outputs)
         self.firings = 0
@@ -52,6 +55,9 @@ class Matching(Protocol):
 
     def take(self, tokens: dict[str, Any]) -> bool:
         """Wait for the tokens of the next firing; False at the end."""
+
+    def birth(self, begin: int) -> int:
+        """When the oldest firing of a source began that the tokens come from; this one, if this is a source."""
 
     def fired(self, sent: bool) -> None:
         """The firing is over: give its tokens back. ``sent``: its outputs were handed over."""
@@ -108,8 +114,15 @@ class RunningActor:
         self.firing = 0
         self._tokens: dict[str, Any] = {}
         self._taken = list(inputs if taken is None else taken)
+        self._data = list(inputs) if taken is None else []
+        #: of an actor without outputs, data input -> how old its tokens were
+        self.ages = {} if outputs else {port.name: Ages() for port in inputs if port not in (taken or ())}
         self._mode = Mode((), outputs, tokens=self._tokens)
         self._mode.active = True
+        modes = [self._mode] if rates is None else list(rates.modes.values())
+        for each in modes:
+            each.ways += _ways(self._data)
+        self._is_source = not any(each.ways for each in modes)
 
     def begin(self, stage: str) -> None:
         """The behaviour begins a stage."""
@@ -170,6 +183,17 @@ class RunningActor:
         if self.stopped:
             return False
         self.since_ns = begin = now()
+        if matching is not None:
+            birth = matching.birth(begin)
+        else:
+            birth = begin if self._is_source else UNBORN
+            for fifo in mode.ways:
+                born = fifo.births[fifo.released % fifo.capacity]
+                if born < birth:
+                    birth = born
+        if self.ages:
+            for port in mode.inputs or self._data:
+                self.ages[port.name].add(begin - port.birth)
         if mode.active:
             self.stage = "fire"
             try:
@@ -184,7 +208,7 @@ class RunningActor:
         if number is not None:
             firing = number
             for output in mode.outputs:
-                output.commit(firing)
+                output.commit(firing, birth)
         for port in mode.inputs:
             port.release()
         if matching is not None:
@@ -215,3 +239,8 @@ class RunningActor:
         for output in self.outputs:
             output.fifo.left = True
             output.fifo.writer.ring()
+
+
+def _ways(ports: Sequence[Input]) -> list[Fifo]:
+    """The FIFOs over which tokens hand on their age: what comes back from earlier firings would only get older."""
+    return [port.fifo for port in ports if not port.fifo.delay]

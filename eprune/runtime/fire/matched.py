@@ -18,6 +18,7 @@ from eprune.runtime.fire.matched_ports import Inlet, Outlet
 from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.fifo import Fifo, Input, Output, Tokens
 from eprune.runtime.kernel.newest import NewestFifo
@@ -32,11 +33,13 @@ ROOM_SHARE = 0.2
 class MatchedInput(Input):
     """An input whose tokens may be missing; ``inlet`` is what the matcher knows of it."""
 
+    birth = UNBORN
+
     def __init__(self, name: str, fifo: Fifo, rate: int, inlet: Inlet) -> None:
         super().__init__(name, fifo, rate)
         self.inlet = inlet
-        #: firings for which this port had no token
-        self.missing = 0
+        #: firings without a token or zeros, with zeros in its place, with the token that was given before
+        self.missing = self.zeros = self.held = 0
         self._seen = 0  # the number of the next token that the matcher is told of
         self._lost = False
         self._back: set[int] = set()  # tokens that are finished with before older ones
@@ -58,10 +61,17 @@ class MatchedInput(Input):
         passed = fifo.passed  # what it covers has been written before
         written = fifo.written
         while self._seen < written:
-            inlet.arrived(fifo.firings[self._seen % fifo.capacity], self._seen, now)
+            slot = self._seen % fifo.capacity
+            inlet.arrived(fifo.firings[slot], self._seen, now, self._age(slot))
             self._seen += 1
             self._lost = False
         self._follow(now, passed)
+
+    def _age(self, slot: int) -> float:
+        """How many seconds old a token is; asked only where that matters."""
+        if self.inlet.max_age is None:
+            return 0.0
+        return max((time.perf_counter_ns() - self.fifo.births[slot]) / 1e9, 0.0)
 
     def _follow(self, now: float, passed: int) -> None:
         fifo, inlet = self.fifo, self.inlet
@@ -116,7 +126,7 @@ class NewestInput(MatchedInput):
                     self.fifo.give_back(slot, False)
             index, slots = taken
             for slot in slots:
-                self.inlet.arrived(index, slot, now)
+                self.inlet.arrived(index, slot, now, self._age(slot))
             self._lost = False
         self._seen = self.fifo.written if not self.fifo.waits else -1
         self._follow(now, passed)
@@ -195,10 +205,10 @@ class MatchedOutput(Output):
             return super().acquire()
         return self._scratch if self._limit > 1 else self._scratch[0]
 
-    def commit(self, firing: int) -> None:
+    def commit(self, firing: int, birth: int = UNBORN) -> None:
         """Hand the firing's tokens over."""
         if self.used or self.fifo.keeper is not None:
-            super().commit(firing)
+            super().commit(firing, birth)
         else:
             self.fifo.skip(self.rate)
 
@@ -256,6 +266,7 @@ class Matched:
         self._told = told
         self._early = early
         self._index: Optional[int] = None
+        self._birth = UNBORN
         self._alive: tuple[bool, ...] = ()
         self._fire: Fire
         self._told_up_to = -1
@@ -295,6 +306,10 @@ class Matched:
                 continue  # without these tokens it may be over
             self.bell.wait(lambda before=before: self.stopped or before != self._state(), decision.until)  # type: ignore[misc]
         return False
+
+    def birth(self, begin: int) -> int:
+        """When the oldest firing of a source began that the tokens come from."""
+        return self._birth if self._inputs else begin
 
     def index(self) -> Optional[int]:
         """The index of the firing; None if what a source has made is one too many for its clock."""
@@ -347,14 +362,24 @@ class Matched:
     def _use(self, fire: Fire, tokens: dict[str, Any]) -> None:
         self._fire = fire
         tokens.clear()
+        birth = UNBORN
         for position, port in enumerate(self._inputs):
             numbers = fire.tokens[position]
             if numbers is not None:
                 tokens[port.name] = port.views(numbers)
+                port.held += fire.held[position]
+                fifo = port.fifo
+                port.birth = born = fifo.births[numbers[0] % fifo.capacity]
+                if born < birth and port.inlet.matched is not None:
+                    birth = born
             else:
-                port.missing += 1
+                port.birth = UNBORN
                 if fire.zeros[position]:
+                    port.zeros += 1
                     tokens[port.name] = port.zero(self._behaviour.zeros.get(port.name, 0))
+                else:
+                    port.missing += 1
+        self._birth = birth
         for position, output in enumerate(self._outputs):
             output.used = fire.use[position] or not (output.outlet.over or output.fifo.connected)
         self._index = fire.index if self._inputs else self.numbering.next(time.time()) if self._early else None

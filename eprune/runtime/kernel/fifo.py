@@ -12,6 +12,7 @@ from typing import Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.outputs import Rooms
 
@@ -59,8 +60,9 @@ class Fifo:
     """A ring of ``capacity`` slots for tokens of ``dtype`` and ``shape``.
 
     ``delay`` tokens are in it from the start: zeros, or ``initial``, an array of shape (delay, *shape).
-    ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token). Of the tokens
-    ``released``, those ``discarded`` were released unused.
+    ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token), ``births[slot]``
+    when the oldest firing of a source began from which the token comes (perf_counter_ns). Of the tokens ``released``,
+    those ``discarded`` were released unused.
     """
 
     #: whether tokens of this FIFO may be lost while the consumer is dead
@@ -95,6 +97,7 @@ class Fifo:
         for view in self.readable:
             view.flags.writeable = False
         self.firings = [-1] * capacity
+        self.births = [UNBORN] * capacity
         #: the producer's: tokens written, initial ones included, and whether it writes no more
         self.written = delay
         self.ended = False
@@ -130,14 +133,17 @@ class Fifo:
         self.writer.wait(lambda: self.capacity - self.written + self.released >= count or self.left, until)
         return self.capacity - self.written + self.released >= count
 
-    def commit(self, count: int, firing: int) -> None:
+    def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Hand ``count`` written slots over to the consumer."""
         written = self.written
         if count == 1:
-            self.firings[written % self.capacity] = firing
+            slot = written % self.capacity
+            self.firings[slot] = firing
+            self.births[slot] = birth
         else:
             for number in range(written, written + count):
                 self.firings[number % self.capacity] = firing
+                self.births[number % self.capacity] = birth
         self.written = written = written + count
         fill = written - self.released
         if fill > self.peak:
@@ -232,6 +238,11 @@ class Input:
         """The producer's firing that made the tokens which are held."""
         return self.fifo.firings[self.fifo.released % self.fifo.capacity]
 
+    @property
+    def birth(self) -> int:
+        """When the oldest firing of a source began from which the tokens come that are held (perf_counter_ns)."""
+        return self.fifo.births[self.fifo.released % self.fifo.capacity]
+
     def release(self) -> None:
         """Give the firing's slots back."""
         self.fifo.release(self.rate)
@@ -263,6 +274,6 @@ class Output:
             return fifo.writable[first % fifo.capacity]
         return Rooms(fifo.writable[number % fifo.capacity] for number in range(first, first + self.rate))
 
-    def commit(self, firing: int) -> None:
-        """Hand the firing's tokens over."""
-        self.fifo.commit(self.rate, firing)
+    def commit(self, firing: int, birth: int = UNBORN) -> None:
+        """Hand the firing's tokens over; see Fifo for their ``birth``."""
+        self.fifo.commit(self.rate, firing, birth)

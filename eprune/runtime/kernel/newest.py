@@ -8,6 +8,7 @@ import threading
 from collections import deque
 from typing import Optional
 
+from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, Keeper
 
 
@@ -52,8 +53,10 @@ class NewestFifo(Fifo, Keeper):
             self._being_written = taken
             return taken
 
-    def commit(self, count: int, firing: int) -> None:
+    def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Hand the slots that were reserved last over to the consumer."""
+        for slot in self._being_written:
+            self.births[slot] = birth
         with self._changing:
             self._waiting.append((firing, self._being_written))
             self.written += count

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 import os
 import platform as host
@@ -9,11 +10,13 @@ import time
 from typing import Callable
 
 from eprune.runtime.fire.firing import RunningActor
+from eprune.runtime.fire.matched import MatchedInput
+from eprune.runtime.kernel.ages import Age
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, DeclaredFifo, DeclaredSegment
 from eprune.runtime.net.ends import TxFifo
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.record import ActorRecord, FifoRecord, LinkRecord, RunRecord
+from eprune.runtime.tell.record import ActorRecord, ClockRecord, FifoRecord, InputRecord, LinkRecord, RunRecord
 from eprune.runtime.tell.status import FifoStatus, PeerStatus, StatusReport
 from eprune.runtime.tell.usage import Usage, UsageMeter
 from eprune.runtime.tell.watch import Watch
@@ -50,6 +53,7 @@ class Reporter:
             since=_on_the_clock(since),
             failure=journal.failure,
             firings={actor.name: actor.activity.count for actor in self._assembly.actors},
+            ages={f"{actor.name}.{port}": age for actor in self._assembly.actors for port, age in _ages(actor).items()},
             fifos={fifo.name: self._counts(fifo) for fifo in declared.fifos if fifo.peer},
             peers=self._peers(),
             stalled=self._watch.stalled,
@@ -86,9 +90,21 @@ class Reporter:
             state, since = self._journal.links.get(str(connection), ("waiting", self._begun))
             found = (_STATES.index(state), since)
             peers[connection.peer] = min(found, peers.get(connection.peer, found))
+        clocks = self._clocks()
         return {
-            peer: PeerStatus(_STATES[state], _on_the_clock(since)) for peer, (state, since) in sorted(peers.items())
+            peer: PeerStatus(_STATES[state], _on_the_clock(since), *dataclasses.astuple(clocks[peer]))
+            for peer, (state, since) in sorted(peers.items())
         }
+
+    def _clocks(self) -> dict[str, ClockRecord]:
+        """Platform -> its clock, as the connection knows it that knows it best."""
+        best: dict[str, tuple[int, int]] = {}
+        for connection in self._assembly.connections:
+            offset, uncertainty = connection.clocks.offset, connection.clocks.uncertainty
+            if offset is not None and uncertainty is not None:
+                best[connection.peer] = min((uncertainty, offset), best.get(connection.peer, (uncertainty, offset)))
+        known = {peer: ClockRecord(offset / 1e3, uncertainty / 1e3) for peer, (uncertainty, offset) in best.items()}
+        return {peer: known.get(peer, ClockRecord()) for peer in self._assembly.declared.peers}
 
     def record(self) -> RunRecord:
         """The run record."""
@@ -112,6 +128,7 @@ class Reporter:
                 fifo.name: FifoRecord(_kind(fifo), fifo.peer, assembly.fifos[fifo.name].summary()) for fifo in fifos
             },
             links={fifo.name: LinkRecord(fifo.peer, crossing[fifo.name].summary()) for fifo in fifos if fifo.peer},
+            peers=self._clocks(),
             events=list(journal.events),
             events_omitted=journal.count - len(journal.events),
             unlogged=journal.unlogged,
@@ -132,7 +149,25 @@ def _actor_record(program: Declared, actor: RunningActor) -> ActorRecord:
     modes = None
     if actor.rates is not None:
         modes = {str(value): mode.firings for value, mode in actor.rates.modes.items()}
-    return ActorRecord(declared.unit, role, members, actor.activity.summary(), modes)
+    return ActorRecord(declared.unit, role, members, actor.activity.summary(), modes, _inputs(actor))
+
+
+def _ages(actor: RunningActor) -> dict[str, Age]:
+    """Input -> how old its tokens were, of an actor without outputs."""
+    ages = {port: ages.summary() for port, ages in actor.ages.items()}
+    return {port: age for port, age in ages.items() if age is not None}
+
+
+def _inputs(actor: RunningActor) -> dict[str, InputRecord]:
+    """What the actor's firings had at its inputs, where they may lack tokens or the actor has no outputs."""
+    ages, firings = _ages(actor), actor.activity.count
+    records = {port: InputRecord(age=age) for port, age in ages.items()}
+    for port in actor.inputs:
+        if isinstance(port, MatchedInput):
+            without = port.held + port.zeros + port.missing
+            counts = (firings - without, port.held, port.zeros, port.missing)
+            records[port.name] = InputRecord(*counts, ages.get(port.name))
+    return records
 
 
 def _kind(declared: DeclaredFifo) -> str:

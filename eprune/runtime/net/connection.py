@@ -17,7 +17,7 @@ from typing import Callable, Optional, Union
 
 from eprune.runtime.kernel.errors import LinkError, LostTokens, PeerError, ProtocolError, Refused, RunError
 from eprune.runtime.kernel.fifo import Fifo
-from eprune.runtime.net import emulation, wire
+from eprune.runtime.net import clocks, emulation, wire
 from eprune.runtime.net.detector import CLOSE_TIMEOUT, FailureDetector, back_off
 from eprune.runtime.net.ends import FifoEnd, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting, warn
@@ -29,10 +29,12 @@ from eprune.runtime.net.send_queue import SendQueue
 from eprune.runtime.net.tls import Keys, Stream
 from eprune.runtime.tell.journal import Journal
 
-#: Seconds between two tokens that may be sent together, and after which one is sent in any case.
-TOGETHER, SOON = 50e-6, 2e-3
+#: Seconds after which a token is sent that was put off.
+SOON = 2e-3
 #: After so many times of the latter without anything to send, nobody looks for it any more.
 QUIET = 50
+#: Seconds after which a heartbeat is sent in any case, to compare clocks.
+COMPARED = 5.0
 
 #: What a connection reports to the engine: that it is open, that it is over, a failure.
 Report = Callable[[Union[str, RunError]], None]
@@ -86,6 +88,9 @@ class Connection:
         self._journal = journal
         self._protocol = Protocol(fifos)
         self._detector = FailureDetector(dead_after)
+        #: the peer's clock against this one
+        self.clocks = clocks.Comparison()
+        self._compared = 0.0  # when a heartbeat was sent last
         self._queue = SendQueue(self.tx, self.rx)
         self._lock = threading.RLock()
         self._stream: Optional[Stream] = None
@@ -177,12 +182,8 @@ class Connection:
                 self._broken(stream)
 
     def _may_wait(self, end: TxFifo) -> bool:
-        """Whether what was written is sent together with what comes next: the producer has just written, and does so
-        again in a moment. If not, it is sent when the producer waits, and soon in any case.
-        """
-        now, before = time.monotonic(), end.written_at
-        end.written_at = now
-        if end.stride == 1 or now - before > TOGETHER or end.written - end.next >= end.stride:
+        """Whether what was written is put off: until the producer waits, and for a moment at most."""
+        if not end.more_follows(time.monotonic()):
             return False
         if not self._putting_off:
             self._putting_off = True
@@ -408,7 +409,7 @@ class Connection:
                 else:
                     self._credited(header.fifo, credit)
         elif header.kind == wire.HEARTBEAT:
-            return
+            self._compare(payload)
         elif header.kind == wire.ERROR:
             text = payload.decode("utf-8", "replace")
             clean = "".join(char if char.isprintable() else "?" for char in text)
@@ -423,6 +424,21 @@ class Connection:
         else:
             with self._lock:
                 self._handle(Event.IDLE, header.fifo)
+
+    def _compare(self, payload: bytes) -> None:
+        """A heartbeat tells the peer's clock."""
+        clock, there = wire.unpack_heartbeat(payload)
+        answer = self.clocks.heard(time.monotonic(), clocks.micros(), clock, there)
+        for end in self.rx.values():
+            end.offset = self.clocks.offset
+        if answer:
+            with self._lock:
+                self._beat()
+                self._pump()
+
+    def _beat(self) -> None:
+        self._compared = time.monotonic()
+        self._queue.add(wire.heartbeat_frame(clocks.micros(), self.clocks.least))
 
     def _advance(self, end: TxFifo, credit: Credit) -> None:
         """Where all goes its way, a credit only makes room for what is not written yet."""
@@ -445,8 +461,9 @@ class Connection:
                 return
             dead = self._detector.dead(now)
             quiet = self._queue.empty and self._protocol.state in (State.MEETING, State.TOGETHER)
-            if not dead and quiet and self._detector.heartbeat_due(now):
-                self._queue.add(wire.heartbeat_frame(time.time_ns() // 1000, 0))
+            due = self._detector.heartbeat_due(now) or now >= self._compared + COMPARED
+            if not dead and quiet and due:
+                self._beat()
                 self._pump()
         if dead:
             silence = f"nothing received for {self._detector.dead_after:g} s; the peer or the network is stuck"
@@ -570,6 +587,8 @@ class Connection:
             self._stream = stream
             self._buffer = ReceiveBuffer(stream, self.rx, self._frame)
             self._loop.watch(stream, READ, lambda events: self._ready(stream, events))
+            self.clocks.begin()
+            self._beat()  # before all tokens, so that their age is known
             self._handle(Event.MET, greeting.incarnation)
         if first and self.running:
             self.late()

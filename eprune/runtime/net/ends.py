@@ -7,12 +7,16 @@ from typing import Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, lossy
-from eprune.runtime.net import wire
+from eprune.runtime.net import clocks, wire
 from eprune.runtime.net.protocol import Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
+
+#: Seconds between two tokens of a producer that writes one after the other.
+TOGETHER = 50e-6
 
 
 class Carrier(Protocol):
@@ -60,10 +64,11 @@ class TxFifo(Fifo, Sending):
         """Whether the peer is connected."""
         return self.alive
 
-    def commit(self, count: int, firing: int) -> None:
+    def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Take tokens from the producer."""
         for number in range(self.written, self.written + count):
             self.firings[number % self.capacity] = firing
+            self.births[number % self.capacity] = birth
         self.carrier.send(self, count)
         fill = self.written - self.released
         if fill > self.peak:
@@ -79,6 +84,11 @@ class TxFifo(Fifo, Sending):
         self.starved = starved
         self.idle_sent = False
         self.carrier.changed()
+
+    def more_follows(self, now: float) -> bool:
+        """Whether the next token is probably written in a moment, and can be sent together with what is written."""
+        before, self.written_at = self.written_at, now
+        return self.stride > 1 and now - before <= TOGETHER and self.written - self.next < self.stride
 
     def pass_over(self, index: int) -> None:
         """No tokens of an index up to this one will come any more."""
@@ -96,7 +106,8 @@ class TxFifo(Fifo, Sending):
         for number in range(first, first + count):
             slot = number % self.capacity
             header = self._headers[slot]
-            wire.pack_header(header, wire.DATA, self.number, 0, self.firings[slot], self.token_bytes)
+            birth = clocks.to_wire(self.births[slot])
+            wire.pack_header(header, wire.DATA, self.number, birth, self.firings[slot], self.token_bytes)
             buffers += [header, self._payloads[slot]]
         return buffers
 
@@ -141,9 +152,9 @@ class NewestTxFifo(TxFifo):
         """Whether nothing waits to be sent."""
         return not self._kept.waits and super().drained
 
-    def commit(self, count: int, firing: int) -> None:
+    def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Take tokens from the producer."""
-        self._kept.commit(count, firing)
+        self._kept.commit(count, firing, birth)
         self.carrier.send(self, 0)
 
     def take(self, most: int) -> int:
@@ -159,6 +170,7 @@ class NewestTxFifo(TxFifo):
         for number, slot in enumerate(slots, self.written):
             self.raw[number % self.capacity][...] = self._kept.raw[slot]
             self.firings[number % self.capacity] = index
+            self.births[number % self.capacity] = self._kept.births[slot]
             self._kept.give_back(slot, True)
         self.written += len(slots)
         return super().take(len(slots))
@@ -184,6 +196,8 @@ class RxFifo(Fifo, Receiving):
         Receiving.__init__(self, policy, capacity + window, delay)
         self.number = 0
         self.activity = Activity()
+        #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
+        self.offset: Optional[int] = None
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None
 
@@ -195,14 +209,14 @@ class RxFifo(Fifo, Receiving):
             self._scratch = memoryview(bytearray(self.token_bytes))
         return self._scratch
 
-    def arrived(self, firing: int) -> None:
-        """The token at `target` has arrived whole."""
+    def arrived(self, firing: int, birth: int) -> None:
+        """The token at `target` has arrived whole; ``birth`` as in its header."""
         self.lost = False
-        super().commit(1, firing)
+        super().commit(1, firing, clocks.from_wire(birth, self.offset))
         if self.left:
             self.released += 1
 
-    def arrived_together(self, tokens: np.ndarray, firings: list[int]) -> None:
+    def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:
         """Many tokens have arrived; ``tokens`` has a row of bytes for each."""
         count, capacity = len(firings), self.capacity
         done = 0
@@ -211,6 +225,7 @@ class RxFifo(Fifo, Receiving):
             more = min(count - done, capacity - slot)
             self.memory[slot : slot + more, : self.token_bytes] = tokens[done : done + more]
             self.firings[slot : slot + more] = firings[done : done + more]
+            self.births[slot : slot + more] = births[done : done + more]
             done += more
         self.lost = False
         self.written += count

@@ -469,7 +469,8 @@ class Protocol:
         told = self._part()
         if self.finished:
             self.state = State.OVER
-            return [*told, (Do.BREAK,), (Do.OVER,)]
+            first, self.opened = not self.opened, True
+            return [*told, (Do.BREAK,), *[(Do.OPENED,)] * first, (Do.OVER,)]
         if self.stops:
             self.state = State.OVER
             return [(Do.BREAK,), (Do.PARTED, reason)]

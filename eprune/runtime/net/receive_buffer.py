@@ -13,7 +13,7 @@ from typing import Callable, Optional
 import numpy as np
 
 from eprune.runtime.kernel.errors import ProtocolError
-from eprune.runtime.net import wire
+from eprune.runtime.net import clocks, wire
 from eprune.runtime.net.ends import RxFifo
 from eprune.runtime.net.tls import Stream
 
@@ -93,7 +93,7 @@ class ReceiveBuffer:
         self._rest = None
         fifo, header, begin = self._coming
         fifo.activity.add(begin, time.perf_counter_ns())
-        fifo.arrived(header.firing)
+        fifo.arrived(header.firing, header.birth)
         self._likely = fifo
         self._end = count - len(rest)
         self._parse()
@@ -115,7 +115,7 @@ class ReceiveBuffer:
                     return
                 self._rest = None
                 fifo.activity.add(begin, time.perf_counter_ns())
-                fifo.arrived(header.firing)
+                fifo.arrived(header.firing, header.birth)
                 self._end = count - len(slot)
                 self._parse()
                 return
@@ -142,7 +142,7 @@ class ReceiveBuffer:
             self._rest = None
             fifo, header, begin = self._coming
             fifo.activity.add(begin, time.perf_counter_ns())
-            fifo.arrived(header.firing)
+            fifo.arrived(header.firing, header.birth)
         return part[count:]
 
     def _parse(self) -> None:
@@ -177,7 +177,7 @@ class ReceiveBuffer:
                 break
             begin += whole
             fifo.activity.add(now, time.perf_counter_ns())
-            fifo.arrived(header.firing)
+            fifo.arrived(header.firing, header.birth)
             self._likely = fifo if header.nbytes >= LARGE else None
         if begin:
             rest = end - begin
@@ -200,7 +200,8 @@ class ReceiveBuffer:
         if (firings[1:] < firings[:-1]).any():
             raise ProtocolError("the peer sent firings out of order")
         self._latest[fifo.number] = int(firings[-1])
-        fifo.arrived_together(frames[:, wire.HEADER_BYTES :], firings.tolist())
+        births = clocks.all_from_wire(frames[:, 4:8].copy().view(">u4").ravel(), fifo.offset)
+        fifo.arrived_together(frames[:, wire.HEADER_BYTES :], firings.tolist(), births)
         fifo.activity.add(now, time.perf_counter_ns(), count)
         return count * whole
 

@@ -10,13 +10,14 @@ Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in ne
     u8 kind | u8 zero | u16 FIFO number | u32 birth | u64 firing | u64 nbytes
 
     DATA       one token; ``firing`` is the index of the producer's firing; ``birth`` is when the oldest source that the
-               token comes from fired, in microseconds of the sender's clock since the epoch, modulo 2**32
+               token comes from fired, in microseconds of the sender's clock since the epoch, modulo 2**32; 0: unknown
     END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
     ERROR      the sender's run failed; the payload is the reason in UTF-8
     CREDIT     RX to TX: tokens received, tokens fired on, tokens that there is room for, and the index of the next
                firing: four u64
-    HEARTBEAT  nothing to send, but alive; the sender's clock in microseconds since the epoch, and the least difference
-               that it has seen between its clock and the peer's when a heartbeat came: two i64
+    HEARTBEAT  alive; the sender's clock in microseconds since the epoch, and the least difference between its clock and
+               the peer's that it has seen when a heartbeat came, 2**63 - 1 if none has come: two i64. The first ones
+               on a connection are answered at once.
     IDLE       TX to RX: the producer is starved and makes no tokens for now
     PAST       TX to RX: no tokens of an index up to ``firing`` will come any more
 

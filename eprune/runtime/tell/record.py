@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Optional
 
+from eprune.runtime.kernel.ages import Age
 from eprune.runtime.kernel.fifo import FifoCounts
 from eprune.runtime.tell.usage import Usage
 
@@ -61,14 +62,47 @@ class ActivityCounts:
 
 
 @dataclass(frozen=True)
+class InputRecord:
+    """What an actor's firings had at one input: numbers of firings, where they may differ; how old the tokens were.
+
+    ``with_token``: with a new token, ``held``: with the one that was given before, ``zeros``: with zeros in its place,
+    ``missing``: with nothing. ``age``: of an actor without outputs.
+    """
+
+    with_token: Optional[int] = None
+    held: Optional[int] = None
+    zeros: Optional[int] = None
+    missing: Optional[int] = None
+    age: Optional[Age] = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that apply."""
+        counts = {"with_token": self.with_token, "held": self.held, "zeros": self.zeros, "missing": self.missing}
+        ages = {} if self.age is None else {"age_p50_ms": self.age.p50_ms, "age_p99_ms": self.age.p99_ms}
+        return known({**counts, **ages})
+
+
+@dataclass(frozen=True)
 class ActorRecord:
-    """An actor, or a segment of the actors ``members``. ``modes``: value of the control token -> firings."""
+    """An actor, or a segment of the actors ``members``. ``modes``: value of the control token -> firings.
+
+    ``inputs``: those of which there is something to say.
+    """
 
     unit: str
     role: str
     members: Sequence[str]
     activity: ActivityCounts
     modes: Optional[Mapping[str, int]] = None
+    inputs: Mapping[str, InputRecord] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ClockRecord:
+    """By how many milliseconds the clock of a peer is ahead of this one, and how wrong that may be; None: unknown."""
+
+    clock_offset_ms: Optional[float] = None
+    clock_uncertainty_ms: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -112,6 +146,7 @@ class RunRecord:
     actors: Mapping[str, ActorRecord]
     fifos: Mapping[str, FifoRecord]
     links: Mapping[str, LinkRecord]
+    peers: Mapping[str, ClockRecord]
     events: Sequence[Mapping[str, Any]]
     events_omitted: int
     unlogged: int
@@ -120,15 +155,18 @@ class RunRecord:
 
     def as_json(self) -> dict[str, Any]:
         """The record as objects of JSON: groups of fields are flat there, and fields that do not apply are missing."""
-        fields = asdict(self)
+        inputs = {name: actor.inputs for name, actor in self.actors.items()}
+        bare = {name: replace(actor, inputs={}) for name, actor in self.actors.items()}
+        fields = asdict(replace(self, actors=bare))
         usage = fields.pop("usage")
         if fields["interpreter"] is None:
             del fields["interpreter"]
-        for actor in fields["actors"].values():
+        for name, actor in fields["actors"].items():
             modes = actor.pop("modes")
             actor.update(actor.pop("activity"))
             if modes is not None:
                 actor["modes"] = modes
+            actor["inputs"] = {port: record.as_json() for port, record in inputs[name].items()}
         for fifo in fields["fifos"].values():
             fifo.update(known(fifo.pop("counts")))
         for link in fields["links"].values():

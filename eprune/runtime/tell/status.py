@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Callable, Optional, Union
 
+from eprune.runtime.kernel.ages import Age
 from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.outlets import FileOutlet, PipeOutlet, is_stream
@@ -47,10 +48,15 @@ class FifoStatus:
 
 @dataclass(frozen=True)
 class PeerStatus:
-    """The worst state of the connections with a peer (lost, waiting, connected, closed), and since when."""
+    """The worst state of the connections with a peer (lost, waiting, connected, closed), and since when.
+
+    By how much its clock is ahead of this one, in milliseconds, and how wrong that may be; None: unknown.
+    """
 
     state: str
     since: float
+    clock_offset_ms: Optional[float] = None
+    clock_uncertainty_ms: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,7 @@ class StatusReport:
     """How a run fares at ``time``. Times are in seconds since the epoch; ``usage`` is flat in JSON.
 
     ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
+    ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been.
     ``unlogged`` lines of the log and ``unreported`` reports could not be written.
     """
 
@@ -69,6 +76,7 @@ class StatusReport:
     since: float
     failure: str
     firings: Mapping[str, int]
+    ages: Mapping[str, Age]
     fifos: Mapping[str, FifoStatus]
     peers: Mapping[str, PeerStatus]
     stalled: Mapping[str, Stall]
@@ -80,7 +88,8 @@ class StatusReport:
         """The report as objects of JSON."""
         fields = asdict(self)
         usage = fields.pop("usage")
-        fields["fifos"] = {name: known(fifo) for name, fifo in fields["fifos"].items()}
+        for group in ("fifos", "peers"):
+            fields[group] = {name: known(each) for name, each in fields[group].items()}
         return {**fields, **usage}
 
 
