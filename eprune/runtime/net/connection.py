@@ -233,10 +233,8 @@ class Connection:
             self._queue.add(details[0])
         elif what is Do.PUMP:
             self._pump()
-        elif what is Do.LOSE:
-            self.rx[details[0]].lose(gone=True)
-        elif what is Do.IDLE:
-            self.rx[details[0]].lose(gone=False)
+        elif what in (Do.LOSE, Do.IDLE):
+            self.rx[details[0]].lose(gone=what is Do.LOSE)
         elif what is Do.FINISH:
             self.rx[details[0]].end()
         elif what is Do.LEAVE:
@@ -312,7 +310,8 @@ class Connection:
     def _broken(self, stream: Stream) -> None:
         """Nothing can be sent any more: what has arrived is still read."""
         self._stuck = True
-        _shut(stream)
+        with contextlib.suppress(OSError):
+            stream.shutdown(socket.SHUT_RDWR)
 
     def _shut_if_sent(self) -> None:
         if self._shutting and self._stream is not None and self._queue.empty:
@@ -594,11 +593,6 @@ class Connection:
             self.late()
         # TLS may have received more than the greeting.
         self._loop.ask(lambda: self._ready(stream, READ))
-
-
-def _shut(stream: Stream) -> None:
-    with contextlib.suppress(OSError):
-        stream.shutdown(socket.SHUT_RDWR)
 
 
 def _reason(error: Exception) -> str:
