@@ -276,8 +276,10 @@ def fuzz_connection(data: bytes) -> None:
 
 
 def _speech(draw: Bytes) -> bytes:
-    """Some frames, most of them well formed."""
+    """Some frames, most of them well formed; the first one often says where to go on, or little else is allowed."""
     sent = b""
+    if draw.below(2):
+        sent += wire.credit_frame(0, (0, 0, draw.below(8), 0))
     for _ in range(draw.below(24)):
         kind, number = draw.below(9), draw.below(3)
         if kind == 0:

@@ -241,11 +241,11 @@ def test_an_impostor_doubles_no_token_of_a_sender_that_comes_back(port, ack_fire
 
 
 @pytest.mark.parametrize("policy", ["drop", "wait"])
-def test_a_consumer_that_ends_and_is_gone_before_all_have_met_keeps_nobody_from_beginning(port, policy):
+def test_a_consumer_that_ends_and_is_gone_as_soon_as_all_have_met_keeps_nobody_from_beginning(port, policy):
     place = Place(port)
     end = End(5, policy, port)
     stranger = place.accept()
-    stranger.send(frame(wire.END))
+    stranger.send(credit(0, 0, 4) + frame(wire.END))
     stranger.close()
     assert end.finish() == []
     place.close()
