@@ -56,7 +56,10 @@ def expect(system: FaultModel, failed: Sequence[Thing]) -> Expected:
     """What happens when these things fail."""
     outcome = system.outcome(failed, service(system))
     most = late(system).outcome(failed, service(system)).iterations
-    stalled = {actor: (least, most[actor]) for actor, least in outcome.iterations.items()}
+    # What is under way when it happens takes room that nobody gives back.
+    crossing = [fifo for name, fifo in system.fifos.items() if name in system.crossing]
+    taken = max((fifo.capacity + (fifo.window or 0) for fifo in crossing), default=0)
+    stalled = {actor: (max(least - taken, 0), most[actor]) for actor, least in outcome.iterations.items()}
     left = _left(system, outcome)
     starved = frozenset(outcome.starved) & left
     going = left - starved - stalled.keys()

@@ -177,7 +177,7 @@ class End:
         """Whether all is over."""
         return not any(thread.is_alive() for thread in self._threads)
 
-    def finish(self, timeout: float = 10.0) -> list[str]:
+    def finish(self, timeout: float = 30.0) -> list[str]:
         """Wait until all is over; what would have ended the run. Raises AssertionError where it hangs or crashed."""
         deadline = time.monotonic() + timeout
         for thread in self._threads:
