@@ -63,15 +63,18 @@ class Spent(Actor):
 
     def initialize(self):
         """No firing yet."""
-        self.times = []
+        self.firings = -1
+        self.begin = 0.0
 
     def fire(self, inputs, outputs):
-        """Look at the clock."""
-        self.times.append(time.process_time())
+        """Look at the clock at the first one only, for that takes long."""
+        if self.firings < 0:
+            self.begin = time.process_time()
+        self.firings += 1
 
     def finalize(self):
         """Print it."""
-        print(json.dumps({"cpu_s": (self.times[-1] - self.times[0]) / (len(self.times) - 1)}), flush=True)
+        print(json.dumps({"cpu_s": (time.process_time() - self.begin) / self.firings}), flush=True)
 
 
 class Stamp(Actor):

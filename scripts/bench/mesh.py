@@ -79,7 +79,9 @@ def endpoints(folder: Path) -> None:
             3, lambda count=count: _bare_server(count), lambda count=count: _server(folder, count)
         )
         each[count] = our_s
-        say(f"{count}", f"{1e6 * bare_s:.2f}", f"{1e6 * our_s:.2f}", f"{ratio:.2f}" + " (at most 2.5)" * (count == SOME))
+        say(
+            f"{count}", f"{1e6 * bare_s:.2f}", f"{1e6 * our_s:.2f}", f"{ratio:.2f}" + " (at most 2.5)" * (count == SOME)
+        )
     say(f"{MANY} against {FEW}", "", "", f"{each[MANY] / each[FEW]:.2f} (at most 1.1)")
 
 
@@ -100,7 +102,7 @@ def _server(folder: Path, count: int) -> float:
     server = ["actor('Sink', 'ACTORS:Spent', 'cpu0')"]
     sources = []
     for number in range(count):
-        kind = f"'uint8', (400,), capacity=4, port={base + number}"
+        kind = f"'uint8', (400,), capacity=64, port={base + number}"
         server.append(f"rx('f{number}', 'Sink.in{number}', {kind}, frm='many')")
         sources.append(f"actor('S{number}', 'ACTORS:Idle', 'cpu1')")
         sources.append(f"tx('f{number}', 'S{number}.out', {kind}, to='one', address='127.0.0.1')")

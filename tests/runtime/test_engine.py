@@ -6,7 +6,7 @@ from queue import SimpleQueue
 
 import pytest
 
-from eprune.runtime.fire.engine import Cluster, Engine
+from eprune.runtime.fire.engine import Crew, Engine
 from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import LinkError
@@ -65,7 +65,7 @@ def test_a_failure_is_not_passed_on_as_an_orderly_end():
     behaviour = Busy(fifo)
     events = SimpleQueue()
     actor = RunningActor("A", behaviour, [], [Output("out", fifo, 1)])
-    engine = Engine([Cluster([actor])], Broken(story, events), 1, events, Journal("here"))
+    engine = Engine([Crew([[actor]])], Broken(story, events), 1, events, Journal("here"))
     with pytest.raises(LinkError, match="gone"):
         engine.run(5)
     assert story == ["the peer was told"]

@@ -8,6 +8,7 @@ behind and named.
 
 from __future__ import annotations
 
+import gc
 import math
 import os
 import signal
@@ -50,15 +51,32 @@ class Network(Protocol):
 
 
 @dataclass(frozen=True)
-class Cluster:
-    """Actors that one thread fires in this order, over and over; ``core``: what it is pinned to; ``bell``: its bell."""
+class Crew:
+    """What one thread fires: clusters, each of which is actors that fire in this order, over and over.
 
-    actors: Sequence[RunningActor]
+    Where there are several clusters, each goes on whenever its next actor can fire without waiting, so that none waits
+    for another. ``core`` is what the thread is pinned to, ``bell`` its bell.
+    """
+
+    clusters: Sequence[Sequence[RunningActor]]
     core: Optional[int] = None
     bell: Bell = field(default_factory=Bell)
 
+    @property
+    def actors(self) -> list[RunningActor]:
+        """All of them."""
+        return [actor for cluster in self.clusters for actor in cluster]
+
     def __str__(self) -> str:
-        return f"actor {self.actors[0].name!r}" + (f" and {len(self.actors) - 1} more" if self.actors[1:] else "")
+        first, *others = self.actors
+        return f"actor {first.name!r}" + (f" and {len(others)} more" if others else "")
+
+
+@dataclass
+class _Round:
+    """The actors of a cluster that go on, the next one to fire first."""
+
+    actors: list[RunningActor]
 
 
 class Engine:
@@ -66,14 +84,14 @@ class Engine:
 
     def __init__(
         self,
-        clusters: Sequence[Cluster],
+        crews: Sequence[Crew],
         network: Network,
         count: int,
         events: SimpleQueue[Event],
         journal: Journal,
         on_start: Callable[[], None] = lambda: None,
     ) -> None:
-        self._clusters = clusters
+        self._crews = crews
         self._network = network
         self._count = count
         #: what threads report to the main thread: 'initialized', 'opened', 'ended', or a failure
@@ -103,19 +121,21 @@ class Engine:
             self._stop(internal)
             raise internal from error
         finally:
+            gc.unfreeze()
             self._network.close()
 
     def _start(self, timeout: float) -> None:
         self._network.listen()
-        for cluster in self._clusters:
-            thread = threading.Thread(target=self._run, args=(cluster,), name=str(cluster), daemon=True)
+        for crew in self._crews:
+            thread = threading.Thread(target=self._run, args=(crew,), name=str(crew), daemon=True)
             thread.start()
-            self._threads[thread] = str(cluster)
+            self._threads[thread] = str(crew)
         deadline = time.monotonic() + timeout
         self._network.open(deadline)
-        self._await("initialized", len(self._clusters), deadline)
+        self._await("initialized", len(self._crews), deadline)
         self._await("opened", self._count)
         self._on_start()
+        gc.freeze()  # what there is now stays: nobody looks for garbage in it while actors fire
         self._gate.set()
 
     def _await(self, what: str, count: int, deadline: float = math.inf) -> None:
@@ -123,7 +143,7 @@ class Engine:
         later: list[Event] = []
         while count:
             if time.monotonic() > deadline:
-                actors = [actor for cluster in self._clusters for actor in cluster.actors]
+                actors = [actor for crew in self._crews for actor in crew.actors]
                 raise RunError(_too_long([repr(actor.name) for actor in actors if actor.stage == "initialize"]))
             try:
                 event = self._events.get(timeout=min(_SIGNAL_POLL, max(deadline - time.monotonic(), 0.0)))
@@ -138,21 +158,21 @@ class Engine:
         for event in later:
             self._events.put(event)
 
-    def _run(self, cluster: Cluster) -> None:
-        """The body of a cluster's thread. Whatever happens in it becomes an event for the main thread."""
-        if cluster.core is not None:
-            os.sched_setaffinity(0, {cluster.core})
+    def _run(self, crew: Crew) -> None:
+        """The body of a crew's thread. Whatever happens in it becomes an event for the main thread."""
+        if crew.core is not None:
+            os.sched_setaffinity(0, {crew.core})
         begun: list[RunningActor] = []
         failed = True
         try:
-            for actor in cluster.actors:
+            for actor in crew.actors:
                 actor.begin("initialize")
-            for actor in cluster.actors:
+            for actor in crew.actors:
                 begun.append(actor)
                 _do(actor, "initialize", actor.behaviour.initialize)
             self._events.put("initialized")
             self._gate.wait()
-            self._fire(list(cluster.actors), begun)
+            self._fire(crew, begun)
             failed = False
         except RunError as error:
             self._events.put(error)
@@ -160,27 +180,55 @@ class Engine:
             self._finalize(actor, orderly=not failed)
         self._events.put("ended")
 
-    def _fire(self, actors: list[RunningActor], going: list[RunningActor]) -> None:
-        """Fire the actors in turn until all have ended. One that has ended leaves ``going``, and is finalized."""
-        actor = actors[0]
+    def _fire(self, crew: Crew, going: list[RunningActor]) -> None:
+        """Fire the actors until all have ended. One that has ended leaves ``going``, and is finalized."""
+        rounds = [_Round(list(cluster)) for cluster in crew.clusters]
         try:
-            while not self._stopping:
-                for actor in actors:
-                    if not actor.step():
-                        break
-                else:
-                    continue
-                going.remove(actor)
-                self._finalize(actor, orderly=True)
-                # The others go on in the same order, from the next one on.
-                place = actors.index(actor)
-                actors = [*actors[place + 1 :], *actors[:place]]
-                if not actors:
-                    return
+            if len(rounds) == 1:
+                self._go_round(rounds[0], going)
+            else:
+                self._go_rounds(rounds, going, crew.bell)
         except RunError:
             raise
         except BaseException as error:  # whatever a behaviour raises, SystemExit too, must end the run
-            raise ActorError(actor.name, "fire", error) from error
+            name = next((actor.name for actor in crew.actors if actor.stage), crew.actors[0].name)
+            raise ActorError(name, "fire", error) from error
+
+    def _go_round(self, turn: _Round, going: list[RunningActor]) -> None:
+        """Fire the actors of one cluster in turn; each waits until it can fire."""
+        while turn.actors and not self._stopping:
+            for actor in turn.actors:
+                if not actor.step():
+                    break
+            else:
+                continue
+            self._retire(actor, turn, going)
+
+    def _go_rounds(self, rounds: list[_Round], going: list[RunningActor], bell: Bell) -> None:
+        """The same for several clusters, each of them as far as it gets without waiting."""
+
+        def there() -> bool:
+            return self._stopping or any(turn.actors[0].ready for turn in rounds)
+
+        while rounds and bell.wait(there) and not self._stopping:
+            for turn in list(rounds):
+                for _ in range(len(turn.actors)):
+                    actor = turn.actors[0]
+                    if not actor.ready:
+                        break
+                    if actor.step():
+                        turn.actors.append(turn.actors.pop(0))
+                    else:
+                        self._retire(actor, turn, going)
+                if not turn.actors:
+                    rounds.remove(turn)
+
+    def _retire(self, actor: RunningActor, turn: _Round, going: list[RunningActor]) -> None:
+        """An actor has ended. The others go on in the same order, from the next one on."""
+        going.remove(actor)
+        self._finalize(actor, orderly=True)
+        place = turn.actors.index(actor)
+        turn.actors = [*turn.actors[place + 1 :], *turn.actors[:place]]
 
     def _finalize(self, actor: RunningActor, orderly: bool) -> None:
         """Only an orderly end travels along the FIFOs; for a failure see _stop."""
@@ -195,8 +243,8 @@ class Engine:
     def _stop(self, failure: RunError) -> None:
         self._stopping = True
         self._network.abort("interrupted" if isinstance(failure, Interrupted) else str(failure))
-        for cluster in self._clusters:
-            for actor in cluster.actors:
+        for crew in self._crews:
+            for actor in crew.actors:
                 actor.wake()
         self._gate.set()
         self._join(GRACE)

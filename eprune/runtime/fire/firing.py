@@ -63,6 +63,13 @@ class Matching(Protocol):
         """The firing is over: give its tokens back. ``sent``: its outputs were handed over."""
 
 
+class Settling(Protocol):
+    """The end of a FIFO from another platform whose reports go with the tokens of a firing, if there are any."""
+
+    def settle(self) -> None:
+        """Report now if the producer needs it."""
+
+
 class Rates(Protocol):
     """How the row is chosen that holds in a firing."""
 
@@ -112,6 +119,8 @@ class RunningActor:
         self.stage, self.since_ns = "", 0
         #: the index of the next firing, where nothing else says it
         self.firing = 0
+        #: the ends of FIFOs from other platforms whose reports go with tokens, if they can
+        self.reporting: Sequence[Settling] = ()
         self._tokens: dict[str, Any] = {}
         self._taken = list(inputs if taken is None else taken)
         self._data = list(inputs) if taken is None else []
@@ -137,6 +146,19 @@ class RunningActor:
             output.fifo.writer = bell
         if self.matching is not None:
             self.matching.bell = bell
+
+    @property
+    def ready(self) -> bool:
+        """Whether `step` would not wait. It is not asked of actors whose rates change or whose inputs lack tokens."""
+        for port in self.inputs:
+            fifo = port.fifo
+            if fifo.written - fifo.released < port.rate and not fifo.ended:
+                return False
+        for output in self.outputs:
+            fifo = output.fifo
+            if fifo.capacity - fifo.written + fifo.released < output.rate and not fifo.left:
+                return False
+        return True
 
     def step(self) -> bool:
         """Wait until the actor can fire, and fire it once; whether it may go on."""
@@ -202,20 +224,25 @@ class RunningActor:
                 return False
             self.stage = ""
         end = now()
-        number: Optional[int] = firing
-        if matching is not None and rates is None:
-            number = matching.index()
-        if number is not None:
-            firing = number
-            for output in mode.outputs:
-                output.commit(firing, birth)
-        for port in mode.inputs:
-            port.release()
         if matching is not None:
+            number = firing if rates is not None else matching.index()
+            if number is not None:
+                firing = number
+                for output in mode.outputs:
+                    output.commit(firing, birth)
+            for port in mode.inputs:
+                port.release()
             matching.fired(number is not None)
         else:
+            # Room is given back first: what is sent to the same platform takes the report along.
+            for port in mode.inputs:
+                port.release()
             for port in self._taken:
                 port.release()
+            for output in mode.outputs:
+                output.commit(firing, birth)
+            for receiver in self.reporting:
+                receiver.settle()
         self.firing = firing + 1
         mode.firings += 1
         self.activity.add(begin, end, 1, begin - asked)

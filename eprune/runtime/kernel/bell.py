@@ -19,7 +19,10 @@ class Lookout(Protocol):
     """What waits for all sockets of the process."""
 
     def lead(self, bell: Bell, there: Callable[[], bool], until: Optional[float]) -> bool:
-        """Wait for them in this thread until ``there()`` or the time is ``until``; False if another thread does."""
+        """Wait for them in this thread until ``there()`` or the time is ``until``; False if another thread does.
+
+        That one rings ``bell`` when it does so no longer.
+        """
 
     def wake(self) -> None:
         """Make whoever waits for them look again."""
@@ -54,22 +57,26 @@ class Bell:
             return True
         for act in self.leave:
             act()
-        if self.lookout is not None and self.lookout.lead(self, there, until):
-            return there()
+        lookout = self.lookout
         while True:
+            if lookout is not None and lookout.lead(self, there, until):
+                return there()
             self.asleep = True
             if there():
                 self.asleep = False
                 return True
             if until is None:
                 self._rings.get()
-                continue
-            remaining = until - time.monotonic()
-            if remaining <= 0:
+            else:
+                remaining = until - time.monotonic()
+                if remaining <= 0:
+                    self.asleep = False
+                    return False
+                try:
+                    self._rings.get(timeout=remaining)
+                except Empty:
+                    self.asleep = False
+                    return there()
+            if there():
                 self.asleep = False
-                return False
-            try:
-                self._rings.get(timeout=remaining)
-            except Empty:
-                self.asleep = False
-                return there()
+                return True

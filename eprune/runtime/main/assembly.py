@@ -16,7 +16,7 @@ import numpy as np
 
 from eprune.runtime.fire import tflite
 from eprune.runtime.fire.checking import Checked
-from eprune.runtime.fire.engine import Cluster, Event
+from eprune.runtime.fire.engine import Crew, Event
 from eprune.runtime.fire.firing import Rates, RunningActor
 from eprune.runtime.fire.matched import (
     ROOM_SHARE,
@@ -34,7 +34,6 @@ from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.kernel.actor import Actor
-from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
@@ -87,7 +86,7 @@ class Assembly:
         #: unit -> the core that its threads are pinned to, None: to none
         self.cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in cores}
         self.actors = [self._make_actor(actor) for actor in actors]
-        self.clusters = self._make_clusters()
+        self.crews = self._make_crews()
 
     @property
     def crossing(self) -> dict[str, Activity]:
@@ -111,38 +110,62 @@ class Assembly:
 
     def use(self, network: Network) -> None:
         """Threads that wait for what comes from other platforms wait for the sockets themselves."""
-        for cluster in self.clusters:
+        for crew in self.crews:
             ends: list[Fifo] = []
-            for actor in cluster.actors:
+            for actor in crew.actors:
                 ends += [*(port.fifo for port in actor.inputs), *(port.fifo for port in actor.outputs)]
             if any(isinstance(fifo, (TxFifo, RxFifo)) for fifo in ends):
-                cluster.bell.lookout = network.lookout
+                crew.bell.lookout = network.lookout
 
-    def _make_clusters(self) -> list[Cluster]:
-        """The actors that one thread fires: those of a declared cluster, or one.
+    def _make_crews(self) -> list[Crew]:
+        """What each thread fires.
 
-        Where tokens may be lost, an actor that waits for one that is lost must not hold up others.
+        Clusters of a unit that is a core share its thread: it would fire only one of them at a time anyway. Not so
+        those whose next step cannot be foreseen or may take any time: where rates change, or an actor waits for the
+        world. Where tokens may be lost, an actor that waits for one that is lost must not hold up others at all.
         """
         units = {actor.name: actor.unit for actor in self.declared.actors}
+        together = self._options.threads == CLUSTER and not self.declared.aligned
+        named = {actor.name: actor for actor in self.actors}
+        members = [[named.pop(name) for name in names] for names in self.declared.clusters] if together else []
+        shared: dict[int, list[list[RunningActor]]] = {}
+        crews: list[tuple[Optional[int], list[list[RunningActor]]]] = []
+        for actors in [*members, *([actor] for actor in named.values())]:
+            core = self.cores[units[actors[0].name]]
+            if core is None or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
+                crews.append((core, [actors]))
+            elif core in shared:
+                shared[core].append(actors)
+            else:
+                crews.append((core, shared.setdefault(core, [actors])))
+        return [self._make_crew(core, clusters) for core, clusters in crews]
+
+    def _make_crew(self, core: Optional[int], clusters: list[list[RunningActor]]) -> Crew:
         carriers = {
             id(fifo): connection
             for connection in self.connections
             for fifo in (*connection.rx.values(), *connection.tx.values())
         }
-        together = self._options.threads == CLUSTER and not self.declared.aligned
-        named = {actor.name: actor for actor in self.actors}
-        members = [[named.pop(name) for name in names] for names in self.declared.clusters] if together else []
-        clusters = []
-        for actors in [*members, *([actor] for actor in named.values())]:
-            bell = Bell()
-            feeds: dict[Callable[[], None], None] = {}
-            for actor in actors:
-                actor.use(bell)
-                fifos = [*(port.fifo for port in actor.inputs), *(port.fifo for port in actor.outputs)]
-                feeds.update({carriers[id(fifo)].flush: None for fifo in fifos if id(fifo) in carriers})
-            bell.leave = tuple(feeds)
-            clusters.append(Cluster(actors, self.cores[units[actors[0].name]], bell))
-        return clusters
+        crew = Crew(clusters, core)
+        feeds: dict[Connection, None] = {}
+        for actor in crew.actors:
+            actor.use(crew.bell)
+            feeds.update({carriers[id(port.fifo)]: None for port in actor.outputs if id(port.fifo) in carriers})
+        for actor in crew.actors:
+            self._report_with_tokens(actor, carriers)
+        crew.bell.leave = tuple(connection.flush for connection in feeds)
+        return crew
+
+    def _report_with_tokens(self, actor: RunningActor, carriers: dict[int, Connection]) -> None:
+        """What an actor sends to a platform takes along what is to be reported to that platform."""
+        if actor.matching is None and actor.rates is None:
+            sending = {carriers.get(id(port.fifo)) for port in actor.outputs}
+            ends: list[RxFifo] = []
+            for port in actor.inputs:
+                if isinstance(port.fifo, RxFifo) and carriers[id(port.fifo)] in sending:
+                    port.fifo.rides = True
+                    ends.append(port.fifo)
+            actor.reporting = ends
 
     def _emulate(self) -> Emulation:
         emulation = Emulation(
@@ -186,7 +209,9 @@ class Assembly:
                 return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
             if fifo.target is None:
                 return TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
-            return RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
+            receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
+            receiver.need = fifo.rate
+            return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 

@@ -64,7 +64,7 @@ class Run:
 
         network = Network(assembly.connections, events.put)
         assembly.use(network)
-        self._engine = engine = Engine(assembly.clusters, network, len(assembly.connections), events, journal, begin)
+        self._engine = engine = Engine(assembly.crews, network, len(assembly.connections), events, journal, begin)
         _confine(set(assembly.cores.values()))
         journal.log("starting")
         watch = Watch(assembly.actors, _limits(assembly, options.stall_after), journal)

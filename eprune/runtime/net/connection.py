@@ -170,16 +170,8 @@ class Connection:
         """A producer has written tokens."""
         with self._lock:
             end.put(count)
-            stream = self._stream
-            if stream is None or not end.alive or self._may_wait(end):
-                return
-            try:
-                if self._queue.send_next(stream, end):
-                    self._detector.last_sent = time.monotonic()
-            except BlockingIOError:
-                self._want_to_write()
-            except OSError:
-                self._broken(stream)
+            if end.alive and not self._may_wait(end):
+                self._send_next(end)
 
     def _may_wait(self, end: TxFifo) -> bool:
         """Whether what was written is put off: until the producer waits, and for a moment at most."""
@@ -203,18 +195,18 @@ class Connection:
     def credit(self, end: RxFifo) -> None:
         """A report to the peer is due."""
         with self._lock:
-            self._pump()
+            self._queue.report(end)
+            self._send_next()
+
+    def put_off(self, end: RxFifo) -> None:
+        """A report is due, but may wait for the next token that goes to the peer."""
+        self._queue.report(end)
 
     def flush(self) -> None:
-        """Send what was put off, and report all room: a thread is about to wait, perhaps for what follows from it."""
+        """Send what was put off: a thread is about to wait, perhaps for what follows from it."""
         if self._putting_off:
             with self._lock:
                 self._pump()
-        for end in self.rx.values():
-            if end.released != end.reported and end.alive:
-                with self._lock:
-                    self._queue.add(wire.credit_frame(end.number, end.report()))
-                    self._pump()
 
     def changed(self) -> None:
         """An actor has ended or starves."""
@@ -293,19 +285,25 @@ class Connection:
 
     def _pump(self) -> None:
         """Send what the socket takes without waiting."""
-        stream = self._stream
-        if stream is None:
-            return
-        try:
-            if self._queue.send(stream):
-                self._detector.last_sent = time.monotonic()
+        if self._stream is not None:
+            self._transmit(self._stream, self._queue.send)
             self._shut_if_sent()
+        if self._protocol.state is State.TOGETHER and self._protocol.finished:
+            self._handle(Event.CHANGED)
+
+    def _send_next(self, end: Optional[TxFifo] = None) -> None:
+        """The same for reports and the tokens of one FIFO."""
+        if self._stream is not None:
+            self._transmit(self._stream, lambda stream: self._queue.send_next(stream, end))
+
+    def _transmit(self, stream: Stream, act: Callable[[Stream], bool]) -> None:
+        try:
+            if act(stream):
+                self._detector.last_sent = time.monotonic()
         except BlockingIOError:
             self._want_to_write()
         except OSError:
             self._broken(stream)
-        if self._protocol.state is State.TOGETHER and self._protocol.finished:
-            self._handle(Event.CHANGED)
 
     def _broken(self, stream: Stream) -> None:
         """Nothing can be sent any more: what has arrived is still read."""

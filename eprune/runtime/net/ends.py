@@ -28,6 +28,9 @@ class Carrier(Protocol):
     def credit(self, end: RxFifo) -> None:
         """A report to the peer is due."""
 
+    def put_off(self, end: RxFifo) -> None:
+        """A report is due, but may wait for the next token that goes to the peer."""
+
     def changed(self) -> None:
         """An actor has ended or starves."""
 
@@ -198,6 +201,10 @@ class RxFifo(Fifo, Receiving):
         self.activity = Activity()
         #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
         self.offset: Optional[int] = None
+        #: how many tokens the producer needs room for; whether it has that is reported at once
+        self.need = 1
+        #: whether other reports wait for the tokens that the consumer's thread sends to the same platform
+        self.rides = False
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None
 
@@ -215,6 +222,8 @@ class RxFifo(Fifo, Receiving):
         super().commit(1, firing, clocks.from_wire(birth, self.offset))
         if self.left:
             self.released += 1
+        else:
+            self.settle()
 
     def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:
         """Many tokens have arrived; ``tokens`` has a row of bytes for each."""
@@ -231,6 +240,8 @@ class RxFifo(Fifo, Receiving):
         self.written += count
         if self.left:
             self.released += count
+        else:
+            self.settle()
         self.peak = max(self.peak, self.written - self.released)
         if self.reader.asleep:
             self.reader.ring()
@@ -244,6 +255,16 @@ class RxFifo(Fifo, Receiving):
         """The consumer gives slots back."""
         self.released += count
         if self.released - self.reported >= self.stride:
+            if self.rides:
+                self.carrier.put_off(self)
+            else:
+                self.carrier.credit(self)
+        elif not self.rides:
+            self.settle()
+
+    def settle(self) -> None:
+        """Report the room that there is, if the producer needs it."""
+        if self.released != self.reported and self.room < self.need:
             self.carrier.credit(self)
 
     def will_fire(self, firing: int) -> None:

@@ -244,8 +244,9 @@ class _Caller:
 class Lobby:
     """The connections of one process that have not been accepted yet: how many there are is bounded.
 
-    Each listening end's peer has a place, and ``MAX_PENDING`` others. When there is one more, the network with the most of them loses its oldest one: strangers keep out neither a peer
-    that greets at once nor a slow one with another address.
+    Each listening end's peer has a place, and ``MAX_PENDING`` others. When there is one more, the network with the most
+    of them loses its oldest one: strangers keep out neither a peer that greets at once nor a slow one with another
+    address.
     """
 
     def __init__(self) -> None:
@@ -296,6 +297,7 @@ class Acceptor:
         self._keys = keys
         self._loop = loop
         self._lobby = lobby
+        lobby.doors += 1
         self._callers: dict[_Caller, None] = {}
         self._closed = False
 

@@ -19,12 +19,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Generator
+from queue import Empty, SimpleQueue
 from typing import Any, Callable, Optional, Protocol
 
 from eprune.runtime.kernel.bell import Bell
 
 #: Seconds without anybody who waits for the sockets, after which the thread that is there for it does.
-REST = 0.002
+REST = 0.01
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 
@@ -73,8 +74,12 @@ class Loop:
         self._woken = False
         #: held by whoever waits for the sockets
         self._turn = threading.Lock()
-        self._wanted = False  # an actor's thread would do it
-        self._led = 0.0  # when one did it last
+        self._led = 0.0  # when somebody did so last
+        self._waiting: dict[Bell, None] = {}  # those of threads that would do it
+        self._standing_in = False  # whether the loop's own thread does it
+        #: what that thread rests on, whether it does so for long, and whether it must not rest
+        self._rest: SimpleQueue[None] = SimpleQueue()
+        self._resting_long = self._urgent = False
         self._thread = threading.Thread(target=self._run, name="links", daemon=True)
 
     # From any thread.
@@ -98,6 +103,7 @@ class Loop:
     def close(self, patience: float) -> bool:
         """End the thread; whether it ended within ``patience`` seconds. Sockets stay open."""
         self._closed = True
+        self._rest.put(None)
         self.wake()
         if self._thread.ident is not None:
             self._thread.join(patience)
@@ -132,6 +138,9 @@ class Loop:
         """Change what a socket is watched for. Any thread may call it."""
         with contextlib.suppress(OSError, KeyError, ValueError):
             self._poller.modify(one.fileno(), events)
+        if events & WRITE and not self._turn.locked():
+            self._urgent = True
+            self._rest.put(None)
 
     def later(self, seconds: float, action: Callable[[], None]) -> Timer:
         """Have something happen in some seconds."""
@@ -167,11 +176,15 @@ class Loop:
 
         It ends when ``there()``, or at the time ``until`` (time.monotonic).
         """
-        if self._closed or not self._turn.acquire(blocking=False):
-            if not self._wanted:
-                self._wanted = True
-                self.wake()
+        if self._closed:
             return False
+        if not self._turn.acquire(blocking=False):
+            self._waiting[bell] = None
+            if not self._turn.acquire(blocking=False):
+                if self._standing_in:
+                    self.wake()
+                return False
+            self._waiting.pop(bell, None)
         try:
             bell.leading = True
             while not self._closed:
@@ -182,19 +195,49 @@ class Loop:
             return not self._closed
         finally:
             bell.leading = bell.asleep = False
-            self._led = time.monotonic()
-            self._turn.release()
+            self._hand_over()
+
+    def _hand_over(self) -> None:
+        """Wait for the sockets no longer: another thread that would do so gets its turn, or this loop's own."""
+        self._led = time.monotonic()
+        self._turn.release()
+        with contextlib.suppress(KeyError):
+            self._waiting.popitem()[0].ring()
+        if self._resting_long:
+            self._rest.put(None)
 
     def _run(self) -> None:
         while not self._closed:
-            with self._turn:
-                while not self._closed and not self._wanted:
+            self._stay_away()
+            if not self._turn.acquire(blocking=False):
+                continue
+            self._standing_in = True
+            self._urgent = False
+            try:
+                while not self._closed and not self._waiting:
                     self._step_guarded(None)
-            # Rest while actors' threads do it.
-            self._led = time.monotonic()
-            self._wanted = False
-            while not self._closed and time.monotonic() < self._led + REST:
-                time.sleep(REST)
+            finally:
+                self._standing_in = False
+                self._hand_over()
+
+    def _stay_away(self) -> None:
+        """Rest while actors' threads wait for the sockets: until none has done so for a moment."""
+        led = -1.0
+        while not self._closed:
+            if not self._turn.locked():
+                if self._urgent or time.monotonic() >= self._led + REST:
+                    return
+                led = -1.0
+            elif led == self._led:  # whoever does it has nothing to do, and says so when that is over
+                self._resting_long = True
+                if self._turn.locked():
+                    self._rest.get()
+                self._resting_long = False
+                continue
+            else:
+                led = self._led
+            with contextlib.suppress(Empty):
+                self._rest.get(timeout=REST)
 
     def _step_guarded(self, until: Optional[float]) -> None:
         try:

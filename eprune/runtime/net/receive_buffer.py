@@ -26,6 +26,9 @@ TOGETHER = 4
 #: How often the socket is read before others get their turn.
 READS = 16
 
+#: what the headers of tokens that are taken together have in common: kind, zero, number and length
+_SAME = np.r_[0:4, 16:24]
+
 
 class Closed(ConnectionResetError):
     """The peer has closed its side."""
@@ -189,8 +192,7 @@ class ReceiveBuffer:
         now = time.perf_counter_ns()
         most = min((end - begin) // whole, fifo.room)
         frames = self._array[begin : begin + most * whole].reshape(most, whole)
-        fixed = np.r_[0:4, 16:24]  # kind, zero, number and length
-        same = (frames[:, fixed] == frames[0, fixed]).all(axis=1)
+        same = (frames[:, _SAME] == frames[0, _SAME]).all(axis=1)
         count = most if same.all() else int(np.argmin(same))
         frames = frames[:count]
         firings = frames[:, 8:16].copy().view(">u8").ravel()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket
 import time
 from collections.abc import Mapping
+from typing import Optional
 
 from eprune.runtime.net import wire
 from eprune.runtime.net.ends import RxFifo, TxFifo
@@ -27,6 +28,7 @@ class SendQueue:
         self._inside = False  # whether the first buffer is not the first one of its frame
         self._size = 0  # bytes of all buffers
         self._begun = 0  # bytes that the socket has taken of the first one
+        self._due: list[RxFifo] = []  # whose reports are due
         self._fifos: list[tuple[TxFifo, int]] = []
         self._since = 0
         self._batch = {
@@ -77,16 +79,23 @@ class SendQueue:
             sent = True
         return sent
 
-    def send_next(self, stream: Stream, fifo: TxFifo) -> bool:
-        """The same for the next tokens of one FIFO, if nothing else waits, which is nearly always the case."""
+    def send_next(self, stream: Stream, fifo: Optional[TxFifo] = None) -> bool:
+        """The same for due reports and the next tokens of one FIFO, if nothing else waits, as is nearly always so."""
         if self._buffers or self._control:
             return self.send(stream)
-        count = fifo.take(self._batch[fifo.number])
-        if not count:
+        self._choose_reports()
+        if fifo is not None:
+            count = fifo.take(self._batch[fifo.number])
+            if count:
+                self._choose_tokens(fifo, count)
+        if not self._buffers:
             return False
-        self._choose_tokens(fifo, count)
         self._send_chosen(stream)
         return True
+
+    def report(self, receiver: RxFifo) -> None:
+        """A report is due. Any thread may say so."""
+        self._due.append(receiver)
 
     def _send_chosen(self, stream: Stream) -> None:
         begin = time.perf_counter_ns()
@@ -121,6 +130,12 @@ class SendQueue:
         self._size += count * (fifo.token_bytes + wire.HEADER_BYTES)
         self._fifos.append((fifo, count))
 
+    def _choose_reports(self) -> None:
+        while self._due:
+            receiver = self._due.pop()
+            if receiver.alive and receiver.released != receiver.reported:
+                self._choose_frame(wire.credit_frame(receiver.number, receiver.report()))
+
     def _choose(self) -> bool:
         """Choose what to send next; whether there is anything."""
         for number, receiver in self._rx.items():
@@ -129,6 +144,7 @@ class SendQueue:
         for frame in self._control:
             self._choose_frame(frame)
         self._control = []
+        self._choose_reports()
         for number, fifo in self._tx.items():
             count = fifo.take(self._batch[number])
             if count:
