@@ -45,6 +45,10 @@ docs: $(VENV)/.dev  ## write the reference pages from the code, the manual pages
 bench: $(VENV)/.dev  ## measure the figures of docs/results/performance.md
 	$(BIN)/python -m scripts.bench
 
+bench-peers: $(VENV)/.dev  ## the same job by bare sockets, eprune, dora and pyzmq, side by side (installs the last two)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers]'
+	$(BIN)/python -m scripts.bench stages
+
 fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SECONDS_EACH=60, for each of four targets)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS_EACH)

@@ -25,11 +25,13 @@ from scripts.bench.replicas import replicas
 from scripts.bench.search import search
 from scripts.bench.secure import secure
 from scripts.bench.ssd import ssd
+from scripts.bench.stages import stages
 from scripts.bench.start import start
 
 _ALL = (
     local,
     split,
+    stages,
     link,
     hop,
     mesh,

@@ -2,25 +2,34 @@
 
 from __future__ import annotations
 
+import itertools
 from pathlib import Path
 
+from eprune.deploy.ports import free_base_port
+from eprune.formats.tflite.cost import macs
+from eprune.formats.tflite.model import boundary, read_model
 from scripts.bench.harness import ACTORS, MODELS, ROOT, VEHICLE, bare, generate, period, ratios, run, say
 
 
-def application(folder: Path, model: Path) -> tuple[Path, list[str]]:
-    """A graph of source, one actor an operator group of ``model`` (a chain cut in two), and sink; on one core."""
-    from eprune.formats.tflite.model import boundary, read_model
+def application(folder: Path, model: Path, at: float = 0.5, units: tuple[str, str] = ("host", "host")) -> Path:
+    """A graph of source, two slices of ``model`` (cut where ``at`` of the operations are done), and sink.
 
+    ``units`` are the platforms of the first and the second half, each of which has one core.
+    """
     facts = read_model(str(model))
     count = len(facts.operators)
+    done = list(itertools.accumulate(macs(facts, operator) for operator in facts.operators))
 
-    def tokens(operators, which):
+    def tokens(operators: range, which: int) -> str:
         return str(facts.tensors[boundary(facts, operators)[which][0]].token)
 
-    cut = next(
-        index
-        for index in range(count // 2, count)
-        if len(boundary(facts, range(index))[1]) == 1 and len(boundary(facts, range(index, count))[0]) == 1
+    cut = min(
+        (
+            index
+            for index in range(1, count)
+            if len(boundary(facts, range(index))[1]) == 1 and len(boundary(facts, range(index, count))[0]) == 1
+        ),
+        key=lambda index: abs(done[index - 1] - at * done[-1]),
     )
     first, second = range(cut), range(cut, count)
     graph = folder / f"{model.stem}.xml"
@@ -42,11 +51,22 @@ def application(folder: Path, model: Path) -> tuple[Path, list[str]]:
 </application>
 """
     )
-    (folder / "host.xml").write_text('<platform name="host"><unit name="cpu0" core="0"/></platform>')
-    actors = ("Source", "Head", "Tail", "Sink")
-    lines = "".join(f'<map actor="{name}" unit="cpu0"/>' for name in actors)
-    (folder / "map.xml").write_text(f'<mapping application="bench" platform="host">{lines}</mapping>')
-    return graph, ["-p", str(folder / "host.xml"), "-m", str(folder / "map.xml")]
+    homes = dict(zip(("Source", "Head", "Tail", "Sink"), (units[0], units[0], units[1], units[1])))
+    port = free_base_port(1)
+    for core, own in enumerate(dict.fromkeys(units)):
+        links = "".join(f'<link to="{peer}" address="127.0.0.1" port="{port}"/>' for peer in {*units} - {own})
+        (folder / f"{own}.xml").write_text(f'<platform name="{own}"><unit name="cpu" core="{core}"/>{links}</platform>')
+        lines = "".join(
+            f'<map actor="{name}" ' + ('unit="cpu"/>' if home == own else f'platform="{home}"/>')
+            for name, home in homes.items()
+        )
+        (folder / f"map_{own}.xml").write_text(f'<mapping application="bench" platform="{own}">{lines}</mapping>')
+    return graph
+
+
+def where(folder: Path, platform: str) -> list[str]:
+    """The options that name a platform and its mapping."""
+    return ["-p", str(folder / f"{platform}.xml"), "-m", str(folder / f"map_{platform}.xml")]
 
 
 def local(folder: Path) -> None:
@@ -57,8 +77,7 @@ def local(folder: Path) -> None:
         if not model.exists():
             say(model.stem, "the model is not here", "", "")
             continue
-        graph, arguments = application(folder, model)
-        fused = generate(graph, arguments, folder / "host.py")
+        fused = generate(application(folder, model), where(folder, "host"), folder / "host.py")
 
         def ours(fused: Path = fused, frames: int = frames) -> float:
             record = run(folder, fused, arguments=("--frames", str(frames)))[0]
@@ -72,7 +91,6 @@ def local(folder: Path) -> None:
 
 def split(folder: Path) -> None:
     """The vehicle classifier on two processes of one core each, split after L2, against the slower stage alone."""
-    graph, _ = application(folder, VEHICLE)
     endpoint = ROOT / "graphs" / "endpoint.xml"
     server = ROOT / "graphs" / "server.xml"
     text = (ROOT / "graphs" / "vehicle.xml").read_text()
