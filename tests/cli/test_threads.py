@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-BEHAVIOURS = """
+BEHAVIOURS = r"""
 import sys
 import threading
 from eprune.runtime import Actor, EndOfStream
