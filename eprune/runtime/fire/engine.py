@@ -72,7 +72,9 @@ class Engine:
         events: SimpleQueue[Event],
         journal: Journal,
         on_start: Callable[[], None] = lambda: None,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_ready`` is called when all actors are initialized, ``on_start`` when the peers are there, too."""
         self._clusters = clusters
         self._network = network
         self._count = count
@@ -80,6 +82,7 @@ class Engine:
         self._events = events
         self._journal = journal
         self._on_start = on_start
+        self._on_ready = on_ready
         self._gate = threading.Event()
         self._stopping = False
         self._threads: dict[threading.Thread, str] = {}
@@ -114,6 +117,7 @@ class Engine:
         deadline = time.monotonic() + timeout
         self._network.open(deadline)
         self._await("initialized", len(self._clusters), deadline)
+        self._on_ready()
         self._await("opened", self._count)
         self._on_start()
         self._gate.set()
@@ -145,11 +149,14 @@ class Engine:
         begun: list[RunningActor] = []
         failed = True
         try:
-            for actor in cluster.actors:
+            fresh = [actor for actor in cluster.actors if not actor.initialized]
+            for actor in fresh:
                 actor.begin("initialize")
             for actor in cluster.actors:
                 begun.append(actor)
-                _do(actor, "initialize", actor.behaviour.initialize)
+                if actor in fresh:
+                    actor.initialized = True
+                    _do(actor, "initialize", actor.behaviour.initialize)
             self._events.put("initialized")
             self._gate.wait()
             self._fire(list(cluster.actors), begun)
@@ -185,7 +192,8 @@ class Engine:
     def _finalize(self, actor: RunningActor, orderly: bool) -> None:
         """Only an orderly end travels along the FIFOs; for a failure see _stop."""
         try:
-            _do(actor, "finalize", actor.behaviour.finalize)
+            if not actor.stays:
+                _do(actor, "finalize", actor.behaviour.finalize)
         except RunError as error:
             self._events.put(error)
         else:
@@ -209,6 +217,26 @@ class Engine:
         deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def finalize(actors: Sequence[RunningActor]) -> tuple[list[RunError], list[str]]:
+    """At the end of a service, finalize the actors that have kept their state; the failures, and who is left behind."""
+    failures: list[RunError] = []
+
+    def act(actor: RunningActor) -> None:
+        try:
+            _do(actor, "finalize", actor.behaviour.finalize)
+        except RunError as error:
+            failures.append(error)
+
+    idle = [actor for actor in actors if actor.stays and actor.initialized and not actor.stage]
+    threads = [threading.Thread(target=act, args=(actor,), name=f"actor {actor.name!r}", daemon=True) for actor in idle]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + GRACE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return failures, [thread.name for thread in threads if thread.is_alive()]
 
 
 def _do(actor: RunningActor, stage: str, act: Callable[[], None]) -> None:

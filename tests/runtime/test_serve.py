@@ -1,0 +1,358 @@
+"""A platform that serves (``--serve``): one process, to which stream after stream of producers come."""
+
+import json
+import os
+import signal
+import socket
+import time
+
+import pytest
+
+from eprune.deploy.ports import free_base_port
+from tests.kit.programs import finish, lines, rest, run, start, write_program
+
+#: how each producer of these tests is called, and the FIFO from it
+ENDPOINTS = ("left", "right")
+
+
+@pytest.fixture
+def port():
+    return free_base_port(4)
+
+
+def endpoint(folder, name, port, policy="stop", source="Count"):
+    return write_program(
+        folder,
+        name,
+        f"actor('A', 'ACTORS:{source}', 'cpu', {{'n': '10'}})",
+        f"tx('{name}', 'A.out', 'int32', (), capacity=4, to='server', address='127.0.0.1', port={port}, "
+        f"policy='{policy}')",
+        aligned=policy in ("drop", "zero"),
+    )
+
+
+def server(folder, *declarations, **keywords):
+    return write_program(folder, "server", *declarations, **keywords)
+
+
+def from_one(port, policy="stop", behaviour="Total"):
+    return (
+        f"actor('B', 'ACTORS:{behaviour}', 'cpu')",
+        f"rx('left', 'B.in', 'int32', (), capacity=4, frm='left', port={port}, policy='{policy}')",
+    )
+
+
+def from_both(port, policy="stop"):
+    """A sink of its own for each of two producers."""
+    return (
+        "actor('B0', 'ACTORS:Total', 'cpu')",
+        "actor('B1', 'ACTORS:Total', 'cpu')",
+        f"rx('left', 'B0.in', 'int32', (), capacity=4, frm='left', port={port}, policy='{policy}')",
+        f"rx('right', 'B1.in', 'int32', (), capacity=4, frm='right', port={port + 1}, policy='{policy}')",
+    )
+
+
+def log(process):
+    """The next event of a program with --log-format json."""
+    return json.loads(process.stderr.readline())
+
+
+def wait_for(process, event, **details):
+    """Read the log up to an event."""
+    while True:
+        found = log(process)
+        if found["event"] == event and details.items() <= found.items():
+            return found
+
+
+def serve(program, *arguments, **more):
+    return start(program, "--serve", "--log-format", "json", *arguments, **more)
+
+
+def stop(process, number=signal.SIGTERM):
+    process.send_signal(number)
+    return rest(process)
+
+
+@pytest.mark.parametrize("policy", ["stop", "wait", "drop", "zero"])
+def test_one_stream_after_the_other_comes_to_the_same_process(tmp_path, port, policy):
+    service = serve(server(tmp_path, *from_one(port, policy), aligned=policy in ("drop", "zero")))
+    producer = endpoint(tmp_path, "left", port, policy)
+    for number, frames in enumerate([10, 4, 10], 1):
+        wait_for(service, "waiting", stream=number)
+        assert finish(start(producer, "--frames", str(frames))) == (0, "", "")
+        assert lines(service, 1) == f"{frames} tokens, sum {sum(range(frames))}\n"
+        assert wait_for(service, "served", stream=number)["frames"] == frames
+    wait_for(service, "waiting", stream=4)
+    assert stop(service)[:2] == (0, "0 tokens, sum 0\n")
+
+
+@pytest.mark.parametrize("policy", ["stop", "wait", "drop"])
+def test_a_stream_lasts_until_all_producers_have_ended_and_who_comes_back_early_waits(tmp_path, port, policy):
+    aligned = policy == "drop"
+    service = serve(server(tmp_path, *from_both(port, policy), aligned=aligned))
+    first = endpoint(tmp_path, "left", port, policy)
+    second = endpoint(tmp_path, "right", port + 1, policy)
+    early = start(first)
+    for number in range(1, 4):
+        wait_for(service, "waiting", stream=number)
+        if number == 2:
+            time.sleep(1)  # it has been asked to wait, and asks again and again
+        late = start(second)
+        if number == 1:
+            assert finish(early) == (0, "", "")
+            early = start(first)
+        assert finish(late) == (0, "", "")
+        assert sorted(lines(service, 2).splitlines()) == ["10 tokens, sum 45"] * 2
+        wait_for(service, "served", stream=number)
+        if number == 2:
+            assert finish(early) == (0, "", "")
+            early = start(first)
+    assert finish(early) == (0, "", "")
+    wait_for(service, "waiting", stream=4)
+    assert stop(service)[0] == 0
+
+
+def test_who_comes_between_two_streams_never_finds_the_door_closed(tmp_path, port):
+    service = serve(server(tmp_path, *from_one(port)))
+    producer = endpoint(tmp_path, "left", port)
+    wait_for(service, "waiting")
+    refused = []
+    process = start(producer)
+    while process.poll() is None or not service_waits(service, 2):
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=10).close()
+        except OSError as error:
+            refused.append(error)
+    assert refused == []
+    assert finish(process)[0] == 0
+    assert stop(service)[0] == 0
+
+
+def service_waits(service, number, seen={}):
+    if service.pid not in seen:
+        return bool(seen.setdefault(service.pid, wait_for(service, "waiting", stream=number)))
+    return True
+
+
+def test_actors_begin_anew_and_those_that_keep_their_state_go_on(tmp_path, port):
+    service = serve(
+        server(
+            tmp_path,
+            "actor('B', 'ACTORS:Diary', 'cpu')",
+            "actor('C', 'ACTORS:Total', 'cpu')",
+            f"rx('left', 'B.in', 'int32', (), capacity=4, frm='left', port={port})",
+            "fifo('f', 'B.out', 'C.in', 'int32', (), capacity=4)",
+        )
+    )
+    producer = endpoint(tmp_path, "left", port)
+    for _ in range(2):
+        assert finish(start(producer, "--frames", "2"))[0] == 0
+        wait_for(service, "served")
+    wait_for(service, "waiting")
+    code, out, _ = stop(service)
+    told = out.splitlines()
+    assert code == 0
+    assert [line for line in told if line.startswith("B")] == [
+        "B initialized", "B 1", "B 2", "B 3", "B 4", "B finalized after 4",
+    ]  # fmt: skip
+    assert [line for line in told if "tokens" in line] == ["2 tokens, sum 3", "2 tokens, sum 7", "0 tokens, sum 0"]
+
+
+def test_without_serve_an_actor_that_would_keep_its_state_is_finalized_with_the_run(tmp_path, port):
+    sink = start(server(tmp_path, *from_one(port, behaviour="Diary")))
+    assert finish(start(endpoint(tmp_path, "left", port), "--frames", "1"))[0] == 0
+    assert finish(sink) == (0, "B initialized\nB 1\nB finalized after 1\n", "")
+
+
+def test_fifos_begin_anew_with_their_initial_tokens(tmp_path, port):
+    service = serve(
+        server(
+            tmp_path,
+            "actor('Sum', 'ACTORS:Add', 'cpu')",
+            "actor('B', 'ACTORS:Show', 'cpu')",
+            f"rx('left', 'Sum.new', 'int32', (), capacity=4, frm='left', port={port})",
+            "fifo('loop', 'Sum.state', 'Sum.old', 'int32', (), capacity=2, delay=1)",
+            "fifo('g', 'Sum.out', 'B.in', 'int32', (), capacity=1)",
+        )
+    )
+    producer = endpoint(tmp_path, "left", port)
+    for number in range(1, 4):
+        wait_for(service, "waiting", stream=number)
+        assert finish(start(producer, "--frames", "4"))[0] == 0
+        assert lines(service, 5) == "0\n1\n3\n6\nB finalized\n"
+    assert stop(service)[0] == 0
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize("streams", [0, 1])
+def test_a_signal_while_it_waits_is_an_orderly_end(tmp_path, port, number, streams):
+    service = serve(server(tmp_path, *from_one(port)))
+    for _ in range(streams):
+        assert finish(start(endpoint(tmp_path, "left", port)))[0] == 0
+    wait_for(service, "waiting", stream=streams + 1)
+    code, _, err = stop(service, number)
+    assert code == 0
+    assert [json.loads(line)["event"] for line in err.splitlines()] == ["ended"]
+
+
+def test_a_signal_within_a_stream_interrupts_it(tmp_path, port):
+    record = tmp_path / "record.json"
+    service = serve(server(tmp_path, *from_one(port)), "--record", str(record))
+    producer = start(endpoint(tmp_path, "left", port, source="Idle"))
+    wait_for(service, "running")
+    assert stop(service)[0] == 130
+    assert finish(producer)[0] == 1
+    assert "SIGTERM" in json.loads(record.read_text())["failure"]
+
+
+def test_a_failure_within_a_stream_ends_the_service(tmp_path, port):
+    service = serve(server(tmp_path, *from_one(port, behaviour="DiesAtFive")))
+    finish(start(endpoint(tmp_path, "left", port)))
+    code, _, err = rest(service)
+    assert code == 1
+    assert "five is right out" in err
+
+
+def test_a_producer_that_dies_under_stop_ends_the_service(tmp_path, port):
+    service = serve(server(tmp_path, *from_one(port)))
+    producer = start(endpoint(tmp_path, "left", port, source="Idle"))
+    wait_for(service, "running")
+    producer.kill()
+    assert rest(service)[0] == 1
+
+
+def test_a_producer_that_never_comes_is_waited_for_longer_than_the_timeout(tmp_path, port):
+    service = serve(server(tmp_path, *from_one(port)), "--timeout", "0.3")
+    wait_for(service, "waiting")
+    time.sleep(0.6)
+    assert finish(start(endpoint(tmp_path, "left", port)))[0] == 0
+    assert wait_for(service, "served")["frames"] == 10
+    assert stop(service)[0] == 0
+
+
+def test_but_once_one_has_come_the_others_have_that_time(tmp_path, port):
+    service = serve(server(tmp_path, *from_both(port)), "--timeout", "0.5")
+    wait_for(service, "waiting")
+    producer = start(endpoint(tmp_path, "left", port))
+    code, _, err = rest(service)
+    assert code == 1
+    assert "right did not connect" in err
+    assert finish(producer)[0] == 1
+
+
+def test_a_service_in_the_middle_connects_to_its_consumer_in_each_stream(tmp_path, port):
+    sink = serve(server(tmp_path, *from_one(port + 1)), "--timeout", "0.5")
+    middle = write_program(
+        tmp_path,
+        "middle",
+        "actor('C', 'ACTORS:Copy', 'cpu')",
+        f"rx('first', 'C.in', 'int32', (), capacity=4, frm='start', port={port})",
+        f"tx('left', 'C.out', 'int32', (), capacity=4, to='server', address='127.0.0.1', port={port + 1})",
+    )
+    between = serve(middle, "--timeout", "5")
+    source = write_program(
+        tmp_path,
+        "start",
+        "actor('A', 'ACTORS:Count', 'cpu', {'n': '5'})",
+        f"tx('first', 'A.out', 'int32', (), capacity=4, to='middle', address='127.0.0.1', port={port})",
+    )
+    for number in range(1, 4):
+        wait_for(between, "waiting", stream=number)
+        assert finish(start(source)) == (0, "", "")
+        assert lines(sink, 1) == "5 tokens, sum 10\n"
+    wait_for(between, "waiting", stream=4)
+    assert stop(between)[0] == 0
+    wait_for(sink, "waiting", stream=4)
+    assert stop(sink)[0] == 0
+
+
+def test_the_record_is_that_of_the_last_stream(tmp_path, port):
+    record, trace = tmp_path / "record.json", tmp_path / "trace.json"
+    service = serve(server(tmp_path, *from_one(port)), "--record", str(record), "--trace", str(trace))
+    producer = endpoint(tmp_path, "left", port)
+    incarnations = set()
+    wait_for(service, "waiting")
+    for number, frames in ((1, 7), (2, 3)):
+        time.sleep(0.5)
+        assert finish(start(producer, "--frames", str(frames)))[0] == 0
+        wait_for(service, "waiting", stream=number + 1)
+        told = json.loads(record.read_text())
+        assert (told["stream"], told["actors"]["B"]["firings"], told["fifos"]["left"]["tokens"]) == (
+            number, frames, frames,
+        )  # fmt: skip
+        assert [event["event"] for event in told["events"]].count("connected") == 1
+        assert told["wall_s"] < 0.5  # it begins with the stream, not with the wait for it
+        bars = [each for each in json.loads(trace.read_text())["traceEvents"] if each["ph"] == "X"]
+        assert len([bar for bar in bars if bar["name"] == "B"]) == frames
+        incarnations.add(told["incarnation"])
+    assert len(incarnations) == 2
+    assert stop(service)[0] == 0
+    assert json.loads(record.read_text())["stream"] == 2
+
+
+def test_the_status_tells_what_it_waits_for(tmp_path, port):
+    status = tmp_path / "status.json"
+    notify = tmp_path / "notify"
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        systemd.bind(str(notify))
+        systemd.settimeout(30)
+        service = serve(server(tmp_path, *from_one(port)), "--status", str(status), NOTIFY_SOCKET=str(notify))
+
+        def told(text):
+            seen = []
+            while not seen or text not in seen[-1]:
+                seen.append(systemd.recv(4096).decode())
+            return seen
+
+        assert not any("READY=1" in message for message in told("STATUS=waiting for stream 1")[:-1])
+        report = json.loads(status.read_text())
+        assert (report["state"], report["stream"], report["pid"]) == ("waiting", 1, service.pid)
+        assert report["peers"]["left"]["state"] == "waiting"
+        assert finish(start(endpoint(tmp_path, "left", port)))[0] == 0
+        messages = told("STATUS=waiting for stream 2")
+        report = json.loads(status.read_text())
+        assert (report["stream"], report["firings"], report["peers"]["left"]["state"]) == (2, {"B": 0}, "waiting")
+        assert stop(service)[0] == 0
+        assert not any("STOPPING=1" in message for message in messages)
+        assert "STOPPING=1" in told("STATUS=ended")[-1]
+
+
+@pytest.mark.parametrize(
+    ("declarations", "reason"),
+    [
+        (
+            ("actor('A', 'ACTORS:Count', 'cpu')", "actor('B', 'ACTORS:Show', 'cpu')",
+             "fifo('f', 'A.out', 'B.in', 'int32', (), capacity=1)"),
+            "server receives nothing from other platforms",
+        ),
+        (
+            ("actor('A', 'ACTORS:Count', 'cpu')", "actor('B', 'ACTORS:Add', 'cpu')",
+             "fifo('f', 'A.out', 'B.own', 'int32', (), capacity=1)",
+             "rx('g', 'B.far', 'int32', (), capacity=1, frm='left', port=20000)"),
+            "actor 'A' has no inputs",
+        ),
+    ],
+)  # fmt: skip
+def test_a_platform_that_cannot_serve_says_so(tmp_path, declarations, reason):
+    code, out, err = run(server(tmp_path, *declarations), "--serve")
+    assert (code, out) == (2, "")
+    assert "--serve" in err
+    assert reason in err
+
+
+def descriptors(process):
+    return len(os.listdir(f"/proc/{process.pid}/fd"))
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+def test_streams_leave_neither_descriptors_nor_threads_behind(tmp_path, port):
+    service = serve(server(tmp_path, *from_both(port)))
+    counts = []
+    for number in range(1, 6):
+        wait_for(service, "waiting", stream=number)
+        counts.append((descriptors(service), len(os.listdir(f"/proc/{service.pid}/task"))))
+        pair = [start(endpoint(tmp_path, name, port + index)) for index, name in enumerate(ENDPOINTS)]
+        assert [finish(each)[0] for each in pair] == [0, 0]
+    assert len(set(counts[1:])) == 1, counts
+    assert stop(service)[0] == 0
