@@ -96,7 +96,6 @@ class Connection:
         self._stream: Optional[Stream] = None
         self._buffer: Optional[ReceiveBuffer] = None
         self._writing = False
-        self._shutting = False
         self._putting_off = False
         self._stuck = False  # whether the socket has failed at sending
         self._stopping = False
@@ -252,8 +251,9 @@ class Connection:
         elif what is Do.SEEK:
             self._loop.ask(self._seek_again)
         elif what is Do.SHUT:
-            self._shutting = True
-            self._shut_if_sent()
+            # A peer that does not close its side in return is left after a while.
+            self._queue.close(lambda stream: self._loop.ask(lambda: self._leave_later(stream)))
+            self._pump()
         elif what is Do.BREAK:
             self._drop()
         elif what is Do.OVER:
@@ -301,7 +301,6 @@ class Connection:
         try:
             if self._queue.send(stream):
                 self._detector.last_sent = time.monotonic()
-            self._shut_if_sent()
         except BlockingIOError:
             self._want_to_write()
         except OSError:
@@ -315,15 +314,6 @@ class Connection:
         with contextlib.suppress(OSError):
             stream.shutdown(socket.SHUT_RDWR)
 
-    def _shut_if_sent(self) -> None:
-        if self._shutting and self._stream is not None and self._queue.empty:
-            self._shutting = False
-            stream = self._stream
-            with contextlib.suppress(OSError):
-                stream.shutdown(socket.SHUT_WR)
-            # A peer that does not close its side is left after a while.
-            self._loop.ask(lambda: self._leave_later(stream))
-
     def _leave_later(self, stream: Stream) -> None:
         self._loop.later(CLOSE_TIMEOUT, lambda: self._lose(stream, Event.BROKEN, "the peer does not close its side"))
 
@@ -336,7 +326,7 @@ class Connection:
         """Close the socket, if there is one."""
         stream, self._stream = self._stream, None
         self._queue.clear()
-        self._writing = self._shutting = self._stuck = False
+        self._writing = self._stuck = False
         if stream is None:
             return
         self._loop.unwatch(stream)
