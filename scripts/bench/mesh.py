@@ -79,7 +79,9 @@ def endpoints(folder: Path) -> None:
             3, lambda count=count: _bare_server(count), lambda count=count: _server(folder, count)
         )
         each[count] = our_s
-        say(f"{count}", f"{1e6 * bare_s:.2f}", f"{1e6 * our_s:.2f}", f"{ratio:.2f}" + " (at most 2.5)" * (count == SOME))
+        say(
+            f"{count}", f"{1e6 * bare_s:.2f}", f"{1e6 * our_s:.2f}", f"{ratio:.2f}" + " (at most 2.5)" * (count == SOME)
+        )
     say(f"{MANY} against {FEW}", "", "", f"{each[MANY] / each[FEW]:.2f} (at most 1.1)")
 
 

@@ -1,14 +1,18 @@
 """A platform that serves (``--serve``): one process, to which stream after stream of producers come."""
 
+import contextlib
 import json
-import os
 import signal
 import socket
+import threading
 import time
+from pathlib import Path
 
 import pytest
 
 from eprune.deploy.ports import free_base_port
+from eprune.runtime.net import wire
+from tests.kit import hostile
 from tests.kit.programs import finish, lines, rest, run, start, write_program
 
 #: how each producer of these tests is called, and the FIFO from it
@@ -117,22 +121,27 @@ def test_who_comes_between_two_streams_never_finds_the_door_closed(tmp_path, por
     service = serve(server(tmp_path, *from_one(port)))
     producer = endpoint(tmp_path, "left", port)
     wait_for(service, "waiting")
-    refused = []
-    process = start(producer)
-    while process.poll() is None or not service_waits(service, 2):
-        try:
-            socket.create_connection(("127.0.0.1", port), timeout=10).close()
-        except OSError as error:
-            refused.append(error)
-    assert refused == []
-    assert finish(process)[0] == 0
+    knocks, over = [], threading.Event()
+
+    def knock():
+        while not over.is_set():
+            try:
+                socket.create_connection(("127.0.0.1", port), timeout=30).close()
+                knocks.append("open")
+            except ConnectionRefusedError:
+                knocks.append("closed")
+
+    stranger = threading.Thread(target=knock)
+    stranger.start()
+    try:
+        for number in range(1, 4):
+            assert finish(start(producer))[0] == 0
+            wait_for(service, "waiting", stream=number + 1)
+    finally:
+        over.set()
+        stranger.join()
+    assert set(knocks) == {"open"}
     assert stop(service)[0] == 0
-
-
-def service_waits(service, number, seen={}):
-    if service.pid not in seen:
-        return bool(seen.setdefault(service.pid, wait_for(service, "waiting", stream=number)))
-    return True
 
 
 def test_actors_begin_anew_and_those_that_keep_their_state_go_on(tmp_path, port):
@@ -241,6 +250,62 @@ def test_but_once_one_has_come_the_others_have_that_time(tmp_path, port):
     assert finish(producer)[0] == 1
 
 
+def three(port, policy):
+    """A sink of the FIFO that strangers speak of."""
+    return (
+        "actor('B', 'ACTORS:Total', 'cpu')",
+        f"rx('f', 'B.in', 'int32', (3,), capacity=4, frm='left', port={port}, policy='{policy}')",
+    )
+
+
+def test_a_producer_that_has_ended_is_not_taken_for_the_next_one(tmp_path, port):
+    """Its connection broke before it learnt that all had arrived; it tries to tell once more."""
+    service = serve(server(tmp_path, *three(port, "drop"), aligned=True))
+    wait_for(service, "waiting")
+    with contextlib.closing(hostile.dial(port, "first")) as producer:
+        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
+        producer.hear(wire.END)
+    wait_for(service, "waiting", stream=2)
+    assert hostile.dial(port, "first") is None
+    assert "has ended here" in wait_for(service, "refused")["reason"]
+    with contextlib.closing(hostile.dial(port, "second")) as producer:
+        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
+        producer.hear(wire.END)
+    wait_for(service, "waiting", stream=3)
+    assert stop(service)[0] == 0
+
+
+def test_a_producer_that_was_away_too_long_begins_the_next_stream(tmp_path, port):
+    service = serve(server(tmp_path, *three(port, "drop"), aligned=True), "--patience", "0.3", "--dead-after", "1")
+    wait_for(service, "waiting")
+    with contextlib.closing(hostile.dial(port, "first")) as producer:
+        assert producer.send(hostile.token(0))
+        wait_for(service, "running")
+    assert wait_for(service, "served")["frames"] <= 1
+    wait_for(service, "waiting", stream=2)
+    with contextlib.closing(hostile.dial(port, "first")) as producer:
+        assert producer.send(hostile.token(1))
+        wait_for(service, "running")
+    wait_for(service, "waiting", stream=3)
+    assert stop(service)[0] == 0
+
+
+def test_a_producer_that_has_gone_before_it_was_let_in_is_no_stream(tmp_path, port):
+    """It gave up while it waited in the kernel, because the service was frozen."""
+    service = serve(server(tmp_path, *three(port, "stop")))
+    wait_for(service, "waiting")
+    service.send_signal(signal.SIGSTOP)
+    with socket.create_connection(("127.0.0.1", port), timeout=10) as producer:
+        producer.sendall(wire.pack_greeting({**hostile.GREETING, "platform": "left", "incarnation": "first"}))
+    service.send_signal(signal.SIGCONT)
+    assert "closed before" in wait_for(service, "refused")["reason"]
+    with contextlib.closing(hostile.dial(port, "second")) as producer:
+        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
+        producer.hear(wire.END)
+    wait_for(service, "waiting", stream=2)
+    assert stop(service)[0] == 0
+
+
 def test_a_service_in_the_middle_connects_to_its_consumer_in_each_stream(tmp_path, port):
     sink = serve(server(tmp_path, *from_one(port + 1)), "--timeout", "0.5")
     middle = write_program(
@@ -291,6 +356,17 @@ def test_the_record_is_that_of_the_last_stream(tmp_path, port):
     assert json.loads(record.read_text())["stream"] == 2
 
 
+def written(status, stream):
+    """The status in a file, once the service waits for a stream."""
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline:
+        report = json.loads(status.read_text())
+        if (report["state"], report["stream"]) == ("waiting", stream):
+            return report
+        time.sleep(0.01)
+    raise AssertionError(report)
+
+
 def test_the_status_tells_what_it_waits_for(tmp_path, port):
     status = tmp_path / "status.json"
     notify = tmp_path / "notify"
@@ -306,13 +382,13 @@ def test_the_status_tells_what_it_waits_for(tmp_path, port):
             return seen
 
         assert not any("READY=1" in message for message in told("STATUS=waiting for stream 1")[:-1])
-        report = json.loads(status.read_text())
-        assert (report["state"], report["stream"], report["pid"]) == ("waiting", 1, service.pid)
+        report = written(status, stream=1)
+        assert report["pid"] == service.pid
         assert report["peers"]["left"]["state"] == "waiting"
         assert finish(start(endpoint(tmp_path, "left", port)))[0] == 0
         messages = told("STATUS=waiting for stream 2")
-        report = json.loads(status.read_text())
-        assert (report["stream"], report["firings"], report["peers"]["left"]["state"]) == (2, {"B": 0}, "waiting")
+        report = written(status, stream=2)
+        assert (report["firings"], report["peers"]["left"]["state"]) == ({"B": 0}, "waiting")
         assert stop(service)[0] == 0
         assert not any("STOPPING=1" in message for message in messages)
         assert "STOPPING=1" in told("STATUS=ended")[-1]
@@ -342,16 +418,16 @@ def test_a_platform_that_cannot_serve_says_so(tmp_path, declarations, reason):
 
 
 def descriptors(process):
-    return len(os.listdir(f"/proc/{process.pid}/fd"))
+    return len(list(Path(f"/proc/{process.pid}/fd").iterdir()))
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="needs /proc")
+@pytest.mark.skipif(not Path("/proc/self/fd").is_dir(), reason="needs /proc")
 def test_streams_leave_neither_descriptors_nor_threads_behind(tmp_path, port):
     service = serve(server(tmp_path, *from_both(port)))
     counts = []
     for number in range(1, 6):
         wait_for(service, "waiting", stream=number)
-        counts.append((descriptors(service), len(os.listdir(f"/proc/{service.pid}/task"))))
+        counts.append((descriptors(service), len(list(Path(f"/proc/{service.pid}/task").iterdir()))))
         pair = [start(endpoint(tmp_path, name, port + index)) for index, name in enumerate(ENDPOINTS)]
         assert [finish(each)[0] for each in pair] == [0, 0]
     assert len(set(counts[1:])) == 1, counts

@@ -19,7 +19,7 @@ from eprune.runtime.kernel.errors import Interrupted, RunError, UsageError, unex
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, no_service
 from eprune.runtime.main.report import Reporter
-from eprune.runtime.net.handshake import Doors
+from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
@@ -45,7 +45,7 @@ class Stream:
         if options.trace:
             for activity in self.activities.values():
                 activity.spans = []
-        self.network = network = Network(assembly.connections, events.put, run.doors)
+        self.network = network = Network(assembly.connections, events.put, run.listeners)
         assembly.use(network)
         count = len(assembly.connections)
         self.engine = Engine(assembly.clusters, network, count, events, journal, self._begin, self._ready)
@@ -85,7 +85,7 @@ class Run:
         self.events = events
         self.journal = journal
         #: what stays open between the streams of a service; None: this is none
-        self.doors = Doors() if options.serve else None
+        self.listeners = Listeners() if options.serve else None
         self.watch = Watch([], {}, journal)
         #: the threads that did not stop: in foreign code, which cannot be stopped
         self.left_behind: list[str] = []
@@ -145,7 +145,7 @@ class Run:
 
     def _serve(self) -> None:
         """Serve stream after stream. Raises RunError, but for a signal between two streams: that is the end."""
-        assert self.doors is not None
+        assert self.listeners is not None
         failures: list[RunError] = []
         try:
             for number in itertools.count(2):
@@ -155,7 +155,7 @@ class Run:
         except RunError as error:
             if not (isinstance(error, Interrupted) and self._stream.network.idle):
                 failures.append(error)
-        self.doors.close()
+        self.listeners.close()
         more, stuck = finalize(self._stream.assembly.actors)
         self.left_behind = [*self.left_behind, *stuck]
         for failure in [*failures, *more]:

@@ -21,7 +21,7 @@ from eprune.runtime.net import clocks, emulation, wire
 from eprune.runtime.net.detector import CLOSE_TIMEOUT, FailureDetector, back_off
 from eprune.runtime.net.ends import FifoEnd, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting, warn
-from eprune.runtime.net.handshake import Acceptor, Doors, Lobby, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.net.handshake import Acceptor, Listeners, Lobby, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.net.loop import READ, WRITE, Loop, Sequence, Timer
 from eprune.runtime.net.protocol import Credit, Do, Event, Instruction, Protocol, State
 from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
@@ -113,13 +113,13 @@ class Connection:
 
     # What the network calls; but for `listen` and `close`, in the loop's thread.
 
-    def listen(self, loop: Loop, lobby: Lobby, doors: Optional[Doors] = None) -> None:
+    def listen(self, loop: Loop, lobby: Lobby, listeners: Optional[Listeners] = None) -> None:
         """Open the listening socket of an end that listens. Raises LinkError if the address is not available."""
         self._loop = loop
         if not self._dials:
-            listener = (doors.open if doors else listen)(self, self.peer, self.address)
+            listener = (listeners.open if listeners else listen)(self, self.peer, self.address)
             act = (self._greet, self._busy, self._accept, self._refused)
-            self._acceptor = Acceptor(listener, *act, self.peer, self.keys, loop, lobby, doors)
+            self._acceptor = Acceptor(listener, *act, self.peer, self.keys, loop, lobby, listeners)
 
     def open(self, deadline: Optional[float]) -> None:
         """Connect for the first time, until ``deadline`` (time.monotonic; None: without end), which may change."""

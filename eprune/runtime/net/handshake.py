@@ -248,8 +248,9 @@ class _Caller:
 class Lobby:
     """The connections of one process that have not been accepted yet: how many there are is bounded.
 
-    Each listening end's peer has a place, and ``MAX_PENDING`` others. When there is one more, the network with the most of them loses its oldest one: strangers keep out neither a peer
-    that greets at once nor a slow one with another address.
+    Each listening end's peer has a place, and ``MAX_PENDING`` others. When there is one more, the network with the most
+    of them loses its oldest one: strangers keep out neither a peer that greets at once nor a slow one with another
+    address.
     """
 
     def __init__(self) -> None:
@@ -270,7 +271,7 @@ class Lobby:
         self._callers.pop(caller, None)
 
 
-class Doors:
+class Listeners:
     """What outlives the connections of one stream of a service: its listening sockets, so that nobody who comes between
     two streams finds them closed, and who has ended.
     """
@@ -298,7 +299,7 @@ class Acceptor:
     ``greeting()`` identifies this program. ``busy(greeting)`` is why the right peer must try again later,
     or ''. ``accept`` gets a connection that was accepted, with its greeting; ``refused`` gets the reason for each
     refusal, the last of which is ``refusal``. With ``keys`` everything is over TLS, with platform ``peer``. In a
-    service, which has ``doors``, peers that come before all others have ended are asked to try again.
+    service, which has ``listeners``, peers that come before all others have ended are asked to try again.
     """
 
     def __init__(
@@ -312,7 +313,7 @@ class Acceptor:
         keys: Optional[Keys],
         loop: Loop,
         lobby: Lobby,
-        doors: Optional[Doors] = None,
+        listeners: Optional[Listeners] = None,
     ) -> None:
         self.refusal = ""
         self._listener = listener
@@ -324,7 +325,7 @@ class Acceptor:
         self._keys = keys
         self._loop = loop
         self._lobby = lobby
-        self._doors = doors
+        self._listeners = listeners
         self._callers: dict[_Caller, None] = {}
         self._closed = self._over = False
 
@@ -336,7 +337,7 @@ class Acceptor:
     def rest(self) -> None:
         """Accept nobody any more in this stream."""
         self._over = True
-        if self._doors is None:
+        if self._listeners is None:
             self.close()
 
     def close(self) -> None:
@@ -420,7 +421,7 @@ class Acceptor:
             reason = judge(greeting, own)
             if reason:
                 raise Refused(reason)
-            if self._doors is not None and greeting.incarnation in self._doors.former:
+            if self._listeners is not None and greeting.incarnation in self._listeners.former:
                 raise Refused("the stream that it takes part in has ended here")
             reason = _NOT_YET if self._over else self._busy(greeting)
             if _has_gone(_transport(connection)):

@@ -9,7 +9,7 @@ from typing import Callable, Optional
 from eprune.runtime.kernel.bell import Lookout
 from eprune.runtime.kernel.errors import RunError, unexpected
 from eprune.runtime.net.connection import Connection
-from eprune.runtime.net.handshake import Doors, Lobby
+from eprune.runtime.net.handshake import Listeners, Lobby
 from eprune.runtime.net.loop import Loop
 
 #: Seconds for what is still to be sent when a run has failed, and between two looks at it.
@@ -27,14 +27,14 @@ class Network:
         self,
         connections: Sequence[Connection],
         fail: Callable[[RunError], None],
-        doors: Optional[Doors] = None,
+        listeners: Optional[Listeners] = None,
     ) -> None:
-        """``doors``: those of a service."""
+        """``listeners``: those of a service."""
         self._connections = connections
         self._fail = fail
-        self._doors = doors
+        self._listeners = listeners
         #: whether no producer of this stream has come yet
-        self.idle = doors is not None
+        self.idle = listeners is not None
         self._allowed = 0.0  # seconds for connecting
         self._loop = self._make_loop() if connections else None
         self._lobby = Lobby()
@@ -54,7 +54,7 @@ class Network:
         """Open the listening sockets. Raises LinkError if an address is not available."""
         if self._loop is not None:
             for connection in self._connections:
-                connection.listen(self._loop, self._lobby, self._doors)
+                connection.listen(self._loop, self._lobby, self._listeners)
 
     def open(self, deadline: float) -> None:
         """Begin to connect, until ``deadline`` (time.monotonic). Each connection reports when it is open."""
@@ -112,8 +112,8 @@ class Network:
         if self._loop.close(LAST_WORDS):
             for connection in self._connections:
                 connection.close()
-        if self._doors is not None:
-            self._doors.former.extend(map(_ended, self._connections))
+        if self._listeners is not None:
+            self._listeners.former.extend(map(_ended, self._connections))
 
 
 def _ended(connection: Connection) -> str:
