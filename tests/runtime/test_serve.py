@@ -12,7 +12,7 @@ import pytest
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime.net import wire
-from tests.kit import hostile
+from tests.kit import hostile, keys
 from tests.kit.programs import finish, lines, rest, run, start, write_program
 
 #: how each producer of these tests is called, and the FIFO from it
@@ -248,6 +248,47 @@ def test_but_once_one_has_come_the_others_have_that_time(tmp_path, port):
     assert code == 1
     assert "right did not connect" in err
     assert finish(producer)[0] == 1
+
+
+@pytest.mark.parametrize("security", ["none", "tls"])
+@pytest.mark.parametrize("dials", ["producer", "service"])
+def test_answers_go_back_over_the_same_connection(tmp_path, port, dials, security):
+    there, back = (0, 1) if dials == "producer" else (1, 0)
+    shared = f"'int32', (), capacity=2, port={port}, shared=True, security='{security}'"
+    service_program = server(
+        tmp_path,
+        "actor('C', 'ACTORS:Copy', 'cpu')",
+        f"rx('f', 'C.in', {shared}, number={there}, frm='left')",
+        f"tx('g', 'C.out', {shared}, number={back}, to='left', address='127.0.0.1')",
+    )
+    producer = write_program(
+        tmp_path,
+        "left",
+        "actor('A', 'ACTORS:Count', 'cpu', {'n': '5'})",
+        "actor('B', 'ACTORS:Total', 'cpu')",
+        f"tx('f', 'A.out', {shared}, number={there}, to='server', address='127.0.0.1')",
+        f"rx('g', 'B.in', {shared}, number={back}, frm='server')",
+    )
+    folder = keys.write(tmp_path / "keys", keys.authority(), "left", "server") if security == "tls" else tmp_path
+    service = serve(service_program, "--keys", str(folder))
+    for number in range(1, 4):
+        wait_for(service, "waiting", stream=number)
+        assert finish(start(producer, "--keys", str(folder))) == (0, "5 tokens, sum 10\n", "")
+    wait_for(service, "waiting", stream=4)
+    assert stop(service)[0] == 0
+
+
+def test_an_emulated_service_serves_too(tmp_path, port):
+    slow = "link({!r}, bandwidth=1e6, latency=0.01)".format
+    service = serve(server(tmp_path, slow("left"), *from_one(port)), "--emulate")
+    producer = endpoint(tmp_path, "left", port)
+    producer.write_text(producer.read_text().replace("program.actor", f"program.{slow('server')}\nprogram.actor", 1))
+    for number in range(1, 4):
+        wait_for(service, "waiting", stream=number)
+        assert finish(start(producer, "--emulate"))[0] == 0
+        assert lines(service, 1) == "10 tokens, sum 45\n"
+    wait_for(service, "waiting", stream=4)
+    assert stop(service)[0] == 0
 
 
 def three(port, policy):
