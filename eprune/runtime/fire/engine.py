@@ -60,6 +60,11 @@ class Cluster:
     def __str__(self) -> str:
         return f"actor {self.actors[0].name!r}" + (f" and {len(self.actors) - 1} more" if self.actors[1:] else "")
 
+    @property
+    def busy(self) -> str:
+        """The actor that is doing something now."""
+        return next((f"actor {actor.name!r}" for actor in self.actors if actor.stage), str(self))
+
 
 class Engine:
     """Runs the actors of one platform, and its ``count`` connections, once."""
@@ -85,7 +90,7 @@ class Engine:
         self._on_ready = on_ready
         self._gate = threading.Event()
         self._stopping = False
-        self._threads: dict[threading.Thread, str] = {}
+        self._threads: dict[threading.Thread, Cluster] = {}
         #: the threads that did not stop after a failure
         self.left_behind: list[str] = []
 
@@ -113,7 +118,7 @@ class Engine:
         for cluster in self._clusters:
             thread = threading.Thread(target=self._run, args=(cluster,), name=str(cluster), daemon=True)
             thread.start()
-            self._threads[thread] = str(cluster)
+            self._threads[thread] = cluster
         deadline = time.monotonic() + timeout
         self._network.open(deadline)
         self._await("initialized", len(self._clusters), deadline)
@@ -128,7 +133,10 @@ class Engine:
         while count:
             if time.monotonic() > deadline:
                 actors = [actor for cluster in self._clusters for actor in cluster.actors]
-                raise RunError(_too_long([repr(actor.name) for actor in actors if actor.stage == "initialize"]))
+                # Those behind one that hangs, in its thread, have not begun; on a busy machine perhaps nobody has.
+                late = [actor for actor in actors if actor.stage == "initialize"]
+                late = late or [actor for actor in actors if not actor.initialized] or actors
+                raise RunError(_too_long([repr(actor.name) for actor in late]))
             try:
                 event = self._events.get(timeout=min(_SIGNAL_POLL, max(deadline - time.monotonic(), 0.0)))
             except Empty:
@@ -149,12 +157,9 @@ class Engine:
         begun: list[RunningActor] = []
         failed = True
         try:
-            fresh = [actor for actor in cluster.actors if not actor.initialized]
-            for actor in fresh:
-                actor.begin("initialize")
             for actor in cluster.actors:
                 begun.append(actor)
-                if actor in fresh:
+                if not actor.initialized:
                     actor.initialized = True
                     _do(actor, "initialize", actor.behaviour.initialize)
             self._events.put("initialized")
@@ -208,7 +213,7 @@ class Engine:
                 actor.wake()
         self._gate.set()
         self._join(GRACE)
-        stuck = [name for thread, name in self._threads.items() if thread.is_alive()]
+        stuck = [cluster.busy for thread, cluster in self._threads.items() if thread.is_alive()]
         for name in stuck:
             self._journal.log("warning", f"{name} did not stop within {GRACE:g} s and is left behind")
         self.left_behind = stuck
