@@ -186,6 +186,12 @@ class PlatformProgram:
     sources: tuple[str, ...]
 
     @property
+    def serves(self) -> bool:
+        """Whether it can serve one stream after the other: all that it does begins with what other platforms send."""
+        fed = {fifo.target.partition(".")[0] for fifo in (*self.fifos, *(each.fifo for each in self.rx))}
+        return bool(self.rx) and fed.issuperset(node.name for node in self.nodes)
+
+    @property
     def segments(self) -> tuple[Node, ...]:
         """The nodes that are cut from a model."""
         return tuple(node for node in self.nodes if isinstance(node.declaration.source, Cut))

@@ -18,6 +18,8 @@ from typing import Any, Callable, NamedTuple, Optional, Union
 
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
 GRACE = (3.0, 6.0)
+#: The exit code of a run that the user interrupted.
+INTERRUPTED = 130
 #: Seconds that programs have to end after Ctrl-C, before they are asked once more and then killed.
 INTERRUPTED_GRACE = 15.0
 #: Seconds without a firing after which programs that tolerate failures are taken to wait for one that is gone.
@@ -169,7 +171,7 @@ def _watch(
             for process in [process for process in running if process.popen.poll() is not None]:
                 running.remove(process)
                 code = process.popen.returncode
-                if code < 0:
+                if code < 0 and not (exit_code == INTERRUPTED and code == -signal.SIGTERM):
                     say(f"{process.platform}: error: killed by {signal.Signals(-code).name}")
                 exit_code = exit_code or (code if code >= 0 else 1)
             going_on = tolerant and time.monotonic() - fired < STILL
@@ -180,12 +182,13 @@ def _watch(
                     process.popen.send_signal(signal.SIGTERM if patience else signal.SIGKILL)
                 deadline = time.monotonic() + patience.pop(0) if patience else None
         except KeyboardInterrupt:
-            exit_code = 130
+            exit_code = INTERRUPTED
             if deadline is None:
                 deadline, patience = time.monotonic() + INTERRUPTED_GRACE, [GRACE[1]]
             for process in processes:
                 if process.popen.poll() is None:
-                    process.popen.send_signal(signal.SIGINT)
+                    # Not SIGINT: of one for which it is not ready yet, Python prints a traceback.
+                    process.popen.send_signal(signal.SIGTERM)
     return exit_code
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import json
 import re
 import shutil
 import subprocess
@@ -10,6 +11,8 @@ import sys
 
 import pytest
 from application import LOCAL, SPLIT
+
+from tests.kit.programs import finish, start_command
 
 
 def unit(path):
@@ -53,6 +56,28 @@ def test_what_the_unit_runs_is_a_command_that_the_program_takes(app, eprune):
         "130",
         "2",
     )
+
+
+def command_of(app, platform):
+    """The command of a unit, as it is here."""
+    command = unit(app / f"build/eprune-{platform}.service")["Service"]["ExecStart"]
+    places = {"%t/%N": app / "build", "/usr/bin/env python3": sys.executable, "/opt/eprune": app / "build"}
+    for there, here in {**places, "$EPRUNE_OPTIONS": ""}.items():
+        command = command.replace(there, str(here))
+    return command.split()
+
+
+def test_the_unit_of_a_platform_that_only_receives_is_a_service_that_stays(app, eprune):
+    eprune("codegen", *SPLIT, "--pyz", "--systemd", "-o", "build/")
+    endpoint = command_of(app, "endpoint")
+    assert "--serve" not in endpoint
+    service = start_command(*command_of(app, "server"))
+    for stream in (1, 2):
+        assert subprocess.run(endpoint, capture_output=True, timeout=120, check=False).returncode == 0
+        while json.loads(service.stderr.readline()).get("stream") != stream + 1:
+            pass
+    service.terminate()
+    assert finish(service)[0] == 0
 
 
 @pytest.mark.skipif(not shutil.which("systemd-analyze"), reason="systemd-analyze is not installed here")

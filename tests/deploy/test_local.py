@@ -127,6 +127,20 @@ def test_ctrl_c_reaches_every_program(tmp_path):
     assert all("interrupted" in line for line in messages)
 
 
+def test_ctrl_c_ends_a_program_that_is_still_being_started_without_a_traceback(tmp_path):
+    program = tmp_path / "slow.py"
+    program.write_text("import sys, time\nprint('imports', file=sys.stderr, flush=True)\ntime.sleep(600)\n")
+    messages = []
+
+    def on_message(line):
+        messages.append(line)
+        if line == "imports":
+            os.kill(os.getpid(), signal.SIGINT)
+
+    assert launch({"slow": str(program)}, on_message=on_message).exit_code == 130
+    assert messages == ["imports"]
+
+
 def test_programs_end_when_their_launcher_is_killed(tmp_path):
     programs, links = pair(tmp_path, right="Show", n=0)
     code = (

@@ -77,6 +77,25 @@ class Total(Actor):
         say(f"{self.count} tokens, sum {self.total}")
 
 
+class Diary(Total):
+    """Tells of all that is done with it, and counts on from stream to stream of a service."""
+
+    keeps_state = True
+
+    def initialize(self):
+        super().initialize()
+        say(f"{self.name} initialized")
+
+    def fire(self, inputs, outputs):
+        super().fire(inputs, {})
+        for out in outputs.values():
+            out[...] = self.count
+        say(f"{self.name} {self.count}")
+
+    def finalize(self):
+        say(f"{self.name} finalized after {self.count}")
+
+
 class Few(Total):
     """Wants only ``n`` tokens."""
 
@@ -86,6 +105,15 @@ class Few(Total):
     def fire(self, inputs, outputs):
         if self.count == self.n:
             raise EndOfStream
+        super().fire(inputs, outputs)
+
+
+class DiesAtFive(Total):
+    """A sink that raises on the token 5."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 5:
+            raise ValueError("five is right out")
         super().fire(inputs, outputs)
 
 

@@ -5,12 +5,14 @@ No socket, no thread, no clock. Bytes move when the history says so, as many as 
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass, field
 from itertools import count
 
 from eprune.runtime.kernel.errors import LostTokens
 from eprune.runtime.kernel.policy import lossy
 from eprune.runtime.net import wire
+from eprune.runtime.net.clocks import ANSWERS
 from eprune.runtime.net.ends import RxFifo, TxFifo
 from eprune.runtime.net.protocol import Credit, Do, Event, Protocol, State
 from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
@@ -54,6 +56,7 @@ class Stream:
         self.out, self.into = out, into
 
     def sendmsg(self, buffers, ancillary, flags):
+        assert not self.out.shut, "sends after it has closed its side"
         if self.out.broken:
             raise BrokenPipeError
         room = BUFFERED - len(self.out.waiting)
@@ -62,6 +65,9 @@ class Stream:
         data = b"".join(buffers)[:room]
         self.out.waiting += data
         return len(data)
+
+    def shutdown(self, how):
+        self.out.shut = True
 
     def recvmsg_into(self, buffers):
         wire_ = self.into
@@ -108,8 +114,8 @@ class Side:
         self.queue = SendQueue(self.tx, self.rx)
         self.stream = None
         self.buffer = None
-        self.shutting = False
         self.seeks = True
+        self.answers = 0  # to as many heartbeats as are answered at once
         self.opened = self.over = False
         self.failed = ""
         self.told = []
@@ -169,8 +175,8 @@ class Side:
         elif what is Do.SEEK:
             self.seeks = True
         elif what is Do.SHUT:
-            self.shutting = True
-            self.shut_if_sent()
+            self.queue.close(lambda stream: None)
+            self.pump()
         elif what is Do.BREAK:
             self.drop()
         elif what is Do.OVER:
@@ -186,18 +192,10 @@ class Side:
     def pump(self):
         if self.stream is None:
             return
-        try:
+        with contextlib.suppress(BlockingIOError, BrokenPipeError):
             self.queue.send(self.stream)
-            self.shut_if_sent()
-        except (BlockingIOError, BrokenPipeError):
-            pass
         if self.protocol.state is State.TOGETHER and self.protocol.finished:
             self.handle(Event.CHANGED)
-
-    def shut_if_sent(self):
-        if self.shutting and self.stream is not None and self.queue.empty:
-            self.shutting = False
-            self.stream.out.shut = True
 
     def drop(self):
         if self.stream is not None:
@@ -205,18 +203,24 @@ class Side:
             self.stream.into.broken = True  # what still comes is answered by a reset
             self.stream = None
         self.queue.clear()
-        self.shutting = False
 
     def meet(self, stream, incarnation):
         self.stream = stream
         self.buffer = ReceiveBuffer(stream, self.rx, self.frame)
         self.seeks = False
+        self.answers = ANSWERS
+        self.queue.add(wire.heartbeat_frame(0, 0))
         self.handle(Event.MET, str(incarnation))
 
     def frame(self, header, payload):
         try:
             if header.kind == wire.CREDIT:
                 self.handle(Event.CREDIT, header.fifo, Credit(*wire.unpack_credit(payload)))
+            elif header.kind == wire.HEARTBEAT:
+                self.answers -= 1
+                if self.answers >= 0:
+                    self.queue.add(wire.heartbeat_frame(0, 0))
+                    self.pump()
             else:
                 self.handle(FRAMES[header.kind], header.fifo, *[header.firing] * (header.kind == wire.END))
         except LostTokens as error:

@@ -49,6 +49,17 @@ class RebindsOne(Actor):
         outputs["out"][1] = inputs["in"][0] + 1
 
 
+class Appends(Actor):
+    def fire(self, inputs, outputs):
+        outputs["out"] += [token + 1 for token in inputs["in"]]
+
+
+class Removes(Actor):
+    def fire(self, inputs, outputs):
+        del outputs["out"]
+        outputs.setdefault("out", inputs["in"] + 1)
+
+
 class InPlace(Actor):
     def fire(self, inputs, outputs):
         outputs["out"][...] = inputs["in"]
@@ -70,7 +81,7 @@ class Keeps(Actor):
 
 
 @pytest.mark.parametrize("aligned", [False, True])
-@pytest.mark.parametrize("behaviour", ["Rebinds", "Updates"])
+@pytest.mark.parametrize("behaviour", ["Rebinds", "Updates", "Removes"])
 def test_an_output_that_is_replaced_is_named_with_what_to_write(tmp_path, behaviour, aligned):
     code, _, err = run(chain(tmp_path, behaviour, aligned=aligned))
     assert code == 1
@@ -80,8 +91,9 @@ def test_an_output_that_is_replaced_is_named_with_what_to_write(tmp_path, behavi
     assert len(err.splitlines()) == 1
 
 
-def test_one_of_several_tokens_that_is_replaced_is_named_too(tmp_path):
-    code, _, err = run(chain(tmp_path, "RebindsOne", shape="()", rate=2))
+@pytest.mark.parametrize("behaviour", ["RebindsOne", "Appends"])
+def test_one_of_several_tokens_that_is_replaced_is_named_too(tmp_path, behaviour):
+    code, _, err = run(chain(tmp_path, behaviour, shape="()", rate=2))
     assert code == 1
     assert "write list[i][...] = value" in err
 
@@ -254,7 +266,17 @@ def test_outputs_are_a_dictionary_that_only_refuses_other_values():
         lambda: outputs.__ior__({"a": room.copy()}),
         lambda: outputs["b"].__setitem__(0, room.copy()),
         lambda: outputs["b"].__setitem__(slice(None), [room]),
+        lambda: outputs["b"].append(room),
+        lambda: outputs["b"].__iadd__([room]),
+        lambda: outputs["b"].insert(0, room),
+        lambda: outputs["b"].reverse(),
+        lambda: outputs["b"].pop(),
+        lambda: outputs.pop("a"),
+        lambda: outputs.__delitem__("a"),
+        lambda: outputs.setdefault("c", room),
+        lambda: outputs.clear(),
     ):
         with pytest.raises(TypeError, match="value"):
             wrong()
     assert sorted(outputs) == ["a", "b"]
+    assert [each is room for each in outputs["b"]] == [True, True]

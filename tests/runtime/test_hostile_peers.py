@@ -316,3 +316,27 @@ def test_a_connection_that_breaks_before_all_its_fifos_go_on_blocks_no_producer(
     producer.join(5)
     assert not producer.is_alive()
     assert fifos[0].dropped == 200
+
+
+def test_who_has_closed_its_side_answers_no_heartbeat(port):
+    """Its socket would fail, and it would meet a peer that is done again and again, for ever if both do so."""
+    place = Place(port)
+    end = End(1, "wait", port, shared=1)
+    peer = place.accept()
+    peer.send(credit(0, 0, 4))
+    peer.hear(wire.CREDIT)
+    peer.send(frame(wire.END, 1) + credit(0, 0, 4) + frame(wire.END, 0))
+    while peer.connection.recv(1000):
+        pass
+    peer.send(frame(wire.HEARTBEAT, payload=bytes(16)))
+    peer.close()
+    assert end.finish(5) == []
+    assert [event["event"] for event in end.journal.events] == ["connected", "closed"]
+
+
+def test_two_ends_part_however_soon_after_they_met(port):
+    """Both have ended when they meet; heartbeats cross the end of all."""
+    ends = [End(1, "wait", port, shared=1), End(0, "wait", port, shared=1)]
+    for end in ends:
+        assert end.finish(5) == []
+        assert "lost" not in {event["event"] for event in end.journal.events}

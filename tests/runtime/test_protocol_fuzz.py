@@ -44,9 +44,7 @@ sessions = st.tuples(
     st.booleans(),
     st.booleans(),
 )
-#: A peer that lies to one of two FIFOs that share a connection under ``wait`` may leave the other waiting: known, open.
-_OPEN = pytest.mark.xfail(reason="two FIFOs under wait may wait for each other after a lie", strict=False)
-ENDS = [(PLAIN, 0), ("wait", 0), ("drop", 0), ("zero", 0), pytest.param("wait", TOKENS, marks=_OPEN), ("drop", TOKENS)]
+ENDS = [(PLAIN, 0), ("wait", 0), ("drop", 0), ("zero", 0), ("wait", TOKENS), ("drop", TOKENS)]
 HOW_OFTEN = [pytest.param(12, id="some"), pytest.param(400, id="many", marks=pytest.mark.long)]
 
 

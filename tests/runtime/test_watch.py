@@ -21,8 +21,8 @@ CHAIN = (
 )
 
 
-def chain(tmp_path, behaviour):
-    return write_program(tmp_path, "host", *(line.replace("%s", behaviour) for line in CHAIN))
+def chain(tmp_path, behaviour, *more):
+    return write_program(tmp_path, "host", *(line.replace("%s", behaviour) for line in CHAIN), *more)
 
 
 class Doing:
@@ -147,6 +147,17 @@ def test_a_limit_is_a_number_of_seconds(tmp_path, value):
 def test_initialize_and_finalize_are_watched(tmp_path):
     err = run(chain(tmp_path, "SlowEnds"), "--stall-after", "0.2", "--frames", "3")[2]
     assert [line.rpartition(" ")[2] for line in err.splitlines() if "stalled" in line] == ["initialize", "finalize"]
+
+
+@pytest.mark.parametrize("limit", [("--stall-after", "0.3"), ("--timeout", "0.5")])
+def test_those_that_wait_for_it_to_initialize_are_not_named(tmp_path, limit):
+    process = start(chain(tmp_path, "NeverStarts", "cluster('A', 'B', 'C')"), *limit)
+    told = []
+    while not any("initialize" in line for line in told):
+        told.append(process.stderr.readline())
+    process.kill()
+    told += process.communicate()[1].splitlines()
+    assert all("actor 'B' " in line for line in told)
 
 
 @pytest.mark.long

@@ -1,4 +1,4 @@
-"""Threads: one for each cluster of actors, pinned to its unit's core; how they start and how they end.
+"""Threads: one for each crew of actors, pinned to its unit's core; how they start and how they end.
 
 Start: listen, initialize the actors, connect, and only when all of that is done, fire. A connection runs as soon as it
 is made. An orderly end travels along the FIFOs: an actor whose input or whose consumer has ended ends, too. A failure
@@ -71,12 +71,22 @@ class Crew:
         first, *others = self.actors
         return f"actor {first.name!r}" + (f" and {len(others)} more" if others else "")
 
+    @property
+    def busy(self) -> str:
+        """The actor that is doing something now."""
+        return next((f"actor {actor.name!r}" for actor in self.actors if actor.stage), str(self))
+
 
 @dataclass
 class _Round:
     """The actors of a cluster that go on, the next one to fire first."""
 
     actors: list[RunningActor]
+
+    @property
+    def busy(self) -> str:
+        """The actor that is doing something now."""
+        return next((f"actor {actor.name!r}" for actor in self.actors if actor.stage), str(self))
 
 
 class Engine:
@@ -90,7 +100,9 @@ class Engine:
         events: SimpleQueue[Event],
         journal: Journal,
         on_start: Callable[[], None] = lambda: None,
+        on_ready: Callable[[], None] = lambda: None,
     ) -> None:
+        """``on_ready`` is called when all actors are initialized, ``on_start`` when the peers are there, too."""
         self._crews = crews
         self._network = network
         self._count = count
@@ -98,9 +110,10 @@ class Engine:
         self._events = events
         self._journal = journal
         self._on_start = on_start
+        self._on_ready = on_ready
         self._gate = threading.Event()
         self._stopping = False
-        self._threads: dict[threading.Thread, str] = {}
+        self._threads: dict[threading.Thread, Crew] = {}
         #: the threads that did not stop after a failure
         self.left_behind: list[str] = []
 
@@ -129,10 +142,11 @@ class Engine:
         for crew in self._crews:
             thread = threading.Thread(target=self._run, args=(crew,), name=str(crew), daemon=True)
             thread.start()
-            self._threads[thread] = str(crew)
+            self._threads[thread] = crew
         deadline = time.monotonic() + timeout
         self._network.open(deadline)
         self._await("initialized", len(self._crews), deadline)
+        self._on_ready()
         self._await("opened", self._count)
         self._on_start()
         gc.freeze()  # what there is now stays: nobody looks for garbage in it while actors fire
@@ -144,7 +158,10 @@ class Engine:
         while count:
             if time.monotonic() > deadline:
                 actors = [actor for crew in self._crews for actor in crew.actors]
-                raise RunError(_too_long([repr(actor.name) for actor in actors if actor.stage == "initialize"]))
+                # Those behind one that hangs, in its thread, have not begun; on a busy machine perhaps nobody has.
+                late = [actor for actor in actors if actor.stage == "initialize"]
+                late = late or [actor for actor in actors if not actor.initialized] or actors
+                raise RunError(_too_long([repr(actor.name) for actor in late]))
             try:
                 event = self._events.get(timeout=min(_SIGNAL_POLL, max(deadline - time.monotonic(), 0.0)))
             except Empty:
@@ -166,10 +183,10 @@ class Engine:
         failed = True
         try:
             for actor in crew.actors:
-                actor.begin("initialize")
-            for actor in crew.actors:
                 begun.append(actor)
-                _do(actor, "initialize", actor.behaviour.initialize)
+                if not actor.initialized:
+                    actor.initialized = True
+                    _do(actor, "initialize", actor.behaviour.initialize)
             self._events.put("initialized")
             self._gate.wait()
             self._fire(crew, begun)
@@ -233,7 +250,8 @@ class Engine:
     def _finalize(self, actor: RunningActor, orderly: bool) -> None:
         """Only an orderly end travels along the FIFOs; for a failure see _stop."""
         try:
-            _do(actor, "finalize", actor.behaviour.finalize)
+            if not actor.stays:
+                _do(actor, "finalize", actor.behaviour.finalize)
         except RunError as error:
             self._events.put(error)
         else:
@@ -248,7 +266,7 @@ class Engine:
                 actor.wake()
         self._gate.set()
         self._join(GRACE)
-        stuck = [name for thread, name in self._threads.items() if thread.is_alive()]
+        stuck = [crew.busy for thread, crew in self._threads.items() if thread.is_alive()]
         for name in stuck:
             self._journal.log("warning", f"{name} did not stop within {GRACE:g} s and is left behind")
         self.left_behind = stuck
@@ -257,6 +275,26 @@ class Engine:
         deadline = time.monotonic() + patience
         for thread in self._threads:
             thread.join(max(0.0, deadline - time.monotonic()))
+
+
+def finalize(actors: Sequence[RunningActor]) -> tuple[list[RunError], list[str]]:
+    """At the end of a service, finalize the actors that have kept their state; the failures, and who is left behind."""
+    failures: list[RunError] = []
+
+    def act(actor: RunningActor) -> None:
+        try:
+            _do(actor, "finalize", actor.behaviour.finalize)
+        except RunError as error:
+            failures.append(error)
+
+    idle = [actor for actor in actors if actor.stays and actor.initialized and not actor.stage]
+    threads = [threading.Thread(target=act, args=(actor,), name=f"actor {actor.name!r}", daemon=True) for actor in idle]
+    for thread in threads:
+        thread.start()
+    deadline = time.monotonic() + GRACE
+    for thread in threads:
+        thread.join(max(0.0, deadline - time.monotonic()))
+    return failures, [thread.name for thread in threads if thread.is_alive()]
 
 
 def _do(actor: RunningActor, stage: str, act: Callable[[], None]) -> None:

@@ -117,6 +117,8 @@ class RunningActor:
         self.stopped = False
         #: what the behaviour is doing and since when (perf_counter_ns), for the watch; '' while it does nothing
         self.stage, self.since_ns = "", 0
+        #: whether initialize was called, perhaps in an earlier stream of a service; whether the service finalizes it
+        self.initialized = self.stays = False
         #: the index of the next firing, where nothing else says it
         self.firing = 0
         #: the ends of FIFOs from other platforms whose reports go with tokens, if they can

@@ -41,6 +41,9 @@ class Actor:
     #: whether its methods wait for the world: a camera, a socket, a clock, standard input. Such an actor has a thread
     #: of its own, and is stalled only by a limit of its own (``stall-after`` in the graph).
     waits: bool = False
+    #: whether it keeps its state from one stream to the next of a service (``--serve``): it is initialized once, before
+    #: the first, and finalized once, after the last. Each stream has a thread of its own.
+    keeps_state: bool = False
     #: whether it reads standard input: True, or the name of the parameter that is ``-`` where it does
     stdin: Union[bool, str] = False
     #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up

@@ -21,6 +21,23 @@ class Outputs(dict[str, Any]):
         for port, value in dict(*others, **more).items():
             self[port] = value
 
+    def setdefault(self, port: str, default: Any = None) -> Any:
+        """The room that is there; raises TypeError if there is none."""
+        self[port] = self.get(port, default)
+        return self[port]
+
+    def __delitem__(self, port: str) -> None:
+        """Raises TypeError: the room is the runtime's."""
+        _refuse(f'outputs["{port}"]')
+
+    def pop(self, port: str, *_: Any) -> Any:
+        """Raises TypeError: the room is the runtime's."""
+        del self[port]
+
+    def clear(self) -> None:
+        """Raises TypeError: the rooms are the runtime's."""
+        _refuse("outputs")
+
     def __ior__(self, other: Any) -> Outputs:  # type: ignore[override, misc]
         self.update(other)
         return self
@@ -33,6 +50,12 @@ class Rooms(list[Any]):
         """Raises TypeError, unless it is what is there already."""
         if isinstance(index, slice) or self[index] is not value:
             _refuse("an output's list[...]" if isinstance(index, slice) else "an output's list[i]", index)
+
+    def _keep(self, *_: Any, **__: Any) -> NoReturn:
+        """Raises TypeError: there are as many rooms as tokens."""
+        _refuse("an output's list", 0)
+
+    append = extend = insert = remove = pop = clear = sort = reverse = __delitem__ = __iadd__ = __imul__ = _keep
 
 
 def _refuse(target: str, index: Optional[object] = None) -> NoReturn:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import copy
 import dataclasses
 import hashlib
 import io
@@ -79,13 +80,28 @@ class Assembly:
             declared.digest,
             interpreter=tflite.describe(self._interpreter) if self._interpreter else "",
         )
-        self.incarnation = os.urandom(8).hex()
-        self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in declared.fifos}
-        self.connections = self._make_connections()
         cores = declared.cores.items()
         #: unit -> the core that its threads are pinned to, None: to none
         self.cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in cores}
-        self.actors = [self._make_actor(actor) for actor in actors]
+        #: actor -> its behaviour, of a service's actors that keep their state
+        self._kept: dict[str, Actor] = {}
+        self._make_parts()
+
+    def anew(self) -> Assembly:
+        """The parts of a service's next stream. What keeps its state is handed on."""
+        other = copy.copy(self)
+        other._kept = {actor.name: actor.behaviour for actor in self.actors if actor.stays}
+        other._make_parts()
+        return other
+
+    def _make_parts(self) -> None:
+        self.incarnation = os.urandom(8).hex()
+        self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in self.declared.fifos}
+        self.connections = self._make_connections()
+        self.actors = [self._make_actor(actor) for actor in self.declared.actors]
+        for actor in self.actors:
+            actor.stays = self._options.serve and actor.behaviour.keeps_state
+            actor.initialized = actor.name in self._kept
         self.crews = self._make_crews()
 
     @property
@@ -299,7 +315,9 @@ class Assembly:
 
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> RunningActor:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
-        behaviour = actor.make(self.declared.files, self._interpreter, self._parameters.get(actor.name, {}))
+        behaviour = self._kept.get(actor.name) or actor.make(
+            self.declared.files, self._interpreter, self._parameters.get(actor.name, {})
+        )
         behaviour.name = actor.name
         behaviour.inputs = port_types(consumed)
         behaviour.outputs = port_types(produced)

@@ -150,6 +150,16 @@ class Declared:
         return {_port(fifo.source): fifo for fifo in self.fifos if _owner(fifo.source) == actor}
 
 
+def no_service(declared: Declared) -> str:
+    """Why a program cannot serve one stream after the other, '' if it can."""
+    if not any(fifo.peer and fifo.source is None for fifo in declared.fifos):
+        return f"{declared.platform} receives nothing from other platforms, so it has no streams to wait for"
+    own = next((actor.name for actor in declared.actors if not declared.consumed(actor.name)), "")
+    if own:
+        return f"actor {own!r} has no inputs: when it ends, nothing can start it again"
+    return ""
+
+
 def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
     """The types of a behaviour's ports: those for data."""
     return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}

@@ -87,6 +87,11 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
             help="seconds that FIFOs with the policy 'wait' wait for a lost peer (default: %(default)g)",
         )
     add(
+        "--serve",
+        action="store_true",
+        help="when all producers have ended, initialize the actors anew and wait for the next stream, until stopped",
+    )
+    add(
         "--interpreter",
         default=environment("EPRUNE_INTERPRETER", "auto"),
         choices=["auto", *INTERPRETERS],

@@ -7,7 +7,7 @@ import math
 import os
 import platform as host
 import time
-from typing import Callable
+from typing import Callable, Optional
 
 from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.fire.matched import MatchedInput
@@ -28,14 +28,17 @@ _STATES = ("lost", "waiting", "connected", "closed")
 class Reporter:
     """Reports on one run, from counters that others write. With ``measures`` also what the process uses."""
 
-    def __init__(self, assembly: Assembly, journal: Journal, watch: Watch, measures: bool = False) -> None:
+    def __init__(
+        self, assembly: Assembly, journal: Journal, watch: Watch, measures: bool = False, stream: Optional[int] = None
+    ) -> None:
         self._assembly = assembly
         self._journal = journal
         self._watch = watch
+        self._stream = stream
         #: the number of status reports that were left out so far
         self.unreported: Callable[[], int] = lambda: 0
-        self._begin, self._begun = time.time(), time.monotonic()
-        self._usage = UsageMeter() if measures else None
+        self._measures = measures
+        self._count()
         #: FIFO -> tokens dropped and resent that the journal was fields of
         self._logged: dict[tuple[str, str], int] = {}
 
@@ -51,6 +54,7 @@ class Reporter:
             pid=os.getpid(),
             state=state,
             since=_on_the_clock(since),
+            stream=self._stream,
             failure=journal.failure,
             firings={actor.name: actor.activity.count for actor in self._assembly.actors},
             ages={f"{actor.name}.{port}": age for actor in self._assembly.actors for port, age in _ages(actor).items()},
@@ -61,6 +65,25 @@ class Reporter:
             unreported=self.unreported(),
             usage=self._usage.read() if self._usage else Usage(),
         )
+
+    def begin(self) -> None:
+        """All peers are there: of a service, this is when the stream begins, however long it has waited for it."""
+        if self._stream is not None:
+            self._count()
+
+    def _count(self) -> None:
+        self._begin, self._begun = time.time(), time.monotonic()
+        self._usage = UsageMeter() if self._measures else None
+
+    @property
+    def frames(self) -> int:
+        """The firings of the actor that has fired least."""
+        return min((actor.activity.count for actor in self._assembly.actors), default=0)
+
+    @property
+    def seconds(self) -> float:
+        """How long this has lasted."""
+        return time.monotonic() - self._begun
 
     def tally(self, last: bool = False) -> None:
         """Tell the journal what was dropped and resent since it was fields; ``last``: the rest, too."""
@@ -120,7 +143,8 @@ class Reporter:
             python=host.python_version(),
             machine=host.machine(),
             begin=self._begin,
-            wall_s=time.monotonic() - self._begun,
+            wall_s=self.seconds,
+            stream=self._stream,
             failure=journal.failure,
             emulated=assembly.emulation.record() if assembly.emulation else None,
             actors={actor.name: _actor_record(assembly.declared, actor) for actor in assembly.actors},

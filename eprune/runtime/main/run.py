@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import itertools
 import json
 import os
 import sys
@@ -12,21 +13,65 @@ from collections.abc import Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any, Optional
 
-from eprune.runtime.fire.engine import Engine, Event
+from eprune.runtime.fire.engine import Engine, Event, finalize
 from eprune.runtime.kernel import descriptors
-from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
+from eprune.runtime.kernel.errors import Interrupted, RunError, UsageError, unexpected
 from eprune.runtime.main.assembly import Assembly
-from eprune.runtime.main.declared import Declared
+from eprune.runtime.main.declared import Declared, no_service
 from eprune.runtime.main.report import Reporter
+from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.outlets import FileOutlet
-from eprune.runtime.tell.status import Status
+from eprune.runtime.tell.status import Status, StatusReport
 from eprune.runtime.tell.watch import Watch
 
 #: Seconds that a program with threads that do not stop waits for standard output, before it leaves without.
 _FLUSH = 1.0
+
+
+class Stream:
+    """One run of the actors. A service has one after the other; the ``number`` of such a stream, or None."""
+
+    def __init__(self, run: Run, assembly: Assembly, number: Optional[int]) -> None:
+        options, events, journal = run.options, run.events, run.journal
+        self.assembly = assembly
+        self.number = number
+        self.activities = {actor.name: actor.activity for actor in assembly.actors}
+        for fifo in assembly.declared.fifos:
+            if fifo.peer:
+                self.activities[f"{'TX' if fifo.source else 'RX'} {fifo.name}"] = assembly.crossing[fifo.name]
+        if options.trace:
+            for activity in self.activities.values():
+                activity.spans = []
+        self.network = network = Network(assembly.connections, events.put, run.listeners)
+        assembly.use(network)
+        count = len(assembly.connections)
+        self.engine = Engine(assembly.crews, network, count, events, journal, self._begin, self._ready)
+        self.reporter = Reporter(assembly, journal, run.watch, bool(options.record or options.status), number)
+        self.reporter.unreported = run.unreported
+        self._journal = journal
+
+    def _ready(self) -> None:
+        if self.number is not None:
+            self._journal.log("waiting", stream=self.number)
+
+    def _begin(self) -> None:
+        self.assembly.begin()
+        self.reporter.begin()
+        self._journal.log("running")
+
+    def results(self, options: argparse.Namespace) -> dict[str, str]:
+        """File -> its content, of the record and the trace that are wanted."""
+        results = {}
+        if options.record:
+            self._journal.drain()  # the record says what could not be written
+            results[options.record] = json.dumps(self.reporter.record().as_json(), indent=1)
+        if options.trace:
+            name = self.assembly.declared.platform + " (emulated)" * bool(self.assembly.emulation)
+            results[options.trace] = record.trace(name, self.activities)
+        return results
 
 
 class Run:
@@ -36,68 +81,94 @@ class Run:
         self, declared: Declared, options: argparse.Namespace, events: SimpleQueue[Event], journal: Journal
     ) -> None:
         self._declared = declared
-        self._options = options
-        self._events = events
-        self._journal = journal
-        self._engine: Optional[Engine] = None
+        self.options = options
+        self.events = events
+        self.journal = journal
+        #: what stays open between the streams of a service; None: this is none
+        self.listeners = Listeners() if options.serve else None
+        self.watch = Watch([], {}, journal)
+        #: the threads that did not stop: in foreign code, which cannot be stopped
+        self.left_behind: list[str] = []
+        self._stream: Stream
+        self._status: Optional[Status] = None
 
-    @property
-    def left_behind(self) -> list[str]:
-        """The threads that did not stop: in foreign code, which cannot be stopped."""
-        return self._engine.left_behind if self._engine else []
+    def unreported(self) -> int:
+        """The number of status reports that were left out so far."""
+        return self._status.missed if self._status else 0
 
     def to_the_end(self) -> None:
         """Assemble it, run it, and write its record and trace. Raises RunError."""
-        declared, options, events, journal = self._declared, self._options, self._events, self._journal
-        assembly = Assembly(declared, options, events, journal)
-        activities = {actor.name: actor.activity for actor in assembly.actors}
-        for fifo in declared.fifos:
-            if fifo.peer:
-                activities[f"{'TX' if fifo.source else 'RX'} {fifo.name}"] = assembly.crossing[fifo.name]
-        if options.trace:
-            for activity in activities.values():
-                activity.spans = []
-
-        def begin() -> None:
-            assembly.begin()
-            journal.log("running")
-
-        network = Network(assembly.connections, events.put)
-        assembly.use(network)
-        self._engine = engine = Engine(assembly.crews, network, len(assembly.connections), events, journal, begin)
+        reason = no_service(self._declared) if self.options.serve else ""
+        if reason:
+            raise UsageError(f"--serve: {reason}")
+        assembly = Assembly(self._declared, self.options, self.events, self.journal)
+        self._prepare(assembly, 1 if self.options.serve else None)
         _confine(set(assembly.cores.values()))
-        journal.log("starting")
-        watch = Watch(assembly.actors, _limits(assembly, options.stall_after), journal)
-        reporter = Reporter(assembly, journal, watch, bool(options.record or options.status))
-        status = Status(options.status, journal, reporter.snapshot, events.put, watch)
-        reporter.unreported = lambda: status.missed
+        self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)
         failure: Optional[RunError] = None
         try:
-            with status:
+            with self._status:
                 try:
-                    engine.run(options.timeout)
-                    reporter.tally(last=True)
-                    journal.log("ended")
+                    self._serve() if self.options.serve else self._run()
+                    self.journal.log("ended")
                 except RunError as error:
-                    reporter.tally(last=True)
-                    log_failure(journal, error)
+                    self._stream.reporter.tally(last=True)
+                    log_failure(self.journal, error)
                     raise
         except RunError as error:
             failure = error
-        results = {}
-        if options.record:
-            journal.drain()  # the record says what could not be written
-            results[options.record] = json.dumps(reporter.record().as_json(), indent=1)
-        if options.trace:
-            name = declared.platform + " (emulated)" * bool(assembly.emulation)
-            results[options.trace] = record.trace(name, activities)
-        missing = _write(results)
+        # A service that ends between two streams leaves the record of the last one.
+        missing = [] if self.options.serve and not failure else _write(self._stream.results(self.options))
         for problem in missing:
-            log_failure(journal, problem)
+            log_failure(self.journal, problem)
         if missing and (failure is None or isinstance(failure, Interrupted)):
             failure = missing[0]
         if failure:
             raise failure
+
+    def _snapshot(self) -> StatusReport:
+        return self._stream.reporter.snapshot()
+
+    def _prepare(self, assembly: Assembly, number: Optional[int]) -> None:
+        self._stream = Stream(self, assembly, number)
+        self.watch.follow(assembly.actors, _limits(assembly, self.options.stall_after))
+        self.journal.log("starting")
+
+    def _run(self) -> None:
+        """Run what is prepared. Raises RunError."""
+        engine = self._stream.engine
+        try:
+            engine.run(self.options.timeout)
+        finally:
+            self.left_behind = engine.left_behind
+        self._stream.reporter.tally(last=True)
+
+    def _serve(self) -> None:
+        """Serve stream after stream. Raises RunError, but for a signal between two streams: that is the end."""
+        assert self.listeners is not None
+        failures: list[RunError] = []
+        try:
+            for number in itertools.count(2):
+                self._run()
+                self._conclude()
+                self._prepare(self._stream.assembly.anew(), number)
+        except RunError as error:
+            if not (isinstance(error, Interrupted) and self._stream.network.idle):
+                failures.append(error)
+        self.listeners.close()
+        more, stuck = finalize(self._stream.assembly.actors)
+        self.left_behind = [*self.left_behind, *stuck]
+        for failure in [*failures, *more]:
+            raise failure
+
+    def _conclude(self) -> None:
+        """A stream of a service has ended well."""
+        stream = self._stream
+        seconds = round(stream.reporter.seconds, 3)
+        self.journal.log("served", stream=stream.number, frames=stream.reporter.frames, seconds=seconds)
+        for problem in _write(stream.results(self.options)):
+            self.journal.log("warning", str(problem))
+        self.journal.begin_anew()
 
 
 def _limits(assembly: Assembly, usual: float) -> dict[str, float]:

@@ -21,7 +21,7 @@ from eprune.runtime.net import clocks, emulation, wire
 from eprune.runtime.net.detector import CLOSE_TIMEOUT, FailureDetector, back_off
 from eprune.runtime.net.ends import FifoEnd, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting, warn
-from eprune.runtime.net.handshake import Acceptor, Lobby, dial, listen, nobody_answered, nobody_came
+from eprune.runtime.net.handshake import Acceptor, Listeners, Lobby, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.net.loop import READ, WRITE, Loop, Sequence, Timer
 from eprune.runtime.net.protocol import Credit, Do, Event, Instruction, Protocol, State
 from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
@@ -71,8 +71,8 @@ class Connection:
         self.keys: Optional[Keys] = None
         #: the script that opens an SSH tunnel for this link, if it uses one
         self.tunnel = ""
-        #: called when it turns out that the application has been running
-        self.late: Callable[[], None] = lambda: None
+        #: called when the peer has come: (whether it turns out that the application has been running)
+        self.met: Callable[[bool], None] = lambda late: None
         self.tx = {number: each for number, each in fifos.items() if isinstance(each, TxFifo)}
         self.rx = {number: each for number, each in fifos.items() if isinstance(each, RxFifo)}
         for number, fifo in fifos.items():
@@ -96,11 +96,10 @@ class Connection:
         self._stream: Optional[Stream] = None
         self._buffer: Optional[ReceiveBuffer] = None
         self._writing = False
-        self._shutting = False
         self._putting_off = False
         self._stuck = False  # whether the socket has failed at sending
         self._stopping = False
-        self._incarnation = ""
+        self.incarnation = ""  # of the peer
         self._since = 0.0
         self._seeking = False
         self._acceptor: Optional[Acceptor] = None
@@ -114,17 +113,18 @@ class Connection:
 
     # What the network calls; but for `listen` and `close`, in the loop's thread.
 
-    def listen(self, loop: Loop, lobby: Lobby) -> None:
+    def listen(self, loop: Loop, lobby: Lobby, listeners: Optional[Listeners] = None) -> None:
         """Open the listening socket of an end that listens. Raises LinkError if the address is not available."""
         self._loop = loop
         if not self._dials:
-            listener = listen(self, self.peer, self.address)
-            self._acceptor = Acceptor(
-                listener, self._greet, self._busy, self._accept, self._refused, self.peer, self.keys, loop, lobby
-            )
+            listener = (listeners.open if listeners else listen)(self, self.peer, self.address)
+            act = (self._greet, self._busy, self._accept, self._refused)
+            self._acceptor = Acceptor(listener, *act, self.peer, self.keys, loop, lobby, listeners)
 
-    def open(self, deadline: float) -> None:
-        """Connect for the first time, until ``deadline`` (time.monotonic)."""
+    def open(self, deadline: Optional[float]) -> None:
+        """Connect for the first time, until ``deadline`` (time.monotonic; None: without end), which may change."""
+        if self._protocol.opened:
+            return
         self._since = time.monotonic()
         if self._acceptor is not None:
             self._acceptor.begin()
@@ -152,8 +152,7 @@ class Connection:
         """Break the connection."""
         with self._lock:
             self._stopping = True
-            if self._acceptor is not None:
-                self._acceptor.close()
+            self._rest()
             self._drop()
 
     def close(self) -> None:
@@ -244,8 +243,9 @@ class Connection:
         elif what is Do.SEEK:
             self._loop.ask(self._seek_again)
         elif what is Do.SHUT:
-            self._shutting = True
-            self._shut_if_sent()
+            # A peer that does not close its side in return is left after a while.
+            self._queue.close(lambda stream: self._loop.ask(lambda: self._leave_later(stream)))
+            self._pump()
         elif what is Do.BREAK:
             self._drop()
         elif what is Do.OVER:
@@ -265,29 +265,30 @@ class Connection:
             self._journal.log("connected", connection=self.name, peer=self.peer)
             if self._note:
                 self._journal.log("note", f"{self}: {self._note}")
-            if self._protocol.stops and self._acceptor is not None:
-                self._acceptor.close()
+            if self._protocol.stops:
+                self._rest()
         self._notify("opened")
 
     def _end(self) -> None:
         self._give_up_at(None)
-        if self._acceptor is not None:
-            self._acceptor.close()
+        self._rest()
         if not self._stopping:
             self._journal.log("closed", connection=self.name, peer=self.peer)
         self._notify("ended")
 
     def _fail(self, reason: str) -> None:
-        if self._acceptor is not None:
-            self._acceptor.close()
+        self._rest()
         if not self._stopping:
             self._notify(LinkError(reason))
+
+    def _rest(self) -> None:
+        if self._acceptor is not None:
+            self._acceptor.rest()
 
     def _pump(self) -> None:
         """Send what the socket takes without waiting."""
         if self._stream is not None:
             self._transmit(self._stream, self._queue.send)
-            self._shut_if_sent()
         if self._protocol.state is State.TOGETHER and self._protocol.finished:
             self._handle(Event.CHANGED)
 
@@ -311,15 +312,6 @@ class Connection:
         with contextlib.suppress(OSError):
             stream.shutdown(socket.SHUT_RDWR)
 
-    def _shut_if_sent(self) -> None:
-        if self._shutting and self._stream is not None and self._queue.empty:
-            self._shutting = False
-            stream = self._stream
-            with contextlib.suppress(OSError):
-                stream.shutdown(socket.SHUT_WR)
-            # A peer that does not close its side is left after a while.
-            self._loop.ask(lambda: self._leave_later(stream))
-
     def _leave_later(self, stream: Stream) -> None:
         self._loop.later(CLOSE_TIMEOUT, lambda: self._lose(stream, Event.BROKEN, "the peer does not close its side"))
 
@@ -332,7 +324,7 @@ class Connection:
         """Close the socket, if there is one."""
         stream, self._stream = self._stream, None
         self._queue.clear()
-        self._writing = self._shutting = self._stuck = False
+        self._writing = self._stuck = False
         if stream is None:
             return
         self._loop.unwatch(stream)
@@ -527,9 +519,9 @@ class Connection:
                 self._last = error
             except OSError as error:
                 self._last = error
-                if isinstance(error, ConnectionRefusedError) and self._nobody_to_tell(now):
-                    self._too_late()
-                    break
+            if isinstance(self._last, (Refused, ConnectionRefusedError)) and self._nobody_to_tell(now):
+                self._too_late()
+                break
             yield None, 0, time.monotonic() + back_off(attempt, random.random())
             attempt += 1
         self._seeking = False
@@ -550,7 +542,7 @@ class Connection:
 
     def _busy(self, greeting: Greeting) -> str:
         """Why a peer cannot be accepted now: another process has its place and is alive, as far as is known."""
-        other = self._stream is not None and greeting.incarnation != self._incarnation
+        other = self._stream is not None and greeting.incarnation != self.incarnation
         return "another process has connected in its place" if other else ""
 
     def _accept(self, stream: Stream, greeting: Greeting) -> None:
@@ -576,7 +568,7 @@ class Connection:
             if self._stopping or self._protocol.state is not State.APART:
                 stream.close()
                 return
-            self._incarnation = greeting.incarnation
+            self.incarnation = greeting.incarnation
             first, self.running = not self.running, self.running or greeting.running
             self.firing = greeting.firing
             self._note = warn(greeting, self.greeting)
@@ -587,8 +579,7 @@ class Connection:
             self.clocks.begin()
             self._beat()  # before all tokens, so that their age is known
             self._handle(Event.MET, greeting.incarnation)
-        if first and self.running:
-            self.late()
+        self.met(first and self.running)
         # TLS may have received more than the greeting.
         self._loop.ask(lambda: self._ready(stream, READ))
 

@@ -10,7 +10,7 @@ import os
 import socket
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from typing import Any, Callable, Optional
 
@@ -32,6 +32,10 @@ OUT_OF_FILES = 1.0
 BACKLOG = 128
 #: Seconds that a connection that was turned away has for reading the reason.
 _READ_REASON = 1.0
+#: Peers that have ended their part of a stream that a service remembers.
+_FORMER = 1000
+#: What a peer is told that comes before the others of the last stream have ended.
+_NOT_YET = "the stream before has not ended there"
 _REST = 64 * 1024
 
 
@@ -267,12 +271,35 @@ class Lobby:
         self._callers.pop(caller, None)
 
 
+class Listeners:
+    """What outlives the connections of one stream of a service: its listening sockets, so that nobody who comes between
+    two streams finds them closed, and who has ended.
+    """
+
+    def __init__(self) -> None:
+        self._sockets: dict[tuple[str, int], socket.socket] = {}
+        #: the incarnations of peers that have said that nothing more comes
+        self.former: deque[str] = deque(maxlen=_FORMER)
+
+    def open(self, who: object, peer: str, address: tuple[str, int]) -> socket.socket:
+        """A listening socket that may be closed. Raises LinkError if the address is not available."""
+        if address not in self._sockets:
+            self._sockets[address] = listen(who, peer, address)
+        return self._sockets[address].dup()
+
+    def close(self) -> None:
+        """Listen no more."""
+        for each in self._sockets.values():
+            each.close()
+
+
 class Acceptor:
     """Accepts or refuses whoever connects to a listening socket, as long as the run lasts.
 
     ``greeting()`` identifies this program. ``busy(greeting)`` is why the right peer must try again later,
     or ''. ``accept`` gets a connection that was accepted, with its greeting; ``refused`` gets the reason for each
-    refusal, the last of which is ``refusal``. With ``keys`` everything is over TLS, with platform ``peer``.
+    refusal, the last of which is ``refusal``. With ``keys`` everything is over TLS, with platform ``peer``. In a
+    service, which has ``listeners``, peers that come before all others have ended are asked to try again.
     """
 
     def __init__(
@@ -286,6 +313,7 @@ class Acceptor:
         keys: Optional[Keys],
         loop: Loop,
         lobby: Lobby,
+        listeners: Optional[Listeners] = None,
     ) -> None:
         self.refusal = ""
         self._listener = listener
@@ -298,16 +326,23 @@ class Acceptor:
         self._loop = loop
         self._lobby = lobby
         lobby.doors += 1
+        self._listeners = listeners
         self._callers: dict[_Caller, None] = {}
-        self._closed = False
+        self._closed = self._over = False
 
     def begin(self) -> None:
         """Accept from now on."""
         if not self._closed:
             self._loop.watch(self._listener, READ, lambda _: self._admit())
 
+    def rest(self) -> None:
+        """Accept nobody any more in this stream."""
+        self._over = True
+        if self._listeners is None:
+            self.close()
+
     def close(self) -> None:
-        """Accept nobody any more."""
+        """Close the socket."""
         if self._closed:
             return
         self._closed = True
@@ -387,7 +422,11 @@ class Acceptor:
             reason = judge(greeting, own)
             if reason:
                 raise Refused(reason)
-            reason = self._busy(greeting)
+            if self._listeners is not None and greeting.incarnation in self._listeners.former:
+                raise Refused("the stream that it takes part in has ended here")
+            reason = _NOT_YET if self._over else self._busy(greeting)
+            if _has_gone(_transport(connection)):
+                raise ProtocolError("a connection closed before it was answered")
             if reason:
                 self._turn_away(caller, connection, LATER, reason)
                 return False
@@ -416,6 +455,14 @@ class Acceptor:
             way.sendall(Greeting(verdict=verdict, reason=reason).pack())
         with contextlib.suppress(OSError):
             caller.connection.shutdown(socket.SHUT_WR)
+
+
+def _has_gone(connection: socket.socket) -> bool:
+    """Whether the other side has closed, perhaps long ago: it may have waited in the kernel for the next stream."""
+    try:
+        return not connection.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+    except BlockingIOError:
+        return False
 
 
 def _transport(connection: Stream) -> socket.socket:

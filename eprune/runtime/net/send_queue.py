@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import time
 from collections.abc import Mapping
-from typing import Optional
+from typing import Callable, Optional
 
 from eprune.runtime.net import wire
 from eprune.runtime.net.ends import RxFifo, TxFifo
@@ -30,7 +31,9 @@ class SendQueue:
         self._begun = 0  # bytes that the socket has taken of the first one
         self._due: list[RxFifo] = []  # whose reports are due
         self._fifos: list[tuple[TxFifo, int]] = []
-        self._since = 0
+        #: whether this side of the connection is closed, and who learns it once all has been sent
+        self._closed = False
+        self._last: Optional[Callable[[Stream], None]] = None
         self._batch = {
             number: max(1, min(BATCH_BYTES // (fifo.token_bytes + wire.HEADER_BYTES), BATCH_TOKENS) // len(tx))
             for number, fifo in tx.items()
@@ -53,12 +56,21 @@ class SendQueue:
         self._fifos = []
         self._control = []
         self._size = self._begun = 0
-        self._inside = False
+        self._inside = self._closed = False
+        self._last = None
+
+    def close(self, closed: Callable[[Stream], None]) -> None:
+        """Close this side of the connection once all is sent that is due, and call ``closed``.
+
+        Nothing follows: the socket would fail, and what still arrives would be lost with it.
+        """
+        self._last = closed
 
     def keep_begun(self) -> None:
         """Forget all but the frame of which the socket has a part."""
-        buffers, closing, begun, inside = self._buffers, self._closing, self._begun, self._inside
+        buffers, closing, begun, inside, closed = self._buffers, self._closing, self._begun, self._inside, self._closed
         self.clear()
+        self._closed = closed
         if begun or inside:
             count = closing.index(True) + 1
             self._buffers, self._closing = buffers[:count], closing[:count]
@@ -66,7 +78,8 @@ class SendQueue:
 
     def add(self, frame: bytes) -> None:
         """Queue a frame that is not a token; it goes before the next tokens."""
-        self._control.append(frame)
+        if not self._closed:
+            self._control.append(frame)
 
     def send(self, stream: Stream) -> bool:
         """Send what the socket takes without waiting; whether it took anything.
@@ -74,14 +87,20 @@ class SendQueue:
         Raises BlockingIOError if it takes no more now, OSError if it is broken.
         """
         sent = False
-        while self._buffers or self._choose():
+        while not self._closed and (self._buffers or self._choose()):
             self._send_chosen(stream)
             sent = True
+        closed, self._last = self._last, None
+        if closed is not None:
+            self._closed = True
+            with contextlib.suppress(OSError):
+                stream.shutdown(socket.SHUT_WR)
+            closed(stream)
         return sent
 
     def send_next(self, stream: Stream, fifo: Optional[TxFifo] = None) -> bool:
         """The same for due reports and the next tokens of one FIFO, if nothing else waits, as is nearly always so."""
-        if self._buffers or self._control:
+        if self._buffers or self._control or self._closed:
             return self.send(stream)
         self._choose_reports()
         if fifo is not None:

@@ -26,7 +26,7 @@ INTERVAL = 10.0
 _WARNINGS = ("warning", "lost", "refused", "protocol_error", "dropped", "stalled", "unlogged")
 _ERRORS = ("failed", "interrupted")
 #: the states of a run
-_STATES = ("starting", "running", "ended", *_ERRORS)
+_STATES = ("starting", "waiting", "running", "ended", *_ERRORS)
 #: event of a connection -> the state of the connection from then on
 _LINKS = {"connected": "connected", "reconnected": "connected", "lost": "lost", "closed": "closed"}
 #: events that only say that all is well
@@ -43,6 +43,8 @@ _SENTENCES = {
     "resent": "{subject}: resent {tokens} tokens to peer {peer!r}",
     "stalled": "actor {actor!r} is stalled: {seconds} s in {stage}",
     "resumed": "actor {actor!r} goes on after {seconds} s in {stage}",
+    "waiting": "waiting for stream {stream}",
+    "served": "stream {stream} has ended: {frames} frames in {seconds} s",
     "unlogged": "{lines} lines of this log could not be written",
 }
 
@@ -91,6 +93,13 @@ class Journal:
     def write(self, line: str) -> None:
         """Write a line that is no event."""
         (self._writer.add if self._writer else _print)(line)
+
+    def begin_anew(self) -> None:
+        """Forget the last stream of a service: its events and connections."""
+        with self._lock:
+            self.events.clear()
+            self.count = 0
+            self.links = {}
 
     def log(self, event: str, message: str = "", **details: Any) -> None:
         """Add an event: its name with a message or with details.

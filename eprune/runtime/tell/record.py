@@ -128,7 +128,7 @@ class RunRecord:
 
     ``begin`` is in seconds since the epoch; ``failure`` is '' for a run that ended well; ``events`` are the last ones
     of the journal, ``events_omitted`` the number of those before. ``unlogged`` lines of the log, and ``unreported``
-    reports of the status, could not be written.
+    reports of the status, could not be written. ``stream`` is the number of a service's stream, None elsewhere.
     """
 
     application: str
@@ -141,6 +141,7 @@ class RunRecord:
     machine: str
     begin: float
     wall_s: float
+    stream: Optional[int]
     failure: str
     emulated: Optional[Mapping[str, Any]]
     actors: Mapping[str, ActorRecord]
@@ -159,8 +160,9 @@ class RunRecord:
         bare = {name: replace(actor, inputs={}) for name, actor in self.actors.items()}
         fields = asdict(replace(self, actors=bare))
         usage = fields.pop("usage")
-        if fields["interpreter"] is None:
-            del fields["interpreter"]
+        for optional in ("interpreter", "stream"):
+            if fields[optional] is None:
+                del fields[optional]
         for name, actor in fields["actors"].items():
             modes = actor.pop("modes")
             actor.update(actor.pop("activity"))

@@ -65,6 +65,7 @@ class StatusReport:
 
     ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
     ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been.
+    ``stream``: of a service, the number of the stream that it serves or waits for; None: it is none.
     ``unlogged`` lines of the log and ``unreported`` reports could not be written.
     """
 
@@ -74,6 +75,7 @@ class StatusReport:
     pid: int
     state: str
     since: float
+    stream: Optional[int]
     failure: str
     firings: Mapping[str, int]
     ages: Mapping[str, Age]
@@ -90,6 +92,8 @@ class StatusReport:
         usage = fields.pop("usage")
         for group in ("fifos", "peers"):
             fields[group] = {name: known(each) for name, each in fields[group].items()}
+        if self.stream is None:
+            del fields["stream"]
         return {**fields, **usage}
 
 
@@ -190,12 +194,15 @@ class Status:
         # A service that is stalled gets no better by itself: systemd may restart it.
         lines = [] if report.stalled else ["WATCHDOG=1"]
         if state != self._last_state:
-            lines += {"running": ["READY=1"], "starting": []}.get(state, ["STOPPING=1"])
+            ready = ["READY=1"]
+            lines += {"starting": [], "waiting": ready, "running": ready}.get(state, ["STOPPING=1"])
             self._last_state = state
         lost = [name for name, peer in report.peers.items() if peer.state == "lost"]
         done = min(report.firings.values(), default=0)
+        stream = "" if report.stream is None else f" of stream {report.stream}"
+        frames = f"waiting for stream {report.stream}" if state == "waiting" else f"{state}: {done} frames{stream}"
         lines.append(
-            f"STATUS={state}: {done} frames"
+            f"STATUS={frames}"
             + f"; lost: {', '.join(lost)}" * bool(lost)
             + f"; stalled: {', '.join(report.stalled)}" * bool(report.stalled)
         )

@@ -40,12 +40,16 @@ class Watch:
     """
 
     def __init__(self, actors: Sequence[Watched], limits: Mapping[str, float], journal: Journal) -> None:
-        self._watched = [(actor, limits[actor.name]) for actor in actors if actor.name in limits]
         self._journal = journal
         #: actor -> its stage and when that began, of those that an event has named
         self._named: dict[str, tuple[str, int]] = {}
         #: actor -> its stall, at the last look
         self.stalled: dict[str, Stall] = {}
+        self.follow(actors, limits)
+
+    def follow(self, actors: Sequence[Watched], limits: Mapping[str, float]) -> None:
+        """Look at these from now on."""
+        self._watched = [(actor, limits[actor.name]) for actor in actors if actor.name in limits]
         #: seconds between two looks; None if there is nothing to look at
         self.period = max(min(limits.values()) / _LOOKS, _REST) if self._watched else None
 
