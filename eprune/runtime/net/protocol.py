@@ -155,6 +155,8 @@ class Sending:
             self._offset = self.next - credit.received
             if lossy(self.policy):
                 self.given_up -= credit.received - last.received
+            if fresh:  # what another has said of its end does not hold for this one
+                self.over = False
         self._last = last
         self._peer = peer
         self.alive = True
