@@ -443,3 +443,14 @@ def test_wait_notices_a_consumer_that_has_got_the_tokens_of_another():
     protocol.handle(Event.MET, "another")
     with pytest.raises(LostTokens, match="another process"):
         protocol.handle(Event.CREDIT, 0, Credit(1, 0, 2, 0))
+
+
+def test_the_second_report_says_that_the_consumer_has_begun_to_fire():
+    receiving, sending = Receiving(DROP, 8), Sending(DROP, 8)
+    receiving.resume("sender")
+    sending.resume("receiver", receiving.report())
+    assert not (receiving.due or sending.begun)
+    receiving.begin()
+    assert receiving.due
+    sending.credit(receiving.report())
+    assert sending.begun and not receiving.due
