@@ -1,5 +1,6 @@
 """K(m,n) of real processes: cameras, each joined to the sink of each server by arrival, and what is done to them."""
 
+import json
 import signal
 import time
 
@@ -91,6 +92,10 @@ class Cameras:
         for name, process in self.running.items():
             code, _, err = rest(process)
             assert code == 130, f"{name}: {err}"
+
+    def record(self, name):
+        """The run record of a platform that has ended."""
+        return json.loads((self.folder / f"{name}.json").read_text())
 
     def _whole(self, firing):
         return len(firing.tokens) == self.cameras
