@@ -27,14 +27,14 @@ def streams(run: Run, period: int) -> Iterator[str]:
     made = {
         identity(source): len(run.logs[source].firings)
         for source in system.sources
-        if system.homes[source] in run.processes and not run.restarted(system.homes[source])
+        if system.homes[source] in run.processes and not run.restarts(system.homes[source])
     }
     whole = all(process.returncode == 0 for process in run.processes.values())
     for actor in system.inputs:
         if not system.inputs[actor]:
             continue
-        restarts = run.restarted(system.homes[actor])
-        strict = sure and not any(run.restarted(platform) for platform in upstream(system, actor))
+        restarts = run.restarts(system.homes[actor])
+        strict = sure and not any(run.restarts(platform) for platform in upstream(system, actor))
         if period:
             if strict:
                 yield from _periodic(
@@ -76,7 +76,8 @@ def accounts(run: Run) -> Iterator[str]:
     records = {platform: run.record(platform) for platform in run.processes}
     for platform, record in records.items():
         if record is None:
-            yield f"{platform}: no run record"
+            if platform not in run.surroundings.platforms or run.surroundings.disk is None:
+                yield f"{platform}: no run record"
             continue
         for name, told in record["fifos"].items():
             yield from (f"{platform}, {name}: {wrong}" for wrong in _fifo(run, records, platform, name, told))
@@ -103,7 +104,7 @@ def _fifo(run: Run, records: dict[str, Any], platform: str, name: str, told: dic
     if ended and fifo.policy is FaultPolicy.WAIT and told["dropped"]:
         yield f"exit code 0, and {told['dropped']} tokens of a FIFO that loses none dropped"
     there = (records.get(told["peer"]) or {}).get("fifos", {}).get(name)
-    if there is None or run.restarted(told["peer"]) or run.restarted(platform):
+    if there is None or run.restarts(told["peer"]) or run.restarts(platform):
         return
     if not told["confirmed"] <= there["tokens"] <= told["tokens"] + told["resent"]:
         yield f"{there['tokens']} tokens arrived of {told['tokens']} sent, {told['confirmed']} confirmed"
