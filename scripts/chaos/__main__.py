@@ -2,6 +2,7 @@
 
 python -m scripts.chaos                    all cases; a few minutes
 python -m scripts.chaos diamond reset      those with these words in their names
+python -m scripts.chaos --histories 20     20 random histories of several faults of each application, by seed
 python -m scripts.chaos --soak             a million tokens over connections that break, and their memory
 
 Prints a table, and what differed. Exit code: 0 all as predicted, 1 not, 2 wrong usage. Cases in network namespaces need
@@ -16,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from scripts.chaos import cases, soak
+from scripts.chaos import cases, histories, soak
 from scripts.chaos.case import Case, Result, Trial
 from scripts.chaos.running import Built, build
 from scripts.netlab import NotPermitted
@@ -29,12 +30,18 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("words", nargs="*", help="cases with all of these words in their names; all by default")
     parser.add_argument("--lean", action="store_true", help="one case of each kind only")
+    parser.add_argument("--histories", type=int, metavar="N", help="N random histories of each application only")
+    parser.add_argument("--seed", type=int, default=1, help="of the first of them (default: %(default)s)")
     parser.add_argument("--soak", action="store_true", help="many tokens, and nothing else")
     parser.add_argument("--tokens", type=int, default=1_000_000, help="for --soak (default: %(default)s)")
     options = parser.parse_args()
     if options.soak:
         return soak.main(options.tokens)
-    chosen = cases.lean_cases() if options.lean else cases.all_cases()
+    chosen: list[Trial] = []
+    if options.histories is None:
+        chosen += cases.lean_cases() if options.lean else cases.all_cases()
+    if not options.lean:
+        chosen += histories.histories(options.histories or 1, options.seed)
     chosen = [case for case in chosen if all(word in str(case) for word in options.words)]
     if not chosen:
         parser.error("no case has all of these words")

@@ -144,4 +144,9 @@ def lean_cases() -> list[Case]:
         Case(diamond, faults.FREEZE, ("sure",)),
         Case(t.tail(), faults.KILL, ("end",)),
         Case(t.beside(), faults.KILL, ("waits",)),
+        Case(t.split("stop"), faults.SUSPEND, ("endpoint", "server")),
+        Case(t.k(2, 1, "drop"), faults.MUTE, ("server1",)),
+        Case(split, faults.UNHEARD, ("server",)),
+        Case(split, faults.FULL_DISK, ("server",)),
+        Case(split, faults.NO_FILES, link),
     ]

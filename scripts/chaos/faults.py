@@ -76,7 +76,8 @@ def _stranger(run: Run, things: Sequence[Thing]) -> None:
         run.start(platform, stranger=True)
 
 
-def _reset(run: Run, things: Sequence[Thing]) -> None:
+def reset(run: Run, things: Sequence[Thing]) -> None:
+    """Reset the connections of links."""
     assert isinstance(run.network, Loopback)
     for proxy in run.network.between(pairs(things)):
         proxy.cut()
@@ -84,7 +85,7 @@ def _reset(run: Run, things: Sequence[Thing]) -> None:
 
 def _resets(run: Run, things: Sequence[Thing]) -> None:
     for _ in range(5):
-        _reset(run, things)
+        reset(run, things)
         time.sleep(0.15)
 
 
@@ -144,7 +145,7 @@ def _unheard(run: Run, things: Sequence[Thing]) -> None:
 def _out_of_files(run: Run, things: Sequence[Thing]) -> None:
     for platform in {end for pair in pairs(things) for end in pair}:
         forbid_files(run.processes[platform].pid, True)
-    _reset(run, things)
+    reset(run, things)
 
 
 def _files_again(run: Run, things: Sequence[Thing]) -> None:
