@@ -77,10 +77,10 @@ class Cameras:
         self.running[name].kill()
         rest(self.running.pop(name))
 
-    def settle(self, seconds):
-        """Wait until all fire together, and observe them for so long: when that began and ended."""
+    def settle(self, seconds, firings=20):
+        """Wait for more than so many firings of all together, then for so long: when that began and ended."""
         for server in range(1, self.servers + 1):
-            stamps.wait_for(self.file(server), lambda seen: sum(self._whole(firing) for firing in seen) > 20)
+            stamps.wait_for(self.file(server), lambda seen: sum(self._whole(firing) for firing in seen) > firings)
         begin = time.monotonic()
         time.sleep(seconds)
         return begin, time.monotonic()
