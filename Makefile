@@ -9,7 +9,7 @@ IMAGES ?=
 # The application that make profile cuts, and its platforms, the endpoint first.
 APP ?= graphs/vehicle.xml
 PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
-# The cases of make chaos: words in their names, --lean or --soak
+# The cases of make chaos: words in their names, --lean, --histories N or --soak
 CHAOS ?=
 # Options of eprune explore for make profile, such as --keep-on endpoint1 Input-1
 EXPLORE ?=
@@ -53,7 +53,7 @@ fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SE
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[fuzz]'
 	$(BIN)/python -m scripts.fuzz --seconds $(SECONDS_EACH)
 
-chaos: $(VENV)/.dev  ## make processes and links fail, and compare with the predictions of the analyzer (eight minutes)
+chaos: $(VENV)/.dev  ## make processes and links fail, and compare with the predictions of the analyzer (ten minutes)
 	$(BIN)/python -m scripts.chaos $(CHAOS)
 
 figures: $(VENV)/.dev  ## repeat the use cases of the papers, emulated: build/figures (ten minutes)

@@ -31,7 +31,10 @@ class Logged(Actor):
         self.log = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
 
     def write(self, *tokens):
-        os.write(self.log, f"{time.monotonic():.6f} {' '.join(tokens)}\n".encode())
+        line = f"{time.monotonic():.6f} {' '.join(tokens)}\n"
+        os.write(self.log, line.encode())
+        if "CHAOS_PRINT" in os.environ:
+            print(line * 20, flush=True)
 
     def finalize(self):
         os.close(self.log)

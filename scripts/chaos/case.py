@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import signal
 import time
-from collections.abc import Iterator, Set
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import replace
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, Protocol
 
 from eprune.analysis.failures import FaultModel, Thing
 from eprune.model.graph import FaultPolicy
@@ -15,33 +16,73 @@ from scripts.chaos.expect import Expected, expect, identity
 from scripts.chaos.faults import Fault, platforms
 from scripts.chaos.network import joined
 from scripts.chaos.running import Built, Run
+from scripts.chaos.surroundings import Surroundings, full_disk
 from scripts.chaos.topologies import Topology
 
 #: Seconds that a start, a failure's consequences, a recovery and an end may take on a busy machine.
 START, FAIL, RECOVER, END = 30.0, 8.0, 20.0, 30.0
 #: Seconds for which programs wait for a peer: one that comes back must find them there, one that does not ends them.
 PATIENCE, IMPATIENCE = FAIL + RECOVER, 2.5
+#: Seconds in which what was gone is back, however long it was gone.
+BACK = 2.0
+#: Seconds after which a token is late, unless its FIFO says, the share of that for room, and a margin for pauses.
+TIMEOUT, ROOM, MARGIN = 2.0, 0.2, 0.1
 #: Firings by which something is seen to go on, and seconds without one by which it is seen to stand.
 FIRINGS, STILL = 20, 0.4
 
 
+class Trial(Protocol):
+    """Something that is tried: in a topology, something fails in some way."""
+
+    @property
+    def topology(self) -> Topology:
+        """The application."""
+
+    @property
+    def failing(self) -> str:
+        """What fails."""
+
+    @property
+    def how(self) -> str:
+        """In which way."""
+
+    def run(self, built: Built) -> Result:
+        """What comes of it. Raises NotPermitted where this machine does not allow it."""
+
+
 class Case(NamedTuple):
-    """``things`` are names of what fails."""
+    """``things`` are names of what fails, for ``seconds`` at least."""
 
     topology: Topology
     fault: Fault
     things: tuple[str, ...]
+    seconds: float = 0.0
 
     def __str__(self) -> str:
-        return f"{self.topology.name}: {' and '.join(self.things)} {self.fault.name}"
+        return f"{self.topology.name}: {self.failing} {self.how}"
+
+    @property
+    def failing(self) -> str:
+        """What fails."""
+        return " and ".join(self.things)
+
+    @property
+    def how(self) -> str:
+        """In which way."""
+        return self.fault.name + f", after {self.seconds:g} s" * (self.seconds > 0)
+
+    def run(self, built: Built) -> Result:
+        """What comes of it. Raises NotPermitted where this machine does not allow it."""
+        return run_case(self, built)
 
 
 class Result(NamedTuple):
-    """What came of a case. ``pause``: the longest pause of a sink that goes on; ``back``: from the recovery of what
-    failed to the first result of all sources at all sinks; seconds. ``wrong``: where prediction and reality differ.
+    """What came of a case. ``pause``: the longest one, until the end of the run, between results at a sink of a source
+    that do not need what failed; ``back``: from the recovery of what failed to the first result of all sources at all
+    sinks; seconds. ``wrong``: where prediction and reality differ.
     """
 
-    case: Case
+    case: Trial
     predicted: str
     seen: str
     lost: int
@@ -58,15 +99,19 @@ def run_case(case: Case, built: Built) -> Result:
     expected = expect(system, things)
     if fault.harmless or not (fault.lasting or expected.ended):
         expected = healthy
+    patience = PATIENCE + case.seconds if fault.heal else IMPATIENCE
+    names = frozenset(platforms(things))
     with (
         joined(system, fault.namespaces) as network,
-        Run(built, network, PATIENCE if fault.heal else IMPATIENCE) as run,
+        full_disk() if fault.full else contextlib.nullcontext() as disk,
+        Run(built, network, patience, Surroundings(names, disk, fault.piped)) as run,
     ):
         return _run(case, run, things, healthy, expected)
 
 
 def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected: Expected) -> Result:
     fault, period = case.fault, case.topology.period
+    independent = healthy.serving if fault.full else expect(run.system, things).serving
     wrong: list[str] = []
 
     def result(pause: Optional[float] = None, back: Optional[float] = None) -> Result:
@@ -83,7 +128,7 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
     failure.happened()
     if not run.wait(lambda: not any(failure.lacking(expected)), FAIL):
         wrong += failure.lacking(expected)
-    pause = failure.pause(expected)
+    run.wait(lambda: time.monotonic() >= failure.time + case.seconds, case.seconds + 1)
     back = None
     healed = fault.heal is not None and not expected.ended
     if healed:
@@ -91,8 +136,13 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
         fault.heal(run, things)
         if run.wait(lambda: not any(recovery.lacking(healthy)), RECOVER):
             back = recovery.served(healthy)
+            if case.seconds and back > BACK + run.calm.pause(recovery.time, recovery.time + back):
+                wrong.append(f"back only after {back:.1f} s")
         else:
             wrong += [f"after recovery: {what}" for what in recovery.lacking(healthy)]
+    pause = failure.pause(independent)
+    if pause is not None and pause > (most := longest_pause(run, failure.time)):
+        wrong.append(f"a pause of {pause:.2f} s of what does not need the failed, not {most:.2f} at most")
     run.stop()
     for platform in run.processes:
         run.signal(platform, signal.SIGCONT)
@@ -105,9 +155,36 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
     if not run.wait(lambda: run.over(run.processes), END):
         wrong += [f"{platform} does not heed SIGTERM" for platform in orphans]
         return result(pause, back)
-    ended = replace(expected, ended=expected.ended | _drawn(run.system, set(platforms(things)), expected.ended))
-    wrong += [*checks.codes(run, ended, healed), *checks.accounts(run), *checks.streams(run, period)]
+    ended = expected.ended | _drawn(run.system, set(platforms(things)), expected.ended)
+    if fault.full:
+        ended |= set(platforms(things))
+    wrong += [*checks.codes(run, replace(expected, ended=ended), healed), *checks.accounts(run)]
+    wrong += checks.streams(run, period)
     return result(pause, back)
+
+
+def longest_pause(run: Run, begin: float) -> float:
+    """Seconds that may pass since ``begin`` between two results that do not need what failed: the time-outs on the
+    longest path, a margin, and what this machine does to everybody.
+    """
+    system = run.system
+    steps = [system.fifos[name] for name in system.crossing]
+    timeouts = [(fifo.timeout or TIMEOUT) + (fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM) for fifo in steps]
+    path = _path(system, system.sinks)
+    return path * max(timeouts, default=0.0) + MARGIN + run.calm.pause(begin, time.monotonic())
+
+
+def _path(system: FaultModel, actors: Iterable[str]) -> int:
+    """The most FIFOs between platforms on a way to one of these actors."""
+    return max(
+        (
+            (fifo.name in system.crossing) + _path(system, [fifo.source.actor])
+            for actor in actors
+            for fifo in system.inputs[actor]
+            if not fifo.delay
+        ),
+        default=0,
+    )
 
 
 def _drawn(system: FaultModel, failed: set[str], ended: Set[str]) -> set[str]:
@@ -184,12 +261,16 @@ class Moment:
                     found.setdefault(token.source, []).append(firing.time)
         return found
 
-    def pause(self, expected: Expected) -> Optional[float]:
-        """The longest pause of a sink that goes on, in seconds."""
-        pauses = []
-        for sink in expected.serving:
-            times = [self.time, *(firing.time for firing in self._since(sink))]
-            pauses += [later - sooner for sooner, later in zip(times, times[1:])]
+    def pause(self, serving: Mapping[str, Set[int]]) -> Optional[float]:
+        """The longest pause until now between results of a source at a sink, of those in ``serving``, in seconds."""
+        now, pauses = time.monotonic(), []
+        for sink, sources in serving.items():
+            for source in sources:
+                firings = self._since(sink)
+                if not self._period:
+                    firings = [each for each in firings if any(token.source == source for token in each.tokens)]
+                times = [self.time, *(firing.time for firing in firings), now]
+                pauses += [later - sooner for sooner, later in zip(times, times[1:])]
         return max(pauses, default=None)
 
     def served(self, expected: Expected) -> float:

@@ -17,6 +17,10 @@ from scripts.chaos.topologies import Topology
 
 #: A receiver that was restarted gets what it had not fired on.
 FIRED = 'ack="fired"'
+#: A token is late after this time.
+QUICK = 'timeout="300ms"'
+#: Seconds of outages that are compared.
+OUTAGES = (1.0, 4.0, 12.0)
 MOMENTARY = (faults.RESET, faults.SLOW_LINK)
 #: All that can happen to a thing; restarts are for where they are promised to work.
 ALL = (faults.KILL, faults.FREEZE, faults.UNPLUG, faults.REFUSE, *MOMENTARY)
@@ -79,7 +83,45 @@ def all_cases() -> list[Case]:
     cases += [Case(vehicles[0], faults.RESET, ("endpoint - server",)), Case(vehicles[1], faults.KILL, ("server",))]
     for topology in (t.split("wait", FIRED), t.split("stop"), t.k(1, 2, "drop"), t.diamond("wait", FIRED)):
         cases += singles(topology, (faults.DOWN,), system.get(topology.name) or systems([topology])[topology.name])
-    return cases
+    return [*cases, *surrounded(), *outages()]
+
+
+def surrounded() -> list[Case]:
+    """What goes wrong around processes: readers, disks, descriptors, and machines that sleep."""
+    t = topologies
+    split, k12, k21 = t.split("wait", FIRED), t.k(1, 2, "drop"), t.k(2, 1, "drop")
+    everywhere = {
+        split: ("endpoint", "server"),
+        t.split("stop"): ("endpoint", "server"),
+        k12: ("endpoint1", "endpoint2", "server1"),
+        t.diamond("wait", FIRED): ("source", "lossy", "sure", "sink"),
+    }
+    return [
+        *(Case(topology, faults.SUSPEND, platforms) for topology, platforms in everywhere.items()),
+        Case(k12, faults.MUTE, ("endpoint1",)),
+        Case(k21, faults.MUTE, ("server1",)),
+        Case(k12, faults.UNHEARD, ("endpoint1",)),
+        Case(split, faults.UNHEARD, ("server",)),
+        Case(split, faults.FULL_DISK, ("server",)),
+        Case(k12, faults.FULL_DISK, ("endpoint1",)),
+        Case(split, faults.NO_FILES, ("endpoint - server",)),
+        Case(k12, faults.NO_FILES, ("endpoint1 - server1",)),
+    ]
+
+
+def outages() -> list[Case]:
+    """The same outage for 1, 4 and 12 seconds: nobody pauses the longer for it, and what was gone is back as soon."""
+    t = topologies
+    k12, k21 = (t.k(m, n, "drop", QUICK)._replace(name=f"K({m},{n}) drop, 300 ms") for m, n in ((1, 2), (2, 1)))
+    split, diamond = t.split("wait", FIRED), t.diamond("wait", FIRED)
+    ways = [
+        (k12, faults.FREEZE, "endpoint1"),
+        (k12, faults.UNPLUG, "endpoint1 - server1"),
+        (k21, faults.FREEZE, "server1"),
+        (split, faults.FREEZE, "server"),
+        (diamond, faults.FREEZE, "lossy"),
+    ]
+    return [Case(topology, fault, (what,), seconds) for topology, fault, what in ways for seconds in OUTAGES]
 
 
 def lean_cases() -> list[Case]:
@@ -102,4 +144,9 @@ def lean_cases() -> list[Case]:
         Case(diamond, faults.FREEZE, ("sure",)),
         Case(t.tail(), faults.KILL, ("end",)),
         Case(t.beside(), faults.KILL, ("waits",)),
+        Case(t.split("stop"), faults.SUSPEND, ("endpoint", "server")),
+        Case(t.k(2, 1, "drop"), faults.MUTE, ("server1",)),
+        Case(split, faults.UNHEARD, ("server",)),
+        Case(split, faults.FULL_DISK, ("server",)),
+        Case(split, faults.NO_FILES, link),
     ]

@@ -19,22 +19,22 @@ def lost(run: Run) -> int:
     return sum(each[-1] - each[0] + 1 - len(set(each)) for each in runs)
 
 
-def streams(run: Run, period: int) -> Iterator[str]:
-    """What is wrong with the tokens that actors got."""
+def streams(run: Run, period: int, again: int = 1) -> Iterator[str]:
+    """What is wrong with the tokens that actors got. ``again``: how many of them a restart may double."""
     system = run.system
     sure = all(system.fifos[name].policy in SURE for name in system.crossing)
     #: source that was never interrupted -> tokens that it made
     made = {
         identity(source): len(run.logs[source].firings)
         for source in system.sources
-        if system.homes[source] in run.processes and not run.restarted(system.homes[source])
+        if system.homes[source] in run.processes and not run.restarts(system.homes[source])
     }
     whole = all(process.returncode == 0 for process in run.processes.values())
     for actor in system.inputs:
         if not system.inputs[actor]:
             continue
-        restarts = run.restarted(system.homes[actor])
-        strict = sure and not any(run.restarted(platform) for platform in upstream(system, actor))
+        restarts = run.restarts(system.homes[actor])
+        strict = sure and not any(run.restarts(platform) for platform in upstream(system, actor))
         if period:
             if strict:
                 yield from _periodic(
@@ -46,7 +46,7 @@ def streams(run: Run, period: int) -> Iterator[str]:
             doubled = len(got) - len(set(got))
             if got != sorted(got):
                 yield f"{name}: out of order"
-            if doubled > restarts:
+            if doubled > restarts * again:
                 yield f"{name}: {doubled} tokens came twice"
             if strict and got[0] != 0:
                 yield f"{name}: tokens 0 to {got[0] - 1} are lost"
@@ -56,6 +56,18 @@ def streams(run: Run, period: int) -> Iterator[str]:
                     yield f"{name}: tokens {', '.join(gaps)} are lost"
             if strict and whole and fed_by_one(run, actor) and got[-1] != made.get(source, got[-1] + 1) - 1:
                 yield f"{name}: {made[source] - 1 - got[-1]} tokens are lost in the end, and all exit with 0"
+
+
+def incarnations(run: Run) -> Iterator[str]:
+    """Tokens of an incarnation of their source that came after one of a later incarnation."""
+    for actor, log in run.logs.items():
+        latest: dict[tuple[str, int], int] = {}
+        for firing in log.firings:
+            for token in firing.tokens:
+                before = latest.setdefault((token.port, token.source), token.incarnation)
+                if token.incarnation < before:
+                    yield f"{actor}.{token.port}: token {token.number} of a source's earlier incarnation comes late"
+                latest[token.port, token.source] = max(before, token.incarnation)
 
 
 def fed_by_one(run: Run, actor: str) -> bool:
@@ -76,7 +88,8 @@ def accounts(run: Run) -> Iterator[str]:
     records = {platform: run.record(platform) for platform in run.processes}
     for platform, record in records.items():
         if record is None:
-            yield f"{platform}: no run record"
+            if platform not in run.surroundings.platforms or run.surroundings.disk is None:
+                yield f"{platform}: no run record"
             continue
         for name, told in record["fifos"].items():
             yield from (f"{platform}, {name}: {wrong}" for wrong in _fifo(run, records, platform, name, told))
@@ -103,7 +116,7 @@ def _fifo(run: Run, records: dict[str, Any], platform: str, name: str, told: dic
     if ended and fifo.policy is FaultPolicy.WAIT and told["dropped"]:
         yield f"exit code 0, and {told['dropped']} tokens of a FIFO that loses none dropped"
     there = (records.get(told["peer"]) or {}).get("fifos", {}).get(name)
-    if there is None or run.restarted(told["peer"]) or run.restarted(platform):
+    if there is None or run.restarts(told["peer"]) or run.restarts(platform):
         return
     if not told["confirmed"] <= there["tokens"] <= told["tokens"] + told["resent"]:
         yield f"{there['tokens']} tokens arrived of {told['tokens']} sent, {told['confirmed']} confirmed"

@@ -10,14 +10,18 @@ from typing import NamedTuple, Optional
 from eprune.analysis.failures import Thing
 from scripts.chaos.network import Loopback, Pair
 from scripts.chaos.running import Run
+from scripts.chaos.surroundings import forbid_files
 
 #: Bytes per second of a slow link: an eighth of what the sources make.
 SLOW = 1e6
+#: Seconds for which all are suspended: peers count as lost after fewer.
+SUSPENDED = 3.0
 
 
 class Fault(NamedTuple):
     """``apply`` lets things fail, ``heal`` brings them back. ``lasting``: they stay failed until then; ``harmless``:
-    nothing has failed in the analyzer's sense. With ``namespaces`` the links are real ones.
+    nothing has failed in the analyzer's sense. With ``namespaces`` the links are real ones. ``piped``: the platforms
+    write into pipes; ``full``: their disks are full, and they end with exit code 1 in the end.
     """
 
     name: str
@@ -27,6 +31,8 @@ class Fault(NamedTuple):
     lasting: bool = True
     harmless: bool = False
     namespaces: bool = False
+    piped: bool = False
+    full: bool = False
 
 
 def platforms(things: Sequence[Thing]) -> list[str]:
@@ -70,7 +76,8 @@ def _stranger(run: Run, things: Sequence[Thing]) -> None:
         run.start(platform, stranger=True)
 
 
-def _reset(run: Run, things: Sequence[Thing]) -> None:
+def reset(run: Run, things: Sequence[Thing]) -> None:
+    """Reset the connections of links."""
     assert isinstance(run.network, Loopback)
     for proxy in run.network.between(pairs(things)):
         proxy.cut()
@@ -78,7 +85,7 @@ def _reset(run: Run, things: Sequence[Thing]) -> None:
 
 def _resets(run: Run, things: Sequence[Thing]) -> None:
     for _ in range(5):
-        _reset(run, things)
+        reset(run, things)
         time.sleep(0.15)
 
 
@@ -102,6 +109,54 @@ def _up(run: Run, things: Sequence[Thing]) -> None:
     run.network.up(pairs(things))
 
 
+def _suspend(run: Run, things: Sequence[Thing]) -> None:
+    for number, wait in ((signal.SIGSTOP, SUSPENDED), (signal.SIGCONT, 0.0)):
+        for platform in platforms(things):
+            run.signal(platform, number)
+        time.sleep(wait)
+
+
+def _gag(stream: str) -> Callable[[Run, Sequence[Thing]], None]:
+    def apply(run: Run, things: Sequence[Thing]) -> None:
+        for platform in platforms(things):
+            run.readers[platform, stream].stop()
+
+    return apply
+
+
+def _listen(run: Run, things: Sequence[Thing]) -> None:
+    for platform in platforms(things):
+        run.readers[platform, "stdout"].go_on()
+
+
+def _ends(run: Run, things: Sequence[Thing]) -> None:
+    assert isinstance(run.network, Loopback)
+    for _ in range(5):
+        for proxy in run.network.at(platforms(things)):
+            proxy.cut()
+        time.sleep(0.15)
+
+
+def _unheard(run: Run, things: Sequence[Thing]) -> None:
+    _gag("stderr")(run, things)
+    _ends(run, things)
+
+
+def _out_of_files(run: Run, things: Sequence[Thing]) -> None:
+    for platform in {end for pair in pairs(things) for end in pair}:
+        forbid_files(run.processes[platform].pid, True)
+    reset(run, things)
+
+
+def _files_again(run: Run, things: Sequence[Thing]) -> None:
+    for platform in {end for pair in pairs(things) for end in pair}:
+        forbid_files(run.processes[platform].pid, False)
+
+
+def _nothing(run: Run, things: Sequence[Thing]) -> None:
+    """The failure is there from the beginning."""
+
+
 PLATFORM, LINK = ("platform",), ("link",)
 
 KILL = Fault("killed", ("platform", "link"), _kill)
@@ -112,4 +167,9 @@ UNPLUG = Fault("unplugged, plugged in", LINK, _down, _up)
 REFUSE = Fault("reset and refused, then not", LINK, _refuse, _up)
 RESET = Fault("reset 5 times", LINK, _resets, lasting=False)
 SLOW_LINK = Fault("slow", LINK, _slow, lasting=False, harmless=True)
+SUSPEND = Fault("all suspended, resumed", PLATFORM, _suspend, lasting=False, harmless=True)
+MUTE = Fault("nobody reads its stdout, then somebody", PLATFORM, _gag("stdout"), _listen, piped=True)
+UNHEARD = Fault("nobody reads its stderr, reset 5 times", PLATFORM, _unheard, lasting=False, piped=True)
+FULL_DISK = Fault("its disk is full", PLATFORM, _nothing, lasting=False, harmless=True, full=True)
+NO_FILES = Fault("reset, and no descriptors, then some", LINK, _out_of_files, _files_again)
 DOWN = Fault("down and up (namespaces)", LINK, _down, _up, namespaces=True)

@@ -50,6 +50,10 @@ class Loopback:
         """The proxies of some links."""
         return [proxy for pair in pairs for proxy in self._proxies[pair]]
 
+    def at(self, platforms: Sequence[str]) -> list[Proxy]:
+        """The proxies of all links of some platforms."""
+        return self.between(pair for pair in self._proxies if set(pair) & set(platforms))
+
     def down(self, pairs: Iterable[Pair]) -> None:
         """Pull the cables."""
         for proxy in self.between(pairs):

@@ -18,6 +18,7 @@ from eprune.cli.reading import read_sound
 from eprune.deploy.build import programs_of, write_program
 from eprune.model.system import System
 from scripts.chaos.network import Loopback, Namespaces
+from scripts.chaos.surroundings import Calm, Reader, Surroundings
 from scripts.chaos.topologies import ROOT, Topology
 
 #: Seconds of silence after which a peer is dead.
@@ -101,8 +102,18 @@ class Run:
     Leaves no process behind: use as a context.
     """
 
-    def __init__(self, built: Built, network: Loopback | Namespaces, patience: float) -> None:
+    def __init__(
+        self,
+        built: Built,
+        network: Loopback | Namespaces,
+        patience: float,
+        surroundings: Surroundings = Surroundings(),  # noqa: B008, frozen
+    ) -> None:
         self.patience = patience
+        self.surroundings = surroundings
+        self.calm = Calm()
+        #: (platform, stream) -> who reads it, of pipes
+        self.readers: dict[tuple[str, str], Reader] = {}
         self.built = built
         self.system = built.system
         self.network = network
@@ -126,27 +137,40 @@ class Run:
         return self
 
     def __exit__(self, *_: object) -> None:
+        self.calm.stop()
         for process in (*self.processes.values(), *self._former):
             process.kill()
             process.wait()
+        for reader in self.readers.values():
+            reader.close()
 
     def start(self, platform: str, stranger: bool = False) -> subprocess.Popen[bytes]:
         """Start a platform's program, or one of another application in its place."""
         number = len(self._said[platform])
         folder = self.built.folder
         said, record = (folder / f"{platform}.{number}.{kind}" for kind in ("err", "json"))
+        disk = self.surroundings.disk if platform in self.surroundings.platforms else None
+        record = record if disk is None else disk / record.name
         record.unlink(missing_ok=True)
         program = (self.built.strangers if stranger else self.built.programs)[platform]
         words = [sys.executable, str(program), "--no-pin", f"--record={record}", f"--dead-after={DEAD_AFTER}"]
         words.append(f"--timeout={2 if stranger else 20}")
+        words += [] if disk is None else [f"--status={disk / 'status'}"]
         text = self.built.programs[platform].read_text()
         words += [f"--patience={self.patience}"] * ("policy=" in text)
-        with said.open("wb") as err:
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        with contextlib.ExitStack() as opened:
+            out: Any = subprocess.DEVNULL
+            err: Any = opened.enter_context(said.open("wb"))
+            if platform in self.surroundings.platforms and self.surroundings.piped:
+                out = self._read(platform, "stdout", said.with_suffix(".out"))
+                err = self._read(platform, "stderr", said)
+                environment["CHAOS_PRINT"] = "1"
             process = subprocess.Popen(
                 self.network.command(platform, words),
-                env={**os.environ, "PYTHONPATH": str(ROOT)},
+                env=environment,
                 stdin=subprocess.DEVNULL,
-                stdout=subprocess.DEVNULL,
+                stdout=out,
                 stderr=err,
                 start_new_session=True,
             )
@@ -157,6 +181,11 @@ class Run:
             self.processes[platform] = process
             self._records[platform] = record
         return process
+
+    def _read(self, platform: str, stream: str, path: Path) -> int:
+        """The end of a pipe that is read into a file."""
+        reader = self.readers[platform, stream] = Reader(path)
+        return reader.end
 
     def kill(self, platform: str) -> None:
         """End a process as a power failure does."""
@@ -217,9 +246,9 @@ class Run:
         except (OSError, ValueError):
             return None
 
-    def restarted(self, platform: str) -> bool:
-        """Whether more than one process had this place."""
-        return len(self._said[platform]) > 1
+    def restarts(self, platform: str) -> int:
+        """How many more processes than one had this place."""
+        return len(self._said[platform]) - 1
 
 
 def numbers(firings: Iterable[Firing]) -> dict[tuple[str, int, int], list[int]]:

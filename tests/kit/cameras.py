@@ -1,5 +1,6 @@
 """K(m,n) of real processes: cameras, each joined to the sink of each server by arrival, and what is done to them."""
 
+import json
 import signal
 import time
 
@@ -76,10 +77,10 @@ class Cameras:
         self.running[name].kill()
         rest(self.running.pop(name))
 
-    def settle(self, seconds):
-        """Wait until all fire together, and observe them for so long: when that began and ended."""
+    def settle(self, seconds, firings=20):
+        """Wait for more than so many firings of all together, then for so long: when that began and ended."""
         for server in range(1, self.servers + 1):
-            stamps.wait_for(self.file(server), lambda seen: sum(self._whole(firing) for firing in seen) > 20)
+            stamps.wait_for(self.file(server), lambda seen: sum(self._whole(firing) for firing in seen) > firings)
         begin = time.monotonic()
         time.sleep(seconds)
         return begin, time.monotonic()
@@ -91,6 +92,10 @@ class Cameras:
         for name, process in self.running.items():
             code, _, err = rest(process)
             assert code == 130, f"{name}: {err}"
+
+    def record(self, name):
+        """The run record of a platform that has ended."""
+        return json.loads((self.folder / f"{name}.json").read_text())
 
     def _whole(self, firing):
         return len(firing.tokens) == self.cameras

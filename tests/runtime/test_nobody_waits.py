@@ -24,7 +24,27 @@ def assert_went_on(run, seen, port, before, failed, period=0.02, timeouts=ROOM +
     assert mine.rate(*failed) / mine.rate(*before) > (0.95 - spent) * slower
 
 
-@pytest.mark.parametrize("seconds", [1, *(pytest.param(seconds, marks=pytest.mark.long) for seconds in (4, 12, 60))])
+def assert_counts_as_the_other(seen, begin, end):
+    """Firings have tokens of the camera that is back as often as of the other, whatever the machine does to both."""
+    assert seen.of("in1").rate(begin, end) > 0.9 * seen.of("in2").rate(begin, end)
+
+
+def assert_recorded(run, seen):
+    """The record of the server says what its sink has fired on; the signal may have come within the last firing."""
+    told = run.record("server1")["actors"]["S"]["inputs"]
+    for port in run.inputs:
+        count = len(seen.of(port))
+        assert 0 <= count - told[port]["with_token"] <= 1
+        assert 0 <= len(seen) - count - told[port]["missing"] <= 1
+
+
+def some_long(first, *others):
+    """The first of these seconds in `make test`, the others in `make test-long`."""
+    listed = [first, *(pytest.param(each, marks=pytest.mark.long) for each in others)]
+    return pytest.mark.parametrize("seconds", listed)
+
+
+@some_long(4, 12, 60)
 def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
     run = Cameras(tmp_path, 1, 2, {})
     before = run.settle(BEFORE)
@@ -39,8 +59,9 @@ def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
     seen = run.seen()
     assert_went_on(run, seen, "in2", before, (begin, end))
     again = seen.between(back, end).of("in1")
-    assert again[0].time - back < 1.0  # connected again, and counted with its next token
-    assert again.rate(again[0].time, end) > 0.9 * seen.of("in1").rate(*before)
+    assert again[0].time - back < 1.0 + run.calm().pause(back, end)  # connected again, and counted with its next token
+    assert_counts_as_the_other(seen, again[0].time, end)
+    assert_recorded(run, seen)
 
 
 def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
@@ -57,21 +78,23 @@ def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
     assert_went_on(run, seen, "in2", (start, begin), (begin, seen[-1].time))
 
 
-@pytest.mark.long
-def test_a_slow_camera_counts_with_each_token_and_holds_up_nobody(tmp_path):
+@some_long(4, 12)
+def test_a_slow_camera_counts_with_each_token_and_holds_up_nobody(tmp_path, seconds):
     run = Cameras(tmp_path, 1, 2, {"camera1": {"period": "0.5"}, "camera2": {"period": "0.1"}})
-    begin, end = run.settle(8)
+    begin, end = run.settle(seconds, firings=2)
     run.stop()
-    seen = run.seen().between(begin, end)
+    seen = run.seen()
+    assert_recorded(run, seen)
+    seen = seen.between(begin, end)
     slow = seen.counts("in1")
     assert slow == list(range(slow[0], slow[0] + len(slow)))
-    assert len(slow) >= 14
+    assert len(slow) >= 1.5 * seconds
     fast = seen.of("in2")
-    assert fast.pause(begin, end) < ROOM + TIMEOUT + MARGIN + 0.1
-    assert fast.rate(begin, end) > 8
+    calm = run.calm()
+    assert fast.pause(begin, end) < ROOM + TIMEOUT + MARGIN + 0.1 + calm.pause(begin, end)
+    assert fast.rate(begin, end) > 8 * min(1.0, calm.rate(begin, end) / 50)
 
 
-@pytest.mark.long
 def test_a_camera_that_is_killed_and_started_again_counts_again(tmp_path):
     run = Cameras(tmp_path, 1, 2, {})
     before = run.settle(BEFORE)
@@ -87,7 +110,7 @@ def test_a_camera_that_is_killed_and_started_again_counts_again(tmp_path):
     assert_went_on(run, seen, "in2", before, (begin, end))
     again = seen.between(begin + 1, end).of("in1")
     assert again[0].tokens["in1"][0] <= 1
-    assert again.rate(again[0].time, end) > 0.9 * seen.of("in1").rate(*before)
+    assert_counts_as_the_other(seen, again[0].time, end)
 
 
 def test_a_hanging_server_holds_up_neither_the_cameras_nor_the_other_server(tmp_path):
@@ -102,4 +125,16 @@ def test_a_hanging_server_holds_up_neither_the_cameras_nor_the_other_server(tmp_
     assert begin > before[1] and end_of_hang[151].time > begin + 1
     for port in ("in1", "in2"):
         assert_went_on(run, seen, port, before, (begin, end))
-        assert other.between(begin + 1.5, end).of(port).rate(begin + 1.5, end) > 0.9 * seen.of(port).rate(*before)
+        assert other.of(port).rate(begin + 1.5, end) > 0.9 * seen.of(port).rate(begin + 1.5, end)
+
+
+def test_a_server_that_hangs_in_its_first_firing_holds_up_nobody_either(tmp_path):
+    run = Cameras(tmp_path, 2, 2, {"server2": {"hang_at": "0", "hang": "60"}})
+    stamps.wait_for(run.file(1), lambda seen: all(len(seen.of(port)) > 100 for port in run.inputs))
+    run.stop()
+    seen, calm = run.seen(1), run.calm()
+    assert not run.seen(2)
+    for port in run.inputs:
+        mine = seen.of(port)
+        begin, end = mine[0].time, mine[-1].time
+        assert mine.pause(begin, end) < ROOM + MARGIN + 0.02 + calm.pause(begin, end)

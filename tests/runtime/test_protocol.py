@@ -463,3 +463,14 @@ def test_a_consumer_that_had_ended_and_is_restarted_learns_the_end_too(policy):
     pair.settle()
     assert pair.sides[1].rx[0].end_received
     assert all_over(pair)
+
+
+def test_the_second_report_says_that_the_consumer_has_begun_to_fire():
+    receiving, sending = Receiving(DROP, 8), Sending(DROP, 8)
+    receiving.resume("sender")
+    sending.resume("receiver", receiving.report())
+    assert not (receiving.due or sending.begun)
+    receiving.begin()
+    assert receiving.due
+    sending.credit(receiving.report())
+    assert sending.begun and not receiving.due

@@ -12,10 +12,14 @@ from scripts.chaos import cases, checks, faults, topologies
 from scripts.chaos.__main__ import run_all
 from scripts.chaos.case import Case, run_case
 from scripts.chaos.expect import expect
+from scripts.chaos.histories import ACTS, histories, steps
 from scripts.chaos.network import Loopback
 from scripts.chaos.running import Run, build
 from scripts.chaos.soak import soak
 from scripts.netlab import NotPermitted
+
+#: Of these, `make test` tries a history.
+SOME = ("K(2,2) drop", "split wait")
 
 
 def seen(case, folder):
@@ -33,6 +37,21 @@ def test_what_is_predicted_happens(case, tmp_path):
 @pytest.mark.long
 def test_what_is_predicted_happens_in_every_case():
     assert run_all(cases.all_cases()) == 0
+
+
+def assert_as_promised(history, folder):
+    assert not history.run(build(history.topology, folder)).wrong
+
+
+@pytest.mark.parametrize("history", [each for each in histories(1) if each.topology.name in SOME], ids=str)
+def test_a_random_history_of_several_faults_breaks_no_promise(history, tmp_path):
+    assert_as_promised(history, tmp_path)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("history", histories(3, seed=2), ids=str)
+def test_random_histories_of_several_faults_break_no_promise(history, tmp_path):
+    assert_as_promised(history, tmp_path)
 
 
 @pytest.mark.long
@@ -89,6 +108,39 @@ def test_what_is_lost_doubled_or_mixed_up_is_found(tmp_path, numbers, wrong):
     found = list(checks.streams(run, 0))
     run.network.close()
     assert found == ([f"L2.in: {wrong}"] if wrong else [])
+
+
+def test_a_token_of_an_earlier_incarnation_that_comes_late_is_found(tmp_path):
+    built = build(topologies.split("drop"), tmp_path)
+    run = Run(built, Loopback(built.system), 1.0)
+    lines = [f"{place}.0 in:7:{incarnation}:{place}\n" for place, incarnation in enumerate((1, 1, 2, 1, 2))]
+    (run.built.folder / "L2.log").write_text("".join(lines))
+    run.update()
+    found = list(checks.incarnations(run))
+    run.network.close()
+    assert found == ["L2.in: token 3 of a source's earlier incarnation comes late"]
+
+
+def test_a_history_is_that_of_its_seed_and_ends_well(tmp_path):
+    system = build(topologies.k(2, 1, "drop"), tmp_path).system
+    assert steps(system, 1) == steps(system, 1) != steps(system, 2)
+    for seed in range(50):
+        states = {}
+        for step in steps(system, seed):
+            state = states.get(step.thing, "well")
+            states[step.thing] = ACTS[step.thing.kind, state][step.act]  # possible in that state
+        assert set(states.values()) == {"well"}
+        assert len(states) > 1
+
+
+def test_a_pause_that_is_too_long_is_noticed(tmp_path, monkeypatch):
+    """A camera is frozen, and nobody may pause for longer than 12 ms."""
+    monkeypatch.setattr(cases_module, "TIMEOUT", 0.01)
+    monkeypatch.setattr(cases_module, "MARGIN", 0.0)
+    result = Case(topologies.k(1, 2, "drop"), faults.FREEZE, ("endpoint1",)).run(
+        build(topologies.k(1, 2, "drop"), tmp_path)
+    )
+    assert any(wrong.startswith("a pause of ") for wrong in result.wrong)
 
 
 def test_the_prediction_is_the_analyzers(tmp_path):

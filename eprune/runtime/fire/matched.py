@@ -165,7 +165,7 @@ class MatchedOutput(Output):
         self.outlet = outlet
         #: the outlet's time-out counts once the consumer has begun to fire: until then it starts, and is not late
         self._timeout = outlet.timeout
-        self._begun = not fifo.lossy
+        self._begun = fifo.begun
         outlet.timeout = self._timeout if self._begun else None
         #: whether the firing's tokens go into the FIFO
         self.used = True
@@ -182,16 +182,17 @@ class MatchedOutput(Output):
 
     def state(self) -> tuple[object, ...]:
         """What changes when something happens at the consumer's end."""
-        return self.fifo.released, self.fifo.left, self.fifo.connected
+        return self.fifo.released, self.fifo.left, self.fifo.connected, self.fifo.begun
 
     def poll(self) -> None:
         """Tell the matcher what has happened."""
         fifo, outlet = self.fifo, self.outlet
         outlet.free = fifo.capacity - fifo.written + fifo.released
         outlet.reachable = fifo.connected
-        if not self._begun and (fifo.released > 0 or not fifo.connected):
+        if not self._begun and (fifo.begun or not fifo.connected):
             self._begun = True
             outlet.timeout = self._timeout
+            outlet.since = time.monotonic()
         if fifo.left and not outlet.over and (outlet.free < self.rate or outlet.lossy):
             outlet.end()
 

@@ -402,9 +402,10 @@ class Outlet(Port):
 
     ``timeout``: seconds after which a firing goes on without room; None: it waits. ``reachable``: whether the consumer
     can be reached, as far as is known; what is made for one that cannot is dropped at once, if the policy allows it.
+    ``since``: no time-out has begun before then.
     """
 
-    __slots__ = ("_counted", "_missed", "free", "reachable")
+    __slots__ = ("_counted", "_missed", "free", "reachable", "since")
 
     def __init__(
         self,
@@ -417,6 +418,7 @@ class Outlet(Port):
     ) -> None:
         super().__init__(name, policy, rate, timeout, standing)
         self.free = 0
+        self.since = 0.0
         self.reachable = True
         self._missed: Optional[tuple[int, float]] = None
         self._counted = False

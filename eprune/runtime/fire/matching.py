@@ -418,12 +418,12 @@ class Matcher:
             self._no_room = now
         since = self._no_room
         if looked:
-            late = [outlet for outlet in blocked if outlet.timed and now >= since + (outlet.timeout or 0)]
+            late = [outlet for outlet in blocked if outlet.timed and now >= _room_due(outlet, since)]
             self._time_out(late, now)
             blocked = [outlet for outlet in blocked if outlet.blocks]
             if not blocked:
                 return None
-        return Wait(min((since + (port.timeout or 0) for port in blocked if port.timed), default=None), blocked)
+        return Wait(min((_room_due(port, since) for port in blocked if port.timed), default=None), blocked)
 
     def _lack_of_tokens(self, now: float, looked: bool) -> Optional[Wait]:
         """What to do if an input that is waited for lacks its tokens; None if none does."""
@@ -529,6 +529,11 @@ class Matcher:
             return
         if self._relapse is None or now >= self._relapse + _probation(port):
             port.standing.trusted = True
+
+
+def _room_due(outlet: Outlet, since: float) -> float:
+    """When a firing that has waited for room since then goes on without."""
+    return max(since, outlet.since) + (outlet.timeout or 0.0)
 
 
 def _probation(port: Port) -> float:

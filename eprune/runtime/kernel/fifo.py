@@ -111,6 +111,8 @@ class Fifo:
         self.released = 0
         self.discarded = 0
         self.left = False
+        #: the consumer's: whether it has begun to fire, as far as is known
+        self.begun = True
         #: the bells of the threads that consume and produce
         self.reader = Bell()
         self.writer = Bell()

@@ -114,6 +114,10 @@ class Assembly:
         """Called just before the first firing: from now on the application is running."""
         for connection in self.connections:
             connection.greeting = dataclasses.replace(connection.greeting, running=True)
+            for receiver in connection.rx.values():
+                receiver.begin()
+            for sender in connection.tx.values():
+                sender.begun = sender.begun or connection.running
         for actor in self.actors:
             if isinstance(actor.matching, Matched) and not actor.inputs:
                 ahead = max((connection.firing for connection in self.connections), default=0)

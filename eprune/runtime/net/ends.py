@@ -251,6 +251,11 @@ class RxFifo(Fifo, Receiving):
         self.starve(True)
         self.gone = gone
 
+    def begin(self) -> None:
+        """The consumer begins to fire."""
+        super().begin()
+        self.carrier.credit(self)
+
     def release(self, count: int = 1) -> None:
         """The consumer gives slots back."""
         self.released += count

@@ -76,6 +76,8 @@ class Sending:
         self.end_sent = self.idle_sent = False
         #: the index up to which nothing more comes, and which of these the peer was told
         self.passed = self.passed_sent = -1
+        #: whether the consumer is known to have begun to fire
+        self.begun = False
         #: whether nothing remains to be done: the peer wants no more, or will never learn more
         self.over = False
         self.ack_fired = ack_fired
@@ -162,10 +164,14 @@ class Sending:
         self.alive = True
         self.end_sent = self.idle_sent = False
         self.passed_sent = -1
-        self.credit(credit)
+        self._count(credit)
 
     def credit(self, credit: Credit) -> None:
-        """The peer has reported its counters. Raises ProtocolError if they are impossible."""
+        """The peer has reported its counters again: its consumer fires. Raises ProtocolError if they are impossible."""
+        self.begun = True
+        self._count(credit)
+
+    def _count(self, credit: Credit) -> None:
         last = self._last
         _check(credit, self.next - self._offset, last)
         self._last = credit
@@ -269,6 +275,10 @@ class Receiving:
         self._limit = 0
         self.alive = True
         self.over = False
+
+    def begin(self) -> None:
+        """The consumer begins to fire: a report is due, by which the peer knows."""
+        self.reported = self.released - self.stride
 
     def report(self) -> Credit:
         """The counters that the peer gets now."""
