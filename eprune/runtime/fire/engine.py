@@ -227,18 +227,24 @@ class Engine:
         def there() -> bool:
             return self._stopping or any(turn.actors[0].ready for turn in rounds)
 
-        while rounds and bell.wait(there) and not self._stopping:
+        while rounds and not self._stopping:
+            fired = False
             for turn in list(rounds):
                 for _ in range(len(turn.actors)):
                     actor = turn.actors[0]
                     if not actor.ready:
                         break
+                    fired = True
                     if actor.step():
                         turn.actors.append(turn.actors.pop(0))
                     else:
                         self._retire(actor, turn, going)
                 if not turn.actors:
                     rounds.remove(turn)
+            if rounds and not fired:
+                waiting = [turn.actors[0].matching for turn in rounds]
+                moments = [each.until for each in waiting if each is not None and each.until is not None]
+                bell.wait(there, min(moments, default=None))
 
     def _retire(self, actor: RunningActor, turn: _Round, going: list[RunningActor]) -> None:
         """An actor has ended. The others go on in the same order, from the next one on."""

@@ -49,6 +49,12 @@ class Matching(Protocol):
 
     bell: Bell
     stopped: bool
+    #: when `ready` is to be asked again although nothing has changed (time.monotonic)
+    until: Optional[float]
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait."""
 
     def index(self) -> Optional[int]:
         """The index of the firing, asked for when the behaviour has fired; None if its tokens are not to be sent."""
@@ -151,7 +157,9 @@ class RunningActor:
 
     @property
     def ready(self) -> bool:
-        """Whether `step` would not wait. It is not asked of actors whose rates change or whose inputs lack tokens."""
+        """Whether `step` would not wait. It is not asked of actors whose rates change."""
+        if self.matching is not None:
+            return self.matching.ready
         for port in self.inputs:
             fifo = port.fifo
             if fifo.written - fifo.released < port.rate and not fifo.ended:

@@ -271,6 +271,10 @@ class Matched:
         self._alive: tuple[bool, ...] = ()
         self._fire: Fire
         self._told_up_to = -1
+        #: when it is to be asked again although nothing has changed (time.monotonic), if it was not ready
+        self.until: Optional[float] = None
+        self._before: Optional[list[tuple[object, ...]]] = None  # the ends' state when it was not ready
+        self._decision: Optional[Union[Fire, Ended]] = None
 
     @property
     def starved(self) -> bool:
@@ -279,34 +283,59 @@ class Matched:
 
     def take(self, tokens: dict[str, Any]) -> bool:
         """Wait for the next firing and take its tokens, by port; False at the end."""
-        if not self._inputs and self.numbering.firings == self.limit:
-            return False
-        decide, clock = self.matcher.decide, time.monotonic
         while not self.stopped:
-            before = self._state()
-            now = clock()
+            if self.ready:
+                decision, self._decision = self._decision, None
+                if isinstance(decision, Fire):
+                    self._use(decision, tokens)
+                    return True
+                return False
+            self.bell.wait(lambda: self.stopped or self._before != self._state(), self.until)
+        return False
+
+    @property
+    def ready(self) -> bool:
+        """Whether `take` would not wait. If not, it need not be asked before something changes, or `until`."""
+        if self._decision is None and not self._settled():
+            self._decision = self._decide()
+            if self._decision is not None:
+                self._before = None
+        return self._decision is not None
+
+    def _settled(self) -> bool:
+        """Whether nothing has changed since it was not ready."""
+        if self._before != self._state():
+            return False
+        return self.until is None or time.monotonic() < self.until
+
+    def _decide(self) -> Optional[Union[Fire, Ended]]:
+        """Look at all ends once. None if there is nothing to do yet; others have been told what they must know."""
+        if not self._inputs and self.numbering.firings == self.limit:
+            return Ended(())
+        decide = self.matcher.decide
+        while True:
+            self._before = self._state()
+            now = time.monotonic()
             self._poll(now)
             decision = decide(now)
             thrown = self._release_unused()
             if not isinstance(decision, (Fire, Ended)) and decision.until is not None and decision.until <= now:
                 self.look()
-                before = self._state()
-                now = clock()
+                self._before = self._state()
+                now = time.monotonic()
                 self._poll(now)
                 decision = decide(now, looked=True)
                 self._release_unused()
             if isinstance(decision, Fire):
                 self._starvation.tell(False)
-                self._use(decision, tokens)
-                return True
+                return decision
             if isinstance(decision, Ended):
-                return False
+                return decision
             self._starvation.tell(isinstance(decision, Starved))
             self._pass_on()
-            if thrown and isinstance(decision, Starved):
-                continue  # without these tokens it may be over
-            self.bell.wait(lambda before=before: self.stopped or before != self._state(), decision.until)  # type: ignore[misc]
-        return False
+            if not (thrown and isinstance(decision, Starved)):  # without these tokens it may be over
+                self.until = decision.until
+                return None
 
     def birth(self, begin: int) -> int:
         """When the oldest firing of a source began that the tokens come from."""

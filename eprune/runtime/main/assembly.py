@@ -142,17 +142,22 @@ class Assembly:
 
         Clusters of a unit that is a core share its thread: it would fire only one of them at a time anyway. Not so
         those whose next step cannot be foreseen or may take any time: where rates change, or an actor waits for the
-        world. Where tokens may be lost, an actor that waits for one that is lost must not hold up others at all.
+        world. Where tokens may be lost, clusters share no thread: a consumer that hangs must not hold up others. And
+        the actors of one do not wait for each other, for what an actor does not get the next one must learn.
         """
         units = {actor.name: actor.unit for actor in self.declared.actors}
-        together = self._options.threads == CLUSTER and not self.declared.aligned
+        together, aligned = self._options.threads == CLUSTER, self.declared.aligned
         named = {actor.name: actor for actor in self.actors}
-        members = [[named.pop(name) for name in names] for names in self.declared.clusters] if together else []
+        foreseen = {actor.name for actor in self.actors if actor.matching is not None and actor.rates is None}
+        chosen = [names for names in self.declared.clusters if together and (not aligned or foreseen.issuperset(names))]
+        members = [[named.pop(name) for name in names] for names in chosen]
         shared: dict[int, list[list[RunningActor]]] = {}
         crews: list[tuple[Optional[int], list[list[RunningActor]]]] = []
         for actors in [*members, *([actor] for actor in named.values())]:
             core = self.cores[units[actors[0].name]]
-            if core is None or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
+            if aligned:
+                crews.append((core, [[actor] for actor in actors]))
+            elif core is None or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
                 crews.append((core, [actors]))
             elif core in shared:
                 shared[core].append(actors)
