@@ -62,6 +62,7 @@ def hop(folder: Path) -> None:
         "actor('A', 'ACTORS:Idle', 'cpu0')",
         "actor('B', 'ACTORS:Discard', 'cpu0')",
         "fifo('f', 'A.out', 'B.in', 'int32', (), capacity=2)",
+        "cluster('A', 'B')",
     )
     count = 100_000
 
@@ -71,4 +72,4 @@ def hop(folder: Path) -> None:
     ratio, bare_s, our_s = ratios(7, lambda: bare("handover", count)["token_s"], ours)
     say("hop", "bare, us", "eprune, us", "cost ratio (target)")
     say("---", "---", "---", "---")
-    say("", f"{bare_s * 1e6:.2f}", f"{our_s * 1e6:.2f}", f"{ratio:.2f} (at most 1.5)")
+    say("", f"{bare_s * 1e6:.2f}", f"{our_s * 1e6:.2f}", f"{ratio:.2f} (at most 0.15)")

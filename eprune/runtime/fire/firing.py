@@ -19,6 +19,9 @@ from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.record import Activity
 
 
+now, put = time.perf_counter_ns, dict.__setitem__
+
+
 class Mode:
     """What one row of a control table makes of an actor: its active ends of FIFOs, each at the row's rate.
 
@@ -129,6 +132,7 @@ class RunningActor:
         self.firing = 0
         #: the ends of FIFOs from other platforms whose reports go with tokens, if they can
         self.reporting: Sequence[Settling] = ()
+        self._bell = Bell()
         self._tokens: dict[str, Any] = {}
         self._taken = list(inputs if taken is None else taken)
         self._data = list(inputs) if taken is None else []
@@ -148,6 +152,7 @@ class RunningActor:
 
     def use(self, bell: Bell) -> None:
         """Have the FIFOs ring this bell, that of the thread that fires the actor."""
+        self._bell = bell
         for port in self.inputs:
             port.fifo.reader = bell
         for output in self.outputs:
@@ -172,7 +177,8 @@ class RunningActor:
 
     def step(self) -> bool:
         """Wait until the actor can fire, and fire it once; whether it may go on."""
-        now, put = time.perf_counter_ns, dict.__setitem__
+        bell = self._bell
+        waits = bell.waits
         asked = now()
         tokens, matching, rates = self._tokens, self.matching, self.rates
         if matching is not None:
@@ -214,7 +220,8 @@ class RunningActor:
             put(mode.buffers, output.name, view)
         if self.stopped:
             return False
-        self.since_ns = begin = now()
+        begin = asked if waits == bell.waits and rates is None else now()
+        self.since_ns = begin
         if matching is not None:
             birth = matching.birth(begin)
         else:

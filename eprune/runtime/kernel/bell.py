@@ -31,11 +31,13 @@ class Lookout(Protocol):
 class Bell:
     """What one thread waits on."""
 
-    __slots__ = ("_rings", "asleep", "leading", "leave", "lookout")
+    __slots__ = ("_rings", "asleep", "leading", "leave", "lookout", "waits")
 
     def __init__(self) -> None:
         #: whether the thread sleeps or is about to: whoever has something for it calls `ring`
         self.asleep = False
+        #: how often the thread has had to wait
+        self.waits = 0
         #: what the thread does before it sleeps: others may wait for what it has put off
         self.leave: tuple[Callable[[], None], ...] = ()
         #: what waits for the sockets through which comes what this thread waits for; whether this thread does it now
@@ -55,6 +57,7 @@ class Bell:
         """Sleep until ``there()``; False if that is not so at the time ``until`` (time.monotonic)."""
         if there():
             return True
+        self.waits += 1
         for act in self.leave:
             act()
         lookout = self.lookout

@@ -147,9 +147,8 @@ class Fifo:
                 self.firings[number % self.capacity] = firing
                 self.births[number % self.capacity] = birth
         self.written = written = written + count
-        fill = written - self.released
-        if fill > self.peak:
-            self.peak = fill
+        if written - self.released > self.peak:
+            self.peak = written - self.released
         if self.reader.asleep:
             self.reader.ring()
 

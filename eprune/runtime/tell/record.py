@@ -19,6 +19,8 @@ MAX_SPANS = 200_000
 class Activity:
     """Counters of one actor or link, written by its own thread alone. Times are in nanoseconds of perf_counter_ns."""
 
+    __slots__ = ("busy", "count", "first", "last", "spans", "waiting")
+
     def __init__(self) -> None:
         self.count = 0
         self.busy = 0
