@@ -18,7 +18,6 @@ from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.record import Activity
 
-
 now, put = time.perf_counter_ns, dict.__setitem__
 
 
