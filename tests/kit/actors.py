@@ -461,3 +461,10 @@ class PacedAhead(Paced):
     def __init__(self, **parameters):
         super().__init__(**parameters)
         clocks._EPOCH += 3600 * 10**9
+
+
+class SumOfAll(Actor):
+    """Prints the sum of what comes at all its inputs."""
+
+    def fire(self, inputs, outputs):
+        print(sum(int(token) for token in inputs.values()), flush=True)
