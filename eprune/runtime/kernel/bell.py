@@ -21,6 +21,9 @@ class Lookout(Protocol):
     def lead(self, bell: Bell, there: Callable[[], bool], until: Optional[float]) -> bool:
         """Wait for them in this thread until ``there()`` or the time is ``until``; False if another thread does."""
 
+    def look(self) -> None:
+        """Have what lies in them delivered, by this thread or by the one that waits for them."""
+
     def wake(self) -> None:
         """Make whoever waits for them look again."""
 
@@ -47,6 +50,11 @@ class Bell:
             self.lookout.wake()
         else:
             self._rings.put(None)
+
+    def look(self) -> None:
+        """Have delivered what has come through sockets, for something else is late if it is not there then."""
+        if self.lookout is not None:
+            self.lookout.look()
 
     def wait(self, there: Callable[[], bool], until: Optional[float] = None) -> bool:
         """Sleep until ``there()``; False if that is not so at the time ``until`` (time.monotonic)."""
