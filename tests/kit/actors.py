@@ -221,6 +221,13 @@ class SlowCount(Count):
         super().fire(inputs, outputs)
 
 
+class SaysThatItEnds(SlowCount):
+    """The same, and says so when it has ended."""
+
+    def finalize(self):
+        print("ended", flush=True)
+
+
 class SlowShow(Show):
     """Prints its tokens, ten a second."""
 

@@ -147,6 +147,38 @@ def test_wait_gives_up_after_its_patience(tmp_path, port):
     assert "tokens were not delivered" in err
 
 
+def test_a_receiver_of_another_build_is_no_peer_to_wait_for(tmp_path, port):
+    """The sender keeps its tokens for one that belongs to it, but not longer than for one that does not come."""
+    first = start(left(tmp_path, port, 0), "--patience", "8")
+    second = start(right(tmp_path, port, "Show"))
+    lines(second, 1)
+    second.kill()
+    rest(second)
+    third = start(right(tmp_path, port, "Show", digest="another"), "--timeout", "10")
+    code, _, err = finish(first)
+    assert code == 1
+    assert "within 8 s (refused by right: application digest" in err
+    assert "tokens were not delivered" in err
+    code, _, err = finish(third)
+    assert code == 1
+    assert "application digest d at left, another at right: generate the programs" in err
+
+
+def test_a_sender_of_another_build_is_no_peer_to_wait_for(tmp_path, port):
+    first = start(left(tmp_path, port, 0))
+    second = start(right(tmp_path, port, "Show"), "--patience", "8")
+    lines(second, 1)
+    first.kill()
+    rest(first)
+    code, _, err = finish(start(left(tmp_path, port, 0, digest="another")))
+    assert code == 1
+    assert "refused by right: application digest" in err
+    code, _, err = rest(second)
+    assert code == 1
+    assert "did not connect" in err
+    assert "within 8 s (refused in the meantime: application digest another at left, d at right" in err
+
+
 @pytest.mark.parametrize("policy", ["wait", "drop"])
 def test_a_frozen_peer_is_noticed_and_taken_back(tmp_path, port, policy):
     first = start(left(tmp_path, port, 500, policy, source="SlowCount"), "--dead-after", "0.3")

@@ -237,8 +237,8 @@ class Starvation:
 class Matched:
     """The strategy of an actor whose ends may lack tokens or room.
 
-    ``told`` are the outputs whose consumers learn when this actor cannot fire, ``look`` has all sockets looked at.
-    A source's ``numbering`` gives the index when its firing is over; with ``early`` before.
+    ``told`` are the outputs whose consumers learn when this actor cannot fire. A source's ``numbering`` gives the index
+    when its firing is over; with ``early`` before.
     """
 
     def __init__(
@@ -256,7 +256,6 @@ class Matched:
         self.numbering = numbering
         self.limit = limit
         self.stopped = False
-        self.look: Callable[[], None] = lambda: None
         self.bell = Bell()
         self._behaviour = behaviour
         self._inputs = inputs
@@ -320,7 +319,7 @@ class Matched:
             decision = decide(now)
             thrown = self._release_unused()
             if not isinstance(decision, (Fire, Ended)) and decision.until is not None and decision.until <= now:
-                self.look()
+                self.bell.look()
                 self._before = self._state()
                 now = time.monotonic()
                 self._poll(now)

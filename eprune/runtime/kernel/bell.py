@@ -24,6 +24,9 @@ class Lookout(Protocol):
         That one rings ``bell`` when it does so no longer.
         """
 
+    def look(self, bell: Bell) -> None:
+        """Have what lies in them delivered, by this thread, whose bell it is, or by the one that waits for them."""
+
     def wake(self) -> None:
         """Make whoever waits for them look again."""
 
@@ -52,6 +55,11 @@ class Bell:
             self.lookout.wake()
         else:
             self._rings.put(None)
+
+    def look(self) -> None:
+        """Have delivered what has come through sockets, for something else is late if it is not there then."""
+        if self.lookout is not None:
+            self.lookout.look(self)
 
     def wait(self, there: Callable[[], bool], until: Optional[float] = None) -> bool:
         """Sleep until ``there()``; False if that is not so at the time ``until`` (time.monotonic)."""

@@ -84,7 +84,8 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
             type=float,
             default=60.0,
             metavar="S",
-            help="seconds that FIFOs with the policy 'wait' wait for a lost peer (default: %(default)g)",
+            help="seconds that a lost peer is waited for, and told that all has ended here; with the policy 'wait' "
+            "the run fails if none of the same build has come by then (default: %(default)g)",
         )
     add(
         "--serve",

@@ -158,7 +158,7 @@ class Connection:
     def close(self) -> None:
         """Release the connection's resources; the loop has ended."""
         if self._acceptor is not None:
-            self._acceptor.close()
+            self._acceptor.release()
         self._drop()
         for closer in self._closers:
             closer.join()

@@ -350,6 +350,11 @@ class Acceptor:
         self._listener.close()
         self._loop.ask(self._send_all_off)
 
+    def release(self) -> None:
+        """Close whatever is open here; the loop has ended."""
+        self.close()
+        self._send_all_off()
+
     def _send_all_off(self) -> None:
         for caller in list(self._callers):
             self._forget(caller)

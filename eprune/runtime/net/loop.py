@@ -26,6 +26,8 @@ from eprune.runtime.kernel.bell import Bell
 
 #: Seconds without anybody who waits for the sockets, after which the thread that is there for it does.
 REST = 0.01
+#: Seconds that a look at all sockets may take, if others keep whoever waits for them busy.
+LOOK = 0.1
 
 READ, WRITE = select.POLLIN, select.POLLOUT
 
@@ -66,12 +68,17 @@ class Loop:
         self._timers: list[tuple[float, int, Timer]] = []
         self._count = itertools.count()
         self._asked: deque[Callable[[], None]] = deque()
+        #: threads that want to know when all sockets have been looked at
+        self._looks: deque[threading.Event] = deque()
+        #: sequences that wait for something
+        self._suspended: set[Sequence] = set()
         self._near, self._far = os.pipe()
         for end in (self._near, self._far):
             os.set_blocking(end, False)
         self._poller.register(self._near, READ)
         self._closed = False
         self._woken = False
+        self._pipe = threading.Lock()  # held while it is written to, or closed
         #: held by whoever waits for the sockets
         self._turn = threading.Lock()
         self._led = 0.0  # when somebody did so last
@@ -97,23 +104,50 @@ class Loop:
         """Make the loop look again."""
         if not self._woken:
             self._woken = True
-            with contextlib.suppress(OSError):
-                os.write(self._far, b"x")
+            with self._pipe, contextlib.suppress(OSError):
+                if self._far >= 0:
+                    os.write(self._far, b"x")
+
+    def look(self, bell: Bell) -> None:
+        """Look at all sockets: what lay in them is delivered afterwards. Others may be too busy to be waited for."""
+        if bell.leading:
+            self._look()
+        elif self._turn.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._hand_over()
+        elif not self._closed:
+            looked = threading.Event()
+            self._looks.append(looked)
+            self.wake()
+            looked.wait(LOOK)
+
+    def _look(self) -> None:
+        deadline = time.monotonic() + LOOK
+        while not self._closed and self._step_guarded(0.0) and time.monotonic() < deadline:
+            pass
 
     def close(self, patience: float) -> bool:
-        """End the thread; whether it ended within ``patience`` seconds. Sockets stay open."""
+        """End the thread; whether it ended within ``patience`` seconds. Sequences that wait end, sockets stay open."""
         self._closed = True
         self._rest.put(None)
         self.wake()
         if self._thread.ident is not None:
             self._thread.join(patience)
-        ended = not self._thread.is_alive()
+        # An actor's thread may be about to stop waiting for the sockets.
+        ended = not self._thread.is_alive() and self._turn.acquire(timeout=patience)
         if ended:
-            for end in (self._near, self._far):
-                with contextlib.suppress(OSError):
+            for sequence in list(self._suspended):
+                sequence.close()
+            self._suspended.clear()
+            with self._pipe:
+                for end in {self._near, self._far} - {-1}:
                     os.close(end)
+                self._near = self._far = -1
             if hasattr(self._poller, "close"):
                 self._poller.close()
+            self._turn.release()
         return ended
 
     # From the loop's thread.
@@ -153,16 +187,19 @@ class Loop:
         self._resume(sequence, None)
 
     def _resume(self, sequence: Sequence, came: Optional[bool]) -> None:
+        if self._closed:
+            sequence.close()
+            return
         try:
             one, events, until = next(sequence) if came is None else sequence.send(came)
         except StopIteration:
             return
-        waiting = [True]
+        self._suspended.add(sequence)
 
         def go_on(came: bool) -> None:
-            if waiting:
-                waiting.clear()
+            if timer.action is not None:
                 timer.cancel()
+                self._suspended.discard(sequence)
                 if one is not None:
                     self.unwatch(one)
                 self._resume(sequence, came)
@@ -239,13 +276,20 @@ class Loop:
             with contextlib.suppress(Empty):
                 self._rest.get(timeout=REST)
 
-    def _step_guarded(self, until: Optional[float]) -> None:
+    def _step_guarded(self, until: Optional[float]) -> bool:
+        """Wait once, not beyond ``until``, and do what is to be done; whether there may be more right now."""
         try:
-            self._step(until)
+            return self._step(until)
         except Exception as error:
             self._fail(error)
+            if self._asked:  # what was asked for besides is not forgotten
+                self.wake()
+            return False
 
-    def _step(self, until: Optional[float]) -> None:
+    def _step(self, until: Optional[float]) -> bool:
+        looks = len(self._looks)
+        if looks:
+            until = 0.0
         timers = self._timers
         while timers and timers[0][2].action is None:
             heapq.heappop(timers)
@@ -259,16 +303,18 @@ class Loop:
                 remaining = int(remaining) + 1
         ready = self._poller.poll(remaining)
         watched = self._watched
+        found = False
         for number, events in ready:
             if number == self._near:
                 with contextlib.suppress(OSError):
                     os.read(number, 4096)
                 self._woken = False  # not before: who wakes in between would write a byte that is read with the others
-                while self._asked:
+                for _ in range(len(self._asked)):  # what these ask for comes after the other sockets
                     self._asked.popleft()()
             else:
                 callback = watched.get(number)
                 if callback is not None:
+                    found = True
                     callback(events)
         if timers:
             now = time.monotonic()
@@ -276,3 +322,8 @@ class Loop:
                 action = heapq.heappop(timers)[2].action
                 if action is not None:
                     action()
+        found = found or bool(self._asked)
+        if looks and not found:
+            for _ in range(looks):
+                self._looks.popleft().set()
+        return found
