@@ -62,8 +62,8 @@ def test_a_signal_while_a_command_is_being_loaded_ends_it_quietly(tmp_path, numb
     assert finish(process) == (130, "", "interrupted\n")
 
 
-def test_an_interrupt_that_passes_an_exec_gives_the_same_exit_code():
-    """Dataclasses are made by exec. Python then ends by the signal, whatever the exit code, unless it is left at once."""
+def test_an_interrupt_that_passes_an_exec_gives_the_same_exit_code(tmp_path):
+    """Dataclasses are made by exec. ``python -m`` then ends by the signal, whatever the code, unless left at once."""
     code = (
         "import os, sys\n"
         "from eprune.cli import errors, main\n"
@@ -71,7 +71,9 @@ def test_an_interrupt_that_passes_an_exec_gives_the_same_exit_code():
         "main.cli.main = lambda **_: sys.exit(errors.guarded(lambda: exec(interrupt)))\n"
         "main.main()\n"
     )
-    assert finish(start_command(sys.executable, "-c", code)) == (130, "", "interrupted\n")
+    (tmp_path / "tool.py").write_text(code)
+    process = start_command(sys.executable, "-m", "tool", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert finish(process) == (130, "", "interrupted\n")
 
 
 def test_what_only_imports_the_command_line_keeps_its_signals_as_they_are(tmp_path):
