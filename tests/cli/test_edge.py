@@ -66,7 +66,8 @@ def test_an_interrupt_that_passes_an_exec_gives_the_same_exit_code(tmp_path):
     """Dataclasses are made by exec. ``python -m`` then ends by the signal, whatever the code, unless left at once."""
     code = (
         "import os, sys\n"
-        "from eprune.cli import errors, main\n"
+        "from eprune.cli import early, errors, main\n"
+        "early.take_over()\n"
         "interrupt = 'import signal; signal.raise_signal(signal.SIGINT)'\n"
         "main.cli.main = lambda **_: sys.exit(errors.guarded(lambda: exec(interrupt)))\n"
         "main.main()\n"
