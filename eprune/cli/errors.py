@@ -41,8 +41,7 @@ def guarded(command: Callable[[], Any]) -> int:
         click.ClickException(str(error)).show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        say("\ninterrupted" if sys.stderr.isatty() else "interrupted")  # a terminal has shown ^C in this line
-        return INTERRUPTED
+        return _interrupted()
     except BrokenPipeError:
         # The reader has had enough, as in `eprune ... | head`. Python would complain at exit once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -51,12 +50,19 @@ def guarded(command: Callable[[], Any]) -> int:
         say(f"error: {_os_error(error)}")
         return USAGE
     except Exception as error:
+        if isinstance(error.__cause__, KeyboardInterrupt):
+            return _interrupted()
         if os.environ.get("EPRUNE_DEBUG"):
             traceback.print_exc()
         else:
             say(_internal_error(error))
         return INTERNAL
     return result if isinstance(result, int) else 0
+
+
+def _interrupted() -> int:
+    say("\ninterrupted" if sys.stderr.isatty() else "interrupted")  # a terminal has shown ^C in this line
+    return INTERRUPTED
 
 
 def say(text: str) -> None:

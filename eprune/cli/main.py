@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import gc
 import importlib
 import keyword
 import os
-import signal
 import sys
 from typing import Any, Optional
 
 import click
 
 import eprune
-from eprune.cli.errors import guarded
+from eprune.cli import early
+from eprune.cli.errors import INTERRUPTED, guarded
 
 #: In the order in which one uses them.
 COMMANDS = (
@@ -59,6 +60,7 @@ class Commands(click.Group):
         if name not in COMMANDS:
             return None
         command: click.Command = importlib.import_module(f"eprune.cli.{_module(name)}").command
+        early.take_over()
         return command
 
     def resolve_command(
@@ -103,24 +105,20 @@ def cli() -> None:
     """
 
 
-def end_on_signals() -> None:
-    """Have SIGTERM and SIGHUP end a command as Ctrl-C does: programs are stopped, and temporary folders removed.
-
-    SIGHUP stays ignored where it was (nohup).
-    """
-    for name in ("SIGTERM", "SIGHUP"):
-        number = getattr(signal, name, None)  # Windows has no SIGHUP
-        if number is not None and signal.getsignal(number) is signal.SIG_DFL:
-            signal.signal(number, signal.default_int_handler)
-
-
 def main() -> None:
     """The entry point of the ``eprune`` command."""
     # A command's objects live until it ends: looking for garbage among them took a third of a large graph's analysis.
     gc.disable()
-    end_on_signals()
     if "_EPRUNE_COMPLETE" in os.environ:  # a shell asks
         from eprune.cli.shells import register
 
         register()
-    cli.main(prog_name="eprune")
+    try:
+        cli.main(prog_name="eprune")
+    except SystemExit as end:
+        if end.code != INTERRUPTED:
+            raise
+        # Where an interrupt has passed an exec, as in a dataclass that is being made, Python would end by the signal.
+        with contextlib.suppress(OSError, ValueError):
+            sys.stdout.flush()
+        os._exit(INTERRUPTED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 
@@ -12,6 +13,7 @@ from application import LOCAL, ROOT
 
 from eprune.cli.errors import guarded
 from eprune.model.finding import EpruneError, Finding, Location
+from tests.kit.programs import finish, start_command
 
 FINDING = Finding("G4", Location("app.xml", 3), "what is wrong", "what to do")
 
@@ -23,6 +25,13 @@ def fails_with(error):
     return command
 
 
+def wrapped(error):
+    """As Python before 3.12 wraps what is raised while a class is being made."""
+    outer = RuntimeError("Error calling __set_name__")
+    outer.__cause__ = error
+    return outer
+
+
 @pytest.mark.parametrize(
     ("error", "code", "message"),
     [
@@ -32,12 +41,47 @@ def fails_with(error):
         (OSError(28, "No space left on device"), 2, "error: No space left on device\n"),
         (click.Abort(), 130, "interrupted\n"),
         (KeyboardInterrupt(), 130, "interrupted\n"),
+        (wrapped(KeyboardInterrupt()), 130, "interrupted\n"),
         (click.UsageError("no such thing"), 2, "Error: no such thing\n"),
     ],
 )
 def test_failures_have_their_message_and_exit_code(capsys, error, code, message):
     assert guarded(fails_with(error)) == code
     assert capsys.readouterr().err == message
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.mark.parametrize("module", ["click", "lxml"])
+def test_a_signal_while_a_command_is_being_loaded_ends_it_quietly(tmp_path, number, module):
+    (tmp_path / module).mkdir()
+    (tmp_path / module / "__init__.py").write_text("print('loading', flush=True); import time; time.sleep(60)\n")
+    arguments = ("-m", "eprune", "analyze", "graph.xml")
+    process = start_command(sys.executable, *arguments, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert process.stdout.readline() == "loading\n"
+    process.send_signal(number)
+    assert finish(process) == (130, "", "interrupted\n")
+
+
+def test_an_interrupt_that_passes_an_exec_gives_the_same_exit_code(tmp_path):
+    """Dataclasses are made by exec. ``python -m`` then ends by the signal, whatever the code, unless left at once."""
+    code = (
+        "import os, sys\n"
+        "from eprune.cli import early, errors, main\n"
+        "early.take_over()\n"
+        "interrupt = 'import signal; signal.raise_signal(signal.SIGINT)'\n"
+        "main.cli.main = lambda **_: sys.exit(errors.guarded(lambda: exec(interrupt)))\n"
+        "main.main()\n"
+    )
+    (tmp_path / "tool.py").write_text(code)
+    process = start_command(sys.executable, "-m", "tool", PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert finish(process) == (130, "", "interrupted\n")
+
+
+def test_what_only_imports_the_command_line_keeps_its_signals_as_they_are(tmp_path):
+    (tmp_path / "tool.py").write_text("from eprune.cli.main import main\n")
+    code = "import signal, tool; print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL)"
+    process = start_command(sys.executable, "-c", code, PYTHONPATH=f"{tmp_path}:{ROOT}")
+    assert finish(process) == (0, "True\n", "")
 
 
 def test_our_own_mistakes_look_like_none_of_the_users(capsys, monkeypatch):

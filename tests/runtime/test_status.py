@@ -1,5 +1,6 @@
 """What a supervisor sees of a running program: a file to poll, a pipe to read, systemd's own protocol."""
 
+import errno
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import time
 import pytest
 
 from eprune.deploy.ports import free_base_port
+from eprune.runtime.net.handshake import nobody_answered
 from tests.kit.programs import environment, finish, lines, rest, run, start, start_command, write_program
 
 
@@ -199,3 +201,26 @@ def test_a_program_with_few_descriptors_runs_or_says_what_it_lacks(tmp_path, por
     assert "INTERNAL ERROR" not in err
     assert code == 0 or "out of file descriptors" in err or "Too many open files" in err
     finish(sender)
+
+
+def test_too_few_descriptors_for_all_connections_are_not_taken_for_trouble_with_addresses(tmp_path):
+    base = free_base_port(20)
+    ends = [
+        each
+        for n in range(20)
+        for each in (
+            f"actor('B{n}', 'ACTORS:Total', 'cpu')",
+            f"rx('f{n}', 'B{n}.in', 'int32', (), 2, 'far', {base + n})",
+        )
+    ]
+    command = (sys.executable, str(write_program(tmp_path, "near", *ends)), "--timeout", "5")
+    code, _, err = finish(start_command("sh", "-c", 'ulimit -n 16; exec "$@"', "sh", *command))
+    assert code == 1
+    assert err.startswith("near: error: out of file descriptors: the limit ")
+    assert "--bind" not in err
+    assert "Traceback" not in err
+
+
+def test_a_connection_for_which_there_is_no_descriptor_says_so():
+    message = nobody_answered("FIFO 'f'", "far", ("127.0.0.1", 5100), OSError(errno.EMFILE, "Too many open files"), "")
+    assert message.startswith("FIFO 'f': out of file descriptors")

@@ -14,7 +14,7 @@ from collections import Counter, deque
 from collections.abc import Generator, Sequence
 from typing import Any, Callable, Optional
 
-from eprune.runtime.kernel.errors import LinkError, ProtocolError, Refused
+from eprune.runtime.kernel.errors import LinkError, OutOfDescriptors, ProtocolError, Refused, unexpected
 from eprune.runtime.net import wire
 from eprune.runtime.net.greeting import ACCEPTED, LATER, REFUSED, Greeting, judge, unpack
 from eprune.runtime.net.loop import READ, WRITE, Loop, Wanted
@@ -37,6 +37,7 @@ _FORMER = 1000
 #: What a peer is told that comes before the others of the last stream have ended.
 _NOT_YET = "the stream before has not ended there"
 _REST = 64 * 1024
+_NO_MORE_FILES = (errno.EMFILE, errno.ENFILE)
 
 
 class Busy(OSError):
@@ -162,7 +163,10 @@ def _send(connection: Stream, data: bytes, deadline: float) -> Generator[Wanted,
 
 
 def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
-    """A listening socket: on ``::`` for IPv4, too. Raises LinkError if the address is not available."""
+    """A listening socket: on ``::`` for IPv4, too.
+
+    Raises LinkError if the address is not available, OutOfDescriptors.
+    """
     host, port = address
     try:
         family = _family(host)
@@ -174,6 +178,8 @@ def listen(who: object, peer: str, address: tuple[str, int]) -> socket.socket:
     except (OSError, OverflowError, UnicodeError) as error:
         # create_server adds the address to strerror, which the message has anyway.
         number = getattr(error, "errno", None)
+        if number in _NO_MORE_FILES:
+            raise unexpected(error) from None
         reason = os.strerror(number) if number else error
     else:
         listener.setblocking(False)
@@ -211,6 +217,8 @@ def _network(family: int, address: str) -> bytes:
 
 def nobody_answered(who: object, peer: str, address: tuple[str, int], error: Exception, tunnel: str) -> str:
     """The message when dialling was in vain; ``tunnel``: the script that opens an SSH tunnel for this link, or ''."""
+    if isinstance(error, OSError) and error.errno in _NO_MORE_FILES:
+        return f"{who}: {OutOfDescriptors()}"
     reason = getattr(error, "strerror", None) or error
     message = f"{who}: nobody answered at {address[0]}:{address[1]} in time ({reason}); is {peer} running there"
     return message + (
@@ -364,7 +372,7 @@ class Acceptor:
         try:
             plain, address = self._listener.accept()
         except OSError as error:
-            if error.errno in (errno.EMFILE, errno.ENFILE):
+            if error.errno in _NO_MORE_FILES:
                 self._refuse(f"{error.strerror}: this process may have no more descriptors (ulimit -n)")
                 self._loop.unwatch(self._listener)
                 self._loop.later(OUT_OF_FILES, self.begin)
