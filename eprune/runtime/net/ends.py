@@ -198,6 +198,7 @@ class RxFifo(Fifo, Receiving):
         self.activity = Activity()
         #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
         self.offset: Optional[int] = None
+        self._consumed = 0  # tokens that the consumer had released when it ended
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None
 
@@ -214,7 +215,7 @@ class RxFifo(Fifo, Receiving):
         self.lost = False
         super().commit(1, firing, clocks.from_wire(birth, self.offset))
         if self.left:
-            self.released += 1
+            self.released = self.written
 
     def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:
         """Many tokens have arrived; ``tokens`` has a row of bytes for each."""
@@ -230,7 +231,7 @@ class RxFifo(Fifo, Receiving):
         self.lost = False
         self.written += count
         if self.left:
-            self.released += count
+            self.released = self.written
         self.peak = max(self.peak, self.written - self.released)
         if self.reader.asleep:
             self.reader.ring()
@@ -257,13 +258,16 @@ class RxFifo(Fifo, Receiving):
 
     def leave(self) -> None:
         """The consumer has ended."""
+        if not self.left:
+            self._consumed = self.released
         super().leave()
         self.released = self.written
         self.carrier.changed()
 
     def summary(self) -> FifoCounts:
         """How many tokens arrived, and how often the peer was restarted."""
-        return replace(super().summary(), policy=self.policy, restarts=self.restarts)
+        consumed = self._consumed if self.left else self.released
+        return replace(super().summary(), consumed=consumed, policy=self.policy, restarts=self.restarts)
 
 
 FifoEnd = Union[TxFifo, RxFifo]
