@@ -205,6 +205,7 @@ class RxFifo(Fifo, Receiving):
         self.need = 1
         #: whether other reports wait for the tokens that the consumer's thread sends to the same platform
         self.rides = False
+        self._consumed = 0  # tokens that the consumer had released when it ended
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None
 
@@ -221,7 +222,7 @@ class RxFifo(Fifo, Receiving):
         self.lost = False
         super().commit(1, firing, clocks.from_wire(birth, self.offset))
         if self.left:
-            self.released += 1
+            self.released = self.written
         else:
             self.settle()
 
@@ -239,7 +240,7 @@ class RxFifo(Fifo, Receiving):
         self.lost = False
         self.written += count
         if self.left:
-            self.released += count
+            self.released = self.written
         else:
             self.settle()
         self.peak = max(self.peak, self.written - self.released)
@@ -278,13 +279,16 @@ class RxFifo(Fifo, Receiving):
 
     def leave(self) -> None:
         """The consumer has ended."""
+        if not self.left:
+            self._consumed = self.released
         super().leave()
         self.released = self.written
         self.carrier.changed()
 
     def summary(self) -> FifoCounts:
         """How many tokens arrived, and how often the peer was restarted."""
-        return replace(super().summary(), policy=self.policy, restarts=self.restarts)
+        consumed = self._consumed if self.left else self.released
+        return replace(super().summary(), consumed=consumed, policy=self.policy, restarts=self.restarts)
 
 
 FifoEnd = Union[TxFifo, RxFifo]
