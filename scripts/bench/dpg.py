@@ -5,13 +5,14 @@ from __future__ import annotations
 import statistics
 import time
 from pathlib import Path
+from typing import Optional
 
 from eprune.analysis.check import check
 from eprune.analysis.precedence import components, precedence
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from scripts.bench.imported import say
+from scripts.bench.harness import period, program, ratios, run, say
 
 DATA, CONTROL = TokenType("float32", (4,)), TokenType("int32")
 BRANCHES = 4
@@ -79,3 +80,40 @@ def dpg(folder: Path) -> None:
             seconds = statistics.median(times)
             shown = (f"{seconds * 1e3:.0f}", f"{seconds / count * 1e3:.2f}", f"{seconds / count / rows * 1e6:.0f}")
             say("yes" if ring else "no", f"{count}", f"{rows}", f"{rows}^{count}", f"{len(application.actors)}", *shown)
+
+
+def dynamic(folder: Path) -> None:
+    """An iteration of five actors on one core that compute nothing: three of them dynamic, against all static.
+
+    The entry leads, so that two control tokens an iteration go to the member and to the exit.
+    """
+    chain = ("Source", "Split", "Work", "Merge", "Sink")
+    varying = {"Split", "Work"}
+
+    def five(name: str, value: Optional[int]) -> Path:
+        kinds = dict.fromkeys(chain, "Idle")
+        lines = []
+        for actor, kind in {**kinds, "Sink": "Discard"}.items():
+            choose = actor == "Split" and value is not None
+            behaviour, more = ("Choose", f", {{'value': '{value}'}}") if choose else (kind, "")
+            lines.append(f"actor({actor!r}, 'ACTORS:{behaviour}', 'cpu0'{more})")
+        for source, target in zip(chain, chain[1:]):
+            rate = ", rate=(0, 1)" if source in varying and value is not None else ""
+            lines.append(f"fifo('{source}', '{source}.out', '{target}.in', 'uint8', (64,), capacity=4{rate})")
+        if value is not None:
+            lines += [f"row('Deep', {row}, {{'Split': {row}, 'Work': {row}}})" for row in (0, 1)]
+            for actor in ("Work", "Merge"):
+                ends = f"'Split.to{actor}', '{actor}.mode'"
+                lines.append(f"fifo('c{actor}', {ends}, 'int32', (), capacity=4, control='Deep')")
+        return program(folder, name, *lines)
+
+    programs = [five("static", None), five("active", 1), five("idle", 0)]
+
+    def iteration(path: Path) -> float:
+        return period(run(folder, path, arguments=("--frames", "20000"))[0], "Sink")
+
+    say("an iteration of five firings", "static, us", "dynamic, us", "ratio")
+    say("---", "---", "---", "---")
+    for what, path in (("the branch is active", programs[1]), ("the branch is idle", programs[2])):
+        ratio, static_s, dynamic_s = ratios(7, lambda: iteration(programs[0]), lambda path=path: iteration(path))
+        say(what, f"{static_s * 1e6:.1f}", f"{dynamic_s * 1e6:.1f}", f"{ratio:.2f}")

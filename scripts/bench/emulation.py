@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Optional
 
+from scripts.bench.harness import say
 from scripts.netlab import Host, NotPermitted, hosts
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -32,10 +33,7 @@ def _netem() -> bool:
         return False
 
 
-Say = Callable[..., None]
-
-
-def emulation(folder: Path, say: Say) -> None:
+def emulation(folder: Path) -> None:
     """Throughput and round trips over an emulated link, against `tc` in network namespaces."""
     say("bandwidth", "token", "tc, MB/s", "emulated, MB/s", "throughput ratio (0.95 to 1.05)")
     say("---", "---", "---", "---", "---")
@@ -48,7 +46,7 @@ def emulation(folder: Path, say: Say) -> None:
         (100e6, 1048576, 200),
     ):
         pairs = _pairs(folder, bandwidth, 0.0, lambda f, n=nbytes, c=count: _stream(f, n, c))
-        _tell(say, f"{bandwidth / 1e6:g} MB/s", nbytes, pairs, lambda seconds, n=nbytes: f"{n / seconds / 1e6:.3f}", -1)
+        _tell(f"{bandwidth / 1e6:g} MB/s", nbytes, pairs, lambda seconds, n=nbytes: f"{n / seconds / 1e6:.3f}", -1)
     print(flush=True)
     say("link", "token", "tc, ms", "emulated, ms", "round trip ratio (0.95 to 1.05)")
     say("---", "---", "---", "---", "---")
@@ -64,11 +62,10 @@ def emulation(folder: Path, say: Say) -> None:
         link = f"{bandwidth / 1e6:g} MB/s, {latency * 1e3:g} ms"
         if latency and not _netem():
             link += " (no netem here: tc's round trip without latency, and twice the latency)"
-        _tell(say, link, nbytes, pairs, lambda seconds: f"{1e3 * seconds:.3f}", 1)
+        _tell(link, nbytes, pairs, lambda seconds: f"{1e3 * seconds:.3f}", 1)
 
 
 def _tell(
-    say: Say,
     link: str,
     nbytes: int,
     pairs: Sequence[tuple[Optional[float], float]],

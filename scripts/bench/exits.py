@@ -8,19 +8,18 @@ import statistics
 import subprocess
 import sys
 from pathlib import Path
-from typing import Callable
 
 import numpy as np
+
+from scripts.bench.harness import say
 
 ROOT = Path(__file__).resolve().parents[2]
 FRAMES, ROUNDS = 2000, 5
 #: Pictures that are shown again and again: rendering one takes longer than classifying it.
 PICTURES = 200
 
-Say = Callable[..., None]
 
-
-def exits(folder: Path, say: Say) -> None:
+def exits(folder: Path) -> None:
     """Print the table: each configuration once over loopback and once over the platform files' links, in turn."""
     thresholds = _prepared(folder / "pictures.npy")
     graphs = {name: _graph(folder, name) for name in ("vehicle", "vehicle_exit")}

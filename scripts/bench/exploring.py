@@ -6,16 +6,15 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
+from scripts.bench.harness import say
+
 ROOT = Path(__file__).resolve().parents[2]
 
-Say = Callable[..., None]
 
-
-def exploring(folder: Path, say: Say) -> None:
+def exploring(folder: Path) -> None:
     """Every partition point of both applications on two cores, over loopback: measured, and predicted."""
     say(
         "application",

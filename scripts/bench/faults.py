@@ -13,8 +13,10 @@ from pathlib import Path
 from typing import Callable, Optional
 
 from eprune.deploy.ports import free_base_port
+from scripts.bench.harness import say
 from scripts.bench.replicas import command
-from scripts.chaos import faults, topologies
+from scripts.chaos import faults as kinds
+from scripts.chaos import topologies
 from scripts.chaos.case import Case, run_case
 from scripts.chaos.faults import Fault
 from scripts.chaos.running import DEAD_AFTER, build
@@ -28,10 +30,8 @@ PAIRS, RUNS = 7, 5
 FRAMES = 1000
 POLICIES, FAST = ("stop", "wait"), "as fast as it goes"
 
-Say = Callable[..., None]
 
-
-def healthy(folder: Path, say: Say) -> None:
+def healthy(folder: Path) -> None:
     """A link that only could break, against one that may not."""
     say("token", "pace", "stop, us a token", "wait, us a token", "CPU of wait / stop", "wait / stop (at most 1.03)")
     say("---", "---", "---", "---", "---", "---")
@@ -40,12 +40,12 @@ def healthy(folder: Path, say: Say) -> None:
             paced = f"one every {1e3 * pace:g} ms" if pace else FAST
             frames = 1000 if pace else count
             runs = [partial(_token, folder, nbytes, frames, policy, pace) for policy in POLICIES]
-            _compare(say, f"{nbytes:,} B", paced, runs)
+            _compare(f"{nbytes:,} B", paced, runs)
     runs = [partial(_frame, _classifier(folder / policy, policy)) for policy in POLICIES]
-    _compare(say, "vehicle classifier, split after L2", FAST, runs)
+    _compare("vehicle classifier, split after L2", FAST, runs)
 
 
-def _compare(say: Say, what: str, paced: str, runs: Sequence[Callable[[], tuple[float, float]]]) -> None:
+def _compare(what: str, paced: str, runs: Sequence[Callable[[], tuple[float, float]]]) -> None:
     """Run both in turn, several times; a line of the table. What they return are seconds, and CPU seconds, a token."""
     pairs = [[run() for run in runs] for _ in range(PAIRS)]
     stop, wait = (statistics.median(pair[side][0] for pair in pairs) for side in (0, 1))
@@ -116,24 +116,24 @@ def _token(folder: Path, nbytes: int, count: int, policy: str, pace: float) -> t
     return (told["last_s"] - told["first_s"]) / (told["firings"] - 1), cpu / count
 
 
-def recovery(folder: Path, say: Say) -> None:
+def recovery(folder: Path) -> None:
     """From a fault to the next result of those that go on, and from its end to the next result of all."""
     say("application", "fault", "longest pause, ms", "back after, ms")
     say("---", "---", "---", "---")
     fired = topologies.split("wait", 'ack="fired"')
     k = topologies.k(2, 1, "drop")
     chosen: tuple[tuple[Topology, Fault, str], ...] = (
-        (k, faults.KILL, "server1"),
-        (k, faults.FREEZE, "server1"),
-        (k, faults.UNPLUG, "endpoint1 - server1"),
-        (k, faults.RESET, "endpoint1 - server1"),
-        (k, faults.RESTART, "server1"),
-        (topologies.k(1, 2, "drop"), faults.KILL, "endpoint1"),
-        (topologies.k(1, 2, "drop"), faults.FREEZE, "endpoint1"),
-        (fired, faults.RESET, "endpoint - server"),
-        (fired, faults.UNPLUG, "endpoint - server"),
-        (fired, faults.FREEZE, "server"),
-        (fired, faults.RESTART, "server"),
+        (k, kinds.KILL, "server1"),
+        (k, kinds.FREEZE, "server1"),
+        (k, kinds.UNPLUG, "endpoint1 - server1"),
+        (k, kinds.RESET, "endpoint1 - server1"),
+        (k, kinds.RESTART, "server1"),
+        (topologies.k(1, 2, "drop"), kinds.KILL, "endpoint1"),
+        (topologies.k(1, 2, "drop"), kinds.FREEZE, "endpoint1"),
+        (fired, kinds.RESET, "endpoint - server"),
+        (fired, kinds.UNPLUG, "endpoint - server"),
+        (fired, kinds.FREEZE, "server"),
+        (fired, kinds.RESTART, "server"),
     )
     for number, (topology, fault, thing) in enumerate(chosen):
         place = folder / str(number)
@@ -150,8 +150,8 @@ def _median(seconds: list[Optional[float]]) -> str:
     return f"{1e3 * statistics.median(seen):.0f}" if seen else ""
 
 
-def faults_bench(folder: Path, say: Say) -> None:
+def faults(folder: Path) -> None:
     """Print both tables."""
-    healthy(folder, say)
+    healthy(folder)
     print(f"\nA silent peer is dead after {1e3 * DEAD_AFTER:g} ms here; sources make a token every 2 ms.\n", flush=True)
-    recovery(folder, say)
+    recovery(folder)

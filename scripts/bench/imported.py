@@ -16,6 +16,8 @@ from typing import Callable
 
 import numpy as np
 
+from scripts.bench.harness import say
+
 ROOT = Path(__file__).resolve().parents[2]
 MODELS = ROOT.parent / "shared" / "models"
 ACTORS = ROOT / "scripts" / "bench" / "actors.py"
@@ -163,10 +165,6 @@ def ratio(ours: tuple[float, ...], theirs: tuple[float, ...]) -> float:
 
 def eprune(*arguments: object) -> None:
     measured(["-m", "eprune", *map(str, arguments)])
-
-
-def say(*cells: str) -> None:
-    print("| " + " | ".join(cells) + " |", flush=True)
 
 
 def loop(path: str, count: str) -> None:

@@ -14,7 +14,8 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Callable
+
+from scripts.bench.harness import say
 
 ROOT = Path(__file__).resolve().parents[2]
 CGROUPS = Path("/sys/fs/cgroup")
@@ -23,8 +24,6 @@ QUOTA, PERIOD = 2000, 10000
 FRAMES, RUNS = 400, 3
 #: Milliseconds per frame at 1 to 6 endpoints (Edge-PRUNE's fault-tolerance paper), with one server.
 PAPER = {"endpoint": (4.7, 4.9, 5.2, 5.4, 6.2, 7.0), "server": (4.8, 5.7, 6.5, 7.1, 8.7, 9.7)}
-
-Say = Callable[..., None]
 
 
 @contextlib.contextmanager
@@ -112,7 +111,7 @@ def frame_times(programs: list[Path]) -> dict[str, float]:
     return {kind: statistics.mean(each) for kind, each in times.items()}
 
 
-def replicas(folder: Path, say: Say) -> None:
+def replicas(folder: Path) -> None:
     """Print the table."""
     try:
         with share("trial"):

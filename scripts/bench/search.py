@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 import time
-from typing import Callable
+from pathlib import Path
+
+from scripts.bench.harness import say
 
 #: Actors, and for which objectives.
 SIZES = (10, 100, 1000, 10_000)
 OBJECTIVES = ("endpoint", "latency", "throughput")
 
 
-def search(say: Callable[..., None]) -> None:
+def search(_: Path) -> None:
     """Seconds by actors and tiers; what is not proved to be the best comes with the bound that is proved."""
     from eprune.explore.search import Search
     from eprune.explore.space import Constraints, Roles

@@ -10,9 +10,11 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
+
+from scripts.bench.harness import say
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTORS = ROOT / "scripts" / "bench" / "actors.py"
@@ -20,10 +22,8 @@ WAYS = ("none", "tls", "ssh")
 ROUNDS = 5
 ECHOES = 100
 
-Say = Callable[..., None]
 
-
-def secure(folder: Path, say: Say) -> None:
+def secure(folder: Path) -> None:
     """Throughput of large tokens and round trips of small ones, over TLS and through SSH, against plain links."""
     from eprune.deploy.keys import make
 
@@ -35,13 +35,11 @@ def secure(folder: Path, say: Say) -> None:
         say("", "plain", *(way.upper() for way in ways[1:]), *(f"{way.upper()} to plain" for way in ways[1:]))
         say(*["---"] * (2 * len(ways)))
         for nbytes, count in ((73728, 5000), (4 * 1024 * 1024, 200)):
-            _tell(folder, say, ssh, f"{nbytes:,} B, MB/s", ways, nbytes, count)
-        _tell(folder, say, ssh, "400 B and back, us", ways, 400, 0)
+            _tell(folder, ssh, f"{nbytes:,} B, MB/s", ways, nbytes, count)
+        _tell(folder, ssh, "400 B and back, us", ways, 400, 0)
 
 
-def _tell(
-    folder: Path, say: Say, ssh: Optional[list[str]], what: str, ways: tuple[str, ...], nbytes: int, count: int
-) -> None:
+def _tell(folder: Path, ssh: Optional[list[str]], what: str, ways: tuple[str, ...], nbytes: int, count: int) -> None:
     """A line of the table; without a count round trips are timed."""
     rounds = [[_run(folder, ssh, way, nbytes, count) for way in ways] for _ in range(ROUNDS)]
     figures = [(nbytes / seconds / 1e6 if count else seconds * 1e6) for seconds in map(statistics.median, zip(*rounds))]

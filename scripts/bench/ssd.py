@@ -11,6 +11,8 @@ from pathlib import Path
 
 import numpy as np
 
+from scripts.bench.harness import say
+
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = 5
 FRAMES, FEW = 55, 5
@@ -129,7 +131,3 @@ def bare(program: Path, frames: int, place: Path) -> tuple[float, float]:
     done = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     told = json.loads(done.stderr.splitlines()[-1])
     return told["frame_s"], told["cpu_s"]
-
-
-def say(*cells: str) -> None:
-    print("| " + " | ".join(cells) + " |", flush=True)

@@ -244,17 +244,19 @@ class _Caller:
 class Lobby:
     """The connections of one process that have not been accepted yet: how many there are is bounded.
 
-    When there is one more, the network with the most of them loses its oldest one: strangers keep out neither a peer
+    Each listening end's peer has a place, and ``MAX_PENDING`` others. When there is one more, the network with the most of them loses its oldest one: strangers keep out neither a peer
     that greets at once nor a slow one with another address.
     """
 
     def __init__(self) -> None:
         self._callers: dict[_Caller, Acceptor] = {}  # the oldest first
+        #: connections that are listened for
+        self.doors = 0
 
     def enter(self, caller: _Caller, acceptor: Acceptor) -> None:
         """One more, at the door of ``acceptor``."""
         self._callers[caller] = acceptor
-        if len(self._callers) > MAX_PENDING:
+        if len(self._callers) > MAX_PENDING + self.doors:
             most = Counter(each.network for each in self._callers).most_common(1)[0][0]
             oldest = next(each for each in self._callers if each.network == most)
             self._callers[oldest].send_off(oldest, "too many connections without a greeting")
