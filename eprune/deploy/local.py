@@ -24,6 +24,8 @@ INTERRUPTED = 130
 INTERRUPTED_GRACE = 15.0
 #: Seconds without a firing after which programs that tolerate failures are taken to wait for one that is gone.
 STILL = 5.0
+#: Seconds without a report after which a program is taken to be frozen, if others have ended.
+SILENT = 60.0
 
 #: platform name -> a line of progress (``firings``: actor -> count; ``state``)
 OnStatus = Callable[[Mapping[str, Any]], None]
@@ -59,10 +61,10 @@ def launch(
 
     Instead of a file there may be a list of arguments to Python, which run something that behaves like a program.
     When one fails the others are given time to end by themselves, then asked, then killed; if they are ``tolerant`` of
-    failures, only once nothing fires any more. Ctrl-C is passed on. What programs write to stderr goes line by line to
-    ``on_message``; their stdout is this process's, or ``stdout``; the platform ``stdin`` gets this process's standard
-    input, the others none. Raises TimeoutError after ``limit`` seconds, whatever
-    the programs do by then; they are killed.
+    failures, only once nothing fires any more. The same becomes of those that are frozen when others have ended. Ctrl-C
+    is passed on. What programs write to stderr goes line by line to ``on_message``; their stdout is this process's, or
+    ``stdout``; the platform ``stdin`` gets this process's standard input, the others none. Raises TimeoutError after
+    ``limit`` seconds, whatever the programs do by then; they are killed.
     """
     say = on_message or (lambda line: print(line, file=sys.stderr, flush=True))
     processes: list[_Process] = []
@@ -148,6 +150,7 @@ def _watch(
     running = list(processes)
     firings: dict[str, object] = {}
     fired = 0.0
+    heard: dict[str, float] = {}
     end = time.monotonic() + limit
     while selector.get_map() or running:
         if time.monotonic() > end:
@@ -161,6 +164,7 @@ def _watch(
                         say(line)
                     else:
                         status = json.loads(line)
+                        heard[status["platform"]] = time.monotonic()
                         if firings.get(status["platform"]) != status["firings"]:
                             firings[status["platform"]] = status["firings"]
                             fired = time.monotonic()
@@ -174,6 +178,10 @@ def _watch(
                 if code < 0 and not (exit_code == INTERRUPTED and code == -signal.SIGTERM):
                     say(f"{process.platform}: error: killed by {signal.Signals(-code).name}")
                 exit_code = exit_code or (code if code >= 0 else 1)
+            if len(running) < len(processes) and not exit_code and _all_frozen(running, heard):
+                exit_code = 1
+                for process in running:
+                    say(f"{process.platform}: error: no sign of life for {SILENT:g} s; other platforms have ended")
             going_on = tolerant and time.monotonic() - fired < STILL
             if running and exit_code and deadline is None and patience and not going_on:
                 deadline = time.monotonic() + patience.pop(0)
@@ -190,6 +198,12 @@ def _watch(
                     # Not SIGINT: of one for which it is not ready yet, Python prints a traceback.
                     process.popen.send_signal(signal.SIGTERM)
     return exit_code
+
+
+def _all_frozen(running: Sequence[_Process], heard: Mapping[str, float]) -> bool:
+    """Whether there are programs that report nothing any more, and no others; ``heard``: when they did last."""
+    silent = time.monotonic() - SILENT
+    return bool(running) and all(heard.get(process.platform, math.inf) < silent for process in running)
 
 
 def _records(processes: list[_Process]) -> Iterable[tuple[str, Any]]:

@@ -95,6 +95,17 @@ def test_what_waits_for_one_that_nobody_starts_again_is_ended(tmp_path, monkeypa
     assert any(line.startswith("right: warning: FIFO 'f': lost peer 'left'") for line in messages)
 
 
+def test_a_frozen_program_does_not_keep_the_run_from_ending_once_the_others_have(tmp_path, monkeypatch):
+    monkeypatch.setattr("eprune.deploy.local.SILENT", 2.0)
+    programs, links = lossy(tmp_path, left="Freezes")
+    arguments = {name: [*own, "--patience=1", "--dead-after=0.4"] for name, own in links.items()}
+    messages = []
+    outcome = launch(programs, arguments, None, messages.append, stdout=subprocess.DEVNULL, tolerant=True)
+    assert outcome.exit_code == 1
+    assert "left: error: no sign of life for 2 s; other platforms have ended" in messages
+    assert outcome.records["right"]["actors"]["C"]["firings"] >= 5
+
+
 def test_a_killed_process_is_named_with_its_signal(tmp_path):
     outcome, messages = quietly(*pair(tmp_path, left="Dies", n=0))
     assert outcome.exit_code == 1

@@ -149,6 +149,15 @@ class DiesQuietly(Dies):
         super().fire(inputs, {"out": inputs["in"].copy()})
 
 
+class Freezes(Copy):
+    """Stops its whole process at the token 5, until somebody continues it."""
+
+    def fire(self, inputs, outputs):
+        if inputs["in"].flat[0] == 5:
+            os.kill(os.getpid(), signal.SIGSTOP)
+        super().fire(inputs, outputs)
+
+
 class Stuck(Copy):
     """Never comes back from the token 5."""
 

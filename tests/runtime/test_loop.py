@@ -214,11 +214,29 @@ def test_no_request_is_forgotten(loop, threads):
 def test_a_look_delivers_what_lies_in_the_sockets(loop, pair, patient):
     near, far = pair
     got = []
-    ask(loop, lambda: loop.watch(near, READ, lambda _: got.append(near.recv(1))))
+
+    def read():
+        got.append(near.recv(1))
+        if len(got) % 2:  # one at a time, as long as there are more
+            loop.ask(read)
+
+    ask(loop, lambda: loop.watch(near, READ, lambda _: read()))
     for count in range(100):
         far.send(b"ab")
         loop.look(Bell())
         assert len(got) == 2 * count + 2
+
+
+def test_a_look_ends_although_there_is_always_something_new(loop, pair, patient):
+    near, far = pair
+    got = []
+    ask(loop, lambda: loop.watch(near, READ, lambda _: got.append(1)))
+    far.send(b"x")  # nobody reads it
+    begin = time.monotonic()
+    loop.look()
+    assert got
+    assert time.monotonic() < begin + LONG / 2
+    ask(loop, lambda: loop.unwatch(near))
 
 
 def test_a_look_waits_for_a_thread_that_is_busy_with_something_else(loop, pair, patient):

@@ -277,7 +277,7 @@ class Loop:
                 self._rest.get(timeout=REST)
 
     def _step_guarded(self, until: Optional[float]) -> bool:
-        """Wait once, not beyond ``until``, and do what is to be done; whether there may be more right now."""
+        """Wait once, not beyond ``until``, and do what is to be done; whether more is to be done at once."""
         try:
             return self._step(until)
         except Exception as error:
@@ -303,7 +303,6 @@ class Loop:
                 remaining = int(remaining) + 1
         ready = self._poller.poll(remaining)
         watched = self._watched
-        found = False
         for number, events in ready:
             if number == self._near:
                 with contextlib.suppress(OSError):
@@ -314,7 +313,6 @@ class Loop:
             else:
                 callback = watched.get(number)
                 if callback is not None:
-                    found = True
                     callback(events)
         if timers:
             now = time.monotonic()
@@ -322,8 +320,8 @@ class Loop:
                 action = heapq.heappop(timers)[2].action
                 if action is not None:
                     action()
-        found = found or bool(self._asked)
-        if looks and not found:
+        more = bool(self._asked)  # whoever has not read all that a socket has asks to read on
+        if looks and not more:
             for _ in range(looks):
                 self._looks.popleft().set()
-        return found
+        return more
