@@ -18,14 +18,23 @@ _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 NUMBERS = [getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)]
 _INTERRUPTED = 130
 
+#: whether this process is a command's own: its signals are ours
+own = False
+#: whether a signal has come; from then on nothing waits for who reads the messages
+interrupted = False
+
 
 def prepare() -> None:
-    """If it is a command that is being loaded, have signals end it at once: there is nothing to be cleaned up."""
+    """If it is a command that is being loaded, have signals end it at once: there is nothing to be cleaned up.
+
+    Standard descriptors that are closed are replaced, or the next file would get their number.
+    """
     frame: Optional[FrameType] = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").startswith(("importlib", "eprune.")):
         frame = frame.f_back
     if frame is None or frame.f_globals.get("__name__") != "__main__" or "__file__" not in frame.f_globals:
         return
+    _fill()
     for number in NUMBERS:
         if signal.getsignal(number) in _DEFAULTS:
             with contextlib.suppress(ValueError):  # not in the main thread
@@ -35,12 +44,31 @@ def prepare() -> None:
 def take_over() -> None:
     """Have signals raise KeyboardInterrupt from now on: programs are stopped, and temporary folders removed.
 
-    SIGHUP stays ignored where it was (nohup).
+    SIGHUP stays ignored where it was (nohup). A process that is not a command's own keeps its signals.
     """
-    for number in NUMBERS:
+    for number in NUMBERS if own else ():
         if signal.getsignal(number) in (*_DEFAULTS, _end):
             with contextlib.suppress(ValueError):
-                signal.signal(number, signal.default_int_handler)
+                signal.signal(number, _interrupt)
+
+
+def _fill() -> None:
+    """Results that nobody gets are an error, which writing to this standard output is; messages are not."""
+    for number, mode in enumerate((os.O_WRONLY, os.O_RDONLY, os.O_WRONLY)):
+        try:
+            os.fstat(number)
+        except OSError:
+            os.open(os.devnull, mode)  # the lowest number that is free
+    if sys.stdout is None:
+        sys.stdout = open(1, "w", closefd=False)  # noqa: SIM115
+    if sys.stderr is None:
+        sys.stderr = open(2, "w", closefd=False)  # noqa: SIM115
+
+
+def _interrupt(number: int, frame: Optional[FrameType]) -> None:
+    global interrupted
+    interrupted = True
+    signal.default_int_handler(number, frame)
 
 
 def _end(number: int, _: Optional[FrameType]) -> None:

@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import select
 import sys
 import traceback
 from collections.abc import Callable, Iterable
@@ -14,6 +16,7 @@ from typing import Any
 
 import click
 
+from eprune.cli import early
 from eprune.model.exit_codes import FINDINGS, INTERNAL, INTERRUPTED, USAGE
 
 __all__ = ["FINDINGS", "INTERNAL", "INTERRUPTED", "USAGE", "guarded", "say", "say_findings"]
@@ -61,13 +64,31 @@ def guarded(command: Callable[[], Any]) -> int:
 
 
 def _interrupted() -> int:
+    early.interrupted = True
     say("\ninterrupted" if sys.stderr.isatty() else "interrupted")  # a terminal has shown ^C in this line
     return INTERRUPTED
 
 
 def say(text: str) -> None:
     """One message for people: on stderr, for stdout is data."""
-    click.echo(text, err=True)
+    if early.interrupted and not _takes(sys.stderr):
+        return
+    try:
+        click.echo(text, err=True)
+    except (OSError, ValueError):
+        # Nobody gets it, which changes no result. What is left in the buffer would fail once more when Python ends.
+        with contextlib.suppress(OSError, ValueError):
+            nothing = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nothing, sys.stderr.fileno())
+            os.close(nothing)
+
+
+def _takes(stream: Any) -> bool:
+    """Whether a stream takes a message now."""
+    try:
+        return bool(select.select([], [stream], [], 0)[1])
+    except (OSError, ValueError):  # no descriptor: text in memory
+        return True
 
 
 def say_findings(findings: Iterable[Any]) -> None:

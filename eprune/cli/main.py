@@ -113,6 +113,7 @@ def main() -> None:
         from eprune.cli.shells import register
 
         register()
+    early.own = True
     try:
         cli.main(prog_name="eprune")
     except SystemExit as end:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from application import LOCAL, ROOT, SPLIT, mapping
@@ -116,6 +118,50 @@ def test_an_interrupt_ends_all_platforms_and_leaves_nothing(app, deployment, num
     assert process.returncode == 130
     assert "Traceback" not in err
     assert list((app / "temporary").iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("redirection", "code"), [("2>&-", 0), ("2>/dev/full", 0), (">&-", 1), (">/dev/full", 1), ("<&- >&- 2>&-", 1)]
+)
+def test_only_results_that_nobody_gets_are_a_failure(app, redirection, code):
+    """Not messages for people that cannot be written, nor descriptors that are closed."""
+    command = f'exec "$@" {redirection}'
+    arguments = ["sh", "-c", command, "sh", sys.executable, "-m", "eprune", "run", *SPLIT]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(arguments, capture_output=True, text=True, env=environment, timeout=120, check=False)
+    assert done.returncode == code, done.stderr
+    assert len(done.stdout.splitlines()) == (4 if code == 0 else 0)
+    assert "INTERNAL" not in done.stderr
+
+
+@pytest.mark.parametrize("count", ["4", "-1"])
+def test_a_run_whose_messages_nobody_reads_can_be_interrupted(app, count):
+    read, write = os.pipe()
+    os.set_blocking(write, False)
+    with contextlib.suppress(BlockingIOError):
+        while True:
+            os.write(write, b"." * 4096)
+    os.set_blocking(write, True)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "eprune", "run", *SPLIT, "--set", f"In.count={count}"],
+        stdout=subprocess.PIPE,
+        stderr=write,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    os.close(write)
+    with process:
+        for _ in range(4):
+            assert process.stdout.readline()
+        if count == "4":  # what is left is the summary
+            time.sleep(2)
+        process.terminate()
+        try:
+            process.wait(timeout=60)
+        finally:
+            os.close(read)
+            process.kill()
+    assert process.returncode == 130
 
 
 @pytest.fixture
