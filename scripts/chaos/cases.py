@@ -110,18 +110,18 @@ def surrounded() -> list[Case]:
 
 
 def outages() -> list[Case]:
-    """The same outage for 1, 4 and 12 seconds: nobody pauses the longer for it, and what was gone is back as soon."""
+    """The same outage for 1, 4 and 12 s: nobody pauses the longer for it, and what was gone is back as soon."""
     t = topologies
     k12, k21 = (t.k(m, n, "drop", QUICK)._replace(name=f"K({m},{n}) drop, 300 ms") for m, n in ((1, 2), (2, 1)))
     split, diamond = t.split("wait", FIRED), t.diamond("wait", FIRED)
     ways = [
-        (k12, faults.FREEZE, "endpoint1"),
-        (k12, faults.UNPLUG, "endpoint1 - server1"),
-        (k21, faults.FREEZE, "server1"),
-        (split, faults.FREEZE, "server"),
-        (diamond, faults.FREEZE, "lossy"),
+        (k12, faults.FREEZE, "endpoint1", OUTAGES),
+        (k12, faults.UNPLUG, "endpoint1 - server1", OUTAGES),
+        (k21, faults.FREEZE, "server1", OUTAGES[:2]),
+        (split, faults.FREEZE, "server", OUTAGES),
+        (diamond, faults.FREEZE, "lossy", OUTAGES[:2]),
     ]
-    return [Case(topology, fault, (what,), seconds) for topology, fault, what in ways for seconds in OUTAGES]
+    return [Case(topology, fault, (what,), seconds) for topology, fault, what, spans in ways for seconds in spans]
 
 
 def lean_cases() -> list[Case]:

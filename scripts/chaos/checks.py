@@ -44,14 +44,15 @@ def streams(run: Run, period: int, again: int = 1) -> Iterator[str]:
         for (port, source, _), got in numbers(run.logs[actor].firings).items():
             name = f"{actor}.{port}"
             doubled = len(got) - len(set(got))
-            if got != sorted(got):
+            if sum(b < a for a, b in zip(got, got[1:])) > restarts:  # one that is restarted may go back a little
                 yield f"{name}: out of order"
             if doubled > restarts * again:
                 yield f"{name}: {doubled} tokens came twice"
             if strict and got[0] != 0:
                 yield f"{name}: tokens 0 to {got[0] - 1} are lost"
-            if strict and got == sorted(got):
-                gaps = [f"{a + 1} to {b - 1}" for a, b in zip(got, got[1:]) if b > a + 1]
+            if strict:
+                there = sorted(set(got))
+                gaps = [f"{a + 1} to {b - 1}" for a, b in zip(there, there[1:]) if b > a + 1]
                 if gaps:
                     yield f"{name}: tokens {', '.join(gaps)} are lost"
             if strict and whole and fed_by_one(run, actor) and got[-1] != made.get(source, got[-1] + 1) - 1:

@@ -248,7 +248,7 @@ class Run:
 
     def restarts(self, platform: str) -> int:
         """How many more processes than one had this place."""
-        return len(self._said[platform]) - 1
+        return max(len(self._said[platform]) - 1, 0)
 
 
 def numbers(firings: Iterable[Firing]) -> dict[tuple[str, int, int], list[int]]:

@@ -1,4 +1,4 @@
-"""K(m,n) of real processes: cameras, each joined to the sink of each server by arrival, and what is done to them."""
+"""K(m,n) of real processes: cameras, each joined to the sink of each server, and what is done to them."""
 
 import json
 import signal
@@ -17,11 +17,12 @@ MARGIN = 0.1
 class Cameras:
     """Platforms camera1, ... with an actor C each, and server1, ... with S each, whose inputs are in1, ...
 
-    ``parameters``: platform -> parameters of its actor. A camera and a sink in a process of their own, with which
-    nothing is done, show what this machine does to everybody.
+    ``parameters``: platform -> parameters of its actor. ``clock``: that of the scene, by which the cameras number their
+    frames and the sinks match them; without, they match by arrival. A camera and a sink in a process of their own,
+    with which nothing is done, show what this machine does to everybody.
     """
 
-    def __init__(self, folder, servers, cameras, parameters, policy="drop"):
+    def __init__(self, folder, servers, cameras, parameters, policy="drop", clock=None):
         self.folder, self.policy, self.servers, self.cameras = folder, policy, servers, cameras
         self.inputs = tuple(f"in{camera}" for camera in range(1, cameras + 1))
         self.outputs = tuple(f"out{server}" for server in range(1, servers + 1))
@@ -30,12 +31,13 @@ class Cameras:
         for server in range(1, servers + 1):
             name = f"server{server}"
             values = {"file": str(self.file(server)), **parameters.get(name, {})}
-            actor = f"actor('S', 'ACTORS:Stamps', 'cpu', {values}, optional={self.inputs}, groups={self._groups()})"
+            groups = () if clock else tuple((port,) for port in self.inputs)
+            actor = f"actor('S', 'ACTORS:Stamps', 'cpu', {values}, optional={self.inputs}, groups={groups})"
             fifos = [self._rx(camera, server) for camera in range(1, cameras + 1)]
             self.programs[name] = write_program(folder, name, actor, *fifos, aligned=True)
         for camera in range(1, cameras + 1):
             name = f"camera{camera}"
-            actor = f"actor('C', 'ACTORS:Paced', 'cpu', {parameters.get(name, {})})"
+            actor = f"actor('C', 'ACTORS:Paced', 'cpu', {parameters.get(name, {})}, clock={clock})"
             fifos = [self._tx(camera, server) for server in range(1, servers + 1)]
             self.programs[name] = write_program(folder, name, actor, *fifos, aligned=True)
         self.programs["calm"] = write_program(
@@ -99,9 +101,6 @@ class Cameras:
 
     def _whole(self, firing):
         return len(firing.tokens) == self.cameras
-
-    def _groups(self):
-        return tuple((port,) for port in self.inputs)
 
     def _tx(self, camera, server):
         return f"tx('f{camera}-{server}', 'C.out{server}', to='server{server}', {self._fifo(camera, server)})".replace(

@@ -64,6 +64,27 @@ def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
     assert_recorded(run, seen)
 
 
+def test_a_frozen_camera_of_a_scene_is_in_step_again(tmp_path):
+    """Frames of two cameras that state a clock are matched by index, also when one comes back."""
+    run = Cameras(tmp_path, 1, 2, {}, clock=50.0)
+    before = run.settle(BEFORE)
+    run.freeze("camera1")
+    begin = time.monotonic()
+    time.sleep(1.5)
+    run.go_on("camera1")
+    back = time.monotonic()
+    time.sleep(AFTER)
+    end = time.monotonic()
+    run.stop()
+    seen, calm = run.seen(), run.calm()
+    assert_went_on(run, seen, "in2", before, (begin, end))
+    again = seen.between(back, end).of("in1").of("in2")
+    assert again[0].time - back < 1.0 + calm.pause(back, end)
+    assert_counts_as_the_other(seen, again[0].time, end)
+    apart = max(abs(firing.tokens["in1"][1] - firing.tokens["in2"][1]) for firing in again)
+    assert apart < 0.04 + calm.pause(back, end)  # a period, and one that a source may be off its clock
+
+
 def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
     run = Cameras(tmp_path, 1, 2, {"camera1": {"hang_at": "200", "hang": "1.5"}})
     run.settle(0)
