@@ -96,6 +96,17 @@ class Diary(Total):
         say(f"{self.name} finalized after {self.count}")
 
 
+class OnlyOnce(Total):
+    """Cannot be made again in the same process."""
+
+    made = 0
+
+    def __init__(self):
+        OnlyOnce.made += 1
+        if OnlyOnce.made > 1:
+            raise OSError(16, "Device or resource busy", "/dev/video7")
+
+
 class Few(Total):
     """Wants only ``n`` tokens."""
 

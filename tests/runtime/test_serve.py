@@ -223,6 +223,14 @@ def test_a_failure_within_a_stream_ends_the_service(tmp_path, port):
     assert "five is right out" in err
 
 
+def test_an_actor_that_cannot_be_made_anew_is_a_failure_that_a_restart_may_mend(tmp_path, port):
+    service = serve(server(tmp_path, *from_one(port, behaviour="OnlyOnce")))
+    assert finish(start(endpoint(tmp_path, "left", port)))[0] == 0
+    code, _, err = rest(service)
+    assert code == 1  # not 2, after which systemd would not start it again
+    assert "actor 'B': [Errno 16] Device or resource busy" in err
+
+
 def test_a_producer_that_dies_under_stop_ends_the_service(tmp_path, port):
     service = serve(server(tmp_path, *from_one(port)))
     producer = start(endpoint(tmp_path, "left", port, source="Idle"))

@@ -360,12 +360,17 @@ class Flip(Proxy):
 
     count = 0
 
+    def __init__(self, port, target):
+        self.port = port
+        super().__init__(port, target)
+
     def _pass(self, source, sink):
         with source:
             try:
                 while data := source.recv(1000):
-                    self.count += 1
+                    self.count += source.getsockname()[1] == self.port  # else it goes the other way
                     if self.count == 100:
+                        self.count += 1
                         data = bytes([data[0]]) + bytes([data[1] ^ 1]) + data[2:]
                         data = data[:-1] + bytes([data[-1] ^ 1])
                     sink.sendall(data)

@@ -151,7 +151,7 @@ class Run:
             for number in itertools.count(2):
                 self._run()
                 self._conclude()
-                self._prepare(self._stream.assembly.anew(), number)
+                self._prepare(self._anew(), number)
         except RunError as error:
             if not (isinstance(error, Interrupted) and self._stream.network.idle):
                 failures.append(error)
@@ -160,6 +160,12 @@ class Run:
         self.left_behind = [*self.left_behind, *stuck]
         for failure in [*failures, *more]:
             raise failure
+
+    def _anew(self) -> Assembly:
+        try:
+            return self._stream.assembly.anew()
+        except UsageError as error:  # it has worked before: a restart may mend it
+            raise RunError(str(error)) from error
 
     def _conclude(self) -> None:
         """A stream of a service has ended well."""
