@@ -233,7 +233,7 @@ def test_a_look_ends_although_there_is_always_something_new(loop, pair, patient)
     ask(loop, lambda: loop.watch(near, READ, lambda _: got.append(1)))
     far.send(b"x")  # nobody reads it
     begin = time.monotonic()
-    loop.look()
+    loop.look(Bell())
     assert got
     assert time.monotonic() < begin + LONG / 2
     ask(loop, lambda: loop.unwatch(near))
