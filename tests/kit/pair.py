@@ -138,7 +138,10 @@ class Side:
 
     # The carrier of the FIFOs.
 
-    def send(self, end, number):
+    #: nothing waits for the next token here
+    gathers = False
+
+    def send(self, end, number, follows=False):
         end.put(number)
         self.pump()
 

@@ -4,7 +4,9 @@
 class Silent:
     """A connection that carries nothing."""
 
-    def send(self, end, count):
+    gathers = False
+
+    def send(self, end, count, follows=False):
         pass
 
     def credit(self, end):

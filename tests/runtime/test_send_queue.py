@@ -15,7 +15,9 @@ FRAME = wire.HEADER_BYTES + 8
 class Carrier:
     """A connection that sends nothing by itself."""
 
-    def send(self, end, count):
+    gathers = False
+
+    def send(self, end, count, follows=False):
         end.put(count)
 
 

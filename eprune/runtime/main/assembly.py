@@ -175,7 +175,9 @@ class Assembly:
         feeds: dict[Connection, None] = {}
         for actor in crew.actors:
             actor.use(crew.bell)
-            feeds.update({carriers[id(port.fifo)]: None for port in actor.outputs if id(port.fifo) in carriers})
+            fifos = [port.fifo for port in actor.outputs]
+            fifos += [port.fifo for port in actor.inputs if isinstance(port.fifo, RxFifo) and port.fifo.prompt]
+            feeds.update({carriers[id(fifo)]: None for fifo in fifos if id(fifo) in carriers})
         for actor in crew.actors:
             self._report_with_tokens(actor, carriers)
         crew.bell.leave = tuple(connection.flush for connection in feeds)

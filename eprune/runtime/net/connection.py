@@ -75,6 +75,7 @@ class Connection:
         self.met: Callable[[bool], None] = lambda late: None
         self.tx = {number: each for number, each in fifos.items() if isinstance(each, TxFifo)}
         self.rx = {number: each for number, each in fifos.items() if isinstance(each, RxFifo)}
+        self._prompt = [end for end in self.rx.values() if end.prompt]
         for number, fifo in fifos.items():
             fifo.number = number
             fifo.carrier = self
@@ -96,7 +97,8 @@ class Connection:
         self._stream: Optional[Stream] = None
         self._buffer: Optional[ReceiveBuffer] = None
         self._writing = False
-        self._putting_off = False
+        #: whether tokens that are not sent yet are sent soon, or before a thread waits
+        self.gathers = False
         self._stuck = False  # whether the socket has failed at sending
         self._stopping = False
         self.incarnation = ""  # of the peer
@@ -165,31 +167,32 @@ class Connection:
 
     # What the FIFOs call, in any thread.
 
-    def send(self, end: TxFifo, count: int) -> None:
-        """A producer has written tokens."""
+    def send(self, end: TxFifo, count: int, follows: bool = False) -> None:
+        """A producer has written tokens; ``follows``: they may wait for the next one."""
         with self._lock:
             end.put(count)
-            if end.alive and not self._may_wait(end):
+            if not end.alive:
+                return
+            if not follows:
                 self._send_next(end)
-
-    def _may_wait(self, end: TxFifo) -> bool:
-        """Whether what was written is put off: until the producer waits, and for a moment at most."""
-        if not end.more_follows(time.monotonic()):
-            return False
-        if not self._putting_off:
-            self._putting_off = True
-            self._loop.ask(lambda: self._send_soon(QUIET))
-        return True
+            elif not self.gathers:
+                self.gathers = True
+                self._loop.ask(lambda: self._send_soon(QUIET))
 
     def _send_soon(self, left: int) -> None:
         """Send what was put off; ``left``: how often nothing was before this ends."""
         with self._lock:
-            waiting = any(end.alive and not end.drained for end in self.tx.values())
-            if waiting:
-                self._pump()
-            self._putting_off = waiting or left > 0
-        if self._putting_off:
+            waiting = self._send_gathered()
+            self.gathers = waiting or left > 0
+            self._send_gathered()
+        if self.gathers:
             self._loop.later(SOON, lambda: self._send_soon(QUIET if waiting else left - 1))
+
+    def _send_gathered(self) -> bool:
+        waiting = any(end.alive and not end.drained for end in self.tx.values())
+        if waiting:
+            self._pump()
+        return waiting
 
     def credit(self, end: RxFifo) -> None:
         """A report to the peer is due."""
@@ -203,9 +206,12 @@ class Connection:
 
     def flush(self) -> None:
         """Send what was put off: a thread is about to wait, perhaps for what follows from it."""
-        if self._putting_off:
+        if self.gathers:
             with self._lock:
                 self._pump()
+        for end in self._prompt:
+            if end.released != end.reported and end.alive:
+                self.credit(end)
 
     def changed(self) -> None:
         """An actor has ended or starves."""
@@ -432,7 +438,7 @@ class Connection:
     def _advance(self, end: TxFifo, credit: Credit) -> None:
         """Where all goes its way, a credit only makes room for what is not written yet."""
         end.credit(credit)
-        if end.keeper is not None or not (end.drained or self._putting_off):
+        if end.keeper is not None or not (end.drained or self.gathers):
             self._pump()
 
     def _credited(self, number: int, credit: Credit) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Optional, Protocol, Union
 
@@ -10,20 +11,25 @@ import numpy as np
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
-from eprune.runtime.kernel.policy import NEWEST, lossy
+from eprune.runtime.kernel.policy import NEWEST, WAIT, lossy
 from eprune.runtime.net import clocks, wire
-from eprune.runtime.net.protocol import Receiving, Sending, stride
+from eprune.runtime.net.protocol import Credit, Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
 
 #: Seconds between two tokens of a producer that writes one after the other.
 TOGETHER = 50e-6
+#: Seconds after which a report is sent of tokens that the producer keeps until it has come.
+PROMPTLY = 1e-3
 
 
 class Carrier(Protocol):
     """What the ends ask of their connection."""
 
-    def send(self, end: TxFifo, count: int) -> None:
-        """The producer has written ``count`` tokens."""
+    #: whether tokens that are not sent yet are sent soon, or before a thread waits
+    gathers: bool
+
+    def send(self, end: TxFifo, count: int, follows: bool = False) -> None:
+        """The producer has written ``count`` tokens; ``follows``: they may wait for the next one."""
 
     def credit(self, end: RxFifo) -> None:
         """A report to the peer is due."""
@@ -72,7 +78,13 @@ class TxFifo(Fifo, Sending):
         for number in range(self.written, self.written + count):
             self.firings[number % self.capacity] = firing
             self.births[number % self.capacity] = birth
-        self.carrier.send(self, count)
+        follows = self.more_follows(count)
+        if follows and self.carrier.gathers and self.alive and not self.lossy:
+            self.written += count
+            if not self.carrier.gathers:  # that has just changed
+                self.carrier.send(self, 0)
+        else:
+            self.carrier.send(self, count, follows)
         fill = self.written - self.released
         if fill > self.peak:
             self.peak = fill
@@ -88,10 +100,12 @@ class TxFifo(Fifo, Sending):
         self.idle_sent = False
         self.carrier.changed()
 
-    def more_follows(self, now: float) -> bool:
-        """Whether the next token is probably written in a moment, and can be sent together with what is written."""
-        before, self.written_at = self.written_at, now
-        return self.stride > 1 and now - before <= TOGETHER and self.written - self.next < self.stride
+    def more_follows(self, count: int) -> bool:
+        """Whether the next token is probably written in a moment, and can be sent together with these ``count``."""
+        if self.stride == 1:
+            return False
+        before, self.written_at = self.written_at, time.monotonic()
+        return self.written_at - before <= TOGETHER and self.written + count - self.next < self.stride
 
     def pass_over(self, index: int) -> None:
         """No tokens of an index up to this one will come any more."""
@@ -203,6 +217,11 @@ class RxFifo(Fifo, Receiving):
         self.offset: Optional[int] = None
         #: how many tokens the producer needs room for; whether it has that is reported at once
         self.need = 1
+        #: whether it has less: what the consumer gives back is reported at once
+        self.tight = False
+        #: whether the producer keeps tokens until it knows that they were fired on, which then is reported in a moment
+        self.prompt = policy == WAIT and self.stride > 1
+        self._reported_at = 0.0  # time.monotonic
         #: whether other reports wait for the tokens that the consumer's thread sends to the same platform
         self.rides = False
         self._consumed = 0  # tokens that the consumer had released when it ended
@@ -221,6 +240,7 @@ class RxFifo(Fifo, Receiving):
         """The token at `target` has arrived whole; ``birth`` as in its header."""
         self.lost = False
         super().commit(1, firing, clocks.from_wire(birth, self.offset))
+        self.tight = self.room < self.need
         if self.left:
             self.released = self.written
         else:
@@ -239,6 +259,7 @@ class RxFifo(Fifo, Receiving):
             done += more
         self.lost = False
         self.written += count
+        self.tight = self.room < self.need
         if self.left:
             self.released = self.written
         else:
@@ -260,18 +281,25 @@ class RxFifo(Fifo, Receiving):
     def release(self, count: int = 1) -> None:
         """The consumer gives slots back."""
         self.released += count
-        if self.released - self.reported >= self.stride:
+        due = self.tight or self.released - self.reported >= self.stride
+        if due or (self.prompt and time.monotonic() - self._reported_at >= PROMPTLY):
             if self.rides:
                 self.carrier.put_off(self)
             else:
                 self.carrier.credit(self)
-        elif not self.rides:
-            self.settle()
 
     def settle(self) -> None:
         """Report the room that there is, if the producer needs it."""
-        if self.released != self.reported and self.room < self.need:
+        if self.tight and self.released != self.reported:
             self.carrier.credit(self)
+
+    def report(self) -> Credit:
+        """The counters that the peer gets now."""
+        credit = super().report()
+        self.tight = self.room < self.need
+        if self.prompt:
+            self._reported_at = time.monotonic()
+        return credit
 
     def will_fire(self, firing: int) -> None:
         """The consumer's next firing: a source that joins begins there."""

@@ -236,7 +236,7 @@ class Receiving:
         self.end_received = False
         #: whether nothing remains to be done: the consumer has ended, and the peer knows
         self.over = False
-        self.stride = 1 if policy == WAIT else stride(capacity)
+        self.stride = stride(capacity)
         self.reported = 0  # ``released`` when it was reported last
         self._start = 0  # tokens received that are not of this incarnation of the peer
         self._former: dict[str, int] = {}  # what those before it had sent, for one may come back
