@@ -15,8 +15,9 @@ CHAOS ?=
 EXPLORE ?=
 # How many seconds make fuzz takes for each target.
 SECONDS_EACH ?= 60
-# One worker per core, up to four: each test starts processes of its own.
-SIDE_BY_SIDE := -n auto --maxprocesses 4 --dist worksteal
+# A worker per core and one more, up to four: tests start processes of their own, and often wait for them.
+WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*##/\1\t/p' Makefile | expand -t 14
