@@ -16,13 +16,14 @@ from scripts.bench.harness import say
 ROOT = Path(__file__).resolve().parents[2]
 PAIRS = 5
 FRAMES, FEW = 55, 5
-#: What is run: a mapping of mappings/ssd_mobilenet_*, and an option of ``eprune codegen``.
+#: What is run: a mapping of mappings/ssd_mobilenet_*, an option of ``eprune codegen``, one of the programs.
 WAYS = {
-    "53 threads, unfused": ("local", "--no-fuse"),
-    "fused": ("local", "--fuse"),
-    "two processes, cut before the network": ("resize", "--fuse"),
-    "two processes, cut after dw9": ("dw9", "--fuse"),
-    "two processes, cut after dw12": ("dw12", "--fuse"),
+    "53 actors, unfused, a thread each": ("local", "--no-fuse", "--threads=actor"),
+    "53 actors, unfused, in static order": ("local", "--no-fuse", "--threads=cluster"),
+    "fused": ("local", "--fuse", "--threads=cluster"),
+    "two processes, cut before the network": ("resize", "--fuse", "--threads=cluster"),
+    "two processes, cut after dw9": ("dw9", "--fuse", "--threads=cluster"),
+    "two processes, cut after dw12": ("dw12", "--fuse", "--threads=cluster"),
 }
 
 
@@ -38,15 +39,13 @@ def ssd(folder: Path) -> None:
         "CPU time ratio",
     )
     say("---", "---", "---", "---", "---", "---")
-    for name, (mapping, fuse) in WAYS.items():
+    for name, (mapping, fuse, threads) in WAYS.items():
         place = folder / name.replace(" ", "_")
         place.mkdir()
         programs = generate(graph, mapping, fuse, place)
-        # The bound of the unfused run is that of the fused one: what the same work takes in one interpreter.
-        stages = generate(graph, mapping, "--fuse", place / "bare") if fuse == "--no-fuse" else programs
-        for stage in (*stages, *stages):  # so that each has the tokens of the other
+        for stage in (*programs, *programs):  # so that each has the tokens of the other
             bare(stage, 10, place)
-        measured = [(*ours(programs, place), *bound(stages, place)) for _ in range(PAIRS)]
+        measured = [(*ours(programs, place, threads), *bound(programs, place)) for _ in range(PAIRS)]
         our_s, our_cpu, bare_s, bare_cpu = zip(*measured)
         times = [statistics.median(column) for column in (bare_s, our_s)]
         ratios = [
@@ -57,16 +56,16 @@ def ssd(folder: Path) -> None:
         say(name, *cells, f"{1 / times[1]:.1f}", *(f"{ratio:.3f}" for ratio in ratios))
 
 
-def ours(programs: list[Path], place: Path) -> tuple[float, float]:
+def ours(programs: list[Path], place: Path, threads: str) -> tuple[float, float]:
     """Seconds, and CPU seconds of all programs, a frame. What starting costs is taken off."""
-    period, cpu = run(programs, place, FRAMES)
-    _, start = run(programs, place, FEW)
+    period, cpu = run(programs, place, FRAMES, threads)
+    _, start = run(programs, place, FEW, threads)
     return period, (cpu - start) / (FRAMES - FEW)
 
 
-def bound(stages: list[Path], place: Path) -> tuple[float, float]:
+def bound(programs: list[Path], place: Path) -> tuple[float, float]:
     """Seconds per frame of the slowest stage in a bare loop, and CPU seconds of all."""
-    seconds, cpu = zip(*(bare(stage, FRAMES, place) for stage in stages))
+    seconds, cpu = zip(*(bare(stage, FRAMES, place) for stage in programs))
     return max(seconds), sum(cpu)
 
 
@@ -104,13 +103,13 @@ def generate(graph: Path, mapping: str, fuse: str, place: Path) -> list[Path]:
     return [place / f"{Path(name).stem}.py" for name in names]
 
 
-def run(programs: list[Path], place: Path, frames: int) -> tuple[float, float]:
+def run(programs: list[Path], place: Path, frames: int, threads: str) -> tuple[float, float]:
     """Run programs side by side: seconds between two frames at the last actor, and CPU seconds of all."""
     paths = [place / f"{path.stem}.json" for path in programs]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     started = [
         subprocess.Popen(
-            [sys.executable, str(program), "--frames", str(frames), "--record", str(path)],
+            [sys.executable, str(program), threads, "--frames", str(frames), "--record", str(path)],
             env=environment,
             stdout=subprocess.DEVNULL,
         )
