@@ -28,7 +28,7 @@ def link(folder: Path) -> None:
             time.sleep(0.05)
         return json.loads(receiver.communicate()[0])["token_s"]
 
-    def ours(nbytes: int, count: int, capacity: int, source: str = "Idle", sink: str = "Discard") -> float:
+    def record(nbytes: int, count: int, capacity: int, source: str = "Idle", sink: str = "Discard") -> dict:
         port = free_base_port(1)
         shape = f"'uint8', ({nbytes},), capacity={capacity}"
         tx = program(
@@ -40,7 +40,10 @@ def link(folder: Path) -> None:
         rx = program(
             folder, "rx", f"actor('B', 'ACTORS:{sink}', 'cpu1')", f"rx('f', 'B.in', {shape}, frm='tx', port={port})"
         )
-        return period(run(folder, tx, rx, arguments=("--frames", str(count)))[1], "B")
+        return run(folder, tx, rx, arguments=("--frames", str(count)))[1]
+
+    def ours(nbytes: int, count: int, capacity: int) -> float:
+        return period(record(nbytes, count, capacity), "B")
 
     say("token", "bare pair", "eprune", "throughput ratio (target)")
     say("---", "---", "---", "---")
@@ -48,10 +51,11 @@ def link(folder: Path) -> None:
         ratio, our_s, bare_s = ratios(5, lambda n=nbytes, c=count: ours(n, c, 4), lambda n=nbytes, c=count: both(n, c))
         rates = [f"{nbytes / seconds / 1e9:.2f} GB/s" for seconds in (bare_s, our_s)]
         say(f"{nbytes // 1024} KiB", *rates, f"{ratio:.2f} (0.8)")
-    for capacity in (2, 64):
+    for capacity, target in ((2, 25_000), (64, 300_000)):
         seconds = statistics.median(ours(400, 200_000, capacity) for _ in range(5))
-        say(f"400 B, capacity {capacity}", "", f"{1 / seconds:.0f} tokens/s", "(50000 tokens/s)")
-    ours(73728, 500, 2, "Stamp", "Lag")
+        say(f"400 B, capacity {capacity}", "", f"{1 / seconds:.0f} tokens/s", f"({target:,} tokens/s)")
+    age = record(73728, 500, 2, "Stamp", "Lag")["printed"]["age_us"]
+    say("73,728 B, one way, actor to actor", "", f"{age:.0f} us", "(at most 100 us)")
 
 
 def hop(folder: Path) -> None:
