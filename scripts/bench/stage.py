@@ -49,11 +49,14 @@ class Stage:
     def link(self, to: str, **_: Any) -> None:
         """Figures for emulation, which is not wanted here."""
 
-    def actor(self, name: str, behaviour: str, unit: str, parameters: dict[str, str] | None = None) -> None:
+    def cluster(self, *_: str) -> None:
+        """All actors are fired by one loop here."""
+
+    def actor(self, name: str, behaviour: str, unit: str, parameters: dict[str, str] | None = None, **_: Any) -> None:
         """A Python actor."""
         self.actors.append((name, self.files.load_class(behaviour)(**(parameters or {}))))
 
-    def segment(self, name: str, model: str, unit: str, actors: Any, inputs: Any, outputs: Any) -> None:
+    def segment(self, name: str, model: str, unit: str, actors: Any, inputs: Any, outputs: Any, **_: Any) -> None:
         """Slices of a model."""
         segment = tflite.SegmentActor(lambda: self.files.read(model), tflite.choose(), inputs, outputs)
         self.actors.append((name, segment))

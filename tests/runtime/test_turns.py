@@ -7,6 +7,7 @@ import time
 import pytest
 
 from eprune.runtime.kernel.bell import Bell
+from eprune.runtime.net import loop as module
 from eprune.runtime.net.loop import READ, Loop
 
 LONG = 30.0
@@ -117,3 +118,18 @@ def test_what_is_given_again_and_again_always_arrives(loop, far):
         for thread in threads:
             thread.join(LONG)
             assert not thread.is_alive()
+
+
+def test_where_tokens_are_large_the_loops_own_takes_over_at_once(loop, far, monkeypatch):
+    """The kernel would not hold them until the thread that computes waits again."""
+    monkeypatch.setattr(module, "REST", 2 * LONG)
+    loop.eager = True
+    one = Waiting(loop)
+    until(lambda: one.bell.leading)
+    one.give()
+    one.join(LONG)
+    send, to = far
+    came = threading.Event()
+    to.append(type("Computes", (), {"give": came.set}))
+    send.send(b"x")
+    assert came.wait(LONG)

@@ -29,6 +29,8 @@ from eprune.runtime.net.send_queue import SendQueue
 from eprune.runtime.net.tls import Keys, Stream
 from eprune.runtime.tell.journal import Journal
 
+#: Bytes of a token that the kernel may not hold: it is received while actors compute.
+LARGE = 128 * 1024
 #: Seconds after which a token is sent that was put off.
 SOON = 2e-3
 #: After so many times of the latter without anything to send, nobody looks for it any more.
@@ -118,6 +120,7 @@ class Connection:
     def listen(self, loop: Loop, lobby: Lobby, listeners: Optional[Listeners] = None) -> None:
         """Open the listening socket of an end that listens. Raises LinkError if the address is not available."""
         self._loop = loop
+        loop.eager = loop.eager or any(end.token_bytes >= LARGE for end in self.rx.values())
         if not self._dials:
             listener = (listeners.open if listeners else listen)(self, self.peer, self.address)
             act = (self._greet, self._busy, self._accept, self._refused)

@@ -81,6 +81,8 @@ class Loop:
         self._pipe = threading.Lock()  # held while it is written to, or closed
         #: held by whoever waits for the sockets
         self._turn = threading.Lock()
+        #: whether more may come while actors' threads compute than the kernel holds for them
+        self.eager = False
         self._led = 0.0  # when somebody did so last
         self._waiting: dict[Bell, None] = {}  # those of threads that would do it
         self._standing_in = False  # whether the loop's own thread does it
@@ -232,6 +234,7 @@ class Loop:
             return not self._closed
         finally:
             bell.leading = bell.asleep = False
+            self._urgent = self._urgent or self.eager
             self._hand_over()
 
     def _hand_over(self) -> None:
@@ -240,7 +243,7 @@ class Loop:
         self._turn.release()
         with contextlib.suppress(KeyError):
             self._waiting.popitem()[0].ring()
-        if self._resting_long:
+        if self._resting_long or self._urgent:
             self._rest.put(None)
 
     def _run(self) -> None:
