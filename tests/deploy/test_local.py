@@ -95,6 +95,7 @@ def test_what_waits_for_one_that_nobody_starts_again_is_ended(tmp_path, monkeypa
     assert any(line.startswith("right: warning: FIFO 'f': lost peer 'left'") for line in messages)
 
 
+@pytest.mark.long
 def test_a_frozen_program_does_not_keep_the_run_from_ending_once_the_others_have(tmp_path, monkeypatch):
     monkeypatch.setattr("eprune.deploy.local.SILENT", 2.0)
     programs, links = lossy(tmp_path, left="Freezes")

@@ -45,7 +45,7 @@ def diamond(tmp_path, port, policy, n, required=False, more=""):
     )
 
 
-@pytest.mark.parametrize("policy", ["drop", "zero"])
+@pytest.mark.parametrize("policy", ["drop", pytest.param("zero", marks=pytest.mark.long)])
 def test_a_diamond_with_a_lossy_arm_stays_in_step(tmp_path, port, policy):
     left, mid = diamond(tmp_path, port, policy, 4000)
     first, second = start(left), start(mid)

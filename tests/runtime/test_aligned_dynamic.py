@@ -41,7 +41,7 @@ def shown(out):
     return [tuple(None if part == "-" else int(part) for part in row) for row in rows]
 
 
-@pytest.mark.parametrize("policy", ["drop", "zero"])
+@pytest.mark.parametrize("policy", ["drop", pytest.param("zero", marks=pytest.mark.long)])
 def test_the_lossy_arm_of_a_diamond_may_be_a_dynamic_processing_graph(tmp_path, port, policy):
     left = write_program(
         tmp_path,

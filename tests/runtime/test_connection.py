@@ -164,6 +164,7 @@ def test_a_receiver_of_another_build_is_no_peer_to_wait_for(tmp_path, port):
     assert "application digest d at left, another at right: generate the programs" in err
 
 
+@pytest.mark.long
 def test_a_sender_of_another_build_is_no_peer_to_wait_for(tmp_path, port):
     first = start(left(tmp_path, port, 0))
     second = start(right(tmp_path, port, "Show"), "--patience", "8")

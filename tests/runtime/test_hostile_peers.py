@@ -218,7 +218,7 @@ def test_an_impostor_cannot_drive_away_a_peer_that_was_just_accepted(port):
     assert end.got == [1]
 
 
-@pytest.mark.parametrize("ack_fired", [False, True])
+@pytest.mark.parametrize("ack_fired", [pytest.param(False, marks=pytest.mark.long), True])
 def test_an_impostor_doubles_no_token_of_a_sender_that_comes_back(port, ack_fired):
     """It takes the sender's place while its connection is broken, and goes again."""
     end = End(0, "wait", port, ack_fired=ack_fired)

@@ -64,6 +64,7 @@ def test_a_frozen_camera_holds_up_nobody_then_and_afterwards(tmp_path, seconds):
     assert_recorded(run, seen)
 
 
+@pytest.mark.long
 def test_a_frozen_camera_of_a_scene_is_in_step_again(tmp_path):
     """Frames of two cameras that state a clock are matched by index, also when one comes back."""
     run = Cameras(tmp_path, 1, 2, {}, clock=50.0)
@@ -134,6 +135,7 @@ def test_a_camera_that_is_killed_and_started_again_counts_again(tmp_path):
     assert_counts_as_the_other(seen, again[0].time, end)
 
 
+@pytest.mark.long
 def test_a_hanging_server_holds_up_neither_the_cameras_nor_the_other_server(tmp_path):
     run = Cameras(tmp_path, 2, 2, {"server2": {"hang_at": "150", "hang": "1"}})
     before = run.settle(1.5)

@@ -78,7 +78,9 @@ def stop(process, number=signal.SIGTERM):
     return rest(process)
 
 
-@pytest.mark.parametrize("policy", ["stop", "wait", "drop", "zero"])
+@pytest.mark.parametrize(
+    "policy", ["stop", "drop", *(pytest.param(each, marks=pytest.mark.long) for each in ("wait", "zero"))]
+)
 def test_one_stream_after_the_other_comes_to_the_same_process(tmp_path, port, policy):
     service = serve(server(tmp_path, *from_one(port, policy), aligned=policy in ("drop", "zero")))
     producer = endpoint(tmp_path, "left", port, policy)
@@ -91,7 +93,7 @@ def test_one_stream_after_the_other_comes_to_the_same_process(tmp_path, port, po
     assert stop(service)[:2] == (0, "0 tokens, sum 0\n")
 
 
-@pytest.mark.parametrize("policy", ["stop", "wait", "drop"])
+@pytest.mark.parametrize("policy", ["wait", *(pytest.param(each, marks=pytest.mark.long) for each in ("stop", "drop"))])
 def test_a_stream_lasts_until_all_producers_have_ended_and_who_comes_back_early_waits(tmp_path, port, policy):
     aligned = policy == "drop"
     service = serve(server(tmp_path, *from_both(port, policy), aligned=aligned))
@@ -193,7 +195,9 @@ def test_fifos_begin_anew_with_their_initial_tokens(tmp_path, port):
     assert stop(service)[0] == 0
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+@pytest.mark.parametrize(
+    "number", [signal.SIGTERM, *(pytest.param(each, marks=pytest.mark.long) for each in (signal.SIGINT, signal.SIGHUP))]
+)
 @pytest.mark.parametrize("streams", [0, 1])
 def test_a_signal_while_it_waits_is_an_orderly_end(tmp_path, port, number, streams):
     service = serve(server(tmp_path, *from_one(port)))
