@@ -141,8 +141,7 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
         else:
             wrong += [f"after recovery: {what}" for what in recovery.lacking(healthy)]
     pause = failure.pause(independent)
-    if pause is not None and pause > (most := longest_pause(run, failure.time)):
-        wrong.append(f"a pause of {pause:.2f} s of what does not need the failed, not {most:.2f} at most")
+    wrong += too_long(run, failure, pause)
     run.stop()
     for platform in run.processes:
         run.signal(platform, signal.SIGCONT)
@@ -161,6 +160,14 @@ def _run(case: Case, run: Run, things: list[Thing], healthy: Expected, expected:
     wrong += [*checks.codes(run, replace(expected, ended=ended), healed), *checks.accounts(run)]
     wrong += checks.streams(run, period)
     return result(pause, back)
+
+
+def too_long(run: Run, since: Moment, pause: Optional[float]) -> list[str]:
+    """What is wrong if the longest pause of those that do not need the failed is longer than it may be."""
+    most = longest_pause(run, since.time)
+    if pause is None or pause <= most:
+        return []
+    return [f"a pause of {pause:.2f} s of what does not need the failed, not {most:.2f} at most"]
 
 
 def longest_pause(run: Run, begin: float) -> float:

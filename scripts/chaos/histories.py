@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 from eprune.analysis.failures import FaultModel, Thing
 from scripts.chaos import checks, faults, topologies
-from scripts.chaos.case import END, PATIENCE, RECOVER, START, Moment, Result, longest_pause
+from scripts.chaos.case import END, PATIENCE, RECOVER, START, Moment, Result, too_long
 from scripts.chaos.expect import expect
 from scripts.chaos.network import joined
 from scripts.chaos.running import Built, Run
@@ -133,8 +133,7 @@ def _run(history: History, run: Run, history_steps: Sequence[Step]) -> Result:
     else:
         wrong += [f"after all is well again: {what}" for what in recovery.lacking(healthy)]
     pause = begin.pause(independent)
-    if pause is not None and pause > (most := longest_pause(run, begin.time)):
-        wrong.append(f"a pause of {pause:.2f} s of what does not need the failed, not {most:.2f} at most")
+    wrong += too_long(run, begin, pause)
     run.stop()
     if not run.wait(lambda: run.over(run.processes), END):
         wrong += [f"{platform} hangs" for platform in run.processes if run.code(platform) is None]

@@ -1,7 +1,6 @@
 """Several actors that one thread fires, of which none waits for another."""
 
 import threading
-import time
 from queue import SimpleQueue
 
 import pytest
@@ -16,6 +15,7 @@ from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell.journal import Journal
+from tests.kit.waiting import until
 
 LONG = 30.0
 
@@ -45,13 +45,6 @@ def matched(name, source, sink):
 
 def fifo(name):
     return Fifo(name, "int32", (), 4)
-
-
-def until(there):
-    deadline = time.monotonic() + LONG
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.fixture

@@ -61,6 +61,13 @@ def log(process):
     return json.loads(process.stderr.readline())
 
 
+def play_one_token(port, incarnation):
+    """A producer of one token, from its greeting to its orderly end."""
+    with contextlib.closing(hostile.dial(port, incarnation)) as producer:
+        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
+        producer.hear(wire.END)
+
+
 def wait_for(process, event, **details):
     """Read the log up to an event."""
     while True:
@@ -315,15 +322,11 @@ def test_a_producer_that_has_ended_is_not_taken_for_the_next_one(tmp_path, port)
     """Its connection broke before it learnt that all had arrived; it tries to tell once more."""
     service = serve(server(tmp_path, *three(port, "drop"), aligned=True))
     wait_for(service, "waiting")
-    with contextlib.closing(hostile.dial(port, "first")) as producer:
-        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
-        producer.hear(wire.END)
+    play_one_token(port, "first")
     wait_for(service, "waiting", stream=2)
     assert hostile.dial(port, "first") is None
     assert "has ended here" in wait_for(service, "refused")["reason"]
-    with contextlib.closing(hostile.dial(port, "second")) as producer:
-        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
-        producer.hear(wire.END)
+    play_one_token(port, "second")
     wait_for(service, "waiting", stream=3)
     assert stop(service)[0] == 0
 
@@ -352,9 +355,7 @@ def test_a_producer_that_has_gone_before_it_was_let_in_is_no_stream(tmp_path, po
         producer.sendall(wire.pack_greeting({**hostile.GREETING, "platform": "left", "incarnation": "first"}))
     service.send_signal(signal.SIGCONT)
     assert "closed before" in wait_for(service, "refused")["reason"]
-    with contextlib.closing(hostile.dial(port, "second")) as producer:
-        assert producer.send(hostile.token(0) + hostile.frame(wire.END, firing=1))
-        producer.hear(wire.END)
+    play_one_token(port, "second")
     wait_for(service, "waiting", stream=2)
     assert stop(service)[0] == 0
 

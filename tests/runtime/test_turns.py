@@ -9,6 +9,7 @@ import pytest
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.net import loop as module
 from eprune.runtime.net.loop import READ, Loop
+from tests.kit.waiting import until
 
 LONG = 30.0
 
@@ -31,13 +32,6 @@ class Waiting(threading.Thread):
         self.given = True
         if self.bell.asleep:
             self.bell.ring()
-
-
-def until(there):
-    deadline = time.monotonic() + LONG
-    while not there():
-        assert time.monotonic() < deadline
-        time.sleep(0.001)
 
 
 @pytest.fixture
@@ -93,6 +87,15 @@ def test_a_thread_that_has_got_what_it_waits_for_hands_over_to_one_that_still_wa
     assert not other.is_alive()
 
 
+def assert_taken(far):
+    """What comes while threads compute is taken by somebody else."""
+    send, to = far
+    came = threading.Event()
+    to.append(type("Computes", (), {"give": came.set}))
+    send.send(b"x")
+    assert came.wait(LONG)
+
+
 @pytest.mark.parametrize("many", [1, 3])
 def test_while_all_threads_compute_the_loops_own_takes_what_comes(loop, far, many):
     threads = [Waiting(loop) for _ in range(many)]
@@ -101,11 +104,7 @@ def test_while_all_threads_compute_the_loops_own_takes_what_comes(loop, far, man
     for thread in threads:
         thread.give()
         thread.join(LONG)
-    send, to = far
-    came = threading.Event()
-    to.append(type("Computes", (), {"give": came.set}))
-    send.send(b"x")
-    assert came.wait(LONG)
+    assert_taken(far)
 
 
 def test_what_is_given_again_and_again_always_arrives(loop, far):
@@ -128,8 +127,4 @@ def test_where_tokens_are_large_the_loops_own_takes_over_at_once(loop, far, monk
     until(lambda: one.bell.leading)
     one.give()
     one.join(LONG)
-    send, to = far
-    came = threading.Event()
-    to.append(type("Computes", (), {"give": came.set}))
-    send.send(b"x")
-    assert came.wait(LONG)
+    assert_taken(far)

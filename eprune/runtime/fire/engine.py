@@ -83,11 +83,6 @@ class _Round:
 
     actors: list[RunningActor]
 
-    @property
-    def busy(self) -> str:
-        """The actor that is doing something now."""
-        return next((f"actor {actor.name!r}" for actor in self.actors if actor.stage), str(self))
-
 
 class Engine:
     """Runs the actors of one platform, and its ``count`` connections, once."""

@@ -163,14 +163,16 @@ class Assembly:
                 shared[core].append(actors)
             else:
                 crews.append((core, shared.setdefault(core, [actors])))
-        return [self._make_crew(core, clusters) for core, clusters in crews]
-
-    def _make_crew(self, core: Optional[int], clusters: list[list[RunningActor]]) -> Crew:
         carriers = {
             id(fifo): connection
             for connection in self.connections
             for fifo in (*connection.rx.values(), *connection.tx.values())
         }
+        return [self._make_crew(core, clusters, carriers) for core, clusters in crews]
+
+    def _make_crew(
+        self, core: Optional[int], clusters: list[list[RunningActor]], carriers: dict[int, Connection]
+    ) -> Crew:
         crew = Crew(clusters, core)
         feeds: dict[Connection, None] = {}
         for actor in crew.actors:
@@ -178,7 +180,6 @@ class Assembly:
             fifos = [port.fifo for port in actor.outputs]
             fifos += [port.fifo for port in actor.inputs if isinstance(port.fifo, RxFifo) and port.fifo.prompt]
             feeds.update({carriers[id(fifo)]: None for fifo in fifos if id(fifo) in carriers})
-        for actor in crew.actors:
             self._report_with_tokens(actor, carriers)
         crew.bell.leave = tuple(connection.flush for connection in feeds)
         return crew
