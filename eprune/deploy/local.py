@@ -16,10 +16,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, Union
 
+from eprune.model.exit_codes import INTERRUPTED
+
 #: Seconds that the other programs have to end by themselves once one has failed, then once asked to.
 GRACE = (3.0, 6.0)
-#: The exit code of a run that the user interrupted.
-INTERRUPTED = 130
 #: Seconds that programs have to end after Ctrl-C, before they are asked once more and then killed.
 INTERRUPTED_GRACE = 15.0
 #: Seconds without a firing after which programs that tolerate failures are taken to wait for one that is gone.
