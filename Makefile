@@ -17,6 +17,8 @@ EXPLORE ?=
 SECONDS_EACH ?= 60
 # A worker per core and one more, up to four: tests start processes of their own, and often wait for them.
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
+# They start thousands of programs: compiled code is kept, whatever the environment says.
+unexport PYTHONDONTWRITEBYTECODE
 SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 
 help:  ## list the targets

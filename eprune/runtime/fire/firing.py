@@ -7,6 +7,7 @@ processing graphs, and ``matching`` for actors whose inputs may lack tokens.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol
@@ -17,6 +18,9 @@ from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.record import Activity
+
+#: So many firings may pass until an actor has the same slots again, for its step to be prepared.
+PHASES = 256
 
 now, put = time.perf_counter_ns, dict.__setitem__
 
@@ -131,6 +135,8 @@ class RunningActor:
         self.firing = 0
         #: the ends of FIFOs from other platforms whose reports go with tokens, if they can
         self.reporting: Sequence[Settling] = ()
+        #: one firing: waits until the actor can fire, and says whether it may go on
+        self.step: Callable[[], bool] = self._step
         self._bell = Bell()
         self._tokens: dict[str, Any] = {}
         self._taken = list(inputs if taken is None else taken)
@@ -158,6 +164,8 @@ class RunningActor:
             output.fifo.writer = bell
         if self.matching is not None:
             self.matching.bell = bell
+        if self.matching is None and self.rates is None:
+            self.step = self._prepare() or self._step
 
     @property
     def ready(self) -> bool:
@@ -174,7 +182,7 @@ class RunningActor:
                 return False
         return True
 
-    def step(self) -> bool:
+    def _step(self) -> bool:
         """Wait until the actor can fire, and fire it once; whether it may go on."""
         bell = self._bell
         waits = bell.waits
@@ -263,6 +271,66 @@ class RunningActor:
         mode.firings += 1
         self.activity.add(begin, end, 1, begin - asked)
         return True
+
+    def _prepare(self) -> Optional[Callable[[], bool]]:
+        """A shorter step for an actor all of whose rates are 1: which slots a firing has follows from its number.
+
+        None if there are too many ways in which they come together.
+        """
+        sources, sinks = [port.fifo for port in self.inputs], [port.fifo for port in self.outputs]
+        phases = 1
+        for fifo in (*sources, *sinks):
+            phases = phases * fifo.capacity // math.gcd(phases, fifo.capacity)
+        if phases > PHASES or not all(port.single for port in (*self.inputs, *self.outputs)):
+            return None
+        tokens = [{port.name: port.view(port.fifo.released + n) for port in self.inputs} for n in range(phases)]
+        rooms = [Outputs({port.name: port.view(port.fifo.written + n) for port in self.outputs}) for n in range(phases)]
+        aged = [(port.fifo, self.ages[port.name]) for port in self.inputs if port.name in self.ages]
+        bell, activity, limit, fire, ways = self._bell, self.activity, self.limit, self.fire, self._mode.ways
+        phase = 0
+
+        def step() -> bool:
+            nonlocal phase
+            waits = bell.waits
+            asked = now()
+            firing = self.firing
+            if firing == limit:
+                return False
+            for fifo in sources:
+                if fifo.written == fifo.released and not fifo.await_tokens(1):
+                    return False
+            for fifo in sinks:
+                if fifo.written - fifo.released == fifo.capacity and not fifo.await_room(1):
+                    return False
+            if self.stopped:
+                return False
+            self.since_ns = begin = asked if waits == bell.waits else now()
+            birth = UNBORN if ways else begin
+            for fifo in ways:
+                born = fifo.births[fifo.released % fifo.capacity]
+                if born < birth:
+                    birth = born
+            for fifo, ages in aged:
+                ages.add(begin - fifo.births[fifo.released % fifo.capacity])
+            self.stage = "fire"
+            try:
+                fire(tokens[phase].copy(), rooms[phase])
+            except EndOfStream:
+                return False
+            self.stage = ""
+            end = now()
+            for fifo in sources:
+                fifo.release(1)
+            for fifo in sinks:
+                fifo.commit(1, firing, birth)
+            for receiver in self.reporting:
+                receiver.settle()
+            self.firing = firing + 1
+            phase = (phase + 1) % phases
+            activity.add(begin, end, 1, begin - asked)
+            return True
+
+        return step
 
     def end(self) -> None:
         """The actor has ended in an orderly way: its neighbours learn it."""

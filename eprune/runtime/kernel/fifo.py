@@ -62,7 +62,8 @@ class Fifo:
     ``delay`` tokens are in it from the start: zeros, or ``initial``, an array of shape (delay, *shape).
     ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token), ``births[slot]``
     when the oldest firing of a source began from which the token comes (perf_counter_ns). Of the tokens ``released``,
-    those ``discarded`` were released unused.
+    those ``discarded`` were released unused. ``held`` is how many tokens are in it at most, where its ends take turns:
+    it needs no more memory than that, and what was just written is still in the processor's cache.
     """
 
     #: whether tokens of this FIFO may be lost while the consumer is dead
@@ -78,19 +79,21 @@ class Fifo:
         capacity: int,
         delay: int = 0,
         initial: Optional[np.ndarray] = None,
+        held: int = 0,
     ) -> None:
         self.name = name
         self.capacity = capacity
         self.delay = delay
+        slots = held if held and capacity % held == 0 else capacity
         element = np.dtype(dtype)
         self.token_bytes = element.itemsize * int(np.prod(shape, dtype=np.int64))
         stride = -(-self.token_bytes // ALIGNMENT) * ALIGNMENT
-        memory = np.zeros(stride * capacity + ALIGNMENT, np.uint8)
+        memory = np.zeros(stride * slots + ALIGNMENT, np.uint8)
         start = -memory.ctypes.data % ALIGNMENT
         #: all slots: row s begins with the bytes of the token in slot s
-        self.memory = memory[start : start + stride * capacity].reshape(capacity, stride)
+        self.memory = memory[start : start + stride * slots].reshape(slots, stride)
         #: slot -> the token's bytes
-        self.raw = [self.memory[slot, : self.token_bytes] for slot in range(capacity)]
+        self.raw = [self.memory[slot % slots, : self.token_bytes] for slot in range(capacity)]
         #: slot -> the token, for the producer and for the consumer
         self.writable = [raw.view(element).reshape(shape) for raw in self.raw]
         self.readable = [view[...] for view in self.writable]
@@ -230,9 +233,19 @@ class Input:
         first = fifo.released
         if fifo.written - first < self.rate and not fifo.await_tokens(self.rate):
             return None
+        return self.view(first)
+
+    def view(self, first: int) -> Tokens:
+        """One firing's tokens, from number ``first`` on, as `acquire` gives them."""
+        fifo = self.fifo
         if self._limit == 1:
             return fifo.readable[first % fifo.capacity]
         return [fifo.readable[number % fifo.capacity] for number in range(first, first + self.rate)]
+
+    @property
+    def single(self) -> bool:
+        """Whether each firing takes one token, and is given it as an array."""
+        return self._limit == 1
 
     @property
     def index(self) -> int:
@@ -271,9 +284,19 @@ class Output:
         first = fifo.written
         if fifo.capacity - first + fifo.released < self.rate and not fifo.await_room(self.rate):
             return None
+        return self.view(first)
+
+    def view(self, first: int) -> Tokens:
+        """One firing's room, from token number ``first`` on, as `acquire` gives it."""
+        fifo = self.fifo
         if self._limit == 1:
             return fifo.writable[first % fifo.capacity]
         return Rooms(fifo.writable[number % fifo.capacity] for number in range(first, first + self.rate))
+
+    @property
+    def single(self) -> bool:
+        """Whether each firing makes one token, and is given room for it as an array."""
+        return self._limit == 1
 
     def commit(self, firing: int, birth: int = UNBORN) -> None:
         """Hand the firing's tokens over; see Fifo for their ``birth``."""

@@ -230,7 +230,7 @@ class Assembly:
             if not fifo.peer and fifo.policy == NEWEST:
                 return NewestFifo(*kind, fifo.rate)
             if not fifo.peer:
-                return Fifo(*kind, fifo.delay, initial)
+                return Fifo(*kind, fifo.delay, initial, self._held(fifo))
             if fifo.policy == NEWEST and fifo.target is None:
                 return NewestTxFifo(*kind, fifo.rate)
             if fifo.policy == NEWEST:
@@ -242,6 +242,13 @@ class Assembly:
             return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
+
+    def _held(self, fifo: DeclaredFifo) -> int:
+        """How many tokens are in a FIFO at most, if that is known: in a cluster its ends fire in turn. Else 0."""
+        if self._options.threads != CLUSTER or self.declared.aligned or not isinstance(fifo.rates, int):
+            return 0
+        ends = {(end or "").partition(".")[0] for end in (fifo.source, fifo.target)}
+        return fifo.delay + fifo.rates if any(ends.issubset(names) for names in self.declared.clusters) else 0
 
     def _read_keys(self) -> Optional[Keys]:
         """What TLS needs, if some link has it."""

@@ -297,18 +297,18 @@ class Connection:
     def _pump(self) -> None:
         """Send what the socket takes without waiting."""
         if self._stream is not None:
-            self._transmit(self._stream, self._queue.send)
+            self._transmit(self._queue.send, self._stream)
         if self._protocol.state is State.TOGETHER and self._protocol.finished:
             self._handle(Event.CHANGED)
 
     def _send_next(self, end: Optional[TxFifo] = None) -> None:
         """The same for reports and the tokens of one FIFO."""
         if self._stream is not None:
-            self._transmit(self._stream, lambda stream: self._queue.send_next(stream, end))
+            self._transmit(self._queue.send_next, self._stream, end)
 
-    def _transmit(self, stream: Stream, act: Callable[[Stream], bool]) -> None:
+    def _transmit(self, act: Callable[..., bool], stream: Stream, *details: Optional[TxFifo]) -> None:
         try:
-            if act(stream):
+            if act(stream, *details):
                 self._detector.last_sent = time.monotonic()
         except BlockingIOError:
             self._want_to_write()

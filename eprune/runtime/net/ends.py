@@ -66,7 +66,7 @@ class TxFifo(Fifo, Sending):
         #: when the producer wrote last (time.monotonic)
         self.written_at = 0.0
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
-        self._payloads = [raw.data for raw in self.raw]
+        self._frames = [[header, raw.data] for header, raw in zip(self._headers, self.raw)]
 
     @property
     def connected(self) -> bool:
@@ -75,9 +75,11 @@ class TxFifo(Fifo, Sending):
 
     def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Take tokens from the producer."""
-        for number in range(self.written, self.written + count):
-            self.firings[number % self.capacity] = firing
-            self.births[number % self.capacity] = birth
+        written = self.written
+        for number in (written,) if count == 1 else range(written, written + count):
+            slot = number % self.capacity
+            self.firings[slot] = firing
+            self.births[slot] = birth
         follows = self.more_follows(count)
         if follows and self.carrier.gathers and self.alive and not self.lossy:
             self.written += count
@@ -119,13 +121,12 @@ class TxFifo(Fifo, Sending):
 
     def frames(self, first: int, count: int) -> list[memoryview]:
         """Headers and payloads of the tokens from number ``first`` on."""
-        buffers = []
+        buffers: list[memoryview] = []
         for number in range(first, first + count):
             slot = number % self.capacity
-            header = self._headers[slot]
             birth = clocks.to_wire(self.births[slot])
-            wire.pack_header(header, wire.DATA, self.number, birth, self.firings[slot], self.token_bytes)
-            buffers += [header, self._payloads[slot]]
+            wire.pack_header(self._headers[slot], wire.DATA, self.number, birth, self.firings[slot], self.token_bytes)
+            buffers += self._frames[slot]
         return buffers
 
     def _free(self) -> None:

@@ -84,6 +84,7 @@ class Loop:
         #: whether more may come while actors' threads compute than the kernel holds for them
         self.eager = False
         self._led = 0.0  # when somebody did so last
+        self._leader = 0  # which thread does so
         self._waiting: dict[Bell, None] = {}  # those of threads that would do it
         self._standing_in = False  # whether the loop's own thread does it
         #: what that thread rests on, whether it does so for long, and whether it must not rest
@@ -103,8 +104,8 @@ class Loop:
         self.wake()
 
     def wake(self) -> None:
-        """Make the loop look again."""
-        if not self._woken:
+        """Make the loop look again. The thread that waits for the sockets does so anyway, after its callbacks."""
+        if not self._woken and threading.get_ident() != self._leader:
             self._woken = True
             with self._pipe, contextlib.suppress(OSError):
                 if self._far >= 0:
@@ -115,6 +116,7 @@ class Loop:
         if bell.leading:
             self._look()
         elif self._turn.acquire(blocking=False):
+            self._leader = threading.get_ident()
             try:
                 self._look()
             finally:
@@ -224,6 +226,7 @@ class Loop:
                     self.wake()
                 return False
             self._waiting.pop(bell, None)
+        self._leader = threading.get_ident()
         try:
             bell.leading = True
             while not self._closed:
@@ -239,8 +242,11 @@ class Loop:
 
     def _hand_over(self) -> None:
         """Wait for the sockets no longer: another thread that would do so gets its turn, or this loop's own."""
+        self._leader = 0
         self._led = time.monotonic()
         self._turn.release()
+        if self._asked:
+            self.wake()
         with contextlib.suppress(KeyError):
             self._waiting.popitem()[0].ring()
         if self._resting_long or self._urgent:
@@ -251,6 +257,7 @@ class Loop:
             self._stay_away()
             if not self._turn.acquire(blocking=False):
                 continue
+            self._leader = threading.get_ident()
             self._standing_in = True
             self._urgent = False
             try:
@@ -304,19 +311,19 @@ class Loop:
             remaining = max(first - time.monotonic(), 0.0) * self._unit
             if self._unit == 1000:
                 remaining = int(remaining) + 1
-        ready = self._poller.poll(remaining)
+        ready = self._poller.poll(0.0 if self._asked else remaining)
         watched = self._watched
         for number, events in ready:
             if number == self._near:
                 with contextlib.suppress(OSError):
                     os.read(number, 4096)
                 self._woken = False  # not before: who wakes in between would write a byte that is read with the others
-                for _ in range(len(self._asked)):  # what these ask for comes after the other sockets
-                    self._asked.popleft()()
             else:
                 callback = watched.get(number)
                 if callback is not None:
                     callback(events)
+        for _ in range(len(self._asked)):  # what these ask for comes after the other sockets
+            self._asked.popleft()()
         if timers:
             now = time.monotonic()
             while timers and timers[0][0] <= now:

@@ -241,7 +241,7 @@ class Receiving:
         self._start = 0  # tokens received that are not of this incarnation of the peer
         self._former: dict[str, int] = {}  # what those before it had sent, for one may come back
         self._peer = ""
-        self._limit = 0
+        self._bound = delay  # what ``written`` may become: no more tokens are there to come
 
     @property
     def received(self) -> int:
@@ -256,7 +256,7 @@ class Receiving:
     @property
     def room(self) -> int:
         """How many more tokens this incarnation may send. It may send none before it was told so."""
-        return self._limit - self.count
+        return self._bound - self.written
 
     @property
     def due(self) -> bool:
@@ -272,7 +272,7 @@ class Receiving:
             self._peer = peer
             if len(self._former) > FORMER:
                 del self._former[next(iter(self._former))]
-        self._limit = 0
+        self._bound = self.written
         self.alive = True
         self.over = False
 
@@ -283,9 +283,10 @@ class Receiving:
     def report(self) -> Credit:
         """The counters that the peer gets now."""
         self.reported = self.released
-        fired = self.released - self.delay - self._start
-        self._limit = fired + self.capacity
-        return Credit(self.count, max(fired, 0), self._limit, self.firing)
+        before = self.delay + self._start
+        fired = self.released - before
+        self._bound = self.released + self.capacity
+        return Credit(self.written - before, max(fired, 0), fired + self.capacity, self.firing)
 
 
 Ends = Mapping[int, Union[Sending, Receiving]]

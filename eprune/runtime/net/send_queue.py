@@ -102,7 +102,8 @@ class SendQueue:
         """The same for due reports and the next tokens of one FIFO, if nothing else waits, as is nearly always so."""
         if self._buffers or self._control or self._closed:
             return self.send(stream)
-        self._choose_reports()
+        if self._due:
+            self._choose_reports()
         if fifo is not None:
             count = fifo.take(self._batch[fifo.number])
             if count:

@@ -31,7 +31,8 @@ from __future__ import annotations
 import json
 import struct
 from collections.abc import Mapping
-from typing import NamedTuple
+from functools import partial
+from typing import Callable, NamedTuple, cast
 
 from eprune.runtime.kernel.errors import ProtocolError, Refused
 
@@ -52,6 +53,7 @@ MAX_INDEX = 2**62
 DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE, PAST = range(1, 8)
 
 _COUNTERS = struct.Struct("!QQQQ")
+_CREDIT = struct.Struct("!BBHIQQQQQQ")  # header and counters
 _CLOCKS = struct.Struct("!qq")
 #: payload bytes of the frames that are of one size
 _FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: _CLOCKS.size, END: 0, IDLE: 0, PAST: 0}
@@ -67,6 +69,10 @@ class Header(NamedTuple):
     nbytes: int
 
 
+#: the same without a call of Python's: one for each frame that comes
+_new_header = cast("Callable[[tuple[int, int, int, int, int]], Header]", partial(tuple.__new__, Header))
+
+
 def pack_header(buffer: bytearray | memoryview, kind: int, fifo: int, birth: int, firing: int, nbytes: int) -> None:
     """Write a header into ``buffer``, HEADER_BYTES long."""
     _HEADER.pack_into(buffer, 0, kind, 0, fifo, birth, firing, nbytes)
@@ -80,14 +86,13 @@ def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> b
 
 def credit_frame(fifo: int, counters: tuple[int, int, int, int]) -> bytes:
     """A CREDIT frame, whole."""
-    return _HEADER.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size) + _COUNTERS.pack(*counters)
+    return _CREDIT.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size, *counters)
 
 
 def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, int, int]:
     """The counters of a CREDIT frame's payload. Raises ProtocolError if one is out of bounds."""
-    received, fired, limit, firing = _COUNTERS.unpack(payload)
-    for counter in (received, fired, limit, firing):
-        _check(counter, 2 * MAX_INDEX)
+    received, fired, limit, firing = counters = _COUNTERS.unpack(payload)
+    _check(max(counters), 2 * MAX_INDEX)
     return received, fired, limit, firing
 
 
@@ -118,7 +123,7 @@ def unpack_header(data: memoryview | bytes | bytearray, tokens: Mapping[int, int
     elif nbytes != _FIXED.get(kind) or zero != 0:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
     _check(firing, MAX_INDEX)
-    return Header(kind, number, birth, firing, nbytes)
+    return _new_header((kind, number, birth, firing, nbytes))
 
 
 def _check(number: int, limit: int) -> None:
