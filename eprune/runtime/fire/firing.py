@@ -281,7 +281,7 @@ class RunningActor:
         phases = 1
         for fifo in (*sources, *sinks):
             phases = phases * fifo.capacity // math.gcd(phases, fifo.capacity)
-        if phases > PHASES or not all(port.single for port in (*self.inputs, *self.outputs)):
+        if phases > PHASES or not all([port.single for port in self.inputs] + [port.single for port in self.outputs]):
             return None
         tokens = [{port.name: port.view(port.fifo.released + n) for port in self.inputs} for n in range(phases)]
         rooms = [Outputs({port.name: port.view(port.fifo.written + n) for port in self.outputs}) for n in range(phases)]
