@@ -43,7 +43,7 @@ from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, 
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
-from eprune.runtime.net.ends import NewestTxFifo, RxFifo, TxFifo
+from eprune.runtime.net.ends import TOGETHER, NewestTxFifo, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
 from eprune.runtime.net.network import Network
 from eprune.runtime.net.shaping import Figures
@@ -181,6 +181,9 @@ class Assembly:
             fifos += [port.fifo for port in actor.inputs if isinstance(port.fifo, RxFifo) and port.fifo.prompt]
             feeds.update({carriers[id(fifo)]: None for fifo in fifos if id(fifo) in carriers})
             self._report_with_tokens(actor, carriers)
+        sent = [port.fifo for actor in crew.actors for port in actor.outputs if isinstance(port.fifo, TxFifo)]
+        for end in sent:
+            end.together = TOGETHER * len(sent)
         crew.bell.leave = tuple(connection.flush for connection in feeds)
         return crew
 

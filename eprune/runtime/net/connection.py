@@ -23,7 +23,7 @@ from eprune.runtime.net.ends import FifoEnd, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting, warn
 from eprune.runtime.net.handshake import Acceptor, Listeners, Lobby, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.net.loop import READ, WRITE, Loop, Sequence, Timer
-from eprune.runtime.net.protocol import Credit, Do, Event, Instruction, Protocol, State
+from eprune.runtime.net.protocol import Credit, Do, Event, Instruction, Protocol, State, new_credit
 from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
 from eprune.runtime.net.send_queue import SendQueue
 from eprune.runtime.net.tls import Keys, Stream
@@ -400,7 +400,7 @@ class Connection:
     def _frame(self, header: wire.Header, payload: bytes) -> None:
         """A frame that is not a token."""
         if header.kind == wire.CREDIT:
-            credit, end = Credit(*wire.unpack_credit(payload)), self.tx.get(header.fifo)
+            credit, end = new_credit(wire.unpack_credit(payload)), self.tx.get(header.fifo)
             with self._lock:
                 if end is not None and self._protocol.state is State.TOGETHER:
                     self._advance(end, credit)

@@ -16,7 +16,7 @@ from eprune.runtime.net import clocks, wire
 from eprune.runtime.net.protocol import Credit, Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
 
-#: Seconds between two tokens of a producer that writes one after the other.
+#: Seconds between two tokens of a producer that writes one after the other, for each FIFO that its thread sends into.
 TOGETHER = 50e-6
 #: Seconds after which a report is sent of tokens that the producer keeps until it has come.
 PROMPTLY = 1e-3
@@ -63,6 +63,8 @@ class TxFifo(Fifo, Sending):
         self.activity = Activity()
         #: tokens that may wait for the next ones, to be sent with them
         self.stride = stride(self.capacity)
+        #: seconds between two tokens that are sent together
+        self.together = TOGETHER
         #: when the producer wrote last (time.monotonic)
         self.written_at = 0.0
         self._headers = [memoryview(bytearray(wire.HEADER_BYTES)) for _ in range(self.capacity)]
@@ -107,7 +109,7 @@ class TxFifo(Fifo, Sending):
         if self.stride == 1:
             return False
         before, self.written_at = self.written_at, time.monotonic()
-        return self.written_at - before <= TOGETHER and self.written + count - self.next < self.stride
+        return self.written_at - before <= self.together and self.written + count - self.next < self.stride
 
     def pass_over(self, index: int) -> None:
         """No tokens of an index up to this one will come any more."""
@@ -241,10 +243,10 @@ class RxFifo(Fifo, Receiving):
         """The token at `target` has arrived whole; ``birth`` as in its header."""
         self.lost = False
         super().commit(1, firing, clocks.from_wire(birth, self.offset))
-        self.tight = self.room < self.need
+        self.tight = tight = self.bound - self.written < self.need
         if self.left:
             self.released = self.written
-        else:
+        elif tight:
             self.settle()
 
     def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:

@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
-from typing import Any, Callable, NamedTuple, Union
+from functools import partial
+from typing import Any, Callable, NamedTuple, Union, cast
 
 from eprune.runtime.kernel.errors import LostTokens, ProtocolError
 from eprune.runtime.kernel.policy import STOP, WAIT, lossy
@@ -41,6 +42,10 @@ class Credit(NamedTuple):
     fired: int
     limit: int
     firing: int
+
+
+#: the same from a tuple, without a call of Python's: one for each report that comes
+new_credit = cast("Callable[[tuple[int, int, int, int]], Credit]", partial(tuple.__new__, Credit))
 
 
 def stride(capacity: int) -> int:
@@ -241,7 +246,8 @@ class Receiving:
         self._start = 0  # tokens received that are not of this incarnation of the peer
         self._former: dict[str, int] = {}  # what those before it had sent, for one may come back
         self._peer = ""
-        self._bound = delay  # what ``written`` may become: no more tokens are there to come
+        #: what ``written`` may become: for so many tokens the producer knows that there is room
+        self.bound = delay
 
     @property
     def received(self) -> int:
@@ -256,7 +262,7 @@ class Receiving:
     @property
     def room(self) -> int:
         """How many more tokens this incarnation may send. It may send none before it was told so."""
-        return self._bound - self.written
+        return self.bound - self.written
 
     @property
     def due(self) -> bool:
@@ -272,7 +278,7 @@ class Receiving:
             self._peer = peer
             if len(self._former) > FORMER:
                 del self._former[next(iter(self._former))]
-        self._bound = self.written
+        self.bound = self.written
         self.alive = True
         self.over = False
 
@@ -285,7 +291,7 @@ class Receiving:
         self.reported = self.released
         before = self.delay + self._start
         fired = self.released - before
-        self._bound = self.released + self.capacity
+        self.bound = self.released + self.capacity
         return Credit(self.written - before, max(fired, 0), fired + self.capacity, self.firing)
 
 

@@ -72,7 +72,7 @@ class ReceiveBuffer:
                 elif self._likely is not None and not self._end and self._likely.room > 0 and not self._likely.left:
                     self._expect(self._likely)
                 else:
-                    self._end += self._receive([self._ahead[self._end :]])
+                    self._end += self._receive([self._ahead[self._end :]], AHEAD - self._end)
                     self._parse()
             except BlockingIOError:
                 return False
@@ -80,16 +80,17 @@ class ReceiveBuffer:
                 return False
         return True
 
-    def _receive(self, buffers: list[memoryview]) -> int:
+    def _receive(self, buffers: list[memoryview], most: int) -> int:
+        """Receive into buffers that take ``most`` bytes; how many came."""
         count = self._stream.recvmsg_into(buffers)[0]
         if count == 0:
             raise Closed("connection closed by peer")
-        self._drained = self._plain and count < sum(map(len, buffers))
+        self._drained = self._plain and count < most
         return count
 
     def _continue(self, rest: memoryview) -> None:
         """More of a large token, and what follows it."""
-        count = self._receive([rest, self._ahead])
+        count = self._receive([rest, self._ahead], len(rest) + AHEAD)
         if count < len(rest):
             self._rest = rest[count:]
             return
@@ -105,8 +106,8 @@ class ReceiveBuffer:
         """The header and the payload of the token that probably comes, in one call."""
         slot = fifo.target()
         begin = time.perf_counter_ns()
-        count = self._receive([self._head, slot, self._ahead])
         size = wire.HEADER_BYTES
+        count = self._receive([self._head, slot, self._ahead], size + len(slot) + AHEAD)
         if count >= size:
             header = wire.unpack_header(self._head, self._token_bytes)
             if header.kind == wire.DATA and header.fifo == fifo.number:
@@ -153,35 +154,37 @@ class ReceiveBuffer:
         ahead, end, begin, size = self._ahead, self._end, 0, wire.HEADER_BYTES
         while end - begin >= size:
             header = wire.unpack_header(ahead, self._token_bytes, begin)
-            whole = size + header.nbytes
-            if header.kind != wire.DATA:
+            kind, number, birth, firing, nbytes = header
+            whole = size + nbytes
+            if kind != wire.DATA:
                 if end - begin < whole:
                     break
                 payload = bytes(ahead[begin + size : begin + whole])
                 begin += whole
                 self._handle(header, payload)
                 continue
-            fifo = self._fifos[header.fifo]
-            if fifo.room <= 0:
+            fifo = self._fifos[number]
+            room = fifo.bound - fifo.written
+            if room <= 0:
                 raise ProtocolError("the peer sends more tokens than there is room for")
-            if end - begin >= TOGETHER * whole and fifo.room >= TOGETHER:
+            if end - begin >= TOGETHER * whole and room >= TOGETHER:
                 begin += self._take_together(fifo, begin, end, whole)
                 continue
             have = end - begin - size
-            self._check_order(header.fifo, header.firing)
-            if have < header.nbytes and header.nbytes < LARGE:
+            self._check_order(number, firing)
+            if have < nbytes < LARGE:
                 break
             slot = fifo.target()
             now = time.perf_counter_ns()
             slot[:have] = ahead[begin + size : begin + min(size + have, whole)]
-            if have < header.nbytes:
+            if have < nbytes:
                 self._rest, self._coming = slot[have:], (fifo, header, now)
                 begin = end
                 break
             begin += whole
             fifo.activity.add(now, time.perf_counter_ns())
-            fifo.arrived(header.firing, header.birth)
-            self._likely = fifo if header.nbytes >= LARGE else None
+            fifo.arrived(firing, birth)
+            self._likely = fifo if nbytes >= LARGE else None
         if begin:
             rest = end - begin
             ahead[:rest] = ahead[begin:end]
