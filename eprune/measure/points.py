@@ -41,12 +41,14 @@ class Kind:
     """What is measured of an alternative. ``results`` is the file that takes the lines.
 
     ``job`` prepares an alternative; ``line`` makes its line of records, traces (if ``traced``) and the problem, if any.
+    ``warm_up`` frames come before the ``frames`` that are measured.
     """
 
     results: Path
     job: Callable[[Alternative], Job]
     line: Callable[[Alternative, Mapping[str, Any], Mapping[str, Any], str], dict[str, Any]]
     frames: int
+    warm_up: int = 0
     traced: bool = False
 
 
@@ -100,7 +102,7 @@ def steady(plan: Plan, folder: Path) -> Kind:
     ) -> dict[str, Any]:
         return script.measurement(plan.id, alternative.name, records, problem)
 
-    return Kind(folder / RESULTS, job, line, plan.frames)
+    return Kind(folder / RESULTS, job, line, plan.frames, script.warm_up(plan.frames))
 
 
 def used(plan: Plan, homes: Mapping[str, str]) -> list[str]:
@@ -215,7 +217,7 @@ def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: P
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="eprune-") as name:
             traces = {platform: Path(name, f"{platform}.trace") for platform in job.programs} if kind.traced else {}
-            outcome, problem = _launch(job, kind.frames, traces, setting, progress)
+            outcome, problem = _launch(job, kind, traces, setting, progress)
             timelines = {platform: _read_json(path) for platform, path in traces.items()}
         if outcome is None or outcome.exit_code != PORT_TAKEN:
             break
@@ -232,7 +234,7 @@ def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: P
 
 
 def _launch(
-    job: Job, frames: int, traces: Mapping[str, Path], setting: Setting, progress: Progress
+    job: Job, kind: Kind, traces: Mapping[str, Path], setting: Setting, progress: Progress
 ) -> tuple[Optional[RunOutcome], str]:
     """How the programs ended (None: they did not within the limit), and what the problem was, or ""."""
     from eprune.deploy.local import launch
@@ -243,7 +245,12 @@ def _launch(
     for platform, file in job.programs.items():
         device = setting.devices.get(platform)
         programs[platform] = file if device is None else ssh.in_its_place(device, file, tunnels[platform])
-        own[platform] = [f"--frames={frames}", *setting.arguments, *links.get(platform, ())]
+        own[platform] = [
+            f"--frames={kind.frames}",
+            f"--warm-up={kind.warm_up}",
+            *setting.arguments,
+            *links.get(platform, ()),
+        ]
         own[platform] += ["--emulate"] * setting.emulate
         if setting.devices:  # a peer comes only once its program is copied
             own[platform].append(f"--timeout={setting.limit}")
@@ -252,7 +259,7 @@ def _launch(
     messages: list[str] = []
 
     def on_status(status: Mapping[str, Any]) -> None:
-        progress.update(min(status["firings"].values(), default=0))
+        progress.update(max(min(status["firings"].values(), default=0) - kind.warm_up, 0))
 
     with _nothing() as nothing:
         try:

@@ -32,6 +32,8 @@ PORT = 5090
 PATIENCE = 60.0
 #: Seconds that a program has to end once its peer has failed.
 GRACE = 3.0
+#: Frames that come before what is measured, at most: memory is touched for the first time, libraries load.
+WARM_UP = 5
 #: Bytes of a request, and of an answer, at most.
 REQUEST_BYTES = 4096
 ANSWER_BYTES = 2**24
@@ -43,7 +45,7 @@ ANSWER_BYTES = 2**24
 def measurement(plan: str, name: str, records: Mapping[str, Mapping[str, Any]], problem: str = "") -> dict[str, Any]:
     """What the platforms' run records say of one alternative; ``problem`` if it failed, "" if not.
 
-    A platform's ``ms`` is the time per frame from its first firing to its last, sending included: what the papers plot.
+    The first frames, ``warm_up``, are not measured. A platform's ``ms`` is the time per frame from its first firing to its last, sending included: what the papers plot.
     ``busy_ms`` is the part of it in which an actor fired, summed up over actors. Of an alternative that failed a
     platform says no more than what it is.
     """
@@ -84,7 +86,7 @@ def _side(record: Mapping[str, Any], frames: int) -> dict[str, Any]:
         "ms": 1e3 * (max(ends) - min(begins)) / each if begins else 0.0,
         "busy_ms": 1e3 * sum(actor["busy_s"] for actor in record["actors"].values()) / each,
         "actors": {name: 1e3 * actor["busy_s"] / each for name, actor in record["actors"].items()},
-        "sent_bytes": sent / each,
+        "sent_bytes": sent / (each + record.get("warm_up", 0)),
         **_identity(record),
     }
 
@@ -96,6 +98,11 @@ def _identity(record: Mapping[str, Any]) -> dict[str, Any]:
         *("user_s", "system_s", "resident_bytes", "unique_bytes", "load", "machine_load"),
     )
     return {name: record.get(name) for name in names}
+
+
+def warm_up(frames: int) -> int:
+    """How many frames come before ``frames`` that are measured: not more than these."""
+    return min(frames, WARM_UP)
 
 
 def append(path: Path, line: Mapping[str, Any]) -> None:
@@ -153,7 +160,12 @@ class ProgramRun(threading.Thread):
         self._program = folder / name / f"{options.platform}.pyz"
         self._limit = options.limit
         self._platform = options.platform
-        self._arguments = [f"--frames={frames}", f"--bind={options.bind}", *["--insecure"] * options.insecure]
+        self._arguments = [
+            f"--frames={frames}",
+            f"--warm-up={warm_up(frames)}",
+            f"--bind={options.bind}",
+            *["--insecure"] * options.insecure,
+        ]
         # Not as options: a program has no link to a platform that its alternative does not use.
         links = {f"EPRUNE_LINK_{platform.upper().replace('-', '_')}": host for platform, host in options.at}
         self._environment = {**os.environ, **links}

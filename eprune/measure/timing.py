@@ -1,7 +1,9 @@
 """Times the actors of an application, one thread on one core, for the predictions of ``eprune report``.
 
 Operators timed one by one cost 1.4 to 1.5 times the whole model. So segments are timed as they would run: with the
-first k actors on the platform, for each k; what the k-th adds is its time. It runs in a process of its own, pinned.
+first k actors on the platform, for each k; what the k-th adds is its time. Between other actors, whose data takes the
+place of its own in the caches, a segment is slower than over and over: all times are stretched by what that makes of
+the whole network. It runs in a process of its own, pinned.
 Time in which others had the core does not count, where the system knows.
 """
 
@@ -42,6 +44,7 @@ from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse
 from eprune.runtime.fire.tflite import choose, describe, load
+from eprune.runtime.main.early import compute_in_one_thread, keep_freed_memory
 
 #: Seconds for the repetitions of one segment, and how many there are at least.
 SECONDS = 0.08
@@ -64,6 +67,7 @@ def time_actors(
     command += [f"--core={core}"] if core is not None else []
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    compute_in_one_thread(environment)
     with (
         tempfile.TemporaryFile("w+") as errors,
         subprocess.Popen(
@@ -90,6 +94,7 @@ def _main() -> None:
     parser.add_argument("--core", type=int)
     parser.add_argument("--interpreter", default="auto")
     options = parser.parse_args()
+    keep_freed_memory()  # as programs do
     # What actors print must not come between the lines of the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
@@ -121,7 +126,9 @@ def _times(
     if wrong:
         raise EpruneError(*wrong)
     order = flow(system.graph).actors
-    times, chosen = _python_actors(_program(system, order), interpreter)
+    whole = _program(system, order)
+    times, chosen = _in_turn(whole, interpreter)
+    between = sum(times.pop(node.name) for node in whole.segments)
     active, rates = averages(system.graph, chosen)
     known: dict[Any, float] = {}
     grown = []
@@ -129,8 +136,9 @@ def _times(
         on_progress(count, len(order))
         parts = [node.declaration.cuts[0] for node in _program(system, order[:count]).segments]
         grown.append(sum(_segment(part, interpreter, known) for part in parts))
+    stretch = max(between / grown[-1], 1.0) if grown[-1] and not system.graph.dpgs else 1.0
     for actor, seconds in zip(order, steps(grown)):
-        times.setdefault(actor, seconds * active.get(actor, 1))
+        times.setdefault(actor, stretch * seconds * active.get(actor, 1))
     return {actor: times[actor] for actor in order}, rates
 
 
@@ -212,8 +220,8 @@ def _segment(part: Cut, interpreter: str, known: dict[Any, float]) -> float:
     return known[key]
 
 
-def _python_actors(program: PlatformProgram, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
-    """Actor -> median seconds per firing, for those that are no segments: all fire in turn, on real tokens.
+def _in_turn(program: PlatformProgram, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
+    """Actor or segment -> median seconds per firing: all fire in turn, on real tokens.
 
     The medians of a dynamic actor's modes count as often as these occur. The second result is how often each control
     value was chosen, for each dynamic processing graph.
@@ -228,9 +236,8 @@ def _python_actors(program: PlatformProgram, interpreter: str) -> tuple[dict[str
                 taken[firing.node].append((firing.mode or 0, firing.seconds))
             if count > 1 and time.perf_counter() > end:
                 break
-    segments = {node.name for node in program.segments}
     # Frames differ, and other load on the machine adds to some firings; the first one also warms up.
-    times = {name: _typical(seconds[1:] or seconds) for name, seconds in taken.items() if name not in segments}
+    times = {name: _typical(seconds[1:] or seconds) for name, seconds in taken.items()}
     return times, choices(every, program)
 
 

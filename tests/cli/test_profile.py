@@ -15,7 +15,7 @@ from application import ROOT
 
 from eprune.cli.progress import time_left
 
-CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
+CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "2")
 PROFILE = ("profile", "cuts", "--no-pin")
 
 
@@ -35,7 +35,7 @@ def test_every_point_is_measured_once(cuts, eprune):
     assert (done.code, done.out) == (0, ""), done.err
     assert [line["alternative"] for line in lines(cuts)] == ["1", "2", "3", "4"]
     assert [line["bytes"] for line in lines(cuts)] == [768, 256, 20, 0]
-    assert all(line["ok"] and line["frames"] == 3 for line in lines(cuts))
+    assert all(line["ok"] and line["frames"] == 2 for line in lines(cuts))
     interpreters = [line["platforms"]["endpoint"]["interpreter"] for line in lines(cuts)]
     assert interpreters[0] is None and all(len(name.split()) == 2 for name in interpreters[1:])
 
@@ -118,7 +118,7 @@ def test_a_terminal_shows_which_point_and_frame_it_is_at_and_the_time_that_is_le
             said += data
     os.close(terminal)
     assert process.wait() == 0
-    assert b"1 of 4: point 1, after In, frame 0 of 3" in said
+    assert b"1 of 4: point 1, after In, frame 0 of 2" in said
     assert b"4 of 4: point 4, endpoint only" in said and b" s left" in said
     assert said.endswith(b"4 measured now, 4 of 4 in all\r\n")
 

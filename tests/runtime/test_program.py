@@ -241,6 +241,49 @@ def test_the_run_record_counts_what_happened(tmp_path):
     assert run_record["peak_memory_bytes"] > 0
 
 
+POOLS = """import os, threading
+from eprune.runtime import Actor
+import numpy as np
+class Pools(Actor):
+    def fire(self, inputs, outputs):
+        np.ones((500, 500)) @ np.ones((500, 500))
+        print(len(os.listdir("/proc/self/task")) - threading.active_count(), flush=True)
+"""
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts threads in /proc")
+def test_numpy_computes_in_the_actors_thread_unless_the_user_says_otherwise(tmp_path):
+    (tmp_path / "pools.py").write_text(POOLS)
+    program = write_program(tmp_path, "host", CHAIN[0], "actor('B', 'pools.py:Pools', 'cpu')", CHAIN[2])
+    assert run(program, "--frames", "1")[1] == "0\n"
+    other = run(program, "--frames", "1", OPENBLAS_NUM_THREADS="2")[1]
+    assert other == f"{min(2, os.cpu_count() or 1) - 1}\n"
+
+
+SLOW_FIRST = """import time
+from eprune.runtime import Actor
+class SlowFirst(Actor):
+    first = True
+    def fire(self, inputs, outputs):
+        time.sleep(0.5 * self.first)
+        self.first = False
+"""
+
+
+def test_what_first_firings_take_is_left_out_of_the_figures_if_that_is_wished(tmp_path):
+    (tmp_path / "slow.py").write_text(SLOW_FIRST)
+    chain = ("actor('A', 'ACTORS:Count', 'cpu', {'n': '0'})", "actor('B', 'slow.py:SlowFirst', 'cpu')", CHAIN[2])
+    program, path = write_program(tmp_path, "host", *chain), tmp_path / "record.json"
+    for warm_up, slow in (("0", True), ("2", False)):
+        assert run(program, "--record", str(path), "--frames", "5", "--warm-up", warm_up)[0] == 0
+        record = json.loads(path.read_text())
+        actor = record["actors"]["B"]
+        assert (actor["firings"], record["actors"]["A"]["firings"], record["warm_up"]) == (5, 5, int(warm_up))
+        assert (actor["busy_s"] > 0.4) == (actor["last_s"] - actor["first_s"] > 0.4) == slow
+        assert record["fifos"]["f"]["tokens"] == 5 + int(warm_up)
+    assert "not a number of firings" in run(program, "--warm-up", "-1")[2]
+
+
 def test_the_record_of_a_failed_run_says_why(tmp_path):
     record = tmp_path / "record.json"
     assert run(middle(tmp_path, "Crash"), "--record", str(record))[0] == 1

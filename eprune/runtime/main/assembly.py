@@ -87,6 +87,11 @@ class Assembly:
         self._kept: dict[str, Actor] = {}
         self._make_parts()
 
+    @property
+    def warm_up(self) -> int:
+        """How many firings of each actor come before what is measured."""
+        return int(self._options.warm_up)
+
     def anew(self) -> Assembly:
         """The parts of a service's next stream. What keeps its state is handed on."""
         other = copy.copy(self)
@@ -102,6 +107,10 @@ class Assembly:
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
             actor.initialized = actor.name in self._kept
+            actor.activity.warm_up = self.warm_up
+        for fifo in self.declared.fifos:
+            if fifo.peer:
+                self.crossing[fifo.name].warm_up = self.warm_up * fifo.rate
         self.crews = self._make_crews()
 
     @property
@@ -343,7 +352,8 @@ class Assembly:
         behaviour.name = actor.name
         behaviour.inputs = port_types(consumed)
         behaviour.outputs = port_types(produced)
-        limit = None if consumed else self._options.frames
+        frames = self._options.frames
+        limit = None if consumed or frames is None else frames + self.warm_up
         fire: Callable[..., Any] = behaviour.fire
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:

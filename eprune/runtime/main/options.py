@@ -29,6 +29,13 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
     add("--frames", type=_positive, metavar="N", help="sources stop after N firings")
+    add(
+        "--warm-up",
+        type=_count,
+        default=0,
+        metavar="N",
+        help="fire N times more, before what the record counts; if not as many follow, all count",
+    )
     add("--set", action="append", default=[], metavar="ACTOR.PARAM=VALUE", help="set an actor's parameter")
     add(
         "--link",
@@ -168,6 +175,13 @@ def _positive(text: str) -> int:
     value = int(text)
     if value < 1:
         raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def _count(text: str) -> int:
+    value = int(text)
+    if value < 0:
+        raise argparse.ArgumentTypeError(f"{text} is not a number of firings")
     return value
 
 

@@ -133,6 +133,8 @@ class Reporter:
         """The run record."""
         assembly, journal, greeting = self._assembly, self._journal, self._assembly.greeting
         fifos, crossing = assembly.declared.fifos, assembly.crossing
+        # Where an application ends by itself before as many firings again, all of them count.
+        warm = 0 < 2 * assembly.warm_up <= self.frames
         return RunRecord(
             application=greeting.application,
             platform=greeting.platform,
@@ -144,14 +146,15 @@ class Reporter:
             machine=host.machine(),
             begin=self._begin,
             wall_s=self.seconds,
+            warm_up=assembly.warm_up if warm else 0,
             stream=self._stream,
             failure=journal.failure,
             emulated=assembly.emulation.record() if assembly.emulation else None,
-            actors={actor.name: _actor_record(assembly.declared, actor) for actor in assembly.actors},
+            actors={actor.name: _actor_record(assembly.declared, actor, warm) for actor in assembly.actors},
             fifos={
                 fifo.name: FifoRecord(_kind(fifo), fifo.peer, assembly.fifos[fifo.name].summary()) for fifo in fifos
             },
-            links={fifo.name: LinkRecord(fifo.peer, crossing[fifo.name].summary()) for fifo in fifos if fifo.peer},
+            links={fifo.name: LinkRecord(fifo.peer, crossing[fifo.name].summary(warm)) for fifo in fifos if fifo.peer},
             peers=self._clocks(),
             events=list(journal.events),
             events_omitted=journal.count - len(journal.events),
@@ -166,14 +169,14 @@ def _on_the_clock(moment: float) -> float:
     return math.floor(1000 * (time.time() - (time.monotonic() - moment))) / 1000
 
 
-def _actor_record(program: Declared, actor: RunningActor) -> ActorRecord:
+def _actor_record(program: Declared, actor: RunningActor, warm: bool) -> ActorRecord:
     declared = next(declared for declared in program.actors if declared.name == actor.name)
     role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
     members = list(declared.actors) if isinstance(declared, DeclaredSegment) else [declared.name]
     modes = None
     if actor.rates is not None:
         modes = {str(value): mode.firings for value, mode in actor.rates.modes.items()}
-    return ActorRecord(declared.unit, role, members, actor.activity.summary(), modes, _inputs(actor))
+    return ActorRecord(declared.unit, role, members, actor.activity.summary(warm), modes, _inputs(actor))
 
 
 def _ages(actor: RunningActor) -> dict[str, Age]:

@@ -17,12 +17,17 @@ MAX_SPANS = 200_000
 
 
 class Activity:
-    """Counters of one actor or link, written by its own thread alone. Times are in nanoseconds of perf_counter_ns."""
+    """Counters of one actor or link, written by its own thread alone. Times are in nanoseconds of perf_counter_ns.
 
-    __slots__ = ("busy", "count", "first", "last", "spans", "waiting")
+    The first ``warm_up`` firings are set apart.
+    """
+
+    __slots__ = ("busy", "count", "first", "last", "spans", "waiting", "warm", "warm_up")
 
     def __init__(self) -> None:
-        self.count = 0
+        self.count = self.warm_up = 0
+        #: what had been counted when the warm-up was over
+        self.warm: Optional[ActivityCounts] = None
         self.busy = 0
         self.waiting = 0
         self.first: Optional[int] = None
@@ -40,16 +45,25 @@ class Activity:
         if self.spans is not None and len(self.spans) < MAX_SPANS:
             self.spans.append((begin, end, self.count))
         self.count += count
+        if self.warm_up and self.count >= self.warm_up:
+            self.warm, self.warm_up = self.summary(), 0
+            self.first = None
 
-    def summary(self) -> ActivityCounts:
-        """Firings, and seconds busy and waiting."""
-        return ActivityCounts(
-            self.count,
-            self.busy / 1e9,
-            self.waiting / 1e9,
-            None if self.first is None else self.first / 1e9,
-            None if self.last is None else self.last / 1e9,
-        )
+    def summary(self, warm: bool = False) -> ActivityCounts:
+        """Firings, and seconds busy and waiting; those of the warm-up included, unless they are ``warm``."""
+        before = self.warm or ActivityCounts(0, 0.0, 0.0, None, None)
+        first = None if self.first is None else self.first / 1e9
+        last = None if self.last is None else self.last / 1e9
+        if warm:
+            return ActivityCounts(
+                self.count - before.firings,
+                self.busy / 1e9 - before.busy_s,
+                self.waiting / 1e9 - before.waiting_s,
+                first,
+                last,
+            )
+        first = first if before.first_s is None else before.first_s
+        return ActivityCounts(self.count, self.busy / 1e9, self.waiting / 1e9, first, last)
 
 
 @dataclass(frozen=True)
@@ -128,7 +142,8 @@ class LinkRecord:
 class RunRecord:
     """The record of a program's run.
 
-    ``begin`` is in seconds since the epoch; ``failure`` is '' for a run that ended well; ``events`` are the last ones
+    ``warm_up`` firings of each actor came before what is counted here; FIFOs count all their tokens. ``begin`` is in
+    seconds since the epoch; ``failure`` is '' for a run that ended well; ``events`` are the last ones
     of the journal, ``events_omitted`` the number of those before. ``unlogged`` lines of the log, and ``unreported``
     reports of the status, could not be written. ``stream`` is the number of a service's stream, None elsewhere.
     """
@@ -143,6 +158,7 @@ class RunRecord:
     machine: str
     begin: float
     wall_s: float
+    warm_up: int
     stream: Optional[int]
     failure: str
     emulated: Optional[Mapping[str, Any]]
