@@ -45,9 +45,9 @@ ANSWER_BYTES = 2**24
 def measurement(plan: str, name: str, records: Mapping[str, Mapping[str, Any]], problem: str = "") -> dict[str, Any]:
     """What the platforms' run records say of one alternative; ``problem`` if it failed, "" if not.
 
-    The first frames, ``warm_up``, are not measured. A platform's ``ms`` is the time per frame from its first firing to its last, sending included: what the papers plot.
-    ``busy_ms`` is the part of it in which an actor fired, summed up over actors. Of an alternative that failed a
-    platform says no more than what it is.
+    The first frames, ``warm_up``, are not measured. A platform's ``ms`` is the time per frame from its first firing to
+    its last, sending included: what the papers plot. ``busy_ms`` is the part of it in which an actor fired, summed up
+    over actors. Of an alternative that failed a platform says no more than what it is.
     """
     if problem:
         platforms = {platform: _identity(record) for platform, record in records.items()}

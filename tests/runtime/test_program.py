@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -251,7 +252,7 @@ class Pools(Actor):
 """
 
 
-@pytest.mark.skipif(not os.path.exists("/proc/self/task"), reason="counts threads in /proc")
+@pytest.mark.skipif(not Path("/proc/self/task").exists(), reason="counts threads in /proc")
 def test_numpy_computes_in_the_actors_thread_unless_the_user_says_otherwise(tmp_path):
     (tmp_path / "pools.py").write_text(POOLS)
     program = write_program(tmp_path, "host", CHAIN[0], "actor('B', 'pools.py:Pools', 'cpu')", CHAIN[2])

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 _DEFAULTS = (signal.SIG_DFL, signal.default_int_handler)
 #: Where the libraries below numpy and SciPy look how many threads they may start.
 _POOLS = ("OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "OMP_NUM_THREADS")
-#: mallopt(3): bytes of free memory that a heap keeps (M_TRIM_THRESHOLD), and from how many on memory is mapped by itself
-#: (M_MMAP_THRESHOLD): the most that glibc allows.
+#: mallopt(3): bytes of free memory that a heap keeps (M_TRIM_THRESHOLD), and from how many on memory is mapped by
+#: itself (M_MMAP_THRESHOLD): the most that glibc allows.
 _KEPT = {-1: 256 * 2**20, -3: 32 * 2**20}
 
 
@@ -57,7 +57,7 @@ def keep_freed_memory() -> None:
     """Have what a firing frees stay for the next one, unless the user has said how memory is allocated.
 
     A firing allocates what the last one has freed. To give it back to the system in between, and to have each page
-    mapped anew, costs numpy and Pillow up to a quarter of their time. Where the C library is not glibc, nothing happens.
+    mapped anew, costs numpy and Pillow up to a quarter of their time. It needs glibc.
     """
     if any(name.startswith(("MALLOC_", "GLIBC_TUNABLES")) for name in os.environ):
         return
