@@ -45,6 +45,7 @@ class FrameReader(Actor):
             raise ValueError("needs one or more output ports, all of the same token type")
         self.first, *self.others = self.outputs
         self.source.name, self.source.outputs = self.name, {self.first: self.outputs[self.first]}
+        self.source.most_firings = self.most_firings
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:

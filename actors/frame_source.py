@@ -46,6 +46,7 @@ class FrameSource(Actor):
     def initialize(self) -> None:
         """Pass the ports to the chosen source."""
         self.source.name, self.source.inputs, self.source.outputs = self.name, self.inputs, self.outputs
+        self.source.most_firings = self.most_firings
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from ahead import Ahead, needed
 from checks import only_port, whole_number
 from vehicle_renderer import render_vehicle, vehicle_class
 
@@ -12,8 +13,9 @@ from eprune.runtime import Actor, EndOfStream, PortType
 
 
 class VehicleSource(Actor):
-    """Pictures of cars, buses, trucks and motorcycles, rendered as they are needed (see ``vehicle_renderer``).
+    """Pictures of cars, buses, trucks and motorcycles (see ``vehicle_renderer``).
 
+    They are rendered before the first firing, as many as are needed and fit into 64 MiB; the others as they are needed.
     An optional second output ``wanted``, int32[1], carries the class that the picture shows.
 
     Parameters:
@@ -39,12 +41,17 @@ class VehicleSource(Actor):
         self.port, port = only_port(outputs, "output")
         if (port.dtype, port.shape) != ("float32", (1, 96, 96, 3)):
             raise ValueError(f"port {self.port!r}: vehicles are float32[1,96,96,3], not {port.dtype}{list(port.shape)}")
+        self.pictures = Ahead(self.draw, needed(self.count, self.most_firings))
+
+    def draw(self, index: int) -> np.ndarray:
+        """Render a vehicle."""
+        return render_vehicle(self.seed, index, self.view)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Render the next vehicle."""
+        """Write the next vehicle."""
         if self.count and self.frame == self.count:
             raise EndOfStream
-        outputs[self.port][0] = render_vehicle(self.seed, self.frame, self.view)
+        outputs[self.port][0] = self.pictures[self.frame]
         if self.with_class:
             outputs["wanted"][0] = vehicle_class(self.seed, self.frame)
         self.frame += 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Union
+from typing import Any, NamedTuple, Optional, Union
 
 
 class EndOfStream(Exception):
@@ -36,6 +36,8 @@ class Actor:
     outputs: Mapping[str, PortType] = {}
     model: Any = None
     mode: int = 0
+    #: of an actor without inputs: how often it fires at most in this run; None where that is not known
+    most_firings: Optional[int] = None
     #: the ports whose other end is alive; empty in an application whose FIFOs cannot lose tokens
     alive: frozenset[str] = frozenset()
     #: whether its methods wait for the world: a camera, a socket, a clock, standard input. Such an actor has a thread

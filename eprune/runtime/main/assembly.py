@@ -354,6 +354,7 @@ class Assembly:
         behaviour.outputs = port_types(produced)
         frames = self._options.frames
         limit = None if consumed or frames is None else frames + self.warm_up
+        behaviour.most_firings = limit
         fire: Callable[..., Any] = behaviour.fire
         choose: Callable[..., Any] = behaviour.control
         if self.emulation:
