@@ -32,6 +32,6 @@ class Ahead:
 
 
 def needed(count: int, firings: Optional[int]) -> Optional[int]:
-    """How many pictures a source makes that ends after ``count`` (0: never), in a run that ends it after ``firings``."""
+    """How many pictures a source makes that ends after ``count`` (0: never) or, as the run has it, ``firings``."""
     known = [each for each in (count or None, firings) if each is not None]
     return min(known, default=None)

@@ -77,6 +77,7 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
     "--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames per measurement (default: 100)."
 )
 @constraint_options
+@click.option("--force", is_flag=True, help="Write into DIR even if it has other files.")
 @options.format_option
 def command(
     application: str,
@@ -84,6 +85,7 @@ def command(
     output: str,
     edges: Sequence[str],
     frames: int,
+    force: bool,
     fmt: str,
     **constraints: Any,
 ) -> None:
@@ -105,9 +107,13 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.explore.flow import flow
     from eprune.explore.plan import link_figures, without_window
-    from eprune.measure.exploration import NoPoint, write_exploration
+    from eprune.measure.exploration import NoPoint, foreign, write_exploration
     from eprune.views.exploration import as_json, text
 
+    if not force and foreign(Path(output)):
+        raise click.BadParameter(
+            f"{output} has files, but no exploration: give another folder, or --force", param_hint="-o"
+        )
     system = read_sound(application)
     read = _read_platforms(platforms)
     roles = _roles([platform.name for platform in read], edges)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -40,7 +40,11 @@ if TYPE_CHECKING:
 )
 @objective_option(None)
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
-@click.option("--again", is_flag=True, help="Measure everything again.")
+@click.option(
+    "--again",
+    is_flag=True,
+    help="Measure everything again; with --actors also what another machine has timed.",
+)
 @click.option(
     "--interpreter",
     type=click.Choice(["auto", "ai-edge-litert", "tflite-runtime"]),
@@ -109,7 +113,7 @@ def command(
     """
     from eprune.deploy.options import certificates
     from eprune.measure import points as measuring
-    from eprune.measure.exploration import read_plan_of
+    from eprune.measure.exploration import alone, read_plan_of, times_from_elsewhere
     from eprune.measure.single_frame import single_frames
     from eprune.views.profile import Profile
 
@@ -127,15 +131,17 @@ def command(
     setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
     kind = (single_frames if latency else measuring.steady)(plan, Path(folder))
     done = Profile(plan, Path(folder))
-    if actors:
-        done = _time_actors(done, interpreter, pin, emulate, quiet)
-    if validate or not actors:
-        with certificates(plan.roles.platforms):
-            if validate:
-                done = _validate(done, validate, objective or "endpoint", kind, setting, quiet)
-            else:
-                names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
-                done = _measure(done, kind, names, setting, quiet)
+    with alone(Path(folder)):
+        if actors:
+            kept = {} if again else times_from_elsewhere(plan, Path(folder))
+            done = _time_actors(done, kept, interpreter, pin, emulate, quiet)
+        if validate or not actors:
+            with certificates(plan.roles.platforms):
+                if validate:
+                    done = _validate(done, validate, objective or "endpoint", kind, setting, quiet)
+                else:
+                    names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
+                    done = _measure(done, kind, names, setting, quiet)
     if fmt == "json":
         show(done.json(), fmt)
     elif done.validation is not None:
@@ -148,14 +154,16 @@ def command(
 
 def _refuse_idle(actors: bool, validate: bool, points: bool, again: bool) -> None:
     """Raise a usage error for options that would do nothing beside the others."""
-    which = ("points", "retry", "again")
     if validate:
-        options.refuse(which, "--validate chooses itself which points to measure")
+        options.refuse(("points", "retry"), "--validate chooses itself which points to measure")
+        if not actors:
+            options.refuse(("again",), "--validate chooses itself which points to measure")
     elif actors:
-        options.refuse((*which, "limit", "endpoints"), "--actors measures no points, and times actors on this machine")
+        which = ("points", "retry", "limit", "endpoints")
+        options.refuse(which, "--actors measures no points, and times actors on this machine")
     if points:
         options.refuse(("retry", "again"), "--point measures its points anew in any case")
-    if again:
+    if again and not actors:
         options.refuse(("retry",), "--again measures everything, what failed as well")
 
 
@@ -204,10 +212,13 @@ def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]
     return devices
 
 
-def _time_actors(done: Profile, interpreter: Optional[str], pin: bool, emulate: bool, quiet: bool) -> Profile:
+def _time_actors(
+    done: Profile, kept: Mapping[str, Any], interpreter: Optional[str], pin: bool, emulate: bool, quiet: bool
+) -> Profile:
     """Time the unsplit application for each platform, and write what came out to actors.json.
 
-    With ``emulate`` it also says how much slower the platform's unit is than the core that plays it.
+    The platforms whose times are ``kept`` are not timed. With ``emulate`` it also says how much slower the platform's
+    unit is than the core that plays it.
     """
     from eprune.cli.progress import progress
     from eprune.formats.xml.platform import read_platform
@@ -217,6 +228,10 @@ def _time_actors(done: Profile, interpreter: Optional[str], pin: bool, emulate: 
     plan, folder = done.plan, done.folder
     timed: dict[str, Any] = {}
     for name, file in zip(plan.roles.platforms, plan.files[1:]):
+        if name in kept:
+            timed[name] = kept[name]
+            say(f"note: {name}: the times from {kept[name]['host']} stay; --again takes this machine's instead")
+            continue
         platform = read_platform(str(folder / file))
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
@@ -229,7 +244,7 @@ def _time_actors(done: Profile, interpreter: Optional[str], pin: bool, emulate: 
             shown.clear()
     path = write_times(plan, folder, timed)
     if not quiet:
-        say(f"{path}: times of {len(plan.flow.actors)} actors on {len(timed)} platforms")
+        say(f"{path}: times of {len(plan.flow.actors)} actors on {len(timed) - len(kept)} platforms")
     return replace(done, actors_file=path, actors=timed)
 
 

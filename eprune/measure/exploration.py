@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
+import platform as host
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -22,6 +24,9 @@ from eprune.measure import script as measuring
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.finding import WrongUsage, errors
 from eprune.model.system import System
+
+#: A process that measures in an exploration's folder holds a lock on this file.
+LOCK = ".profile.lock"
 
 
 class NoPoint(Exception):
@@ -78,6 +83,14 @@ def write_exploration(
         path.chmod(0o755)
     write_file(str(folder / PLAN), write_plan(plan))
     return plan
+
+
+def foreign(folder: Path) -> bool:
+    """Whether a folder has files, but no exploration."""
+    try:
+        return folder.is_dir() and not (folder / PLAN).exists() and any(folder.iterdir())
+    except OSError:
+        return False
 
 
 def _clear(folder: Path) -> None:
@@ -153,6 +166,36 @@ def stale_costs(plan: Plan, folder: Path) -> bool:
         return bool(json.loads((folder / ACTORS).read_text(encoding="utf-8"))["plan"] != plan.id)
     except (OSError, ValueError, KeyError, TypeError):
         return False
+
+
+def times_from_elsewhere(plan: Plan, folder: Path) -> dict[str, Any]:
+    """Platform -> its times in the folder, of those that were taken on another machine than this."""
+    try:
+        timed = json.loads((folder / ACTORS).read_text(encoding="utf-8"))
+        if timed["plan"] != plan.id:
+            return {}
+        return {name: each for name, each in timed["platforms"].items() if each.get("host", host.node()) != host.node()}
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return {}
+
+
+@contextlib.contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """Keep others from measuring in this folder at the same time. Raises WrongUsage if another process does."""
+    if os.name != "posix":
+        yield
+        return
+    import fcntl
+
+    with (folder / LOCK).open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise WrongUsage(
+                f"another eprune profile is measuring in {folder}: both would take the cores from each other, "
+                "so wait until it is done, or explore into another folder"
+            ) from None
+        yield
 
 
 def write_times(plan: Plan, folder: Path, platforms: Mapping[str, Any]) -> str:

@@ -21,6 +21,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timezone
 from itertools import accumulate
 from pathlib import Path
 from typing import Any, Callable, Optional
@@ -113,6 +114,9 @@ def _main() -> None:
             "interpreter": describe(interpreter),
             "python": host.python_version(),
             "machine": host.machine(),
+            "host": host.node(),
+            "core": options.core,
+            "time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         }
     )
 

@@ -41,6 +41,11 @@ class Over:
     best: Optional[Best]
 
 
+#: A measurement that is so many times larger or smaller than predicted is pointed out; of these so many by name.
+SURPRISE = 1.5
+MOST = 3
+
+
 class CutReport:
     """Where to cut, over each set of links; ranking and table are of the first."""
 
@@ -77,7 +82,31 @@ class CutReport:
         distant = [row.alternative.name for row in self.rows if row.measured and "devices" in row.measured]
         if distant:
             note += f" Measured on real devices, over SSH: {', '.join(distant)}."
-        return note
+        unmeasured = [row for row in self.rows if not row.excluded and row.measured is None]
+        if unmeasured and not self.costs:
+            note += f" {len(unmeasured)} of {len(self.rows)} partition points are not measured."
+        return note + self._surprises()
+
+    def _surprises(self) -> str:
+        """A sentence on the points that took far longer or shorter than predicted for where they were measured."""
+        if not self.costs or self.costs.speeds:
+            return ""
+        found = []
+        for row in self.rows:
+            taken = row.measured_value("throughput", ()) if row.measured and "devices" not in row.measured else None
+            if taken is None or row.measured is None:
+                continue
+            there = self.costs if emulated(row.measured) else replace(self.costs, links=())
+            expected = predict(self.plan.flow, self.plan.roles, there, row.alternative.homes).value("throughput")
+            if max(taken, expected) > SURPRISE * min(taken, expected):
+                found.append(f"point {row.alternative.name} ({taken:.4g} ms, predicted {expected:.4g} ms)")
+        if not found:
+            return ""
+        more = f" and {len(found) - MOST} more" * (len(found) > MOST)
+        return (
+            f" Measured far from what is predicted per frame there: {', '.join(found[:MOST])}{more}; "
+            "was the machine busy, or was it another one than the one that timed the actors?"
+        )
 
     def notes(self) -> list[str]:
         """What else is to be said, a sentence or two each."""

@@ -243,6 +243,9 @@ TABLE = {
         "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
         "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
         "--private-until": plus(EXPLORE, "--private-until L2", out),
+        "--force": Acts(
+            EXPLORE.replace("-o new", "-o platforms"), EXPLORE.replace("-o new", "-o platforms --force"), code
+        ),
         "--format": plus(EXPLORE, "--format json", out),
     },
     "profile": {

@@ -14,7 +14,7 @@ import pytest
 from eprune.deploy.ports import free_base_port
 
 EXPLORE = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts")
-FAST = (*EXPLORE, "--frames", "3")
+FAST = (*EXPLORE, "--frames", "2")
 
 
 def results(folder):
@@ -39,6 +39,20 @@ def on_free_ports(app):
         path = app / f"platforms/{name}.xml"
         path.write_text(path.read_text().replace("5100", str(base)))
     return app
+
+
+def test_a_folder_with_other_files_is_not_filled_unasked(app, eprune):
+    (app / "photos").mkdir()
+    (app / "photos/cat.png").write_bytes(b"a cat")
+    to_photos = (*EXPLORE[:-1], "photos")
+    done = eprune(*to_photos)
+    assert done.code == 2
+    assert "photos has files, but no exploration" in done.err
+    assert [path.name for path in (app / "photos").iterdir()] == ["cat.png"]
+    for _ in range(2):  # from then on it is one
+        assert eprune(*to_photos, "--force").code == 0
+    assert eprune(*to_photos).code == 0
+    assert (app / "photos/cat.png").read_bytes() == b"a cat"
 
 
 def test_n_actors_make_n_pairs_of_mappings_that_pass_analysis(app, eprune):
@@ -81,7 +95,7 @@ def test_both_scripts_measure_every_alternative(on_free_ports, eprune):
     assert (endpoint.returncode, server.returncode) == (0, 0), errors
     lines = results(app)
     assert [line["alternative"] for line in lines] == ["1", "2", "3", "4"]
-    assert all(line["ok"] and line["frames"] == 3 for line in lines)
+    assert all(line["ok"] and line["frames"] == 2 for line in lines)
     assert [line["bytes"] for line in lines] == [768, 256, 20, 0]
     assert all(side["python"] for line in lines for side in line["platforms"].values())
     assert lines[1]["platforms"]["server"]["interpreter"].split()[0] in ("ai-edge-litert", "tflite-runtime")
@@ -110,7 +124,7 @@ def test_another_exploration_s_endpoint_is_told_so_and_nothing_is_recorded(on_fr
     port = free_base_port(2)
     server = script(app, "server", port)
     assert "waits for endpoint" in server.stderr.readline()
-    assert eprune(*EXPLORE, "--frames", "2").code == 0
+    assert eprune(*EXPLORE, "--frames", "4").code == 0
     endpoint = script(app, "endpoint", port, "--limit", "1")
     said = endpoint.communicate(timeout=60)[1]
     server.kill()
@@ -263,7 +277,7 @@ def three(app):
 
 
 def test_with_an_edge_each_point_is_a_pair_of_cuts_and_is_measured_as_any_other(app, eprune, three):
-    done = eprune(*three, "--edge", "edge", "--frames", "3")
+    done = eprune(*three, "--edge", "edge", "--frames", "2")
     assert done.code == 0, done.err
     plan = json.loads((app / "cuts/explore.json").read_text())
     names = [each["name"] for each in plan["alternatives"]]

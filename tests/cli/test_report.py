@@ -6,15 +6,18 @@ import csv
 import io
 import json
 import os
+import platform
 import sys
 import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import pytest
 from application import ROOT
 
 from eprune.formats.xml.application import read_application
 from eprune.measure import timing
+from eprune.measure.exploration import alone
 from eprune.measure.timing import steps, timed
 
 CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
@@ -234,6 +237,54 @@ def test_the_actors_are_timed_and_predictions_validated(links, eprune):
     assert len(done.out.splitlines()) == 3 and "error" in done.out
     assert len((links / "cuts/results.jsonl").read_text().splitlines()) == 2
     assert eprune("report", "cuts", "--objective", "latency").code == 0
+
+
+def test_times_say_where_they_come_from_and_those_of_a_device_stay(links, eprune):
+    assert eprune(*CUTS).code == 0
+    path = links / "cuts/actors.json"
+    assert eprune("profile", "cuts", "--actors").code == 0
+    timed = json.loads(path.read_text())
+    here = timed["platforms"]["endpoint"]
+    assert (here["host"], here["machine"]) == (platform.node(), platform.machine())
+    assert here["time"].endswith("Z") and "core" in here
+    here.update(host="pi", actors=dict.fromkeys(here["actors"], 0.25))
+    path.write_text(json.dumps(timed))
+
+    done = eprune("profile", "cuts", "--actors")
+    assert "endpoint: the times from pi stay; --again takes this machine's instead" in done.err
+    timed = json.loads(path.read_text())["platforms"]
+    assert timed["endpoint"] == here
+    assert timed["server"]["host"] == platform.node()
+
+    assert eprune("profile", "cuts", "--actors", "--again").code == 0
+    assert json.loads(path.read_text())["platforms"]["endpoint"]["host"] == platform.node()
+
+
+def test_two_profiles_of_one_folder_do_not_run_at_once(links, eprune):
+    assert eprune(*CUTS).code == 0
+    with alone(links / "cuts"):
+        for what in ((), ("--actors",), ("--latency",)):
+            done = eprune("profile", "cuts", *what)
+            assert done.code == 2
+            assert "another eprune profile is measuring in cuts" in done.err
+    assert not (links / "cuts/results.jsonl").exists()
+
+
+def test_the_report_says_how_many_points_are_not_measured(app, eprune):
+    assert eprune(*CUTS).code == 0
+    assert eprune("profile", "cuts", "--point", "2", "--point", "3").code == 0
+    total = len(json.loads((app / "cuts/explore.json").read_text())["alternatives"])
+    assert f"{total - 2} of {total} partition points are not measured." in eprune("report", "cuts").out
+
+
+def test_a_measurement_far_from_what_is_predicted_is_pointed_out(predicted, eprune):
+    assert eprune("profile", "cuts", "--point", "2").code == 0
+    results = Path("cuts/results.jsonl")
+    line = json.loads(results.read_text())
+    for measured_ms, said in ((6, False), (20, True)):  # the endpoint's two actors take 5 ms
+        results.write_text(json.dumps({**line, "frames_per_second": 1e3 / measured_ms}) + "\n")
+        report = eprune("report", "cuts").out
+        assert ("Measured far from what is predicted per frame there: point 2 (" in report) == said
 
 
 def test_time_in_which_others_had_the_core_does_not_count(monkeypatch):
