@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from typing import Optional
 
-from eprune.analysis.lookup import joined, some, token_bytes
+from eprune.analysis.lookup import joined, slot_bytes, some
 from eprune.analysis.modes import Modes, Stuck
 from eprune.analysis.precedence import components, explain
 from eprune.analysis.repair import Budget, Repair, find_repair
@@ -42,7 +42,7 @@ def diagnose(graph: Graph) -> Iterator[tuple[Stuck, Optional[Repair]]]:
     closed = list(Modes(fixed).stuck()) if graph.dpgs else []
     yield from ((stuck, None) for stuck in closed)
     without = {(dpg.name, dpg.rows.index(row)) for stuck in closed for dpg, rows in stuck.when for row in rows}
-    sizes, budget = token_bytes(graph), Budget()
+    sizes, budget = slot_bytes(graph), Budget()
     for cluster in components(modes.at_limits({})):
         own = Modes(graph, cluster.nodes, without)
         groups = _groups(own.stuck())

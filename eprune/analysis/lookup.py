@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from eprune.model.graph import Fifo, Graph, Port
 from eprune.model.system import System
+from eprune.model.token import TokenType
 
 
 def port_table(graph: Graph) -> dict[str, dict[str, Port]]:
@@ -46,19 +47,26 @@ def fifo_rates(graph: Graph) -> dict[str, int]:
 
 
 def token_bytes(graph: Graph) -> dict[str, int]:
-    """FIFO name -> bytes of one token, where its source exists."""
+    """FIFO name -> bytes of one token, as links carry it, where its source exists."""
+    return {name: token.nbytes for name, token in _tokens(graph)}
+
+
+def slot_bytes(graph: Graph) -> dict[str, int]:
+    """FIFO name -> bytes that one token takes in memory, where its source exists."""
+    return {name: token.slot_bytes for name, token in _tokens(graph)}
+
+
+def _tokens(graph: Graph) -> Iterator[tuple[str, TokenType]]:
     table = port_table(graph)
-    sizes = {}
     for fifo in graph.fifos:
         port = table.get(fifo.source.actor, {}).get(fifo.source.port)
         if port is not None:
-            sizes[fifo.name] = port.token.nbytes
-    return sizes
+            yield fifo.name, port.token
 
 
 def buffer_bytes(graph: Graph) -> dict[str, int]:
-    """FIFO name -> bytes of its buffer (capacity times token), where its source exists."""
-    sizes = token_bytes(graph)
+    """FIFO name -> bytes of its buffer (capacity times slot), where its source exists."""
+    sizes = slot_bytes(graph)
     return {fifo.name: fifo.capacity * sizes[fifo.name] for fifo in graph.fifos if fifo.name in sizes}
 
 

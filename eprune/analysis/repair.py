@@ -53,14 +53,14 @@ def apply(changes: tuple[Fifo, ...], fifos: tuple[Fifo, ...]) -> tuple[Fifo, ...
     return tuple(changed.get(fifo.name, fifo) for fifo in fifos)
 
 
-def find_repair(modes: Modes, free: Mapping[str, Fifo], token_bytes: Mapping[str, int], budget: Budget) -> Repair:
+def find_repair(modes: Modes, free: Mapping[str, Fifo], slot_bytes: Mapping[str, int], budget: Budget) -> Repair:
     """A repair after which no mode deadlocks; the mappings are by FIFO name.
 
     Only the FIFOs of ``free`` may be changed; each cycle has to have one of them. Changing FIFOs within a cyclic
     component of the graph at its upper rate limits touches no other component, so the repairs of all of these together
     mend the graph.
     """
-    search = _Search(modes, free, token_bytes, budget)
+    search = _Search(modes, free, slot_bytes, budget)
     repair = search.one()
     limit = 2
     while repair is None and budget.edges > 0:
@@ -72,11 +72,11 @@ def find_repair(modes: Modes, free: Mapping[str, Fifo], token_bytes: Mapping[str
 class _Search:
     """The problem of one component; the answers are its methods'."""
 
-    def __init__(self, modes: Modes, free: Mapping[str, Fifo], token_bytes: Mapping[str, int], budget: Budget) -> None:
+    def __init__(self, modes: Modes, free: Mapping[str, Fifo], slot_bytes: Mapping[str, int], budget: Budget) -> None:
         self._modes = modes
         self._fifos = {fifo.name: free[fifo.name] for fifo in modes.fifos if fifo.name in free}
         self._rank = {name: index for index, name in enumerate(self._fifos)}
-        self._token_bytes = token_bytes
+        self._slot_bytes = slot_bytes
         self._budget = budget
         self._best: tuple[int, tuple[Fifo, ...]] = (0, ())
 
@@ -212,7 +212,7 @@ class _Search:
         """Added bytes, of initial tokens and of buffer; then file order."""
         fifo = self._fifos[changed.name]
         tokens = changed.delay - fifo.delay + changed.capacity - fifo.capacity
-        return tokens * self._token_bytes[changed.name], self._rank[changed.name]
+        return tokens * self._slot_bytes[changed.name], self._rank[changed.name]
 
     def _is_delay(self, changed: Fifo) -> bool:
         return changed.delay != self._fifos[changed.name].delay

@@ -19,7 +19,10 @@ class Rule:
 RULES = {
     "XML": Rule("a file is well-formed XML of the published schema"),
     "FILE": Rule("a file that is named is there, readable and what it should be"),
-    "G1": Rule("names are unique, references resolve; every port is on exactly one FIFO, from an output to an input"),
+    "G1": Rule(
+        "there are actors; names are unique, references resolve; every port is on exactly one FIFO, from an output to "
+        "an input"
+    ),
     "G2": Rule("token types agree at both ends of a FIFO, and with the actor's model or class where it declares them"),
     "G3": Rule("rate limits: 0 <= lrl <= url and url >= 1; the initial rate atr is between them"),
     "G4": Rule("symmetric rates: both ends of a FIFO have the same limits and the same initial rate"),
@@ -52,8 +55,14 @@ RULES = {
     "C2": Rule("no deadlock, in any row of any dynamic processing graph: the precedence graph is acyclic"),
     "C3": Rule("every actor is reached from a source, and the graph is connected", Severity.WARNING),
     "M1": Rule("every actor is mapped to exactly one unit of one platform, and the platforms' mappings agree"),
-    "M2": Rule("a FIFO that crosses platforms has a link, stated alike in both files, and a TCP port of its own"),
-    "M3": Rule("a platform's FIFO buffers and model weights fit its memory, where it states one"),
+    "M2": Rule(
+        "a FIFO that crosses platforms has a link, stated alike in both files, to an address that can exist, and a TCP "
+        "port of its own on the host where it is listened for"
+    ),
+    "M3": Rule(
+        "a platform's FIFO buffers, tokens rounded up to 64 bytes, and model weights fit its memory, where it states "
+        "one"
+    ),
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(

@@ -12,7 +12,7 @@ from eprune.analysis.clusters import Cluster
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.links import OverLink, over_links
-from eprune.analysis.lookup import token_bytes
+from eprune.analysis.lookup import slot_bytes
 from eprune.analysis.throughput import ALONE, Resources, advice, resources, timed, window_of
 from eprune.model.graph import Graph
 from eprune.model.system import System
@@ -114,7 +114,7 @@ def sizing(
 
 def _given_bytes(graph: Graph, shared: Resources) -> int:
     """Bytes of all buffers; a FIFO over a link has one at each end."""
-    sizes = token_bytes(graph)
+    sizes = slot_bytes(graph)
     total = 0
     for fifo in graph.fifos:
         transfer = shared.transfers.get(fifo.name)

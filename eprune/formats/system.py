@@ -10,6 +10,7 @@ from typing import Optional, TypeVar
 
 from eprune.formats.atomic import write_file
 from eprune.formats.behaviours import inspect
+from eprune.formats.initial import check_initial
 from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.mapping import read_mapping, write_mapping
 from eprune.formats.xml.platform import read_platform, write_platform
@@ -25,7 +26,8 @@ def read_system(
     mappings: Sequence[str] = (),
     check: Callable[[System], Sequence[Finding]] = lambda system: system.problems,
 ) -> System:
-    """The system of these files, "-" for stdin, with what its behaviours say of themselves.
+    """The system of these files, "-" for stdin, with what its behaviours say of themselves, and of its
+    files of initial tokens what is wrong with them.
 
     Where a file is unreadable or malformed, raises EpruneError with the findings of all files, and with what ``check``
     finds in the application alone if that could be read.
@@ -44,11 +46,12 @@ def read_system(
     read_mappings = tuple(filter(None, [attempt(read_mapping, path) for path in mappings]))
     if graph is None:
         raise EpruneError(*unreadable)
-    interfaces, problems = inspect(graph)
+    interfaces, found = inspect(graph)
+    problems = (*found, *check_initial(graph))
     if unreadable:
-        alone = System(graph, interfaces=interfaces, problems=tuple(problems))
+        alone = System(graph, interfaces=interfaces, problems=problems)
         raise EpruneError(*check(alone), *unreadable)
-    return System(graph, read_platforms, read_mappings, interfaces, problems=tuple(problems))
+    return System(graph, read_platforms, read_mappings, interfaces, problems=problems)
 
 
 def files_in(paths: Sequence[str], kind: str) -> list[str]:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from pathlib import Path
 from typing import Optional
 
 from eprune.model.behaviour import Behaviour
@@ -199,6 +200,11 @@ class Fifo:
     window: Optional[int] = None
     group: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
+
+    @property
+    def initial_path(self) -> Optional[str]:
+        """Where the values of its initial tokens are: the file names them relative to its own folder; None: zeros."""
+        return None if self.initial is None else str(Path(self.where.file).parent / self.initial)
 
 
 @dataclass(frozen=True)

@@ -33,10 +33,10 @@ def test_the_page_shows_what_is_printed(eprune, monkeypatch):
 def test_sizes_throughput_and_bottleneck_for_scripts(app, eprune):
     told = buffers(eprune("analyze", "app.xml", "--buffers", *TIMES, "--format", "json"))
     assert told["given"]["capacities"] == {"f1": 2, "f2": 2, "f3": 2}
-    assert told["given"]["bytes"] == 2 * (768 + 256 + 20)
+    assert told["given"]["bytes"] == 2 * (768 + 256 + 64)
     assert told["live"]["capacities"] == {"f1": 1, "f2": 1, "f3": 1}
     assert told["fast"]["capacities"] == {"f1": 2, "f2": 2, "f3": 1}
-    assert told["fast"]["bytes"] == told["fast"]["bound_bytes"] == 2 * (768 + 256) + 20
+    assert told["fast"]["bytes"] == told["fast"]["bound_bytes"] == 2 * (768 + 256) + 64
     assert told["throughput"]["period_s"] == told["max_throughput"]["period_s"] == 0.004
     assert [edge["source"] for edge in told["throughput"]["bottleneck"]["cycle"]] == ["L1"]
 
@@ -46,7 +46,7 @@ def test_a_mapping_makes_actors_take_turns(app, eprune):
     assert told["throughput"]["period_s"] == 0.009
     told = buffers(eprune("analyze", *SPLIT, "--buffers", *TIMES, "--format", "json"))
     assert told["throughput"]["period_s"] == 0.005
-    assert told["given"]["bytes"] == 2 * (768 + 2 * 256 + 20)
+    assert told["given"]["bytes"] == 2 * (768 + 2 * 256 + 64)
 
 
 def test_it_says_which_actors_a_thread_fires_in_turn(app, eprune):
