@@ -255,8 +255,8 @@ def _one_host(system: System) -> Iterator[Finding]:
             # One address means one host where one platform dials both; elsewhere it may be that of another network.
             first = platform.name if _is_loopback(link.address) else at.setdefault(link.address, peer)
             if not (tunnelled and _is_loopback(link.address)):
-                one, other = hosts[first], hosts[peer]
-                hosts = {name: one if host == other else host for name, host in hosts.items()}
+                one, same = hosts[first], hosts[peer]
+                hosts = {name: one if host == same else host for name, host in hosts.items()}
     taken: dict[tuple[str, int], _Listener] = {}
     for each in listening:
         other = taken.setdefault((hosts[each.platform.name], each.number), each)
@@ -390,7 +390,7 @@ def memory(system: System) -> Iterator[Finding]:
         use = memory_use(system.graph, mapping, system.interfaces, under_way)
         total = sum(use.values())
         if platform.memory is not None and total > platform.memory:
-            largest = sorted(use.items(), key=lambda item: -item[1])[:5]
+            largest = [item for item in sorted(use.items(), key=lambda item: -item[1]) if item[1]][:5]
             yield violation(
                 "M3",
                 platform.where,
