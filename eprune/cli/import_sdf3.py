@@ -34,19 +34,19 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
     from eprune.views.tables import counted
 
     sdf = read_sdf3(path, unit)
-    system = System(sdf.graph)
+    graph = expand.expand(sdf.graph, sdf.phases) if expanded else sdf.graph
+    system = System(graph)
     findings = [] if expanded else sdf.findings()
-    if expanded:
-        system = expand.apply(system).system
     findings = findings or check(system)
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
     written = write_system(system, folder)
-    graph = system.graph
     if fmt == "json":
         figures = {"application": written.application, "actors": len(graph.actors), "fifos": len(graph.fifos)}
-        click.echo(json.dumps({**figures, "overlapping": list(sdf.overlapping)}, indent=2))
+        click.echo(json.dumps({**figures, "overlapping": list(sdf.overlapping), "notes": list(sdf.notes)}, indent=2))
         return
+    for note in sdf.notes:
+        say(f"note: {note}")
     if sdf.overlapping:
         who = counted(len(sdf.overlapping), "actor")
         say(f"note: in SDF3 the firings of {who} without a self-loop may overlap; here they do not")

@@ -184,7 +184,7 @@ class Fifo:
     and how long any peer may be silent before it counts as dead; ``room_timeout`` how long the producer of a DROP, ZERO
     or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of tokens
     that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one ``group`` are
-    late together.
+    late together. ``channel`` is that of an imported graph of which the FIFO carries a part.
     """
 
     name: str
@@ -199,6 +199,7 @@ class Fifo:
     room_timeout: Optional[float] = None
     window: Optional[int] = None
     group: Optional[str] = None
+    channel: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     @property

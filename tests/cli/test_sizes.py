@@ -225,6 +225,12 @@ def test_a_graph_of_sdf3_is_told_its_rates_or_expanded(graphs, eprune):
     assert (told["actors"], told["overlapping"]) == (20, ["idct"])
     told = buffers(eprune("analyze", "app/application.xml", "--buffers", "--format", "json"))
     assert told["max_throughput"]["period_s"] == pytest.approx(26018 * 2e-9)
+    # The channels of the file: their FIFOs together have room enough for them.
+    sizes = told["fast"]
+    assert list(sizes["channels"]) == ["c0", "c1", "c2", "c3", "c4", "c5"]
+    assert sizes["channels"]["c0"] == sum(size for name, size in sizes["capacities"].items() if name.startswith("c0-"))
+    done = eprune("analyze", "app/application.xml", "--buffers")
+    assert "Channels before the expansion" in done.out and re.search(r"^\s*c0 +18 ", done.out, re.MULTILINE)
     done = eprune("import", "mp3.xml", "-o", "mp3", "--expand")
     assert "may overlap; here they do not" in done.err
     done = eprune("analyze", "mp3/application.xml", "--buffers")
