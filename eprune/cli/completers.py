@@ -376,7 +376,7 @@ COMPLETERS: dict[str, Completer] = {
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
-    "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml"),
+    "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
     "FILE": _files("*"),
     "FILE...": _files("*"),
     "PATH": _files("*"),

@@ -1,4 +1,4 @@
-"""SDF3's XML becomes an application, for ``eprune import``."""
+"""A graph of SDF3 or of PREESM becomes an application, for ``eprune import``."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
     """Write application.xml. Raises EpruneError (exit code 1) for rates and names that break rules."""
     from eprune.analysis.check import check
     from eprune.formats.system import write_system
-    from eprune.formats.xml.sdf3 import read_sdf3
+    from eprune.formats.xml.pisdf import read_dataflow
     from eprune.model.finding import EpruneError, has_errors
     from eprune.model.system import System
     from eprune.passes import expand
     from eprune.views.tables import counted
 
-    sdf = read_sdf3(path, unit)
+    sdf = read_dataflow(path, unit)
     graph = expand.expand(sdf.graph, sdf.phases) if expanded else sdf.graph
     system = System(graph)
     findings = [] if expanded else sdf.findings()
@@ -49,6 +49,6 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
         say(f"note: {note}")
     if sdf.overlapping:
         who = counted(len(sdf.overlapping), "actor")
-        say(f"note: in SDF3 the firings of {who} without a self-loop may overlap; here they do not")
+        say(f"note: in SDF the firings of {who} without a self-loop may overlap; here they do not")
     say(f"{written.application}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
     say(f"next: eprune analyze {written.application} --buffers")

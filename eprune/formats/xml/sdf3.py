@@ -94,13 +94,28 @@ def read_sdf3(path: str, unit: Fraction = Fraction(1, 10**6)) -> Sdf:
     Raises EpruneError, with all findings, for what is not an SDF graph. Names, ends and rates of what is read are for
     the analyzer to judge, but for ends that do not exist.
     """
-    return _Reader(parse(path), unit).read()
+    return sdf3_graph(parse(path), unit)
+
+
+def sdf3_graph(document: Document, unit: Fraction) -> Sdf:
+    """The graph of a document; raises EpruneError as ``read_sdf3`` does."""
+    return _Reader(document, unit).read()
 
 
 def rates_at_ends(graph: Graph, phases: Phases = STEADY) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
     """The rates at both ends of each FIFO, in tokens per firing: one number for each phase of the actor."""
     ports = {ref: phases.rates.get(ref, (port.url,)) for ref, port in graph.ports()}
     return [(ports[fifo.source], ports[fifo.target]) for fifo in graph.fifos]
+
+
+def _period(count: int, sequences: Sequence[Sequence[object]]) -> int:
+    """The least divisor of ``count`` after which all sequences, each repeated ``count`` times, begin again."""
+    whole = [[each[phase % len(each)] for phase in range(count)] for each in sequences]
+    return next(
+        period
+        for period in range(1, count + 1)
+        if count % period == 0 and all(each[period:] == each[:-period] for each in whole)
+    )
 
 
 class _Reader:
@@ -120,7 +135,11 @@ class _Reader:
     def read(self) -> Sdf:
         root = self.document.root
         if root.tag != "sdf3":
-            self.report(root, f"<{root.tag}> is not an SDF3 file", "its first element is <sdf3>")
+            self.report(
+                root,
+                f"<{root.tag}> is not an SDF3 file",
+                "its first element is <sdf3>, or <graphml> in PREESM's .pi files",
+            )
             raise EpruneError(*self.findings)
         application = self.child(root, "applicationGraph")
         self.phased = any(each.tag == "csdf" for each in application.children)
@@ -178,23 +197,17 @@ class _Reader:
         if count > MAX_PHASES:
             self.report(element, f"actor {name!r} has {count} phases; the limit is {MAX_PHASES}")
             count = 1
-        sequences = [[each[phase % len(each)] for phase in range(count)] for each in (*rates, spent)]
-        period = next(
-            period
-            for period in range(1, count + 1)
-            if count % period == 0 and all(each[period:] == each[:-period] for each in sequences)
-        )
+        period = _period(count, [*rates, spent])
         ports = tuple(self.port(each, max(sequence)) for each, sequence in zip(own, rates))
         if period > 1:
-            self.times[name] = tuple(sequences[-1][:period])
-            self.rates.update(
-                (PortRef(name, port.name), tuple(sequence[:period])) for port, sequence in zip(ports, sequences)
-            )
+            self.times[name] = tuple(spent[phase % len(spent)] for phase in range(period))
+            for port, sequence in zip(ports, rates):
+                self.rates[PortRef(name, port.name)] = tuple(sequence[k % len(sequence)] for k in range(period))
             if not any(len(set(sequence)) > 1 for sequence in rates):
                 self.notes.append(
                     f"the time of '{name}' goes through {period} phases; without --expand it is the largest"
                 )
-        time = None if None in spent else max(spent)
+        time = max((each for each in spent if each is not None), default=None)
         return Actor(name, ports, time=time, where=self.document.where(element))
 
     def name(self, element: Node, attribute: str = "name") -> str:
