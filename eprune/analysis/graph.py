@@ -125,6 +125,19 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Fi
                 yield violation("G1", actor.where, f"{what} needs a parameter '{name}'", hint)
 
 
+def methods(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
+    """FILE: the class of an actor has the methods that are called: ``fire``, and ``control`` where it chooses rows."""
+    takes = {"fire": "fire(self, inputs, outputs)", "control": "control(self, inputs)"}
+    for actor in graph.actors:
+        interface = interfaces.get(actor.name)
+        if interface is None or actor.behaviour is None:
+            continue
+        for method, near in interface.lacks.items():
+            message = f"actor '{actor.name}': {actor.behaviour.owner} has no method '{method}'"
+            hint = f"is '{near}' meant to be '{method}'?" if near else f"write def {takes.get(method, method)}"
+            yield violation("FILE", actor.where, message, hint)
+
+
 def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
     """G2: token types agree at both ends of a FIFO, and with the actor's model or class where it declares them."""
     for actor in graph.actors:
@@ -254,6 +267,7 @@ def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Findi
         *names(graph),
         *references(graph),
         *parameters(graph, interfaces),
+        *methods(graph, interfaces),
         *tokens(graph, interfaces),
         *rates(graph),
         *symmetry(graph),

@@ -77,7 +77,8 @@ RULES = {
     ),
     "F4": Rule(
         "where times and rates are known: time-outs grow downstream and exceed the difference between ways that meet "
-        "again; room covers the rate times that difference, and times the round trip of the link",
+        "again; room covers the rate times that difference, and times the round trip of the link; sources of unlike "
+        "rates do not meet without hold or newest",
         Severity.WARNING,
     ),
 }
