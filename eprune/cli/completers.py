@@ -373,6 +373,7 @@ def _nothing(line: Line) -> list[Item]:
 #: by its own words.
 COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
+    "APP.xml|FOLDER ...": _files("*.xml"),
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
