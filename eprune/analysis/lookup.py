@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from eprune.model.graph import Fifo, Graph, Port
+from eprune.model.graph import ActorType, Fifo, Graph, Port
 from eprune.model.system import System
 from eprune.model.token import TokenType
 
@@ -28,6 +28,15 @@ def joined(graph: Graph) -> Iterator[tuple[Fifo, Port, Port]]:
         target = table.get(fifo.target.actor, {}).get(fifo.target.port)
         if source is not None and target is not None:
             yield fifo, source, target
+
+
+def untold(graph: Graph) -> frozenset[str]:
+    """The DPAs without a control input: they fire when their data is there, and learn nothing of other iterations."""
+    return frozenset(
+        actor.name
+        for actor in graph.actors
+        if actor.type is ActorType.DPA and not any(port.control for port in actor.inputs)
+    )
 
 
 def rate_text(port: Port) -> str:

@@ -32,7 +32,8 @@ RULES = {
     ),
     "G6": Rule(
         "port kinds fit the type: SPA static data only; CA static data and control outputs; DPA one control input and "
-        "dynamic data ports; DA the same (or the control outputs), dynamic at outputs as an entry, at inputs as an exit"
+        "dynamic data ports; DA the same (or the control outputs), dynamic at outputs as an entry, at inputs as an "
+        "exit; a DPA with data inputs that is, in each row, idle or at its one rate at all ports needs no control input"
     ),
     "G7": Rule("no delay on a dynamic or a control FIFO"),
     "D1": Rule(
@@ -40,8 +41,8 @@ RULES = {
         "and one exit DA"
     ),
     "D2": Rule(
-        "the control source has a control FIFO, one int32 per firing, to each DA and DPA of its dynamic processing "
-        "graph, and to no others"
+        "the control source has a control FIFO, one int32 per firing, to each DA of its dynamic processing graph and "
+        "to each DPA that has a control input, and to no others"
     ),
     "D3": Rule(
         "the control table has a row for each control value and a column for each dynamic port; "
@@ -68,7 +69,8 @@ RULES = {
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "
         "entry does not control; only a class does without an input; a quorum is at most the data inputs; an actor "
-        "with inputs on hold has one that leads; clock, rate and match are where they have a meaning"
+        "with inputs on hold has one that leads; clock, rate, match, ack, room-timeout and group are where they have a "
+        "meaning; control inputs are required, and neither on hold nor of an age"
     ),
     "F3": Rule(
         "ways from one source do not meet again where one has newest behind the fork, or an actor that numbers its own "

@@ -74,6 +74,37 @@ def alternating(draw: st.DrawFn) -> Graph:
     return graph
 
 
+@st.composite
+def branches(draw: st.DrawFn) -> Graph:
+    """One dynamic processing graph of branches that are there or not; some members have no control input."""
+    sketch = Sketch()
+    for name, type_ in (("S", ActorType.SPA), ("E", ActorType.DA), ("X", ActorType.DA)):
+        sketch.actor(name, type_)
+    sketch.join("S", "E")
+    sketch.tell("E", "X", draw(st.integers(1, 2)))
+    count = draw(st.integers(1, 3))
+    members: list[str] = []
+    columns: dict[PortRef, list[int]] = {}
+    for branch in range(draw(st.integers(1, 3))):
+        chain = [f"D{branch}{place}" for place in range(draw(st.integers(0, 2)))]
+        members += chain
+        for name in chain:
+            sketch.actor(name, ActorType.DPA)
+            if draw(st.booleans()):
+                sketch.tell("E", name, draw(st.integers(1, 2)))
+        rate = draw(st.integers(1, 2))
+        rates = [rate * draw(st.integers(0, 1)) for _ in range(count)]
+        for ends in zip(("E", *chain), (*chain, "X")):
+            columns.update(dict.fromkeys(sketch.join(*ends, (0, rate), spare=draw(st.integers(0, 1))), rates))
+    if draw(st.booleans()):
+        sketch.join("X", "E", delay=draw(st.integers(0, 1)), spare=draw(st.integers(0, 1)))
+    table = tuple(Row(value, tuple(column[value] for column in columns.values())) for value in range(count))
+    sketch.dpgs.append(Dpg("P", "E", "E", "X", tuple(members), tuple(columns), table))
+    graph = sketch.graph()
+    assert {finding.rule for finding in check(System(graph)) if finding.severity is Severity.ERROR} <= {"C2"}
+    return graph
+
+
 def _joined(graph: Graph, source: str, target: str, rate: int, delay: int, capacity: int) -> Graph:
     number = len(graph.fifos)
     refs = PortRef(source, f"o{number}"), PortRef(target, f"i{number}")
@@ -220,6 +251,28 @@ def test_each_cycle_is_there_in_the_rows_that_are_named_and_nothing_is_told_twic
 @given(knotted() | alternating())
 def test_all_hints_together_make_it_live_with_the_fewest_changes(graph):
     check_repair(graph)
+
+
+@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@given(branches(), st.data())
+def test_members_without_a_control_input_are_judged_and_fire_as_their_rows_say(graph, data):
+    check_verdict(graph)
+    check_repair(graph)
+    if not list(deadlocks(graph)):
+        (dpg,) = graph.dpgs
+        values = data.draw(st.lists(st.sampled_from([row.value for row in dpg.rows]), min_size=5, max_size=5))
+        for choice in (lambda events: events[0], lambda events: events[-1]):
+            result = simulate(graph, 5, choice, {"P": values})
+            assert not result.blocked
+            passed = {name: count for name, count in result.passed.items() if count != 5}
+            rates = [dpg.rates(row) for value in values for row in dpg.rows if row.value == value]
+            ports = {ref: sum(rate[ref] for rate in rates) for ref in dpg.ports}
+            wanted = {fifo.name: ports[fifo.source] for fifo in graph.fifos if fifo.source in ports}
+            assert {name: result.passed[name] for name in wanted} == wanted and passed.keys() <= wanted.keys()
+            for actor in graph.actors:
+                alone = actor.type is ActorType.DPA and not any(port.control for port in actor.ports)
+                active = sum(any(rate[ref] for ref in dpg.ports if ref.actor == actor.name) for rate in rates)
+                assert result.firings[actor.name] == (active if alone else 5)
 
 
 @pytest.mark.long
