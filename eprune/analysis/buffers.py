@@ -24,7 +24,7 @@ from typing import Optional
 
 from eprune.analysis.cycle_ratio import longest_paths, max_cycle_ratio
 from eprune.analysis.domains import dividing
-from eprune.analysis.lookup import fifo_rates, token_bytes
+from eprune.analysis.lookup import fifo_rates, slot_bytes
 from eprune.analysis.throughput import ALONE, Resources, Transfer, room_of, timed, window_of
 from eprune.model.graph import FaultPolicy, Fifo, Graph
 
@@ -88,7 +88,7 @@ def _solve(graph: Graph, times: Mapping[str, Fraction], resources: Resources, bu
     problem = _Problem(graph, times, resources)
     best = problem.descend()
     firings, bound = problem.search(best, budget)
-    sizes = token_bytes(graph)
+    sizes = slot_bytes(graph)
     rates = fifo_rates(graph)
     rooms = {fifo.name: fifo.delay + count * rates[fifo.name] for fifo, count in zip(graph.fifos, firings)}
     capacities, windows = dict(rooms), dict.fromkeys(resources.transfers, 0)
@@ -116,7 +116,7 @@ class _Problem:
         whole = {node: int(time * scale) for node, time in free.times.items()}
         per_token = int(period * scale)
         numbers = {node: number for number, node in enumerate(free.times)}
-        rates, sizes = fifo_rates(graph), token_bytes(graph)
+        rates, sizes = fifo_rates(graph), slot_bytes(graph)
         count = len(numbers)
         tokens = sum(edge.tokens for edge in free.edges) + sum(fifo.delay for fifo in graph.fifos)
         # No FIFO is ever of use with room for more firings than take this long, or than there are nodes.

@@ -5,16 +5,23 @@ So each problem is reported once, and none is an echo of another.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from eprune.analysis.consistency import consistency
 from eprune.analysis.dynamic import check_dynamic
 from eprune.analysis.faults import declarations
-from eprune.analysis.graph import check_graph
+from eprune.analysis.graph import check_graph, roomy
 from eprune.analysis.live import lateness, meetings
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
-from eprune.analysis.table import activity, borders, constants, totality
+from eprune.analysis.table import activity, borders, constants, totality, unasked
 from eprune.model.finding import Finding, has_errors
 from eprune.model.system import System
+
+
+def _sound_but_for_room(findings: Sequence[Finding]) -> bool:
+    """Whether there are no errors but those of G5, which asks each FIFO by itself for room: these hide no others."""
+    return not has_errors([finding for finding in findings if finding.rule != "G5"])
 
 
 def check(system: System) -> list[Finding]:
@@ -25,13 +32,14 @@ def check(system: System) -> list[Finding]:
     """
     graph = system.graph
     findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph)]
-    if graph.dpgs and not has_errors(findings):
+    if graph.dpgs and _sound_but_for_room(findings):
         findings += [*totality(graph), *borders(graph)]
-    if graph.dpgs and not has_errors(findings):
-        findings += [*activity(graph), *constants(graph)]
-    if not has_errors(findings):
-        findings += [*consistency(graph), *deadlocks(graph), *connections(graph)]
-        findings += placements(system)
+    if graph.dpgs and _sound_but_for_room(findings):
+        findings += [*unasked(graph), *activity(graph), *constants(graph)]
+    if _sound_but_for_room(findings):
+        with_room = roomy(graph) if has_errors(findings) else graph
+        warnings = () if has_errors(findings) else connections(graph)
+        findings += [*consistency(graph), *deadlocks(with_room), *warnings, *placements(system)]
     if not has_errors(findings):
         findings += [*links(system), *groups(system), *memory(system), *segments(system)]
     if not has_errors(findings):

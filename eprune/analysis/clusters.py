@@ -21,7 +21,8 @@ be a ring as well, and the graph not live. Nor does it matter what returns to th
 the first actor.
 
 A graph that is live in every row of its control tables, but not at the upper rates, has cycles in the precedence graph
-at the upper rates. The actors of such a cycle keep threads of their own: no order of theirs fits all rows.
+at the upper rates. The actors of such a cycle keep threads of their own: no order of theirs fits all rows. So do DPAs
+without a control input, for nothing tells a thread in which rows to pass them over.
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from collections.abc import Iterable
 
 from eprune.analysis.domains import dividing
 from eprune.analysis.faults import LOSSY
+from eprune.analysis.lookup import untold
 from eprune.analysis.precedence import components, firing_order, precedence
 from eprune.model.system import System
 
@@ -66,7 +68,7 @@ class _Merging:
         graph = system.graph
         whole = precedence(graph)
         self.order = firing_order(graph)
-        apart = {node for ring in components(whole) for node in ring.nodes} | waiting(system)
+        apart = {node for ring in components(whole) for node in ring.nodes} | waiting(system) | untold(graph)
         self._places = {name: place for name, place in system.units.items() if name not in apart}
         #: actor -> those that fire before it in each iteration
         self._before: dict[str, set[str]] = {name: set() for name in self.order}

@@ -133,8 +133,9 @@ def port_kinds(graph: Graph) -> Iterator[Finding]:
     """G6: the ports of each actor are of the kinds that its type, and its part in a dynamic processing graph, ask for.
 
     SPA: static data ports. CA: static data ports and control outputs. DPA: one control input and dynamic data ports;
-    static ones may be beside them. DA: the same, but the control source has control outputs instead of the control
-    input, and static inputs; an entry is dynamic at outputs only, an exit at inputs only.
+    static ones may be beside them. A DPA with data inputs may lack the control input; what its rates are then is for
+    table.py to ask. DA: one control input and dynamic data ports, but the control source has control outputs instead
+    of the control input, and static inputs; an entry is dynamic at outputs only, an exit at inputs only.
     """
     sources = {dpg.control for dpg in graph.dpgs}
     entries = {dpg.entry for dpg in graph.dpgs}
@@ -168,7 +169,8 @@ def _control_ports(actor: Actor, source: bool) -> Iterator[Finding]:
                 message = f"{what} has one control input, and '{port.name}' is another"
                 hint = "one control token sets all its rates: remove one of the two"
             yield violation("G6", port.where, message, hint)
-        if most and not ports:
+        takes_data = actor.type is ActorType.DPA and any(not port.control for port in actor.inputs)
+        if most and not ports and not takes_data:
             yield violation(
                 "G6",
                 actor.where,
@@ -213,7 +215,8 @@ def delays(graph: Graph) -> Iterator[Finding]:
 def control_fifos(graph: Graph) -> Iterator[Finding]:
     """D2: each dynamic actor gets int32 scalars at rate 1 from its graph's control source, and no one else does.
 
-    That each has a control input is G6, that each port has a FIFO is G1; so it is enough to look at the FIFOs' ends.
+    That each has a control input, if it needs one, is G6, that each port has a FIFO is G1; so it is enough to look at
+    the FIFOs' ends.
     """
     for ref, port in graph.ports():
         if port.control and not _fit(port):

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import Optional
 
 from eprune.analysis.failures import FaultModel, Outcome, Service, Verdict
 from eprune.analysis.lookup import some
@@ -99,11 +100,30 @@ def _help(system: FaultModel, outcome: Outcome, service: Service) -> str:
     """Policies and inputs with which this set would be survived; where there are none, one more platform."""
     if not outcome.failed:
         return "join sources and essential sinks, or name other sinks (--essential)"
+    some_source = replace(service, sources="some")
+    milder = service.sources != "some"
+    if milder and system.outcome(outcome.failed, some_source).verdict is Verdict.DEGRADED:
+        return (
+            "some source still reaches an essential sink: ask with --service some if that is enough; else "
+            + _change_policies(system, outcome, service, None)
+        )
+    return _change_policies(system, outcome, service, some_source if milder else None)
+
+
+def _change_policies(system: FaultModel, outcome: Outcome, service: Service, milder: Optional[Service]) -> str:
+    """What to write so that the service goes on, or a ``milder`` one where nothing helps it."""
     lenient = system.like(_lenient(system))
     best = lenient.outcome(outcome.failed, service)
     longer = "; a larger capacity bridges a longer failure" * (outcome.verdict is Verdict.STALLS)
+    asking = ""
     if best.verdict is not Verdict.DEGRADED:
-        return f"no policy helps: let one more platform do the same (see 'eprune replicate'){longer}"
+        platform = "let one more platform do the same (see 'eprune replicate')"
+        if milder is None:
+            return f"no policy helps: {platform}{longer}"
+        best = lenient.outcome(outcome.failed, milder)
+        if best.verdict is not Verdict.DEGRADED:
+            return f"no policy helps: {platform}{longer}"
+        asking = f", and ask with --service some if it is enough that some source is served; else {platform}"
     advice: dict[str, list[str]] = {}
     for fifo in _noticed(lenient, best):
         if fifo.name in system.crossing and fifo.policy is not system.fifos[fifo.name].policy:
@@ -113,7 +133,7 @@ def _help(system: FaultModel, outcome: Outcome, service: Service) -> str:
     for actor in outcome.starved:
         if actor not in best.starved and system.quorum[actor] > 1:
             advice.setdefault("a lower quorum for", []).append(actor)
-    return "write " + " and ".join(f"{what} {some(names)}" for what, names in advice.items()) + longer
+    return "write " + " and ".join(f"{what} {some(names)}" for what, names in advice.items()) + asking + longer
 
 
 def _lenient(system: FaultModel) -> Graph:

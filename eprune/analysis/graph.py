@@ -7,6 +7,7 @@ exist.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 from typing import Optional
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
@@ -17,7 +18,9 @@ from eprune.model.interface import Interface
 
 
 def names(graph: Graph) -> Iterator[Finding]:
-    """G1: the names of actors, of their ports and parameters, of FIFOs and of dynamic processing graphs are unique."""
+    """G1: there are actors; they, their ports and parameters, FIFOs and dynamic processing graphs have unique names."""
+    if not graph.actors:
+        yield violation("G1", graph.where, f"application '{graph.name}' has no actors", 'add <actor name="..." .../>')
     yield from _unique("actor", ((actor.name, actor.where) for actor in graph.actors))
     yield from _unique("FIFO", ((fifo.name, fifo.where) for fifo in graph.fifos))
     yield from _unique("dynamic processing graph", ((dpg.name, dpg.where) for dpg in graph.dpgs))
@@ -120,6 +123,19 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Fi
             if required and name not in given:
                 hint = f'add <param name="{name}" value="..."/>'
                 yield violation("G1", actor.where, f"{what} needs a parameter '{name}'", hint)
+
+
+def methods(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
+    """FILE: the class of an actor has the methods that are called: ``fire``, and ``control`` where it chooses rows."""
+    takes = {"fire": "fire(self, inputs, outputs)", "control": "control(self, inputs)"}
+    for actor in graph.actors:
+        interface = interfaces.get(actor.name)
+        if interface is None or actor.behaviour is None:
+            continue
+        for method, near in interface.lacks.items():
+            message = f"actor '{actor.name}': {actor.behaviour.owner} has no method '{method}'"
+            hint = f"is '{near}' meant to be '{method}'?" if near else f"write def {takes.get(method, method)}"
+            yield violation("FILE", actor.where, message, hint)
 
 
 def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
@@ -228,6 +244,19 @@ def capacities(graph: Graph) -> Iterator[Finding]:
             yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
 
 
+def roomy(graph: Graph) -> Graph:
+    """The graph with the room, and of self-loops the delays, that G5 asks for: what else is wrong with it shows."""
+    mended = {}
+    for fifo, source, target in joined(graph):
+        rate, itself = source.url, fifo.source.actor == fifo.target.actor
+        delay = max(fifo.delay, rate if itself else 0)
+        newest = fifo.policy is FaultPolicy.NEWEST
+        beside = itself or newest or target.hold or delay < rate or fifo.capacity < delay
+        least = delay + beside * (1 + newest) * rate
+        mended[fifo.name] = replace(fifo, delay=delay, capacity=max(fifo.capacity, least))
+    return replace(graph, fifos=tuple(mended.get(fifo.name, fifo) for fifo in graph.fifos))
+
+
 def _ends(fifo: Fifo, source: Port, target: Port) -> tuple[tuple[Location, str], ...]:
     return ((source.where, f"{fifo.source} is here"), (target.where, f"{fifo.target} is here"))
 
@@ -238,6 +267,7 @@ def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Findi
         *names(graph),
         *references(graph),
         *parameters(graph, interfaces),
+        *methods(graph, interfaces),
         *tokens(graph, interfaces),
         *rates(graph),
         *symmetry(graph),

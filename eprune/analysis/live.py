@@ -21,6 +21,9 @@ from eprune.model.platform import Link
 from eprune.model.quantity import format_time
 from eprune.model.system import System
 
+#: Rates that differ by no more than this factor are alike: a buffer evens out what clocks are apart.
+_ALIKE = Fraction(101, 100)
+
 
 def meetings(graph: Graph) -> Iterator[Finding]:
     """F3: where ways from one source meet again, none has lost tokens, or the number of the firing, on its own."""
@@ -120,6 +123,7 @@ def _not(condition: Callable[[Fifo], bool]) -> Callable[[Fifo], bool]:
 def lateness(system: System) -> Iterator[Finding]:
     """F4: what waits for whom, and for how long, where the files state enough to tell."""
     graph = system.graph
+    yield from _unlike_rates(graph)
     if not any(fifo.policy in LOSSY for fifo in graph.fifos):
         return
     ways, found = _Ways(graph), matching(graph)
@@ -129,6 +133,62 @@ def lateness(system: System) -> Iterator[Finding]:
         for group in found.groups[actor.name]:
             yield from _apart(timing, [fifo for fifo in ways.into[actor.name] if fifo.target.port in group])
     yield from _round_trips(timing, graph)
+
+
+def _unlike_rates(graph: Graph) -> Iterator[Finding]:
+    """Sources of unlike rates that meet without ``hold``: the slowest sets the pace of all that wait for each other."""
+    paces = {actor.name: _source_pace(actor) for actor in graph.actors if not actor.inputs}
+    stated = {name: pace for name, pace in paces.items() if pace is not None}
+    if len(set(stated.values())) < 2:
+        return
+    ways = _Ways(graph)
+    for name, actor in ways.actors.items():
+        led = [fifo for fifo in ways.into[name] if ways._leads(actor, fifo)]
+        before = {fifo: ways._back([fifo.source.actor]) for fifo in led} if len(led) > 1 else {}
+        sources = {fifo: [each for each in actors if each in stated] for fifo, actors in before.items()}
+        known = [fifo for fifo in before if sources[fifo]]
+        awaited = [fifo for fifo in known if not _done_without(actor, fifo)]
+        slow = min(awaited, key=lambda fifo: min(stated[each] for each in sources[fifo]), default=None)
+        if slow is None:
+            continue
+        slowest = min(sources[slow], key=stated.__getitem__)
+        for fifo in known:
+            fastest = min(sources[fifo], key=stated.__getitem__)
+            apart = not set(before[fifo]) & set(before[slow])
+            if not apart or fifo.policy is FaultPolicy.NEWEST or stated[fastest] <= stated[slowest] * _ALIKE:
+                continue
+            times = [ways.actors[each].time for fifo in known for each in (*before[fifo], name)]
+            result = min([stated[slowest], *(1 / time for time in times if time)])
+            yield violation(
+                "F4",
+                actor.where,
+                f"actor '{name}': '{fastest}' with {_per_second(stated[fastest])} and '{slowest}' with "
+                f"{_per_second(stated[slowest])} meet at its inputs '{fifo.target.port}' and '{slow.target.port}', and "
+                f"it takes one token of each: all of these run at {_per_second(result)}",
+                f'write hold="true" at {slow.target} for the pace of \'{fastest}\', or policy="newest" on FIFO '
+                f"'{fifo.name}' if only its newest tokens count",
+                related=((ways.actors[slowest].where, f"'{slowest}' is here"),),
+            )
+            break
+
+
+def _done_without(actor: Actor, fifo: Fifo) -> bool:
+    """Whether an actor fires without a token of a FIFO that is late."""
+    port = actor.port(fifo.target.port)
+    optional = port is not None and not port.required
+    return fifo.policy is FaultPolicy.ZERO or (fifo.policy in LOSSY and optional)
+
+
+def _source_pace(actor: Actor) -> Optional[Fraction]:
+    """Tokens per second of a source: what it states, or what its time allows at most; None: unknown."""
+    stated = actor.rate if actor.rate is not None else actor.clock
+    if stated is not None:
+        return _exact(stated)
+    return 1 / actor.time if actor.time else None
+
+
+def _per_second(pace: Fraction) -> str:
+    return f"{float(pace):.4g}/s"
 
 
 class _Timing:

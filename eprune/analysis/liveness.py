@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from typing import Optional
 
-from eprune.analysis.lookup import joined, some, token_bytes
-from eprune.analysis.modes import Stuck, find_stuck
-from eprune.analysis.precedence import explain
+from eprune.analysis.lookup import joined, slot_bytes, some
+from eprune.analysis.modes import Modes, Stuck
+from eprune.analysis.precedence import components, explain
 from eprune.analysis.repair import Budget, Repair, find_repair
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
@@ -14,45 +16,83 @@ from eprune.model.graph import Fifo, Graph
 
 
 def deadlocks(graph: Graph) -> Iterator[Finding]:
-    """C2: in every mode the precedence graph is acyclic. One finding a cyclic component: a cycle, and how to mend it.
+    """C2: in every mode the precedence graph is acyclic. One finding for actors that wait for each other in any mode.
 
     The graph must be sound by rules G1 to G7 and D1 to D6.
     """
     fifos = {fifo.name: fifo for fifo in graph.fifos}
-    found = find_stuck(graph)
-    if not found:
+    for stuck, repair in diagnose(graph):
+        hint = "let one of these FIFOs have rate 0 in such a row; none can have a delay"
+        yield _finding(stuck, fifos, _advice(repair, fifos) if repair else hint)
+
+
+def diagnose(graph: Graph) -> Iterator[tuple[Stuck, Optional[Repair]]]:
+    """What deadlocks, as a shortest cycle for each group of actors, and the changes of FIFOs between those actors.
+
+    The changes of all groups together make the graph live. A cycle that no change can break has no repair; what
+    else deadlocks in the rows that close it is then not looked for.
+    """
+    modes = Modes(graph)
+    if modes.live({}):
         return
-    sizes, budget = token_bytes(graph), Budget()
+    fifos = {fifo.name: fifo for fifo in graph.fifos}
     dynamic = {fifo.name for fifo, *ends in joined(graph) if any(end.control or not end.static for end in ends)}
     free = {name: fifo for name, fifo in fifos.items() if name not in dynamic}
+    fixed = replace(graph, fifos=tuple(fifo for fifo in graph.fifos if fifo.name in dynamic))
+    closed = list(Modes(fixed).stuck()) if graph.dpgs else []
+    yield from ((stuck, None) for stuck in closed)
+    without = {(dpg.name, dpg.rows.index(row)) for stuck in closed for dpg, rows in stuck.when for row in rows}
+    sizes, budget = slot_bytes(graph), Budget()
+    for cluster in components(modes.at_limits({})):
+        own = Modes(graph, cluster.nodes, without)
+        groups = _groups(own.stuck())
+        repair = find_repair(own, free, sizes, budget) if groups else Repair(())
+        shares = _shares([frozenset().union(*(stuck.nodes for stuck in group)) for group in groups], repair.changes)
+        for group, changes in zip(groups, shares):
+            yield min(group, key=lambda stuck: (len(stuck.cycle), bool(stuck.when))), replace(repair, changes=changes)
+
+
+def _shares(groups: list[frozenset[str]], changes: tuple[Fifo, ...]) -> list[tuple[Fifo, ...]]:
+    """The changes by groups of actors; what lies between groups is the first one's."""
+    shares: list[list[Fifo]] = [[] for _ in groups]
+    for fifo in changes:
+        ends = {fifo.source.actor, fifo.target.actor}
+        shares[next((index for index, nodes in enumerate(groups) if ends <= nodes), 0)].append(fifo)
+    return [tuple(share) for share in shares]
+
+
+def _groups(found: Iterable[Stuck]) -> list[list[Stuck]]:
+    """Those that have actors in common, in the order in which they were found."""
+    groups: list[tuple[set[str], list[Stuck]]] = []
     for stuck in found:
-        repair = find_repair(stuck.component, stuck.cycle, free, stuck.rates, sizes, budget)
-        actors = some(edge.source for edge in stuck.cycle)
-        who = f"actors {actors} wait for each other" if len(stuck.cycle) > 1 else f"actor {actors} waits for itself"
-        reasons = (
-            (fifos[edge.fifo].where, explain(edge, fifos[edge.fifo], stuck.rates[edge.fifo])) for edge in stuck.cycle
-        )
-        yield violation(
-            "C2",
-            min(fifos[edge.fifo].where for edge in stuck.cycle),
-            f"deadlock{_when(stuck)}: {who}",
-            _advice(repair, fifos)
-            if repair
-            else "let one of these FIFOs have rate 0 in such a row; none can have a delay",
-            related=(*reasons, *((row.where, f"row {row.value} of '{dpg.name}' is here") for dpg, row in stuck.when)),
-        )
+        meeting = [group for group in groups if group[0] & stuck.nodes]
+        nodes = set(stuck.nodes).union(*(group[0] for group in meeting))
+        merged = [each for group in meeting for each in group[1]] + [stuck]
+        at = groups.index(meeting[0]) if meeting else len(groups)
+        groups = [group for group in groups if group not in meeting]
+        groups.insert(at, (nodes, merged))
+    return [group for _, group in groups]
+
+
+def _finding(stuck: Stuck, fifos: Mapping[str, Fifo], hint: str) -> Finding:
+    actors = some(edge.source for edge in stuck.cycle)
+    who = f"actors {actors} wait for each other" if len(stuck.cycle) > 1 else f"actor {actors} waits for itself"
+    reasons = (
+        (fifos[edge.fifo].where, explain(edge, fifos[edge.fifo], stuck.rates[edge.fifo])) for edge in stuck.cycle
+    )
+    rows = ((row.where, f"row {row.value} of '{dpg.name}' is here") for dpg, rows in stuck.when for row in rows)
+    where = min(fifos[edge.fifo].where for edge in stuck.cycle)
+    return violation("C2", where, f"deadlock{_when(stuck)}: {who}", hint, related=(*reasons, *rows))
 
 
 def _when(stuck: Stuck) -> str:
-    """The mode, in words: `` in row 1 of 'A' and row 0 of 'B'``."""
-    rows: dict[str, list[str]] = {}
-    for dpg, row in stuck.when:
-        rows.setdefault(dpg.name, []).append(str(row.value))
+    """The mode, in words: `` in row 1 of 'A' and rows 0 and 2 of 'B'``."""
     parts = []
-    for name, values in rows.items():
+    for dpg, rows in stuck.when:
+        values = [str(row.value) for row in rows]
         shown = [*values[:6], f"{len(values) - 6} more"] if len(values) > 7 else values
         listed = " and ".join(filter(None, (", ".join(shown[:-1]), shown[-1])))
-        parts.append(f"row{'s' * (len(values) > 1)} {listed} of '{name}'")
+        parts.append(f"row{'s' * (len(values) > 1)} {listed} of '{dpg.name}'")
     return f" in {' and '.join(parts)}" if parts else ""
 
 

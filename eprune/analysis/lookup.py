@@ -5,8 +5,9 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Iterator
 
-from eprune.model.graph import Fifo, Graph, Port
+from eprune.model.graph import ActorType, Fifo, Graph, Port
 from eprune.model.system import System
+from eprune.model.token import TokenType
 
 
 def port_table(graph: Graph) -> dict[str, dict[str, Port]]:
@@ -29,6 +30,15 @@ def joined(graph: Graph) -> Iterator[tuple[Fifo, Port, Port]]:
             yield fifo, source, target
 
 
+def untold(graph: Graph) -> frozenset[str]:
+    """The DPAs without a control input: they fire when their data is there, and learn nothing of other iterations."""
+    return frozenset(
+        actor.name
+        for actor in graph.actors
+        if actor.type is ActorType.DPA and not any(port.control for port in actor.inputs)
+    )
+
+
 def rate_text(port: Port) -> str:
     """``[0,2]``, a port's rate limits."""
     return f"[{port.lrl},{port.url}]"
@@ -46,19 +56,26 @@ def fifo_rates(graph: Graph) -> dict[str, int]:
 
 
 def token_bytes(graph: Graph) -> dict[str, int]:
-    """FIFO name -> bytes of one token, where its source exists."""
+    """FIFO name -> bytes of one token, as links carry it, where its source exists."""
+    return {name: token.nbytes for name, token in _tokens(graph)}
+
+
+def slot_bytes(graph: Graph) -> dict[str, int]:
+    """FIFO name -> bytes that one token takes in memory, where its source exists."""
+    return {name: token.slot_bytes for name, token in _tokens(graph)}
+
+
+def _tokens(graph: Graph) -> Iterator[tuple[str, TokenType]]:
     table = port_table(graph)
-    sizes = {}
     for fifo in graph.fifos:
         port = table.get(fifo.source.actor, {}).get(fifo.source.port)
         if port is not None:
-            sizes[fifo.name] = port.token.nbytes
-    return sizes
+            yield fifo.name, port.token
 
 
 def buffer_bytes(graph: Graph) -> dict[str, int]:
-    """FIFO name -> bytes of its buffer (capacity times token), where its source exists."""
-    sizes = token_bytes(graph)
+    """FIFO name -> bytes of its buffer (capacity times slot), where its source exists."""
+    sizes = slot_bytes(graph)
     return {fifo.name: fifo.capacity * sizes[fifo.name] for fifo in graph.fifos if fifo.name in sizes}
 
 

@@ -14,12 +14,14 @@ one holds up none of its neighbours, so whatever is live with a connection each 
 
 from __future__ import annotations
 
+import ipaddress
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple, Optional
 
 from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tight, wirings
-from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, some, token_bytes, windows
+from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, slot_bytes, some, windows
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
@@ -27,9 +29,12 @@ from eprune.model.graph import Actor, Fifo, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
-from eprune.model.platform import Link, Platform
+from eprune.model.platform import Link, Platform, Security
 from eprune.model.quantity import exact_size, format_size
 from eprune.model.system import System
+
+#: a part of a host name; names with an underscore occur, and resolve
+_LABEL = re.compile(r"(?!-)[A-Za-z0-9_-]{1,63}(?<!-)")
 
 # M1
 
@@ -158,7 +163,7 @@ def links(system: System) -> list[Finding]:
         crossing = crossings(system.graph, mapping)
         findings += _missing_links(platform, crossing)
         findings += _port_numbers(platform, mapping, crossing)
-    return findings + list(_both_ends(system.platforms))
+    return [*findings, *addresses(system.platforms), *_one_host(system), *_both_ends(system.platforms)]
 
 
 def _pairs(
@@ -215,6 +220,93 @@ def _port_numbers(
             )
             hint = f"move a link's base port out of {link.port} to {last}, in both platforms' files"
             yield violation("M2", link.where, message, hint, related=((other_link.where, "the other link"),))
+
+
+class _Listener(NamedTuple):
+    """What listens on a TCP port of a platform's host: the platform itself, or the near end of its SSH tunnel."""
+
+    platform: Platform
+    link: Link
+    number: int
+    what: str
+    tunnel: bool = False
+
+
+def _one_host(system: System) -> Iterator[Finding]:
+    """M2: platforms that are reached at one address, or over loopback, do not listen on the same port of that host."""
+    homes, named = system.homes, {platform.name: platform for platform in system.platforms}
+    hosts = {name: name for name in named}
+    listening: list[_Listener] = []
+    for platform, mapping in _pairs(system.platforms, system.mappings):
+        at: dict[str, str] = {}
+        for peer, fifos in crossings(system.graph, mapping).items():
+            link, far = platform.link(peer), named.get(peer)
+            back = far.link(platform.name) if far else None
+            carried = fifos[:1] if link is not None and link.shared else fifos
+            dialled = [(k, fifo) for k, fifo in enumerate(carried) if homes[fifo.target.actor] == peer]
+            if link is None or far is None or back is None or not dialled:
+                continue
+            tunnelled = link.security is Security.SSH
+            for k, fifo in dialled:
+                listening.append(_Listener(far, back, link.port + k, f"FIFO '{fifo.name}' to '{peer}'"))
+                if tunnelled:
+                    tunnel = f"the SSH tunnel of FIFO '{fifo.name}' to '{peer}'"
+                    listening.append(_Listener(platform, link, link.port + k, tunnel, tunnel=True))
+            # One address means one host where one platform dials both; elsewhere it may be that of another network.
+            first = platform.name if _is_loopback(link.address) else at.setdefault(link.address, peer)
+            if not (tunnelled and _is_loopback(link.address)):
+                one, same = hosts[first], hosts[peer]
+                hosts = {name: one if host == same else host for name, host in hosts.items()}
+    taken: dict[tuple[str, int], _Listener] = {}
+    for each in listening:
+        other = taken.setdefault((hosts[each.platform.name], each.number), each)
+        if other is not each and (other.platform is not each.platform or other.tunnel or each.tunnel):
+            apart = other.platform is not each.platform
+            who = f"platforms '{other.platform.name}' and '{each.platform.name}' are on one host, by its address: "
+            yield violation(
+                "M2",
+                each.link.where,
+                f"{who if apart else ''}{other.what} and {each.what} would both listen on port {each.number} of "
+                f"{'it' if apart else repr(each.platform.name)}",
+                "give one of the links another base port, in both platforms' files",
+                related=((other.link.where, "the other link"),),
+            )
+
+
+def _is_loopback(address: str) -> bool:
+    try:
+        return address == "localhost" or ipaddress.ip_address(address).is_loopback
+    except ValueError:
+        return False
+
+
+def addresses(platforms: Sequence[Platform]) -> Iterator[Finding]:
+    """M2: the address of a link is a host name or an IP address that can exist."""
+    for platform in platforms:
+        for link in platform.links:
+            wrong = _wrong_address(link.address)
+            if wrong:
+                message = (
+                    f"platform '{platform.name}': the link to '{link.to}' has the address '{link.address}', {wrong}"
+                )
+                hint = (
+                    'write an IP address, such as 192.168.1.10 or [fe80::1], or a host name; the port into port="..."'
+                )
+                yield violation("M2", link.where, message, hint)
+
+
+def _wrong_address(text: str) -> str:
+    """What is wrong with an address; an empty text for nothing."""
+    try:
+        if ":" in text:
+            ipaddress.IPv6Address(text.partition("%")[0])
+        elif not text.strip("0123456789."):
+            ipaddress.IPv4Address(text)
+        elif len(text) > 253 or not all(map(_LABEL.fullmatch, text.rstrip(".").split("."))):
+            return "which is no host name"
+    except ValueError:
+        return "which is no IP address"
+    return ""
 
 
 def _both_ends(platforms: Sequence[Platform]) -> Iterator[Finding]:
@@ -275,13 +367,13 @@ def memory_use(
 ) -> dict[str, int]:
     """Bytes by what takes them, ``FIFO 'f1'`` or ``weights of 'L1'``, on a mapping's platform.
 
-    A FIFO that crosses platforms has a ring of its capacity, and of its window (``under_way``: FIFO name -> tokens), on
-    each. What fusing saves is not taken off.
+    Tokens count with the slots that they take, control tokens too. A FIFO that crosses platforms has a ring of its
+    capacity, and of its window (``under_way``: FIFO name -> tokens), on each. What fusing saves is not taken off.
     """
     homes = mapping.homes()
-    sizes, tokens = buffer_bytes(graph), token_bytes(graph)
+    sizes, slots = buffer_bytes(graph), slot_bytes(graph)
     use = {
-        f"FIFO '{fifo.name}'": sizes[fifo.name] + under_way.get(fifo.name, 0) * tokens[fifo.name]
+        f"FIFO '{fifo.name}'": sizes[fifo.name] + under_way.get(fifo.name, 0) * slots[fifo.name]
         for fifo in graph.fifos
         if mapping.platform in (homes.get(fifo.source.actor), homes.get(fifo.target.actor))
     }
@@ -298,7 +390,7 @@ def memory(system: System) -> Iterator[Finding]:
         use = memory_use(system.graph, mapping, system.interfaces, under_way)
         total = sum(use.values())
         if platform.memory is not None and total > platform.memory:
-            largest = sorted(use.items(), key=lambda item: -item[1])[:5]
+            largest = [item for item in sorted(use.items(), key=lambda item: -item[1]) if item[1]][:5]
             yield violation(
                 "M3",
                 platform.where,

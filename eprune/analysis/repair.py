@@ -1,10 +1,11 @@
-"""The smallest change of delays and capacities that mends a deadlock, found by trying and verified by the same graph.
+"""The smallest change of delays and capacities that mends a deadlock, found by trying and verified in all modes.
 
-A repair takes edges out of a cyclic component of the precedence graph: a delay of the rate takes out a token edge, a
-capacity of delay + rate a room edge. Every repair must break every cycle, so it is enough to branch over the FIFOs of
-one short cycle, then of one that is left, and so on: first all sets of one FIFO, then of two... This is exponential in
-the size of the answer only, and it has a budget; beyond that, the back edges of one depth-first search are a set that
-is enough.
+A repair takes edges out of the precedence graph: a delay of the rate takes out a token edge, a capacity of
+delay + rate a room edge. Every repair must break every cycle of every mode, so it is enough to branch over the FIFOs of
+one cycle, then of one that is left, and so on: first all sets of one FIFO, then of two... Cycles that have no FIFO in
+common say how many changes, and which costs, are still to come at least. This is exponential in the size of the answer
+only, and it has a budget; beyond that, changes are made until nothing deadlocks, and those are taken back that turn out
+not to be needed.
 """
 
 from __future__ import annotations
@@ -13,8 +14,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from eprune.analysis.precedence import Edge, Precedence, components, fifo_edges, order, postorder, short_cycle
-from eprune.model.graph import Fifo
+from eprune.analysis.modes import Modes
+from eprune.analysis.precedence import Edge, Precedence, components, order, postorder
+from eprune.model.graph import FaultPolicy, Fifo
+
+_Changed = dict[str, Fifo]
 
 
 @dataclass
@@ -49,24 +53,15 @@ def apply(changes: tuple[Fifo, ...], fifos: tuple[Fifo, ...]) -> tuple[Fifo, ...
     return tuple(changed.get(fifo.name, fifo) for fifo in fifos)
 
 
-def find_repair(
-    component: Precedence,
-    cycle: tuple[Edge, ...],
-    fifos: Mapping[str, Fifo],
-    rates: Mapping[str, int],
-    token_bytes: Mapping[str, int],
-    budget: Budget,
-) -> Optional[Repair]:
-    """A repair of one cyclic component, of which ``cycle`` is a cycle; the mappings are by FIFO name.
+def find_repair(modes: Modes, free: Mapping[str, Fifo], slot_bytes: Mapping[str, int], budget: Budget) -> Repair:
+    """A repair after which no mode deadlocks; the mappings are by FIFO name.
 
-    Edges of FIFOs that ``fifos`` does not have stay as they are. None if they are a cycle by themselves.
-    Changing FIFOs within a component touches no other component, so the repairs of all components together mend the
-    graph.
+    Only the FIFOs of ``free`` may be changed; each cycle has to have one of them. Changing FIFOs within a cyclic
+    component of the graph at its upper rate limits touches no other component, so the repairs of all of these together
+    mend the graph.
     """
-    search = _Search(component, fifos, rates, token_bytes, budget)
-    if not search.possible():
-        return None
-    repair = search.one(cycle)
+    search = _Search(modes, free, slot_bytes, budget)
+    repair = search.one()
     limit = 2
     while repair is None and budget.edges > 0:
         repair = search.several(limit)
@@ -77,37 +72,25 @@ def find_repair(
 class _Search:
     """The problem of one component; the answers are its methods'."""
 
-    def __init__(
-        self,
-        component: Precedence,
-        fifos: Mapping[str, Fifo],
-        rates: Mapping[str, int],
-        token_bytes: Mapping[str, int],
-        budget: Budget,
-    ) -> None:
-        self._component = component
-        self._fifos = {edge.fifo: fifos[edge.fifo] for edge in component.edges if edge.fifo in fifos}
-        self._fixed = tuple(edge for edge in component.edges if edge.fifo not in fifos)
+    def __init__(self, modes: Modes, free: Mapping[str, Fifo], slot_bytes: Mapping[str, int], budget: Budget) -> None:
+        self._modes = modes
+        self._fifos = {fifo.name: free[fifo.name] for fifo in modes.fifos if fifo.name in free}
         self._rank = {name: index for index, name in enumerate(self._fifos)}
-        self._rates = rates
-        self._token_bytes = token_bytes
+        self._slot_bytes = slot_bytes
         self._budget = budget
         self._best: tuple[int, tuple[Fifo, ...]] = (0, ())
 
-    def possible(self) -> bool:
-        """Whether the edges that stay leave any way."""
-        return not components(Precedence(self._component.nodes, self._fixed))
-
-    def one(self, cycle: tuple[Edge, ...]) -> Optional[Repair]:
+    def one(self) -> Optional[Repair]:
         """The cheapest change of one FIFO that is enough, and the cheapest of the other kind."""
-        options = sorted((option for edge in cycle for option in self._options(edge, {})), key=self._cost)
+        stuck = next(self._modes.stuck())
+        options = sorted((option for edge in stuck.cycle for option in self._options(edge, {})), key=self._cost)
         found: list[Fifo] = []
         for option in options:
             if found and self._is_delay(option) == self._is_delay(found[0]):
                 continue
-            if not self._budget.spend(len(self._component.edges)):
+            if not self._budget.spend(self._modes.size):
                 break
-            if self._live({option.name: option}):
+            if self._modes.live({option.name: option}):
                 found.append(option)
             if len(found) == 2:
                 break
@@ -120,56 +103,93 @@ class _Search:
         changes = self._best[1]
         return Repair(self._sorted(changes), smallest=self._budget.edges >= 0) if changes else None
 
-    def _branch(self, changed: dict[str, Fifo], limit: int) -> None:
+    def _branch(self, changed: _Changed, limit: int) -> None:
         cost = sum(self._cost(fifo)[0] for fifo in changed.values())
-        size = len(self._component.edges)
-        if (self._best[1] and cost >= self._best[0]) or not self._budget.spend(4 * size):
+        if (self._best[1] and cost >= self._best[0]) or not self._budget.spend(4 * self._modes.size):
             return
-        parts = self._parts(changed)
-        if not parts:
+        choices = [
+            [option for edge in stuck.cycle for option in self._options(edge, changed)]
+            for stuck in self._modes.stuck(changed)
+        ]
+        if not choices:
             self._best = (cost, tuple(changed.values()))
             return
-        for edge in short_cycle(parts[0], 4 * size):
-            if len(changed) < limit or edge.fifo in changed:
-                for option in self._options(edge, changed):
-                    self._branch({**changed, option.name: option}, limit)
+        choices.sort(key=len)
+        more, dearer = self._at_least(choices, changed)
+        if len(changed) + more > limit or (self._best[1] and cost + dearer >= self._best[0]):
+            return
+        for option in sorted(choices[0], key=lambda option: self._dearer(option, changed)):
+            if len(changed) < limit or option.name in changed:
+                self._branch({**changed, option.name: option}, limit)
+
+    def _at_least(self, choices: list[list[Fifo]], changed: _Changed) -> tuple[int, int]:
+        """How many FIFOs more, and bytes, cycles that have no FIFO in common ask for."""
+        taken: set[str] = set()
+        more = dearer = 0
+        for options in choices:
+            names = {option.name for option in options}
+            if not names & taken:
+                taken |= names
+                more += not names & changed.keys()
+                dearer += min(self._dearer(option, changed) for option in options)
+        return more, dearer
+
+    def _dearer(self, option: Fifo, changed: _Changed) -> int:
+        before = changed.get(option.name)
+        return self._cost(option)[0] - (self._cost(before)[0] if before else 0)
 
     def enough(self) -> Repair:
-        """The back edges of a depth-first search, less those that turn out not to be needed, dearest first.
-
-        Where edges are fixed, an order that they allow is taken for that of the search.
-        """
-        successors: dict[str, list[str]] = {node: [] for node in self._component.nodes}
-        for edge in self._component.edges:
-            successors[edge.source].append(edge.target)
-        visited = postorder(self._component.nodes, successors)
-        if self._fixed:
-            visited = list(reversed(order(Precedence(tuple(reversed(visited)), self._fixed))))
-        finished = {node: index for index, node in enumerate(visited)}
-        changed: dict[str, Fifo] = {}
-        for edge in self._component.edges:
-            if finished[edge.source] <= finished[edge.target]:
-                changed[edge.fifo] = list(self._options(edge, changed))[-1]
+        """Changes that are enough, less those that turn out not to be needed, dearest first."""
+        changed = self._back_edges()
+        if changed is None:
+            changed = self._one_after_another()
         pruning = Budget()
         for fifo in sorted(changed.values(), key=self._cost, reverse=True):
-            if not pruning.spend(len(self._component.edges)):
+            if not pruning.spend(self._modes.size):
                 break
             fewer = {name: other for name, other in changed.items() if name != fifo.name}
-            if self._live(fewer):
+            if self._modes.live(fewer):
                 changed = fewer
         return Repair(self._sorted(tuple(changed.values())), smallest=False)
 
-    def _live(self, changed: Mapping[str, Fifo]) -> bool:
-        return not self._parts(changed)
+    def _back_edges(self) -> Optional[_Changed]:
+        """The back edges of a depth-first search at the upper rate limits.
 
-    def _parts(self, changed: Mapping[str, Fifo]) -> list[Precedence]:
-        """What is still cyclic with the FIFOs changed."""
-        edges = (
-            edge
-            for name, fifo in self._fifos.items()
-            for edge in fifo_edges(changed.get(name, fifo), self._rates[name])
-        )
-        return components(Precedence(self._component.nodes, (*self._fixed, *edges)))
+        Where edges are fixed, an order that they allow is taken for that of the search; None if there is none.
+        """
+        whole = self._modes.at_limits({})
+        fixed = tuple(edge for edge in whole.edges if edge.fifo not in self._fifos)
+        successors: dict[str, list[str]] = {node: [] for node in whole.nodes}
+        for edge in whole.edges:
+            successors[edge.source].append(edge.target)
+        visited = postorder(whole.nodes, successors)
+        if fixed:
+            allowed = Precedence(tuple(reversed(visited)), fixed)
+            if components(allowed):
+                return None
+            visited = list(reversed(order(allowed)))
+        finished = {node: index for index, node in enumerate(visited)}
+        changed: _Changed = {}
+        for edge in whole.edges:
+            if finished[edge.source] <= finished[edge.target]:
+                changed[edge.fifo] = list(self._options(edge, changed))[-1]
+        return changed
+
+    def _one_after_another(self) -> _Changed:
+        """A change for each cycle that is found, until none is left; of all FIFOs where that takes too long."""
+        changed: _Changed = {}
+        budget = Budget()
+        while budget.spend(self._modes.size):
+            stuck = list(self._modes.stuck(changed))
+            if not stuck:
+                return changed
+            for each in stuck:
+                options = [list(self._options(edge, changed))[-1:] for edge in each.cycle if edge.fifo in self._fifos]
+                cheapest = min((last for (last,) in options), key=self._cost)
+                changed[cheapest.name] = cheapest
+        for edge in self._modes.at_limits({}).edges:
+            changed.update((option.name, option) for option in self._options(edge, changed))
+        return changed
 
     def _options(self, edge: Edge, changed: Mapping[str, Fifo]) -> Iterator[Fifo]:
         """The changes of its FIFO that take an edge out; the last of them adds no edge.
@@ -178,11 +198,13 @@ class _Search:
         """
         if edge.fifo not in self._fifos:
             return
-        fifo, rate = changed.get(edge.fifo, self._fifos[edge.fifo]), self._rates[edge.fifo]
+        fifo, rate = changed.get(edge.fifo, self._fifos[edge.fifo]), self._modes.limits[edge.fifo]
         if edge.kind == "room":
             yield replace(fifo, capacity=fifo.delay + rate)
+        elif fifo.policy is FaultPolicy.NEWEST:
+            yield replace(fifo, delay=rate, capacity=max(fifo.capacity, 3 * rate))
         else:
-            if fifo.capacity < 2 * rate:
+            if fifo.capacity < 2 * rate and edge.fifo not in self._modes.held:
                 yield replace(fifo, delay=rate, capacity=max(fifo.capacity, rate))
             yield replace(fifo, delay=rate, capacity=max(fifo.capacity, 2 * rate))
 
@@ -190,7 +212,7 @@ class _Search:
         """Added bytes, of initial tokens and of buffer; then file order."""
         fifo = self._fifos[changed.name]
         tokens = changed.delay - fifo.delay + changed.capacity - fifo.capacity
-        return tokens * self._token_bytes[changed.name], self._rank[changed.name]
+        return tokens * self._slot_bytes[changed.name], self._rank[changed.name]
 
     def _is_delay(self, changed: Fifo) -> bool:
         return changed.delay != self._fifos[changed.name].delay

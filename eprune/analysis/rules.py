@@ -19,7 +19,10 @@ class Rule:
 RULES = {
     "XML": Rule("a file is well-formed XML of the published schema"),
     "FILE": Rule("a file that is named is there, readable and what it should be"),
-    "G1": Rule("names are unique, references resolve; every port is on exactly one FIFO, from an output to an input"),
+    "G1": Rule(
+        "there are actors; names are unique, references resolve; every port is on exactly one FIFO, from an output to "
+        "an input"
+    ),
     "G2": Rule("token types agree at both ends of a FIFO, and with the actor's model or class where it declares them"),
     "G3": Rule("rate limits: 0 <= lrl <= url and url >= 1; the initial rate atr is between them"),
     "G4": Rule("symmetric rates: both ends of a FIFO have the same limits and the same initial rate"),
@@ -29,7 +32,8 @@ RULES = {
     ),
     "G6": Rule(
         "port kinds fit the type: SPA static data only; CA static data and control outputs; DPA one control input and "
-        "dynamic data ports; DA the same (or the control outputs), dynamic at outputs as an entry, at inputs as an exit"
+        "dynamic data ports; DA the same (or the control outputs), dynamic at outputs as an entry, at inputs as an "
+        "exit; a DPA with data inputs that is, in each row, idle or at its one rate at all ports needs no control input"
     ),
     "G7": Rule("no delay on a dynamic or a control FIFO"),
     "D1": Rule(
@@ -37,8 +41,8 @@ RULES = {
         "and one exit DA"
     ),
     "D2": Rule(
-        "the control source has a control FIFO, one int32 per firing, to each DA and DPA of its dynamic processing "
-        "graph, and to no others"
+        "the control source has a control FIFO, one int32 per firing, to each DA of its dynamic processing graph and "
+        "to each DPA that has a control input, and to no others"
     ),
     "D3": Rule(
         "the control table has a row for each control value and a column for each dynamic port; "
@@ -52,14 +56,21 @@ RULES = {
     "C2": Rule("no deadlock, in any row of any dynamic processing graph: the precedence graph is acyclic"),
     "C3": Rule("every actor is reached from a source, and the graph is connected", Severity.WARNING),
     "M1": Rule("every actor is mapped to exactly one unit of one platform, and the platforms' mappings agree"),
-    "M2": Rule("a FIFO that crosses platforms has a link, stated alike in both files, and a TCP port of its own"),
-    "M3": Rule("a platform's FIFO buffers and model weights fit its memory, where it states one"),
+    "M2": Rule(
+        "a FIFO that crosses platforms has a link, stated alike in both files, to an address that can exist, and a TCP "
+        "port of its own on the host where it is listened for"
+    ),
+    "M3": Rule(
+        "a platform's FIFO buffers, tokens rounded up to 64 bytes, and model weights fit its memory, where it states "
+        "one"
+    ),
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "
         "entry does not control; only a class does without an input; a quorum is at most the data inputs; an actor "
-        "with inputs on hold has one that leads; clock, rate and match are where they have a meaning"
+        "with inputs on hold has one that leads; clock, rate, match, ack, room-timeout and group are where they have a "
+        "meaning; control inputs are required, and neither on hold nor of an age"
     ),
     "F3": Rule(
         "ways from one source do not meet again where one has newest behind the fork, or an actor that numbers its own "
@@ -68,7 +79,8 @@ RULES = {
     ),
     "F4": Rule(
         "where times and rates are known: time-outs grow downstream and exceed the difference between ways that meet "
-        "again; room covers the rate times that difference, and times the round trip of the link",
+        "again; room covers the rate times that difference, and times the round trip of the link; sources of unlike "
+        "rates do not meet without hold or newest",
         Severity.WARNING,
     ),
 }

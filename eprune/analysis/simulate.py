@@ -4,7 +4,7 @@ A firing has two phases. It starts when every input holds the rate's tokens and 
 tokens, not counting reserved room; the inputs stay in their FIFOs, and the outputs' room is reserved. When it finishes,
 its inputs leave and its outputs arrive. An actor has at most one firing at a time. Any event that is possible may be
 the next. An actor with a control input looks at the control token that is there before it starts: the rates of its
-ports are those of that token's row.
+ports are those of that token's row. A DPA without one fires in those iterations in which its row gives it a rate.
 
 Over ``newest``, and into an input on hold, the producer does not wait: where there is no room, the oldest tokens that
 no firing reads are dropped. An input on hold takes the newest tokens, drops the older ones, and gives the last ones
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional, Union
 
 from eprune.analysis.domains import dividing
+from eprune.analysis.lookup import untold
 from eprune.model.graph import Dpg, Fifo, Graph
 
 #: ("start" or "finish", actor name)
@@ -81,6 +82,13 @@ class _State:
         self.peak = dict(self.tokens)
         self.passed = {fifo.name: 0 for fifo in graph.fifos}
         self.finished = {actor.name: 0 for actor in graph.actors}
+        #: actor -> firings that are asked of it: those without a control input fire in the rows that give them a rate
+        self.due = {actor.name: iterations for actor in graph.actors}
+        for name in untold(graph):
+            dpg = self.follows[name]
+            values = control[dpg.name]
+            rows = (self.rows[dpg.name][values[k % len(values)]] for k in range(iterations))
+            self.due[name] = sum(any(rate for ref, rate in row.items() if ref.actor == name) for row in rows)
         self.running: dict[str, dict[str, int]] = {}
         held = {ref for ref, port in graph.ports() if port.hold}
         self.yielding = {fifo.name for fifo in dividing(graph)}
@@ -144,7 +152,7 @@ class _State:
     def ended(self) -> set[str]:
         """The actors that can fire no more, for others have ended or done all their firings."""
         found: set[str] = set()
-        done = {actor for actor, count in self.finished.items() if count >= self.iterations}
+        done = {actor for actor, count in self.finished.items() if count >= self.due[actor]}
         while True:
             fresh = {actor for actor in self.finished if actor not in done and self._is_over(actor, done, found)}
             if not fresh:
@@ -168,7 +176,7 @@ class _State:
         for actor, count in self.finished.items():
             if actor in self.running:
                 possible.append(("finish", actor))
-            elif count < self.iterations and not self.obstacles(actor):
+            elif count < self.due[actor] and not self.obstacles(actor):
                 possible.append(("start", actor))
         return possible
 
@@ -228,7 +236,7 @@ def simulate(
         if watch is not None:
             watch(event, state.held())
         events = state.events()
-    short = [actor for actor, count in state.finished.items() if count < iterations]
+    short = [actor for actor, count in state.finished.items() if count < state.due[actor]]
     ended: set[str] = state.ended() if short and state.yielding else set()
     blocked = {actor: state.obstacles(actor) for actor in short if actor not in ended}
     return Simulation(state.finished, state.peak, state.passed, blocked, state.dropped)

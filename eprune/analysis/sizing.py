@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Optional
 
@@ -12,7 +12,7 @@ from eprune.analysis.clusters import Cluster
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.links import OverLink, over_links
-from eprune.analysis.lookup import token_bytes
+from eprune.analysis.lookup import slot_bytes
 from eprune.analysis.throughput import ALONE, Resources, advice, resources, timed, window_of
 from eprune.model.graph import Graph
 from eprune.model.system import System
@@ -46,7 +46,7 @@ class Sizing:
     What needs the actors' times is None where some are ``without_time``. ``bound_only``: rates vary, so that throughput
     is what the graph never exceeds. Where ``newest`` and ``hold`` divide the graph, throughput is that of its slowest
     part, and ``paces`` has each part; else it is empty. ``resources`` has the clusters of the units, and ``links`` the
-    FIFOs over links.
+    FIFOs over links. ``channels`` of a graph that was imported and expanded: channel -> its FIFOs; else it is empty.
     """
 
     given: Mapping[str, int]
@@ -60,17 +60,19 @@ class Sizing:
     paces: tuple[Pace, ...] = ()
     resources: Resources = ALONE
     links: tuple[OverLink, ...] = ()
+    channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
+        given = {
+            "capacities": dict(self.given),
+            "windows": {link.fifo: link.window for link in self.links},
+            "bytes": self.given_bytes,
+        }
         return {
-            "given": {
-                "capacities": dict(self.given),
-                "windows": {link.fifo: link.window for link in self.links},
-                "bytes": self.given_bytes,
-            },
-            "live": _sizes(self.live),
-            "fast": None if self.fast is None else _sizes(self.fast),
+            "given": self._with_channels(given),
+            "live": self._with_channels(_sizes(self.live)),
+            "fast": None if self.fast is None else self._with_channels(_sizes(self.fast)),
             "throughput": None if self.throughput is None else _throughput_data(self.throughput),
             "max_throughput": None if self.max_throughput is None else _throughput_data(self.max_throughput),
             "without_time": list(self.without_time),
@@ -83,6 +85,27 @@ class Sizing:
             ],
             "links": [link.as_data() for link in self.links],
         }
+
+    def _with_channels(self, column: dict[str, Any]) -> dict[str, Any]:
+        """Sizes, and those of the channels: room for what their FIFOs hold together."""
+        if not self.channels:
+            return column
+        room = {
+            name: sum(column["capacities"][fifo] + column["windows"].get(fifo, 0) for fifo in fifos)
+            for name, fifos in self.channels.items()
+        }
+        return {**column, "channels": room}
+
+
+def _channels(graph: Graph) -> dict[str, tuple[str, ...]]:
+    """Channel of an imported graph -> the FIFOs that carry its parts; empty where no channel has several."""
+    if not any(fifo.channel for fifo in graph.fifos):
+        return {}
+    parts: dict[str, tuple[str, ...]] = {}
+    for fifo in graph.fifos:
+        name = fifo.channel or fifo.name
+        parts[name] = (*parts.get(name, ()), fifo.name)
+    return parts
 
 
 def sizing(
@@ -109,12 +132,13 @@ def sizing(
         paces=() if unknown else _paces(graph, times, shared),
         resources=shared,
         links=over_links(graph, shared, times, fast),
+        channels=_channels(graph),
     )
 
 
 def _given_bytes(graph: Graph, shared: Resources) -> int:
     """Bytes of all buffers; a FIFO over a link has one at each end."""
-    sizes = token_bytes(graph)
+    sizes = slot_bytes(graph)
     total = 0
     for fifo in graph.fifos:
         transfer = shared.transfers.get(fifo.name)

@@ -1,4 +1,4 @@
-"""Rules D3, D4, D5 and D7: control tables, and the borders within which they hold.
+"""Rules D3, D4, D5, D7 and a part of G6: control tables, and the borders within which they hold.
 
 The graph must be sound by rules G1 to G7, D1, D2 and D6; D5 and D7 ask for D3 as well.
 """
@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Iterator
 
 from eprune.analysis.dynamic import region
-from eprune.analysis.lookup import joined, rate_text, some
+from eprune.analysis.lookup import joined, rate_text, some, untold
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row, rate_range
@@ -154,6 +154,38 @@ def activity(graph: Graph) -> Iterator[Finding]:
                         "an actor that works in a row takes something and gives something: make it idle at all its "
                         f"data ports, or give an {lacks.value}put a rate",
                         related=((actor.where, f"'{actor.name}' is here"),),
+                    )
+
+
+def unasked(graph: Graph) -> Iterator[Finding]:
+    """G6: a DPA without a control input is, in each row, idle at all its data ports, or at its one rate at all of them.
+
+    So it need not know the row: it fires when its tokens are there. Its one rate at a port is the upper limit.
+    """
+    ports = dict(graph.ports())
+    alone = untold(graph)
+    for dpg in graph.dpgs:
+        for name in (each for each in dpg.members if each in alone):
+            own = [ref for ref, port in ports.items() if ref.actor == name and not port.control]
+            static = [ref for ref in own if ports[ref].static]
+            hint = "give it a control input, and a control FIFO to it"
+            if static:
+                message = (
+                    f"actor '{name}': a DPA without a control input has only dynamic ports, and {static[0]} is static"
+                )
+                yield violation("G6", ports[static[0]].where, message, hint)
+                continue
+            for row in dpg.rows:
+                rates = dpg.rates(row)
+                if any(rates[ref] for ref in own) and any(rates[ref] != ports[ref].url for ref in own):
+                    stated = ", ".join(f"{rates[ref]} at {ref} of {rate_text(ports[ref])}" for ref in own)
+                    yield violation(
+                        "G6",
+                        row.where,
+                        f"{_named(dpg, row)}: '{name}' has no control input to tell it its rates, which are neither "
+                        f"all 0 nor all at their limits: {stated}",
+                        hint,
+                        related=((ports[own[0]].where, f"'{name}' is here"),),
                     )
 
 

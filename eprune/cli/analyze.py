@@ -1,14 +1,14 @@
-"""``eprune analyze``: check an application, and show what is worth knowing of a sound one."""
+"""``eprune analyze``: check applications, and show what is worth knowing of a sound one."""
 
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 import click
 
 from eprune.cli import options
-from eprune.cli.errors import FINDINGS, say
+from eprune.cli.errors import FINDINGS, USAGE, say
 from eprune.cli.printing import write
 
 if TYPE_CHECKING:
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from eprune.analysis.sizing import Sizing
     from eprune.analysis.survey import Survey
+    from eprune.formats.system import Inputs
     from eprune.model.finding import Finding
     from eprune.model.system import System
 
@@ -34,8 +35,8 @@ class Sources(click.ParamType):
         return self.fail(f"{value!r} is neither 'every' nor 'some' nor a number of sources", param, ctx)
 
 
-@click.command("analyze", cls=options.Command, short_help="Check an application and report what is wrong.")
-@options.application_argument
+@click.command("analyze", cls=options.Command, short_help="Check applications and report what is wrong.")
+@click.argument("application", metavar="APP.xml|FOLDER ...", nargs=-1, required=True)
 @options.deployment_options(required=False)
 @click.option(
     "--format",
@@ -75,7 +76,7 @@ class Sources(click.ParamType):
 )
 @click.option("--apply", metavar="FILE", help="With --buffers: write the graph with these buffer sizes to FILE.")
 def command(
-    application: str,
+    application: Sequence[str],
     platforms: Sequence[str],
     mappings: Sequence[str],
     fmt: str,
@@ -88,19 +89,84 @@ def command(
     times: Sequence[str],
     apply: Optional[str],
 ) -> int:
-    """Check an application graph against the design rules, with its platforms and mappings where given.
+    """Check application graphs against the design rules, with platforms and mappings where given.
 
     Reports all that is wrong with any of the files at once. For a sound graph it prints actors, FIFOs, buffer memory
-    and precedence order. "-" reads APP.xml from stdin. Exit code: 0 sound, 1 findings, 2 unreadable input.
+    and precedence order. "-" reads APP.xml from stdin. Several files, and folders with all that is below them, are
+    checked one after another; platforms and mappings among them are read, and belong to the application if there is
+    only one. Exit code: 0 sound, 1 findings, 2 unreadable input.
 
     \b
     Examples:
       eprune analyze graphs/vehicle.xml
       eprune analyze app.xml -p endpoint.xml server.xml -m mappings/split
+      eprune analyze graphs mappings
       eprune analyze app.xml --format sarif -o findings.sarif
       eprune analyze app.xml -p platforms -m mappings --faults 1
       eprune analyze app.xml --buffers --times A=1.2ms B=3ms --apply sized.xml
     """
+    from eprune.formats.system import Inputs, inputs_in, parts_of
+
+    if (times or apply is not None) and not buffers:
+        raise click.UsageError("--times and --apply go with --buffers")
+    if buffers and fmt not in ("text", "json"):
+        raise click.UsageError(f"--buffers has no place in {fmt}: use --format text or json")
+    if apply == output == "-":
+        raise click.UsageError("the report and the new graph cannot both go to stdout: give -o or --apply a file")
+    inputs = inputs_in(application)
+    apps = inputs.applications
+    if len(apps) != 1:
+        if platforms or mappings:
+            raise click.UsageError(f"-p and -m are those of one application, and {len(apps)} are given")
+        options.refuse(
+            ("faults", "essential", "service", "buffers", "times", "apply"),
+            f"it is asked of one application, and {len(apps)} are given",
+        )
+    elif inputs.platforms or inputs.mappings:
+        if platforms or mappings:
+            raise click.UsageError("platforms and mappings are given beside the application and by -p and -m")
+        platforms, mappings = parts_of(apps[0], inputs)
+    rest = Inputs(
+        (),
+        tuple(path for path in inputs.platforms if path not in platforms),
+        tuple(path for path in inputs.mappings if path not in mappings),
+    )
+    if len(apps) != 1:
+        return _several(inputs, rest, fmt, output, strict)
+    return _single(
+        apps[0],
+        platforms,
+        mappings,
+        rest,
+        fmt,
+        output,
+        strict,
+        _Asked(faults, essential, service, buffers, times, apply),
+    )
+
+
+class _Asked(NamedTuple):
+    """What is asked of one application beside the rules."""
+
+    faults: Optional[int]
+    essential: Sequence[str]
+    service: Any
+    buffers: bool
+    times: Sequence[str]
+    apply: Optional[str]
+
+
+def _single(
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    rest: Inputs,
+    fmt: str,
+    output: str,
+    strict: bool,
+    asked: _Asked,
+) -> int:
+    """Check one application, and the ``rest`` of the files by themselves."""
     from eprune.analysis.check import check
     from eprune.analysis.sizing import sizing
     from eprune.analysis.survey import survey
@@ -109,33 +175,97 @@ def command(
     from eprune.model.finding import EpruneError, has_errors
     from eprune.passes.fuse import clusters_of
 
-    if (times or apply is not None) and not buffers:
-        raise click.UsageError("--times and --apply go with --buffers")
-    if buffers and fmt not in ("text", "json"):
-        raise click.UsageError(f"--buffers has no place in {fmt}: use --format text or json")
-    if apply == output == "-":
-        raise click.UsageError("the report and the new graph cannot both go to stdout: give -o or --apply a file")
+    alone, unreadable = _read_alone(rest)
     try:
         system = read(application, platforms, mappings)
     except EpruneError as error:
-        write(output, report(error.findings, None, fmt), fmt)
+        write(output, report([*error.findings, *alone], None, fmt, files=(application,)), fmt)
         return error.exit_code
-    if faults is None and (essential or service != "every"):
+    if asked.faults is None and (asked.essential or asked.service != "every"):
         raise click.UsageError("--essential and --service say what --faults K asks: give it too")
-    findings = check(system)
+    findings = [*check(system), *alone]
     sound = not has_errors(findings)
-    surveyed = survey(system, faults, essential, service) if sound and faults is not None else None
+    surveyed = (
+        survey(system, asked.faults, asked.essential, asked.service) if sound and asked.faults is not None else None
+    )
     sized = None
-    if sound and buffers:
+    if sound and asked.buffers:
         try:
-            sized = sizing(system, read_times(times, system), clusters_of(system))
+            sized = sizing(system, read_times(asked.times, system), clusters_of(system))
         except ValueError:
             message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
             raise click.ClickException(message) from None
     findings = [*findings, *(surveyed.findings if surveyed else ())]
-    write(output, report(findings, system if sound else None, fmt, surveyed, sized), fmt)
-    if apply is not None and sized is not None:
-        _apply(apply, system, sized)
+    files = (application, *platforms, *mappings)
+    write(output, report(findings, system if sound else None, fmt, surveyed, sized, files), fmt)
+    if asked.apply is not None and sized is not None:
+        _apply(asked.apply, system, sized)
+    return _code(findings, unreadable, strict)
+
+
+def _several(inputs: Inputs, rest: Inputs, fmt: str, output: str, strict: bool) -> int:
+    """Check applications one after another, each by itself, and the other files as far as they go alone."""
+    from eprune.analysis.check import check
+    from eprune.cli.reading import read
+    from eprune.formats.findings import as_data, render
+    from eprune.model.finding import EpruneError, has_errors
+    from eprune.views import application
+    from eprune.views.tables import counted, counts
+
+    found: dict[Finding, None] = {}
+    graphs: dict[str, Any] = {}
+    alone, unreadable = _read_alone(rest)
+    for path in inputs.applications:
+        graphs[path] = None
+        try:
+            system = read(path)
+        except EpruneError as error:
+            found.update(dict.fromkeys(error.findings))
+            unreadable = True
+            continue
+        own = check(system)
+        found.update(dict.fromkeys(own))
+        if not has_errors(own):
+            graphs[path] = application.as_data(system)
+    findings = [*found, *(finding for finding in alone if finding not in found)]
+    files = (*inputs.applications, *inputs.platforms, *inputs.mappings)
+    if fmt == "text":
+        text = render(findings, "text") + f"{counted(len(files), 'file')}: {counts(findings)}\n"
+    elif fmt == "json":
+        data = {**as_data(findings), "graph": None, "files": list(files), "graphs": graphs}
+        text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
+    else:
+        text = report(findings, None, fmt, files=files)
+    write(output, text, fmt)
+    return _code(findings, unreadable, strict)
+
+
+def _read_alone(rest: Inputs) -> tuple[list[Finding], bool]:
+    """What is wrong with platforms and mappings by themselves, and whether one cannot be read."""
+    from eprune.analysis.mapping import addresses
+    from eprune.formats.xml.mapping import read_mapping
+    from eprune.formats.xml.platform import read_platform
+    from eprune.model.finding import EpruneError
+
+    findings: list[Finding] = []
+    unreadable = False
+    for path in (*rest.platforms, *rest.mappings):
+        try:
+            if path in rest.platforms:
+                findings += addresses([read_platform(path)])
+            else:
+                read_mapping(path)
+        except EpruneError as error:
+            findings += error.findings
+            unreadable = True
+    return findings, unreadable
+
+
+def _code(findings: Sequence[Finding], unreadable: bool, strict: bool) -> int:
+    from eprune.model.finding import has_errors
+
+    if unreadable:
+        return USAGE
     return FINDINGS if has_errors(findings) or (strict and findings) else 0
 
 
@@ -145,11 +275,14 @@ def report(
     fmt: str,
     survey: Optional[Survey] = None,
     sized: Optional[Sizing] = None,
+    files: Sequence[str] = (),
 ) -> str:
     """Findings in one of the formats, with what there is to know of a sound ``system`` where the format has room.
 
-    What it survives (``survey``) and its buffer sizes (``sized``) are there where that was asked.
+    What it survives (``survey``) and its buffer sizes (``sized``) are there where that was asked. ``files`` are those
+    that were checked.
     """
+    from eprune.analysis.explain import explanation
     from eprune.analysis.rules import RULES
     from eprune.formats.findings import as_data, render
     from eprune.views import application, buffers, faults
@@ -169,7 +302,12 @@ def report(
         if sized is not None:
             data["buffers"] = sized.as_data()
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"
-    return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()})
+    helps = {}
+    if fmt == "sarif":
+        for name in RULES:
+            found = explanation(name)
+            helps[name] = f"{found.why}\n\n{found.advice}"
+    return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()}, helps, files)
 
 
 def _apply(path: str, system: System, sized: Sizing) -> None:

@@ -373,10 +373,11 @@ def _nothing(line: Line) -> list[Item]:
 #: by its own words.
 COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
+    "APP.xml|FOLDER ...": _files("*.xml"),
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
-    "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml"),
+    "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
     "FILE": _files("*"),
     "FILE...": _files("*"),
     "PATH": _files("*"),

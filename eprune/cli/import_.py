@@ -82,7 +82,9 @@ class Time(click.ParamType):
 )
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
 @click.option(
-    "--expand", is_flag=True, help="SDF3: one actor for each firing of an iteration, which makes all rates equal."
+    "--expand",
+    is_flag=True,
+    help="SDF3, PREESM: one actor for each firing of an iteration, which makes all rates equal.",
 )
 @click.option("--unit", type=Time(), metavar="TIME", help="SDF3: the unit of its times (default: 1us).")
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
@@ -104,8 +106,8 @@ def command(
     computes is what the model computes, bit for bit; `eprune verify` checks it. Set the sources' `path` to .npy files
     of inputs, or put the model into an application of your own actors with --into.
 
-    A graph in SDF3's XML becomes an application without behaviours, for `eprune analyze --buffers`: only
-    application.xml is written. Its execution times and buffer sizes are kept.
+    A graph in SDF3's XML, or in a .pi file of PREESM, becomes an application without behaviours, for `eprune analyze
+    --buffers`: only application.xml is written. Its execution times and buffer sizes are kept.
 
     \b
     Examples:

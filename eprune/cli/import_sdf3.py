@@ -1,4 +1,4 @@
-"""SDF3's XML becomes an application, for ``eprune import``."""
+"""A graph of SDF3 or of PREESM becomes an application, for ``eprune import``."""
 
 from __future__ import annotations
 
@@ -27,28 +27,28 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
     """Write application.xml. Raises EpruneError (exit code 1) for rates and names that break rules."""
     from eprune.analysis.check import check
     from eprune.formats.system import write_system
-    from eprune.formats.xml.sdf3 import read_sdf3
+    from eprune.formats.xml.pisdf import read_dataflow
     from eprune.model.finding import EpruneError, has_errors
     from eprune.model.system import System
     from eprune.passes import expand
     from eprune.views.tables import counted
 
-    sdf = read_sdf3(path, unit)
-    system = System(sdf.graph)
+    sdf = read_dataflow(path, unit)
+    graph = expand.expand(sdf.graph, sdf.phases) if expanded else sdf.graph
+    system = System(graph)
     findings = [] if expanded else sdf.findings()
-    if expanded:
-        system = expand.apply(system).system
     findings = findings or check(system)
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
     written = write_system(system, folder)
-    graph = system.graph
     if fmt == "json":
         figures = {"application": written.application, "actors": len(graph.actors), "fifos": len(graph.fifos)}
-        click.echo(json.dumps({**figures, "overlapping": list(sdf.overlapping)}, indent=2))
+        click.echo(json.dumps({**figures, "overlapping": list(sdf.overlapping), "notes": list(sdf.notes)}, indent=2))
         return
+    for note in sdf.notes:
+        say(f"note: {note}")
     if sdf.overlapping:
         who = counted(len(sdf.overlapping), "actor")
-        say(f"note: in SDF3 the firings of {who} without a self-loop may overlap; here they do not")
+        say(f"note: in SDF the firings of {who} without a self-loop may overlap; here they do not")
     say(f"{written.application}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
     say(f"next: eprune analyze {written.application} --buffers")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from pathlib import Path
-from typing import Optional
 
 from eprune.model.behaviour import Json
 from eprune.model.graph import Actor, Dpg, Fifo, Port
@@ -56,7 +54,7 @@ def _port(port: Port) -> Json:
 
 
 def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
-    path = initial_path(fifo)
+    path = fifo.initial_path
     initial = None if path is None else hashes.get(path, fifo.initial)
     faults: list[Json] = [fifo.policy.value, fifo.timeout, fifo.ack.value]
     faults += _stated(room_timeout=fifo.room_timeout, window=fifo.window, group=fifo.group)
@@ -67,8 +65,3 @@ def _dpg(dpg: Dpg) -> Json:
     rows: list[Json] = [[row.value, *row.rates] for row in dpg.rows]
     ends = [dpg.control, dpg.entry, dpg.exit, *dpg.members]
     return [dpg.name, *ends, [str(ref) for ref in dpg.ports], rows]
-
-
-def initial_path(fifo: Fifo) -> Optional[str]:
-    """The path of a FIFO's initial tokens, which the file names relative to its own folder; None: zeros."""
-    return None if fifo.initial is None else str(Path(fifo.where.file).parent / fifo.initial)

@@ -16,7 +16,6 @@ from eprune.analysis.faults import LOSSY
 from eprune.analysis.lookup import windows
 from eprune.analysis.matching import matching
 from eprune.analysis.precedence import firing_order
-from eprune.codegen.digest import initial_path
 from eprune.codegen.program import (
     ControlRow,
     LocalFifo,
@@ -165,7 +164,7 @@ class _Lowering:
             rate=port.url,
             capacity=fifo.capacity,
             delay=fifo.delay,
-            initial=initial_path(fifo),
+            initial=fifo.initial_path,
             lrl=port.lrl,
             control=self.controlled_by[fifo.source.actor] if port.control else None,
             policy=FaultPolicy.NEWEST.value if fifo.policy is FaultPolicy.NEWEST else FaultPolicy.STOP.value,

@@ -12,7 +12,7 @@ from typing import Optional
 
 import eprune
 from eprune.codegen.bundle import bundle, inside, share
-from eprune.codegen.digest import digest, initial_path
+from eprune.codegen.digest import digest
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.codegen.targets import python, service, tunnels
@@ -197,7 +197,7 @@ def hashes_of(system: System) -> dict[str, str]:
             if path not in hashes:
                 hashes[path] = _hash(contents)
     for fifo in system.graph.fifos:
-        initial = initial_path(fifo)
+        initial = fifo.initial_path
         if initial is not None and initial not in hashes:
             hashes[initial] = _hash([initial], fifo.where)
     return hashes

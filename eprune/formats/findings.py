@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePath
+from types import MappingProxyType
 from typing import Optional
 from urllib.parse import quote
 from xml.sax.saxutils import escape, quoteattr
@@ -27,11 +28,24 @@ INPUT_RULES = {
 _NOT_IN_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def render(findings: Sequence[Finding], fmt: str = "text", rules: Optional[Mapping[str, str]] = None) -> str:
+#: Where the program and its rules are described.
+HOME = "https://github.com/eprune/eprune"
+RULES_PAGE = f"{HOME}/blob/main/docs/reference/rules.md"
+
+
+def render(
+    findings: Sequence[Finding],
+    fmt: str = "text",
+    rules: Optional[Mapping[str, str]] = None,
+    helps: Mapping[str, str] = MappingProxyType({}),
+    files: Sequence[str] = (),
+) -> str:
     """The findings in one of ``FORMATS``, ending in a newline where there is anything to say.
 
     ``rules`` are the rules that were checked, identifier to one-line meaning, in the order to list them; SARIF and
-    JUnit name them all, those without findings as well. Raises ValueError for an unknown format.
+    JUnit name them all, those without findings as well. ``helps`` explains rules, in Markdown, for SARIF. ``files``
+    are those that were checked: JUnit has a suite for each of them, and for others with findings. Raises ValueError
+    for an unknown format.
     """
     checked = dict(rules or {})
     for finding in findings:
@@ -41,9 +55,9 @@ def render(findings: Sequence[Finding], fmt: str = "text", rules: Optional[Mappi
     if fmt == "json":
         return _dump(as_data(findings))
     if fmt == "sarif":
-        return _dump(_sarif(findings, checked))
+        return _dump(_sarif(findings, checked, helps))
     if fmt == "junit":
-        return _junit(findings, checked)
+        return _junit(findings, checked, files)
     raise ValueError(f"there is no format {fmt!r}; there are {', '.join(FORMATS)}")
 
 
@@ -90,12 +104,22 @@ def _text(finding: Finding) -> str:
     return f"{finding}\n{related}{hint}"
 
 
-def _sarif(findings: Sequence[Finding], rules: Mapping[str, str]) -> dict[str, object]:
+def _sarif(findings: Sequence[Finding], rules: Mapping[str, str], helps: Mapping[str, str]) -> dict[str, object]:
     order = list(rules)
     driver = {
         "name": "eprune",
+        "version": __version__,
         "semanticVersion": __version__,
-        "rules": [{"id": rule, "shortDescription": {"text": meaning}} for rule, meaning in rules.items()],
+        "informationUri": HOME,
+        "rules": [
+            {
+                "id": rule,
+                "shortDescription": {"text": meaning},
+                "help": {"text": helps.get(rule, meaning), "markdown": helps.get(rule, meaning)},
+                "helpUri": RULES_PAGE,
+            }
+            for rule, meaning in rules.items()
+        ],
     }
     results = []
     for finding in findings:
@@ -128,22 +152,37 @@ def _physical(where: Location) -> dict[str, object]:
     return physical
 
 
-def _junit(findings: Sequence[Finding], rules: Mapping[str, str]) -> str:
-    """A test case a rule: errors are its failure, for unreadable input its error, and warnings its output."""
-    cases = [_junit_case(rule, meaning, [f for f in findings if f.rule == rule]) for rule, meaning in rules.items()]
-    failed = {f.rule for f in findings if f.severity is Severity.ERROR}
-    errors = len(failed.intersection(INPUT_RULES))
-    counts = f'tests="{len(cases)}" failures="{len(failed) - errors}" errors="{errors}"'
+def _junit(findings: Sequence[Finding], rules: Mapping[str, str], files: Sequence[str]) -> str:
+    """A suite for each file, with a test case for each rule, named by the file.
+
+    Errors are the failure of a case, for unreadable input its error, and warnings its output. Files that were not asked
+    for have cases for the rules with findings there.
+    """
+    named = dict.fromkeys([*files, *(finding.where.file for finding in findings)]) or {"eprune analyze": None}
+    suites, total = "", [0, 0, 0]
+    for file in named:
+        own = [finding for finding in findings if finding.where.file == file]
+        listed = [rule for rule in rules if not files or file in files or any(each.rule == rule for each in own)]
+        cases = [_junit_case(file, rule, rules[rule], [each for each in own if each.rule == rule]) for rule in listed]
+        failed = {finding.rule for finding in own if finding.severity is Severity.ERROR}
+        errors = len(failed.intersection(INPUT_RULES))
+        counts = [len(cases), len(failed) - errors, errors]
+        total = [one + other for one, other in zip(total, counts)]
+        suites += f'  <testsuite name={_attribute(file)} {_counts(counts)} skipped="0" time="0">\n'
+        suites += f"{''.join(cases)}  </testsuite>\n"
     return (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
-        f'<testsuites name="eprune" {counts} time="0">\n'
-        f'  <testsuite name="eprune analyze" {counts} skipped="0" time="0">\n'
-        f"{''.join(cases)}  </testsuite>\n</testsuites>\n"
+        f'<testsuites name="eprune analyze" {_counts(total)} time="0">\n{suites}</testsuites>\n'
     )
 
 
-def _junit_case(rule: str, meaning: str, findings: list[Finding]) -> str:
-    head = f'    <testcase classname="eprune.{rule}" name={_attribute(f"{rule}: {meaning}")} time="0"'
+def _counts(counts: Sequence[int]) -> str:
+    return 'tests="{}" failures="{}" errors="{}"'.format(*counts)
+
+
+def _junit_case(file: str, rule: str, meaning: str, findings: list[Finding]) -> str:
+    name = _attribute(f"{rule}: {meaning}")
+    head = f'    <testcase classname={_attribute(file)} name={name} file={_attribute(file)} time="0"'
     errors = [finding for finding in findings if finding.severity is Severity.ERROR]
     warnings = [finding for finding in findings if finding.severity is Severity.WARNING]
     body = ""

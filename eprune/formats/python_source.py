@@ -128,6 +128,26 @@ def literal(lineage: Lineage, name: str) -> Optional[Literal]:
     return None
 
 
+def members(lineage: Lineage) -> Optional[tuple[str, ...]]:
+    """The names that a class and its base classes define, methods first; None where others may come from elsewhere."""
+    methods: dict[str, None] = {}
+    others: dict[str, None] = {}
+    for each in lineage:
+        if each is None or each.node.decorator_list or each.node.keywords:
+            return None
+        for statement in _top_level(each.node.body):
+            if isinstance(statement, FUNCTIONS):
+                methods[statement.name] = None
+            elif isinstance(statement, (ast.Assign, ast.AnnAssign)):
+                targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+                others.update(
+                    (part.id, None) for each in targets for part in ast.walk(each) if isinstance(part, ast.Name)
+                )
+            elif isinstance(statement, (ast.Import, ast.ImportFrom)):
+                others.update((alias.asname or alias.name, None) for alias in statement.names)
+    return tuple(dict.fromkeys((*methods, *others)))
+
+
 @dataclass(frozen=True)
 class Parameter:
     """A parameter of a constructor. ``default`` and ``annotation`` are source text, "" where there is none.

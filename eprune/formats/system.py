@@ -10,6 +10,7 @@ from typing import Optional, TypeVar
 
 from eprune.formats.atomic import write_file
 from eprune.formats.behaviours import inspect
+from eprune.formats.initial import check_initial
 from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.mapping import read_mapping, write_mapping
 from eprune.formats.xml.platform import read_platform, write_platform
@@ -25,7 +26,8 @@ def read_system(
     mappings: Sequence[str] = (),
     check: Callable[[System], Sequence[Finding]] = lambda system: system.problems,
 ) -> System:
-    """The system of these files, "-" for stdin, with what its behaviours say of themselves.
+    """The system of these files, "-" for stdin, with what its behaviours say of themselves, and of its
+    files of initial tokens what is wrong with them.
 
     Where a file is unreadable or malformed, raises EpruneError with the findings of all files, and with what ``check``
     finds in the application alone if that could be read.
@@ -44,11 +46,12 @@ def read_system(
     read_mappings = tuple(filter(None, [attempt(read_mapping, path) for path in mappings]))
     if graph is None:
         raise EpruneError(*unreadable)
-    interfaces, problems = inspect(graph)
+    interfaces, found = inspect(graph)
+    problems = (*found, *check_initial(graph))
     if unreadable:
-        alone = System(graph, interfaces=interfaces, problems=tuple(problems))
+        alone = System(graph, interfaces=interfaces, problems=problems)
         raise EpruneError(*check(alone), *unreadable)
-    return System(graph, read_platforms, read_mappings, interfaces, problems=tuple(problems))
+    return System(graph, read_platforms, read_mappings, interfaces, problems=problems)
 
 
 def files_in(paths: Sequence[str], kind: str) -> list[str]:
@@ -68,10 +71,66 @@ def files_in(paths: Sequence[str], kind: str) -> list[str]:
     return list(files)
 
 
+@dataclass(frozen=True)
+class Inputs:
+    """Paths by kind, each once, in the order in which they were given or found."""
+
+    applications: tuple[str, ...]
+    platforms: tuple[str, ...] = ()
+    mappings: tuple[str, ...] = ()
+
+
+def inputs_in(paths: Sequence[str]) -> Inputs:
+    """The files, and those in the folders and below them, by kind. A file of another kind counts as an application.
+
+    In folders, XML of other kinds is passed over, and so are hidden folders. Raises WrongUsage for a folder that has
+    no application, platform or mapping.
+    """
+    found: dict[str, dict[str, None]] = {"application": {}, "platform": {}, "mapping": {}}
+    for path in paths:
+        if path == "-" or not Path(path).is_dir():
+            kind = _kind(Path(path)) if path != "-" and Path(path).is_file() else ""
+            found[kind or "application"][path] = None
+            continue
+        inside = [
+            (str(file), _kind(file))
+            for file in sorted(Path(path).rglob("*.xml"))
+            if file.is_file() and not any(part.startswith(".") for part in file.relative_to(path).parts)
+        ]
+        if not any(kind for _, kind in inside):
+            raise WrongUsage(f"there is no application, platform or mapping (*.xml) in the folder {path!r}")
+        for name, kind in inside:
+            if kind:
+                found[kind][name] = None
+    return Inputs(*(tuple(each) for each in found.values()))
+
+
+def parts_of(application: str, inputs: Inputs) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """The platform and mapping files that belong to an application: its mappings, one a platform, and their platforms.
+
+    None where there are several mappings of one platform, for nobody has said which are meant, or no mapping.
+    """
+    try:
+        name = read_application(application).name if application != "-" else ""
+        mappings = {path: read_mapping(path) for path in inputs.mappings}
+        platforms = {path: read_platform(path) for path in inputs.platforms}
+    except EpruneError:
+        return (), ()  # what is wrong is reported when they are read to be checked
+    own = {path: mapping.platform for path, mapping in mappings.items() if mapping.application == name}
+    theirs = {path: platform.name for path, platform in platforms.items() if platform.name in own.values()}
+    if len(set(own.values())) < len(own) or len(set(theirs.values())) < len(theirs):
+        return (), ()
+    return (tuple(theirs), tuple(own)) if set(own.values()) == set(theirs.values()) else ((), ())
+
+
 def _kind(file: Path) -> str:
     """Which kind of file it is by its first element; "" where it is none of ours, which its reader reports."""
-    with file.open("rb") as stream:
-        text = re.sub(rb"<!--.*?-->", b"", stream.read(65536), flags=re.DOTALL)
+    try:
+        with file.open("rb") as stream:
+            beginning = stream.read(65536)
+    except OSError:
+        return ""
+    text = re.sub(rb"<!--.*?-->", b"", beginning, flags=re.DOTALL)
     match = re.match(rb"[^<]*(?:<\?.*?\?>\s*)?<(application|platform|mapping)\b", text, flags=re.DOTALL)
     return match.group(1).decode() if match else ""
 

@@ -96,8 +96,20 @@ class Executor:
         self.tokens[fifo].append(token)
 
     def frame(self) -> list[Firing]:
-        """One firing of each node, in precedence order. Raises EndOfStream where a node ends."""
-        return [self.fire(node.name) for node in self.nodes]
+        """One firing of each node, in precedence order; where a node is to be idle and has no control token to say so,
+        none. Raises EndOfStream where a node ends.
+        """
+        return [self.fire(node.name) for node in self.nodes if not self._lacks_tokens(node.name)]
+
+    def _lacks_tokens(self, name: str) -> bool:
+        """Whether it has dynamic inputs and no control input, and nothing is there."""
+        sources = self._sources[name]
+        dynamic = [fifo for fifo in sources if fifo.lrl < fifo.rate]
+        return (
+            bool(dynamic)
+            and not any(fifo.control for fifo in (*sources, *self._targets[name]))
+            and not any(self.tokens[fifo.name] for fifo in dynamic)
+        )
 
     def run(self, frames: int) -> Iterable[list[Firing]]:
         """So many frames, or fewer if an actor ends before."""

@@ -9,7 +9,6 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.codegen.digest import initial_path
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.explore.space import mapping
@@ -147,7 +146,7 @@ class Slices:
         return program
 
     def _initial(self, fifo: Fifo) -> list[Any]:
-        path = initial_path(fifo)
+        path = fifo.initial_path
         if path is None:
             return [self._zeros(self.tensors[fifo.target])] * fifo.delay
         try:

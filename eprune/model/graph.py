@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from pathlib import Path
 from typing import Optional
 
 from eprune.model.behaviour import Behaviour
@@ -183,7 +184,7 @@ class Fifo:
     and how long any peer may be silent before it counts as dead; ``room_timeout`` how long the producer of a DROP, ZERO
     or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of tokens
     that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one ``group`` are
-    late together.
+    late together. ``channel`` is that of an imported graph of which the FIFO carries a part.
     """
 
     name: str
@@ -198,7 +199,13 @@ class Fifo:
     room_timeout: Optional[float] = None
     window: Optional[int] = None
     group: Optional[str] = None
+    channel: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
+
+    @property
+    def initial_path(self) -> Optional[str]:
+        """Where the values of its initial tokens are: the file names them relative to its own folder; None: zeros."""
+        return None if self.initial is None else str(Path(self.where.file).parent / self.initial)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,8 @@ class Interface:
     constants. ``called`` has the input and the output tensors of the slice that a class calls; None: it calls none.
     ``stdin`` is the parameter that is ``-`` where a class reads standard input, and its default ("": it always does);
     None: it never does.
+    ``lacks`` has the methods that the runtime will call and the class does not have: method -> a name of the class that
+    may be meant for it, or "".
     ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
     """
 
@@ -29,4 +31,5 @@ class Interface:
     weight_bytes: int = 0
     called: Optional[tuple[tuple[int, ...], tuple[int, ...]]] = None
     stdin: Optional[tuple[str, str]] = None
+    lacks: dict[str, str] = field(default_factory=dict)
     waits: bool = False

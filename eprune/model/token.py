@@ -24,6 +24,9 @@ ITEM_SIZES = {
     "complex128": 16,
 }
 
+#: Tokens lie in slots that begin at multiples of this many bytes, in every FIFO, whoever runs it.
+SLOT_ALIGNMENT = 64
+
 _TOKEN = re.compile(r"\s*([a-z]+[0-9]*)\s*(?:\[([0-9,\s]*)\])?\s*")
 
 
@@ -38,6 +41,11 @@ class TokenType:
     def nbytes(self) -> int:
         """Bytes of one token."""
         return ITEM_SIZES[self.dtype] * math.prod(self.shape)
+
+    @property
+    def slot_bytes(self) -> int:
+        """Bytes that one token takes in a FIFO's memory."""
+        return -(-self.nbytes // SLOT_ALIGNMENT) * SLOT_ALIGNMENT
 
     def __str__(self) -> str:
         return f"{self.dtype}[{','.join(map(str, self.shape))}]" if self.shape else self.dtype

@@ -1,17 +1,20 @@
 """Turn each firing of an iteration into an actor, where rates differ at the two ends of a FIFO.
 
 Lee and Messerschmitt 1987: an actor that fires n times per iteration becomes n actors, and a FIFO becomes FIFOs that
-lead each token from the firing that writes it to the one that reads it. What comes out is single-rate (rule G4).
+lead each token from the firing that writes it to the one that reads it. What comes out is single-rate (rule G4). Where
+an actor's rates go through phases (CSDF), each firing of an iteration has those of its phase.
 """
 
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
 from fractions import Fraction
+from itertools import accumulate
 
-from eprune.formats.xml.sdf3 import rates_at_ends
+from eprune.formats.xml.sdf3 import STEADY, Phases, rates_at_ends
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.system import System
@@ -41,12 +44,15 @@ def apply(system: System, options: Options = Options()) -> Result:
     return Result(made, Report((line,), {"actors": len(graph.actors), "fifos": len(graph.fifos)}))
 
 
-def repetitions(graph: Graph) -> dict[str, int]:
+def repetitions(graph: Graph, phases: Phases = STEADY) -> dict[str, int]:
     """Actor -> its firings in an iteration, the least whole numbers after which every channel is as full as before.
 
-    Raises EpruneError (C1) for a channel that no such numbers satisfy.
+    An actor with phases goes through all of them, once or several times. Raises EpruneError (C1) for a channel that no
+    such numbers satisfy.
     """
-    rates = rates_at_ends(graph)
+    cycles = {actor.name: phases.count(actor.name) for actor in graph.actors}
+    # of all phases together
+    rates = [(sum(produced), sum(consumed)) for produced, consumed in rates_at_ends(graph, phases)]
     beside: dict[str, list[tuple[str, Fraction]]] = {actor.name: [] for actor in graph.actors}
     for fifo, (produced, consumed) in zip(graph.fifos, rates):
         beside[fifo.source.actor].append((fifo.target.actor, Fraction(produced, consumed)))
@@ -70,22 +76,23 @@ def repetitions(graph: Graph) -> dict[str, int]:
         source, target = fifo.source.actor, fifo.target.actor
         if firings[source] * produced != firings[target] * consumed:
             message = (
-                f"channel '{fifo.name}': an iteration writes {firings[source] * produced} tokens ({firings[source]} "
-                f"firings of '{source}') and reads {firings[target] * consumed} ({firings[target]} of '{target}')"
+                f"channel '{fifo.name}': an iteration writes {firings[source] * produced} tokens "
+                f"({firings[source] * cycles[source]} firings of '{source}') and reads {firings[target] * consumed} "
+                f"({firings[target] * cycles[target]} of '{target}')"
             )
             raise EpruneError(
                 Finding("C1", fifo.where, message, "no numbers of firings keep it in balance"), exit_code=1
             )
-    return firings
+    return {actor: count * cycles[actor] for actor, count in firings.items()}
 
 
-def expand(graph: Graph) -> Graph:
+def expand(graph: Graph, phases: Phases = STEADY) -> Graph:
     """The single-rate graph that does the same: one actor for each firing of an iteration, and its times.
 
     Firing i of actor A is ``A-i``, from 1; an actor that fires once keeps its name. Capacities are the defaults. Raises
     EpruneError where rates are inconsistent (C1) or the graph would be too large.
     """
-    firings = repetitions(graph)
+    firings = repetitions(graph, phases)
     if sum(firings.values()) > MAX_FIRINGS:
         _too_large(graph.where, f"{sum(firings.values())} firings in an iteration; the limit is {MAX_FIRINGS}")
     taken = {actor.name for actor in graph.actors}
@@ -97,7 +104,7 @@ def expand(graph: Graph) -> Graph:
     ports: dict[str, list[Port]] = {name: [] for every in copies.values() for name in every}
     types = {ref: port.token for ref, port in graph.ports()}
     fifos: list[Fifo] = []
-    for fifo, rates in zip(graph.fifos, rates_at_ends(graph)):
+    for fifo, rates in zip(graph.fifos, rates_at_ends(graph, phases)):
         paths = _paths(fifo, rates, (firings[fifo.source.actor], firings[fifo.target.actor]))
         if len(fifos) + len(paths) > MAX_FIFOS:
             _too_large(fifo.where, f"more than {MAX_FIFOS} FIFOs")
@@ -111,24 +118,41 @@ def expand(graph: Graph) -> Graph:
                 ends.append(PortRef(copies[end.actor][firing], port))
             source, target = ends
             fifos.append(
-                Fifo(name, source, target, default_capacity(rate, ahead * rate), ahead * rate, where=fifo.where)
+                Fifo(
+                    name,
+                    source,
+                    target,
+                    default_capacity(rate, ahead * rate),
+                    ahead * rate,
+                    channel=fifo.name if len(paths) > 1 else None,
+                    where=fifo.where,
+                )
             )
-    actors = [
-        replace(actor, name=name, ports=tuple(ports[name])) for actor in graph.actors for name in copies[actor.name]
-    ]
+    actors = []
+    for actor in graph.actors:
+        times = phases.times.get(actor.name, (actor.time,))
+        for firing, name in enumerate(copies[actor.name]):
+            time = times[firing % len(times)]
+            actors.append(replace(actor, name=name, ports=tuple(ports[name]), time=time))
     return Graph(graph.name, tuple(actors), tuple(fifos), where=graph.where)
 
 
-def _paths(fifo: Fifo, rates: tuple[int, int], firings: tuple[int, int]) -> dict[tuple[int, int, int], int]:
+def _paths(
+    fifo: Fifo, rates: tuple[tuple[int, ...], tuple[int, ...]], firings: tuple[int, int]
+) -> dict[tuple[int, int, int], int]:
     """(writing firing, reading firing, iterations that the second is ahead) -> tokens in an iteration."""
     (produced, consumed), (writers, readers) = rates, firings
+    written = list(accumulate(produced))
     paths: Counter[tuple[int, int, int]] = Counter()
+    token = -fifo.delay
     for reader in range(readers):
-        token = reader * consumed - fifo.delay
-        end = token + consumed
+        end = token + consumed[reader % len(consumed)]
         while token < end:
-            firing = token // produced
-            following = min(end, (firing + 1) * produced)
+            # The firing that writes the token: in one round of the writer's phases, the first that gets beyond it.
+            rounds, within = divmod(token, written[-1])
+            phase = bisect_right(written, within)
+            firing = rounds * len(written) + phase
+            following = min(end, rounds * written[-1] + written[phase])
             paths[firing % writers, reader, -(firing // writers)] += following - token
             token = following
             if len(paths) > MAX_FIFOS:

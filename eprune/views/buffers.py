@@ -28,6 +28,10 @@ def as_text(answer: Sizing) -> str:
     windows = any(window for _, column in columns for window in column["windows"].values())
     text = f"Capacities{' + windows' if windows else ''}, in tokens:\n\n"
     text += table(("FIFO", *(title for title, _ in columns)), rows) + "\n"
+    if "channels" in sized["given"]:
+        own = [(name, *(column["channels"][name] for _, column in columns)) for name in sized["given"]["channels"]]
+        text += "Channels before the expansion, which have room enough with what their FIFOs have together:\n\n"
+        text += table(("channel", *(title for title, _ in columns)), own) + "\n"
     for title, column in columns:
         text += f"Buffers, {title}: {format_size(column['bytes'])}{_proof(column)}\n"
     text += _clusters(sized["clusters"]) + _links(sized)

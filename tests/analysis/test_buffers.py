@@ -117,11 +117,11 @@ def test_a_ring_without_a_delay_has_no_answer():
 def test_a_crossing_fifo_has_a_buffer_on_both_platforms():
     graph = build([("A", "B", 1, 0, 2)])
     deployed = Resources({}, {"f0": Transfer("e -> s", Fraction(1), Fraction(2))})
-    assert least_live(graph, deployed).nbytes == 2 * 16
+    assert least_live(graph, deployed).nbytes == 2 * 64
     times = {"A": Fraction(1), "B": Fraction(1)}
     # one that A writes, one on the link, two that are not there yet, one that B reads
     sizes = least_fast(graph, times, deployed)
-    assert (sizes.capacities, sizes.windows, sizes.nbytes) == ({"f0": 2}, {"f0": 3}, 2 * 5 * 16)
+    assert (sizes.capacities, sizes.windows, sizes.nbytes) == ({"f0": 2}, {"f0": 3}, 2 * 5 * 64)
     (fifo,) = sizes.applied(graph, deployed).fifos
     assert (fifo.capacity, fifo.window) == (2, 3)
 

@@ -15,6 +15,7 @@ from eprune.analysis.consistency import consistency
 from eprune.analysis.rules import RULES, rules_table
 from eprune.analysis.summary import summary
 from eprune.model.finding import Severity
+from eprune.model.graph import Graph
 from eprune.model.interface import Interface
 from eprune.model.system import System
 
@@ -70,8 +71,8 @@ def test_a_sound_graph_is_summed_up():
     assert facts_of_graph.order == ("S", "L1", "L2", "T")
     assert facts_of_graph.sources == ("S",) and facts_of_graph.sinks == ("T",)
     assert facts_of_graph.token_bytes == {"f0": 16, "f1": 16, "f2": 16}
-    assert facts_of_graph.buffer_bytes == 3 * 3 * 16
-    assert facts_of_graph.memory_bytes == {"device": 2 * 48, "server": 2 * 48 + 100}
+    assert facts_of_graph.buffer_bytes == 3 * 3 * 64
+    assert facts_of_graph.memory_bytes == {"device": 2 * 192, "server": 2 * 192 + 100}
 
 
 def test_the_order_of_a_feedback_loop_begins_where_its_delay_ends():
@@ -97,3 +98,19 @@ def test_a_deadlock_of_ten_thousand_actors_is_explained_in_seconds():
 
 def test_facts_of_unknown_actors_do_no_harm():
     assert check(System(build([("a", "b", 1, 0, 2)]), interfaces={"z": Interface(weight_bytes=1)})) == []
+
+
+def test_a_fifo_without_room_hides_no_deadlock():
+    graph = build([("s", "a", 1, 0, 2), ("a", "b", 1, 0, 2), ("b", "a", 1, 0, 2), ("b", "t", 2, 1, 2)])
+    findings = check(System(graph))
+    assert [finding.rule for finding in findings] == ["C2", "G5"]
+    assert findings[0].hint == "give f1 a delay of 1"
+    # And it makes none: a FIFO without room is no circle of two actors.
+    (finding,) = check(System(build([("s", "t", 2, 1, 2)])))
+    assert finding.rule == "G5"
+
+
+def test_an_application_without_actors_is_a_finding():
+    assert [str(finding) for finding in check(System(Graph("empty")))] == [
+        "<none>: error[G1]: application 'empty' has no actors"
+    ]

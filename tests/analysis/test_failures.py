@@ -123,6 +123,26 @@ def test_two_servers_survive_every_single_failure_and_so_many_pairs_break_them(e
     assert survived(2, minimal_failures(system, 2, service(system))) == 1
 
 
+@pytest.mark.parametrize("policy", [DROP, FaultPolicy.STOP])
+def test_the_hint_names_service_some_where_that_is_what_helps(policy):
+    """With both links of an endpoint gone, its frames reach nobody, and those of the other one do."""
+    system = k(2, 2, policy)
+    for asked in ("every", "some"):
+        for outcome in minimal_failures(system, 2, service(system, asked)):
+            hint = not_survived(system, outcome, service(system, asked)).hint
+            still = system.outcome(outcome.failed, service(system, "some")).verdict is Verdict.DEGRADED
+            assert hint.startswith("some source still reaches an essential sink: ask with --service some") is still
+            if asked == "some":
+                assert "--service" not in hint
+    links = [thing for thing in system.things if thing.name in ("e0 - s0", "e0 - s1")]
+    outcome = system.outcome(links, service(system))
+    hint = not_survived(system, outcome, service(system)).hint
+    if policy is DROP:
+        assert hint.startswith("some source still reaches") and "no policy helps: let one more platform" in hint
+    else:
+        assert hint.startswith('write policy="drop" for') and "and ask with --service some if it is enough" in hint
+
+
 def dual(policy: FaultPolicy, optional: bool) -> FaultModel:
     """Two endpoints, joined by an actor with two inputs, as in the dual-input classifier."""
     graph = build([("a", "join", 1, 0, 2), ("b", "join", 1, 0, 2), ("join", "sink", 1, 0, 2)])

@@ -8,6 +8,7 @@ from fractions import Fraction
 from sample_graphs import build, on
 
 from eprune.analysis.check import check
+from eprune.formats.xml.application import read_application
 from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
@@ -68,3 +69,41 @@ def test_a_fifo_over_a_slow_link_needs_room_for_a_round_trip():
     assert found(0.05, 7) == []
     assert found(0.001, None) == []
     assert found(0.05, None, FaultPolicy.NEWEST) == [], "it drops by design"
+
+
+def sensors(fast: str, slow: str, **changes: object) -> list[str]:
+    """A fast and a slow source and an actor that takes one token of each; what is found, with its hint."""
+    file = "<application name='a'>"
+    for name, says in (("Fast", fast), ("Slow", slow)):
+        file += f"<actor name='{name}' {says}><out name='o' token='float32'/></actor>"
+    file += f"<actor name='Fuse' {changes.get('fuse', '')}><in name='a' token='float32' {changes.get('a', '')}/>"
+    file += f"<in name='b' token='float32' {changes.get('b', '')}/></actor>"
+    file += (
+        f"<fifo name='f' from='Fast.o' to='Fuse.a' {changes.get('f', '')}/><fifo name='g' from='Slow.o' to='Fuse.b'/>"
+    )
+    path = changes["folder"] / "app.xml"
+    path.write_text(file + "</application>", encoding="utf-8")
+    return [f"{finding} ({finding.hint})" for finding in check(System(read_application(str(path))))]
+
+
+def test_sensors_of_unlike_rates_that_meet_are_told_the_rate_that_results(tmp_path):
+    (line,) = sensors("rate='100/s'", "rate='5/s'", folder=tmp_path)
+    assert "warning[F4]: actor 'Fuse': 'Fast' with 100/s and 'Slow' with 5/s meet at its inputs 'a' and 'b'" in line
+    assert "all of these run at 5/s" in line
+    assert "write hold=\"true\" at Fuse.b for the pace of 'Fast', or policy=\"newest\" on FIFO 'f'" in line
+    (line,) = sensors("time='10ms'", "time='200ms'", fuse="time='400ms'", folder=tmp_path)
+    assert "'Fast' with 100/s and 'Slow' with 5/s" in line and "all of these run at 2.5/s" in line
+
+
+def test_sensors_of_like_or_unknown_rates_or_with_hold_or_newest_are_not(tmp_path):
+    assert sensors("rate='30/s'", "rate='30.1/s'", folder=tmp_path) == []
+    assert sensors("rate='100/s'", "", folder=tmp_path) == []
+    assert sensors("rate='100/s'", "rate='5/s'", b="hold='true'", folder=tmp_path) == []
+    assert sensors("rate='100/s'", "rate='5/s'", f="policy='newest' capacity='3'", folder=tmp_path) == []
+
+
+def test_arms_of_one_source_are_no_sensors_of_unlike_rates():
+    graph = build(DIAMOND)
+    times = {"camera": Fraction(1, 100), "arm": Fraction(1, 5)}
+    actors = tuple(replace(actor, time=times.get(actor.name)) for actor in graph.actors)
+    assert rules(replace(graph, actors=actors)) == []

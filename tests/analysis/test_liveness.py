@@ -11,10 +11,9 @@ from hypothesis import given, settings
 from sample_graphs import build, random_graphs
 
 from eprune.analysis.graph import capacities
-from eprune.analysis.liveness import connections, deadlocks
-from eprune.analysis.lookup import fifo_rates, token_bytes
-from eprune.analysis.precedence import Precedence, components, find_cycle, order, precedence, short_cycle
-from eprune.analysis.repair import Budget, Repair, apply, find_repair
+from eprune.analysis.liveness import connections, deadlocks, diagnose
+from eprune.analysis.precedence import Precedence, components, find_cycle, order, precedence
+from eprune.analysis.repair import Repair, apply
 from eprune.analysis.simulate import Simulation, simulate
 from eprune.model.finding import Severity
 from eprune.model.graph import Fifo, Graph
@@ -27,11 +26,7 @@ def interleavings(graph: Graph, iterations: int, count: int) -> list[Simulation]
 
 
 def repairs(graph: Graph) -> list[Repair]:
-    fifos = {fifo.name: fifo for fifo in graph.fifos}
-    rates, sizes = fifo_rates(graph), token_bytes(graph)
-    return [
-        find_repair(part, short_cycle(part), fifos, rates, sizes, Budget()) for part in components(precedence(graph))
-    ]
+    return [repair for _, repair in diagnose(graph) if repair is not None]
 
 
 def repaired(graph: Graph) -> Graph:

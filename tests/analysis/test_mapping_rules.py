@@ -198,32 +198,84 @@ def test_fifos_of_a_group_go_the_same_way():
     )
 
 
+# M2: one host
+
+
+def star(*links: Link, far: tuple[int, int] = (5100, 5100)) -> list[str]:
+    """``a`` sends to ``b`` and to ``c`` over these links."""
+    graph = build([("A", "B", 1, 0, 2), ("A", "C", 1, 0, 2)])
+    places = {"A": "a", "B": "b", "C": "c"}
+    mappings = [
+        on(here, {actor: "cpu0" if home == here else f"@{home}" for actor, home in places.items()}) for here in "abc"
+    ]
+    links = tuple(replace(link, where=Location("a-platform.xml", line)) for line, link in enumerate(links, start=3))
+    hub = replace(platform("a"), links=links)
+    ends = [
+        replace(each, links=tuple(replace(end, security=link.security, shared=link.shared) for end in each.links))
+        for each, link in zip((platform("b", ("a", far[0])), platform("c", ("a", far[1]))), links)
+    ]
+    return found([hub, *ends], mappings, graph)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+@pytest.mark.parametrize("address", ["10.0.0.1", "127.0.0.1", "lab.example"])
+def test_two_peers_of_one_host_listen_on_ports_of_their_own(address, shared):
+    lines = star(Link("b", address, 5100, shared=shared), Link("c", address, 5100, shared=shared))
+    the(
+        lines,
+        "c-platform.xml:3: error[M2]",
+        "platforms 'b' and 'c' are on one host",
+        "FIFO 'f0' to 'b' and FIFO 'f1' to 'c' would both listen on port 5100",
+    )
+    assert star(Link("b", address, 5100), Link("c", address, 5101), far=(5100, 5101)) == []
+    assert star(Link("b", address, 5100), Link("c", "10.0.0.2", 5100)) == []
+
+
+def test_ssh_tunnels_of_one_platform_have_near_ends_of_their_own():
+    links = [Link(to, address, 5100, security=Security.SSH) for to, address in (("b", "10.0.0.1"), ("c", "10.0.0.2"))]
+    the(star(*links), "a-platform.xml:4: error[M2]", "the SSH tunnel of FIFO 'f1' to 'c'", "port 5100 of 'a'")
+    assert star(links[0], replace(links[1], port=5200), far=(5100, 5200)) == []
+
+
+@pytest.mark.parametrize(
+    "address", ["256.1.1.1", "10.1", "1.2.3.4.5", "::zz", "10.0.0.1:5100", "-lab", "a..b", "x" * 64]
+)
+def test_an_address_that_cannot_be_is_a_mistake(address):
+    lines = star(Link("b", address, 5100), Link("c", "10.0.0.2", 5100))
+    the(lines, "a-platform.xml:3: error[M2]", f"the link to 'b' has the address '{address}'")
+
+
+@pytest.mark.parametrize("address", ["192.168.1.10", "fe80::1%eth0", "::1", "pi", "pi_2.local", "lab.example."])
+def test_addresses_that_can_be_are_none(address):
+    assert star(Link("b", address, 5100), Link("c", "10.0.0.2", 5100)) == []
+
+
 # M3
 
 
 def test_what_may_be_under_way_is_room_at_both_ends():
-    """A token has 16 bytes: a window of 20 allows two of them, unless the FIFO says one."""
+    """A token has 16 bytes, in a slot of 64: a window of 20 allows two of them, unless the FIFO says one."""
     system = System(GRAPH, (windowed(DEVICE, 20), windowed(SERVER, 20)), (DEVICE_MAPPING, SERVER_MAPPING))
     assert windows(system) == {"f1": 2}
     for mapping in system.mappings:
-        assert memory_use(GRAPH, mapping, {}, windows(system))["FIFO 'f1'"] == (2 + 2) * 16
+        assert memory_use(GRAPH, mapping, {}, windows(system))["FIFO 'f1'"] == (2 + 2) * 64
     stated = replace(system, graph=fifos_like(GRAPH, window=1))
     assert windows(stated) == {"f1": 1}
-    small = [replace(each, memory=32 + 48 - (each.name == "device")) for each in stated.platforms]
+    small = [replace(each, memory=128 + 192 - (each.name == "device")) for each in stated.platforms]
     the(
         found(small, [DEVICE_MAPPING, SERVER_MAPPING], stated.graph),
         "device-platform.xml:1: error[M3]",
-        "FIFO 'f1' 48B",
+        "FIFO 'f1' 192B",
     )
 
 
 def test_memory_counts_a_crossing_fifo_on_both_sides_and_names_the_largest():
     facts = {"b": Interface(weight_bytes=1000)}
-    assert memory_use(GRAPH, DEVICE_MAPPING, facts) == {"FIFO 'f0'": 32, "FIFO 'f1'": 32, "weights of 'b'": 1000}
-    assert memory_use(GRAPH, SERVER_MAPPING, facts) == {"FIFO 'f1'": 32}
-    lines = found([platform("device", ("server", 5100), memory=1063)], [DEVICE_MAPPING], **facts)
-    the(lines, "device-platform.xml:1: error[M3]", "'device' has 1.038KiB of memory", "weights of 'b' 1000B, FIFO 'f0'")
-    assert found([platform("device", ("server", 5100), memory=1064)], [DEVICE_MAPPING], **facts) == []
+    assert memory_use(GRAPH, DEVICE_MAPPING, facts) == {"FIFO 'f0'": 128, "FIFO 'f1'": 128, "weights of 'b'": 1000}
+    assert memory_use(GRAPH, SERVER_MAPPING, facts) == {"FIFO 'f1'": 128}
+    lines = found([platform("device", ("server", 5100), memory=1255)], [DEVICE_MAPPING], **facts)
+    the(lines, "device-platform.xml:1: error[M3]", "'device' has 1.226KiB of memory", "weights of 'b' 1000B, FIFO 'f0'")
+    assert found([platform("device", ("server", 5100), memory=1256)], [DEVICE_MAPPING], **facts) == []
 
 
 # M4

@@ -75,7 +75,7 @@ def test_an_unreadable_mapping_does_not_hide_what_is_wrong_with_the_graph(app, e
     assert "split/server.xml: error[XML]" in done.out
 
 
-@pytest.mark.parametrize("source", ["missing.xml", "platforms", "tiny.tflite"])
+@pytest.mark.parametrize("source", ["missing.xml", "tiny.tflite"])
 def test_input_that_is_no_application_is_exit_code_2_and_one_message(app, eprune, source):
     done = eprune("analyze", source)
     assert done.code == 2

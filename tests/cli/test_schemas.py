@@ -28,6 +28,7 @@ CALLS = {
         ("broken.xml",),
         ("wrong.xml",),
         ("missing.xml",),
+        ("app.xml", "broken.xml", "missing.xml", "platforms"),
         (str(ROOT / "graphs/vehicle_exit.xml"), "--buffers"),
     ],
     "import": [

@@ -33,10 +33,10 @@ def test_the_page_shows_what_is_printed(eprune, monkeypatch):
 def test_sizes_throughput_and_bottleneck_for_scripts(app, eprune):
     told = buffers(eprune("analyze", "app.xml", "--buffers", *TIMES, "--format", "json"))
     assert told["given"]["capacities"] == {"f1": 2, "f2": 2, "f3": 2}
-    assert told["given"]["bytes"] == 2 * (768 + 256 + 20)
+    assert told["given"]["bytes"] == 2 * (768 + 256 + 64)
     assert told["live"]["capacities"] == {"f1": 1, "f2": 1, "f3": 1}
     assert told["fast"]["capacities"] == {"f1": 2, "f2": 2, "f3": 1}
-    assert told["fast"]["bytes"] == told["fast"]["bound_bytes"] == 2 * (768 + 256) + 20
+    assert told["fast"]["bytes"] == told["fast"]["bound_bytes"] == 2 * (768 + 256) + 64
     assert told["throughput"]["period_s"] == told["max_throughput"]["period_s"] == 0.004
     assert [edge["source"] for edge in told["throughput"]["bottleneck"]["cycle"]] == ["L1"]
 
@@ -46,7 +46,7 @@ def test_a_mapping_makes_actors_take_turns(app, eprune):
     assert told["throughput"]["period_s"] == 0.009
     told = buffers(eprune("analyze", *SPLIT, "--buffers", *TIMES, "--format", "json"))
     assert told["throughput"]["period_s"] == 0.005
-    assert told["given"]["bytes"] == 2 * (768 + 2 * 256 + 20)
+    assert told["given"]["bytes"] == 2 * (768 + 2 * 256 + 64)
 
 
 def test_it_says_which_actors_a_thread_fires_in_turn(app, eprune):
@@ -225,6 +225,12 @@ def test_a_graph_of_sdf3_is_told_its_rates_or_expanded(graphs, eprune):
     assert (told["actors"], told["overlapping"]) == (20, ["idct"])
     told = buffers(eprune("analyze", "app/application.xml", "--buffers", "--format", "json"))
     assert told["max_throughput"]["period_s"] == pytest.approx(26018 * 2e-9)
+    # The channels of the file: their FIFOs together have room enough for them.
+    sizes = told["fast"]
+    assert list(sizes["channels"]) == ["c0", "c1", "c2", "c3", "c4", "c5"]
+    assert sizes["channels"]["c0"] == sum(size for name, size in sizes["capacities"].items() if name.startswith("c0-"))
+    done = eprune("analyze", "app/application.xml", "--buffers")
+    assert "Channels before the expansion" in done.out and re.search(r"^\s*c0 +18 ", done.out, re.MULTILINE)
     done = eprune("import", "mp3.xml", "-o", "mp3", "--expand")
     assert "may overlap; here they do not" in done.err
     done = eprune("analyze", "mp3/application.xml", "--buffers")

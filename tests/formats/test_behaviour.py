@@ -11,14 +11,16 @@ from pathlib import Path
 
 import pytest
 
+from eprune.analysis.check import check
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import find, library_folder
 from eprune.formats.python_source import MAX_BYTES
-from eprune.model.finding import Location
+from eprune.model.finding import Location, Severity
 from eprune.model.graph import Actor, Direction, Graph, Port
 from eprune.model.interface import Interface
+from eprune.model.system import System
 from eprune.model.token import TokenType, parse_token
 from tests.kit import tiny_models
 
@@ -39,12 +41,60 @@ def python(tmp_path: Path):
     def look(source: str | bytes) -> tuple[Interface | None, list[str]]:
         path.write_bytes(source.encode() if isinstance(source, str) else source)
         interface, findings = looked_at(Actor("A", behaviour=PythonBehaviour("c.py", "C", str(path)), where=WHERE))
+        if interface is not None:
+            interface = replace(interface, lacks={})  # these classes are not complete; see below
         return interface, [finding.replace(str(path), "c.py") for finding in findings]
 
     return look
 
 
 # Python classes.
+
+
+@pytest.mark.parametrize(
+    ("body", "lacks"),
+    [
+        ("def fire(self, inputs, outputs): ...", {}),
+        ("fire = other", {}),
+        ("if True:\n  def fire(self, inputs, outputs): ...", {}),
+        ("def __getattr__(self, name): ...", {}),
+        ("pass", {"fire": ""}),
+        ("def Fire(self, inputs, outputs): ...", {"fire": "Fire"}),
+        ("def fires(self, inputs, outputs): ...\n def initialize(self): ...", {"fire": "fires"}),
+        ("def _fire(self, inputs, outputs): ...", {"fire": "_fire"}),
+        ("def process(self, inputs, outputs): ...", {"fire": ""}),
+    ],
+)
+@pytest.mark.parametrize("base", ["", "(Actor)"])
+def test_a_class_without_fire_lacks_it(tmp_path, body: str, lacks: dict[str, str], base: str) -> None:
+    path = tmp_path / "c.py"
+    path.write_text(f"from eprune.runtime import Actor\nclass C{base}:\n {body}\n", encoding="utf-8")
+    actor = Actor("A", behaviour=PythonBehaviour("c.py", "C", str(path)), where=WHERE)
+    interface, findings = looked_at(actor)
+    assert interface is not None and interface.lacks == lacks and findings == []
+    told = list(check(System(Graph("g", (actor,)), interfaces={"A": interface})))
+    assert [finding.rule for finding in told if finding.severity is Severity.ERROR] == ["FILE"] * len(lacks)
+    if lacks:
+        near = lacks["fire"]
+        assert told[0].message == "actor 'A': class C has no method 'fire'"
+        assert told[0].hint == (f"is '{near}' meant to be 'fire'?" if near else "write def fire(self, inputs, outputs)")
+
+
+def test_what_comes_from_elsewhere_may_have_fire(tmp_path) -> None:
+    path = tmp_path / "c.py"
+    for source in ("from there import Base\nclass C(Base): ...", "@made\nclass C: ...", "class C(metaclass=M): ..."):
+        path.write_text(source, encoding="utf-8")
+        interface, _ = looked_at(Actor("A", behaviour=PythonBehaviour("c.py", "C", str(path)), where=WHERE))
+        assert interface is not None and interface.lacks == {}
+
+
+def test_a_control_source_lacks_control_and_without_data_outputs_no_fire(tmp_path) -> None:
+    path = tmp_path / "c.py"
+    path.write_text("class C:\n def controls(self, inputs): ...\n", encoding="utf-8")
+    ports = Port("rows", Direction.OUT, TokenType("int32"), control=True), Port("out", Direction.OUT, TokenType("int8"))
+    for own, lacks in ((ports[:1], {"control": "controls"}), (ports, {"control": "controls", "fire": ""})):
+        interface, _ = looked_at(Actor("A", own, behaviour=PythonBehaviour("c.py", "C", str(path)), where=WHERE))
+        assert interface is not None and interface.lacks == lacks
 
 
 def test_ports_and_parameters_are_read_off_the_class(python) -> None:

@@ -15,6 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from jsonschema import Draft4Validator
 
+from eprune import __version__
 from eprune.formats.findings import as_data, render
 from eprune.model.finding import Finding, Location, Severity
 
@@ -118,6 +119,15 @@ def test_the_schema_would_notice(sarif: Draft4Validator) -> None:
     assert not sarif.is_valid(log)
 
 
+def test_sarif_names_its_version_and_explains_each_rule() -> None:
+    (run,) = json.loads(render(FINDINGS, "sarif", RULES, {"G4": "Rates are *symmetric*."}))["runs"]
+    driver = run["tool"]["driver"]
+    assert driver["version"] == driver["semanticVersion"] == __version__
+    assert driver["informationUri"].startswith("https://")
+    assert [rule["help"]["markdown"] for rule in driver["rules"][:2]] == ["names are unique", "Rates are *symmetric*."]
+    assert all(rule["helpUri"].startswith("https://") and rule["help"]["text"] for rule in driver["rules"])
+
+
 def test_sarif_says_what_the_findings_say() -> None:
     (run,) = json.loads(render(FINDINGS, "sarif", RULES))["runs"]
     rules = run["tool"]["driver"]["rules"]
@@ -140,47 +150,57 @@ def test_sarif_says_what_the_findings_say() -> None:
 # JUnit.
 
 
-def test_junit_has_a_case_a_rule_as_ci_systems_read_it() -> None:
-    report = junitparser.JUnitXml.fromroot(
-        junitparser.junitparser.etree.fromstring(render(FINDINGS, "junit", RULES).encode())
-    )
-    assert (report.tests, report.failures, report.errors) == (5, 2, 1)
-    (suite,) = report
-    assert (suite.name, suite.tests, suite.failures, suite.errors, suite.skipped) == ("eprune analyze", 5, 2, 1, 0)
-    cases = {case.classname: case for case in suite}
-    assert list(cases) == ["eprune.G1", "eprune.G4", "eprune.C2", "eprune.C3", "eprune.FILE"]
-    assert next(iter(suite)).name == "G1: names are unique"
-    assert cases["eprune.G1"].is_passed
-    (failure,) = cases["eprune.G4"].result
+def junit(findings: list[Finding], *files: str) -> junitparser.JUnitXml:
+    text = render(findings, "junit", RULES, files=files)
+    return junitparser.JUnitXml.fromroot(junitparser.junitparser.etree.fromstring(text.encode()))
+
+
+def test_junit_has_a_suite_a_file_and_a_case_a_rule_as_ci_systems_read_it() -> None:
+    report = junit(FINDINGS, "graphs/a b.xml", "graphs/sound.xml")
+    assert (report.tests, report.failures, report.errors) == (12, 2, 1)
+    assert [suite.name for suite in report] == ["graphs/a b.xml", "graphs/sound.xml", "/abs/app.xml", "<stdin>"]
+    first, sound, other, stdin = report
+    assert (first.tests, first.failures, first.errors, first.skipped) == (5, 1, 0, 0)
+    assert [case.name.split(":")[0] for case in first] == ["G1", "G4", "C2", "C3", "FILE"]
+    assert {case.classname for case in first} == {"graphs/a b.xml"}
+    cases = {case.name.split(":")[0]: case for case in first}
+    assert cases["G1"].name == "G1: names are unique" and cases["G1"].is_passed
+    (failure,) = cases["G4"].result
     assert isinstance(failure, junitparser.Failure)
     assert failure.message == f"graphs/a b.xml:14: {FINDINGS[0].message} (and 1 more)"
     assert failure.text == render(FINDINGS[:2])
-    assert cases["eprune.C3"].is_passed
-    assert "warning[C3]: no source" in cases["eprune.C3"].system_out
-    (error,) = cases["eprune.FILE"].result
+    assert cases["C3"].is_passed
+    assert "warning[C3]: no source" in cases["C3"].system_out
+    assert sound.tests == 5 and all(case.is_passed for case in sound)
+    assert [case.name.split(":")[0] for case in other] == ["C2"]
+    (error,) = next(iter(stdin)).result
     assert isinstance(error, junitparser.Error)
     assert error.text == "<stdin>:2: error[FILE]: actor 'ü': cannot be read ?[31m\n"
 
 
-def test_junit_of_a_sound_graph_passes_every_rule() -> None:
-    report = junitparser.JUnitXml.fromroot(
-        junitparser.junitparser.etree.fromstring(render([], "junit", RULES).encode())
-    )
-    assert (report.tests, report.failures, report.errors) == (3, 0, 0)
-    assert all(case.is_passed for suite in report for case in suite)
+def test_junit_of_sound_graphs_passes_every_rule() -> None:
+    for files, count in (((), 3), (("a.xml",), 3), (("a.xml", "b.xml"), 6)):
+        report = junit([], *files)
+        assert (report.tests, report.failures, report.errors) == (count, 0, 0)
+        assert all(case.is_passed for suite in report for case in suite)
 
 
 @given(st.lists(ANY, max_size=3))
 def test_whatever_messages_hold_junit_is_readable(findings: list[Finding]) -> None:
     text = render(findings, "junit", RULES).encode("utf-8")
-    (suite,) = junitparser.JUnitXml.fromroot(junitparser.junitparser.etree.fromstring(text))
-    counts = (suite.tests, suite.failures, suite.errors)
-    suite.update_statistics()
-    assert counts == (suite.tests, suite.failures, suite.errors)
+    report = junitparser.JUnitXml.fromroot(junitparser.junitparser.etree.fromstring(text))
+    counts = (report.tests, report.failures, report.errors)
+    report.update_statistics()
+    assert counts == (report.tests, report.failures, report.errors)
+    for suite in report:
+        counts = (suite.tests, suite.failures, suite.errors)
+        suite.update_statistics()
+        assert counts == (suite.tests, suite.failures, suite.errors)
 
 
 def test_the_bytes_do_not_depend_on_the_process() -> None:
     program = """
+from eprune import __version__
 from eprune.formats.findings import FORMATS
 from tests.formats.test_findings import FINDINGS, RULES, render
 for fmt in FORMATS:

@@ -98,3 +98,10 @@ def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFacto
     again = read_platform(str(path))
     assert again == platform
     assert write_platform(again) == text
+
+
+def test_the_brackets_of_an_address_are_no_part_of_it(tmp_path: Path) -> None:
+    path = tmp_path / "p.xml"
+    path.write_text('<platform name="p"><unit name="u"/><link to="q" address="[::1]"/></platform>', encoding="utf-8")
+    (link,) = read_platform(str(path)).links
+    assert link.address == "::1"

@@ -62,7 +62,7 @@ def test_platform_problems(tmp_path: Path) -> None:
         "with '-', for example L4-L5)",
         "4: unknown attribute 'too' of <link> (did you mean 'to'?)",
         "4: unknown attribute 'bandwith' of <link> (did you mean 'bandwidth'?)",
-        '5: address="a b" of <link>: expected a host name or an IP address, for example 192.168.1.10 ()',
+        '5: address="a b" of <link>: expected a host name or an IP address, for example 192.168.1.10, or [fe80::1] ()',
         '5: port="65536" of <link>: expected a TCP port number from 1 to 65535 ()',
         f"5: bandwidth=\"100Mbit\" of <link>: '100Mbit' is not a quantity in one of {', '.join(BANDWIDTH)}"
         " (write a bandwidth with its unit, for example 100Mbit/s or 11.2MB/s)",

@@ -97,7 +97,7 @@ def test_each_channel_with_two_rates_is_a_finding_at_its_line(read):
         ('initialTokens="1"', 'initialTokens="-1"', "7 XML: <channel>: initialTokens '-1' is not a whole number"),
         ('time="2.5"', 'time="soon"', "12 XML: <executionTime>: time 'soon' is not a number"),
         ('name="a"', 'name="a b"', "5 XML: <actor> has the name 'a b'"),
-        ("<sdf name", "<csdf name", "not well-formed"),
+        ("<sdf name", "<fsm name", "not well-formed"),
         ("sdf3", "sdf4", "2 XML: <sdf4> is not an SDF3 file"),
     ],
 )
@@ -139,14 +139,134 @@ def test_whatever_is_in_a_file_it_is_read_or_refused(tmp_path_factory, changes):
     path.write_text("".join(words), encoding="utf-8")
     try:
         sdf = read_sdf3(str(path))
-        check(System(expand(sdf.graph)))
+        check(System(expand(sdf.graph, sdf.phases)))
     except EpruneError as error:
         assert error.findings
 
 
 def test_other_kinds_of_graphs_are_refused(read):
-    text = SINGLE.replace("<sdf ", "<csdf ").replace("</sdf>", "</csdf>")
+    text = SINGLE.replace("<sdf ", "<fsm ").replace("</sdf>", "</fsm>")
     assert problems(read, text) == ["3 XML: <applicationGraph> has no <sdf>"]
+
+
+# CSDF
+
+
+def phased(text: str) -> str:
+    return re.sub(r"(</?)sdf(Properties)?\b", r"\1csdf\2", text)
+
+
+@pytest.mark.parametrize("rate", ["2", "2,2", "3*2", "2, 2*2"])
+def test_csdf_with_constant_rates_is_sdf(read, rate):
+    text = phased(SINGLE).replace('type="out" rate="2"', f'type="out" rate="{rate}"').replace('"2.5"', '"2.5,2*2.5"')
+    given, constant = read(SINGLE), read(text)
+    assert constant.graph == given.graph and constant.phases == given.phases and constant.notes == ()
+    assert constant.findings() == []
+
+
+def test_csdf_with_phases_is_expanded_and_else_reported(read):
+    text = phased(SINGLE).replace('type="out" rate="2"', 'type="out" rate="1,0,2"').replace('"2.5"', '"5,6,7"')
+    text = text.replace('initialTokens="1"', 'initialTokens="0"').replace('type="in" rate="2"', 'type="in" rate="3"')
+    sdf = read(text)
+    (finding,) = sdf.findings()
+    assert finding.message == "channel 'c': rate 1,0,2 at a.p, 3 at b.q" and "--expand" in finding.hint
+    graph = expand(sdf.graph, sdf.phases)
+    assert [(actor.name, actor.time) for actor in graph.actors] == [("a-1", 5), ("a-2", 6), ("a-3", 7), ("b", None)]
+    ports = dict(graph.ports())
+    assert [(f.source.actor, f.target.actor, ports[f.source].url, f.delay) for f in graph.fifos] == [
+        ("a-1", "b", 1, 0),
+        ("a-3", "b", 2, 0),
+    ]
+
+
+def test_times_with_phases_at_constant_rates_are_said(read):
+    sdf = read(phased(SINGLE).replace('"2.5"', '"5,7"'))
+    assert sdf.graph.actor("a").time == 7 and sdf.findings() == []
+    assert sdf.notes == ("the time of 'a' goes through 2 phases; without --expand it is the largest",)
+    assert [actor.time for actor in expand(sdf.graph, sdf.phases).actors] == [5, 7, None, None]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "problem"),
+    [
+        ('type="out" rate="2"', 'type="out" rate="1,,2"', "<port>: rate '1,,2' is no sequence of whole numbers"),
+        ('type="out" rate="2"', 'type="out" rate="0*2"', "<port>: rate '0*2' is no sequence"),
+        ('type="out" rate="2"', 'type="out" rate="99999*2"', "<port>: rate '99999*2' is no sequence"),
+        ('type="out" rate="2"', 'type="out" rate="0,0"', "5 G3: <port>: rate 0"),
+        ('time="2.5"', 'time="1,soon"', "<executionTime>: time '1,soon' is not a number for each phase"),
+    ],
+)
+def test_phases_that_are_none_are_told(read, old, new, problem):
+    told = problems(read, phased(SINGLE).replace(old, new))
+    assert any(problem in each for each in told), told
+
+
+def test_an_actor_with_too_many_phases_is_refused(read):
+    text = phased(SINGLE).replace('rate="2"/></actor>\n   <actor', 'rate="{}"/></actor>\n   <actor')
+    text = text.format(",".join(str(1 + k % 2) for k in range(101))).replace('"2.5"', f'"{",".join("1" * 100)},2"')
+    text = text.replace(",".join("1" * 100) + ",2", ",".join(["1"] * 102 + ["2"]))
+    assert any("phases; the limit is 10000" in each for each in problems(read, text))
+
+
+@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@given(
+    st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any),
+    st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any),
+    st.integers(0, 9),
+)
+def test_each_expanded_firing_waits_for_those_that_write_its_tokens(tmp_path_factory, out, into, ahead):
+    """The last firing that a firing needs, by counting tokens one by one."""
+    text = phased(SINGLE).replace('initialTokens="1"', f'initialTokens="{ahead}"')
+    for kind, rates in (("out", out), ("in", into)):
+        text = text.replace(f'type="{kind}" rate="2"', f'type="{kind}" rate="{",".join(map(str, rates))}"')
+    path = tmp_path_factory.getbasetemp() / "phases.xml"
+    path.write_text(text.replace('<bufferSize sz="7"/>', ""), encoding="utf-8")
+    sdf = read_sdf3(str(path))
+    graph, firings = expand(sdf.graph, sdf.phases), repetitions(sdf.graph, sdf.phases)
+    numbers = {
+        name if firings[name] == 1 else f"{name}-{k + 1}": k for name, count in firings.items() for k in range(count)
+    }
+    ports = dict(graph.ports())
+    needs: dict[int, list[tuple[int, int]]] = {}
+    for fifo in graph.fifos:
+        rate = ports[fifo.source].url
+        assert fifo.delay % rate == 0
+        back = fifo.delay // rate * firings["a"]
+        needs.setdefault(numbers[fifo.target.actor], []).append((numbers[fifo.source.actor] - back, rate))
+    token = -ahead
+    for reader in range(firings["b"]):
+        count = into[reader % len(into)]
+        writers = [_writer(out, each) for each in range(token, token + count)]
+        token += count
+        assert sorted(needs.get(reader, [])) == sorted((each, writers.count(each)) for each in set(writers))
+
+
+def _writer(rates: list[int], token: int) -> int:
+    """The firing that writes a token, both counted from 0; before the first iteration less than 0."""
+    rounds = token // sum(rates)
+    written = rounds * sum(rates)
+    for phase, rate in enumerate(rates):
+        written += rate
+        if token < written:
+            return rounds * len(rates) + phase
+    raise AssertionError
+
+
+# Names
+
+
+def test_channels_that_share_a_name_are_told_apart(read):
+    channel = '<channel name="c" srcActor="a" srcPort="p" dstActor="b" dstPort="q" initialTokens="1"/>'
+    text = SINGLE
+    for name, direction in (("p", "out"), ("q", "in")):
+        ports = [f'<port name="{name}{number}" type="{direction}" rate="2"/>' for number in ("", 2, 3)]
+        text = text.replace(ports[0], "".join(ports))
+    extra = [channel.replace('"p"', f'"p{k}"').replace('"q"', f'"q{k}"') for k in (2, 3)]
+    sdf = read(text.replace(channel, channel + "".join(extra)))
+    assert [fifo.name for fifo in sdf.graph.fifos] == ["c", "c-2", "c-3"]
+    assert {fifo.capacity for fifo in sdf.graph.fifos} == {7}, "the properties of that name are those of each"
+    assert sdf.notes == ("3 channels are called 'c': numbers tell them apart",)
+    assert not has_errors(check(System(sdf.graph)))
 
 
 def test_rates_that_nothing_balances_are_refused(read):

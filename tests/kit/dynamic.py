@@ -162,8 +162,12 @@ def reference(graph: Graph, iterations: int) -> Expected:
                 row = next(row for row in sources[name].rows if row.value == value)
                 rates.update(sources[name].rates(row))
             followed = dpg_of.get(name) or sources.get(name)
-            mode = values[followed.name] if followed is not None and actor.type is not ActorType.SPA else 0
-            if actor.type is not ActorType.SPA:
+            untold = actor.type is ActorType.DPA and not any(port.control for port in actor.ports)
+            if untold and not any(rates[ref] for ref in refs.values()):
+                continue  # it learns nothing of the iteration
+            told = followed is not None and actor.type is not ActorType.SPA and not untold
+            mode = values[followed.name] if told and followed is not None else 0
+            if told:
                 counts = result.modes.setdefault(name, {})
                 counts[mode] = counts.get(mode, 0) + 1
             inputs = {port: tokens for port, tokens in inputs.items() if rates[refs[port]]}

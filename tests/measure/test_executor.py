@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -18,7 +21,7 @@ from tests.kit.programs import ROOT
 
 def program_of(name, near=None, together=True):
     """The program of a platform with these actors (None: all)."""
-    system = read_system(str(ROOT / f"graphs/{name}.xml"))
+    system = read_system(str(name if isinstance(name, Path) else ROOT / f"graphs/{name}.xml"))
     homes = {a.name: "near" if near is None or a.name in near else "far" for a in system.graph.actors}
     platform = Platform("near", (Unit("cpu"),), (Link("far"),))
     placed = replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
@@ -64,3 +67,27 @@ def test_a_behaviour_that_fails_is_named(monkeypatch):
         executor.feed(program.rx[0].fifo.name, np.zeros((7, 7), np.float32))
         with pytest.raises(RuntimeError, match="actor 'L4-L5' failed"):
             executor.frame()
+
+
+@pytest.mark.parametrize("told", [(), ("3",), ("4",)])
+@pytest.mark.parametrize("together", [True, False])
+def test_members_without_a_control_input_change_nothing(tmp_path, told, together):
+    """The deep half of an early exit, whose actors are not told of the frames that leave before them."""
+    text = (ROOT / "graphs/vehicle_exit.xml").read_text(encoding="utf-8")
+    for number, token in (("3", "float32[1,24,24,32]"), ("4", "float32[1,100]")):
+        if number not in told:
+            text = text.replace(f'    <out name="to{number}" control="true" token="int32"/>\n', "")
+            data = f'    <in name="in" token="{token}" rate="0..1"/>'
+            text = text.replace(f'    <in name="mode" control="true" token="int32"/>\n{data}', data)
+            text = re.sub(rf'  <fifo name="mode{number}".*\n', "", text)
+    (tmp_path / "app.xml").write_text(text, encoding="utf-8")
+    for model in ("vehicle.tflite", "vehicle_exit.tflite"):
+        shutil.copy(ROOT / "graphs" / model, tmp_path / model)
+    late = {}
+    for path in (tmp_path / "app.xml", ROOT / "graphs/vehicle_exit.xml"):
+        with Executor(program_of(path, together=together)) as executor:
+            firings = [firing for frame in executor.run(12) for firing in frame]
+        deep = [firing.outputs for firing in firings if firing.node not in ("Head", "Exit")]
+        late[path.name] = [out.tobytes() for outputs in deep for out in outputs.values() if out.shape == (1, 4)]
+    one, other = late.values()
+    assert one == other and 0 < len(one) < 12

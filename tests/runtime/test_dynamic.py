@@ -10,8 +10,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from eprune.analysis.check import check
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.model.finding import Severity
 from eprune.model.graph import FaultPolicy
+from eprune.model.system import System
 from tests.kit.dynamic import check_run, deploy, dpg, homes_of, reference, run_in_threads, wired
 from tests.kit.programs import finish, start
 
@@ -67,6 +70,70 @@ def led_by_the_entry(folder, values="0,1,5,0,1,1,0", n=20):
         Merge.out -> Sink.in""",
         dpg("Deep", "Split", "Split", "Merge", "A B", COLUMNS, ROWS),
     )
+
+
+def led_without_telling(folder, values="0,1,5,0,1,1,0", n=20, told=()):
+    """The branch learns nothing of rows in which it idles: its members have no control inputs, except ``told``."""
+    tell = "\n".join(f"Split.{name.lower()} => {name}.mode" for name in told)
+    return wired(
+        {
+            "Src": f"SPA Numbers n={n}",
+            "Split": f"DA Lead values={values}",
+            "A": "DPA Mix",
+            "B": "DPA Mix",
+            "Merge": "DA Mix",
+            "Sink": f"SPA Collect path={folder}/Sink.json",
+        },
+        f"""Src.out -> Split.in
+        Split.merge => Merge.mode
+        Split.always -> Merge.always
+        Split.deep -> A.in 0..1
+        A.out -> B.in 0..1
+        B.out -> Merge.deep 0..1
+        Merge.out -> Sink.in
+        {tell}""",
+        dpg("Deep", "Split", "Split", "Merge", "A B", COLUMNS, ROWS),
+    )
+
+
+@pytest.mark.parametrize("told", [(), ("A",), ("B",)])
+def test_a_member_without_a_control_input_fires_where_its_row_gives_it_tokens(told, tmp_path):
+    graph = led_without_telling(tmp_path, told=told)
+    assert not [finding for finding in check(System(graph)) if finding.severity is Severity.ERROR]
+    wanted = reference(graph, 20)
+    assert wanted.tokens["f3"] < 20 == wanted.tokens["f2"]
+    names = [actor.name for actor in graph.actors if actor.name != "Src"]
+    for away in ((), *((name,) for name in names), ("A", "B"), ("Split", "B", "Sink")):
+        records = run_in_threads(deploy(graph, homes_of(graph, away), tmp_path))
+        check_run(graph, records, wanted)
+
+
+@pytest.mark.parametrize("values", ["0", "0,0,0,0,0,0,0,0,1"])
+def test_it_ends_with_its_entry_though_it_has_had_nothing(values, tmp_path):
+    graph = led_without_telling(tmp_path, values=values)
+    for away in ([], ["A", "B"], ["A"], ["Merge"]):
+        check_run(graph, run_in_threads(deploy(graph, homes_of(graph, away), tmp_path)), reference(graph, 20))
+
+
+@pytest.mark.parametrize(
+    ("policy", "shared", "lossy"),
+    [
+        ("stop", True, None),
+        ("wait", False, None),
+        ("wait", True, None),
+        ("stop", False, "drop"),
+        ("wait", False, "drop"),
+    ],
+)
+def test_it_does_so_over_all_kinds_of_connections_and_where_tokens_may_be_lost_before(policy, shared, lossy, tmp_path):
+    graph = led_without_telling(tmp_path)
+    policies = {"f0": lossy or policy}
+    fifos = (replace(fifo, policy=FaultPolicy(policies.get(fifo.name, policy))) for fifo in graph.fifos)
+    graph = replace(graph, fifos=tuple(fifos))
+    assert not [finding for finding in check(System(graph)) if finding.severity is Severity.ERROR]
+    for away in (["A", "B"], ["A"], ["Split", "B", "Sink"], ["Split", "A", "B", "Merge", "Sink"]):
+        records = run_in_threads(deploy(graph, homes_of(graph, away), tmp_path, shared=shared))
+        check_run(graph, records, reference(graph, 20))
 
 
 FORMS = pytest.mark.parametrize("form", [led_by_a_ca, led_by_the_entry])

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprune.model.token import SLOT_ALIGNMENT, TokenType
 from eprune.runtime.kernel.fifo import ALIGNMENT, Fifo, Input, Output
 
 
@@ -71,6 +72,13 @@ def test_every_dtype_and_rank_has_aligned_slots(dtype, shape):
         assert view.shape == shape and view.dtype == dtype
         assert view.nbytes == fifo.token_bytes == fifo.raw[slot].nbytes
         assert view.__array_interface__["data"][0] % ALIGNMENT == 0
+
+
+def test_the_analyzer_counts_slots_as_they_are():
+    fifo = Fifo("f", "bool", (), capacity=1000)
+    apart = fifo.writable[1].ctypes.data - fifo.writable[0].ctypes.data
+    assert apart == TokenType("bool").slot_bytes == ALIGNMENT == SLOT_ALIGNMENT
+    assert TokenType("uint8", (65,)).slot_bytes == 128 and TokenType("float32", (16,)).slot_bytes == 64
 
 
 def test_the_consumer_cannot_write_and_sees_the_producers_memory():

@@ -14,7 +14,15 @@ from typing import ClassVar, Optional
 
 from eprune.formats import library
 from eprune.formats.behaviours.model_slice import ModelSlice, file_finding, problem_of
-from eprune.formats.python_source import Lineage, Parameter, PythonSource, constructor, imported_modules, literal
+from eprune.formats.python_source import (
+    Lineage,
+    Parameter,
+    PythonSource,
+    constructor,
+    imported_modules,
+    literal,
+    members,
+)
 from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor
@@ -92,6 +100,7 @@ class PythonBehaviour(Behaviour):
                 parameters=None if arguments is None else {each.name: each.required for each in arguments},
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
                 stdin=_stdin(lineage, arguments or ()),
+                lacks=_lacks(actor, lineage),
                 waits=_waits(lineage, {**_defaults(arguments or ()), **dict(actor.parameters)}),
             )
         if self.class_name in source.others or source.star:
@@ -118,6 +127,23 @@ class PythonBehaviour(Behaviour):
     def takes_parameters(self) -> bool:
         """Its constructor's."""
         return True
+
+
+def _lacks(actor: Actor, lineage: Lineage) -> dict[str, str]:
+    """The methods that are called and the class does not have -> the name that may be meant for it, or ""."""
+    known = members(lineage)
+    if known is None or "__getattr__" in known:
+        return {}
+    leads = any(port.control for port in actor.outputs)
+    needed = ["control"] * leads
+    needed += ["fire"] * (not leads or any(not port.control for port in actor.outputs))
+    lacking = {}
+    for method in needed:
+        if method not in known:
+            close = [each for each in known if each.lower().strip("_") == method]
+            close += get_close_matches(method, [each for each in known if not each.startswith("__")], 1)
+            lacking[method] = next(iter(close), "")
+    return lacking
 
 
 def with_neighbours(*paths: str) -> list[str]:

@@ -154,6 +154,7 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
         room_timeout=_seconds(element, "room-timeout"),
         window=int(attributes["window"]) if "window" in attributes else None,
         group=attributes.get("group"),
+        channel=attributes.get("channel"),
         where=document.where(element),
     )
 
@@ -248,6 +249,7 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         ack=None if fifo.ack is Fifo.ack else fifo.ack.value,
         window=fifo.window,
         group=fifo.group,
+        channel=fifo.channel,
         **{"room-timeout": _optional(exact_time, fifo.room_timeout)},
     )
 

@@ -76,7 +76,7 @@ def _link(document: Document, element: Node) -> Link:
     bandwidth, latency = attributes.get("bandwidth"), attributes.get("latency")
     return Link(
         to=attributes["to"],
-        address=attributes.get("address", Link.address),
+        address=attributes.get("address", Link.address).strip("[]"),
         port=int(attributes.get("port", Link.port)),
         bandwidth=None if bandwidth is None else parse_bandwidth(bandwidth),
         latency=None if latency is None else parse_time(latency),
