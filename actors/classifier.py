@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from line_file import LineFile, read_labels
@@ -22,6 +22,8 @@ class Classifier(Actor):
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
     def __init__(self, labels: str = "", path: str = "-") -> None:
         self.labels = read_labels(labels)

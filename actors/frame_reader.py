@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from image_source import ImageSource
@@ -25,6 +26,8 @@ class FrameReader(Actor):
         repeat: for all but rendered traffic: the number of passes; 0 never ends.
         on_error: for images, see ``ImageSource``.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(
         self, path: str = "", seed: str = "1", count: str = "100", repeat: str = "1", on_error: str = "stop"

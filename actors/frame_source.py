@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from image_source import ImageSource
@@ -23,6 +24,8 @@ class FrameSource(Actor):
         repeat: for images and .npy files: the number of passes; 0 never ends.
         mean, std, on_error: for images, see ``ImageSource``.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ import glob
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from checks import one_of, only_port, whole_number
@@ -35,6 +36,8 @@ class ImageSource(Actor):
         mean, std: one number, or one for each channel: ``0.485,0.456,0.406``. For float tokens.
         on_error: ``stop`` the run at a file that cannot be read, or ``skip`` the file with a note on stderr.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(self, path: str, repeat: str = "1", mean: str = "0", std: str = "1", on_error: str = "stop") -> None:
         if Image is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from checks import only_port
@@ -22,6 +23,8 @@ class JsonLines(Actor):
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
     def __init__(self, labels: str = "", path: str = "-") -> None:
         self.labels = read_labels(labels)

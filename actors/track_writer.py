@@ -6,6 +6,7 @@ import colorsys
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from checks import shapes
@@ -36,6 +37,8 @@ class TrackWriter(Actor):
         images: a folder for the frames, with boxes and the paths of tracks drawn, 000000.jpg and so on; it is created
             if it is missing. Needs Pillow. Empty: no pictures.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write", "images": "write"}
 
     def __init__(self, labels: str = "", path: str = "-", images: str = "") -> None:
         self.labels = read_labels(labels)

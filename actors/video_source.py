@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from checks import only_port, whole_number
@@ -22,6 +23,8 @@ class VideoSource(Actor):
         path: the file.
         repeat: the number of passes; 0 never ends.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(self, path: str, repeat: str = "1") -> None:
         try:

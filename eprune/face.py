@@ -119,8 +119,11 @@ def load(
     application: PathLike,
     platforms: Union[PathLike, Sequence[PathLike]] = (),
     mappings: Union[PathLike, Sequence[PathLike]] = (),
+    allow_outside: bool = False,
 ) -> System:
     """The system of an application file with its platform and mapping files, or folders of them.
+
+    ``allow_outside`` trusts the application with files outside of its folder (rule S1).
 
     Of a folder of platforms, those count that a mapping is for, if there are mappings. Raises EpruneError with all
     findings where a file cannot be read.
@@ -129,7 +132,7 @@ def load(
     from eprune.formats.system import files_in, read_system
 
     platform_files, mapping_files = files_in(_listed(platforms), "platform"), files_in(_listed(mappings), "mapping")
-    system = read_system(os.fspath(application), platform_files, mapping_files, check)
+    system = read_system(os.fspath(application), platform_files, mapping_files, check, allow_outside)
     wanted = {mapping.platform for mapping in system.mappings}
     if wanted and any(Path(path).is_dir() for path in _listed(platforms)):
         chosen = tuple(platform for platform in system.platforms if platform.name in wanted)

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eprune.analysis.survey import Survey
     from eprune.model.finding import Finding
     from eprune.model.system import System
+    from eprune.model.touched import Touched
 
 
 class Sources(click.ParamType):
@@ -37,6 +38,7 @@ class Sources(click.ParamType):
 @click.command("analyze", cls=options.Command, short_help="Check an application and report what is wrong.")
 @options.application_argument
 @options.deployment_options(required=False)
+@options.outside_option
 @click.option(
     "--format",
     "fmt",
@@ -133,7 +135,7 @@ def command(
             message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
             raise click.ClickException(message) from None
     findings = [*findings, *(surveyed.findings if surveyed else ())]
-    write(output, report(findings, system if sound else None, fmt, surveyed, sized), fmt)
+    write(output, report(findings, system if sound else None, fmt, surveyed, sized, system.touched), fmt)
     if apply is not None and sized is not None:
         _apply(apply, system, sized)
     return FINDINGS if has_errors(findings) or (strict and findings) else 0
@@ -145,25 +147,30 @@ def report(
     fmt: str,
     survey: Optional[Survey] = None,
     sized: Optional[Sizing] = None,
+    files: Sequence[Touched] = (),
 ) -> str:
     """Findings in one of the formats, with what there is to know of a sound ``system`` where the format has room.
 
+    The ``files`` that the application touches are listed for a sound one, and where one is outside of its folder.
     What it survives (``survey``) and its buffer sizes (``sized``) are there where that was asked.
     """
     from eprune.analysis.rules import RULES
     from eprune.formats.findings import as_data, render
-    from eprune.views import application, buffers, faults
+    from eprune.views import application, buffers, faults, touched
     from eprune.views.tables import counts
 
     if fmt == "text":
         text = render(findings, "text") + f"{counts(findings)}\n"
         if system is not None:
             text += f"\n{application.as_text(application.as_data(system))}"
+        if system is not None or not all(file.inside for file in files):
+            text += touched.as_text(files)
         if survey is not None:
             text += faults.as_text(survey)
         return text if sized is None else f"{text}\n{buffers.as_text(sized)}"
     if fmt == "json":
-        data = {**as_data(findings), "graph": None if system is None else application.as_data(system)}
+        listed = touched.as_data(files)
+        data = {**as_data(findings), "files": listed, "graph": None if system is None else application.as_data(system)}
         if survey is not None:
             data["faults"] = survey.as_data()
         if sized is not None:
@@ -182,5 +189,6 @@ def _apply(path: str, system: System, sized: Sizing) -> None:
 
     title, chosen = ("least to live", sized.live) if sized.fast is None else ("least for full speed", sized.fast)
     folder = "" if path == "-" else str(Path(path).parent)
-    write_file(path, rewrite(system.graph, relocated(chosen.applied(system.graph, sized.resources), folder)))
+    graph = chosen.applied(system.graph, sized.resources)
+    write_file(path, rewrite(system.graph, relocated(graph, folder, interfaces=system.interfaces)))
     say(f"{path}: capacities {title}")

@@ -71,6 +71,7 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
 @click.command("explore", cls=options.Command, short_help="Generate every cut, ready to be measured.")
 @options.application_argument
 @options.platforms_option
+@options.outside_option
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder for mappings, programs and scripts.")
 @click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="A platform between endpoint and server.")
 @click.option(

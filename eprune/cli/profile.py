@@ -67,6 +67,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Emulate the speed of the links and units in the platform files; results are labelled.",
 )
+@options.outside_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @options.format_option
 def command(
@@ -125,7 +126,8 @@ def command(
     _refuse_idle(actors, validate is not None, bool(points), again)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
     setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
-    kind = (single_frames if latency else measuring.steady)(plan, Path(folder))
+    place, trusted = Path(folder), options.allows_outside()
+    kind = single_frames(plan, place, trusted) if latency else measuring.steady(plan, place)
     done = Profile(plan, Path(folder))
     if actors:
         done = _time_actors(done, interpreter, pin, emulate, quiet)
@@ -221,7 +223,8 @@ def _time_actors(done: Profile, interpreter: Optional[str], pin: bool, emulate: 
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
             unit = platform.units[0]
-            timed[name] = time_actors(str(folder / plan.files[0]), unit.core if pin else None, interpreter, shown)
+            core, trusted = unit.core if pin else None, options.allows_outside()
+            timed[name] = time_actors(str(folder / plan.files[0]), core, interpreter, shown, trusted)
             timed[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None

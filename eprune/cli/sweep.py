@@ -26,6 +26,7 @@ BINS = "bins:"
 @click.command("sweep", cls=options.Command, short_help="Run an application at several parameter values.")
 @options.application_argument
 @options.deployment_options(required=True)
+@options.outside_option
 @click.option(
     "--vary",
     multiple=True,

@@ -54,13 +54,18 @@ FRAMES_SECONDS = 3.0
 
 
 def time_actors(
-    application: str, core: Optional[int], interpreter: Optional[str], progress: Progress = SILENT
+    application: str,
+    core: Optional[int],
+    interpreter: Optional[str],
+    progress: Progress = SILENT,
+    allow_outside: bool = False,
 ) -> dict[str, Any]:
     """Actor -> seconds, with the interpreter, as JSON has it. Raises RuntimeError with the reason of a failure.
 
     ``progress`` shows how many actors are done.
     """
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
+    command += ["--allow-outside"] * allow_outside
     command += [f"--core={core}"] if core is not None else []
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
@@ -89,6 +94,7 @@ def _main() -> None:
     parser.add_argument("application")
     parser.add_argument("--core", type=int)
     parser.add_argument("--interpreter", default="auto")
+    parser.add_argument("--allow-outside", action="store_true")
     options = parser.parse_args()
     # What actors print must not come between the lines of the answer.
     answer = os.fdopen(os.dup(1), "w")
@@ -100,7 +106,8 @@ def _main() -> None:
         print(json.dumps(line), file=answer, flush=True)
 
     interpreter = choose(options.interpreter)
-    times, rates = _times(options.application, interpreter, lambda step, steps: send({"step": step, "steps": steps}))
+    system = read_system(options.application, allow_outside=options.allow_outside)
+    times, rates = _times(system, interpreter, lambda step, steps: send({"step": step, "steps": steps}))
     send(
         {
             "actors": times,
@@ -113,10 +120,9 @@ def _main() -> None:
 
 
 def _times(
-    application: str, interpreter: str, on_progress: Callable[[int, int], None]
+    system: System, interpreter: str, on_progress: Callable[[int, int], None]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Actor -> seconds per frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
-    system = read_system(application)
     wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong)

@@ -19,6 +19,8 @@ class Interface:
     constants. ``called`` has the input and the output tensors of the slice that a class calls; None: it calls none.
     ``stdin`` is the parameter that is ``-`` where a class reads standard input, and its default ("": it always does);
     None: it never does.
+    ``paths`` maps the parameters that name files to what is done to them: ``read``, ``write``, or ``list``, which is
+    read unless it is a list with commas.
     ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
     """
 
@@ -30,3 +32,4 @@ class Interface:
     called: Optional[tuple[tuple[int, ...], tuple[int, ...]]] = None
     stdin: Optional[tuple[str, str]] = None
     waits: bool = False
+    paths: dict[str, str] = field(default_factory=dict)

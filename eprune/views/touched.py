@@ -1,0 +1,39 @@
+"""The files that an application touches, as data and as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from eprune.model.touched import Access, Touched
+from eprune.views.tables import table
+
+
+def as_data(files: Sequence[Touched]) -> list[dict[str, Any]]:
+    """Each file once for each access: who touches it, and whether it is in the application's folder or eprune's own."""
+    found: dict[tuple[str, Access], dict[str, Any]] = {}
+    for each in files:
+        new = {"file": each.path, "access": each.access.value, "by": [], "place": _place(each)}
+        by = found.setdefault((each.path, each.access), new)["by"]
+        if each.by not in by:
+            by.append(each.by)
+    return list(found.values())
+
+
+def as_text(files: Sequence[Touched]) -> str:
+    """The same for people; those that ship with eprune by their names alone."""
+    rows = [
+        (
+            Path(row["file"]).name if row["place"] == "eprune" else row["file"],
+            row["access"],
+            row["place"],
+            ", ".join(row["by"][:3]) + (f" and {len(row['by']) - 3} more" if len(row["by"]) > 3 else ""),
+        )
+        for row in as_data(files)
+    ]
+    return f"\n{table(('file', 'access', 'place', 'by'), rows)}" if rows else ""
+
+
+def _place(each: Touched) -> str:
+    return "eprune" if each.own else "inside" if each.inside else "outside"
