@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor
 
@@ -51,7 +51,7 @@ class Classifier(Actor):
                 line = {
                     "frame": self.frame,
                     "input": name,
-                    "class": self.labels[best] if self.labels else str(best),
+                    "class": label(self.labels, best),
                     "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
                 }
                 self.lines.write(line)

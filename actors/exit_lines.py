@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor, EndOfStream
 
@@ -95,7 +95,7 @@ class ExitLines(Actor):
         self.lines.write(line)
 
     def _label(self, number: int) -> str:
-        return self.labels[number] if 0 <= number < len(self.labels) else str(number)
+        return label(self.labels, number)
 
 
 def _json(value: np.floating) -> float | None:

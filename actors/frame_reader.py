@@ -24,7 +24,7 @@ class FrameReader(Actor):
             .npy file (see ``NpySource``), or empty.
         seed, count: for rendered traffic, see ``TrafficSource``.
         repeat: for all but rendered traffic: the number of passes; 0 never ends.
-        on_error: for images, see ``ImageSource``.
+        on_error: for images and videos, see ``ImageSource`` and ``VideoSource``.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
@@ -38,7 +38,7 @@ class FrameReader(Actor):
         elif path.endswith(".npy"):
             self.source = NpySource(path, repeat)
         elif path.lower().endswith(SUFFIXES):
-            self.source = VideoSource(path, repeat)
+            self.source = VideoSource(path, repeat, on_error)
         else:
             self.source = ImageSource(path, repeat, on_error=on_error)
 
@@ -48,6 +48,7 @@ class FrameReader(Actor):
             raise ValueError("needs one or more output ports, all of the same token type")
         self.first, *self.others = self.outputs
         self.source.name, self.source.outputs = self.name, {self.first: self.outputs[self.first]}
+        self.source.tell = self.note
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:

@@ -49,8 +49,13 @@ class FrameSource(Actor):
     def initialize(self) -> None:
         """Pass the ports to the chosen source."""
         self.source.name, self.source.inputs, self.source.outputs = self.name, self.inputs, self.outputs
+        self.source.tell = self.note
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write the next frame."""
         self.source.fire(inputs, outputs)
+
+    def finalize(self) -> None:
+        """Close the source."""
+        self.source.finalize()

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from checks import only_port
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor
 
@@ -45,7 +45,7 @@ class JsonLines(Actor):
         best = int(scores.argmax())
         line = {
             "frame": self.frame,
-            "class": self.labels[best] if self.labels else str(best),
+            "class": label(self.labels, best),
             "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
         }
         self.lines.write(line)

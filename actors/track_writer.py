@@ -10,7 +10,7 @@ from typing import ClassVar
 
 import numpy as np
 from checks import shapes
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 from resize import picture_shape
 
 from eprune.runtime import Actor
@@ -83,7 +83,7 @@ class TrackWriter(Actor):
         self.lines.close()
 
     def _label(self, kind: int) -> str:
-        return self.labels[kind] if 0 <= kind < len(self.labels) else str(kind)
+        return label(self.labels, kind)
 
     def _drawn(self, pixels: np.ndarray, tracks: list[dict]) -> Image.Image:
         image = Image.fromarray(pixels)

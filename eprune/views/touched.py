@@ -14,7 +14,7 @@ def as_data(files: Sequence[Touched]) -> list[dict[str, Any]]:
     """Each file once for each access: who touches it, and whether it is in the application's folder or eprune's own."""
     found: dict[tuple[str, Access], dict[str, Any]] = {}
     for each in files:
-        new = {"file": each.path, "access": each.access.value, "by": [], "place": _place(each)}
+        new: dict[str, Any] = {"file": each.path, "access": each.access.value, "by": [], "place": _place(each)}
         by = found.setdefault((each.path, each.access), new)["by"]
         if each.by not in by:
             by.append(each.by)
