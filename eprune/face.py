@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -165,6 +166,11 @@ class Run:
         return self.summary.seconds
 
     @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, assumed or cut short, as the programs noted it; a run prints it on stderr as well."""
+        return self.summary.notes
+
+    @property
     def frames_per_second(self) -> Optional[float]:
         """Frames per second, None for a run without a frame."""
         return self.summary.frames_per_second
@@ -258,6 +264,12 @@ def run(
         stdout.seek(0)
         lines = tuple(stdout.read().decode("utf-8", "replace").splitlines())
         summary = summarize(system.graph.name, outcome.records)
+        left_out = [
+            f"{end} is not in sinks: its rate varies, or it may be missing" for end in report.figures["left_out"]
+        ]
+        summary = replace(summary, notes=(*summary.notes, *left_out))
+        for note in summary.notes:
+            print(f"note: {note}", file=sys.stderr)
         return Run(summary, _sinks(report.figures["files"]), lines, outcome.records)
 
 

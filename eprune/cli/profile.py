@@ -128,6 +128,9 @@ def command(
     setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
     place, trusted = Path(folder), options.allows_outside()
     kind = single_frames(plan, place, trusted) if latency else measuring.steady(plan, place)
+    left = measuring.script.passed_over(kind.results, plan.id)
+    if left and not quiet:
+        say(f"note: {left}")
     done = Profile(plan, Path(folder))
     if actors:
         done = _time_actors(done, interpreter, pin, emulate, quiet)
@@ -225,6 +228,8 @@ def _time_actors(done: Profile, interpreter: Optional[str], pin: bool, emulate: 
             unit = platform.units[0]
             core, trusted = unit.core if pin else None, options.allows_outside()
             timed[name] = time_actors(str(folder / plan.files[0]), core, interpreter, shown, trusted)
+            for note in timed[name].get("notes", ()):
+                say(f"note: the actors of {name} were timed {note}")
             timed[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None

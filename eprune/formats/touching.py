@@ -9,8 +9,9 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from itertools import islice
 from pathlib import Path
 from typing import Optional
@@ -19,6 +20,7 @@ import eprune
 from eprune.formats.behaviours.python_class import names_file
 from eprune.formats.library import library_folder
 from eprune.formats.python_source import MAX_BYTES
+from eprune.model.behaviour import Behaviour
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Fifo, Graph
 from eprune.model.interface import Interface
@@ -28,7 +30,7 @@ from eprune.model.touched import Access, Touched
 RULE = "S1"
 #: An empty file of this name says that the folder which holds it is one whole, for the applications anywhere in it.
 MARK = ".eprune-root"
-#: At most so many files of a folder, or of a pattern, are looked at.
+#: So many links in a folder, or files of a pattern, are looked at; what has more is refused.
 MAX_ENTRIES = 100_000
 #: The largest header of a .npy file.
 _HEADER = 2**16
@@ -74,14 +76,18 @@ class Survey:
 def behaviours(graph: Graph, territory: Territory, allow_outside: bool) -> Survey:
     """The files of behaviours and initial tokens, none of which is read before it is known to be fine."""
     looked = _Look(territory, allow_outside)
+    beside: dict[Behaviour, list[str]] = {}  # read once, however many actors run it
     for actor in graph.actors:
-        if actor.behaviour is not None:
-            named = actor.behaviour.named()
-            looked_at = [looked.file(actor, path, access) for path, access in named.items()]
-            if all(looked_at):
-                for path in dict.fromkeys(path for paths in actor.behaviour.files().values() for path in paths):
-                    if path not in named and not territory.owned(path):
-                        looked.file(actor, path, Access.RUN)
+        behaviour = actor.behaviour
+        if behaviour is not None:
+            named = behaviour.named()
+            fine = [looked.file(actor, path, access) for path, access in named.items()]
+            if all(fine):
+                if behaviour not in beside:
+                    paths = dict.fromkeys(path for paths in behaviour.files().values() for path in paths)
+                    beside[behaviour] = [path for path in paths if path not in named and not territory.owned(path)]
+                for path in beside[behaviour]:
+                    looked.file(actor, path, Access.RUN)
     ports = dict(graph.ports())
     for fifo in graph.fifos:
         if fifo.initial is not None:
@@ -122,6 +128,7 @@ class _Look:
         self.findings: list[Finding] = []
         self.refused: set[str] = set()
         self.known: dict[tuple[str, Optional[int]], tuple[bool, str]] = {}
+        self.owned = lru_cache(maxsize=None)(territory.owned)
 
     def survey(self) -> Survey:
         return Survey(tuple(self.touched), tuple(self.findings), frozenset(self.refused))
@@ -146,9 +153,13 @@ class _Look:
         self._note(path, access, by, actor.where, inside)
         if self.allowed:
             return
-        outside = path if not inside else next((each for each in _entries(path) if not holds(each)), "")
+        entries = _entries(path) if inside else []
+        outside = path if not inside else next((each for each in entries if not holds(each)), "")
         if outside:
             self._outside(who, actor.where, outside, "or name a file in that folder")
+        elif len(entries) > MAX_ENTRIES:
+            message = f"{who}: {path!r} has more than {MAX_ENTRIES} files, too many to look at each"
+            self.findings.append(Finding(RULE, actor.where, message, "--allow-outside, if you trust the application"))
         elif special := _special(path):
             self.findings.append(Finding("FILE", actor.where, f"{who}: {path!r} is {special}, and is not touched"))
 
@@ -168,7 +179,7 @@ class _Look:
         return False
 
     def _note(self, path: str, access: Access, by: str, where: Location, inside: bool) -> None:
-        self.touched.append(Touched(path, access, by, where, self.territory.owned(path), inside))
+        self.touched.append(Touched(path, access, by, where, self.owned(path), inside))
 
     def _outside(self, who: str, where: Location, path: str, otherwise: str) -> None:
         real = os.path.realpath(path)
@@ -182,13 +193,17 @@ def _within(path: str, folder: str) -> bool:
     return path == folder or path.startswith(folder.rstrip(os.sep) + os.sep)
 
 
-def _entries(path: str) -> Iterator[str]:
-    """What a folder holds, or what a pattern stands for; a class may read or write through any of them."""
+def _entries(path: str) -> list[str]:
+    """The links in a folder, or what a pattern stands for; a class may read or write through any of them.
+
+    At most one more than MAX_ENTRIES, of a pattern and of links.
+    """
     if Path(path).is_dir():
         with os.scandir(path) as entries:
-            yield from (entry.path for entry in islice(entries, MAX_ENTRIES) if entry.is_symlink())
-    elif glob.has_magic(path) and not Path(path).exists():
-        yield from islice(glob.iglob(path), MAX_ENTRIES)  # noqa: PTH207
+            return list(islice((entry.path for entry in entries if entry.is_symlink()), MAX_ENTRIES + 1))
+    if glob.has_magic(path) and not Path(path).exists():
+        return list(islice(glob.iglob(path), MAX_ENTRIES + 1))  # noqa: PTH207
+    return []
 
 
 def _special(path: str) -> str:

@@ -133,6 +133,7 @@ def measure_points(
         for text in check_devices(plan, folder, setting):
             progress.say(text)
     lines: list[Mapping[str, Any]] = []
+    noted: set[str] = set()
     for name in names:
         alternative = plan.alternative(name)
         assert alternative is not None  # names are those of the plan
@@ -150,6 +151,10 @@ def measure_points(
             problem = f"error: {kind.results}: {error.strerror}; {_goes_on(folder, name)}"
             return Measured(*_so_far(plan, kind, setting), USAGE, problem, tuple(lines))
         lines.append(line)
+        for note in line["notes"]:
+            if note not in noted:
+                progress.say(f"note: partition point {name}: {note}")
+        noted.update(line["notes"])
         if not line["ok"]:
             progress.say(f"partition point {name} failed: {line['problem']}")
     failed, total = _so_far(plan, kind, setting)

@@ -99,8 +99,12 @@ def _main() -> None:
     # What actors print must not come between the lines of the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if options.core is not None and hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
-        os.sched_setaffinity(0, {options.core})
+    notes = []
+    if options.core is not None:
+        if hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
+            os.sched_setaffinity(0, {options.core})
+        else:
+            notes.append(f"not pinned: core {options.core} is not there for this process")
 
     def send(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
@@ -115,6 +119,7 @@ def _main() -> None:
             "interpreter": describe(interpreter),
             "python": host.python_version(),
             "machine": host.machine(),
+            **({"notes": notes} if notes else {}),
         }
     )
 

@@ -77,7 +77,20 @@ class CutReport:
         distant = [row.alternative.name for row in self.rows if row.measured and "devices" in row.measured]
         if distant:
             note += f" Measured on real devices, over SSH: {', '.join(distant)}."
-        return note
+        return note + self._assumed()
+
+    def _assumed(self) -> str:
+        """What the predictions take links for whose platform files do not say it."""
+        links = self.costs.links if self.costs else ()
+        missing = {
+            "no time for its bytes": [link for link in links if link.bandwidth is None],
+            "no latency": [link for link in links if link.latency is None],
+        }
+        named = {
+            what: ", ".join(f"{each.origin} -> {each.to}" for each in ends) for what, ends in missing.items() if ends
+        }
+        parts = [f" Assumed, as the platform files do not say: {what} on {ends}." for what, ends in named.items()]
+        return "".join(parts)
 
     def notes(self) -> list[str]:
         """What else is to be said, a sentence or two each."""

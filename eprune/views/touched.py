@@ -12,13 +12,16 @@ from eprune.views.tables import table
 
 def as_data(files: Sequence[Touched]) -> list[dict[str, Any]]:
     """Each file once for each access: who touches it, and whether it is in the application's folder or eprune's own."""
-    found: dict[tuple[str, Access], dict[str, Any]] = {}
+    places: dict[tuple[str, Access], str] = {}
+    by: dict[tuple[str, Access], dict[str, None]] = {}
     for each in files:
-        new: dict[str, Any] = {"file": each.path, "access": each.access.value, "by": [], "place": _place(each)}
-        by = found.setdefault((each.path, each.access), new)["by"]
-        if each.by not in by:
-            by.append(each.by)
-    return list(found.values())
+        key = (each.path, each.access)
+        places.setdefault(key, _place(each))
+        by.setdefault(key, {})[each.by] = None
+    return [
+        {"file": path, "access": access.value, "by": list(by[path, access]), "place": place}
+        for (path, access), place in places.items()
+    ]
 
 
 def as_text(files: Sequence[Touched]) -> str:
