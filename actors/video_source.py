@@ -45,6 +45,8 @@ class VideoSource(Actor):
         self.port, port = only_port(self.outputs, "output")
         self.height, self.width = picture_shape(self.port, port, ("uint8",))
         self.passes = 0
+        if len(self.video.streams.video) > 1:
+            self.note(f"{self.path}: has {len(self.video.streams.video)} video streams; the first one is read")
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write the next frame."""

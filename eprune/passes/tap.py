@@ -65,7 +65,9 @@ def apply(system: System, options: Options) -> Result:
         graph=replace(graph, actors=(*graph.actors, *taps), fifos=tuple(fifos)),
         mappings=tuple(_placed(mapping, homes) for mapping in system.mappings),
     )
-    return Result(made, Report((f"{len(files)} inputs of sinks are kept",), {"files": files, "left_out": left_out}))
+    lines = [f"{len(files)} inputs of sinks are kept"]
+    lines += [f"left out, as their rates vary, or they may be missing: {', '.join(left_out)}"] * bool(left_out)
+    return Result(made, Report(tuple(lines), {"files": files, "left_out": left_out}))
 
 
 def _seen_from(graph: Graph, folder: Path) -> str:

@@ -183,6 +183,22 @@ def test_a_film_of_which_nothing_can_be_used_is_no_empty_run(damaged, tmp_path):
         frames(VideoSource(str(tmp_path / "empty.avi")))
 
 
+def test_of_several_streams_the_first_is_read_with_a_note(tmp_path):
+    path = tmp_path / "two.mkv"
+    with av.open(str(path), "w") as container:
+        streams = [container.add_stream("mpeg4", rate=25) for _ in range(2)]
+        for stream in streams:
+            stream.width, stream.height, stream.pix_fmt = 64, 48, "yuv420p"
+        for stream, grey in zip(streams, (40, 200)):
+            frame = av.VideoFrame.from_ndarray(np.full((48, 64, 3), grey, np.uint8), format="rgb24")
+            container.mux(stream.encode(frame))
+            container.mux(stream.encode())
+    source = VideoSource(str(path))
+    said = notes(source)
+    assert levels(source) == pytest.approx([40], abs=6)
+    assert said == [f"{path}: has 2 video streams; the first one is read"]
+
+
 def test_whole_films_are_passed_without_a_word(video):
     source = FrameReader(str(video), repeat="2")
     said = notes(source)
