@@ -184,6 +184,7 @@ def _apply(path: str, system: System, sized: Sizing) -> None:
     from pathlib import Path
 
     from eprune.formats.atomic import write_file
+    from eprune.formats.system import reaches_outside
     from eprune.formats.xml.edit import rewrite
     from eprune.passes.relocate import relocated
 
@@ -191,4 +192,5 @@ def _apply(path: str, system: System, sized: Sizing) -> None:
     folder = "" if path == "-" else str(Path(path).parent)
     graph = chosen.applied(system.graph, sized.resources)
     write_file(path, rewrite(system.graph, relocated(graph, folder, interfaces=system.interfaces)))
-    say(f"{path}: capacities {title}")
+    trust = "" if path == "-" or not reaches_outside(path) else "; read it with --allow-outside"
+    say(f"{path}: capacities {title}{trust}")

@@ -18,6 +18,7 @@ from typing import Optional
 
 import eprune
 from eprune.formats.behaviours.python_class import names_file
+from eprune.formats.examples import example
 from eprune.formats.library import library_folder
 from eprune.formats.python_source import MAX_BYTES
 from eprune.model.behaviour import Behaviour
@@ -48,8 +49,9 @@ class Territory:
         """That of an application file, "-" for stdin: its folder, or the nearest one above it with the mark."""
         folder = os.path.realpath("" if application == "-" else Path(application).parent)
         marked = (str(each) for each in (Path(folder), *Path(folder).parents) if Path(each, MARK).is_file())
-        own = (os.path.realpath(library_folder()), os.path.realpath(Path(eprune.__file__).parent))
-        return Territory(next(marked, folder), own)
+        # The package; in a checkout its actors and examples lie beside it.
+        own = (str(Path(eprune.__file__).parent), library_folder(), str(Path(example("graphs/vehicle.xml")).parent))
+        return Territory(next(marked, folder), tuple(dict.fromkeys(map(os.path.realpath, own))))
 
     def owned(self, path: str) -> bool:
         """Whether a file ships with eprune."""
