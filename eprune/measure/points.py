@@ -54,13 +54,15 @@ class Kind:
 class Setting:
     """How to run: options for all programs, seconds for each alternative, platforms that are real devices.
 
-    With ``emulate`` links and units are as slow as the platform files state.
+    With ``emulate`` links and units are as slow as the platform files state. ``folder`` is the application's, to which
+    the files that its parameters name are relative.
     """
 
     arguments: Sequence[str] = ()
     limit: float = 600.0
     devices: Mapping[str, Device] = field(default_factory=dict)
     emulate: bool = False
+    folder: Optional[str] = None
 
 
 class Stopped(Exception):
@@ -261,7 +263,8 @@ def _launch(
 
     with _nothing() as nothing:
         try:
-            outcome = launch(programs, own, on_status, messages.append, stdout=nothing, limit=setting.limit)
+            limit, place = setting.limit, setting.folder
+            outcome = launch(programs, own, on_status, messages.append, stdout=nothing, limit=limit, folder=place)
         except TimeoutError:
             return None, f"not done after {setting.limit:g} s"
     if not outcome.exit_code:

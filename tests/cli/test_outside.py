@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import numpy as np
 import pytest
 from application import ACTORS, APPLICATION
 
@@ -52,19 +53,19 @@ def far(app):
         ("import tiny.tflite -o new --into far/into.xml", 1),
     ],
 )
-def test_files_elsewhere_are_refused_unless_one_allows_them(far, eprune_process, command, finding_code):
+def test_files_elsewhere_are_refused_unless_one_allows_them(far, eprune, command, finding_code):
     before = sorted(far.rglob("*"))
-    refused = eprune_process(*command.split())
+    refused = eprune(*command.split())
     assert refused.code == finding_code, refused.err
     assert "error[S1]" in refused.out + refused.err
     assert "behaviours.py' is outside" in refused.out + refused.err
     assert [path for path in sorted(far.rglob("*")) if "__pycache__" not in path.parts] == before
-    allowed = eprune_process(*command.split(), "--allow-outside")
+    allowed = eprune(*command.split(), "--allow-outside")
     assert allowed.code == 0, allowed.err
     assert "S1" not in allowed.out + allowed.err
 
 
-def test_an_exploration_is_measured_with_the_same_consent(far, eprune_process):
+def test_an_exploration_is_measured_with_the_same_consent(far, eprune):
     Path("far/app.xml").write_text(
         APPLICATION.replace("behaviours.py", "../behaviours.py").replace(
             'model="tiny.tflite" operators="', 'class="../behaviours.py:Zeros" _="'
@@ -75,16 +76,16 @@ def test_an_exploration_is_measured_with_the_same_consent(far, eprune_process):
         text = text.replace(f' _="{operators}"', "")
     Path("far/app.xml").write_text(text)
     explore = "explore far/app.xml -p platforms/endpoint.xml platforms/server.xml -o cuts --frames 2 --allow-outside"
-    assert eprune_process(*explore.split()).code == 0
+    assert eprune(*explore.split()).code == 0
     for kind in ("--actors", "--latency --point 2"):
         command = f"profile cuts -q {kind}".split()
-        refused = eprune_process(*command)
+        refused = eprune(*command)
         assert refused.code == 1
         recorded = Path("cuts/latency.jsonl")
         assert "outside of the application's folder" in refused.err + (
             recorded.read_text() if recorded.exists() else ""
         )
-        assert eprune_process(*command, "--allow-outside").code == 0
+        assert eprune(*command, "--allow-outside").code == 0
 
 
 def test_what_a_pass_writes_elsewhere_says_how_it_is_run(app, eprune):
@@ -114,3 +115,23 @@ def test_what_is_set_on_the_command_line_is_the_users_own(app, eprune, tmp_path_
     assert done.code == 0, done.err
     assert (folder / "in.npy").exists()
     shutil.rmtree(folder)
+
+
+def test_measured_points_find_the_files_of_the_application_wherever_one_is(app, eprune):
+    Path("home").mkdir()
+    np.save("home/frames.npy", np.zeros((3, 2), np.float32))
+    Path("home/app.xml").write_text("""<application name="tiny">
+  <actor name="In" class="npy_source.py:NpySource">
+    <param name="path" value="frames.npy"/><out name="out" token="float32[2]"/>
+  </actor>
+  <actor name="Out" class="tensor_sink.py:TensorSink"><in name="in" token="float32[2]"/></actor>
+  <fifo name="f" from="In.out" to="Out.in"/>
+</application>
+""")
+    explore = "explore home/app.xml -p platforms/endpoint.xml platforms/server.xml -o cuts --frames 3"
+    assert eprune(*explore.split()).code == 0
+    for kind in ((), ("--latency",), ("--actors",)):
+        done = eprune("profile", "cuts", "-q", *kind)
+        assert done.code == 0, done.err
+    lines = [json.loads(line) for line in Path("cuts/results.jsonl").read_text().splitlines()]
+    assert {line["frames"] for line in lines} == {3}
