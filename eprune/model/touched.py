@@ -20,8 +20,8 @@ class Access(Enum):
 class Touched:
     """A file or folder, and what for: ``by`` is an actor, an actor's parameter, or a FIFO (``Sink.path``).
 
-    ``path`` is where it is, seen from the current folder. ``own``: it ships with eprune. ``inside``: it is there, or in
-    the application's folder, with all symbolic links followed.
+    ``path`` is where it is, seen from the current folder. ``own``: it ships with eprune. ``inside``: the application
+    may touch it, for it is there and only read, or in the application's folder, with all symbolic links followed.
     """
 
     path: str

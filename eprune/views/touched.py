@@ -39,4 +39,4 @@ def as_text(files: Sequence[Touched]) -> str:
 
 
 def _place(each: Touched) -> str:
-    return "eprune" if each.own else "inside" if each.inside else "outside"
+    return "outside" if not each.inside else "eprune" if each.own else "inside"

@@ -19,6 +19,7 @@ from eprune.formats.system import read_system
 from eprune.measure.executor import Executor
 from eprune.model.finding import errors
 from eprune.passes import relocate
+from eprune.views.touched import as_data
 from tests.kit import tiny_models
 
 CLASS = "from eprune.runtime import Actor\n\nclass Mine(Actor):\n    def fire(self, inputs, outputs):\n        pass\n"
@@ -134,7 +135,9 @@ def test_what_a_class_imports_from_beside_it_is_looked_at_too(read):
 
 def test_an_application_cannot_write_into_eprune(read):
     library = os.path.relpath(Path(tiny_models.__file__).parents[2] / "actors/checks.py", "app")
-    assert rules(read(application(taken=[("path", library)]))) == ["S1"]
+    written = read(application(taken=[("path", library)]))
+    assert rules(written) == ["S1"]
+    assert [row["place"] for row in as_data(written.touched)] == ["eprune", "eprune", "outside"]
     assert rules(read(application(given=[("path", library)]))) == []
 
 
