@@ -110,6 +110,17 @@ def test_what_a_prediction_assumes_of_links(noting, eprune, eprune_process):
     assert "Assumed" not in eprune("report", "cuts", "--link", "wifi=2MB/s,1ms").out
 
 
+def test_what_cuts_assume_of_links_is_said_for_people_and_for_scripts(noting, eprune):
+    for platform in ("endpoint", "server"):
+        path = Path(f"platforms/{platform}.xml")
+        path.write_text(path.read_text().replace('port="5100"', 'port="5100" bandwidth="1MB/s" latency="20ms"'))
+    explore = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o")
+    shown, data = eprune(*explore, "one"), eprune(*explore, "two", "--format", "json")
+    assert shown.err.count("note: the link endpoint -> server states no window") == 1
+    assert data.err.count("note: the link endpoint -> server states no window") == 1
+    assert any("states no window" in note for note in json.loads(data.out)["notes"])
+
+
 def test_times_of_actors_that_are_not_here(noting, eprune):
     timed = {"platforms": {"endpoint": {"actors": {"In": 1e-3, "Out": 1e-3, "Gone": 1e-3}}}}
     Path("actors.json").write_text(json.dumps(timed))
