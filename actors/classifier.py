@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor
 
@@ -22,6 +22,8 @@ class Classifier(Actor):
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
     def __init__(self, labels: str = "", path: str = "-") -> None:
         self.labels = read_labels(labels)
@@ -49,7 +51,7 @@ class Classifier(Actor):
                 line = {
                     "frame": self.frame,
                     "input": name,
-                    "class": self.labels[best] if self.labels else str(best),
+                    "class": label(self.labels, best),
                     "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
                 }
                 self.lines.write(line)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor, EndOfStream
 
@@ -28,6 +28,8 @@ class ExitLines(Actor):
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
     def __init__(self, labels: str = "", path: str = "-") -> None:
         self.labels = read_labels(labels)
@@ -93,7 +95,7 @@ class ExitLines(Actor):
         self.lines.write(line)
 
     def _label(self, number: int) -> str:
-        return self.labels[number] if 0 <= number < len(self.labels) else str(number)
+        return label(self.labels, number)
 
 
 def _json(value: np.floating) -> float | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from image_source import ImageSource
@@ -23,8 +24,10 @@ class FrameReader(Actor):
             .npy file (see ``NpySource``), or empty.
         seed, count: for rendered traffic, see ``TrafficSource``.
         repeat: for all but rendered traffic: the number of passes; 0 never ends.
-        on_error: for images, see ``ImageSource``.
+        on_error: for images and videos, see ``ImageSource`` and ``VideoSource``.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(
         self, path: str = "", seed: str = "1", count: str = "100", repeat: str = "1", on_error: str = "stop"
@@ -35,7 +38,7 @@ class FrameReader(Actor):
         elif path.endswith(".npy"):
             self.source = NpySource(path, repeat)
         elif path.lower().endswith(SUFFIXES):
-            self.source = VideoSource(path, repeat)
+            self.source = VideoSource(path, repeat, on_error)
         else:
             self.source = ImageSource(path, repeat, on_error=on_error)
 
@@ -46,6 +49,7 @@ class FrameReader(Actor):
         self.first, *self.others = self.outputs
         self.source.name, self.source.outputs = self.name, {self.first: self.outputs[self.first]}
         self.source.most_firings = self.most_firings
+        self.source.tell = self.note
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:

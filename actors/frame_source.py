@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from image_source import ImageSource
@@ -23,6 +24,8 @@ class FrameSource(Actor):
         repeat: for images and .npy files: the number of passes; 0 never ends.
         mean, std, on_error: for images, see ``ImageSource``.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(
         self,
@@ -47,8 +50,13 @@ class FrameSource(Actor):
         """Pass the ports to the chosen source."""
         self.source.name, self.source.inputs, self.source.outputs = self.name, self.inputs, self.outputs
         self.source.most_firings = self.most_firings
+        self.source.tell = self.note
         self.source.initialize()
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write the next frame."""
         self.source.fire(inputs, outputs)
+
+    def finalize(self) -> None:
+        """Close the source."""
+        self.source.finalize()

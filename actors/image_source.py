@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import glob
-import sys
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from checks import one_of, only_port, whole_number
@@ -19,6 +19,7 @@ except ImportError:  # on a device there may be none; FrameSource still has its 
 
 FORMATS = ("PNG", "JPEG", "BMP")  # Pillow knows more; each is code that hostile files could reach
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
+OTHERS = (".heic", ".heif", ".webp", ".gif", ".tif", ".tiff", ".avif", ".dng", ".jp2")
 MAX_PIXELS = 64_000_000  # more would need hundreds of megabytes to decode
 
 
@@ -29,12 +30,16 @@ class ImageSource(Actor):
     (value / 255 - mean) / std in float tokens. Images are rotated according to their EXIF orientation;
     transparent parts become white.
 
+    In a folder, names that begin with a dot are left out, and so are pictures of other kinds, with a note.
+
     Parameters:
         path: a folder (its .png, .jpg, .jpeg and .bmp files), a pattern like ``photos/*.png``, or one file.
         repeat: the number of passes; 0 never ends.
         mean, std: one number, or one for each channel: ``0.485,0.456,0.406``. For float tokens.
-        on_error: ``stop`` the run at a file that cannot be read, or ``skip`` the file with a note on stderr.
+        on_error: ``stop`` the run at a file that cannot be read, or ``skip`` the file, with a note.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(self, path: str, repeat: str = "1", mean: str = "0", std: str = "1", on_error: str = "stop") -> None:
         if Image is None:
@@ -47,6 +52,8 @@ class ImageSource(Actor):
             raise ValueError(f"std={std!r}: must not be 0")
         self.on_error = one_of("on_error", on_error, ("stop", "skip"))
         self.position = self.passes = self.read = 0
+        self.skipped: dict[Path, None] = {}
+        self.others = _other_pictures(path)
 
     def initialize(self) -> None:
         """Check the port. Raises ValueError if its token is not an image, or if ``mean`` and ``std`` do not fit it."""
@@ -61,6 +68,8 @@ class ImageSource(Actor):
         for name, values in (("mean", self.mean), ("std", self.std)):
             if values.size not in (1, self.channels):
                 raise ValueError(f"{name}: {values.size} numbers for {self.channels} channels")
+        if self.others:
+            self.note(f"left out: {_some(self.others)}: not {', '.join(SUFFIXES)}")
         self.scaled = port.dtype != "uint8"
         if not self.scaled and (self.mean.any() or (self.std != 1).any()):
             raise ValueError(f"port {self.port!r}: mean and std are for float tokens, not uint8")
@@ -78,6 +87,11 @@ class ImageSource(Actor):
         if (self.std != 1).any():
             out /= self.std
 
+    def finalize(self) -> None:
+        """Say what was skipped."""
+        if len(self.skipped) > 1:
+            self.note(f"skipped in all: {_some([*self.skipped])} of {len(self.files)}")
+
     def _next(self) -> np.ndarray:
         while True:
             if self.position == len(self.files):
@@ -93,17 +107,36 @@ class ImageSource(Actor):
             except (OSError, ValueError) as error:
                 if self.on_error == "stop":
                     raise
-                print(f"{self.name}: skipped: {error}", file=sys.stderr)
+                if not self.skipped:
+                    self.note(f"skipped: {error}")
+                self.skipped[file] = None
             else:
                 self.read += 1
                 return pixels
+
+
+def _is_image(file: Path) -> bool:
+    """By its name. One that begins with a dot is none: macOS writes ``._photo.jpg`` beside a picture from a phone."""
+    return file.suffix.lower() in SUFFIXES and not file.name.startswith(".")
+
+
+def _other_pictures(path: str) -> list[Path]:
+    """The pictures in a folder that are of no kind that is read."""
+    files = Path(path).iterdir() if Path(path).is_dir() else ()
+    return sorted(file for file in files if file.suffix.lower() in OTHERS and not file.name.startswith("."))
+
+
+def _some(files: list[Path]) -> str:
+    """``3 files (a.heic, b.heic, ...)``."""
+    names = ", ".join(file.name for file in files[:3]) + ", ..." * (len(files) > 3)
+    return f"{len(files)} file{'s' * (len(files) != 1)} ({names})"
 
 
 def find_images(path: str) -> list[Path]:
     """The files that ``path`` stands for, sorted. Raises FileNotFoundError with a message if there are none."""
     place = Path(path)
     if place.is_dir():
-        files = [file for file in place.iterdir() if file.suffix.lower() in SUFFIXES and file.is_file()]
+        files = [file for file in place.iterdir() if _is_image(file) and file.is_file()]
     elif place.exists():
         files = [place]
     else:

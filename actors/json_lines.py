@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from checks import only_port
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor
 
@@ -22,6 +23,8 @@ class JsonLines(Actor):
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
     def __init__(self, labels: str = "", path: str = "-") -> None:
         self.labels = read_labels(labels)
@@ -42,7 +45,7 @@ class JsonLines(Actor):
         best = int(scores.argmax())
         line = {
             "frame": self.frame,
-            "class": self.labels[best] if self.labels else str(best),
+            "class": label(self.labels, best),
             "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
         }
         self.lines.write(line)

@@ -11,6 +11,8 @@ from typing import Any
 
 from eprune.runtime import EndOfStream
 
+MAX_LABELS = 2**20  # bytes; more is some other file
+
 
 class LineFile:
     """Lines of JSON, written at once, and never in part. ``path`` is a file, or ``-`` for standard output."""
@@ -41,13 +43,26 @@ class LineFile:
 
 
 def read_labels(text: str) -> list[str]:
-    """The names of classes in the parameter ``labels``: ``car,bus``, or a file with one per line. Raises ValueError."""
+    """The names of classes in the parameter ``labels``: ``car,bus``, or a file with one per line. Raises ValueError.
+
+    A line's number is the class's: a blank line is a class without a name. Blank lines at the end are none.
+    """
     if not text or "," in text:
         return [label.strip() for label in text.split(",")] if text else []
     try:
-        lines = Path(text).read_text(encoding="utf-8").splitlines()
+        with Path(text).open("rb") as file:
+            data = file.read(MAX_LABELS + 1)
+        if len(data) > MAX_LABELS:
+            raise ValueError(f"labels={text!r}: more than {MAX_LABELS} bytes")
+        return [line.strip() for line in data.decode("utf-8-sig").rstrip().splitlines()]  # editors may write a mark
     except OSError as error:
         raise ValueError(
             f"labels={text!r}: expected names separated by commas, or a file with one per line: {error.strerror}"
         ) from None
-    return [line.strip() for line in lines if line.strip()]
+    except UnicodeDecodeError as error:
+        raise ValueError(f"labels={text!r}: is not text in UTF-8: {error.reason} at byte {error.start}") from None
+
+
+def label(labels: list[str], number: int) -> str:
+    """The name of a class, or its number where it has none."""
+    return labels[number] if 0 <= number < len(labels) and labels[number] else str(number)

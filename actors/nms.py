@@ -36,15 +36,20 @@ class NonMaximumSuppression(Actor):
         [rows] = kept["kept_scores"]
         if found["boxes"] != (found["scores"][0], 4) or [*kept.values()] != [(rows, 4), (rows,), (rows,)]:
             raise ValueError(f"rows and columns do not fit together: {found}, {kept}")
+        self.rows = rows
+        self.crowded = self.compared = 0  # frames
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Select the boxes of one picture."""
         scores = inputs["scores"].reshape(-1, inputs["scores"].shape[-1])
         best = scores.max(1)
         candidates = np.flatnonzero(best >= self.score)
+        self.compared += len(candidates) > CANDIDATES
         candidates = candidates[np.argsort(-best[candidates], kind="stable")][:CANDIDATES]
         boxes = inputs["boxes"].reshape(-1, 4)[candidates]
-        kept = candidates[suppress(boxes, self.overlap)][: outputs["kept_scores"].size]
+        found = candidates[suppress(boxes, self.overlap)]
+        kept = found[: outputs["kept_scores"].size]
+        self.crowded += len(found) > len(kept)
         for name, values in (
             ("kept_boxes", np.clip(inputs["boxes"].reshape(-1, 4)[kept], 0, 1)),
             ("kept_classes", scores[kept].argmax(1)),
@@ -53,6 +58,15 @@ class NonMaximumSuppression(Actor):
             out = outputs[name].reshape(-1, *values.shape[1:])
             out[: len(kept)] = values
             out[len(kept) :] = 0
+
+    def finalize(self) -> None:
+        """Say in how many frames boxes were left out."""
+        if self.compared:
+            self.note(f"{self.compared} frames had more than {CANDIDATES} boxes; the best {CANDIDATES} were looked at")
+        if self.crowded:
+            self.note(
+                f"{self.crowded} frames had more objects than the {self.rows} rows of the output; the best are there"
+            )
 
 
 def suppress(boxes: np.ndarray, limit: float) -> np.ndarray:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from checks import only_port, whole_number
@@ -21,6 +21,7 @@ class NpySource(Actor):
         repeat: the number of passes; 0 never ends. Standard input passes once.
     """
 
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
     stdin = "path"
 
     def __init__(self, path: str, repeat: str = "1") -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import ClassVar
 
 import numpy as np
 from tensor_sink import TensorSink
@@ -16,6 +17,8 @@ class Tap(TensorSink):
     Parameters:
         path: a folder, which is made; ``in.npy`` there is a stack of all tokens, and is complete at the end.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "write"}
 
     def __init__(self, path: str) -> None:
         super().__init__(path)

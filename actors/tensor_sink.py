@@ -7,7 +7,7 @@ import struct
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, ClassVar
 
 import numpy as np
 
@@ -26,6 +26,8 @@ class TensorSink(Actor):
     Parameters:
         path: a folder, which is created; ``PORT.npy`` in it receives the tensors of a port, and is complete at the end.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "write"}
 
     def __init__(self, path: str = "") -> None:
         self.path = path

@@ -5,6 +5,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from checks import whole_number
@@ -27,6 +28,7 @@ class TensorSource(Actor):
         seed: the seed of random tensors.
     """
 
+    PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
     stdin = "path"
 
     def __init__(self, path: str = "", repeat: str = "1", count: str = "10", seed: str = "1") -> None:

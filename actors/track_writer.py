@@ -6,10 +6,11 @@ import colorsys
 from collections import defaultdict, deque
 from collections.abc import Mapping
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from checks import shapes
-from line_file import LineFile, read_labels
+from line_file import LineFile, label, read_labels
 from resize import picture_shape
 
 from eprune.runtime import Actor
@@ -36,6 +37,8 @@ class TrackWriter(Actor):
         images: a folder for the frames, with boxes and the paths of tracks drawn, 000000.jpg and so on; it is created
             if it is missing. Needs Pillow. Empty: no pictures.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write", "images": "write"}
 
     def __init__(self, labels: str = "", path: str = "-", images: str = "") -> None:
         self.labels = read_labels(labels)
@@ -80,7 +83,7 @@ class TrackWriter(Actor):
         self.lines.close()
 
     def _label(self, kind: int) -> str:
-        return self.labels[kind] if 0 <= kind < len(self.labels) else str(kind)
+        return label(self.labels, kind)
 
     def _drawn(self, pixels: np.ndarray, tracks: list[dict]) -> Image.Image:
         image = Image.fromarray(pixels)

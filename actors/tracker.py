@@ -61,7 +61,7 @@ class Tracker(Actor):
             if [*found.values()] != [(rows, 4), (rows,), (rows,)]:
                 raise ValueError(f"rows and columns do not fit together: {found}")
         self.tracks: list[Track] = []
-        self.frame = self.started = 0
+        self.frame = self.started = self.crowded = 0
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Track the boxes of one frame."""
@@ -72,6 +72,7 @@ class Tracker(Actor):
             real &= np.arange(len(real)) < int(inputs["count"].reshape(-1)[0])
         self.follow(boxes[real].astype(float), classes[real], scores[real].astype(float))
         shown = [track for track in self.tracks if track.unseen == 0 and track.seen >= min(self.min_hits, self.frame)]
+        self.crowded += len(shown) > outputs["track_ids"].size
         shown = shown[: outputs["track_ids"].size]
         for name, values, width in (
             ("track_boxes", [np.clip(track.box, 0, 1) for track in shown], (4,)),
@@ -82,6 +83,13 @@ class Tracker(Actor):
             out[...] = 0
             if shown:
                 out[: len(shown)] = values
+
+    def finalize(self) -> None:
+        """Say in how many frames tracks were left out."""
+        if self.crowded:
+            self.note(
+                f"{self.crowded} frames had more tracks than the rows of the outputs; the oldest tracks are there"
+            )
 
     def follow(self, boxes: np.ndarray, classes: np.ndarray, scores: np.ndarray) -> None:
         """Advance all tracks by one frame and assign the boxes to them; boxes that fit no track begin new ones."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
@@ -119,8 +120,11 @@ def load(
     application: PathLike,
     platforms: Union[PathLike, Sequence[PathLike]] = (),
     mappings: Union[PathLike, Sequence[PathLike]] = (),
+    allow_outside: bool = False,
 ) -> System:
     """The system of an application file with its platform and mapping files, or folders of them.
+
+    ``allow_outside`` trusts the application with files outside of its folder (rule S1).
 
     Of a folder of platforms, those count that a mapping is for, if there are mappings. Raises EpruneError with all
     findings where a file cannot be read.
@@ -129,7 +133,7 @@ def load(
     from eprune.formats.system import files_in, read_system
 
     platform_files, mapping_files = files_in(_listed(platforms), "platform"), files_in(_listed(mappings), "mapping")
-    system = read_system(os.fspath(application), platform_files, mapping_files, check)
+    system = read_system(os.fspath(application), platform_files, mapping_files, check, allow_outside)
     wanted = {mapping.platform for mapping in system.mappings}
     if wanted and any(Path(path).is_dir() for path in _listed(platforms)):
         chosen = tuple(platform for platform in system.platforms if platform.name in wanted)
@@ -160,6 +164,11 @@ class Run:
     def seconds(self) -> float:
         """From the first firing to the end of the last one."""
         return self.summary.seconds
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was left out, assumed or cut short, as the programs noted it; a run prints it on stderr as well."""
+        return self.summary.notes
 
     @property
     def frames_per_second(self) -> Optional[float]:
@@ -255,6 +264,12 @@ def run(
         stdout.seek(0)
         lines = tuple(stdout.read().decode("utf-8", "replace").splitlines())
         summary = summarize(system.graph.name, outcome.records)
+        left_out = [
+            f"{end} is not in sinks: its rate varies, or it may be missing" for end in report.figures["left_out"]
+        ]
+        summary = replace(summary, notes=(*summary.notes, *left_out))
+        for note in summary.notes:
+            print(f"note: {note}", file=sys.stderr)
         return Run(summary, _sinks(report.figures["files"]), lines, outcome.records)
 
 

@@ -61,6 +61,7 @@ def _standing(outcome: Outcome) -> str:
     for actor, count in outcome.iterations.items():
         actors.setdefault(count, []).append(actor)
     parts = [f"{some(actors[n])} after {n} iteration{'s' * (n != 1)}" for n in sorted(actors)[:_NAMED]]
+    parts += [f"{len(actors) - _NAMED} more groups later"] * (len(actors) > _NAMED)
     return f"standing still: {', '.join(parts)}"
 
 

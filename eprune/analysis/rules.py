@@ -19,6 +19,10 @@ class Rule:
 RULES = {
     "XML": Rule("a file is well-formed XML of the published schema"),
     "FILE": Rule("a file that is named is there, readable and what it should be"),
+    "S1": Rule(
+        "files that an application names are in its folder, or ship with eprune, links followed; "
+        "--allow-outside lifts it"
+    ),
     "G1": Rule(
         "there are actors; names are unique, references resolve; every port is on exactly one FIFO, from an output to "
         "an input"

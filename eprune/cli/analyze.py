@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from eprune.formats.system import Inputs
     from eprune.model.finding import Finding
     from eprune.model.system import System
+    from eprune.model.touched import Touched
 
 
 class Sources(click.ParamType):
@@ -38,6 +39,7 @@ class Sources(click.ParamType):
 @click.command("analyze", cls=options.Command, short_help="Check applications and report what is wrong.")
 @click.argument("application", metavar="APP.xml|FOLDER ...", nargs=-1, required=True)
 @options.deployment_options(required=False)
+@options.outside_option
 @click.option(
     "--format",
     "fmt",
@@ -179,7 +181,7 @@ def _single(
     try:
         system = read(application, platforms, mappings)
     except EpruneError as error:
-        write(output, report([*error.findings, *alone], None, fmt, files=(application,)), fmt)
+        write(output, report([*error.findings, *alone], None, fmt, checked=(application,)), fmt)
         return error.exit_code
     if asked.faults is None and (asked.essential or asked.service != "every"):
         raise click.UsageError("--essential and --service say what --faults K asks: give it too")
@@ -196,8 +198,8 @@ def _single(
             message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
             raise click.ClickException(message) from None
     findings = [*findings, *(surveyed.findings if surveyed else ())]
-    files = (application, *platforms, *mappings)
-    write(output, report(findings, system if sound else None, fmt, surveyed, sized, files), fmt)
+    checked = (application, *platforms, *mappings)
+    write(output, report(findings, system if sound else None, fmt, surveyed, sized, checked, system.touched), fmt)
     if asked.apply is not None and sized is not None:
         _apply(asked.apply, system, sized)
     return _code(findings, unreadable, strict)
@@ -209,11 +211,12 @@ def _several(inputs: Inputs, rest: Inputs, fmt: str, output: str, strict: bool) 
     from eprune.cli.reading import read
     from eprune.formats.findings import as_data, render
     from eprune.model.finding import EpruneError, has_errors
-    from eprune.views import application
+    from eprune.views import application, touched
     from eprune.views.tables import counted, counts
 
     found: dict[Finding, None] = {}
     graphs: dict[str, Any] = {}
+    reached: list[Touched] = []
     alone, unreadable = _read_alone(rest)
     for path in inputs.applications:
         graphs[path] = None
@@ -223,19 +226,21 @@ def _several(inputs: Inputs, rest: Inputs, fmt: str, output: str, strict: bool) 
             found.update(dict.fromkeys(error.findings))
             unreadable = True
             continue
+        reached += system.touched
         own = check(system)
         found.update(dict.fromkeys(own))
         if not has_errors(own):
             graphs[path] = application.as_data(system)
     findings = [*found, *(finding for finding in alone if finding not in found)]
-    files = (*inputs.applications, *inputs.platforms, *inputs.mappings)
+    checked = (*inputs.applications, *inputs.platforms, *inputs.mappings)
     if fmt == "text":
-        text = render(findings, "text") + f"{counted(len(files), 'file')}: {counts(findings)}\n"
+        text = render(findings, "text") + f"{counted(len(checked), 'file')}: {counts(findings)}\n"
     elif fmt == "json":
-        data = {**as_data(findings), "graph": None, "files": list(files), "graphs": graphs}
+        files = touched.as_data(list(dict.fromkeys(reached)))
+        data = {**as_data(findings), "files": files, "graph": None, "checked": list(checked), "graphs": graphs}
         text = json.dumps(data, indent=2, ensure_ascii=False) + "\n"
     else:
-        text = report(findings, None, fmt, files=files)
+        text = report(findings, None, fmt, checked=checked)
     write(output, text, fmt)
     return _code(findings, unreadable, strict)
 
@@ -275,28 +280,33 @@ def report(
     fmt: str,
     survey: Optional[Survey] = None,
     sized: Optional[Sizing] = None,
-    files: Sequence[str] = (),
+    checked: Sequence[str] = (),
+    files: Sequence[Touched] = (),
 ) -> str:
     """Findings in one of the formats, with what there is to know of a sound ``system`` where the format has room.
 
-    What it survives (``survey``) and its buffer sizes (``sized``) are there where that was asked. ``files`` are those
-    that were checked.
+    ``checked`` are the files that were. The ``files`` that the application touches are listed for a sound one, and
+    where one is outside of its folder. What it survives (``survey``) and its buffer sizes (``sized``) are there where
+    that was asked.
     """
     from eprune.analysis.explain import explanation
     from eprune.analysis.rules import RULES
     from eprune.formats.findings import as_data, render
-    from eprune.views import application, buffers, faults
+    from eprune.views import application, buffers, faults, touched
     from eprune.views.tables import counts
 
     if fmt == "text":
         text = render(findings, "text") + f"{counts(findings)}\n"
         if system is not None:
             text += f"\n{application.as_text(application.as_data(system))}"
+        if system is not None or not all(file.inside for file in files):
+            text += touched.as_text(files)
         if survey is not None:
             text += faults.as_text(survey)
         return text if sized is None else f"{text}\n{buffers.as_text(sized)}"
     if fmt == "json":
-        data = {**as_data(findings), "graph": None if system is None else application.as_data(system)}
+        listed = touched.as_data(files)
+        data = {**as_data(findings), "files": listed, "graph": None if system is None else application.as_data(system)}
         if survey is not None:
             data["faults"] = survey.as_data()
         if sized is not None:
@@ -307,7 +317,7 @@ def report(
         for name in RULES:
             found = explanation(name)
             helps[name] = f"{found.why}\n\n{found.advice}"
-    return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()}, helps, files)
+    return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()}, helps, checked)
 
 
 def _apply(path: str, system: System, sized: Sizing) -> None:
@@ -315,10 +325,13 @@ def _apply(path: str, system: System, sized: Sizing) -> None:
     from pathlib import Path
 
     from eprune.formats.atomic import write_file
+    from eprune.formats.system import reaches_outside
     from eprune.formats.xml.edit import rewrite
     from eprune.passes.relocate import relocated
 
     title, chosen = ("least to live", sized.live) if sized.fast is None else ("least for full speed", sized.fast)
     folder = "" if path == "-" else str(Path(path).parent)
-    write_file(path, rewrite(system.graph, relocated(chosen.applied(system.graph, sized.resources), folder)))
-    say(f"{path}: capacities {title}")
+    graph = chosen.applied(system.graph, sized.resources)
+    write_file(path, rewrite(system.graph, relocated(graph, folder, interfaces=system.interfaces)))
+    trust = "" if path == "-" or not reaches_outside(path) else "; read it with --allow-outside"
+    say(f"{path}: capacities {title}{trust}")

@@ -81,6 +81,7 @@ def command_of(name: str) -> click.Command:
         _option(module, field)(made)
     if not getattr(module, "UNMAPPED", False):
         options.deployment_options(required=False)(made)
+    options.outside_option(made)
     click.option("-o", "--output", required=True, metavar="DIR", help="The folder to write; it is made if necessary.")(
         made
     )
@@ -114,7 +115,7 @@ def apply(
     """Apply a pass, check what comes out, and write it."""
     from eprune.analysis.check import check
     from eprune.cli.reading import read, read_sound
-    from eprune.formats.system import write_system
+    from eprune.formats.system import reaches_outside, write_system
     from eprune.model.finding import EpruneError, has_errors
     from eprune.passes import relocate
 
@@ -137,7 +138,8 @@ def apply(
     for line in result.report.lines:
         say(f"{written.application}: {line}")
     if written.mappings:
-        say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}")
+        trust = " --allow-outside" if reaches_outside(written.application) else ""
+        say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}{trust}")
 
 
 def _asked(module: ModuleType) -> list[dataclasses.Field[Any]]:

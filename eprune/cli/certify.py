@@ -40,6 +40,7 @@ def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show:
       eprune certify keys --renew --days 90
     """
     from eprune.deploy import keys
+    from eprune.formats.certificates import days_from, now
 
     if show and (renew or platforms):
         raise click.UsageError("--show takes neither platforms nor --renew")
@@ -58,6 +59,8 @@ def command(folder: str, platforms: Sequence[str], days: int, renew: bool, show:
     for made in (keys.renew_all if renew else keys.add)(folder, names, days):
         written.append(made)
         say(f"{made.path}: valid until {made.valid.end:%Y-%m-%d}")
+        if made.name != keys.AUTHORITY and made.valid.end < days_from(now(), days - 1).end:
+            say(f"note: not for {days} days: the authority's own certificate ends then (--renew {folder} ca)")
         if renew and made.name == keys.AUTHORITY:
             say("note: every device needs the new ca.crt before the old one expires")
     if fmt == "json":

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 @click.command("codegen", cls=options.Command, short_help="Compile an application to one program per platform.")
 @options.application_argument
 @options.deployment_options(required=True)
+@options.outside_option
 @click.option(
     "-o",
     "--output",

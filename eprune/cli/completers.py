@@ -254,13 +254,15 @@ def _settings(line: Line) -> Iterator[Item]:
 
 def _takes(application: str, actor: object) -> dict[str, str]:
     """Parameter -> its default, of an actor's class; and what its element sets."""
-    from eprune.formats.library import find_class
+    from eprune.formats.library import find, find_class
     from eprune.formats.outline import OutlinedActor
+    from eprune.formats.touching import readable
 
     assert isinstance(actor, OutlinedActor)
     taken = dict.fromkeys(actor.parameters, "")
-    if ":" in actor.behaviour:
-        found = find_class(actor.behaviour, str(Path(application).parent))
+    folder = str(Path(application).parent)
+    if ":" in actor.behaviour and readable(application, find(folder, actor.behaviour.rpartition(":")[0], library=True)):
+        found = find_class(actor.behaviour, folder)
         if found is not None and found.parameters:
             taken.update((each.name, f"default {each.default}" if each.default else "") for each in found.parameters)
     return taken

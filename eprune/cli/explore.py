@@ -71,6 +71,7 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
 @click.command("explore", cls=options.Command, short_help="Generate every cut, ready to be measured.")
 @options.application_argument
 @options.platforms_option
+@options.outside_option
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder for mappings, programs and scripts.")
 @click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="A platform between endpoint and server.")
 @click.option(
@@ -106,9 +107,9 @@ def command(
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
     from eprune.explore.flow import flow
-    from eprune.explore.plan import link_figures, without_window
+    from eprune.explore.plan import link_figures
     from eprune.measure.exploration import NoPoint, foreign, write_exploration
-    from eprune.views.exploration import as_json, text
+    from eprune.views.exploration import as_json, notes, text
 
     if not force and foreign(Path(output)):
         raise click.BadParameter(
@@ -126,16 +127,11 @@ def command(
         plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown)
     except NoPoint as none:
         raise no_cut(none.excluded, _other_cut(flow(system.graph), roles, applied, link_figures(read))) from None
-    if fmt == "json":
-        show(as_json(plan, space.orders, output), fmt)
-        return
-    show(text(plan, space.orders))
-    for link in without_window(plan):
-        say(
-            f"note: the link {link.origin} -> {link.to} states no window, so in each cut its FIFOs have one; "
-            "eprune analyze --buffers says which, for the application's file"
-        )
-    say(f"next: eprune profile {shlex.quote(output)}")
+    show(as_json(plan, space.orders, output) if fmt == "json" else text(plan, space.orders), fmt)
+    for note in notes(plan):
+        say(f"note: {note}")
+    if fmt != "json":
+        say(f"next: eprune profile {shlex.quote(output)}")
 
 
 def _roles(names: Sequence[str], edges: Sequence[str]) -> Roles:

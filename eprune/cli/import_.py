@@ -80,6 +80,7 @@ class Time(click.ParamType):
     metavar="APP.xml",
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
+@options.outside_option
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
 @click.option(
     "--expand",
@@ -120,7 +121,7 @@ def command(
     """
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.progress import progress
-    from eprune.formats.system import write_system
+    from eprune.formats.system import reaches_outside, write_system
     from eprune.formats.tflite.model import read_model
     from eprune.measure.probe import open_types
     from eprune.model.graph import Graph
@@ -173,18 +174,24 @@ def command(
     counts = counted(figures["actors"], "actor"), figures["slices"], counted(figures["fifos"], "FIFO")
     say(f"{written.application}: {counts[0]} ({counts[1]} of the model), {counts[2]}")
     folder = Path(written.application).parent
-    say(f"next: eprune run {written.application} -p {folder} -m {folder}")
+    trust = " --allow-outside" if into and reaches_outside(written.application) else ""
+    say(f"next: eprune run {written.application} -p {folder} -m {folder}{trust}")
 
 
 def _put_into(application: str, model: Model, imported: System, folder: str) -> Result:
     """The model in that application. Raises EpruneError with what does not fit together, by where it stands there."""
     from eprune.analysis.check import check
-    from eprune.formats.xml.application import read_application
+    from eprune.cli.reading import read
+    from eprune.formats.touching import RULE
     from eprune.model.finding import EpruneError, has_errors
     from eprune.model.system import System
     from eprune.passes import into, relocate
 
-    own = relocate.apply(System(read_application(application)), relocate.Options(folder)).system
+    read_in = read(application)
+    outside = [finding for finding in read_in.problems if finding.rule == RULE]
+    if outside:
+        raise EpruneError(*outside, exit_code=1)
+    own = relocate.apply(read_in, relocate.Options(folder)).system
     result = into.apply(own, into.Options(model, imported))
     findings = check(System(result.system.graph))
     if has_errors(findings):

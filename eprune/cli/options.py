@@ -13,6 +13,8 @@ from click.core import ParameterSource
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
+_OUTSIDE = "eprune.allow_outside"
+
 
 class Command(click.Command):
     """A command whose options that may be repeated take several values at once, as a shell's ``*.xml`` gives them.
@@ -108,6 +110,27 @@ def format_option(function: Decorated) -> Decorated:
     """--format text|json."""
     choice = click.Choice(["text", "json"])
     return click.option("--format", "fmt", type=choice, default="text", help="text (default) or json.")(function)
+
+
+def outside_option(function: Decorated) -> Decorated:
+    """--allow-outside, which ``allows_outside`` answers for."""
+    return click.option(
+        "--allow-outside",
+        is_flag=True,
+        expose_value=False,
+        callback=_note_outside,
+        help="Trust the application: files that it names may be outside of its folder (rule S1).",
+    )(function)
+
+
+def _note_outside(ctx: click.Context, param: click.Parameter, value: bool) -> None:
+    ctx.meta[_OUTSIDE] = value
+
+
+def allows_outside() -> bool:
+    """Whether the running command was given --allow-outside."""
+    context = click.get_current_context(silent=True)
+    return context is not None and bool(context.meta.get(_OUTSIDE))
 
 
 def fuse_option(function: Decorated) -> Decorated:

@@ -71,6 +71,7 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Emulate the speed of the links and units in the platform files; results are labelled.",
 )
+@options.outside_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")
 @options.format_option
 def command(
@@ -128,8 +129,14 @@ def command(
         raise click.UsageError("--device-python is the Python of the device that --endpoint names: give it too")
     _refuse_idle(actors, validate is not None, bool(points), again)
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
-    setting = measuring.Setting(arguments, limit, _devices(plan, endpoints, device_python or "python3"), emulate)
-    kind = (single_frames if latency else measuring.steady)(plan, Path(folder))
+    home = None if plan.files[0] == "-" else str(Path(folder, plan.files[0]).parent)
+    devices = _devices(plan, endpoints, device_python or "python3")
+    setting = measuring.Setting(arguments, limit, devices, emulate, home)
+    place, trusted = Path(folder), options.allows_outside()
+    kind = single_frames(plan, place, trusted) if latency else measuring.steady(plan, place)
+    left = measuring.script.passed_over(kind.results, plan.id)
+    if left and not quiet:
+        say(f"note: {left}")
     done = Profile(plan, Path(folder))
     with alone(Path(folder)):
         if actors:
@@ -236,7 +243,10 @@ def _time_actors(
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
             unit = platform.units[0]
-            timed[name] = time_actors(str(folder / plan.files[0]), unit.core if pin else None, interpreter, shown)
+            core, trusted = unit.core if pin else None, options.allows_outside()
+            timed[name] = time_actors(str(folder / plan.files[0]), core, interpreter, shown, trusted)
+            for note in timed[name].get("notes", ()):
+                say(f"note: the actors of {name} were timed {note}")
             timed[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None

@@ -9,11 +9,15 @@ from eprune.model.system import System
 
 
 def read(application: str, platforms: Sequence[str] = (), mappings: Sequence[str] = ()) -> System:
-    """The system of these files. Raises EpruneError with all findings where one is unreadable or malformed."""
+    """The system of these files. Raises EpruneError with all findings where one is unreadable or malformed.
+
+    The running command's --allow-outside lets the application name files anywhere.
+    """
     from eprune.analysis.check import check
+    from eprune.cli.options import allows_outside
     from eprune.formats.system import read_system
 
-    return read_system(application, platforms, mappings, check)
+    return read_system(application, platforms, mappings, check, allows_outside())
 
 
 def read_sound(application: str, platforms: Sequence[str] = (), mappings: Sequence[str] = ()) -> System:

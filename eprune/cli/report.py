@@ -98,6 +98,9 @@ def command(
         raise click.UsageError('for energy a platform file must state watts, <unit name="cpu0" watts="3.5W">')
     if costs is None and (speeds or links or {"latency", "energy"} & set(wanted)):
         raise click.UsageError(f"that needs predictions: run eprune profile {folder} --actors")
+    for file in (RESULTS, LATENCIES):
+        if left := script.passed_over(Path(folder, file), plan.id):
+            say(f"note: {left}")
     results = script.read(Path(folder, RESULTS), plan.id)
     over = []
     for name, each in _over(plan, costs, links):

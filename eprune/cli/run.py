@@ -17,6 +17,7 @@ from eprune.cli.errors import say
 @click.command("run", cls=options.Command, short_help="Run all platforms on this machine.")
 @options.application_argument
 @options.deployment_options(required=True)
+@options.outside_option
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
 @options.fuse_option

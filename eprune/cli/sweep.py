@@ -26,6 +26,7 @@ BINS = "bins:"
 @click.command("sweep", cls=options.Command, short_help="Run an application at several parameter values.")
 @options.application_argument
 @options.deployment_options(required=True)
+@options.outside_option
 @click.option(
     "--vary",
     multiple=True,
@@ -139,6 +140,10 @@ def command(
     show({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), fmt)
     if output and drawn:
         _draw(report, output, drawn)
+    if trials.torn:
+        say(f"note: {results}: lines that cannot be read, and are passed over: {trials.torn}")
+    for note in dict.fromkeys(note for point in points for note in point.notes):
+        say(f"note: {note}")
     failed = sum(bool(point.problem) for point in points)
     if failed:
         say(f"{failed} of {len(points)} runs failed")

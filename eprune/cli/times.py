@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from eprune.cli.errors import say
+
 if TYPE_CHECKING:
     from eprune.model.system import System
 
@@ -59,6 +61,10 @@ def _read_file(path: str, system: System) -> dict[str, Any]:
         message = f"{path} has times on {' and '.join(platforms)}: give a mapping, which says where an actor runs"
         raise click.BadParameter(message, param_hint="--times")
     only = next(iter(platforms), "")
+    known = {actor.name for actor in system.graph.actors}
+    others = sorted({name for timed in platforms.values() for name in timed} - known)
+    if others:
+        say(f"note: {path} also has times of {', '.join(others[:6])}{', ...' * (len(others) > 6)}: no actors here")
     return {
         actor.name: platforms[home][actor.name]
         for actor in system.graph.actors

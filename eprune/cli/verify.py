@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from eprune.cli import options
 from eprune.cli.errors import FINDINGS
 from eprune.cli.printing import show
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 @click.command("verify", short_help="Compare an application with its model, bit for bit.")
 @click.argument("application", metavar="APP.xml")
+@options.outside_option
 @click.option("--model", metavar="MODEL.tflite", required=True, help="The whole model.")
 @click.option(
     "--inputs",

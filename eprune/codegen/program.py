@@ -207,6 +207,11 @@ class PlatformProgram:
         return tuple(dict.fromkeys(path for node in self.nodes for path in node.declaration.files))
 
     @property
+    def places(self) -> tuple[str, ...]:
+        """The paths that parameters name, each once."""
+        return tuple(dict.fromkeys(place.path for node in self.nodes for place in node.declaration.places))
+
+    @property
     def initial_files(self) -> tuple[str, ...]:
         """The paths of the initial tokens' files, each once, in order of first use."""
         fifos = (*self.fifos, *(end.fifo for end in self.rx))

@@ -127,7 +127,10 @@ def _write_beside(output: str, files: Mapping[str, bytes]) -> str:
 def _layout_beside(program: PlatformProgram, output: str) -> Layout:
     name = program.platform if output == "-" else Path(output).stem
     paths = (*program.sources, *program.files, *program.initial_files)
-    return Layout(_relative(paths, _folder(output)), f"{name}.models")
+    folder = _folder(output)
+    # What parameters name may have to be written yet.
+    places = {path: _seen_from(folder, os.path.realpath(path)) for path in program.places}
+    return Layout({**_relative(paths, folder), **places}, f"{name}.models")
 
 
 def _folder(output: str) -> str:

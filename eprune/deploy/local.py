@@ -56,6 +56,7 @@ def launch(
     tolerant: bool = False,
     limit: float = math.inf,
     stdin: Optional[str] = None,
+    folder: Optional[str] = None,
 ) -> RunOutcome:
     """Run generated programs (platform -> file), each with its arguments, until all have ended.
 
@@ -63,18 +64,19 @@ def launch(
     When one fails the others are given time to end by themselves, then asked, then killed; if they are ``tolerant`` of
     failures, only once nothing fires any more. The same becomes of those that are frozen when others have ended. Ctrl-C
     is passed on. What programs write to stderr goes line by line to ``on_message``; their stdout is this process's, or
-    ``stdout``; the platform ``stdin`` gets this process's standard input, the others none. Raises TimeoutError after
-    ``limit`` seconds, whatever the programs do by then; they are killed.
+    ``stdout``; the platform ``stdin`` gets this process's standard input, the others none. Files
+    are started in ``folder`` (None: the current one). Raises TimeoutError after ``limit`` seconds, whatever the
+    programs do by then; they are killed.
     """
     say = on_message or (lambda line: print(line, file=sys.stderr, flush=True))
     processes: list[_Process] = []
-    with tempfile.TemporaryDirectory(prefix="eprune-") as folder, selectors.DefaultSelector() as selector:
+    with tempfile.TemporaryDirectory(prefix="eprune-") as records, selectors.DefaultSelector() as selector:
         try:
             for platform, program in programs.items():
-                record = Path(folder) / f"{platform}.json"
+                record = Path(records) / f"{platform}.json"
                 own = list((arguments or {}).get(platform, ()))
                 source = None if platform == stdin else subprocess.DEVNULL
-                processes.append(_start(platform, program, own, record, python, source, stdout, selector))
+                processes.append(_start(platform, program, own, record, python, source, stdout, selector, folder))
             exit_code = _watch(processes, selector, on_status or (lambda _: None), say, tolerant, limit)
         finally:
             for process in processes:
@@ -94,19 +96,22 @@ def _start(
     stdin: Optional[int],
     stdout: Optional[int],
     selector: selectors.BaseSelector,
+    folder: Optional[str],
 ) -> _Process:
     if not any(argument.startswith("--record") for argument in arguments):
         arguments = [*arguments, f"--record={record}"]
     else:
         record = Path(next(a.partition("=")[2] for a in arguments if a.startswith("--record")))
+    command = [os.path.abspath(program)] if isinstance(program, str) else program  # noqa: PTH100 - links stay
     read, write = os.pipe()
     try:
         popen = subprocess.Popen(
-            [python, *([program] if isinstance(program, str) else program), *arguments, f"--status=/dev/fd/{write}"],
+            [python, *command, *arguments, f"--status=/dev/fd/{write}"],
             stdin=stdin,
             stdout=stdout,
             stderr=subprocess.PIPE,
             pass_fds=[write],
+            cwd=folder if isinstance(program, str) else None,
             start_new_session=True,
         )
     except BaseException:

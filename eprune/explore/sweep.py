@@ -26,7 +26,7 @@ class Point:
     ``metrics`` are what sinks reported, ``shares`` the part of the firings that each row of a dynamic processing graph
     had (graph -> value of the control token -> 0 to 1), ``links`` bytes per frame (``SOURCE -> TARGET`` -> bytes),
     ``ms`` the milliseconds from frame to frame, ``busy`` those that a platform's actors computed per frame. ``problem``
-    is why there are none, "" if there are.
+    is why there are none, "" if there are; ``notes`` are what programs noted of what was left out or cut short.
     """
 
     values: Mapping[str, str]
@@ -38,6 +38,7 @@ class Point:
     frames: int = 0
     emulated: bool = False
     problem: str = ""
+    notes: Sequence[str] = ()
 
     @property
     def title(self) -> str:

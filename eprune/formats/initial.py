@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Optional
 
@@ -11,11 +11,18 @@ from eprune.model.graph import Fifo, Graph
 from eprune.model.token import TokenType
 
 
-def check_initial(graph: Graph) -> Iterator[Finding]:
-    """FILE: each ``initial`` is a .npy file of dtype and shape (delay, *token shape). Its values are not read."""
+def check_initial(graph: Graph, refused: Collection[str] = ()) -> Iterator[Finding]:
+    """FILE: each ``initial`` is a .npy file of dtype and shape (delay, *token shape). Its values are not read.
+
+    Nothing is read for the FIFOs that are ``refused``.
+    """
     tokens = {str(ref): port.token for ref, port in graph.ports()}
     for fifo in graph.fifos:
-        found = _problem(fifo, tokens.get(str(fifo.source))) if fifo.initial is not None else None
+        found = (
+            _problem(fifo, tokens.get(str(fifo.source)))
+            if fifo.initial is not None and fifo.name not in refused
+            else None
+        )
         if found is not None:
             yield Finding("FILE", fifo.where, f"FIFO '{fifo.name}': {found[0]}", found[1])
 

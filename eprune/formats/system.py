@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Optional, TypeVar
 
+from eprune.formats import touching
 from eprune.formats.atomic import write_file
 from eprune.formats.behaviours import inspect
 from eprune.formats.initial import check_initial
@@ -15,6 +16,7 @@ from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.mapping import read_mapping, write_mapping
 from eprune.formats.xml.platform import read_platform, write_platform
 from eprune.model.finding import EpruneError, Finding, WrongUsage
+from eprune.model.graph import Graph
 from eprune.model.system import System
 
 T = TypeVar("T")
@@ -25,12 +27,14 @@ def read_system(
     platforms: Sequence[str] = (),
     mappings: Sequence[str] = (),
     check: Callable[[System], Sequence[Finding]] = lambda system: system.problems,
+    allow_outside: bool = False,
 ) -> System:
     """The system of these files, "-" for stdin, with what its behaviours say of themselves, and of its
     files of initial tokens what is wrong with them.
 
-    Where a file is unreadable or malformed, raises EpruneError with the findings of all files, and with what ``check``
-    finds in the application alone if that could be read.
+    Files that the application names are read where they are in its folder or ship with eprune (rule S1), with
+    ``allow_outside`` wherever they are. Where a file is unreadable or malformed, raises EpruneError with the findings
+    of all files, and with what ``check`` finds in the application alone if that could be read.
     """
     unreadable: list[Finding] = []
 
@@ -46,12 +50,28 @@ def read_system(
     read_mappings = tuple(filter(None, [attempt(read_mapping, path) for path in mappings]))
     if graph is None:
         raise EpruneError(*unreadable)
-    interfaces, found = inspect(graph)
-    problems = (*found, *check_initial(graph))
+    alone = _inspected(graph, touching.Territory.of(application), allow_outside)
     if unreadable:
-        alone = System(graph, interfaces=interfaces, problems=problems)
         raise EpruneError(*check(alone), *unreadable)
-    return System(graph, read_platforms, read_mappings, interfaces, problems=problems)
+    return replace(alone, platforms=read_platforms, mappings=read_mappings)
+
+
+def _inspected(graph: Graph, territory: touching.Territory, allow_outside: bool) -> System:
+    """The graph with what its behaviours say of themselves, and the files that it touches."""
+    first = touching.behaviours(graph, territory, allow_outside)
+    interfaces, problems = inspect(graph, first.refused)
+    second = touching.parameters(graph, interfaces, territory, allow_outside)
+    return System(
+        graph,
+        interfaces=interfaces,
+        problems=(*first.findings, *problems, *second.findings, *check_initial(graph, first.fifos)),
+        touched=(*first.touched, *second.touched),
+    )
+
+
+def reaches_outside(application: str) -> bool:
+    """Whether an application names files that only ``allow_outside`` lets it touch."""
+    return any(finding.rule == touching.RULE for finding in read_system(application).problems)
 
 
 def files_in(paths: Sequence[str], kind: str) -> list[str]:

@@ -19,7 +19,7 @@ import numpy as np
 
 from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.deploy.build import cut
-from eprune.model.behaviour import Cut, File
+from eprune.model.behaviour import Cut, File, Place
 from eprune.runtime.fire import tflite
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
 from eprune.runtime.kernel.outputs import Outputs, Rooms
@@ -168,7 +168,8 @@ class Executor:
         options = {name: _spelled(value) for name, value in declaration.options}
         getattr(program, declaration.call)(node.name, _spelled(declaration.source), unit=node.unit, **options)
         (declared,) = program.declared.actors
-        behaviour = declared.make(_Files(declaration.cuts), self.interpreter, declaration.option("parameters", {}))
+        given = {**declaration.option("parameters", {}), **options.get("paths", {})}
+        behaviour = declared.make(_Files(declaration.cuts), self.interpreter, given)
         behaviour.name = node.name
         behaviour.inputs = _port_types(self._sources[node.name], "target")
         behaviour.outputs = _port_types(self._targets[node.name], "source")
@@ -189,6 +190,10 @@ class _Files(Files):
 def _spelled(value: Any) -> Any:
     if isinstance(value, Cut):
         return value.file_name
+    if isinstance(value, Mapping):
+        return {name: _spelled(item) for name, item in value.items()}
+    if isinstance(value, Place):
+        return os.path.abspath(value.path)  # noqa: PTH100
     return os.path.abspath(value.path) + value.suffix if isinstance(value, File) else value  # noqa: PTH100
 
 

@@ -56,13 +56,15 @@ class Kind:
 class Setting:
     """How to run: options for all programs, seconds for each alternative, platforms that are real devices.
 
-    With ``emulate`` links and units are as slow as the platform files state.
+    With ``emulate`` links and units are as slow as the platform files state. ``folder`` is the application's, to which
+    the files that its parameters name are relative.
     """
 
     arguments: Sequence[str] = ()
     limit: float = 600.0
     devices: Mapping[str, Device] = field(default_factory=dict)
     emulate: bool = False
+    folder: Optional[str] = None
 
 
 class Stopped(Exception):
@@ -135,6 +137,7 @@ def measure_points(
         for text in check_devices(plan, folder, setting):
             progress.say(text)
     lines: list[Mapping[str, Any]] = []
+    noted: set[str] = set()
     for name in names:
         alternative = plan.alternative(name)
         assert alternative is not None  # names are those of the plan
@@ -152,6 +155,10 @@ def measure_points(
             problem = f"error: {kind.results}: {error.strerror}; {_goes_on(folder, name)}"
             return Measured(*_so_far(plan, kind, setting), USAGE, problem, tuple(lines))
         lines.append(line)
+        for note in line["notes"]:
+            if note not in noted:
+                progress.say(f"note: partition point {name}: {note}")
+        noted.update(line["notes"])
         if not line["ok"]:
             progress.say(f"partition point {name} failed: {line['problem']}")
     failed, total = _so_far(plan, kind, setting)
@@ -263,7 +270,8 @@ def _launch(
 
     with _nothing() as nothing:
         try:
-            outcome = launch(programs, own, on_status, messages.append, stdout=nothing, limit=setting.limit)
+            limit, place = setting.limit, setting.folder
+            outcome = launch(programs, own, on_status, messages.append, stdout=nothing, limit=limit, folder=place)
         except TimeoutError:
             return None, f"not done after {setting.limit:g} s"
     if not outcome.exit_code:

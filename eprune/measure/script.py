@@ -21,7 +21,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Optional
@@ -51,17 +51,36 @@ def measurement(plan: str, name: str, records: Mapping[str, Mapping[str, Any]], 
     """
     if problem:
         platforms = {platform: _identity(record) for platform, record in records.items()}
-        return _line(plan, name, problem, 0, None, 0, platforms)
+        return _line(plan, name, problem, 0, None, 0, platforms, notes(records))
     sinks = [actor["firings"] for record in records.values() for actor in record["actors"].values()]
     frames = min(sinks, default=0)
     platforms = {platform: _side(record, frames) for platform, record in records.items()}
     slowest = max((side["ms"] for side in platforms.values()), default=0.0)
     rate = 1e3 / slowest if slowest else None
-    return _line(plan, name, "", frames, rate, sum(side["sent_bytes"] for side in platforms.values()), platforms)
+    nbytes = sum(side["sent_bytes"] for side in platforms.values())
+    return _line(plan, name, "", frames, rate, nbytes, platforms, notes(records))
+
+
+def notes(records: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """What the run records note of what was left out, assumed or cut short: ``PLATFORM: MESSAGE``, each once."""
+    found = [
+        f"{platform}: {event['message']}"
+        for platform, record in records.items()
+        for event in record.get("events", ())
+        if event.get("event") in ("note", "warning") and event.get("message")
+    ]
+    return list(dict.fromkeys(found))
 
 
 def _line(
-    plan: str, name: str, problem: str, frames: int, rate: Optional[float], nbytes: float, platforms: Any
+    plan: str,
+    name: str,
+    problem: str,
+    frames: int,
+    rate: Optional[float],
+    nbytes: float,
+    platforms: Any,
+    noted: Sequence[str],
 ) -> dict[str, Any]:
     return {
         "plan": plan,
@@ -72,6 +91,7 @@ def _line(
         "frames_per_second": rate,
         "bytes": nbytes,
         "platforms": platforms,
+        "notes": list(noted),
         "time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
     }
 
@@ -139,6 +159,23 @@ def read(path: Path, plan: str, emulation: Optional[bool] = None) -> dict[str, d
         except (ValueError, TypeError, KeyError):
             continue
     return results
+
+
+def passed_over(path: Path, plan: str) -> str:
+    """A sentence on the lines that ``read`` passes over, "" if there are none."""
+    torn = foreign = 0
+    try:
+        lines = path.read_bytes().splitlines()
+    except OSError:
+        return ""
+    for text in filter(None, lines):
+        try:
+            line = json.loads(text)
+            foreign += line["plan"] != plan and bool(line["alternative"])
+        except (ValueError, TypeError, KeyError):
+            torn += 1
+    parts = [f"{foreign} of another exploration"] * bool(foreign) + [f"{torn} torn"] * bool(torn)
+    return f"{path}: of {len(lines)} lines, {' and '.join(parts)} do not count" if parts else ""
 
 
 def waiting(names: Iterable[str], results: Mapping[str, Mapping[str, Any]], retry: bool) -> list[str]:

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     from eprune.explore.space import Alternative
 
 
-def single_frames(plan: Plan, folder: Path) -> Kind:
+def single_frames(plan: Plan, folder: Path, allow_outside: bool = False) -> Kind:
     """One frame at a time; the first one warms up, and does not count."""
     frames = plan.frames + 1
 
     @cache
     def system() -> System:
-        return _read(plan, folder)
+        return _read(plan, folder, allow_outside)
 
     def result_of(alternative: Alternative) -> Result:
         return returning(plan, system(), alternative, frames)
@@ -78,14 +78,14 @@ def returning(plan: Plan, system: System, alternative: Alternative, frames: int)
         raise Failure(f"no latency of single frames: {error}") from None
 
 
-def _read(plan: Plan, folder: Path) -> System:
+def _read(plan: Plan, folder: Path, allow_outside: bool) -> System:
     from eprune.analysis.check import check
 
     if "-" in plan.files:
         raise WrongUsage("--latency needs the application's files, but the exploration read one from stdin")
     files = [str(folder / file) for file in plan.files]
-    system = read_system(files[0], files[1:])
-    wrong = errors(check(System(system.graph)))
+    system = read_system(files[0], files[1:], allow_outside=allow_outside)
+    wrong = errors([*system.problems, *check(System(system.graph))])
     if wrong:
         raise EpruneError(*wrong, exit_code=1)
     return system

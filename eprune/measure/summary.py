@@ -6,6 +6,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
+from eprune.measure.script import notes
+
 
 @dataclass(frozen=True)
 class PlatformSummary:
@@ -50,7 +52,8 @@ class RunSummary:
 
     ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
     so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame. ``ages`` are those of
-    the tokens at the data inputs of sinks, ``actor.port``.
+    the tokens at the data inputs of sinks, ``actor.port``. ``notes`` are what programs noted of what was left out,
+    assumed or cut short.
     """
 
     application: str
@@ -61,6 +64,7 @@ class RunSummary:
     platforms: Mapping[str, PlatformSummary]
     links: tuple[LinkSummary, ...]
     ages: Mapping[str, AgeSummary] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -103,6 +107,7 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Run
             for port, each in actor.get("inputs", {}).items()
             if "age_p50_ms" in each
         },
+        notes=tuple(notes(records)),
     )
 
 

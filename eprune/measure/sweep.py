@@ -47,6 +47,8 @@ class Trials:
         progress: Callable[[int], Progress] = lambda total: SILENT,
     ) -> None:
         self.results = results
+        #: lines of the results that cannot be read, and were passed over
+        self.torn = 0
         if results:
             Path(results).open("ab").close()  # fail now, and not after the first run, if it cannot be written
         self._system, self._limit, self._progress = system, limit, progress
@@ -120,7 +122,7 @@ class Trials:
                     if line.pop("sweep") == self.id and not line["problem"] and whole:
                         known[tuple(line["values"].items())] = Point(**line)
                 except (ValueError, TypeError, KeyError, AttributeError):
-                    continue
+                    self.torn += 1
         return known
 
     def _run(self, values: Mapping[str, str], progress: Progress) -> tuple[Point, list[SweepFrame]]:
@@ -149,13 +151,14 @@ class Trials:
             finally:
                 progress.clear()
             stream.seek(0)
-            metrics, frames = sweep.of_lines(_json(stream))
+            notes: list[str] = []
+            metrics, frames = sweep.of_lines(_json(stream, notes))
         if outcome.exit_code == INTERRUPTED:
             raise KeyboardInterrupt
         if outcome.exit_code:
             errors = [message for message in messages if "error:" in message] or messages
             return replace(blank, problem=(errors or [f"exit code {outcome.exit_code}"])[0]), []
-        return self._point(replace(blank, metrics=metrics), outcome.records), frames
+        return self._point(replace(blank, metrics=metrics, notes=notes), outcome.records), frames
 
     def _point(self, blank: Point, records: Mapping[str, Mapping[str, Any]]) -> Point:
         graph = self._system.graph
@@ -175,12 +178,15 @@ class Trials:
             busy={name: each.ms_per_frame for name, each in summary.platforms.items()},
             frames=summary.frames,
             emulated=summary.emulated,
+            notes=(*blank.notes, *summary.notes),
         )
 
 
-def _json(stream: Iterable[bytes]) -> Iterator[Any]:
-    """The lines that are JSON."""
+def _json(stream: Iterable[bytes], notes: list[str]) -> Iterator[Any]:
+    """The lines that are JSON; ``notes`` gets a sentence if there are too long ones."""
     for line in stream:
+        if len(line) > MAX_LINE and not notes:
+            notes.append(f"lines of more than {MAX_LINE} characters, which actors printed, were not looked at")
         if line[:1] == b"{" and len(line) <= MAX_LINE:
             try:
                 yield json.loads(line)

@@ -58,13 +58,18 @@ FRAMES_SECONDS = 3.0
 
 
 def time_actors(
-    application: str, core: Optional[int], interpreter: Optional[str], progress: Progress = SILENT
+    application: str,
+    core: Optional[int],
+    interpreter: Optional[str],
+    progress: Progress = SILENT,
+    allow_outside: bool = False,
 ) -> dict[str, Any]:
     """Actor -> seconds, with the interpreter, as JSON has it. Raises RuntimeError with the reason of a failure.
 
     ``progress`` shows how many actors are done.
     """
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
+    command += ["--allow-outside"] * allow_outside
     command += [f"--core={core}"] if core is not None else []
     places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
@@ -94,19 +99,25 @@ def _main() -> None:
     parser.add_argument("application")
     parser.add_argument("--core", type=int)
     parser.add_argument("--interpreter", default="auto")
+    parser.add_argument("--allow-outside", action="store_true")
     options = parser.parse_args()
     keep_freed_memory()  # as programs do
     # What actors print must not come between the lines of the answer.
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
-    if options.core is not None and hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
-        os.sched_setaffinity(0, {options.core})
+    notes = []
+    if options.core is not None:
+        if hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
+            os.sched_setaffinity(0, {options.core})
+        else:
+            notes.append(f"not pinned: core {options.core} is not there for this process")
 
     def send(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
     interpreter = choose(options.interpreter)
-    times, rates = _times(options.application, interpreter, lambda step, steps: send({"step": step, "steps": steps}))
+    system = read_system(options.application, allow_outside=options.allow_outside)
+    times, rates = _times(system, interpreter, lambda step, steps: send({"step": step, "steps": steps}))
     send(
         {
             "actors": times,
@@ -117,15 +128,15 @@ def _main() -> None:
             "host": host.node(),
             "core": options.core,
             "time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            **({"notes": notes} if notes else {}),
         }
     )
 
 
 def _times(
-    application: str, interpreter: str, on_progress: Callable[[int, int], None]
+    system: System, interpreter: str, on_progress: Callable[[int, int], None]
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Actor -> seconds per frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
-    system = read_system(application)
     wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong)

@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Optional, TypeVar, Union
 
+from eprune.model.touched import Access
+
 if TYPE_CHECKING:
     from eprune.model.graph import Actor
     from eprune.model.interface import Interface
@@ -26,6 +28,14 @@ class File:
 
     path: str
     suffix: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A file or folder at ``path`` that a parameter names, as ``value``; it is no part of the program."""
+
+    path: str
+    value: str
 
 
 @dataclass(frozen=True)
@@ -51,7 +61,7 @@ class Cut:
 class Declaration:
     """How an actor is declared to the runtime: the method ``call`` of its program, ``source``, and keyword arguments.
 
-    Values of ``options`` are plain data, or again a File or a Cut.
+    Values of ``options`` are plain data, or again a File or a Cut; those of the dictionary ``paths`` are Places.
     """
 
     call: str
@@ -62,6 +72,11 @@ class Declaration:
     def files(self) -> tuple[str, ...]:
         """The paths of the files that it refers to."""
         return tuple(each.path for each in self._parts() if isinstance(each, File))
+
+    @property
+    def places(self) -> tuple[Place, ...]:
+        """What its parameters name."""
+        return tuple(self.option("paths", {}).values())
 
     @property
     def cuts(self) -> tuple[Cut, ...]:
@@ -150,6 +165,10 @@ class Behaviour:
     def owner(self) -> str:
         """Who declares the ports, for messages: ``class Tracker``, ``model``."""
         raise NotImplementedError
+
+    def named(self) -> dict[str, Access]:
+        """The paths of the files that the graph names, and what is done to each. Nothing is read for this."""
+        return {self.path: Access.READ}
 
     def files(self) -> dict[str, tuple[str, ...]]:
         """Path of each file that it is made from -> the paths whose contents make it what it is, itself included."""

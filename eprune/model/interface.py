@@ -21,6 +21,8 @@ class Interface:
     None: it never does.
     ``lacks`` has the methods that the runtime will call and the class does not have: method -> a name of the class that
     may be meant for it, or "".
+    ``paths`` maps the parameters that name files to what is done to them: ``read``, ``write``, or ``list``, which is
+    read unless it is a list with commas.
     ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
     """
 
@@ -33,3 +35,4 @@ class Interface:
     stdin: Optional[tuple[str, str]] = None
     lacks: dict[str, str] = field(default_factory=dict)
     waits: bool = False
+    paths: dict[str, str] = field(default_factory=dict)

@@ -12,6 +12,7 @@ from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform
+from eprune.model.touched import Touched
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,8 @@ class System:
     """An application graph, the platforms that it runs on, and where each actor runs; both may be absent.
 
     ``interfaces`` maps actors to what their behaviours say of themselves, and ``problems`` is what was wrong with
-    behaviours when they were asked; both are made by ``formats``. ``files`` are what passes made and nobody has written
+    behaviours when they were asked; both are made by ``formats``, and so is ``touched``, the files that were or will be
+    touched. ``files`` are what passes made and nobody has written
     yet: name, as the graph has it, -> bytes.
     """
 
@@ -29,6 +31,7 @@ class System:
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
     problems: tuple[Finding, ...] = ()
+    touched: tuple[Touched, ...] = ()
 
     @cached_property
     def homes(self) -> dict[str, str]:

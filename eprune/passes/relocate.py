@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 
-from eprune.model.graph import Graph
+from eprune.formats.behaviours.python_class import relative
+from eprune.model.graph import Actor, Graph
+from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.passes.base import Report, Result
 
@@ -26,25 +29,37 @@ def apply(system: System, options: Options) -> Result:
     """
     if not options.folder:
         return Result(system, Report())
-    graph = relocated(system.graph, options.folder, frozenset(system.files))
+    graph = relocated(system.graph, options.folder, frozenset(system.files), system.interfaces)
     pairs = zip(system.graph.actors, graph.actors)
     count = sum(old.behaviour != new.behaviour for old, new in pairs)
     return Result(replace(system, graph=graph), Report((f"{count} actors name their files anew",), {"renamed": count}))
 
 
-def relocated(graph: Graph, folder: str, kept: Set[str] = frozenset()) -> Graph:
-    """The graph with the names of its files as seen from ``folder``, but for those ``kept``."""
+def relocated(
+    graph: Graph, folder: str, kept: Set[str] = frozenset(), interfaces: Mapping[str, Interface] = MappingProxyType({})
+) -> Graph:
+    """The graph with the names of its files as seen from ``folder``, but for those ``kept``.
+
+    So are the parameters of which a class says, in ``interfaces``, that they name files.
+    """
+    home = Path(graph.where.file).parent
 
     def name(file: str) -> str:
         if file in kept:
             return file
-        path = Path(graph.where.file).parent / file
+        path = home / file
         return os.path.relpath(path, folder) if path.exists() else file
+
+    def moved(actor: Actor) -> Actor:
+        paths = interfaces[actor.name].paths if actor.name in interfaces else {}
+        parameters = tuple(
+            (key, os.path.relpath(home / value, folder) if relative(paths.get(key), value) else value)
+            for key, value in actor.parameters
+        )
+        return replace(actor, behaviour=actor.behaviour and actor.behaviour.renamed(name), parameters=parameters)
 
     return replace(
         graph,
-        actors=tuple(
-            replace(actor, behaviour=actor.behaviour and actor.behaviour.renamed(name)) for actor in graph.actors
-        ),
+        actors=tuple(map(moved, graph.actors)),
         fifos=tuple(replace(fifo, initial=fifo.initial and name(fifo.initial)) for fifo in graph.fifos),
     )

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import library_folder
-from eprune.model.graph import Actor, Direction, Fifo, Port, PortRef
+from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
+from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.passes.base import Report, Result, option
@@ -50,18 +52,27 @@ def apply(system: System, options: Options) -> Result:
             continue
         name = _fresh(f"Tap-{sink}-{fifo.target.port}", taken)
         folder = Path(options.folder, str(fifo.target))
+        stated = _seen_from(graph, folder)
         ends = (Port("in", Direction.IN, port.token), Port("out", Direction.OUT, port.token))
-        taps.append(Actor(name, ends, behaviour=behaviour, parameters=(("path", str(folder)),)))
+        taps.append(Actor(name, ends, behaviour=behaviour, parameters=(("path", stated),)))
         homes[name] = sink
         files[str(fifo.target)] = str(folder / "in.npy")
         fifos.append(replace(fifo, target=PortRef(name, "in")))
         fifos.append(Fifo(_fresh(f"{fifo.name}-tap", taken), PortRef(name, "out"), fifo.target, where=fifo.where))
     made = replace(
         system,
+        interfaces={**system.interfaces, **{tap.name: Interface(paths={"path": "write"}) for tap in taps}},
         graph=replace(graph, actors=(*graph.actors, *taps), fifos=tuple(fifos)),
         mappings=tuple(_placed(mapping, homes) for mapping in system.mappings),
     )
-    return Result(made, Report((f"{len(files)} inputs of sinks are kept",), {"files": files, "left_out": left_out}))
+    lines = [f"{len(files)} inputs of sinks are kept"]
+    lines += [f"left out, as their rates vary, or they may be missing: {', '.join(left_out)}"] * bool(left_out)
+    return Result(made, Report(tuple(lines), {"files": files, "left_out": left_out}))
+
+
+def _seen_from(graph: Graph, folder: Path) -> str:
+    """A folder as the application's file names it: relative to its own, unless it is an absolute path."""
+    return str(folder) if folder.is_absolute() else os.path.relpath(folder, Path(graph.where.file).parent)
 
 
 def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
-from eprune.explore.plan import Plan
+from eprune.explore.plan import Plan, without_window
 from eprune.views.cuts import left_out
 from eprune.views.tables import counted, table
 
@@ -22,6 +22,15 @@ def text(plan: Plan, orders: Mapping[str, Sequence[str]]) -> str:
     lines += ["", table(("point", "cut", "FIFOs", "bytes/frame"), rows).rstrip("\n")]
     lines += left_out(plan.excluded)
     return "\n".join(lines)
+
+
+def notes(plan: Plan) -> list[str]:
+    """What was assumed of the links, a sentence each."""
+    return [
+        f"the link {link.origin} -> {link.to} states no window, so in each cut its FIFOs have one; "
+        "eprune analyze --buffers says which, for the application's file"
+        for link in without_window(plan)
+    ]
 
 
 def as_json(plan: Plan, orders: Mapping[str, Sequence[str]], folder: str) -> str:
@@ -45,5 +54,6 @@ def as_json(plan: Plan, orders: Mapping[str, Sequence[str]], folder: str) -> str
         "orders": {endpoint: list(order) for endpoint, order in orders.items()},
         "points": points,
         "excluded": dict(plan.excluded),
+        "notes": notes(plan),
     }
     return json.dumps(data, indent=1) + "\n"

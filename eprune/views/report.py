@@ -85,7 +85,7 @@ class CutReport:
         unmeasured = [row for row in self.rows if not row.excluded and row.measured is None]
         if unmeasured and not self.costs:
             note += f" {len(unmeasured)} of {len(self.rows)} partition points are not measured."
-        return note + self._surprises()
+        return note + self._assumed() + self._surprises()
 
     def _surprises(self) -> str:
         """A sentence on the points that took far longer or shorter than predicted for where they were measured."""
@@ -107,6 +107,19 @@ class CutReport:
             f" Measured far from what is predicted per frame there: {', '.join(found[:MOST])}{more}; "
             "was the machine busy, or was it another one than the one that timed the actors?"
         )
+
+    def _assumed(self) -> str:
+        """What the predictions take links for whose platform files do not say it."""
+        links = self.costs.links if self.costs else ()
+        missing = {
+            "no time for its bytes": [link for link in links if link.bandwidth is None],
+            "no latency": [link for link in links if link.latency is None],
+        }
+        named = {
+            what: ", ".join(f"{each.origin} -> {each.to}" for each in ends) for what, ends in missing.items() if ends
+        }
+        parts = [f" Assumed, as the platform files do not say: {what} on {ends}." for what, ends in named.items()]
+        return "".join(parts)
 
     def notes(self) -> list[str]:
         """What else is to be said, a sentence or two each."""

@@ -94,7 +94,7 @@ def _graph(folder: Path, name: str) -> Path:
 def _built(folder: Path, graph: Path, deployment: str) -> list[Path]:
     platforms = sorted(file.name for file in (ROOT / "mappings" / deployment).glob("*.xml"))
     files = [word for name in platforms for word in ("-p", str(ROOT / "graphs" / name))]
-    command = [sys.executable, "-m", "eprune", "codegen", str(graph), *files]
+    command = [sys.executable, "-m", "eprune", "codegen", str(graph), *files, "--allow-outside"]
     command += ["-m", str(ROOT / "mappings" / deployment), "-o", f"{folder}/"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if done.returncode:

@@ -65,7 +65,7 @@ def _classifier(folder: Path, policy: str) -> list[Path]:
     path.write_text("\n".join(line for line in text.splitlines() if "<param" not in line))
     platforms = [ROOT / "graphs" / f"{name}.xml" for name in ("endpoint", "server")]
     mapping = ROOT / "mappings" / "vehicle_split"
-    command("codegen", path, "-p", *platforms, "-m", mapping, "-o", f"{folder}/programs/")
+    command("codegen", path, "--allow-outside", "-p", *platforms, "-m", mapping, "-o", f"{folder}/programs/")
     return [folder / "programs" / f"{name}.py" for name in ("endpoint", "server")]
 
 

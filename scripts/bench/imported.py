@@ -89,7 +89,7 @@ def fused(folder: Path, model: Path) -> Path:
     platform = folder / "platform.xml"
     platform.write_text(platform.read_text().replace('<unit name="cpu"/>', '<unit name="cpu" core="0"/>'))
     program = folder / "program.py"
-    eprune("codegen", graph, "-p", platform, "-m", folder / "mapping.xml", "-o", program)
+    eprune("codegen", graph, "--allow-outside", "-p", platform, "-m", folder / "mapping.xml", "-o", program)
     if program.read_text().count("program.segment(") != 1:
         raise SystemExit(f"{model.name} is not one segment")
     return program

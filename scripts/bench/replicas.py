@@ -64,9 +64,10 @@ def build(folder: Path, servers: int, endpoints: int) -> list[Path]:
     chain = folder / "chain.xml"
     chain.write_text(text)
     sizes = ("--endpoints", endpoints, "--servers", servers)
-    command("replicate", chain, "--cut-after", "L3", *sizes, "-o", folder / "k")
+    command("replicate", chain, "--allow-outside", "--cut-after", "L3", *sizes, "-o", folder / "k")
     k = folder / "k"
-    command("codegen", k / "application.xml", "-p", k / "platforms", "-m", k / "mappings", "-o", f"{folder}/programs/")
+    given = ("-p", k / "platforms", "-m", k / "mappings", "--allow-outside")
+    command("codegen", k / "application.xml", *given, "-o", f"{folder}/programs/")
     return sorted((folder / "programs").glob("*.py"))
 
 

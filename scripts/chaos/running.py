@@ -13,9 +13,11 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
+from eprune.analysis.check import check
 from eprune.analysis.failures import FaultModel
-from eprune.cli.reading import read_sound
+from eprune.cli.reading import sound
 from eprune.deploy.build import programs_of, write_program
+from eprune.formats.system import read_system
 from eprune.model.system import System
 from scripts.chaos.network import Loopback, Namespaces
 from scripts.chaos.surroundings import Calm, Reader, Surroundings
@@ -93,7 +95,9 @@ def build(topology: Topology, folder: Path) -> Built:
 def read(folder: Path) -> System:
     """An application's files. Raises EpruneError if they break a rule."""
     platforms, mappings = (sorted(map(str, (folder / name).iterdir())) for name in ("platforms", "mappings"))
-    return read_sound(str(folder / "application.xml"), platforms, mappings)
+    system = read_system(str(folder / "application.xml"), platforms, mappings, check, allow_outside=True)
+    sound(system)
+    return system
 
 
 class Run:

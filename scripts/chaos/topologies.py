@@ -90,7 +90,8 @@ def k(servers: int, endpoints: int, policy: str, more: str = "") -> Topology:
         (folder / "chain.xml").write_text(f'<application name="k">\n{text}</application>\n')
         sizes = ["--endpoints", str(endpoints), "--servers", str(servers), "--policy", policy]
         command = [sys.executable, "-m", "eprune", "replicate", str(folder / "chain.xml"), "--cut-after", "Net", *sizes]
-        subprocess.run([*command, "-o", str(folder)], check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
+        command += ["--allow-outside", "-o", str(folder)]
+        subprocess.run(command, check=True, cwd=ROOT, stderr=subprocess.DEVNULL)
 
     return Topology(f"K({servers},{endpoints}) {policy}", write)
 

@@ -130,7 +130,7 @@ def test_a_file_that_is_no_image_ends_the_run_and_is_named(folder, tokens):
 def test_or_is_skipped_with_a_note(folder, tokens, capsys):
     assert len(tokens(ImageSource(str(folder), on_error="skip", repeat="2"), TOKEN)) == 4
     notes = capsys.readouterr().err.splitlines()
-    assert len(notes) == 2
+    assert len(notes) == 1  # the second pass says it no more
     assert notes[0].startswith("Input: skipped: ")
     assert "b.png" in notes[0]
 
@@ -204,3 +204,36 @@ def test_bad_parameters_are_named(folder, parameters, message):
 def test_tokens_that_do_not_fit_are_named(folder, tokens, token, parameters, message):
     with pytest.raises(ValueError, match=message):
         tokens(ImageSource(str(folder), **parameters), token)
+
+
+def said(source, tokens):
+    notes = []
+    source.tell = notes.append
+    return len(tokens(source, TOKEN)), notes
+
+
+def test_names_that_begin_with_a_dot_are_no_pictures(tmp_path, tokens):
+    flat("RGB", RED).save(tmp_path / "a.png")
+    (tmp_path / "._a.png").write_bytes(b"\x00\x05\x16\x07 what macOS writes beside it")
+    (tmp_path / ".hidden.jpg").touch()
+    assert said(ImageSource(str(tmp_path)), tokens) == (1, [])
+
+
+def test_pictures_of_other_kinds_are_left_out_with_one_note(tmp_path, tokens):
+    flat("RGB", RED).save(tmp_path / "a.png")
+    for name in ("b.HEIC", "c.webp", "labels.csv", "._d.heic"):
+        (tmp_path / name).touch()
+    count, (note,) = said(ImageSource(str(tmp_path), repeat="2"), tokens)
+    assert count == 2
+    assert note == "left out: 2 files (b.HEIC, c.webp): not .png, .jpg, .jpeg, .bmp"
+
+
+def test_what_is_skipped_is_said_at_once_and_summed_up_once(tmp_path, tokens):
+    flat("RGB", RED).save(tmp_path / "z.png")
+    for name in "abcd":
+        (tmp_path / f"{name}.png").write_bytes(b"none")
+    count, notes = said(ImageSource(str(tmp_path), on_error="skip", repeat="3"), tokens)
+    assert count == 3
+    first, last = notes
+    assert "a.png: cannot be read as an image" in first
+    assert last == "skipped in all: 4 files (a.png, b.png, c.png, ...) of 5"

@@ -56,6 +56,36 @@ def test_labels_from_a_file(tmp_path, feed):
     assert lines(tmp_path / "out")[0]["class"] == "Kraftrad, groß"
 
 
+@pytest.mark.parametrize(
+    ("data", "names"),
+    [
+        (
+            b"\xef\xbb\xbfcar\nbus\nvan\ncart\n",
+            ["car", "bus", "van", "cart"],
+        ),  # with a byte-order mark, as some editors write it
+        (b"car\r\nbus\r\nvan\r\ncart\r\n\r\n\n", ["car", "bus", "van", "cart"]),
+        (b"???\n\n bus \ntruck", ["???", "", "bus", "truck"]),
+        (b"\n\n\ncar\n", ["", "", "", "car"]),
+    ],
+)
+def test_the_lines_of_a_labels_file_keep_their_places(tmp_path, feed, data, names):
+    (tmp_path / "labels.txt").write_bytes(data)
+    scores = np.eye(4, dtype=np.float32)
+    feed(JsonLines(labels=str(tmp_path / "labels.txt"), path=str(tmp_path / "out")), scores)
+    shown = [json.loads(line)["class"] for line in (tmp_path / "out").read_text().splitlines()]
+    assert shown == [name or str(number) for number, name in enumerate(names)]
+
+
+def test_a_labels_file_that_is_no_text_or_too_large_is_named(tmp_path):
+    (tmp_path / "labels.txt").write_bytes(b"\xff\xfe")
+    with pytest.raises(ValueError, match=r"labels='.*labels.txt': is not text in UTF-8"):
+        JsonLines(labels=str(tmp_path / "labels.txt"))
+    with (tmp_path / "labels.txt").open("wb") as file:
+        file.truncate(2**40)
+    with pytest.raises(ValueError, match="more than 1048576 bytes"):
+        JsonLines(labels=str(tmp_path / "labels.txt"))
+
+
 def test_labels_that_do_not_fit_leave_the_file_alone(tmp_path, feed):
     path = tmp_path / "out"
     path.write_text("yesterday's results")

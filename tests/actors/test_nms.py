@@ -49,6 +49,17 @@ def test_of_more_than_there_is_room_for_the_best_are_kept():
     assert out["kept_classes"].tolist() == [0, 1, 2, 0]
 
 
+def test_what_has_no_room_is_said_once_at_the_end():
+    corners = np.array([[0.1 * index, 0.1 * index] for index in range(6)], np.float32)
+    boxes, scores = np.concatenate([corners, corners + 0.05], 1), np.full((6, 3), 0.9, np.float32)
+    actor, said = suppression(6), []
+    actor.tell = said.append
+    for _ in range(3):
+        fired(actor, boxes=boxes, scores=scores)
+    actor.finalize()
+    assert said == ["3 frames had more objects than the 4 rows of the output; the best are there"]
+
+
 def test_one_vehicle_is_one_box_whatever_its_class():
     out = fired(suppression(2), boxes=[[0, 0, 0.5, 0.5]] * 2, scores=[[0.7, 0.6, 0], [0, 0.8, 0]])
     assert out["kept_scores"].tolist() == pytest.approx([0.8, 0, 0, 0])

@@ -113,8 +113,11 @@ def test_a_certificate_is_never_valid_for_longer_than_its_authority(eprune):
     pair = certificates.make_authority(certificates.days_from(certificates.now(), 10))
     Path("keys/ca.crt").write_bytes(pair.certificate)
     Path("keys/ca.key").write_bytes(pair.key)
-    assert eprune("certify", "keys", "endpoint").code == 0
+    done = eprune("certify", "keys", "endpoint")
+    assert done.code == 0
     assert until("endpoint") == until("ca")
+    assert "note: not for 365 days: the authority's own certificate ends then (--renew keys ca)" in done.err
+    assert "note:" not in eprune("certify", "keys", "server", "--days", "10").err
 
 
 def test_show_tells_what_expires_when(eprune):

@@ -65,6 +65,11 @@ def plus(base, option, look=everything):
     return Acts(base, f"{base} {option}", look)
 
 
+OUTSIDE = {
+    "--allow-outside": Elsewhere("tests/cli/test_outside.py::test_files_elsewhere_are_refused_unless_one_allows_them")
+}
+
+
 def written(base, placed=True):
     """The options that all passes have."""
     deployed = Elsewhere("tests/cli/test_every_option.py::test_a_pass_writes_the_platforms_and_mappings_that_it_got")
@@ -72,12 +77,14 @@ def written(base, placed=True):
         **(dict.fromkeys(("--platform", "--mapping"), deployed) if placed else {}),
         "--output": Acts(base, base.replace("-o k", "-o n"), names),
         "--format": plus(base, "--format json", out),
+        **OUTSIDE,
     }
 
 
 #: Command -> option -> what shows that it acts.
 TABLE = {
     "import": {
+        **OUTSIDE,
         "--output": plus("import tiny.tflite", "-o new", names),
         "--per": plus("import tiny.tflite -o new", "--per operator"),
         "--cut": plus("import tiny.tflite -o new", "--cut 0"),
@@ -89,6 +96,7 @@ TABLE = {
         "--format": plus("import tiny.tflite -o new", "--format json", out),
     },
     "replicate": {
+        **OUTSIDE,
         "--endpoints": Acts(KN, KN.replace("--endpoints 2", "--endpoints 3"), names),
         "--servers": Acts(KN, KN.replace("--servers 1", "--servers 2"), names),
         "--cut-after": Acts(KN, KN.replace("L3", "L2")),
@@ -124,6 +132,7 @@ TABLE = {
     "apply relocate": written("apply relocate app.xml -o k"),
     "apply expand": written("apply expand app.xml -o k", placed=False),
     "analyze": {
+        **OUTSIDE,
         "--platform": Acts("analyze app.xml -m split", f"analyze {SPLIT}"),
         "--mapping": Acts("analyze app.xml -p platforms", f"analyze {SPLIT}"),
         "--format": plus("analyze app.xml", "--format junit"),
@@ -145,6 +154,7 @@ TABLE = {
         "--chart": plus("simulate app.xml", "--chart new.svg", names),
     },
     "codegen": {
+        **OUTSIDE,
         "--platform": Acts(f"codegen {SPLIT} -o new/", f"codegen {SPLIT.replace('platforms', 'other')} -o new/"),
         "--mapping": Acts(f"codegen {LOCAL} -o new/", f"codegen {SPLIT} -o new/", names),
         "--output": Acts(f"codegen {LOCAL} -o new/", f"codegen {LOCAL} -o newer/", names),
@@ -160,6 +170,7 @@ TABLE = {
         "--format": plus("certify keys --show", "--format json"),
     },
     "run": {
+        **OUTSIDE,
         "--platform": Acts(f"run {BOTH}", f"run {BOTH.replace('platforms', 'platforms/server.xml')}", code),
         "--mapping": Acts(f"run {PLAIN} --record new", f"run {BOTH} --record new", names),
         "--frames": plus(f"run {PLAIN}", "--frames 1", out),
@@ -191,6 +202,7 @@ TABLE = {
         "--quiet": plus(f"run {PLAIN}", "-q", silent),
     },
     "sweep": {
+        **OUTSIDE,
         "--platform": Acts(GAIN, GAIN.replace(ONE, "probe.xml -m one"), code),
         "--mapping": Acts(GAIN, GAIN.replace(ONE, TWO), json_of("points.0.links")),
         "--vary": Acts(GAIN, GAIN.replace("Out.gain=1", "In.count=1"), json_of("points.0.frames")),
@@ -212,6 +224,7 @@ TABLE = {
         "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
     },
     "verify": {
+        **OUTSIDE,
         "--model": Acts(
             f"verify {IMPORTED}",
             "verify imported/application.xml --model none.tflite",
@@ -233,6 +246,7 @@ TABLE = {
         "--format": plus("draw app.xml -o new", "--format dot", names),
     },
     "explore": {
+        **OUTSIDE,
         "--platform": Acts(EXPLORE, EXPLORE.replace("platforms/server.xml", "platforms/server.xml edge/edge.xml")),
         "--output": Acts(EXPLORE, EXPLORE.replace("-o new", "-o newer"), names),
         "--edge": Elsewhere("tests/cli/test_explore.py::test_three_platforms_are_two_endpoints_unless_one_is_an_edge"),
@@ -249,6 +263,7 @@ TABLE = {
         "--format": plus(EXPLORE, "--format json", out),
     },
     "profile": {
+        **OUTSIDE,
         "--point": plus(POINT, "--point 3", lines_of("fresh/results.jsonl")),
         "--latency": plus(POINT, "--latency", names),
         "--actors": plus("profile cuts", "--actors", names),

@@ -54,6 +54,7 @@ def into(tmp_path, monkeypatch, eprune):
     monkeypatch.chdir(tmp_path)
     Path("model.tflite").write_bytes(tiny_models.residual_split())
     Path("mine").mkdir()
+    Path(".eprune-root").touch()
     Path("mine/mine.py").write_text(BEHAVIOURS)
 
     def call(*elements, options=()):

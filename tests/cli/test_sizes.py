@@ -151,10 +151,11 @@ def test_what_does_not_go_together_is_told(app, eprune, arguments):
 def test_sizes_are_written_into_a_new_graph_which_runs_as_the_old_one(app, eprune):
     done = eprune("analyze", "app.xml", "--buffers", *TIMES, "--apply", "out/sized.xml", "-o", "report.txt")
     assert (done.code, done.out) == (0, "")
+    assert done.err.endswith("; read it with --allow-outside\n")
     sized, old = (read_application(str(app / name)) for name in ("out/sized.xml", "app.xml"))
     assert [fifo.capacity for fifo in sized.fifos] == [2, 2, 1]
     assert [actor.ports for actor in sized.actors] == [actor.ports for actor in old.actors]
-    assert eprune("analyze", "out/sized.xml").code == 0
+    assert eprune("analyze", "out/sized.xml", "--allow-outside").code == 0
     assert eprune("analyze", "app.xml", "--buffers", "--apply", "live.xml").code == 0
     assert [fifo.capacity for fifo in read_application(str(app / "live.xml")).fifos] == [1, 1, 1]
 

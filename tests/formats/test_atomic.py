@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import io
 import os
@@ -9,12 +10,14 @@ import stat
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, Callable
 
 import pytest
 
+from eprune.formats import templates
 from eprune.formats.atomic import write_file
 from eprune.model.finding import EpruneError
+from eprune.runtime.tell import outlets
 
 
 def refusal(path: Path | str, data: str = "x") -> str:
@@ -73,10 +76,10 @@ def test_a_device_is_written_to_and_not_replaced() -> None:
 def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a.txt"
     path.write_text("old")
-    opened = Path.open
+    opened = os.fdopen
 
-    def full(self: Path, *arguments: Any) -> Any:
-        stream = opened(self, *arguments)
+    def full(descriptor: int, *arguments: Any) -> Any:
+        stream = opened(descriptor, *arguments)
 
         class Full:
             def __enter__(self) -> Full:
@@ -91,7 +94,7 @@ def test_a_full_disk_leaves_the_old_file_and_no_other(tmp_path: Path, monkeypatc
 
         return Full()
 
-    monkeypatch.setattr(Path, "open", full)
+    monkeypatch.setattr(os, "fdopen", full)
     assert refusal(path, "new") == f"{path}: error[FILE]: cannot be written: No space left on device"
     monkeypatch.undo()
     assert path.read_text() == "old"
@@ -133,6 +136,51 @@ def test_no_permission_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setattr(Path, "mkdir", no_permission)  # root, in a container, could write it
     assert refusal(tmp_path / "a" / "b").endswith("a/b: error[FILE]: cannot be written: Permission denied")
+
+
+WRITERS = {
+    "a file": lambda path: write_file(str(path), "secret"),
+    "a private file": lambda path: write_file(str(path), "secret", private=True),
+    "a folder": lambda path: templates.write_folder(str(path), {"a": "secret"}),
+    "a report": lambda path: outlets.write_whole(str(path), "secret"),
+}
+
+
+@pytest.mark.parametrize("write", WRITERS.values(), ids=WRITERS)
+def test_nobody_can_foresee_a_temporary_name_or_have_a_file_there_already(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, write: Callable[[Path], None]
+) -> None:
+    replaced = Path.replace
+    names = []
+
+    def noted(self: Path, target: Path) -> Path:
+        names.append(self.name)
+        return replaced(self, target)
+
+    monkeypatch.setattr(Path, "replace", noted)
+    for name in ("one", "two"):
+        write(tmp_path / name)
+    first, second = (name.replace("one", "").replace("two", "") for name in names)
+    assert first != second
+    assert str(os.getpid()) not in (first.split(".")[2], second.split(".")[2])
+    # Even if somebody knew it: a link that lies there is not followed.
+    stranger = tmp_path / "stranger"
+    stranger.touch()
+    monkeypatch.setattr("secrets.token_hex", lambda _: "foreseen")
+    (tmp_path / ".three.foreseen.tmp").symlink_to(stranger)
+    with contextlib.suppress(EpruneError, OSError):
+        write(tmp_path / "three")
+    assert stranger.read_text() == ""
+
+
+def test_a_private_file_is_private_from_the_first_byte_and_never_goes_into_a_pipe(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    path.touch(0o666)
+    write_file(str(path), "secret", private=True)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(EpruneError, match="which others may read"):
+        write_file(str(tmp_path / "pipe"), "secret", private=True)
 
 
 def test_an_interrupt_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

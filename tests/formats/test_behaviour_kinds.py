@@ -143,6 +143,7 @@ def test_its_ports_are_compared_with_what_it_says(system, tmp_path):
 
 
 def test_it_is_written_and_moves_with_its_files(system, tmp_path):
+    (tmp_path / ".eprune-root").touch()
     moved = relocate.apply(system, relocate.Options(str(tmp_path / "deep"))).system
     again = read_system(write_system(moved, str(tmp_path / "deep")).application)
     assert again.graph.actors[1].behaviour.attributes() == {"factor": "3", "table": "../table.txt"}

@@ -12,7 +12,7 @@ from typing import Any, Union
 
 from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.codegen.targets.text import comment, fill, listing, printable
-from eprune.model.behaviour import Cut, File
+from eprune.model.behaviour import Cut, File, Place
 from eprune.model.finding import Location
 
 LINE_LENGTH = 120
@@ -25,6 +25,7 @@ _DEFAULTS: dict[str, Any] = {
     "bandwidth": None,
     "latency": 0,
     "parameters": {},
+    "paths": {},
     "model": None,
     "optional": (),
     "quorum": None,
@@ -86,6 +87,10 @@ def declare(node: Node, layout: Layout) -> str:
     def spelled(value: Any) -> Any:
         if isinstance(value, File):
             return layout.path(value.path) + value.suffix
+        if isinstance(value, Mapping):
+            return {name: spelled(item) for name, item in value.items()}
+        if isinstance(value, Place):
+            return layout.paths.get(value.path, value.value)
         return f"{layout.models}/{value.file_name}" if isinstance(value, Cut) else value
 
     declaration = node.declaration

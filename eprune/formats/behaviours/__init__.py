@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+from collections.abc import Collection
 
 from eprune.model.behaviour import Reader
 from eprune.model.finding import EpruneError, Finding
@@ -17,10 +18,11 @@ for _module in pkgutil.iter_modules(__path__, f"{__name__}."):
     importlib.import_module(_module.name)
 
 
-def inspect(graph: Graph) -> tuple[dict[str, Interface], list[Finding]]:
+def inspect(graph: Graph, refused: Collection[str] = ()) -> tuple[dict[str, Interface], list[Finding]]:
     """What each actor's behaviour says of itself, by the actor's name, and what is wrong with behaviours.
 
-    Actors without a behaviour, or whose behaviour has an error, have no entry. Findings are FILE for what cannot be
+    Actors without a behaviour, or whose behaviour has an error, have no entry; nor have those ``refused``, of which no
+    file is read. Findings are FILE for what cannot be
     read or has no such class, and G2 where ports cannot be matched with a model's tensors. Token types that differ from
     the graph's are not judged here but by the analyzer's G2.
     """
@@ -28,7 +30,7 @@ def inspect(graph: Graph) -> tuple[dict[str, Interface], list[Finding]]:
     findings: list[Finding] = []
     reader = Reader()
     for actor in graph.actors:
-        if actor.behaviour is not None:
+        if actor.behaviour is not None and actor.name not in refused:
             try:
                 interfaces[actor.name] = actor.behaviour.interface(actor, reader)
             except EpruneError as error:

@@ -23,11 +23,16 @@ from eprune.formats.python_source import (
     literal,
     members,
 )
-from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Reader
+from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Place, Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType, parse_token
+from eprune.model.touched import Access
+
+#: What a class may say in ``PATHS`` of a parameter: a file or folder that it reads; one that it writes; names with
+#: commas between them, or a file of names.
+ACCESSES = ("read", "write", "list")
 
 
 @dataclass(frozen=True)
@@ -69,6 +74,10 @@ class PythonBehaviour(Behaviour):
         """``class Tracker``."""
         return f"class {self.class_name}"
 
+    def named(self) -> dict[str, Access]:
+        """The Python file, which is run, and the model."""
+        return {self.path: Access.RUN, **(self.model.named() if self.model else {})}
+
     def files(self) -> dict[str, tuple[str, ...]]:
         """The Python file with those of its folder that it imports, and the model."""
         return {self.path: tuple(with_neighbours(self.path)), **(self.model.files() if self.model else {})}
@@ -101,6 +110,7 @@ class PythonBehaviour(Behaviour):
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
                 stdin=_stdin(lineage, arguments or ()),
                 lacks=_lacks(actor, lineage),
+                paths=_paths(lineage),
                 waits=_waits(lineage, {**_defaults(arguments or ()), **dict(actor.parameters)}),
             )
         if self.class_name in source.others or source.star:
@@ -115,8 +125,14 @@ class PythonBehaviour(Behaviour):
         if self.model is not None:
             assert interface.called is not None  # its own interface
             model = Cut(actor.name, self.model.path, tuple(self.model.operators), *interface.called)
+        places = {
+            name: Place(str(Path(actor.where.file).parent / value), value)
+            for name, value in actor.parameters
+            if relative(interface.paths.get(name), value)
+        }
         options = {
-            "parameters": dict(actor.parameters),
+            "parameters": {name: value for name, value in actor.parameters if name not in places},
+            "paths": places,
             "model": model,
             "optional": tuple(port.name for port in actor.inputs if not port.required),
             "quorum": actor.quorum,
@@ -180,6 +196,28 @@ def _tokens(lineage: Lineage, name: str) -> dict[str, TokenType]:
         return {port: parse_token(text) for port, text in value.items()}
     except ValueError as error:
         raise EpruneError(Finding("G2", found.where, f"{title}: {error}", example)) from None
+
+
+def names_file(access: Optional[str], value: str) -> bool:
+    """Whether a parameter's value is the name of a file; ``access`` is what the class says of it in ``PATHS``."""
+    return access is not None and value not in ("", "-") and not (access == "list" and "," in value)
+
+
+def relative(access: Optional[str], value: str) -> bool:
+    """Whether it is the name of a file as seen from the application's folder."""
+    return names_file(access, value) and not Path(value).is_absolute()
+
+
+def _paths(lineage: Lineage) -> dict[str, str]:
+    """``PATHS``, if it is a literal. Raises EpruneError (G2) for what is none of the words."""
+    found = literal(lineage, "PATHS")
+    if found is None or found.value is None:
+        return {}
+    value = found.value
+    if isinstance(value, dict) and all(isinstance(name, str) and value[name] in ACCESSES for name in value):
+        return value
+    message = f"{found.owner}.PATHS must map parameters to {', '.join(map(repr, ACCESSES))}"
+    raise EpruneError(Finding("G2", found.where, message, 'write for example PATHS = {"path": "read"}'))
 
 
 def _stdin(lineage: Lineage, parameters: Iterable[Parameter]) -> Optional[tuple[str, str]]:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from pathlib import Path
 
+from eprune.formats.atomic import beside
 from eprune.model.finding import EpruneError, Finding, Location
 
 _FOLDER = Path(__file__).parent
@@ -32,11 +32,14 @@ def _filled(path: Path, name: str) -> str:
 def write_folder(folder: str, files: dict[str, str]) -> None:
     """Write all files into a new folder, or none. Raises EpruneError (FILE), also for a folder that has files."""
     target = Path(folder)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    temporary = beside(target)
+    made = False
     try:
         if target.exists() and (not target.is_dir() or any(target.iterdir())):
             hint = "choose another name, or another folder with -o"
             raise EpruneError(Finding("FILE", Location(folder), "is there already, and is not overwritten", hint))
+        temporary.mkdir(parents=True)
+        made = True
         for name, text in files.items():
             path = temporary / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -45,4 +48,5 @@ def write_folder(folder: str, files: dict[str, str]) -> None:
     except OSError as error:
         raise EpruneError(Finding("FILE", Location(folder), f"cannot be written: {error.strerror}")) from None
     finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+        if made:
+            shutil.rmtree(temporary, ignore_errors=True)

@@ -131,9 +131,11 @@ def read_model(path: str) -> Model:
     """
     try:
         size = Path(path).stat().st_size
+        with Path(path).open("rb") as stream:
+            data = stream.read(_LARGEST_FILE + 1) if size <= _LARGEST_FILE else b""
+        size = max(size, len(data))
         if size > _LARGEST_FILE:
             raise model_error(path, f"{size} bytes are more than a .tflite model can have (2 GiB)")
-        data = Path(path).read_bytes()
     except OSError as error:
         raise model_error(path, f"cannot be read: {error.strerror}") from None
     return parse_model(data, path)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
-from typing import Any, NamedTuple, Optional, Union
+from typing import Any, Callable, NamedTuple, Optional, Union
 
 
 class EndOfStream(Exception):
@@ -48,8 +49,20 @@ class Actor:
     keeps_state: bool = False
     #: whether it reads standard input: True, or the name of the parameter that is ``-`` where it does
     stdin: Union[bool, str] = False
+    #: where ``note`` says it: the runtime gives each actor the journal of its run
+    tell: Optional[Callable[[str], None]] = None
     #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up
     zeros: Mapping[str, int] = {}
+
+    def note(self, text: str) -> None:
+        """Say what the run would otherwise not show: what was left out, assumed or cut short. Each thing once.
+
+        It goes to stderr and, as an event ``note``, into the record of the run.
+        """
+        if self.tell is not None:
+            self.tell(text)
+        else:
+            print(f"{self.name}: {text}", file=sys.stderr, flush=True)
 
     def initialize(self) -> None:
         """Called once before the first firing: open files, allocate memory."""

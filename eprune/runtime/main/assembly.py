@@ -10,6 +10,7 @@ import io
 import math
 import os
 import time
+from functools import partial
 from queue import SimpleQueue
 from typing import Any, Callable, Optional, Union
 
@@ -344,12 +345,16 @@ class Assembly:
         self._equip(connection, first)
         return connection
 
+    def _note(self, actor: str, text: str) -> None:
+        self._journal.log("note", f"actor {actor!r}: {text}", actor=actor)
+
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> RunningActor:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
         behaviour = self._kept.get(actor.name) or actor.make(
             self.declared.files, self._interpreter, self._parameters.get(actor.name, {})
         )
         behaviour.name = actor.name
+        behaviour.tell = partial(self._note, actor.name)
         behaviour.inputs = port_types(consumed)
         behaviour.outputs = port_types(produced)
         frames = self._options.frames

@@ -38,6 +38,10 @@ class Files:
         """Where a person finds the file."""
         return os.path.normpath(self._root / path)
 
+    def beside(self, path: str) -> str:
+        """Where a file is that is no part of the program: relative to its folder; for a .pyz, to the current one."""
+        return path if self._archive is not None else self.locate(path)
+
     def load_class(self, reference: str) -> type[Actor]:
         """The behaviour class of ``file.py:Class``. Its file may import its neighbours, see ``imports``.
 

@@ -54,9 +54,11 @@ class Program:
         clock: Optional[float] = None,
         rate: Optional[float] = None,
         stall_after: Optional[float] = None,
+        paths: Optional[Mapping[str, str]] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
+        ``paths`` are parameters that name files, relative to this program's folder; in a .pyz, to the current one.
         It can do without the inputs ``optional`` while ``quorum`` of its data inputs are alive (None: 1).
 
         The inputs ``hold`` give their last token again where they have no other for a firing; ``max_age`` has the
@@ -64,10 +66,10 @@ class Program:
         where they are not all one group. Of a source, ``clock`` is the frequency by which it numbers its firings, and
         ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take.
         """
+        located = {parameter: self.declared.files.beside(path) for parameter, path in (paths or {}).items()}
+        given = {**(parameters or {}), **located}
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after)
-        self.declared.actors.append(
-            DeclaredActor(name, unit, behaviour, dict(parameters or {}), model, tuple(optional), quorum, live)
-        )
+        self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
 
     def segment(
         self,

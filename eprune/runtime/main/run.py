@@ -65,6 +65,9 @@ class Stream:
     def results(self, options: argparse.Namespace) -> dict[str, str]:
         """File -> its content, of the record and the trace that are wanted."""
         results = {}
+        cut = [name for name, each in self.activities.items() if len(each.spans or ()) >= record.MAX_SPANS]
+        if options.trace and cut:
+            self._journal.log("note", f"the trace has the first {record.MAX_SPANS} firings only of {', '.join(cut)}")
         if options.record:
             self._journal.drain()  # the record says what could not be written
             results[options.record] = json.dumps(self.reporter.record().as_json(), indent=1)

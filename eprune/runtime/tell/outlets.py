@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import select
 import stat
 import threading
@@ -35,10 +36,10 @@ def write_whole(path: str, text: str, progress: Callable[[], None] = lambda: Non
             _write(stream.fileno(), data, progress)
         return
     target = Path(os.path.realpath(path))  # a link stays one, be it /dev/stdout
-    # Not the tempfile module: its files are private to the user.
-    temporary = target.with_name(f".{target.name[:200]}.{os.getpid()}.tmp")
+    # Not the tempfile module: its files are private to the user. Nobody can foresee the name, and prepare a file there.
+    temporary = target.with_name(f".{target.name[:200]}.{secrets.token_hex(8)}.tmp")
     try:
-        with temporary.open("wb", buffering=0) as file:
+        with temporary.open("xb", buffering=0) as file:
             _write(file.fileno(), data, progress)
             with contextlib.suppress(FileNotFoundError):
                 os.fchmod(file.fileno(), stat.S_IMODE(target.stat().st_mode))
