@@ -79,7 +79,7 @@ def test_what_is_asked_of_one_application_is_not_asked_of_several(several, eprun
 
 def test_reports_for_scripts_and_ci_name_the_files(several, eprune):
     data = json.loads(eprune("analyze", "app.xml", "broken.xml", "--format", "json").out)
-    assert (data["errors"], data["graph"], data["files"]) == (1, None, ["app.xml", "broken.xml"])
+    assert (data["errors"], data["graph"], data["checked"]) == (1, None, ["app.xml", "broken.xml"])
     assert data["graphs"]["app.xml"]["application"] == "tiny" and data["graphs"]["broken.xml"] is None
     suites = list(ET.fromstring(eprune("analyze", "app.xml", "broken.xml", "--format", "junit").out))
     assert [(suite.get("name"), suite.get("failures")) for suite in suites] == [("app.xml", "0"), ("broken.xml", "1")]
