@@ -61,6 +61,7 @@ def command(
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
     from eprune.formats.tflite.model import read_model
+    from eprune.measure.comparison import compare
     from eprune.measure.probe import chosen_interpreter, try_out
     from eprune.measure.verify import Slices
 
@@ -76,7 +77,7 @@ def command(
         values = _stacks(slices, wanted, folder)[:frames]
     shown = progress(len(values))
     try:
-        difference = slices.compare(chosen, values, shown)
+        difference = compare(slices, chosen, values, shown)
     finally:
         shown.clear()
     report = {

@@ -7,16 +7,13 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-import eprune
+from eprune.measure import apart
 
 if TYPE_CHECKING:
     from eprune.formats.tflite.model import Model
@@ -83,22 +80,13 @@ def _ask(
     interpreter: str, path: str, tensors: Sequence[int], run: bool = False
 ) -> tuple[dict[int, tuple[int, ...]], str]:
     """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so."""
-    command = [sys.executable, "-m", "eprune.measure.probe", interpreter, path]
-    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    question = json.dumps({"tensors": list(tensors), "run": run or bool(tensors)})
+    question = {"tensors": list(tensors), "run": run or bool(tensors)}
     try:
-        done = subprocess.run(
-            command, input=question, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {}, f"it does not come to an end within {TIMEOUT} s"
-    if done.returncode < 0:
-        return {}, f"it crashes ({signal.Signals(-done.returncode).name})"
-    try:
-        answer = json.loads(done.stdout)
+        *_, answer = apart.answers("eprune.measure.probe", [interpreter, path], question, TIMEOUT)
+    except apart.Died as error:
+        return {}, str(error)
     except ValueError:
-        return {}, (done.stderr.strip().splitlines() or ["it ends without an answer"])[-1]
+        return {}, "it ends without an answer"
     return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
 
 
@@ -141,16 +129,6 @@ def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:
     return numpy.random.default_rng(seed).integers(0, 2, detail["shape"]).astype(detail["dtype"])
 
 
-def _bound_memory(nbytes: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    with contextlib.suppress(ValueError, OSError):  # a lower limit is in force
-        resource.setrlimit(resource.RLIMIT_AS, (nbytes, nbytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 if __name__ == "__main__":
-    _bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
+    apart.bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
     print(json.dumps(_answer(sys.argv[1], sys.argv[2], **json.load(sys.stdin))))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
@@ -90,9 +90,16 @@ class Slices:
             raise EpruneError(Finding("FILE", fifo.where, message, "compare without the delay"))
 
     def compare(
-        self, interpreter: str, frames: Sequence[Mapping[int, Any]], progress: Progress = SILENT
+        self,
+        interpreter: str,
+        frames: Sequence[Mapping[int, Any]],
+        progress: Progress = SILENT,
+        begun: Callable[[str], None] = lambda actor: None,
     ) -> Optional[Difference]:
-        """The first difference in these frames, each a map from the model's inputs to tokens; None if all is equal."""
+        """The first difference in these frames, each a map from the model's inputs to tokens; None if all is equal.
+
+        Interpreters run in this process (``comparison.compare``: in another); ``begun`` is told whose slice comes next.
+        """
         ends = self.model.outputs
         between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
         shown = list(dict.fromkeys([*ends, *between]))
@@ -101,7 +108,7 @@ class Slices:
         data = slice_model(self.model, every, self.model.inputs, shown)
         inner = _Model(interpreter, data, self.model.inputs, shown, self.model.path)
         try:
-            with Executor(self._program(), interpreter) as executor:
+            with Executor(self._program(), interpreter, begun=begun) as executor:
                 return self._first_difference(executor, whole, inner, frames, progress)
         except (ValueError, RuntimeError) as error:
             text = " ".join(str(error).split())

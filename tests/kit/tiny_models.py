@@ -11,7 +11,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-_NAMES = ("float32", "float16", "int8", "uint8", "int16", "int32", "bool", "resource")
+_NAMES = ("float32", "float16", "int4", "int8", "uint8", "int16", "int32", "bool", "resource")
 _TYPES = {name: getattr(schema.TensorType, name.upper()) for name in _NAMES}
 
 
@@ -201,6 +201,27 @@ def sparse_weights() -> bytes:
     m.operator("DENSIFY", [stored], [unpacked], "DensifyOptions")
     m.operator("FULLY_CONNECTED", [source, unpacked, m.weights(8)], [out], "FullyConnectedOptions")
     return m.build([source], [out])
+
+
+def blockwise(kind: str = "BlockwiseQuantization", zero_points: int = -1) -> bytes:
+    """0 NEG, 1 and 2 FULLY_CONNECTED with int4 weights, whose scales a quantisation detail of this kind names alone."""
+    m = ModelBuilder()
+    source, last = m.tensor((1, 64)), m.tensor((1, 64))
+    m.operator("NEG", [source], [last], "NegOptions")
+    for _ in range(2):
+        scales = m.constant((m.random.random((64, 2)) + 0.1).astype(np.float16))
+        quantization = schema.QuantizationParametersT()
+        quantization.detailsType = getattr(schema.QuantizationDetails, kind)
+        quantization.details = getattr(schema, f"{kind}T")()
+        quantization.details.scales, quantization.details.zeroPoints = scales, zero_points
+        if kind == "BlockwiseQuantization":
+            quantization.details.blockSize = 32
+        packed = m.random.integers(0, 256, 64 * 64 // 2, np.uint8)
+        weights = m.tensor((64, 64), "int4", packed, quantization=quantization)
+        out = m.tensor((1, 64))
+        m.operator("FULLY_CONNECTED", [last, weights], [out], "FullyConnectedOptions", version=13)
+        last = out
+    return m.build([source], [last])
 
 
 def reshape_like() -> bytes:

@@ -51,6 +51,14 @@ _FOLDABLE = {"DEQUANTIZE", "DENSIFY", "BROADCAST_ARGS", "CAST", "CONCATENATION",
     {"REDUCE_MAX", "REDUCE_PROD", "SUM"},
 )
 
+#: Kinds of quantisation details -> the fields of theirs that are indices of tensors. Of others nothing is known.
+DETAILS: dict[str, tuple[str, ...]] = {
+    "NONE": (),
+    "CustomQuantization": (),  # bytes that no interpreter reads
+    "BlockwiseQuantization": ("scales", "zeroPoints"),
+    "MultiAxisQuantization": ("scales", "zeroPoints"),
+}
+
 #: Types of tensors that are handles to state inside the interpreter, not data.
 _HANDLES = ("RESOURCE", "VARIANT")
 
@@ -68,7 +76,8 @@ class Tensor:
     ``token`` is None where the file does not state what a FIFO would carry: the shape is known to the interpreter
     alone, and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes
     it; ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``:
-    state that an operator keeps from one invocation to the next.
+    state that an operator keeps from one invocation to the next. ``details`` are the constants that its quantisation
+    names (scales by block, say); no operator does.
     """
 
     index: int
@@ -81,6 +90,7 @@ class Tensor:
     variable: bool
     buffer: int
     nbytes: int
+    details: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -211,10 +221,17 @@ def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
     return tuple(dict.fromkeys(group for group in groups if len(group) > 1))
 
 
+def with_details(model: Model, tensors: Iterable[int]) -> set[int]:
+    """These tensors, and those that their quantisation names."""
+    found = set(tensors)
+    return found.union(*(model.tensors[index].details for index in found))
+
+
 def weight_bytes(model: Model, operators: Iterable[int]) -> int:
     """Bytes of the constants that a slice of these operators holds; a buffer that tensors share counts once."""
     chosen = with_preparatory(model, chosen_operators(model, operators))
-    tensors = (model.tensors[index] for operator in chosen for index in operator.tensors)
+    used = with_details(model, (index for operator in chosen for index in operator.tensors))
+    tensors = (model.tensors[index] for index in used)
     return sum({tensor.buffer: tensor.nbytes for tensor in tensors if tensor.constant}.values())
 
 
@@ -282,6 +299,7 @@ class _Reader:
         self.budget = 2 * len(data)  # twice: some writers do share short vectors and strings
         self.types = enum_names(self.schema.TensorType)
         self.codes = enum_names(self.schema.BuiltinOperator)
+        self.details = enum_names(self.schema.QuantizationDetails)
 
     def model(self) -> Model:
         root = self.schema.Model.GetRootAs(self.data)
@@ -306,6 +324,7 @@ class _Reader:
         )
         model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
         _check_order(model)
+        _check_details(model)
         return model
 
     def _spend(self, nbytes: int) -> None:
@@ -364,7 +383,38 @@ class _Reader:
         variable = bool(tensor.IsVariable())
         nbytes = len(buffer_bytes(self.data, self.root, tensor.Buffer()))
         constant = not (written or variable)
-        return Tensor(index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes)
+        details = self._details(index, name, tensor.Quantization())
+        return Tensor(index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes, details)
+
+    def _details(self, index: int, name: str, quantization: Any) -> tuple[int, ...]:
+        if quantization is None or not quantization.DetailsType():
+            return ()
+        kind = self.details.get(quantization.DetailsType(), f"kind {quantization.DetailsType()}")
+        if kind not in DETAILS:
+            hint = "a slice may lack what they refer to; install a newer eprune"
+            message = f"tensor {index} ({name}) has quantization details of a kind that is not known: {kind}"
+            raise model_error(self.path, message, hint)
+        table = getattr(self.schema, f"{kind}T").InitFromObj(_table(self.schema, kind, quantization.Details()))
+        # -1 means none; so does 0, the default, where writers leave out zero points.
+        least = {"scales": 0, "zeroPoints": 1}
+        return tuple(value for field in DETAILS[kind] if (value := getattr(table, field)) >= least[field])
+
+
+def _table(schema: Any, name: str, raw: Any) -> Any:
+    """The accessors of a table of which only the place is known."""
+    table = getattr(schema, name)()
+    table.Init(raw.Bytes, raw.Pos)
+    return table
+
+
+def _check_details(model: Model) -> None:
+    """Raise ValueError unless what a tensor's quantisation names is there, and constant."""
+    for tensor in model.tensors:
+        for index in tensor.details:
+            if index >= len(model.tensors) or not model.tensors[index].constant:
+                raise ValueError(
+                    f"the quantization of tensor {tensor.index} names tensor {index}, which is no constant"
+                )
 
 
 def _check_order(model: Model) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
 from eprune.formats.tflite.model import (
     CORRUPT,
+    DETAILS,
     Model,
     Operator,
     bonds,
@@ -17,6 +18,7 @@ from eprune.formats.tflite.model import (
     load_schema,
     model_error,
     tables,
+    with_details,
     with_preparatory,
 )
 
@@ -181,12 +183,15 @@ class _Slicer:
 
     def _main(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
         source = self.root.Subgraphs(0)
-        used = sorted({index for operator in operators for index in operator.tensors}.union(inputs, outputs))
+        own = {index for operator in operators for index in operator.tensors}
+        used = sorted(with_details(self.source, own.union(inputs, outputs)))
         index_of = {old: new for new, old in enumerate(used)}
         index_of[-1] = -1
         graph = self.schema.SubGraphT()
         graph.name = source.Name()
         graph.tensors = [self._tensor(source.Tensors(index)) for index in used]
+        for tensor in graph.tensors:
+            self._renumber_details(tensor.quantization, index_of)
         graph.inputs = [index_of[index] for index in inputs]
         graph.outputs = [index_of[index] for index in outputs]
         graph.operators = [self._operator(source.Operators(operator.index)) for operator in operators]
@@ -207,9 +212,18 @@ class _Slicer:
         self._known(source, "Tensor")
         if source.Quantization() is not None:
             self._known(source.Quantization(), "QuantizationParameters")
+            kind = source.Quantization().DetailsType()
+            if kind:
+                self._known(source.Quantization().Details(), enum_names(self.schema.QuantizationDetails)[kind])
         tensor = self._spend(self.schema.TensorT.InitFromObj(source))
         tensor.buffer = self._buffer_index(tensor.buffer)
         return tensor
+
+    def _renumber_details(self, quantization: Any, index_of: Mapping[int, int]) -> None:
+        if quantization is not None and quantization.detailsType:
+            for field in DETAILS[enum_names(self.schema.QuantizationDetails)[quantization.detailsType]]:
+                index = getattr(quantization.details, field)
+                setattr(quantization.details, field, index_of.get(index, index))
 
     def _operator(self, source: Any) -> Any:
         self._known(source, "Operator")
