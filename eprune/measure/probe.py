@@ -53,7 +53,9 @@ def open_types(model: Model) -> dict[int, TokenType]:
     problems: dict[str, list[str]] = {}
     for name in INTERPRETERS:
         with contextlib.suppress(UsageError):
-            shapes, problem = _ask(choose(name), model.path, asked)
+            shapes, problem = _ask(choose(name), model.path, asked, plain=bool(asked))
+            if problem and asked:  # some models need a delegate
+                shapes, problem = _ask(choose(name), model.path, asked)
             if not problem:
                 return {
                     index: TokenType(model.tensors[index].dtype or "", shape)
@@ -77,10 +79,13 @@ def try_out(model: Model, interpreter: str) -> None:
 
 
 def _ask(
-    interpreter: str, path: str, tensors: Sequence[int], run: bool = False
+    interpreter: str, path: str, tensors: Sequence[int], run: bool = False, plain: bool = False
 ) -> tuple[dict[int, tuple[int, ...]], str]:
-    """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so."""
-    question = {"tensors": list(tensors), "run": run or bool(tensors)}
+    """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so.
+
+    ``plain``: without a delegate, which keeps the shapes of tensors between its own operators to itself.
+    """
+    question = {"tensors": list(tensors), "run": run or bool(tensors), "plain": plain}
     try:
         *_, answer = apart.answers("eprune.measure.probe", [interpreter, path], question, TIMEOUT)
     except apart.Died as error:
@@ -90,14 +95,14 @@ def _ask(
     return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
 
 
-def _answer(interpreter: str, path: str, tensors: Sequence[int], run: bool) -> dict[str, Any]:
+def _answer(interpreter: str, path: str, tensors: Sequence[int], run: bool, plain: bool) -> dict[str, Any]:
     """In the process of its own: load the model, and run it if asked to."""
     import numpy as np
 
     from eprune.runtime.fire.tflite import load
 
     try:
-        model = load(interpreter, Path(path).read_bytes())
+        model = load(interpreter, Path(path).read_bytes(), delegates=not plain)
         runs = []
         for seed in (None, 1) if run else ():
             for detail in model.get_input_details():

@@ -59,7 +59,7 @@ def apply(system: System, options: Options) -> Result:
     pieces = find_pieces(model, flow)
     feedback = parse_feedback(model, flow, options.feedback)
     if options.cuts:
-        slices = cut_after(model, pieces, options.cuts)
+        slices = cut_after(model, flow, pieces, options.cuts)
     elif options.per == "operator":
         slices = pieces
     elif isinstance(options.per, int):

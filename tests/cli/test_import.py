@@ -113,6 +113,20 @@ def test_shapes_that_the_file_leaves_open_are_asked_of_an_interpreter(folder, ep
     assert eprune("analyze", "app/application.xml").code == 0
 
 
+def test_results_without_a_shape_are_asked_of_an_interpreter_whoever_writes_them(folder, eprune):
+    """Files of the older converter: an empty shape is a scalar, or nothing at all."""
+    m = tiny_models.ModelBuilder()
+    source, between, total, out = m.tensor((1, 4)), m.tensor(()), m.tensor(()), m.tensor(())
+    m.operator("NEG", [source], [between], "NegOptions")
+    m.operator("SUM", [between, m.constant(np.array([0, 1], np.int32))], [total], "ReducerOptions")
+    m.operator("ADD", [between, total], [out], "AddOptions")
+    (folder / "old.tflite").write_bytes(m.build([source], [out]))
+    assert eprune("import", "old.tflite", "-o", "app", "--per", "operator").code == 0
+    text = (folder / "app/application.xml").read_text()
+    assert '<in name="t3" token="float32[1,4]"/>' in text
+    assert "equal, bit for bit" in eprune("verify", "app/application.xml", "--model", "old.tflite").out
+
+
 def test_an_output_that_is_a_constant_is_left_out_with_a_note(folder, eprune):
     done = eprune("import", "residual_split.tflite", "-o", "app")
     assert done.code == 0

@@ -232,32 +232,32 @@ def test_what_a_cut_sends_is_all_that_is_needed_behind_it():
 
 def test_cuts_are_named_by_number_label_or_tensor():
     model = model_of("conv_pool_dense")
-    _, smallest = cut(model)
+    facts, smallest = cut(model)
     pooled = model.tensors[model.operators[1].outputs[0]].name
     for place in ("1", "max_pool2d_1", pooled):
-        assert [list(each) for each in cut_after(model, smallest, [place])] == [[0, 1], [2, 3]]
-    assert [list(each) for each in cut_after(model, smallest, ["2", "0", "2"])] == [[0], [1, 2], [3]]
+        assert [list(each) for each in cut_after(model, facts, smallest, [place])] == [[0, 1], [2, 3]]
+    assert [list(each) for each in cut_after(model, facts, smallest, ["2", "0", "2"])] == [[0], [1, 2], [3]]
 
 
 def test_cuts_that_cannot_be_say_why_and_where_instead():
     model = model_of("conv_pool_dense")
-    _, smallest = cut(model)
-    assert problem(cut_after, model, smallest, ["conv2d_10"]) == (
+    facts, smallest = cut(model)
+    assert problem(cut_after, model, facts, smallest, ["conv2d_10"]) == (
         "has no operator 'conv2d_10' to cut after (did you mean 'conv2d_0'?)"
     )
-    assert problem(cut_after, model, smallest, ["77"]).startswith(
+    assert problem(cut_after, model, facts, smallest, ["77"]).startswith(
         "has no operator '77' to cut after (it has operators 0"
     )
-    assert "it is the last that computes anything" in problem(cut_after, model, smallest, ["3"])
+    assert "it is the last that computes anything" in problem(cut_after, model, facts, smallest, ["3"])
     counter = model_of("counter")
-    _, smallest = cut(counter)
-    assert problem(cut_after, counter, smallest, ["3"]) == (
-        "cannot be cut after operator 3 (READ_VARIABLE): operators 0 to 5 share state, "
-        "or tensors that no FIFO can carry (the nearest places: assign_variable_5)"
+    facts, smallest = cut(counter)
+    assert problem(cut_after, counter, facts, smallest, ["3"]) == (
+        "cannot be cut after operator 3 (READ_VARIABLE): operators 0, 2, 3, 5 share state "
+        "(the nearest places: assign_variable_5)"
     )
     prepared = model_of("float16_weights")
-    _, smallest = cut(prepared)
-    assert "it only prepares weights or shapes" in problem(cut_after, prepared, smallest, ["0"])
+    facts, smallest = cut(prepared)
+    assert "it only prepares weights or shapes" in problem(cut_after, prepared, facts, smallest, ["0"])
 
 
 def stateful(zero_point=0, output_shape=(1, 4)):
@@ -363,6 +363,24 @@ def test_macs_of_known_operators():
     model = model_of("conv_pool_dense")
     assert [macs(model, operator) for operator in model.operators] == [8 * 8 * 4 * 3 * 3 * 3, 0, 64 * 5, 0]
     assert label(model.operators[0]) == "conv2d_0"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result", "expected"),
+    [
+        ((2, 3, 4), (2, 4, 5), (2, 3, 5), 2 * 3 * 4 * 5),
+        ((3, 4), (7, 4, 5), (7, 3, 5), 7 * 3 * 4 * 5),
+        ((1, 3, 4), (7, 4, 5), (7, 3, 5), 7 * 3 * 4 * 5),
+        ((6, 1, 3, 4), (2, 4, 5), (6, 2, 3, 5), 12 * 3 * 4 * 5),
+        ((2, 4, 3), (2, 5, 4), (2, 3, 5), 2 * 3 * 4 * 5),  # both stored the other way round
+    ],
+)
+def test_macs_of_products_of_batches_of_matrices(left, right, result, expected):
+    m = ModelBuilder()
+    a, b, out = m.tensor(left), m.tensor(right), m.tensor(result)
+    m.operator("BATCH_MATMUL", [a, b], [out], "BatchMatMulOptions")
+    model = parse_model(m.build([a, b], [out]))
+    assert macs(model, model.operators[0]) == expected
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,9 @@
 
 TFLite lists operators in the order in which they run, so consecutive ranges of them never wait for one another in a
 circle, however a model branches. A **piece** is the smallest range that can be an actor. Most pieces are one operator;
-operators are kept in one piece that share state (``tflite.bonds``), or between which a tensor passes that no FIFO can
-carry. Preparatory operators (``tflite.preparatory``) are no work to place: each slice brings those that it needs.
+operators are kept in one piece that share state (``tflite.bonds``), between which a tensor passes that no FIFO can
+carry, or that a delegate computes as one (``tflite.fused``): these are **ties**. Preparatory operators
+(``tflite.preparatory``) are no work to place: each slice brings those that it needs.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from eprune.formats.tflite.cost import macs
+from eprune.formats.tflite.fused import fused_pairs
 from eprune.formats.tflite.model import Model, Operator, bonds, model_error, preparatory
 from eprune.model.token import TokenType
 
@@ -94,13 +96,8 @@ def pieces(model: Model, flow: OperatorFlow) -> tuple[range, ...]:
         raise model_error(model.path, "has no operators that could be actors")
     _check_ends(model, flow)
     reach = {operator: operator for operator in flow.work}  # -> the last one that must be in the same piece
-    for bond in bonds(model):
-        inside = [operator for operator in bond if operator in reach]
-        for operator in inside[:1]:
-            reach[operator] = max(reach[operator], inside[-1])
-    for operator in flow.work:
-        ends = (flow.last_use.get(index, -1) for index in flow.writes[operator] if not _can_cross(model, flow, index))
-        reach[operator] = max(reach[operator], *ends, -1)
+    for tie in ties(model, flow):
+        reach[tie.first] = max(reach[tie.first], tie.last)
     found: list[range] = []
     start, end = flow.work[0], -1
     for operator, following in zip(flow.work, (*flow.work[1:], None)):
@@ -113,6 +110,50 @@ def pieces(model: Model, flow: OperatorFlow) -> tuple[range, ...]:
         found.append(piece)
         start = following or 0
     return tuple(found)
+
+
+@dataclass(frozen=True)
+class Tie:
+    """Operators between which no cut can be, the first and the last of them, and why: ``operators 3 and 5 ...``."""
+
+    first: int
+    last: int
+    reason: str
+
+
+def ties(model: Model, flow: OperatorFlow) -> tuple[Tie, ...]:
+    """All that holds operators to place together."""
+    work = set(flow.work)
+    found = []
+    for bond in bonds(model):
+        inside = [index for index in bond if index in work]
+        if len(inside) > 1:
+            found.append(Tie(inside[0], inside[-1], f"operators {_listed(inside)} share state"))
+    for operator in flow.work:
+        for index in flow.writes[operator]:
+            last = flow.last_use.get(index, -1)
+            if last > operator and not _can_cross(model, flow, index):
+                found.append(Tie(operator, last, f"{_nature(model, flow, index)}, which operator {last} needs"))
+    for first, second in fused_pairs(model):
+        if first not in work:
+            continue  # the square of a constant
+        names = f"operators {first} and {second} ({model.operators[first].name}, {model.operators[second].name})"
+        found.append(Tie(first, second, f"{names} are one kernel in XNNPACK, and cut apart round otherwise"))
+    return tuple(found)
+
+
+def why_not(model: Model, flow: OperatorFlow, pieces: Sequence[range], after: int) -> str:
+    """Why no cut can be behind an operator, for people; "" where one can be."""
+    if after in [piece[-1] for piece in pieces[:-1]]:
+        return ""
+    if after >= pieces[-1][-1]:
+        return "it is the last that computes anything"
+    if after not in flow.work:
+        return "it only prepares weights or shapes, and goes with whoever needs them"
+    held = [tie for tie in ties(model, flow) if tie.first <= after < tie.last]
+    if held:
+        return held[0].reason
+    return "nobody but its neighbours waits for what it computes"
 
 
 def layers(model: Model, flow: OperatorFlow, pieces: Sequence[range]) -> tuple[range, ...]:
@@ -165,7 +206,7 @@ def balanced(model: Model, flow: OperatorFlow, pieces: Sequence[range], count: i
     return tuple(range(pieces[a].start, pieces[b - 1].stop) for a, b in zip(starts, [*starts[1:], len(pieces)]))
 
 
-def cut_after(model: Model, pieces: Sequence[range], places: Sequence[str]) -> tuple[range, ...]:
+def cut_after(model: Model, flow: OperatorFlow, pieces: Sequence[range], places: Sequence[str]) -> tuple[range, ...]:
     """Pieces joined to ranges that end at the named operators, and at the last one.
 
     A place is an operator's number, its name as ``label`` gives it, or the name of a tensor that it writes. Raises
@@ -180,7 +221,7 @@ def cut_after(model: Model, pieces: Sequence[range], places: Sequence[str]) -> t
             names = ", ".join(label(model.operators[index]) for index in sorted(near))
             raise model_error(
                 model.path,
-                f"cannot be cut after {operator}: {_why_not(model, pieces, end)}",
+                f"cannot be cut after {operator}: {why_not(model, flow, pieces, end)}",
                 f"the nearest places: {names}" if names else "it can only be one actor",
             )
     starts = [pieces[0].start, *(next(piece.start for piece in pieces if piece.start > end) for end in ends)]
@@ -217,27 +258,29 @@ def _check_ends(model: Model, flow: OperatorFlow) -> None:
     for side, tensors in (("input", model.inputs), ("output", model.outputs)):
         for index in tensors:
             if index not in flow.types:
-                name = repr(model.tensors[index].name)
+                name, kind = repr(model.tensors[index].name), model.tensors[index]
+                nature = f"its elements are {kind.type}" if kind.dtype is None else "its shape depends on the data"
                 writers = [f" of {operator}" for operator in model.operators if index in operator.outputs]
                 raise model_error(
                     model.path,
-                    f"{side} {name}{''.join(writers)} cannot be a token: {_nature(model, index)}",
+                    f"{side} {name}{''.join(writers)} cannot be a token: {nature}",
                     "convert the model with fixed shapes and numbers at its ends",
                 )
 
 
-def _nature(model: Model, index: int) -> str:
+def _nature(model: Model, flow: OperatorFlow, index: int) -> str:
+    """Why a tensor is nothing that a FIFO can carry."""
     tensor = model.tensors[index]
-    return f"its elements are {tensor.type}" if tensor.dtype is None else "its shape depends on the data"
+    name = f"tensor {index} ({tensor.name})"
+    if tensor.dtype is None:
+        return f"the elements of {name} are {tensor.type}"
+    token = flow.types.get(index)
+    return f"the shape of {name} depends on the data" if token is None else f"{name} is {token}, but the file differs"
 
 
-def _why_not(model: Model, pieces: Sequence[range], after: int) -> str:
-    if after >= pieces[-1][-1]:
-        return "it is the last that computes anything"
-    piece = next((piece for piece in pieces if after in piece), None)
-    if piece is None:
-        return "it only prepares weights or shapes, and goes with whoever needs them"
-    return f"operators {piece[0]} to {piece[-1]} share state, or tensors that no FIFO can carry"
+def _listed(operators: Sequence[int]) -> str:
+    some = operators if len(operators) <= 6 else (*operators[:3], "...", operators[-1])
+    return ", ".join(map(str, some))
 
 
 def _delivers(flow: OperatorFlow, piece: range) -> bool:

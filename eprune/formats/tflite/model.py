@@ -316,10 +316,9 @@ class _Reader:
             for index, operator in enumerate(tables(graph.OperatorsLength(), graph.Operators))
         )
         given = set(inputs)
-        custom = {index for operator in operators if not operator.builtin for index in operator.outputs}
         written = given.union(index for operator in operators for index in operator.outputs)
         tensors = tuple(
-            self._tensor(index, tensor, index in given, index in written, index in custom)
+            self._tensor(index, tensor, index in given, index in written)
             for index, tensor in enumerate(tables(graph.TensorsLength(), graph.Tensors))
         )
         model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
@@ -365,7 +364,7 @@ class _Reader:
             subgraphs,
         )
 
-    def _tensor(self, index: int, tensor: Any, given: bool, written: bool, custom: bool) -> Tensor:
+    def _tensor(self, index: int, tensor: Any, given: bool, written: bool) -> Tensor:
         # Buffer 0 means no data; a model without constants may have no buffer at all.
         if not 0 <= tensor.Buffer() < max(1, self.root.BuffersLength()):
             raise ValueError(f"tensor {index} refers to buffer {tensor.Buffer()} of {self.root.BuffersLength()}")
@@ -376,8 +375,10 @@ class _Reader:
         shape, signature = self._ints(tensor.ShapeAsNumpy()), self._ints(tensor.ShapeSignatureAsNumpy())
         element = self.types.get(tensor.Type(), f"TYPE_{tensor.Type()}")
         # An interpreter gives the graph's inputs the shape that the file states; what follows from an open dimension
-        # further inside is known to the interpreter alone, and so are results of custom operators that have no shape.
-        fixed = min(shape, default=1) > 0 and (given or min(signature, default=1) > 0) and (bool(shape) or not custom)
+        # further inside is known to the interpreter alone, and so are results for which the file states no rank: older
+        # converters write a scalar in the same way.
+        ranked = bool(shape) or (hasattr(tensor, "HasRank") and bool(tensor.HasRank()))
+        fixed = min(shape, default=1) > 0 and (given or (min(signature, default=1) > 0 and (ranked or not written)))
         dtype = _DTYPES.get(element)
         token = TokenType(dtype, shape) if fixed and dtype else None
         variable = bool(tensor.IsVariable())

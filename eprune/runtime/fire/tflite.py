@@ -46,8 +46,10 @@ def describe(name: str) -> str:
         return name
 
 
-def load(name: str, model: bytes, threads: int = 1) -> Any:
+def load(name: str, model: bytes, threads: int = 1, delegates: bool = True) -> Any:
     """An interpreter over the bytes of a model, its tensors allocated. Belongs to the calling thread.
+
+    Without ``delegates``, the interpreter's own kernels compute everything.
 
     Raises UsageError where the interpreter cannot be imported (a numpy that is too new, for example), ValueError or
     RuntimeError where it does not take the model.
@@ -56,8 +58,11 @@ def load(name: str, model: bytes, threads: int = 1) -> Any:
         module = importlib.import_module(INTERPRETERS[name])
     except (ImportError, AttributeError) as error:
         raise UsageError(f"interpreter {name} cannot be imported: {error}") from None
+    options = (
+        {} if delegates else {"experimental_op_resolver_type": module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES}
+    )
     with _quiet_stderr():
-        interpreter = module.Interpreter(model_content=model, num_threads=threads)
+        interpreter = module.Interpreter(model_content=model, num_threads=threads, **options)
         interpreter.allocate_tensors()
     return interpreter
 
