@@ -11,16 +11,13 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-from eprune.cli.printing import show
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from eprune.formats.tflite.cuts import OperatorFlow
     from eprune.formats.tflite.model import Model
     from eprune.model.system import System
-    from eprune.model.token import TokenType
     from eprune.passes.base import Result
 
 
@@ -116,6 +113,7 @@ def command(
       eprune import detector.tflite -o app --into camera.xml
       eprune import h263decoder.xml -o app --expand
     """
+    from eprune.cli.import_list import print_list
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.progress import progress
     from eprune.formats.system import write_system
@@ -155,7 +153,7 @@ def command(
     finally:
         shown.clear()
     if listing:
-        _list(whole, types, feedback, fmt)
+        print_list(whole, types, feedback, fmt)
         return
     for line in report.lines:
         say(f"note: {line}")
@@ -188,54 +186,3 @@ def _put_into(application: str, model: Model, imported: System, folder: str) -> 
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
     return result
-
-
-def _list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str) -> None:
-    from eprune.formats.tflite import cuts as model_cuts
-    from eprune.passes.import_ import parse_feedback
-    from eprune.views.tables import table
-
-    flow = model_cuts.flow(model, dict(types))
-    pieces = model_cuts.pieces(model, flow)
-    parse_feedback(model, flow, feedback)
-    rows = [_row(model, flow, {piece[-1] for piece in pieces[:-1]}, operator.index) for operator in model.operators]
-    if fmt == "json":
-        ends = {
-            side: [{"name": model.tensors[index].name, "token": str(flow.types.get(index) or "")} for index in tensors]
-            for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs))
-        }
-        click.echo(json.dumps({"model": model.path, **ends, "operators": rows}, indent=2))
-        return
-    header = ("index", "name", "output", "bytes", "MACs", "weights", "cut sends")
-    texts = [
-        (row["index"], row["name"], _tokens(row["outputs"]), row["bytes"], row["macs"], row["weight_bytes"], sent)
-        for row in rows
-        for sent in ["-" if row["cut_bytes"] is None else row["cut_bytes"]]
-    ]
-    show(table(header, texts))
-
-
-def _tokens(outputs: Sequence[str]) -> str:
-    """``uint8[1,8] x6`` for six outputs of that type."""
-    counts = [(token, outputs.count(token)) for token in dict.fromkeys(outputs)]
-    return " ".join(f"{token} x{count}" if count > 1 else token for token, count in counts) or "-"
-
-
-def _row(model: Model, flow: OperatorFlow, cuts: set[int], index: int) -> dict[str, Any]:
-    """What --list says of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
-    from eprune.formats.tflite.cost import macs
-    from eprune.formats.tflite.cuts import crossing, label
-    from eprune.formats.tflite.model import weight_bytes
-
-    operator = model.operators[index]
-    tokens = [flow.types.get(tensor) for tensor in operator.outputs]
-    sent = [flow.types[tensor].nbytes for tensor in crossing(flow, index)] if index in cuts else None
-    return {
-        "index": index,
-        "name": label(operator),
-        "outputs": [str(token or "?") for token in tokens],
-        "bytes": sum(token.nbytes for token in tokens if token),
-        "macs": macs(model, operator, flow.types),
-        "weight_bytes": weight_bytes(model, [index]),
-        "cut_bytes": None if sent is None else sum(sent),
-    }

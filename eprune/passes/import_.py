@@ -13,9 +13,10 @@ from typing import Any, Optional, Union
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.tflite.cuts import MAIN, OperatorFlow, balanced, cut_after, label, layers
-from eprune.formats.tflite.cuts import flow as find_flow
+from eprune.formats.tflite.cuts import MAIN, balanced, cut_after, label, layers
 from eprune.formats.tflite.cuts import pieces as find_pieces
+from eprune.formats.tflite.flow import OperatorFlow, Piece
+from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.model import Model, load_schema, model_error
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -83,11 +84,11 @@ def apply(system: System, options: Options) -> Result:
 
 
 def graph_of(
-    model: Model, flow: OperatorFlow, slices: Sequence[range], name: str, file: str, feedback: Mapping[int, int]
+    model: Model, flow: OperatorFlow, slices: Sequence[Piece], name: str, file: str, feedback: Mapping[int, int]
 ) -> tuple[Graph, dict[str, bytes]]:
     """The application ``name`` in which each of ``slices`` is an actor, and the files of initial tokens that it names.
 
-    ``slices`` are consecutive ranges that hold all of ``flow.work``; ``file`` is what the graph calls the model's file.
+    ``slices`` hold all of ``flow.work``, in its order; ``file`` is what the graph calls the model's file.
     ``feedback`` maps tensors: input -> the output that it is in the next iteration.
     """
     return _Importer(model, flow, slices, feedback).graph(name, file)
@@ -145,7 +146,7 @@ class _Joint:
 
 
 class _Importer:
-    def __init__(self, model: Model, flow: OperatorFlow, slices: Sequence[range], feedback: Mapping[int, int]) -> None:
+    def __init__(self, model: Model, flow: OperatorFlow, slices: Sequence[Piece], feedback: Mapping[int, int]) -> None:
         self.model = model
         self.flow = flow
         self.feedback = feedback
@@ -187,7 +188,7 @@ class _Importer:
             if source in outputs
         ]
         for actor, operators in self.slices.items():
-            behaviour = ModelSlice(file, operators[0], operators[-1])
+            behaviour = ModelSlice.holding(file, operators)
             actors.append(Actor(actor, (*inputs[actor], *outputs.get(actor, ())), behaviour=behaviour))
         if inputs[SINK_NAME]:
             actors.append(Actor(SINK_NAME, inputs[SINK_NAME], behaviour=SINK, parameters=parameters))
@@ -201,7 +202,7 @@ class _Importer:
             sources[_unique([name, f"{name}_input"], {*self.slices, *sources, SINK_NAME})] = index
         return sources
 
-    def _slice_inputs(self, operators: range, actor: str) -> tuple[Port, ...]:
+    def _slice_inputs(self, operators: Piece, actor: str) -> tuple[Port, ...]:
         own = {index for operator in operators for index in self.flow.writes[operator]}
         needs = dict.fromkeys(index for operator in operators for index in self.flow.reads[operator])
         tensors = [index for index in needs if index not in own]
@@ -243,7 +244,7 @@ def _fifos(joints: Sequence[_Joint]) -> list[Fifo]:
     return fifos
 
 
-def _slice_name(model: Model, operators: range) -> str:
+def _slice_name(model: Model, operators: Piece) -> str:
     """``conv2d_3``: after its main operator, if there is one; ``conv2d_3-softmax_9`` after the ends of others."""
     chosen = [model.operators[index] for index in operators]
     main = [operator for operator in chosen if operator.name in MAIN] if len(chosen) > 1 else chosen

@@ -79,18 +79,22 @@ def test_the_list_shows_where_a_cut_is_possible_and_what_it_sends(folder, eprune
     done = eprune("import", "residual_split.tflite", "--list")
     assert done.code == 0
     lines = [line.split() for line in done.out.splitlines()]
-    assert lines[0] == ["index", "name", "output", "bytes", "MACs", "weights", "cut", "sends"]
+    assert lines[0] == ["index", "name", "output", "bytes", "MACs", "weights", "cut", "sends", "no", "cut,", "because"]
     # Sent behind operator 0: its result, which is an output as well, and the second input, which is passed through.
     assert lines[1] == ["0", "conv2d_0", "float32[1,4,4,4]", "256", "2304", "592", "264"]
     assert lines[4] == ["3", "split_3", "float32[1,4,4,2]", "x2", "256", "0", "4", "520"]
-    assert lines[5][-1] == "-", "behind the last operator there is nothing to cut"
+    assert done.out.splitlines()[5].endswith("  -          it is the last that computes anything")
 
 
 def test_the_list_as_json(folder, eprune):
     told = json.loads(eprune("import", "counter.tflite", "--list", "--format", "json").out)
     assert [end["token"] for end in told["inputs"] + told["outputs"]] == ["float32[4]", "float32[4]"]
-    assert [row["cut_bytes"] for row in told["operators"]] == [None] * 5 + [16, None]
+    assert [row["cut_bytes"] for row in told["operators"]] == [None, 16, None, None, None, 16, None]
     assert told["operators"][1]["name"] == "mul_1"
+    reasons = [row["why_not"] for row in told["operators"]]
+    prepares = "it only prepares weights or shapes or state, and goes with whoever needs them"
+    shares = "operators 3, 5 share variable 'sum'"
+    assert reasons == [prepares, None, prepares, shares, shares, None, "it is the last that computes anything"]
 
 
 def test_an_import_told_as_json(folder, eprune):
@@ -100,9 +104,9 @@ def test_an_import_told_as_json(folder, eprune):
         "platform": "app/platform.xml",
         "mapping": "app/mapping.xml",
         "application": "app/application.xml",
-        "actors": 4,
-        "slices": 2,
-        "fifos": 3,
+        "actors": 5,
+        "slices": 3,
+        "fifos": 4,
     }
 
 

@@ -29,7 +29,9 @@ def imported(tmp_path, monkeypatch, eprune):
     return make
 
 
-@pytest.mark.parametrize("name", ["conv_pool_dense", "residual_split", "counter", "float16_weights", "sparse_weights"])
+@pytest.mark.parametrize(
+    "name", ["conv_pool_dense", "residual_split", "counter", "float16_weights", "sparse_weights", "two_streams"]
+)
 @pytest.mark.parametrize("interpreter", ["ai-edge-litert", "tflite-runtime"])
 def test_an_imported_model_is_equal(imported, eprune, name, interpreter):
     imported(name)

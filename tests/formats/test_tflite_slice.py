@@ -332,10 +332,18 @@ def test_graphs_that_an_operator_calls_come_with_it_and_others_do_not() -> None:
 def test_state_stays_with_its_operators(package: str) -> None:
     pytest.importorskip(f"{package}.interpreter")
     model = parse_model(tiny_models.counter())
-    with pytest.raises(EpruneError, match=r"operator 2 \(VAR_HANDLE\) shares state with operator 0 \(CALL_ONCE\)"):
+    with pytest.raises(EpruneError, match=r"operator 3 \(READ_VARIABLE\) shares state with operator 5 \(ASSIGN"):
         slice_model(model, [2, 3])
     (bond,) = bonds(model)
     assert_exact(package, model, [[[1], [*bond, 4], [6]]], frames=4, plain=False)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_slice_begins_with_the_state_that_the_model_begins_with(package: str) -> None:
+    pytest.importorskip(f"{package}.interpreter")
+    model = parse_model(tiny_models.two_streams())
+    assert_exact(package, model, [[[3, 6, 7], [8], [4, 5, 9, 10], [11]]], frames=4, plain=False)
+    assert_exact(package, model, [[[3, 6, 7, 8], [4, 5, 9, 10, 11]]], frames=4, plain=True)
 
 
 def test_interfaces_that_cannot_be_are_refused() -> None:

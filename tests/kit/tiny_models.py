@@ -293,3 +293,36 @@ def counter() -> bytes:
     m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", **variable)
     m.operator("ASSIGN_VARIABLE", [handle, m.constant(np.zeros(4, np.float32))], [], "AssignVariableOptions")
     return m.build([], [])
+
+
+def two_streams() -> bytes:
+    """Two running sums, both read first, as converters write it, and begun with 1 and 2.
+
+    0 CALL_ONCE fills both; 1 and 2 VAR_HANDLE, 3 and 4 READ_VARIABLE, 5 MUL (halves the second state); then 6 ADD and
+    7 ASSIGN_VARIABLE (the first), 8 NEG, 9 ADD (of what 5 gives) and 10 ASSIGN_VARIABLE (the second), 11 EXP.
+    """
+    m = ModelBuilder()
+    variables = [{"container": "", "sharedName": name} for name in ("first", "second")]
+    source, state, other, doubled, total, negated, sums, result = (m.tensor((4,)) for _ in range(8))
+    m.operator("CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=1)
+    handles = []
+    for variable in variables:
+        handles.append(m.tensor((1,), "resource"))
+        m.operator("VAR_HANDLE", [], handles[-1:], "VarHandleOptions", **variable)
+    for handle, value in zip(handles, (state, other)):
+        m.operator("READ_VARIABLE", [handle], [value], "ReadVariableOptions")
+    m.operator("MUL", [other, m.constant(np.full(4, 0.5, np.float32))], [doubled], "MulOptions")
+    m.operator("ADD", [source, state], [total], "AddOptions")
+    m.operator("ASSIGN_VARIABLE", [handles[0], total], [], "AssignVariableOptions")
+    m.operator("NEG", [total], [negated], "NegOptions")
+    m.operator("ADD", [negated, doubled], [sums], "AddOptions")
+    m.operator("ASSIGN_VARIABLE", [handles[1], sums], [], "AssignVariableOptions")
+    m.operator("EXP", [sums], [result], "ExpOptions")
+    m.ends([source], [result])
+    m.graph()
+    for variable, value in zip(variables, (1, 2)):
+        handle = m.tensor((1,), "resource")
+        m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", **variable)
+        values = m.constant(np.full(4, value, np.float32))
+        m.operator("ASSIGN_VARIABLE", [handle, values], [], "AssignVariableOptions")
+    return m.build([], [])

@@ -16,8 +16,9 @@ from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.cuts import balanced, crossing, cut_after, flow, label, layers, pieces
-from eprune.formats.tflite.model import boundary, parse_model, read_model
+from eprune.formats.tflite.cuts import balanced, cut_after, label, layers, pieces
+from eprune.formats.tflite.flow import crossing, flow
+from eprune.formats.tflite.model import bonds, boundary, parse_model, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
@@ -32,7 +33,18 @@ REAL = (
     *("deeplabv3_257_mv_gpu", "feedback_tensor_test_model", "keyword", "lstm", "mobilenet_v1_0.25_128_quant"),
     *("mobilenet_v2_1.0_224_quant", "split_concat"),
 )
-TINY = (*("conv_pool_dense", "counter", "float16_weights", "loop", "reshape_like", "residual_split", "sparse_weights"),)
+TINY = (
+    *(
+        "conv_pool_dense",
+        "counter",
+        "float16_weights",
+        "loop",
+        "reshape_like",
+        "residual_split",
+        "sparse_weights",
+        "two_streams",
+    ),
+)
 
 
 def model_of(name):
@@ -168,7 +180,64 @@ def test_a_layer_has_its_padding_and_activation_but_not_what_joins_branches():
 def test_operators_that_share_state_are_one_piece():
     model = model_of("counter")
     _, smallest = cut(model)
-    assert [list(piece) for piece in smallest] == [[0, 1, 2, 3, 4, 5], [6]]
+    assert [list(piece) for piece in smallest] == [[1], [3, 4, 5], [6]]
+
+
+def test_each_resource_ties_its_own_operators_only():
+    """What reads a variable goes to what writes it, though the file reads all of them first."""
+    model = model_of("two_streams")
+    facts, smallest = cut(model)
+    assert facts.work == (3, 6, 7, 8, 4, 5, 9, 10, 11)
+    assert [list(piece) for piece in smallest] == [[3, 6, 7], [8], [4, 5, 9, 10], [11]]
+    graph = import_model(model, facts, smallest, "m", "m.tflite").graph
+    spans = [actor.behaviour.span for actor in graph.actors if isinstance(actor.behaviour, ModelSlice)]
+    assert spans == ["3,6-7", "8", "4-5,9-10", "11"]
+    assert bonds(model) == ((3, 7), (4, 10))
+    part = parse_model(slice_model(model, [4, 5, 9, 10]))
+    assert [operator.name for operator in part.operators] == (
+        ["CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "MUL", "ADD", "ASSIGN_VARIABLE"]
+    )
+    assert crossing(facts, 8) == model.operators[8].outputs, "nothing of the second state is read before"
+
+
+def test_variables_that_nobody_writes_tie_nothing():
+    m = ModelBuilder()
+    x, handle, value, half, out = m.tensor((4,)), m.tensor((1,), "resource"), *(m.tensor((4,)) for _ in range(3))
+    variable = {"container": "", "sharedName": "table"}
+    m.operator("CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=1)
+    m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", **variable)
+    m.operator("READ_VARIABLE", [handle], [value], "ReadVariableOptions")
+    m.operator("ADD", [x, value], [half], "AddOptions")
+    m.operator("READ_VARIABLE", [handle], [again := m.tensor((4,))], "ReadVariableOptions")
+    m.operator("MUL", [half, again], [out], "MulOptions")
+    m.ends([x], [out])
+    m.graph()
+    inner = m.tensor((1,), "resource")
+    m.operator("VAR_HANDLE", [], [inner], "VarHandleOptions", **variable)
+    m.operator("ASSIGN_VARIABLE", [inner, m.weights(4)], [], "AssignVariableOptions")
+    model = parse_model(m.build([], []), "m.tflite")
+    assert bonds(model) == ()
+    assert [list(piece) for piece in cut(model)[1]] == [[2], [3], [4], [5]]
+
+
+def test_state_of_which_the_file_does_not_tell_whose_it_is_is_one_bond():
+    """A handle comes out of a WHILE: it may be any."""
+    m = ModelBuilder()
+    x, handle, other, value, out = (
+        m.tensor((4,)),
+        m.tensor((1,), "resource"),
+        m.tensor((1,), "resource"),
+        *(m.tensor((4,)) for _ in range(2)),
+    )
+    m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", container="", sharedName="a")
+    m.operator("WHILE", [handle], [other], "WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=1)
+    m.operator("ASSIGN_VARIABLE", [other, x], [], "AssignVariableOptions")
+    m.operator("NEG", [x], [value], "NegOptions")
+    m.operator("READ_VARIABLE", [handle], [out], "ReadVariableOptions")
+    m.ends([x], [value, out])
+    m.graph()
+    model = parse_model(m.build([], []), "m.tflite")
+    assert bonds(model) == ((1, 2, 4),)
 
 
 def test_preparatory_operators_are_no_pieces():
@@ -252,8 +321,8 @@ def test_cuts_that_cannot_be_say_why_and_where_instead():
     counter = model_of("counter")
     facts, smallest = cut(counter)
     assert problem(cut_after, counter, facts, smallest, ["3"]) == (
-        "cannot be cut after operator 3 (READ_VARIABLE): operators 0, 2, 3, 5 share state "
-        "(the nearest places: assign_variable_5)"
+        "cannot be cut after operator 3 (READ_VARIABLE): operators 3, 5 share variable 'sum' "
+        "(the nearest places: mul_1, assign_variable_5)"
     )
     prepared = model_of("float16_weights")
     facts, smallest = cut(prepared)

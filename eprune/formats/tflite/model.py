@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from eprune.formats.tflite import resources
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.token import TokenType
 
@@ -98,7 +99,8 @@ class Operator:
     """An operator of the model's graph: ``name`` is ``CONV_2D``, or the name of a custom operator.
 
     ``inputs`` are tensor indices, -1 for an optional input that is absent. ``intermediates`` describe quantisation
-    inside the operator. ``subgraphs`` are those that it calls (IF, WHILE, CALL_ONCE, ...).
+    inside the operator. ``subgraphs`` are those that it calls (IF, WHILE, CALL_ONCE, ...), ``resources`` the variables
+    and tables of the interpreter that it touches, there as well.
     """
 
     index: int
@@ -108,6 +110,7 @@ class Operator:
     outputs: tuple[int, ...]
     intermediates: tuple[int, ...] = ()
     subgraphs: tuple[int, ...] = ()
+    resources: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> tuple[int, ...]:
@@ -193,13 +196,16 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
 def preparatory(model: Model) -> frozenset[int]:
     """The operators whose results are known before the run: they unpack constants, or compute with shapes.
 
-    Each slice carries those that it needs, so that they are no work to place anywhere. On their own they are no slice,
-    except where they fill an output of the graph.
+    Those that name a resource are among them, and those that fill resources once. Each slice carries those that it
+    needs, so that they are no work to place anywhere. On their own they are no slice, except where they fill an output
+    of the graph.
     """
     found: set[int] = set()
     known = {tensor.index for tensor in model.tensors if tensor.constant} | {-1}
     for operator in model.operators:
-        if operator.name in _SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
+        if operator.name == "CALL_ONCE" or resources.names_one(operator):
+            found.add(operator.index)
+        elif operator.name in _SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
             found.add(operator.index)
             known.update(operator.outputs)
     return frozenset(found)
@@ -208,17 +214,21 @@ def preparatory(model: Model) -> frozenset[int]:
 def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
     """Sets of operators that share state inside the interpreter, so that a slice must hold all of a set or none of it.
 
-    Users of one variable tensor are a set; so are all operators that touch resources (variables, hash tables) together
-    with those that call subgraphs, which may touch them too.
+    Users of one variable tensor are a set; so are those of one resource (a variable, a hash table) that any of them
+    writes. Where the file does not tell which resource an operator touches, all that touch any are one set.
     """
-    groups: list[tuple[int, ...]] = []
-    for tensor in model.tensors:
-        if tensor.variable:
-            groups.append(tuple(operator.index for operator in model.operators if tensor.index in operator.tensors))
-    stateful = tuple(operator.index for operator in model.operators if _touches_resources(model, operator))
-    if stateful:
-        groups.append(tuple(o.index for o in model.operators if o.index in stateful or o.subgraphs))
-    return tuple(dict.fromkeys(group for group in groups if len(group) > 1))
+    groups: dict[str, list[int]] = {}
+    early = preparatory(model)
+    stateful = [operator for operator in model.operators if operator.resources and operator.index not in early]
+    blurred = any(resources.UNKNOWN in operator.resources for operator in stateful)
+    for operator in stateful:
+        for name in ("",) if blurred else operator.resources:
+            groups.setdefault(name, []).append(operator.index)
+    variables = [tensor.index for tensor in model.tensors if tensor.variable]
+    users = [[operator.index for operator in model.operators if index in operator.tensors] for index in variables]
+    written = [group for group in groups.values() if not resources.only_read(model.operators[index] for index in group)]
+    found = (tuple(group) for group in (*users, *written))
+    return tuple(dict.fromkeys(group for group in found if len(group) > 1))
 
 
 def with_details(model: Model, tensors: Iterable[int]) -> set[int]:
@@ -276,15 +286,6 @@ def buffer_bytes(data: bytes, root: Any, index: int) -> Any:
     return np.empty(0, np.uint8) if buffer.DataIsNone() else buffer.DataAsNumpy()
 
 
-def _called(options: Any) -> tuple[int, ...]:
-    """The subgraphs that an operator's options refer to. Every such field of the schema has 'subgraph' in its name."""
-    import numpy as np
-
-    values = [value for name, value in vars(options).items() if "subgraph" in name.lower()] if options else []
-    indices = [int(index) for value in values if value is not None for index in np.atleast_1d(value)]
-    return tuple(index for index in indices if index >= 0)
-
-
 class _Reader:
     """Reads one file.
 
@@ -321,6 +322,10 @@ class _Reader:
             self._tensor(index, tensor, index in given, index in written)
             for index, tensor in enumerate(tables(graph.TensorsLength(), graph.Tensors))
         )
+        handles = {tensor.index for tensor in tensors if tensor.type in _HANDLES}
+        if handles or any(operator.subgraphs for operator in operators):
+            touched = resources.touched(root, self.schema, operators, [name for name, _ in opcodes], handles)
+            operators = tuple(replace(each, resources=touched.get(each.index, ())) for each in operators)
         model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
         _check_order(model)
         _check_details(model)
@@ -352,8 +357,7 @@ class _Reader:
         name, builtin = opcodes[operator.OpcodeIndex()]
         subgraphs: tuple[int, ...] = ()
         if self.root.SubgraphsLength() > 1:
-            unpacked = self.schema.OperatorT.InitFromObj(operator)
-            subgraphs = _called(unpacked.builtinOptions) + _called(getattr(unpacked, "builtinOptions2", None))
+            subgraphs = resources.subgraphs_of(self.schema.OperatorT.InitFromObj(operator))
         return Operator(
             index,
             name,
@@ -459,6 +463,7 @@ def with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operat
     early = preparatory(model)
     producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}
     found = {operator.index: operator for operator in operators}
+    found.update((operator.index, operator) for operator in resources.starters(model.operators, list(found.values())))
     waiting = list(found.values())
     while waiting:
         for tensor in waiting.pop().inputs:
@@ -472,8 +477,3 @@ def _graph_order(tensors: Iterable[int], graph: Sequence[int]) -> tuple[int, ...
     distinct = dict.fromkeys(tensors)
     first = dict.fromkeys(index for index in graph if index in distinct)
     return tuple({**first, **distinct})
-
-
-def _touches_resources(model: Model, operator: Operator) -> bool:
-    handles = any(model.tensors[index].type in _HANDLES for index in operator.tensors)
-    return handles or operator.name == "CALL_ONCE"
