@@ -17,6 +17,7 @@ import contextlib
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -99,7 +100,7 @@ def judge(path: Union[str, Path], entries: Sequence[dict[str, Any]], ended: str)
         text = "" if verdict == "exact" else f"{worst[0].get('way', '')}: {worst[0]['text']}".removeprefix(": ")
     return {
         "model": str(path),
-        "operators": next((entry["operators"] for entry in entries if "operators" in entry), None),
+        "operators": sum(entry.get("operators", 0) for entry in entries) or None,
         "tried": len(tries),
         "exact": len(tries) - len(trouble),
         "verdict": verdict,
@@ -109,7 +110,22 @@ def judge(path: Union[str, Path], entries: Sequence[dict[str, Any]], ended: str)
 
 def examine(path: str, cuts: int, frames: int) -> Iterator[dict[str, Any]]:
     """What comes of one model, in the current folder: its operators, then a line for each way of cutting it."""
-    code, out, err = eprune("import", path, "--list", "--format", "json")
+    from eprune.formats.tflite.model import read_model
+    from eprune.formats.tflite.signatures import several
+    from eprune.model.finding import EpruneError
+
+    try:
+        signatures = read_model(path).signatures
+    except EpruneError as error:
+        yield {"verdict": "refused", "text": message(str(error))}
+        return
+    keys = {each.graph: each.key for each in signatures}.values() if several(signatures) else ()
+    for options in [("--signature", key) for key in keys] or [()]:
+        yield from _examine(path, options, cuts, frames)
+
+
+def _examine(path: str, options: Sequence[str], cuts: int, frames: int) -> Iterator[dict[str, Any]]:
+    code, out, err = eprune("import", path, "--list", "--format", "json", *options)
     if code:
         yield {"verdict": "crashed" if "it crashes" in err else "refused", "text": message(err)}
         return
@@ -118,12 +134,12 @@ def examine(path: str, cuts: int, frames: int) -> Iterator[dict[str, Any]]:
     places = [row["index"] for row in rows if row["cut_bytes"] is not None]
     chosen = sorted({places[index * len(places) // cuts] for index in range(cuts)}) if places and cuts > 0 else []
     for way in (("--per", "operator"), *(("--cut", str(place)) for place in chosen)):
-        yield {"way": " ".join(way), **attempt(path, way, frames)}
+        yield {"way": " ".join((*options, *way)), **attempt(path, (*options, *way), frames)}
 
 
 def attempt(path: str, way: Sequence[str], frames: int) -> dict[str, Any]:
     """Import a model cut in this way, and compare."""
-    folder = "_".join(way).strip("-")
+    folder = re.sub("[^A-Za-z0-9]+", "_", " ".join(way))
     code, _, err = eprune("import", path, "-o", folder, *way)
     if code:
         return {"verdict": "refused", "text": message(err)}

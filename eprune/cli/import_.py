@@ -77,6 +77,14 @@ class Time(click.ParamType):
     metavar="APP.xml",
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
+@click.option("--signature", metavar="NAME", help="The signature to import, of a model that has several.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="INPUT=1,1280 ...",
+    help="The shapes of inputs that the model leaves open (default: as the file has them, mostly 1).",
+)
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
 @click.option(
     "--expand", is_flag=True, help="SDF3: one actor for each firing of an iteration, which makes all rates equal."
@@ -90,6 +98,8 @@ def command(
     cuts: Sequence[str],
     feedback: Sequence[str],
     into: Optional[str],
+    signature: Optional[str],
+    shapes: Sequence[str],
     listing: bool,
     expand: bool,
     unit: Optional[Fraction],
@@ -111,14 +121,14 @@ def command(
       eprune run app/application.xml -p app -m app
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
       eprune import detector.tflite -o app --into camera.xml
+      eprune import speech.tflite -o app --signature encode --shape audio=1,1280
       eprune import h263decoder.xml -o app --expand
     """
     from eprune.cli.import_list import print_list
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.progress import progress
     from eprune.formats.system import write_system
-    from eprune.formats.tflite.model import read_model
-    from eprune.measure.probe import open_types
+    from eprune.measure.stated import stated
     from eprune.model.graph import Graph
     from eprune.model.system import System
     from eprune.passes import import_
@@ -132,28 +142,31 @@ def command(
     if listing:
         options.refuse(("output", "per", "cuts", "feedback", "into"), "--list writes nothing")
     if is_xml(model):
-        if per is not None or cuts or feedback or into or listing:
-            raise click.UsageError("--per, --cut, --feedback, --into and --list are for models, not for SDF3's XML")
+        if per is not None or cuts or feedback or into or listing or signature is not None or shapes:
+            words = "--per, --cut, --feedback, --into, --signature, --shape and --list"
+            raise click.UsageError(f"{words} are for models, not for SDF3's XML")
         import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt)
         return
     if expand or unit is not None:
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
     if listing and (output is not None or per is not None or cuts or into):
         raise click.UsageError("--list writes nothing: it takes neither -o nor --per, --cut or --into")
-    shown = progress(2 if listing else 3, unit="")
+    shown = progress(1 if listing else 2, unit="")
     try:
-        shown.begin(f"reading {model}")
-        whole = read_model(model)
-        shown.begin("finding the shapes that the model leaves open")
-        types = open_types(whole)
+        shown.begin(f"reading {model}, and finding the shapes that it leaves open")
+        found = stated(model, signature, shapes)
+        whole = found.model
         if not listing:
             shown.begin("finding the places for cuts")
-            plan = import_.Options(whole, types, "layer" if per is None else per, tuple(cuts), tuple(feedback))
+            granularity = "layer" if per is None else per
+            plan = import_.Options(whole, found.types, granularity, tuple(cuts), tuple(feedback), found.file)
             system, report = import_.apply(System(Graph(Path(model).stem)), plan)
     finally:
         shown.clear()
+    for note in found.notes:
+        say(f"note: {note}")
     if listing:
-        print_list(whole, types, feedback, fmt)
+        print_list(whole, found.types, feedback, fmt)
         return
     for line in report.lines:
         say(f"note: {line}")

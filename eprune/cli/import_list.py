@@ -30,11 +30,19 @@ def print_list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[
     reasons = model_cuts.why_not(model, flow, pieces)
     rows = [_row(model, flow, operator.index, reasons.get(operator.index)) for operator in model.operators]
     if fmt == "json":
+        key = model.signature.key if model.signature else None
         ends = {
-            side: [{"name": model.tensors[index].name, "token": str(flow.types.get(index) or "")} for index in tensors]
+            side: [
+                {
+                    "name": model.name(index),
+                    "token": str(flow.types.get(index) or ""),
+                    "open": model.tensors[index].open,
+                }
+                for index in tensors
+            ]
             for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs))
         }
-        click.echo(json.dumps({"model": model.path, **ends, "operators": rows}, indent=2))
+        click.echo(json.dumps({"model": model.path, "signature": key, **ends, "operators": rows}, indent=2))
         return
     header = ("index", "name", "output", "bytes", "MACs", "weights", "cut sends", "no cut, because")
     texts = [

@@ -15,7 +15,7 @@ import numpy as np
 
 from eprune.measure import apart
 from eprune.measure.progress import SILENT, Progress
-from eprune.measure.verify import Difference, Slices
+from eprune.measure.verify import Difference, Slices, whole_model
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.runtime.fire.tflite import describe
 
@@ -92,10 +92,10 @@ def _answer(question: Mapping[str, Any], tell: Callable[[dict[str, Any]], None])
     """In the process of its own: the difference, or why there is no comparing."""
     from eprune.analysis.check import check
     from eprune.formats.system import read_system
-    from eprune.formats.tflite.model import read_model
 
     try:
-        slices = Slices(read_system(question["application"], (), (), check), read_model(question["model"]))
+        system = read_system(question["application"], (), (), check)
+        slices = Slices(system, whole_model(system, question["model"]))
         with np.load(question["frames"]) as stacks:
             values = {int(tensor): stacks[tensor] for tensor in stacks.files}
         frames = [{tensor: stack[n] for tensor, stack in values.items()} for n in range(question["count"])]

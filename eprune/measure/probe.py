@@ -9,8 +9,10 @@ import contextlib
 import json
 import re
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.measure import apart
@@ -38,10 +40,11 @@ def chosen_interpreter(wanted: str) -> tuple[str, str]:
     return name, describe(name)
 
 
-def open_types(model: Model) -> dict[int, TokenType]:
+def open_types(model: Model, inputs: Mapping[int, tuple[int, ...]] = MappingProxyType({})) -> dict[int, TokenType]:
     """The types of tensors that the file leaves open, found by an interpreter: a run of zeros, one of other values.
 
-    Tensors whose shape differs between these are left out. Raises EpruneError (FILE) for a model that no installed
+    ``inputs`` are the shapes of inputs, where they are not to be those of the file; all types follow from them. Tensors
+    whose shape differs between the two runs are left out. Raises EpruneError (FILE) for a model that no installed
     interpreter takes, with their reasons.
     """
     from eprune.formats.tflite.model import model_error
@@ -49,13 +52,13 @@ def open_types(model: Model) -> dict[int, TokenType]:
     from eprune.runtime.fire.tflite import INTERPRETERS, choose, describe
     from eprune.runtime.kernel.errors import UsageError
 
-    asked = [tensor.index for tensor in model.tensors if tensor.dtype and not tensor.token and not tensor.constant]
+    asked = [t.index for t in model.tensors if t.dtype and not t.constant and (inputs or not t.token)]
     problems: dict[str, list[str]] = {}
     for name in INTERPRETERS:
-        with contextlib.suppress(UsageError):
-            shapes, problem = _ask(choose(name), model.path, asked, plain=bool(asked))
+        with contextlib.suppress(UsageError), _file(model) as path:
+            shapes, problem = _ask(choose(name), path, asked, plain=bool(asked), inputs=inputs)
             if problem and asked:  # some models need a delegate
-                shapes, problem = _ask(choose(name), model.path, asked)
+                shapes, problem = _ask(choose(name), path, asked, inputs=inputs)
             if not problem:
                 return {
                     index: TokenType(model.tensors[index].dtype or "", shape)
@@ -73,19 +76,39 @@ def try_out(model: Model, interpreter: str) -> None:
     from eprune.formats.tflite.model import model_error
     from eprune.runtime.fire.tflite import describe
 
-    _, problem = _ask(interpreter, model.path, [], run=True)
+    with _file(model) as path:
+        _, problem = _ask(interpreter, path, [], run=True)
     if problem:
         raise model_error(model.path, f"refused by {describe(interpreter)}: {problem}", "is the file complete?")
 
 
+@contextlib.contextmanager
+def _file(model: Model) -> Iterator[str]:
+    """The path of a file whose first graph is the model's: its own, or one that is there as long as the context."""
+    if not model.graph:
+        yield model.path
+        return
+    from eprune.formats.tflite.slicing import restated
+
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+        path = Path(folder, Path(model.path).name)
+        path.write_bytes(restated(model, {}))
+        yield str(path)
+
+
 def _ask(
-    interpreter: str, path: str, tensors: Sequence[int], run: bool = False, plain: bool = False
+    interpreter: str,
+    path: str,
+    tensors: Sequence[int],
+    run: bool = False,
+    plain: bool = False,
+    inputs: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
 ) -> tuple[dict[int, tuple[int, ...]], str]:
     """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so.
 
     ``plain``: without a delegate, which keeps the shapes of tensors between its own operators to itself.
     """
-    question = {"tensors": list(tensors), "run": run or bool(tensors), "plain": plain}
+    question = {"tensors": list(tensors), "run": run or bool(tensors), "plain": plain, "inputs": dict(inputs)}
     try:
         *_, answer = apart.answers("eprune.measure.probe", [interpreter, path], question, TIMEOUT)
     except apart.Died as error:
@@ -95,14 +118,17 @@ def _ask(
     return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
 
 
-def _answer(interpreter: str, path: str, tensors: Sequence[int], run: bool, plain: bool) -> dict[str, Any]:
+def _answer(
+    interpreter: str, path: str, tensors: Sequence[int], run: bool, plain: bool, inputs: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
     """In the process of its own: load the model, and run it if asked to."""
     import numpy as np
 
     from eprune.runtime.fire.tflite import load
 
+    shapes = {int(index): tuple(shape) for index, shape in inputs.items()}
     try:
-        model = load(interpreter, Path(path).read_bytes(), delegates=not plain)
+        model = load(interpreter, Path(path).read_bytes(), delegates=not plain, shapes=shapes)
         runs = []
         for seed in (None, 1) if run else ():
             for detail in model.get_input_details():

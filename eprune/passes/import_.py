@@ -37,8 +37,9 @@ class Options:
     """The model, and where to cut it.
 
     ``types`` are the token types of tensors whose shape the file leaves open, which only an interpreter knows
-    (``measure.probe``). ``per`` is "operator", "layer", or a number of actors of about equal work; ``cuts`` name the
-    operators to cut behind instead. ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``.
+    (``measure.probe``). ``file`` is what the application calls the model's file, by default as it is called. ``per`` is
+    "operator", "layer", or a number of actors of about equal work; ``cuts`` name the operators to cut behind instead.
+    ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``.
     """
 
     model: Model
@@ -46,6 +47,7 @@ class Options:
     per: Union[str, int] = "layer"
     cuts: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
+    file: str = ""
 
 
 def apply(system: System, options: Options) -> Result:
@@ -67,7 +69,7 @@ def apply(system: System, options: Options) -> Result:
         slices = balanced(model, flow, pieces, options.per)
     else:
         slices = layers(model, flow, pieces)
-    name = PurePath(model.path)
+    name = PurePath(options.file or model.path)
     graph, files = graph_of(model, flow, slices, name.stem, name.name, feedback)
     platform = Platform("local", (Unit("cpu"),))
     mapping = PlatformMapping(
@@ -118,8 +120,8 @@ def parse_feedback(model: Model, flow: OperatorFlow, texts: Iterable[str]) -> di
 
 def end_names(model: Model, tensors: Sequence[int]) -> list[str]:
     """Names for a model's inputs or outputs that can stand in graphs and file names: a different one for each."""
-    short = [_legal(re.sub(r":\d+$", "", re.sub("^serving_default_", "", _name(model, index)))) for index in tensors]
-    full = [_legal(_name(model, index)) for index in tensors]
+    short = [_legal(re.sub(r":\d+$", "", re.sub("^serving_default_", "", model.name(index)))) for index in tensors]
+    full = [_legal(model.name(index)) for index in tensors]
     names: list[str] = []
     for position, candidates in enumerate(zip(short, full)):
         choices = [candidates[0]] if short.count(candidates[0]) == 1 else []
@@ -130,7 +132,7 @@ def end_names(model: Model, tensors: Sequence[int]) -> list[str]:
 def find_end(model: Model, ends: Sequence[int], text: str) -> Optional[int]:
     """Of a model's inputs or outputs the one of that name (as in the model, or as ``end_names`` has it) or position."""
     for index, name in zip(ends, end_names(model, ends)):
-        if text in (_name(model, index), name):
+        if text in (model.name(index), model.tensors[index].name, name):
             return index
     return ends[int(text)] if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(ends) else None
 
@@ -253,7 +255,9 @@ def _slice_name(model: Model, operators: Piece) -> str:
 
 def _first_token(model: Model, index: int, token: TokenType) -> Optional[bytes]:
     """The value that stands for zero, as a .npy file of one token; None where that is 0."""
-    quantization: Any = load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(0).Tensors(index).Quantization()
+    quantization: Any = (
+        load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(model.graph).Tensors(index).Quantization()
+    )
     if quantization is None or quantization.ZeroPointLength() != 1 or not quantization.ZeroPoint(0):
         return None
     import numpy as np
@@ -278,15 +282,11 @@ def _feedback_ends(model: Model, text: str) -> tuple[int, int]:
         if found[place][0] is None
         else ("input", model.inputs, splits[place][1])
     )
-    names = {_name(model, index): index for index in ends}
+    names = {model.name(index): index for index in ends}
     near = difflib.get_close_matches(name, names, 1)
     known = ", ".join(f"{position}: {known}" for position, known in enumerate(names))
     hint = f"did you mean {near[0]!r}?" if near else f"its {side}s are {known}"
     raise model_error(model.path, f"--feedback {text}: the model has no {side} {name!r}", hint)
-
-
-def _name(model: Model, index: int) -> str:
-    return model.tensors[index].name or f"tensor{index}"
 
 
 def _legal(text: str) -> str:

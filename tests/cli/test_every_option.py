@@ -83,6 +83,8 @@ TABLE = {
         "--cut": plus("import tiny.tflite -o new", "--cut 0"),
         "--feedback": Elsewhere("tests/cli/test_verify.py::test_state_that_is_fed_back_is_followed"),
         "--into": Elsewhere("tests/cli/test_import_into.py::test_the_application_is_not_overwritten"),
+        "--signature": Elsewhere("tests/cli/test_import_signatures.py::test_a_signature_is_chosen_by_its_name"),
+        "--shape": Elsewhere("tests/cli/test_import_signatures.py::test_open_dimensions_are_said_and_given"),
         "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),
         "--expand": plus("import sdf3.xml -o new", "--expand", names),
         "--unit": plus("import sdf3.xml -o new --expand", "--unit 1ms"),

@@ -94,6 +94,18 @@ class ModelBuilder:
         self.operator("FULLY_CONNECTED", [source, *weights], [out], "FullyConnectedOptions")
         return out
 
+    def signature(self, key: str, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        """Name the current graph, its inputs and outputs."""
+        made = schema.SignatureDefT()
+        made.signatureKey, made.subgraphIndex = key, len(self.model.subgraphs) - 1
+        made.inputs, made.outputs = [], []
+        for ends, tensors in ((made.inputs, inputs), (made.outputs, outputs)):
+            for name, index in tensors.items():
+                end = schema.TensorMapT()
+                end.name, end.tensorIndex = name, index
+                ends.append(end)
+        self.model.signatureDefs = [*(self.model.signatureDefs or []), made]
+
     def ends(self, inputs: list[int], outputs: list[int]) -> None:
         """The current graph's inputs and outputs."""
         self.current.inputs, self.current.outputs = inputs, outputs
@@ -326,3 +338,30 @@ def two_streams() -> bytes:
         values = m.constant(np.full(4, value, np.float32))
         m.operator("ASSIGN_VARIABLE", [handle, values], [], "AssignVariableOptions")
     return m.build([], [])
+
+
+def two_signatures() -> bytes:
+    """``encode`` (frames -> embedding): 0 RELU, 1 FULLY_CONNECTED; ``decode`` (embedding -> sound): 0 NEG, 1 EXP."""
+    m = ModelBuilder()
+    source, active = m.tensor((1, 4)), m.tensor((1, 4))
+    m.operator("RELU", [source], [active])
+    result = m.dense(active, 4, 6)
+    m.ends([source], [result])
+    m.signature("encode", {"frames": source}, {"embedding": result})
+    m.graph()
+    source, negated, result = (m.tensor((1, 6)) for _ in range(3))
+    m.operator("NEG", [source], [negated], "NegOptions")
+    m.operator("EXP", [negated], [result], "ExpOptions")
+    m.ends([source], [result])
+    m.signature("decode", {"embedding": source}, {"sound": result})
+    return m.build()
+
+
+def open_length() -> bytes:
+    """float32[1,?], which the file has as [1,1]: 0 NEG, 1 EXP."""
+    m = ModelBuilder()
+    tensors = [m.tensor((1, 1), shapeSignature=[1, -1]) for _ in range(3)]
+    m.operator("NEG", tensors[:1], tensors[1:2], "NegOptions")
+    m.operator("EXP", tensors[1:2], tensors[2:], "ExpOptions")
+    m.signature("serving_default", {"audio": tensors[0]}, {"levels": tensors[2]})
+    return m.build(tensors[:1], tensors[2:])

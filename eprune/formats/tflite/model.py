@@ -21,6 +21,8 @@ from pathlib import Path
 from typing import Any, Callable, Optional
 
 from eprune.formats.tflite import resources
+from eprune.formats.tflite.signatures import Signature, read_signatures
+from eprune.formats.tflite.signatures import chosen as chosen_signature
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.token import TokenType
 
@@ -78,7 +80,7 @@ class Tensor:
     alone, and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes
     it; ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``:
     state that an operator keeps from one invocation to the next. ``details`` are the constants that its quantisation
-    names (scales by block, say); no operator does.
+    names (scales by block, say); no operator does. ``open``: the dimensions, counted from 0, that the file leaves open.
     """
 
     index: int
@@ -92,6 +94,7 @@ class Tensor:
     buffer: int
     nbytes: int
     details: tuple[int, ...] = ()
+    open: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,9 +126,10 @@ class Operator:
 
 @dataclass(frozen=True)
 class Model:
-    """What is in a .tflite file: the main graph's operators in execution order, its tensors, inputs and outputs.
+    """What is in a .tflite file: one graph's operators in execution order, its tensors, inputs and outputs.
 
-    ``subgraphs`` counts the graphs in the file, the main one included. ``data`` is the file.
+    ``graph`` is that graph's number, 0 but for a chosen signature; ``subgraphs`` counts all of the file.
+    ``signatures`` are the file's, ``signature`` is that of the graph, if it has one. ``data`` is the file.
     """
 
     path: str
@@ -135,10 +139,18 @@ class Model:
     outputs: tuple[int, ...]
     subgraphs: int
     data: bytes = field(repr=False, compare=False)
+    graph: int = 0
+    signature: Optional[Signature] = None
+    signatures: tuple[Signature, ...] = ()
+
+    def name(self, tensor: int) -> str:
+        """A tensor's name: that in the signature, if it has one, else the file's; ``tensor3`` for none."""
+        names = self.signature.names if self.signature else {}
+        return names.get(tensor) or self.tensors[tensor].name or f"tensor{tensor}"
 
 
-def read_model(path: str) -> Model:
-    """Read the .tflite file ``path``.
+def read_model(path: str, signature: Optional[str] = None) -> Model:
+    """Read the .tflite file ``path``: the graph of ``signature``, by default the first.
 
     Raises EpruneError (FILE) for a file that is missing, unreadable, no model, corrupt, or stores weights elsewhere.
     """
@@ -149,17 +161,17 @@ def read_model(path: str) -> Model:
         data = Path(path).read_bytes()
     except OSError as error:
         raise model_error(path, f"cannot be read: {error.strerror}") from None
-    return parse_model(data, path)
+    return parse_model(data, path, signature)
 
 
-def parse_model(data: bytes, path: str = "<bytes>") -> Model:
+def parse_model(data: bytes, path: str = "<bytes>", signature: Optional[str] = None) -> Model:
     """Like ``read_model`` for a file's bytes; ``path`` is what errors call it."""
     if data[4:8] != b"TFL3":
         raise model_error(
             path, "is not a TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
         )
     try:
-        return _Reader(data, path).model()
+        return _Reader(data, path).model(signature)
     except CORRUPT as error:
         raise model_error(path, f"is corrupt or cut short: {error}", "copy or convert it again") from None
 
@@ -302,14 +314,22 @@ class _Reader:
         self.codes = enum_names(self.schema.BuiltinOperator)
         self.details = enum_names(self.schema.QuantizationDetails)
 
-    def model(self) -> Model:
+    def model(self, key: Optional[str]) -> Model:
         root = self.schema.Model.GetRootAs(self.data)
         if root.SubgraphsLength() < 1:
             raise ValueError("it has no graph")
         self.root = root
         self._spend(4 * (root.OperatorCodesLength() + root.BuffersLength() + root.SubgraphsLength()))
         opcodes = [self._opcode(code) for code in tables(root.OperatorCodesLength(), root.OperatorCodes)]
-        graph = root.Subgraphs(0)
+        signatures = read_signatures(root, self._text)
+        try:
+            signature = chosen_signature(signatures, key)
+        except ValueError as error:
+            raise model_error(self.path, str(error)) from None
+        number = signature.graph if signature else 0
+        if not 0 <= number < root.SubgraphsLength():
+            raise ValueError(f"a signature means graph {number} of {root.SubgraphsLength()}")
+        graph = root.Subgraphs(number)
         self._spend(4 * (graph.OperatorsLength() + graph.TensorsLength()))
         inputs, outputs = self._ints(graph.InputsAsNumpy()), self._ints(graph.OutputsAsNumpy())
         operators = tuple(
@@ -324,9 +344,14 @@ class _Reader:
         )
         handles = {tensor.index for tensor in tensors if tensor.type in _HANDLES}
         if handles or any(operator.subgraphs for operator in operators):
-            touched = resources.touched(root, self.schema, operators, [name for name, _ in opcodes], handles)
+            touched = resources.touched(root, self.schema, number, operators, [name for name, _ in opcodes], handles)
             operators = tuple(replace(each, resources=touched.get(each.index, ())) for each in operators)
-        model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
+        model = Model(
+            *(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data),
+            graph=number,
+            signature=signature,
+            signatures=signatures,
+        )
         _check_order(model)
         _check_details(model)
         return model
@@ -389,7 +414,10 @@ class _Reader:
         nbytes = len(buffer_bytes(self.data, self.root, tensor.Buffer()))
         constant = not (written or variable)
         details = self._details(index, name, tensor.Quantization())
-        return Tensor(index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes, details)
+        unknown = tuple(place for place, size in enumerate(signature) if size < 0)
+        return Tensor(
+            index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes, details, unknown
+        )
 
     def _details(self, index: int, name: str, quantization: Any) -> tuple[int, ...]:
         if quantization is None or not quantization.DetailsType():
@@ -425,6 +453,9 @@ def _check_details(model: Model) -> None:
 def _check_order(model: Model) -> None:
     """Raise ValueError unless every index exists and every operator's inputs are there before it runs."""
     count = len(model.tensors)
+    ends = (*model.signature.inputs.values(), *model.signature.outputs.values()) if model.signature else ()
+    if not all(0 <= index < count for index in ends):
+        raise ValueError("its signature names a tensor that is not there")
     if not all(0 <= index < count for index in model.inputs + model.outputs):
         raise ValueError("its inputs or outputs name a tensor that is not there")
     pending = {index for operator in model.operators for index in operator.outputs}
@@ -442,7 +473,7 @@ def _check_order(model: Model) -> None:
             if index not in pending and not model.tensors[index].variable:
                 raise ValueError(f"{operator} writes tensor {index}, which another has written")
             pending.discard(index)
-        if not all(0 < index < model.subgraphs for index in operator.subgraphs):
+        if not all(0 < index < model.subgraphs and index != model.graph for index in operator.subgraphs):
             raise ValueError(f"{operator} calls subgraph {operator.subgraphs} of {model.subgraphs}")
 
 

@@ -33,21 +33,21 @@ def only_read(operators: Iterable[Operator]) -> bool:
 
 
 def touched(
-    root: Any, schema: Any, operators: Sequence[Operator], codes: Sequence[str], handles: Collection[int]
+    root: Any, schema: Any, graph: int, operators: Sequence[Operator], codes: Sequence[str], handles: Collection[int]
 ) -> dict[int, tuple[str, ...]]:
-    """Operator of the main graph -> the resources that it touches, for those that touch any.
+    """Operator of a graph -> the resources that it touches, for those that touch any.
 
-    ``codes`` are the names of the file's operator codes, ``handles`` the main graph's tensors that are no data.
+    ``codes`` are the names of the file's operator codes, ``handles`` the graph's tensors that are no data.
     """
     graphs = _Graphs(root, schema, codes)
     leads: dict[int, set[str]] = {}
     found: dict[int, tuple[str, ...]] = {}
-    source = root.Subgraphs(0)
+    source = root.Subgraphs(graph)
     for operator in operators:
         names = {name for index in operator.inputs if index in handles for name in leads.get(index, {UNKNOWN})}
         names |= graphs.named(source.Operators(operator.index), operator.name)
-        for graph in operator.subgraphs:
-            names |= graphs.inside(graph)
+        for called in operator.subgraphs:
+            names |= graphs.inside(called)
         if operator.name == "CALL_ONCE" and not names:
             names = {UNKNOWN}
         for index in operator.outputs:

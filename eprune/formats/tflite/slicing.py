@@ -21,6 +21,8 @@ from eprune.formats.tflite.model import (
     with_details,
     with_preparatory,
 )
+from eprune.formats.tflite.signatures import packed, state_shapes
+from eprune.model.token import TokenType
 
 #: The metadata that XNNPACK chooses a precision by. The rest describes the file, or tensors by the whole's indices.
 _KEPT_METADATA = b"reduced_precision_support"
@@ -51,6 +53,17 @@ def slice_model(
     _check_slice(model, chosen, needed, inputs, outputs)
     try:
         return _Slicer(model).slice(chosen, inputs, outputs)
+    except CORRUPT as error:
+        raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
+
+
+def restated(model: Model, types: Mapping[int, TokenType]) -> bytes:
+    """The model as a file of its own: the graph of its signature first, its tensors with the shapes of ``types``.
+
+    Operators and tensors keep their numbers. Raises EpruneError (FILE) as ``slice_model`` does.
+    """
+    try:
+        return _Slicer(model).slice(model.operators, model.inputs, model.outputs, types)
     except CORRUPT as error:
         raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
 
@@ -158,12 +171,23 @@ class _Slicer:
         self.opcode_index: dict[int, int] = {}
         self.budget = 2 * len(model.data)
 
-    def slice(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """The file: these operators as the main graph, with these inputs and outputs."""
+    def slice(
+        self,
+        operators: Sequence[Operator],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        types: Optional[Mapping[int, TokenType]] = None,
+    ) -> bytes:
+        """The file: these operators as the main graph, with these inputs and outputs.
+
+        With ``types``, all tensors are kept, those with the shapes of these, and the signature.
+        """
         import flatbuffers
 
         schema = self.schema
-        graphs = [self._main(operators, inputs, outputs)]
+        graphs = [self._main(operators, inputs, outputs, types is not None)]
+        if types is not None:
+            state_shapes(graphs[0].tensors, types)
         if any(operator.subgraphs for operator in operators):
             # Calls go by index and may go on to further subgraphs: keeping all of them keeps every index right.
             graphs += [self._whole(self.root.Subgraphs(index)) for index in range(1, self.source.subgraphs)]
@@ -172,6 +196,8 @@ class _Slicer:
         model.description = self.root.Description()
         model.subgraphs = graphs
         model.metadata = self._metadata()
+        if types is not None and self.source.signature:
+            model.signatureDefs = [packed(schema, self.source.signature)]
         model.operatorCodes = [
             schema.OperatorCodeT.InitFromObj(self._known(self.root.OperatorCodes(index), "OperatorCode"))
             for index in self.opcode_index
@@ -181,10 +207,14 @@ class _Slicer:
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def _main(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
-        source = self.root.Subgraphs(0)
+    def _main(
+        self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int], everything: bool
+    ) -> Any:
+        source = self.root.Subgraphs(self.source.graph)
         own = {index for operator in operators for index in operator.tensors}
         used = sorted(with_details(self.source, own.union(inputs, outputs)))
+        if everything:
+            used = list(range(len(self.source.tensors)))
         index_of = {old: new for new, old in enumerate(used)}
         index_of[-1] = -1
         graph = self.schema.SubGraphT()
