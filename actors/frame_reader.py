@@ -26,6 +26,8 @@ class FrameReader(Actor):
         on_error: for images, see ``ImageSource``.
     """
 
+    copies = True
+
     def __init__(
         self, path: str = "", seed: str = "1", count: str = "100", repeat: str = "1", on_error: str = "stop"
     ) -> None:

@@ -9,6 +9,7 @@ from pathlib import PurePath
 from typing import Optional
 
 from eprune.formats.tflite.model import Model, Tensor, model_error, parse_model, read_model
+from eprune.formats.tflite.shapes import open_questions
 from eprune.formats.tflite.signatures import listed, several
 from eprune.formats.tflite.slicing import restated
 from eprune.measure.probe import open_types
@@ -35,8 +36,9 @@ def stated(path: str, signature: Optional[str] = None, shapes: Sequence[str] = (
     """The model at ``path``, with ``shapes`` as texts ``INPUT=1,1280``.
 
     It is the file as it is, unless the signature is of another graph than the first, or shapes are given, or an
-    interpreter finds other shapes than the file has: then it is a file in which that graph is the first, and shapes are
-    stated. Raises EpruneError (FILE) where a signature must be chosen, and for shapes that cannot be.
+    interpreter finds other shapes than the file has, or some that operators ask for: then it is a file in which that
+    graph is the first, and shapes are stated. Raises EpruneError (FILE) where a signature must be chosen, and for
+    shapes that cannot be.
     """
     whole = read_model(path, signature)
     keys = listed([each.key for each in whole.signatures])
@@ -49,6 +51,7 @@ def stated(path: str, signature: Optional[str] = None, shapes: Sequence[str] = (
     name = PurePath(path)
     stem = f"{name.stem}_{re.sub('[^A-Za-z0-9_-]+', '_', signature)}" if signature and whole.graph else name.stem
     differ = any(token.shape != whole.tensors[index].shape for index, token in types.items())
+    differ = differ or open_questions(whole, types)
     if not (wanted or differ or whole.graph):
         return Stated(whole, types, name.name, notes)
     if wanted or differ:

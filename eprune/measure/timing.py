@@ -120,7 +120,7 @@ def _times(
     wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong)
-    order = flow(system.graph).actors
+    order = flow(system.graph, system.interfaces).actors
     times, chosen = _python_actors(_program(system, order), interpreter)
     active, rates = averages(system.graph, chosen)
     known: dict[Any, float] = {}

@@ -19,7 +19,8 @@ class Interface:
     constants. ``called`` has the input and the output tensors of the slice that a class calls; None: it calls none.
     ``stdin`` is the parameter that is ``-`` where a class reads standard input, and its default ("": it always does);
     None: it never does.
-    ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
+    ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own. ``copies``: output
+    ports that name one tensor all get the same, however many there are: it does not know them by name.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -30,3 +31,4 @@ class Interface:
     called: Optional[tuple[tuple[int, ...], tuple[int, ...]]] = None
     stdin: Optional[tuple[str, str]] = None
     waits: bool = False
+    copies: bool = False

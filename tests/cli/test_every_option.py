@@ -119,6 +119,7 @@ TABLE = {
         "--fixed": plus("apply feedback app.xml -p platforms -m split -o k", "--fixed Out"),
         **written("apply feedback app.xml -o k"),
     },
+    "apply fork": written("apply fork app.xml -o k"),
     "apply tap": {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
         **written("apply tap app.xml --folder one -o k"),
@@ -513,7 +514,7 @@ def test_a_sweep_runs_slices_as_one_or_not(copy, eprune, monkeypatch):
 
 
 def test_a_pass_writes_the_platforms_and_mappings_that_it_got(call):
-    for name in ("feedback", "tap --folder taps", "resize --aim live", "relocate"):
+    for name in ("feedback", "fork", "tap --folder taps", "resize --aim live", "relocate"):
         own, *rest = name.split()
         without = call(f"apply {own} app.xml -o k {' '.join(rest)}")
         deployed = call(f"apply {own} app.xml --platform platforms --mapping split -o k {' '.join(rest)}")

@@ -131,3 +131,42 @@ def test_a_real_model_of_three_signatures(tmp_path, eprune):
         assert eprune("import", str(path), "-o", str(app), "--signature", key).code == 0
         done = eprune("verify", str(app / "application.xml"), "--model", str(path))
         assert (done.code, done.out[:18]) == (0, "equal, bit for bit")
+
+
+def skipping():
+    """Any batch: 0 CONV_2D makes features, 1 and 2 CONV_2D; 3 SHAPE of the features says what 4 RESHAPE makes."""
+    m = tiny_models.ModelBuilder()
+    image = m.tensor((1, 8, 8, 3), shapeSignature=[-1, 8, 8, 3])
+    features = m.conv(image, (1, 8, 8, 4), 3)
+    m.current.tensors[features].shapeSignature = [-1, 8, 8, 4]
+    wide = m.conv(features, (1, 8, 8, 8), 4)
+    m.current.tensors[wide].shapeSignature = [-1, 8, 8, 8]
+    less = m.conv(wide, (1, 8, 8, 4), 8)
+    m.current.tensors[less].shapeSignature = [-1, 8, 8, 4]
+    shape = m.tensor((4,), "int32")
+    m.operator("SHAPE", [features], [shape], "ShapeOptions", outType=tiny_models.schema.TensorType.INT32)
+    result = m.tensor((1, 8, 8, 4), shapeSignature=[-1, 8, 8, 4])
+    m.operator("RESHAPE", [less, shape], [result], "ReshapeOptions")
+    return m.build([image], [result])
+
+
+def test_no_tensor_crosses_for_its_shape_and_private_ones_stay(folder, eprune):
+    Path("skipping.tflite").write_bytes(skipping())
+    assert eprune("import", "skipping.tflite", "-o", "app", "--per", "operator").code == 0
+    assert "equal, bit for bit" in eprune("verify", "app/application.xml", "--model", "skipping.tflite").out
+    graph = read_application("app/application.xml")
+    readers = {fifo.target.actor for fifo in graph.fifos if fifo.source.actor == "conv2d_0"}
+    assert readers == {"conv2d_1"}
+    listed = json.loads(eprune("import", "skipping.tflite", "--list", "--format", "json").out)
+    assert [row["cut_bytes"] for row in listed["operators"]] == [1024, 2048, 1024, None, None]
+    platform = '<platform name="{}"><unit name="cpu"/><link to="{}"/></platform>'
+    for name, other in (("pi", "server"), ("server", "pi")):
+        Path(f"{name}.xml").write_text(platform.format(name, other))
+    done = eprune(
+        *("explore", "app/application.xml", "-p", "pi.xml", "server.xml", "-o", "cuts"),
+        *("--private-until", "conv2d_1", "--format", "json"),
+    )
+    assert done.code == 0, done.err
+    # The image, conv2d_0 and conv2d_1 are private: point 3 sends what conv2d_1 makes, and nothing of those before it.
+    points = json.loads(done.out)["points"]
+    assert (points[0]["point"], points[0]["bytes"], points[0]["homes"]["conv2d_1"]) == ("3", 2048, "pi")

@@ -15,6 +15,7 @@ from eprune.analysis.check import check
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.tflite import shapes
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.cuts import balanced, cut_after, label, layers, pieces
 from eprune.formats.tflite.flow import crossing, flow
@@ -244,6 +245,37 @@ def test_preparatory_operators_are_no_pieces():
     model = model_of("float16_weights")
     _, smallest = cut(model)
     assert [list(piece) for piece in smallest] == [[2], [3]]
+
+
+def test_the_shape_of_a_static_tensor_is_a_constant_for_which_no_tensor_crosses():
+    """SHAPE of the second input gives RESHAPE its shape: nobody reads that input, and no slice has the SHAPE."""
+    model = model_of("reshape_like")
+    facts, smallest = cut(model)
+    other = model.inputs[1]
+    assert not any(other in reads for reads in facts.reads.values())
+    assert [names(model, [piece])[0] for piece in smallest] == ["CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
+    part = parse_model(slice_model(model, smallest[1]))
+    assert [operator.name for operator in part.operators] == ["RESHAPE"]
+    assert part.inputs == (0,)
+    shape = part.tensors[part.operators[0].inputs[1]]
+    assert (shape.constant, shape.nbytes) == (True, 8)
+    graph = import_model(model, facts, smallest, "m", "m.tflite").graph
+    assert [actor.name for actor in graph.actors] == ["t0", "conv2d_0", "reshape_2", "fully_connected_3", "Output"]
+
+
+def test_shapes_that_are_not_known_and_shapes_that_are_results_are_computed():
+    model = parse_model(tiny_models.open_batch(), "m.tflite")
+    assert shapes.fixed(model) == {}, "the file leaves the batch open"
+    m = ModelBuilder()
+    x, y, shape, rank = m.tensor((2, 3)), m.tensor((2, 3)), m.tensor((2,), "int32"), m.tensor((), "int32", hasRank=True)
+    m.operator("NEG", [x], [y], "NegOptions")
+    m.operator("SHAPE", [y], [shape], "ShapeOptions", outType=schema.TensorType.INT32)
+    m.operator("RANK", [y], [rank], "RankOptions")
+    model = parse_model(m.build([x], [y, shape]), "m.tflite")
+    assert shapes.fixed(model) == {rank: (2,)}, "a result of the model has to be written"
+    facts, smallest = cut(model)
+    assert [list(piece) for piece in smallest] == [[0], [1]]
+    assert facts.reads[1] == (y,)
 
 
 def test_a_tensor_of_unknown_size_stays_inside_a_piece():

@@ -220,6 +220,7 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
         outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
         tensors=tensors,
         weight_bytes=weight_bytes(model, behaviour.operators),
+        copies=True,
     )
 
 

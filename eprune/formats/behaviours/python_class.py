@@ -75,7 +75,7 @@ class PythonBehaviour(Behaviour):
         return replace(self, file=name(self.file), model=self.model and self.model.renamed(name))
 
     def interface(self, actor: Actor, reader: Reader) -> Interface:
-        """What the class declares: ``INPUTS``, ``OUTPUTS``, ``waits``, and the parameters of its constructor."""
+        """What the class declares: ``INPUTS``, ``OUTPUTS``, ``waits``, ``copies``, its constructor's parameters."""
         path = self.path or self.file
         source, problem = reader(_read, path)
         if source is None:
@@ -93,6 +93,7 @@ class PythonBehaviour(Behaviour):
                 tensors={port.name: port.tensor for port in actor.ports if port.tensor is not None},
                 stdin=_stdin(lineage, arguments or ()),
                 waits=_waits(lineage, {**_defaults(arguments or ()), **dict(actor.parameters)}),
+                copies=_copies(lineage),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -164,6 +165,12 @@ def _stdin(lineage: Lineage, parameters: Iterable[Parameter]) -> Optional[tuple[
     if found.value is True:
         return "", "-"
     return str(found.value), next((each.default for each in parameters if each.name == found.value), "").strip("\"'")
+
+
+def _copies(lineage: Lineage) -> bool:
+    """What the class says by ``copies``."""
+    found = literal(lineage, "copies")
+    return found is not None and found.value is True
 
 
 def _waits(lineage: Lineage, parameters: Mapping[str, str]) -> bool:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Optional
 
+from eprune.formats.tflite import shapes
 from eprune.formats.tflite.model import Model, preparatory
 from eprune.model.token import TokenType
 
@@ -58,13 +59,14 @@ class OperatorFlow:
 def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> OperatorFlow:
     """What passes between the operators. ``types`` are those of tensors whose type the file does not state."""
     early = preparatory(model)
+    fixed = shapes.fixed(model)
     reads: dict[int, tuple[int, ...]] = {}
     writes: dict[int, tuple[int, ...]] = {}
     prepared: dict[int, tuple[int, ...]] = {}  # a preparatory operator's result -> what it is computed from
     work = []
     for operator in model.operators:
         needs: dict[int, None] = {}
-        for index in operator.inputs:
+        for index in () if shapes.is_fixed(operator, fixed) else operator.inputs:
             if index in prepared:
                 needs.update(dict.fromkeys(prepared[index]))
             elif is_data(model, index):

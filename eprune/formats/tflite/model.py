@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-from eprune.formats.tflite import resources
+from eprune.formats.tflite import resources, shapes
 from eprune.formats.tflite.signatures import Signature, read_signatures
 from eprune.formats.tflite.signatures import chosen as chosen_signature
 from eprune.model.finding import EpruneError, Finding, Location
@@ -43,9 +43,6 @@ _DTYPES = {
     "COMPLEX64": "complex64",
     "COMPLEX128": "complex128",
 }
-
-#: Operators whose result depends on the shape of their input alone.
-_SHAPES = ("SHAPE", "RANK")
 
 #: Operators that interpreters compute before the run where all inputs are known: unpacking weights, shape arithmetic.
 #: No operator is here that holds state or draws random numbers.
@@ -197,8 +194,10 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
     consumed = dict.fromkeys(index for operator in carried for index in operator.inputs if index >= 0)
     produced = {index for operator in carried for index in operator.outputs}
 
+    fixed = shapes.fixed(model)
+
     def data(index: int) -> bool:
-        return not (model.tensors[index].constant or model.tensors[index].variable)
+        return index not in fixed and not (model.tensors[index].constant or model.tensors[index].variable)
 
     inputs = [index for index in consumed if index not in produced and data(index)]
     outputs = [index for operator in chosen for index in operator.outputs if index in needed and data(index)]
@@ -217,7 +216,7 @@ def preparatory(model: Model) -> frozenset[int]:
     for operator in model.operators:
         if operator.name == "CALL_ONCE" or resources.names_one(operator):
             found.add(operator.index)
-        elif operator.name in _SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
+        elif operator.name in shapes.SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
             found.add(operator.index)
             known.update(operator.outputs)
     return frozenset(found)
@@ -490,18 +489,22 @@ def chosen_operators(model: Model, operators: Iterable[int]) -> list[Operator]:
 
 
 def with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operator]:
-    """These operators and the preparatory ones that they need, in execution order."""
+    """These operators and the preparatory ones that they need, in execution order.
+
+    Those whose result is a constant (``shapes.fixed``) are not among them.
+    """
     early = preparatory(model)
+    fixed = shapes.fixed(model)
     producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}
     found = {operator.index: operator for operator in operators}
     found.update((operator.index, operator) for operator in resources.starters(model.operators, list(found.values())))
-    waiting = list(found.values())
+    waiting = [operator for operator in found.values() if not shapes.is_fixed(operator, fixed)]
     while waiting:
         for tensor in waiting.pop().inputs:
-            if tensor in producer and producer[tensor].index not in found:
+            if tensor in producer and tensor not in fixed and producer[tensor].index not in found:
                 found[producer[tensor].index] = producer[tensor]
                 waiting.append(producer[tensor])
-    return [found[index] for index in sorted(found)]
+    return [found[index] for index in sorted(found) if not shapes.is_fixed(found[index], fixed)]
 
 
 def _graph_order(tensors: Iterable[int], graph: Sequence[int]) -> tuple[int, ...]:

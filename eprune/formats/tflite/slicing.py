@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from eprune.formats.tflite import shapes
 from eprune.formats.tflite.model import (
     CORRUPT,
     DETAILS,
@@ -49,8 +50,9 @@ def slice_model(
     needed, offered = boundary(model, (operator.index for operator in chosen))
     inputs = needed if inputs is None else tuple(inputs)
     outputs = offered if outputs is None else tuple(outputs)
+    named = chosen
     chosen = with_preparatory(model, chosen)
-    _check_slice(model, chosen, needed, inputs, outputs)
+    _check_slice(model, chosen or named, needed, inputs, outputs)
     try:
         return _Slicer(model).slice(chosen, inputs, outputs)
     except CORRUPT as error:
@@ -220,6 +222,10 @@ class _Slicer:
         graph = self.schema.SubGraphT()
         graph.name = source.Name()
         graph.tensors = [self._tensor(source.Tensors(index)) for index in used]
+        for index, values in () if everything else shapes.fixed(self.source).items():
+            if index in index_of:
+                graph.tensors[index_of[index]].buffer = len(self.buffers)
+                self.buffers.append(_Constant(self.schema, shapes.as_bytes(values, self.source.tensors[index].type)))
         for tensor in graph.tensors:
             self._renumber_details(tensor.quantization, index_of)
         graph.inputs = [index_of[index] for index in inputs]
