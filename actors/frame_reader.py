@@ -27,6 +27,7 @@ class FrameReader(Actor):
         on_error: for images and videos, see ``ImageSource`` and ``VideoSource``.
     """
 
+    copies = True
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
 
     def __init__(

@@ -30,6 +30,7 @@ class TensorSource(Actor):
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
     stdin = "path"
+    copies = True
 
     def __init__(self, path: str = "", repeat: str = "1", count: str = "10", seed: str = "1") -> None:
         self.path = path

@@ -406,7 +406,7 @@ def cuts(
     for name in (*endpoints, *edges, server):
         if name not in known:
             raise WrongUsage(f"there is no platform {name!r}; there are {', '.join(known) or 'none'}")
-    return Cuts(System.of(system), Roles_(endpoints, server, edges), flow(system.graph))
+    return Cuts(System.of(system), Roles_(endpoints, server, edges), flow(system.graph, system.interfaces))
 
 
 def _constraints(made: Cuts, given: Mapping[str, Any]) -> Constraints:

@@ -406,6 +406,7 @@ COMPLETERS: dict[str, Completer] = {
     "NAME": _nothing,
     "NAME=B,L": _nothing,
     "OUT:IN ...": _nothing,
+    "INPUT=1,1280 ...": _nothing,
     "METRIC": _nothing,
     "METRIC=VALUE": _nothing,
     "QUALITY,COST": _nothing,

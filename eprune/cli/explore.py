@@ -119,14 +119,16 @@ def command(
     read = _read_platforms(platforms)
     roles = _roles([platform.name for platform in read], edges)
     applied = constraints_of(constraints, roles.platforms, [actor.name for actor in system.graph.actors])
-    space = partition_points_or_say(flow(system.graph), roles, applied)
+    space = partition_points_or_say(flow(system.graph, system.interfaces), roles, applied)
     shown = progress(len(space.alternatives), unit="partition point")
     typed = shlex.join(["eprune", *sys.argv[1:]])
     placed = replace(system, platforms=tuple(read))
     try:
         plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown)
     except NoPoint as none:
-        raise no_cut(none.excluded, _other_cut(flow(system.graph), roles, applied, link_figures(read))) from None
+        raise no_cut(
+            none.excluded, _other_cut(flow(system.graph, system.interfaces), roles, applied, link_figures(read))
+        ) from None
     show(as_json(plan, space.orders, output) if fmt == "json" else text(plan, space.orders), fmt)
     for note in notes(plan):
         say(f"note: {note}")

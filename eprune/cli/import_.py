@@ -11,16 +11,13 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
-from eprune.cli.printing import show
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from eprune.formats.tflite.cuts import OperatorFlow
     from eprune.formats.tflite.model import Model
     from eprune.model.system import System
-    from eprune.model.token import TokenType
     from eprune.passes.base import Result
 
 
@@ -81,6 +78,14 @@ class Time(click.ParamType):
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
 @options.outside_option
+@click.option("--signature", metavar="NAME", help="The signature to import, of a model that has several.")
+@click.option(
+    "--shape",
+    "shapes",
+    multiple=True,
+    metavar="INPUT=1,1280 ...",
+    help="The shapes of inputs that the model leaves open (default: as the file has them, mostly 1).",
+)
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
 @click.option(
     "--expand",
@@ -96,6 +101,8 @@ def command(
     cuts: Sequence[str],
     feedback: Sequence[str],
     into: Optional[str],
+    signature: Optional[str],
+    shapes: Sequence[str],
     listing: bool,
     expand: bool,
     unit: Optional[Fraction],
@@ -117,13 +124,14 @@ def command(
       eprune run app/application.xml -p app -m app
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
       eprune import detector.tflite -o app --into camera.xml
+      eprune import speech.tflite -o app --signature encode --shape audio=1,1280
       eprune import h263decoder.xml -o app --expand
     """
+    from eprune.cli.import_list import print_list
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.progress import progress
     from eprune.formats.system import reaches_outside, write_system
-    from eprune.formats.tflite.model import read_model
-    from eprune.measure.probe import open_types
+    from eprune.measure.stated import stated
     from eprune.model.graph import Graph
     from eprune.model.system import System
     from eprune.passes import import_
@@ -137,28 +145,31 @@ def command(
     if listing:
         options.refuse(("output", "per", "cuts", "feedback", "into"), "--list writes nothing")
     if is_xml(model):
-        if per is not None or cuts or feedback or into or listing:
-            raise click.UsageError("--per, --cut, --feedback, --into and --list are for models, not for SDF3's XML")
+        if per is not None or cuts or feedback or into or listing or signature is not None or shapes:
+            words = "--per, --cut, --feedback, --into, --signature, --shape and --list"
+            raise click.UsageError(f"{words} are for models, not for SDF3's XML")
         import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt)
         return
     if expand or unit is not None:
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
     if listing and (output is not None or per is not None or cuts or into):
         raise click.UsageError("--list writes nothing: it takes neither -o nor --per, --cut or --into")
-    shown = progress(2 if listing else 3, unit="")
+    shown = progress(1 if listing else 2, unit="")
     try:
-        shown.begin(f"reading {model}")
-        whole = read_model(model)
-        shown.begin("finding the shapes that the model leaves open")
-        types = open_types(whole)
+        shown.begin(f"reading {model}, and finding the shapes that it leaves open")
+        found = stated(model, signature, shapes)
+        whole = found.model
         if not listing:
             shown.begin("finding the places for cuts")
-            plan = import_.Options(whole, types, "layer" if per is None else per, tuple(cuts), tuple(feedback))
+            granularity = "layer" if per is None else per
+            plan = import_.Options(whole, found.types, granularity, tuple(cuts), tuple(feedback), found.file)
             system, report = import_.apply(System(Graph(Path(model).stem)), plan)
     finally:
         shown.clear()
+    for note in found.notes:
+        say(f"note: {note}")
     if listing:
-        _list(whole, types, feedback, fmt)
+        print_list(whole, found.types, feedback, fmt)
         return
     for line in report.lines:
         say(f"note: {line}")
@@ -197,54 +208,3 @@ def _put_into(application: str, model: Model, imported: System, folder: str) -> 
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
     return result
-
-
-def _list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str) -> None:
-    from eprune.formats.tflite import cuts as model_cuts
-    from eprune.passes.import_ import parse_feedback
-    from eprune.views.tables import table
-
-    flow = model_cuts.flow(model, dict(types))
-    pieces = model_cuts.pieces(model, flow)
-    parse_feedback(model, flow, feedback)
-    rows = [_row(model, flow, {piece[-1] for piece in pieces[:-1]}, operator.index) for operator in model.operators]
-    if fmt == "json":
-        ends = {
-            side: [{"name": model.tensors[index].name, "token": str(flow.types.get(index) or "")} for index in tensors]
-            for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs))
-        }
-        click.echo(json.dumps({"model": model.path, **ends, "operators": rows}, indent=2))
-        return
-    header = ("index", "name", "output", "bytes", "MACs", "weights", "cut sends")
-    texts = [
-        (row["index"], row["name"], _tokens(row["outputs"]), row["bytes"], row["macs"], row["weight_bytes"], sent)
-        for row in rows
-        for sent in ["-" if row["cut_bytes"] is None else row["cut_bytes"]]
-    ]
-    show(table(header, texts))
-
-
-def _tokens(outputs: Sequence[str]) -> str:
-    """``uint8[1,8] x6`` for six outputs of that type."""
-    counts = [(token, outputs.count(token)) for token in dict.fromkeys(outputs)]
-    return " ".join(f"{token} x{count}" if count > 1 else token for token, count in counts) or "-"
-
-
-def _row(model: Model, flow: OperatorFlow, cuts: set[int], index: int) -> dict[str, Any]:
-    """What --list says of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
-    from eprune.formats.tflite.cost import macs
-    from eprune.formats.tflite.cuts import crossing, label
-    from eprune.formats.tflite.model import weight_bytes
-
-    operator = model.operators[index]
-    tokens = [flow.types.get(tensor) for tensor in operator.outputs]
-    sent = [flow.types[tensor].nbytes for tensor in crossing(flow, index)] if index in cuts else None
-    return {
-        "index": index,
-        "name": label(operator),
-        "outputs": [str(token or "?") for token in tokens],
-        "bytes": sum(token.nbytes for token in tokens if token),
-        "macs": macs(model, operator, flow.types),
-        "weight_bytes": weight_bytes(model, [index]),
-        "cut_bytes": None if sent is None else sum(sent),
-    }

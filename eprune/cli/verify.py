@@ -15,7 +15,6 @@ from eprune.cli.printing import show
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eprune.formats.tflite.model import Model
     from eprune.measure.verify import Difference, Slices
 
 
@@ -62,23 +61,24 @@ def command(
     """
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
-    from eprune.formats.tflite.model import read_model
+    from eprune.measure.comparison import compare
     from eprune.measure.probe import chosen_interpreter, try_out
-    from eprune.measure.verify import Slices
+    from eprune.measure.verify import Slices, whole_model
 
     if folder is not None and seed is not None:
         raise click.UsageError("--seed is for random inputs; --inputs has others")
-    slices = Slices(read_sound(application), read_model(model))
+    system = read_sound(application)
+    slices = Slices(system, whole_model(system, model))
     chosen, version = chosen_interpreter(interpreter)
     try_out(slices.model, chosen)
     wanted = [index for index in slices.model.inputs if index not in slices.feedback]
     if folder is None:
-        values = [_random(slices.model, wanted, 1 if seed is None else seed, frame) for frame in range(frames or 3)]
+        values = [_random(slices, wanted, 1 if seed is None else seed, frame) for frame in range(frames or 3)]
     else:
         values = _stacks(slices, wanted, folder)[:frames]
     shown = progress(len(values))
     try:
-        difference = slices.compare(chosen, values, shown)
+        difference = compare(slices, chosen, values, shown)
     finally:
         shown.clear()
     report = {
@@ -132,8 +132,7 @@ def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int
 
     found: dict[int, Any] = {}
     for index, name in zip(wanted, end_names(slices.model, wanted)):
-        token = slices.model.tensors[index].token
-        assert token is not None  # the graph is sound
+        token = slices.token(index)
         names = dict.fromkeys([slices.sources.get(index, name), name])
         path = next((path for each in names if (path := Path(folder, f"{each}.npy")).is_file()), None)
         if path is None:
@@ -154,14 +153,13 @@ def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int
     return [{index: np.array(stack[frame]) for index, stack in found.items()} for frame in range(*counts)]
 
 
-def _random(model: Model, wanted: Sequence[int], seed: int, frame: int) -> dict[int, Any]:
+def _random(slices: Slices, wanted: Sequence[int], seed: int, frame: int) -> dict[int, Any]:
     """Normally distributed floats, small integers of any value; wide ones, which are often indices, are 0 or 1."""
     import numpy as np
 
     values = {}
     for index in wanted:
-        token = model.tensors[index].token
-        assert token is not None  # the graph is sound
+        token = slices.token(index)
         generator = np.random.default_rng([seed, index, frame])
         dtype = np.dtype(token.dtype)
         if dtype.kind in "fc":

@@ -24,7 +24,7 @@ from eprune.formats.tflite.slicing import constant_spans, slice_model
 from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError, Finding, Location, WrongUsage
 from eprune.model.system import System
-from eprune.passes import fuse
+from eprune.passes import fork, fuse
 
 #: A file's identity: inode, size and time of its last change.
 Stamp = tuple[int, int, int]
@@ -33,14 +33,15 @@ Stamp = tuple[int, int, int]
 def programs_of(system: System, together: bool = True, only: Optional[Set[str]] = None) -> tuple[PlatformProgram, ...]:
     """The program of each mapping of a sound system, in their order; of the platforms ``only`` where it is given.
 
-    ``together``: consecutive slices of a model run as one segment. Raises EpruneError (FILE) if a mapping's platform
+    A tensor that several actors of another platform read is sent once (``passes.fork``). ``together``: consecutive
+    slices of a model run as one segment. Raises EpruneError (FILE) if a mapping's platform
     file was not given.
     """
     for mapping in system.mappings:
         if system.platform(mapping.platform) is None:
             message = f"the mapping is for platform {mapping.platform!r}, whose platform file is not given"
             raise EpruneError(Finding("FILE", mapping.where, message, "add it with -p"))
-    fused = fuse.apply(system, fuse.Options(together)).system
+    fused = fuse.apply(fork.apply(system).system, fuse.Options(together)).system
     return lower(fused, digest(system, hashes_of(system)), only)
 
 

@@ -10,7 +10,9 @@ from typing import Optional
 from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import token_bytes
 from eprune.analysis.precedence import firing_order
+from eprune.analysis.sharing import same_tokens
 from eprune.model.graph import Graph
+from eprune.model.interface import Interface
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class Stream:
     """A FIFO: the bytes that it carries in a frame, and whether its target first waits for its source.
 
     ``tokens`` are those of a frame; ``capacity`` and ``window`` (None: not stated) are in tokens, too. Where
-    ``newest``, its source never waits for room.
+    ``newest``, its source never waits for room. ``same`` is the first of several FIFOs that carry the same tokens, of
+    which one is enough between two platforms; "" where there are no others.
     """
 
     name: str
@@ -30,6 +33,7 @@ class Stream:
     capacity: int = 2
     window: Optional[int] = None
     newest: bool = False
+    same: str = ""
 
 
 @dataclass(frozen=True)
@@ -53,11 +57,18 @@ class Flow:
         return frozenset(self.sources) | {actor for actor in self.actors if actor not in sources}
 
     def crossing(self, homes: Mapping[str, str]) -> tuple[Stream, ...]:
-        """The FIFOs between platforms; ``homes`` maps actors to platforms."""
-        return tuple(stream for stream in self.streams if homes[stream.source] != homes[stream.target])
+        """The FIFOs between platforms; of several that carry the same to one platform, the first.
+
+        ``homes`` maps actors to platforms.
+        """
+        found: dict[tuple[str, str], Stream] = {}
+        for stream in self.streams:
+            if homes[stream.source] != homes[stream.target]:
+                found.setdefault((stream.same or stream.name, homes[stream.target]), stream)
+        return tuple(found.values())
 
     def nbytes(self, homes: Mapping[str, str]) -> int:
-        """Bytes per frame between platforms. Each FIFO sends its own copy, as the runtime does."""
+        """Bytes per frame between platforms, as the runtime sends them: each tensor once to each platform."""
         return sum(stream.nbytes for stream in self.crossing(homes))
 
     def before(self, actors: Iterable[str]) -> set[str]:
@@ -69,8 +80,9 @@ class Flow:
         return _reached(actors, self.streams, "source", "target")
 
 
-def flow(graph: Graph) -> Flow:
-    """The flow of an application that has passed ``analysis.check``."""
+def flow(graph: Graph, interfaces: Mapping[str, Interface]) -> Flow:
+    """The flow of an application that has passed ``analysis.check``; ``interfaces`` are the System's."""
+    same = same_tokens(graph, interfaces)
     sizes = token_bytes(graph)
     rates = {ref: port.url for ref, port in graph.ports()}
     between = set(dividing(graph))
@@ -85,6 +97,7 @@ def flow(graph: Graph) -> Flow:
             capacity=fifo.capacity,
             window=fifo.window,
             newest=fifo in between,
+            same=same.get(fifo.name, ""),
         )
         for fifo in graph.fifos
     )

@@ -149,6 +149,7 @@ class _Cut:
         for stream in self.flow.streams:
             if stream.source != stream.target:
                 self._join(stream)
+        self._share()
         self._constrain()
 
     def _place(self, choices: Sequence[str]) -> dict[str, Terms]:
@@ -199,6 +200,24 @@ class _Cut:
             leaving = [(-1, found[pair]) for pair in links if pair[0] == place]
             if leaving and any(pair[1] == place for pair in links):
                 self.program.hold(_sum([(1, source[place]), *leaving]), 0)
+
+    def _share(self) -> None:
+        """Of FIFOs that carry the same tokens to one platform, one crosses: where any of them would."""
+        for pair, crossing in self.crossing.items():
+            groups: dict[str, list[tuple[Stream, Terms]]] = defaultdict(list)
+            for stream, terms in crossing:
+                groups[stream.same or stream.name].append((stream, terms))
+            self.crossing[pair] = [self._any(group) for group in groups.values()]
+
+    def _any(self, group: Sequence[tuple[Stream, Terms]]) -> tuple[Stream, Terms]:
+        """The first FIFO of a group, with what is 1 where one of them crosses."""
+        if len(group) == 1:
+            return group[0]
+        crosses = {self.program.variable(): 1.0}
+        for _, terms in group:
+            self.program.hold(_sum(((1, crosses), (-1, terms))), 0)
+        self.program.hold(_sum([(-1, crosses), *((1, terms) for _, terms in group)]), 0)
+        return group[0][0], crosses
 
     def _constrain(self) -> None:
         constraints = self.search.constraints

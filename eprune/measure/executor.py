@@ -51,8 +51,9 @@ def clock(call: Callable[[], object]) -> float:
 class Executor:
     """Fires the nodes of a program. FIFOs from other platforms are fed by ``feed``, those to others can be read.
 
-    ``only`` names the nodes that are there at all (default: all). ``clocked`` measures a call of a behaviour. Raises
-    UsageError of the runtime for files and interpreters that cannot be used.
+    ``only`` names the nodes that are there at all (default: all). ``clocked`` measures a call of a behaviour; ``begun``
+    is told whose behaviour is called next, for the case that the process dies of it. Raises UsageError of the runtime
+    for files and interpreters that cannot be used.
     """
 
     def __init__(
@@ -61,9 +62,11 @@ class Executor:
         interpreter: str = "auto",
         only: Optional[Iterable[str]] = None,
         clocked: Callable[[Callable[[], object]], float] = clock,
+        begun: Callable[[str], None] = lambda node: None,
     ) -> None:
         self.program = program
         self.clocked = clocked
+        self.begun = begun
         chosen = None if only is None else set(only)
         self.nodes = [node for node in program.nodes if chosen is None or node.name in chosen]
         self.interpreter = tflite.choose(interpreter) if program.cuts else ""
@@ -81,7 +84,8 @@ class Executor:
         self.behaviours = {node.name: self._behaviour(node) for node in self.nodes}
 
     def __enter__(self) -> Executor:
-        for behaviour in self.behaviours.values():
+        for name, behaviour in self.behaviours.items():
+            self.begun(name)
             behaviour.initialize()
         return self
 
@@ -125,6 +129,7 @@ class Executor:
         Raises EndOfStream where the behaviour does, RuntimeError for any other failure of it.
         """
         behaviour = self.behaviours[name]
+        self.begun(name)
         sources, targets = self._sources[name], self._targets[name]
         rates = {fifo.name: fifo.rate for fifo in (*sources, *targets)}
         mode: Optional[int] = None

@@ -65,7 +65,7 @@ def write_exploration(
     given = (system.graph.where.file, *(platform.where.file for platform in system.platforms))
     plan = Plan(
         id=digest.hexdigest()[:16],
-        flow=flow(system.graph),
+        flow=flow(system.graph, system.interfaces),
         roles=roles,
         frames=frames,
         constraints=constraints,

@@ -7,16 +7,15 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import re
-import signal
-import subprocess
 import sys
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Optional
 
-import eprune
+from eprune.measure import apart
 
 if TYPE_CHECKING:
     from eprune.formats.tflite.model import Model
@@ -41,10 +40,11 @@ def chosen_interpreter(wanted: str) -> tuple[str, str]:
     return name, describe(name)
 
 
-def open_types(model: Model) -> dict[int, TokenType]:
+def open_types(model: Model, inputs: Mapping[int, tuple[int, ...]] = MappingProxyType({})) -> dict[int, TokenType]:
     """The types of tensors that the file leaves open, found by an interpreter: a run of zeros, one of other values.
 
-    Tensors whose shape differs between these are left out. Raises EpruneError (FILE) for a model that no installed
+    ``inputs`` are the shapes of inputs, where they are not to be those of the file; all types follow from them. Tensors
+    whose shape differs between the two runs are left out. Raises EpruneError (FILE) for a model that no installed
     interpreter takes, with their reasons.
     """
     from eprune.formats.tflite.model import model_error
@@ -52,11 +52,13 @@ def open_types(model: Model) -> dict[int, TokenType]:
     from eprune.runtime.fire.tflite import INTERPRETERS, choose, describe
     from eprune.runtime.kernel.errors import UsageError
 
-    asked = [tensor.index for tensor in model.tensors if tensor.dtype and not tensor.token and not tensor.constant]
+    asked = [t.index for t in model.tensors if t.dtype and not t.constant and (inputs or not t.token)]
     problems: dict[str, list[str]] = {}
     for name in INTERPRETERS:
-        with contextlib.suppress(UsageError):
-            shapes, problem = _ask(choose(name), model.path, asked)
+        with contextlib.suppress(UsageError), _file(model) as path:
+            shapes, problem = _ask(choose(name), path, asked, plain=bool(asked), inputs=inputs)
+            if problem and asked:  # some models need a delegate
+                shapes, problem = _ask(choose(name), path, asked, inputs=inputs)
             if not problem:
                 return {
                     index: TokenType(model.tensors[index].dtype or "", shape)
@@ -74,42 +76,59 @@ def try_out(model: Model, interpreter: str) -> None:
     from eprune.formats.tflite.model import model_error
     from eprune.runtime.fire.tflite import describe
 
-    _, problem = _ask(interpreter, model.path, [], run=True)
+    with _file(model) as path:
+        _, problem = _ask(interpreter, path, [], run=True)
     if problem:
         raise model_error(model.path, f"refused by {describe(interpreter)}: {problem}", "is the file complete?")
 
 
+@contextlib.contextmanager
+def _file(model: Model) -> Iterator[str]:
+    """The path of a file whose first graph is the model's: its own, or one that is there as long as the context."""
+    if not model.graph:
+        yield model.path
+        return
+    from eprune.formats.tflite.slicing import restated
+
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+        path = Path(folder, Path(model.path).name)
+        path.write_bytes(restated(model, {}))
+        yield str(path)
+
+
 def _ask(
-    interpreter: str, path: str, tensors: Sequence[int], run: bool = False
+    interpreter: str,
+    path: str,
+    tensors: Sequence[int],
+    run: bool = False,
+    plain: bool = False,
+    inputs: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
 ) -> tuple[dict[int, tuple[int, ...]], str]:
-    """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so."""
-    command = [sys.executable, "-m", "eprune.measure.probe", interpreter, path]
-    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
-    question = json.dumps({"tensors": list(tensors), "run": run or bool(tensors)})
+    """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so.
+
+    ``plain``: without a delegate, which keeps the shapes of tensors between its own operators to itself.
+    """
+    question = {"tensors": list(tensors), "run": run or bool(tensors), "plain": plain, "inputs": dict(inputs)}
     try:
-        done = subprocess.run(
-            command, input=question, capture_output=True, text=True, timeout=TIMEOUT, env=environment, check=False
-        )
-    except subprocess.TimeoutExpired:
-        return {}, f"it does not come to an end within {TIMEOUT} s"
-    if done.returncode < 0:
-        return {}, f"it crashes ({signal.Signals(-done.returncode).name})"
-    try:
-        answer = json.loads(done.stdout)
+        *_, answer = apart.answers("eprune.measure.probe", [interpreter, path], question, TIMEOUT)
+    except apart.Died as error:
+        return {}, str(error)
     except ValueError:
-        return {}, (done.stderr.strip().splitlines() or ["it ends without an answer"])[-1]
+        return {}, "it ends without an answer"
     return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
 
 
-def _answer(interpreter: str, path: str, tensors: Sequence[int], run: bool) -> dict[str, Any]:
+def _answer(
+    interpreter: str, path: str, tensors: Sequence[int], run: bool, plain: bool, inputs: Mapping[str, Sequence[int]]
+) -> dict[str, Any]:
     """In the process of its own: load the model, and run it if asked to."""
     import numpy as np
 
     from eprune.runtime.fire.tflite import load
 
+    shapes = {int(index): tuple(shape) for index, shape in inputs.items()}
     try:
-        model = load(interpreter, Path(path).read_bytes())
+        model = load(interpreter, Path(path).read_bytes(), delegates=not plain, shapes=shapes)
         runs = []
         for seed in (None, 1) if run else ():
             for detail in model.get_input_details():
@@ -141,16 +160,6 @@ def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:
     return numpy.random.default_rng(seed).integers(0, 2, detail["shape"]).astype(detail["dtype"])
 
 
-def _bound_memory(nbytes: int) -> None:
-    try:
-        import resource
-    except ImportError:  # Windows has no such limit
-        return
-    with contextlib.suppress(ValueError, OSError):  # a lower limit is in force
-        resource.setrlimit(resource.RLIMIT_AS, (nbytes, nbytes))
-        resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-
-
 if __name__ == "__main__":
-    _bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
+    apart.bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
     print(json.dumps(_answer(sys.argv[1], sys.argv[2], **json.load(sys.stdin))))

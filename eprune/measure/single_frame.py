@@ -16,7 +16,7 @@ from eprune.measure import latency, script
 from eprune.measure.points import Job, Kind, used
 from eprune.model.finding import EpruneError, Failure, WrongUsage, errors
 from eprune.model.system import System
-from eprune.passes import feedback
+from eprune.passes import feedback, fork
 from eprune.passes.base import Result
 
 if TYPE_CHECKING:
@@ -37,10 +37,12 @@ def single_frames(plan: Plan, folder: Path, allow_outside: bool = False) -> Kind
 
     def job(alternative: Alternative) -> Job:
         made = result_of(alternative).system
-        homes = made.homes
+        homes = fork.apply(made).system.homes
         programs = {name: str(folder / alternative.name / f"{name}.latency.pyz") for name in used(plan, homes)}
         _write(made, programs)
-        crossing = [(homes[fifo.source.actor], homes[fifo.target.actor]) for fifo in made.graph.fifos]
+        crossing = [
+            (homes[fifo.source.actor], homes[fifo.target.actor]) for fifo in fork.apply(made).system.graph.fifos
+        ]
         return Job(programs, [(source, target) for source, target in crossing if source != target])
 
     def line(

@@ -140,7 +140,7 @@ def _times(
     wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong)
-    order = flow(system.graph).actors
+    order = flow(system.graph, system.interfaces).actors
     whole = _program(system, order)
     times, chosen = _in_turn(whole, interpreter)
     between = sum(times.pop(node.name) for node in whole.segments)

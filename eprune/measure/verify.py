@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import Any, Optional
 
 import numpy as np
@@ -12,8 +13,8 @@ import numpy as np
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.explore.space import mapping
-from eprune.formats.tflite.model import Model, model_error, read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.tflite.model import Model, model_error, parse_model, read_model
+from eprune.formats.tflite.slicing import restated, slice_model
 from eprune.measure.executor import Executor
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Reader
@@ -21,6 +22,7 @@ from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
+from eprune.model.token import TokenType
 from eprune.passes import fuse
 from eprune.runtime.fire.tflite import describe, load
 
@@ -38,6 +40,17 @@ class Difference:
     largest: float
 
 
+def whole_model(system: System, path: str) -> Model:
+    """The model at ``path``: of several signatures the one that the application was made of."""
+    model = read_model(path)
+    keys = {signature.key for signature in model.signatures}
+    for actor in system.graph.actors:
+        if actor.behaviour is not None and actor.behaviour.operators:
+            own = read_model(actor.behaviour.path).signature
+            return read_model(path, own.key) if own and own.key in keys else model
+    return model
+
+
 class Slices:
     """The slices of one model in an application, in precedence order, and what feeds them.
 
@@ -50,6 +63,7 @@ class Slices:
         self.model = model
         self.graph = system.graph
         self._read = Reader()
+        self._own = model  # as the application has it: perhaps with other shapes
         self.tensors = {
             PortRef(name, port): tensor
             for name, interface in system.interfaces.items()
@@ -77,7 +91,22 @@ class Slices:
         if actor.behaviour is None or not actor.behaviour.operators:
             return False
         own = self._read(read_model, actor.behaviour.path)
-        return own.operators == self.model.operators and own.inputs == self.model.inputs
+        fits: bool = own.operators == self.model.operators and own.inputs == self.model.inputs
+        if fits:
+            self._own = own
+        return fits
+
+    def token(self, tensor: int) -> TokenType:
+        """What the application gives to an input of the model."""
+        token = self._own.tensors[tensor].token
+        assert token is not None  # the graph is sound
+        return token
+
+    def _stated(self) -> Model:
+        """The model with the shapes that the application has."""
+        types = {own.index: own.token for own in self._own.tensors if own.token and not own.constant}
+        known = {index: token for index, token in types.items() if self.model.tensors[index].token != token}
+        return parse_model(restated(self.model, known), self.model.path) if known else self.model
 
     def _check_input(self, port: PortRef, fifo: Fifo, tensor: int) -> None:
         if tensor not in self.model.inputs:
@@ -89,22 +118,38 @@ class Slices:
             raise EpruneError(Finding("FILE", fifo.where, message, "compare without the delay"))
 
     def compare(
-        self, interpreter: str, frames: Sequence[Mapping[int, Any]], progress: Progress = SILENT
+        self,
+        interpreter: str,
+        frames: Sequence[Mapping[int, Any]],
+        progress: Progress = SILENT,
+        begun: Callable[[str], None] = lambda actor: None,
     ) -> Optional[Difference]:
-        """The first difference in these frames, each a map from the model's inputs to tokens; None if all is equal."""
+        """The first difference in these frames, each a map from the model's inputs to tokens; None if all is equal.
+
+        Interpreters run in this process (``comparison.compare``: in another); ``begun`` is told whose slice comes next.
+        """
         ends = self.model.outputs
         between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
         shown = list(dict.fromkeys([*ends, *between]))
-        whole = _Model(interpreter, self.model.data, self.model.inputs, ends, self.model.path)
+        whole = self._whole(interpreter)
         every = [operator.index for operator in self.model.operators]
-        data = slice_model(self.model, every, self.model.inputs, shown)
+        data = slice_model(self._stated(), every, self.model.inputs, shown)
         inner = _Model(interpreter, data, self.model.inputs, shown, self.model.path)
         try:
-            with Executor(self._program(), interpreter) as executor:
+            with Executor(self._program(), interpreter, begun=begun) as executor:
                 return self._first_difference(executor, whole, inner, frames, progress)
         except (ValueError, RuntimeError) as error:
             text = " ".join(str(error).split())
             raise model_error(self.model.path, f"refused by {describe(interpreter)}: {text}") from None
+
+    def _whole(self, interpreter: str) -> _Model:
+        """The model as it is: no part of it has been through the slicer."""
+        model = self.model
+        if model.graph:
+            return _SignatureModel(interpreter, model)
+        shapes = {index: self.token(index).shape for index in model.inputs}
+        others = {index: shape for index, shape in shapes.items() if shape != model.tensors[index].shape}
+        return _Model(interpreter, model.data, model.inputs, model.outputs, model.path, others)
 
     def _first_difference(
         self,
@@ -155,17 +200,24 @@ class Slices:
             raise model_error(path, f"cannot be read: {error}") from None
 
     def _zeros(self, tensor: int) -> Any:
-        token = self.model.tensors[tensor].token
-        assert token is not None  # an input of the model
+        token = self.token(tensor)
         return np.zeros(token.shape, token.dtype)
 
 
 class _Model:
     """A model in an interpreter: tensors in, tensors out, by their index in the whole model."""
 
-    def __init__(self, interpreter: str, data: bytes, inputs: Sequence[int], outputs: Sequence[int], path: str) -> None:
+    def __init__(
+        self,
+        interpreter: str,
+        data: bytes,
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        path: str,
+        shapes: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
+    ) -> None:
         try:
-            self.interpreter = load(interpreter, data)
+            self.interpreter = load(interpreter, data, shapes=shapes)
         except (ValueError, RuntimeError) as error:
             raise model_error(path, f"refused by {describe(interpreter)}: {' '.join(str(error).split())}") from None
         self.path = path
@@ -180,6 +232,23 @@ class _Model:
         except (ValueError, RuntimeError) as error:
             raise model_error(self.path, f"does not run on these inputs: {' '.join(str(error).split())}") from None
         return {tensor: self.interpreter.get_tensor(index) for tensor, index in self.outputs}
+
+
+class _SignatureModel(_Model):
+    """A signature of a model whose graph is not the first, as interpreters run it: by its names."""
+
+    def __init__(self, interpreter: str, model: Model) -> None:
+        assert model.signature is not None
+        super().__init__(interpreter, model.data, (), (), model.path)
+        self.signature = model.signature
+        self.runner = self.interpreter.get_signature_runner(model.signature.key)
+
+    def run(self, values: Mapping[int, Any]) -> dict[int, Any]:
+        try:
+            found = self.runner(**{name: values[index] for name, index in self.signature.inputs.items()})
+        except (ValueError, RuntimeError) as error:
+            raise model_error(self.path, f"does not run on these inputs: {' '.join(str(error).split())}") from None
+        return {index: np.array(found[name]) for name, index in self.signature.outputs.items()}
 
 
 def _difference(

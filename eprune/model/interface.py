@@ -23,7 +23,8 @@ class Interface:
     may be meant for it, or "".
     ``paths`` maps the parameters that name files to what is done to them: ``read``, ``write``, or ``list``, which is
     read unless it is a list with commas.
-    ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own.
+    ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own. ``copies``: output
+    ports that name one tensor all get the same, however many there are: it does not know them by name.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -36,3 +37,4 @@ class Interface:
     lacks: dict[str, str] = field(default_factory=dict)
     waits: bool = False
     paths: dict[str, str] = field(default_factory=dict)
+    copies: bool = False

@@ -169,6 +169,7 @@ def _fused(
                 if PortRef(name, port) not in gone
             },
             weight_bytes=sum(each.weight_bytes for each in known),
+            copies=True,
         )
     groups = {tuple(members) for members in sets}
     precedence = order(contract(untangled(graph), groups))

@@ -13,9 +13,10 @@ from typing import Any, Optional, Union
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.tflite.cuts import MAIN, OperatorFlow, balanced, cut_after, label, layers
-from eprune.formats.tflite.cuts import flow as find_flow
+from eprune.formats.tflite.cuts import MAIN, balanced, cut_after, label, layers
 from eprune.formats.tflite.cuts import pieces as find_pieces
+from eprune.formats.tflite.flow import OperatorFlow, Piece
+from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.model import Model, load_schema, model_error
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -36,8 +37,9 @@ class Options:
     """The model, and where to cut it.
 
     ``types`` are the token types of tensors whose shape the file leaves open, which only an interpreter knows
-    (``measure.probe``). ``per`` is "operator", "layer", or a number of actors of about equal work; ``cuts`` name the
-    operators to cut behind instead. ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``.
+    (``measure.probe``). ``file`` is what the application calls the model's file, by default as it is called. ``per`` is
+    "operator", "layer", or a number of actors of about equal work; ``cuts`` name the operators to cut behind instead.
+    ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``.
     """
 
     model: Model
@@ -45,6 +47,7 @@ class Options:
     per: Union[str, int] = "layer"
     cuts: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
+    file: str = ""
 
 
 def apply(system: System, options: Options) -> Result:
@@ -59,14 +62,14 @@ def apply(system: System, options: Options) -> Result:
     pieces = find_pieces(model, flow)
     feedback = parse_feedback(model, flow, options.feedback)
     if options.cuts:
-        slices = cut_after(model, pieces, options.cuts)
+        slices = cut_after(model, flow, pieces, options.cuts)
     elif options.per == "operator":
         slices = pieces
     elif isinstance(options.per, int):
         slices = balanced(model, flow, pieces, options.per)
     else:
         slices = layers(model, flow, pieces)
-    name = PurePath(model.path)
+    name = PurePath(options.file or model.path)
     graph, files = graph_of(model, flow, slices, name.stem, name.name, feedback)
     platform = Platform("local", (Unit("cpu"),))
     mapping = PlatformMapping(
@@ -83,11 +86,11 @@ def apply(system: System, options: Options) -> Result:
 
 
 def graph_of(
-    model: Model, flow: OperatorFlow, slices: Sequence[range], name: str, file: str, feedback: Mapping[int, int]
+    model: Model, flow: OperatorFlow, slices: Sequence[Piece], name: str, file: str, feedback: Mapping[int, int]
 ) -> tuple[Graph, dict[str, bytes]]:
     """The application ``name`` in which each of ``slices`` is an actor, and the files of initial tokens that it names.
 
-    ``slices`` are consecutive ranges that hold all of ``flow.work``; ``file`` is what the graph calls the model's file.
+    ``slices`` hold all of ``flow.work``, in its order; ``file`` is what the graph calls the model's file.
     ``feedback`` maps tensors: input -> the output that it is in the next iteration.
     """
     return _Importer(model, flow, slices, feedback).graph(name, file)
@@ -117,8 +120,8 @@ def parse_feedback(model: Model, flow: OperatorFlow, texts: Iterable[str]) -> di
 
 def end_names(model: Model, tensors: Sequence[int]) -> list[str]:
     """Names for a model's inputs or outputs that can stand in graphs and file names: a different one for each."""
-    short = [_legal(re.sub(r":\d+$", "", re.sub("^serving_default_", "", _name(model, index)))) for index in tensors]
-    full = [_legal(_name(model, index)) for index in tensors]
+    short = [_legal(re.sub(r":\d+$", "", re.sub("^serving_default_", "", model.name(index)))) for index in tensors]
+    full = [_legal(model.name(index)) for index in tensors]
     names: list[str] = []
     for position, candidates in enumerate(zip(short, full)):
         choices = [candidates[0]] if short.count(candidates[0]) == 1 else []
@@ -129,7 +132,7 @@ def end_names(model: Model, tensors: Sequence[int]) -> list[str]:
 def find_end(model: Model, ends: Sequence[int], text: str) -> Optional[int]:
     """Of a model's inputs or outputs the one of that name (as in the model, or as ``end_names`` has it) or position."""
     for index, name in zip(ends, end_names(model, ends)):
-        if text in (_name(model, index), name):
+        if text in (model.name(index), model.tensors[index].name, name):
             return index
     return ends[int(text)] if re.fullmatch("[0-9]{1,6}", text) and int(text) < len(ends) else None
 
@@ -145,7 +148,7 @@ class _Joint:
 
 
 class _Importer:
-    def __init__(self, model: Model, flow: OperatorFlow, slices: Sequence[range], feedback: Mapping[int, int]) -> None:
+    def __init__(self, model: Model, flow: OperatorFlow, slices: Sequence[Piece], feedback: Mapping[int, int]) -> None:
         self.model = model
         self.flow = flow
         self.feedback = feedback
@@ -187,7 +190,7 @@ class _Importer:
             if source in outputs
         ]
         for actor, operators in self.slices.items():
-            behaviour = ModelSlice(file, operators[0], operators[-1])
+            behaviour = ModelSlice.holding(file, operators)
             actors.append(Actor(actor, (*inputs[actor], *outputs.get(actor, ())), behaviour=behaviour))
         if inputs[SINK_NAME]:
             actors.append(Actor(SINK_NAME, inputs[SINK_NAME], behaviour=SINK, parameters=parameters))
@@ -201,7 +204,7 @@ class _Importer:
             sources[_unique([name, f"{name}_input"], {*self.slices, *sources, SINK_NAME})] = index
         return sources
 
-    def _slice_inputs(self, operators: range, actor: str) -> tuple[Port, ...]:
+    def _slice_inputs(self, operators: Piece, actor: str) -> tuple[Port, ...]:
         own = {index for operator in operators for index in self.flow.writes[operator]}
         needs = dict.fromkeys(index for operator in operators for index in self.flow.reads[operator])
         tensors = [index for index in needs if index not in own]
@@ -243,7 +246,7 @@ def _fifos(joints: Sequence[_Joint]) -> list[Fifo]:
     return fifos
 
 
-def _slice_name(model: Model, operators: range) -> str:
+def _slice_name(model: Model, operators: Piece) -> str:
     """``conv2d_3``: after its main operator, if there is one; ``conv2d_3-softmax_9`` after the ends of others."""
     chosen = [model.operators[index] for index in operators]
     main = [operator for operator in chosen if operator.name in MAIN] if len(chosen) > 1 else chosen
@@ -252,7 +255,9 @@ def _slice_name(model: Model, operators: range) -> str:
 
 def _first_token(model: Model, index: int, token: TokenType) -> Optional[bytes]:
     """The value that stands for zero, as a .npy file of one token; None where that is 0."""
-    quantization: Any = load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(0).Tensors(index).Quantization()
+    quantization: Any = (
+        load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(model.graph).Tensors(index).Quantization()
+    )
     if quantization is None or quantization.ZeroPointLength() != 1 or not quantization.ZeroPoint(0):
         return None
     import numpy as np
@@ -277,15 +282,11 @@ def _feedback_ends(model: Model, text: str) -> tuple[int, int]:
         if found[place][0] is None
         else ("input", model.inputs, splits[place][1])
     )
-    names = {_name(model, index): index for index in ends}
+    names = {model.name(index): index for index in ends}
     near = difflib.get_close_matches(name, names, 1)
     known = ", ".join(f"{position}: {known}" for position, known in enumerate(names))
     hint = f"did you mean {near[0]!r}?" if near else f"its {side}s are {known}"
     raise model_error(model.path, f"--feedback {text}: the model has no {side} {name!r}", hint)
-
-
-def _name(model: Model, index: int) -> str:
-    return model.tensors[index].name or f"tensor{index}"
 
 
 def _legal(text: str) -> str:

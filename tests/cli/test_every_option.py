@@ -90,6 +90,8 @@ TABLE = {
         "--cut": plus("import tiny.tflite -o new", "--cut 0"),
         "--feedback": Elsewhere("tests/cli/test_verify.py::test_state_that_is_fed_back_is_followed"),
         "--into": Elsewhere("tests/cli/test_import_into.py::test_the_application_is_not_overwritten"),
+        "--signature": Elsewhere("tests/cli/test_import_signatures.py::test_a_signature_is_chosen_by_its_name"),
+        "--shape": Elsewhere("tests/cli/test_import_signatures.py::test_open_dimensions_are_said_and_given"),
         "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),
         "--expand": plus("import sdf3.xml -o new", "--expand", names),
         "--unit": plus("import sdf3.xml -o new --expand", "--unit 1ms"),
@@ -125,6 +127,7 @@ TABLE = {
         "--fixed": plus("apply feedback app.xml -p platforms -m split -o k", "--fixed Out"),
         **written("apply feedback app.xml -o k"),
     },
+    "apply fork": written("apply fork app.xml -o k"),
     "apply tap": {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
         **written("apply tap app.xml --folder one -o k"),
@@ -529,7 +532,7 @@ def test_a_sweep_runs_slices_as_one_or_not(copy, eprune, monkeypatch):
 
 
 def test_a_pass_writes_the_platforms_and_mappings_that_it_got(call):
-    for name in ("feedback", "tap --folder taps", "resize --aim live", "relocate"):
+    for name in ("feedback", "fork", "tap --folder taps", "resize --aim live", "relocate"):
         own, *rest = name.split()
         without = call(f"apply {own} app.xml -o k {' '.join(rest)}")
         deployed = call(f"apply {own} app.xml --platform platforms --mapping split -o k {' '.join(rest)}")

@@ -79,18 +79,22 @@ def test_the_list_shows_where_a_cut_is_possible_and_what_it_sends(folder, eprune
     done = eprune("import", "residual_split.tflite", "--list")
     assert done.code == 0
     lines = [line.split() for line in done.out.splitlines()]
-    assert lines[0] == ["index", "name", "output", "bytes", "MACs", "weights", "cut", "sends"]
+    assert lines[0] == ["index", "name", "output", "bytes", "MACs", "weights", "cut", "sends", "no", "cut,", "because"]
     # Sent behind operator 0: its result, which is an output as well, and the second input, which is passed through.
     assert lines[1] == ["0", "conv2d_0", "float32[1,4,4,4]", "256", "2304", "592", "264"]
     assert lines[4] == ["3", "split_3", "float32[1,4,4,2]", "x2", "256", "0", "4", "520"]
-    assert lines[5][-1] == "-", "behind the last operator there is nothing to cut"
+    assert done.out.splitlines()[5].endswith("  -          it is the last that computes anything")
 
 
 def test_the_list_as_json(folder, eprune):
     told = json.loads(eprune("import", "counter.tflite", "--list", "--format", "json").out)
     assert [end["token"] for end in told["inputs"] + told["outputs"]] == ["float32[4]", "float32[4]"]
-    assert [row["cut_bytes"] for row in told["operators"]] == [None] * 5 + [16, None]
+    assert [row["cut_bytes"] for row in told["operators"]] == [None, 16, None, None, None, 16, None]
     assert told["operators"][1]["name"] == "mul_1"
+    reasons = [row["why_not"] for row in told["operators"]]
+    prepares = "it only prepares weights or shapes or state, and goes with whoever needs them"
+    shares = "operators 3, 5 share variable 'sum'"
+    assert reasons == [prepares, None, prepares, shares, shares, None, "it is the last that computes anything"]
 
 
 def test_an_import_told_as_json(folder, eprune):
@@ -100,9 +104,9 @@ def test_an_import_told_as_json(folder, eprune):
         "platform": "app/platform.xml",
         "mapping": "app/mapping.xml",
         "application": "app/application.xml",
-        "actors": 4,
-        "slices": 2,
-        "fifos": 3,
+        "actors": 5,
+        "slices": 3,
+        "fifos": 4,
     }
 
 
@@ -111,6 +115,20 @@ def test_shapes_that_the_file_leaves_open_are_asked_of_an_interpreter(folder, ep
     text = (folder / "app/application.xml").read_text()
     assert 'name="reshape_4"' in text and 'token="float32[1,2048]"' in text
     assert eprune("analyze", "app/application.xml").code == 0
+
+
+def test_results_without_a_shape_are_asked_of_an_interpreter_whoever_writes_them(folder, eprune):
+    """Files of the older converter: an empty shape is a scalar, or nothing at all."""
+    m = tiny_models.ModelBuilder()
+    source, between, total, out = m.tensor((1, 4)), m.tensor(()), m.tensor(()), m.tensor(())
+    m.operator("NEG", [source], [between], "NegOptions")
+    m.operator("SUM", [between, m.constant(np.array([0, 1], np.int32))], [total], "ReducerOptions")
+    m.operator("ADD", [between, total], [out], "AddOptions")
+    (folder / "old.tflite").write_bytes(m.build([source], [out]))
+    assert eprune("import", "old.tflite", "-o", "app", "--per", "operator").code == 0
+    text = (folder / "app/application.xml").read_text()
+    assert '<in name="t3" token="float32[1,4]"/>' in text
+    assert "equal, bit for bit" in eprune("verify", "app/application.xml", "--model", "old.tflite").out
 
 
 def test_an_output_that_is_a_constant_is_left_out_with_a_note(folder, eprune):

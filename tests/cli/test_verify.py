@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -9,6 +10,7 @@ import numpy as np
 import pytest
 
 from eprune.formats.tflite.model import read_model
+from eprune.formats.tflite.slicing import slice_model
 from tests.kit import tiny_models
 
 VERIFY = ("verify", "app/application.xml", "--model", "m.tflite")
@@ -27,7 +29,9 @@ def imported(tmp_path, monkeypatch, eprune):
     return make
 
 
-@pytest.mark.parametrize("name", ["conv_pool_dense", "residual_split", "counter", "float16_weights", "sparse_weights"])
+@pytest.mark.parametrize(
+    "name", ["conv_pool_dense", "residual_split", "counter", "float16_weights", "sparse_weights", "two_streams"]
+)
 @pytest.mark.parametrize("interpreter", ["ai-edge-litert", "tflite-runtime"])
 def test_an_imported_model_is_equal(imported, eprune, name, interpreter):
     imported(name)
@@ -128,6 +132,33 @@ def test_a_model_that_crashes_an_interpreter_does_not_crash_eprune(imported, epr
     done = eprune(*VERIFY, "--interpreter", "ai-edge-litert")
     assert done.code == 2
     assert "m.tflite: error[FILE]: refused by ai-edge-litert" in done.err and told in done.err
+
+
+@pytest.mark.parametrize("when", ["load", "invoke"])
+def test_a_slice_that_crashes_an_interpreter_is_named(imported, eprune, tmp_path, monkeypatch, when):
+    """The whole model runs, one of its slices does not: what a part of the file that no cut knows of can lead to."""
+    imported("conv_pool_dense")
+    fake = tmp_path / "fake" / "ai_edge_litert"
+    fake.mkdir(parents=True)
+    real = Path(importlib.util.find_spec("ai_edge_litert").origin).parent
+    (fake / "__init__.py").write_text(f"__path__.append({str(real)!r})\n")
+    loads = "self.own = real.Interpreter(**options)\n        self.bad = len(options['model_content']) == SIZE"
+    crash = "os.kill(os.getpid(), 11)"
+    size = len(slice_model(read_model("m.tflite"), [2]))
+    (fake / "interpreter.py").write_text(
+        f"import importlib.util, os, sys\nSIZE = {size}\n"
+        f"spec = importlib.util.spec_from_file_location('ai_edge_litert.real', {str(real / 'interpreter.py')!r})\n"
+        "real = importlib.util.module_from_spec(spec)\nspec.loader.exec_module(real)\n"
+        f"class Interpreter:\n    def __init__(self, **options):\n        {loads}\n"
+        f"        if self.bad and {when == 'load'}: {crash}\n"
+        f"    def invoke(self):\n        if self.bad: {crash}\n        self.own.invoke()\n"
+        "    def __getattr__(self, name):\n        return getattr(self.own, name)\n"
+    )
+    monkeypatch.setenv("PYTHONPATH", str(fake.parent))
+    done = eprune(*VERIFY, "--interpreter", "ai-edge-litert")
+    assert done.code == 2
+    assert "app/application.xml:14: error[FILE]: refused by ai-edge-litert" in done.err
+    assert "it crashes (SIGSEGV) in the slice of 'fully_connected_2', though the whole model runs" in done.err
 
 
 def test_another_model_is_refused(imported, eprune):

@@ -37,7 +37,8 @@ def random_costs(rng, flow, roles=ROLES, direct=False):
     pairs = list(zip(roles.platforms, roles.platforms[1:])) + [(roles.platforms[0], roles.server)] * direct
     power = {roles.platforms[0]: Power(3.0, rng.choice((0.0, 1.0))), roles.server: Power(1.0)}
     links = tuple(link for pair in pairs for link in both_ways(rng, *pair))
-    rates = {stream.name: rng.choice((0.0, 0.3, 1.0)) for stream in flow.streams if rng.random() < 0.3}
+    # What varies in rate is not shared.
+    rates = {each.name: rng.choice((0.0, 0.3, 1.0)) for each in flow.streams if rng.random() < 0.3 and not each.same}
     return Costs(times, links, power, rates=rates)
 
 

@@ -433,6 +433,23 @@ def test_operators_that_share_state_stay_together(tmp_path: Path) -> None:
     assert finding.startswith(f"app.xml:7: error[G2]: actor 'A': operators {', '.join(map(str, together))} share state")
 
 
+@pytest.mark.parametrize("text", ["3,6-7", "0-1,3,5-6", "4"])
+def test_a_slice_may_be_several_ranges(text: str) -> None:
+    behaviour = ModelSlice.read({"model": "m.tflite", "operators": text}, lambda file, own: file)
+    assert behaviour.attributes()["operators"] == behaviour.span == text
+    assert ModelSlice.holding("m.tflite", list(behaviour.operators)) == behaviour
+
+
+@pytest.mark.parametrize("text", ["3,1", "1-2,2", "2-1,3", "0,99", "0-999999999,1-999999999"])
+def test_ranges_that_do_not_rise_are_refused(tmp_path: Path, text: str) -> None:
+    (tmp_path / "m.tflite").write_bytes(tiny_models.conv_pool_dense())
+    path = str(tmp_path / "m.tflite")
+    behaviour = ModelSlice.read({"model": "m.tflite", "operators": text}, lambda file, own: path)
+    _, (finding,) = looked_at(Actor("A", (port("i", Direction.IN),), behaviour=behaviour, where=WHERE))
+    message = f"actor 'A': operators {text} are not rising ranges of operators of 'm.tflite' (the model has operators 0"
+    assert finding.startswith(f"app.xml:7: error[G2]: {message}")
+
+
 def test_a_shape_that_the_model_leaves_open_is_what_the_graph_says(tmp_path: Path) -> None:
     written = Port("o", Direction.OUT, TokenType("float32", (1, 2048)))
     ports = [port("i", Direction.IN)], [written]

@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eprune.formats.tflite.model import Model, bonds, boundary, parse_model, preparatory, read_model
+from eprune.formats.tflite import model as tflite_model
+from eprune.formats.tflite.model import Model, bonds, boundary, parse_model, preparatory, read_model, weight_bytes
 from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError
 from tests.kit import tiny_models
@@ -331,10 +332,18 @@ def test_graphs_that_an_operator_calls_come_with_it_and_others_do_not() -> None:
 def test_state_stays_with_its_operators(package: str) -> None:
     pytest.importorskip(f"{package}.interpreter")
     model = parse_model(tiny_models.counter())
-    with pytest.raises(EpruneError, match=r"operator 2 \(VAR_HANDLE\) shares state with operator 0 \(CALL_ONCE\)"):
+    with pytest.raises(EpruneError, match=r"operator 3 \(READ_VARIABLE\) shares state with operator 5 \(ASSIGN"):
         slice_model(model, [2, 3])
     (bond,) = bonds(model)
     assert_exact(package, model, [[[1], [*bond, 4], [6]]], frames=4, plain=False)
+
+
+@pytest.mark.parametrize("package", PACKAGES)
+def test_each_slice_begins_with_the_state_that_the_model_begins_with(package: str) -> None:
+    pytest.importorskip(f"{package}.interpreter")
+    model = parse_model(tiny_models.two_streams())
+    assert_exact(package, model, [[[3, 6, 7], [8], [4, 5, 9, 10], [11]]], frames=4, plain=False)
+    assert_exact(package, model, [[[3, 6, 7, 8], [4, 5, 9, 10, 11]]], frames=4, plain=True)
 
 
 def test_interfaces_that_cannot_be_are_refused() -> None:
@@ -365,3 +374,47 @@ def test_fields_that_the_schema_does_not_know_are_not_lost_in_silence(monkeypatc
     slice_model(model, [1])
     with pytest.raises(EpruneError, match="has Conv2DOptions fields that the installed ai-edge-litert does not know"):
         slice_model(model, [0])
+
+
+@pytest.mark.parametrize("zero_points", [-1, 0])
+def test_scales_that_only_a_quantisation_detail_names_travel_with_the_weights(zero_points: int) -> None:
+    pytest.importorskip("ai_edge_litert.interpreter")
+    model = parse_model(tiny_models.blockwise(zero_points=zero_points))
+    assert_exact("ai_edge_litert", model, [[[0], [1], [2]], [[0, 1], [2]], [[0], [1, 2]]], frames=3, plain=False)
+    part = parse_model(slice_model(model, [2]))
+    (weights,) = [tensor for tensor in part.tensors if tensor.type == "INT4"]
+    scales = part.tensors[weights.details[0]]
+    assert (scales.shape, scales.dtype) == ((64, 2), "float16")
+    whole = model.operators[2].inputs[1]
+    assert constant(part, scales.index) == constant(model, model.tensors[whole].details[0])
+    assert weight_bytes(model, [2]) == weight_bytes(part, [0]) == 64 * 64 // 2 + 64 * 2 * 2
+
+
+def test_details_of_another_kind_travel_as_well() -> None:
+    model = parse_model(tiny_models.blockwise("MultiAxisQuantization"))
+    part = parse_model(slice_model(model, [2]))
+    (weights,) = [tensor for tensor in part.tensors if tensor.type == "INT4"]
+    assert part.tensors[weights.details[0]].shape == (64, 2)
+
+
+def test_details_of_a_kind_that_nobody_knows_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(tflite_model.DETAILS, "MultiAxisQuantization")
+    with pytest.raises(EpruneError, match="has quantization details of a kind that is not known: MultiAxis"):
+        parse_model(tiny_models.blockwise("MultiAxisQuantization"))
+
+
+def test_details_that_name_what_is_no_constant_are_refused() -> None:
+    unpacked = tiny_models.schema.ModelT.InitFromObj(tiny_models.schema.Model.GetRootAs(tiny_models.blockwise()))
+    weights = [tensor for tensor in unpacked.subgraphs[0].tensors if tensor.quantization]
+    for index in (0, 10**6):
+        weights[0].quantization.details.scales = index
+        builder = tiny_models.flatbuffers.Builder(0)
+        builder.Finish(unpacked.Pack(builder), b"TFL3")
+        with pytest.raises(EpruneError, match=f"names tensor {index}, which is no constant"):
+            parse_model(bytes(builder.Output()))
+
+
+def constant(model: Model, tensor: int) -> bytes:
+    """The bytes of a constant."""
+    root = tflite_model.load_schema(model.path).Model.GetRootAs(model.data)
+    return tflite_model.buffer_bytes(model.data, root, model.tensors[tensor].buffer).tobytes()

@@ -11,7 +11,7 @@ import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
 
-_NAMES = ("float32", "float16", "int8", "uint8", "int16", "int32", "bool", "resource")
+_NAMES = ("float32", "float16", "int4", "int8", "uint8", "int16", "int32", "bool", "resource")
 _TYPES = {name: getattr(schema.TensorType, name.upper()) for name in _NAMES}
 
 
@@ -93,6 +93,18 @@ class ModelBuilder:
         weights = [self.weights(outputs, inputs), self.weights(outputs)]
         self.operator("FULLY_CONNECTED", [source, *weights], [out], "FullyConnectedOptions")
         return out
+
+    def signature(self, key: str, inputs: dict[str, int], outputs: dict[str, int]) -> None:
+        """Name the current graph, its inputs and outputs."""
+        made = schema.SignatureDefT()
+        made.signatureKey, made.subgraphIndex = key, len(self.model.subgraphs) - 1
+        made.inputs, made.outputs = [], []
+        for ends, tensors in ((made.inputs, inputs), (made.outputs, outputs)):
+            for name, index in tensors.items():
+                end = schema.TensorMapT()
+                end.name, end.tensorIndex = name, index
+                ends.append(end)
+        self.model.signatureDefs = [*(self.model.signatureDefs or []), made]
 
     def ends(self, inputs: list[int], outputs: list[int]) -> None:
         """The current graph's inputs and outputs."""
@@ -203,6 +215,27 @@ def sparse_weights() -> bytes:
     return m.build([source], [out])
 
 
+def blockwise(kind: str = "BlockwiseQuantization", zero_points: int = -1) -> bytes:
+    """0 NEG, 1 and 2 FULLY_CONNECTED with int4 weights, whose scales a quantisation detail of this kind names alone."""
+    m = ModelBuilder()
+    source, last = m.tensor((1, 64)), m.tensor((1, 64))
+    m.operator("NEG", [source], [last], "NegOptions")
+    for _ in range(2):
+        scales = m.constant((m.random.random((64, 2)) + 0.1).astype(np.float16))
+        quantization = schema.QuantizationParametersT()
+        quantization.detailsType = getattr(schema.QuantizationDetails, kind)
+        quantization.details = getattr(schema, f"{kind}T")()
+        quantization.details.scales, quantization.details.zeroPoints = scales, zero_points
+        if kind == "BlockwiseQuantization":
+            quantization.details.blockSize = 32
+        packed = m.random.integers(0, 256, 64 * 64 // 2, np.uint8)
+        weights = m.tensor((64, 64), "int4", packed, quantization=quantization)
+        out = m.tensor((1, 64))
+        m.operator("FULLY_CONNECTED", [last, weights], [out], "FullyConnectedOptions", version=13)
+        last = out
+    return m.build([source], [last])
+
+
 def reshape_like() -> bytes:
     """0 CONV_2D; 2 RESHAPE gives it the shape that 1 SHAPE reads off the second input; 3 FULLY_CONNECTED."""
     m = ModelBuilder()
@@ -272,3 +305,63 @@ def counter() -> bytes:
     m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", **variable)
     m.operator("ASSIGN_VARIABLE", [handle, m.constant(np.zeros(4, np.float32))], [], "AssignVariableOptions")
     return m.build([], [])
+
+
+def two_streams() -> bytes:
+    """Two running sums, both read first, as converters write it, and begun with 1 and 2.
+
+    0 CALL_ONCE fills both; 1 and 2 VAR_HANDLE, 3 and 4 READ_VARIABLE, 5 MUL (halves the second state); then 6 ADD and
+    7 ASSIGN_VARIABLE (the first), 8 NEG, 9 ADD (of what 5 gives) and 10 ASSIGN_VARIABLE (the second), 11 EXP.
+    """
+    m = ModelBuilder()
+    variables = [{"container": "", "sharedName": name} for name in ("first", "second")]
+    source, state, other, doubled, total, negated, sums, result = (m.tensor((4,)) for _ in range(8))
+    m.operator("CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=1)
+    handles = []
+    for variable in variables:
+        handles.append(m.tensor((1,), "resource"))
+        m.operator("VAR_HANDLE", [], handles[-1:], "VarHandleOptions", **variable)
+    for handle, value in zip(handles, (state, other)):
+        m.operator("READ_VARIABLE", [handle], [value], "ReadVariableOptions")
+    m.operator("MUL", [other, m.constant(np.full(4, 0.5, np.float32))], [doubled], "MulOptions")
+    m.operator("ADD", [source, state], [total], "AddOptions")
+    m.operator("ASSIGN_VARIABLE", [handles[0], total], [], "AssignVariableOptions")
+    m.operator("NEG", [total], [negated], "NegOptions")
+    m.operator("ADD", [negated, doubled], [sums], "AddOptions")
+    m.operator("ASSIGN_VARIABLE", [handles[1], sums], [], "AssignVariableOptions")
+    m.operator("EXP", [sums], [result], "ExpOptions")
+    m.ends([source], [result])
+    m.graph()
+    for variable, value in zip(variables, (1, 2)):
+        handle = m.tensor((1,), "resource")
+        m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", **variable)
+        values = m.constant(np.full(4, value, np.float32))
+        m.operator("ASSIGN_VARIABLE", [handle, values], [], "AssignVariableOptions")
+    return m.build([], [])
+
+
+def two_signatures() -> bytes:
+    """``encode`` (frames -> embedding): 0 RELU, 1 FULLY_CONNECTED; ``decode`` (embedding -> sound): 0 NEG, 1 EXP."""
+    m = ModelBuilder()
+    source, active = m.tensor((1, 4)), m.tensor((1, 4))
+    m.operator("RELU", [source], [active])
+    result = m.dense(active, 4, 6)
+    m.ends([source], [result])
+    m.signature("encode", {"frames": source}, {"embedding": result})
+    m.graph()
+    source, negated, result = (m.tensor((1, 6)) for _ in range(3))
+    m.operator("NEG", [source], [negated], "NegOptions")
+    m.operator("EXP", [negated], [result], "ExpOptions")
+    m.ends([source], [result])
+    m.signature("decode", {"embedding": source}, {"sound": result})
+    return m.build()
+
+
+def open_length() -> bytes:
+    """float32[1,?], which the file has as [1,1]: 0 NEG, 1 EXP."""
+    m = ModelBuilder()
+    tensors = [m.tensor((1, 1), shapeSignature=[1, -1]) for _ in range(3)]
+    m.operator("NEG", tensors[:1], tensors[1:2], "NegOptions")
+    m.operator("EXP", tensors[1:2], tensors[2:], "ExpOptions")
+    m.signature("serving_default", {"audio": tensors[0]}, {"levels": tensors[2]})
+    return m.build(tensors[:1], tensors[2:])

@@ -15,9 +15,11 @@ from eprune.analysis.check import check
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.tflite import shapes
 from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.cuts import balanced, crossing, cut_after, flow, label, layers, pieces
-from eprune.formats.tflite.model import boundary, parse_model, read_model
+from eprune.formats.tflite.cuts import balanced, cut_after, label, layers, pieces
+from eprune.formats.tflite.flow import crossing, flow
+from eprune.formats.tflite.model import bonds, boundary, parse_model, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.formats.xml.application import read_application, write_application
 from eprune.model.finding import EpruneError
@@ -32,7 +34,18 @@ REAL = (
     *("deeplabv3_257_mv_gpu", "feedback_tensor_test_model", "keyword", "lstm", "mobilenet_v1_0.25_128_quant"),
     *("mobilenet_v2_1.0_224_quant", "split_concat"),
 )
-TINY = (*("conv_pool_dense", "counter", "float16_weights", "loop", "reshape_like", "residual_split", "sparse_weights"),)
+TINY = (
+    *(
+        "conv_pool_dense",
+        "counter",
+        "float16_weights",
+        "loop",
+        "reshape_like",
+        "residual_split",
+        "sparse_weights",
+        "two_streams",
+    ),
+)
 
 
 def model_of(name):
@@ -168,13 +181,101 @@ def test_a_layer_has_its_padding_and_activation_but_not_what_joins_branches():
 def test_operators_that_share_state_are_one_piece():
     model = model_of("counter")
     _, smallest = cut(model)
-    assert [list(piece) for piece in smallest] == [[0, 1, 2, 3, 4, 5], [6]]
+    assert [list(piece) for piece in smallest] == [[1], [3, 4, 5], [6]]
+
+
+def test_each_resource_ties_its_own_operators_only():
+    """What reads a variable goes to what writes it, though the file reads all of them first."""
+    model = model_of("two_streams")
+    facts, smallest = cut(model)
+    assert facts.work == (3, 6, 7, 8, 4, 5, 9, 10, 11)
+    assert [list(piece) for piece in smallest] == [[3, 6, 7], [8], [4, 5, 9, 10], [11]]
+    graph = import_model(model, facts, smallest, "m", "m.tflite").graph
+    spans = [actor.behaviour.span for actor in graph.actors if isinstance(actor.behaviour, ModelSlice)]
+    assert spans == ["3,6-7", "8", "4-5,9-10", "11"]
+    assert bonds(model) == ((3, 7), (4, 10))
+    part = parse_model(slice_model(model, [4, 5, 9, 10]))
+    assert [operator.name for operator in part.operators] == (
+        ["CALL_ONCE", "VAR_HANDLE", "READ_VARIABLE", "MUL", "ADD", "ASSIGN_VARIABLE"]
+    )
+    assert crossing(facts, 8) == model.operators[8].outputs, "nothing of the second state is read before"
+
+
+def test_variables_that_nobody_writes_tie_nothing():
+    m = ModelBuilder()
+    x, handle, value, half, out = m.tensor((4,)), m.tensor((1,), "resource"), *(m.tensor((4,)) for _ in range(3))
+    variable = {"container": "", "sharedName": "table"}
+    m.operator("CALL_ONCE", [], [], "CallOnceOptions", initSubgraphIndex=1)
+    m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", **variable)
+    m.operator("READ_VARIABLE", [handle], [value], "ReadVariableOptions")
+    m.operator("ADD", [x, value], [half], "AddOptions")
+    m.operator("READ_VARIABLE", [handle], [again := m.tensor((4,))], "ReadVariableOptions")
+    m.operator("MUL", [half, again], [out], "MulOptions")
+    m.ends([x], [out])
+    m.graph()
+    inner = m.tensor((1,), "resource")
+    m.operator("VAR_HANDLE", [], [inner], "VarHandleOptions", **variable)
+    m.operator("ASSIGN_VARIABLE", [inner, m.weights(4)], [], "AssignVariableOptions")
+    model = parse_model(m.build([], []), "m.tflite")
+    assert bonds(model) == ()
+    assert [list(piece) for piece in cut(model)[1]] == [[2], [3], [4], [5]]
+
+
+def test_state_of_which_the_file_does_not_tell_whose_it_is_is_one_bond():
+    """A handle comes out of a WHILE: it may be any."""
+    m = ModelBuilder()
+    x, handle, other, value, out = (
+        m.tensor((4,)),
+        m.tensor((1,), "resource"),
+        m.tensor((1,), "resource"),
+        *(m.tensor((4,)) for _ in range(2)),
+    )
+    m.operator("VAR_HANDLE", [], [handle], "VarHandleOptions", container="", sharedName="a")
+    m.operator("WHILE", [handle], [other], "WhileOptions", condSubgraphIndex=1, bodySubgraphIndex=1)
+    m.operator("ASSIGN_VARIABLE", [other, x], [], "AssignVariableOptions")
+    m.operator("NEG", [x], [value], "NegOptions")
+    m.operator("READ_VARIABLE", [handle], [out], "ReadVariableOptions")
+    m.ends([x], [value, out])
+    m.graph()
+    model = parse_model(m.build([], []), "m.tflite")
+    assert bonds(model) == ((1, 2, 4),)
 
 
 def test_preparatory_operators_are_no_pieces():
     model = model_of("float16_weights")
     _, smallest = cut(model)
     assert [list(piece) for piece in smallest] == [[2], [3]]
+
+
+def test_the_shape_of_a_static_tensor_is_a_constant_for_which_no_tensor_crosses():
+    """SHAPE of the second input gives RESHAPE its shape: nobody reads that input, and no slice has the SHAPE."""
+    model = model_of("reshape_like")
+    facts, smallest = cut(model)
+    other = model.inputs[1]
+    assert not any(other in reads for reads in facts.reads.values())
+    assert [names(model, [piece])[0] for piece in smallest] == ["CONV_2D", "RESHAPE", "FULLY_CONNECTED"]
+    part = parse_model(slice_model(model, smallest[1]))
+    assert [operator.name for operator in part.operators] == ["RESHAPE"]
+    assert part.inputs == (0,)
+    shape = part.tensors[part.operators[0].inputs[1]]
+    assert (shape.constant, shape.nbytes) == (True, 8)
+    graph = import_model(model, facts, smallest, "m", "m.tflite").graph
+    assert [actor.name for actor in graph.actors] == ["t0", "conv2d_0", "reshape_2", "fully_connected_3", "Output"]
+
+
+def test_shapes_that_are_not_known_and_shapes_that_are_results_are_computed():
+    model = parse_model(tiny_models.open_batch(), "m.tflite")
+    assert shapes.fixed(model) == {}, "the file leaves the batch open"
+    m = ModelBuilder()
+    x, y, shape, rank = m.tensor((2, 3)), m.tensor((2, 3)), m.tensor((2,), "int32"), m.tensor((), "int32", hasRank=True)
+    m.operator("NEG", [x], [y], "NegOptions")
+    m.operator("SHAPE", [y], [shape], "ShapeOptions", outType=schema.TensorType.INT32)
+    m.operator("RANK", [y], [rank], "RankOptions")
+    model = parse_model(m.build([x], [y, shape]), "m.tflite")
+    assert shapes.fixed(model) == {rank: (2,)}, "a result of the model has to be written"
+    facts, smallest = cut(model)
+    assert [list(piece) for piece in smallest] == [[0], [1]]
+    assert facts.reads[1] == (y,)
 
 
 def test_a_tensor_of_unknown_size_stays_inside_a_piece():
@@ -232,32 +333,32 @@ def test_what_a_cut_sends_is_all_that_is_needed_behind_it():
 
 def test_cuts_are_named_by_number_label_or_tensor():
     model = model_of("conv_pool_dense")
-    _, smallest = cut(model)
+    facts, smallest = cut(model)
     pooled = model.tensors[model.operators[1].outputs[0]].name
     for place in ("1", "max_pool2d_1", pooled):
-        assert [list(each) for each in cut_after(model, smallest, [place])] == [[0, 1], [2, 3]]
-    assert [list(each) for each in cut_after(model, smallest, ["2", "0", "2"])] == [[0], [1, 2], [3]]
+        assert [list(each) for each in cut_after(model, facts, smallest, [place])] == [[0, 1], [2, 3]]
+    assert [list(each) for each in cut_after(model, facts, smallest, ["2", "0", "2"])] == [[0], [1, 2], [3]]
 
 
 def test_cuts_that_cannot_be_say_why_and_where_instead():
     model = model_of("conv_pool_dense")
-    _, smallest = cut(model)
-    assert problem(cut_after, model, smallest, ["conv2d_10"]) == (
+    facts, smallest = cut(model)
+    assert problem(cut_after, model, facts, smallest, ["conv2d_10"]) == (
         "has no operator 'conv2d_10' to cut after (did you mean 'conv2d_0'?)"
     )
-    assert problem(cut_after, model, smallest, ["77"]).startswith(
+    assert problem(cut_after, model, facts, smallest, ["77"]).startswith(
         "has no operator '77' to cut after (it has operators 0"
     )
-    assert "it is the last that computes anything" in problem(cut_after, model, smallest, ["3"])
+    assert "it is the last that computes anything" in problem(cut_after, model, facts, smallest, ["3"])
     counter = model_of("counter")
-    _, smallest = cut(counter)
-    assert problem(cut_after, counter, smallest, ["3"]) == (
-        "cannot be cut after operator 3 (READ_VARIABLE): operators 0 to 5 share state, "
-        "or tensors that no FIFO can carry (the nearest places: assign_variable_5)"
+    facts, smallest = cut(counter)
+    assert problem(cut_after, counter, facts, smallest, ["3"]) == (
+        "cannot be cut after operator 3 (READ_VARIABLE): operators 3, 5 share variable 'sum' "
+        "(the nearest places: mul_1, assign_variable_5)"
     )
     prepared = model_of("float16_weights")
-    _, smallest = cut(prepared)
-    assert "it only prepares weights or shapes" in problem(cut_after, prepared, smallest, ["0"])
+    facts, smallest = cut(prepared)
+    assert "it only prepares weights or shapes" in problem(cut_after, prepared, facts, smallest, ["0"])
 
 
 def stateful(zero_point=0, output_shape=(1, 4)):
@@ -363,6 +464,24 @@ def test_macs_of_known_operators():
     model = model_of("conv_pool_dense")
     assert [macs(model, operator) for operator in model.operators] == [8 * 8 * 4 * 3 * 3 * 3, 0, 64 * 5, 0]
     assert label(model.operators[0]) == "conv2d_0"
+
+
+@pytest.mark.parametrize(
+    ("left", "right", "result", "expected"),
+    [
+        ((2, 3, 4), (2, 4, 5), (2, 3, 5), 2 * 3 * 4 * 5),
+        ((3, 4), (7, 4, 5), (7, 3, 5), 7 * 3 * 4 * 5),
+        ((1, 3, 4), (7, 4, 5), (7, 3, 5), 7 * 3 * 4 * 5),
+        ((6, 1, 3, 4), (2, 4, 5), (6, 2, 3, 5), 12 * 3 * 4 * 5),
+        ((2, 4, 3), (2, 5, 4), (2, 3, 5), 2 * 3 * 4 * 5),  # both stored the other way round
+    ],
+)
+def test_macs_of_products_of_batches_of_matrices(left, right, result, expected):
+    m = ModelBuilder()
+    a, b, out = m.tensor(left), m.tensor(right), m.tensor(result)
+    m.operator("BATCH_MATMUL", [a, b], [out], "BatchMatMulOptions")
+    model = parse_model(m.build([a, b], [out]))
+    assert macs(model, model.operators[0]) == expected
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,13 @@ if TYPE_CHECKING:
     from eprune.formats.tflite.model import Model, Tensor
 
 
+#: More operators than any model has: what a file claims is not spelled out beyond.
+_MOST = 1_000_000
+
+
 @dataclass(frozen=True)
 class ModelSlice(Behaviour):
-    """A range of operators of a .tflite model, ``first`` to ``last``, both included."""
+    """Operators of a .tflite model: ``first`` to ``last``, both included, or only ``parts`` of these: ranges again."""
 
     attribute: ClassVar[str] = "model"
     schema: ClassVar[str] = (
@@ -30,13 +34,22 @@ class ModelSlice(Behaviour):
     first: int
     last: int
     path: str = field(default="", compare=False)
+    parts: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def read(cls, attributes: Mapping[str, str], locate: Callable[[str, bool], str]) -> ModelSlice:
         """The slice that ``model`` and ``operators`` state."""
         file = attributes["model"]
-        first, _, last = attributes["operators"].partition("-")
-        return cls(file, int(first), int(last or first), locate(file, False))
+        parts = [part.partition("-") for part in attributes["operators"].split(",")]
+        ends = tuple((int(first), int(last or first)) for first, _, last in parts)
+        return cls(file, ends[0][0], ends[-1][1], locate(file, False), ends if len(ends) > 1 else ())
+
+    @classmethod
+    def holding(cls, file: str, operators: Sequence[int]) -> ModelSlice:
+        """The slice of these operators, which are in rising order."""
+        breaks = [place for place in range(1, len(operators)) if operators[place] != operators[place - 1] + 1]
+        parts = tuple((operators[a], operators[b - 1]) for a, b in zip([0, *breaks], [*breaks, len(operators)]))
+        return cls(file, operators[0], operators[-1], parts=parts if len(parts) > 1 else ())
 
     def attributes(self) -> dict[str, str]:
         """``model`` and ``operators``."""
@@ -44,12 +57,15 @@ class ModelSlice(Behaviour):
 
     @property
     def span(self) -> str:
-        """``3-5``; ``3`` for one operator."""
-        return f"{self.first}" if self.first == self.last else f"{self.first}-{self.last}"
+        """``3-5``; ``3`` for one operator; ``3-5,8`` for several ranges."""
+        parts = self.parts or ((self.first, self.last),)
+        return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts)
 
     @property
     def operators(self) -> Sequence[int]:
         """The operators' indices."""
+        if sum(last - first + 1 for first, last in self.parts) in range(1, _MOST):
+            return tuple(index for first, last in self.parts for index in range(first, last + 1))
         return range(self.first, self.last + 1)
 
     @property
@@ -69,7 +85,7 @@ class ModelSlice(Behaviour):
 
     def identity(self, hashes: Mapping[str, str]) -> Json:
         """The operators, and the contents of the model."""
-        return ["model", hashes.get(self.path, self.file), self.first, self.last]
+        return ["model", hashes.get(self.path, self.file), self.first, self.last, *map(list, self.parts)]
 
     def renamed(self, name: Callable[[str], str]) -> ModelSlice:
         """The slice of a model whose file has another name."""
@@ -101,7 +117,7 @@ class ModelSlice(Behaviour):
     def together(self, others: Sequence[Behaviour]) -> FusedSlices:
         """The operators of all, for one interpreter."""
         operators = sorted({operator for each in (self, *others) for operator in each.operators})
-        return FusedSlices(self.file, operators[0], operators[-1], self.path, tuple(operators))
+        return FusedSlices(self.file, operators[0], operators[-1], self.path, chosen=tuple(operators))
 
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
         """``program.segment(NAME, "MODEL", ...)``; a tensor that several ports carry has one position."""
@@ -161,8 +177,13 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
     from eprune.formats.tflite.model import bonds
 
     count = len(model.operators)
-    if not behaviour.first <= behaviour.last < count:
-        message = f"operators {behaviour.first}-{behaviour.last} are not a range of operators of {behaviour.file!r}"
+    ends = [end for part in behaviour.parts or ((behaviour.first, behaviour.last),) for end in part]
+    rising = all(first <= last for first, last in zip(ends, ends[1:]))
+    apart = all(last < first for last, first in zip(ends[1::2], ends[2::2]))
+    if not (rising and apart and ends[-1] < count):
+        span = behaviour.span if behaviour.parts else f"{behaviour.first}-{behaviour.last}"
+        kind = "rising ranges" if behaviour.parts else "a range"
+        message = f"operators {span} are not {kind} of operators of {behaviour.file!r}"
         hint = f"the model has operators 0 to {count - 1}" if count else "the model has no operators"
         raise _refusal(actor, message, hint)
     for bond in bonds(model):
@@ -199,6 +220,7 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
         outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
         tensors=tensors,
         weight_bytes=weight_bytes(model, behaviour.operators),
+        copies=True,
     )
 
 

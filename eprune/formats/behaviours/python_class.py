@@ -92,7 +92,7 @@ class PythonBehaviour(Behaviour):
         return replace(self, file=name(self.file), model=self.model and self.model.renamed(name))
 
     def interface(self, actor: Actor, reader: Reader) -> Interface:
-        """What the class declares: ``INPUTS``, ``OUTPUTS``, ``waits``, and the parameters of its constructor."""
+        """What the class declares: ``INPUTS``, ``OUTPUTS``, ``waits``, ``copies``, its constructor's parameters."""
         path = self.path or self.file
         source, problem = reader(_read, path)
         if source is None:
@@ -112,6 +112,7 @@ class PythonBehaviour(Behaviour):
                 lacks=_lacks(actor, lineage),
                 paths=_paths(lineage),
                 waits=_waits(lineage, {**_defaults(arguments or ()), **dict(actor.parameters)}),
+                copies=_copies(lineage),
             )
         if self.class_name in source.others or source.star:
             return called
@@ -228,6 +229,12 @@ def _stdin(lineage: Lineage, parameters: Iterable[Parameter]) -> Optional[tuple[
     if found.value is True:
         return "", "-"
     return str(found.value), next((each.default for each in parameters if each.name == found.value), "").strip("\"'")
+
+
+def _copies(lineage: Lineage) -> bool:
+    """What the class says by ``copies``."""
+    found = literal(lineage, "copies")
+    return found is not None and found.value is True
 
 
 def _waits(lineage: Lineage, parameters: Mapping[str, str]) -> bool:

@@ -46,8 +46,10 @@ def macs(model: Model, operator: Operator, types: Optional[Mapping[int, TokenTyp
     if operator.name == "FULLY_CONNECTED" and len(inputs) > 1:
         return result * (inputs[1][-1] if inputs[1] else 1)
     if operator.name == "BATCH_MATMUL":
-        # (..., rows, inner) by (..., inner, columns): the product of all but the columns, and these.
-        return math.prod(inputs[0]) * (outputs[0][-1] if outputs[0] else 1)
+        # (..., rows, inner) by (..., inner, columns), the first perhaps stored as (inner, rows); either may be one for
+        # a whole batch of the other, so it is each element of the result that takes as many as the inner dimension.
+        rows = outputs[0][-2] if len(outputs[0]) > 1 else 1
+        return result * math.prod(inputs[0][-2:]) // max(rows, 1)
     if operator.name in _RECURRENT:
         weights = (index for index in operator.inputs if index >= 0 and model.tensors[index].constant)
         return math.prod(inputs[0][:-1]) * sum(math.prod(shape(index)) for index in weights if len(shape(index)) > 1)

@@ -1,22 +1,21 @@
-"""Where a model can be cut into actors, and which ranges of operators to make one actor each.
+"""Where a model can be cut into actors, and which operators to make one actor each.
 
-TFLite lists operators in the order in which they run, so consecutive ranges of them never wait for one another in a
-circle, however a model branches. A **piece** is the smallest range that can be an actor. Most pieces are one operator;
-operators are kept in one piece that share state (``tflite.bonds``), or between which a tensor passes that no FIFO can
-carry. Preparatory operators (``tflite.preparatory``) are no work to place: each slice brings those that it needs.
+TFLite lists operators in the order in which they run, so consecutive runs of them never wait for one another in a
+circle, however a model branches. A **piece** is the smallest run that can be an actor. Most pieces are one operator;
+**ties** (``ties``) keep operators together. Preparatory operators (``model.preparatory``) are no work to place: each
+slice brings those that it needs.
 """
 
 from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Optional
+from collections.abc import Sequence
 
 from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.model import Model, Operator, bonds, model_error, preparatory
-from eprune.model.token import TokenType
+from eprune.formats.tflite.flow import OperatorFlow, Piece
+from eprune.formats.tflite.model import Model, Operator, model_error
+from eprune.formats.tflite.ties import ties
 
 #: Operators that a layer is named after.
 MAIN = {
@@ -34,58 +33,8 @@ _TRAILING = {
 }
 
 
-@dataclass(frozen=True)
-class OperatorFlow:
-    """Which tensors pass between a model's operators.
-
-    ``reads`` and ``writes`` map every operator's index to the tensors that a FIFO would carry to it and from it;
-    what it needs of preparatory operators is replaced by what these read. ``work`` are the operators to place, in
-    order; ``last_use`` maps tensors to the last one of these that reads them. ``outputs`` are the model's outputs, but
-    for constants; ``types`` all tensors' types, as far as they can be tokens.
-    """
-
-    reads: Mapping[int, tuple[int, ...]]
-    writes: Mapping[int, tuple[int, ...]]
-    work: tuple[int, ...]
-    last_use: Mapping[int, int]
-    outputs: frozenset[int]
-    types: Mapping[int, TokenType]
-
-    def needed_behind(self, operator: int) -> frozenset[int]:
-        """The tensors that operators behind this one read, or that are outputs."""
-        return self.outputs.union(index for index, last in self.last_use.items() if last > operator)
-
-
-def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> OperatorFlow:
-    """What passes between the operators. ``types`` are those of tensors whose type the file does not state."""
-    early = preparatory(model)
-    reads: dict[int, tuple[int, ...]] = {}
-    writes: dict[int, tuple[int, ...]] = {}
-    prepared: dict[int, tuple[int, ...]] = {}  # a preparatory operator's result -> what it is computed from
-    work = []
-    for operator in model.operators:
-        needs: dict[int, None] = {}
-        for index in operator.inputs:
-            if index in prepared:
-                needs.update(dict.fromkeys(prepared[index]))
-            elif _is_data(model, index):
-                needs[index] = None
-        reads[operator.index] = tuple(needs)
-        results = tuple(index for index in operator.outputs if _is_data(model, index))
-        if operator.index in early:
-            prepared.update(dict.fromkeys(results, tuple(needs)))
-            results = tuple(index for index in results if index in model.outputs)
-        writes[operator.index] = results
-        if operator.index not in early or results:
-            work.append(operator.index)
-    last_use = {index: operator for operator in work for index in reads[operator]}
-    known = {tensor.index: tensor.token for tensor in model.tensors if tensor.token}
-    outputs = frozenset(index for index in model.outputs if _is_data(model, index))
-    return OperatorFlow(reads, writes, tuple(work), last_use, outputs, {**(types or {}), **known})
-
-
-def pieces(model: Model, flow: OperatorFlow) -> tuple[range, ...]:
-    """The smallest ranges of operators that can be actors, in order.
+def pieces(model: Model, flow: OperatorFlow) -> tuple[Piece, ...]:
+    """The smallest sets of operators that can be actors, in the order of ``flow.work``.
 
     Preparatory operators between two pieces are in neither. Raises EpruneError (FILE) for a model that cannot be an
     application: no operators, or inputs or outputs that no FIFO can carry.
@@ -93,44 +42,58 @@ def pieces(model: Model, flow: OperatorFlow) -> tuple[range, ...]:
     if not flow.work:
         raise model_error(model.path, "has no operators that could be actors")
     _check_ends(model, flow)
-    reach = {operator: operator for operator in flow.work}  # -> the last one that must be in the same piece
-    for bond in bonds(model):
-        inside = [operator for operator in bond if operator in reach]
-        for operator in inside[:1]:
-            reach[operator] = max(reach[operator], inside[-1])
-    for operator in flow.work:
-        ends = (flow.last_use.get(index, -1) for index in flow.writes[operator] if not _can_cross(model, flow, index))
-        reach[operator] = max(reach[operator], *ends, -1)
-    found: list[range] = []
-    start, end = flow.work[0], -1
-    for operator, following in zip(flow.work, (*flow.work[1:], None)):
-        end = max(end, reach[operator])
-        piece = range(start, operator + 1)
-        if operator < end or (following is not None and not _delivers(flow, piece)):
+    reach = list(range(len(flow.work)))  # place -> the place of the last one that must be in the same piece
+    for tie in ties(model, flow):
+        first = flow.position[tie.first]
+        reach[first] = max(reach[first], flow.position[tie.last])
+    found: list[Sequence[int]] = []
+    start, end = 0, -1
+    for place in range(len(flow.work)):
+        end = max(end, reach[place])
+        piece = flow.work[start : place + 1]
+        if place < end or (place + 1 < len(flow.work) and not _delivers(flow, piece)):
             continue  # where nobody waits for it, it goes with what comes next
         if not _delivers(flow, piece) and found:
-            piece = range(found.pop().start, operator + 1)
+            piece = (*found.pop(), *piece)
         found.append(piece)
-        start = following or 0
-    return tuple(found)
+        start = place + 1
+    return tuple(map(flow.piece, found))
 
 
-def layers(model: Model, flow: OperatorFlow, pieces: Sequence[range]) -> tuple[range, ...]:
+def why_not(model: Model, flow: OperatorFlow, pieces: Sequence[Piece]) -> dict[int, str]:
+    """Operator -> why no cut can be behind it, for people; operators behind which one can be are left out."""
+    last = pieces[-1]
+    reasons = {}
+    held = [(flow.position[tie.first], flow.position[tie.last], tie.reason) for tie in ties(model, flow)]
+    for operator in model.operators:
+        place = flow.position.get(operator.index)
+        if place is None:
+            state = " or state" if operator.resources else ""
+            reasons[operator.index] = f"it only prepares weights or shapes{state}, and goes with whoever needs them"
+        elif operator.index == flow.end(last):
+            reasons[operator.index] = "it is the last that computes anything"
+        else:
+            found = [reason for first, end, reason in held if first <= place < end]
+            reasons[operator.index] = (found or ["nobody but its neighbours waits for what it computes"])[0]
+    return {index: reason for index, reason in reasons.items() if index not in {flow.end(p) for p in pieces[:-1]}}
+
+
+def layers(model: Model, flow: OperatorFlow, pieces: Sequence[Piece]) -> tuple[Piece, ...]:
     """Pieces joined to layers: a convolution, say, with the padding before and the activation behind it.
 
     What follows joins a layer as long as it reads that layer's tensors and constants only; so branches, and what joins
     them, begin new layers.
     """
     work = set(flow.work)
-    result: list[range] = []
+    result: list[Piece] = []
     joining: set[str] = set()  # the operators that the last range still takes in
     for piece in pieces:
         names = {model.operators[index].name for index in piece if index in work}
-        previous = result[-1] if result else range(0)
+        previous = result[-1] if result else ()
         inside = {index for operator in previous for index in flow.writes[operator]}
         reads = {index for operator in piece for index in flow.reads[operator]}
         if result and names <= joining and inside.issuperset(reads):
-            result[-1] = range(previous.start, piece.stop)
+            result[-1] = flow.piece((*previous, *piece))
         else:
             result.append(piece)
             joining = set()
@@ -141,7 +104,7 @@ def layers(model: Model, flow: OperatorFlow, pieces: Sequence[range]) -> tuple[r
     return tuple(result)
 
 
-def balanced(model: Model, flow: OperatorFlow, pieces: Sequence[range], count: int) -> tuple[range, ...]:
+def balanced(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], count: int) -> tuple[Piece, ...]:
     """Pieces joined to ``count`` ranges, the largest of which is as small as can be.
 
     Sizes are MACs; each byte written counts as one more, for operators that have none. Raises EpruneError (FILE)
@@ -162,39 +125,28 @@ def balanced(model: Model, flow: OperatorFlow, pieces: Sequence[range], count: i
         else:
             low = middle + 1
     starts = _fill(sizes, low, count)
-    return tuple(range(pieces[a].start, pieces[b - 1].stop) for a, b in zip(starts, [*starts[1:], len(pieces)]))
+    return _joined(flow, pieces, starts)
 
 
-def cut_after(model: Model, pieces: Sequence[range], places: Sequence[str]) -> tuple[range, ...]:
+def cut_after(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], places: Sequence[str]) -> tuple[Piece, ...]:
     """Pieces joined to ranges that end at the named operators, and at the last one.
 
     A place is an operator's number, its name as ``label`` gives it, or the name of a tensor that it writes. Raises
     EpruneError (FILE) for places that do not exist, or where no cut is possible.
     """
-    ends = sorted({_find(model, place) for place in places})
-    possible = [piece[-1] for piece in pieces[:-1]]
-    for end in ends:
+    ends = {_find(model, place) for place in places}
+    possible = {flow.end(piece): place for place, piece in enumerate(pieces[:-1])}
+    for end in sorted(ends):
         if end not in possible:
             operator = model.operators[end]
             near = sorted(possible, key=lambda index: abs(index - end))[:3]
             names = ", ".join(label(model.operators[index]) for index in sorted(near))
             raise model_error(
                 model.path,
-                f"cannot be cut after {operator}: {_why_not(model, pieces, end)}",
+                f"cannot be cut after {operator}: {why_not(model, flow, pieces)[end]}",
                 f"the nearest places: {names}" if names else "it can only be one actor",
             )
-    starts = [pieces[0].start, *(next(piece.start for piece in pieces if piece.start > end) for end in ends)]
-    stops = [*(end + 1 for end in ends), pieces[-1].stop]
-    return tuple(range(*ends) for ends in zip(starts, stops))
-
-
-def crossing(flow: OperatorFlow, after: int) -> tuple[int, ...]:
-    """The tensors that are there when operator ``after`` has run, and are needed later: what a cut there would send.
-
-    The model's inputs are taken to be before the cut, its outputs to be wanted behind it.
-    """
-    later = {index for operator in flow.work if operator > after for index in flow.writes[operator]}
-    return tuple(sorted(index for index in flow.needed_behind(after) - later if index in flow.types))
+    return _joined(flow, pieces, [0, *sorted(possible[end] + 1 for end in ends)])
 
 
 def label(operator: Operator) -> str:
@@ -203,47 +155,30 @@ def label(operator: Operator) -> str:
     return f"{re.sub('[^a-z0-9]+', '_', name[:40]).strip('_')}_{operator.index}"
 
 
-def _is_data(model: Model, index: int) -> bool:
-    return index >= 0 and not (model.tensors[index].constant or model.tensors[index].variable)
-
-
-def _can_cross(model: Model, flow: OperatorFlow, index: int) -> bool:
-    """Whether a FIFO can carry a tensor from one slice to another: the reader's file states its shape."""
-    token = flow.types.get(index)
-    return token is not None and token.shape == model.tensors[index].shape
-
-
 def _check_ends(model: Model, flow: OperatorFlow) -> None:
     for side, tensors in (("input", model.inputs), ("output", model.outputs)):
         for index in tensors:
             if index not in flow.types:
-                name = repr(model.tensors[index].name)
+                name, kind = repr(model.tensors[index].name), model.tensors[index]
+                nature = f"its elements are {kind.type}" if kind.dtype is None else "its shape depends on the data"
                 writers = [f" of {operator}" for operator in model.operators if index in operator.outputs]
                 raise model_error(
                     model.path,
-                    f"{side} {name}{''.join(writers)} cannot be a token: {_nature(model, index)}",
+                    f"{side} {name}{''.join(writers)} cannot be a token: {nature}",
                     "convert the model with fixed shapes and numbers at its ends",
                 )
 
 
-def _nature(model: Model, index: int) -> str:
-    tensor = model.tensors[index]
-    return f"its elements are {tensor.type}" if tensor.dtype is None else "its shape depends on the data"
+def _joined(flow: OperatorFlow, pieces: Sequence[Piece], starts: Sequence[int]) -> tuple[Piece, ...]:
+    """Consecutive pieces as one each, from these starts on."""
+    ends = [*starts[1:], len(pieces)]
+    return tuple(flow.piece(index for piece in pieces[a:b] for index in piece) for a, b in zip(starts, ends))
 
 
-def _why_not(model: Model, pieces: Sequence[range], after: int) -> str:
-    if after >= pieces[-1][-1]:
-        return "it is the last that computes anything"
-    piece = next((piece for piece in pieces if after in piece), None)
-    if piece is None:
-        return "it only prepares weights or shapes, and goes with whoever needs them"
-    return f"operators {piece[0]} to {piece[-1]} share state, or tensors that no FIFO can carry"
-
-
-def _delivers(flow: OperatorFlow, piece: range) -> bool:
-    """Whether anyone outside a range waits for what it writes."""
+def _delivers(flow: OperatorFlow, piece: Sequence[int]) -> bool:
+    """Whether anyone outside of a run of operators waits for what it writes."""
     written = (index for operator in piece for index in flow.writes[operator])
-    return any(index in flow.outputs or flow.last_use.get(index, -1) > piece[-1] for index in written)
+    return any(index in flow.outputs or flow.is_read_behind(index, piece[-1]) for index in written)
 
 
 def _work(model: Model, flow: OperatorFlow, operator: Operator) -> int:

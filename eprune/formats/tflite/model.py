@@ -16,10 +16,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Callable, Optional
 
+from eprune.formats.tflite import resources, shapes
+from eprune.formats.tflite.signatures import Signature, read_signatures
+from eprune.formats.tflite.signatures import chosen as chosen_signature
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.token import TokenType
 
@@ -41,15 +44,20 @@ _DTYPES = {
     "COMPLEX128": "complex128",
 }
 
-#: Operators whose result depends on the shape of their input alone.
-_SHAPES = ("SHAPE", "RANK")
-
 #: Operators that interpreters compute before the run where all inputs are known: unpacking weights, shape arithmetic.
 #: No operator is here that holds state or draws random numbers.
 _FOLDABLE = {"DEQUANTIZE", "DENSIFY", "BROADCAST_ARGS", "CAST", "CONCATENATION", "EXPAND_DIMS", "GATHER", "PACK"}.union(
     {"RESHAPE", "SLICE", "SQUEEZE", "STRIDED_SLICE", "ADD", "SUB", "MUL", "FLOOR_DIV", "MAXIMUM", "MINIMUM"},
     {"REDUCE_MAX", "REDUCE_PROD", "SUM"},
 )
+
+#: Kinds of quantisation details -> the fields of theirs that are indices of tensors. Of others nothing is known.
+DETAILS: dict[str, tuple[str, ...]] = {
+    "NONE": (),
+    "CustomQuantization": (),  # bytes that no interpreter reads
+    "BlockwiseQuantization": ("scales", "zeroPoints"),
+    "MultiAxisQuantization": ("scales", "zeroPoints"),
+}
 
 #: Types of tensors that are handles to state inside the interpreter, not data.
 _HANDLES = ("RESOURCE", "VARIANT")
@@ -68,7 +76,8 @@ class Tensor:
     ``token`` is None where the file does not state what a FIFO would carry: the shape is known to the interpreter
     alone, and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes
     it; ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``:
-    state that an operator keeps from one invocation to the next.
+    state that an operator keeps from one invocation to the next. ``details`` are the constants that its quantisation
+    names (scales by block, say); no operator does. ``open``: the dimensions, counted from 0, that the file leaves open.
     """
 
     index: int
@@ -81,6 +90,8 @@ class Tensor:
     variable: bool
     buffer: int
     nbytes: int
+    details: tuple[int, ...] = ()
+    open: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -88,7 +99,8 @@ class Operator:
     """An operator of the model's graph: ``name`` is ``CONV_2D``, or the name of a custom operator.
 
     ``inputs`` are tensor indices, -1 for an optional input that is absent. ``intermediates`` describe quantisation
-    inside the operator. ``subgraphs`` are those that it calls (IF, WHILE, CALL_ONCE, ...).
+    inside the operator. ``subgraphs`` are those that it calls (IF, WHILE, CALL_ONCE, ...), ``resources`` the variables
+    and tables of the interpreter that it touches, there as well.
     """
 
     index: int
@@ -98,6 +110,7 @@ class Operator:
     outputs: tuple[int, ...]
     intermediates: tuple[int, ...] = ()
     subgraphs: tuple[int, ...] = ()
+    resources: tuple[str, ...] = ()
 
     @property
     def tensors(self) -> tuple[int, ...]:
@@ -110,9 +123,10 @@ class Operator:
 
 @dataclass(frozen=True)
 class Model:
-    """What is in a .tflite file: the main graph's operators in execution order, its tensors, inputs and outputs.
+    """What is in a .tflite file: one graph's operators in execution order, its tensors, inputs and outputs.
 
-    ``subgraphs`` counts the graphs in the file, the main one included. ``data`` is the file.
+    ``graph`` is that graph's number, 0 but for a chosen signature; ``subgraphs`` counts all of the file.
+    ``signatures`` are the file's, ``signature`` is that of the graph, if it has one. ``data`` is the file.
     """
 
     path: str
@@ -122,10 +136,18 @@ class Model:
     outputs: tuple[int, ...]
     subgraphs: int
     data: bytes = field(repr=False, compare=False)
+    graph: int = 0
+    signature: Optional[Signature] = None
+    signatures: tuple[Signature, ...] = ()
+
+    def name(self, tensor: int) -> str:
+        """A tensor's name: that in the signature, if it has one, else the file's; ``tensor3`` for none."""
+        names = self.signature.names if self.signature else {}
+        return names.get(tensor) or self.tensors[tensor].name or f"tensor{tensor}"
 
 
-def read_model(path: str) -> Model:
-    """Read the .tflite file ``path``.
+def read_model(path: str, signature: Optional[str] = None) -> Model:
+    """Read the .tflite file ``path``: the graph of ``signature``, by default the first.
 
     Raises EpruneError (FILE) for a file that is missing, unreadable, no model, corrupt, or stores weights elsewhere.
     """
@@ -138,17 +160,17 @@ def read_model(path: str) -> Model:
             raise model_error(path, f"{size} bytes are more than a .tflite model can have (2 GiB)")
     except OSError as error:
         raise model_error(path, f"cannot be read: {error.strerror}") from None
-    return parse_model(data, path)
+    return parse_model(data, path, signature)
 
 
-def parse_model(data: bytes, path: str = "<bytes>") -> Model:
+def parse_model(data: bytes, path: str = "<bytes>", signature: Optional[str] = None) -> Model:
     """Like ``read_model`` for a file's bytes; ``path`` is what errors call it."""
     if data[4:8] != b"TFL3":
         raise model_error(
             path, "is not a TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
         )
     try:
-        return _Reader(data, path).model()
+        return _Reader(data, path).model(signature)
     except CORRUPT as error:
         raise model_error(path, f"is corrupt or cut short: {error}", "copy or convert it again") from None
 
@@ -174,8 +196,10 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
     consumed = dict.fromkeys(index for operator in carried for index in operator.inputs if index >= 0)
     produced = {index for operator in carried for index in operator.outputs}
 
+    fixed = shapes.fixed(model)
+
     def data(index: int) -> bool:
-        return not (model.tensors[index].constant or model.tensors[index].variable)
+        return index not in fixed and not (model.tensors[index].constant or model.tensors[index].variable)
 
     inputs = [index for index in consumed if index not in produced and data(index)]
     outputs = [index for operator in chosen for index in operator.outputs if index in needed and data(index)]
@@ -185,13 +209,16 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
 def preparatory(model: Model) -> frozenset[int]:
     """The operators whose results are known before the run: they unpack constants, or compute with shapes.
 
-    Each slice carries those that it needs, so that they are no work to place anywhere. On their own they are no slice,
-    except where they fill an output of the graph.
+    Those that name a resource are among them, and those that fill resources once. Each slice carries those that it
+    needs, so that they are no work to place anywhere. On their own they are no slice, except where they fill an output
+    of the graph.
     """
     found: set[int] = set()
     known = {tensor.index for tensor in model.tensors if tensor.constant} | {-1}
     for operator in model.operators:
-        if operator.name in _SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
+        if operator.name == "CALL_ONCE" or resources.names_one(operator):
+            found.add(operator.index)
+        elif operator.name in shapes.SHAPES or (operator.name in _FOLDABLE and known.issuperset(operator.inputs)):
             found.add(operator.index)
             known.update(operator.outputs)
     return frozenset(found)
@@ -200,23 +227,34 @@ def preparatory(model: Model) -> frozenset[int]:
 def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
     """Sets of operators that share state inside the interpreter, so that a slice must hold all of a set or none of it.
 
-    Users of one variable tensor are a set; so are all operators that touch resources (variables, hash tables) together
-    with those that call subgraphs, which may touch them too.
+    Users of one variable tensor are a set; so are those of one resource (a variable, a hash table) that any of them
+    writes. Where the file does not tell which resource an operator touches, all that touch any are one set.
     """
-    groups: list[tuple[int, ...]] = []
-    for tensor in model.tensors:
-        if tensor.variable:
-            groups.append(tuple(operator.index for operator in model.operators if tensor.index in operator.tensors))
-    stateful = tuple(operator.index for operator in model.operators if _touches_resources(model, operator))
-    if stateful:
-        groups.append(tuple(o.index for o in model.operators if o.index in stateful or o.subgraphs))
-    return tuple(dict.fromkeys(group for group in groups if len(group) > 1))
+    groups: dict[str, list[int]] = {}
+    early = preparatory(model)
+    stateful = [operator for operator in model.operators if operator.resources and operator.index not in early]
+    blurred = any(resources.UNKNOWN in operator.resources for operator in stateful)
+    for operator in stateful:
+        for name in ("",) if blurred else operator.resources:
+            groups.setdefault(name, []).append(operator.index)
+    variables = [tensor.index for tensor in model.tensors if tensor.variable]
+    users = [[operator.index for operator in model.operators if index in operator.tensors] for index in variables]
+    written = [group for group in groups.values() if not resources.only_read(model.operators[index] for index in group)]
+    found = (tuple(group) for group in (*users, *written))
+    return tuple(dict.fromkeys(group for group in found if len(group) > 1))
+
+
+def with_details(model: Model, tensors: Iterable[int]) -> set[int]:
+    """These tensors, and those that their quantisation names."""
+    found = set(tensors)
+    return found.union(*(model.tensors[index].details for index in found))
 
 
 def weight_bytes(model: Model, operators: Iterable[int]) -> int:
     """Bytes of the constants that a slice of these operators holds; a buffer that tensors share counts once."""
     chosen = with_preparatory(model, chosen_operators(model, operators))
-    tensors = (model.tensors[index] for operator in chosen for index in operator.tensors)
+    used = with_details(model, (index for operator in chosen for index in operator.tensors))
+    tensors = (model.tensors[index] for index in used)
     return sum({tensor.buffer: tensor.nbytes for tensor in tensors if tensor.constant}.values())
 
 
@@ -261,15 +299,6 @@ def buffer_bytes(data: bytes, root: Any, index: int) -> Any:
     return np.empty(0, np.uint8) if buffer.DataIsNone() else buffer.DataAsNumpy()
 
 
-def _called(options: Any) -> tuple[int, ...]:
-    """The subgraphs that an operator's options refer to. Every such field of the schema has 'subgraph' in its name."""
-    import numpy as np
-
-    values = [value for name, value in vars(options).items() if "subgraph" in name.lower()] if options else []
-    indices = [int(index) for value in values if value is not None for index in np.atleast_1d(value)]
-    return tuple(index for index in indices if index >= 0)
-
-
 class _Reader:
     """Reads one file.
 
@@ -284,15 +313,24 @@ class _Reader:
         self.budget = 2 * len(data)  # twice: some writers do share short vectors and strings
         self.types = enum_names(self.schema.TensorType)
         self.codes = enum_names(self.schema.BuiltinOperator)
+        self.details = enum_names(self.schema.QuantizationDetails)
 
-    def model(self) -> Model:
+    def model(self, key: Optional[str]) -> Model:
         root = self.schema.Model.GetRootAs(self.data)
         if root.SubgraphsLength() < 1:
             raise ValueError("it has no graph")
         self.root = root
         self._spend(4 * (root.OperatorCodesLength() + root.BuffersLength() + root.SubgraphsLength()))
         opcodes = [self._opcode(code) for code in tables(root.OperatorCodesLength(), root.OperatorCodes)]
-        graph = root.Subgraphs(0)
+        signatures = read_signatures(root, self._text)
+        try:
+            signature = chosen_signature(signatures, key)
+        except ValueError as error:
+            raise model_error(self.path, str(error)) from None
+        number = signature.graph if signature else 0
+        if not 0 <= number < root.SubgraphsLength():
+            raise ValueError(f"a signature means graph {number} of {root.SubgraphsLength()}")
+        graph = root.Subgraphs(number)
         self._spend(4 * (graph.OperatorsLength() + graph.TensorsLength()))
         inputs, outputs = self._ints(graph.InputsAsNumpy()), self._ints(graph.OutputsAsNumpy())
         operators = tuple(
@@ -300,14 +338,23 @@ class _Reader:
             for index, operator in enumerate(tables(graph.OperatorsLength(), graph.Operators))
         )
         given = set(inputs)
-        custom = {index for operator in operators if not operator.builtin for index in operator.outputs}
         written = given.union(index for operator in operators for index in operator.outputs)
         tensors = tuple(
-            self._tensor(index, tensor, index in given, index in written, index in custom)
+            self._tensor(index, tensor, index in given, index in written)
             for index, tensor in enumerate(tables(graph.TensorsLength(), graph.Tensors))
         )
-        model = Model(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data)
+        handles = {tensor.index for tensor in tensors if tensor.type in _HANDLES}
+        if handles or any(operator.subgraphs for operator in operators):
+            touched = resources.touched(root, self.schema, number, operators, [name for name, _ in opcodes], handles)
+            operators = tuple(replace(each, resources=touched.get(each.index, ())) for each in operators)
+        model = Model(
+            *(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data),
+            graph=number,
+            signature=signature,
+            signatures=signatures,
+        )
         _check_order(model)
+        _check_details(model)
         return model
 
     def _spend(self, nbytes: int) -> None:
@@ -336,8 +383,7 @@ class _Reader:
         name, builtin = opcodes[operator.OpcodeIndex()]
         subgraphs: tuple[int, ...] = ()
         if self.root.SubgraphsLength() > 1:
-            unpacked = self.schema.OperatorT.InitFromObj(operator)
-            subgraphs = _called(unpacked.builtinOptions) + _called(getattr(unpacked, "builtinOptions2", None))
+            subgraphs = resources.subgraphs_of(self.schema.OperatorT.InitFromObj(operator))
         return Operator(
             index,
             name,
@@ -348,7 +394,7 @@ class _Reader:
             subgraphs,
         )
 
-    def _tensor(self, index: int, tensor: Any, given: bool, written: bool, custom: bool) -> Tensor:
+    def _tensor(self, index: int, tensor: Any, given: bool, written: bool) -> Tensor:
         # Buffer 0 means no data; a model without constants may have no buffer at all.
         if not 0 <= tensor.Buffer() < max(1, self.root.BuffersLength()):
             raise ValueError(f"tensor {index} refers to buffer {tensor.Buffer()} of {self.root.BuffersLength()}")
@@ -359,19 +405,58 @@ class _Reader:
         shape, signature = self._ints(tensor.ShapeAsNumpy()), self._ints(tensor.ShapeSignatureAsNumpy())
         element = self.types.get(tensor.Type(), f"TYPE_{tensor.Type()}")
         # An interpreter gives the graph's inputs the shape that the file states; what follows from an open dimension
-        # further inside is known to the interpreter alone, and so are results of custom operators that have no shape.
-        fixed = min(shape, default=1) > 0 and (given or min(signature, default=1) > 0) and (bool(shape) or not custom)
+        # further inside is known to the interpreter alone, and so are results for which the file states no rank: older
+        # converters write a scalar in the same way.
+        ranked = bool(shape) or (hasattr(tensor, "HasRank") and bool(tensor.HasRank()))
+        fixed = min(shape, default=1) > 0 and (given or (min(signature, default=1) > 0 and (ranked or not written)))
         dtype = _DTYPES.get(element)
         token = TokenType(dtype, shape) if fixed and dtype else None
         variable = bool(tensor.IsVariable())
         nbytes = len(buffer_bytes(self.data, self.root, tensor.Buffer()))
         constant = not (written or variable)
-        return Tensor(index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes)
+        details = self._details(index, name, tensor.Quantization())
+        unknown = tuple(place for place, size in enumerate(signature) if size < 0)
+        return Tensor(
+            index, name, element, dtype, shape, token, constant, variable, tensor.Buffer(), nbytes, details, unknown
+        )
+
+    def _details(self, index: int, name: str, quantization: Any) -> tuple[int, ...]:
+        if quantization is None or not quantization.DetailsType():
+            return ()
+        kind = self.details.get(quantization.DetailsType(), f"kind {quantization.DetailsType()}")
+        if kind not in DETAILS:
+            hint = "a slice may lack what they refer to; install a newer eprune"
+            message = f"tensor {index} ({name}) has quantization details of a kind that is not known: {kind}"
+            raise model_error(self.path, message, hint)
+        table = getattr(self.schema, f"{kind}T").InitFromObj(_table(self.schema, kind, quantization.Details()))
+        # -1 means none; so does 0, the default, where writers leave out zero points.
+        least = {"scales": 0, "zeroPoints": 1}
+        return tuple(value for field in DETAILS[kind] if (value := getattr(table, field)) >= least[field])
+
+
+def _table(schema: Any, name: str, raw: Any) -> Any:
+    """The accessors of a table of which only the place is known."""
+    table = getattr(schema, name)()
+    table.Init(raw.Bytes, raw.Pos)
+    return table
+
+
+def _check_details(model: Model) -> None:
+    """Raise ValueError unless what a tensor's quantisation names is there, and constant."""
+    for tensor in model.tensors:
+        for index in tensor.details:
+            if index >= len(model.tensors) or not model.tensors[index].constant:
+                raise ValueError(
+                    f"the quantization of tensor {tensor.index} names tensor {index}, which is no constant"
+                )
 
 
 def _check_order(model: Model) -> None:
     """Raise ValueError unless every index exists and every operator's inputs are there before it runs."""
     count = len(model.tensors)
+    ends = (*model.signature.inputs.values(), *model.signature.outputs.values()) if model.signature else ()
+    if not all(0 <= index < count for index in ends):
+        raise ValueError("its signature names a tensor that is not there")
     if not all(0 <= index < count for index in model.inputs + model.outputs):
         raise ValueError("its inputs or outputs name a tensor that is not there")
     pending = {index for operator in model.operators for index in operator.outputs}
@@ -389,7 +474,7 @@ def _check_order(model: Model) -> None:
             if index not in pending and not model.tensors[index].variable:
                 raise ValueError(f"{operator} writes tensor {index}, which another has written")
             pending.discard(index)
-        if not all(0 < index < model.subgraphs for index in operator.subgraphs):
+        if not all(0 < index < model.subgraphs and index != model.graph for index in operator.subgraphs):
             raise ValueError(f"{operator} calls subgraph {operator.subgraphs} of {model.subgraphs}")
 
 
@@ -406,25 +491,25 @@ def chosen_operators(model: Model, operators: Iterable[int]) -> list[Operator]:
 
 
 def with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operator]:
-    """These operators and the preparatory ones that they need, in execution order."""
+    """These operators and the preparatory ones that they need, in execution order.
+
+    Those whose result is a constant (``shapes.fixed``) are not among them.
+    """
     early = preparatory(model)
+    fixed = shapes.fixed(model)
     producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}
     found = {operator.index: operator for operator in operators}
-    waiting = list(found.values())
+    found.update((operator.index, operator) for operator in resources.starters(model.operators, list(found.values())))
+    waiting = [operator for operator in found.values() if not shapes.is_fixed(operator, fixed)]
     while waiting:
         for tensor in waiting.pop().inputs:
-            if tensor in producer and producer[tensor].index not in found:
+            if tensor in producer and tensor not in fixed and producer[tensor].index not in found:
                 found[producer[tensor].index] = producer[tensor]
                 waiting.append(producer[tensor])
-    return [found[index] for index in sorted(found)]
+    return [found[index] for index in sorted(found) if not shapes.is_fixed(found[index], fixed)]
 
 
 def _graph_order(tensors: Iterable[int], graph: Sequence[int]) -> tuple[int, ...]:
     distinct = dict.fromkeys(tensors)
     first = dict.fromkeys(index for index in graph if index in distinct)
     return tuple({**first, **distinct})
-
-
-def _touches_resources(model: Model, operator: Operator) -> bool:
-    handles = any(model.tensors[index].type in _HANDLES for index in operator.tensors)
-    return handles or operator.name == "CALL_ONCE"

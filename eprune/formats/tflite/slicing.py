@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Optional
 
+from eprune.formats.tflite import shapes
 from eprune.formats.tflite.model import (
     CORRUPT,
+    DETAILS,
     Model,
     Operator,
     bonds,
@@ -17,8 +19,11 @@ from eprune.formats.tflite.model import (
     load_schema,
     model_error,
     tables,
+    with_details,
     with_preparatory,
 )
+from eprune.formats.tflite.signatures import packed, state_shapes
+from eprune.model.token import TokenType
 
 #: The metadata that XNNPACK chooses a precision by. The rest describes the file, or tensors by the whole's indices.
 _KEPT_METADATA = b"reduced_precision_support"
@@ -45,10 +50,22 @@ def slice_model(
     needed, offered = boundary(model, (operator.index for operator in chosen))
     inputs = needed if inputs is None else tuple(inputs)
     outputs = offered if outputs is None else tuple(outputs)
+    named = chosen
     chosen = with_preparatory(model, chosen)
-    _check_slice(model, chosen, needed, inputs, outputs)
+    _check_slice(model, chosen or named, needed, inputs, outputs)
     try:
         return _Slicer(model).slice(chosen, inputs, outputs)
+    except CORRUPT as error:
+        raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
+
+
+def restated(model: Model, types: Mapping[int, TokenType]) -> bytes:
+    """The model as a file of its own: the graph of its signature first, its tensors with the shapes of ``types``.
+
+    Operators and tensors keep their numbers. Raises EpruneError (FILE) as ``slice_model`` does.
+    """
+    try:
+        return _Slicer(model).slice(model.operators, model.inputs, model.outputs, types)
     except CORRUPT as error:
         raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
 
@@ -156,12 +173,23 @@ class _Slicer:
         self.opcode_index: dict[int, int] = {}
         self.budget = 2 * len(model.data)
 
-    def slice(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> bytes:
-        """The file: these operators as the main graph, with these inputs and outputs."""
+    def slice(
+        self,
+        operators: Sequence[Operator],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        types: Optional[Mapping[int, TokenType]] = None,
+    ) -> bytes:
+        """The file: these operators as the main graph, with these inputs and outputs.
+
+        With ``types``, all tensors are kept, those with the shapes of these, and the signature.
+        """
         import flatbuffers
 
         schema = self.schema
-        graphs = [self._main(operators, inputs, outputs)]
+        graphs = [self._main(operators, inputs, outputs, types is not None)]
+        if types is not None:
+            state_shapes(graphs[0].tensors, types)
         if any(operator.subgraphs for operator in operators):
             # Calls go by index and may go on to further subgraphs: keeping all of them keeps every index right.
             graphs += [self._whole(self.root.Subgraphs(index)) for index in range(1, self.source.subgraphs)]
@@ -170,6 +198,8 @@ class _Slicer:
         model.description = self.root.Description()
         model.subgraphs = graphs
         model.metadata = self._metadata()
+        if types is not None and self.source.signature:
+            model.signatureDefs = [packed(schema, self.source.signature)]
         model.operatorCodes = [
             schema.OperatorCodeT.InitFromObj(self._known(self.root.OperatorCodes(index), "OperatorCode"))
             for index in self.opcode_index
@@ -179,14 +209,25 @@ class _Slicer:
         builder.Finish(model.Pack(builder), b"TFL3")
         return bytes(builder.Output())
 
-    def _main(self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int]) -> Any:
-        source = self.root.Subgraphs(0)
-        used = sorted({index for operator in operators for index in operator.tensors}.union(inputs, outputs))
+    def _main(
+        self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int], everything: bool
+    ) -> Any:
+        source = self.root.Subgraphs(self.source.graph)
+        own = {index for operator in operators for index in operator.tensors}
+        used = sorted(with_details(self.source, own.union(inputs, outputs)))
+        if everything:
+            used = list(range(len(self.source.tensors)))
         index_of = {old: new for new, old in enumerate(used)}
         index_of[-1] = -1
         graph = self.schema.SubGraphT()
         graph.name = source.Name()
         graph.tensors = [self._tensor(source.Tensors(index)) for index in used]
+        for index, values in () if everything else shapes.fixed(self.source).items():
+            if index in index_of:
+                graph.tensors[index_of[index]].buffer = len(self.buffers)
+                self.buffers.append(_Constant(self.schema, shapes.as_bytes(values, self.source.tensors[index].type)))
+        for tensor in graph.tensors:
+            self._renumber_details(tensor.quantization, index_of)
         graph.inputs = [index_of[index] for index in inputs]
         graph.outputs = [index_of[index] for index in outputs]
         graph.operators = [self._operator(source.Operators(operator.index)) for operator in operators]
@@ -207,9 +248,18 @@ class _Slicer:
         self._known(source, "Tensor")
         if source.Quantization() is not None:
             self._known(source.Quantization(), "QuantizationParameters")
+            kind = source.Quantization().DetailsType()
+            if kind:
+                self._known(source.Quantization().Details(), enum_names(self.schema.QuantizationDetails)[kind])
         tensor = self._spend(self.schema.TensorT.InitFromObj(source))
         tensor.buffer = self._buffer_index(tensor.buffer)
         return tensor
+
+    def _renumber_details(self, quantization: Any, index_of: Mapping[int, int]) -> None:
+        if quantization is not None and quantization.detailsType:
+            for field in DETAILS[enum_names(self.schema.QuantizationDetails)[quantization.detailsType]]:
+                index = getattr(quantization.details, field)
+                setattr(quantization.details, field, index_of.get(index, index))
 
     def _operator(self, source: Any) -> Any:
         self._known(source, "Operator")

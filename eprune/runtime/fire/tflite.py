@@ -15,6 +15,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Callable
 
 from eprune.runtime.kernel.actor import Actor
@@ -46,8 +47,17 @@ def describe(name: str) -> str:
         return name
 
 
-def load(name: str, model: bytes, threads: int = 1) -> Any:
+def load(
+    name: str,
+    model: bytes,
+    threads: int = 1,
+    delegates: bool = True,
+    shapes: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
+) -> Any:
     """An interpreter over the bytes of a model, its tensors allocated. Belongs to the calling thread.
+
+    Without ``delegates``, the interpreter's own kernels compute everything. ``shapes`` are those of inputs, by their
+    tensors' numbers, that get another one than the file states.
 
     Raises UsageError where the interpreter cannot be imported (a numpy that is too new, for example), ValueError or
     RuntimeError where it does not take the model.
@@ -56,8 +66,13 @@ def load(name: str, model: bytes, threads: int = 1) -> Any:
         module = importlib.import_module(INTERPRETERS[name])
     except (ImportError, AttributeError) as error:
         raise UsageError(f"interpreter {name} cannot be imported: {error}") from None
+    options = {}
+    if not delegates:
+        options["experimental_op_resolver_type"] = module.OpResolverType.BUILTIN_WITHOUT_DEFAULT_DELEGATES
     with _quiet_stderr():
-        interpreter = module.Interpreter(model_content=model, num_threads=threads)
+        interpreter = module.Interpreter(model_content=model, num_threads=threads, **options)
+        for index, shape in shapes.items():
+            interpreter.resize_tensor_input(index, list(shape))
         interpreter.allocate_tensors()
     return interpreter
 

@@ -44,6 +44,9 @@ class Actor:
     #: whether its methods wait for the world: a camera, a socket, a clock, standard input. Such an actor has a thread
     #: of its own, and is stalled only by a limit of its own (``stall-after`` in the graph).
     waits: bool = False
+    #: whether output ports that name one tensor all get the same, however many there are: then only one of them is sent
+    #: to another platform, and the others may be missing.
+    copies: bool = False
     #: whether it keeps its state from one stream to the next of a service (``--serve``): it is initialized once, before
     #: the first, and finalized once, after the last. Each stream has a thread of its own.
     keeps_state: bool = False

@@ -1,0 +1,83 @@
+"""``eprune import --list``: the operators of a model, and where it can be cut."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from eprune.cli.printing import show
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from eprune.formats.tflite.flow import OperatorFlow
+    from eprune.formats.tflite.model import Model
+    from eprune.model.token import TokenType
+
+
+def print_list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str) -> None:
+    """The operators, and what a cut behind each would send, or why none can be there."""
+    from eprune.formats.tflite import cuts as model_cuts
+    from eprune.formats.tflite.flow import flow as find_flow
+    from eprune.passes.import_ import parse_feedback
+    from eprune.views.tables import table
+
+    flow = find_flow(model, dict(types))
+    pieces = model_cuts.pieces(model, flow)
+    parse_feedback(model, flow, feedback)
+    reasons = model_cuts.why_not(model, flow, pieces)
+    rows = [_row(model, flow, operator.index, reasons.get(operator.index)) for operator in model.operators]
+    if fmt == "json":
+        key = model.signature.key if model.signature else None
+        ends = {
+            side: [
+                {
+                    "name": model.name(index),
+                    "token": str(flow.types.get(index) or ""),
+                    "open": model.tensors[index].open,
+                }
+                for index in tensors
+            ]
+            for side, tensors in (("inputs", model.inputs), ("outputs", model.outputs))
+        }
+        click.echo(json.dumps({"model": model.path, "signature": key, **ends, "operators": rows}, indent=2))
+        return
+    header = ("index", "name", "output", "bytes", "MACs", "weights", "cut sends", "no cut, because")
+    texts = [
+        (
+            *(row["index"], row["name"], _tokens(row["outputs"]), row["bytes"], row["macs"], row["weight_bytes"]),
+            *("-" if row["cut_bytes"] is None else row["cut_bytes"], row["why_not"] or ""),
+        )
+        for row in rows
+    ]
+    show(table(header, texts))
+
+
+def _tokens(outputs: Sequence[str]) -> str:
+    """``uint8[1,8] x6`` for six outputs of that type."""
+    counts = [(token, outputs.count(token)) for token in dict.fromkeys(outputs)]
+    return " ".join(f"{token} x{count}" if count > 1 else token for token, count in counts) or "-"
+
+
+def _row(model: Model, flow: OperatorFlow, index: int, why_not: Optional[str]) -> dict[str, Any]:
+    """What --list says of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
+    from eprune.formats.tflite.cost import macs
+    from eprune.formats.tflite.cuts import label
+    from eprune.formats.tflite.flow import crossing
+    from eprune.formats.tflite.model import weight_bytes
+
+    operator = model.operators[index]
+    tokens = [flow.types.get(tensor) for tensor in operator.outputs]
+    sent = [flow.types[tensor].nbytes for tensor in crossing(flow, index)] if why_not is None else None
+    return {
+        "index": index,
+        "name": label(operator),
+        "outputs": [str(token or "?") for token in tokens],
+        "bytes": sum(token.nbytes for token in tokens if token),
+        "macs": macs(model, operator, flow.types),
+        "weight_bytes": weight_bytes(model, [index]),
+        "cut_bytes": None if sent is None else sum(sent),
+        "why_not": why_not,
+    }
