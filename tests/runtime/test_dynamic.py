@@ -136,6 +136,21 @@ def test_it_does_so_over_all_kinds_of_connections_and_where_tokens_may_be_lost_b
         check_run(graph, records, reference(graph, 20))
 
 
+@pytest.mark.parametrize("told", [(), ("A",)])
+@pytest.mark.parametrize("away", [[], ["A"], ["Src"], ["Split", "B", "Sink"]], ids=",".join)
+def test_it_follows_its_entry_where_firings_before_it_are_lost(away, told, tmp_path):
+    """The source is faster than all others, and only its newest tokens count."""
+    graph = led_without_telling(tmp_path, n=200, told=told)
+    fifos = (replace(f, policy=FaultPolicy.NEWEST, capacity=3) if f.name == "f0" else f for f in graph.fifos)
+    records = run_in_threads(deploy(replace(graph, fifos=tuple(fifos)), homes_of(graph, away), tmp_path))
+    actors = {name: facts for record in records.values() for name, facts in record["actors"].items()}
+    entry = actors["Split"]
+    working = sum(count for value, count in entry["modes"].items() if value != "0")
+    assert actors["Merge"]["firings"] == actors["Sink"]["firings"] == entry["firings"]
+    for name in ("A", "B"):
+        assert actors[name]["firings"] == (entry["firings"] if name in told else working)
+
+
 FORMS = pytest.mark.parametrize("form", [led_by_a_ca, led_by_the_entry])
 
 
