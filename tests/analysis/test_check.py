@@ -14,6 +14,7 @@ from eprune.analysis.check import check
 from eprune.analysis.consistency import consistency
 from eprune.analysis.rules import RULES, rules_table
 from eprune.analysis.summary import summary
+from eprune.formats import touching
 from eprune.model.finding import Severity
 from eprune.model.graph import Graph
 from eprune.model.interface import Interface
@@ -29,7 +30,8 @@ def test_the_documentation_has_the_table_of_rules():
 def test_the_code_and_the_table_name_the_same_rules():
     code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "eprune" / "analysis").glob("*.py"))
     used = set(re.findall(r'violation\(\s*"([A-Z]\d)"', code))
-    assert used == {rule for rule in RULES if re.fullmatch("[A-Z][0-9]", rule)}
+    # What may be read is decided before it is, by formats.
+    assert used | {touching.RULE} == {rule for rule in RULES if re.fullmatch("[A-Z][0-9]", rule)}
 
 
 def test_only_warnings_are_warnings():
