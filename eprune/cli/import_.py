@@ -77,7 +77,7 @@ class Time(click.ParamType):
     metavar="APP.xml",
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
-@click.option("--signature", metavar="NAME", help="The signature to import, of a model that has several.")
+@click.option("--signature", metavar="SIGNATURE", help="The signature to import, of a model that has several.")
 @click.option(
     "--shape",
     "shapes",
