@@ -345,6 +345,19 @@ def _operators(line: Line) -> Iterator[Item]:
         yield from (Item(WORD, label(operator), f"operator {operator.index}") for operator in model.operators)
 
 
+def _signatures(line: Line) -> Iterator[Item]:
+    """The signatures of the model."""
+    from eprune.formats.tflite.model import read_model
+    from eprune.model.finding import EpruneError
+
+    for path in line.given("model"):
+        try:
+            signatures = read_model(path).signatures
+        except EpruneError:
+            continue
+        yield from (Item(WORD, each.key, f"graph {each.graph}") for each in signatures)
+
+
 def _rules(line: Line) -> Iterator[Item]:
     from eprune.analysis.rules import RULES
 
@@ -406,6 +419,7 @@ COMPLETERS: dict[str, Completer] = {
     "NAME": _nothing,
     "NAME=B,L": _nothing,
     "OUT:IN ...": _nothing,
+    "SIGNATURE": _signatures,
     "INPUT=1,1280 ...": _nothing,
     "METRIC": _nothing,
     "METRIC=VALUE": _nothing,

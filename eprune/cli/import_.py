@@ -78,7 +78,7 @@ class Time(click.ParamType):
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
 @options.outside_option
-@click.option("--signature", metavar="NAME", help="The signature to import, of a model that has several.")
+@click.option("--signature", metavar="SIGNATURE", help="The signature to import, of a model that has several.")
 @click.option(
     "--shape",
     "shapes",

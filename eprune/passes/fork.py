@@ -108,7 +108,9 @@ class _Forks:
     def _placed(self, mapping: PlatformMapping) -> PlatformMapping:
         places = {placement.actor: placement for placement in mapping.placements}
         more: list[Placement] = [
-            replace(places[reader], actor=fork, segment=None) for fork, reader in self.beside.items()
+            replace(places[reader], actor=fork, segment=None)
+            for fork, reader in self.beside.items()
+            if reader in places
         ]
         return replace(mapping, placements=(*mapping.placements, *more))
 

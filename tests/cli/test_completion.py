@@ -13,7 +13,7 @@ from application import ACTORS, APPLICATION, ENDPOINT, HELPER, ROOT, SERVER, map
 
 from eprune.cli import completers
 from eprune.cli.main import cli
-from tests.kit import shells
+from tests.kit import shells, tiny_models
 from tests.kit.commands import commands
 
 PLAN = """{"application": "tiny", "order": ["In", "L1"], "platforms": ["endpoint", "server"],
@@ -48,6 +48,7 @@ COMPLETED = {
     "eprune profile cu": "eprune profile cuts/",
     "eprune import ti": "eprune import tiny.tflite ",
     "eprune import tiny.tflite --per la": "eprune import tiny.tflite --per layer ",
+    "eprune import speech.tflite --signature de": "eprune import speech.tflite --signature decode ",
     "eprune rules C2": "eprune rules C2 ",
     "eprune inspect JsonL": "eprune inspect JsonLines ",
     "eprune apply repl": "eprune apply replicate ",
@@ -92,6 +93,7 @@ def folder(tmp_path_factory):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     (folder / "bin/eprune").chmod(0o755)
+    (folder / "speech.tflite").write_bytes(tiny_models.two_signatures())
     return folder
 
 

@@ -349,6 +349,7 @@ def test_a_slices_ports_get_its_boundarys_tensors_in_order(chain) -> None:
         outputs={"o0": TokenType("float32", (1, 4, 4, 4))},
         tensors={"i0": 0, "o0": 4},
         weight_bytes=4 * (4 * 3 * 3 * 3 + 4),
+        copies=True,
     )
 
 

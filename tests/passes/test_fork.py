@@ -30,6 +30,7 @@ from eprune.passes.import_ import graph_of
 from tests.kit import tiny_models
 from tests.kit.tiny_models import ModelBuilder
 
+SHARED = Path(__file__).parents[3] / "shared" / "models"
 NEAR = Platform("near", (Unit("cpu"),), (Link("far"),))
 FAR = Platform("far", (Unit("cpu"),), (Link("near"),))
 
@@ -222,3 +223,27 @@ def test_list_explore_and_the_run_state_one_number(imported, eprune_command):
     assert ran.exit_code == 0, ran.stderr
     told = json.loads(Path("sum.json").read_text())
     assert sum(link["bytes"] for link in told["links"]) == 3 * row["cut_bytes"], told["links"]
+
+
+@pytest.mark.parametrize("name", ["mobilenet_v2_1.0_224_quant", "nmp", "traffic_model"])
+def test_real_models_cross_with_what_the_list_says_at_every_point(tmp_path, monkeypatch, eprune_command, name):
+    """MobileNet's block boundaries, where the result and the shortcut are one tensor, are the cheap ones."""
+    path = SHARED / f"{name}.tflite"
+    if not path.is_file():
+        pytest.skip(f"{path} is not there")
+    monkeypatch.chdir(tmp_path)
+    assert eprune_command("import", str(path), "-o", "app", "--per", "operator").exit_code == 0
+    rows = json.loads(eprune_command("import", str(path), "--list", "--format", "json").stdout)["operators"]
+    system = read_system("app/application.xml", (), (), check)
+    counted = flow(system.graph, system.interfaces)
+    operators = {actor.name: actor.behaviour.operators for actor in system.graph.actors if actor.behaviour.operators}
+    sources = {actor.name for actor in system.graph.actors if not actor.inputs}
+    several = 0
+    for row in rows:
+        if row["cut_bytes"] is not None:
+            near = sources | {actor for actor, own in operators.items() if own[-1] <= row["index"]}
+            homes = {actor: "near" if actor in near else "far" for actor in counted.actors}
+            assert counted.nbytes(homes) == row["cut_bytes"], row
+            every = sum(each.nbytes for each in counted.streams if homes[each.source] != homes[each.target])
+            several += every > row["cut_bytes"]
+    assert several >= {"mobilenet_v2_1.0_224_quant": 10}.get(name, 0)

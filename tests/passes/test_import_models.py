@@ -497,7 +497,7 @@ def test_hostile_files_give_a_graph_or_a_message():
     """Cut short, or with bytes changed: never a traceback from here, nor a graph that contradicts itself."""
     chooser = random.Random(1)
     outcomes = {"graph": 0, "message": 0}
-    for name in ("residual_split", "counter", "reshape_like", "loop"):
+    for name in ("residual_split", "counter", "reshape_like", "loop", "two_streams", "blockwise", "two_signatures"):
         data = getattr(tiny_models, name)()
         for _ in range(150):
             broken = bytearray(data[: chooser.randrange(len(data))] if chooser.random() < 0.2 else data)
