@@ -20,7 +20,7 @@ from eprune.deploy.device import write_keys
 from eprune.deploy.ssh import parse_device
 from tests.kit import sshd
 
-CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3")
+CUTS = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "2")
 
 
 @pytest.fixture(autouse=True)
@@ -99,7 +99,7 @@ def test_every_point_is_measured_on_the_device_and_named_after_it(device, cuts, 
     assert f"endpoint is {platform.node()} ({device.url}): {platform.machine()}, Python" in done.err
     assert [line["alternative"] for line in lines(cuts)] == ["1", "2", "3", "4"]
     for line in lines(cuts):
-        assert line["ok"] and line["frames"] == 3
+        assert line["ok"] and line["frames"] == 2
         assert line["devices"] == {"endpoint": device.url}
         assert line["platforms"]["endpoint"]["host"] == platform.node()
         assert line["platforms"]["endpoint"]["python"] == platform.python_version()
@@ -285,7 +285,7 @@ def test_a_device_gets_its_own_certificate_for_links_with_tls(device, app, eprun
     assert eprune(*CUTS).code == 0
     done = eprune(*profile(device, "--point", "2"))
     assert done.code == 0, done.err
-    assert lines(app / "cuts")[0]["frames"] == 3
+    assert lines(app / "cuts")[0]["frames"] == 2
     assert nothing_is_left(device)
 
 

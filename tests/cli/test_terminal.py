@@ -71,7 +71,7 @@ def test_json_on_a_terminal_is_whole(app):
 def test_long_work_says_how_far_it_is_and_leaves_nothing_behind(app):
     folder = app / "imported"
     shown = on_terminal("import", "tiny.tflite", "-o", str(folder), "--per", "layer", width=200)
-    assert "1 of 3: reading tiny.tflite" in shown
+    assert "1 of 2: reading tiny.tflite" in shown
     assert shown.rstrip().splitlines()[-1].startswith("next: eprune run ")
     application = str(folder / "application.xml")
     shown = on_terminal("verify", application, "--model", "tiny.tflite", "--frames", "2", width=200)
