@@ -13,10 +13,14 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.atomic import write_file
+from eprune.formats.xml.application import write_application
 from eprune.measure import apart
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.verify import Difference, Slices, whole_model
 from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.graph import Graph
+from eprune.passes.relocate import relocated
 from eprune.runtime.fire.tflite import describe
 
 #: Seconds that a slice may take to load or to run.
@@ -35,7 +39,7 @@ def compare(
         path = Path(folder, "frames.npz")
         np.savez(path, **{str(tensor): np.stack([frame[tensor] for frame in frames]) for tensor in frames[0]})
         question = {
-            "application": slices.graph.where.file,
+            "application": _file_of(slices.graph, folder),
             "model": slices.model.path,
             "interpreter": interpreter,
             "frames": str(path),
@@ -56,6 +60,15 @@ def compare(
             raise apart.Died("it ends without an answer")
         except apart.Died as error:
             raise EpruneError(_death(slices, describe(interpreter), running, str(error))) from None
+
+
+def _file_of(graph: Graph, folder: str) -> str:
+    """The file of an application; one that came from stdin is written into ``folder``."""
+    if Path(graph.where.file).exists():
+        return graph.where.file
+    path = Path(folder, "application.xml")
+    write_file(str(path), write_application(relocated(graph, folder)))
+    return str(path)
 
 
 def _death(slices: Slices, interpreter: str, running: Optional[str], how: str) -> Finding:

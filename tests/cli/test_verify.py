@@ -41,6 +41,14 @@ def test_an_imported_model_is_equal(imported, eprune, name, interpreter):
     assert interpreter in done.out
 
 
+def test_an_application_may_come_from_stdin(imported, eprune, monkeypatch):
+    imported("conv_pool_dense")
+    monkeypatch.chdir("app")
+    done = eprune("verify", "-", "--model", "../m.tflite", stdin=Path("application.xml").read_text())
+    assert done.code == 0, done.err
+    assert done.out.startswith("equal, bit for bit: 3 frames, ")
+
+
 def test_a_changed_weight_is_found_in_the_actor_that_has_it(imported, eprune):
     imported("conv_pool_dense")
     path = Path("app/m.tflite")
