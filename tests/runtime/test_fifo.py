@@ -137,3 +137,17 @@ def test_waiting_for_a_moment_ends_then():
     assert not fifo.await_tokens(1, until=time.monotonic() + 0.01)
     fifo.commit(1, 0)
     assert fifo.await_tokens(1, until=time.monotonic())
+
+
+@pytest.mark.parametrize(("capacity", "delay", "slots"), [(1, 0, 1), (2, 0, 1), (64, 0, 1), (4, 1, 2), (3, 1, 3)])
+def test_where_ends_take_turns_a_fifo_has_the_memory_of_the_tokens_that_are_in_it_at_once(capacity, delay, slots):
+    fifo = Fifo("f", "int32", (5,), capacity, delay, np.full((delay, 5), -1, np.int32), held=delay + 1)
+    assert len(fifo.memory) == slots
+    source, sink = Output("out", fifo, 1), Input("in", fifo, 1)
+    seen = []
+    for number in range(10):
+        source.acquire()[...] = number
+        source.commit(number)
+        seen.append(int(sink.acquire()[0]))
+        sink.release()
+    assert seen == [*[-1] * delay, *range(10 - delay)]

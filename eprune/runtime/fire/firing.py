@@ -285,9 +285,17 @@ class RunningActor:
             return None
         tokens = [{port.name: port.view(port.fifo.released + n) for port in self.inputs} for n in range(phases)]
         rooms = [Outputs({port.name: port.view(port.fifo.written + n) for port in self.outputs}) for n in range(phases)]
+        early = [fifo for fifo in sources if self.behaviour.copies_inputs and not fifo.kept]
+        late = [fifo for fifo in sources if fifo not in early]
         aged = [(port.fifo, self.ages[port.name]) for port in self.inputs if port.name in self.ages]
         bell, activity, limit, fire, ways = self._bell, self.activity, self.limit, self.fire, self._mode.ways
         phase = 0
+
+        def give_back() -> None:
+            for fifo in early:
+                fifo.release(1)
+
+        self.behaviour.taken = give_back if early else None
 
         def step() -> bool:
             nonlocal phase
@@ -319,7 +327,7 @@ class RunningActor:
                 return False
             self.stage = ""
             end = now()
-            for fifo in sources:
+            for fifo in late:
                 fifo.release(1)
             for fifo in sinks:
                 fifo.commit(1, firing, birth)

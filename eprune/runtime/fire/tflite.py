@@ -126,6 +126,8 @@ class SegmentActor(Actor):
     ``feeds`` and ``fetches`` map port names to positions among the sliced model's inputs and outputs.
     """
 
+    copies_inputs = True
+
     def __init__(
         self,
         read: Callable[[], bytes],
@@ -166,6 +168,8 @@ class SegmentActor(Actor):
         """Copy the inputs in, invoke, copy the active outputs out."""
         for port, token in inputs.items():
             self._in[port](token)
+        if self.taken is not None:
+            self.taken()
         self._invoke()
         for port, room in outputs.items():
             room[...] = self._out[port]()

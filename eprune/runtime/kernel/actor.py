@@ -41,6 +41,10 @@ class Actor:
     most_firings: Optional[int] = None
     #: the ports whose other end is alive; empty in an application whose FIFOs cannot lose tokens
     alive: frozenset[str] = frozenset()
+    #: where it is set, `fire` calls it once it needs its inputs no more, if that is long before its end: their room is
+    #: given back then. ``copies_inputs`` says that it does.
+    taken: Optional[Callable[[], None]] = None
+    copies_inputs: bool = False
     #: whether its methods wait for the world: a camera, a socket, a clock, standard input. Such an actor has a thread
     #: of its own, and is stalled only by a limit of its own (``stall-after`` in the graph).
     waits: bool = False

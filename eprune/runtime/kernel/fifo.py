@@ -68,6 +68,8 @@ class Fifo:
 
     #: whether tokens of this FIFO may be lost while the consumer is dead
     lossy = False
+    #: whether a token counts as fired on only when the firing is over
+    kept = False
     #: what keeps the newest tokens, if that is the FIFO's policy
     keeper: Optional[Keeper] = None
 

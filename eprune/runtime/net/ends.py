@@ -215,6 +215,7 @@ class RxFifo(Fifo, Receiving):
         Fifo.__init__(self, name, dtype, shape, capacity + window, delay, initial)
         Receiving.__init__(self, policy, capacity + window, delay)
         self.number = 0
+        self.kept = policy == WAIT
         self.activity = Activity()
         #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
         self.offset: Optional[int] = None
