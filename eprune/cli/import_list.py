@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eprune.formats.tflite.flow import OperatorFlow
-    from eprune.formats.tflite.model import Model
+    from eprune.formats.tflite.parts import Model
     from eprune.model.token import TokenType
 
 

@@ -19,7 +19,8 @@ from eprune.codegen.targets import python, service, tunnels
 from eprune.codegen.targets.python import Layout
 from eprune.formats.atomic import link_file, write_file
 from eprune.formats.behaviours.python_class import with_neighbours
-from eprune.formats.tflite.model import Model, read_model
+from eprune.formats.tflite.model import read_model
+from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import constant_spans, slice_model
 from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError, Finding, Location, WrongUsage

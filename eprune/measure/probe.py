@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Optional
 from eprune.measure import apart
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite.model import Model
+    from eprune.formats.tflite.parts import Model
     from eprune.model.token import TokenType
 
 #: Seconds that an interpreter may take to load a model, and run it twice if it has open shapes.

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Optional
 
-from eprune.formats.tflite.model import Model, Tensor, model_error, parse_model, read_model
+from eprune.formats.tflite.model import model_error, parse_model, read_model
+from eprune.formats.tflite.parts import Model, Tensor
 from eprune.formats.tflite.shapes import open_questions
 from eprune.formats.tflite.signatures import listed, several
 from eprune.formats.tflite.slicing import restated

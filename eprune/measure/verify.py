@@ -13,7 +13,8 @@ import numpy as np
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.explore.space import mapping
-from eprune.formats.tflite.model import Model, model_error, parse_model, read_model
+from eprune.formats.tflite.model import model_error, parse_model, read_model
+from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import restated, slice_model
 from eprune.measure.executor import Executor
 from eprune.measure.progress import SILENT, Progress

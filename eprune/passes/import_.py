@@ -17,7 +17,8 @@ from eprune.formats.tflite.cuts import MAIN, balanced, cut_after, label, layers
 from eprune.formats.tflite.cuts import pieces as find_pieces
 from eprune.formats.tflite.flow import OperatorFlow, Piece
 from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.model import Model, load_schema, model_error
+from eprune.formats.tflite.model import load_schema, model_error
+from eprune.formats.tflite.parts import Model
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement

@@ -11,15 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprune.formats.tflite.model import (
-    Model,
-    bonds,
-    boundary,
-    parse_model,
-    preparatory,
-    read_model,
-    weight_bytes,
-)
+from eprune.formats.tflite.model import bonds, boundary, parse_model, preparatory, read_model, weight_bytes
+from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError
 from eprune.model.token import TokenType

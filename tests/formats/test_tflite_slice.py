@@ -14,7 +14,8 @@ import numpy as np
 import pytest
 
 from eprune.formats.tflite import model as tflite_model
-from eprune.formats.tflite.model import Model, bonds, boundary, parse_model, preparatory, read_model, weight_bytes
+from eprune.formats.tflite.model import bonds, boundary, parse_model, preparatory, read_model, weight_bytes
+from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError
 from tests.kit import tiny_models

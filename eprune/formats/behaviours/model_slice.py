@@ -13,7 +13,7 @@ from eprune.model.interface import Interface
 from eprune.model.token import TokenType
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite.model import Model, Tensor
+    from eprune.formats.tflite.parts import Model, Tensor
 
 
 #: More operators than any model has: what a file claims is not spelled out beyond.

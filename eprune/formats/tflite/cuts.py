@@ -14,7 +14,8 @@ from collections.abc import Sequence
 
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.flow import OperatorFlow, Piece
-from eprune.formats.tflite.model import Model, Operator, model_error
+from eprune.formats.tflite.model import model_error
+from eprune.formats.tflite.parts import Model, Operator
 from eprune.formats.tflite.ties import ties
 
 #: Operators that a layer is named after.

@@ -8,7 +8,8 @@ from functools import cached_property
 from typing import Optional
 
 from eprune.formats.tflite import shapes
-from eprune.formats.tflite.model import Model, preparatory
+from eprune.formats.tflite.model import preparatory
+from eprune.formats.tflite.parts import Model
 from eprune.model.token import TokenType
 
 #: The operators of an actor, in rising order.

@@ -7,10 +7,9 @@ operators that call a graph touch what is named in there.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from eprune.formats.tflite.model import Operator
+from eprune.formats.tflite.parts import Operator
 
 #: Operators whose result is a handle -> the fields of their options that say to what.
 _NAMING = {"VAR_HANDLE": ("container", "sharedName"), "HASHTABLE": ("tableId",)}

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from eprune.formats.tflite.model import Model, Operator
-    from eprune.model.token import TokenType
+from eprune.formats.tflite.parts import Model, Operator
+from eprune.model.token import TokenType
 
 #: Operators whose result depends on the shape of their input alone.
 SHAPES = ("SHAPE", "RANK")

@@ -9,8 +9,6 @@ from eprune.formats.tflite import shapes
 from eprune.formats.tflite.model import (
     CORRUPT,
     DETAILS,
-    Model,
-    Operator,
     bonds,
     boundary,
     buffer_bytes,
@@ -22,6 +20,7 @@ from eprune.formats.tflite.model import (
     with_details,
     with_preparatory,
 )
+from eprune.formats.tflite.parts import Model, Operator
 from eprune.formats.tflite.signatures import packed, state_shapes
 from eprune.model.token import TokenType
 

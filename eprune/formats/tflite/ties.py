@@ -7,7 +7,8 @@ from dataclasses import dataclass
 
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.fused import fused_pairs
-from eprune.formats.tflite.model import Model, bonds
+from eprune.formats.tflite.model import bonds
+from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.resources import UNKNOWN
 
 
