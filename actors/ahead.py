@@ -1,4 +1,4 @@
-"""Pictures that a source draws before the run: drawing them is no part of the application that it tries."""
+"""Pictures that a source draws before the run: drawing them is not part of the application that is being tried."""
 
 from __future__ import annotations
 

@@ -138,9 +138,9 @@ def command(
     if left and not quiet:
         say(f"note: {left}")
     done = Profile(plan, Path(folder))
-    with alone(Path(folder)):
+    with alone(place):
         if actors:
-            kept = {} if again else times_from_elsewhere(plan, Path(folder))
+            kept = {} if again else times_from_elsewhere(plan, place)
             done = _time_actors(done, kept, interpreter, pin, emulate, quiet)
         if validate or not actors:
             with certificates(plan.roles.platforms):
@@ -162,9 +162,8 @@ def command(
 def _refuse_idle(actors: bool, validate: bool, points: bool, again: bool) -> None:
     """Raise a usage error for options that would do nothing beside the others."""
     if validate:
-        options.refuse(("points", "retry"), "--validate chooses itself which points to measure")
-        if not actors:
-            options.refuse(("again",), "--validate chooses itself which points to measure")
+        which = ("points", "retry", *["again"] * (not actors))
+        options.refuse(which, "--validate chooses itself which points to measure")
     elif actors:
         which = ("points", "retry", "limit", "endpoints")
         options.refuse(which, "--actors measures no points, and times actors on this machine")

@@ -25,6 +25,12 @@ class Died(Exception):
     """The process ended without a last word, or said nothing for too long: how, for people."""
 
 
+def environment() -> dict[str, str]:
+    """The environment of a Python that finds this eprune."""
+    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
+    return {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+
+
 def answers(
     module: str, arguments: Sequence[str], question: Mapping[str, Any], patience: float
 ) -> Generator[Any, None, None]:
@@ -32,12 +38,10 @@ def answers(
 
     The process ends with the iterator.
     """
-    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
     command = [sys.executable, "-m", module, *arguments]
     with tempfile.TemporaryFile("w+") as errors:
         process = subprocess.Popen(
-            command, text=True, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
+            command, text=True, env=environment(), stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors
         )
         assert process.stdin is not None and process.stdout is not None
         lines: queue.SimpleQueue[Optional[str]] = queue.SimpleQueue()

@@ -28,7 +28,6 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
-import eprune
 from eprune.analysis.check import check
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
@@ -36,6 +35,7 @@ from eprune.deploy.build import cut
 from eprune.explore.flow import flow
 from eprune.explore.space import mapping
 from eprune.formats.system import read_system
+from eprune.measure import apart
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Cut
@@ -71,8 +71,7 @@ def time_actors(
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
     command += ["--allow-outside"] * allow_outside
     command += [f"--core={core}"] if core is not None else []
-    places = [str(Path(eprune.__file__).parents[1]), os.environ.get("PYTHONPATH", "")]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, places))}
+    environment = apart.environment()
     compute_in_one_thread(environment)
     with (
         tempfile.TemporaryFile("w+") as errors,

@@ -39,17 +39,23 @@ def knotted(draw: st.DrawFn, most_dpgs: int = 2) -> Graph:
     return graph
 
 
-@st.composite
-def alternating(draw: st.DrawFn) -> Graph:
-    """One dynamic processing graph whose rows lead to and fro; most static FIFOs, which tie its members, are ahead."""
+def branch(members: tuple[str, ...]) -> Sketch:
+    """A CA, an entry, an exit and members of one dynamic processing graph, joined by control FIFOs only."""
     sketch = Sketch()
-    members = tuple(f"D{number}" for number in range(draw(st.integers(1, 3))))
     for name, type_ in (("C", ActorType.CA), ("E", ActorType.DA), ("X", ActorType.DA)):
         sketch.actor(name, type_)
     for name in members:
         sketch.actor(name, ActorType.DPA)
     for name in ("E", "X", *members):
         sketch.tell("C", name, 1)
+    return sketch
+
+
+@st.composite
+def alternating(draw: st.DrawFn) -> Graph:
+    """One dynamic processing graph whose rows lead to and fro; most static FIFOs, which tie its members, are ahead."""
+    members = tuple(f"D{number}" for number in range(draw(st.integers(1, 3))))
+    sketch = branch(members)
     count = draw(st.integers(2, 3))
     columns: dict[PortRef, list[int]] = {}
     pairs = [(one, other) for one in ("E", *members) for other in (*members, "X") if one != other]
@@ -289,13 +295,7 @@ def test_thousands_more_are_judged_and_mended_right(graph):
 
 def pair(rows: tuple[tuple[int, int], ...], *fifos: tuple[str, str, int, int], inside: tuple[str, ...] = ()) -> Graph:
     """A CA, an entry E and an exit X with two dynamic FIFOs: E -> X, and from the first member to the second."""
-    sketch = Sketch()
-    for name, type_ in (("C", ActorType.CA), ("E", ActorType.DA), ("X", ActorType.DA)):
-        sketch.actor(name, type_)
-    for name in inside:
-        sketch.actor(name, ActorType.DPA)
-    for name in ("E", "X", *inside):
-        sketch.tell("C", name, 1)
+    sketch = branch(inside)
     columns: dict[PortRef, list[int]] = {}
     for index, ends in enumerate((("E", "X"), inside)[: 1 + bool(inside)]):
         for ref in sketch.join(*ends, (0, 1)):

@@ -48,32 +48,8 @@ def led_by_a_ca(folder, values="0,1,5,0,1,1,0", n=20):
     )
 
 
-def led_by_the_entry(folder, values="0,1,5,0,1,1,0", n=20):
-    """The minimal form: the entry DA sets the rates."""
-    return wired(
-        {
-            "Src": f"SPA Numbers n={n}",
-            "Split": f"DA Lead values={values}",
-            "A": "DPA Mix",
-            "B": "DPA Mix",
-            "Merge": "DA Mix",
-            "Sink": f"SPA Collect path={folder}/Sink.json",
-        },
-        """Src.out -> Split.in
-        Split.a => A.mode
-        Split.b => B.mode
-        Split.merge => Merge.mode
-        Split.always -> Merge.always
-        Split.deep -> A.in 0..1
-        A.out -> B.in 0..1
-        B.out -> Merge.deep 0..1
-        Merge.out -> Sink.in""",
-        dpg("Deep", "Split", "Split", "Merge", "A B", COLUMNS, ROWS),
-    )
-
-
-def led_without_telling(folder, values="0,1,5,0,1,1,0", n=20, told=()):
-    """The branch learns nothing of rows in which it idles: its members have no control inputs, except ``told``."""
+def led_by_the_entry(folder, values="0,1,5,0,1,1,0", n=20, told=("A", "B")):
+    """The minimal form: the entry DA sets the rates, and the members that are ``told`` have control inputs."""
     tell = "\n".join(f"Split.{name.lower()} => {name}.mode" for name in told)
     return wired(
         {
@@ -98,7 +74,7 @@ def led_without_telling(folder, values="0,1,5,0,1,1,0", n=20, told=()):
 
 @pytest.mark.parametrize("told", [(), ("A",), ("B",)])
 def test_a_member_without_a_control_input_fires_where_its_row_gives_it_tokens(told, tmp_path):
-    graph = led_without_telling(tmp_path, told=told)
+    graph = led_by_the_entry(tmp_path, told=told)
     assert not [finding for finding in check(System(graph)) if finding.severity is Severity.ERROR]
     wanted = reference(graph, 20)
     assert wanted.tokens["f3"] < 20 == wanted.tokens["f2"]
@@ -110,7 +86,7 @@ def test_a_member_without_a_control_input_fires_where_its_row_gives_it_tokens(to
 
 @pytest.mark.parametrize("values", ["0", "0,0,0,0,0,0,0,0,1"])
 def test_it_ends_with_its_entry_though_it_has_had_nothing(values, tmp_path):
-    graph = led_without_telling(tmp_path, values=values)
+    graph = led_by_the_entry(tmp_path, values=values, told=())
     for away in ([], ["A", "B"], ["A"], ["Merge"]):
         check_run(graph, run_in_threads(deploy(graph, homes_of(graph, away), tmp_path)), reference(graph, 20))
 
@@ -126,7 +102,7 @@ def test_it_ends_with_its_entry_though_it_has_had_nothing(values, tmp_path):
     ],
 )
 def test_it_does_so_over_all_kinds_of_connections_and_where_tokens_may_be_lost_before(policy, shared, lossy, tmp_path):
-    graph = led_without_telling(tmp_path)
+    graph = led_by_the_entry(tmp_path, told=())
     policies = {"f0": lossy or policy}
     fifos = (replace(fifo, policy=FaultPolicy(policies.get(fifo.name, policy))) for fifo in graph.fifos)
     graph = replace(graph, fifos=tuple(fifos))
@@ -140,7 +116,7 @@ def test_it_does_so_over_all_kinds_of_connections_and_where_tokens_may_be_lost_b
 @pytest.mark.parametrize("away", [[], ["A"], ["Src"], ["Split", "B", "Sink"]], ids=",".join)
 def test_it_follows_its_entry_where_firings_before_it_are_lost(away, told, tmp_path):
     """The source is faster than all others, and only its newest tokens count."""
-    graph = led_without_telling(tmp_path, n=200, told=told)
+    graph = led_by_the_entry(tmp_path, n=200, told=told)
     fifos = (replace(f, policy=FaultPolicy.NEWEST, capacity=3) if f.name == "f0" else f for f in graph.fifos)
     records = run_in_threads(deploy(replace(graph, fifos=tuple(fifos)), homes_of(graph, away), tmp_path))
     actors = {name: facts for record in records.values() for name, facts in record["actors"].items()}

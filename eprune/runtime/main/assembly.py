@@ -40,7 +40,7 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, port_types
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
@@ -260,7 +260,7 @@ class Assembly:
         """How many tokens are in a FIFO at most, if that is known: in a cluster its ends fire in turn. Else 0."""
         if self._options.threads != CLUSTER or self.declared.aligned or not isinstance(fifo.rates, int):
             return 0
-        ends = {(end or "").partition(".")[0] for end in (fifo.source, fifo.target)}
+        ends = {owner(fifo.source), owner(fifo.target)}
         return fifo.delay + fifo.rates if any(ends.issubset(names) for names in self.declared.clusters) else 0
 
     def _read_keys(self) -> Optional[Keys]:

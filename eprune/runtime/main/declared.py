@@ -143,11 +143,11 @@ class Declared:
 
     def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
         """Input port -> FIFO, of an actor."""
-        return {_port(fifo.target): fifo for fifo in self.fifos if _owner(fifo.target) == actor}
+        return {_port(fifo.target): fifo for fifo in self.fifos if owner(fifo.target) == actor}
 
     def produced(self, actor: str) -> dict[str, DeclaredFifo]:
         """Output port -> FIFO, of an actor."""
-        return {_port(fifo.source): fifo for fifo in self.fifos if _owner(fifo.source) == actor}
+        return {_port(fifo.source): fifo for fifo in self.fifos if owner(fifo.source) == actor}
 
 
 def no_service(declared: Declared) -> str:
@@ -165,7 +165,8 @@ def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
     return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}
 
 
-def _owner(end: Optional[str]) -> str:
+def owner(end: Optional[str]) -> str:
+    """The actor of an end ``actor.port``; '' where that is on another platform."""
     return (end or "").partition(".")[0]
 
 
