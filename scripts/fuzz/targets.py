@@ -18,9 +18,10 @@ from typing import Any, Callable, NamedTuple
 from eprune.runtime.kernel.errors import LinkError, ProtocolError
 from eprune.runtime.net import handshake, wire
 from eprune.runtime.net.connection import Connection
+from eprune.runtime.net.counters import Credit, Receiving, Sending
 from eprune.runtime.net.ends import RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting, judge, unpack, warn
-from eprune.runtime.net.protocol import Credit, Receiving, Sending, State
+from eprune.runtime.net.protocol import State
 from eprune.runtime.tell.journal import MAX_EVENTS, Journal
 
 GREETING = {"application": "app", "platform": "near", "digest": "d", "fifo": "f", "token": "t", "incarnation": "i"}
@@ -285,12 +286,14 @@ def _speech(draw: Bytes) -> bytes:
         if kind == 0:
             sent += draw.take(draw.below(64))
         elif kind == wire.CREDIT:
-            sent += struct.pack("!BBHIQQ", kind, 0, number, 0, 0, 32)
+            sent += struct.pack("!BBHIQQHH", kind, 0, number, 0, 0, 32, 0, 0)
             sent += struct.pack("!4Q", *(draw.number() for _ in range(4)))
         else:
             size = {wire.DATA: _TOKEN_BYTES, wire.ERROR: draw.below(40)}.get(kind, 0)
             lie = draw.number() if draw.below(16) == 15 else size
-            sent += struct.pack("!BBHIQQ", kind, 0, number, 0, draw.number(), lie) + draw.take(size)
+            flag, credited, fired = draw.below(2), draw.below(3), draw.below(1 << 16)
+            header = (kind, flag, number, 0, draw.number(), lie, credited, fired)
+            sent += struct.pack("!BBHIQQHH", *header) + draw.take(size)
     return sent
 
 
@@ -302,9 +305,9 @@ class Target(NamedTuple):
 
 
 def _frames() -> Iterator[bytes]:
-    header = struct.Struct("!BBHIQQ")
+    header = struct.Struct("!BBHIQQHH")
     for kind, size in ((1, _TOKEN_BYTES), (2, 32), (3, 0), (4, 0), (5, 7), (6, 0)):
-        yield header.pack(kind, 0, 0, 0, 3, size) + bytes(range(size))
+        yield header.pack(kind, 0, 0, 0, 3, size, 0, 0) + bytes(range(size))
 
 
 def _greetings() -> Iterator[bytes]:

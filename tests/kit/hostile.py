@@ -308,7 +308,7 @@ class Place:
 
 def frame(kind: int, fifo: int = 0, part: int = 0, firing: int = 0, payload: bytes = b"", nbytes: int = -1) -> bytes:
     """A frame, whose header may lie about the payload's length."""
-    return struct.pack("!BBHIQQ", kind, 0, fifo, part, firing, len(payload) if nbytes < 0 else nbytes) + payload
+    return struct.pack("!BBHIQQHH", kind, 0, fifo, part, firing, len(payload) if nbytes < 0 else nbytes, 0, 0) + payload
 
 
 def token(number: int, firing: Optional[int] = None) -> bytes:

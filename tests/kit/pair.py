@@ -13,8 +13,9 @@ from eprune.runtime.kernel.errors import LostTokens
 from eprune.runtime.kernel.policy import lossy
 from eprune.runtime.net import wire
 from eprune.runtime.net.clocks import ANSWERS
+from eprune.runtime.net.counters import Credit
 from eprune.runtime.net.ends import RxFifo, TxFifo
-from eprune.runtime.net.protocol import Credit, Do, Event, Protocol, State
+from eprune.runtime.net.protocol import Do, Event, Protocol, State
 from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
 from eprune.runtime.net.send_queue import SendQueue
 
@@ -119,6 +120,7 @@ class Side:
         self.opened = self.over = False
         self.failed = ""
         self.told = []
+        self.briefly = 0  # credits that came in headers
 
     def _make(self, number, spec):
         name = f"f{number}"
@@ -127,6 +129,7 @@ class Side:
             self.logs[number].made[self.incarnation] = 0
         else:
             fifo = RxFifo(name, "int64", (spec.size,), spec.capacity, spec.policy, 0, spec.delay)
+            fifo.rides = any(other.source == self.place for other in self.specs)
             self.logs[number].used[self.incarnation] = []
         fifo.number, fifo.carrier = number, self
         return fifo
@@ -143,7 +146,12 @@ class Side:
 
     def send(self, end, number, follows=False):
         end.put(number)
-        self.pump()
+        if self.stream is not None and end.alive:
+            with contextlib.suppress(BlockingIOError, BrokenPipeError):
+                self.queue.send_next(self.stream, end)
+
+    def put_off(self, end):
+        self.queue.report(end)
 
     def credit(self, end):
         self.pump()
@@ -209,11 +217,15 @@ class Side:
 
     def meet(self, stream, incarnation):
         self.stream = stream
-        self.buffer = ReceiveBuffer(stream, self.rx, self.frame)
+        self.buffer = ReceiveBuffer(stream, self.rx, self.frame, self.credited)
         self.seeks = False
         self.answers = ANSWERS
         self.queue.add(wire.heartbeat_frame(0, 0))
         self.handle(Event.MET, str(incarnation))
+
+    def credited(self, number, fired):
+        self.briefly += 1
+        self.protocol.credit_briefly(number, fired)
 
     def frame(self, header, payload):
         try:
@@ -230,7 +242,9 @@ class Side:
             self.fail(f"LostTokens: {error}")
 
     def read(self):
-        """Read what has arrived; notice that the connection is broken."""
+        """Read what has arrived; notice that the connection is broken. Before, what waits for a token is sent."""
+        for fifo in self.rx.values():
+            fifo.settle()
         stream = self.stream
         while self.stream is stream and stream is not None:
             try:

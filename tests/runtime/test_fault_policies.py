@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprune.runtime.kernel.errors import LostTokens, ProtocolError
+from eprune.runtime.net.counters import Credit, Receiving, Sending
 from eprune.runtime.net.detector import FailureDetector, back_off
-from eprune.runtime.net.protocol import Credit, Receiving, Sending
 
 
 class Pair:

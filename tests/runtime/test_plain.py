@@ -226,7 +226,7 @@ def read_all(connection):
     ("noise", "reason"),
     [
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "the other side is not an eprune program"),
-        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"{}", "protocol version 1, expected 2"),
+        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"{}", "protocol version 1, expected 3"),
         (wire._GREETING.pack(wire.MAGIC, wire.VERSION, 2**31) + b"x", "a greeting of 2147483648 bytes"),
         (wire._GREETING.pack(wire.MAGIC, wire.VERSION, 2) + b"[]", "not an object of text values"),
         (wire.pack_greeting({**HELLO, "token": "int32[4] at rate 1"}), "token type int32[4] at rate 1 at left"),
@@ -259,7 +259,7 @@ def shake(port):
 
 
 def frame(kind, fifo, firing, nbytes, payload=b""):
-    return struct.pack("!BBHIQQ", kind, 0, fifo, 0, firing, nbytes) + payload
+    return struct.pack("!BBHIQQHH", kind, 0, fifo, 0, firing, nbytes, 0, 0) + payload
 
 
 @pytest.mark.parametrize(

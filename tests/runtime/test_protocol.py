@@ -9,8 +9,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from eprune.runtime.kernel.errors import LostTokens, ProtocolError
-from eprune.runtime.kernel.policy import DROP, STOP, WAIT, ZERO, lossy
-from eprune.runtime.net.protocol import TABLE, Credit, Do, Event, Protocol, Receiving, Sending, State
+from eprune.runtime.kernel.policy import DROP, NEWEST, STOP, WAIT, ZERO, lossy
+from eprune.runtime.net import wire
+from eprune.runtime.net.counters import Credit, Receiving, Sending
+from eprune.runtime.net.protocol import TABLE, Do, Event, Protocol, State
 from tests.kit.pair import Pair, Spec
 
 HOW_OFTEN = [pytest.param(150, id="some"), pytest.param(2000, id="many", marks=pytest.mark.long)]
@@ -474,3 +476,75 @@ def test_the_second_report_says_that_the_consumer_has_begun_to_fire():
     assert receiving.due
     sending.credit(receiving.report())
     assert sending.begun and not receiving.due
+
+
+def test_a_credit_goes_in_the_header_of_a_token_that_goes_the_other_way():
+    """Under wait, where the producer must know what was received, it does not."""
+    for policy, expected in ((STOP, True), (DROP, True), (ZERO, True), (WAIT, False)):
+        pair = Pair([Spec(0, policy, 2), Spec(1, policy, 2)])
+        pair.meet()
+        pair.flow()
+        for _ in range(50):
+            for number in (0, 1):
+                pair.sides[number].make(number)
+                pair.flow()
+                pair.sides[1 - number].use(number)
+        assert [len(log.used[side.incarnation]) for log, side in zip(pair.logs, reversed(pair.sides))] == [50, 50]
+        assert all((side.briefly > 40) is expected for side in pair.sides), policy
+
+
+@given(st.lists(st.integers(1, 3 * wire.BRIEF), max_size=8), st.integers(1, 100))
+def test_a_brief_credit_says_the_same_as_a_whole_one(steps, capacity):
+    """As long as what is new counts less than the modulus; else a whole one is due."""
+    receiving, sending = Receiving(DROP, capacity), Sending(DROP, capacity)
+    receiving.resume("sender")
+    sending.resume("receiver", receiving.report())
+    for step in steps:
+        sending.written = sending.next = receiving.written = receiving.released = receiving.released + step
+        fired = receiving.report_briefly()
+        assert (fired is None) is (step >= wire.BRIEF)
+        if fired is None:
+            sending.credit(receiving.report())
+        else:
+            sending.credit_briefly(fired % wire.BRIEF)
+        assert (sending.released, sending.limit) == (receiving.released, receiving.released + capacity)
+
+
+@pytest.mark.parametrize("policy", [WAIT, NEWEST])
+def test_a_brief_credit_where_a_whole_one_is_due_is_refused(policy):
+    sending = Sending(policy, 4)
+    sending.resume("receiver", Credit(0, 0, 4, 0))
+    with pytest.raises(ProtocolError, match=f"a credit in a header for a FIFO under '{policy}'"):
+        sending.credit_briefly(0)
+
+
+@pytest.mark.parametrize("fired", [2, wire.BRIEF - 1])
+def test_a_brief_credit_for_tokens_that_were_not_sent_is_refused(fired):
+    sending = Sending(STOP, 4)
+    sending.resume("receiver", Credit(0, 0, 4, 0))
+    sending.put(1)
+    sending.take(1)
+    with pytest.raises(ProtocolError, match=f"{fired} fired on"):
+        sending.credit_briefly(fired)
+
+
+def test_a_brief_credit_for_a_fifo_that_is_not_sent_is_refused():
+    pair = Pair([Spec(0, STOP, 2), Spec(1, STOP, 2)])
+    pair.meet()
+    pair.flow()
+    for number in (1, 7):
+        with pytest.raises(ProtocolError, match=f"for FIFO number {number}, which is not one to be credited so"):
+            pair.sides[0].protocol.credit_briefly(number, 0)
+
+
+def test_credits_that_only_tokens_could_carry_block_nobody():
+    """A consumer that has used up the producer's room and sends nothing reports all the same."""
+    pair = Pair([Spec(0, STOP, 1), Spec(1, STOP, 1)])
+    pair.meet()
+    pair.flow()
+    for _ in range(20):
+        pair.sides[0].make(0)
+        pair.flow()
+        pair.sides[1].use(0)
+        pair.flow()
+    assert pair.sides[0].tx[0].written == 20

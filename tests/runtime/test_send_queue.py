@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import pytest
 
+from eprune.runtime.kernel.policy import WAIT
 from eprune.runtime.net import wire
+from eprune.runtime.net.counters import Credit
 from eprune.runtime.net.ends import TxFifo
-from eprune.runtime.net.protocol import WAIT, Credit
 from eprune.runtime.net.send_queue import SendQueue
 
 FRAME = wire.HEADER_BYTES + 8

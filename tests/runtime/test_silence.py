@@ -9,8 +9,8 @@ import pytest
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime.net import wire
+from eprune.runtime.net.counters import Credit
 from eprune.runtime.net.ends import TxFifo
-from eprune.runtime.net.protocol import Credit
 from eprune.runtime.net.send_queue import SendQueue
 from scripts.chaos.proxy import Proxy
 from tests.kit.hostile import receive

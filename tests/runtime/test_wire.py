@@ -18,7 +18,15 @@ GREETING = {"application": "app", "platform": "server", "digest": "d1", "fifo": 
 def test_a_header_survives_the_journey(fifo, birth, firing, nbytes):
     buffer = bytearray(wire.HEADER_BYTES)
     wire.pack_header(buffer, wire.DATA, fifo, birth, firing, nbytes)
-    assert wire.unpack_header(buffer, {fifo: nbytes}) == (wire.DATA, fifo, birth, firing, nbytes)
+    assert wire.unpack_header(buffer, {fifo: nbytes}) == (wire.DATA, fifo, birth, firing, nbytes, wire.NONE, 0)
+    assert wire.Header(wire.DATA, fifo, birth, firing, nbytes) == wire.unpack_header(buffer, {fifo: nbytes})
+
+
+@given(st.integers(0, 2**16 - 1), st.integers(0, 2**64))
+def test_a_credit_in_a_header_survives_the_journey(credited, fired):
+    buffer = bytearray(wire.HEADER_BYTES)
+    wire.pack_header(buffer, wire.DATA, 3, 0, 1, 8, credited, fired)
+    assert wire.unpack_header(buffer, {3: 8}) == (wire.DATA, 3, 0, 1, 8, credited, fired % wire.BRIEF)
 
 
 @given(st.binary(min_size=wire.HEADER_BYTES, max_size=wire.HEADER_BYTES), st.integers(0, 9), st.integers(0, 9))
@@ -88,7 +96,7 @@ def test_a_greeting_too_long_is_refused_before_it_is_read():
 
 
 def test_another_version_is_refused_with_both_numbers():
-    with pytest.raises(Refused, match="version 9, expected 2"):
+    with pytest.raises(Refused, match=f"version 9, expected {wire.VERSION}"):
         wire.greeting_size(wire._GREETING.pack(wire.MAGIC, 9, 2))
 
 

@@ -7,9 +7,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprune.runtime.net import protocol, wire
+from eprune.runtime.net import counters, protocol, wire
+from eprune.runtime.net.counters import Sending
 from eprune.runtime.net.ends import RxFifo
-from eprune.runtime.net.protocol import Protocol, Sending
+from eprune.runtime.net.protocol import Protocol
 from scripts.fuzz import targets
 from tests.kit.programs import ROOT
 
@@ -34,7 +35,7 @@ def test_a_target_bears_noise(name):
 
 
 def test_a_count_that_is_not_checked_is_noticed(monkeypatch):
-    monkeypatch.setattr(protocol, "_check", lambda told, sent, last: None)
+    monkeypatch.setattr(counters, "_check", lambda told, sent, last: None)
     with pytest.raises((AssertionError, IndexError)):
         for seed in targets.TARGETS["machines"].seeds():
             targets.fuzz_machines(seed)

@@ -18,12 +18,13 @@ from typing import Callable, Optional, Union
 from eprune.runtime.kernel.errors import LinkError, LostTokens, PeerError, ProtocolError, Refused, RunError
 from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.net import clocks, emulation, wire
+from eprune.runtime.net.counters import Credit, new_credit
 from eprune.runtime.net.detector import CLOSE_TIMEOUT, FailureDetector, back_off
 from eprune.runtime.net.ends import FifoEnd, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting, warn
 from eprune.runtime.net.handshake import Acceptor, Listeners, Lobby, dial, listen, nobody_answered, nobody_came
 from eprune.runtime.net.loop import READ, WRITE, Loop, Sequence, Timer
-from eprune.runtime.net.protocol import Credit, Do, Event, Instruction, Protocol, State, new_credit
+from eprune.runtime.net.protocol import Do, Event, Instruction, Protocol, State
 from eprune.runtime.net.receive_buffer import Closed, ReceiveBuffer
 from eprune.runtime.net.send_queue import SendQueue
 from eprune.runtime.net.tls import Keys, Stream
@@ -177,7 +178,7 @@ class Connection:
             if not end.alive:
                 return
             if not follows:
-                self._send_next(end)
+                self._transmit(self._queue.send_next, end)
             elif not self.gathers:
                 self.gathers = True
                 self._loop.ask(lambda: self._send_soon(QUIET))
@@ -201,7 +202,7 @@ class Connection:
         """A report to the peer is due."""
         with self._lock:
             self._queue.report(end)
-            self._send_next()
+            self._transmit(self._queue.send_next)
 
     def put_off(self, end: RxFifo) -> None:
         """A report is due, but may wait for the next token that goes to the peer."""
@@ -296,17 +297,14 @@ class Connection:
 
     def _pump(self) -> None:
         """Send what the socket takes without waiting."""
-        if self._stream is not None:
-            self._transmit(self._queue.send, self._stream)
+        self._transmit(self._queue.send)
         if self._protocol.state is State.TOGETHER and self._protocol.finished:
             self._handle(Event.CHANGED)
 
-    def _send_next(self, end: Optional[TxFifo] = None) -> None:
-        """The same for reports and the tokens of one FIFO."""
-        if self._stream is not None:
-            self._transmit(self._queue.send_next, self._stream, end)
-
-    def _transmit(self, act: Callable[..., bool], stream: Stream, *details: Optional[TxFifo]) -> None:
+    def _transmit(self, act: Callable[..., bool], *details: TxFifo) -> None:
+        stream = self._stream
+        if stream is None:
+            return
         try:
             if act(stream, *details):
                 self._detector.last_sent = time.monotonic()
@@ -374,7 +372,8 @@ class Connection:
                 self._lose(stream, Event.ERROR, str(error))
         except OSError as error:
             closed = isinstance(error, Closed) and not self._stuck
-            self._lose(stream, Event.CLOSED if closed else Event.BROKEN, _reason(error))
+            reason = getattr(error, "strerror", None) or str(error)
+            self._lose(stream, Event.CLOSED if closed else Event.BROKEN, reason)
         except ProtocolError as error:
             if self._protocol.lossy or not (self._protocol.opened or self._protocol.stops):
                 self._journal.log_repeated(
@@ -403,7 +402,8 @@ class Connection:
             credit, end = new_credit(wire.unpack_credit(payload)), self.tx.get(header.fifo)
             with self._lock:
                 if end is not None and self._protocol.state is State.TOGETHER:
-                    self._advance(end, credit)
+                    end.credit(credit)
+                    self._made_room(end)
                 else:
                     self._credited(header.fifo, credit)
         elif header.kind == wire.HEARTBEAT:
@@ -438,9 +438,14 @@ class Connection:
         self._compared = time.monotonic()
         self._queue.add(wire.heartbeat_frame(clocks.micros(), self.clocks.least))
 
-    def _advance(self, end: TxFifo, credit: Credit) -> None:
+    def _credited_briefly(self, number: int, fired: int) -> None:
+        """A token's header is a credit too."""
+        with self._lock:
+            self._protocol.credit_briefly(number, fired)
+            self._made_room(self.tx[number])
+
+    def _made_room(self, end: TxFifo) -> None:
         """Where all goes its way, a credit only makes room for what is not written yet."""
-        end.credit(credit)
         if end.keeper is not None or not (end.drained or self.gathers):
             self._pump()
 
@@ -583,7 +588,7 @@ class Connection:
             self._note = warn(greeting, self.greeting)
             self._detector.begin(time.monotonic())
             self._stream = stream
-            self._buffer = ReceiveBuffer(stream, self.rx, self._frame)
+            self._buffer = ReceiveBuffer(stream, self.rx, self._frame, self._credited_briefly)
             self._loop.watch(stream, READ, lambda events: self._ready(stream, events))
             self.clocks.begin()
             self._beat()  # before all tokens, so that their age is known
@@ -591,7 +596,3 @@ class Connection:
         self.met(first and self.running)
         # TLS may have received more than the greeting.
         self._loop.ask(lambda: self._ready(stream, READ))
-
-
-def _reason(error: Exception) -> str:
-    return getattr(error, "strerror", None) or str(error)

@@ -13,7 +13,7 @@ from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, WAIT, lossy
 from eprune.runtime.net import clocks, wire
-from eprune.runtime.net.protocol import Credit, Receiving, Sending, stride
+from eprune.runtime.net.counters import Credit, Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
 
 #: Seconds between two tokens of a producer that writes one after the other, for each FIFO that its thread sends into.
@@ -121,13 +121,15 @@ class TxFifo(Fifo, Sending):
         self.skipped += count
         self.given_up += count
 
-    def frames(self, first: int, count: int) -> list[memoryview]:
-        """Headers and payloads of the tokens from number ``first`` on."""
+    def frames(self, first: int, count: int, credited: int = wire.NONE, fired: int = 0) -> list[memoryview]:
+        """Headers and payloads of the tokens from number ``first`` on; a credit goes with that one."""
         buffers: list[memoryview] = []
         for number in range(first, first + count):
             slot = number % self.capacity
             birth = clocks.to_wire(self.births[slot])
-            wire.pack_header(self._headers[slot], wire.DATA, self.number, birth, self.firings[slot], self.token_bytes)
+            fields = self.number, birth, self.firings[slot], self.token_bytes, credited, fired
+            wire.pack_header(self._headers[slot], wire.DATA, *fields)
+            credited = wire.NONE
             buffers += self._frames[slot]
         return buffers
 
@@ -304,6 +306,13 @@ class RxFifo(Fifo, Receiving):
         if self.prompt:
             self._reported_at = time.monotonic()
         return credit
+
+    def report_briefly(self) -> Optional[int]:
+        """The same for the header of a token: how many tokens were fired on. None where a Credit must say it."""
+        fired = super().report_briefly()
+        if fired is not None:
+            self.tight = self.room < self.need
+        return fired
 
     def will_fire(self, firing: int) -> None:
         """The consumer's next firing: a source that joins begins there."""

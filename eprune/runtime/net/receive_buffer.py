@@ -35,18 +35,21 @@ class Closed(ConnectionResetError):
 
 
 Handle = Callable[[wire.Header, bytes], None]
+#: gets the FIFO that a token's header credits, and how many tokens were fired on
+Credited = Callable[[int, int], None]
 
 
 class ReceiveBuffer:
     """The bytes that one connection receives, in order. ``handle`` gets each frame that is not a token."""
 
-    def __init__(self, stream: Stream, fifos: Mapping[int, RxFifo], handle: Handle) -> None:
+    def __init__(self, stream: Stream, fifos: Mapping[int, RxFifo], handle: Handle, credited: Credited) -> None:
         self._stream = stream
         #: a socket that has given less than it might have has no more; it is not so with TLS
         self._plain = isinstance(stream, socket.socket)
         self._drained = False
         self._fifos = fifos
         self._handle = handle
+        self._credited = credited
         self._token_bytes = {number: fifo.token_bytes for number, fifo in fifos.items()}
         self._latest = dict.fromkeys(fifos, 0)  # FIFO -> the index of its latest token
         self._ahead = memoryview(bytearray(AHEAD))
@@ -56,8 +59,10 @@ class ReceiveBuffer:
         #: what a large token still lacks: its slot's rest, FIFO, header, and when it began to arrive
         self._rest: Optional[memoryview] = None
         self._coming: tuple[RxFifo, wire.Header, int]
-        #: the FIFO that probably has the next token, if that is a large one
+        #: the FIFO that probably has the next token, if that is a large one: which one followed last time, for each
         self._likely: Optional[RxFifo] = None
+        self._follower: dict[int, RxFifo] = {}
+        self._previous = -1  # the FIFO of the last token
 
     def read(self) -> bool:
         """Handle what has arrived; whether there may be more.
@@ -98,9 +103,17 @@ class ReceiveBuffer:
         fifo, header, begin = self._coming
         fifo.activity.add(begin, time.perf_counter_ns())
         fifo.arrived(header.firing, header.birth)
-        self._likely = fifo
+        self._guess(fifo)
         self._end = count - len(rest)
         self._parse()
+
+    def _guess(self, fifo: RxFifo) -> None:
+        """Which token probably comes after one of ``fifo``: the one that did last time, as FIFOs take turns."""
+        number = fifo.number
+        self._follower[self._previous] = fifo
+        self._previous = number
+        likely = self._follower.get(number, fifo)
+        self._likely = likely if likely.token_bytes >= LARGE else None
 
     def _expect(self, fifo: RxFifo) -> None:
         """The header and the payload of the token that probably comes, in one call."""
@@ -112,6 +125,8 @@ class ReceiveBuffer:
             header = wire.unpack_header(self._head, self._token_bytes)
             if header.kind == wire.DATA and header.fifo == fifo.number:
                 self._check_order(header.fifo, header.firing)
+                if header.credited >= 0:
+                    self._credited(header.credited, header.fired)
                 count -= size
                 self._rest, self._coming = slot, (fifo, header, begin)
                 if count < len(slot):
@@ -120,6 +135,7 @@ class ReceiveBuffer:
                 self._rest = None
                 fifo.activity.add(begin, time.perf_counter_ns())
                 fifo.arrived(header.firing, header.birth)
+                self._guess(fifo)
                 self._end = count - len(slot)
                 self._parse()
                 return
@@ -154,7 +170,7 @@ class ReceiveBuffer:
         ahead, end, begin, size = self._ahead, self._end, 0, wire.HEADER_BYTES
         while end - begin >= size:
             header = wire.unpack_header(ahead, self._token_bytes, begin)
-            kind, number, birth, firing, nbytes = header
+            kind, number, birth, firing, nbytes, credited, fired = header
             whole = size + nbytes
             if kind != wire.DATA:
                 if end - begin < whole:
@@ -167,13 +183,15 @@ class ReceiveBuffer:
             room = fifo.bound - fifo.written
             if room <= 0:
                 raise ProtocolError("the peer sends more tokens than there is room for")
-            if end - begin >= TOGETHER * whole and room >= TOGETHER:
+            if credited < 0 and end - begin >= TOGETHER * whole and room >= TOGETHER:
                 begin += self._take_together(fifo, begin, end, whole)
                 continue
             have = end - begin - size
             self._check_order(number, firing)
             if have < nbytes < LARGE:
                 break
+            if credited >= 0:
+                self._credited(credited, fired)
             slot = fifo.target()
             now = time.perf_counter_ns()
             slot[:have] = ahead[begin + size : begin + min(size + have, whole)]
@@ -184,7 +202,7 @@ class ReceiveBuffer:
             begin += whole
             fifo.activity.add(now, time.perf_counter_ns())
             fifo.arrived(firing, birth)
-            self._likely = fifo if nbytes >= LARGE else None
+            self._guess(fifo)
         if begin:
             rest = end - begin
             ahead[:rest] = ahead[begin:end]

@@ -102,12 +102,12 @@ class SendQueue:
         """The same for due reports and the next tokens of one FIFO, if nothing else waits, as is nearly always so."""
         if self._buffers or self._control or self._closed:
             return self.send(stream)
-        if self._due:
-            self._choose_reports()
         if fifo is not None:
             count = fifo.take(self._batch[fifo.number])
             if count:
                 self._choose_tokens(fifo, count)
+        if self._due:
+            self._choose_reports()
         if not self._buffers:
             return False
         self._send_chosen(stream)
@@ -145,10 +145,25 @@ class SendQueue:
         raise BlockingIOError
 
     def _choose_tokens(self, fifo: TxFifo, count: int) -> None:
-        self._buffers += fifo.frames(fifo.next - count, count)
+        credited, fired = self._choose_rider() if self._due else (wire.NONE, 0)
+        self._buffers += fifo.frames(fifo.next - count, count, credited, fired)
         self._closing += (False, True) * count
         self._size += count * (fifo.token_bytes + wire.HEADER_BYTES)
         self._fifos.append((fifo, count))
+
+    def _choose_rider(self) -> tuple[int, int]:
+        """A report that goes with the next token, as its header has it: FIFO and count."""
+        due = self._due
+        while due:
+            receiver = due[-1]
+            if receiver.alive and receiver.released != receiver.reported:
+                fired = receiver.report_briefly()
+                if fired is None:
+                    break
+                due.pop()
+                return receiver.number, fired
+            due.pop()
+        return wire.NONE, 0
 
     def _choose_reports(self) -> None:
         while self._due:

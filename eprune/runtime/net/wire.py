@@ -5,12 +5,14 @@ shared connection the sender of its first FIFO does. The other side (RX) answers
 
     greeting   magic 'EPRUNE', u16 version, u32 length, then ``length`` bytes of JSON (an object of text values)
 
-Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in network byte order:
+Then frames, each a header of 28 bytes and ``nbytes`` of payload, integers in network byte order:
 
-    u8 kind | u8 zero | u16 FIFO number | u32 birth | u64 firing | u64 nbytes
+    u8 kind | u8 flag | u16 FIFO number | u32 birth | u64 firing | u64 nbytes | u16 credited | u16 fired
 
     DATA       one token; ``firing`` is the index of the producer's firing; ``birth`` is when the oldest source that the
-               token comes from fired, in microseconds of the sender's clock since the epoch, modulo 2**32; 0: unknown
+               token comes from fired, in microseconds of the sender's clock since the epoch, modulo 2**32; 0: unknown.
+               With ``flag`` 1 it is a credit too, for the FIFO number ``credited`` in the other direction: so many
+               tokens were ``fired`` on, modulo 2**16, and there is room for the capacity beyond these
     END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
     ERROR      the sender's run failed; the payload is the reason in UTF-8
     CREDIT     RX to TX: tokens received, tokens fired on, tokens that there is room for, and the index of the next
@@ -22,6 +24,8 @@ Then frames, each a header of 24 bytes and ``nbytes`` of payload, integers in ne
     PAST       TX to RX: no tokens of an index up to ``firing`` will come any more
 
 A CREDIT frame for each FIFO follows the greetings, before any token. No more tokens are sent than there is room for.
+A credit in a token's header is as good as a CREDIT frame where producers need not know what has only been received:
+not under ``wait`` and ``newest``.
 
 Every length is compared with its bound before anything is allocated.
 """
@@ -36,13 +40,13 @@ from typing import Callable, NamedTuple, cast
 
 from eprune.runtime.kernel.errors import ProtocolError, Refused
 
-VERSION = 2
+VERSION = 3
 MAGIC = b"EPRUNE"
 _TLS = b"\x16\x03"  # how every TLS connection begins
 NO_TLS = "one side uses TLS and the other does not: state the same security in all platform files, and generate again"
 
 _GREETING = struct.Struct("!6sHI")
-_HEADER = struct.Struct("!BBHIQQ")
+_HEADER = struct.Struct("!BBHIQQHH")
 GREETING_BYTES = _GREETING.size
 HEADER_BYTES = _HEADER.size
 MAX_GREETING = 16 * 1024
@@ -53,40 +57,58 @@ MAX_INDEX = 2**62
 DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE, PAST = range(1, 8)
 
 _COUNTERS = struct.Struct("!QQQQ")
-_CREDIT = struct.Struct("!BBHIQQQQQQ")  # header and counters
+_CREDIT = struct.Struct("!BBHIQQHHQQQQ")  # header and counters
 _CLOCKS = struct.Struct("!qq")
+#: the FIFO that a header without a credit credits
+NONE = -1
+#: What is said of a number of tokens fired on in a header: the number modulo this.
+BRIEF = 1 << 16
 #: payload bytes of the frames that are of one size
 _FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: _CLOCKS.size, END: 0, IDLE: 0, PAST: 0}
 
 
 class Header(NamedTuple):
-    """A frame's header, checked."""
+    """A frame's header, checked. ``credited`` is a FIFO that is sent, or NONE."""
 
     kind: int
     fifo: int
     birth: int
     firing: int
     nbytes: int
+    credited: int = NONE
+    fired: int = 0
 
 
 #: the same without a call of Python's: one for each frame that comes
-_new_header = cast("Callable[[tuple[int, int, int, int, int]], Header]", partial(tuple.__new__, Header))
+_new_header = cast("Callable[[tuple[int, ...]], Header]", partial(tuple.__new__, Header))
 
 
-def pack_header(buffer: bytearray | memoryview, kind: int, fifo: int, birth: int, firing: int, nbytes: int) -> None:
-    """Write a header into ``buffer``, HEADER_BYTES long."""
-    _HEADER.pack_into(buffer, 0, kind, 0, fifo, birth, firing, nbytes)
+def pack_header(
+    buffer: bytearray | memoryview,
+    kind: int,
+    fifo: int,
+    birth: int,
+    firing: int,
+    nbytes: int,
+    credited: int = NONE,
+    fired: int = 0,
+) -> None:
+    """Write a header into ``buffer``, HEADER_BYTES long. ``fired`` counts modulo BRIEF."""
+    if credited == NONE:
+        _HEADER.pack_into(buffer, 0, kind, 0, fifo, birth, firing, nbytes, 0, 0)
+    else:
+        _HEADER.pack_into(buffer, 0, kind, 1, fifo, birth, firing, nbytes, credited, fired % BRIEF)
 
 
 def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> bytes:
     """An END, IDLE or ERROR frame, whole."""
     payload = message.encode("utf-8", "replace")[:MAX_ERROR]
-    return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload)) + payload
+    return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload), 0, 0) + payload
 
 
 def credit_frame(fifo: int, counters: tuple[int, int, int, int]) -> bytes:
     """A CREDIT frame, whole."""
-    return _CREDIT.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size, *counters)
+    return _CREDIT.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size, 0, 0, *counters)
 
 
 def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, int, int]:
@@ -98,7 +120,7 @@ def unpack_credit(payload: bytes | bytearray | memoryview) -> tuple[int, int, in
 
 def heartbeat_frame(clock: int, difference: int) -> bytes:
     """A HEARTBEAT frame, whole: this clock, and the least difference seen (microseconds)."""
-    return _HEADER.pack(HEARTBEAT, 0, 0, 0, 0, _CLOCKS.size) + _CLOCKS.pack(clock, difference)
+    return _HEADER.pack(HEARTBEAT, 0, 0, 0, 0, _CLOCKS.size, 0, 0) + _CLOCKS.pack(clock, difference)
 
 
 def unpack_heartbeat(payload: bytes | bytearray | memoryview) -> tuple[int, int]:
@@ -113,17 +135,20 @@ def unpack_header(data: memoryview | bytes | bytearray, tokens: Mapping[int, int
     Raises ProtocolError if the kind is unknown, a token belongs to no received FIFO, or the kind does not allow the
     payload's length.
     """
-    kind, zero, number, birth, firing, nbytes = _HEADER.unpack_from(data, begin)
+    kind, flag, number, birth, firing, nbytes, credited, fired = _HEADER.unpack_from(data, begin)
     if kind == DATA:
         if nbytes != tokens.get(number):
             raise ProtocolError(f"a token of {nbytes} bytes for FIFO number {number}, which does not take such tokens")
+        if flag:
+            _check(firing, MAX_INDEX)
+            return _new_header((kind, number, birth, firing, nbytes, credited, fired))
     elif kind == ERROR:
         if nbytes > MAX_ERROR:
             raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
-    elif nbytes != _FIXED.get(kind) or zero != 0:
+    elif nbytes != _FIXED.get(kind) or flag:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
     _check(firing, MAX_INDEX)
-    return _new_header((kind, number, birth, firing, nbytes))
+    return _new_header((kind, number, birth, firing, nbytes, NONE, 0))
 
 
 def _check(number: int, limit: int) -> None:
