@@ -14,7 +14,7 @@ from eprune.analysis.graph import check_graph, roomy
 from eprune.analysis.live import lateness, meetings
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
-from eprune.analysis.table import activity, borders, constants, totality, unasked
+from eprune.analysis.table import activity, borders, constants, nested, totality, unasked
 from eprune.model.finding import Finding, has_errors
 from eprune.model.system import System
 
@@ -35,7 +35,7 @@ def check(system: System) -> list[Finding]:
     if graph.dpgs and _sound_but_for_room(findings):
         findings += [*totality(graph), *borders(graph)]
     if graph.dpgs and _sound_but_for_room(findings):
-        findings += [*unasked(graph), *activity(graph), *constants(graph)]
+        findings += [*unasked(graph), *activity(graph), *nested(graph), *constants(graph)]
     if _sound_but_for_room(findings):
         with_room = roomy(graph) if has_errors(findings) else graph
         warnings = () if has_errors(findings) else connections(graph)

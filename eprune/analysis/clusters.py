@@ -22,7 +22,8 @@ the first actor.
 
 A graph that is live in every row of its control tables, but not at the upper rates, has cycles in the precedence graph
 at the upper rates. The actors of such a cycle keep threads of their own: no order of theirs fits all rows. So do DPAs
-without a control input, for nothing tells a thread in which rows to pass them over.
+without a control input, for nothing tells a thread in which rows to pass them over. For the same reason no cluster has
+actors both inside and outside of a graph that is inside of another.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from collections.abc import Iterable
 from eprune.analysis.domains import dividing
 from eprune.analysis.faults import LOSSY
 from eprune.analysis.lookup import untold
+from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import components, firing_order, precedence
 from eprune.model.system import System
 
@@ -79,11 +81,14 @@ class _Merging:
         for edge in whole.edges:
             self._before[edge.target].add(edge.source)
             self._needs[edge.target].add(edge.source)
+        nests = Nests(graph)
+        inner = {name: dpg.name for name, dpg in nests.home.items() if dpg.inside}
         between = set(dividing(graph))
         for fifo in graph.fifos:
             source, target = fifo.source.actor, fifo.target.actor
             self._needs[target].add(source)
-            if source != target and (fifo.policy in LOSSY or fifo in between):
+            apart_by_rows = inner.get(source) != inner.get(target)
+            if source != target and (fifo.policy in LOSSY or fifo in between or apart_by_rows):
                 self._parted[target].add(source)
         self._merged_into: dict[str, str] = {}
         #: set -> its actors with none before them in it: only these may need something from elsewhere

@@ -1,4 +1,4 @@
-"""Rules G6, G7, D1, D2 and D6: who plays which part in dynamic processing graphs, and what joins them.
+"""Rules G6, G7, D1, D2, D6 and a part of N1: who plays which part in dynamic processing graphs, and what joins them.
 
 None of them looks at rates: the control tables are analysis/table.py's.
 """
@@ -10,19 +10,15 @@ from dataclasses import replace
 from itertools import combinations
 
 from eprune.analysis.lookup import Guesser, joined, port_table, rate_text, some
+from eprune.analysis.nests import Nests, region
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
-from eprune.model.graph import Actor, ActorType, Direction, Dpg, Graph, Port
+from eprune.model.graph import Actor, ActorType, Direction, Dpg, Graph, Port, PortRef
 from eprune.model.token import TokenType
 
 #: what people call an actor of each type
 _A = {ActorType.SPA: "an SPA", ActorType.DA: "a DA", ActorType.DPA: "a DPA", ActorType.CA: "a CA"}
 CONTROL_TOKEN = TokenType("int32")
-
-
-def region(dpg: Dpg) -> tuple[str, ...]:
-    """The actors of a dynamic processing graph that follow its control tokens or lie between those: all but the CA."""
-    return tuple(dict.fromkeys((dpg.entry, *dpg.members, dpg.exit)))
 
 
 def roles(graph: Graph) -> Iterator[Finding]:
@@ -34,6 +30,7 @@ def roles(graph: Graph) -> Iterator[Finding]:
     table = port_table(graph)
     guesser = Guesser()
     unknown = False
+    named = {dpg.name: dpg for dpg in graph.dpgs}
     for dpg in graph.dpgs:
         what = f"dynamic processing graph '{dpg.name}'"
         parts = [("control", dpg.control), ("entry", dpg.entry), ("exit", dpg.exit)]
@@ -46,6 +43,10 @@ def roles(graph: Graph) -> Iterator[Finding]:
             if port.port not in table.get(port.actor, {}):
                 whole = (f"{actor}.{own}" for actor, ports in table.items() for own in ports)
                 yield violation("G1", dpg.where, f"{what}: there is no port {port}", guesser.hint(str(port), whole))
+        if dpg.inside and dpg.inside not in named:
+            unknown = True
+            message = f"{what}: there is no dynamic processing graph '{dpg.inside}', which it is to be inside of"
+            yield violation("G1", dpg.where, message, guesser.hint(dpg.inside, named))
         for name in {name: None for name in dpg.members if dpg.members.count(name) > 1}:
             message = f"{what}: its member '{name}' is named twice"
             yield violation("G1", dpg.where, message, "name it once")
@@ -55,6 +56,7 @@ def roles(graph: Graph) -> Iterator[Finding]:
             yield from _parts(dpg, actors)
         yield from _strays(graph)
         yield from _overlaps(graph)
+        yield from _rings(graph)
 
 
 def _parts(dpg: Dpg, actors: dict[str, Actor]) -> Iterator[Finding]:
@@ -110,7 +112,10 @@ def _overlaps(graph: Graph) -> Iterator[Finding]:
     named = {dpg.name: dpg for dpg in graph.dpgs}
     for (one, other), names in shared.items():
         ends = {named[one].entry, named[one].exit, named[other].entry, named[other].exit}
-        hint = f"a choice within a choice is more rows of one table: make '{one}' and '{other}' one"
+        hint = (
+            f"a choice within a choice is more rows of one table: make '{one}' and '{other}' one; one that needs what "
+            "the outer branch computes is a graph of other actors, which states inside"
+        )
         if ends.issuperset(names):
             hint = (
                 "a choice that follows a choice begins with an entry of its own, to which the first one's exit sends "
@@ -125,6 +130,18 @@ def _overlaps(graph: Graph) -> Iterator[Finding]:
         )
 
 
+def _rings(graph: Graph) -> Iterator[Finding]:
+    """N1: no dynamic processing graph is inside of itself."""
+    nests = Nests(graph)
+    for dpg in graph.dpgs:
+        around = nests.chain(dpg)
+        if dpg.inside and nests.dpgs[around[-1].inside or dpg.name] in around and around[-1].inside:
+            way = " inside of ".join(f"'{each.name}'" for each in (*around, nests.dpgs[around[-1].inside]))
+            yield violation(
+                "N1", dpg.where, f"a dynamic processing graph is inside of itself: {way}", "leave inside out at one"
+            )
+
+
 def _actors(names: list[str]) -> str:
     return f"the actors {some(names)}" if len(names) > 1 else f"the actor {some(names)}"
 
@@ -135,12 +152,17 @@ def port_kinds(graph: Graph) -> Iterator[Finding]:
     SPA: static data ports. CA: static data ports and control outputs. DPA: one control input and dynamic data ports;
     static ones may be beside them. A DPA with data inputs may lack the control input; what its rates are then is for
     table.py to ask. DA: one control input and dynamic data ports, but the control source has control outputs instead
-    of the control input, and static inputs; an entry is dynamic at outputs only, an exit at inputs only.
+    of the control input, and static inputs; an entry is dynamic at outputs only, an exit at inputs only. The ports at
+    the border of a graph inside of another are that one's affair.
     """
     sources = {dpg.control for dpg in graph.dpgs}
     entries = {dpg.entry for dpg in graph.dpgs}
     exits = {dpg.exit for dpg in graph.dpgs}
+    border = set(Nests(graph).border)
     for actor in graph.actors:
+        if border:
+            kept = tuple(port for port in actor.ports if PortRef(actor.name, port.name) not in border)
+            actor = replace(actor, ports=kept)
         source = actor.type is ActorType.CA or (actor.type is ActorType.DA and actor.name in sources)
         yield from _control_ports(actor, source)
         if actor.type is ActorType.DA and (actor.name in entries) is not (actor.name in exits):

@@ -37,7 +37,10 @@ def activities(graph: Graph) -> dict[str, Activity]:
         if not is_slice(actor):
             continue
         if all(port.lrl == port.url == 1 and not port.control for port in actor.ports):
-            result[actor.name] = domain[actor.name]
+            around = dpg_of.get(actor.name)
+            # Inside of an inner graph it fires in all of that one's rows, but not in each iteration.
+            every = (around.name, tuple(range(len(around.rows)))) if around is not None and around.inside else None
+            result[actor.name] = every or domain[actor.name]
         elif actor.type is ActorType.DPA and actor.name in dpg_of:
             dpg = dpg_of[actor.name]
             data = [PortRef(actor.name, port.name) for port in actor.ports if not port.control]

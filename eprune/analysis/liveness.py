@@ -39,9 +39,14 @@ def diagnose(graph: Graph) -> Iterator[tuple[Stuck, Optional[Repair]]]:
     dynamic = {fifo.name for fifo, *ends in joined(graph) if any(end.control or not end.static for end in ends)}
     free = {name: fifo for name, fifo in fifos.items() if name not in dynamic}
     fixed = replace(graph, fifos=tuple(fifo for fifo in graph.fifos if fifo.name in dynamic))
-    closed = list(Modes(fixed).stuck()) if graph.dpgs else []
-    yield from ((stuck, None) for stuck in closed)
-    without = {(dpg.name, dpg.rows.index(row)) for stuck in closed for dpg, rows in stuck.when for row in rows}
+    without: set[tuple[str, int]] = set()
+    # What graphs inside of others close together is one cycle of several: look until nothing is left.
+    while closed := list(Modes(fixed, without=without).stuck()) if graph.dpgs else []:
+        yield from ((stuck, None) for stuck in closed)
+        found = set().union(*(stuck.closing for stuck in closed))
+        if found <= without:
+            break
+        without |= found
     sizes, budget = slot_bytes(graph), Budget()
     for cluster in components(modes.at_limits({})):
         own = Modes(graph, cluster.nodes, without)

@@ -54,8 +54,18 @@ RULES = {
     ),
     "D4": Rule("data enters a dynamic processing graph through its entry only, and leaves it through its exit only"),
     "D5": Rule("in each row a DPA is idle at all its data ports, or has an active input and an active output"),
-    "D6": Rule("dynamic processing graphs share no actors: a choice within a choice is more rows of one table"),
+    "D6": Rule(
+        "dynamic processing graphs share no actors: a choice within a choice is more rows of one table, or a graph "
+        "inside of another"
+    ),
     "D7": Rule("a dynamic port has not the same rate in all rows", Severity.WARNING),
+    "N1": Rule(
+        "a dynamic processing graph inside of another is joined to actors of that one alone: by data inputs of its "
+        "entry and its CA and by outputs of its exit, which are dynamic to the outer one and static to itself"
+    ),
+    "N2": Rule("in each row of the outer graph, the ports at an inner one's border are all idle or all at their limit"),
+    "N3": Rule("some row of the outer graph activates an inner one"),
+    "N4": Rule("each actor of an inner graph is reached from its border without a delay, or it would run free"),
     "C1": Rule("consistency: in every row one firing of every actor leaves every FIFO as full as it was"),
     "C2": Rule("no deadlock, in any row of any dynamic processing graph: the precedence graph is acyclic"),
     "C3": Rule("every actor is reached from a source, and the graph is connected", Severity.WARNING),

@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from typing import Callable, Optional, Union
 
 from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import untold
-from eprune.model.graph import Dpg, Fifo, Graph
+from eprune.analysis.nests import Nests
+from eprune.model.graph import Dpg, Fifo, Graph, PortRef
 
 #: ("start" or "finish", actor name)
 Event = tuple[str, str]
@@ -64,7 +65,8 @@ class _State:
         self.limits = {ref: port.url for ref, port in graph.ports()}
         self.rows = {dpg.name: {row.value: dpg.rates(row) for row in dpg.rows} for dpg in graph.dpgs}
         self.leads: dict[str, Dpg] = {dpg.control: dpg for dpg in graph.dpgs}
-        self.follows = {name: dpg for dpg in graph.dpgs for name in (dpg.entry, *dpg.members, dpg.exit)}
+        nests = Nests(graph)
+        self.follows = nests.home
         control_ports = {ref for ref, port in graph.ports() if port.control}
         self.inputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
         self.outputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
@@ -84,16 +86,29 @@ class _State:
         self.finished = {actor.name: 0 for actor in graph.actors}
         #: actor -> firings that are asked of it: those without a control input fire in the rows that give them a rate
         self.due = {actor.name: iterations for actor in graph.actors}
+        #: graph -> how often it works; inner ones in those rows of the outer one that give their border a rate
+        working: dict[str, int] = {}
+        for dpg in reversed(nests.inside_out()):
+            working[dpg.name] = iterations
+            if dpg.inside:
+                border = {ref for ref, owner in nests.border.items() if owner is dpg}
+                working[dpg.name] = self._active(dpg.inside, working[dpg.inside], border)
+        self.due.update({name: working[dpg.name] for name, dpg in nests.home.items()})
         for name in untold(graph):
             dpg = self.follows[name]
-            values = control[dpg.name]
-            rows = (self.rows[dpg.name][values[k % len(values)]] for k in range(iterations))
-            self.due[name] = sum(any(rate for ref, rate in row.items() if ref.actor == name) for row in rows)
+            own = {ref for ref in dpg.ports if ref.actor == name}
+            self.due[name] = self._active(dpg.name, working[dpg.name], own)
         self.running: dict[str, dict[str, int]] = {}
         held = {ref for ref, port in graph.ports() if port.hold}
         self.yielding = {fifo.name for fifo in dividing(graph)}
         self.holding = {fifo.name for fifo in graph.fifos if fifo.target in held}
         self.dropped = dict.fromkeys(self.yielding, 0)
+
+    def _active(self, dpg: str, iterations: int, ports: Set[PortRef]) -> int:
+        """In how many iterations of a graph some of these ports have a rate."""
+        values = self.control[dpg]
+        rows = (self.rows[dpg][values[k % len(values)]] for k in range(iterations))
+        return sum(any(row.get(ref) for ref in ports) for row in rows)
 
     def value(self, actor: str) -> Optional[tuple[Dpg, int]]:
         """The control value of an actor's next firing, and whose it is; None if there is none, or none yet."""

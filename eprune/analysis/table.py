@@ -1,4 +1,4 @@
-"""Rules D3, D4, D5, D7 and a part of G6: control tables, and the borders within which they hold.
+"""Rules D3, D4, D5, D7, N1 to N4 and a part of G6: control tables, and the borders within which they hold.
 
 The graph must be sound by rules G1 to G7, D1, D2 and D6; D5 and D7 ask for D3 as well.
 """
@@ -6,13 +6,14 @@ The graph must be sound by rules G1 to G7, D1, D2 and D6; D5 and D7 ask for D3 a
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from typing import Optional
 
-from eprune.analysis.dynamic import region
 from eprune.analysis.lookup import joined, rate_text, some, untold
+from eprune.analysis.nests import Nests
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
-from eprune.model.graph import ActorType, Direction, Dpg, Graph, Port, PortRef, Row, rate_range
+from eprune.model.graph import ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row, rate_range
 
 _INT32 = range(-(2**31), 2**31)
 
@@ -20,17 +21,18 @@ _INT32 = range(-(2**31), 2**31)
 def totality(graph: Graph) -> Iterator[Finding]:
     """D3: a table has one row a value and one column a dynamic port, rates within limits, and equal ones at a FIFO."""
     ports = dict(graph.ports())
-    home = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
+    nests = Nests(graph)
     columns: dict[str, list[PortRef]] = {dpg.name: [] for dpg in graph.dpgs}
     for ref, port in ports.items():
-        if not port.control and port.lrl < port.url:
-            columns[home[ref.actor].name].append(ref)
+        level = nests.level(ref)
+        if not port.control and port.lrl < port.url and level is not None:
+            columns[level.name].append(ref)
     for each in graph.dpgs:
         yield from _columns(each, columns[each.name], ports)
         yield from _rows(each, {ref: ports[ref] for ref in columns[each.name]})
     rates = {dpg.name: [dpg.rates(row) for row in dpg.rows] for dpg in graph.dpgs}
     for fifo, *_ in joined(graph):
-        dpg = home.get(fifo.source.actor)
+        dpg = nests.level(fifo.source)
         if dpg is None:
             continue
         for row, rate in zip(dpg.rows, rates[dpg.name]):
@@ -94,12 +96,18 @@ def _rows(dpg: Dpg, dynamic: dict[PortRef, Port]) -> Iterator[Finding]:
 
 def borders(graph: Graph) -> Iterator[Finding]:
     """D4: data goes into a dynamic processing graph through its entry, and out of it through its exit."""
-    home = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
+    nests = Nests(graph)
     inner = {name for dpg in graph.dpgs for name in dpg.members}
     for fifo, source, _ in joined(graph):
-        one, other = home.get(fifo.source.actor), home.get(fifo.target.actor)
+        one, other = nests.home.get(fifo.source.actor), nests.home.get(fifo.target.actor)
         ends = (fifo.source.actor, fifo.target.actor)
-        if source.control or one is other or not (source.lrl < source.url or inner.intersection(ends)):
+        if source.control or one is other:
+            continue
+        if nests.border and (nested := _past_a_border(fifo, nests)):
+            yield nested
+            continue
+        levels = nests.level(fifo.source), nests.level(fifo.target)
+        if levels[0] is levels[1] or not (source.lrl < source.url or inner.intersection(ends)):
             continue
         if fifo.target.actor in inner and other is not None:
             message = f"FIFO '{fifo.name}' leads from '{fifo.source.actor}' past the entry of '{other.name}' to "
@@ -113,6 +121,91 @@ def borders(graph: Graph) -> Iterator[Finding]:
             message = f"FIFO '{fifo.name}' is dynamic and leads from one dynamic processing graph into another"
             hint = "what one graph's exit gives to the next one's entry has a static rate"
         yield violation("D4", fifo.where, message, hint)
+
+
+def _past_a_border(fifo: Fifo, nests: Nests) -> Optional[Finding]:
+    """N1: a FIFO leaves an inner graph at its exit and enters one at its entry or its CA, one level at a time."""
+    left, entered = nests.crossed(fifo)
+    for crossed, actor, doors in (
+        (left, fifo.source.actor, [(each, (each.exit,)) for each in left]),
+        (entered, fifo.target.actor, [(each, (each.entry, each.control)) for each in entered]),
+    ):
+        for dpg, names in doors:
+            if dpg.inside and actor not in names:
+                verb, door = ("leaves", "exit") if crossed is left else ("enters", "entry")
+                message = f"FIFO '{fifo.name}' {verb} '{dpg.name}', which is inside of '{dpg.inside}', at '{actor}'"
+                hint = f"lead it through its {door} '{names[0]}'"
+                return violation("N1", fifo.where, message, hint)
+        if len(crossed) > 1 and crossed[0].inside:
+            message = f"FIFO '{fifo.name}' crosses the borders of {some(dpg.name for dpg in crossed)} at once"
+            return violation("N1", fifo.where, message, f"join it to an actor of '{crossed[0].inside}'")
+    return None
+
+
+def nested(graph: Graph) -> Iterator[Finding]:
+    """N1 to N4: what is at the border of inner graphs, and what the outer rows and the border make of them."""
+    nests = Nests(graph)
+    ports = dict(graph.ports())
+    for dpg in (each for each in graph.dpgs if each.inside):
+        what = f"'{dpg.name}', which is inside of '{dpg.inside}'"
+        owned = [ref for ref, owner in nests.border.items() if owner is dpg]
+        static = [ref for ref in owned if ports[ref].static]
+        for ref in static:
+            rate = ports[ref].url
+            message = f"{what}: port {ref} at its border is static, so it could never be dormant"
+            hint = f'write rate="{rate_range(0, rate)}" at both ends, and give both a column in the table of '
+            yield violation("N1", ports[ref].where, message, f"{hint}'{dpg.inside}'")
+        if not any(ports[ref].direction is Direction.IN for ref in owned):
+            message = f"{what}: no data comes to its entry or its CA from outside"
+            yield violation(
+                "N1", dpg.where, message, "what never gets a token can never work: lead a FIFO to its entry"
+            )
+        if not static:
+            yield from _dormancy(dpg, nests, ports)
+            yield from _reached(dpg, nests, graph)
+
+
+def _dormancy(dpg: Dpg, nests: Nests, ports: Mapping[PortRef, Port]) -> Iterator[Finding]:
+    """N2 and N3."""
+    outer = nests.dpgs[dpg.inside]
+    rates = nests.rates_at_border(dpg)
+    for index, row in enumerate(outer.rows):
+        here = {ref: each[index] for ref, each in rates}
+        if any(here.values()) and any(rate != ports[ref].url for ref, rate in here.items()):
+            stated = ", ".join(f"{rate} at {ref} of {rate_text(ports[ref])}" for ref, rate in here.items())
+            yield violation(
+                "N2",
+                row.where,
+                f"{_named(outer, row)}: the ports at the border of '{dpg.name}' are neither all idle nor all at their "
+                f"limits: {stated}",
+                "an inner graph works whole or not at all: write 0 for all of them, or their limits",
+                related=((dpg.where, f"'{dpg.name}' is here"),),
+            )
+    if rates and not nests.activating(dpg):
+        message = f"no row of '{dpg.inside}' activates '{dpg.name}', which is inside of it"
+        yield violation("N3", dpg.where, message, "give the ports at its border a rate in some row, or take it out")
+
+
+def _reached(dpg: Dpg, nests: Nests, graph: Graph) -> Iterator[Finding]:
+    """N4."""
+    ports = dict(graph.ports())
+    after: dict[str, list[str]] = {}
+    for fifo in graph.fifos:
+        if fifo.delay < ports[fifo.source].url:
+            after.setdefault(fifo.source.actor, []).append(fifo.target.actor)
+    own = [name for name, home in nests.home.items() if dpg in nests.chain(home)]
+    reached = {
+        ref.actor for ref, owner in nests.border.items() if owner is dpg and ports[ref].direction is Direction.IN
+    }
+    stack = list(reached)
+    while stack:
+        fresh = {name for name in after.get(stack.pop(), ()) if name in own} - reached
+        reached |= fresh
+        stack += fresh
+    free = [name for name in own if name not in reached]
+    if free and reached:
+        message = f"{some(free)} of '{dpg.name}' would fire although it is dormant: nothing leads there from its border"
+        yield violation("N4", dpg.where, message, "lead a FIFO without a delay there from its entry or its CA")
 
 
 def activity(graph: Graph) -> Iterator[Finding]:
@@ -191,14 +284,15 @@ def unasked(graph: Graph) -> Iterator[Finding]:
 
 def constants(graph: Graph) -> Iterator[Finding]:
     """D7, warnings: a dynamic port has several rates."""
-    home = {name: dpg for dpg in graph.dpgs for name in region(dpg)}
+    nests = Nests(graph)
     values: dict[PortRef, set[int]] = {}
     for dpg in graph.dpgs:
         for index, ref in enumerate(dpg.ports):
             values[ref] = {row.rates[index] for row in dpg.rows}
     for fifo, source, _ in joined(graph):
         rates = values.get(fifo.source, set())
-        if len(rates) == 1:
+        level = nests.level(fifo.source)
+        if len(rates) == 1 and level is not None and not {fifo.source, fifo.target} & nests.border.keys():
             (rate,) = rates
             hint = f'write rate="{rate}" at both ends, and take both columns out of the table'
             if rate == 0:
@@ -207,7 +301,7 @@ def constants(graph: Graph) -> Iterator[Finding]:
                 "D7",
                 source.where,
                 f"FIFO '{fifo.name}' is dynamic, and its rate is {rate} in every row of "
-                f"'{home[fifo.source.actor].name}': ports {fifo.source} and {fifo.target} should be static",
+                f"'{level.name}': ports {fifo.source} and {fifo.target} should be static",
                 hint,
             )
 

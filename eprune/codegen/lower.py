@@ -13,8 +13,9 @@ from typing import Any, Optional
 from eprune.analysis.clusters import clusters
 from eprune.analysis.domains import dividing
 from eprune.analysis.faults import LOSSY
-from eprune.analysis.lookup import windows
+from eprune.analysis.lookup import untold, windows
 from eprune.analysis.matching import matching
+from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import firing_order
 from eprune.codegen.program import (
     ControlRow,
@@ -58,6 +59,9 @@ class _Lowering:
         self.clusters = clusters(system)
         self.ports = dict(graph.ports())
         self.controlled_by = {dpg.control: dpg.name for dpg in graph.dpgs}
+        #: the actors that learn from their tokens alone in which iterations they fire
+        self.nested = {name for name, dpg in Nests(graph).home.items() if dpg.inside} | untold(graph)
+        self.nested -= {fifo.target.actor for fifo in graph.fifos if self.ports[fifo.target].control}
         homes = system.homes
         self.aligned = bool(dividing(graph)) or any(
             fifo.policy in LOSSY and homes[fifo.source.actor] != homes[fifo.target.actor] for fifo in graph.fifos
@@ -111,6 +115,7 @@ class _Lowering:
             "clock": actor.clock,
             "rate": actor.rate,
             "stall_after": actor.stall_after,
+            "nested": actor.name in self.nested,
         }
         return tuple((name, value) for name, value in stated.items() if value)
 

@@ -106,14 +106,14 @@ class Executor:
         return [self.fire(node.name) for node in self.nodes if not self._lacks_tokens(node.name)]
 
     def _lacks_tokens(self, name: str) -> bool:
-        """Whether it has dynamic inputs and no control input, and nothing is there."""
+        """Whether it waits for tokens that do not come in this frame, for nothing else tells that it is idle.
+
+        That is so in a graph inside of another that is dormant, and of a DPA without a control input.
+        """
         sources = self._sources[name]
-        dynamic = [fifo for fifo in sources if fifo.lrl < fifo.rate]
-        return (
-            bool(dynamic)
-            and not any(fifo.control for fifo in (*sources, *self._targets[name]))
-            and not any(self.tokens[fifo.name] for fifo in dynamic)
-        )
+        told = [fifo for fifo in sources if fifo.control]
+        awaited = told or [fifo for fifo in sources if fifo.lrl < fifo.rate] or sources
+        return any(not self.tokens[fifo.name] for fifo in awaited)
 
     def run(self, frames: int) -> Iterable[list[Firing]]:
         """So many frames, or fewer if an actor ends before."""

@@ -29,6 +29,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from eprune.analysis.check import check
+from eprune.analysis.nests import Nests
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.deploy.build import cut
@@ -164,11 +165,15 @@ def averages(graph: Graph, chosen: Mapping[str, Mapping[int, int]]) -> tuple[dic
     active: dict[str, float] = {}
     parts: dict[PortRef, float] = {}
     limits = {ref: port.url for ref, port in graph.ports()}
+    nests = Nests(graph)
     for dpg in graph.dpgs:
         counts = chosen.get(dpg.name, {})
-        total = sum(counts.values())
+        outermost = nests.chain(dpg)[-1]
+        total = sum(chosen.get(outermost.name, {}).values())  # an inner one does not work in each frame
         if not total:
             continue
+        if dpg.inside:
+            active.update(dict.fromkeys(nests.actors(dpg), sum(counts.values()) / total))
         rows = [(counts.get(row.value, 0) / total, dpg.rates(row)) for row in dpg.rows]
         for ref in dpg.ports:
             parts[ref] = sum(share * rates[ref] for share, rates in rows) / limits[ref]

@@ -223,7 +223,8 @@ class Dpg:
 
     ``control`` names a CA, or the entry DA, which then plays the CA's part itself. ``members`` are the DPAs and SPAs
     between the two DAs. The control table has one column for each of ``ports``, the dynamic ports at both ends of their
-    FIFOs, and one row for each value that a control token may have.
+    FIFOs, and one row for each value that a control token may have. ``inside`` names the dynamic processing graph that
+    it is nested in, if any: the rows of that one say in which iterations it works.
     """
 
     name: str
@@ -233,6 +234,7 @@ class Dpg:
     members: tuple[str, ...] = ()
     ports: tuple[PortRef, ...] = ()
     rows: tuple[Row, ...] = ()
+    inside: str = ""
     where: Location = field(default=NOWHERE, compare=False)
 
     def rates(self, row: Row) -> dict[PortRef, int]:

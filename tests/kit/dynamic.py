@@ -147,6 +147,15 @@ def reference(graph: Graph, iterations: int) -> Expected:
     sources = {each.control: each for each in graph.dpgs}
     dpg_of = {name: each for each in graph.dpgs for name in (each.entry, each.exit, *each.members)}
     actors = {actor.name: actor for actor in graph.actors}
+    named = {each.name: each for each in graph.dpgs}
+
+    def dormant(inner: Optional[Dpg], rates: Mapping[PortRef, int]) -> bool:
+        if inner is None or not inner.inside:
+            return False
+        outer = named[inner.inside]
+        own = {inner.control, inner.entry, inner.exit, *inner.members}
+        return dormant(outer, rates) or not any(rates[ref] for ref in outer.ports if ref.actor in own)
+
     for firing in range(iterations):
         rates = {ref: port.url for ref, port in graph.ports() if not port.control}
         values: dict[str, int] = {}  # DPG -> control value
@@ -155,13 +164,15 @@ def reference(graph: Graph, iterations: int) -> Expected:
             actor = actors[name]
             refs = {port.name: PortRef(name, port.name) for port in actor.ports if not port.control}
             inputs = {port.name: queues.get(refs[port.name], []) for port in actor.inputs if not port.control}
-            if name in sources:
+            if name in sources and not dormant(sources[name], rates):
                 options = [int(value) for value in dict(actor.parameters)["values"].split(",")]
                 value = mixing.chosen(options, inputs) if inputs else options[firing % len(options)]
                 values[sources[name].name] = value
                 row = next(row for row in sources[name].rows if row.value == value)
                 rates.update(sources[name].rates(row))
             followed = dpg_of.get(name) or sources.get(name)
+            if dormant(followed, rates):
+                continue
             untold = actor.type is ActorType.DPA and not any(port.control for port in actor.ports)
             if untold and not any(rates[ref] for ref in refs.values()):
                 continue  # it learns nothing of the iteration

@@ -42,6 +42,7 @@ _DEFAULTS: dict[str, Any] = {
     "window": 0,
     "room_timeout": None,
     "group": None,
+    "nested": False,
 }
 
 

@@ -170,6 +170,7 @@ def _dpg(document: Document, element: Node) -> Dpg:
         members=tuple(attributes.get("members", "").split()),
         ports=tuple(PortRef(*port.split(".")) for port in table.attributes["ports"].split()),
         rows=tuple(_row(document, row) for row in table.children),
+        inside=attributes.get("inside", ""),
         where=document.where(element),
     )
 
@@ -258,4 +259,5 @@ def _dpg_node(dpg: Dpg) -> Node:
     rows = [node("row", value=row.value, rates=" ".join(map(str, row.rates))) for row in dpg.rows]
     table = node("table", rows, ports=" ".join(map(str, dpg.ports)))
     members = " ".join(dpg.members) or None
-    return node("dpg", [table], name=dpg.name, control=dpg.control, entry=dpg.entry, exit=dpg.exit, members=members)
+    ends = {"control": dpg.control, "entry": dpg.entry, "exit": dpg.exit}
+    return node("dpg", [table], name=dpg.name, inside=dpg.inside or None, **ends, members=members)

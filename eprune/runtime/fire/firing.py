@@ -112,6 +112,7 @@ class RunningActor:
         rates: Optional[Rates] = None,
         matching: Optional[Matching] = None,
         taken: Optional[Sequence[Input]] = None,
+        nested: bool = False,
     ) -> None:
         """``taken``: the inputs that are taken before there is a mode (default: all)."""
         self.name = name
@@ -131,6 +132,8 @@ class RunningActor:
         self.stage, self.since_ns = "", 0
         #: whether initialize was called, perhaps in an earlier stream of a service; whether the service finalizes it
         self.initialized = self.stays = False
+        #: whether the actor does not fire in each iteration: its firings have the indices of their tokens
+        self.nested = nested
         #: the index of the next firing, where nothing else says it
         self.firing = 0
         #: the ends of FIFOs from other platforms whose reports go with tokens, if they can
@@ -164,7 +167,7 @@ class RunningActor:
             output.fifo.writer = bell
         if self.matching is not None:
             self.matching.bell = bell
-        if self.matching is None and self.rates is None:
+        if self.matching is None and self.rates is None and not self.nested:
             self.step = self._prepare() or self._step
 
     @property
@@ -201,6 +204,8 @@ class RunningActor:
                 if view is None:
                     return False
                 tokens[port.name] = view
+            if self.nested:
+                firing = max([port.index for port in self._taken if not port.fifo.delay], default=firing)
         if rates is None:
             mode = self._mode
         else:

@@ -373,7 +373,8 @@ class Assembly:
         outputs = [Output(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
         rates = self._make_rates(behaviour, inputs, outputs, choose)
         taken = None if rates is None or rates.leads else self._control_of(inputs)
-        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire, rates, None, taken)
+        nested = actor.live.nested
+        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire, rates, None, taken, nested)
 
     def _control_of(self, ports: list[Any]) -> list[Any]:
         """Those ports that carry control tokens."""

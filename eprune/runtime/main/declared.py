@@ -24,6 +24,7 @@ class Live(NamedTuple):
     clock: Optional[float] = None
     rate: Optional[float] = None
     stall_after: Optional[float] = None
+    nested: bool = False
 
 
 class DeclaredActor(NamedTuple):

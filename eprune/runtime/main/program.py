@@ -54,6 +54,7 @@ class Program:
         clock: Optional[float] = None,
         rate: Optional[float] = None,
         stall_after: Optional[float] = None,
+        nested: bool = False,
         paths: Optional[Mapping[str, str]] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
@@ -64,11 +65,12 @@ class Program:
         The inputs ``hold`` give their last token again where they have no other for a firing; ``max_age`` has the
         seconds after which an input's token counts as missing. ``groups`` are the inputs that are matched by index,
         where they are not all one group. Of a source, ``clock`` is the frequency by which it numbers its firings, and
-        ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take.
+        ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take. ``nested``:
+        it does not fire in each iteration, and its firings have the indices of their tokens.
         """
         located = {parameter: self.declared.files.beside(path) for parameter, path in (paths or {}).items()}
         given = {**(parameters or {}), **located}
-        live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after)
+        live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
         self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
 
     def segment(
@@ -83,13 +85,14 @@ class Program:
         max_age: Optional[Mapping[str, float]] = None,
         groups: Sequence[Sequence[str]] = (),
         stall_after: Optional[float] = None,
+        nested: bool = False,
     ) -> None:
         """Declare a segment: the slices of ``actors`` as one model, run by one interpreter.
 
         ``inputs`` and ``outputs`` map ports, named ``actor.port``, to positions among the model's inputs and outputs.
         The rest as in actor.
         """
-        live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), stall_after=stall_after)
+        live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), stall_after=stall_after, nested=nested)
         self.declared.actors.append(
             DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs), live)
         )
