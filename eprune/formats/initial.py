@@ -32,6 +32,8 @@ def _problem(fifo: Fifo, token: Optional[TokenType]) -> Optional[tuple[str, str]
     file, path = f'initial="{fifo.initial}"', Path(fifo.initial_path or "")
     if fifo.delay < 1:
         return f"{file}, but it has no delay, so nothing is taken from there", 'write delay="...", or leave initial out'
+    if token is not None and token.variable:
+        return f"{file}, but tokens {token} begin empty", "leave initial out, or give the token a fixed size"
     if not path.is_file():
         what = "is not a file" if path.exists() else "there is no such file"
         return f"{file}: {what}", f"looked for {str(path)!r}"

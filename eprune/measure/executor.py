@@ -23,6 +23,7 @@ from eprune.model.behaviour import Cut, File, Place
 from eprune.runtime.fire import tflite
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
 from eprune.runtime.kernel.outputs import Outputs, Rooms
+from eprune.runtime.kernel.variable import VariableRoom
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.program import Program
 
@@ -146,7 +147,7 @@ class Executor:
                 mode = self._follow(chosen[0], control[0].control, rates, behaviour)
                 for fifo in control:
                     self.tokens[fifo.name].append(chosen[0])
-            outputs = _views(targets, "source", rates, lambda fifo: np.empty(fifo.token.shape, fifo.token.dtype))
+            outputs = _views(targets, "source", rates, _room)
             rooms = Outputs({port: Rooms(room) if isinstance(room, list) else room for port, room in outputs.items()})
             if outputs or (inputs and not control):
                 seconds += self.clocked(lambda: behaviour.fire(inputs, rooms))
@@ -157,7 +158,8 @@ class Executor:
         for fifo in targets:
             port = fifo.source.partition(".")[2]
             if port in outputs:
-                self.tokens[fifo.name].extend(outputs[port] if fifo.rate > 1 else [outputs[port]])
+                made = outputs[port] if fifo.rate > 1 else [outputs[port]]
+                self.tokens[fifo.name].extend(each[: each.used] if fifo.token.variable else each for each in made)
         return Firing(name, seconds, mode, bool(control), outputs)
 
     def _follow(self, value: int, dpg: Optional[str], rates: dict[str, int], behaviour: Actor) -> int:
@@ -226,9 +228,17 @@ def _views(
     }
 
 
+def _room(fifo: LocalFifo) -> np.ndarray:
+    """Room for a token."""
+    room = np.empty(fifo.token.shape, fifo.token.dtype)
+    return room.view(VariableRoom) if fifo.token.variable else room
+
+
 def _port_types(fifos: Sequence[LocalFifo], end: str) -> dict[str, PortType]:
     return {
-        getattr(fifo, end).partition(".")[2]: PortType(fifo.token.dtype, fifo.token.shape, fifo.rate)
+        getattr(fifo, end).partition(".")[2]: PortType(
+            fifo.token.dtype, fifo.token.shape, fifo.rate, fifo.token.variable
+        )
         for fifo in fifos
         if not fifo.control
     }
@@ -237,4 +247,5 @@ def _port_types(fifos: Sequence[LocalFifo], end: str) -> dict[str, PortType]:
 def _initial(fifo: LocalFifo) -> list[Any]:
     if fifo.initial is not None:
         return list(np.load(fifo.initial, allow_pickle=False))
-    return [np.zeros(fifo.token.shape, fifo.token.dtype) for _ in range(fifo.delay)]
+    shape = (0,) if fifo.token.variable else fifo.token.shape
+    return [np.zeros(shape, fifo.token.dtype) for _ in range(fifo.delay)]

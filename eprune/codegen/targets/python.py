@@ -14,6 +14,7 @@ from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.codegen.targets.text import comment, fill, listing, printable
 from eprune.model.behaviour import Cut, File, Place
 from eprune.model.finding import Location
+from eprune.model.token import TokenType
 
 LINE_LENGTH = 120
 
@@ -78,7 +79,7 @@ def emit(program: PlatformProgram, layout: Layout, name: str, models: Mapping[st
 def render(program: PlatformProgram, layout: Layout) -> str:
     """The text of a program: deterministic, and readable from top to bottom."""
     filters: dict[str, Any] = {"docstring": docstring, "listing": listing}
-    spelling = {"statement": statement, "code": Code, "rate": rate, "declare": declare}
+    spelling = {"statement": statement, "code": Code, "rate": rate, "shape": shape, "declare": declare}
     return fill("program.py.j2", filters, spelling, program=program, layout=layout)
 
 
@@ -103,6 +104,11 @@ def declare(node: Node, layout: Layout) -> str:
 def rate(fifo: LocalFifo) -> Union[int, tuple[int, int]]:
     """A FIFO's rate in tokens per firing; of a dynamic one, its lower and upper limit."""
     return fifo.rate if fifo.lrl == fifo.rate else (fifo.lrl, fifo.rate)
+
+
+def shape(token: TokenType) -> Union[str, tuple[int, ...]]:
+    """A token's shape as the runtime takes it."""
+    return f"<={token.shape[0]}" if token.variable else token.shape
 
 
 class Code(str):

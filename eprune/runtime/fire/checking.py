@@ -18,6 +18,7 @@ import numpy as np
 from eprune.runtime.kernel.errors import RunError
 from eprune.runtime.kernel.fifo import ALIGNMENT
 from eprune.runtime.kernel.outputs import Outputs, Rooms
+from eprune.runtime.kernel.variable import VariableRoom
 
 #: Bits of rubbish that are not there by chance, together: at one place over several firings, or side by side in one.
 _SURE = 44
@@ -50,14 +51,23 @@ class Checked:
         """``fire`` on copies of the tokens, and on rubbish, which is copied into the rooms if it is none any more."""
         lent = {port: self._copied(port, token) for port, token in tokens.items()}
         outputs = Outputs({port: self._rubbish(port, room) for port, room in rooms.items()})
+        sizes: dict[tuple[str, int], int] = {}
         try:
             self._fire(lent, outputs)
+            for port, room in outputs.items():
+                for number, each in enumerate(room if isinstance(room, list) else [room]):
+                    if isinstance(each, VariableRoom):
+                        sizes[port, number] = each.used
         finally:
             lent.clear()
             dict.clear(outputs)
+            room = each = None
         for port, room in rooms.items():
             for number, each in enumerate(room if isinstance(room, list) else [room]):
                 memory = self._memory["output", port, number]
+                if (port, number) in sizes:
+                    each.used = sizes[port, number]
+                    memory.ignore(each.used)
                 self._expect_written(port, memory)
                 each[...] = memory.array
         for port, token in tokens.items():
@@ -83,11 +93,12 @@ class Checked:
     def _spoilt(self, port: str, number: int, room: np.ndarray) -> np.ndarray:
         memory = self._memory_for("output", port, number, room)
         memory.spoil(self._random)
-        return self._lend("output", port, memory, memory.buffer)
+        lent = self._lend("output", port, memory, memory.buffer)
+        return lent.view(VariableRoom) if isinstance(room, VariableRoom) else lent
 
     def _memory_for(self, kind: str, port: str, number: int, array: np.ndarray) -> _Memory:
         key = (kind, port, number)
-        if key not in self._memory:
+        if key not in self._memory or self._memory[key].array.shape != array.shape:
             self._memory[key] = _Memory(array)
         return self._memory[key]
 
@@ -146,6 +157,11 @@ class _Memory:
                 pattern.view(f"u{size}")[...] |= _NANS[size]
         self._pattern = pattern
         self._bytes[...] = pattern
+
+    def ignore(self, first: int) -> None:
+        """Nobody asks for elements from this one on: they count as written."""
+        rest = slice(first * self.array.itemsize, None)
+        self._bytes[rest] = ~self._pattern[rest]
 
     def unwritten(self) -> Optional[np.ndarray]:
         """Which elements (flat) have surely not been written; None if there are none."""

@@ -100,13 +100,14 @@ class MatchedInput(Input):
     def views(self, numbers: Sequence[int]) -> Tokens:
         """The tokens of these numbers: an array, or a list of them."""
         fifo = self.fifo
-        found = [fifo.readable[number % fifo.capacity] for number in numbers]
+        found = [fifo.token(number) for number in numbers]
         return found if self._limit > 1 else found[0]
 
     def zero(self, value: Any) -> Tokens:
         """What stands for a token that is missing: ``value`` everywhere."""
         if self._zero is None:
-            self._zero = np.full_like(self.fifo.readable[0], value)
+            whole = self.fifo.readable[0]
+            self._zero = np.full_like(whole[:0] if self.fifo.variable else whole, value)
             self._zero.flags.writeable = False
         return [self._zero] * self.rate if self._limit > 1 else self._zero
 

@@ -16,11 +16,15 @@ class EndOfStream(Exception):
 
 
 class PortType(NamedTuple):
-    """What passes through a port: numpy dtype name, token shape, and the upper rate limit in tokens per firing."""
+    """What passes through a port: numpy dtype name, token shape, and the upper rate limit in tokens per firing.
+
+    Where tokens are of ``variable`` size, the shape is that of the largest.
+    """
 
     dtype: str
     shape: tuple[int, ...]
     rate: int
+    variable: bool = False
 
 
 class Actor:
@@ -86,7 +90,9 @@ class Actor:
         """Consume one firing's input tokens and produce its output tokens.
 
         Both map port names to numpy arrays of the token's shape and dtype: views of FIFO slots, valid until ``fire``
-        returns. Inputs are read-only; every element of the outputs must be written. A port whose upper rate limit is
+        returns. Inputs are read-only; every element of the outputs must be written. A token of variable size has as
+        many elements as it has; room for one has the most, and ``outputs[port].used = n`` says how many are the token
+        (all, if nobody says so). A port whose upper rate limit is
         above 1 has a list of such arrays, one per token. A port whose active rate is 0 is missing, and so is an input
         that is dead under the fault policy ``drop``. Raises EndOfStream to end.
         """

@@ -8,13 +8,14 @@ hand-over is an addition.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Optional, Protocol, Union
+from typing import Any, Optional, Protocol, Union
 
 import numpy as np
 
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.outputs import Rooms
+from eprune.runtime.kernel.variable import Shape, VariableRoom, most
 
 #: Slots start at multiples of this many bytes: a cache line, and what vector instructions like.
 ALIGNMENT = 64
@@ -63,7 +64,8 @@ class Fifo:
     ``firings[slot]`` is the index of the producer's firing that wrote the slot (-1: an initial token), ``births[slot]``
     when the oldest firing of a source began from which the token comes (perf_counter_ns). Of the tokens ``released``,
     those ``discarded`` were released unused. ``held`` is how many tokens are in it at most, where its ends take turns:
-    it needs no more memory than that, and what was just written is still in the processor's cache.
+    it needs no more memory than that, and what was just written is still in the processor's cache. The shape
+    ``<=n`` is that of tokens of up to n elements; ``used[slot]`` says how many one has.
     """
 
     #: whether tokens of this FIFO may be lost while the consumer is dead
@@ -77,13 +79,15 @@ class Fifo:
         self,
         name: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         delay: int = 0,
         initial: Optional[np.ndarray] = None,
         held: int = 0,
     ) -> None:
         self.name = name
+        self.variable = isinstance(shape, str)
+        shape = most(shape)
         self.capacity = capacity
         self.delay = delay
         slots = held if held and capacity % held == 0 else capacity
@@ -98,7 +102,11 @@ class Fifo:
         self.raw = [self.memory[slot % slots, : self.token_bytes] for slot in range(capacity)]
         #: slot -> the token, for the producer and for the consumer
         self.writable = [raw.view(element).reshape(shape) for raw in self.raw]
-        self.readable = [view[...] for view in self.writable]
+        if self.variable:
+            self.writable = [view.view(VariableRoom) for view in self.writable]
+        self.used = [0] * capacity if self.variable else []
+        self._bytes_written = 0  # of tokens that vary in size
+        self.readable = [view.view(np.ndarray)[...] for view in self.writable]
         for view in self.readable:
             view.flags.writeable = False
         self.firings = [-1] * capacity
@@ -130,6 +138,20 @@ class Fifo:
         """Whether the consumer can be reached, as far as is known."""
         return True
 
+    def token(self, number: int) -> np.ndarray:
+        """The token of that number, for the consumer."""
+        slot = number % self.capacity
+        return self.readable[slot][: self.used[slot]] if self.variable else self.readable[slot]
+
+    def _measure(self, first: int, count: int) -> None:
+        """Note the sizes of tokens that were just written, and that their slots have room for all again."""
+        for number in range(first, first + count):
+            slot = number % self.capacity
+            room: Any = self.writable[slot]
+            self.used[slot] = room.used
+            self._bytes_written += room.used * room.itemsize
+            room.used = room.shape[0]
+
     # What the producer calls.
 
     def await_room(self, count: int, until: Optional[float] = None) -> bool:
@@ -143,6 +165,8 @@ class Fifo:
     def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Hand ``count`` written slots over to the consumer."""
         written = self.written
+        if self.variable:
+            self._measure(written, count)
         if count == 1:
             slot = written % self.capacity
             self.firings[slot] = firing
@@ -208,7 +232,7 @@ class Fifo:
             tokens,
             self.released,
             self.discarded,
-            tokens * self.token_bytes,
+            self._bytes_written if self.variable else tokens * self.token_bytes,
             self.peak,
         )
 
@@ -241,13 +265,13 @@ class Input:
         """One firing's tokens, from number ``first`` on, as `acquire` gives them."""
         fifo = self.fifo
         if self._limit == 1:
-            return fifo.readable[first % fifo.capacity]
-        return [fifo.readable[number % fifo.capacity] for number in range(first, first + self.rate)]
+            return fifo.token(first)
+        return [fifo.token(number) for number in range(first, first + self.rate)]
 
     @property
     def single(self) -> bool:
-        """Whether each firing takes one token, and is given it as an array."""
-        return self._limit == 1
+        """Whether each firing takes one token, which is an array of one shape."""
+        return self._limit == 1 and not self.fifo.variable
 
     @property
     def index(self) -> int:

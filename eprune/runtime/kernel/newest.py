@@ -10,6 +10,7 @@ from typing import Optional
 
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, Keeper
+from eprune.runtime.kernel.variable import Shape
 
 
 class NewestFifo(Fifo, Keeper):
@@ -23,7 +24,7 @@ class NewestFifo(Fifo, Keeper):
         self,
         name: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         rate: int,
     ) -> None:
@@ -57,6 +58,8 @@ class NewestFifo(Fifo, Keeper):
         """Hand the slots that were reserved last over to the consumer."""
         for slot in self._being_written:
             self.births[slot] = birth
+            if self.variable:
+                self._measure(slot, 1)
         with self._changing:
             self._waiting.append((firing, self._being_written))
             self.written += count

@@ -11,6 +11,7 @@ from typing import NamedTuple, Optional, Union
 from eprune.runtime.fire import tflite
 from eprune.runtime.kernel.actor import Actor, PortType
 from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.kernel.variable import Shape, most
 from eprune.runtime.main.files import Files
 from eprune.runtime.net.shaping import Figures
 
@@ -78,7 +79,7 @@ class DeclaredFifo(NamedTuple):
     source: Optional[str]  # actor.port, None where the FIFO comes from another platform
     target: Optional[str]  # actor.port, None where it goes to another platform
     dtype: str
-    shape: tuple[int, ...]
+    shape: Shape
     rates: Rate
     control: Optional[str]
     capacity: int
@@ -111,7 +112,8 @@ class DeclaredFifo(NamedTuple):
     def token(self) -> str:
         """The token type, on which both ends of a link must agree."""
         rates = self.rates if isinstance(self.rates, int) else f"{self.rates[0]}..{self.rates[1]}"
-        return f"{self.dtype}{list(self.shape)} at rate {rates}"
+        shape = f"[{self.shape}]" if isinstance(self.shape, str) else list(self.shape)
+        return f"{self.dtype}{shape} at rate {rates}"
 
 
 @dataclass
@@ -163,7 +165,11 @@ def no_service(declared: Declared) -> str:
 
 def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
     """The types of a behaviour's ports: those for data."""
-    return {port: PortType(fifo.dtype, fifo.shape, fifo.rate) for port, fifo in fifos.items() if not fifo.control}
+    return {
+        port: PortType(fifo.dtype, most(fifo.shape), fifo.rate, isinstance(fifo.shape, str))
+        for port, fifo in fifos.items()
+        if not fifo.control
+    }
 
 
 def owner(end: Optional[str]) -> str:

@@ -13,6 +13,7 @@ from typing import Optional
 from eprune.runtime.fire.engine import Event, Signals
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
+from eprune.runtime.kernel.variable import Shape
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, Rate
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
@@ -118,7 +119,7 @@ class Program:
         source: str,
         target: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         delay: int = 0,
         initial: Optional[str] = None,
@@ -141,7 +142,7 @@ class Program:
         name: str,
         source: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         to: str,
         address: str,
@@ -177,7 +178,7 @@ class Program:
         name: str,
         target: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         frm: str,
         port: int,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Optional, Protocol, Union
+from typing import Any, Optional, Protocol, Union
 
 import numpy as np
 
@@ -12,6 +12,7 @@ from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, WAIT, lossy
+from eprune.runtime.kernel.variable import Shape
 from eprune.runtime.net import clocks, wire
 from eprune.runtime.net.counters import Credit, Receiving, Sending, stride
 from eprune.runtime.tell.record import Activity
@@ -50,7 +51,7 @@ class TxFifo(Fifo, Sending):
         self,
         name: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         policy: str = "stop",
         fired: bool = False,
@@ -78,6 +79,8 @@ class TxFifo(Fifo, Sending):
     def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Take tokens from the producer."""
         written = self.written
+        if self.variable:
+            self._measure(written, count)
         for number in (written,) if count == 1 else range(written, written + count):
             slot = number % self.capacity
             self.firings[slot] = firing
@@ -127,10 +130,14 @@ class TxFifo(Fifo, Sending):
         for number in range(first, first + count):
             slot = number % self.capacity
             birth = clocks.to_wire(self.births[slot])
-            fields = self.number, birth, self.firings[slot], self.token_bytes, credited, fired
+            nbytes, frame = self.token_bytes, self._frames[slot]
+            if self.variable:
+                nbytes = self.used[slot] * self.readable[slot].itemsize
+                frame = [frame[0], frame[1][:nbytes]]
+            fields = self.number, birth, self.firings[slot], nbytes, credited, fired
             wire.pack_header(self._headers[slot], wire.DATA, *fields)
             credited = wire.NONE
-            buffers += self._frames[slot]
+            buffers += frame
         return buffers
 
     def _free(self) -> None:
@@ -158,7 +165,7 @@ class TxFifo(Fifo, Sending):
 class NewestTxFifo(TxFifo):
     """The sending end of a FIFO that keeps the newest tokens: they wait here, until there is room for them there."""
 
-    def __init__(self, name: str, dtype: str, shape: tuple[int, ...], capacity: int, rate: int) -> None:
+    def __init__(self, name: str, dtype: str, shape: Shape, capacity: int, rate: int) -> None:
         super().__init__(name, dtype, shape, 2 * rate, NEWEST)
         self._rate = rate
         self._kept = NewestFifo(name, dtype, shape, capacity, rate)
@@ -191,6 +198,8 @@ class NewestTxFifo(TxFifo):
         index, slots = taken
         for number, slot in enumerate(slots, self.written):
             self.raw[number % self.capacity][...] = self._kept.raw[slot]
+            if self.variable:
+                self.used[number % self.capacity] = self._kept.used[slot]
             self.firings[number % self.capacity] = index
             self.births[number % self.capacity] = self._kept.births[slot]
             self._kept.give_back(slot, True)
@@ -207,7 +216,7 @@ class RxFifo(Fifo, Receiving):
         self,
         name: str,
         dtype: str,
-        shape: tuple[int, ...],
+        shape: Shape,
         capacity: int,
         policy: str = "stop",
         window: int = 0,
@@ -234,13 +243,24 @@ class RxFifo(Fifo, Receiving):
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None
 
-    def target(self) -> memoryview:
-        """Where the next token goes: its slot, or nowhere once the consumer has left."""
+    def target(self, nbytes: int) -> memoryview:
+        """Where the next token goes, which has so many bytes: its slot, or nowhere once the consumer has left."""
+        slot = self.written % self.capacity
+        if self.variable:
+            room: Any = self.writable[slot]
+            room.used = nbytes // room.itemsize
         if not self.left:
-            return self._payloads[self.written % self.capacity]
+            return self._payloads[slot][:nbytes] if self.variable else self._payloads[slot]
         if self._scratch is None:
             self._scratch = memoryview(bytearray(self.token_bytes))
-        return self._scratch
+        return self._scratch[:nbytes]
+
+    @property
+    def lengths(self) -> Union[int, range]:
+        """How many bytes a token may have: so many, or one of these numbers."""
+        if not self.variable:
+            return self.token_bytes
+        return range(0, self.token_bytes + 1, self.readable[0].itemsize)
 
     def arrived(self, firing: int, birth: int) -> None:
         """The token at `target` has arrived whole; ``birth`` as in its header."""

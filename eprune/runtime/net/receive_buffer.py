@@ -50,7 +50,7 @@ class ReceiveBuffer:
         self._fifos = fifos
         self._handle = handle
         self._credited = credited
-        self._token_bytes = {number: fifo.token_bytes for number, fifo in fifos.items()}
+        self._lengths = {number: fifo.lengths for number, fifo in fifos.items()}
         self._latest = dict.fromkeys(fifos, 0)  # FIFO -> the index of its latest token
         self._ahead = memoryview(bytearray(AHEAD))
         self._array = np.frombuffer(self._ahead, np.uint8)
@@ -113,16 +113,16 @@ class ReceiveBuffer:
         self._follower[self._previous] = fifo
         self._previous = number
         likely = self._follower.get(number, fifo)
-        self._likely = likely if likely.token_bytes >= LARGE else None
+        self._likely = likely if likely.token_bytes >= LARGE and not likely.variable else None
 
     def _expect(self, fifo: RxFifo) -> None:
         """The header and the payload of the token that probably comes, in one call."""
-        slot = fifo.target()
+        slot = fifo.target(fifo.token_bytes)
         begin = time.perf_counter_ns()
         size = wire.HEADER_BYTES
         count = self._receive([self._head, slot, self._ahead], size + len(slot) + AHEAD)
         if count >= size:
-            header = wire.unpack_header(self._head, self._token_bytes)
+            header = wire.unpack_header(self._head, self._lengths)
             if header.kind == wire.DATA and header.fifo == fifo.number:
                 self._check_order(header.fifo, header.firing)
                 if header.credited >= 0:
@@ -169,7 +169,7 @@ class ReceiveBuffer:
         """Handle the frames that were read ahead; what remains moves to the start of the buffer."""
         ahead, end, begin, size = self._ahead, self._end, 0, wire.HEADER_BYTES
         while end - begin >= size:
-            header = wire.unpack_header(ahead, self._token_bytes, begin)
+            header = wire.unpack_header(ahead, self._lengths, begin)
             kind, number, birth, firing, nbytes, credited, fired = header
             whole = size + nbytes
             if kind != wire.DATA:
@@ -183,7 +183,7 @@ class ReceiveBuffer:
             room = fifo.bound - fifo.written
             if room <= 0:
                 raise ProtocolError("the peer sends more tokens than there is room for")
-            if credited < 0 and end - begin >= TOGETHER * whole and room >= TOGETHER:
+            if credited < 0 and end - begin >= TOGETHER * whole and room >= TOGETHER and not fifo.variable:
                 begin += self._take_together(fifo, begin, end, whole)
                 continue
             have = end - begin - size
@@ -192,7 +192,7 @@ class ReceiveBuffer:
                 break
             if credited >= 0:
                 self._credited(credited, fired)
-            slot = fifo.target()
+            slot = fifo.target(nbytes)
             now = time.perf_counter_ns()
             slot[:have] = ahead[begin + size : begin + min(size + have, whole)]
             if have < nbytes:

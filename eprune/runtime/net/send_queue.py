@@ -146,9 +146,10 @@ class SendQueue:
 
     def _choose_tokens(self, fifo: TxFifo, count: int) -> None:
         credited, fired = self._choose_rider() if self._due else (wire.NONE, 0)
-        self._buffers += fifo.frames(fifo.next - count, count, credited, fired)
+        frames = fifo.frames(fifo.next - count, count, credited, fired)
+        self._buffers += frames
         self._closing += (False, True) * count
-        self._size += count * (fifo.token_bytes + wire.HEADER_BYTES)
+        self._size += sum(map(len, frames)) if fifo.variable else count * (fifo.token_bytes + wire.HEADER_BYTES)
         self._fifos.append((fifo, count))
 
     def _choose_rider(self) -> tuple[int, int]:

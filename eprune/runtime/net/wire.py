@@ -36,7 +36,7 @@ import json
 import struct
 from collections.abc import Mapping
 from functools import partial
-from typing import Callable, NamedTuple, cast
+from typing import Callable, NamedTuple, Union, cast
 
 from eprune.runtime.kernel.errors import ProtocolError, Refused
 
@@ -129,15 +129,18 @@ def unpack_heartbeat(payload: bytes | bytearray | memoryview) -> tuple[int, int]
     return clock, difference
 
 
-def unpack_header(data: memoryview | bytes | bytearray, tokens: Mapping[int, int], begin: int = 0) -> Header:
-    """Read a header from ``data`` at ``begin``: ``tokens`` maps numbers of received FIFOs to bytes per token.
+def unpack_header(
+    data: memoryview | bytes | bytearray, tokens: Mapping[int, Union[int, range]], begin: int = 0
+) -> Header:
+    """Read a header from ``data`` at ``begin``: ``tokens`` maps received FIFOs to the bytes that their tokens may have.
 
     Raises ProtocolError if the kind is unknown, a token belongs to no received FIFO, or the kind does not allow the
     payload's length.
     """
     kind, flag, number, birth, firing, nbytes, credited, fired = _HEADER.unpack_from(data, begin)
     if kind == DATA:
-        if nbytes != tokens.get(number):
+        lengths = tokens.get(number)
+        if nbytes != lengths and not (isinstance(lengths, range) and nbytes in lengths):
             raise ProtocolError(f"a token of {nbytes} bytes for FIFO number {number}, which does not take such tokens")
         if flag:
             _check(firing, MAX_INDEX)
