@@ -9,10 +9,10 @@ from typing import Any, ClassVar
 import numpy as np
 from line_file import LineFile, label, read_labels
 
-from eprune.runtime import Actor, EndOfStream
+from eprune.runtime import Actor, EndOfStream, PortType
 
 #: Inputs other than scores, and their types.
-BESIDE = {"wanted": ("int32", (1,), 1), "confidence": ("float32", (1,), 1)}
+BESIDE = {"wanted": PortType("int32", (1,), 1), "confidence": PortType("float32", (1,), 1)}
 
 
 class ExitLines(Actor):
@@ -45,8 +45,8 @@ class ExitLines(Actor):
         if len(set(exits.values())) != 1 or next(iter(exits.values())).rate != 1:
             raise ValueError("needs inputs for scores, of one type and at most one token per firing")
         for name, wanted in BESIDE.items():
-            if name in self.inputs and tuple(self.inputs[name]) != wanted:
-                raise ValueError(f"port {name!r}: expected {wanted[0]}{list(wanted[1])}, one per firing")
+            if name in self.inputs and self.inputs[name] != wanted:
+                raise ValueError(f"port {name!r}: expected {wanted.dtype}{list(wanted.shape)}, one per firing")
         classes = int(np.prod(next(iter(exits.values())).shape))
         if self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
