@@ -421,6 +421,7 @@ COMPLETERS: dict[str, Completer] = {
     "OUT:IN ...": _nothing,
     "SIGNATURE": _signatures,
     "INPUT=1,1280 ...": _nothing,
+    "LIST": _nothing,
     "METRIC": _nothing,
     "METRIC=VALUE": _nothing,
     "QUALITY,COST": _nothing,

@@ -12,9 +12,7 @@ from eprune.runtime.kernel.outputs import Outputs
 def prepared(actor, inputs, outputs):
     """The behaviour with ports of these token types (name -> text), initialized."""
     actor.name = "actor"
-    actor.inputs, actor.outputs = (
-        {name: PortType(*_dtype_and_shape(token), 1) for name, token in ports.items()} for ports in (inputs, outputs)
-    )
+    actor.inputs, actor.outputs = ({name: _port(token) for name, token in ports.items()} for ports in (inputs, outputs))
     actor.initialize()
     return actor
 
@@ -36,6 +34,6 @@ def padded(values, count):
     return np.concatenate([values, np.zeros((count - len(values), *values.shape[1:]))])
 
 
-def _dtype_and_shape(token):
+def _port(token):
     parsed = parse_token(token)
-    return parsed.dtype, parsed.shape
+    return PortType(parsed.dtype, parsed.shape, 1, parsed.variable)

@@ -35,6 +35,7 @@ ONE = "probe.xml -p platforms/endpoint.xml -m one"
 TWO = "probe.xml -p platforms -m two"
 IMPORTED = "imported/application.xml --model tiny.tflite"
 KN = f"replicate {CHAIN} --cut-after L3 --endpoints 2 --servers 1 -o k"
+OFFLOAD = "apply offload app.xml -p platforms -m split --device endpoint --server server -o k"
 RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
 SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
@@ -128,6 +129,17 @@ TABLE = {
         **written("apply feedback app.xml -o k"),
     },
     "apply fork": written("apply fork app.xml -o k"),
+    "apply offload": {
+        "--device": Acts(OFFLOAD, OFFLOAD.replace("--device endpoint", "--device edge"), code),
+        "--server": Acts(OFFLOAD, OFFLOAD.replace("--server server", "--server edge"), code),
+        "--cut": plus(OFFLOAD, "--cut L2"),
+        "--here": plus(OFFLOAD, "--here 0.1,0.2"),
+        "--there": plus(OFFLOAD, "--there 0.1,0.2"),
+        "--objective": plus(OFFLOAD, "--objective bytes"),
+        "--probe": plus(OFFLOAD, "--probe 7"),
+        "--frames": plus(OFFLOAD, "--frames 2"),
+        **written(OFFLOAD),
+    },
     "apply tap": {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
         **written("apply tap app.xml --folder one -o k"),
