@@ -5,12 +5,13 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Mapping
-from typing import Optional
+from pathlib import Path
+from typing import ClassVar, Optional
 
 import numpy as np
 from checks import number, one_of, only_port, whole_number
 
-from eprune.runtime import Actor
+from eprune.runtime import Actor, EndOfStream
 
 #: A choice must be better than the current one by this part, so many frames in a row, before it takes its place.
 MARGIN, FRAMES = 0.05, 3
@@ -38,7 +39,12 @@ class OffloadDecider(Actor):
         objective: ``latency``; ``endpoint``, the seconds that this device computes; or ``bytes``.
         probe: after how many frames without one on the server; 0 for never.
         fixed: a control value for all frames, to measure it or to debug.
+        seconds: after so many the stream ends; 0 for never.
+        log: a file to write, CSV: for each answered frame the seconds at which it began, its control value, and how
+            many seconds it took.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"log": "write"}
 
     def __init__(
         self,
@@ -50,6 +56,8 @@ class OffloadDecider(Actor):
         objective: str = "latency",
         probe: str = "50",
         fixed: str = "",
+        seconds: str = "0",
+        log: str = "",
     ) -> None:
         self.here = [number("here", each) for each in here.split(",")]
         self.there = [number("there", each) for each in there.split(",")]
@@ -65,6 +73,10 @@ class OffloadDecider(Actor):
         self.fixed: Optional[int] = None if fixed == "" else whole_number("fixed", fixed)
         if self.fixed is not None and self.fixed > self.blocks:
             raise ValueError(f"fixed={fixed}: expected a number of blocks from 0 to {self.blocks}")
+        self.seconds, self.log = number("seconds", seconds), log
+        self.begun: Optional[float] = None
+        #: for each answered frame: when it began, its control value, the seconds that it took
+        self.answered: list[tuple[float, int, float]] = []
         #: the expected seconds here, and on the way and there, for each control value
         self.near = [sum(self.here[:cut]) for cut in range(self.blocks + 1)]
         self.far = [
@@ -91,15 +103,25 @@ class OffloadDecider(Actor):
         """How many blocks run here."""
         if "report" in inputs:
             self.learn(int(inputs["report"][0]), float(inputs["report"][1]))
+        now = time.perf_counter()
+        self.begun = now if self.begun is None else self.begun
+        if self.seconds and now - self.begun >= self.seconds:
+            raise EndOfStream
         chosen = self.decide()
         self.quiet = self.quiet + 1 if chosen == self.blocks else 0
-        self.under_way.append((chosen, time.perf_counter()))
+        self.under_way.append((chosen, now))
         return chosen
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy the frame."""
         for out in outputs.values():
             out[...] = inputs[self.source]
+
+    def finalize(self) -> None:
+        """Write the log."""
+        if self.log:
+            lines = ["seconds,blocks,latency", *(f"{at:.6f},{cut},{taken:.6f}" for at, cut, taken in self.answered)]
+            Path(self.log).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
     def costs(self) -> list[float]:
         """What each control value is expected to cost now."""
@@ -134,6 +156,8 @@ class OffloadDecider(Actor):
             return
         chosen, begun = self.under_way.popleft()
         taken = answered - begun
+        if self.log and self.begun is not None:
+            self.answered.append((begun - self.begun, chosen, taken))
         near = self.slower["near"] * self.near[chosen]
         if chosen == self.blocks:
             part, measured, expected = "near", taken, self.near[chosen]

@@ -29,6 +29,7 @@ COMMANDS = (
     "certify",
     "run",
     "sweep",
+    "replay",
     "verify",
     "draw",
     "explore",

@@ -31,6 +31,8 @@ REPORT = TokenType("float64", (2,))
 #: bytes of the block's number in a token that crosses
 HEADER = 8
 DECIDER, PACKER, OPENER, CLOSER, ANSWER = "Decide", "Pack", "Open", "Close", "Answer"
+#: the names of the two dynamic processing graphs
+OUTER, INNER = "Offload", "Rest"
 
 
 class Objective(Enum):
@@ -387,7 +389,7 @@ class _Wiring:
         rows = tuple(Row(row, tuple(rates[row] for rates in columns.values())) for row in self.rows)
         ends = (DECIDER, ANSWER) if table == "device" else (OPENER, CLOSER)
         entry, leave = (self.names[end] for end in ends)
-        name, inside = ("Offload", "") if table == "device" else ("Rest", "Offload")
+        name, inside = (OUTER, "") if table == "device" else (INNER, OUTER)
         return Dpg(name, entry, entry, leave, tuple(self.members[table]), tuple(columns), rows, inside)
 
 

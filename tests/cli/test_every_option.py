@@ -238,6 +238,18 @@ TABLE = {
         "--emulate": plus(GAIN, "--emulate", json_of("points.0.emulated")),
         "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
     },
+    "replay": {
+        **OUTSIDE,
+        **dict.fromkeys(
+            ("--platform", "--mapping", "--way", "--seconds", "--latency", "--format"),
+            Elsewhere("tests/measure/test_replay.py::test_a_network_is_replayed_and_compared"),
+        ),
+        **dict.fromkeys(
+            ("--device", "--server", "--cut", "--interpreter", "--set"),
+            Elsewhere("tests/measure/test_replay.py::test_what_is_asked_for_reaches_the_runs"),
+        ),
+        "--quiet": Elsewhere("tests/measure/test_replay.py::test_progress_is_shown_unless_it_is_not_wanted"),
+    },
     "verify": {
         **OUTSIDE,
         "--model": Acts(

@@ -17,6 +17,8 @@ CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 PLATFORMS = ("-p", "platforms/endpoint.xml", "platforms/server.xml")
 KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
+OFFLOADED = ("--device", "endpoint", "--server", "server", "--set", "In.count=100000")
+
 #: Command -> the arguments of calls whose JSON output is validated; {out} is an empty folder.
 CALLS = {
     "analyze": [
@@ -49,6 +51,7 @@ CALLS = {
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
     "certify": [("{out}", "endpoint"), ("keys", "--show"), ("keys", "--renew")],
     "sweep": [(*LOCAL, "--vary", "In.count=2,3", "-q"), (*LOCAL, "--vary", "In.count=nonsense", "-q")],
+    "replay": [("trace.csv", *SPLIT, *OFFLOADED, "--way", "2", "--way", "oracle", "--seconds", "0.5", "-q")],
     "codegen": [
         (*SPLIT, "-o", "{out}/"),
         (*LOCAL, "--pyz", "--systemd", "-o", "{out}/"),

@@ -42,6 +42,7 @@ from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
+from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
 from eprune.runtime.net.ends import TOGETHER, NewestTxFifo, RxFifo, TxFifo
@@ -73,7 +74,7 @@ class Assembly:
         own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
         self._parameters = parameters(options.set, own)
         self._interpreter = tflite.choose(options.interpreter) if any(actor.model for actor in actors) else ""
-        self.emulation = self._emulate() if options.emulate else None
+        self.emulation = self._emulate(options.emulate_trace) if options.emulate or options.emulate_trace else None
         #: how this program identifies itself to its peers and in its record
         self.greeting = Greeting(
             declared.application,
@@ -122,6 +123,8 @@ class Assembly:
 
     def begin(self) -> None:
         """Called just before the first firing: from now on the application is running."""
+        if self.emulation is not None:
+            self.emulation.begin()
         for connection in self.connections:
             connection.greeting = dataclasses.replace(connection.greeting, running=True)
             for receiver in connection.rx.values():
@@ -208,10 +211,12 @@ class Assembly:
                     ends.append(port.fifo)
             actor.reporting = ends
 
-    def _emulate(self) -> Emulation:
+    def _emulate(self, trace: Optional[str]) -> Emulation:
+        changes = () if trace is None else changes_of(trace, self.declared.platform)
         emulation = Emulation(
             {peer: self.declared.figures.get(peer, Figures()) for peer in self.declared.peers},
             {actor.unit: self.declared.slowdowns[actor.unit] for actor in self.declared.actors},
+            changes,
         )
         self._journal.log("note", f"emulated: {emulation}")
         return emulation

@@ -114,6 +114,11 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
     add("--trace", metavar="FILE", help="write a timeline (Chrome trace format)")
     add("--emulate", action="store_true", help="emulate the speed of the units and links in the platform file")
     add(
+        "--emulate-trace",
+        metavar="FILE",
+        help="emulate, and change links and units as FILE says (CSV: see eprune replay)",
+    )
+    add(
         "--threads",
         choices=[CLUSTER, ACTOR],
         default=CLUSTER,

@@ -14,11 +14,12 @@ import socket
 import statistics
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Union
 
 from eprune.runtime.kernel.errors import ProtocolError, UsageError
 from eprune.runtime.net import tls
+from eprune.runtime.net.conditions import Change
 from eprune.runtime.net.greeting import Greeting
 from eprune.runtime.net.shaping import AHEAD, Arrivals, Departures, Figures, Flight, Pacer, SlowUnit
 from eprune.runtime.net.tls import Stream
@@ -38,6 +39,26 @@ class EmulatedLink:
         self.figures = figures
         self.excess = excess
         self.pacer = Pacer(figures.bandwidth or math.inf)
+        #: what arrives over it, connection by connection; and the latency that a trace says, if it does
+        self.arrivals: list[Arrivals] = []
+        self.latency: Optional[float] = None
+
+    def arrive(self, figures: Figures) -> Arrivals:
+        """What is done to bytes that arrive over one more connection; the peer's end of the link has these figures."""
+        arrivals = Arrivals(figures, self.excess)
+        if self.latency is not None:
+            arrivals.latency = self.latency
+        self.arrivals.append(arrivals)
+        return arrivals
+
+    def change(self, bandwidth: Optional[float], latency: Optional[float]) -> None:
+        """From now on it is so; None: as before."""
+        if bandwidth is not None:
+            self.pacer.bandwidth = bandwidth
+        if latency is not None:
+            self.latency = latency
+            for each in self.arrivals:
+                each.latency = latency
 
 
 class _Lane(threading.Thread):
@@ -92,7 +113,7 @@ class EmulatedSocket(socket.socket):
         true.settimeout(None)
         self._true, self._inner = true, inner
         self._out = _Lane(inner, true, Departures(link.pacer))
-        self._in = _Lane(true, inner, Arrivals(arriving, link.excess))
+        self._in = _Lane(true, inner, link.arrive(arriving))
         self._out.start()
         self._in.start()
 
@@ -128,13 +149,19 @@ def shaped(connection: Stream, link: Optional[EmulatedLink], greeting: Greeting)
 
 
 class Emulation:
-    """What one program emulates: ``links`` (peer -> figures) and ``slowdowns`` (unit -> factor)."""
+    """What one program emulates: ``links`` (peer -> figures) and ``slowdowns`` (unit -> factor), and their changes."""
 
-    def __init__(self, links: Mapping[str, Figures], slowdowns: Mapping[str, float]) -> None:
+    def __init__(
+        self, links: Mapping[str, Figures], slowdowns: Mapping[str, float], changes: Sequence[Change] = ()
+    ) -> None:
+        """``changes``: those of this platform, with the other platform of a link as ``peer``."""
         _precise_waits()
-        excess = _excess() if any(figures.latency for figures in links.values()) else 0.0
+        late = any(figures.latency for figures in links.values()) or any(change.latency for change in changes)
+        excess = _excess() if late else 0.0
         self.links = {peer: EmulatedLink(figures, excess) for peer, figures in links.items()}
-        self._slowdowns = {unit: factor for unit, factor in slowdowns.items() if factor != 1}
+        self._changes = changes
+        varies = any(change.slowdown is not None for change in changes)
+        self._slowdowns = {unit: factor for unit, factor in slowdowns.items() if factor != 1 or varies}
         self._units = {unit: SlowUnit(factor) for unit, factor in self._slowdowns.items()}
         self._asking = threading.Lock()
         for unit, factor in self._slowdowns.items():
@@ -156,6 +183,20 @@ class Emulation:
             return result
 
         return fire_slowly
+
+    def begin(self) -> None:
+        """The first firing is about to begin: the trace does, too."""
+        if self._changes:
+            threading.Thread(target=self._follow, args=(time.monotonic(),), name="emulated trace", daemon=True).start()
+
+    def _follow(self, begin: float) -> None:
+        for change in self._changes:
+            time.sleep(max(0.0, begin + change.seconds - time.monotonic()))
+            if change.peer in self.links:
+                self.links[change.peer].change(change.bandwidth, change.latency)
+            elif change.slowdown is not None:
+                for unit in self._units.values():
+                    unit.slowdown = unit.stated * change.slowdown
 
     def record(self) -> dict[str, Any]:
         """What the run record has about it."""

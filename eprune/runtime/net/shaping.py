@@ -119,12 +119,13 @@ class Arrivals:
     """What a link does to bytes that arrive over the true one, which has taken ``excess`` seconds of the latency."""
 
     def __init__(self, figures: Figures, excess: float = 0.0) -> None:
-        self._latency = max(0.0, figures.latency - excess)
+        self._excess = excess
+        self.latency = figures.latency
         self.room = figures.room
 
     def schedule(self, flight: Flight, data: memoryview, now: float) -> None:
         """They are there a latency later."""
-        flight.add(data, now + self._latency)
+        flight.add(data, now + max(0.0, self.latency - self._excess))
 
     def handed(self, now: float) -> None:
         """Some were handed over."""
@@ -134,7 +135,7 @@ class SlowUnit:
     """A unit that takes ``slowdown`` times as long as the core that plays it, for one firing after the other."""
 
     def __init__(self, slowdown: float) -> None:
-        self.slowdown = slowdown
+        self.stated = self.slowdown = slowdown
         self._free = -math.inf
 
     def done(self, begin: float, cpu: float) -> float:

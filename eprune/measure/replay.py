@@ -1,0 +1,303 @@
+"""How a network that is offloaded frame by frame does on a trace of its link and its platforms, beside fixed cuts.
+
+Each way of deciding is run over the same emulated trace, one frame under way at a time. The oracle knows the trace.
+"""
+
+from __future__ import annotations
+
+import csv
+import math
+import statistics
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from eprune.deploy.build import Writer, programs_of
+from eprune.deploy.local import launch
+from eprune.deploy.options import link_options
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.library import library_folder
+from eprune.formats.system import files_in, read_system, write_system
+from eprune.measure.progress import SILENT, Progress
+from eprune.measure.summary import summarize
+from eprune.measure.timing import time_actors
+from eprune.model.exit_codes import INTERRUPTED
+from eprune.model.system import System
+from eprune.passes import offload, relocate
+from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.net.conditions import read_changes
+
+#: the ways that are not fixed cuts
+OFFLOAD, ORACLE = "offload", "oracle"
+#: Seconds of the trace for which one latency counts, that of the frames that began in them.
+BIN = 0.1
+#: So many frames after a change are counted apart: what they take tells the decider that there was one.
+LEARNING = 30
+#: Seconds for which each cut is tried before the trace, for the oracle.
+CALIBRATION = 2.0
+
+
+@dataclass(frozen=True)
+class AnsweredFrame:
+    """A frame: the second of the trace at which it began, the blocks that ran on the device, and its latency in
+    seconds.
+    """
+
+    begun: float
+    blocks: int
+    latency: float
+
+
+def _bin(frame: AnsweredFrame) -> int:
+    return int(frame.begun / BIN + 1e-6)
+
+
+@dataclass(frozen=True)
+class WayRun:
+    """A way of deciding over the trace. ``bytes_per_frame`` left the device."""
+
+    name: str
+    frames: tuple[AnsweredFrame, ...]
+    bytes_per_frame: float
+
+    @property
+    def latencies(self) -> list[float]:
+        """Seconds, frame by frame."""
+        return [frame.latency for frame in self.frames]
+
+    def mean(self, seconds: float, apart: Sequence[float] = ()) -> float:
+        """The mean latency over the trace's ``seconds``, each part of it counting the same, however many frames it had.
+
+        Parts in which the first frames after one of the moments ``apart`` began do not count. NaN without frames.
+        """
+        left_out = set()
+        for moment in apart:
+            behind = [frame for frame in self.frames if frame.begun >= moment][:LEARNING]
+            left_out |= {_bin(frame) for frame in behind}
+        found: dict[int, list[float]] = {}
+        for frame in self.frames:
+            found.setdefault(_bin(frame), []).append(frame.latency)
+        values, last = [], math.nan
+        for place in range(math.ceil(seconds / BIN)):
+            if place in found:
+                last = statistics.mean(found[place])
+            if not math.isnan(last) and place not in left_out:
+                values.append(last)
+        return statistics.mean(values) if values else math.nan
+
+    @property
+    def p95(self) -> float:
+        """The latency that one of twenty frames exceeds."""
+        ordered = sorted(self.latencies)
+        return ordered[min(int(0.95 * len(ordered)), len(ordered) - 1)] if ordered else math.nan
+
+    def within(self, wish: float) -> float:
+        """The share of the frames with at most that latency."""
+        return sum(latency <= wish for latency in self.latencies) / max(len(self.frames), 1)
+
+    @property
+    def switches(self) -> int:
+        """How often the cut changed."""
+        return sum(one.blocks != other.blocks for one, other in zip(self.frames, self.frames[1:]))
+
+
+@dataclass(frozen=True)
+class Replay:
+    """All ways over one trace; ``blocks``: the actors of each, ``changes``: the seconds at which something changed."""
+
+    blocks: tuple[tuple[str, ...], ...]
+    here: tuple[float, ...]
+    there: tuple[float, ...]
+    seconds: float
+    changes: tuple[float, ...]
+    ways: tuple[WayRun, ...]
+
+    def way(self, name: str) -> Optional[WayRun]:
+        """The way of that name, or None."""
+        return next((way for way in self.ways if way.name == name), None)
+
+    @property
+    def best_static(self) -> Optional[WayRun]:
+        """The fixed cut of the least mean latency."""
+        fixed = [way for way in self.ways if way.name not in (OFFLOAD, ORACLE)]
+        return min(fixed, key=lambda way: way.mean(self.seconds), default=None)
+
+    def regret(self, way: WayRun, settled: bool = False) -> float:
+        """By which part a way's mean latency exceeds the oracle's; ``settled``: without the frames after changes."""
+        oracle = self.way(ORACLE)
+        if oracle is None:
+            return math.nan
+        apart = self.changes if settled else ()
+        return way.mean(self.seconds, apart) / oracle.mean(self.seconds, apart) - 1
+
+
+def moments(trace: str) -> tuple[float, ...]:
+    """The seconds at which something changes in a trace file. Raises ValueError for what is none."""
+    try:
+        with Path(trace).open(encoding="utf-8-sig", newline="") as lines:
+            return tuple(change.seconds for change in read_changes(lines, trace))
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{trace}: {error}") from None
+    except (OSError, UsageError) as error:
+        raise ValueError(str(error)) from None
+
+
+def read_frames(lines: Sequence[str]) -> tuple[AnsweredFrame, ...]:
+    """The log of an ``OffloadDecider``."""
+    return tuple(
+        AnsweredFrame(float(row["seconds"]), int(row["blocks"]), float(row["latency"])) for row in csv.DictReader(lines)
+    )
+
+
+def block_times(
+    system: System, application: str, options: offload.Options, interpreter: Optional[str]
+) -> tuple[tuple[tuple[str, ...], ...], list[list[float]]]:
+    """The blocks' actors, and their seconds on the device and on the server: timed here, by the units' slowdowns.
+
+    Raises RuntimeError with the reason of a failure, ValueError as the pass does.
+    """
+    blocks = tuple(map(tuple, offload.apply(system, options).report.figures["blocks"]))
+    times = []
+    for name in (options.device, options.server):
+        platform = system.platform(name)
+        assert platform is not None
+        unit = platform.units[0]
+        timed = time_actors(application, unit.core, interpreter, allow_outside=True)["actors"]  # it has been checked
+        times.append([unit.slowdown * sum(timed[actor] for actor in block) for block in blocks])
+    return blocks, times
+
+
+def ways_of(blocks: int) -> tuple[str, ...]:
+    """The names of all ways: a fixed number of blocks on the device, the decider, the oracle."""
+    return (*map(str, range(blocks + 1)), OFFLOAD, ORACLE)
+
+
+def replay(
+    system: System,
+    options: offload.Options,
+    trace: str,
+    changes: Sequence[float],
+    seconds: float,
+    blocks: tuple[tuple[str, ...], ...],
+    times: Sequence[Sequence[float]],
+    ways: Sequence[str],
+    settings: Mapping[str, Sequence[str]],
+    progress: Progress = SILENT,
+) -> Replay:
+    """Run each of the ``ways`` over a trace file. ``settings``: platform -> ``--set`` arguments of its program.
+
+    Raises RuntimeError with a program's message where a run fails, KeyboardInterrupt if it is interrupted.
+    """
+    here, there = (",".join(f"{each:g}" for each in side) for side in times)
+    made = offload.apply(system, replace(options, here=here, there=there, frames=1)).system
+    decider = next(dpg.entry for dpg in made.graph.dpgs if dpg.name == offload.OUTER)
+    runs = []
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+        usual = _inspected(made, str(Path(folder, OFFLOAD)))
+        near = ""
+        if ORACLE in ways:
+            near = _near(usual, decider, len(blocks), settings, progress)
+        knowing = _inspected(_knowing(made, decider, trace, options, near), str(Path(folder, ORACLE)))
+        for name in ways:
+            progress.begin(name)
+            own = [f"seconds={seconds}"] + [f"fixed={name}"] * (name not in (OFFLOAD, ORACLE))
+            chosen = knowing if name == ORACLE else usual
+            runs.append(_run(chosen, name, decider, own, trace, settings, progress))
+    progress.clear()
+    at = tuple(each for each in dict.fromkeys(changes) if 0 < each < seconds)
+    return Replay(blocks, tuple(times[0]), tuple(times[1]), seconds, at, tuple(runs))
+
+
+def _inspected(system: System, folder: str) -> System:
+    """The system with what its behaviours say of themselves: written to a folder, and read again."""
+    written = write_system(relocate.apply(system, relocate.Options(folder)).system, folder)
+    platforms, mappings = files_in([written.platforms], "platform"), files_in([written.mappings], "mapping")
+    return read_system(written.application, platforms, mappings, allow_outside=True)
+
+
+def _near(system: System, decider: str, blocks: int, settings: Mapping[str, Sequence[str]], progress: Progress) -> str:
+    """The seconds that the device takes for 0, 1, ... all blocks, by runs with fixed cuts before the trace begins.
+
+    What the decider expects of the link and the server is taken off: the oracle must know how things are, not how they
+    were timed.
+    """
+    behaviour = OffloadFigures.of(system, decider)
+    found = []
+    for cut in range(blocks + 1):
+        progress.begin(f"before the trace, {cut} blocks here")
+        run = _run(system, str(cut), decider, [f"seconds={CALIBRATION}", f"fixed={cut}"], None, settings, progress)
+        if not run.frames:
+            raise RuntimeError("no frame was answered before the source ended")
+        found.append(max(statistics.median(run.latencies) - behaviour.far[cut], 0.0))
+    return ",".join(f"{seconds:g}" for seconds in found)
+
+
+@dataclass(frozen=True)
+class OffloadFigures:
+    """The seconds that a decider expects of link and server for each control value."""
+
+    far: tuple[float, ...]
+
+    @classmethod
+    def of(cls, system: System, decider: str) -> OffloadFigures:
+        """Those that the actor's parameters state."""
+        actor = system.graph.actor(decider)
+        assert actor is not None
+        given = dict(actor.parameters)
+        there, nbytes = ([float(each) for each in given[name].split(",")] for name in ("there", "bytes"))
+        bandwidth, latency = float(given.get("bandwidth", "1e9")), float(given.get("latency", "0"))
+        sent = [2 * latency + nbytes[cut] / bandwidth + sum(there[cut:]) for cut in range(len(there))]
+        return cls((*sent, 0.0))
+
+
+def _knowing(system: System, decider: str, trace: str, options: offload.Options, near: str) -> System:
+    """The system whose decider knows the trace."""
+    behaviour = PythonBehaviour("offload_oracle.py", "OffloadOracle", str(Path(library_folder(), "offload_oracle.py")))
+    more = {"trace": trace, "device": options.device, "server": options.server, "near": near}
+    actors = tuple(
+        replace(actor, behaviour=behaviour, parameters=tuple({**dict(actor.parameters), **more}.items()))
+        if actor.name == decider
+        else actor
+        for actor in system.graph.actors
+    )
+    return replace(system, graph=replace(system.graph, actors=actors))
+
+
+def _run(
+    system: System,
+    name: str,
+    decider: str,
+    own: Sequence[str],
+    trace: Optional[str],
+    settings: Mapping[str, Sequence[str]],
+    progress: Progress,
+) -> WayRun:
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder, tempfile.TemporaryFile() as stdout:
+        log = Path(folder, "frames.csv")
+        programs = {}
+        writer = Writer()
+        for program in programs_of(system):
+            programs[program.platform] = str(Path(folder, f"{program.platform}.py"))
+            writer.program(program, programs[program.platform])
+        emulated = "--emulate" if trace is None else f"--emulate-trace={trace}"
+        arguments = {platform: [emulated, *each] for platform, each in link_options(system).items()}
+        for platform, given in settings.items():
+            arguments[platform] += given
+        home = system.homes[decider]
+        arguments[home] += [f"--set={decider}.{setting}" for setting in (*own, f"log={log}")]
+        messages: list[str] = []
+
+        def on_status(status: Mapping[str, Any]) -> None:
+            progress.update(min(status["firings"].values(), default=0))
+
+        outcome = launch(programs, arguments, on_status, messages.append, stdout=stdout.fileno())
+        if outcome.exit_code == INTERRUPTED:
+            raise KeyboardInterrupt
+        if outcome.exit_code:
+            raise RuntimeError("\n".join(messages) or f"exit code {outcome.exit_code}")
+        frames = read_frames(log.read_text(encoding="utf-8").splitlines())
+        links = summarize(system.graph.name, outcome.records).links
+        sent = sum(link.bytes_per_frame or 0.0 for link in links if link.source == home)
+        return WayRun(name, frames, sent)

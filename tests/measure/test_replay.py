@@ -1,0 +1,231 @@
+"""Traces of links and units: what a file may say, what it does to a run, and how ways of offloading are compared."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner
+from hypothesis import given
+from hypothesis import strategies as st
+
+from eprune.cli.main import cli
+from eprune.measure import replay as replaying
+from eprune.measure.replay import OFFLOAD, ORACLE, AnsweredFrame, Replay, WayRun, moments, read_frames
+from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.main.files import Files
+from eprune.runtime.net.conditions import FIELDS, changes_of, read_changes
+from eprune.runtime.net.emulation import Emulation
+from eprune.runtime.net.shaping import Arrivals, Figures, Flight
+from scripts import traces
+
+ROOT = Path(__file__).resolve().parents[2]
+HEADER = ",".join(FIELDS)
+
+
+def changes(*rows):
+    return read_changes([HEADER, *rows], "t.csv")
+
+
+def test_a_trace_says_what_changes_and_when():
+    first, second, third = changes("0,a,b,2e6,0.005,", "", "10,b,a,,0.05,", "20.5,b,,,,4")
+    assert (first.bandwidth, first.latency, first.slowdown) == (2e6, 0.005, None)
+    assert (second.seconds, second.bandwidth, second.latency) == (10, None, 0.05)
+    assert (third.platform, third.peer, third.slowdown) == ("b", "", 4)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ("0,a,b,2e6", "t.csv:2: 4 fields; expected 6"),
+        ("x,a,b,2e6,,", "t.csv:2: 'x' is not a number"),
+        ("nan,a,b,2e6,,", "t.csv:2: 'nan' is not a number"),
+        (",a,b,2e6,,", "t.csv:2: seconds=''"),
+        ("-1,a,b,2e6,,", "t.csv:2: seconds='-1'"),
+        ("0,,b,2e6,,", "name a platform"),
+        ("0,a,a,2e6,,", "name a platform"),
+        ("0,a,b,0,,", "bandwidth='0': expected at least 1000 bytes per second"),
+        ("0,a,b,,-1,", "latency='-1'"),
+        ("0,a,,,,0.5", "slowdown='0.5': expected 1 or more"),
+        ("0,a,b,,,3", "a row with a peer has a bandwidth or a latency"),
+        ("0,a,,1e6,,", "a row with a peer has a bandwidth or a latency"),
+        ("0,a,b,,,", "a row with a peer has a bandwidth or a latency"),
+    ],
+)
+def test_a_row_that_makes_no_sense_is_named(row, message):
+    with pytest.raises(UsageError, match=message):
+        changes(row)
+
+
+def test_time_does_not_run_backwards_in_a_trace():
+    with pytest.raises(UsageError, match=r"t.csv:3: seconds='4'"):
+        changes("5,a,,,,2", "4,a,,,,3")
+
+
+@given(st.lists(st.text(max_size=30), max_size=5))
+def test_noise_is_no_trace_or_one(lines):
+    try:
+        read_changes(lines, "t.csv")
+    except UsageError as error:
+        assert str(error).startswith("t.csv")
+
+
+def test_a_trace_without_rows_or_a_file_is_refused(tmp_path):
+    with pytest.raises(UsageError, match="the trace has no rows"):
+        changes()
+    with pytest.raises(UsageError, match="expected seconds,platform"):
+        read_changes(["time,link"], "t.csv")
+    with pytest.raises(UsageError, match="No such file"):
+        changes_of(str(tmp_path / "none.csv"), "a")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(ValueError, match=r"binary.csv"):
+        moments(str(tmp_path / "binary.csv"))
+
+
+def test_each_platform_takes_its_own_rows_whichever_end_is_named_first(tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join([HEADER, "0,a,b,2e6,,", "1,b,c,3e6,,", "2,b,,,,2"]))
+    assert [(each.peer, each.bandwidth) for each in changes_of(str(tmp_path / "t.csv"), "b")] == [
+        ("a", 2e6), ("c", 3e6), ("", None),
+    ]  # fmt: skip
+    assert [each.peer for each in changes_of(str(tmp_path / "t.csv"), "a")] == ["b"]
+
+
+def test_a_change_holds_for_what_is_sent_and_what_arrives_from_then_on():
+    emulation = Emulation({"peer": Figures(1e6, 0.0)}, {"cpu": 2.0}, changes("0,peer,,,,3", "0,own,peer,5e5,0.2,"))
+    link = emulation.links["peer"]
+    arrivals = link.arrive(Figures(1e6, 0.0))
+    emulation._changes = [each._replace(seconds=0) for each in emulation._changes]
+    emulation._follow(0.0)
+    assert link.pacer.bandwidth == 5e5
+    assert arrivals.latency == 0.2 == link.arrive(Figures(1e6, 0.0)).latency
+    flight = Flight()
+    Arrivals.schedule(arrivals, flight, memoryview(b"x"), 10.0)
+    assert flight.due() == pytest.approx(10.2, abs=0.02)  # but for what the emulation takes itself
+    assert emulation._units["cpu"].slowdown == 6.0
+
+
+def way(name, *frames):
+    return WayRun(name, tuple(AnsweredFrame(*frame) for frame in frames), 10.0)
+
+
+def test_each_part_of_the_trace_counts_the_same_however_many_frames_it_had():
+    # A second of ten quick frames, and one of a single slow one.
+    quick = [(k / 10, 0, 0.1) for k in range(10)]
+    both = way("0", *quick, (1.0, 0, 1.0))
+    assert both.mean(2.0) == pytest.approx(0.55)
+    assert math.isnan(way("0").mean(2.0)) and math.isnan(way("0").p95)
+    assert both.within(0.2) == pytest.approx(10 / 11)
+
+
+def test_regret_is_over_the_oracle_and_the_frames_after_a_change_are_counted_apart():
+    good = way(ORACLE, *[(k / 100, 1, 0.1) for k in range(400)])
+    slow = [(2 + k / 100, 1, 0.5 if k < 30 else 0.1) for k in range(200)]
+    learner = way(OFFLOAD, *[(k / 100, 0, 0.1) for k in range(200)], *slow)
+    fixed = way("1", *[(k / 100, 1, 0.2) for k in range(400)])
+    replay = Replay((("A",),), (1.0,), (1.0,), 4.0, (2.0,), (fixed, learner, good))
+    assert replay.regret(learner) == pytest.approx(0.3)
+    assert replay.regret(learner, settled=True) == pytest.approx(0.0)
+    assert replay.regret(fixed) == pytest.approx(1.0)
+    assert replay.best_static is fixed
+    assert (learner.switches, fixed.switches) == (1, 0)
+    assert math.isnan(Replay((), (), (), 4.0, (), (learner,)).regret(learner))
+
+
+def test_the_log_of_a_decider_is_read():
+    assert read_frames(["seconds,blocks,latency", "0.5,2,0.25"]) == (AnsweredFrame(0.5, 2, 0.25),)
+
+
+def test_the_oracle_decides_by_the_trace(tmp_path):
+    (tmp_path / "t.csv").write_text(
+        "\n".join([HEADER, "0,phone,server,1e9,0.001,", "5,phone,server,1000,0.5,", "9,server,,,,2"])
+    )
+    oracle = Files(__file__).load_class(f"{ROOT / 'actors/offload_oracle.py'}:OffloadOracle")(
+        trace=str(tmp_path / "t.csv"), device="phone", server="server", here="1,1", there="0.1,0.1", bytes="100,100"
+    )
+    assert oracle.decide() == 0
+    for row in oracle.rows[1:]:
+        oracle.apply(row)
+    assert oracle.bandwidth == 1000 and oracle.slowdowns == {"phone": 1.0, "server": 2.0}
+    oracle.next = len(oracle.rows)
+    assert oracle.costs() == pytest.approx([1.5, 2.3, 2.0])
+
+
+def test_traces_are_made_for_each_kind_and_can_be_read(tmp_path, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["traces", str(tmp_path), "--seconds", "10", "--device", "phone"])
+    traces.main()
+    for name in traces.TRACES:
+        found = changes_of(str(tmp_path / f"{name}.csv"), "phone")
+        assert found and found[-1].seconds <= 10
+
+
+def call(folder):
+    """The command line of a replay of the vehicle classifier."""
+    trace = folder / "t.csv"
+    trace.write_text("\n".join([HEADER, "0,endpoint,server,1e7,0.001,", "0.5,endpoint,server,2e5,0.02,"]))
+    deployed = ["-p", *(str(ROOT / "graphs" / f"{name}.xml") for name in ("endpoint", "server"))]
+    deployed += ["-m", str(ROOT / "mappings/vehicle_split"), "--device", "endpoint", "--server", "server"]
+    return ["replay", str(trace), str(ROOT / "graphs/vehicle.xml"), *deployed]
+
+
+def test_what_is_asked_for_reaches_the_runs(tmp_path, monkeypatch):
+    """Cuts, the interpreter, settings and the ways, all of them if none is named."""
+    asked = {}
+
+    def timed(application, core, interpreter, allow_outside):
+        asked["timed with"] = interpreter
+        return {"actors": dict.fromkeys(("L1", "L2", "L3", "L4-L5"), 0.001)}
+
+    def run(system, options, trace, changes, seconds, blocks, times, ways, settings, progress):
+        asked.update(blocks=blocks, ways=ways, settings=settings, options=options)
+        return Replay(blocks, (), (), seconds, (), (way("0", (0.0, 0, 0.1)),))
+
+    monkeypatch.setattr(replaying, "time_actors", timed)
+    monkeypatch.setattr(replaying, "replay", run)
+    more = ["--cut", "L2", "--interpreter", "tflite-runtime", "--set", "Input.count=0"]
+    done = CliRunner().invoke(cli, [*call(tmp_path), *more], prog_name="eprune")
+    assert done.exit_code == 0, done.output
+    assert "note: 0 ended after 0.0 of 30 s" in done.stderr
+    assert asked["blocks"] == (("L1", "L2"), ("L3", "L4-L5"))
+    assert asked["ways"] == ["0", "1", "2", OFFLOAD, ORACLE]
+    assert asked["timed with"] == "tflite-runtime"
+    assert asked["settings"] == {
+        "endpoint": ["--set=Input.count=0", "--interpreter=tflite-runtime"],
+        "server": ["--interpreter=tflite-runtime"],
+    }
+    assert (asked["options"].device, asked["options"].server) == ("endpoint", "server")
+    failing = CliRunner().invoke(cli, [*call(tmp_path), "--cut", "Input"], prog_name="eprune")
+    assert failing.exit_code == 2 and "--cut Input: the network consists of" in failing.output
+
+
+@pytest.mark.parametrize(("quiet", "shown"), [([], True), (["-q"], False)])
+def test_progress_is_shown_unless_it_is_not_wanted(quiet, shown, tmp_path, monkeypatch):
+    found = []
+    monkeypatch.setattr(replaying, "block_times", lambda *_: ((("L1",),), [[1.0], [1.0]]))
+    monkeypatch.setattr(
+        replaying, "replay", lambda *arguments: found.append(arguments[-1]) or Replay((), (), (), 1, (), ())
+    )
+    done = CliRunner().invoke(cli, [*call(tmp_path), *quiet], prog_name="eprune")
+    assert done.exit_code == 0, done.output
+    assert [each._quiet for each in found] == [not shown]
+
+
+def test_a_network_is_replayed_and_compared(tmp_path):
+    """Two ways over a second: the decider and everything on the device."""
+    arguments = [*call(tmp_path), "--seconds", "1", "--way", "4", "--way", "offload", "--set", "Input.count=0"]
+    arguments += ["--latency", "1s"]
+    done = CliRunner().invoke(cli, [*arguments, "--format", "json"], prog_name="eprune")
+    assert done.exit_code == 0, done.output
+    told = json.loads(done.stdout)
+    assert [each["way"] for each in told["ways"]] == ["4", "offload"]
+    assert told["changes_s"] == [0.5] and told["blocks"] == [["L1"], ["L2"], ["L3"], ["L4-L5"]]
+    here, decided = told["ways"]
+    assert here["switches"] == 0 and {cut for _, cut, _ in here["frames"]} == {4}
+    assert len(decided["frames"]) > 10 and decided["within"] > 0.5
+    for bad, message in (
+        ("--way=7", "--way 7: there are 0, 1, 2, 3, 4, offload, oracle"),
+        ("--latency=x", "--latency"),
+    ):
+        refused = CliRunner().invoke(cli, [*arguments, bad], prog_name="eprune")
+        assert refused.exit_code == 2 and message in refused.output
