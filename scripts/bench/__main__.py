@@ -21,6 +21,7 @@ from scripts.bench.imported import imported
 from scripts.bench.link import hop, link
 from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
+from scripts.bench.nests import nests
 from scripts.bench.replicas import replicas
 from scripts.bench.search import search
 from scripts.bench.secure import secure
@@ -39,6 +40,7 @@ _ALL = (
     analyzer,
     dpg,
     dynamic,
+    nests,
     exits,
     start,
     imported,
