@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import deque
 from collections.abc import Mapping
@@ -36,7 +37,10 @@ class OffloadDecider(Actor):
         here, there: the seconds of each block on this device and on the server, ``0.005,0.01,0.003``.
         bytes: what crosses the link if 0, 1, ... K-1 blocks run here.
         bandwidth: of the link, in bytes per second. latency: of a message, in seconds; the answer takes it, too.
-        objective: ``latency``; ``endpoint``, the seconds that this device computes; or ``bytes``.
+        objective: ``latency``; ``endpoint``, the seconds that this device computes; ``bytes``; or ``energy`` of this
+            device, by ``watts``: while it computes, while it waits, and what sending takes besides, ``5,1,0.5``.
+        within: seconds that a frame may take: the objective chooses among the cuts that are expected to keep that, and
+            if none is, the fastest one is taken. 0 for no limit.
         probe: after how many frames without one on the server; 0 for never.
         fixed: a control value for all frames, to measure it or to debug.
         seconds: after so many the stream ends; 0 for never.
@@ -54,6 +58,8 @@ class OffloadDecider(Actor):
         bandwidth: str = "1e9",
         latency: str = "0",
         objective: str = "latency",
+        watts: str = "",
+        within: str = "0",
         probe: str = "50",
         fixed: str = "",
         seconds: str = "0",
@@ -67,7 +73,11 @@ class OffloadDecider(Actor):
         self.bandwidth, self.latency = number("bandwidth", bandwidth), number("latency", latency)
         if self.bandwidth <= 0:
             raise ValueError(f"bandwidth={bandwidth}: expected a number above 0")
-        self.objective = one_of("objective", objective, ("latency", "endpoint", "bytes"))
+        self.objective = one_of("objective", objective, ("latency", "endpoint", "bytes", "energy"))
+        self.watts = [number("watts", each) for each in watts.split(",")] if watts else []
+        if len(self.watts) not in (0, 3) or (self.objective == "energy" and not self.watts):
+            raise ValueError(f"watts={watts}: expected three numbers, for computing, waiting and sending")
+        self.within = number("within", within)
         self.probe = whole_number("probe", probe)
         self.blocks = len(self.here)
         self.fixed: Optional[int] = None if fixed == "" else whole_number("fixed", fixed)
@@ -123,14 +133,31 @@ class OffloadDecider(Actor):
             lines = ["seconds,blocks,latency", *(f"{at:.6f},{cut},{taken:.6f}" for at, cut, taken in self.answered)]
             Path(self.log).write_text("\n".join(lines) + "\n", encoding="utf-8")
 
-    def costs(self) -> list[float]:
-        """What each control value is expected to cost now."""
-        if self.objective == "bytes":
-            return [*self.nbytes, 0.0]
+    def parts(self) -> tuple[list[float], list[float]]:
+        """The seconds that each control value is expected to take now: on this device, and on the way and there."""
         near = [self.slower["near"] * each for each in self.near]
-        if self.objective == "endpoint":
-            return near
-        return [one + self.slower["far"] * other for one, other in zip(near, self.far)]
+        return near, [self.slower["far"] * each for each in self.far]
+
+    def costs(self) -> list[float]:
+        """What each control value is expected to cost now; infinity if the frame would take too long."""
+        near, far = self.parts()
+        latency = [one + other for one, other in zip(near, far)]
+        costs = latency
+        if self.objective == "bytes":
+            costs = [*self.nbytes, 0.0]
+        elif self.objective == "endpoint":
+            costs = near
+        elif self.objective == "energy":
+            computing, waiting, sending = self.watts
+            sent = [*(each / self.bandwidth for each in self.nbytes), 0.0]
+            costs = [
+                computing * one + waiting * other + sending * self.slower["far"] * seconds
+                for one, other, seconds in zip(near, far, sent)
+            ]
+        if not self.within:
+            return costs
+        kept = [cost if seconds <= self.within else math.inf for cost, seconds in zip(costs, latency)]
+        return latency if min(kept) == math.inf else kept
 
     def decide(self) -> int:
         """The cheapest, but the current one while that is nearly as good; now and then one that is sent."""

@@ -21,7 +21,8 @@ class OffloadOracle(OffloadDecider):
         trace: the CSV file by which the links and units are emulated.
         device, server: the names of the two platforms in it.
         near: the seconds that the device really takes for 0, 1, ... K blocks, as the trace begins.
-        here, there, bytes, bandwidth, latency, objective, probe, fixed, seconds, log: as for OffloadDecider.
+        here, there, bytes, bandwidth, latency, objective, watts, within, probe, fixed, seconds, log: as for
+            OffloadDecider.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {**OffloadDecider.PATHS, "trace": "read"}
@@ -59,14 +60,11 @@ class OffloadOracle(OffloadDecider):
         elif ends <= set(self.slowdowns):
             self.slowdowns[ends.pop()] = float(row["slowdown"] or 1)
 
-    def costs(self) -> list[float]:
-        """What each control value costs, as things are."""
-        if self.objective != "latency":
-            return super().costs()
-        found = []
-        for cut in range(self.blocks + 1):
-            near = self.slowdowns[self.device] * self.near[cut]
-            there = self.slowdowns[self.server] * sum(self.there[cut:])
-            way = 2 * self.latency + self.nbytes[cut] / self.bandwidth if cut < self.blocks else 0.0
-            found.append(near + way + there)
-        return found
+    def parts(self) -> tuple[list[float], list[float]]:
+        """The seconds that each control value takes, as things are."""
+        near = [self.slowdowns[self.device] * each for each in self.near]
+        far = [
+            2 * self.latency + self.nbytes[cut] / self.bandwidth + self.slowdowns[self.server] * sum(self.there[cut:])
+            for cut in range(self.blocks)
+        ]
+        return near, [*far, 0.0]

@@ -22,6 +22,7 @@ from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
+from eprune.model.quantity import parse_time
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes.base import Report, Result, option
@@ -41,6 +42,7 @@ class Objective(Enum):
     LATENCY = "latency"
     ENDPOINT = "endpoint"
     BYTES = "bytes"
+    ENERGY = "energy"
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,11 @@ class Options:
     there: str = option("", help="Seconds of each block on the server.", metavar="LIST")
     objective: Objective = option(
         Objective.LATENCY,
-        help="What a choice minimises: the latency (the default), the device's computing, or the bytes.",
+        help="What a choice minimises: the latency (the default), the device's computing, the bytes, or the device's "
+        "energy, by the watts in its platform file.",
+    )
+    latency: str = option(
+        "", help="What a frame may take: the objective chooses among the cuts that keep that.", metavar="TIME"
     )
     probe: int = option(50, help="After how many frames without one on the server one is sent (50; 0: never).")
     frames: int = option(4, help="How many frames may be under way (4).")
@@ -172,6 +178,17 @@ def _times(text: str, network: _Network, name: str, graph: Graph) -> str:
     return ",".join(f"{float(sum(time or 0 for time in each)):g}" for each in blocks)
 
 
+def _watts(system: System, options: Options) -> str:
+    """What the device takes while it computes, waits and, besides, sends."""
+    platform = system.platform(options.device)
+    assert platform is not None  # as was checked
+    unit, link = platform.units[0], platform.link(options.server)
+    if unit.watts is None:
+        raise ValueError(f"--objective energy: platform '{platform.name}' does not state the watts of its unit")
+    sending = link.watts if link is not None and link.watts is not None else 0
+    return f"{unit.watts:g},{unit.idle or 0:g},{sending:g}"
+
+
 @dataclass
 class _Part:
     """A new actor while it is being wired."""
@@ -218,6 +235,10 @@ class _Wiring:
             parameters["bandwidth"] = f"{float(link.bandwidth):g}"
         if link is not None and link.latency:
             parameters["latency"] = f"{float(link.latency):g}"
+        if options.latency:
+            parameters["within"] = f"{parse_time(options.latency):g}"
+        if options.objective is Objective.ENERGY:
+            parameters["watts"] = _watts(system, options)
         self._part(DECIDER, ActorType.DA, "offload_decider.py", "OffloadDecider", tuple(parameters.items()))
         self._part(PACKER, ActorType.DPA, "cut_packer.py", "CutPacker")
         self._part(OPENER, ActorType.DA, "cut_opener.py", "CutOpener")

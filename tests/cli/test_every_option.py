@@ -136,6 +136,7 @@ TABLE = {
         "--here": plus(OFFLOAD, "--here 0.1,0.2"),
         "--there": plus(OFFLOAD, "--there 0.1,0.2"),
         "--objective": plus(OFFLOAD, "--objective bytes"),
+        "--latency": plus(OFFLOAD, "--latency 50ms"),
         "--probe": plus(OFFLOAD, "--probe 7"),
         "--frames": plus(OFFLOAD, "--frames 2"),
         **written(OFFLOAD),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from dataclasses import replace
 from pathlib import Path
 
@@ -142,6 +143,31 @@ def test_the_cheapest_cut_is_chosen_for_each_objective():
     assert decider(objective="bytes").decide() == 3
 
 
+def test_energy_counts_computing_waiting_and_sending():
+    # 5 W while it computes, 1 W while it waits, 10 W more while it sends.
+    each = decider(objective="energy", watts="5,1,10")
+    assert each.costs() == pytest.approx([3.3 + 30, 5 + 1.2 + 10, 10 + 0.2 + 1, 15])
+
+
+def test_a_limit_leaves_the_objective_the_cuts_that_keep_it():
+    each = decider(objective="bytes", within="2.5")
+    assert each.costs() == [math.inf, 100, 10, math.inf]
+    assert each.decide() == 2
+    # Where none keeps it, the fastest.
+    assert decider(objective="bytes", within="0.1", latency="0.1").decide() == 1
+
+
+def test_the_pass_states_limits_and_watts(vehicle):
+    with pytest.raises(ValueError, match="platform 'endpoint' does not state the watts of its unit"):
+        offload.apply(vehicle, offload.Options("endpoint", "server", objective=offload.Objective.ENERGY))
+    unit = replace(vehicle.platforms[0].units[0], watts=4.0, idle=1.5)
+    endpoint = replace(vehicle.platforms[0], units=(unit,))
+    system = replace(vehicle, platforms=(endpoint, *vehicle.platforms[1:]))
+    options = offload.Options("endpoint", "server", objective=offload.Objective.ENERGY, latency="50ms")
+    given = dict(offload.apply(system, options).system.graph.actor("Decide").parameters)
+    assert (given["watts"], given["within"], given["objective"]) == ("4,1.5,0", "0.05", "energy")
+
+
 def test_a_new_choice_must_be_better_by_a_margin_for_some_frames():
     each = decider(bandwidth="1e9")
     assert each.decide() == 0
@@ -181,10 +207,19 @@ def test_a_frame_goes_to_the_first_block_or_as_it_is():
 
 @pytest.mark.parametrize(
     "parameters",
-    [{"here": "1,2"}, {"bandwidth": "0"}, {"objective": "speed"}, {"fixed": "4"}, {"probe": "-1"}, {"there": "a,b,c"}],
+    [
+        {"here": "1,2"},
+        {"bandwidth": "0"},
+        {"objective": "speed"},
+        {"watts": "1,2"},
+        {"objective": "energy"},
+        {"fixed": "4"},
+        {"probe": "-1"},
+        {"there": "a,b,c"},
+    ],
 )
 def test_parameters_that_make_no_sense_are_refused(parameters):
-    with pytest.raises(ValueError, match=next(iter(parameters))):
+    with pytest.raises(ValueError, match="watts" if parameters == {"objective": "energy"} else next(iter(parameters))):
         decider(**parameters)
 
 
