@@ -3,26 +3,13 @@
 from __future__ import annotations
 
 import struct
-import wave
 
 import numpy as np
 import pytest
 from driver import fired, prepared
 from wav_source import WavSource
 
-
-def save(path, samples, rate=8000, width=2, channels=1):
-    """A PCM file, by the standard library: samples of -1 to 1."""
-    values = np.repeat(np.asarray(samples, float)[:, None], channels, 1).reshape(-1)
-    whole = np.rint(values * 2 ** (8 * width - 1)).astype(np.int64)
-    if width == 1:
-        whole += 128
-    data = b"".join(int(value).to_bytes(width, "little", signed=width > 1) for value in whole)
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(channels)
-        file.setsampwidth(width)
-        file.setframerate(rate)
-        file.writeframes(data)
+from tests.kit.ends import save_sound as save
 
 
 @pytest.mark.parametrize("width", [1, 2, 3, 4])
