@@ -323,6 +323,49 @@ def test_a_record_that_is_none_of_ours_harms_nothing(folder, eprune, record):
     assert Path("photos/a_green.png").is_file()
 
 
+def test_a_model_for_an_edge_tpu_is_called_one(folder, eprune):
+    m = tiny_models.ModelBuilder()
+    source, out = m.tensor((1, 4)), m.tensor((1, 4))
+    m.operator("CUSTOM", [source], [out])
+    m.model.operatorCodes[0].customCode = "edgetpu-custom-op"
+    Path("net_edgetpu.tflite").write_bytes(m.build([source], [out]))
+    done = eprune("import", "net_edgetpu.tflite", "-o", "app")
+    assert done.code == 2
+    assert "net_edgetpu.tflite: error[FILE]: is compiled for an Edge TPU" in done.err
+    assert "import the file that it was compiled from" in done.err
+    assert "refused by" not in done.err
+
+
+def test_a_model_without_operators_is_called_one(folder, eprune):
+    m = tiny_models.ModelBuilder()
+    source = m.tensor((1, 4))
+    Path("empty.tflite").write_bytes(m.build([source], [source]))
+    done = eprune("import", "empty.tflite", "-o", "app")
+    assert (done.code, done.err.splitlines()[0]) == (
+        2,
+        "empty.tflite: error[FILE]: has no operators: there is nothing to compute, and nothing to cut",
+    )
+
+
+@pytest.mark.parametrize("command", ["run", "verify"])
+@pytest.mark.parametrize(
+    ("path", "problem"),
+    [
+        ("photos/a_green.png", {"run": "a picture, not a .npy file: ImageSource", "verify": "is a file, not a folder"}),
+        ("photos", {"run": "photos/t0.npy: no such file", "verify": "photos: error[FILE]: has no t0.npy"}),
+        ("nowhere", {"run": "nowhere: no such file", "verify": "nowhere: error[FILE]: there is no such folder"}),
+    ],
+)
+def test_what_is_given_where_npy_files_are_meant(folder, eprune, eprune_process, command, path, problem):
+    eprune("import", "plain.tflite", "-o", "app")
+    if command == "run":
+        done = eprune_process("run", "app/application.xml", "-p", "app", "-m", "app", "--set", f"t0.path={path}")
+    else:
+        done = eprune("verify", "app/application.xml", "--model", "plain.tflite", "--inputs", path)
+    assert done.code != 0
+    assert problem[command] in done.err
+
+
 @pytest.mark.parametrize(
     ("name", "expected"),
     [
