@@ -9,7 +9,7 @@ import os
 import platform as host
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
@@ -29,6 +29,8 @@ from eprune.model.system import System
 
 #: A process that measures in an exploration's folder holds a lock on this file.
 LOCK = ".profile.lock"
+#: The commands that measured there.
+COMMANDS = "commands.json"
 
 
 class NoPoint(Exception):
@@ -78,6 +80,7 @@ def write_exploration(
         power=power(system.platforms),
         files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
         command=command,
+        directory=here(folder),
     )
     write_file(str(folder / "measure.py"), Path(measuring.__file__).read_bytes())
     for platform in plan.roles.platforms:
@@ -86,6 +89,38 @@ def write_exploration(
         path.chmod(0o755)
     write_file(str(folder / PLAN), write_plan(plan))
     return plan
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command that somebody typed, in ``directory``, which is relative to an exploration's folder."""
+
+    command: str
+    directory: str
+
+
+def here(folder: Path) -> str:
+    """The current folder, as seen from an exploration's."""
+    return os.path.relpath(os.path.realpath("."), os.path.realpath(folder))
+
+
+def commands_of(plan: Plan, folder: Path) -> tuple[Typed, ...]:
+    """The commands that measured or timed this plan, in order, each once; none where nobody has written them down."""
+    try:
+        data = json.loads((folder / COMMANDS).read_text(encoding="utf-8"))
+        if data["plan"] != plan.id:
+            return ()
+        return tuple(Typed(str(each["command"]), str(each["directory"])) for each in data["commands"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def remember(plan: Plan, folder: Path, command: str) -> None:
+    """Write down that this command measured or timed a plan."""
+    typed = Typed(command, here(folder))
+    commands = [each for each in commands_of(plan, folder) if each != typed]
+    data = {"plan": plan.id, "commands": [asdict(each) for each in (*commands, typed)]}
+    write_file(str(folder / COMMANDS), json.dumps(data, indent=1) + "\n")
 
 
 def foreign(folder: Path) -> bool:
