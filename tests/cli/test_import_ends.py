@@ -10,6 +10,7 @@ import pytest
 from lxml import etree
 from PIL import Image
 
+from eprune.measure import probe
 from tests.kit import ends, tiny_models
 from tests.kit.ends import save_sound
 
@@ -215,6 +216,17 @@ def test_tensors_for_an_input_by_its_name(folder, eprune, eprune_process):
     assert len(lines(ran)) == 2
 
 
+def test_a_model_that_is_written_anew_keeps_what_its_file_says(folder, eprune):
+    """With other shapes, the model in the folder is a file of its own, which has no metadata."""
+    data = ends.with_metadata(tiny_models.open_batch(), "".join(f"c{n}\n" for n in range(2048)), [127.5], [127.5])
+    (folder / "open.tflite").write_bytes(data)
+    assert eprune("import", "open.tflite", "-o", "app", "--input", "photos", "--shape", "t0=1,16,16,3").code == 0
+    assert Path("app/open_1x16x16x3.tflite").is_file()
+    found = actors_of("app/application.xml")
+    assert found["ImageSource"] == {"path": "inputs/t0", "mean": "0.5", "std": "0.5"}
+    assert found["JsonLines"] == {"labels": "labels.txt"}
+
+
 def test_one_label_too_few_leaves_class_0_to_the_background(folder, eprune):
     Path("labels.txt").write_text("green\nblue\n")
     done = eprune("import", "plain.tflite", "-o", "app", "--input", "photos", "--labels", "labels.txt")
@@ -345,6 +357,18 @@ def test_a_model_without_operators_is_called_one(folder, eprune):
         2,
         "empty.tflite: error[FILE]: has no operators: there is nothing to compute, and nothing to cut",
     )
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("Bad op.\nNode 0 failed to prepare.Bad op.\nNode 0 failed to prepare.", "Bad op. Node 0 failed to prepare"),
+        ("Version 2.3.0 is old.See instructions: https://example.org/x Update.", "Version 2.3.0 is old. Update"),
+        ("", ""),
+    ],
+)
+def test_an_interpreters_text_is_said_once(text, said):
+    assert probe._plain(text) == said
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])
