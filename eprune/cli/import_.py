@@ -172,8 +172,6 @@ def command(
     from eprune.cli.import_model import Wanted, make
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.progress import progress
-    from eprune.formats.imported import write_imported
-    from eprune.formats.system import reaches_outside
     from eprune.measure.stated import stated
 
     own = ("per", "cuts", "feedback", "into", "inputs", "labels", "mean", "std", "rate", "platforms", "split")
@@ -202,26 +200,34 @@ def command(
     )
     wanted.check()
     shown = progress(1 if listing else 2, unit="")
+    result: Optional[Result] = None
     try:
         shown.begin(f"reading {model}, and finding the shapes that it leaves open")
         found = stated(model, signature, shapes)
         if not listing:
             shown.begin("finding the places for cuts")
-            system, report = make(found, wanted)
+            result = make(found, wanted)
     finally:
         shown.clear()
     for note in found.notes:
         say(f"note: {note}")
-    if listing:
+    if result is None:
         print_list(found.model, found.types, feedback, fmt, best)
         return
-    for line in report.lines:
+    for line in result.report.lines:
         say(f"note: {line}")
-    figures = report.figures
     if into is not None:
-        system, report = _put_into(into, found.model, system, str(output))
-        figures = report.figures
-    written = write_imported(system, str(output), force)
+        result = _put_into(into, found.model, result.system, str(output))
+    _write(result, str(output), force, bool(into), fmt)
+
+
+def _write(result: Result, folder: str, force: bool, joined: bool, fmt: str) -> None:
+    """Write the system, and say what there is now. ``joined``: it has actors of an application of the user's."""
+    from eprune.formats.imported import write_imported
+    from eprune.formats.system import reaches_outside
+
+    system, figures = result.system, result.report.figures
+    written = write_imported(system, folder, force)
     if fmt == "json":
         places = {"model": written.files[0], "platform": written.platforms, "mapping": written.mappings}
         click.echo(json.dumps({**places, "application": written.application, **figures}, indent=2))
@@ -230,9 +236,9 @@ def command(
     say(f"{written.application}: {counts[0]} ({counts[1]} of the model), {counts[2]}")
     for mapping in system.mappings if len(system.mappings) > 1 else ():
         say(f"{mapping.platform}: {', '.join(p.actor for p in mapping.placements if p.unit)}")
-    folder = str(Path(written.application).parent)
-    files = (folder, folder) if len(system.platforms) == 1 else (written.platforms, written.mappings)
-    trust = " --allow-outside" if into and reaches_outside(written.application) else ""
+    place = str(Path(written.application).parent)
+    files = (place, place) if len(system.platforms) == 1 else (written.platforms, written.mappings)
+    trust = " --allow-outside" if joined and reaches_outside(written.application) else ""
     say(f"next: eprune run {written.application} -p {files[0]} -m {files[1]}{trust}")
 
 
