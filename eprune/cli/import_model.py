@@ -130,27 +130,52 @@ def _given(model: Model, ends: Ends, wanted: Wanted, fed: Collection[int]) -> tu
     from eprune.formats.ends.gather import LIMIT, gather
     from eprune.formats.tflite.model import model_error
     from eprune.passes.ends import Given
-    from eprune.passes.import_ import find_end
 
     found: dict[int, Given] = {}
     notes = []
     for text in wanted.inputs:
-        name, sign, path = text.partition("=")
-        tensor = find_end(model, model.inputs, name) if sign and not Path(text).exists() else None
-        files = gather(path if tensor is not None else text)
+        tensor, path = _named(model, text)
+        files = gather(path)
         free = [end for end in ends.inputs if end.tensor not in fed and end.tensor not in found]
         able = [end for end in free if files.kind.fits(end) and tensor in (None, end.tensor)]
         if not able:
             who = f"input {model.name(tensor)!r} cannot" if tensor is not None else "no input of the model can"
             inputs = "; ".join(f"input {end}" for end in free) or "no input is left"
             raise model_error(model.path, f"--input {text}: {who} take {files.kind.what}", inputs)
-        found[able[0].tensor] = Given(files.kind, files.files)
+        if files.kind.single and len(files.files) > 1:
+            own = {end.tensor: f"{end.name}{files.kind.suffixes[0]}" for end in able}
+            there = {
+                each: Given(files.kind, {name: files.files[name]}) for each, name in own.items() if name in files.files
+            }
+            if not there:
+                names = " or ".join(own.values())
+                raise model_error(
+                    path, f"has several files, but none that is called {names}", "give one file, or name it so"
+                )
+            found.update(there)
+        else:
+            found[able[0].tensor] = Given(files.kind, files.files)
         if files.left:
             notes.append(
                 f"{text}: the first {len(files.files)} of {len(files.files) + files.left} files are copied "
                 f"({LIMIT // 2**20} MiB at most); a run reads all with --set {able[0].name}.path=..."
             )
     return found, notes
+
+
+def _named(model: Model, text: str) -> tuple[Optional[int], str]:
+    """The input that ``NAME=PATH`` names, if it names one, and the path."""
+    from eprune.formats.tflite.model import model_error
+    from eprune.passes.import_ import end_names, find_end
+
+    name, sign, path = text.partition("=")
+    if not sign or Path(text).exists():
+        return None, text
+    tensor = find_end(model, model.inputs, name)
+    if tensor is None:
+        known = ", ".join(f"{place}: {each}" for place, each in enumerate(end_names(model, model.inputs)))
+        raise model_error(model.path, f"--input {text}: the model has no input {name!r}", f"its inputs are {known}")
+    return tensor, path
 
 
 def _borders(

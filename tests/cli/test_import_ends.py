@@ -136,6 +136,7 @@ def test_quantised_models_get_pixels_and_their_scores_are_real_numbers(folder, e
         (1 / 255, -128, [0], [255], {}),  # 0 to 1, and its range is that: pixels as they are
         (2 / 255, 0, [127.5], [127.5], {}),  # -1 to 1
         (2 / 255, 0, [0], [255], {"mean": "0", "std": "1", "scale": None, "zero_point": "0"}),  # half of the range
+        (1 / 128, 0, [127, 128, 127.5], [127.5], {}),  # one std for all channels
         (0.02, -14, [123, 117, 104], [58, 57, 57], {"mean": None, "std": None, "scale": None, "zero_point": "-14"}),
     ],
 )
@@ -216,6 +217,20 @@ def test_tensors_for_an_input_by_its_name(folder, eprune, eprune_process):
     assert len(lines(ran)) == 2
 
 
+def test_a_folder_of_tensors_is_for_the_inputs_that_its_files_are_named_after(folder, eprune):
+    m = tiny_models.ModelBuilder()
+    left, right, out = m.tensor((1, 4)), m.tensor((1, 4)), m.tensor((1, 4))
+    m.operator("ADD", [left, right], [out], "AddOptions")
+    Path("two.tflite").write_bytes(m.build([left, right], [out]))
+    Path("frames").mkdir()
+    for name in ("t0", "t1", "other"):
+        np.save(f"frames/{name}.npy", np.zeros((2, 4), np.float32))
+    assert eprune("import", "two.tflite", "-o", "app", "--input", "frames").code == 0
+    here = sorted(str(path.relative_to("app")) for path in Path("app/inputs").rglob("*.npy"))
+    assert here == ["inputs/t0/t0.npy", "inputs/t1/t1.npy"]
+    assert eprune("analyze", "app/application.xml", "-p", "app", "-m", "app", "--strict").code == 0
+
+
 def test_a_model_that_is_written_anew_keeps_what_its_file_says(folder, eprune):
     """With other shapes, the model in the folder is a file of its own, which has no metadata."""
     data = ends.with_metadata(tiny_models.open_batch(), "".join(f"c{n}\n" for n in range(2048)), [127.5], [127.5])
@@ -252,6 +267,8 @@ def test_more_files_than_are_copied(folder, eprune, monkeypatch):
         (["--input", "empty"], "empty: error[FILE]: holds nothing that a source reads"),
         (["--input", "a.wav"], "--input a.wav: no input of the model can take sounds"),
         (["--input", "t0=a.wav"], "--input t0=a.wav: input 't0' cannot take sounds"),
+        (["--input", "right=photos"], "--input right=photos: the model has no input 'right'"),
+        (["--input", "stacks"], "stacks: error[FILE]: has several files, but none that is called t0.npy"),
         (["--input", "photos", "photos"], "no input of the model can take pictures"),
         (["--input", "photos", "--labels", "none.txt"], "none.txt: error[FILE]: cannot be read: No such file"),
         (["--input", "photos", "--labels", "photos/a_green.png"], "is not a list of labels: it is not text"),
@@ -271,6 +288,9 @@ def test_what_does_not_fit_is_one_clear_message_and_nothing_is_written(folder, e
     save_sound(folder / "a.wav", [0.5])
     Path("one.txt").write_text("only\n")
     Path("empty").mkdir()
+    Path("stacks").mkdir()
+    for name in "ab":
+        np.save(f"stacks/{name}.npy", np.zeros((2, 4), np.float32))
     done = eprune("import", "plain.tflite", "-o", "app", *arguments)
     assert (done.code, done.out) == (2, "")
     assert message in done.err

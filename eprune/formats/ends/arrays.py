@@ -10,4 +10,4 @@ def _source(end: End, choices: Choices, ends: Ends) -> Source:
     return Source(PythonBehaviour("tensor_source.py", "TensorSource"))
 
 
-KIND = InputKind("tensors", (".npy",), lambda end: True, _source)
+KIND = InputKind("tensors", (".npy",), lambda end: True, _source, single=True)

@@ -100,6 +100,8 @@ class Ends:
 class InputKind:
     """A kind of input. ``what`` are its files, for people, and ``suffixes`` tell which files those are.
 
+    ``single``: an input takes one file, and several are for the inputs that they are named after.
+
     ``fits`` says whether an input can take them. ``source`` is the source for an input that fits, given all ends of the
     model.
     """
@@ -108,6 +110,7 @@ class InputKind:
     suffixes: tuple[str, ...]
     fits: Callable[[End], bool]
     source: Callable[[End, Choices, Ends], Source]
+    single: bool = False
 
 
 #: A kind of output: the sink for some of the outputs, or None where there are none of its kind.

@@ -15,7 +15,7 @@ _LAST = 255  # of a pixel's values
 
 
 def _fits(end: End) -> bool:
-    return picture_of(end.token) is not None and not (end.token.dtype == "int8" and end.about.audio)
+    return picture_of(end.token) is not None and not end.about.audio
 
 
 def _source(end: End, choices: Choices, ends: Ends) -> Source:
@@ -52,10 +52,11 @@ def _fills(end: End) -> bool:
     assert end.quantization is not None
     lowest = 0 if end.token.dtype == "uint8" else -128
     scale, zero_point = end.quantization
+    count = max(len(end.about.mean), len(end.about.std))
+    means, stds = (values * (count if len(values) == 1 else 1) for values in (end.about.mean, end.about.std))
     ends = [
         (value - mean) / std / scale + zero_point - value - lowest
-        for mean in end.about.mean
-        for std in end.about.std
+        for mean, std in zip(means, stds)
         for value in (0, _LAST)
     ]
     return all(abs(step) <= _NEAR for step in ends)
