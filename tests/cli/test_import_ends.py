@@ -165,6 +165,18 @@ def test_segments_and_a_picture_that_several_actors_read(folder, eprune, eprune_
     assert [line["segments"] for line in lines(ran)] == [{"green": 1.0}, {"blue": 1.0}, {"red": 1.0}]
 
 
+def test_the_operator_that_selects_boxes(folder, eprune, eprune_process):
+    (folder / "boxes.tflite").write_bytes(ends.selecting_detector())
+    Path("labels.txt").write_text("car\nbus\n")
+    done = eprune("import", "boxes.tflite", "-o", "app", "--input", "photos", "--labels", "labels.txt")
+    assert done.code == 0, done.err
+    assert set(actors_of("app/application.xml")) == {"ImageSource", "DetectionLines"}
+    ran = eprune_process("run", "app/application.xml", "-p", "app", "-m", "app", "--frames", "1")
+    objects = lines(ran)[0]["objects"]
+    assert [(each["class"], each["score"]) for each in objects] == [("car", 0.9), ("bus", 0.7)]
+    assert objects[0]["box"] == pytest.approx([0.1, 0.2, 0.5, 0.6], abs=1e-3)
+
+
 def test_a_picture_as_a_result_is_no_segmentation(folder, eprune):
     (folder / "seg.tflite").write_bytes(ends.segmenter())
     eprune("import", "seg.tflite", "-o", "app", "--input", "photos")

@@ -11,6 +11,7 @@ from typing import Any, Optional
 import flatbuffers
 import numpy as np
 from ai_edge_litert import schema_py_generated as schema
+from flatbuffers import flexbuffers
 
 from tests.kit.tiny_models import ModelBuilder
 
@@ -76,6 +77,30 @@ def detector(rows: np.ndarray) -> bytes:
     m.operator("MUL", [mean, m.constant(np.float32([[[0]]]))], [none], "MulOptions")
     m.operator("ADD", [none, m.constant(rows.astype(np.float32))], [out], "AddOptions")
     return m.build([source], [out])
+
+
+def selecting_detector() -> bytes:
+    """Whatever the picture, three boxes for the operator that selects: two that overlap, and one of another class."""
+    m = ModelBuilder()
+    source, flat = m.tensor((1, 8, 8, 3)), m.tensor((1, 1, 192))
+    m.operator("RESHAPE", [source, m.constant(np.array([1, 1, 192], np.int32))], [flat])
+    mean, none = m.tensor((1, 1, 1)), m.tensor((1, 1, 1))
+    m.operator("MEAN", [flat, m.constant(np.array([2], np.int32))], [mean], "ReducerOptions", keepDims=True)
+    m.operator("MUL", [mean, m.constant(np.float32([[[0]]]))], [none], "MulOptions")
+    boxes, scores = m.tensor((1, 3, 4)), m.tensor((1, 3, 3))
+    m.operator("ADD", [none, m.constant(np.zeros((1, 3, 4), np.float32))], [boxes], "AddOptions")
+    found = np.float32([[[0, 0.9, 0.1], [0, 0.8, 0.1], [0, 0.1, 0.7]]])  # nothing, and two classes
+    m.operator("ADD", [none, m.constant(found)], [scores], "AddOptions")
+    # Centre y, centre x, height, width.
+    anchors = m.constant(np.float32([[0.3, 0.4, 0.4, 0.4], [0.31, 0.4, 0.4, 0.4], [0.8, 0.8, 0.2, 0.2]]))
+    outputs = [m.tensor((1, 3, 4)), m.tensor((1, 3)), m.tensor((1, 3)), m.tensor((1,))]
+    operator = m.operator("CUSTOM", [boxes, scores, anchors], outputs)
+    m.model.operatorCodes[-1].customCode = "TFLite_Detection_PostProcess"
+    options = {"max_detections": 3, "max_classes_per_detection": 1, "num_classes": 2}
+    scales = {f"{side}_scale": 10.0 for side in "yxhw"}
+    limits = {"nms_score_threshold": 0.3, "nms_iou_threshold": 0.5}
+    operator.customOptions = np.frombuffer(flexbuffers.Dumps({**options, **scales, **limits}), np.uint8)
+    return m.build([source], outputs)
 
 
 def with_metadata(
