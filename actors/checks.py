@@ -22,6 +22,18 @@ def only_port(ports: Mapping[str, PortType], kind: str) -> tuple[str, PortType]:
     return name, port
 
 
+def only_type(ports: Mapping[str, PortType], kind: str) -> tuple[str, PortType]:
+    """The first of an actor's inputs or outputs (``kind``), and the type of all of them; raises ValueError if there is
+    none, if they differ, or for a rate above 1.
+    """
+    if len(set(ports.values())) != 1:
+        raise ValueError(f"needs {kind} ports of one type, has {', '.join(ports) or 'none'}")
+    name, port = next(iter(ports.items()))
+    if port.rate != 1:
+        raise ValueError(f"port {name!r}: handles one token per firing, but its rate is {port.rate}")
+    return name, port
+
+
 def whole_number(name: str, text: str) -> int:
     """The integer that parameter ``name`` gives; raises ValueError unless it is one, 0 or more."""
     if not re.fullmatch(r"[0-9]{1,18}", text.strip()):

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from checks import one_of, only_port, whole_number
+from checks import one_of, only_type, whole_number
+from quantized import Quantized
 
 from eprune.runtime import Actor, EndOfStream
 
@@ -20,28 +21,42 @@ except ImportError:  # on a device there may be none; FrameSource still has its 
 FORMATS = ("PNG", "JPEG", "BMP")  # Pillow knows more; each is code that hostile files could reach
 SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp")
 OTHERS = (".heic", ".heif", ".webp", ".gif", ".tif", ".tiff", ".avif", ".dng", ".jp2")
+FLOATS = ("float16", "float32", "float64")
+INTEGERS = ("uint8", "int8")
 MAX_PIXELS = 64_000_000  # more would need hundreds of megabytes to decode
 
 
 class ImageSource(Actor):
     """PNG, JPEG and BMP images of any size and mode, resized to the port's height and width, in the order of names.
 
-    The port's token is [1,H,W,C] or [H,W,C], with C = 3 (RGB) or 1 (grey). Values are 0 to 255 in uint8 tokens, and
-    (value / 255 - mean) / std in float tokens. Images are rotated according to their EXIF orientation;
-    transparent parts become white.
+    The port's token is [1,H,W,C] or [H,W,C], or [1,C,H,W] or [C,H,W], with C = 3 (RGB) or 1 (grey); several ports of
+    one type all carry the same. Values are 0 to 255 in uint8 tokens, -128 to 127 in int8 tokens, and
+    (value / 255 - mean) / std in float tokens; with ``scale``, integers stand for the latter. Images are rotated
+    according to their EXIF orientation; transparent parts become white.
 
     In a folder, names that begin with a dot are left out, and so are pictures of other kinds, with a note.
 
     Parameters:
         path: a folder (its .png, .jpg, .jpeg and .bmp files), a pattern like ``photos/*.png``, or one file.
         repeat: the number of passes; 0 never ends.
-        mean, std: one number, or one for each channel: ``0.485,0.456,0.406``. For float tokens.
+        mean, std: one number, or one for each channel: ``0.485,0.456,0.406``. For float tokens, and with ``scale``.
         on_error: ``stop`` the run at a file that cannot be read, or ``skip`` the file, with a note.
+        scale, zero_point: for integer tokens: q stands for scale * (q - zero_point).
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
+    copies = True
 
-    def __init__(self, path: str, repeat: str = "1", mean: str = "0", std: str = "1", on_error: str = "stop") -> None:
+    def __init__(
+        self,
+        path: str,
+        repeat: str = "1",
+        mean: str = "0",
+        std: str = "1",
+        on_error: str = "stop",
+        scale: str = "",
+        zero_point: str = "0",
+    ) -> None:
         if Image is None:
             raise ValueError("reading images needs Pillow: pip install pillow")
         self.files = find_images(path)
@@ -50,19 +65,23 @@ class ImageSource(Actor):
         self.std = _numbers("std", std)
         if not self.std.all():
             raise ValueError(f"std={std!r}: must not be 0")
+        self.quantized = Quantized(scale, zero_point)
         self.on_error = one_of("on_error", on_error, ("stop", "skip"))
         self.position = self.passes = self.read = 0
         self.skipped: dict[Path, None] = {}
         self.others = _other_pictures(path)
 
     def initialize(self) -> None:
-        """Check the port. Raises ValueError if its token is not an image, or if ``mean`` and ``std`` do not fit it."""
-        self.port, port = only_port(self.outputs, "output")
+        """Check the ports. Raises ValueError if their token is not an image, or if parameters do not fit it."""
+        self.port, port = only_type(self.outputs, "output")
         shape = port.shape[1:] if len(port.shape) == 4 and port.shape[0] == 1 else port.shape
-        if len(shape) != 3 or shape[2] not in (1, 3) or port.dtype not in ("uint8", "float16", "float32", "float64"):
+        self.planes = len(shape) == 3 and shape[2] not in (1, 3) and shape[0] in (1, 3)
+        if self.planes:
+            shape = (*shape[1:], shape[0])
+        if len(shape) != 3 or shape[2] not in (1, 3) or port.dtype not in (*INTEGERS, *FLOATS):
             raise ValueError(
-                f"port {self.port!r}: {port.dtype}{list(port.shape)} is not an image; "
-                "expected uint8 or float, [1,H,W,3] or [H,W,3], or 1 in place of 3 for grey"
+                f"port {self.port!r}: {port.dtype}{list(port.shape)} is not an image; expected uint8, int8 or float, "
+                "[1,H,W,3] or [1,3,H,W], with or without the 1 in front, or 1 in place of 3 for grey"
             )
         self.height, self.width, self.channels = shape
         for name, values in (("mean", self.mean), ("std", self.std)):
@@ -70,17 +89,37 @@ class ImageSource(Actor):
                 raise ValueError(f"{name}: {values.size} numbers for {self.channels} channels")
         if self.others:
             self.note(f"left out: {_some(self.others)}: not {', '.join(SUFFIXES)}")
-        self.scaled = port.dtype != "uint8"
-        if not self.scaled and (self.mean.any() or (self.std != 1).any()):
-            raise ValueError(f"port {self.port!r}: mean and std are for float tokens, not uint8")
+        self.dtype = port.dtype
+        if self.dtype in FLOATS and self.quantized.given:
+            raise ValueError(f"port {self.port!r}: scale is for integer tokens, not {self.dtype}")
+        if self.dtype in INTEGERS and not self.quantized.given and (self.mean.any() or (self.std != 1).any()):
+            raise ValueError(
+                f"port {self.port!r}: mean and std are for float tokens, not {self.dtype}, unless scale is given"
+            )
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Read the next image."""
         pixels = self._next()
-        out = outputs[self.port].reshape(pixels.shape)  # a view
-        if not self.scaled:
+        first = outputs[self.port]
+        out = first.reshape(first.shape[-3:])  # a view
+        self._write(pixels, out.transpose(1, 2, 0) if self.planes else out)
+        for port, token in outputs.items():
+            if port != self.port:
+                token[...] = first
+
+    def _write(self, pixels: np.ndarray, out: np.ndarray) -> None:
+        if self.dtype in FLOATS:
+            self._normalize(pixels, out)
+        elif self.quantized.given:
+            real = np.empty(pixels.shape, np.float32)
+            self._normalize(pixels, real)
+            out[...] = self.quantized.stored(real, self.dtype)
+        elif self.dtype == "int8":
+            out[...] = (pixels ^ np.uint8(128)).view(np.int8)  # the value less 128
+        else:
             out[...] = pixels
-            return
+
+    def _normalize(self, pixels: np.ndarray, out: np.ndarray) -> None:
         np.divide(pixels, 255, out=out, dtype=out.dtype)
         if self.mean.any():
             out -= self.mean

@@ -8,6 +8,7 @@ from typing import ClassVar
 import numpy as np
 from checks import only_port
 from line_file import LineFile, label, read_labels
+from quantized import Quantized
 
 from eprune.runtime import Actor
 
@@ -22,12 +23,14 @@ class JsonLines(Actor):
         labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
+        scale, zero_point: for scores in integers: q stands for scale * (q - zero_point).
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
-    def __init__(self, labels: str = "", path: str = "-") -> None:
+    def __init__(self, labels: str = "", path: str = "-", scale: str = "", zero_point: str = "0") -> None:
         self.labels = read_labels(labels)
+        self.quantized = Quantized(scale, zero_point)
         self.path = path
         self.frame = 0
 
@@ -43,10 +46,11 @@ class JsonLines(Actor):
         """Write one line."""
         scores = inputs[self.port].reshape(-1)
         best = int(scores.argmax())
+        score = self.quantized.real(scores[best])
         line = {
             "frame": self.frame,
             "class": label(self.labels, best),
-            "score": float(str(scores[best])) if np.isfinite(scores[best]) else None,
+            "score": float(str(score)) if np.isfinite(score) else None,
         }
         self.lines.write(line)
         self.frame += 1

@@ -3,12 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 from checks import only_port, whole_number
 
 from eprune.runtime import Actor, EndOfStream, PortType
+
+#: Other files that are taken for .npy files, who reads them, and how they begin.
+KINDS = {
+    ("a picture", "ImageSource (image_source.py)"): (b"\xff\xd8\xff", b"\x89PNG", b"BM"),
+    ("a sound", "WavSource (wav_source.py)"): (b"RIFF",),
+}
 
 
 class NpySource(Actor):
@@ -34,10 +41,12 @@ class NpySource(Actor):
             self.waits = True
             self.stack: Any = _StandardInput()
             return
+        if not Path(path).is_file():
+            raise FileNotFoundError(f"{path}: no such file")
         try:
             self.stack = np.lib.format.open_memmap(path, mode="r")
         except (ValueError, TypeError, EOFError, OverflowError) as error:  # no .npy file, cut short, Python objects
-            raise ValueError(f"{path}: not a .npy file of plain numbers: {error}") from None
+            raise ValueError(f"{path}: {_other_kind(path) or f'not a .npy file of plain numbers: {error}'}") from None
 
     def initialize(self) -> None:
         """Check the port. Raises ValueError if the tokens of the file do not fit it."""
@@ -64,6 +73,16 @@ class NpySource(Actor):
             raise EndOfStream
         outputs[self.port][...] = self.stack[self.frame % len(self.stack)]
         self.frame += 1
+
+
+def _other_kind(path: str) -> str:
+    """What a file is that is no .npy file, and who reads it; "" if that is not known."""
+    with Path(path).open("rb") as file:
+        start = file.read(4)
+    for (kind, reader), starts in KINDS.items():
+        if start.startswith(starts):
+            return f"{kind}, not a .npy file: {reader} reads it"
+    return ""
 
 
 class _StandardInput:

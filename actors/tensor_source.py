@@ -39,6 +39,9 @@ class TensorSource(Actor):
         self.seed = whole_number("seed", seed)
         whole_number("repeat", repeat)
         self.waits = path == "-"
+        self.file: NpySource | None = None
+        if path and not Path(path).is_dir():
+            self.file = NpySource(path, repeat)
 
     def initialize(self) -> None:
         """Open the file. Raises ValueError if it does not fit the ports, or if the ports differ."""
@@ -48,10 +51,9 @@ class TensorSource(Actor):
         self.type: PortType = next(iter(types))
         self.first = next(iter(self.outputs))
         self.frame = 0
-        self.file = None
-        if self.path:
-            path = Path(self.path, f"{self.name}.npy") if Path(self.path).is_dir() else Path(self.path)
-            self.file = NpySource(str(path), self.repeat)
+        if self.path and self.file is None:
+            self.file = NpySource(str(Path(self.path, f"{self.name}.npy")), self.repeat)
+        if self.file is not None:
             self.file.name, self.file.inputs, self.file.outputs = self.name, {}, {self.first: self.type}
             self.file.initialize()
 

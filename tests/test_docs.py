@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import ast
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -92,14 +93,29 @@ def test_the_site_is_built_without_a_warning(tmp_path):
     assert built >= {page.relative_to(DOCS) for page in DOCS.rglob("*.md")}
 
 
+def photograph_vehicles(folder: Path) -> None:
+    """``photos`` and ``labels.txt``, as pages say that a user has them."""
+    code = (
+        "import numpy as np; from PIL import Image; from vehicle_renderer import render_vehicle\n"
+        "for n in range(4):\n"
+        " pixels = Image.fromarray(np.rint(render_vehicle(1, n) * 255).astype(np.uint8))\n"
+        " pixels.resize((192, 192)).save(f'photos/{n}.png')"
+    )
+    (folder / "photos").mkdir()
+    paths = f"{ROOT / 'actors'}{os.pathsep}{ROOT}"
+    subprocess.run([sys.executable, "-c", code], cwd=folder, env={**environment(), "PYTHONPATH": paths}, check=True)
+    (folder / "labels.txt").write_text("car\nbus\ntruck\nmotorcycle\n")
+
+
 #: pages whose sessions are run here, in order, in a folder like a checkout; others have tests of their own
-RUN_HERE = ["how-to/explore_cuts.md", "how-to/offload.md"]
+RUN_HERE = ["how-to/explore_cuts.md", "how-to/from_model_to_machines.md", "how-to/offload.md"]
 
 
 @pytest.mark.parametrize("name", RUN_HERE)
 def test_the_sessions_of_a_page_are_real(name, tmp_path):
     for folder in ("graphs", "mappings", "actors"):
         (tmp_path / folder).symlink_to(ROOT / folder)
+    photograph_vehicles(tmp_path)
     commands = pages.sessions((DOCS / name).read_text(encoding="utf-8"))
     assert commands
     for command, shown in commands:

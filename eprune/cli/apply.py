@@ -19,7 +19,7 @@ from eprune.cli.printing import show
 from eprune.passes.base import find, names, options_of, required, summary
 
 #: Passes that have a command of their own, because they need more than a system: what was read or measured first.
-OWN_COMMANDS = {"import": "import", "into": "import", "fuse": "codegen"}
+OWN_COMMANDS = {"import": "import", "into": "import", "ends": "import", "fuse": "codegen"}
 
 
 class Passes(click.Group):

@@ -345,6 +345,12 @@ def _operators(line: Line) -> Iterator[Item]:
         yield from (Item(WORD, label(operator), f"operator {operator.index}") for operator in model.operators)
 
 
+def _splits(line: Line) -> Iterator[Item]:
+    """``best``, or ``after_`` and an operator of the model."""
+    yield Item(WORD, "best", "the cut that is predicted to be best")
+    yield from (Item(WORD, f"after_{item.value}", item.help) for item in _operators(line))
+
+
 def _signatures(line: Line) -> Iterator[Item]:
     """The signatures of the model."""
     from eprune.formats.tflite.model import read_model
@@ -396,6 +402,7 @@ COMPLETERS: dict[str, Completer] = {
     "FILE": _files("*"),
     "FILE...": _files("*"),
     "PATH": _files("*"),
+    "[NAME=]PATH ...": _files("*"),
     "DIR": _folders,
     "FOLDER": _folders,
     "ACTOR": _actor_words,
@@ -413,11 +420,15 @@ COMPLETERS: dict[str, Completer] = {
     "PLATFORM=F": _speeds,
     "[NAME=]URL": _devices,
     "OPERATOR ...": _operators,
+    "after_OPERATOR|best ...": _splits,
     "[RULE]": _rules,
     "[CLASS|FILE]": _classes,
     # What only the person knows.
     "NAME": _nothing,
     "NAME=B,L": _nothing,
+    "NAME[=ADDRESS] ...": _nothing,
+    "NUMBERS": _nothing,
+    "HZ": _nothing,
     "OUT:IN ...": _nothing,
     "SIGNATURE": _signatures,
     "INPUT=1,1280 ...": _nothing,

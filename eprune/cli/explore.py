@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -121,10 +120,9 @@ def command(
     applied = constraints_of(constraints, roles.platforms, [actor.name for actor in system.graph.actors])
     space = partition_points_or_say(flow(system.graph, system.interfaces), roles, applied)
     shown = progress(len(space.alternatives), unit="partition point")
-    typed = shlex.join(["eprune", *sys.argv[1:]])
     placed = replace(system, platforms=tuple(read))
     try:
-        plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown)
+        plan = write_exploration(placed, roles, applied, space, frames, Path(output), options.typed(), shown)
     except NoPoint as none:
         raise no_cut(
             none.excluded, _other_cut(flow(system.graph, system.interfaces), roles, applied, link_figures(read))

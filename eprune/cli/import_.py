@@ -86,7 +86,36 @@ class Time(click.ParamType):
     metavar="INPUT=1,1280 ...",
     help="The shapes of inputs that the model leaves open (default: as the file has them, mostly 1).",
 )
+@click.option(
+    "--input",
+    "inputs",
+    multiple=True,
+    metavar="[NAME=]PATH ...",
+    help="Files for an input: pictures, .wav or .npy, as a folder, a pattern or one file; they are copied.",
+)
+@click.option("--labels", metavar="FILE", help="The names of classes, one a line (default: those in the model).")
+@click.option("--mean", metavar="NUMBERS", help="Pictures: what is subtracted from values of 0 to 1.")
+@click.option("--std", metavar="NUMBERS", help="Pictures: what the difference is divided by.")
+@click.option(
+    "--rate", type=click.IntRange(1), metavar="HZ", help="Sounds: the samples per second that the model wants."
+)
+@click.option(
+    "-p",
+    "--platform",
+    "platforms",
+    multiple=True,
+    metavar="NAME[=ADDRESS] ...",
+    help="Names for the platforms, the endpoint first (default: local); an address is where the others reach it.",
+)
+@click.option(
+    "--split",
+    multiple=True,
+    metavar="after_OPERATOR|best ...",
+    help="Where the part of the next platform begins: after an operator, or at the cut that is predicted to be best.",
+)
+@click.option("--force", is_flag=True, help="Replace files that were edited since the last import.")
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
+@click.option("--best", type=click.IntRange(1), metavar="N", help="With --list: the N best cuts in two, by prediction.")
 @click.option(
     "--expand",
     is_flag=True,
@@ -103,7 +132,16 @@ def command(
     into: Optional[str],
     signature: Optional[str],
     shapes: Sequence[str],
+    inputs: Sequence[str],
+    labels: Optional[str],
+    mean: Optional[str],
+    std: Optional[str],
+    rate: Optional[int],
+    platforms: Sequence[str],
+    split: Sequence[str],
+    force: bool,
     listing: bool,
+    best: Optional[int],
     expand: bool,
     unit: Optional[Fraction],
     fmt: str,
@@ -111,8 +149,10 @@ def command(
     """Turn a .tflite model into an application: actors that are slices of the model, sources for its inputs, a sink.
 
     Writes application.xml, the model, and platform.xml and mapping.xml for one machine into DIR. What the application
-    computes is what the model computes, bit for bit; `eprune verify` checks it. Set the sources' `path` to .npy files
-    of inputs, or put the model into an application of your own actors with --into.
+    computes is what the model computes, bit for bit; `eprune verify` checks it. With --input, sources read your
+    pictures, sounds or tensors, scaled as the model has it, and sinks show classes, objects or segments by their names.
+    With --platform and --split, it is on several machines. Or put the model into an application of your own actors
+    with --into. What you edit in DIR is not overwritten by a second import.
 
     A graph in SDF3's XML, or in a .pi file of PREESM, becomes an application without behaviours, for `eprune analyze
     --buffers`: only application.xml is written. Its execution times and buffer sizes are kept.
@@ -122,20 +162,19 @@ def command(
       eprune import model.tflite --list
       eprune import model.tflite -o app --per layer
       eprune run app/application.xml -p app -m app
+      eprune import model.tflite -o app --input photos/ --split best -p pi,server
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
       eprune import detector.tflite -o app --into camera.xml
       eprune import speech.tflite -o app --signature encode --shape audio=1,1280
       eprune import h263decoder.xml -o app --expand
     """
     from eprune.cli.import_list import print_list
+    from eprune.cli.import_model import Wanted, make
     from eprune.cli.import_sdf3 import import_sdf3, is_xml
     from eprune.cli.progress import progress
-    from eprune.formats.system import reaches_outside, write_system
     from eprune.measure.stated import stated
-    from eprune.model.graph import Graph
-    from eprune.model.system import System
-    from eprune.passes import import_
 
+    own = ("per", "cuts", "feedback", "into", "inputs", "labels", "mean", "std", "rate", "platforms", "split")
     if per is not None and cuts:
         raise click.UsageError("--per and --cut are two ways to say the same: give one of them")
     if into and output and Path(into).resolve() == Path(output, "application.xml").resolve():
@@ -143,50 +182,64 @@ def command(
     if output is None and not listing:
         raise click.UsageError('give the folder to write with "-o DIR", or --list')
     if listing:
-        options.refuse(("output", "per", "cuts", "feedback", "into"), "--list writes nothing")
+        options.refuse(("output", *own, "force"), "--list writes nothing")
+    elif best is not None:
+        raise click.UsageError("--best is for --list")
     if is_xml(model):
-        if per is not None or cuts or feedback or into or listing or signature is not None or shapes:
-            words = "--per, --cut, --feedback, --into, --signature, --shape and --list"
-            raise click.UsageError(f"{words} are for models, not for SDF3's XML")
-        import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt)
+        options.refuse((*own, "listing", "signature", "shapes"), "for models, not for SDF3's XML")
+        import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt, force)
         return
     if expand or unit is not None:
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
-    if listing and (output is not None or per is not None or cuts or into):
-        raise click.UsageError("--list writes nothing: it takes neither -o nor --per, --cut or --into")
+    if into is not None:
+        options.refuse(("inputs", "labels", "mean", "std", "rate", "platforms", "split"), "--into has ends of its own")
+    granularity = "layer" if per is None else per
+    wanted = Wanted(
+        *(granularity, tuple(cuts), tuple(feedback), tuple(inputs), labels),
+        *(mean or "", std or "", rate or 0, tuple(split), tuple(platforms)),
+    )
+    wanted.check()
     shown = progress(1 if listing else 2, unit="")
+    result: Optional[Result] = None
     try:
         shown.begin(f"reading {model}, and finding the shapes that it leaves open")
         found = stated(model, signature, shapes)
-        whole = found.model
         if not listing:
             shown.begin("finding the places for cuts")
-            granularity = "layer" if per is None else per
-            plan = import_.Options(whole, found.types, granularity, tuple(cuts), tuple(feedback), found.file)
-            system, report = import_.apply(System(Graph(Path(model).stem)), plan)
+            result = make(found, wanted)
     finally:
         shown.clear()
     for note in found.notes:
         say(f"note: {note}")
-    if listing:
-        print_list(whole, found.types, feedback, fmt)
+    if result is None:
+        print_list(found.model, found.types, feedback, fmt, best)
         return
-    for line in report.lines:
+    for line in result.report.lines:
         say(f"note: {line}")
-    figures = report.figures
     if into is not None:
-        system, report = _put_into(into, whole, system, str(output))
-        figures = report.figures
-    written = write_system(system, str(output))
+        result = _put_into(into, found.model, result.system, str(output))
+    _write(result, str(output), force, bool(into), fmt)
+
+
+def _write(result: Result, folder: str, force: bool, joined: bool, fmt: str) -> None:
+    """Write the system, and say what there is now. ``joined``: it has actors of an application of the user's."""
+    from eprune.formats.imported import write_imported
+    from eprune.formats.system import reaches_outside
+
+    system, figures = result.system, result.report.figures
+    written = write_imported(system, folder, force)
     if fmt == "json":
         places = {"model": written.files[0], "platform": written.platforms, "mapping": written.mappings}
         click.echo(json.dumps({**places, "application": written.application, **figures}, indent=2))
         return
     counts = counted(figures["actors"], "actor"), figures["slices"], counted(figures["fifos"], "FIFO")
     say(f"{written.application}: {counts[0]} ({counts[1]} of the model), {counts[2]}")
-    folder = Path(written.application).parent
-    trust = " --allow-outside" if into and reaches_outside(written.application) else ""
-    say(f"next: eprune run {written.application} -p {folder} -m {folder}{trust}")
+    for mapping in system.mappings if len(system.mappings) > 1 else ():
+        say(f"{mapping.platform}: {', '.join(p.actor for p in mapping.placements if p.unit)}")
+    place = str(Path(written.application).parent)
+    files = (place, place) if len(system.platforms) == 1 else (written.platforms, written.mappings)
+    trust = " --allow-outside" if joined and reaches_outside(written.application) else ""
+    say(f"next: eprune run {written.application} -p {files[0]} -m {files[1]}{trust}")
 
 
 def _put_into(application: str, model: Model, imported: System, folder: str) -> Result:

@@ -7,18 +7,21 @@ from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
+from eprune.cli.errors import say
 from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eprune.formats.tflite.flow import OperatorFlow
+    from eprune.formats.tflite.flow import OperatorFlow, Piece
     from eprune.formats.tflite.parts import Model
     from eprune.model.token import TokenType
 
 
-def print_list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str) -> None:
-    """The operators, and what a cut behind each would send, or why none can be there."""
+def print_list(
+    model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str, best: Optional[int] = None
+) -> None:
+    """The operators, and what a cut behind each would send, or why none can be there; or the ``best`` cuts in two."""
     from eprune.formats.tflite import cuts as model_cuts
     from eprune.formats.tflite.flow import flow as find_flow
     from eprune.passes.import_ import parse_feedback
@@ -27,6 +30,9 @@ def print_list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[
     flow = find_flow(model, dict(types))
     pieces = model_cuts.pieces(model, flow)
     parse_feedback(model, flow, feedback)
+    if best is not None:
+        _print_best(model, flow, pieces, best, fmt)
+        return
     reasons = model_cuts.why_not(model, flow, pieces)
     rows = [_row(model, flow, operator.index, reasons.get(operator.index)) for operator in model.operators]
     if fmt == "json":
@@ -53,6 +59,33 @@ def print_list(model: Model, types: Mapping[int, TokenType], feedback: Sequence[
         for row in rows
     ]
     show(table(header, texts))
+
+
+def _print_best(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], count: int, fmt: str) -> None:
+    from eprune.formats.tflite.cuts import label
+    from eprune.formats.tflite.ranking import ASSUMED, ranked
+    from eprune.views.tables import table
+
+    cuts = ranked(model, flow, pieces)[:count]
+    names = [label(model.operators[cut.operator]) for cut in cuts]
+    if fmt == "json":
+        rows = [
+            {
+                "after": name,
+                "cut_bytes": cut.nbytes,
+                "share_before": round(cut.share, 6),
+                "seconds": round(cut.seconds, 6),
+            }
+            for name, cut in zip(names, cuts)
+        ]
+        click.echo(json.dumps({"model": model.path, "assumed": ASSUMED, "best": rows}, indent=2))
+        return
+    say(f"by the predicted time of a single frame; assumed: {ASSUMED}; explore, profile and report measure it")
+    shown = [
+        (place, name, cut.nbytes, f"{100 * cut.share:.0f} %", f"{1000 * cut.seconds:.1f}")
+        for place, (name, cut) in enumerate(zip(names, cuts), 1)
+    ]
+    show(table(("rank", "after", "cut sends", "work before", "predicted ms"), shown))
 
 
 def _tokens(outputs: Sequence[str]) -> str:

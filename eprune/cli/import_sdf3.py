@@ -23,10 +23,10 @@ def is_xml(path: str) -> bool:
         return False
 
 
-def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str) -> None:
+def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str, force: bool) -> None:
     """Write application.xml. Raises EpruneError (exit code 1) for rates and names that break rules."""
     from eprune.analysis.check import check
-    from eprune.formats.system import write_system
+    from eprune.formats.imported import write_imported
     from eprune.formats.xml.pisdf import read_dataflow
     from eprune.model.finding import EpruneError, has_errors
     from eprune.model.system import System
@@ -40,7 +40,7 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
     findings = findings or check(system)
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
-    written = write_system(system, folder)
+    written = write_imported(system, folder, force)
     if fmt == "json":
         figures = {"application": written.application, "actors": len(graph.actors), "fifos": len(graph.fifos)}
         click.echo(json.dumps({**figures, "overlapping": list(sdf.overlapping), "notes": list(sdf.notes)}, indent=2))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Sequence
 from itertools import islice
 from pathlib import Path
@@ -61,6 +62,33 @@ def refuse(names: Sequence[str], reason: str) -> None:
     ]
     if typed:
         raise click.UsageError(f"{' and '.join(typed)}: {reason}")
+
+
+def typed(page: bool = False) -> str:
+    """The running command as somebody would type it: what was given.
+
+    What only decides on the printing of results is left out, except for a ``page``, which is a result.
+    """
+    context = click.get_current_context()
+    words = context.command_path.split()
+    silent = () if page else ("quiet", "fmt")
+    for param in context.command.params:
+        name = param.name or ""
+        if name not in silent and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            words += _words(param, context.params.get(name, True))
+    return shlex.join(["eprune", *words[1:]])
+
+
+def _words(param: click.Parameter, value: Any) -> list[str]:
+    """What one types for a parameter to have this value."""
+    option = max(param.opts, key=len)
+    if isinstance(param, click.Option) and param.is_flag:
+        return [option if value else max(param.secondary_opts, key=len)]
+    words: list[str] = []
+    for each in value if param.multiple else (value,):
+        words += [option] * isinstance(param, click.Option)
+        words += map(str, each if isinstance(each, (tuple, list)) else (each,))
+    return words
 
 
 def application_argument(function: Decorated) -> Decorated:

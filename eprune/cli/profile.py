@@ -114,7 +114,7 @@ def command(
     """
     from eprune.deploy.options import certificates
     from eprune.measure import points as measuring
-    from eprune.measure.exploration import alone, read_plan_of, times_from_elsewhere
+    from eprune.measure.exploration import alone, read_plan_of, remember, times_from_elsewhere
     from eprune.measure.single_frame import single_frames
     from eprune.views.profile import Profile
 
@@ -139,6 +139,7 @@ def command(
         say(f"note: {left}")
     done = Profile(plan, Path(folder))
     with alone(place):
+        remember(plan, place, options.typed())
         if actors:
             kept = {} if again else times_from_elsewhere(plan, place)
             done = _time_actors(done, kept, interpreter, pin, emulate, quiet)

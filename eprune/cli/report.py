@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import shlex
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eprune.explore.plan import LinkFigures, Plan
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
+    from eprune.measure.exploration import Typed
     from eprune.views.chart import Chart
     from eprune.views.comparison import Comparison
     from eprune.views.report import CutReport
@@ -241,8 +242,16 @@ def _graph(plan: Plan, folder: Path, report: CutReport) -> str:
 
 
 def _commands(plan: Plan, folder: str) -> list[str]:
-    """What makes this page again."""
-    return [plan.command, f"eprune profile {shlex.quote(folder)} --actors", shlex.join(["eprune", *sys.argv[1:]])]
+    """What makes this page again, from the current folder."""
+    from eprune.measure.exploration import Typed, commands_of
+
+    before = [Typed(plan.command, plan.directory), *commands_of(plan, Path(folder))]
+    return [*(_from_here(each, folder) for each in before), options.typed(page=True)]
+
+
+def _from_here(typed: Typed, folder: str) -> str:
+    place = os.path.relpath(os.path.realpath(Path(folder, typed.directory)), os.path.realpath("."))
+    return typed.command if place == "." else f"(cd {shlex.quote(place)} && {typed.command})"
 
 
 def _draw(chart: Chart, path: str) -> None:

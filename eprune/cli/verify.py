@@ -137,6 +137,9 @@ def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int
         path = next((path for each in names if (path := Path(folder, f"{each}.npy")).is_file()), None)
         if path is None:
             hint = f"a stack of {token} as a .npy file"
+            if not Path(folder).is_dir():
+                problem = "is a file, not a folder" if Path(folder).exists() else "there is no such folder"
+                raise model_error(folder, problem, f"--inputs is a folder that has {name}.npy: {hint}")
             raise model_error(folder, f"has no {' or '.join(f'{each}.npy' for each in names)}", hint)
         try:
             stack = np.load(path, mmap_mode="r", allow_pickle=False)

@@ -94,16 +94,26 @@ def write_program(program: PlatformProgram, output: str) -> None:
 
 def write_bundle(program: PlatformProgram, output: str) -> None:
     """Write a program with all that it needs as one executable file; "-" for stdout."""
+    write_file(output, bundle_of(program, output))
+    _make_executable(output)
+
+
+def bundle_of(program: PlatformProgram, output: str) -> bytes:
+    """A program with all that it needs, as the file that is to lie at the path ``output``."""
     names = inside(with_neighbours(*program.files), program.initial_files)
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
     files = {name: Path(path).read_bytes() for path, name in names.items()}
     models = {f"{layout.models}/{each.file_name}": cut(each) for each in program.cuts}
     files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
+    return bundle(python.render(program, layout), {**files, **_runtime()})
+
+
+@lru_cache(maxsize=1)
+def _runtime() -> Mapping[str, bytes]:
+    """What a program imports of eprune, by its place in a bundle."""
     package = Path(eprune.__file__).parent
-    for source in (package / "__init__.py", *sorted((package / "runtime").rglob("*.py"))):
-        files[f"eprune/{source.relative_to(package).as_posix()}"] = source.read_bytes()
-    write_file(output, bundle(python.render(program, layout), files))
-    _make_executable(output)
+    sources = (package / "__init__.py", *sorted((package / "runtime").rglob("*.py")))
+    return {f"eprune/{source.relative_to(package).as_posix()}": source.read_bytes() for source in sources}
 
 
 def write_service(program: PlatformProgram, output: str) -> str:

@@ -52,7 +52,8 @@ class Plan:
 
     ``id`` changes with everything that a measurement depends on, so that results of an earlier plan are not taken for
     those of this one. ``files`` are the application's and the platforms', relative to the folder. ``excluded`` maps
-    the names of partition points to why they are left out. ``command`` is what the user typed.
+    the names of partition points to why they are left out. ``command`` is what the user typed, in ``directory``, which
+    is relative to the folder.
     """
 
     id: str
@@ -66,6 +67,7 @@ class Plan:
     power: Mapping[str, Power]
     files: tuple[str, ...]
     command: str
+    directory: str = "."
 
     def alternative(self, name: str) -> Optional[Alternative]:
         """The alternative of that name, or None."""
@@ -104,6 +106,7 @@ def write_plan(plan: Plan) -> str:
         "id": plan.id,
         "application": plan.flow.application,
         "command": plan.command,
+        "directory": plan.directory,
         "files": plan.files,
         "platforms": plan.roles.platforms,
         "edges": plan.roles.edges,
@@ -143,6 +146,7 @@ def read_plan(text: str) -> Plan:
             power={name: Power(**each) for name, each in data["power"].items()},
             files=tuple(data["files"]),
             command=data["command"],
+            directory=str(data.get("directory", ".")),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has no valid {error}" if isinstance(error, KeyError) else str(error)) from None

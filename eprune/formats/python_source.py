@@ -11,6 +11,7 @@ import ast
 import warnings
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -188,21 +189,28 @@ def _signature(arguments: ast.arguments) -> Iterator[Parameter]:
 def imported_modules(path: str) -> list[str]:
     """The modules that a file imports by a plain name, anywhere in it, in order; none where it cannot be read."""
     try:
-        tree = parse(path)
+        return list(_imports(path, read_bytes(path, MAX_BYTES)))
     except EpruneError:
         return []  # what cannot be read is reported where it is used
+
+
+@lru_cache(maxsize=64)  # an exploration asks for the same files for each program
+def _imports(path: str, data: bytes) -> tuple[str, ...]:
     names: list[str] = []
-    for each in ast.walk(tree):
+    for each in ast.walk(_tree(path, data)):
         if isinstance(each, ast.Import):
             names += [alias.name.partition(".")[0] for alias in each.names]
         elif isinstance(each, ast.ImportFrom) and each.module and each.level == 0:
             names.append(each.module.partition(".")[0])
-    return names
+    return tuple(names)
 
 
 def parse(path: str) -> ast.Module:
     """The file's syntax tree. Raises EpruneError (FILE)."""
-    data = read_bytes(path, MAX_BYTES)
+    return _tree(path, read_bytes(path, MAX_BYTES))
+
+
+def _tree(path: str, data: bytes) -> ast.Module:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # about the style of the file, such as unknown escapes

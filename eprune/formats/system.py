@@ -20,6 +20,8 @@ from eprune.model.graph import Graph
 from eprune.model.system import System
 
 T = TypeVar("T")
+#: The name of an application's file in the folder of a system.
+APPLICATION = "application.xml"
 
 
 def read_system(
@@ -171,23 +173,30 @@ def write_system(system: System, folder: str) -> Written:
     What it refers to is then there. One platform is written to platform.xml and mapping.xml, several to platforms/ and
     mappings/. A file that is there and has these contents is left alone.
     """
-    files = []
-    for name, data in system.files.items():
+    for name, data in rendered(system).items():
         target = Path(folder, name)
         if not (target.is_file() and target.read_bytes() == data):
             write_file(str(target), data)
-        files.append(str(target))
     single = len(system.platforms) == 1
-    for platform in system.platforms:
-        path = Path(folder, "platform.xml") if single else Path(folder, "platforms", f"{platform.name}.xml")
-        write_file(str(path), write_platform(platform))
-    for mapping in system.mappings:
-        path = Path(folder, "mapping.xml") if single else Path(folder, "mappings", f"{mapping.platform}.xml")
-        write_file(str(path), write_mapping(mapping))
-    application = Path(folder, "application.xml")
-    write_file(str(application), write_application(system.graph))
     places = ("platform.xml", "mapping.xml") if single else ("platforms", "mappings")
     platforms, mappings = (str(Path(folder, place)) for place in places)
     return Written(
-        str(application), platforms if system.platforms else "", mappings if system.mappings else "", tuple(files)
+        str(Path(folder, APPLICATION)),
+        platforms if system.platforms else "",
+        mappings if system.mappings else "",
+        tuple(str(Path(folder, name)) for name in system.files),
     )
+
+
+def rendered(system: System) -> dict[str, bytes]:
+    """The files that a system is written to, by their names in its folder, in the order in which they are written."""
+    single = len(system.platforms) == 1
+    files = dict(system.files)
+    for platform in system.platforms:
+        name = "platform.xml" if single else f"platforms/{platform.name}.xml"
+        files[name] = write_platform(platform).encode(errors="surrogateescape")
+    for mapping in system.mappings:
+        name = "mapping.xml" if single else f"mappings/{mapping.platform}.xml"
+        files[name] = write_mapping(mapping).encode(errors="surrogateescape")
+    files[APPLICATION] = write_application(system.graph).encode(errors="surrogateescape")
+    return files

@@ -9,11 +9,12 @@ import os
 import platform as host
 import shutil
 from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from eprune.analysis.check import check
-from eprune.deploy.build import programs_of, write_bundle
+from eprune.deploy.build import bundle_of, programs_of
 from eprune.explore.cost import Costs
 from eprune.explore.flow import flow
 from eprune.explore.plan import ACTORS, PLAN, Plan, link_figures, power, read_plan, script, write_plan
@@ -22,11 +23,14 @@ from eprune.formats.atomic import write_file
 from eprune.formats.xml.mapping import write_mapping
 from eprune.measure import script as measuring
 from eprune.measure.progress import SILENT, Progress
+from eprune.measure.store import Store, empty
 from eprune.model.finding import WrongUsage, errors
 from eprune.model.system import System
 
 #: A process that measures in an exploration's folder holds a lock on this file.
 LOCK = ".profile.lock"
+#: The commands that measured there.
+COMMANDS = "commands.json"
 
 
 class NoPoint(Exception):
@@ -49,12 +53,13 @@ def write_exploration(
 ) -> Plan:
     """Write everything; explore.json comes last, so that a folder with one is whole. Raises NoPoint."""
     _clear(folder)
+    store = Store(folder)
     digest = hashlib.sha256(str(frames).encode())
     excluded: dict[str, str] = dict(space.excluded)
     alternatives: list[Alternative] = []
     for number, alternative in enumerate(space.alternatives, 1):
         progress.update(number)
-        problem = _write_alternative(system, alternative.homes, folder / alternative.name, digest)
+        problem = _write_alternative(system, alternative.homes, alternative.name, folder, store, digest)
         if problem:
             excluded[alternative.name] = problem
         else:
@@ -75,6 +80,7 @@ def write_exploration(
         power=power(system.platforms),
         files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
         command=command,
+        directory=here(folder),
     )
     write_file(str(folder / "measure.py"), Path(measuring.__file__).read_bytes())
     for platform in plan.roles.platforms:
@@ -83,6 +89,38 @@ def write_exploration(
         path.chmod(0o755)
     write_file(str(folder / PLAN), write_plan(plan))
     return plan
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A command that somebody typed, in ``directory``, which is relative to an exploration's folder."""
+
+    command: str
+    directory: str
+
+
+def here(folder: Path) -> str:
+    """The current folder, as seen from an exploration's."""
+    return os.path.relpath(os.path.realpath("."), os.path.realpath(folder))
+
+
+def commands_of(plan: Plan, folder: Path) -> tuple[Typed, ...]:
+    """The commands that measured or timed this plan, in order, each once; none where nobody has written them down."""
+    try:
+        data = json.loads((folder / COMMANDS).read_text(encoding="utf-8"))
+        if data["plan"] != plan.id:
+            return ()
+        return tuple(Typed(str(each["command"]), str(each["directory"])) for each in data["commands"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return ()
+
+
+def remember(plan: Plan, folder: Path, command: str) -> None:
+    """Write down that this command measured or timed a plan."""
+    typed = Typed(command, here(folder))
+    commands = [each for each in commands_of(plan, folder) if each != typed]
+    data = {"plan": plan.id, "commands": [asdict(each) for each in (*commands, typed)]}
+    write_file(str(folder / COMMANDS), json.dumps(data, indent=1) + "\n")
 
 
 def foreign(folder: Path) -> bool:
@@ -102,20 +140,22 @@ def _clear(folder: Path) -> None:
     (folder / PLAN).unlink()
     for alternative in old.alternatives:
         shutil.rmtree(folder / alternative.name, ignore_errors=True)
+    empty(folder)
 
 
-def _write_alternative(system: System, homes: Mapping[str, str], folder: Path, digest: Any) -> str:
+def _write_alternative(
+    system: System, homes: Mapping[str, str], name: str, folder: Path, store: Store, digest: Any
+) -> str:
     """Write a pair of mappings, and the programs of the platforms that run something; or say what is wrong with it."""
     placed = place(system, homes)
     for finding in errors(check(placed)):
         return f"{finding.rule}: {finding.message}"
     for platform in system.platforms:
         each = mapping(system.graph, platform, homes)
-        write_file(str(folder / f"{platform.name}.xml"), write_mapping(each))
+        write_file(str(folder / name / f"{platform.name}.xml"), write_mapping(each))
     for program in programs_of(placed):
-        path = folder / f"{program.platform}.pyz"
-        write_bundle(program, str(path))
-        digest.update(path.read_bytes())
+        data = bundle_of(program, str(folder / name / f"{program.platform}.pyz"))
+        digest.update(store.add(data, name, program.platform))
     return ""
 
 
@@ -130,27 +170,51 @@ def read_plan_of(folder: str) -> Plan:
         raise WrongUsage(f"{path} cannot be used: {error}; run eprune explore again") from None
 
 
+@dataclass(frozen=True)
+class Timed:
+    """What timing the actors gave: of which plan, and for each platform ``actors`` (name -> seconds) and where."""
+
+    plan: str
+    platforms: Mapping[str, Mapping[str, Any]]
+
+
+def read_times(folder: Path) -> Optional[Timed]:
+    """The times of actors in a folder; None if there are none. Raises WrongUsage for a file that is damaged."""
+    try:
+        data = json.loads((folder / ACTORS).read_text(encoding="utf-8"))
+        platforms = data["platforms"]
+        if not isinstance(platforms, dict) or not all(isinstance(each["actors"], dict) for each in platforms.values()):
+            raise TypeError
+        return Timed(data["plan"], platforms)
+    except FileNotFoundError:
+        return None
+    except (OSError, ValueError, KeyError, TypeError):
+        raise _damaged(folder) from None
+
+
+def _damaged(folder: Path) -> WrongUsage:
+    return WrongUsage(f"{folder / ACTORS} cannot be used: run eprune profile {folder} --actors")
+
+
 def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] = None) -> Optional[Costs]:
     """What the actors cost, as timed, with platforms so many times faster; None where they were not timed.
 
     Raises WrongUsage for times that cannot be used: damaged ones, or those of an earlier exploration.
     """
+    timed = read_times(folder)
+    if timed is None or timed.plan != plan.id:
+        return None
     try:
-        timed = json.loads((folder / ACTORS).read_text(encoding="utf-8"))
-        if timed["plan"] != plan.id:
-            return None
-        slow = {name: float(each.get("slowdown", 1)) for name, each in timed["platforms"].items()}
+        slow = {name: float(each.get("slowdown", 1)) for name, each in timed.platforms.items()}
         times = {
             name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
-            for name, each in timed["platforms"].items()
+            for name, each in timed.platforms.items()
         }
         # They are the application's, though each platform sampled them: those of the first platform count.
-        sampled = [each.get("rates", {}) for each in timed["platforms"].values()]
+        sampled = [each.get("rates", {}) for each in timed.platforms.values()]
         rates = {name: float(rate) for each in reversed(sampled) for name, rate in each.items()}
-    except FileNotFoundError:
-        return None
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise WrongUsage(f"{folder / ACTORS} cannot be used: run eprune profile {folder} --actors") from None
+    except (ValueError, TypeError, AttributeError):
+        raise _damaged(folder) from None
     factors = speeds or {}
     scaled = {
         name: {actor: seconds / factors.get(name, 1.0) for actor, seconds in own.items()} for name, own in times.items()
@@ -161,22 +225,22 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
 
 
 def stale_costs(plan: Plan, folder: Path) -> bool:
-    """Whether the folder has times of actors, but of an earlier exploration."""
-    try:
-        return bool(json.loads((folder / ACTORS).read_text(encoding="utf-8"))["plan"] != plan.id)
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
+    """Whether the folder has times of actors, but of an earlier exploration. Raises WrongUsage for damaged ones."""
+    timed = read_times(folder)
+    return timed is not None and timed.plan != plan.id
 
 
 def times_from_elsewhere(plan: Plan, folder: Path) -> dict[str, Any]:
-    """Platform -> its times in the folder, of those that were taken on another machine than this."""
+    """Platform -> its times in the folder, of those that were taken on another machine than this.
+
+    Times that are damaged are none: whoever asks is about to write new ones.
+    """
     try:
-        timed = json.loads((folder / ACTORS).read_text(encoding="utf-8"))
-        if timed["plan"] != plan.id:
-            return {}
-        return {name: each for name, each in timed["platforms"].items() if each.get("host", host.node()) != host.node()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        timed = read_times(folder)
+    except WrongUsage:
         return {}
+    own = timed.platforms if timed is not None and timed.plan == plan.id else {}
+    return {name: each for name, each in own.items() if each.get("host", host.node()) != host.node()}
 
 
 @contextlib.contextmanager

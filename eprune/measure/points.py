@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import tempfile
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Callable, Optional, Union
 from eprune.deploy import ssh
 from eprune.deploy.ssh import Device
 from eprune.explore.plan import RESULTS
+from eprune.formats.atomic import write_file
 from eprune.measure import script
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.exit_codes import FINDINGS, INTERRUPTED, PORT_TAKEN, UNREACHED, USAGE
@@ -40,12 +42,12 @@ class Job:
 class Kind:
     """What is measured of an alternative. ``results`` is the file that takes the lines.
 
-    ``job`` prepares an alternative; ``line`` makes its line of records, traces (if ``traced``) and the problem, if any.
-    ``warm_up`` frames come before the ``frames`` that are measured.
+    ``job`` prepares an alternative, whose programs it writes into a folder; ``line`` makes its line of records, traces
+    (if ``traced``) and the problem, if any. ``warm_up`` frames come before the ``frames`` that are measured.
     """
 
     results: Path
-    job: Callable[[Alternative], Job]
+    job: Callable[[Alternative, Path], Job]
     line: Callable[[Alternative, Mapping[str, Any], Mapping[str, Any], str], dict[str, Any]]
     frames: int
     warm_up: int = 0
@@ -92,12 +94,12 @@ def names_to_measure(
 def steady(plan: Plan, folder: Path) -> Kind:
     """A steady stream of frames, as fast as it goes."""
 
-    def job(alternative: Alternative) -> Job:
+    def job(alternative: Alternative, into: Path) -> Job:
         homes = alternative.homes
-        return Job(
-            {name: str(folder / alternative.name / f"{name}.pyz") for name in used(plan, homes)},
-            [(homes[stream.source], homes[stream.target]) for stream in plan.flow.crossing(homes)],
-        )
+        programs = {name: str(into / f"{name}.pyz") for name in used(plan, homes)}
+        for name, path in programs.items():
+            write_file(path, script.program(folder, alternative.name, name))
+        return Job(programs, [(homes[stream.source], homes[stream.target]) for stream in plan.flow.crossing(homes)])
 
     def line(
         alternative: Alternative, records: Mapping[str, Any], traces: Mapping[str, Any], problem: str
@@ -185,8 +187,7 @@ def check_devices(plan: Plan, folder: Path, setting: Setting) -> list[str]:
             raise KeyboardInterrupt from None
         except Failure as failure:
             raise Failure(str(failure)) from None
-        bundles = [folder / alternative.name / f"{platform}.pyz" for alternative in plan.alternatives]
-        needs_interpreter = any(_has_model(bundle) for bundle in bundles if bundle.exists())
+        needs_interpreter = any(script.has_model(folder, each.name, platform) for each in plan.alternatives)
         versions = found.versions
         for missing, wanted, what in (
             (not versions["numpy"], True, "numpy"),
@@ -203,24 +204,24 @@ def check_devices(plan: Plan, folder: Path, setting: Setting) -> list[str]:
     return lines
 
 
-def _has_model(bundle: Path) -> bool:
-    import zipfile
-
-    if not zipfile.is_zipfile(bundle):
-        return False
-    with zipfile.ZipFile(bundle) as archive:
-        return any(name.endswith(".tflite") for name in archive.namelist())
-
-
 def _measure(kind: Kind, alternative: Alternative, setting: Setting, progress: Progress) -> dict[str, Any]:
     """Run one alternative's programs; its line. Raises Stopped if the user, or a device that has gone, ended it."""
     from eprune.model.finding import EpruneError
 
-    try:
-        job = kind.job(alternative)
-    except EpruneError as error:
-        wrong = error.findings[0]
-        return kind.line(alternative, {}, {}, f"{wrong.rule}: {wrong.message}")
+    with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
+        try:
+            job = kind.job(alternative, Path(folder))
+        except EpruneError as error:
+            wrong = error.findings[0]
+            if Path(folder) in Path(wrong.where.file).parents:  # no room, say: the point is not to blame
+                raise Stopped(f"error: {wrong.where.file}: {wrong.message}", USAGE) from None
+            return kind.line(alternative, {}, {}, f"{wrong.rule}: {wrong.message}")
+        except (OSError, ValueError, KeyError, TypeError, zlib.error) as error:
+            return kind.line(alternative, {}, {}, f"its programs cannot be put together: {error}")
+        return _measured(job, kind, alternative, setting, progress)
+
+
+def _measured(job: Job, kind: Kind, alternative: Alternative, setting: Setting, progress: Progress) -> dict[str, Any]:
     for _ in range(TRIES):
         with tempfile.TemporaryDirectory(prefix="eprune-") as name:
             traces = {platform: Path(name, f"{platform}.trace") for platform in job.programs} if kind.traced else {}

@@ -148,10 +148,10 @@ def _answer(
 
 
 def _plain(text: str) -> str:
-    """An interpreter's message on one line, said once, without addresses of web pages."""
+    """An interpreter's message on one line, each sentence once, without addresses of web pages."""
     line = " ".join(re.sub(r"See instructions: \S+", "", text).split()).rstrip(".")
-    half = line[: len(line) // 2]
-    return (half if line == f"{half}.{half}" else line)[:400]
+    sentences = (sentence.strip() for sentence in re.split(r"\.\s*(?=[A-Z])", line))
+    return ". ".join(dict.fromkeys(filter(None, sentences)))[:400]
 
 
 def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import hashlib
 import ipaddress
 import json
 import os
@@ -21,11 +22,15 @@ import sys
 import tempfile
 import threading
 import time
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any, Optional
 
+#: The folder of what several programs hold, and the ending of the list of a program's parts.
+STORE = "store"
+PARTS = ".parts"
 #: The port at which the others wait for the leader.
 PORT = 5090
 #: Seconds that the leader waits for the others to be there.
@@ -183,6 +188,49 @@ def waiting(names: Iterable[str], results: Mapping[str, Mapping[str, Any]], retr
     return [name for name in names if name not in results or (retry and not results[name]["ok"])]
 
 
+# Programs, which lie there in parts.
+
+
+def program(folder: Path, name: str, platform: str) -> bytes:
+    """The program of an alternative on a platform: the .pyz that lies there, or else what its parts make.
+
+    Raises OSError or ValueError for parts that are missing or damaged.
+    """
+    whole = folder / name / f"{platform}.pyz"
+    if whole.exists():
+        return whole.read_bytes()
+    head, own = _parts(folder, name, platform)
+    found, place = [], 0
+    for part in head["parts"]:
+        if isinstance(part, int):  # so many bytes of its own
+            found.append(own[place : place + part])
+            place += part
+        else:
+            found.append(zlib.decompress((folder / STORE / part).read_bytes()))
+    data = b"".join(found)
+    if hashlib.sha256(data).hexdigest() != head["sha256"]:
+        raise ValueError(f"the parts of {whole} do not fit together: explore again, or copy the folder again")
+    return data
+
+
+def has_model(folder: Path, name: str, platform: str) -> bool:
+    """Whether an alternative's program on a platform runs a model; False where there is no such program."""
+    try:
+        return bool(_parts(folder, name, platform)[0]["model"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def _parts(folder: Path, name: str, platform: str) -> tuple[dict[str, Any], bytes]:
+    """The list of a program's parts, and those that are its own."""
+    path = folder / name / f"{platform}{PARTS}"
+    try:
+        text, _, own = zlib.decompress(path.read_bytes()).partition(b"\n")
+        return json.loads(text), own
+    except zlib.error as error:
+        raise ValueError(f"{path}: {error}: explore again, or copy the folder again") from None
+
+
 # One alternative on this platform.
 
 
@@ -194,7 +242,7 @@ class ProgramRun(threading.Thread):
         self.record: Optional[dict[str, Any]] = None
         self.problem = ""
         self._process: Optional[subprocess.Popen[bytes]] = None
-        self._program = folder / name / f"{options.platform}.pyz"
+        self._folder, self._name = folder, name
         self._limit = options.limit
         self._platform = options.platform
         self._arguments = [
@@ -211,9 +259,10 @@ class ProgramRun(threading.Thread):
     def run(self) -> None:
         """Start the program and wait for its end."""
         with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
-            record = Path(folder, "record.json")
-            command = [sys.executable, str(self._program), *self._arguments, f"--record={record}"]
+            record, whole = Path(folder, "record.json"), Path(folder, f"{self._platform}.pyz")
+            command = [sys.executable, str(whole), *self._arguments, f"--record={record}"]
             try:
+                whole.write_bytes(program(self._folder, self._name, self._platform))
                 with subprocess.Popen(
                     command,
                     stdin=subprocess.DEVNULL,
@@ -229,7 +278,7 @@ class ProgramRun(threading.Thread):
                     self.record = json.loads(record.read_bytes())
             except subprocess.TimeoutExpired:
                 self.problem = f"{self._platform}: not done after {self._limit:g} s"
-            except (OSError, ValueError) as error:
+            except (OSError, ValueError, zlib.error, KeyError, TypeError) as error:
                 self.problem = f"{self._platform}: {error}"
 
     def _talk(self, process: subprocess.Popen[bytes]) -> bytes:
@@ -431,6 +480,19 @@ def _check_address(host: str, options: argparse.Namespace) -> None:
         )
 
 
+def _write(folder: Path, plan: Mapping[str, Any], options: argparse.Namespace) -> int:
+    """Write the program of one alternative, as a file."""
+    homes = {alternative["name"]: alternative["homes"] for alternative in plan["alternatives"]}
+    if options.platform not in homes.get(options.write, {}).values():
+        _say(f"error: {options.platform} runs nothing in an alternative {options.write!r}")
+        return 2
+    path = folder / options.write / f"{options.platform}.pyz"
+    path.write_bytes(program(folder, options.write, options.platform))
+    path.chmod(0o755)
+    print(path)
+    return 0
+
+
 def _at(text: str) -> tuple[str, str]:
     platform, equals, host = text.partition("=")
     if not equals or not host:
@@ -450,12 +512,15 @@ def main(arguments: Optional[Iterable[str]] = None) -> int:
     parser.add_argument("--port", type=int, default=PORT, help="where the others wait for the leader")
     parser.add_argument("--limit", type=float, default=3600.0, metavar="S", help="seconds for an alternative")
     parser.add_argument("--retry", action="store_true", help="measure again what failed")
+    parser.add_argument("--write", metavar="K", help="only write this alternative's program: K/PLATFORM.pyz")
     options = parser.parse_args(None if arguments is None else list(arguments))
     for name in ("SIGTERM", "SIGHUP"):
         number = getattr(signal, name, None)  # Windows has no SIGHUP
         if number is not None and signal.getsignal(number) is signal.SIG_DFL:  # not under nohup
             signal.signal(number, signal.default_int_handler)
     try:
+        if options.write is not None:
+            return _write(folder, plan, options)
         return (lead if options.platform == plan["platforms"][0] else follow)(folder, plan, options)
     except KeyboardInterrupt:
         return 130

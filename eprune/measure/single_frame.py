@@ -35,10 +35,10 @@ def single_frames(plan: Plan, folder: Path, allow_outside: bool = False) -> Kind
     def result_of(alternative: Alternative) -> Result:
         return returning(plan, system(), alternative, frames)
 
-    def job(alternative: Alternative) -> Job:
+    def job(alternative: Alternative, into: Path) -> Job:
         made = result_of(alternative).system
         homes = fork.apply(made).system.homes
-        programs = {name: str(folder / alternative.name / f"{name}.latency.pyz") for name in used(plan, homes)}
+        programs = {name: str(into / f"{name}.pyz") for name in used(plan, homes)}
         _write(made, programs)
         crossing = [
             (homes[fifo.source.actor], homes[fifo.target.actor]) for fifo in fork.apply(made).system.graph.fifos

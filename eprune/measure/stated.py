@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Optional
 
+from eprune.formats.tflite.metadata import Metadata, read_metadata
 from eprune.formats.tflite.model import model_error, parse_model, read_model
 from eprune.formats.tflite.parts import Model, Tensor
 from eprune.formats.tflite.shapes import open_questions
@@ -17,6 +18,8 @@ from eprune.measure.probe import open_types
 from eprune.model.token import TokenType
 from eprune.passes.import_ import end_names, find_end
 
+#: What the compiler for the Edge TPU makes of many operators.
+EDGE_TPU = "edgetpu-custom-op"
 _LARGEST = 2**31 - 1  # of a dimension, in elements
 
 
@@ -24,13 +27,14 @@ _LARGEST = 2**31 - 1  # of a dimension, in elements
 class Stated:
     """``model`` is what to import, under the file name ``file``; ``types`` are those that its file still leaves open.
 
-    ``notes`` say what was assumed.
+    ``metadata`` are those of the original file, ``notes`` say what was assumed.
     """
 
     model: Model
     types: Mapping[int, TokenType]
     file: str
     notes: tuple[str, ...]
+    metadata: Metadata
 
 
 def stated(path: str, signature: Optional[str] = None, shapes: Sequence[str] = ()) -> Stated:
@@ -46,7 +50,9 @@ def stated(path: str, signature: Optional[str] = None, shapes: Sequence[str] = (
     if signature is None and several(whole.signatures):
         message = f"has {len(whole.signatures)} signatures: {keys}"
         raise model_error(path, message, "choose one with --signature NAME")
+    _check_operators(whole)
     wanted = dict(_shape(whole, text) for text in shapes)
+    metadata = read_metadata(whole)
     types = open_types(whole, wanted)
     notes = tuple(_note(whole, index) for index in whole.inputs if whole.tensors[index].open and index not in wanted)
     name = PurePath(path)
@@ -54,11 +60,20 @@ def stated(path: str, signature: Optional[str] = None, shapes: Sequence[str] = (
     differ = any(token.shape != whole.tensors[index].shape for index, token in types.items())
     differ = differ or open_questions(whole, types)
     if not (wanted or differ or whole.graph):
-        return Stated(whole, types, name.name, notes)
+        return Stated(whole, types, name.name, notes, metadata)
     if wanted or differ:
         sizes = ["x".join(map(str, wanted[index])) for index in whole.inputs if index in wanted]
         stem += f"_{'_'.join(sizes) or 'stated'}"
-    return Stated(parse_model(restated(whole, types), path), types, f"{stem[:100]}.tflite", notes)
+    return Stated(parse_model(restated(whole, types), path), types, f"{stem[:100]}.tflite", notes, metadata)
+
+
+def _check_operators(model: Model) -> None:
+    """Raise EpruneError (FILE) for a model without operators, and for one that only an Edge TPU can run."""
+    if not model.operators:
+        raise model_error(model.path, "has no operators: there is nothing to compute, and nothing to cut")
+    if any(operator.name == EDGE_TPU for operator in model.operators):
+        hint = "import the file that it was compiled from, mostly the one without _edgetpu in its name"
+        raise model_error(model.path, "is compiled for an Edge TPU, whose operators nobody can look into", hint)
 
 
 def _shape(model: Model, text: str) -> tuple[int, tuple[int, ...]]:

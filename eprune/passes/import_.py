@@ -9,16 +9,17 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import PurePath
-from typing import Any, Optional, Union
+from typing import Optional, Union
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.tflite.cuts import MAIN, balanced, cut_after, label, layers
+from eprune.formats.tflite.cuts import MAIN, balanced, cut_after, divided, label, layers
 from eprune.formats.tflite.cuts import pieces as find_pieces
 from eprune.formats.tflite.flow import OperatorFlow, Piece
 from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.model import load_schema, model_error
+from eprune.formats.tflite.model import model_error
 from eprune.formats.tflite.parts import Model
+from eprune.formats.tflite.quantization import quantization
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -40,7 +41,8 @@ class Options:
     ``types`` are the token types of tensors whose shape the file leaves open, which only an interpreter knows
     (``measure.probe``). ``file`` is what the application calls the model's file, by default as it is called. ``per`` is
     "operator", "layer", or a number of actors of about equal work; ``cuts`` name the operators to cut behind instead.
-    ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``.
+    ``feedback`` are texts ``OUTPUT:INPUT``: see ``parse_feedback``. Behind the operators in ``borders`` there is a cut,
+    too, whatever ``per`` and ``cuts`` say.
     """
 
     model: Model
@@ -49,6 +51,7 @@ class Options:
     cuts: tuple[str, ...] = ()
     feedback: tuple[str, ...] = ()
     file: str = ""
+    borders: tuple[str, ...] = ()
 
 
 def apply(system: System, options: Options) -> Result:
@@ -70,6 +73,8 @@ def apply(system: System, options: Options) -> Result:
         slices = balanced(model, flow, pieces, options.per)
     else:
         slices = layers(model, flow, pieces)
+    if options.borders:
+        slices = divided(flow, slices, cut_after(model, flow, pieces, options.borders))
     name = PurePath(options.file or model.path)
     graph, files = graph_of(model, flow, slices, name.stem, name.name, feedback)
     platform = Platform("local", (Unit("cpu"),))
@@ -256,15 +261,13 @@ def _slice_name(model: Model, operators: Piece) -> str:
 
 def _first_token(model: Model, index: int, token: TokenType) -> Optional[bytes]:
     """The value that stands for zero, as a .npy file of one token; None where that is 0."""
-    quantization: Any = (
-        load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(model.graph).Tensors(index).Quantization()
-    )
-    if quantization is None or quantization.ZeroPointLength() != 1 or not quantization.ZeroPoint(0):
+    found = quantization(model, index)
+    if found is None or not found.zero_point:
         return None
     import numpy as np
 
     stream = io.BytesIO()
-    np.save(stream, np.full((1, *token.shape), quantization.ZeroPoint(0), np.int64).astype(token.dtype))
+    np.save(stream, np.full((1, *token.shape), found.zero_point, np.int64).astype(token.dtype))
     return stream.getvalue()
 
 

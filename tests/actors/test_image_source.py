@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from driver import fired, prepared
 from image_source import MAX_PIXELS, ImageSource
 from PIL import Image
 from vehicle_renderer import render_vehicle
@@ -93,6 +94,45 @@ def test_mean_and_std_one_for_all_or_one_a_channel(tmp_path, tokens):
     assert (written[0, 0, 0] == [1, -1, -1]).all()
     [written] = tokens(ImageSource(str(tmp_path), mean="0.5,0,1", std="0.5,1,2"), "float32[1,8,8,3]")
     assert (written[0, 0, 0] == [1, 0, -0.5]).all()
+
+
+def test_int8_tokens_are_the_values_less_128(show):
+    assert (show(flat("RGB", (255, 128, 0)), token="int8[1,8,8,3]")[0, 0, 0] == [127, 0, -128]).all()
+
+
+def test_planes(show, tokens, tmp_path):
+    """Channels first: each channel is a plane, with and without the 1 in front."""
+    image = flat("RGB", BLUE, (8, 4))
+    image.paste(RED, (0, 0, 8, 2))  # the upper half
+    for token in ("uint8[1,3,4,8]", "uint8[3,4,8]", "float32[1,3,4,8]"):
+        written = show(image, token=token).reshape(3, 4, 8)
+        largest = 1 if token.startswith("float") else 255
+        assert (written[:, 0, 0] == np.array(RED) / 255 * largest).all()
+        assert (written[:, 3, 7] == np.array(BLUE) / 255 * largest).all()
+
+
+@pytest.mark.parametrize(
+    ("token", "scale", "zero_point"),
+    [("uint8[1,8,8,3]", 1 / 64, 100), ("int8[1,8,8,3]", 2 / 255, 0), ("int8[1,8,8,3]", 0.02, -20)],
+)
+def test_with_a_scale_integers_stand_for_what_float_tokens_would_be(tmp_path, tokens, token, scale, zero_point):
+    pixels = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+    Image.fromarray(pixels).save(tmp_path / "a.png")
+    normalized = {"mean": "0.5,0.4,0.3", "std": "0.5,0.6,0.7"}
+    [real] = tokens(ImageSource(str(tmp_path), **normalized), "float32[1,8,8,3]")
+    quantized = {"scale": repr(scale), "zero_point": str(zero_point)}
+    [written] = tokens(ImageSource(str(tmp_path), **normalized, **quantized), token)
+    limits = np.iinfo(written.dtype)
+    expected = np.clip(np.rint(real.astype(float) / scale) + zero_point, limits.min, limits.max)
+    assert (written == expected).all()
+
+
+def test_several_ports_carry_the_same(tmp_path):
+    flat("RGB", RED).save(tmp_path / "a.png")
+    source = prepared(ImageSource(str(tmp_path)), {}, {"one": TOKEN, "two": TOKEN})
+    written = fired(source)
+    assert (written["one"] == RED).all()
+    assert (written["two"] == RED).all()
 
 
 def test_a_rendered_vehicle_saved_as_png_comes_back_bit_for_bit(show):

@@ -82,6 +82,9 @@ def written(base, placed=True):
     }
 
 
+ON_TWO = "import tiny.tflite -o new -p pi,server"
+SPLIT_PASS = "apply split app.xml --over pi server"
+
 #: Command -> option -> what shows that it acts.
 TABLE = {
     "import": {
@@ -93,6 +96,15 @@ TABLE = {
         "--into": Elsewhere("tests/cli/test_import_into.py::test_the_application_is_not_overwritten"),
         "--signature": Elsewhere("tests/cli/test_import_signatures.py::test_a_signature_is_chosen_by_its_name"),
         "--shape": Elsewhere("tests/cli/test_import_signatures.py::test_open_dimensions_are_said_and_given"),
+        "--input": Elsewhere("tests/cli/test_import_ends.py::test_what_the_model_says_is_used"),
+        "--labels": Elsewhere("tests/cli/test_import_ends.py::test_channels_first"),
+        "--mean": Elsewhere("tests/cli/test_import_ends.py::test_what_is_assumed_is_said_once_with_the_option_for_it"),
+        "--std": Elsewhere("tests/cli/test_import_ends.py::test_what_is_assumed_is_said_once_with_the_option_for_it"),
+        "--rate": Elsewhere("tests/cli/test_import_ends.py::test_an_unknown_rate_is_said"),
+        "--platform": plus("import tiny.tflite -o new", "--platform pi"),
+        "--split": Acts(f"{ON_TWO} --split after_0", f"{ON_TWO} --split after_1"),
+        "--force": Elsewhere("tests/cli/test_import_ends.py::test_a_second_import_leaves_what_was_edited"),
+        "--best": plus("import tiny.tflite --list", "--best 2", out),
         "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),
         "--expand": plus("import sdf3.xml -o new", "--expand", names),
         "--unit": plus("import sdf3.xml -o new --expand", "--unit 1ms"),
@@ -127,6 +139,11 @@ TABLE = {
         "--frames": plus("apply feedback app.xml -o k", "--frames 3"),
         "--fixed": plus("apply feedback app.xml -p platforms -m split -o k", "--fixed Out"),
         **written("apply feedback app.xml -o k"),
+    },
+    "apply split": {
+        "--over": Acts(f"{SPLIT_PASS} --after L1 -o k", "apply split app.xml --over pi edge --after L1 -o k"),
+        "--after": Acts(f"{SPLIT_PASS} --after L1 -o k", f"{SPLIT_PASS} --after In -o k"),
+        **written(f"{SPLIT_PASS} --after L1 -o k", placed=False),
     },
     "apply fork": written("apply fork app.xml -o k"),
     "apply offload": {
@@ -380,8 +397,12 @@ REFUSED = {
     f"verify {IMPORTED} --inputs split --seed 3": "--seed is for random inputs",
     "import tiny.tflite --list -o new": "--output: --list writes nothing",
     "import tiny.tflite --list --per layer": "--per: --list writes nothing",
+    "import tiny.tflite --list --force": "--force: --list writes nothing",
+    "import tiny.tflite -o new --best 3": "--best is for --list",
+    "import tiny.tflite -o new --split best": "--split takes two platforms or more",
+    "import tiny.tflite -o new --into app.xml --input split": "--input: --into has ends of its own",
     "import tiny.tflite -o new --expand": "--expand and --unit are for SDF3's XML",
-    "import sdf3.xml -o new --per layer": "are for models, not for SDF3's XML",
+    "import sdf3.xml -o new --per layer": "--per: for models, not for SDF3's XML",
     "import tiny.tflite -o new --per layer --cut 0": "--per and --cut are two ways to say the same",
     "analyze app.xml --times In=1ms": "--times and --apply go with --buffers",
     "analyze app.xml --essential Out": "say what --faults K asks",

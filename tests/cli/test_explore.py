@@ -7,11 +7,14 @@ import os
 import signal
 import subprocess
 import sys
+import zlib
 from pathlib import Path
 
 import pytest
 
 from eprune.deploy.ports import free_base_port
+from eprune.measure import exploration
+from eprune.measure import script as measuring
 
 EXPLORE = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts")
 FAST = (*EXPLORE, "--frames", "2")
@@ -63,8 +66,72 @@ def test_n_actors_make_n_pairs_of_mappings_that_pass_analysis(app, eprune):
         assert (app / "cuts" / point / "endpoint.xml").exists() and (app / "cuts" / point / "server.xml").exists()
     for point in "123":
         assert eprune("analyze", "app.xml", "-p", "platforms", "-m", f"cuts/{point}").code == 0
-        assert (app / f"cuts/{point}/server.pyz").exists()
-    assert not (app / "cuts/4/server.pyz").exists()
+        assert (app / f"cuts/{point}/server.parts").exists()
+    assert not (app / "cuts/4/server.parts").exists()
+
+
+def test_programs_are_put_together_as_they_were_made(app, eprune, monkeypatch):
+    made = {}
+
+    def kept(program, output, make=exploration.bundle_of):
+        made[output] = make(program, output)
+        return made[output]
+
+    monkeypatch.setattr(exploration, "bundle_of", kept)
+    eprune(*FAST)
+    assert len(made) == 7  # the last point does not need the server
+    for output, data in made.items():
+        path = Path(output)
+        assert measuring.program(app / "cuts", path.parent.name, path.stem) == data
+        assert not path.exists()
+
+
+def test_what_programs_share_is_on_the_disk_once(app, eprune):
+    eprune(*FAST)
+    whole = sum(len(measuring.program(app / "cuts", point, "endpoint")) for point in "1234")
+    stored = sum(path.stat().st_size for path in (app / "cuts").rglob("*") if path.is_file())
+    assert stored < whole / 4
+
+
+def test_a_program_is_written_when_it_is_asked_for(app, eprune):
+    """On a device, which has Python and the folder only."""
+    eprune(*FAST)
+    command = ["sh", str(app / "cuts/measure-endpoint.sh"), "--write"]
+    environment = {"PYTHON": sys.executable, "PATH": os.environ["PATH"]}
+    done = subprocess.run([*command, "2"], capture_output=True, text=True, env=environment, check=True)
+    [path] = done.stdout.splitlines()
+    assert Path(path) == app / "cuts/2/endpoint.pyz"
+    helped = subprocess.run([sys.executable, path, "--help"], capture_output=True, text=True, env={}, check=True)
+    assert "platform endpoint: In" in helped.stdout
+    wrong = subprocess.run([*command, "9"], capture_output=True, text=True, env=environment, check=False)
+    assert (wrong.returncode, wrong.stderr) == (2, "error: endpoint runs nothing in an alternative '9'\n")
+
+
+@pytest.mark.parametrize("damage", ["missing", "changed", "torn"])
+def test_parts_that_are_damaged_fail_the_point_with_a_reason(app, eprune, damage):
+    eprune(*FAST)
+    if damage == "torn":
+        path = app / "cuts/1/endpoint.parts"
+        path.write_bytes(path.read_bytes()[:-20])
+    for part in (app / "cuts/store").iterdir():
+        if damage == "missing":
+            part.unlink()
+        elif damage == "changed":
+            part.write_bytes(zlib.compress(b"another"))
+    done = eprune("profile", "cuts", "--point", "1")
+    assert done.code == 1
+    assert "partition point 1 failed: its programs cannot be put together: " in done.err
+    assert "Traceback" not in done.err
+
+
+def test_exploring_again_leaves_what_is_not_its_own(app, eprune):
+    eprune(*FAST)
+    (app / "cuts/store/mine.txt").write_text("mine")
+    stale = app / "cuts/store" / ("0" * 32)
+    stale.write_bytes(b"")
+    assert eprune(*FAST).code == 0
+    assert (app / "cuts/store/mine.txt").read_text() == "mine"
+    assert not stale.exists()
 
 
 def test_the_partition_points_as_json_are_those_of_the_plan(app, eprune):
@@ -177,7 +244,6 @@ def test_a_script_that_dies_with_an_alternative_is_recorded_and_the_next_one_run
 def test_a_script_that_is_stopped_stops_its_program_and_goes_on_later(on_free_ports, eprune):
     app = on_free_ports
     assert eprune(*FAST).code == 0
-    whole = (app / "cuts/2/endpoint.pyz").read_bytes()
     (app / "cuts/2/endpoint.pyz").write_text(
         f"import os, pathlib, time\npathlib.Path({str(app / 'pid')!r}).write_text(str(os.getpid()))\ntime.sleep(60)"
     )
@@ -192,7 +258,7 @@ def test_a_script_that_is_stopped_stops_its_program_and_goes_on_later(on_free_po
     os.killpg(server.pid, signal.SIGKILL)
     server.communicate()
     assert [line["alternative"] for line in results(app)] == ["1"]
-    (app / "cuts/2/endpoint.pyz").write_bytes(whole)
+    (app / "cuts/2/endpoint.pyz").unlink()
     port = free_base_port(2)
     server, endpoint = script(app, "server", port), script(app, "endpoint", port)
     said = endpoint.communicate(timeout=60)[1]

@@ -32,6 +32,7 @@ def test_an_import_analyzes_clean_and_runs(folder, eprune, eprune_process):
     assert sorted(path.name for path in (folder / "app").iterdir()) == [
         "application.xml",
         "conv_pool_dense.tflite",
+        "import.json",
         "mapping.xml",
         "platform.xml",
     ]

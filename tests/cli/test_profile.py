@@ -190,7 +190,7 @@ def test_results_that_cannot_be_written_end_the_profile_with_the_reason(cuts, ep
 
 
 def test_a_disk_that_fills_keeps_what_is_measured_and_the_profile_goes_on_later(cuts, eprune):
-    room = 50_000
+    room = 4_000_000  # more than a program has
     assert eprune(*PROFILE, "--point", "1").code == 0
     line = len((cuts / "results.jsonl").read_bytes())
     foreign = json.dumps({"plan": "another"}).ljust(room - 5 * line // 2) + "\n"
@@ -207,6 +207,13 @@ def test_a_disk_that_fills_keeps_what_is_measured_and_the_profile_goes_on_later(
     assert not (cuts / "results.jsonl").read_bytes().endswith(b"\n")
 
     assert "2 measured now, 4 of 4 in all" in eprune(*PROFILE).err
+
+
+def test_no_room_for_a_program_is_not_held_against_its_point(cuts, eprune):
+    full = run_with_room(50_000, *PROFILE)
+    assert full.returncode == 2
+    assert "File too large; eprune profile cuts goes on with partition point 1" in full.stderr
+    assert not (cuts / "results.jsonl").exists()
 
 
 def test_an_exploration_that_finds_no_room_leaves_no_plan(app, eprune):

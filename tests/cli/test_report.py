@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import csv
+import html
 import io
 import json
 import os
 import platform
+import re
+import shlex
+import shutil
 import sys
 import time
 import xml.etree.ElementTree as ET
@@ -149,6 +153,59 @@ def test_csv_html_and_charts(predicted, eprune):
     )
     assert "Cut after L1 (point 2)" in text
     assert ET.parse(predicted / "c.svg").getroot().tag.endswith("svg")
+
+
+def commands_on(page):
+    """The commands of a page, each with the folder in which it is to be typed."""
+    text = html.unescape(re.search(r"<h2>Commands</h2>\s*<pre>(.*?)</pre>", page, re.DOTALL).group(1))
+    found = (re.fullmatch(r"(?:\(cd (?P<place>.*?) && )?eprune (?P<rest>.*?)\)?", line) for line in text.splitlines())
+    return [(each["place"] or ".", shlex.split(each["rest"])) for each in found]
+
+
+def test_the_commands_of_the_page_make_it_again(links, eprune, monkeypatch):
+    """From the folder of the report, wherever the others were typed, with the options that figures depend on."""
+    (links / "elsewhere").mkdir()
+    monkeypatch.chdir(links / "elsewhere")
+    constrained = ("--keep-on", "endpoint", "Out", "--max-bytes", "4KiB", "-q")
+    files = ("../app.xml", "-p", "../platforms/endpoint.xml", "../platforms/server.xml", "-o", "../cuts")
+    eprune("explore", *files, "--frames", "3", *constrained[:-1])
+    monkeypatch.chdir(links)
+    eprune("profile", "cuts", "--actors", "--emulate", "--no-pin", "-q")
+    eprune("profile", "cuts", "--point", "1", "--no-pin", "-q")
+    report = ("report", "cuts", "--objective", "latency", "--link", "slow=50kB/s,2ms", "--not-on", "endpoint", "L2")
+    page = eprune(*report, "--format", "html").out
+    before = json.loads(eprune(*report, "--format", "json").out)
+    typed = commands_on(page)
+    assert [command[0] for _, command in typed] == ["explore", "profile", "profile", "report"]
+
+    shutil.rmtree("cuts")
+    for place, command in typed:
+        monkeypatch.chdir(links / place)
+        done = eprune(*command)
+        assert done.code == 0, done.err
+        monkeypatch.chdir(links)
+    assert commands_on(done.out) == typed
+    after = json.loads(eprune(*report, "--format", "json").out)
+    assert [place for place, _ in typed] == ["elsewhere", ".", ".", "."]
+
+    def stated(told):
+        """What does not depend on a clock."""
+        facts = ("point", "cut", "homes", "bytes", "excluded")
+        points = [{name: each[name] for name in facts} for each in told["points"]]
+        return {**{name: told[name] for name in ("application", "objective", "excluded")}, "points": points}
+
+    assert stated(after) == stated(before)
+    times = json.loads(Path("cuts/actors.json").read_text())["platforms"]
+    assert all(each["core"] is None for each in times.values()), "as --no-pin has it"
+
+
+def test_commands_of_another_exploration_are_not_those_of_this_one(predicted, eprune):
+    eprune("profile", "cuts", "--actors", "-q")
+    assert len(commands_on(eprune("report", "cuts", "--format", "html").out)) == 3
+    eprune(*CUTS[:-1], "4")
+    eprune("profile", "cuts", "--actors", "--emulate", "-q")
+    [_, (_, again), _] = commands_on(eprune("report", "cuts", "--format", "html").out)
+    assert again == ["profile", "cuts", "--actors", "--emulate"]
 
 
 def test_a_chart_is_drawn_by_its_ending(predicted, eprune):

@@ -35,6 +35,8 @@ CALLS = {
     ],
     "import": [
         ("tiny.tflite", "--list"),
+        ("tiny.tflite", "--list", "--best", "2"),
+        ("tiny.tflite", "-o", "{out}", "-p", "pi,server", "--split", "best"),
         ("tiny.tflite", "-o", "{out}"),
         ("sdf3.xml", "-o", "{out}", "--expand"),
     ],
@@ -47,6 +49,7 @@ CALLS = {
         ("tap", *SPLIT, "--folder", "{out}/taps", "-o", "{out}"),
         ("expand", "app.xml", "-o", "{out}"),
         ("relocate", "app.xml", "-o", "{out}"),
+        ("split", "app.xml", "--over", "pi", "server", "--after", "L1", "-o", "{out}"),
     ],
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
     "certify": [("{out}", "endpoint"), ("keys", "--show"), ("keys", "--renew")],

@@ -117,7 +117,7 @@ def balanced(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], count: i
             f"cannot be cut into {count} actors: it has {len(model.operators)} operators in {len(pieces)} pieces",
             f"ask for {len(pieces)} at most; --list shows where a cut is possible",
         )
-    sizes = [sum(_work(model, flow, model.operators[index]) for index in piece) for piece in pieces]
+    sizes = [sum(work_of(model, flow, model.operators[index]) for index in piece) for piece in pieces]
     low, high = max(sizes), sum(sizes)
     while low < high:
         middle = (low + high) // 2
@@ -135,7 +135,7 @@ def cut_after(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], places:
     A place is an operator's number, its name as ``label`` gives it, or the name of a tensor that it writes. Raises
     EpruneError (FILE) for places that do not exist, or where no cut is possible.
     """
-    ends = {_find(model, place) for place in places}
+    ends = {find_operator(model, place) for place in places}
     possible = {flow.end(piece): place for place, piece in enumerate(pieces[:-1])}
     for end in sorted(ends):
         if end not in possible:
@@ -148,6 +148,15 @@ def cut_after(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], places:
                 f"the nearest places: {names}" if names else "it can only be one actor",
             )
     return _joined(flow, pieces, [0, *sorted(possible[end] + 1 for end in ends)])
+
+
+def divided(flow: OperatorFlow, slices: Sequence[Piece], ranges: Sequence[Piece]) -> tuple[Piece, ...]:
+    """The slices, those that reach over several ranges cut at their ends. Both are made of the same pieces."""
+    parts: list[Piece] = []
+    for piece in slices:
+        shares = (flow.piece(set(piece) & set(each)) for each in ranges if not set(each).isdisjoint(piece))
+        parts.extend(share for share in shares if not flow.position.keys().isdisjoint(share))
+    return tuple(parts)
 
 
 def label(operator: Operator) -> str:
@@ -182,7 +191,8 @@ def _delivers(flow: OperatorFlow, piece: Sequence[int]) -> bool:
     return any(index in flow.outputs or flow.is_read_behind(index, piece[-1]) for index in written)
 
 
-def _work(model: Model, flow: OperatorFlow, operator: Operator) -> int:
+def work_of(model: Model, flow: OperatorFlow, operator: Operator) -> int:
+    """How much an operator has to do: its MACs, and one for each byte that it writes."""
     tokens = (flow.types.get(index) for index in operator.outputs)
     return macs(model, operator, flow.types) + sum(token.nbytes for token in tokens if token)
 
@@ -199,7 +209,8 @@ def _fill(sizes: Sequence[int], bound: int, count: int) -> list[int]:
     return starts
 
 
-def _find(model: Model, place: str) -> int:
+def find_operator(model: Model, place: str) -> int:
+    """The operator of that number, name (``label``), or of a tensor that it writes. Raises EpruneError (FILE)."""
     names: dict[str, int] = {}
     for operator in model.operators:
         names[label(operator)] = operator.index

@@ -1,0 +1,76 @@
+"""Put an application on several platforms: one behind the other, in the order of the file."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from eprune.model.mapping import Mapping, Placement
+from eprune.model.names import NAME
+from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
+from eprune.passes.base import Report, Result, option
+
+#: The pass makes the platforms and mappings.
+UNMAPPED = True
+#: The first port of the first link, and how far those of the next are from it.
+PORT, STEP = 5100, 100
+
+
+@dataclass(frozen=True)
+class Options:
+    """The platforms, and the last actor of each but the last."""
+
+    over: tuple[str, ...] = option(
+        metavar="NAME[=ADDRESS] ...", help="The platforms; an address is where the others reach it (127.0.0.1)."
+    )
+    after: tuple[str, ...] = option(
+        metavar="ACTOR ...", help="The last actor on each platform but the last one, in the order of the file."
+    )
+
+
+def apply(system: System, options: Options) -> Result:
+    """The system on platforms of one unit each, with a link between any two, without its former mappings.
+
+    Raises ValueError for names that are none, and for actors that are not there or in another order.
+    """
+    actors = [actor.name for actor in system.graph.actors]
+    pairs = [text.partition("=") for text in options.over]
+    names = [name for name, _, _ in pairs]
+    addresses = {name: address or "127.0.0.1" for name, _, address in pairs}
+    for name in names:
+        if not re.fullmatch(NAME, name):
+            raise ValueError(f"{name!r} cannot be the name of a platform")
+    if len(set(names)) < len(names):
+        raise ValueError(f"the platforms need different names: {', '.join(names)}")
+    if len(options.after) != len(names) - 1:
+        raise ValueError(f"{len(names)} platforms take {len(names) - 1} cuts, not {len(options.after)}")
+    for name in options.after:
+        if name not in actors:
+            raise ValueError(f"there is no actor {name!r}")
+    ends = [actors.index(name) + 1 for name in options.after]
+    if ends != sorted(set(ends)) or ends[-1:] == [len(actors)]:
+        raise ValueError(f"each platform needs an actor: after {', '.join(options.after)} does not leave any to one")
+    bounds = [0, *ends, len(actors)]
+    homes = {actor: name for name, start, end in zip(names, bounds, bounds[1:]) for actor in actors[start:end]}
+    ports = {frozenset(pair): PORT + STEP * place for place, pair in enumerate(combinations(names, 2))}
+    platforms = tuple(
+        Platform(
+            name,
+            (Unit("cpu"),),
+            tuple(Link(other, addresses[other], ports[frozenset((name, other))]) for other in names if other != name),
+        )
+        for name in names
+    )
+    mappings = tuple(Mapping(system.graph.name, name, _placements(homes, name)) for name in names)
+    lines = tuple(f"{name}: {', '.join(actor for actor in actors if homes[actor] == name)}" for name in names)
+    made = replace(system, platforms=platforms, mappings=mappings)
+    return Result(made, Report(lines, {"homes": homes}))
+
+
+def _placements(homes: dict[str, str], platform: str) -> tuple[Placement, ...]:
+    return tuple(
+        Placement(actor, unit="cpu") if home == platform else Placement(actor, platform=home)
+        for actor, home in homes.items()
+    )
