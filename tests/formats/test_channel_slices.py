@@ -4,17 +4,28 @@ from __future__ import annotations
 
 import importlib
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from click.testing import CliRunner
 
+from eprune.analysis.check import check
+from eprune.analysis.fusing import wirings
+from eprune.cli.main import cli
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.system import read_system
 from eprune.formats.tflite.channels import HEADS, layers, narrow, refusal, role
 from eprune.formats.tflite.model import boundary, parse_model, read_model
 from eprune.formats.tflite.parts import Model, Operator
 from eprune.formats.tflite.slicing import slice_channels, slice_model
+from eprune.formats.xml.application import write_application
 from eprune.model.finding import EpruneError
+from eprune.model.mapping import Mapping, Placement
+from eprune.model.platform import Platform, Unit
+from eprune.passes import fuse
 from tests.kit import channel_models, tiny_models
 
 ROOT = Path(__file__).parents[2]
@@ -223,3 +234,69 @@ def test_a_layer_counts_the_weights_that_its_channels_share_among_them() -> None
     (conv, dense) = layers(parse_model(tiny_models.conv_pool_dense()))
     assert (conv.weight_bytes, conv.macs) == (4 * (4 * 9 * 3 + 4), 64 * 4 * 27)
     assert (dense.weight_bytes, dense.macs) == (4 * (5 * 64 + 5), 5 * 64)
+
+
+APPLICATION = """<application name="half">
+  <actor name="In" class="tensor_source.py:TensorSource"><param name="path" value=""/>
+    <out name="out" token="float32[1,8,8,3]"/></actor>
+  <actor name="Conv" model="m.tflite" operators="0" channels="{conv}">
+    <in name="in" token="float32[1,8,8,3]"/><out name="out" token="float32[1,8,8,2]"/></actor>
+  <actor name="Pool" model="m.tflite" operators="1" channels="{pool}">
+    <in name="in" token="float32[1,8,8,2]"/><out name="out" token="float32[1,4,4,2]"/></actor>
+  <actor name="Out" class="tensor_sink.py:TensorSink"><in name="half" token="float32[1,4,4,2]"/></actor>
+  <fifo name="f1" from="In.out" to="Conv.in"/>
+  <fifo name="f2" from="Conv.out" to="Pool.in"/>
+  <fifo name="f3" from="Pool.out" to="Out.half"/>
+</application>
+"""
+
+
+def application(folder: Path, conv: str = "3,0", pool: str = "3,0") -> str:
+    (folder / "m.tflite").write_bytes(tiny_models.conv_pool_dense())
+    (folder / "app.xml").write_text(APPLICATION.format(conv=conv, pool=pool))
+    return str(folder / "app.xml")
+
+
+def test_an_application_states_channels_and_its_slices_become_one_segment(tmp_path: Path) -> None:
+    system = read_system(application(tmp_path))
+    assert check(system) == []
+    conv = system.graph.actors[1]
+    assert isinstance(conv.behaviour, ModelSlice)
+    assert conv.behaviour.label == "m.tflite 0 channels 3,0" and conv.behaviour.channels == (3, 0)
+    assert conv.behaviour.attributes() == {"model": "m.tflite", "operators": "0", "channels": "3,0"}
+    assert conv.behaviour.identity({}) != read_system(application(tmp_path, "0,3")).graph.actors[1].behaviour.identity(
+        {}
+    )
+    assert system.interfaces["Conv"].weight_bytes == 4 * 2 * (27 + 1)
+    placed = tuple(Placement(actor.name, unit="cpu") for actor in system.graph.actors)
+    local = replace(system, platforms=(Platform("here", (Unit("cpu"),)),), mappings=(Mapping("half", "here", placed),))
+    assert fuse.choose(local) == [("Conv", "Pool")]
+    text = write_application(system.graph)
+    assert 'operators="0" channels="3,0"' in text
+
+
+def test_slices_of_different_channels_do_not_become_one_segment(tmp_path: Path) -> None:
+    system = read_system(application(tmp_path, pool="0,3"))
+    wires = wirings(system.graph, system.interfaces)
+    assert wires["Conv"].clash(wires["Pool"]) == "its slices have different channels of tensor 1"
+
+
+@pytest.mark.parametrize(
+    ("channels", "words"),
+    [
+        ("3,9", "has no channel 9"),
+        ("3-0", "channels 3-0 are not indices and ranges"),
+        ("0-999999999", "are not indices and ranges"),
+        ("0-2", "port 'out'"),
+    ],
+)
+def test_wrong_channels_are_a_finding_at_the_actor(tmp_path: Path, channels: str, words: str) -> None:
+    found = check(read_system(application(tmp_path, channels)))
+    assert found and found[0].rule == "G2" and words in found[0].message
+    assert found[0].where.line in (4, 5)
+
+
+def test_verify_compares_slices_of_channels_with_the_model(tmp_path: Path) -> None:
+    app = application(tmp_path)
+    result = CliRunner().invoke(cli, ["verify", app, "--model", str(tmp_path / "m.tflite"), "--frames", "2"])
+    assert result.exit_code == 0, result.output
