@@ -12,8 +12,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
+from eprune.analysis.survey import survey
 from eprune.cli.main import cli
 from eprune.deploy.ports import free_base_port
+from eprune.face import load as load_system
 from eprune.runtime.fire.tflite import load
 from tests.kit.programs import finish, start
 
@@ -74,6 +76,7 @@ class Devices:
         parts = folder / "app/parts"
         whole = ("-p", parts / "platforms", "-m", parts / "mappings", "--allow-outside")
         call("codegen", parts / "application.xml", *whole, "-o", f"{folder}/build/")
+        self.system = load_system(parts / "application.xml", parts / "platforms", parts / "mappings", True)
         programs = [folder / f"build/device{number}.py" for number in range(1, devices + 1)]
         self.processes = [start(program, "--patience", "2") for program in programs]
 
@@ -143,6 +146,13 @@ def check_alive(run: Devices) -> None:
 
 def check_killed(run: Devices, exact: bool) -> None:
     """The last device is killed: the others have every result, and say which of them are exact."""
+    predicted = next(
+        result
+        for result in survey(run.system, 1, (), "every").results
+        if [thing.name for thing in result.failed] == [f"device{run.devices}"]
+    )
+    sinks = tuple(f"Output-{device}" for device in range(1, run.devices))
+    assert (predicted.exact, predicted.degraded) == ((sinks, ()) if exact else ((), sinks))
     run.wait_for_frames(20)
     run.processes[-1].kill()
     run.end(dead=run.devices)
