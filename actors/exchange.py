@@ -36,11 +36,13 @@ class Exchange(Actor):
         parts: the channels of each input, ``own=0-15 device2=16-31``.
         row: the row of this layer in the table.
         zero: what stands for a missing channel.
+        coded: the input with sums instead of channels: its entry k is the sum of the k-th channels of all other inputs.
+            If one of these is missing, its channels are that sum less the others, exact but for rounding.
     """
 
     copies = True
 
-    def __init__(self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0") -> None:
+    def __init__(self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0", coded: str = "") -> None:
         self.layer = layer
         self.devices = devices.split(",")
         self.parts = {port: _channels(port, text) for port, text in _pairs(parts)}
@@ -48,6 +50,9 @@ class Exchange(Actor):
         if not re.fullmatch("-?[0-9]{1,9}", zero):
             raise ValueError(f"zero={zero!r}: expected a whole number")
         self.zero = int(zero)
+        self.coded = coded
+        if coded and coded not in self.parts:
+            raise ValueError(f"coded={coded!r}: parts has no such input")
 
     def initialize(self) -> None:
         """Raises ValueError where ports and parameters do not fit."""
@@ -88,15 +93,15 @@ class Exchange(Actor):
         )
         key = (absent, doubtful)
         if key not in self.plans:
-            there = [port for port in ("own", *self.columns) if port in inputs]
-            order = sorted(there, key=lambda port: port in doubtful)
-            self.plans[key] = _Gathering(self.count, {port: self.parts[port] for port in order})
+            self.plans[key] = self._plan(inputs, doubtful)
         plan = self.plans[key]
         first = outputs[self.results[0]]
         if plan.lost is not None:
             first[..., plan.lost] = self.zero
         for port, target, source in plan.copies:
             first[..., target] = inputs[port][..., source]
+        if plan.restored:
+            first[..., plan.target] = self._difference(inputs, plan.restored)
         for name in self.results[1:]:
             outputs[name][...] = first
         if self.tables:
@@ -106,20 +111,40 @@ class Exchange(Actor):
             self.absent = absent
         self.frame += 1
 
+    def _plan(self, inputs: Mapping[str, Any], doubtful: tuple[str, ...]) -> _Gathering:
+        """What to do with the parts that are there."""
+        workers = [port for port in ("own", *self.columns) if port in self.parts and port != self.coded]
+        missing = [port for port in workers if port not in inputs]
+        there = sorted((port for port in workers if port in inputs), key=lambda port: port in doubtful)
+        restored = missing[0] if len(missing) == 1 and self.coded in inputs else ""
+        return _Gathering(
+            self.count, {port: self.parts[port] for port in there}, restored, self.parts.get(restored, [])
+        )
+
+    def _difference(self, inputs: Mapping[str, Any], port: str) -> np.ndarray:
+        """The part of an input that is missing: the sum less all others."""
+        size = len(self.parts[port])
+        rest = inputs[self.coded][..., :size].astype(np.float64)
+        for other, part in self.parts.items():
+            if other not in (port, self.coded):
+                width = min(size, len(part))
+                rest[..., :width] -= inputs[other][..., :width]
+        return rest
+
     def _tell(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], absent: tuple[str, ...], plan: _Gathering
     ) -> None:
         """Write the table of parts."""
         table = outputs[self.tables[0]]
         table[...] = 0
-        used = {"own", *(port for port, _, _ in plan.copies)}
+        used = {"own", *(port for port, _, _ in plan.copies), *([self.coded] if plan.restored else [])}
         for name, port in self.seen.items():
             if name in inputs and port in used:
                 np.maximum(table, inputs[name], out=table)
             elif port in used and port in inputs:  # nobody says what is in its part
                 table[self.row, self.columns[port]] = LOST
         for port in absent:
-            state = COVERED if plan.gone.isdisjoint(self.parts[port]) else LOST
+            state = COVERED if port == self.coded or plan.gone.isdisjoint(self.parts[port]) else LOST
             column = self.columns[port]
             table[self.row, column] = max(table[self.row, column], state)
         for name in self.tables[1:]:
@@ -135,10 +160,17 @@ class Exchange(Actor):
 
 
 class _Gathering:
-    """From which inputs to take which channels: each channel once. ``gone``: those that none of them has."""
+    """From which inputs to take which channels: each channel once. ``gone``: those that none of them has.
 
-    def __init__(self, count: int, parts: Mapping[str, Sequence[int]]) -> None:
-        waiting = set(range(count))
+    ``restored`` is the input, if any, whose channels, ``target``, are computed from sums.
+    """
+
+    def __init__(
+        self, count: int, parts: Mapping[str, Sequence[int]], restored: str = "", target: Sequence[int] = ()
+    ) -> None:
+        waiting = set(range(count)).difference(target)
+        self.restored = restored
+        self.target = _index(target) if restored else None
         self.copies = []
         for port, channels in parts.items():
             places = [place for place, channel in enumerate(channels) if channel in waiting]

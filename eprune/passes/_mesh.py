@@ -36,12 +36,16 @@ _LATER = 1 / 8
 
 @dataclass(frozen=True)
 class Settings:
-    """``timeout`` of a part, in seconds. With a ``clock``, per second, there is a source on every device."""
+    """``timeout`` of a part, in seconds. With a ``clock``, per second, there is a source on every device.
+
+    ``sums`` is the file of the model of which the last device has its parts of dealt layers; "": the same as others.
+    """
 
     devices: int
     timeout: float
     clock: Optional[float]
     port: int
+    sums: str = ""
 
 
 class Mesh:
@@ -70,7 +74,8 @@ class Mesh:
             key=lambda tensor: (len(found[self.writer[tensor]].after), tensor),
         )
         dealt = [piece.parts for piece in found if piece.parts]
-        self.overlap = any(len({*chain(*parts)}) < sum(map(len, parts)) for parts in dealt)
+        several = any(len({*chain(*parts)}) < sum(map(len, parts)) for parts in dealt)
+        self.overlap = several and not settings.sums
         self.inputs, self.outputs, self.between = self._ends()
         self.readers = self._readers()
 
@@ -184,17 +189,18 @@ class Mesh:
     def _piece(self, place: int, device: int) -> None:
         piece = self.pieces[place]
         channels = piece.parts[device] if piece.parts else ()
-        behaviour = ModelSlice.holding(self.file, piece.operators, channels)
+        coded = bool(piece.parts and self.settings.sums) and device == self.settings.devices - 1
+        behaviour = ModelSlice.holding(self.settings.sums if coded else self.file, piece.operators, channels)
         self._add(Actor(self._at(self.labels[place], device), behaviour=behaviour), device)
 
     def _exchange(self, tensor: int, device: int) -> None:
-        piece = self.pieces[self.writer[tensor]]
         parts = {"own" if d == device else self.names[d]: part for d, part in enumerate(self._parts(tensor))}
         text = " ".join(f"{port}={ranges(part)}" for port, part in sorted(parts.items(), key=lambda p: p[0] != "own"))
         parameters = {"layer": self.labels[self.writer[tensor]], "devices": ",".join(self.names), "parts": text}
         parameters["row"] = str(self.exchanged.index(tensor))
         parameters["zero"] = str(zero_point(self.model, tensor))
-        assert piece.parts
+        if self.settings.sums:
+            parameters["coded"] = "own" if device == len(self.names) - 1 else self.names[-1]
         name = self._at(f"exchange_{tensor}", device)
         self._add(Actor(name, behaviour=EXCHANGE, parameters=tuple(parameters.items())), device)
 

@@ -84,6 +84,20 @@ def test_its_own_part_comes_last_if_it_lacked_something_itself():
     assert fired(actor, lacking, own=[10, 11, 99], b=[12, 13, 14], c=[0])[0] == [10, 11, 12, 13, 14]
 
 
+def test_sums_restore_one_part_and_no_more():
+    actor = exchange("own=0-1 b=2-4 c=0-2")
+    actor.coded = "c"
+    sums = [10 + 12, 11 + 13, 14]
+    assert fired(actor, own=[10, 11], c=sums) == ([10, 11, 12, 13, 14], [[0, 0, 0], [0, 1, 0]])
+    assert fired(actor, own=[10, 11], b=[12, 13, 14]) == ([10, 11, 12, 13, 14], [[0, 0, 0], [0, 0, 1]])
+    assert fired(actor, own=[10, 11]) == ([10, 11, 0, 0, 0], [[0, 0, 0], [0, 2, 1]])
+    # The device that has the sums needs no other's part more than any other does.
+    actor = exchange("own=0-2 b=0-1 c=2-4")
+    actor.coded = "own"
+    assert fired(actor, own=sums, c=[12, 13, 14])[0] == [10, 11, 12, 13, 14]
+    assert fired(actor, own=sums, b=[10, 11])[0] == [10, 11, 12, 13, 14]
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
