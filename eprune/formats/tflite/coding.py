@@ -66,7 +66,7 @@ def cdc(layers: Sequence[Layer], devices: int) -> Plan:
 
 
 def coded(model: Model, plan: Plan) -> Coded:
-    """The two models by which a plan of ``cdc`` runs. ``model`` must be a single graph, its layers ``linear_layers``."""
+    """The two models by which a plan of ``cdc`` runs. ``model`` must be one graph, its layers ``linear_layers``."""
     schema = load_schema(model.path)
     root = schema.Model.GetRootAs(model.data)
     made: Any = schema.ModelT.InitFromObj(root)
