@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
+from channel_sets import channels, index_of, pairs
 from checks import whole_number
 
 from eprune.runtime import Actor
@@ -45,7 +46,7 @@ class Exchange(Actor):
     def __init__(self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0", coded: str = "") -> None:
         self.layer = layer
         self.devices = devices.split(",")
-        self.parts = {port: _channels(port, text) for port, text in _pairs(parts)}
+        self.parts = {port: channels(port, text) for port, text in pairs(parts)}
         self.row = whole_number("row", row)
         if not re.fullmatch("-?[0-9]{1,9}", zero):
             raise ValueError(f"zero={zero!r}: expected a whole number")
@@ -170,41 +171,13 @@ class _Gathering:
     ) -> None:
         waiting = set(range(count)).difference(target)
         self.restored = restored
-        self.target = _index(target) if restored else None
+        self.target = index_of(target) if restored else None
         self.copies = []
-        for port, channels in parts.items():
-            places = [place for place, channel in enumerate(channels) if channel in waiting]
+        for port, own in parts.items():
+            places = [place for place, channel in enumerate(own) if channel in waiting]
             if places:
-                taken = [channels[place] for place in places]
+                taken = [own[place] for place in places]
                 waiting.difference_update(taken)
-                self.copies.append((port, _index(taken), _index(places)))
+                self.copies.append((port, index_of(taken), index_of(places)))
         self.gone = frozenset(waiting)
-        self.lost = _index(sorted(waiting)) if waiting else None
-
-
-def _index(places: Sequence[int]) -> Any:
-    """A slice where these follow each other, which numpy copies faster; else an array."""
-    first = places[0]
-    if list(places) == list(range(first, first + len(places))):
-        return slice(first, first + len(places))
-    return np.array(places)
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    pairs = [part.partition("=")[::2] for part in text.split()]
-    if not pairs or len({port for port, _ in pairs}) < len(pairs):
-        raise ValueError(f"parts={text!r}: expected PORT=CHANNELS for each input, as in 'own=0-15 device2=16-31'")
-    return pairs
-
-
-def _channels(port: str, text: str) -> list[int]:
-    """``0,4,8-12``"""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not re.fullmatch("[0-9]{1,7}", first) or (last and not re.fullmatch("[0-9]{1,7}", last)):
-            raise ValueError(f"parts: {port}={text!r}: expected channels, as in 0,4,8-12")
-        found += range(int(first), int(last or first) + 1)
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"parts: {port}={text!r}: expected channels, each once")
-    return found
+        self.lost = index_of(sorted(waiting)) if waiting else None

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from driver import fired as fire
 from driver import prepared
 from exchange import Exchange
+from select_channels import SelectChannels
 
 from eprune.runtime.kernel.outputs import Outputs
 
@@ -117,3 +119,13 @@ def test_what_does_not_fit_is_refused(parameters, words):
         third = "d" if "d=" in chosen["parts"] else "c"
         inputs = {"own": "int16[2,2]", "b": "int16[2,2]", third: "int16[2,1]", "seen": TABLE}
         prepared(actor, inputs, {"out": "int16[2,5]", "table": TABLE})
+
+
+def test_each_reader_gets_the_channels_that_it_needs():
+    actor = prepared(SelectChannels("b=0-1 c=3,0"), {"in": "int16[2,4]"}, {"b": "int16[2,2]", "c": "int16[2,2]"})
+    made = fire(actor, **{"in": [[1, 2, 3, 4], [5, 6, 7, 8]]})
+    assert made["b"].tolist() == [[1, 2], [5, 6]] and made["c"].tolist() == [[4, 1], [8, 5]]
+    with pytest.raises(ValueError, match="its channels are"):
+        prepared(SelectChannels("b=0-1"), {"in": "int16[2,4]"}, {"b": "int16[2,3]"})
+    with pytest.raises(ValueError, match="the outputs that channels names"):
+        prepared(SelectChannels("b=0-1"), {"in": "int16[2,4]"}, {"c": "int16[2,2]"})

@@ -201,7 +201,7 @@ def test_all_devices_have_the_whole_models_result_while_all_live(devices: Any, m
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("count", "method"), [(2, "lop"), (4, "lop"), (2, "chained"), (4, "chained")])
+@pytest.mark.parametrize(("count", "method"), [(2, "lop"), (4, "lop"), (3, "chained"), (4, "chained")])
 @pytest.mark.parametrize("model", [VEHICLE, MOBILENET], ids=["vehicle", "mobilenet"])
 def test_devices_go_on_without_one(devices: Any, model: Path, count: int, method: str) -> None:
     check_killed(devices(model, count, method, 80), exact=method == "chained")

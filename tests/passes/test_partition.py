@@ -163,7 +163,7 @@ def test_sums_restore_the_part_of_any_device_but_for_rounding(devices: int, tmp_
         apply(imported(SHARED / "mobilenet_v1_0.25_128_quant.tflite"), Options(3, Method.CDC))
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_plan_that_has_each_channel_somewhere_is_exact(data: st.DataObject, tmp_path_factory: Any) -> None:
     make = data.draw(st.sampled_from((channel_models.local, channel_models.branches, tiny_models.conv_pool_dense)))
@@ -194,6 +194,20 @@ def test_devices_hold_their_part_and_the_report_says_how_much() -> None:
         *[parts + tables] * 3,
     ]
     assert len(report.lines) == 5 and "(25." in report.lines[1]
+
+
+def test_a_device_is_sent_only_what_it_does_not_have_itself() -> None:
+    def sent(copies: int) -> list[int]:
+        method = Method.LOP if copies == 1 else Method.CHAINED
+        report = apply(imported(VEHICLE), Options(4, method, failures=max(copies - 1, 1), clock="1/s")).report
+        return [device["sent_bytes"] for device in report.figures["devices"]]
+
+    block, tables = (24 * 24 * 8 + 25 + 25) * 4, 3 * 3 * 4
+    assert sent(1) == [3 * block + tables] * 4
+    # Of three others one has one of both blocks itself, on either side.
+    assert sent(2) == [4 * block + 2 * tables] * 4
+    # The lower bound is what all lack, once from each that has it.
+    assert sent(4) == [0] * 4
 
 
 def test_parts_come_from_peers_by_drop_in_a_group_each_with_longer_time_outs_further_down() -> None:
