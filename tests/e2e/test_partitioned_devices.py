@@ -237,10 +237,12 @@ def test_a_device_that_is_started_again_takes_part_again(devices: Any) -> None:
     assert all(right for right, table in zip(same, missing) if table.max() < 2)
 
 
+@pytest.mark.long
 def test_a_device_with_another_partition_of_the_model_is_refused_with_the_reason(devices: Any) -> None:
     run = devices(VEHICLE, 2, "lop", 5)
-    run.processes[-1].kill()
-    run.processes[0].kill()
+    for process in run.processes:
+        process.kill()
+        process.wait()
     run.build("chained", "other")
     given = ("--timeout", "5", "--patience", "1")
     started = [start(run.programs[0], *given), start(run.folder / "other/device2.py", *given)]
