@@ -243,9 +243,12 @@ def test_a_device_with_another_partition_of_the_model_is_refused_with_the_reason
     for process in run.processes:
         process.kill()
         process.wait()
+    run.port = free_base_port(4)
+    run.build("lop", "again")
     run.build("chained", "other")
-    given = ("--timeout", "5", "--patience", "1")
-    started = [start(run.programs[0], *given), start(run.folder / "other/device2.py", *given)]
+    given = ("--timeout", "20", "--patience", "1")
+    programs = run.folder / "again/device1.py", run.folder / "other/device2.py"
+    started = [start(program, *given) for program in programs]
     for process in started:
         _, _, err = finish(process)
         assert "refused a connection: application digest" in err
