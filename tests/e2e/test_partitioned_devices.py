@@ -239,11 +239,11 @@ def test_a_device_that_is_started_again_takes_part_again(devices: Any) -> None:
 
 @pytest.mark.long
 def test_a_device_with_another_partition_of_the_model_is_refused_with_the_reason(devices: Any) -> None:
-    run = devices(VEHICLE, 2, "lop", 5)
+    run = devices(VEHICLE, 3, "lop", 5)
     for process in run.processes:
         process.kill()
         process.wait()
-    run.port = free_base_port(4)
+    run.port = free_base_port(9)
     run.build("lop", "again")
     run.build("chained", "other")
     given = ("--timeout", "20", "--patience", "1")
