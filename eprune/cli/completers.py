@@ -395,10 +395,13 @@ def _nothing(line: Line) -> list[Item]:
 COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
     "APP.xml|FOLDER ...": _files("*.xml"),
+    "APP.xml|MODEL.tflite": _files("*.xml *.tflite"),
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
     "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
+    "PLAN.json": _files("*.json"),
+    "DIR|FILE.npy": _files("*.npy"),
     "FILE": _files("*"),
     "FILE...": _files("*"),
     "PATH": _files("*"),
@@ -440,5 +443,7 @@ COMPLETERS: dict[str, Completer] = {
     "METRIC=VALUE": _nothing,
     "QUALITY,COST": _nothing,
     "SIZE": _nothing,
+    "RATE": _nothing,
+    "SCORES": _nothing,
     "TIME": _nothing,
 }
