@@ -389,6 +389,8 @@ def _nothing(line: Line) -> list[Item]:
 COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
     "APP.xml|FOLDER ...": _files("*.xml"),
+    "APP.xml|MODEL.tflite": _files("*.xml *.tflite"),
+    "DATA": _files("*"),
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
@@ -417,6 +419,9 @@ COMPLETERS: dict[str, Completer] = {
     "[CLASS|FILE]": _classes,
     # What only the person knows.
     "NAME": _nothing,
+    "NAMES": _files("*"),
+    "SHARE": _nothing,
+    "ACTOR.PORT": _nothing,
     "NAME=B,L": _nothing,
     "OUT:IN ...": _nothing,
     "SIGNATURE": _signatures,

@@ -30,6 +30,7 @@ COMMANDS = (
     "run",
     "sweep",
     "verify",
+    "evaluate",
     "draw",
     "explore",
     "profile",

@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 from application import ACTORS, APPLICATION, ENDPOINT, HELPER, SERVER, mapping
 from click.testing import CliRunner
 
@@ -166,6 +167,10 @@ def prepare(folder):
     (folder / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
     (folder / "stateful.tflite").write_bytes(tiny_models.counter())
     (folder / "sdf3.xml").write_text(sdf3.modem())
+    random = np.random.default_rng(1)
+    pictures = random.integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(folder / "pictures.npz", x=pictures, y=np.arange(20) % 5)
+    np.savez(folder / "unlabelled.npz", x=pictures)
     with inside(folder):
         for arguments in PREPARED:
             result = CliRunner().invoke(cli, arguments)

@@ -40,6 +40,7 @@ SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 POINT = "profile fresh --point 4"
+EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
 
 
@@ -242,6 +243,25 @@ TABLE = {
         ),
         "--format": plus(f"verify {IMPORTED}", "--format json"),
     },
+    "evaluate": {
+        **OUTSIDE,
+        "--platform": Acts(f"{EVALUATE} -p platforms -m local", f"{EVALUATE} -p platforms -m split"),
+        "--mapping": Acts(f"{EVALUATE} -p platforms -m local", f"{EVALUATE} -p platforms -m split"),
+        "--data": Acts(EVALUATE, EVALUATE.replace("pictures.npz", "unlabelled.npz")),
+        "--part": plus(EVALUATE, "--part all", json_of("of")),
+        "--split": plus(EVALUATE, "--split 0.2", json_of("of")),
+        "--frames": plus(EVALUATE, "--frames 3", json_of("of")),
+        "--seed": Acts(f"{EVALUATE} --seed 1", f"{EVALUATE} --seed 4", json_of("right")),
+        "--labels": plus(EVALUATE, "--labels 4,3,2,1,0", json_of("right")),
+        "--model": plus(EVALUATE, "--model changed/tiny.tflite", json_of("measure")),
+        "--answer": Elsewhere("tests/cli/test_evaluate.py::test_the_answer_is_named_where_it_is_not_clear"),
+        "--interpreter": Acts(
+            f"{EVALUATE} --interpreter ai-edge-litert",
+            f"{EVALUATE} --interpreter tflite-runtime",
+            json_of("interpreter"),
+        ),
+        "--format": Acts(EVALUATE.replace(" --format json", ""), EVALUATE),
+    },
     "draw": {
         "--platform": plus("draw app.xml -m split", "-p other"),
         "--mapping": plus("draw app.xml", "-m split"),
@@ -353,6 +373,8 @@ REFUSED = {
     "draw app.xml -o z.svg --format png": "png does not fit 'z.svg'",
     "draw app.xml -p platforms": "say with -m where the actors are",
     f"verify {IMPORTED} --inputs split --seed 3": "--seed is for random inputs",
+    "evaluate tiny.tflite -p platforms -m local --data pictures.npz": "a model has no mapping",
+    "evaluate app.xml -p platforms --data pictures.npz": "platform files (-p) and mapping files (-m) go together",
     "import tiny.tflite --list -o new": "--output: --list writes nothing",
     "import tiny.tflite --list --per layer": "--per: --list writes nothing",
     "import tiny.tflite -o new --expand": "--expand and --unit are for SDF3's XML",

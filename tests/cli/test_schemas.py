@@ -70,6 +70,10 @@ CALLS = {
         ("imported/application.xml", "--model", "tiny.tflite"),
         ("changed/application.xml", "--model", "tiny.tflite"),
     ],
+    "evaluate": [
+        ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz"),
+        ("tiny.tflite", "--data", "unlabelled.npz"),
+    ],
     "report": [
         ("cuts",),
         ("timed",),
