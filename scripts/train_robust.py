@@ -31,7 +31,7 @@ BATCH = 64
 #: Channels of the convolutional network, and its dense layer.
 CONV, DENSE = (16, 32, 48), 64
 #: Channels of the residual network's stages.
-STAGES = (16, 32, 48)
+STAGES = (24, 48, 96)
 
 
 def main() -> int:
@@ -100,7 +100,7 @@ def conv_network(layers: Any, x: Any) -> Any:
 
 
 def residual_network(layers: Any, x: Any) -> Any:
-    """A convolution, then stages: a pointwise convolution and pooling between them, a residual block in each."""
+    """Stages of a convolution (pointwise but for the first), pooling and a residual block; then the average of all places."""
     for stage, channels in enumerate(STAGES):
         size = 1 if stage else 3
         x = _normal(layers, layers.Conv2D(channels, size, padding="same", use_bias=False)(x))
@@ -108,7 +108,7 @@ def residual_network(layers: Any, x: Any) -> Any:
         y = _normal(layers, layers.DepthwiseConv2D(3, padding="same", use_bias=False)(x))
         y = _normal(layers, layers.Conv2D(channels, 1, use_bias=False)(y), relu=False)
         x = layers.Add()([x, y])
-    return layers.Dense(CLASSES)(layers.Flatten()(x))
+    return layers.Dense(CLASSES)(layers.GlobalAveragePooling2D()(x))
 
 
 def _normal(layers: Any, x: Any, relu: bool = True) -> Any:
@@ -227,7 +227,7 @@ def residual_model(weights: list[Weights]) -> bytes:
         size //= 2
         y = writer.convolution(writer.depthwise(x, size, second), size, third, relu=False)
         x = writer.operator("ADD", [x, y], (1, size, size, channels), "AddOptions")
-    return writer.scores(picture, x, weights[-1])
+    return writer.scores(picture, writer.pool("AVERAGE", x, size, 1, channels), weights[-1])
 
 
 NETWORKS = {"conv": (conv_network, conv_model), "residual": (residual_network, residual_model)}

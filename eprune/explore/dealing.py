@@ -23,7 +23,8 @@ import numpy as np
 Groups = tuple[tuple[int, ...], ...]
 #: How channels are grouped.
 HIERARCHY, PASS = LINKAGES = ("hierarchy", "pass")
-#: Thresholds that are tried for the single pass, whose memory does not fall steadily with the threshold.
+#: Thresholds that are tried where all have to be looked at: for the single pass, whose memory does not fall steadily
+#: with the threshold, and for one layer.
 _SCANNED = 256
 
 
@@ -245,7 +246,8 @@ class Table:
     def _curve(self, scored: Scored, failures: int) -> list[_Point]:
         """What can be had for a layer, by rising bytes; each loses less than those before it."""
         points = []
-        for threshold in scored.thresholds(self.linkage):
+        every = scored.thresholds(self.linkage)
+        for threshold in [*every[:: -(-len(every) // _SCANNED)], every[-1]]:
             groups = scored.groups(threshold, self.linkage)
             nbytes = scored.weight_bytes * held(groups, self.devices) / scored.channels
             points.append(_Point(nbytes, lost(scored, groups, self.devices, failures), threshold))
