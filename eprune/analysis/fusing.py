@@ -8,8 +8,9 @@ A set of slices may be fused if
 - a FIFO with a delay between two of them, which becomes a loop of the segment to itself, has room for a firing's tokens
   beside its delay (rule G5 of self-loops), as the segment reserves its outputs before it releases its inputs;
 - the segment, cut from the union of their operators, computes what they compute: no operator is in two of them, the
-  FIFOs between them join a tensor to itself, a tensor that one of them writes is taken from it at once, and
-  slices that take the same tensor from outside, or from an earlier firing, take the same values.
+  FIFOs between them join a tensor to itself, a tensor that one of them writes is taken from it at once, slices that
+  take the same tensor from outside, or from an earlier firing, take the same values, and a tensor has the same channels
+  in all of them.
 
 The last point matters where an application has two instances of a model, or joins slices otherwise than the model does.
 """
@@ -79,8 +80,16 @@ class Source(NamedTuple):
 class Wiring:
     """The operators of a set of slices, the tensors it writes, and those it takes from outside, with their sources."""
 
-    def __init__(self, name: str, operators: set[int], writes: set[int], takes: dict[int, set[Source]]) -> None:
+    def __init__(
+        self,
+        name: str,
+        operators: set[int],
+        writes: set[int],
+        takes: dict[int, set[Source]],
+        channels: Mapping[int, Optional[tuple[int, ...]]],
+    ) -> None:
         self.members = {name}
+        self._channels = dict(channels)  # of each tensor that it has: None for all
         self._operators = operators
         self._writes = writes
         self._takes = takes
@@ -89,6 +98,9 @@ class Wiring:
         """Why the two sets cannot be one segment, or an empty text."""
         if not self._operators.isdisjoint(other._operators):
             return f"operator {min(self._operators & other._operators)} is in more than one of its slices"
+        for tensor in self._channels.keys() & other._channels.keys():
+            if self._channels[tensor] != other._channels[tensor]:
+                return f"its slices have different channels of tensor {tensor}"
         return self._clash_one_way(other) or other._clash_one_way(self) or self._clash_outside(other)
 
     def _clash_one_way(self, other: Wiring) -> str:
@@ -119,6 +131,7 @@ class Wiring:
         self.members |= other.members
         self._operators |= other._operators
         self._writes |= other._writes
+        self._channels.update(other._channels)
         for tensor, sources in other._takes.items():
             self._takes.setdefault(tensor, set()).update(sources)
         for tensor in [tensor for tensor in self._takes if tensor in self._writes]:
@@ -144,7 +157,9 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
             source = Source(fifo.source.actor, tensor, fifo.delay, fifo.initial, tight(fifo))
             takes.setdefault(tensors[port.name], set()).add(source)
         writes = {tensors[port.name] for port in data if port.direction is Direction.OUT}
-        result[actor.name] = Wiring(actor.name, set(actor.behaviour.operators), writes, takes)
+        kept = interfaces[actor.name].channels
+        channels = {tensors[port.name]: kept.get(port.name) for port in data}
+        result[actor.name] = Wiring(actor.name, set(actor.behaviour.operators), writes, takes, channels)
     return result
 
 

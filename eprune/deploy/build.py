@@ -22,7 +22,7 @@ from eprune.formats.behaviours.python_class import with_neighbours
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import constant_spans, slice_model
-from eprune.model.behaviour import Cut
+from eprune.model.behaviour import Cut, Kept
 from eprune.model.finding import EpruneError, Finding, Location, WrongUsage
 from eprune.model.system import System
 from eprune.passes import fork, fuse
@@ -170,14 +170,19 @@ def _make_executable(path: str) -> None:
 
 def cut(part: Cut) -> bytes:
     """A part of a model, as a .tflite model."""
-    return _cut(part.path, _stamp(part.path), part.operators, part.input_tensors, part.output_tensors)
+    return _cut(part.path, _stamp(part.path), part.operators, part.input_tensors, part.output_tensors, part.kept)
 
 
 @lru_cache(maxsize=16)
 def _cut(
-    path: str, stamp: Stamp, operators: tuple[int, ...], inputs: tuple[int, ...], outputs: tuple[int, ...]
+    path: str,
+    stamp: Stamp,
+    operators: tuple[int, ...],
+    inputs: tuple[int, ...],
+    outputs: tuple[int, ...],
+    kept: tuple[Kept, ...],
 ) -> bytes:
-    return slice_model(_model(path, stamp), operators, inputs, outputs)
+    return slice_model(_model(path, stamp), operators, inputs, outputs, kept)
 
 
 @lru_cache(maxsize=4)

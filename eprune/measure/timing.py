@@ -217,7 +217,7 @@ def _program(system: System, near: Sequence[str]) -> PlatformProgram:
 
 def _segment(part: Cut, interpreter: str, known: dict[Any, float]) -> float:
     """Seconds of one run of a segment, on random values."""
-    key = (part.path, part.operators, part.input_tensors, part.output_tensors)
+    key = (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
     if key not in known:
         model = load(interpreter, cut(part))
         random = np.random.default_rng(0)

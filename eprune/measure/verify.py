@@ -179,7 +179,9 @@ class Slices:
                 for name, value in executor.fire(node.name).outputs.items():
                     port = PortRef(*name.split("."))
                     tensor = self.tensors[port]
-                    if found := _difference(actors[port.actor], port.port, tensor, frame, expected[tensor], value):
+                    channels = self.system.interfaces[port.actor].channels.get(port.port)
+                    wanted = expected[tensor] if channels is None else expected[tensor][..., list(channels)]
+                    if found := _difference(actors[port.actor], port.port, tensor, frame, wanted, value):
                         return found
         return None
 

@@ -22,6 +22,10 @@ T = TypeVar("T")
 Json = Union[str, float, None, list[Any]]
 
 
+#: Operators of a model, and the output channels that are kept of them, in order.
+Kept = tuple[tuple[int, ...], tuple[int, ...]]
+
+
 @dataclass(frozen=True)
 class File:
     """A file that a program refers to, found at ``path``; ``suffix`` is what is written behind its name."""
@@ -43,6 +47,7 @@ class Cut:
     """A part of the model at ``path`` that a program refers to, to be cut from it: ``operators``, in order.
 
     ``input_tensors`` and ``output_tensors`` are indices of the model's tensors, in the order that the part has them.
+    ``kept`` names operators of which the part has some output channels only.
     """
 
     name: str
@@ -50,6 +55,7 @@ class Cut:
     operators: tuple[int, ...]
     input_tensors: tuple[int, ...]
     output_tensors: tuple[int, ...]
+    kept: tuple[Kept, ...] = ()
 
     @property
     def file_name(self) -> str:

@@ -24,7 +24,8 @@ class Interface:
     ``paths`` maps the parameters that name files to what is done to them: ``read``, ``write``, or ``list``, which is
     read unless it is a list with commas.
     ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own. ``copies``: output
-    ports that name one tensor all get the same, however many there are: it does not know them by name.
+    ports that name one tensor all get the same, however many there are: it does not know them by name. ``channels``:
+    port of a slice of a model -> the channels that its tokens have of the tensor's, where that is not all of them.
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -38,3 +39,4 @@ class Interface:
     waits: bool = False
     paths: dict[str, str] = field(default_factory=dict)
     copies: bool = False
+    channels: dict[str, tuple[int, ...]] = field(default_factory=dict)

@@ -37,15 +37,15 @@ class Plan:
         if not isinstance(data, Mapping) or not isinstance(data.get("layers"), list):
             raise ValueError("it is no plan: there is no list of layers")
         devices, method = data.get("devices"), data.get("method")
-        if not _natural(devices) or not isinstance(method, str):
+        if not isinstance(devices, int) or devices < 1 or not isinstance(method, str):
             raise ValueError("it is no plan: it needs the number of devices, and the name of a method")
-        return cls(int(devices), method, tuple(_layer(each, int(devices)) for each in data["layers"]))
+        return cls(devices, method, tuple(_layer(each, devices) for each in data["layers"]))
 
 
 def _layer(data: Any, devices: int) -> LayerParts:
     first = data.get("first") if isinstance(data, Mapping) else None
     parts = data.get("parts") if isinstance(data, Mapping) else None
-    if not _natural(first) or not isinstance(parts, list):
+    if not isinstance(first, int) or first < 0 or not isinstance(parts, list):
         raise ValueError("a layer of it does not state its first operator, and the parts of devices")
     if len(parts) != devices:
         raise ValueError(f"its layer at operator {first} has {len(parts)} parts for {devices} devices")
@@ -54,7 +54,7 @@ def _layer(data: Any, devices: int) -> LayerParts:
         if not isinstance(part, list) or not all(map(_natural, part)) or sorted(set(part)) != part:
             raise ValueError(f"its layer at operator {first} has a part that is no list of channels in rising order")
         made.append(tuple(part))
-    return LayerParts(int(first), tuple(made))  # type: ignore[arg-type]  # a number, as was checked
+    return LayerParts(first, tuple(made))
 
 
 def _natural(value: Any) -> bool:

@@ -170,6 +170,13 @@ def _fused(
             },
             weight_bytes=sum(each.weight_bytes for each in known),
             copies=True,
+            channels={
+                str(PortRef(name, port)): channels
+                for name in members
+                if name in system.interfaces
+                for port, channels in system.interfaces[name].channels.items()
+                if PortRef(name, port) not in gone
+            },
         )
     groups = {tuple(members) for members in sets}
     precedence = order(contract(untangled(graph), groups))

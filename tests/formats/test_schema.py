@@ -154,6 +154,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "class": "f.py:C",
         "file": "f",
         "operators": "0-1",
+        "channels": "4,0-2",
         "token": "int8",
         "rate": "0..2",
         "count": "3",

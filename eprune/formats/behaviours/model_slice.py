@@ -6,13 +6,14 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, ClassVar, Optional
 
-from eprune.model.behaviour import Behaviour, Cut, Declaration, Json, Reader
+from eprune.model.behaviour import Behaviour, Cut, Declaration, Json, Kept, Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Direction, Port
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType
 
 if TYPE_CHECKING:
+    from eprune.formats.tflite.channels import Narrowed
     from eprune.formats.tflite.parts import Model, Tensor
 
 
@@ -28,6 +29,15 @@ class ModelSlice(Behaviour):
     schema: ClassVar[str] = (
         '<attribute name="model"><ref name="file"/></attribute>'
         '<attribute name="operators"><ref name="operators"/></attribute>'
+        '<optional><attribute name="channels"><ref name="channels"/></attribute></optional>'
+    )
+    schema_types: ClassVar[str] = (
+        '<define name="channels">'
+        "<a:documentation>output channels to keep, for example 0,4,8-12: indices and ranges, both ends included, in the"
+        " order in which the result has them</a:documentation>"
+        '<data type="string"><param name="pattern">'
+        r"[0-9]{1,9}(\-[0-9]{1,9})?(,[0-9]{1,9}(\-[0-9]{1,9})?){0,99999}"
+        "</param></data></define>"
     )
 
     file: str
@@ -35,31 +45,44 @@ class ModelSlice(Behaviour):
     last: int
     path: str = field(default="", compare=False)
     parts: tuple[tuple[int, int], ...] = ()
+    channel_ranges: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def read(cls, attributes: Mapping[str, str], locate: Callable[[str, bool], str]) -> ModelSlice:
         """The slice that ``model`` and ``operators`` state."""
         file = attributes["model"]
-        parts = [part.partition("-") for part in attributes["operators"].split(",")]
-        ends = tuple((int(first), int(last or first)) for first, _, last in parts)
-        return cls(file, ends[0][0], ends[-1][1], locate(file, False), ends if len(ends) > 1 else ())
+        ends = _read_ranges(attributes["operators"])
+        channels = _read_ranges(attributes["channels"]) if "channels" in attributes else ()
+        return cls(file, ends[0][0], ends[-1][1], locate(file, False), ends if len(ends) > 1 else (), channels)
 
     @classmethod
-    def holding(cls, file: str, operators: Sequence[int]) -> ModelSlice:
-        """The slice of these operators, which are in rising order."""
-        breaks = [place for place in range(1, len(operators)) if operators[place] != operators[place - 1] + 1]
-        parts = tuple((operators[a], operators[b - 1]) for a, b in zip([0, *breaks], [*breaks, len(operators)]))
-        return cls(file, operators[0], operators[-1], parts=parts if len(parts) > 1 else ())
+    def holding(cls, file: str, operators: Sequence[int], channels: Sequence[int] = ()) -> ModelSlice:
+        """The slice of these operators, which are in rising order; with ``channels``, of these output channels only."""
+        parts = _ranges(operators)
+        one = parts if len(parts) > 1 else ()
+        return cls(file, operators[0], operators[-1], parts=one, channel_ranges=_ranges(channels))
 
     def attributes(self) -> dict[str, str]:
-        """``model`` and ``operators``."""
-        return {"model": self.file, "operators": self.span}
+        """``model``, ``operators`` and ``channels``."""
+        stated = {"model": self.file, "operators": self.span}
+        return {**stated, "channels": _written(self.channel_ranges)} if self.channel_ranges else stated
 
     @property
     def span(self) -> str:
         """``3-5``; ``3`` for one operator; ``3-5,8`` for several ranges."""
-        parts = self.parts or ((self.first, self.last),)
-        return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts)
+        return _written(self.parts or ((self.first, self.last),))
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The output channels that are kept, in order; () for all of them."""
+        if sum(last - first + 1 for first, last in self.channel_ranges) not in range(1, _MOST):
+            return ()
+        return tuple(index for first, last in self.channel_ranges for index in range(first, last + 1))
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """Operators of which only some channels are kept, and which: what ``slice_model`` takes."""
+        return ((tuple(self.operators), self.channels),) if self.channels else ()
 
     @property
     def operators(self) -> Sequence[int]:
@@ -70,13 +93,17 @@ class ModelSlice(Behaviour):
 
     @property
     def label(self) -> str:
-        """``vehicle.tflite 0-1``."""
-        return f"{self.file} {self.span}"
+        """``vehicle.tflite 0-1``, ``vehicle.tflite 0-1 channels 0-15``."""
+        return f"{self.file} {self.span}{self._of_channels}"
 
     @property
     def title(self) -> str:
-        """``operators 0-1``."""
-        return f"operator{'s' * (self.first != self.last)} {self.span}"
+        """``operators 0-1``, ``operators 0-1 channels 0-15``."""
+        return f"operator{'s' * (self.first != self.last)} {self.span}{self._of_channels}"
+
+    @property
+    def _of_channels(self) -> str:
+        return f" channels {_written(self.channel_ranges)}" if self.channel_ranges else ""
 
     @property
     def owner(self) -> str:
@@ -84,8 +111,9 @@ class ModelSlice(Behaviour):
         return "model"
 
     def identity(self, hashes: Mapping[str, str]) -> Json:
-        """The operators, and the contents of the model."""
-        return ["model", hashes.get(self.path, self.file), self.first, self.last, *map(list, self.parts)]
+        """The operators, their channels, and the contents of the model."""
+        stated: list[Json] = ["model", hashes.get(self.path, self.file), self.first, self.last, *map(list, self.parts)]
+        return [*stated, "channels", *map(list, self.channel_ranges)] if self.channel_ranges else stated
 
     def renamed(self, name: Callable[[str], str]) -> ModelSlice:
         """The slice of a model whose file has another name."""
@@ -102,11 +130,12 @@ class ModelSlice(Behaviour):
 
     def called(self, actor: Actor, reader: Reader) -> Interface:
         """What a class that calls the slice gets; the actor's ports are the class's affair."""
-        from eprune.formats.tflite.model import boundary, weight_bytes
+        from eprune.formats.tflite.model import boundary
 
         model = self._read(actor, reader)
         _check_range(actor, self, model)
-        return Interface(weight_bytes=weight_bytes(model, self.operators), called=boundary(model, self.operators))
+        found = _narrowed(actor, self, model)
+        return Interface(weight_bytes=_weight_bytes(model, self, found), called=boundary(model, self.operators))
 
     def _read(self, actor: Actor, reader: Reader) -> Model:
         model, problem = reader(_read_model, self.path or self.file)
@@ -117,7 +146,8 @@ class ModelSlice(Behaviour):
     def together(self, others: Sequence[Behaviour]) -> FusedSlices:
         """The operators of all, for one interpreter."""
         operators = sorted({operator for each in (self, *others) for operator in each.operators})
-        return FusedSlices(self.file, operators[0], operators[-1], self.path, chosen=tuple(operators))
+        kept = tuple(one for each in (self, *others) if isinstance(each, ModelSlice) for one in each.kept)
+        return FusedSlices(self.file, operators[0], operators[-1], self.path, chosen=tuple(operators), dealt=kept)
 
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
         """``program.segment(NAME, "MODEL", ...)``; a tensor that several ports carry has one position."""
@@ -129,7 +159,7 @@ class ModelSlice(Behaviour):
                 tensor = interface.tensors[port.name]
                 ports[port.direction][port.name] = tensors.setdefault(tensor, len(tensors))
         edges = (tuple(positions[Direction.IN]), tuple(positions[Direction.OUT]))
-        cut = Cut(actor.name, self.path, tuple(self.operators), *edges)
+        cut = Cut(actor.name, self.path, tuple(self.operators), *edges, kept=self.kept)
         options = {"actors": actor.members, "inputs": ports[Direction.IN], "outputs": ports[Direction.OUT]}
         return Declaration("segment", cut, tuple(options.items()))
 
@@ -141,11 +171,33 @@ class FusedSlices(ModelSlice):
     attribute: ClassVar[str] = ""  # no file states one: the pass ``fuse`` makes it
 
     chosen: tuple[int, ...] = ()
+    dealt: tuple[Kept, ...] = ()
 
     @property
     def operators(self) -> Sequence[int]:
         """The operators' indices."""
         return self.chosen
+
+    @property
+    def kept(self) -> tuple[Kept, ...]:
+        """Operators of which only some channels are kept, and which."""
+        return self.dealt
+
+
+def _read_ranges(text: str) -> tuple[tuple[int, int], ...]:
+    parts = [part.partition("-") for part in text.split(",")]
+    return tuple((int(first), int(last or first)) for first, _, last in parts)
+
+
+def _ranges(indices: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Indices in their order, successive ones as one range."""
+    breaks = [place for place in range(1, len(indices)) if indices[place] != indices[place - 1] + 1]
+    ends = zip([0, *breaks], [*breaks, len(indices)]) if indices else ()
+    return tuple((indices[a], indices[b - 1]) for a, b in ends)
+
+
+def _written(parts: Sequence[tuple[int, int]]) -> str:
+    return ",".join(f"{first}" if first == last else f"{first}-{last}" for first, last in parts)
 
 
 def file_finding(actor: Actor, file: str, problem: str, hint: str = "") -> Finding:
@@ -191,12 +243,38 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
         if inside and len(inside) < len(bond):
             message = f"operators {', '.join(map(str, bond))} share state and cannot be in different slices"
             raise _refusal(actor, message, "put them into one")
+    if any(first > last for first, last in behaviour.channel_ranges) or bool(behaviour.channels) != bool(
+        behaviour.channel_ranges
+    ):
+        message = f"channels {_written(behaviour.channel_ranges)} are not indices and ranges of channels"
+        raise _refusal(actor, message, 'write them as in channels="0,4,8-12"')
+
+
+def _narrowed(actor: Actor, behaviour: ModelSlice, model: Model) -> dict[int, Narrowed]:
+    """What the slice's channels leave of its operators. Raises EpruneError (G2) where they cannot be kept alone."""
+    from eprune.formats.tflite.narrowing import narrowed
+
+    try:
+        return narrowed(model, behaviour.operators, behaviour.kept)
+    except EpruneError as error:
+        raise _refusal(actor, f"{behaviour.label}: {error.findings[0].message}", error.findings[0].hint) from None
+
+
+def _weight_bytes(model: Model, behaviour: ModelSlice, found: Mapping[int, Narrowed]) -> int:
+    from eprune.formats.tflite.channels import narrowed_bytes
+    from eprune.formats.tflite.model import weight_bytes
+
+    whole, kept = narrowed_bytes(model, found)
+    return weight_bytes(model, behaviour.operators) - whole + kept
 
 
 def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Interface:
-    from eprune.formats.tflite.model import boundary, weight_bytes
+    from eprune.formats.tflite.model import boundary
+    from eprune.formats.tflite.narrowing import tensor_channels
 
     _check_range(actor, behaviour, model)
+    found = _narrowed(actor, behaviour, model)
+    left = tensor_channels(found)
     for port in actor.ports:
         if port.url > 1:
             message = (
@@ -207,21 +285,32 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
     tensors: dict[str, int] = {}
     sides = (("input", actor.inputs, inputs), ("output", actor.outputs, outputs))
     for side, ports, edge in sides:
-        expected = "; ".join(f"tensor {i}: {model.tensors[i].token or model.tensors[i].type}" for i in edge) or "none"
+        stated = {i: _narrow_token(model.tensors[i].token, left.get(i)) for i in edge}
+        expected = "; ".join(f"tensor {i}: {stated[i] or model.tensors[i].type}" for i in edge) or "none"
         problem, hint = _match(side, tuple(port for port in ports if not port.control), edge, tensors)
         if problem:
             raise _refusal(actor, problem, f"the slice's {side}s are {expected}{hint}")
     types: dict[str, TokenType] = {}
     for port in actor.ports:
         if port.name in tensors:
-            types[port.name] = _token(actor, port, model.tensors[tensors[port.name]])
+            tensor = tensors[port.name]
+            whole = _token(actor, port, model.tensors[tensor])
+            types[port.name] = _narrow_token(whole, left.get(tensor)) or whole
     return Interface(
         inputs={port.name: token for port in actor.inputs if (token := types.get(port.name))},
         outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
         tensors=tensors,
-        weight_bytes=weight_bytes(model, behaviour.operators),
+        weight_bytes=_weight_bytes(model, behaviour, found),
         copies=True,
+        channels={port: left[tensor] for port, tensor in tensors.items() if tensor in left},
     )
+
+
+def _narrow_token(token: Optional[TokenType], channels: Optional[Sequence[int]]) -> Optional[TokenType]:
+    """A token type of which only some channels are left."""
+    if token is None or channels is None or not token.shape:
+        return token
+    return replace(token, shape=(*token.shape[:-1], len(channels)))
 
 
 def _token(actor: Actor, port: Port, tensor: Tensor) -> TokenType:

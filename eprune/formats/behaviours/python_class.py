@@ -125,7 +125,9 @@ class PythonBehaviour(Behaviour):
         model = None
         if self.model is not None:
             assert interface.called is not None  # its own interface
-            model = Cut(actor.name, self.model.path, tuple(self.model.operators), *interface.called)
+            model = Cut(
+                actor.name, self.model.path, tuple(self.model.operators), *interface.called, kept=self.model.kept
+            )
         places = {
             name: Place(str(Path(actor.where.file).parent / value), value)
             for name, value in actor.parameters

@@ -2,8 +2,8 @@
 
 An operator with weights (CONV_2D, DEPTHWISE_CONV_2D, FULLY_CONNECTED, TRANSPOSE_CONV) computes each output channel from
 weights of its own. What follows is often *channel-local*: each channel of its result needs the same channel of its
-input only (activations, pools, paddings, additions of equal shapes). So a set of channels can go through all of these on
-one device, and an exchange is needed only in front of an operator that mixes channels. Channels are the last axis.
+input only (activations, pools, paddings, additions of equal shapes). So a set of channels can go through all of these
+on one device, and an exchange is needed only in front of an operator that mixes channels. Channels are the last axis.
 
 Of a grouped convolution (a depthwise one has as many groups as input channels) each group of output channels needs one
 group of input channels.
@@ -89,8 +89,8 @@ class Narrowed:
 def layers(model: Model) -> tuple[Layer, ...]:
     """What can be dealt by output channels, in order of execution.
 
-    A convolution with several groups that is no depthwise one, and an operator whose weights cannot be sliced, are in no
-    layer; nor is a depthwise convolution whose input no layer gives.
+    A convolution with several groups that is no depthwise one, and an operator whose weights cannot be sliced, are in
+    no layer; nor is a depthwise convolution whose input no layer gives, or one that makes several channels of one.
     """
     return _Finder(model).layers()
 
@@ -218,6 +218,13 @@ def _binary(model: Model, operator: Operator) -> Optional[Role]:
     return Role(tuple(data), constants) if data and count > 0 else None
 
 
+def _multiplies(model: Model, operator: Operator) -> bool:
+    """Whether it is a depthwise convolution of floats with several output channels for each input channel."""
+    depth, count = _size(model, operator.inputs[0]), _size(model, operator.outputs[0])
+    floats = model.tensors[operator.outputs[0]].type == "FLOAT32"
+    return operator.name == "DEPTHWISE_CONV_2D" and floats and depth != count
+
+
 def _known_constant(model: Model, index: int) -> bool:
     return bool(stored(model, index))
 
@@ -290,9 +297,19 @@ class _Narrowing:
         else:
             inputs, outputs = self._inputs(count), self.channels
         self._check(outputs, count)
+        if self._alone(outputs, count):
+            hint = "XNNPACK rounds otherwise where a group has one: keep two at least"
+            raise self._error("is to keep one channel of several of a group", hint)
         tensors = dict.fromkeys((operator.inputs[p] for p in self.role.data if groups != 1), inputs)
         tensors.update(dict.fromkeys(operator.outputs, outputs))
         return Narrowed(tensors, {position: (axis, outputs) for position, axis in self.role.constants.items()})
+
+    def _alone(self, outputs: Channels, count: int) -> bool:
+        """Whether a depthwise convolution of floats would be one with a channel for each group, and has not been."""
+        if not _multiplies(self.model, self.operator):
+            return False
+        per = count // self.role.groups
+        return len({channel // per for channel in outputs}) == len(outputs)
 
     def _check(self, channels: Channels, count: int) -> None:
         wrong = [channel for channel in channels if not 0 <= channel < count]
@@ -367,7 +384,7 @@ class _Finder:
             return
         if found.groups == 1:
             channels = _size(self.model, operator.outputs[0])
-            if channels > 1:
+            if channels > 1 and not _multiplies(self.model, operator):
                 self._join(operator, _Part(operator.index, channels), new=True)
             return
         if found.groups > 1 and operator.name != "DEPTHWISE_CONV_2D":
@@ -377,9 +394,8 @@ class _Finder:
         if first is None or None in owners:
             return
         other = next((each for each in owners if each is not first), None)
-        if other is not None:
-            if not self._merge(first, other, operator):
-                return
+        if other is not None and not self._merge(first, other, operator):
+            return
         self._join(operator, self.owner[operator.inputs[found.data[0]]])
 
     def _join(self, operator: Operator, part: _Part, new: bool = False) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Optional
 
 from eprune.formats.tflite import shapes
+from eprune.formats.tflite.channels import Narrowed
 from eprune.formats.tflite.model import (
     CORRUPT,
     DETAILS,
@@ -20,8 +22,10 @@ from eprune.formats.tflite.model import (
     with_details,
     with_preparatory,
 )
+from eprune.formats.tflite.narrowing import Narrower, compacted, narrowed
 from eprune.formats.tflite.parts import Model, Operator
 from eprune.formats.tflite.signatures import packed, state_shapes
+from eprune.model.behaviour import Kept
 from eprune.model.token import TokenType
 
 #: The metadata that XNNPACK chooses a precision by. The rest describes the file, or tensors by the whole's indices.
@@ -36,14 +40,18 @@ def slice_model(
     operators: Iterable[int],
     inputs: Optional[Sequence[int]] = None,
     outputs: Optional[Sequence[int]] = None,
+    kept: Sequence[Kept] = (),
 ) -> bytes:
     """A .tflite model of just these operators and the constants that they need. Same arguments, same bytes.
 
     ``inputs`` and ``outputs`` are tensor indices of ``model``, in the order that the slice shall have them; the default
     is ``boundary``. Inputs may name more tensors than are needed; outputs may name constants and inputs as well.
+    ``kept`` names operators of the slice of which only some output channels are kept, and these, in their order: the
+    slice has only these channels of their weights, of their results, and of data that is channel-local to them.
 
     Raises EpruneError (FILE) for operators or tensors that are not there, inputs that do not suffice, outputs that
-    nothing fills, operators that ``bonds`` holds together with others, and what ai-edge-litert's schema does not know.
+    nothing fills, operators that ``bonds`` holds together with others, channels that cannot be kept alone, and what
+    ai-edge-litert's schema does not know.
     """
     chosen = chosen_operators(model, operators)
     needed, offered = boundary(model, (operator.index for operator in chosen))
@@ -53,9 +61,22 @@ def slice_model(
     chosen = with_preparatory(model, chosen)
     _check_slice(model, chosen or named, needed, inputs, outputs)
     try:
-        return _Slicer(model).slice(chosen, inputs, outputs)
+        found = narrowed(model, [operator.index for operator in chosen], kept)
+        return _Slicer(model, found).slice(chosen, inputs, outputs)
     except CORRUPT as error:
         raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
+
+
+def slice_channels(
+    model: Model,
+    operators: Iterable[int],
+    channels: Sequence[int],
+    inputs: Optional[Sequence[int]] = None,
+    outputs: Optional[Sequence[int]] = None,
+) -> bytes:
+    """``slice_model`` with only these output channels, in this order, of all the operators."""
+    chosen = tuple(sorted(set(operators)))
+    return slice_model(model, chosen, inputs, outputs, ((chosen, tuple(channels)),))
 
 
 def restated(model: Model, types: Mapping[int, TokenType]) -> bytes:
@@ -163,9 +184,10 @@ class _Constant:
 class _Slicer:
     """Writes one slice, numbering buffers and operator codes anew in the order in which they are first needed."""
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, model: Model, kept: Mapping[int, Narrowed] = MappingProxyType({})) -> None:
         self.schema = load_schema(model.path)
         self.source = model
+        self.kept = kept
         self.root = self.schema.Model.GetRootAs(model.data)
         self.buffers: list[Any] = [_Constant(self.schema, b"")]  # buffer 0 is by convention the empty one
         self.buffer_index: dict[int, int] = {}
@@ -197,6 +219,8 @@ class _Slicer:
         model.description = self.root.Description()
         model.subgraphs = graphs
         model.metadata = self._metadata()
+        if self.kept:
+            self.buffers = compacted(self.buffers, graphs, model.metadata or [])
         if types is not None and self.source.signature:
             model.signatureDefs = [packed(schema, self.source.signature)]
         model.operatorCodes = [
@@ -234,6 +258,9 @@ class _Slicer:
             for role in ("inputs", "outputs", "intermediates"):
                 if getattr(operator, role) is not None:
                     setattr(operator, role, [index_of[int(index)] for index in getattr(operator, role)])
+        if self.kept:
+            narrower = Narrower(self.schema, self.source, graph, index_of, self.buffers)
+            narrower.apply(operators, self.kept, lambda data: _Constant(self.schema, data))
         return graph
 
     def _whole(self, source: Any) -> Any:
