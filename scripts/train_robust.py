@@ -100,7 +100,7 @@ def conv_network(layers: Any, x: Any) -> Any:
 
 
 def residual_network(layers: Any, x: Any) -> Any:
-    """Stages of a convolution (pointwise but for the first), pooling and a residual block; then the average of all places."""
+    """Stages of a convolution (pointwise but the first), pooling and a residual block; then the average of places."""
     for stage, channels in enumerate(STAGES):
         size = 1 if stage else 3
         x = _normal(layers, layers.Conv2D(channels, size, padding="same", use_bias=False)(x))

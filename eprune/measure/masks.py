@@ -64,7 +64,9 @@ class Stages:
     Raises EpruneError for a model of several inputs.
     """
 
-    def __init__(self, model: Model, layers: Iterable[Layer], interpreter: str, refill: Optional[Refill] = None) -> None:
+    def __init__(
+        self, model: Model, layers: Iterable[Layer], interpreter: str, refill: Optional[Refill] = None
+    ) -> None:
         if len(model.inputs) != 1 or not model.outputs:
             raise model_error(model.path, f"has {len(model.inputs)} inputs, and one picture is given at a time")
         self.model, self.refill = model, refill

@@ -130,7 +130,7 @@ def _by_runs(
             others = others[count:]
         if "s2" in totals:
             target = int(intact.argmax()) if classes is None else classes[place]
-            losses = -np.log(np.maximum([each[target] for each in others], 1e-12))
+            losses = -np.log(np.maximum([each[target] for each in others], 1e-30))
             totals["s2"] += np.abs(losses[:count] - losses[count:]) / (2 * step)
     return {name: total / len(tokens) for name, total in totals.items()}
 
