@@ -9,13 +9,13 @@ run at once: they share the stages up to the first tensor in which they differ.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Optional
 
 import numpy as np
 
 from eprune.formats.tflite.channels import Layer
-from eprune.formats.tflite.flow import flow
+from eprune.formats.tflite.flow import OperatorFlow, flow
 from eprune.formats.tflite.model import model_error
 from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import slice_model
@@ -25,17 +25,33 @@ from eprune.runtime.fire.tflite import load
 
 #: First operator of a layer -> what each of its channels is multiplied by; layers that are not named are as they are.
 Factors = Mapping[int, np.ndarray]
-NOTHING: Factors = {}
-#: tensor, its masked value, which channels are there -> its value
+#: tensor, its masked value, which of its channels are there -> its value
 Refill = Callable[[int, np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass(frozen=True)
+class Case:
+    """What is done to the exchanged tensors: channels are multiplied, and what is missing may be refilled.
+
+    ``refill`` may put something better than zeros where channels are missing (``measure.recovery``).
+    """
+
+    factors: Factors = field(default_factory=dict)
+    refill: Optional[Refill] = None
+
+    def mark(self, first: int) -> object:
+        """Equal for cases that do the same to the tensors of a layer."""
+        return (self.factors[first].tobytes(), id(self.refill)) if first in self.factors else None
+
+
+INTACT = Case()
 
 
 def alive(plan: Plan, dead: Collection[int]) -> Factors:
     """What is left of a plan's layers when these devices are dead: 1 for a channel that another one has, else 0."""
     found = {}
     for layer in plan.layers:
-        every = max((max(part, default=-1) for part in layer.parts), default=-1) + 1
-        kept = np.zeros(every, np.float32)
+        kept = np.zeros(max((max(part, default=-1) for part in layer.parts), default=-1) + 1, np.float32)
         for device, part in enumerate(layer.parts):
             if device not in dead:
                 kept[list(part)] = 1
@@ -45,8 +61,12 @@ def alive(plan: Plan, dead: Collection[int]) -> Factors:
 
 
 @dataclass(frozen=True)
-class _Stage:
-    """Operators that run without an exchange in between; ``gathered`` are inputs from exchanges -> their layer."""
+class Stage:
+    """Operators that run without an exchange in between.
+
+    ``inputs`` and ``outputs`` are tensors, and their numbers in the interpreter; ``gathered`` are the inputs that come
+    from exchanges; ``zeros`` has the zero points of all of these.
+    """
 
     interpreter: Any
     inputs: tuple[tuple[int, int], ...]
@@ -56,135 +76,114 @@ class _Stage:
 
 
 class Stages:
-    """A model of one input and one output, cut at the exchanges behind ``layers``.
-
-    ``refill`` may put something better than zeros where channels are missing: it is given the tensor's number, its
-    masked value and which of its channels are there, and returns the tensor (``measure.recovery``).
+    """A model of one input, and its first output, cut at the exchanges behind ``layers``.
 
     Raises EpruneError for a model of several inputs.
     """
 
-    def __init__(
-        self, model: Model, layers: Iterable[Layer], interpreter: str, refill: Optional[Refill] = None
-    ) -> None:
+    def __init__(self, model: Model, layers: Iterable[Layer], interpreter: str) -> None:
         if len(model.inputs) != 1 or not model.outputs:
             raise model_error(model.path, f"has {len(model.inputs)} inputs, and one picture is given at a time")
-        self.model, self.refill = model, refill
+        self.model = model
         self.layers = tuple(layers)
-        self._exchanged = {tensor: layer for layer in self.layers for tensor in layer.outputs}
+        self.exchanged = {tensor: layer for layer in self.layers for tensor in layer.outputs}
         flows = flow(model)
-        stages = self._numbers(flows.work, flows.reads, flows.writes)
-        self._stages = []
-        for number in range(max(stages.values(), default=0) + 1):
-            inside = [index for index in flows.work if stages[index] == number]
-            if inside:
-                self._stages.append(self._stage(interpreter, flows, inside))
-        self.token = flows.types.get(model.inputs[0]) or TokenType("float32", model.tensors[model.inputs[0]].shape)
-        self._zero = self._stages[-1].zeros.get(model.outputs[0], 0)
+        numbers = self._numbers(flows)
+        self.stages = [
+            self._stage(interpreter, flows, [index for index in flows.work if numbers[index] == number])
+            for number in sorted(set(numbers.values()))
+        ]
+        self.input, self.output = model.inputs[0], model.outputs[0]
+        self.token = flows.types.get(self.input) or TokenType("float32", model.tensors[self.input].shape)
+        self._zeros = {tensor: zero for stage in self.stages for tensor, zero in stage.zeros.items()}
 
-    def _numbers(
-        self, work: Sequence[int], reads: Mapping[int, Sequence[int]], writes: Mapping[int, Sequence[int]]
-    ) -> dict[int, int]:
+    def __call__(self, token: np.ndarray, cases: Sequence[Case] = (INTACT,)) -> list[np.ndarray]:
+        """The model's output for a token, in each of the cases."""
+        found: dict[int, np.ndarray] = {}
+        self._run(0, {self.input: token}, range(len(cases)), cases, found)
+        return [found[number] for number in range(len(cases))]
+
+    def invoke(self, stage: Stage, values: Mapping[int, np.ndarray], case: Case = INTACT) -> dict[int, np.ndarray]:
+        """What a stage makes of the ``values`` of tensors, which are masked where they have been exchanged."""
+        for tensor, place in stage.inputs:
+            stage.interpreter.set_tensor(place, self.masked(tensor, values[tensor], case))
+        stage.interpreter.invoke()
+        return {tensor: stage.interpreter.get_tensor(place) for tensor, place in stage.outputs}
+
+    def masked(self, tensor: int, value: np.ndarray, case: Case) -> np.ndarray:
+        """A tensor after its exchange: its channels, the last axis, multiplied; or refilled where some are missing."""
+        layer = self.exchanged.get(tensor)
+        if layer is None or layer.first not in case.factors:
+            return value
+        factors, zero = self.factors(tensor, case), self._zeros[tensor]
+        if np.isin(factors, (0, 1)).all():
+            masked = np.where(factors == 0, np.asarray(zero, value.dtype), value)
+            return masked if case.refill is None else case.refill(tensor, masked, factors == 1)
+        return cast_to((value.astype(np.float32) - zero) * factors + zero, value.dtype)
+
+    def factors(self, tensor: int, case: Case) -> np.ndarray:
+        """What each channel of an exchanged tensor is multiplied by."""
+        layer = self.exchanged[tensor]
+        # A plan may not know of a layer's last channels: of those that no device has.
+        given = np.zeros(layer.channels, np.float32)
+        given[: len(case.factors[layer.first])] = case.factors[layer.first]
+        return np.repeat(given, self.model.tensors[tensor].shape[-1] // layer.channels)
+
+    def _numbers(self, flows: OperatorFlow) -> dict[int, int]:
         """Operator -> the number of exchanges that lie before it, on the longest way."""
         made: dict[int, int] = {}
         found: dict[int, int] = {}
-        for index in work:
+        for index in flows.work:
             number = 0
-            for tensor in reads[index]:
-                layer = self._exchanged.get(tensor)
+            for tensor in flows.reads[index]:
+                layer = self.exchanged.get(tensor)
                 behind = layer is not None and index not in layer.operators
                 number = max(number, made.get(tensor, 0) + behind)
             found[index] = number
-            made.update(dict.fromkeys(writes[index], number))
+            made.update(dict.fromkeys(flows.writes[index], number))
         return found
 
-    def _stage(self, interpreter: str, flows: Any, inside: Sequence[int]) -> _Stage:
-        made = {tensor for index in inside for tensor in flows.writes[index]}
-        inputs = tuple(dict.fromkeys(tensor for index in inside for tensor in flows.reads[index] if tensor not in made))
-        others = {tensor for index in flows.work if index not in set(inside) for tensor in flows.reads[index]} | {
-            self.model.outputs[0]
-        }
-        outputs = tuple(
-            tensor for tensor in dict.fromkeys(t for i in inside for t in flows.writes[i]) if tensor in others
-        )
+    def _stage(self, interpreter: str, flows: OperatorFlow, inside: Sequence[int]) -> Stage:
+        made = dict.fromkeys(tensor for index in inside for tensor in flows.writes[index])
+        needed = dict.fromkeys(tensor for index in inside for tensor in flows.reads[index])
+        others = {tensor for index in set(flows.work).difference(inside) for tensor in flows.reads[index]}
+        inputs = tuple(tensor for tensor in needed if tensor not in made)
+        outputs = tuple(tensor for tensor in made if tensor in others or tensor == self.model.outputs[0])
         loaded = load(interpreter, slice_model(self.model, inside, inputs, outputs))
-        details = loaded.get_input_details(), loaded.get_output_details()
-        zeros = {}
-        for tensors, found in zip((inputs, outputs), details):
-            zeros.update({tensor: detail["quantization"][1] for tensor, detail in zip(tensors, found)})
-        return _Stage(
+        ends = [*zip(inputs, loaded.get_input_details())], [*zip(outputs, loaded.get_output_details())]
+        return Stage(
             loaded,
-            tuple((tensor, detail["index"]) for tensor, detail in zip(inputs, details[0])),
-            tuple((tensor, detail["index"]) for tensor, detail in zip(outputs, details[1])),
-            {tensor: self._exchanged[tensor] for tensor in inputs if tensor in self._exchanged},
-            zeros,
+            tuple((tensor, detail["index"]) for tensor, detail in ends[0]),
+            tuple((tensor, detail["index"]) for tensor, detail in ends[1]),
+            {tensor: self.exchanged[tensor] for tensor in inputs if tensor in self.exchanged},
+            {tensor: detail["quantization"][1] for end in ends for tensor, detail in end},
         )
-
-    def __call__(self, token: np.ndarray, cases: Sequence[Factors] = (NOTHING,)) -> list[np.ndarray]:
-        """The model's output for a token, in each of the cases."""
-        found: list[Optional[np.ndarray]] = [None] * len(cases)
-        self._run(0, {self.model.inputs[0]: token}, list(range(len(cases))), cases, found)
-        return [each for each in found if each is not None]
-
-    def exchanged(self, token: np.ndarray, factors: Factors = NOTHING) -> dict[int, np.ndarray]:
-        """The tensors that are exchanged, as they are computed, before anything is masked there."""
-        values: dict[int, np.ndarray] = {self.model.inputs[0]: token}
-        for stage in self._stages:
-            values.update(self._invoke(stage, values, factors))
-        return {tensor: value for tensor, value in values.items() if tensor in self._exchanged}
 
     def _run(
         self,
         number: int,
-        values: dict[int, np.ndarray],
-        chosen: Sequence[int],
-        cases: Sequence[Factors],
-        found: list[Optional[np.ndarray]],
+        values: Mapping[int, np.ndarray],
+        chosen: Iterable[int],
+        cases: Sequence[Case],
+        found: dict[int, np.ndarray],
     ) -> None:
-        if number == len(self._stages):
-            for case in chosen:
-                answer = values[self.model.outputs[0]]
-                found[case] = self._masked(self.model.outputs[0], answer, cases[case], self._zero)
+        if number == len(self.stages):
+            for place in chosen:
+                found[place] = self.masked(self.output, values[self.output], cases[place])
             return
-        stage = self._stages[number]
-        alike: dict[tuple[bytes, ...], list[int]] = {}
-        for case in chosen:
-            mark = tuple(
-                cases[case][e.first].tobytes() if e.first in cases[case] else b"" for e in stage.gathered.values()
-            )
-            alike.setdefault(mark, []).append(case)
+        stage = self.stages[number]
+        alike: dict[tuple[object, ...], list[int]] = {}
+        for place in chosen:
+            mark = tuple(cases[place].mark(layer.first) for layer in stage.gathered.values())
+            alike.setdefault(mark, []).append(place)
         for group in alike.values():
-            made = self._invoke(stage, values, cases[group[0]])
+            made = self.invoke(stage, values, cases[group[0]])
             self._run(number + 1, {**values, **made}, group, cases, found)
 
-    def _invoke(self, stage: _Stage, values: Mapping[int, np.ndarray], factors: Factors) -> dict[int, np.ndarray]:
-        for tensor, place in stage.inputs:
-            layer = stage.gathered.get(tensor)
-            value = values[tensor]
-            if layer is not None:
-                value = self._masked(tensor, value, factors, stage.zeros[tensor])
-            stage.interpreter.set_tensor(place, value)
-        stage.interpreter.invoke()
-        return {tensor: stage.interpreter.get_tensor(place) for tensor, place in stage.outputs}
 
-    def _masked(self, tensor: int, value: np.ndarray, factors: Factors, zero: float) -> np.ndarray:
-        """A tensor of a layer, its channels multiplied by the factors. Channels are the last axis."""
-        layer = self._exchanged.get(tensor)
-        if layer is None or layer.first not in factors:
-            return value
-        wide = np.repeat(spread(factors[layer.first], layer), value.shape[-1] // layer.channels)
-        if set(np.unique(wide)) <= {0.0, 1.0}:
-            masked = np.where(wide == 0, np.asarray(zero, value.dtype), value)
-            return masked if self.refill is None else self.refill(tensor, masked, wide == 1)
-        scaled = (value.astype(np.float32) - zero) * wide + zero
-        if value.dtype.kind in "iu":
-            limits = np.iinfo(value.dtype)
-            scaled = np.clip(np.rint(scaled), limits.min, limits.max)
-        return scaled.astype(value.dtype)
-
-
-def spread(factors: np.ndarray, layer: Layer) -> np.ndarray:
-    """A factor for each channel of a layer: a plan may not know of the last ones, where no device has them."""
-    if len(factors) >= layer.channels:
-        return factors
-    return np.concatenate([factors, np.zeros(layer.channels - len(factors), factors.dtype)])
+def cast_to(values: np.ndarray, dtype: np.dtype[Any]) -> np.ndarray:
+    """Real numbers as a tensor's elements: rounded, and kept within the range, where these are whole numbers."""
+    if dtype.kind in "iu":
+        limits = np.iinfo(dtype)
+        values = np.clip(np.rint(values), limits.min, limits.max)
+    return values.astype(dtype)

@@ -17,11 +17,11 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.explore.dealing import HIERARCHY, Dealt, Scored, Table, burden, deal, normalized
+from eprune.explore.importance import HIERARCHY, Dealt, Scored, Table, burden, deal, normalized
 from eprune.formats.tflite.channels import HEADS, Layer, stored
 from eprune.formats.tflite.model import buffer_bytes, load_schema, model_error, weight_bytes
 from eprune.formats.tflite.parts import Model
-from eprune.measure.masks import Factors, Stages
+from eprune.measure.masks import INTACT, Case, Stages
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.partition import LayerParts, Plan
@@ -115,7 +115,7 @@ def _by_runs(
     stages = Stages(model, [layer], interpreter)
     quantized = model.tensors[layer.outputs[0]].dtype not in ("float32", "float16")
     step = _QUANTIZED_STEP if quantized else _STEP
-    cases: list[Factors] = [{}]
+    cases = [INTACT]
     if "s3" in names:
         cases += _cases(layer, 0.0)
     if "s2" in names:
@@ -135,12 +135,12 @@ def _by_runs(
     return {name: total / len(tokens) for name, total in totals.items()}
 
 
-def _cases(layer: Layer, factor: float) -> Iterable[Factors]:
+def _cases(layer: Layer, factor: float) -> Iterable[Case]:
     """Each channel in turn multiplied by the factor."""
     for channel in range(layer.channels):
         factors = np.ones(layer.channels, np.float32)
         factors[channel] = factor
-        yield {layer.first: factors}
+        yield Case({layer.first: factors})
 
 
 class Probabilities:

@@ -11,7 +11,7 @@ from eprune.formats.tflite.channels import layers, narrow
 from eprune.formats.tflite.flow import flow
 from eprune.formats.tflite.model import boundary, parse_model
 from eprune.formats.tflite.slicing import slice_channels, slice_model
-from eprune.measure.masks import Stages, alive
+from eprune.measure.masks import Case, Stages, alive
 from eprune.model.finding import EpruneError
 from eprune.model.partition import LayerParts, Plan
 from eprune.runtime.fire.tflite import choose, load
@@ -91,7 +91,7 @@ def compare(model, devices, seed, most=None):
     )
     token = token_for(model, random)
     sets = [dead for count in range(devices) for dead in itertools.combinations(range(devices), count)]
-    masked = stages(token, [alive(plan, dead) for dead in sets])
+    masked = stages(token, [Case(alive(plan, dead)) for dead in sets])
     for dead, answer in zip(sets, masked):
         assert np.array_equal(answer, on_real_devices(model, plan, dead, token)), (dead, plan)
     assert np.array_equal(masked[0], run(model.data, [token])[0][0]), "nobody is dead"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from eprune.explore.dealing import HIERARCHY, LINKAGES, PASS, Scored, Table, burden, deal, held, lost, normalized
+from eprune.explore.importance import HIERARCHY, LINKAGES, PASS, Scored, Table, burden, deal, held, lost, normalized
 
 pytest.importorskip("scipy")
 
