@@ -23,19 +23,29 @@ class TensorSink(Actor):
     Without a path, one line of JSON per frame is printed: for each port the smallest and the largest element, and the
     index of the largest in the flat tensor (``at``: for scores, the class).
 
+    With ``layers``, the port ``missing`` is a table of parts (see ``Exchange``), and the line says what it means:
+    ``"missing": {"conv2d_2": ["device3"]}`` names the devices whose parts of a layer were not there, and ``"exact"`` is
+    false if channels were lost with them.
+
     Parameters:
         path: a folder, which is created; ``PORT.npy`` in it receives the tensors of a port, and is complete at the end.
+        layers: the layers that the rows of the port ``missing`` are for, ``conv2d_2,dense_4``.
+        devices: the devices that its columns are for.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "write"}
 
-    def __init__(self, path: str = "") -> None:
+    def __init__(self, path: str = "", layers: str = "", devices: str = "") -> None:
         self.path = path
+        self.layers = [name for name in layers.split(",") if name]
+        self.devices = [name for name in devices.split(",") if name]
         self.files: dict[str, BinaryIO] = {}
         self.frame = 0
 
     def initialize(self) -> None:
-        """Create the files."""
+        """Create the files. Raises ValueError for a port ``missing`` that does not fit."""
+        if self.layers and self.inputs.get("missing") != ("uint8", (len(self.layers), len(self.devices)), 1):
+            raise ValueError("layers and devices are for a port 'missing' of as many rows and columns, uint8")
         for port, described in self.inputs.items():
             if described.rate != 1:
                 raise ValueError(f"port {port!r}: handles one token per firing, but its rate is {described.rate}")
@@ -49,13 +59,21 @@ class TensorSink(Actor):
         for port, file in self.files.items():
             file.write(np.ascontiguousarray(inputs[port]).data)
         if not self.files:
-            line = {"frame": self.frame, **{port: _summary(token) for port, token in inputs.items()}}
+            line: dict[str, object] = {"frame": self.frame}
+            for port, token in inputs.items():
+                line.update(self._missing(token) if self.layers and port == "missing" else {port: _summary(token)})
             try:
                 sys.stdout.write(json.dumps(line) + "\n")
                 sys.stdout.flush()
             except BrokenPipeError:
                 raise EndOfStream from None  # the reader has seen enough
         self.frame += 1
+
+    def _missing(self, table: np.ndarray) -> dict[str, object]:
+        """What a table of parts says."""
+        rows = zip(self.layers, table)
+        names = {layer: [name for name, state in zip(self.devices, row) if state] for layer, row in rows}
+        return {"missing": {layer: gone for layer, gone in names.items() if gone}, "exact": bool(table.max() < 2)}
 
     def finalize(self) -> None:
         """Write the number of tensors into each file, and close it."""

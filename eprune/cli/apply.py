@@ -121,9 +121,10 @@ def apply(
 
     module = find(name)
     reader = read if getattr(module, "MENDS", False) else read_sound
-    system = reader(application, platforms, mappings)
+    model = application.endswith(".tflite") and getattr(module, "MODELS", False)
+    system = _imported(application) if model else reader(application, platforms, mappings)
     try:
-        result = module.apply(system, options_of(name, given))
+        result = module.apply(system, _planned(name, system, options_of(name, given)))
     except ValueError as error:
         raise click.UsageError(f"{application}: {error}") from None
     made = relocate.apply(result.system, relocate.Options(output)).system
@@ -140,6 +141,39 @@ def apply(
     if written.mappings:
         trust = " --allow-outside" if reaches_outside(written.application) else ""
         say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}{trust}")
+
+
+def _imported(model: str) -> Any:
+    """The system of a model, an actor for each operator."""
+    from pathlib import Path
+
+    from eprune.measure.stated import stated
+    from eprune.model.graph import Graph
+    from eprune.model.system import System
+    from eprune.passes import import_
+
+    found = stated(model)
+    for note in found.notes:
+        say(f"note: {note}")
+    given = import_.Options(found.model, found.types, "operator", file=found.file)
+    return import_.apply(System(Graph(Path(model).stem)), given).system
+
+
+def _planned(name: str, system: Any, chosen: Any) -> Any:
+    """The options, with what has to be measured for them: ``measure.plans`` has a module for a pass that needs it."""
+    from importlib import import_module
+    from importlib.util import find_spec
+
+    from eprune.cli.progress import progress
+
+    module = f"eprune.measure.plans.{name.replace('-', '_')}"
+    if find_spec(module) is None:
+        return chosen
+    shown = progress(1, unit="")
+    try:
+        return import_module(module).planned(system, chosen, shown)
+    finally:
+        shown.clear()
 
 
 def _asked(module: ModuleType) -> list[dataclasses.Field[Any]]:

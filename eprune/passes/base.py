@@ -2,9 +2,10 @@
 
 A pass is a module of this package: a docstring whose first line says what it does, a frozen dataclass ``Options``, and
 ``apply(system, options) -> Result``, a pure function. What must be measured first comes as plain data in the options.
-Whatever is in this folder is a pass; ``eprune apply`` makes a command of each that needs no more than a System. A pass
-that takes what breaks rules, and mends it, says ``MENDS = True``; one that makes other actors, and so has no use for
-platforms and mappings, says ``UNMAPPED = True``.
+Whatever is in this folder is a pass, but for modules whose names begin with ``_``; ``eprune apply`` makes a command of
+each that needs no more than a System. A pass that takes what breaks rules, and mends it, says ``MENDS = True``; one
+that makes other actors, and so has no use for platforms and mappings, says ``UNMAPPED = True``; one that takes a
+.tflite model as well, which is then imported, says ``MODELS = True``.
 """
 
 from __future__ import annotations
@@ -39,9 +40,9 @@ class Result(NamedTuple):
 
 
 def names() -> list[str]:
-    """The passes that there are: the modules of this package but this one."""
+    """The passes that there are: the modules of this package but this one, and those that help a pass (``_mesh``)."""
     found = (module.name for module in pkgutil.iter_modules([str(Path(__file__).parent)]))
-    return sorted(name.rstrip("_") for name in found if name != "base")
+    return sorted(name.rstrip("_") for name in found if name != "base" and not name.startswith("_"))
 
 
 def find(name: str) -> Any:

@@ -1,7 +1,227 @@
-"""Deal a model's layers to devices by output channels, so that inference goes on when some of them fail."""
+"""Deal a model's layers to devices by output channels, so that inference goes on when some of them fail.
+
+Each device has a part of a layer's weights, and what is channel-local behind it: activations, pools, depthwise
+convolutions. In front of what mixes channels, an exchange on each device gathers the parts of all. A part that is
+missing, because its device is dead or late, is 0 in the result, or the zero point; nobody coordinates, and every device
+that lives has a result, with a table of what was missing. Layers that are cheap in weights and have large results stay
+whole on every device, and so does the last one.
+"""
 
 from __future__ import annotations
 
-from eprune.model.partition import LayerParts, Plan
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from pathlib import PurePath
+from typing import Any, Optional
 
-__all__ = ["LayerParts", "Plan"]
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.tflite.channels import layers, ranges
+from eprune.formats.tflite.dealing import Piece, chained, dealable, full, lop, pieces, resident_bytes, worth
+from eprune.formats.tflite.flow import OperatorFlow
+from eprune.formats.tflite.flow import flow as find_flow
+from eprune.formats.tflite.model import parse_model, read_model, weight_bytes
+from eprune.formats.tflite.parts import Model
+from eprune.model.partition import LayerParts, Plan
+from eprune.model.platform import Link
+from eprune.model.quantity import parse_frequency, parse_timeout
+from eprune.model.system import System
+from eprune.model.token import TokenType
+from eprune.passes._mesh import Mesh, Settings, tensor_of
+from eprune.passes.base import Report, Result, option
+
+__all__ = ["LayerParts", "Method", "Options", "Plan", "apply", "chosen_layers", "model_of"]
+
+MODELS = True
+UNMAPPED = True
+
+
+class Method(str, Enum):
+    """How channels are dealt."""
+
+    ROBUST = "robust"
+    LOP = "lop"
+    CHAINED = "chained"
+    FULL = "full"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How many devices, how channels are dealt, and how long a device waits for another.
+
+    ``made`` is a plan that was measured or read before (``measure.plans.partition``), ``figures`` what is known of it.
+    """
+
+    devices: int = option(help="How many devices.", metavar="N")
+    method: Method = option(
+        Method.LOP,
+        help="lop (default): contiguous blocks of channels; chained: each block on several successive devices; robust: "
+        "by importance, the important ones copied; full: every layer on every device.",
+    )
+    memory: float = option(
+        0.0,
+        help="The most that a device holds, as a part of the model's bytes of weights: 0.4. By default a layer is "
+        "dealt if that saves a device more bytes of weights than it then receives per frame.",
+        metavar="FRACTION",
+    )
+    failures: int = option(
+        1,
+        help="chained: the failures with which the result is still exact; robust: those to plan for (1).",
+        metavar="K",
+    )
+    calibration: str = option("", help="robust: inputs to score channels on (random ones).", metavar="DIR|FILE.npy")
+    scores: str = option("", help="robust: the scores to use, of s1, s2 and s3: s1,s3.", metavar="SCORES")
+    rotate: bool = option(False, help="robust: begin each group's deal at the next device.")
+    plan: str = option("", help="Use the plan in this file, and measure nothing.", metavar="PLAN.json")
+    timeout: str = option("200ms", help="How long a device waits for a part that is late (200ms).", metavar="TIME")
+    clock: str = option(
+        "",
+        help="A source on every device, numbered by this clock, 30/s: of the same scene, or the same file (default: "
+        "sources on the first device only).",
+        metavar="RATE",
+    )
+    port: int = option(Link.port, help="The first TCP port; each pair of devices has one (5100).", metavar="PORT")
+    made: Optional[Plan] = None
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def apply(system: System, options: Options) -> Result:
+    """The system with ``options.devices`` devices, each with its part of the model and copies of all other actors.
+
+    The application must be one model, cut anyhow, with sources before it and sinks behind it. Raises ValueError, with a
+    message for the user, for one that is not, for numbers that do not fit, and where nothing can be dealt.
+    """
+    _check_numbers(options)
+    model, file = model_of(system)
+    flow = find_flow(model, _types(system, model))
+    plan = options.made or _plan(model, flow, options)
+    if plan.devices != options.devices:
+        raise ValueError(f"the plan is for {plan.devices} devices, and --devices is {options.devices}")
+    found = pieces(model, flow, layers(model), plan)
+    clock = parse_frequency(options.clock) if options.clock else None
+    settings = Settings(options.devices, parse_timeout(options.timeout), clock, options.port)
+    mesh = Mesh(system, model, file, flow, found, settings)
+    made = mesh.system()
+    return Result(made, _report(model, plan, found, mesh, options))
+
+
+def chosen_layers(system: System, options: Options) -> tuple[Model, tuple[Any, ...]]:
+    """The model, and the layers of it to deal: what a plan that has to be measured is made of."""
+    model, _ = model_of(system)
+    flow = find_flow(model, _types(system, model))
+    copies = options.failures + 1 if options.method is Method.CHAINED else 1
+    able = dealable(model, flow, layers(model), options.devices)
+    chosen = worth(model, flow, able, options.devices, options.memory, copies)
+    if not chosen:
+        why = "and none saves more than it costs: state --memory" if able else "no layer has channels to deal"
+        raise ValueError(f"nothing of {PurePath(model.path).name} is to be partitioned: {why}")
+    return model, chosen
+
+
+def model_of(system: System) -> tuple[Model, str]:
+    """The model of which the application is made, and what the graph calls its file. Raises ValueError if it is not."""
+    slices = [actor for actor in system.graph.actors if actor.behaviour is not None and actor.behaviour.operators]
+    names = {actor.behaviour.file for actor in slices if actor.behaviour is not None}
+    if len(names) != 1:
+        raise ValueError(f"has slices of {len(names)} models; partition is for one model")
+    (file,) = names
+    behaviour = slices[0].behaviour
+    assert behaviour is not None  # as was asked
+    data = system.files.get(file)
+    model = read_model(behaviour.path or file) if data is None else parse_model(data, file)
+    covered = sorted(index for actor in slices if actor.behaviour for index in actor.behaviour.operators)
+    work = set(find_flow(model).work)
+    if len(set(covered)) < len(covered) or not work.issubset(covered) or system.graph.dpgs:
+        raise ValueError(f"is not one whole model {file}, with each operator once, outside of dynamic graphs")
+    if any(isinstance(actor.behaviour, ModelSlice) and actor.behaviour.channel_ranges for actor in slices):
+        raise ValueError("has slices of channels already")
+    return model, file
+
+
+def _check_numbers(options: Options) -> None:
+    if not 1 < options.devices < 100:
+        raise ValueError(f"--devices {options.devices}: there are 2 to 99")
+    if not 0 < options.failures < options.devices:
+        raise ValueError(f"--failures {options.failures}: with {options.devices} devices 1 to {options.devices - 1}")
+    if not 0 <= options.memory <= 1:
+        raise ValueError(f"--memory {options.memory:g}: a part of the model's weights is more than 0, and at most 1")
+    pairs = options.devices * (options.devices - 1) // 2
+    if not 0 < options.port <= 65536 - pairs:
+        raise ValueError(f"--port {options.port}: {pairs} links would need TCP ports above 65535")
+    if options.method is not Method.ROBUST and (options.calibration or options.scores or options.rotate):
+        raise ValueError("--calibration, --scores and --rotate are for --method robust")
+    try:
+        parse_timeout(options.timeout)
+    except ValueError as error:
+        raise ValueError(f"--timeout {options.timeout}: {error}") from None
+    if options.clock:
+        try:
+            parse_frequency(options.clock)
+        except ValueError as error:
+            raise ValueError(f"--clock {options.clock}: {error}") from None
+
+
+def _plan(model: Model, flow: OperatorFlow, options: Options) -> Plan:
+    """The plan of a method that measures nothing."""
+    if options.method is Method.FULL:
+        return full(options.devices)
+    if options.method is Method.ROBUST:
+        raise ValueError("--method robust needs a plan that is measured first")
+    copies = options.failures + 1 if options.method is Method.CHAINED else 1
+    able = dealable(model, flow, layers(model), options.devices)
+    chosen = worth(model, flow, able, options.devices, options.memory, copies)
+    if not chosen:
+        why = "none saves more than it costs; state --memory" if able else "no layer has channels to deal"
+        raise ValueError(f"nothing of {PurePath(model.path).name} is to be partitioned: {why}")
+    return lop(chosen, options.devices) if copies == 1 else chained(chosen, options.devices, copies)
+
+
+def _types(system: System, model: Model) -> dict[int, TokenType]:
+    """What the graph says of tensors whose type the model does not state."""
+    found = {}
+    for actor in system.graph.actors:
+        if actor.behaviour is not None and actor.behaviour.operators:
+            for port in actor.ports:
+                tensor = tensor_of(system, actor, port)
+                if tensor is not None:
+                    found[tensor] = port.token
+    return found
+
+
+def _report(model: Model, plan: Plan, found: Sequence[Piece], mesh: Mesh, options: Options) -> Report:
+    """What each device holds and sends."""
+    whole = weight_bytes(model, range(len(model.operators)))
+    dealt = [piece for piece in found if piece.parts]
+    devices = []
+    for device, name in enumerate(mesh.names):
+        held = resident_bytes(model, found, device)
+        figures = {
+            "weight_bytes": held,
+            "of_the_whole": held / whole if whole else 1.0,
+            "sent_bytes": mesh.sent(device),
+        }
+        devices.append({"device": name, **figures})
+    lines = [
+        f"{plan.method}: {len(dealt)} layers over {plan.devices} devices, {len(mesh.exchanged)} exchanges per frame",
+        *(
+            f"{each['device']}: {each['weight_bytes']} of {whole} bytes of weights ({each['of_the_whole']:.1%}), "
+            f"sends {each['sent_bytes']} bytes per frame"
+            for each in devices
+        ),
+    ]
+    figures = {
+        "method": plan.method,
+        "model_weight_bytes": whole,
+        "layers": [
+            {
+                "layer": mesh.labels[found.index(piece)],
+                "first": piece.operators[0],
+                "parts": list(map(ranges, piece.parts)),
+            }
+            for piece in dealt
+        ],
+        "devices": devices,
+        "plan": plan.to_json(),
+        **options.figures,
+    }
+    return Report(tuple(lines), figures)

@@ -157,6 +157,16 @@ def values(model: Model, index: int) -> Optional[list[int]]:
     return found
 
 
+def zero_point(model: Model, index: int) -> int:
+    """What stands for 0 in a tensor: its zero point, or 0."""
+    quantization: Any = (
+        load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(model.graph).Tensors(index).Quantization()
+    )
+    if quantization is None or quantization.ZeroPointLength() != 1 or model.tensors[index].type.startswith("FLOAT"):
+        return 0
+    return int(quantization.ZeroPoint(0))
+
+
 def narrow(model: Model, operators: Iterable[int], channels: Channels) -> dict[int, Narrowed]:
     """What the output channels ``channels`` leave of these operators: operator -> Narrowed.
 

@@ -1,0 +1,160 @@
+"""An actor that puts a layer together of which each device computes some channels."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from checks import whole_number
+
+from eprune.runtime import Actor
+
+#: What a table of parts says of a device's part of a layer.
+THERE, COVERED, LOST = 0, 1, 2
+#: So many changes of what is missing are noted, the others only counted in the tables.
+_NOTED = 20
+
+
+class Exchange(Actor):
+    """Gathers the channels of a layer, the last axis, from the device itself and its peers.
+
+    The input ``own`` has the channels that this device has computed, and an input named after each peer has those of
+    that peer. A channel of which several have a copy is taken from ``own`` first. What nobody has sent is 0 in the
+    result, or the zero point of a quantised model. Every output but those named ``table...`` gets the whole.
+
+    A table of parts goes from one exchange to the next: uint8, a row for each layer, a column for each device. An entry
+    is 0 if the device's part was there, 1 if it was missing and others had its channels, 2 if channels were lost. The
+    inputs ``seen...`` bring tables, the outputs ``table...`` give the largest entries of all, and this layer's row.
+
+    Parameters:
+        layer: what the layer is called in notes.
+        devices: the devices, ``device1,device2``: the columns of the table. Peers' ports have these names.
+        parts: the channels of each input, ``own=0-15 device2=16-31``.
+        row: the row of this layer in the table.
+        zero: what stands for a missing channel.
+    """
+
+    copies = True
+
+    def __init__(self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0") -> None:
+        self.layer = layer
+        self.devices = devices.split(",")
+        self.parts = {port: _channels(port, text) for port, text in _pairs(parts)}
+        self.row = whole_number("row", row)
+        self.zero = int(zero) if re.fullmatch("-?[0-9]{1,9}", zero) else None
+        if self.zero is None:
+            raise ValueError(f"zero={zero!r}: expected a whole number")
+
+    def initialize(self) -> None:
+        """Raises ValueError where ports and parameters do not fit."""
+        self.results = [name for name in self.outputs if not name.startswith("table")]
+        self.tables = [name for name in self.outputs if name.startswith("table")]
+        self.before = [name for name in self.inputs if name.startswith("seen")]
+        data = [name for name in self.inputs if name not in self.before]
+        if not self.results or set(data) != set(self.parts):
+            raise ValueError(f"parts names {', '.join(self.parts)}, and there are the inputs {', '.join(data)}")
+        whole = self.outputs[self.results[0]]
+        for port in data:
+            own, shape = self.inputs[port], (*whole.shape[:-1], len(self.parts[port]))
+            if own.shape != shape or own.dtype != whole.dtype or max(self.parts[port]) >= whole.shape[-1]:
+                raise ValueError(f"port {port!r} is {own.dtype}{list(own.shape)}, but its part is {list(shape)}")
+        size = (self.row + 1, len(self.devices))
+        for name in (*self.before, *self.tables):
+            described = self.inputs.get(name) or self.outputs[name]
+            if described.dtype != "uint8" or len(described.shape) != 2 or described.shape[0] < size[0]:
+                raise ValueError(f"port {name!r}: expected a table of uint8, {list(size)} at least")
+        self.columns = {port: self.devices.index(port) for port in self.parts if port != "own"}
+        self.order = sorted(self.parts, key=lambda port: port != "own")
+        self.count = whole.shape[-1]
+        self.plans: dict[tuple[str, ...], _Gathering] = {}
+        self.absent: tuple[str, ...] = ()
+        self.notes = self.frame = 0
+
+    def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Gather one frame."""
+        absent = tuple(port for port in self.columns if port not in inputs)
+        if absent not in self.plans:
+            self.plans[absent] = _Gathering(self.count, {p: self.parts[p] for p in self.order if p in inputs})
+        plan = self.plans[absent]
+        first = outputs[self.results[0]]
+        if plan.lost is not None:
+            first[..., plan.lost] = self.zero
+        for port, target, source in plan.copies:
+            first[..., target] = inputs[port][..., source]
+        for name in self.results[1:]:
+            outputs[name][...] = first
+        self._tell(inputs, outputs, absent, plan)
+        if absent != self.absent:
+            self._note(absent, plan)
+            self.absent = absent
+        self.frame += 1
+
+    def _tell(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], absent: tuple[str, ...], plan: Any) -> None:
+        """The table of parts."""
+        if not self.tables:
+            return
+        table = outputs[self.tables[0]]
+        table[...] = 0
+        for name in self.before:
+            if name in inputs:
+                np.maximum(table, inputs[name], out=table)
+        for port in absent:
+            state = COVERED if plan.gone.isdisjoint(self.parts[port]) else LOST
+            column = self.columns[port]
+            table[self.row, column] = max(table[self.row, column], state)
+        for name in self.tables[1:]:
+            outputs[name][...] = table
+
+    def _note(self, absent: tuple[str, ...], plan: Any) -> None:
+        if self.notes < _NOTED:
+            self.notes += 1
+            lost = f"{len(plan.gone)} of {self.count} channels lost" if plan.gone else "others have its channels"
+            without = f"without {', '.join(absent)} ({lost})" if absent else "all parts are there again"
+            more = ", further changes are not noted" if self.notes == _NOTED else ""
+            self.note(f"layer {self.layer}: {without}, from firing {self.frame} on{more}")
+
+
+class _Gathering:
+    """From which inputs to take which channels: each channel once. ``gone``: those that none of them has."""
+
+    def __init__(self, count: int, parts: Mapping[str, Sequence[int]]) -> None:
+        waiting = set(range(count))
+        self.copies = []
+        for port, channels in parts.items():
+            places = [place for place, channel in enumerate(channels) if channel in waiting]
+            if places:
+                taken = [channels[place] for place in places]
+                waiting.difference_update(taken)
+                self.copies.append((port, _index(taken), _index(places)))
+        self.gone = frozenset(waiting)
+        self.lost = _index(sorted(waiting)) if waiting else None
+
+
+def _index(places: Sequence[int]) -> Any:
+    """A slice where these follow each other, which numpy copies faster; else an array."""
+    first = places[0]
+    if list(places) == list(range(first, first + len(places))):
+        return slice(first, first + len(places))
+    return np.array(places)
+
+
+def _pairs(text: str) -> list[tuple[str, str]]:
+    pairs = [part.partition("=")[::2] for part in text.split()]
+    if not pairs or len({port for port, _ in pairs}) < len(pairs):
+        raise ValueError(f"parts={text!r}: expected PORT=CHANNELS for each input, as in 'own=0-15 device2=16-31'")
+    return pairs
+
+
+def _channels(port: str, text: str) -> list[int]:
+    """``0,4,8-12``"""
+    found: list[int] = []
+    for part in text.split(","):
+        first, _, last = part.partition("-")
+        if not re.fullmatch("[0-9]{1,7}", first) or (last and not re.fullmatch("[0-9]{1,7}", last)):
+            raise ValueError(f"parts: {port}={text!r}: expected channels, as in 0,4,8-12")
+        found += range(int(first), int(last or first) + 1)
+    if not found or len(set(found)) < len(found):
+        raise ValueError(f"parts: {port}={text!r}: expected channels, each once")
+    return found
