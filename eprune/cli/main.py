@@ -31,6 +31,7 @@ COMMANDS = (
     "sweep",
     "verify",
     "evaluate",
+    "robustness",
     "draw",
     "explore",
     "profile",

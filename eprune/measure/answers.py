@@ -86,7 +86,7 @@ class SystemAnswers:
     def __init__(self, system: System, interpreter: str = "auto", answer: Optional[str] = None) -> None:
         self._system = fuse.apply(fork.apply(system if system.mappings else alone(system)).system).system
         graph = self._system.graph
-        sources, sinks = _ends(graph)
+        sources, sinks = ends(graph)
         self.sources = [actor.name for actor in sources]
         self.parameters = dict(sources[0].parameters)
         inner = [actor.name for actor in graph.actors if actor not in sources and actor not in sinks]
@@ -94,7 +94,7 @@ class SystemAnswers:
         self._fed = [each for each in program.fifos if each.source.partition(".")[0] in self.sources]
         self.token = _picture(graph, self._fed)
         self.answers = _answers(graph, [actor.name for actor in sinks], self.sources, answer)
-        self.labels = _labels(sinks)
+        self.labels = labels_of(sinks)
         self._executor = Executor(program, interpreter, only=inner)
         self._fifos = [each for each in program.fifos if each not in self._fed]
         self._stack = ExitStack()
@@ -221,7 +221,7 @@ def alone(system: System) -> System:
     return replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
 
 
-def _ends(graph: Graph) -> tuple[list[Actor], list[Actor]]:
+def ends(graph: Graph) -> tuple[list[Actor], list[Actor]]:
     """Sources and sinks, of which there must be some."""
     sources = [actor for actor in graph.actors if not any(not port.control for port in actor.inputs)]
     sinks = [actor for actor in graph.actors if not any(not port.control for port in actor.outputs)]
@@ -275,7 +275,7 @@ def _may_be_scores(token: TokenType) -> bool:
     return size > 1 or token.dtype.startswith(("int", "uint"))
 
 
-def _labels(sinks: Sequence[Actor]) -> str:
+def labels_of(sinks: Sequence[Actor]) -> str:
     """What a sink's parameter says of the names of classes."""
     return next((dict(actor.parameters)["labels"] for actor in sinks if dict(actor.parameters).get("labels")), "")
 
