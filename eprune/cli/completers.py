@@ -421,6 +421,7 @@ COMPLETERS: dict[str, Completer] = {
     "NAME": _nothing,
     "NAMES": _files("*"),
     "SHARE": _nothing,
+    "SCORES": _nothing,
     "ACTOR.PORT": _nothing,
     "NAME=B,L": _nothing,
     "OUT:IN ...": _nothing,

@@ -111,7 +111,7 @@ def command(
         finally:
             shown.clear()
     reference = None if measure == "accuracy" else "the intact model"
-    report = RobustnessReport(Path(application).stem, measure, reference, chosen.part, found, version, notes, names)
+    report = RobustnessReport(system.graph.name, measure, reference, chosen.part, found, version, notes, names)
     for note in notes:
         say(f"note: {note}")
     show({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), fmt)

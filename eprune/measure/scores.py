@@ -49,8 +49,11 @@ def channel_scores(
     """First operator of each layer -> its channels' scores [channels, names], as measured.
 
     ``tokens`` are calibration pictures, ``classes`` what they show; without, the loss of s2 is that of the class that
-    the whole model answers. Raises ValueError where s2 or s3 is wanted without pictures.
+    the whole model answers. Raises ValueError for other names, and where s2 or s3 is wanted without pictures.
     """
+    strange = [each for each in names if each not in SCORES]
+    if strange or not names:
+        raise ValueError(f"there is no score {(strange or [''])[0]!r}; there are {', '.join(SCORES)}")
     if not tokens and set(names) - {"s1"}:
         raise ValueError("s2 and s3 are measured on calibration pictures, and there are none: use s1, or give pictures")
     name, _ = chosen_interpreter(interpreter)
@@ -202,9 +205,6 @@ def robust_plan(
     ``linkage="pass"`` does not need.
     """
     names = tuple(scores) if scores is not None else SCORES if len(calibration) else ("s1",)
-    strange = [name for name in names if name not in SCORES]
-    if strange or not names:
-        raise ValueError(f"there is no score {(strange or [''])[0]!r}; there are {', '.join(SCORES)}")
     begin = time.perf_counter()
     if measured is None:
         measured = channel_scores(model, layers, calibration, names, classes, interpreter, progress)

@@ -165,6 +165,7 @@ def prepare(folder):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     (folder / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
+    (folder / "wide.tflite").write_bytes(tiny_models.two_convolutions())
     (folder / "stateful.tflite").write_bytes(tiny_models.counter())
     (folder / "sdf3.xml").write_text(sdf3.modem())
     random = np.random.default_rng(1)
