@@ -150,6 +150,10 @@ class Mesh:
         both = leading & _following(graph, slices, following)
         if both:
             raise ValueError(f"actor '{min(both)}' is before the model and behind it; partition is for one way")
+        sources = [actor.name for actor in graph.actors if actor.name in leading and not actor.inputs]
+        if len(sources) > 1 and not self.settings.clock:
+            several = f"{', '.join(sources[:-1])} and {sources[-1]}"
+            raise ValueError(f"{several} number their tokens each by itself; state --clock, which numbers them alike")
         for actor in graph.actors:
             if actor.name in slices or (actor.name in leading and device and not self.settings.clock):
                 continue

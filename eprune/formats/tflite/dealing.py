@@ -6,13 +6,14 @@ the planner weighs one against the other: layers with many weights and small res
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from eprune.formats.tflite.channels import Layer, narrow, narrowed_bytes
+from eprune.formats.tflite.channels import HEADS, Layer, narrow, narrowed_bytes, stored
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.model import weight_bytes
-from eprune.formats.tflite.parts import Model
+from eprune.formats.tflite.parts import Model, Operator
 from eprune.model.partition import LayerParts, Plan
 
 
@@ -48,17 +49,26 @@ def dealable(model: Model, flow: OperatorFlow, found: Sequence[Layer], devices: 
     """The layers of ``layers(model)`` that can be dealt to so many devices: not the last ones, nor very narrow ones.
 
     The last layer is on every device, so that each has the result without a further exchange. A layer whose results
-    have no shape that a FIFO could carry is left out, too.
+    have no shape that a FIFO could carry is left out, too, and so is one whose weights others use as well: to have a
+    part of them beside the whole saves nothing.
     """
     needed = _with_layers_behind(model, flow, found)
+    users = Counter(buffer for operator in model.operators for buffer in _constants(model, operator))
     return tuple(
         each
         for each in found
         if each.channels >= devices
         and each.first in needed
         and flow.position.keys() >= set(each.operators)
+        and all(users[buffer] == 1 for head in each.heads for buffer in _constants(model, model.operators[head]))
         and all(index in flow.types and index not in flow.outputs for index in each.outputs)
     )
+
+
+def _constants(model: Model, operator: Operator) -> set[int]:
+    """The buffer of an operator's weights; what else it has of each channel is small."""
+    index = operator.inputs[1] if operator.name in HEADS and len(operator.inputs) > 1 else -1
+    return {model.tensors[each].buffer for each in stored(model, index)[-1:]} if index >= 0 else set()
 
 
 def worth(
