@@ -98,6 +98,7 @@ def command(
         try:
             shown.begin("making plans")
             plans = [("as it is", plan)] if plan is not None else _plans(trial, given, failures, classes, notes)
+            shown.clear()
             shown = progress(len(plans), len(trial.tokens), quiet)
             found: list[Robustness] = []
             for label, each in plans:
@@ -111,7 +112,9 @@ def command(
         finally:
             shown.clear()
     reference = None if measure == "accuracy" else "the intact model"
-    report = RobustnessReport(system.graph.name, measure, reference, chosen.part, found, version, notes, names)
+    report = RobustnessReport(
+        system.graph.name, measure, reference, chosen.part, found, version, notes, names, len(trial.calibration)
+    )
     for note in notes:
         say(f"note: {note}")
     show({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), fmt)

@@ -23,7 +23,10 @@ _SIZE = (7.5, 4.8)
 
 @dataclass(frozen=True)
 class RobustnessReport:
-    """Some plans for one model. ``names`` are those of the devices, empty if they have none."""
+    """Some plans for one model.
+
+    ``names`` are those of the devices, empty if they have none; ``calibration`` is how many pictures plans are made of.
+    """
 
     application: str
     measure: str
@@ -33,6 +36,7 @@ class RobustnessReport:
     interpreter: str
     notes: Sequence[str] = ()
     names: Sequence[str] = ()
+    calibration: int = 0
 
     def text(self) -> str:
         """For people."""
@@ -81,6 +85,7 @@ class RobustnessReport:
             "measure": self.measure,
             "model": self.model,
             "part": self.part,
+            "calibration": self.calibration,
             "plans": [self._plan(each) for each in self.found],
             "interpreter": self.interpreter,
             "notes": list(self.notes),

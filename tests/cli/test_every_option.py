@@ -42,7 +42,7 @@ GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
-ROBUST = ROBUSTNESS.replace("--method lop", "--method robust --memory 0.8")
+ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
 
 
@@ -274,12 +274,12 @@ TABLE = {
         "--split": plus(ROBUSTNESS, "--split 0.2", json_of("plans.0.sets.0.of")),
         "--frames": plus(ROBUSTNESS, "--frames 3", json_of("plans.0.sets.0.of")),
         "--seed": Acts(f"{ROBUSTNESS} --seed 1", f"{ROBUSTNESS} --seed 4", json_of("plans")),
-        "--labels": plus(ROBUSTNESS, "--labels 4,3,2,1,0", json_of("plans")),
-        "--calibrate": Acts(f"{ROBUST} --calibrate 1", f"{ROBUST} --calibrate 9", json_of("plans")),
+        "--labels": Acts(f"{ROBUSTNESS} --frames 7", f"{ROBUSTNESS} --frames 7 --labels 1,2,3,4,0", json_of("plans")),
+        "--calibrate": Acts(f"{ROBUST} --calibrate 1", f"{ROBUST} --calibrate 9", json_of("calibration")),
         "--recovery": plus(ROBUSTNESS, "--recovery", json_of("plans")),
         "--devices": plus(ROBUSTNESS, "--devices 3", json_of("plans.0.devices")),
         "--method": Acts(ROBUSTNESS, ROBUSTNESS.replace("--method lop", "--method full"), json_of("plans.0.method")),
-        "--memory": Acts(f"{ROBUST} --memory 0.9", f"{ROBUST} --memory 1", json_of("plans.0.memory")),
+        "--memory": Acts(f"{ROBUST} --memory 0.7", f"{ROBUST} --memory 1", json_of("plans.0.memory")),
         "--scores": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
         "--rotate": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
         "--linkage": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
