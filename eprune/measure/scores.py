@@ -181,7 +181,7 @@ def robust_plan(
     model: Model,
     layers: Sequence[Layer],
     devices: int,
-    memory: float = 0.4,
+    memory: Optional[float] = None,
     failures: int = 1,
     calibration: Sequence[np.ndarray] = (),
     scores: Optional[Sequence[str]] = None,
@@ -195,6 +195,8 @@ def robust_plan(
     progress: Progress = SILENT,
 ) -> tuple[Plan, dict[str, Any]]:
     """Deal these layers to devices so that each has at most the share ``memory`` of the model's weights.
+
+    By default, that is a quarter of the way from the least that is possible to the whole model.
 
     ``calibration`` are tokens of pictures; without them the only score is s1. ``scores`` are names of SCORES (default:
     all that can be had); ``measured`` are those of ``channel_scores``, in this order, if they are known already.
@@ -210,12 +212,13 @@ def robust_plan(
         measured = channel_scores(model, layers, calibration, names, classes, interpreter, progress)
     seconds = time.perf_counter() - begin
     table = table_of(model, layers, devices, measured, linkage)
+    budget = table.floor + (table.whole - table.floor) / 4 if memory is None else memory * table.whole
     if threshold is not None:
         dealt = table.at([threshold] * len(table.layers))
     elif by_layer:
-        dealt = table.layer_by_layer(memory * table.whole, failures)
+        dealt = table.layer_by_layer(budget, failures)
     else:
-        dealt = table.within(memory * table.whole)
+        dealt = table.within(budget)
     parts = [deal(groups, devices, rotate) for groups in dealt.groups]
     plan = Plan(devices, "robust", tuple(LayerParts(each.first, own) for each, own in zip(table.layers, parts)))
     return plan, _figures(table, dealt, plan, names, seconds)
