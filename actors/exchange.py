@@ -21,12 +21,14 @@ class Exchange(Actor):
     """Gathers the channels of a layer, the last axis, from the device itself and its peers.
 
     The input ``own`` has the channels that this device has computed, and an input named after each peer has those of
-    that peer. A channel of which several have a copy is taken from ``own`` first. What nobody has sent is 0 in the
-    result, or the zero point of a quantised model. Every output but those named ``table...`` gets the whole.
+    that peer. Of several copies of a channel that of ``own`` is taken, then a peer's in the order of the inputs; but
+    first of all those of devices that had all that they needed, as their tables of parts say. What nobody has sent is 0
+    in the result, or the zero point of a quantised model. Every output but those named ``table...`` gets the whole.
 
     A table of parts goes from one exchange to the next: uint8, a row for each layer, a column for each device. An entry
     is 0 if the device's part was there, 1 if it was missing and others had its channels, 2 if channels were lost. The
-    inputs ``seen...`` bring tables, the outputs ``table...`` give the largest entries of all, and this layer's row.
+    input ``seen`` brings this device's own, ``seen_PEER`` that of a peer. The outputs ``table...`` give the largest
+    entries of its own table and of those of the peers whose parts were used, with this layer's row.
 
     Parameters:
         layer: what the layer is called in notes.
@@ -43,41 +45,53 @@ class Exchange(Actor):
         self.devices = devices.split(",")
         self.parts = {port: _channels(port, text) for port, text in _pairs(parts)}
         self.row = whole_number("row", row)
-        self.zero = int(zero) if re.fullmatch("-?[0-9]{1,9}", zero) else None
-        if self.zero is None:
+        if not re.fullmatch("-?[0-9]{1,9}", zero):
             raise ValueError(f"zero={zero!r}: expected a whole number")
+        self.zero = int(zero)
 
     def initialize(self) -> None:
         """Raises ValueError where ports and parameters do not fit."""
         self.results = [name for name in self.outputs if not name.startswith("table")]
         self.tables = [name for name in self.outputs if name.startswith("table")]
-        self.before = [name for name in self.inputs if name.startswith("seen")]
-        data = [name for name in self.inputs if name not in self.before]
-        if not self.results or set(data) != set(self.parts):
-            raise ValueError(f"parts names {', '.join(self.parts)}, and there are the inputs {', '.join(data)}")
+        self.seen = {name: name.partition("_")[2] or "own" for name in self.inputs if name.startswith("seen")}
+        data = [name for name in self.inputs if name not in self.seen]
+        if not self.results or set(data) != set(self.parts) or not set(self.seen.values()) <= set(data):
+            raise ValueError(f"parts names {', '.join(self.parts)}, and there are the inputs {', '.join(self.inputs)}")
+        unknown = set(self.parts) - {"own", *self.devices}
+        if unknown:
+            raise ValueError(f"input {min(unknown)!r} is named after none of the devices {', '.join(self.devices)}")
         whole = self.outputs[self.results[0]]
         for port in data:
             own, shape = self.inputs[port], (*whole.shape[:-1], len(self.parts[port]))
             if own.shape != shape or own.dtype != whole.dtype or max(self.parts[port]) >= whole.shape[-1]:
                 raise ValueError(f"port {port!r} is {own.dtype}{list(own.shape)}, but its part is {list(shape)}")
-        size = (self.row + 1, len(self.devices))
-        for name in (*self.before, *self.tables):
-            described = self.inputs.get(name) or self.outputs[name]
-            if described.dtype != "uint8" or len(described.shape) != 2 or described.shape[0] < size[0]:
-                raise ValueError(f"port {name!r}: expected a table of uint8, {list(size)} at least")
+        described = [*(self.inputs[name] for name in self.seen), *(self.outputs[name] for name in self.tables)]
+        for table in described:
+            fits = len(table.shape) == 2 and table.shape[0] > self.row and table.shape[1] == len(self.devices)
+            if table.dtype != "uint8" or not fits or table != described[0]:
+                raise ValueError(
+                    f"a table is {table.dtype}{list(table.shape)}: expected uint8, a column for each device"
+                )
         self.columns = {port: self.devices.index(port) for port in self.parts if port != "own"}
-        self.order = sorted(self.parts, key=lambda port: port != "own")
         self.count = whole.shape[-1]
-        self.plans: dict[tuple[str, ...], _Gathering] = {}
+        self.plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Gathering] = {}
         self.absent: tuple[str, ...] = ()
         self.notes = self.frame = 0
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Gather one frame."""
         absent = tuple(port for port in self.columns if port not in inputs)
-        if absent not in self.plans:
-            self.plans[absent] = _Gathering(self.count, {p: self.parts[p] for p in self.order if p in inputs})
-        plan = self.plans[absent]
+        doubtful = tuple(
+            port
+            for name, port in self.seen.items()
+            if port in inputs and (name not in inputs or inputs[name].max() > 1)
+        )
+        key = (absent, doubtful)
+        if key not in self.plans:
+            there = [port for port in ("own", *self.columns) if port in inputs]
+            order = sorted(there, key=lambda port: port in doubtful)
+            self.plans[key] = _Gathering(self.count, {port: self.parts[port] for port in order})
+        plan = self.plans[key]
         first = outputs[self.results[0]]
         if plan.lost is not None:
             first[..., plan.lost] = self.zero
@@ -85,21 +99,25 @@ class Exchange(Actor):
             first[..., target] = inputs[port][..., source]
         for name in self.results[1:]:
             outputs[name][...] = first
-        self._tell(inputs, outputs, absent, plan)
+        if self.tables:
+            self._tell(inputs, outputs, absent, plan)
         if absent != self.absent:
             self._note(absent, plan)
             self.absent = absent
         self.frame += 1
 
-    def _tell(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], absent: tuple[str, ...], plan: Any) -> None:
-        """The table of parts."""
-        if not self.tables:
-            return
+    def _tell(
+        self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], absent: tuple[str, ...], plan: _Gathering
+    ) -> None:
+        """Write the table of parts."""
         table = outputs[self.tables[0]]
         table[...] = 0
-        for name in self.before:
-            if name in inputs:
+        used = {"own", *(port for port, _, _ in plan.copies)}
+        for name, port in self.seen.items():
+            if name in inputs and port in used:
                 np.maximum(table, inputs[name], out=table)
+            elif port in used and port in inputs:  # nobody says what is in its part
+                table[self.row, self.columns[port]] = LOST
         for port in absent:
             state = COVERED if plan.gone.isdisjoint(self.parts[port]) else LOST
             column = self.columns[port]
@@ -107,7 +125,7 @@ class Exchange(Actor):
         for name in self.tables[1:]:
             outputs[name][...] = table
 
-    def _note(self, absent: tuple[str, ...], plan: Any) -> None:
+    def _note(self, absent: tuple[str, ...], plan: _Gathering) -> None:
         if self.notes < _NOTED:
             self.notes += 1
             lost = f"{len(plan.gone)} of {self.count} channels lost" if plan.gone else "others have its channels"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import PurePath
 from typing import Optional
 
@@ -64,6 +65,8 @@ class Mesh:
             (tensor for piece in found if piece.parts for tensor in piece.writes),
             key=lambda tensor: (len(found[self.writer[tensor]].after), tensor),
         )
+        dealt = [piece.parts for piece in found if piece.parts]
+        self.overlap = any(len({*chain(*parts)}) < sum(map(len, parts)) for parts in dealt)
         self.inputs, self.outputs, self.between = self._ends()
         self.readers = self._readers()
 
@@ -252,9 +255,10 @@ class Mesh:
             self._connect(self._at(writer, peer), PortRef(exchange, port), token, tensor, None)
         if row == 0:
             return
-        last = row == len(self.exchanged) - 1
+        # Where channels have copies, the exchange chooses by what the tables say of each.
+        told = row == len(self.exchanged) - 1 or self.overlap
         before = f"exchange_{self.exchanged[row - 1]}"
-        for peer in range(len(self.names)) if last else (device,):
+        for peer in range(len(self.names)) if told else (device,):
             port = "seen" if peer == device else f"seen_{self.names[peer]}"
             self._connect(self._at(before, peer), PortRef(exchange, port), self._table, None, None, "table")
 
@@ -331,7 +335,8 @@ class Mesh:
         if crosses:
             group = f"{self.names[homes[0]]}-{self.names[homes[1]]}" if optional else None
             timeout = self._timeout(target.actor) if optional else self.settings.timeout
-            fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, group=group)
+            # While two devices wait for a third one, neither drops what it has for the other.
+            fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, room_timeout=timeout, group=group)
         self.fifos.append(fifo)
 
     def _timeout(self, exchange: str) -> float:
