@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, Optional
 
 import numpy as np
 from checks import whole_number
+from missing import Prediction, read_predictions
 
 from eprune.runtime import Actor
 
@@ -36,11 +37,15 @@ class Exchange(Actor):
         parts: the channels of each input, ``own=0-15 device2=16-31``.
         row: the row of this layer in the table.
         zero: what stands for a missing channel.
+        recovery: an .npz file by which missing channels are predicted from the others (``eprune apply recover``).
     """
 
     copies = True
+    PATHS: ClassVar[Mapping[str, str]] = {"recovery": "read"}
 
-    def __init__(self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0") -> None:
+    def __init__(
+        self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0", recovery: str = ""
+    ) -> None:
         self.layer = layer
         self.devices = devices.split(",")
         self.parts = {port: _channels(port, text) for port, text in _pairs(parts)}
@@ -48,6 +53,7 @@ class Exchange(Actor):
         if not re.fullmatch("-?[0-9]{1,9}", zero):
             raise ValueError(f"zero={zero!r}: expected a whole number")
         self.zero = int(zero)
+        self.predictions = read_predictions(recovery) if recovery else {}
 
     def initialize(self) -> None:
         """Raises ValueError where ports and parameters do not fit."""
@@ -90,13 +96,16 @@ class Exchange(Actor):
         if key not in self.plans:
             there = [port for port in ("own", *self.columns) if port in inputs]
             order = sorted(there, key=lambda port: port in doubtful)
-            self.plans[key] = _Gathering(self.count, {port: self.parts[port] for port in order})
+            parts = {port: self.parts[port] for port in order}
+            self.plans[key] = _Gathering(self.count, parts, self.predictions.get(tuple(sorted(absent))))
         plan = self.plans[key]
         first = outputs[self.results[0]]
         if plan.lost is not None:
             first[..., plan.lost] = self.zero
         for port, target, source in plan.copies:
             first[..., target] = inputs[port][..., source]
+        if plan.prediction is not None:
+            first[..., plan.lost] = plan.prediction(first[..., plan.kept], first.dtype)
         for name in self.results[1:]:
             outputs[name][...] = first
         if self.tables:
@@ -128,16 +137,20 @@ class Exchange(Actor):
     def _note(self, absent: tuple[str, ...], plan: _Gathering) -> None:
         if self.notes < _NOTED:
             self.notes += 1
-            lost = f"{len(plan.gone)} of {self.count} channels lost" if plan.gone else "others have its channels"
+            what = "lost" if plan.prediction is None else "predicted"
+            lost = f"{len(plan.gone)} of {self.count} channels {what}" if plan.gone else "others have its channels"
             without = f"without {', '.join(absent)} ({lost})" if absent else "all parts are there again"
             more = ", further changes are not noted" if self.notes == _NOTED else ""
             self.note(f"layer {self.layer}: {without}, from firing {self.frame} on{more}")
 
 
 class _Gathering:
-    """From which inputs to take which channels: each channel once. ``gone``: those that none of them has."""
+    """From which inputs to take which channels: each channel once. ``gone``: those that none of them has.
 
-    def __init__(self, count: int, parts: Mapping[str, Sequence[int]]) -> None:
+    A ``prediction`` of these is taken if it fits. Raises ValueError if it does not.
+    """
+
+    def __init__(self, count: int, parts: Mapping[str, Sequence[int]], prediction: Optional[Prediction]) -> None:
         waiting = set(range(count))
         self.copies = []
         for port, channels in parts.items():
@@ -148,6 +161,10 @@ class _Gathering:
                 self.copies.append((port, _index(taken), _index(places)))
         self.gone = frozenset(waiting)
         self.lost = _index(sorted(waiting)) if waiting else None
+        self.kept = np.array([channel for channel in range(count) if channel not in waiting], int)
+        self.prediction = prediction if waiting else None
+        if self.prediction is not None and self.prediction.weights.shape != (len(self.kept) + 1, len(waiting)):
+            raise ValueError(f"the recovery is not for {len(waiting)} missing channels of {count}")
 
 
 def _index(places: Sequence[int]) -> Any:

@@ -92,6 +92,9 @@ def command(
         names: Sequence[str] = ()
         notes: list[str] = []
         model, plan, names = (_model_of(system), None, ()) if is_model else _planned(system)
+        known = _known(system, names) if names else None
+        if known and recovery:
+            raise click.UsageError("--recovery: the application recovers already, as it is")
         needed = calibrate if is_model or recovery else 0
         trial, classes, measure = _trial(system, model, chosen, needed, name, notes)
         shown = progress(1, 0, quiet)
@@ -104,8 +107,8 @@ def command(
             for label, each in plans:
                 shown.begin(label)
                 found += [
-                    trial.run(each, failures, recovered, label, shown)
-                    for recovered in ([False, True] if recovery and label != "full" else [False])
+                    trial.run(each, failures, recovered, label, shown, known or None)
+                    for recovered in _ways(recovery, bool(known), label)
                 ]
         except ValueError as error:
             raise click.UsageError(f"{application}: {error}") from None
@@ -127,6 +130,17 @@ def _model_of(system: Any) -> Model:
     from eprune.measure.answers import whole_model
 
     return whole_model(system)
+
+
+def _known(system: Any, names: Sequence[str]) -> Any:
+    from eprune.measure.recovery import stored
+
+    return stored(system, names)
+
+
+def _ways(wanted: bool, known: bool, label: str) -> Sequence[bool]:
+    """Without and with recovery, as far as there is something to compare."""
+    return (True,) if known else (False, True) if wanted and label != "full" else (False,)
 
 
 def _planned(system: Any) -> tuple[Model, Plan, Sequence[str]]:

@@ -262,6 +262,11 @@ def _answers(graph: Graph, sinks: Sequence[str], sources: Sequence[str], wanted:
             raise WrongUsage(f"{wanted!r} is no input of a sink; there are {known}", "--answer")
         return found
     scores = [fifo for fifo in data if _may_be_scores(tokens[fifo.target])]
+    # What tells of the answer beside it, a table of what is missing, say, does not come from the model itself.
+    slices = {actor.name for actor in graph.actors if actor.behaviour is not None and actor.behaviour.operators}
+    direct = [fifo for fifo in scores if fifo.source.actor in slices]
+    if len({tokens[fifo.target] for fifo in scores}) > 1 and direct:
+        scores = direct
     # An early and a late answer are of one type, and only one of them comes.
     if len({tokens[fifo.target] for fifo in scores}) != 1:
         names = ", ".join(f"{fifo.target} ({tokens[fifo.target]})" for fifo in data) or "nothing"

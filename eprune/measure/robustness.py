@@ -23,7 +23,7 @@ from eprune.measure.answers import class_of, ends, labels_of
 from eprune.measure.evaluate import Share
 from eprune.measure.masks import Case, Stages, alive
 from eprune.measure.progress import SILENT, Progress
-from eprune.measure.recovery import fit, recovered
+from eprune.measure.recovery import Recovery, fit
 from eprune.measure.scores import robust_plan
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.partition import LayerParts, Plan
@@ -118,9 +118,19 @@ class Trial:
         return max(held) / self.whole if self.whole else 1.0
 
     def run(
-        self, plan: Plan, failures: int, recovery: bool = False, label: str = "", progress: Progress = SILENT
+        self,
+        plan: Plan,
+        failures: int,
+        recovery: bool = False,
+        label: str = "",
+        progress: Progress = SILENT,
+        known: Optional[Mapping[frozenset[int], Recovery]] = None,
     ) -> Robustness:
-        """All sets of up to so many dead devices. With ``recovery``, what is missing is predicted, not 0."""
+        """All sets of up to so many dead devices.
+
+        With ``recovery``, what is missing is predicted, not 0: as is ``known`` for sets of dead devices, or, if nothing
+        is, as fitted on the calibration pictures.
+        """
         dealt = {layer.first for layer in plan.layers}
         stages = Stages(self.model, [each for each in self.layers if each.first in dealt], self.interpreter)
         sets = failure_sets(plan.devices, failures)
@@ -130,9 +140,11 @@ class Trial:
         if recovery:
             for place, dead in enumerate(sets):
                 if lost[place]:
-                    found = fit(stages, plan, dead, self.calibration)
+                    found = fit(stages, plan, dead, self.calibration) if known is None else known.get(frozenset(dead))
+                    if found is None:
+                        continue
                     extra = [own + found.nbytes * (device not in dead) for device, own in enumerate(extra)]
-                    cases[place] = recovered(found, plan)
+                    cases[place] = found.case(plan)
         right = np.zeros(len(sets), int)
         for place, token in enumerate(self.tokens):
             answers = [class_of(answer) for answer in stages(token, cases)]
