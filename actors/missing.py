@@ -8,14 +8,15 @@ import numpy as np
 
 
 class Prediction(NamedTuple):
-    """Weights float32 [there + 1, missing], the last row is the bias; what is predicted is at least ``low``."""
+    """Weights float16 [there + 1, missing], the last row is the bias; what is predicted is at least ``low``."""
 
     weights: np.ndarray
     low: float
 
     def __call__(self, there: np.ndarray, dtype: Any) -> np.ndarray:
         """The missing channels as elements of a tensor, rounded if these are whole numbers."""
-        found = np.maximum(there.astype(np.float32) @ self.weights[:-1] + self.weights[-1], self.low)
+        weights = self.weights.astype(np.float32)
+        found = np.maximum(there.astype(np.float32) @ weights[:-1] + weights[-1], self.low)
         if np.dtype(dtype).kind in "iu":
             limits = np.iinfo(dtype)
             found = np.clip(np.rint(found), limits.min, limits.max)
@@ -39,6 +40,6 @@ def read_predictions(path: str) -> dict[tuple[str, ...], Prediction]:
         raise
     except Exception as error:  # whatever numpy meets in a broken file
         raise ValueError(f"{path}: holds no predictions of channels: {error}") from None
-    if any(each.weights.ndim != 2 or each.weights.dtype != np.float32 for each in found.values()):
-        raise ValueError(f"{path}: holds no predictions of channels: expected float32 of two dimensions")
+    if any(each.weights.ndim != 2 or each.weights.dtype != np.float16 for each in found.values()):
+        raise ValueError(f"{path}: holds no predictions of channels: expected float16 of two dimensions")
     return found

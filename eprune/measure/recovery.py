@@ -132,5 +132,6 @@ def _regression(pairs: Sequence[tuple[np.ndarray, np.ndarray]], there: np.ndarra
         products += known.T @ targets[::step]
     penalty = ridge * np.trace(square[:-1, :-1]) / max(count, 1)
     regularised = square + np.diag([*[penalty + 1e-9] * count, 1e-9])
-    weights = np.linalg.solve(regularised, products).astype(np.float32)
+    limits = np.finfo(np.float16)
+    weights = np.clip(np.linalg.solve(regularised, products), limits.min, limits.max).astype(np.float16)
     return missing().Prediction(weights, low)

@@ -6,7 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from eprune.measure.evaluate import tokens_of
 from eprune.measure.masks import Stages
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
-from eprune.measure.robustness import Trial
+from eprune.measure.recovery import Recovery, fit
+from eprune.measure.robustness import Trial, failure_sets
 from eprune.measure.scores import SCORES, channel_scores, robust_plan
 from eprune.model.partition import Plan
 
@@ -43,21 +44,22 @@ class Row:
 
 
 def network(path: Path, data: Path, frames: int, calibrate: int) -> list[Row]:
-    """All rows of a network, NAME_SEED.tflite."""
+    """All rows of a network, NAME_SEED.tflite, or of another name."""
     return list(_Study(path, data, frames, calibrate).rows())
 
 
 class _Study:
     def __init__(self, path: Path, data: Path, frames: int, calibrate: int) -> None:
-        self.name, _, seed = path.stem.rpartition("_")
-        self.seed = int(seed)
+        name, _, seed = path.stem.rpartition("_")
+        self.name, self.seed = (name, int(seed)) if seed.isdigit() else (path.stem, 1)
         interpreter, _ = chosen_interpreter("auto")
         model = read_model(str(path))
         pictures = Pictures(Stages(model, [], interpreter).token)
         read = read_data(str(data))
         test, own = read.part(TEST).first(frames), read.part(CALIBRATION).first(calibrate)
-        self.trial = Trial(model, tokens_of(test, pictures), test.classes(), interpreter, tokens_of(own, pictures))
-        self.classes = own.classes()
+        wanted = test.classes() if test.labelled else None
+        self.trial = Trial(model, tokens_of(test, pictures), wanted, interpreter, tokens_of(own, pictures))
+        self.classes = own.classes() if own.labelled else None
         self.measured: dict[tuple[int, ...], Mapping[int, np.ndarray]] = {}
 
     def rows(self) -> Iterator[Row]:
@@ -74,7 +76,9 @@ class _Study:
         plans = [("lop", lop(layers, devices)), ("robust, one threshold", one), ("robust, by layer", each)]
         for label, plan in plans:
             yield self._row("methods", label, plan)
-            yield self._row("methods", f"{label}, recovery", plan, recovery=True)
+            if devices > 2:
+                yield self._row("methods", f"{label}, recovery of one", plan, self._recoveries(plan, 1))
+            yield self._row("methods", f"{label}, recovery", plan, self._recoveries(plan, devices - 1))
         for copies in range(2, devices):
             yield self._row("methods", f"chained, {copies} copies", chained(layers, devices, copies))
         yield self._row("methods", "full", full(devices))
@@ -109,8 +113,18 @@ class _Study:
         chosen = {first: scores[:, columns] for first, scores in self.measured[key].items()}
         return robust_plan(self.trial.model, layers, devices, scores=names, measured=chosen, **options)
 
-    def _row(self, table: str, label: str, plan: Plan, recovery: bool = False) -> Row:
-        found = self.trial.run(plan, plan.devices - 1, recovery)
+    def _recoveries(self, plan: Plan, failures: int) -> dict[frozenset[int], Recovery]:
+        """Predictions for all sets of up to so many dead devices."""
+        dealt = {layer.first for layer in plan.layers}
+        layers = [layer for layer in self.trial.layers if layer.first in dealt]
+        stages = Stages(self.trial.model, layers, self.trial.interpreter)
+        sets = failure_sets(plan.devices, failures)[1:]
+        return {frozenset(dead): fit(stages, plan, dead, self.trial.calibration) for dead in sets}
+
+    def _row(
+        self, table: str, label: str, plan: Plan, recoveries: Optional[Mapping[frozenset[int], Recovery]] = None
+    ) -> Row:
+        found = self.trial.run(plan, plan.devices - 1, recoveries is not None, known=recoveries)
         counts = found.counts.values()
         means, worst = tuple(each[0] for each in counts), tuple(each[1] for each in counts)
         return Row(table, self.name, self.seed, plan.devices, label, found.memory, means, worst)

@@ -50,7 +50,7 @@ def test_what_is_a_sum_of_living_channels_is_recovered():
     from eprune.measure.recovery import _regression
 
     found = _regression([(each, each) for each in mixed], there, 1e-9)
-    assert np.allclose(found(mixed[..., there], np.float32), mixed[..., ~there], atol=1e-3)
+    assert np.allclose(found(mixed[..., there], np.float32), mixed[..., ~there], atol=1e-2)
     assert found.weights.shape == (4, 2)
 
 
@@ -59,7 +59,7 @@ def test_of_a_layer_of_which_nothing_is_left_the_mean_is_known():
 
     values = np.random.default_rng(2).random((20, 1, 4, 4, 2)).astype(np.float32)
     found = _regression([(each, each) for each in values], np.zeros(2, bool), 1e-3)
-    assert found.weights[0] == pytest.approx(values.mean(axis=(0, 1, 2, 3)), abs=1e-4)
+    assert found.weights[0] == pytest.approx(values.mean(axis=(0, 1, 2, 3)), abs=1e-3)
 
 
 def test_quantized_tensors_are_rounded_and_kept_in_range():
@@ -71,7 +71,7 @@ def test_quantized_tensors_are_rounded_and_kept_in_range():
     recovery = fit(stages, plan, {1}, tokens)
     # the only exchange is behind the model's last operator: there is no stage after it
     assert recovery.predictions == {}
-    found = missing().Prediction(np.array([[300.0], [0.4]], np.float32), -np.inf)
+    found = missing().Prediction(np.array([[300.0], [0.4]], np.float16), -np.inf)
     assert found(np.array([[1], [-1]], np.int8), np.int8).tolist() == [[127], [-128]]
 
 
