@@ -93,7 +93,7 @@ def test_the_site_is_built_without_a_warning(tmp_path):
 
 
 #: pages whose sessions are run here, in order, in a folder like a checkout; others have tests of their own
-RUN_HERE = ["how-to/explore_cuts.md"]
+RUN_HERE = ["how-to/explore_cuts.md", "how-to/partition_a_model.md"]
 
 
 @pytest.mark.parametrize("name", RUN_HERE)

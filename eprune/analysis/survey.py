@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, Union
 
+from eprune.analysis.degraded import PartResult, layer_names, part_results
 from eprune.analysis.failures import MAX_SETS, FaultModel, Outcome, Service, minimal_failures, sets_to_try, survived
 from eprune.analysis.faults import not_survived
 from eprune.analysis.lookup import Guesser, some
@@ -15,12 +16,16 @@ from eprune.model.system import System
 
 @dataclass(frozen=True)
 class Survey:
-    """The minimal sets of at most ``most`` things whose failure the service does not survive."""
+    """The minimal sets of at most ``most`` things whose failure the service does not survive.
+
+    ``results``, of all sets, are what is left of results that are put together from parts.
+    """
 
     model: FaultModel
     service: Service
     most: int
     failures: tuple[Outcome, ...]
+    results: tuple[PartResult, ...] = ()
 
     @property
     def findings(self) -> list[Finding]:
@@ -34,7 +39,10 @@ class Survey:
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
+        layers = layer_names(self.model) if self.results else {}
+        results = {"results": [result.as_data(layers) for result in self.results]} if self.results else {}
         return {
+            **results,
             "most": self.most,
             "service": {"sources": self.service.sources, "essential": list(self.service.essential)},
             "things": [{"kind": thing.kind, "name": thing.name} for thing in self.model.things],
@@ -78,4 +86,5 @@ def survey(system: System, most: int, essential: Sequence[str], sources: Union[s
         reason = f"{len(model.things)} things can fail, in {count} sets of at most {most}; the limit is {MAX_SETS}"
         raise WrongUsage(f"--faults {most}: {reason}")
     service = Service(chosen, sources)
-    return Survey(model, service, most, minimal_failures(model, most, service))
+    failures = minimal_failures(model, most, service)
+    return Survey(model, service, most, failures, part_results(model, most, service))

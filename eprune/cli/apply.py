@@ -76,7 +76,8 @@ def command_of(name: str) -> click.Command:
         callback
     )
     # Decorators of a command that is there add their parameter behind the others.
-    options.application_argument(made)
+    argument = options.model_argument if getattr(module, "MODELS", False) else options.application_argument
+    argument(made)
     for field in _asked(module):
         _option(module, field)(made)
     if not getattr(module, "UNMAPPED", False):

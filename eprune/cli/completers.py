@@ -395,6 +395,8 @@ COMPLETERS: dict[str, Completer] = {
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
     "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
+    "PLAN.json": _files("*.json"),
+    "DIR|FILE.npy": _files("*.npy"),
     "FILE": _files("*"),
     "FILE...": _files("*"),
     "PATH": _files("*"),
@@ -431,5 +433,7 @@ COMPLETERS: dict[str, Completer] = {
     "METRIC=VALUE": _nothing,
     "QUALITY,COST": _nothing,
     "SIZE": _nothing,
+    "RATE": _nothing,
+    "SCORES": _nothing,
     "TIME": _nothing,
 }

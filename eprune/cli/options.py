@@ -68,6 +68,11 @@ def application_argument(function: Decorated) -> Decorated:
     return click.argument("application", metavar="APP.xml")(function)
 
 
+def model_argument(function: Decorated) -> Decorated:
+    """APP.xml, or a model that becomes one."""
+    return click.argument("application", metavar="APP.xml|MODEL.tflite")(function)
+
+
 def deployment_options(required: bool) -> Decorator[Any]:
     """-p and -m: platform and mapping files, or folders of them."""
 

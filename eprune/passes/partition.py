@@ -197,12 +197,9 @@ def _report(model: Model, plan: Plan, found: Sequence[Piece], mesh: Mesh, option
     devices = []
     for device, name in enumerate(mesh.names):
         held = resident_bytes(model, found, device)
-        figures = {
-            "weight_bytes": held,
-            "of_the_whole": held / whole if whole else 1.0,
-            "sent_bytes": mesh.sent(device),
-        }
-        devices.append({"device": name, **figures})
+        share = held / whole if whole else 1.0
+        sent = mesh.sent(device)
+        devices.append({"device": name, "weight_bytes": held, "of_the_whole": share, "sent_bytes": sent})
     lines = [
         f"{plan.method}: {len(dealt)} layers over {plan.devices} devices, {len(mesh.exchanged)} exchanges per frame",
         *(
@@ -211,7 +208,7 @@ def _report(model: Model, plan: Plan, found: Sequence[Piece], mesh: Mesh, option
             for each in devices
         ),
     ]
-    figures = {
+    figures: dict[str, Any] = {
         "method": plan.method,
         "model_weight_bytes": whole,
         "layers": [

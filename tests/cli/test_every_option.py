@@ -35,6 +35,7 @@ ONE = "probe.xml -p platforms/endpoint.xml -m one"
 TWO = "probe.xml -p platforms -m two"
 IMPORTED = "imported/application.xml --model tiny.tflite"
 KN = f"replicate {CHAIN} --cut-after L3 --endpoints 2 --servers 1 -o k"
+PARTS = f"apply partition {ROOT / 'graphs/vehicle.tflite'} --devices 2 -o k"
 RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
 SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
@@ -118,6 +119,20 @@ TABLE = {
         "--policy": plus(f"apply {KN}", "--policy wait"),
         "--port": plus(f"apply {KN}", "--port 6000"),
         **written(f"apply {KN}", placed=False),
+    },
+    "apply partition": {
+        "--devices": Acts(PARTS, PARTS.replace("--devices 2", "--devices 3"), names),
+        "--method": plus(PARTS, "--method full"),
+        "--memory": Acts(PARTS, f"{PARTS} --memory 0.1", code),
+        "--failures": Acts(f"{PARTS} --failures 1", f"{PARTS} --failures 2", code),
+        "--calibration": plus(PARTS, "--calibration x.npy", code),
+        "--scores": plus(PARTS, "--scores s1", code),
+        "--rotate": plus(PARTS, "--rotate", code),
+        "--plan": plus(PARTS, "--plan app.xml", code),
+        "--timeout": plus(PARTS, "--timeout 1s"),
+        "--clock": plus(PARTS, "--clock 30/s"),
+        "--port": plus(PARTS, "--port 6000"),
+        **written(PARTS, placed=False),
     },
     "apply resize": {
         "--aim": plus(RESIZE, "--aim live"),

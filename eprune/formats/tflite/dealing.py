@@ -142,8 +142,8 @@ def pieces(model: Model, flow: OperatorFlow, found: Sequence[Layer], plan: Plan)
         for index in inner:
             after[index] = stage | {index} if layer is not None and index in layer.outputs else stage
     made = []
-    for key, members in groups.items():
-        operators = tuple(sorted(members))
+    for key, own_members in groups.items():
+        operators = tuple(sorted(own_members))
         own = {index for each in operators for index in flow.writes[each]}
         reads = dict.fromkeys(index for each in operators for index in flow.reads[each] if index not in own)
         others = {index for each in flow.work if each not in operators for index in flow.reads[each]} | flow.outputs
