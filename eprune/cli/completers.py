@@ -434,6 +434,5 @@ COMPLETERS: dict[str, Completer] = {
     "QUALITY,COST": _nothing,
     "SIZE": _nothing,
     "RATE": _nothing,
-    "SCORES": _nothing,
     "TIME": _nothing,
 }

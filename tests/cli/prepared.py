@@ -21,6 +21,7 @@ from tests.kit import sdf3, tiny_models
 PREPARED = [
     ["import", "tiny.tflite", "-o", "imported"],
     ["import", "tiny.tflite", "-o", "changed"],
+    ["apply", "partition", "wide.tflite", "--devices", "2", "--method", "lop", "-o", "parted"],
     ["certify", "keys", "endpoint"],
     ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "fresh", "--frames", "3"],
     ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "modelled", "--frames", "3"],

@@ -42,6 +42,7 @@ GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
+RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
@@ -133,6 +134,11 @@ TABLE = {
         "--clock": plus(PARTS, "--clock 30/s"),
         "--port": plus(PARTS, "--port 6000"),
         **written(PARTS, placed=False),
+    },
+    "apply recover": {
+        "--calibration": plus(RECOVER, "--calibration none.npz", code),
+        "--failures": plus(RECOVER, "--failures 2", code),
+        **written(RECOVER),
     },
     "apply resize": {
         "--aim": plus(RESIZE, "--aim live"),

@@ -15,6 +15,7 @@ from tests.kit.commands import commands
 
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 PLATFORMS = ("-p", "platforms/endpoint.xml", "platforms/server.xml")
+PARTED = ("parted/application.xml", "-p", "parted/platforms", "-m", "parted/mappings")
 KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 #: Command -> the arguments of calls whose JSON output is validated; {out} is an empty folder.
@@ -44,6 +45,9 @@ CALLS = {
         ("feedback", "app.xml", "-o", "{out}"),
         ("tap", *SPLIT, "--folder", "{out}/taps", "-o", "{out}"),
         ("expand", "app.xml", "-o", "{out}"),
+        ("partition", "wide.tflite", "--devices", "3", "-o", "{out}"),
+        ("partition", "wide.tflite", "--devices", "3", "--method", "robust", "-o", "{out}"),
+        ("recover", *PARTED, "--calibration", "pictures.npz", "-o", "{out}"),
         ("relocate", "app.xml", "-o", "{out}"),
     ],
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
