@@ -19,6 +19,10 @@ from eprune.cli.printing import show
 @datasets.data_options
 @click.option("--model", metavar="MODEL.tflite", help="Compare with this model's answers, not with labels.")
 @click.option("--answer", metavar="ACTOR.PORT", help="The sink's input that is the answer, if it is not clear.")
+@click.option(
+    "--run", "running", is_flag=True, help="Measure the latency: run all platforms' programs on this machine."
+)
+@click.option("--emulate", is_flag=True, help="With --run: links and units as slow as the platform files state.")
 @datasets.interpreter_option
 @options.format_option
 def command(
@@ -27,6 +31,8 @@ def command(
     mappings: Sequence[str],
     model: Optional[str],
     answer: Optional[str],
+    running: bool,
+    emulate: bool,
     interpreter: str,
     fmt: str,
     **data: Any,
@@ -39,7 +45,8 @@ def command(
 
     The actors run in this process, one after the other. Bytes are counted where FIFOs cross platforms. The latency is
     predicted from the times that the actors took here, times the slowdown of their units, and the bandwidth and latency
-    of the links in the platform files.
+    of the links in the platform files. With --run it is measured: the programs of all platforms run on this machine,
+    with one picture in them at a time, and the time is that until the news of the result is back at the source.
 
     \b
     Examples:
@@ -50,6 +57,10 @@ def command(
     from eprune.measure.evaluate import evaluate
     from eprune.views import evaluate as view
 
+    if emulate and not running:
+        raise click.UsageError("--emulate is for --run: the prediction is of slowed units and links anyway")
+    if running and not mappings and not application.endswith(".tflite"):
+        raise click.UsageError("--run needs platforms and mappings: give them with -p and -m")
     chosen = datasets.chosen(data)
     with datasets.system_at(application, platforms, mappings) as system:
         other = _model(model)
@@ -67,6 +78,8 @@ def command(
                 chosen.labels,
                 answer,
                 interpreter,
+                running,
+                emulate,
                 shown,
             )
         except ValueError as error:

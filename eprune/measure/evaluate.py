@@ -17,6 +17,7 @@ import numpy as np
 from eprune.formats.tflite.parts import Model
 from eprune.measure.answers import ModelAnswers, SystemAnswers, class_of, milliseconds, on_disk, whole_model
 from eprune.measure.data import TEST, Data, Example, data_error
+from eprune.measure.lone import FRAMES, lone_frames
 from eprune.measure.pictures import Pictures, image_source
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
@@ -25,6 +26,8 @@ from eprune.runtime.main import imports
 
 #: What was counted.
 ACCURACY, AGREEMENT = "accuracy", "agreement"
+#: How a latency is known.
+PREDICTED, MEASURED, EMULATED = "predicted", "measured", "emulated"
 #: Of the normal distribution, for an interval that holds the true share in 95 of 100 cases.
 _Z = 1.959963984540054
 
@@ -64,8 +67,9 @@ class Evaluation:
     """What ``evaluate`` found.
 
     ``measure`` says what ``share`` counts: ``accuracy``, or ``agreement`` with ``model``. ``bytes_per_frame`` is the
-    mean over each link (from, to). ``latency_ms`` is the median over the frames of the predicted time from the picture
-    to the answer, ``latency_p95_ms`` what 95 of 100 frames do not exceed: see ``answers.SystemAnswers``.
+    mean over each link (from, to). ``latency_ms`` is the median over the frames of the time from the picture to the
+    answer, ``latency_p95_ms`` what 95 of 100 frames do not exceed; ``how`` says how that is known: ``predicted``
+    (``answers.SystemAnswers``), ``measured`` or ``emulated`` (``measure.lone``).
     """
 
     application: str
@@ -79,6 +83,7 @@ class Evaluation:
     interpreter: str
     model: Optional[str] = None
     notes: tuple[str, ...] = ()
+    how: str = PREDICTED
 
 
 def evaluate(
@@ -92,6 +97,8 @@ def evaluate(
     labels: str = "",
     answer: Optional[str] = None,
     interpreter: str = "auto",
+    run: bool = False,
+    emulate: bool = False,
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Run the application on that part of the data.
@@ -99,7 +106,8 @@ def evaluate(
     ``split`` is the share of the calibration part, ``frames`` how many pictures are drawn of the part (None: all).
     With ``model``, and for data without labels, the answers are compared with the whole model's. ``labels`` names the
     classes, as parameters of actors do (default: as a sink's parameter says); ``answer`` the sink's input
-    ``ACTOR.PORT``. Raises EpruneError for data and applications that do not fit.
+    ``ACTOR.PORT``. With ``run``, the latency is that of the application's own programs on this machine, ``emulate``d or
+    not. Raises EpruneError for data and applications that do not fit.
     """
     name, version = chosen_interpreter(interpreter)
     chosen = data.part(part, split, seed).first(frames, seed)
@@ -129,6 +137,9 @@ def evaluate(
             for way, nbytes in frame.nbytes.items():
                 sent[way] = sent.get(way, 0) + nbytes
             progress.update(place + 1)
+        if run:
+            first = chosen.first(FRAMES, seed)
+            seconds = lone_frames(stored, tokens_of(first, pictures), name, emulate)
     return Evaluation(
         system.graph.name,
         measure,
@@ -141,6 +152,7 @@ def evaluate(
         version,
         Path(model.path).name if measure == AGREEMENT and model else None,
         tuple(notes),
+        EMULATED if run and emulate else MEASURED if run else PREDICTED,
     )
 
 

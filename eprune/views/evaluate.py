@@ -21,7 +21,7 @@ def as_text(found: Evaluation) -> str:
     for (source, target), nbytes in found.bytes_per_frame.items():
         lines.append(f"  {source} -> {target}: {nbytes:.0f} bytes per frame")
     lines.append(
-        f"  latency, predicted: {found.latency_ms:.3f} ms (median), {found.latency_p95_ms:.3f} ms (95 of 100 frames)"
+        f"  latency, {found.how}: {found.latency_ms:.3f} ms (median), {found.latency_p95_ms:.3f} ms (95 of 100 frames)"
     )
     lines.append(f"  with {found.interpreter}")
     return "\n".join(lines) + "\n"
@@ -51,7 +51,7 @@ def as_json(found: Evaluation) -> str:
             {"from": source, "to": target, "bytes_per_frame": nbytes}
             for (source, target), nbytes in found.bytes_per_frame.items()
         ],
-        "latency": {"how": "predicted", "p50_ms": found.latency_ms, "p95_ms": found.latency_p95_ms},
+        "latency": {"how": found.how, "p50_ms": found.latency_ms, "p95_ms": found.latency_p95_ms},
         "interpreter": found.interpreter,
         "notes": list(found.notes),
     }

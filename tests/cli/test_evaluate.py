@@ -59,6 +59,21 @@ def test_the_answer_is_named_where_it_is_not_clear(pictures, eprune):
     assert "'Out.none' is no input of a sink; there are Out.in, Out.other" in done.err
 
 
+def test_the_latency_can_be_measured_or_emulated(pictures, eprune):
+    for platform in (pictures / "platforms").iterdir():
+        platform.write_text(platform.read_text().replace('port="5100"', 'port="5100" latency="30ms"'))
+    split = ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz", "--format", "json")
+    found = {}
+    for how in ((), ("--run",), ("--run", "--emulate")):
+        done = eprune("evaluate", *split, *how)
+        assert done.code == 0, done.err
+        latency = json.loads(done.out)["latency"]
+        found[latency["how"]] = latency["p50_ms"]
+    assert found["predicted"] >= 30
+    assert found["emulated"] >= 60, "the picture there, and the news of the result back"
+    assert found["measured"] > 0
+
+
 def pooled(folder):
     """The tensor behind the pool."""
     from eprune.formats.tflite.model import read_model

@@ -277,6 +277,8 @@ TABLE = {
         "--seed": Acts(f"{EVALUATE} --seed 1", f"{EVALUATE} --seed 4", json_of("right")),
         "--labels": plus(EVALUATE, "--labels 4,3,2,1,0", json_of("right")),
         "--model": plus(EVALUATE, "--model changed/tiny.tflite", json_of("measure")),
+        "--run": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
+        "--emulate": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
         "--answer": Elsewhere("tests/cli/test_evaluate.py::test_the_answer_is_named_where_it_is_not_clear"),
         "--interpreter": Acts(
             f"{EVALUATE} --interpreter ai-edge-litert",
@@ -427,6 +429,8 @@ REFUSED = {
     f"verify {IMPORTED} --inputs split --seed 3": "--seed is for random inputs",
     "evaluate tiny.tflite -p platforms -m local --data pictures.npz": "a model has no mapping",
     "evaluate app.xml -p platforms --data pictures.npz": "platform files (-p) and mapping files (-m) go together",
+    "evaluate app.xml --data pictures.npz --emulate": "--emulate is for --run",
+    "evaluate app.xml --data pictures.npz --run": "--run needs platforms and mappings",
     "robustness app.xml --devices 3 --data pictures.npz": "--devices: the application has a plan already",
     "robustness wide.tflite --data pictures.npz -o new.pdf": "ends in neither .svg nor .png",
     "import tiny.tflite --list -o new": "--output: --list writes nothing",
