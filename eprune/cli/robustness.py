@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _METHODS = ("lop", "chained", "robust", "full")
 #: What only a model is asked, of whose partition nothing is known.
-_PLANNING = ("devices", "methods", "memory", "scores", "rotate", "linkage", "by_layer")
+_PLANNING = ("devices", "methods", "memory", "scores", "rotate", "linkage", "one_threshold")
 
 
 @click.command("robustness", cls=options.Command, short_help="Accuracy with devices dead.")
@@ -46,7 +46,7 @@ _PLANNING = ("devices", "methods", "memory", "scores", "rotate", "linkage", "by_
 @click.option("--scores", metavar="SCORES", help="robust: scores of channels, of s1,s2,s3 (default: all).")
 @click.option("--rotate", is_flag=True, help="robust: begin each group's deal at the next device.")
 @click.option("--linkage", type=click.Choice(["hierarchy", "pass"]), help="robust: how channels are grouped.")
-@click.option("--by-layer", is_flag=True, help="robust: a threshold for each layer, not one for all.")
+@click.option("--one-threshold", is_flag=True, help="robust: one threshold for all layers, as in the paper.")
 @datasets.interpreter_option
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", help="Also draw accuracy against memory: FILE.svg or FILE.png.")
@@ -76,7 +76,7 @@ def command(
     Examples:
       eprune robustness app.xml -p platforms -m mappings --failures 2 --data photos
       eprune robustness model.tflite --devices 4 --failures 3 --data mnist.npz -o robust.svg
-      eprune robustness model.tflite --method robust --memory 0.4 --by-layer --recovery --data photos
+      eprune robustness model.tflite --method robust --memory 0.4 --recovery --data photos
     """
     from eprune.cli.progress import progress
     from eprune.measure.probe import chosen_interpreter
@@ -191,7 +191,7 @@ def _plans(
         tuple(scores.split(",")) if scores else None,
         given["rotate"],
         given["linkage"] or "hierarchy",
-        given["by_layer"],
+        not given["one_threshold"],
     )
     try:
         return plans_of(trial, wanted, failures, classes, on_note=notes.append)

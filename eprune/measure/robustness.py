@@ -167,7 +167,7 @@ class Wanted:
     scores: Optional[tuple[str, ...]] = None
     rotate: bool = False
     linkage: str = "hierarchy"
-    by_layer: bool = False
+    by_layer: bool = True
 
 
 def plans_of(

@@ -306,7 +306,7 @@ TABLE = {
         "--scores": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
         "--rotate": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
         "--linkage": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
-        "--by-layer": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
+        "--one-threshold": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
         "--interpreter": Acts(
             f"{ROBUSTNESS} --interpreter ai-edge-litert",
             f"{ROBUSTNESS} --interpreter tflite-runtime",

@@ -74,9 +74,9 @@ def test_a_partitioned_application_is_tried_as_it_is(folder, eprune):
 
 
 def test_what_makes_a_plan_robust_can_be_chosen(folder, eprune):
-    base = ("wide.tflite", "--method", "robust", "--memory", "0.7", "--devices", "4", "--failures", "1")
+    base = ("wide.tflite", "--method", "robust", "--memory", "0.7", "--devices", "3", "--failures", "1")
     plain = robustness(eprune, *base)
-    for option in (("--scores", "s1"), ("--rotate",), ("--linkage", "pass"), ("--by-layer",)):
+    for option in (("--scores", "s1"), ("--rotate",), ("--linkage", "pass"), ("--one-threshold",)):
         assert robustness(eprune, *base, *option)[0]["sets"] != plain[0]["sets"], option
         assert robustness(eprune, *base, *option)[0]["memory"] <= 0.7
 
