@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar, Optional
+from typing import Any, ClassVar
 
 import numpy as np
+from channel_sets import channels, index_of, pairs
 from checks import whole_number
 from missing import Prediction, read_predictions
 
@@ -37,6 +38,8 @@ class Exchange(Actor):
         parts: the channels of each input, ``own=0-15 device2=16-31``.
         row: the row of this layer in the table.
         zero: what stands for a missing channel.
+        coded: the input with sums instead of channels: its entry k is the sum of the k-th channels of all other inputs.
+            If one of these is missing, its channels are that sum less the others, exact but for rounding.
         recovery: an .npz file by which missing channels are predicted from the others (``eprune apply recover``).
     """
 
@@ -44,16 +47,26 @@ class Exchange(Actor):
     PATHS: ClassVar[Mapping[str, str]] = {"recovery": "read"}
 
     def __init__(
-        self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0", recovery: str = ""
+        self,
+        layer: str,
+        devices: str,
+        parts: str,
+        row: str = "0",
+        zero: str = "0",
+        coded: str = "",
+        recovery: str = "",
     ) -> None:
         self.layer = layer
         self.devices = devices.split(",")
-        self.parts = {port: _channels(port, text) for port, text in _pairs(parts)}
+        self.parts = {port: channels(port, text) for port, text in pairs(parts)}
         self.row = whole_number("row", row)
         if not re.fullmatch("-?[0-9]{1,9}", zero):
             raise ValueError(f"zero={zero!r}: expected a whole number")
         self.zero = int(zero)
         self.predictions = read_predictions(recovery) if recovery else {}
+        self.coded = coded
+        if coded and coded not in self.parts:
+            raise ValueError(f"coded={coded!r}: parts has no such input")
 
     def initialize(self) -> None:
         """Raises ValueError where ports and parameters do not fit."""
@@ -94,16 +107,17 @@ class Exchange(Actor):
         )
         key = (absent, doubtful)
         if key not in self.plans:
-            there = [port for port in ("own", *self.columns) if port in inputs]
-            order = sorted(there, key=lambda port: port in doubtful)
-            parts = {port: self.parts[port] for port in order}
-            self.plans[key] = _Gathering(self.count, parts, self.predictions.get(tuple(sorted(absent))))
+            self.plans[key] = self._plan(inputs, doubtful)
+            if tuple(sorted(absent)) in self.predictions:
+                self.plans[key].predict(self.predictions[tuple(sorted(absent))])
         plan = self.plans[key]
         first = outputs[self.results[0]]
         if plan.lost is not None:
             first[..., plan.lost] = self.zero
         for port, target, source in plan.copies:
             first[..., target] = inputs[port][..., source]
+        if plan.restored:
+            first[..., plan.target] = self._difference(inputs, plan.restored)
         if plan.prediction is not None:
             first[..., plan.lost] = plan.prediction(first[..., plan.kept], first.dtype)
         for name in self.results[1:]:
@@ -115,20 +129,40 @@ class Exchange(Actor):
             self.absent = absent
         self.frame += 1
 
+    def _plan(self, inputs: Mapping[str, Any], doubtful: tuple[str, ...]) -> _Gathering:
+        """What to do with the parts that are there."""
+        workers = [port for port in ("own", *self.columns) if port in self.parts and port != self.coded]
+        missing = [port for port in workers if port not in inputs]
+        there = sorted((port for port in workers if port in inputs), key=lambda port: port in doubtful)
+        restored = missing[0] if len(missing) == 1 and self.coded in inputs else ""
+        return _Gathering(
+            self.count, {port: self.parts[port] for port in there}, restored, self.parts.get(restored, [])
+        )
+
+    def _difference(self, inputs: Mapping[str, Any], port: str) -> np.ndarray:
+        """The part of an input that is missing: the sum less all others."""
+        size = len(self.parts[port])
+        rest = inputs[self.coded][..., :size].astype(np.float64)
+        for other, part in self.parts.items():
+            if other not in (port, self.coded):
+                width = min(size, len(part))
+                rest[..., :width] -= inputs[other][..., :width]
+        return rest
+
     def _tell(
         self, inputs: Mapping[str, Any], outputs: Mapping[str, Any], absent: tuple[str, ...], plan: _Gathering
     ) -> None:
         """Write the table of parts."""
         table = outputs[self.tables[0]]
         table[...] = 0
-        used = {"own", *(port for port, _, _ in plan.copies)}
+        used = {"own", *(port for port, _, _ in plan.copies), *([self.coded] if plan.restored else [])}
         for name, port in self.seen.items():
             if name in inputs and port in used:
                 np.maximum(table, inputs[name], out=table)
             elif port in used and port in inputs:  # nobody says what is in its part
                 table[self.row, self.columns[port]] = LOST
         for port in absent:
-            state = COVERED if plan.gone.isdisjoint(self.parts[port]) else LOST
+            state = COVERED if port == self.coded or plan.gone.isdisjoint(self.parts[port]) else LOST
             column = self.columns[port]
             table[self.row, column] = max(table[self.row, column], state)
         for name in self.tables[1:]:
@@ -147,49 +181,32 @@ class Exchange(Actor):
 class _Gathering:
     """From which inputs to take which channels: each channel once. ``gone``: those that none of them has.
 
-    A ``prediction`` of these is taken if it fits. Raises ValueError if it does not.
+    ``restored`` is the input, if any, whose channels, ``target``, are computed from sums. ``prediction`` makes those
+    that are lost from the others, ``kept``.
     """
 
-    def __init__(self, count: int, parts: Mapping[str, Sequence[int]], prediction: Optional[Prediction]) -> None:
-        waiting = set(range(count))
+    def __init__(
+        self, count: int, parts: Mapping[str, Sequence[int]], restored: str = "", target: Sequence[int] = ()
+    ) -> None:
+        waiting = set(range(count)).difference(target)
+        self.restored = restored
+        self.target = index_of(target) if restored else None
         self.copies = []
-        for port, channels in parts.items():
-            places = [place for place, channel in enumerate(channels) if channel in waiting]
+        for port, own in parts.items():
+            places = [place for place, channel in enumerate(own) if channel in waiting]
             if places:
-                taken = [channels[place] for place in places]
+                taken = [own[place] for place in places]
                 waiting.difference_update(taken)
-                self.copies.append((port, _index(taken), _index(places)))
+                self.copies.append((port, index_of(taken), index_of(places)))
         self.gone = frozenset(waiting)
-        self.lost = _index(sorted(waiting)) if waiting else None
+        self.lost = index_of(sorted(waiting)) if waiting else None
         self.kept = np.array([channel for channel in range(count) if channel not in waiting], int)
-        self.prediction = prediction if waiting else None
-        if self.prediction is not None and self.prediction.weights.shape != (len(self.kept) + 1, len(waiting)):
-            raise ValueError(f"the recovery is not for {len(waiting)} missing channels of {count}")
+        self.prediction: Any = None
 
-
-def _index(places: Sequence[int]) -> Any:
-    """A slice where these follow each other, which numpy copies faster; else an array."""
-    first = places[0]
-    if list(places) == list(range(first, first + len(places))):
-        return slice(first, first + len(places))
-    return np.array(places)
-
-
-def _pairs(text: str) -> list[tuple[str, str]]:
-    pairs = [part.partition("=")[::2] for part in text.split()]
-    if not pairs or len({port for port, _ in pairs}) < len(pairs):
-        raise ValueError(f"parts={text!r}: expected PORT=CHANNELS for each input, as in 'own=0-15 device2=16-31'")
-    return pairs
-
-
-def _channels(port: str, text: str) -> list[int]:
-    """``0,4,8-12``"""
-    found: list[int] = []
-    for part in text.split(","):
-        first, _, last = part.partition("-")
-        if not re.fullmatch("[0-9]{1,7}", first) or (last and not re.fullmatch("[0-9]{1,7}", last)):
-            raise ValueError(f"parts: {port}={text!r}: expected channels, as in 0,4,8-12")
-        found += range(int(first), int(last or first) + 1)
-    if not found or len(set(found)) < len(found):
-        raise ValueError(f"parts: {port}={text!r}: expected channels, each once")
-    return found
+    def predict(self, prediction: Prediction) -> None:
+        """Predict what is lost, if anything is. Raises ValueError for a prediction of other channels."""
+        if self.lost is None:
+            return
+        if prediction.weights.shape != (len(self.kept) + 1, len(self.gone)):
+            raise ValueError(f"the recovery is not for {len(self.gone)} missing channels")
+        self.prediction = prediction

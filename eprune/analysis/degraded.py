@@ -9,7 +9,7 @@ every sink, for each set of things that fail.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any
@@ -45,14 +45,38 @@ class PartResult:
         }
 
 
-def exchanges(model: FaultModel) -> dict[str, dict[str, frozenset[int]]]:
-    """Exchange -> input -> the channels that it brings; empty for an application without exchanges."""
+@dataclass(frozen=True)
+class Gathering:
+    """An exchange: input -> the channels that it brings. ``coded`` is the input that brings sums of all others."""
+
+    parts: Mapping[str, frozenset[int]]
+    coded: str = ""
+
+    @property
+    def whole(self) -> frozenset[int]:
+        """All channels."""
+        return frozenset[int]().union(*self.parts.values())
+
+    def lacks(self, there: Iterable[str]) -> frozenset[int]:
+        """The channels that these inputs do not bring; one input's can be computed from the sums."""
+        inputs = set(there)
+        gone = [port for port in self.parts if port not in inputs]
+        if self.coded in inputs and len(gone) == 1:
+            return frozenset()
+        return self.whole.difference(*(self.parts[port] for port in self.parts if port in inputs))
+
+
+def exchanges(model: FaultModel) -> dict[str, Gathering]:
+    """What is gathered by each exchange; empty for an application without exchanges."""
     found = {}
     for actor in model.graph.actors:
         if actor.behaviour is not None and actor.behaviour.label.endswith("exchange.py:Exchange"):
-            parts = dict(_parts(dict(actor.parameters).get("parts", "")))
+            stated = dict(actor.parameters)
+            parts = dict(_parts(stated.get("parts", "")))
+            coded = stated.get("coded", "")
+            parts.pop(coded, None)
             if parts:
-                found[actor.name] = parts
+                found[actor.name] = Gathering(parts, coded)
     return found
 
 
@@ -79,7 +103,7 @@ def _result(
     model: FaultModel,
     failed: Sequence[Thing],
     service: Service,
-    known: Mapping[str, Mapping[str, frozenset[int]]],
+    known: Mapping[str, Gathering],
     order: Sequence[Actor],
 ) -> PartResult:
     outcome = model.outcome(failed, service)
@@ -94,14 +118,13 @@ def _result(
             if any(fifo.source.actor in spoilt for fifo in coming):
                 spoilt.add(actor.name)
             continue
-        parts = known[actor.name]
-        there = {fifo.target.port: fifo.source.actor in spoilt for fifo in coming if fifo.target.port in parts}
-        whole = frozenset[int]().union(*parts.values())
-        missing = whole.difference(*(parts[port] for port in there))
-        if whole.difference(*(parts[port] for port, bad in there.items() if not bad)):
+        own = known[actor.name]
+        there = {fifo.target.port: fifo.source.actor in spoilt for fifo in coming}
+        missing = own.lacks(there)
+        if own.lacks(port for port, bad in there.items() if not bad):
             spoilt.add(actor.name)
         if missing:
-            lost[actor.name] = (tuple(sorted(missing)), len(whole))
+            lost[actor.name] = (tuple(sorted(missing)), len(own.whole))
     sinks = {sink: "gone" if sink in dead else "degraded" if sink in spoilt else "exact" for sink in service.essential}
 
     def those(state: str) -> tuple[str, ...]:

@@ -251,8 +251,11 @@ def plan_of(system: System) -> tuple[Model, Plan, tuple[str, ...]]:
             own = parts.setdefault(behaviour.operators[0], {})
             own.setdefault(system.homes[actor.name], set()).update(channels)
     if len(models) != 1:
-        message = "no layer of it is partitioned by channels" if not models else "it has parts of several models"
+        message = "no layer of it is partitioned by channels"
         hint = "give a system that eprune apply partition has written, or a .tflite model"
+        if models:
+            message = "it has parts of several models, as --method cdc makes them"
+            hint = "eprune analyze --faults tells what each failure leaves of it"
         raise EpruneError(Finding("FILE", system.graph.where, message, hint))
     layers = tuple(
         LayerParts(first, tuple(tuple(sorted(own.get(name, ()))) for name in names))

@@ -55,8 +55,9 @@ def whole_model(system: System, path: str) -> Model:
 class Slices:
     """The slices of one model in an application, in precedence order, and what feeds them.
 
-    Raises EpruneError for an application that is not a cut of the model: other operators, or inner tensors that come
-    from elsewhere.
+    An actor that puts a tensor of the model together from what slices give, and says at its output which one that is,
+    is taken to do so: slices behind it get what the model has there. Raises EpruneError for an application that is not
+    a cut of the model: other operators, or inner tensors that come from elsewhere.
     """
 
     def __init__(self, system: System, model: Model) -> None:
@@ -83,6 +84,8 @@ class Slices:
         for port, fifo in self.feeds.items():
             tensor = self.tensors[port]
             if fifo.source.actor not in names:
+                if self.tensors.get(fifo.source) == tensor and tensor not in model.inputs and not fifo.delay:
+                    continue
                 self._check_input(port, fifo, tensor)
                 self.sources[tensor] = fifo.source.actor
             elif tensor in model.inputs:
@@ -174,7 +177,8 @@ class Slices:
                 waiting.append(expected[self.tensors[self.feedback[tensor].source]])
             for port, fifo in self.feeds.items():
                 if fifo.source.actor not in actors:
-                    executor.feed(fifo.name, given[self.tensors[port]])
+                    tensor = self.tensors[port]
+                    executor.feed(fifo.name, given[tensor] if tensor in given else expected[tensor])
             for node in executor.nodes:
                 for name, value in executor.fire(node.name).outputs.items():
                     port = PortRef(*name.split("."))

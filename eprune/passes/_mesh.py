@@ -24,20 +24,29 @@ from eprune.model.token import TokenType
 
 EXCHANGE = PythonBehaviour("exchange.py", "Exchange")
 FORK = PythonBehaviour("fork.py", "Fork")
+SELECT = PythonBehaviour("select_channels.py", "SelectChannels")
 SINK = PythonBehaviour("tensor_sink.py", "TensorSink")
 _UNIT = "cpu"
+#: Room for parts, in tokens, and how long one waits for room, as a part of the time-out. Where a device hangs, the
+#: others wait for its parts, and meanwhile for room at each other: long enough to drop nothing there, but not so long
+#: that room for the one that hangs is waited for longer than others wait for what would come next.
+_CAPACITY, _ROOM = 4, 0.8
 #: How much longer each exchange waits than the one before, as a part of the first one's time-out.
 _LATER = 1 / 8
 
 
 @dataclass(frozen=True)
 class Settings:
-    """``timeout`` of a part, in seconds. With a ``clock``, per second, there is a source on every device."""
+    """``timeout`` of a part, in seconds. With a ``clock``, per second, there is a source on every device.
+
+    ``sums`` is the file of the model of which the last device has its parts of dealt layers; "": the same as others.
+    """
 
     devices: int
     timeout: float
     clock: Optional[float]
     port: int
+    sums: str = ""
 
 
 class Mesh:
@@ -60,13 +69,15 @@ class Mesh:
         self.homes: dict[str, int] = {}
         self.stated: dict[PortRef, Port] = {}  # ports of copied actors, as the application states them
         self.labels = _labels(model, found)
+        self.parts: dict[int, list[tuple[int, ...]]] = {}
         self.writer = {tensor: place for place, piece in enumerate(found) for tensor in piece.writes}
         self.exchanged = sorted(
             (tensor for piece in found if piece.parts for tensor in piece.writes),
             key=lambda tensor: (len(found[self.writer[tensor]].after), tensor),
         )
         dealt = [piece.parts for piece in found if piece.parts]
-        self.overlap = any(len({*chain(*parts)}) < sum(map(len, parts)) for parts in dealt)
+        several = any(len({*chain(*parts)}) < sum(map(len, parts)) for parts in dealt)
+        self.overlap = several and not settings.sums
         self.inputs, self.outputs, self.between = self._ends()
         self.readers = self._readers()
 
@@ -180,28 +191,33 @@ class Mesh:
     def _piece(self, place: int, device: int) -> None:
         piece = self.pieces[place]
         channels = piece.parts[device] if piece.parts else ()
-        behaviour = ModelSlice.holding(self.file, piece.operators, channels)
+        coded = bool(piece.parts and self.settings.sums) and device == self.settings.devices - 1
+        behaviour = ModelSlice.holding(self.settings.sums if coded else self.file, piece.operators, channels)
         self._add(Actor(self._at(self.labels[place], device), behaviour=behaviour), device)
 
     def _exchange(self, tensor: int, device: int) -> None:
-        piece = self.pieces[self.writer[tensor]]
-        parts = {"own" if d == device else self.names[d]: part for d, part in enumerate(self._parts(tensor))}
+        brought = {
+            "own" if d == device else self.names[d]: self._sent(tensor, d, device) for d in range(len(self.names))
+        }
+        parts = {port: part for port, part in brought.items() if part}
         text = " ".join(f"{port}={ranges(part)}" for port, part in sorted(parts.items(), key=lambda p: p[0] != "own"))
         parameters = {"layer": self.labels[self.writer[tensor]], "devices": ",".join(self.names), "parts": text}
         parameters["row"] = str(self.exchanged.index(tensor))
         parameters["zero"] = str(zero_point(self.model, tensor))
-        assert piece.parts
+        if self.settings.sums:
+            parameters["coded"] = "own" if device == len(self.names) - 1 else self.names[-1]
         name = self._at(f"exchange_{tensor}", device)
         self._add(Actor(name, behaviour=EXCHANGE, parameters=tuple(parameters.items())), device)
 
     def _parts(self, tensor: int) -> list[tuple[int, ...]]:
         """The channels of a tensor on each device."""
-        piece = self.pieces[self.writer[tensor]]
-        found = []
-        for part in piece.parts:
-            narrowed = narrow(self.model, piece.operators, part)
-            found.append(next(each.tensors[tensor] for each in narrowed.values() if tensor in each.tensors))
-        return found
+        if tensor not in self.parts:
+            piece = self.pieces[self.writer[tensor]]
+            found = (narrow(self.model, piece.operators, part) for part in piece.parts)
+            self.parts[tensor] = [
+                next(each.tensors[tensor] for each in narrowed.values() if tensor in each.tensors) for narrowed in found
+            ]
+        return self.parts[tensor]
 
     def _join(self, device: int) -> None:
         """The FIFOs into a device's actors."""
@@ -248,19 +264,52 @@ class Mesh:
         """The parts of a tensor, and the tables, to a device's exchange."""
         exchange = self._at(f"exchange_{tensor}", device)
         writer = self.labels[self.writer[tensor]]
-        whole = self.flow.types[tensor]
-        for peer, part in enumerate(self._parts(tensor)):
-            token = replace(whole, shape=(*whole.shape[:-1], len(part)))
-            port = "own" if peer == device else self.names[peer]
-            self._connect(self._at(writer, peer), PortRef(exchange, port), token, tensor, None)
+        for peer, name in enumerate(self.names):
+            part, sent = self._parts(tensor)[peer], self._sent(tensor, peer, device)
+            if sent:
+                target = PortRef(exchange, "own" if peer == device else name)
+                source = self._at(writer, peer)
+                if sent != part:
+                    source = self._selection(tensor, peer, device)
+                self._connect(source, target, self._narrow(tensor, sent), tensor if sent == part else None, None)
         if row == 0:
             return
         # Where channels have copies, the exchange chooses by what the tables say of each.
         told = row == len(self.exchanged) - 1 or self.overlap
         before = f"exchange_{self.exchanged[row - 1]}"
         for peer in range(len(self.names)) if told else (device,):
+            if not self._sent(tensor, peer, device):
+                continue
             port = "seen" if peer == device else f"seen_{self.names[peer]}"
             self._connect(self._at(before, peer), PortRef(exchange, port), self._table, None, None, "table")
+
+    def _narrow(self, tensor: int, part: Sequence[int]) -> TokenType:
+        whole = self.flow.types[tensor]
+        return replace(whole, shape=(*whole.shape[:-1], len(part)))
+
+    def _sent(self, tensor: int, peer: int, device: int) -> tuple[int, ...]:
+        """What a device gets of a peer's part: the channels that it does not have itself."""
+        parts = self._parts(tensor)
+        if peer == device or self.settings.sums:
+            return parts[peer]
+        own = set(parts[device])
+        return tuple(channel for channel in parts[peer] if channel not in own)
+
+    def _selection(self, tensor: int, peer: int, device: int) -> str:
+        """The actor on a peer that takes from its part what devices need; this device becomes one of them."""
+        name = self._at(f"select_{tensor}", peer)
+        part = self._parts(tensor)[peer]
+        if name not in self.actors:
+            self._add(Actor(name, behaviour=SELECT, parameters=(("channels", ""),)), peer)
+            writer = self._at(self.labels[self.writer[tensor]], peer)
+            self._connect(writer, PortRef(name, "in"), self._narrow(tensor, part), tensor, None)
+        place = {channel: number for number, channel in enumerate(part)}
+        chosen = ranges([place[channel] for channel in self._sent(tensor, peer, device)])
+        out = _free("out", {port.name for port in self.actors[name].ports})
+        known = dict(self.actors[name].parameters)["channels"]
+        parameters = (("channels", f"{known} {out}={chosen}".strip()),)
+        self.actors[name] = replace(self.actors[name], parameters=parameters)
+        return name
 
     @property
     def _table(self) -> TokenType:
@@ -308,9 +357,8 @@ class Mesh:
         kind: str = "out",
     ) -> None:
         """A FIFO from a port of its own of ``source``."""
-        taken = {port.name for port in self.actors[source].ports}
         stem = kind if tensor is None or kind != "out" else f"out_{tensor}"
-        name = next(each for each in _numbered(stem) if each not in taken)
+        name = _free(stem, {port.name for port in self.actors[source].ports})
         self._link(PortRef(source, name), target, token, tensor, named)
 
     def _link(
@@ -335,8 +383,9 @@ class Mesh:
         if crosses:
             group = f"{self.names[homes[0]]}-{self.names[homes[1]]}" if optional else None
             timeout = self._timeout(target.actor) if optional else self.settings.timeout
-            # While two devices wait for a third one, neither drops what it has for the other.
-            fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, room_timeout=timeout, group=group)
+            fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, group=group)
+            if optional:
+                fifo = replace(fifo, capacity=_CAPACITY, room_timeout=timeout * _ROOM)
         self.fifos.append(fifo)
 
     def _timeout(self, exchange: str) -> float:
@@ -373,6 +422,11 @@ class Mesh:
             ]
             mappings.append(PlatformMapping(application, name, tuple(placements)))
         return tuple(platforms), tuple(mappings)
+
+
+def _free(stem: str, taken: set[str]) -> str:
+    """A name for a port that none has yet."""
+    return next(each for each in _numbered(stem) if each not in taken)
 
 
 def _numbered(stem: str) -> Iterator[str]:

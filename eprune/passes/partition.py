@@ -10,14 +10,15 @@ whole on every device, and so does the last one.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import PurePath
 from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
-from eprune.formats.tflite.channels import layers, ranges
-from eprune.formats.tflite.dealing import Piece, chained, dealable, full, lop, pieces, resident_bytes, worth
+from eprune.formats.tflite.channels import Layer, layers, ranges
+from eprune.formats.tflite.coding import Coded, cdc, coded, linear_layers, relabelled
+from eprune.formats.tflite.dealing import CODED, Piece, chained, dealable, full, lop, pieces, resident_bytes, worth
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.model import parse_model, read_model, weight_bytes
@@ -42,6 +43,7 @@ class Method(str, Enum):
     ROBUST = "robust"
     LOP = "lop"
     CHAINED = "chained"
+    CDC = "cdc"
     FULL = "full"
 
 
@@ -56,7 +58,8 @@ class Options:
     method: Method = option(
         Method.LOP,
         help="lop (default): contiguous blocks of channels; chained: each block on several successive devices; robust: "
-        "by importance, the important ones copied; full: every layer on every device.",
+        "by importance, the important ones copied; cdc: blocks, and on the last device their sum, by which a block "
+        "that is missing is restored (floats only); full: every layer on every device.",
     )
     memory: float = option(
         0.0,
@@ -95,29 +98,57 @@ def apply(system: System, options: Options) -> Result:
     """
     _check_numbers(options)
     model, file = model_of(system)
-    flow = find_flow(model, _types(system, model))
-    plan = options.made or _plan(model, flow, options)
+    types = _types(system, model)
+    plan = options.made or _plan(model, find_flow(model, types), options)
     if plan.devices != options.devices:
         raise ValueError(f"the plan is for {plan.devices} devices, and --devices is {options.devices}")
-    found = pieces(model, flow, layers(model), plan)
+    files = dict(system.files)
+    run, own, found, sums = model, plan, layers(model), ""
+    if plan.method == CODED:
+        run, own, made = _coded(model, found, plan)
+        stem = PurePath(file).stem
+        sums = f"{stem}_sums.tflite"
+        files.pop(file, None)
+        file = f"{stem}_linear.tflite"
+        files.update({file: made.linear, sums: made.sums})
+        found = linear_layers(run, layers(run))
+    flow = find_flow(run, types)
+    dealt = pieces(run, flow, found, own)
     clock = parse_frequency(options.clock) if options.clock else None
-    settings = Settings(options.devices, parse_timeout(options.timeout), clock, options.port)
-    mesh = Mesh(system, model, file, flow, found, settings)
-    made = mesh.system()
-    return Result(made, _report(model, plan, found, mesh, options))
+    settings = Settings(options.devices, parse_timeout(options.timeout), clock, options.port, sums)
+    mesh = Mesh(replace(system, files=files), run, file, flow, dealt, settings)
+    return Result(mesh.system(), _report(run, plan, dealt, mesh, options))
 
 
-def chosen_layers(system: System, options: Options) -> tuple[Model, tuple[Any, ...]]:
-    """The model, and the layers of it to deal: what a plan that has to be measured is made of."""
+def chosen_layers(system: System, options: Options) -> tuple[Model, tuple[Layer, ...]]:
+    """The model, and the layers of it to deal: what a plan is made of. Raises ValueError if there are none."""
     model, _ = model_of(system)
-    flow = find_flow(model, _types(system, model))
+    return model, _chosen(model, find_flow(model, _types(system, model)), options)
+
+
+def _chosen(model: Model, flow: OperatorFlow, options: Options) -> tuple[Layer, ...]:
+    found, parts = layers(model), options.devices
+    if options.method is Method.CDC:
+        found, parts = linear_layers(model, found), options.devices - 1
     copies = options.failures + 1 if options.method is Method.CHAINED else 1
-    able = dealable(model, flow, layers(model), options.devices)
-    chosen = worth(model, flow, able, options.devices, options.memory, copies)
+    able = dealable(model, flow, found, parts)
+    chosen = worth(model, flow, able, parts, options.memory, copies)
     if not chosen:
-        why = "and none saves more than it costs: state --memory" if able else "no layer has channels to deal"
+        kind = "layer of floats" if options.method is Method.CDC else "layer"
+        why = "none saves more than it costs; state --memory" if able else f"no {kind} has channels to deal"
         raise ValueError(f"nothing of {PurePath(model.path).name} is to be partitioned: {why}")
-    return model, chosen
+    return chosen
+
+
+def _coded(model: Model, found: Sequence[Layer], plan: Plan) -> tuple[Model, Plan, Coded]:
+    """The model that runs, and the plan of it."""
+    able = {layer.first for layer in linear_layers(model, found)}
+    other = [each.first for each in plan.layers if each.first not in able]
+    if other or plan.devices < 3:
+        what = f"the layer at operator {other[0]} is not one of floats" if other else "it takes 3 devices at least"
+        raise ValueError(f"--method cdc: {what}")
+    made = coded(model, plan)
+    return parse_model(made.linear, model.path), relabelled(plan, made.place), made
 
 
 def model_of(system: System) -> tuple[Model, str]:
@@ -147,6 +178,8 @@ def _check_numbers(options: Options) -> None:
         raise ValueError(f"--failures {options.failures}: with {options.devices} devices 1 to {options.devices - 1}")
     if not 0 <= options.memory <= 1:
         raise ValueError(f"--memory {options.memory:g}: a part of the model's weights is more than 0, and at most 1")
+    if options.method is Method.CDC and (options.devices < 3 or options.failures > 1):
+        raise ValueError("--method cdc takes 3 devices at least, and is for one failure")
     pairs = options.devices * (options.devices - 1) // 2
     if not 0 < options.port <= 65536 - pairs:
         raise ValueError(f"--port {options.port}: {pairs} links would need TCP ports above 65535")
@@ -169,13 +202,12 @@ def _plan(model: Model, flow: OperatorFlow, options: Options) -> Plan:
         return full(options.devices)
     if options.method is Method.ROBUST:
         raise ValueError("--method robust needs a plan that is measured first")
-    copies = options.failures + 1 if options.method is Method.CHAINED else 1
-    able = dealable(model, flow, layers(model), options.devices)
-    chosen = worth(model, flow, able, options.devices, options.memory, copies)
-    if not chosen:
-        why = "none saves more than it costs; state --memory" if able else "no layer has channels to deal"
-        raise ValueError(f"nothing of {PurePath(model.path).name} is to be partitioned: {why}")
-    return lop(chosen, options.devices) if copies == 1 else chained(chosen, options.devices, copies)
+    chosen = _chosen(model, flow, options)
+    if options.method is Method.CDC:
+        return cdc(chosen, options.devices)
+    if options.method is Method.CHAINED:
+        return chained(chosen, options.devices, options.failures + 1)
+    return lop(chosen, options.devices)
 
 
 def _types(system: System, model: Model) -> dict[int, TokenType]:

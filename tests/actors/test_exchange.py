@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from driver import fired as fire
 from driver import prepared
 from exchange import Exchange
+from select_channels import SelectChannels
 
 from eprune.runtime.kernel.outputs import Outputs
 
@@ -84,6 +86,20 @@ def test_its_own_part_comes_last_if_it_lacked_something_itself():
     assert fired(actor, lacking, own=[10, 11, 99], b=[12, 13, 14], c=[0])[0] == [10, 11, 12, 13, 14]
 
 
+def test_sums_restore_one_part_and_no_more():
+    actor = exchange("own=0-1 b=2-4 c=0-2")
+    actor.coded = "c"
+    sums = [10 + 12, 11 + 13, 14]
+    assert fired(actor, own=[10, 11], c=sums) == ([10, 11, 12, 13, 14], [[0, 0, 0], [0, 1, 0]])
+    assert fired(actor, own=[10, 11], b=[12, 13, 14]) == ([10, 11, 12, 13, 14], [[0, 0, 0], [0, 0, 1]])
+    assert fired(actor, own=[10, 11]) == ([10, 11, 0, 0, 0], [[0, 0, 0], [0, 2, 1]])
+    # The device that has the sums needs no other's part more than any other does.
+    actor = exchange("own=0-2 b=0-1 c=2-4")
+    actor.coded = "own"
+    assert fired(actor, own=sums, c=[12, 13, 14])[0] == [10, 11, 12, 13, 14]
+    assert fired(actor, own=sums, b=[10, 11])[0] == [10, 11, 12, 13, 14]
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [
@@ -103,3 +119,13 @@ def test_what_does_not_fit_is_refused(parameters, words):
         third = "d" if "d=" in chosen["parts"] else "c"
         inputs = {"own": "int16[2,2]", "b": "int16[2,2]", third: "int16[2,1]", "seen": TABLE}
         prepared(actor, inputs, {"out": "int16[2,5]", "table": TABLE})
+
+
+def test_each_reader_gets_the_channels_that_it_needs():
+    actor = prepared(SelectChannels("b=0-1 c=3,0"), {"in": "int16[2,4]"}, {"b": "int16[2,2]", "c": "int16[2,2]"})
+    made = fire(actor, **{"in": [[1, 2, 3, 4], [5, 6, 7, 8]]})
+    assert made["b"].tolist() == [[1, 2], [5, 6]] and made["c"].tolist() == [[4, 1], [8, 5]]
+    with pytest.raises(ValueError, match="its channels are"):
+        prepared(SelectChannels("b=0-1"), {"in": "int16[2,4]"}, {"b": "int16[2,3]"})
+    with pytest.raises(ValueError, match="the outputs that channels names"):
+        prepared(SelectChannels("b=0-1"), {"in": "int16[2,4]"}, {"c": "int16[2,2]"})

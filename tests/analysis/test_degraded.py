@@ -54,6 +54,12 @@ def test_chains_are_exact_for_so_many_failures_and_no_more(failures: int) -> Non
     assert bool(worse) == (failures < 3)
 
 
+def test_sums_make_up_for_one_device() -> None:
+    found = results(2, devices=4, method=Method.CDC, clock="30/s")
+    assert all(len(result.exact) == 3 for failed, result in found.items() if len(failed) == 1)
+    assert all(len(result.degraded) == 2 for failed, result in found.items() if len(failed) == 2)
+
+
 def test_without_a_clock_everything_depends_on_the_device_with_the_source() -> None:
     found = results(1, devices=2, method=Method.FULL)
     assert found == {}  # nothing is put together from parts

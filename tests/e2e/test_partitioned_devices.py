@@ -64,21 +64,26 @@ class Devices:
         if not model.exists():
             pytest.skip(f"{model} is not there")
         self.folder, self.model, self.devices, self.count = folder, model, devices, count
+        self.port = free_base_port(devices * devices)
         call("import", model, "-o", folder / "app", "--per", 3)
         (folder / "app/frames.py").write_text(FRAMES)
         file = folder / "app/application.xml"
         text = file.read_text().replace("tensor_source.py:TensorSource", "frames.py:Frames")
         text = text.replace('<param name="path" value=""/>', f'<param name="count" value="{count}"/>', 1)
         file.write_text(text.replace('<param name="path" value=""/>', '<param name="path" value="out"/>'))
-        port = free_base_port(devices * devices)
-        given = ("--devices", devices, "--method", method, "--port", port, "--timeout", "500ms")
-        call("apply", "partition", file, *given, "-o", folder / "app/parts")
-        parts = folder / "app/parts"
-        whole = ("-p", parts / "platforms", "-m", parts / "mappings", "--allow-outside")
-        call("codegen", parts / "application.xml", *whole, "-o", f"{folder}/build/")
+        parts = self.build(method, "build")
         self.system = load_system(parts / "application.xml", parts / "platforms", parts / "mappings", True)
-        programs = [folder / f"build/device{number}.py" for number in range(1, devices + 1)]
-        self.processes = [start(program, "--patience", "2") for program in programs]
+        self.programs = [folder / f"build/device{number}.py" for number in range(1, devices + 1)]
+        self.processes = [start(program, "--patience", "2") for program in self.programs]
+
+    def build(self, method: str, name: str) -> Path:
+        """Programs of a partition, in the folder of that name; the folder of its files."""
+        parts = self.folder / f"app/{method}"
+        given = ("--devices", self.devices, "--method", method, "--port", self.port, "--timeout", "500ms")
+        call("apply", "partition", self.folder / "app/application.xml", *given, "-o", parts)
+        whole = ("-p", parts / "platforms", "-m", parts / "mappings", "--allow-outside")
+        call("codegen", parts / "application.xml", *whole, "-o", f"{self.folder}/{name}/")
+        return parts
 
     def wait_for_frames(self, number: int) -> None:
         """Until so many frames have begun."""
@@ -169,6 +174,7 @@ def test_three_devices_go_on_exactly_without_one_where_each_channel_is_on_two(de
     check_killed(devices(VEHICLE, 3, "chained", 70), exact=True)
 
 
+@pytest.mark.long
 def test_three_devices_go_on_without_one_and_say_what_is_missing(devices: Any) -> None:
     check_killed(devices(VEHICLE, 3, "lop", 70), exact=False)
 
@@ -195,7 +201,7 @@ def test_all_devices_have_the_whole_models_result_while_all_live(devices: Any, m
 
 
 @pytest.mark.long
-@pytest.mark.parametrize(("count", "method"), [(2, "lop"), (4, "lop"), (2, "chained"), (4, "chained")])
+@pytest.mark.parametrize(("count", "method"), [(2, "lop"), (4, "lop"), (3, "chained"), (4, "chained")])
 @pytest.mark.parametrize("model", [VEHICLE, MOBILENET], ids=["vehicle", "mobilenet"])
 def test_devices_go_on_without_one(devices: Any, model: Path, count: int, method: str) -> None:
     check_killed(devices(model, count, method, 80), exact=method == "chained")
@@ -213,3 +219,52 @@ def test_a_device_that_comes_back_spoils_no_exact_result(devices: Any) -> None:
     for device in (1, 2):
         missing, same = run.tables(device)
         assert missing.any() and missing.max() == 1 and all(same)
+
+
+@pytest.mark.long
+def test_a_device_that_is_started_again_takes_part_again(devices: Any) -> None:
+    run = devices(VEHICLE, 2, "lop", 250)
+    run.wait_for_frames(20)
+    run.processes[-1].kill()
+    run.wait_for_frames(40)
+    again = start(run.programs[-1], "--patience", "2")
+    for process in (run.processes[0], again):
+        code, _, err = finish(process)
+        assert code == 0, err
+    missing, same = run.tables(1)
+    without = missing[:, :, -1].any(axis=1)
+    assert not without[:15].any() and without[30:38].all() and not without[-20:].any()
+    assert all(right for right, table in zip(same, missing) if table.max() < 2)
+
+
+@pytest.mark.long
+def test_a_device_with_another_partition_of_the_model_is_refused_with_the_reason(devices: Any) -> None:
+    run = devices(VEHICLE, 3, "lop", 5)
+    for process in run.processes:
+        process.kill()
+        process.wait()
+    run.port = free_base_port(9)
+    run.build("lop", "again")
+    run.build("chained", "other")
+    given = ("--timeout", "20", "--patience", "1")
+    programs = run.folder / "again/device1.py", run.folder / "other/device2.py"
+    started = [start(program, *given) for program in programs]
+    for process in started:
+        _, _, err = finish(process)
+        assert "refused" in err and "application digest" in err
+        assert "generate the programs of all platforms from the same files" in err
+
+
+@pytest.mark.long
+def test_a_device_that_flaps_costs_no_more_than_its_parts(devices: Any) -> None:
+    run = devices(VEHICLE, 3, "chained", 300)
+    for number in range(20, 220, 40):
+        run.wait_for_frames(number)
+        run.processes[-1].send_signal(signal.SIGSTOP)
+        run.wait_for_frames(number + 20)
+        run.processes[-1].send_signal(signal.SIGCONT)
+    for process in run.processes:
+        finish(process)
+    for device in (1, 2):
+        missing, same = run.tables(device)
+        assert missing.max() == 1 and all(same)

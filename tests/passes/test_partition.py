@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -31,8 +32,12 @@ from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse, import_
 from eprune.passes.partition import LayerParts, Method, Options, Plan, apply
+from eprune.runtime import PortType
 from eprune.runtime.fire.tflite import load
 from tests.kit import channel_models, tiny_models
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "actors"))
+from exchange import Exchange
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "models"
@@ -114,6 +119,7 @@ def check_exact(file: Path, options: Options, folder: Path) -> None:
         (MODELS[0], Options(4, Method.CHAINED, failures=2)),
         (MODELS[0], Options(3, Method.FULL)),
         (MODELS[1], Options(3, memory=0.6)),
+        (MODELS[1], Options(3, Method.CDC)),
         (MODELS[3], Options(3, Method.CHAINED)),
         (MODELS[3], Options(4)),
     ],
@@ -133,7 +139,31 @@ def test_every_model_dealt_any_way_has_the_whole_models_result(
     check_exact(file, Options(devices, method), tmp_path)
 
 
-@settings(max_examples=12, deadline=None)
+@pytest.mark.parametrize("devices", [3, 4])
+def test_sums_restore_the_part_of_any_device_but_for_rounding(devices: int, tmp_path: Path) -> None:
+    system = written(apply(imported(VEHICLE), Options(devices, Method.CDC)).system, tmp_path)
+    (frame,) = results(system, 1)
+    gathering = [actor for actor in system.graph.actors if actor.name.startswith("exchange")]
+    assert len(gathering) == 2 * devices
+    for actor in gathering:
+        whole = frame[next(f"{actor.name}.{port.name}" for port in actor.outputs if port.name.startswith("out"))]
+        tokens = {port.name: frame[f"to {actor.name}.{port.name}"] for port in actor.inputs}
+        for lost in (name for name in tokens if name.startswith("device")):
+            made = Exchange(**dict(actor.parameters))
+            made.inputs = {port.name: PortType(port.token.dtype, port.token.shape, 1) for port in actor.inputs}
+            made.outputs = {"out": PortType("float32", whole.shape, 1), "table": PortType("uint8", (2, devices), 1)}
+            made.initialize()
+            outputs = {"out": np.empty_like(whole), "table": np.empty((2, devices), np.uint8)}
+            made.fire({name: token for name, token in tokens.items() if name != lost}, outputs)
+            assert np.abs(outputs["out"] - whole).max() <= 1e-5 * max(1, np.abs(whole).max())
+            assert outputs["table"].max() == 1
+    with pytest.raises(ValueError, match="takes 3 devices at least"):
+        apply(imported(VEHICLE), Options(2, Method.CDC))
+    with pytest.raises(ValueError, match="no layer of floats"):
+        apply(imported(SHARED / "mobilenet_v1_0.25_128_quant.tflite"), Options(3, Method.CDC))
+
+
+@settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_plan_that_has_each_channel_somewhere_is_exact(data: st.DataObject, tmp_path_factory: Any) -> None:
     make = data.draw(st.sampled_from((channel_models.local, channel_models.branches, tiny_models.conv_pool_dense)))
@@ -164,6 +194,20 @@ def test_devices_hold_their_part_and_the_report_says_how_much() -> None:
         *[parts + tables] * 3,
     ]
     assert len(report.lines) == 5 and "(25." in report.lines[1]
+
+
+def test_a_device_is_sent_only_what_it_does_not_have_itself() -> None:
+    def sent(copies: int) -> list[int]:
+        method = Method.LOP if copies == 1 else Method.CHAINED
+        report = apply(imported(VEHICLE), Options(4, method, failures=max(copies - 1, 1), clock="1/s")).report
+        return [device["sent_bytes"] for device in report.figures["devices"]]
+
+    block, tables = (24 * 24 * 8 + 25 + 25) * 4, 3 * 3 * 4
+    assert sent(1) == [3 * block + tables] * 4
+    # Of three others one has one of both blocks itself, on either side.
+    assert sent(2) == [4 * block + 2 * tables] * 4
+    # The lower bound is what all lack, once from each that has it.
+    assert sent(4) == [0] * 4
 
 
 def test_parts_come_from_peers_by_drop_in_a_group_each_with_longer_time_outs_further_down() -> None:

@@ -16,6 +16,9 @@ from eprune.formats.tflite.model import weight_bytes
 from eprune.formats.tflite.parts import Model, Operator
 from eprune.model.partition import LayerParts, Plan
 
+#: The method in which the last device has sums of the others' channels.
+CODED = "cdc"
+
 
 def blocks(channels: int, devices: int) -> list[tuple[int, ...]]:
     """Contiguous blocks of as equal size as can be, the larger ones first."""
@@ -170,7 +173,8 @@ def _checked(found: Sequence[Layer], plan: Plan) -> Mapping[int, tuple[tuple[int
     for each in plan.layers:
         if each.first not in known:
             raise ValueError(f"the plan deals a layer at operator {each.first}, and the model has no such layer")
-        there = {channel for part in each.parts for channel in part}
+        held = each.parts[:-1] if plan.method == CODED else each.parts
+        there = {channel for part in held for channel in part}
         if there != set(range(known[each.first].channels)) or len(each.parts) != plan.devices or not all(each.parts):
             raise ValueError(
                 f"the plan deals the layer at operator {each.first}, which has {known[each.first].channels} channels, "

@@ -90,6 +90,16 @@ def restated(model: Model, types: Mapping[int, TokenType]) -> bytes:
         raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
 
 
+def packed_model(schema: Any, model: Any, data: Sequence[Any]) -> bytes:
+    """The file of a ModelT whose buffers are these uint8 arrays."""
+    import flatbuffers
+
+    model.buffers = [_Constant(schema, each) for each in data]
+    builder = flatbuffers.Builder(sum(len(each) for each in data) + 2**16)
+    builder.Finish(model.Pack(builder), b"TFL3")
+    return bytes(builder.Output())
+
+
 def constant_spans(data: bytes) -> list[slice]:
     """Where the constants of at least 1 KiB lie in what ``slice_model`` wrote, in rising order."""
     root = load_schema("").Model.GetRootAs(data)
@@ -205,8 +215,6 @@ class _Slicer:
 
         With ``types``, all tensors are kept, those with the shapes of these, and the signature.
         """
-        import flatbuffers
-
         schema = self.schema
         graphs = [self._main(operators, inputs, outputs, types is not None)]
         if types is not None:
@@ -227,10 +235,7 @@ class _Slicer:
             schema.OperatorCodeT.InitFromObj(self._known(self.root.OperatorCodes(index), "OperatorCode"))
             for index in self.opcode_index
         ]
-        model.buffers = self.buffers
-        builder = flatbuffers.Builder(sum(len(buffer.data) for buffer in self.buffers) + 2**16)
-        builder.Finish(model.Pack(builder), b"TFL3")
-        return bytes(builder.Output())
+        return packed_model(schema, model, [buffer.data for buffer in self.buffers])
 
     def _main(
         self, operators: Sequence[Operator], inputs: Sequence[int], outputs: Sequence[int], everything: bool
