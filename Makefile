@@ -9,6 +9,8 @@ IMAGES ?=
 # The application that make profile cuts, and its platforms, the endpoint first.
 APP ?= graphs/vehicle.xml
 PLATFORMS ?= graphs/endpoint.xml graphs/server.xml
+# MNIST as an .npz file, for make robust
+MNIST ?= mnist.npz
 # The cases of make chaos: words in their names, --lean, --histories N or --soak
 CHAOS ?=
 # Options of eprune explore for make profile, such as --keep-on endpoint1 Input-1
@@ -59,6 +61,11 @@ fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SE
 chaos: $(VENV)/.dev  ## make processes and links fail, and compare with the predictions of the analyzer (ten minutes)
 	$(BIN)/python -m scripts.chaos $(CHAOS)
 
+robust: $(VENV)/.dev  ## train the networks of docs/results/robust.md on MNIST=mnist.npz, and measure them: build/robust (an hour)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,robust]'
+	test -e build/robust/residual_3.tflite || $(BIN)/python scripts/train_robust.py --mnist $(MNIST) -o build/robust
+	$(BIN)/python -m scripts.robust
+
 figures: $(VENV)/.dev  ## repeat the use cases of the papers, emulated: build/figures (ten minutes)
 	$(BIN)/python -m scripts.figures
 
@@ -81,4 +88,4 @@ $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 	@touch $@
 
-.PHONY: help figures profile demo test test-long lint golden docs bench chaos fuzz clean
+.PHONY: help robust figures profile demo test test-long lint golden docs bench chaos fuzz clean

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from channel_sets import channels, index_of, pairs
 from checks import whole_number
+from missing import Prediction, read_predictions
 
 from eprune.runtime import Actor
 
@@ -39,11 +40,22 @@ class Exchange(Actor):
         zero: what stands for a missing channel.
         coded: the input with sums instead of channels: its entry k is the sum of the k-th channels of all other inputs.
             If one of these is missing, its channels are that sum less the others, exact but for rounding.
+        recovery: an .npz file by which missing channels are predicted from the others (``eprune apply recover``).
     """
 
     copies = True
+    PATHS: ClassVar[Mapping[str, str]] = {"recovery": "read"}
 
-    def __init__(self, layer: str, devices: str, parts: str, row: str = "0", zero: str = "0", coded: str = "") -> None:
+    def __init__(
+        self,
+        layer: str,
+        devices: str,
+        parts: str,
+        row: str = "0",
+        zero: str = "0",
+        coded: str = "",
+        recovery: str = "",
+    ) -> None:
         self.layer = layer
         self.devices = devices.split(",")
         self.parts = {port: channels(port, text) for port, text in pairs(parts)}
@@ -51,6 +63,7 @@ class Exchange(Actor):
         if not re.fullmatch("-?[0-9]{1,9}", zero):
             raise ValueError(f"zero={zero!r}: expected a whole number")
         self.zero = int(zero)
+        self.predictions = read_predictions(recovery) if recovery else {}
         self.coded = coded
         if coded and coded not in self.parts:
             raise ValueError(f"coded={coded!r}: parts has no such input")
@@ -95,6 +108,8 @@ class Exchange(Actor):
         key = (absent, doubtful)
         if key not in self.plans:
             self.plans[key] = self._plan(inputs, doubtful)
+            if tuple(sorted(absent)) in self.predictions:
+                self.plans[key].predict(self.predictions[tuple(sorted(absent))])
         plan = self.plans[key]
         first = outputs[self.results[0]]
         if plan.lost is not None:
@@ -103,6 +118,8 @@ class Exchange(Actor):
             first[..., target] = inputs[port][..., source]
         if plan.restored:
             first[..., plan.target] = self._difference(inputs, plan.restored)
+        if plan.prediction is not None:
+            first[..., plan.lost] = plan.prediction(first[..., plan.kept], first.dtype)
         for name in self.results[1:]:
             outputs[name][...] = first
         if self.tables:
@@ -154,7 +171,8 @@ class Exchange(Actor):
     def _note(self, absent: tuple[str, ...], plan: _Gathering) -> None:
         if self.notes < _NOTED:
             self.notes += 1
-            lost = f"{len(plan.gone)} of {self.count} channels lost" if plan.gone else "others have its channels"
+            what = "lost" if plan.prediction is None else "predicted"
+            lost = f"{len(plan.gone)} of {self.count} channels {what}" if plan.gone else "others have its channels"
             without = f"without {', '.join(absent)} ({lost})" if absent else "all parts are there again"
             more = ", further changes are not noted" if self.notes == _NOTED else ""
             self.note(f"layer {self.layer}: {without}, from firing {self.frame} on{more}")
@@ -163,7 +181,8 @@ class Exchange(Actor):
 class _Gathering:
     """From which inputs to take which channels: each channel once. ``gone``: those that none of them has.
 
-    ``restored`` is the input, if any, whose channels, ``target``, are computed from sums.
+    ``restored`` is the input, if any, whose channels, ``target``, are computed from sums. ``prediction`` makes those
+    that are lost from the others, ``kept``.
     """
 
     def __init__(
@@ -181,3 +200,13 @@ class _Gathering:
                 self.copies.append((port, index_of(taken), index_of(places)))
         self.gone = frozenset(waiting)
         self.lost = index_of(sorted(waiting)) if waiting else None
+        self.kept = np.array([channel for channel in range(count) if channel not in waiting], int)
+        self.prediction: Any = None
+
+    def predict(self, prediction: Prediction) -> None:
+        """Predict what is lost, if anything is. Raises ValueError for a prediction of other channels."""
+        if self.lost is None:
+            return
+        if prediction.weights.shape != (len(self.kept) + 1, len(self.gone)):
+            raise ValueError(f"the recovery is not for {len(self.gone)} missing channels")
+        self.prediction = prediction

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from eprune.explore.cost import Costs
     from eprune.explore.flow import Flow
     from eprune.explore.space import Constraints, Roles
+    from eprune.measure.evaluate import Evaluation
     from eprune.measure.summary import LinkSummary, PlatformSummary, RunSummary
 
 PathLike = Union[str, "os.PathLike[str]"]
@@ -63,6 +64,13 @@ class System(model.System):
     def cuts(self, **options: Any) -> Cuts:
         """Its cuts: see ``eprune.cuts``."""
         return cuts(self, **options)
+
+    def evaluate(self, data: PathLike, **options: Any) -> Evaluation:
+        """How good it is on the pictures at ``data``, and what a frame costs: see ``measure.evaluate.evaluate``."""
+        from eprune.measure.data import read_data
+        from eprune.measure.evaluate import evaluate
+
+        return evaluate(self, read_data(os.fspath(data)), **options)
 
     def save(self, folder: PathLike) -> str:
         """Write it to a folder, with platforms and mappings; the path of its application file."""

@@ -64,6 +64,8 @@ GUIDES = {
     "eprune certify": "../how-to/secure_links.md",
     "eprune run": "../tutorial/first_application.md",
     "eprune sweep": "../how-to/sweep_parameters.md",
+    "eprune evaluate": "../how-to/evaluate.md",
+    "eprune robustness": "../how-to/evaluate.md",
     "eprune explore": "../how-to/explore_cuts.md",
     "eprune profile": "../how-to/explore_cuts.md",
     "eprune report": "../how-to/explore_cuts.md",

@@ -396,6 +396,7 @@ COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
     "APP.xml|FOLDER ...": _files("*.xml"),
     "APP.xml|MODEL.tflite": _files("*.xml *.tflite"),
+    "DATA": _files("*"),
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
@@ -428,6 +429,10 @@ COMPLETERS: dict[str, Completer] = {
     "[CLASS|FILE]": _classes,
     # What only the person knows.
     "NAME": _nothing,
+    "NAMES": _files("*"),
+    "SHARE": _nothing,
+    "SCORES": _nothing,
+    "ACTOR.PORT": _nothing,
     "NAME=B,L": _nothing,
     "NAME[=ADDRESS] ...": _nothing,
     "NUMBERS": _nothing,
@@ -444,6 +449,5 @@ COMPLETERS: dict[str, Completer] = {
     "QUALITY,COST": _nothing,
     "SIZE": _nothing,
     "RATE": _nothing,
-    "SCORES": _nothing,
     "TIME": _nothing,
 }

@@ -31,6 +31,8 @@ COMMANDS = (
     "sweep",
     "replay",
     "verify",
+    "evaluate",
+    "robustness",
     "draw",
     "explore",
     "profile",

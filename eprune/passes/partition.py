@@ -72,7 +72,9 @@ class Options:
         help="chained: the failures with which the result is still exact; robust: those to plan for (1).",
         metavar="K",
     )
-    calibration: str = option("", help="robust: inputs to score channels on (random ones).", metavar="DIR|FILE.npy")
+    calibration: str = option(
+        "", help="robust: pictures to score channels on (without: by weights only, s1).", metavar="DIR|FILE.npy"
+    )
     scores: str = option("", help="robust: the scores to use, of s1, s2 and s3: s1,s3.", metavar="SCORES")
     rotate: bool = option(False, help="robust: begin each group's deal at the next device.")
     plan: str = option("", help="Use the plan in this file, and measure nothing.", metavar="PLAN.json")

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Set
 from dataclasses import dataclass, replace
 from pathlib import Path
 from types import MappingProxyType
+from typing import Optional
 
 from eprune.formats.behaviours.python_class import relative
 from eprune.model.graph import Actor, Graph
@@ -50,10 +51,13 @@ def relocated(
         path = home / file
         return os.path.relpath(path, folder) if path.exists() else file
 
+    def elsewhere(access: Optional[str], value: str) -> bool:
+        return value not in kept and relative(access, value)
+
     def moved(actor: Actor) -> Actor:
         paths = interfaces[actor.name].paths if actor.name in interfaces else {}
         parameters = tuple(
-            (key, os.path.relpath(home / value, folder) if relative(paths.get(key), value) else value)
+            (key, os.path.relpath(home / value, folder) if elsewhere(paths.get(key), value) else value)
             for key, value in actor.parameters
         )
         return replace(actor, behaviour=actor.behaviour and actor.behaviour.renamed(name), parameters=parameters)

@@ -9,6 +9,7 @@ import re
 import shutil
 from pathlib import Path
 
+import numpy as np
 from application import ACTORS, APPLICATION, ENDPOINT, HELPER, SERVER, mapping
 from click.testing import CliRunner
 
@@ -20,6 +21,7 @@ from tests.kit import sdf3, tiny_models
 PREPARED = [
     ["import", "tiny.tflite", "-o", "imported"],
     ["import", "tiny.tflite", "-o", "changed"],
+    ["apply", "partition", "wide.tflite", "--devices", "2", "--method", "lop", "-o", "parted"],
     ["certify", "keys", "endpoint"],
     ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "fresh", "--frames", "3"],
     ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "modelled", "--frames", "3"],
@@ -164,10 +166,15 @@ def prepare(folder):
         path.parent.mkdir(exist_ok=True)
         path.write_text(text)
     (folder / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
+    (folder / "wide.tflite").write_bytes(tiny_models.two_convolutions())
     (folder / "stateful.tflite").write_bytes(tiny_models.counter())
     (folder / "sdf3.xml").write_text(sdf3.modem())
     trace = "seconds,platform,peer,bandwidth,latency,slowdown\n0,endpoint,server,1e6,,\n0.2,server,,,,2\n"
     (folder / "trace.csv").write_text(trace)
+    random = np.random.default_rng(1)
+    pictures = random.integers(0, 256, (20, 8, 8, 3), np.uint8)
+    np.savez(folder / "pictures.npz", x=pictures, y=np.arange(20) % 5)
+    np.savez(folder / "unlabelled.npz", x=pictures)
     with inside(folder):
         for arguments in PREPARED:
             result = CliRunner().invoke(cli, arguments)

@@ -42,6 +42,10 @@ SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 POINT = "profile fresh --point 4"
+EVALUATE = "evaluate app.xml --data pictures.npz --format json"
+RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
+ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
+ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
 
 
@@ -143,6 +147,11 @@ TABLE = {
         "--clock": plus(PARTS, "--clock 30/s"),
         "--port": plus(PARTS, "--port 6000"),
         **written(PARTS, placed=False),
+    },
+    "apply recover": {
+        "--calibration": plus(RECOVER, "--calibration none.npz", code),
+        "--failures": plus(RECOVER, "--failures 2", code),
+        **written(RECOVER),
     },
     "apply resize": {
         "--aim": plus(RESIZE, "--aim live"),
@@ -299,6 +308,56 @@ TABLE = {
         ),
         "--format": plus(f"verify {IMPORTED}", "--format json"),
     },
+    "evaluate": {
+        **OUTSIDE,
+        "--platform": Acts(f"{EVALUATE} -p platforms -m local", f"{EVALUATE} -p platforms -m split"),
+        "--mapping": Acts(f"{EVALUATE} -p platforms -m local", f"{EVALUATE} -p platforms -m split"),
+        "--data": Acts(EVALUATE, EVALUATE.replace("pictures.npz", "unlabelled.npz")),
+        "--part": plus(EVALUATE, "--part all", json_of("of")),
+        "--split": plus(EVALUATE, "--split 0.2", json_of("of")),
+        "--frames": plus(EVALUATE, "--frames 3", json_of("of")),
+        "--seed": Acts(f"{EVALUATE} --seed 1", f"{EVALUATE} --seed 4", json_of("right")),
+        "--labels": plus(EVALUATE, "--labels 4,3,2,1,0", json_of("right")),
+        "--model": plus(EVALUATE, "--model changed/tiny.tflite", json_of("measure")),
+        "--run": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
+        "--emulate": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
+        "--answer": Elsewhere("tests/cli/test_evaluate.py::test_the_answer_is_named_where_it_is_not_clear"),
+        "--interpreter": Acts(
+            f"{EVALUATE} --interpreter ai-edge-litert",
+            f"{EVALUATE} --interpreter tflite-runtime",
+            json_of("interpreter"),
+        ),
+        "--format": Acts(EVALUATE.replace(" --format json", ""), EVALUATE),
+    },
+    "robustness": {
+        **OUTSIDE,
+        "--platform": Elsewhere("tests/cli/test_robustness.py::test_a_partitioned_application_is_tried_as_it_is"),
+        "--mapping": Elsewhere("tests/cli/test_robustness.py::test_a_partitioned_application_is_tried_as_it_is"),
+        "--failures": plus(ROBUSTNESS, "--failures 0"),
+        "--data": Acts(ROBUSTNESS, ROBUSTNESS.replace("pictures.npz", "unlabelled.npz"), json_of("measure")),
+        "--part": plus(ROBUSTNESS, "--part all", json_of("part")),
+        "--split": plus(ROBUSTNESS, "--split 0.2", json_of("plans.0.sets.0.of")),
+        "--frames": plus(ROBUSTNESS, "--frames 3", json_of("plans.0.sets.0.of")),
+        "--seed": Acts(f"{ROBUSTNESS} --seed 1", f"{ROBUSTNESS} --seed 4", json_of("plans")),
+        "--labels": Acts(f"{ROBUSTNESS} --frames 7", f"{ROBUSTNESS} --frames 7 --labels 1,2,3,4,0", json_of("plans")),
+        "--calibrate": Acts(f"{ROBUST} --calibrate 1", f"{ROBUST} --calibrate 9", json_of("calibration")),
+        "--recovery": plus(ROBUSTNESS, "--recovery", json_of("plans")),
+        "--devices": plus(ROBUSTNESS, "--devices 3", json_of("plans.0.devices")),
+        "--method": Acts(ROBUSTNESS, ROBUSTNESS.replace("--method lop", "--method full"), json_of("plans.0.method")),
+        "--memory": Acts(f"{ROBUST} --memory 0.7", f"{ROBUST} --memory 1", json_of("plans.0.memory")),
+        "--scores": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
+        "--rotate": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
+        "--linkage": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
+        "--one-threshold": Elsewhere("tests/cli/test_robustness.py::test_what_makes_a_plan_robust_can_be_chosen"),
+        "--interpreter": Acts(
+            f"{ROBUSTNESS} --interpreter ai-edge-litert",
+            f"{ROBUSTNESS} --interpreter tflite-runtime",
+            json_of("interpreter"),
+        ),
+        "--format": Acts(ROBUSTNESS.replace(" --format json", ""), ROBUSTNESS),
+        "--output": plus(ROBUSTNESS, "-o new.svg", names),
+        "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
+    },
     "draw": {
         "--platform": plus("draw app.xml -m split", "-p other"),
         "--mapping": plus("draw app.xml", "-m split"),
@@ -410,6 +469,12 @@ REFUSED = {
     "draw app.xml -o z.svg --format png": "png does not fit 'z.svg'",
     "draw app.xml -p platforms": "say with -m where the actors are",
     f"verify {IMPORTED} --inputs split --seed 3": "--seed is for random inputs",
+    "evaluate tiny.tflite -p platforms -m local --data pictures.npz": "a model has no mapping",
+    "evaluate app.xml -p platforms --data pictures.npz": "platform files (-p) and mapping files (-m) go together",
+    "evaluate app.xml --data pictures.npz --emulate": "--emulate is for --run",
+    "evaluate app.xml --data pictures.npz --run": "--run needs platforms and mappings",
+    "robustness app.xml --devices 3 --data pictures.npz": "--devices: the application has a plan already",
+    "robustness wide.tflite --data pictures.npz -o new.pdf": "ends in neither .svg nor .png",
     "import tiny.tflite --list -o new": "--output: --list writes nothing",
     "import tiny.tflite --list --per layer": "--per: --list writes nothing",
     "import tiny.tflite --list --force": "--force: --list writes nothing",
@@ -545,7 +610,7 @@ def test_the_ports_of_the_files_are_used(copy, eprune):
     assert "in use" in fixed.err
 
 
-@pytest.mark.parametrize("line", [SWEEP, f"run {ONE}", POINT])
+@pytest.mark.parametrize("line", [SWEEP, f"run {ONE}", POINT, ROBUSTNESS])
 def test_quiet_commands_show_no_progress_on_a_terminal(copy, monkeypatch, line):
     monkeypatch.setenv("TERM", "xterm")
     assert "\x1b[" in on_terminal(line)

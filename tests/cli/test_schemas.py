@@ -15,6 +15,7 @@ from tests.kit.commands import commands
 
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 PLATFORMS = ("-p", "platforms/endpoint.xml", "platforms/server.xml")
+PARTED = ("parted/application.xml", "-p", "parted/platforms", "-m", "parted/mappings")
 KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 OFFLOADED = ("--device", "endpoint", "--server", "server", "--set", "In.count=100000")
@@ -48,7 +49,11 @@ CALLS = {
         ("feedback", "app.xml", "-o", "{out}"),
         ("tap", *SPLIT, "--folder", "{out}/taps", "-o", "{out}"),
         ("expand", "app.xml", "-o", "{out}"),
+        ("partition", "wide.tflite", "--devices", "3", "-o", "{out}"),
+        ("partition", "wide.tflite", "--devices", "3", "--method", "robust", "-o", "{out}"),
+        ("recover", *PARTED, "--calibration", "pictures.npz", "-o", "{out}"),
         ("relocate", "app.xml", "-o", "{out}"),
+        ("offload", *SPLIT, "--device", "endpoint", "--server", "server", "-o", "{out}"),
         ("split", "app.xml", "--over", "pi", "server", "--after", "L1", "-o", "{out}"),
     ],
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
@@ -75,6 +80,14 @@ CALLS = {
     "verify": [
         ("imported/application.xml", "--model", "tiny.tflite"),
         ("changed/application.xml", "--model", "tiny.tflite"),
+    ],
+    "evaluate": [
+        ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz"),
+        ("tiny.tflite", "--data", "unlabelled.npz"),
+    ],
+    "robustness": [
+        ("wide.tflite", "--data", "pictures.npz", "--failures", "2", "--recovery"),
+        ("wide.tflite", "--data", "unlabelled.npz", "--devices", "2"),
     ],
     "report": [
         ("cuts",),

@@ -133,6 +133,24 @@ def conv_pool_dense() -> bytes:
     return m.build([image], [probabilities])
 
 
+def two_convolutions(channels: int = 12) -> bytes:
+    """float32[1,8,8,3], two times CONV_2D and MAX_POOL_2D of ``channels``, FULLY_CONNECTED, SOFTMAX, float32[1,5].
+
+    Weights are as small as those of trained networks, so that the answers are no matter of one channel.
+    """
+    m = ModelBuilder(7)
+    data = image = m.tensor((1, 8, 8, 3))
+    for size in (8, 4):
+        made = m.conv(data, (1, size, size, channels), 3 if size == 8 else channels)
+        data = m.tensor((1, size // 2, size // 2, channels))
+        options = {"strideW": 2, "strideH": 2, "filterWidth": 2, "filterHeight": 2}
+        m.operator("MAX_POOL_2D", [made], [data], "Pool2DOptions", **options)
+    scores = m.dense(data, 4 * channels, 5)
+    probabilities = m.tensor((1, 5))
+    m.operator("SOFTMAX", [scores], [probabilities], "SoftmaxOptions", beta=0.01)
+    return m.build([image], [probabilities])
+
+
 def residual_split() -> bytes:
     """A residual branch, a SPLIT, and all sorts of outputs.
 

@@ -24,7 +24,9 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
         return replace(options, made=read_plan(options.plan))
     if options.method is not Method.ROBUST:
         return options
-    raise ValueError("--method robust is not there yet")
+    from eprune.measure import robust
+
+    return robust.planned(system, options, progress)
 
 
 def read_plan(path: str) -> Plan:

@@ -1,0 +1,194 @@
+"""How good is an application on a user's own pictures, and what does a frame cost?
+
+Accuracy where there are labels, else agreement with the whole model; bytes over links; the time of a frame. This is
+what all commands that take ``--data`` share.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+import numpy as np
+
+from eprune.formats.tflite.parts import Model
+from eprune.measure.answers import ModelAnswers, SystemAnswers, class_of, milliseconds, on_disk, whole_model
+from eprune.measure.data import TEST, Data, Example, data_error
+from eprune.measure.lone import FRAMES, lone_frames
+from eprune.measure.pictures import Pictures, image_source
+from eprune.measure.probe import chosen_interpreter
+from eprune.measure.progress import SILENT, Progress
+from eprune.model.system import System
+from eprune.runtime.main import imports
+
+#: What was counted.
+ACCURACY, AGREEMENT = "accuracy", "agreement"
+#: How a latency is known.
+PREDICTED, MEASURED, EMULATED = "predicted", "measured", "emulated"
+#: Of the normal distribution, for an interval that holds the true share in 95 of 100 cases.
+_Z = 1.959963984540054
+
+
+@dataclass(frozen=True)
+class Share:
+    """So many ``right`` ``of`` all, and Wilson's 95 % confidence interval of the share, ``low`` to ``high``."""
+
+    right: int
+    of: int
+
+    @property
+    def value(self) -> float:
+        """The share, from 0 to 1."""
+        return self.right / self.of
+
+    @property
+    def low(self) -> float:
+        """The lower bound."""
+        return self._bound(-1)
+
+    @property
+    def high(self) -> float:
+        """The upper bound."""
+        return self._bound(1)
+
+    def _bound(self, sign: int) -> float:
+        if self.right == (self.of if sign > 0 else 0):
+            return self.value  # which rounding would miss
+        square = _Z * _Z / self.of
+        spread = math.sqrt(square * (self.value * (1 - self.value) + square / 4))
+        return (self.value + square / 2 + sign * spread) / (1 + square)
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What ``evaluate`` found.
+
+    ``measure`` says what ``share`` counts: ``accuracy``, or ``agreement`` with ``model``. ``bytes_per_frame`` is the
+    mean over each link (from, to). ``latency_ms`` is the median over the frames of the time from the picture to the
+    answer, ``latency_p95_ms`` what 95 of 100 frames do not exceed; ``how`` says how that is known: ``predicted``
+    (``answers.SystemAnswers``), ``measured`` or ``emulated`` (``measure.lone``).
+    """
+
+    application: str
+    measure: str
+    share: Share
+    part: str
+    pictures: int
+    bytes_per_frame: Mapping[tuple[str, str], float]
+    latency_ms: float
+    latency_p95_ms: float
+    interpreter: str
+    model: Optional[str] = None
+    notes: tuple[str, ...] = ()
+    how: str = PREDICTED
+
+
+def evaluate(
+    system: System,
+    data: Data,
+    part: str = TEST,
+    split: float = 0.5,
+    seed: int = 1,
+    frames: Optional[int] = None,
+    model: Optional[Model] = None,
+    labels: str = "",
+    answer: Optional[str] = None,
+    interpreter: str = "auto",
+    run: bool = False,
+    emulate: bool = False,
+    progress: Progress = SILENT,
+) -> Evaluation:
+    """Run the application on that part of the data.
+
+    ``split`` is the share of the calibration part, ``frames`` how many pictures are drawn of the part (None: all).
+    With ``model``, and for data without labels, the answers are compared with the whole model's. ``labels`` names the
+    classes, as parameters of actors do (default: as a sink's parameter says); ``answer`` the sink's input
+    ``ACTOR.PORT``. With ``run``, the latency is that of the application's own programs on this machine, ``emulate``d or
+    not. Raises EpruneError for data and applications that do not fit.
+    """
+    name, version = chosen_interpreter(interpreter)
+    chosen = data.part(part, split, seed).first(frames, seed)
+    with on_disk(system) as stored, SystemAnswers(stored, name, answer) as answers:
+        pictures = Pictures(answers.token, answers.parameters)
+        notes = []
+        wanted: Callable[[int, np.ndarray], int]
+        if chosen.labelled and model is None:
+            names = class_names(labels or answers.labels)
+            classes = chosen.classes(names)
+            notes += by_alphabet(chosen, names)
+            measure, wanted = ACCURACY, lambda place, token: classes[place]
+        else:
+            model = model or whole_model(stored)
+            reference = ModelAnswers(model, name, answers.token.shape)
+            measure, wanted = AGREEMENT, lambda place, token: class_of(reference(token))
+        if len(answers.sources) > 1:
+            notes.append(f"each of {len(answers.sources)} sources sends the same picture")
+        right, seconds, sent = 0, [], dict[tuple[str, str], int]()
+        for place, example in enumerate(chosen):
+            token = token_of(pictures, example)
+            expected = wanted(place, token)
+            frame = answers.frame(token, expected)
+            check_class(chosen, example, expected, frame.answer)
+            right += class_of(frame.answer) == expected
+            seconds.append(frame.seconds)
+            for way, nbytes in frame.nbytes.items():
+                sent[way] = sent.get(way, 0) + nbytes
+            progress.update(place + 1)
+        if run:
+            first = chosen.first(FRAMES, seed)
+            seconds = lone_frames(stored, tokens_of(first, pictures), name, emulate)
+    return Evaluation(
+        system.graph.name,
+        measure,
+        Share(right, len(chosen)),
+        part,
+        len(data),
+        {way: nbytes / len(chosen) for way, nbytes in sent.items()},
+        milliseconds(seconds, 0.5),
+        milliseconds(seconds, 0.95),
+        version,
+        Path(model.path).name if measure == AGREEMENT and model else None,
+        tuple(notes),
+        EMULATED if run and emulate else MEASURED if run else PREDICTED,
+    )
+
+
+def token_of(pictures: Pictures, example: Example) -> np.ndarray:
+    """The token of a picture. Raises EpruneError, which names the picture."""
+    try:
+        return pictures(example.content)
+    except (ValueError, OSError) as error:
+        text = str(error)
+        named = text[len(example.name) :].lstrip(": ") if text.startswith(example.name) else text
+        raise data_error(example.name, named) from None
+
+
+def tokens_of(data: Data, pictures: Pictures) -> list[np.ndarray]:
+    """The tokens of all pictures."""
+    return [token_of(pictures, example) for example in data]
+
+
+def class_names(text: str) -> list[str]:
+    """Names of classes: ``car,bus``, or a file with one per line. Raises ValueError."""
+    lines: Any = imports.load(str(Path(image_source().__file__ or "").with_name("line_file.py")))
+    names: list[str] = lines.read_labels(text)
+    return names
+
+
+def by_alphabet(data: Data, names: Sequence[str]) -> list[str]:
+    """A note where labels are numbered by the alphabet."""
+    if not data.by_alphabet(names):
+        return []
+    found = sorted({str(example.label) for example in data})
+    few = ", ".join(f"{name} = {place}" for place, name in enumerate(found[:4])) + ", ..." * (len(found) > 4)
+    return [f"classes are numbered by the alphabet: {few}; give --labels if the model has another order"]
+
+
+def check_class(data: Data, example: Example, wanted: int, answer: np.ndarray) -> None:
+    """Raise EpruneError for a label that the model has no score for."""
+    if answer.size > 1 and wanted >= answer.size:
+        message = f"{example.name}: label {example.label!r} is class {wanted}, but there are {answer.size} scores"
+        raise data_error(data.path, message, "say with --labels what the classes are called")
