@@ -139,7 +139,11 @@ def methods(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Findi
 
 
 def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Finding]:
-    """G2: token types agree at both ends of a FIFO, and with the actor's model or class where it declares them."""
+    """G2: token types agree at both ends of a FIFO, and with the actor's model or class where it declares them.
+
+    So do the channels of a model's tensor between two slices of them.
+    """
+    made_of = {actor.name: actor.behaviour and (actor.behaviour.path or actor.behaviour.file) for actor in graph.actors}
     for actor in graph.actors:
         interface = interfaces.get(actor.name)
         if interface is not None:
@@ -154,6 +158,26 @@ def tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> Iterator[Findin
                 "both ends of a FIFO carry the same token type",
                 related=_ends(fifo, source, target),
             )
+        elif made_of[fifo.source.actor] == made_of[fifo.target.actor] and _differ(fifo, interfaces):
+            yield violation(
+                "G2",
+                fifo.where,
+                f"FIFO '{fifo.name}': the slices at its ends have different channels of the same tensor",
+                'write the same channels="..." at both, in the same order',
+                related=_ends(fifo, source, target),
+            )
+
+
+def _differ(fifo: Fifo, interfaces: Mapping[str, Interface]) -> bool:
+    """Whether slices of channels at both ends carry other ones of one tensor."""
+    ends = [(interfaces.get(ref.actor), ref.port) for ref in (fifo.source, fifo.target)]
+    known = [(one.tensors.get(port), one.channels.get(port)) for one, port in ends if one is not None]
+    return (
+        len(known) == 2
+        and known[0][0] == known[1][0]
+        and known[0][1] != known[1][1]
+        and None not in known[0] + known[1]
+    )
 
 
 def _declared(actor: Actor, direction: Direction, interface: Interface) -> Iterator[Finding]:

@@ -27,9 +27,9 @@ FORK = PythonBehaviour("fork.py", "Fork")
 SELECT = PythonBehaviour("select_channels.py", "SelectChannels")
 SINK = PythonBehaviour("tensor_sink.py", "TensorSink")
 _UNIT = "cpu"
-#: Room for parts, in tokens, and how long one waits for room, as a part of the time-out. Where a device hangs, the
-#: others wait for its parts, and meanwhile for room at each other: long enough to drop nothing there, but not so long
-#: that room for the one that hangs is waited for longer than others wait for what would come next.
+#: Room for parts and frames, in tokens, and how long one waits for room, as a part of the time-out. Where a device
+#: hangs, the others wait for its parts, and meanwhile for room at each other: long enough to drop nothing there, but not
+#: so long that room for the one that hangs is waited for longer than others wait for what would come next.
 _CAPACITY, _ROOM = 4, 0.8
 #: How much longer each exchange waits than the one before, as a part of the first one's time-out.
 _LATER = 1 / 8
@@ -384,8 +384,7 @@ class Mesh:
             group = f"{self.names[homes[0]]}-{self.names[homes[1]]}" if optional else None
             timeout = self._timeout(target.actor) if optional else self.settings.timeout
             fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, group=group)
-            if optional:
-                fifo = replace(fifo, capacity=_CAPACITY, room_timeout=timeout * _ROOM)
+            fifo = replace(fifo, capacity=_CAPACITY, room_timeout=timeout * _ROOM)
         self.fifos.append(fifo)
 
     def _timeout(self, exchange: str) -> float:

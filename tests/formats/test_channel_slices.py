@@ -275,8 +275,10 @@ def test_an_application_states_channels_and_its_slices_become_one_segment(tmp_pa
     assert 'operators="0" channels="3,0"' in text
 
 
-def test_slices_of_different_channels_do_not_become_one_segment(tmp_path: Path) -> None:
+def test_slices_of_different_channels_do_not_fit(tmp_path: Path) -> None:
     system = read_system(application(tmp_path, pool="0,3"))
+    (finding,) = check(system)
+    assert finding.rule == "G2" and "FIFO 'f2': the slices at its ends have different channels" in finding.message
     wires = wirings(system.graph, system.interfaces)
     assert wires["Conv"].clash(wires["Pool"]) == "its slices have different channels of tensor 1"
 

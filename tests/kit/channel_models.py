@@ -118,6 +118,18 @@ def branches() -> bytes:
     return m.build([source], [out])
 
 
+def flattened() -> bytes:
+    """0 CONV_2D (4 channels), 1 RESHAPE to a vector, height and width first, 2 FULLY_CONNECTED of it, 3 another."""
+    m = ModelBuilder(9)
+    source = m.tensor((1, 3, 3, 2))
+    features = m.conv(source, (1, 3, 3, 4), 2)
+    flat = m.tensor((1, 36))
+    m.operator(
+        "RESHAPE", [features, m.constant(np.array([1, 36], np.int32))], [flat], "ReshapeOptions", newShape=[1, 36]
+    )
+    return m.build([source], [m.dense(m.dense(flat, 36, 6), 6, 3)])
+
+
 def four_bits() -> bytes:
     """0 FULLY_CONNECTED of int4 weights with a scale for each of 6 channels: 7 float inputs, so rows share bytes."""
     m = ModelBuilder(7)

@@ -166,7 +166,8 @@ def test_sums_restore_the_part_of_any_device_but_for_rounding(devices: int, tmp_
 @settings(max_examples=8, deadline=None)
 @given(data=st.data())
 def test_any_plan_that_has_each_channel_somewhere_is_exact(data: st.DataObject, tmp_path_factory: Any) -> None:
-    make = data.draw(st.sampled_from((channel_models.local, channel_models.branches, tiny_models.conv_pool_dense)))
+    makers = (channel_models.local, channel_models.branches, channel_models.flattened, tiny_models.conv_pool_dense)
+    make = data.draw(st.sampled_from(makers))
     folder = tmp_path_factory.mktemp("any")
     (folder / "m.tflite").write_bytes(make())
     devices = data.draw(st.integers(2, 3))
@@ -178,6 +179,14 @@ def test_any_plan_that_has_each_channel_somewhere_is_exact(data: st.DataObject, 
             dealt.append(LayerParts(layer.first, tuple(tuple(sorted(a | b)) for a, b in zip(own, more))))
     plan = Plan(devices, "drawn", tuple(dealt))
     check_exact(folder / "m.tflite", Options(devices, made=plan), folder / "out")
+
+
+def test_a_map_is_gathered_before_it_is_flattened(tmp_path: Path) -> None:
+    (tmp_path / "m.tflite").write_bytes(channel_models.flattened())
+    made = apply(imported(tmp_path / "m.tflite"), Options(2, memory=0.99)).system
+    shapes = [port.token.shape for a in made.graph.actors if a.name.startswith("exchange") for port in a.outputs]
+    assert (1, 3, 3, 4) in shapes and (1, 36) not in shapes
+    check_exact(tmp_path / "m.tflite", Options(2, memory=0.7), tmp_path / "out")
 
 
 def test_devices_hold_their_part_and_the_report_says_how_much() -> None:
