@@ -188,9 +188,7 @@ class Table:
 
     def at(self, thresholds: Sequence[float]) -> Dealt:
         """The layers dealt with these thresholds."""
-        groups = tuple(
-            each.groups(threshold, self.linkage) for each, threshold in zip(self.layers, thresholds, strict=True)
-        )
+        groups = tuple(each.groups(threshold, self.linkage) for each, threshold in zip(self.layers, thresholds))
         shares = (each.weight_bytes * held(own, self.devices) / each.channels for each, own in zip(self.layers, groups))
         return Dealt(tuple(thresholds), groups, self.replicated + sum(shares))
 
