@@ -155,6 +155,9 @@ def _given(model: Model, ends: Ends, wanted: Wanted, fed: Collection[int]) -> tu
             found.update(there)
         else:
             found[able[0].tensor] = Given(files.kind, files.files)
+        if files.others:
+            some = ", ".join(files.others[:3]) + ", ..." * (len(files.others) > 3)
+            notes.append(f"{text}: left out: {some}: not {', '.join(files.kind.suffixes)}")
         if files.left:
             notes.append(
                 f"{text}: the first {len(files.files)} of {len(files.files) + files.left} files are copied "

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import PurePath
 from types import MappingProxyType
 
-from eprune.formats.ends import OUTPUTS
+from eprune.formats.ends import OUTPUTS, images
 from eprune.formats.ends.base import Choices, End, Ends, InputKind, Sink, picture_of
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.metadata import Metadata
@@ -91,7 +91,7 @@ class _Ends:
         pictures = [
             picture_of(end.token)
             for end in self.options.ends.inputs
-            if end.tensor in given and _shows(given[end.tensor])
+            if end.tensor in given and given[end.tensor].kind is images.KIND
         ]
         own = {port.tensor for actor in graph.actors if actor.behaviour == SOURCE for port in actor.ports}
         ends = replace(
@@ -157,11 +157,6 @@ class _Ends:
         file = "labels.txt" if count == 1 else f"labels_{name}.txt"
         self.files[file] = "".join(f"{label}\n" for label in sink.labels).encode()
         return (("labels", file),)
-
-
-def _shows(given: Given) -> bool:
-    """Whether an input's files are pictures."""
-    return given.kind.what == "pictures"
 
 
 def _led(fifo: Fifo, moved: Mapping[PortRef, PortRef]) -> Fifo:

@@ -261,6 +261,14 @@ def test_one_label_too_few_leaves_class_0_to_the_background(folder, eprune):
     assert Path("app/labels.txt").read_text() == "background\ngreen\nblue\n"
 
 
+def test_files_that_somebody_may_have_meant_are_named(folder, eprune):
+    save_sound(folder / "photos/a.wav", [0.5])
+    Path("photos/phone.HEIC").write_bytes(b"")
+    done = eprune("import", "told.tflite", "-o", "app", "--input", "photos")
+    assert done.code == 0
+    assert "note: photos: left out: a.wav, phone.HEIC: not .png, .jpg, .jpeg, .bmp\n" in done.err
+
+
 def test_more_files_than_are_copied(folder, eprune, monkeypatch):
     monkeypatch.setattr(
         "eprune.formats.ends.gather.LIMIT", sum(f.stat().st_size for f in Path("photos").glob("*.png")) - 1
