@@ -5,12 +5,13 @@ What a graph says of live data belongs to F2, too: it loses tokens on purpose.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Optional
 
 from eprune.analysis.failures import FaultModel, Outcome, Service, Verdict
-from eprune.analysis.lookup import some
+from eprune.analysis.lookup import some, untold
+from eprune.analysis.nests import Nests
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Dpg, FaultPolicy, Fifo, Graph
@@ -207,28 +208,103 @@ def _numbering(actor: Actor) -> Iterator[Finding]:
 
 
 def _losses(graph: Graph) -> Iterator[Finding]:
-    """Inside a dynamic processing graph all tokens of a row arrive, or its actors would be in different rows."""
+    """Inside a dynamic processing graph all tokens of a row arrive, or its actors would be in different rows.
+
+    But a branch that gets no control token may be entered and left by ``drop``: whoever follows control tokens knows of
+    which firing a token is, and the branch does without those that do not come.
+    """
     held = {ref for ref, port in graph.ports() if port.hold}
     lossy = {fifo: f"policy {fifo.policy.value}" for fifo in graph.fifos if fifo.policy in LOSSY}
     lossy.update({fifo: "hold" for fifo in graph.fifos if fifo.target in held and fifo not in lossy})
     control = {ref for ref, port in graph.ports() if port.control}
+    branches = Branches(graph)
     for fifo, dpg in _inside(graph).items():
-        if fifo in lossy and fifo.source not in control:
+        if fifo in lossy and fifo.source not in control and not branches.parted(fifo):
             message = f"FIFO '{fifo.name}': {lossy[fifo]} inside the dynamic processing graph '{dpg.name}'"
             hint = 'write policy="wait" or policy="stop"; outside any policy will do'
             yield violation("F2", fifo.where, message, "leave hold out" if lossy[fifo] == "hold" else hint)
+    if lossy:
+        yield from _branches(graph, branches, lossy)
     led_apart = [dpg for dpg in graph.dpgs if dpg.control != dpg.entry]
     if not lossy or not led_apart:
         return
     for dpg in led_apart:
         before = _before(graph, {dpg.control, dpg.entry})
-        losing = [fifo.name for fifo in graph.fifos if fifo in lossy and fifo.target.actor in before]
+        losing = [
+            fifo.name
+            for fifo in graph.fifos
+            if fifo in lossy and fifo.target.actor in before and branches.matters(fifo, dpg)
+        ]
         if losing:
             message = (
                 f"'{dpg.control}' and '{dpg.entry}' of the dynamic processing graph '{dpg.name}' can lack tokens of "
                 f"different firings, for {some(losing)} may lose some"
             )
             yield violation("F2", dpg.where, message, "let the entry be the control source")
+
+
+def _branches(graph: Graph, branches: Branches, lossy: Mapping[Fifo, str]) -> Iterator[Finding]:
+    """How a branch that gets no control tokens may be entered and left."""
+    ports = dict(graph.ports())
+    entered: dict[str, Fifo] = {}
+    for fifo in graph.fifos:
+        if fifo not in lossy or not branches.parted(fifo):
+            continue
+        end = ports[fifo.target]
+        if fifo.policy is not FaultPolicy.DROP or end.hold:
+            message = f"FIFO '{fifo.name}': {lossy[fifo]} at a branch that gets no control tokens"
+            yield violation("F2", fifo.where, message, 'write policy="drop": its token counts if it is in time')
+            continue
+        if not branches.leaves(fifo):
+            entered.setdefault(branches.of(fifo.target.actor), fifo)
+        elif end.required:
+            message = f"FIFO '{fifo.name}' may lose what {fifo.target} needs"
+            yield violation("F2", fifo.where, message, f'write required="false" at {fifo.target}')
+        if end.url > 1:
+            message = f"FIFO '{fifo.name}' may lose some of the {end.url} tokens of a firing"
+            yield violation("F2", fifo.where, message, 'let one token have it all: rate="0..1"')
+    for fifo in graph.fifos:
+        into = entered.get(branches.of(fifo.source.actor))
+        if into is not None and branches.parted(fifo) and branches.leaves(fifo) and fifo not in lossy:
+            message = (
+                f"FIFO '{fifo.name}' brings {fifo.target} what may not be there, for '{into.name}' may lose tokens"
+            )
+            hint = f'write policy="drop" at it, and required="false" at {fifo.target}'
+            yield violation("F2", fifo.where, message, hint, related=((into.where, f"'{into.name}' is here"),))
+
+
+class Branches:
+    """The parts of dynamic processing graphs that get no control token of these: inner graphs, and DPAs without one."""
+
+    def __init__(self, graph: Graph) -> None:
+        nests = Nests(graph)
+        alone = untold(graph)
+        inner = {name: dpg.name for name, dpg in nests.home.items() if dpg.inside}
+        self._level = nests.level
+        #: actor -> the branch that it is in
+        self._branch: dict[str, str] = {}
+        for name, dpg in nests.home.items():
+            if name in alone:
+                self._branch[name] = f"{dpg.name}/"
+            elif name in inner:
+                self._branch[name] = inner[name]
+
+    def parted(self, fifo: Fifo) -> bool:
+        """Whether a FIFO leads into such a branch, or out of it, inside of a dynamic processing graph."""
+        source, target = self._branch.get(fifo.source.actor), self._branch.get(fifo.target.actor)
+        return source != target and self._level(fifo.source) is not None
+
+    def of(self, actor: str) -> str:
+        """The branch that an actor is in; "" for none."""
+        return self._branch.get(actor, "")
+
+    def matters(self, fifo: Fifo, dpg: Dpg) -> bool:
+        """Whether what a FIFO loses is missing at the entry of a graph: what a branch loses is so within it only."""
+        return not self.parted(fifo) or self.of(fifo.target.actor) == self.of(dpg.entry) != ""
+
+    def leaves(self, fifo: Fifo) -> bool:
+        """Whether it leads out of one."""
+        return fifo.source.actor in self._branch
 
 
 def _before(graph: Graph, actors: set[str]) -> set[str]:

@@ -82,7 +82,8 @@ RULES = {
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "
-        "entry does not control; only a class does without an input; a quorum is at most the data inputs; an actor "
+        "entry does not control, except that a branch without control tokens may be entered by drop, and left by drop "
+        "into an optional input; only a class does without an input; a quorum is at most the data inputs; an actor "
         "with inputs on hold has one that leads; clock, rate, match, ack, room-timeout and group are where they have a "
         "meaning; control inputs are required, and neither on hold nor of an age"
     ),

@@ -12,6 +12,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, Optional, Protocol
 
+from eprune.runtime.fire.skipping import MISSING
 from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.ages import UNBORN, Ages
 from eprune.runtime.kernel.bell import Bell
@@ -206,6 +207,7 @@ class RunningActor:
                 tokens[port.name] = view
             if self.nested:
                 firing = max([port.index for port in self._taken if not port.fifo.delay], default=firing)
+        absent: tuple[Fifo, ...] = ()
         if rates is None:
             mode = self._mode
         else:
@@ -220,7 +222,11 @@ class RunningActor:
                 view = port.acquire()
                 if view is None:
                     return False
-                mode.tokens[port.name] = view
+                if view is MISSING:
+                    mode.tokens.pop(port.name, None)
+                    absent = (*absent, port.fifo)
+                else:
+                    mode.tokens[port.name] = view
             if rates.leads:  # the choice takes time
                 end = now()
                 self.activity.add(began, end, 0, began - asked)
@@ -240,7 +246,7 @@ class RunningActor:
             birth = begin if self._is_source else UNBORN
             for fifo in mode.ways:
                 born = fifo.births[fifo.released % fifo.capacity]
-                if born < birth:
+                if born < birth and fifo not in absent:
                     birth = born
         if self.ages:
             for port in mode.inputs or self._data:

@@ -35,11 +35,12 @@ from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
 from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.fire.rates import Follow, Lead, Table
+from eprune.runtime.fire.skipping import AwaitedInput, SkippingOutput
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
-from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO
+from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.conditions import changes_of
@@ -434,7 +435,7 @@ class Assembly:
             inputs.append(kind(port, self.fifos[fifo.name], fifo.rate, inlet))
         outputs = []
         for port, fifo in produced.items():
-            room = fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE
+            room = _room_timeout(fifo)
             standing = standings.setdefault(fifo.group, Standing()) if fifo.group else None
             outlet = Outlet(port, _policy(fifo), fifo.rate, room, standing=standing)
             outputs.append(MatchedOutput(port, self.fifos[fifo.name], fifo.rate, outlet))
@@ -460,11 +461,13 @@ class Assembly:
     ) -> RunningActor:
         """A member of a dynamic processing graph: nothing is lost in there, but there may be nothing for a while."""
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
-        inputs = [
-            (FollowingInput if fifo.control else Input)(port, self.fifos[fifo.name], fifo.rate)
-            for port, fifo in consumed.items()
+        inputs = [self._followed(port, fifo) for port, fifo in consumed.items()]
+        outputs = [
+            SkippingOutput(port, self.fifos[fifo.name], fifo.rate, _room_timeout(fifo))
+            if lossy(_policy(fifo))
+            else Output(port, self.fifos[fifo.name], fifo.rate)
+            for port, fifo in produced.items()
         ]
-        outputs = [Output(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
         control = self._control_of(inputs)
         dynamic = {fifo for row in self.declared.tables[self._dpg_of(control)].values() for fifo in row}
         starvation = Starvation([port for port in outputs if port.fifo.name not in dynamic])
@@ -478,7 +481,19 @@ class Assembly:
             fire(tokens, buffers)
 
         rates = self._make_rates(behaviour, inputs, outputs, choose)
+        for port in inputs:
+            if isinstance(port, AwaitedInput) and rates is not None:
+                port.rates = rates
         return RunningActor(actor.name, behaviour, inputs, outputs, None, fire_alive, rates, None, control)
+
+    def _followed(self, port: str, fifo: DeclaredFifo) -> Input:
+        """An input of an actor that follows control tokens."""
+        end = self.fifos[fifo.name]
+        if fifo.control:
+            return FollowingInput(port, end, fifo.rate)
+        if lossy(_policy(fifo)):
+            return AwaitedInput(port, end, fifo.rate, fifo.timeout or TIMEOUT)
+        return Input(port, end, fifo.rate)
 
     def _dpg_of(self, ports: list[Any]) -> str:
         """The dynamic processing graph whose control tokens come to these inputs."""
@@ -489,6 +504,11 @@ class Assembly:
 def _policy(fifo: DeclaredFifo) -> str:
     """The policy that acts: within a platform none does but one."""
     return fifo.policy if fifo.peer or fifo.policy == NEWEST else ""
+
+
+def _room_timeout(fifo: DeclaredFifo) -> float:
+    """Seconds for which room is waited for in a FIFO that may lose tokens."""
+    return fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE
 
 
 def _script(platform: str) -> str:
