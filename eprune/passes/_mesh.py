@@ -28,8 +28,8 @@ SELECT = PythonBehaviour("select_channels.py", "SelectChannels")
 SINK = PythonBehaviour("tensor_sink.py", "TensorSink")
 _UNIT = "cpu"
 #: Room for parts and frames, in tokens, and how long one waits for room, as a part of the time-out. Where a device
-#: hangs, the others wait for its parts, and meanwhile for room at each other: long enough to drop nothing there, but not
-#: so long that room for the one that hangs is waited for longer than others wait for what would come next.
+#: hangs, the others wait for its parts, and meanwhile for room at each other: long enough to drop nothing there, but
+#: not so long that room for the one that hangs is waited for longer than others wait for what would come next.
 _CAPACITY, _ROOM = 4, 0.8
 #: How much longer each exchange waits than the one before, as a part of the first one's time-out.
 _LATER = 1 / 8
