@@ -25,7 +25,7 @@ class OffloadOracle(OffloadDecider):
             OffloadDecider.
     """
 
-    PATHS: ClassVar[Mapping[str, str]] = {**OffloadDecider.PATHS, "trace": "read"}
+    PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "trace": "read"}
 
     def __init__(self, trace: str, device: str, server: str, near: str = "", **parameters: str) -> None:
         super().__init__(**parameters)

@@ -21,7 +21,7 @@ from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.deploy.build import cut
 from eprune.model.behaviour import Cut, File, Place
 from eprune.runtime.fire import tflite
-from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
+from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType, VariablePortType
 from eprune.runtime.kernel.outputs import Outputs, Rooms
 from eprune.runtime.kernel.variable import VariableRoom
 from eprune.runtime.main.files import Files
@@ -236,8 +236,8 @@ def _room(fifo: LocalFifo) -> np.ndarray:
 
 def _port_types(fifos: Sequence[LocalFifo], end: str) -> dict[str, PortType]:
     return {
-        getattr(fifo, end).partition(".")[2]: PortType(
-            fifo.token.dtype, fifo.token.shape, fifo.rate, fifo.token.variable
+        getattr(fifo, end).partition(".")[2]: (VariablePortType if fifo.token.variable else PortType)(
+            fifo.token.dtype, fifo.token.shape, fifo.rate
         )
         for fifo in fifos
         if not fifo.control

@@ -6,6 +6,7 @@ import numpy as np
 
 from eprune.model.token import parse_token
 from eprune.runtime import PortType
+from eprune.runtime.kernel.actor import VariablePortType
 from eprune.runtime.kernel.outputs import Outputs
 
 
@@ -36,4 +37,4 @@ def padded(values, count):
 
 def _port(token):
     parsed = parse_token(token)
-    return PortType(parsed.dtype, parsed.shape, 1, parsed.variable)
+    return (VariablePortType if parsed.variable else PortType)(parsed.dtype, parsed.shape, 1)

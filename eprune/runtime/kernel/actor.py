@@ -24,7 +24,22 @@ class PortType(NamedTuple):
     dtype: str
     shape: tuple[int, ...]
     rate: int
-    variable: bool = False
+
+    @property
+    def variable(self) -> bool:
+        """Whether tokens vary in size."""
+        return False
+
+
+class VariablePortType(PortType):
+    """The same of tokens that do."""
+
+    __slots__ = ()
+
+    @property
+    def variable(self) -> bool:
+        """They do."""
+        return True
 
 
 class Actor:

@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import NamedTuple, Optional, Union
 
 from eprune.runtime.fire import tflite
-from eprune.runtime.kernel.actor import Actor, PortType
+from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.variable import Shape, most
 from eprune.runtime.main.files import Files
@@ -166,7 +166,7 @@ def no_service(declared: Declared) -> str:
 def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
     """The types of a behaviour's ports: those for data."""
     return {
-        port: PortType(fifo.dtype, most(fifo.shape), fifo.rate, isinstance(fifo.shape, str))
+        port: (VariablePortType if isinstance(fifo.shape, str) else PortType)(fifo.dtype, most(fifo.shape), fifo.rate)
         for port, fifo in fifos.items()
         if not fifo.control
     }
