@@ -27,8 +27,27 @@ class OffloadOracle(OffloadDecider):
 
     PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "trace": "read"}
 
-    def __init__(self, trace: str, device: str, server: str, near: str = "", **parameters: str) -> None:
-        super().__init__(**parameters)
+    def __init__(
+        self,
+        trace: str,
+        device: str,
+        server: str,
+        here: str,
+        there: str,
+        bytes: str,  # noqa: A002  (the parameter's name)
+        near: str = "",
+        bandwidth: str = "1e9",
+        latency: str = "0",
+        objective: str = "latency",
+        watts: str = "",
+        within: str = "0",
+        probe: str = "50",
+        fixed: str = "",
+        seconds: str = "0",
+        log: str = "",
+    ) -> None:
+        figures = (here, there, bytes, bandwidth, latency)
+        super().__init__(*figures, objective, watts, within, probe, fixed, seconds, log)
         if near:
             self.near = [number("near", each) for each in near.split(",")]
             if len(self.near) != self.blocks + 1:
