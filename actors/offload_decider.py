@@ -36,9 +36,11 @@ class OffloadDecider(Actor):
     Parameters:
         here, there: the seconds of each block on this device and on the server, ``0.005,0.01,0.003``.
         bytes: what crosses the link if 0, 1, ... K-1 blocks run here.
-        bandwidth: of the link, in bytes per second. latency: of a message, in seconds; the answer takes it, too.
+        bandwidth: of the link, in bytes per second.
+        latency: of a message, in seconds; the answer takes it, too.
         objective: ``latency``; ``endpoint``, the seconds that this device computes; ``bytes``; or ``energy`` of this
-            device, by ``watts``: while it computes, while it waits, and what sending takes besides, ``5,1,0.5``.
+            device.
+        watts: of this device while it computes, while it waits, and what sending takes besides, ``5,1,0.5``.
         within: seconds that a frame may take: the objective chooses among the cuts that are expected to keep that, and
             if none is, the fastest one is taken. 0 for no limit.
         probe: after how many frames without one on the server; 0 for never.

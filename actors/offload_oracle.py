@@ -21,8 +21,8 @@ class OffloadOracle(OffloadDecider):
         trace: the CSV file by which the links and units are emulated.
         device, server: the names of the two platforms in it.
         near: the seconds that the device really takes for 0, 1, ... K blocks, as the trace begins.
-        here, there, bytes, bandwidth, latency, objective, watts, within, probe, fixed, seconds, log: as for
-            OffloadDecider.
+        here, there, bytes, bandwidth, latency, objective, watts, within, probe, fixed, seconds: as of OffloadDecider.
+        log: a file to write, as of OffloadDecider.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "trace": "read"}
