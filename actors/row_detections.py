@@ -31,7 +31,9 @@ class RowDetections(Actor):
         form: what the columns are. ``objectness``: x, y, width, height, objectness, a score for each class (YOLOv5);
             ``classes``: the same without objectness (YOLOv8); ``corners``: xmin, ymin, xmax, ymax, score, class.
         size: height and width of the model's picture, ``640,640``: for boxes in pixels.
-        labels, path: as for ``DetectionLines``.
+        labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
+            numbers of the classes are used.
+        path: the file to write, ``-`` for standard output.
         score: objects below it are left out.
         overlap: two boxes of a class with a larger overlap (intersection over union) show the same object.
         scale, zero_point: for tokens of integers: q stands for scale * (q - zero_point).
