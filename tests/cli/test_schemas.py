@@ -59,7 +59,7 @@ CALLS = {
     "simulate": [("app.xml",), (str(ROOT / "graphs/vehicle_exit.xml"), "--iterations", "3"), ("deadlock.xml",)],
     "certify": [("{out}", "endpoint"), ("keys", "--show"), ("keys", "--renew")],
     "sweep": [(*LOCAL, "--vary", "In.count=2,3", "-q"), (*LOCAL, "--vary", "In.count=nonsense", "-q")],
-    "replay": [("trace.csv", *SPLIT, *OFFLOADED, "--way", "2", "--way", "oracle", "--seconds", "0.5", "-q")],
+    "replay": [("trace.csv", *SPLIT, *OFFLOADED, "--way", "2", "--seconds", "0.5", "-q")],
     "codegen": [
         (*SPLIT, "-o", "{out}/"),
         (*LOCAL, "--pyz", "--systemd", "-o", "{out}/"),
