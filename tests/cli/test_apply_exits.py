@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -13,7 +14,7 @@ from eprune.face import load
 from eprune.formats.tflite.model import read_model
 from eprune.measure.data import read_data
 from eprune.measure.evaluate import evaluate
-from tests.kit import tiny_models
+from tests.kit import pages, tiny_models
 from tests.kit.programs import ROOT
 
 VEHICLE = str(ROOT / "graphs/vehicle.xml")
@@ -143,3 +144,17 @@ def test_pictures_of_one_class_are_no_use(folder, eprune):
     done = eprune("apply", "exits", "wide.tflite", "--data", "black.npz", "-o", "made")
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+def test_the_session_of_the_page_is_real(tmp_path, vehicles):
+    for name in ("graphs", "mappings", "actors"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(vehicles, tmp_path / "vehicles.npz")
+    commands = pages.sessions((ROOT / "docs/how-to/add_exits.md").read_text(encoding="utf-8"))
+    for command, shown in commands:
+        done = pages.run(command, tmp_path)
+        assert done.returncode == 0, done.stdout
+        shown = "\n".join(line for line in shown.splitlines() if "over links" not in line)  # may differ by a picture
+        assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
+    assert len(commands) == 3
+    assert done.stdout.count('"frame": ') == 20
