@@ -150,7 +150,8 @@ class Frames:
 class Outcome:
     """``leaves``: for each frame the exit at which it leaves, -1 for none; ``right``: if its answer is; and means.
 
-    ``effort`` is what is least: the cost, and the bytes, as shares of what they are without exits.
+    ``effort`` is what is least: the cost, and the bytes, as shares of what they are without exits. ``lost`` is
+    the share of frames that exits answer wrongly, and the whole model would not.
     """
 
     leaves: np.ndarray
@@ -159,10 +160,17 @@ class Outcome:
     nbytes: float
     effort: float
 
+    lost: float = 0.0
+
     @property
     def accuracy(self) -> float:
         """The share of right answers."""
         return float(self.right.mean())
+
+    @property
+    def careful(self) -> float:
+        """The accuracy less the standard error of what exits lose: of many thresholds, the best is lucky, too."""
+        return self.accuracy - math.sqrt(self.lost * (1 - self.lost) / len(self.right))
 
 
 def outcome(frames: Frames, exits: Sequence[Candidate], thresholds: Sequence[float]) -> Outcome:
@@ -178,14 +186,16 @@ def outcome(frames: Frames, exits: Sequence[Candidate], thresholds: Sequence[flo
         cost[out] -= each.cost
         nbytes[out] -= each.nbytes
     effort = sum(float(each.mean()) / whole for each, whole in ((cost, frames.cost), (nbytes, frames.nbytes)) if whole)
-    return Outcome(leaves, answers == frames.wanted, float(cost.mean()), float(nbytes.mean()), effort)
+    right = answers == frames.wanted
+    lost = float(((frames.answers == frames.wanted) & ~right).mean())
+    return Outcome(leaves, right, float(cost.mean()), float(nbytes.mean()), effort, lost)
 
 
 def lacks(wish: Wish, found: Outcome) -> float:
     """By how much an outcome misses the wish; 0 if it fulfils it."""
     if wish.what == BYTES:
         return max(0.0, found.nbytes - wish.value)
-    return max(0.0, wish.value - found.accuracy - 1e-9)
+    return max(0.0, wish.value - found.careful - 1e-9)
 
 
 def _rank(wish: Wish, found: Outcome) -> tuple[float, ...]:

@@ -143,3 +143,13 @@ def test_places_are_where_one_tensor_leads_on():
     assert places(graph)[1].behind == ("L3", "L4-L5")
     assert not places(read_system(str(ROOT / "graphs/vehicle_chain.xml")).graph)  # its sink is a slice
     assert not places(read_system(str(ROOT / "graphs/vehicle_exit.xml")).graph)  # it has an exit
+
+
+def test_what_exits_lose_is_looked_at_with_care():
+    frames = Frames(np.zeros(100, int), np.zeros(100, int), 100.0, 0.0)
+    answers = np.arange(100) < 4  # of those that are surest, 4 are wrong
+    exit_ = Candidate(np.linspace(1, 0, 100), answers.astype(int), 90.0, 1.0, 0.0)
+    all_out, none = (outcome(frames, [exit_], [threshold]) for threshold in (0.0, NEVER))
+    assert (none.careful, all_out.accuracy) == (1, 0.96)
+    assert all_out.careful == pytest.approx(0.96 - (0.04 * 0.96 / 100) ** 0.5)
+    assert exits.lacks(Wish("accuracy", 0.95), all_out) > 0 == exits.lacks(Wish("accuracy", 0.94), all_out)
