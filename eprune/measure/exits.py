@@ -241,9 +241,9 @@ def chosen(frames: Frames, candidates: Sequence[Candidate], wish: Wish, most: in
 
 def unreachable(path: str, wish: Wish, found: Outcome) -> EpruneError:
     """What to raise where the wish cannot be fulfilled."""
-    reached = f"{found.nbytes:.0f} bytes" if wish.what == BYTES else f"{wish.what} {found.accuracy:.4g}"
+    reached = f"{found.nbytes:.0f} bytes" if wish.what == BYTES else f"{wish.what} {found.careful:.4g}"
     wanted = f"at most {wish.value:.0f} bytes per frame" if wish.what == BYTES else f"{wish.what} {wish.value:g}"
-    message = f"{wanted} is out of reach: the best on held-out calibration pictures is {reached}"
+    message = f"{wanted} is out of reach: on held-out calibration pictures the best is {reached}"
     return EpruneError(
         Finding("FILE", Location(path), message, "wish for less, allow more exits, or give more pictures"), exit_code=1
     )

@@ -34,6 +34,7 @@ _SINKS = ("JsonLines", "TensorSink")
 #: Room for frames that leave while an earlier one is further behind.
 _ROOM = 8
 DPG = "Exits"
+ONE_AUDITED = "--audit goes with one exit: the answers of the second would be taken for those of the model"
 #: Rates in the rows exit, go on, and audit.
 EARLY, DEEP = (1, 0, 1), (0, 1, 1)
 
@@ -103,7 +104,7 @@ def apply(system: System, options: Options) -> Result:
     known = {place.fifo.name: place for place in places(system.graph)}
     found = [known[each.fifo] for each in options.made]
     if options.audit and len(found) > 1:
-        raise ValueError("--audit goes with one exit: the answers of the second would be taken for those of the model")
+        raise ValueError(ONE_AUDITED)
     wiring = _Wiring(system, found, options)
     files = {name: each.data for name, each in zip(wiring.files, options.made)}
     made = replace(

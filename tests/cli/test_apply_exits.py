@@ -121,6 +121,7 @@ def test_a_sink_of_ones_own_stays_as_it_is(folder, eprune, vehicles):
         (("--at", "softmax_5"), 2, "places are"),
         (("--audit", "2"), 2, "expected a share"),
         (("--exits", "0"), 2, "1 or more"),
+        (("--exits", "2", "--audit", "0.1"), 2, "goes with one exit"),
         (("--wish", "bytes=20KiB"), 0, ""),
         (("--data", "none.npz"), 2, "is no file"),
     ],

@@ -24,7 +24,7 @@ from eprune.measure.progress import SILENT, Progress
 from eprune.model.graph import Port
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.exits import Exit, Options, Place, places
+from eprune.passes.exits import ONE_AUDITED, Exit, Options, Place, places
 
 #: At most so many places are tried, spread evenly over the work.
 _PLACES = 8
@@ -41,6 +41,8 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     wish = exits.parse_wish(options.wish)
     if not 0 <= options.audit <= 1:
         raise ValueError(f"--audit {options.audit:g}: expected a share, 0 to 1")
+    if options.audit and max(options.exits, len(options.at)) > 1:
+        raise ValueError(ONE_AUDITED)
     if options.exits < 1 or options.frames < 1:
         raise ValueError("--exits and --frames are 1 or more")
     data = read_data(options.data)
