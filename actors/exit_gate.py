@@ -11,24 +11,35 @@ from checks import number, one_of
 from eprune.runtime import Actor
 
 #: The rows of the control table.
-EXIT, GO_ON = 0, 1
+EXIT, GO_ON, AUDIT = 0, 1, 2
 
 
 class ExitGate(Actor):
     """Copies ``scores`` to ``early`` if their confidence suffices, otherwise ``features`` to ``deep``: an entry DA.
 
-    It is also the control source: 0 means to exit, 1 to go on. The confidence is a number from 0 to 1, which an output
-    ``confidence``, float32[1], carries for every frame, if the output exists (BranchyNet, Teerapittayanon et al. 2016).
+    It is also the control source: 0 means to exit, 1 to go on, 2 (audit) to do both. The confidence is a number from 0
+    to 1, which an output ``confidence``, float32[1], carries for every frame, if the output exists (BranchyNet,
+    Teerapittayanon et al. 2016).
 
     Parameters:
         threshold: a frame with at least this confidence exits; with a threshold above 1 none does.
         measure: ``probability``, the largest score, or ``entropy``: 1 minus the entropy of the scores
             divided by that of equal scores.
+        scale, zero: of quantised scores, which are ``scale`` times (element less ``zero``).
+        audit: the share, from 0 to 1, of the frames that exit which go on nevertheless, so that what exits can be
+            compared with what the whole network says. The control table then has a row 2.
     """
 
-    def __init__(self, threshold: str, measure: str = "probability") -> None:
+    def __init__(
+        self, threshold: str, measure: str = "probability", scale: str = "1", zero: str = "0", audit: str = "0"
+    ) -> None:
         self.threshold = number("threshold", threshold)
         self.measure = one_of("measure", measure, ("probability", "entropy"))
+        self.scale, self.zero = number("scale", scale), number("zero", zero)
+        self.audit = number("audit", audit)
+        if not 0 <= self.audit <= 1:
+            raise ValueError(f"audit={audit}: expected a share, 0 to 1")
+        self.due = 0.0  # audits, of those frames that have left
         self.confidence = np.float32(0)
 
     def initialize(self) -> None:
@@ -45,10 +56,19 @@ class ExitGate(Actor):
             raise ValueError("port 'confidence' is float32[1], one per firing")
 
     def control(self, inputs: Mapping[str, np.ndarray]) -> int:
-        """0 to exit, 1 to go on."""
+        """0 to exit, 1 to go on, 2 for both."""
+        scores = inputs["scores"]
+        if (self.scale, self.zero) != (1, 0):
+            scores = (scores.astype(np.float32) - self.zero) * self.scale
         # As a float32: the value that is reported is the value that is compared.
-        self.confidence = np.float32(confidence(inputs["scores"], self.measure))
-        return EXIT if self.confidence >= self.threshold else GO_ON
+        self.confidence = np.float32(confidence(scores, self.measure))
+        if not self.confidence >= self.threshold:
+            return GO_ON
+        self.due += self.audit
+        if self.due < 1:
+            return EXIT
+        self.due -= 1
+        return AUDIT
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy the token to the active output."""

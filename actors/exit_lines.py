@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
@@ -11,6 +12,8 @@ from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor, EndOfStream, PortType
 
+#: The control value of frames that exit and go on nevertheless.
+AUDIT = 2
 #: Inputs other than scores, and their types.
 BESIDE = {"wanted": PortType("int32", (1,), 1), "confidence": PortType("float32", (1,), 1)}
 
@@ -22,6 +25,11 @@ class ExitLines(Actor):
     ones: ``wanted``, int32[1], the number of the true class, and ``confidence``, float32[1], which the lines then
     contain, too. With ``wanted``, a line about all frames follows at the end, ``{"frames": 100, "accuracy": 0.97,
     "early_accuracy": 0.98}``: the accuracy of all frames, and of each exit that had frames.
+
+    Where the control token is 2, ``early`` and ``late`` are both active, and the frame is audited: its exit is
+    ``audit``, its answer the late one, and the line says if they ``agree``. The last line then has the number of
+    ``audits``, the ``agreement`` of early answers with those of the whole network, and the lower bound
+    ``agreement_low`` of its 95 % confidence interval (Wilson).
 
     Parameters:
         labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
@@ -37,6 +45,8 @@ class ExitLines(Actor):
         self.frame = 0
         #: exit -> frames, and how many of them were right
         self.counts: dict[str, list[int]] = {}
+        #: audited frames, and those of which both answers were the same
+        self.audits = [0, 0]
         self.lines: LineFile | None = None
 
     def initialize(self) -> None:
@@ -55,18 +65,24 @@ class ExitLines(Actor):
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line. Raises ValueError unless one exit is active."""
         active = [name for name in inputs if name not in BESIDE]
-        if len(active) != 1:
+        audited = self.mode == AUDIT and sorted(active) == ["early", "late"]
+        if len(active) != 1 and not audited:
             raise ValueError(f"{', '.join(active) or 'no inputs'} are active; exactly one exit must be active")
-        scores = inputs[active[0]].reshape(-1)
+        exit_, taken = ("audit", "late") if audited else (active[0], active[0])
+        scores = inputs[taken].reshape(-1)
         best = int(scores.argmax())
-        line: dict[str, Any] = {"frame": self.frame, "exit": active[0], "class": self._label(best)}
+        line: dict[str, Any] = {"frame": self.frame, "exit": exit_, "class": self._label(best)}
         line["score"] = _json(scores[best])
+        if audited:
+            line["agree"] = int(inputs["early"].argmax()) == best
+            self.audits[0] += 1
+            self.audits[1] += line["agree"]
         if "confidence" in inputs:
             line["confidence"] = _json(inputs["confidence"][0])
         if "wanted" in inputs:
             wanted = int(inputs["wanted"][0])
             line["wanted"] = self._label(wanted)
-            count = self.counts.setdefault(active[0], [0, 0])
+            count = self.counts.setdefault(exit_, [0, 0])
             count[0] += 1
             count[1] += best == wanted
         self._write(line)
@@ -77,18 +93,25 @@ class ExitLines(Actor):
         if self.lines is not None:
             if self.frame:
                 with contextlib.suppress(EndOfStream):  # the reader has seen enough
-                    self._write({"frames": self.frame, **self._accuracy()})
+                    self._write({"frames": self.frame, **self._accuracy(), **self._agreement()})
             self.lines.close()
 
     def _accuracy(self) -> dict[str, float]:
         if not self.counts:
             return {}
         summary = {"accuracy": sum(right for _, right in self.counts.values()) / self.frame}
-        for name in self.inputs:
+        for name in (*self.inputs, "audit"):
             if name in self.counts:
                 frames, right = self.counts[name]
                 summary[f"{name}_accuracy"] = round(right / frames, 6)
         return summary
+
+    def _agreement(self) -> dict[str, float]:
+        audits, agreed = self.audits
+        if not audits:
+            return {}
+        low = round(_lower(agreed, audits), 6)
+        return {"audits": audits, "agreement": round(agreed / audits, 6), "agreement_low": low}
 
     def _write(self, line: dict[str, Any]) -> None:
         assert self.lines is not None  # initialize has made it
@@ -96,6 +119,12 @@ class ExitLines(Actor):
 
     def _label(self, number: int) -> str:
         return label(self.labels, number)
+
+
+def _lower(right: int, of: int) -> float:
+    """The lower bound of Wilson's 95 % confidence interval of a share."""
+    share, square = right / of, 1.959963984540054**2 / of
+    return max(0.0, (share + square / 2 - math.sqrt(square * (share * (1 - share) + square / 4))) / (1 + square))
 
 
 def _json(value: np.floating) -> float | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -78,13 +78,24 @@ class SystemAnswers:
     All of it runs in this process, one actor after the other. What crosses platforms is counted, and the time of a
     frame is that of the schedule: each actor takes what it took here, times its unit's ``slowdown``, and one thing at a
     time runs on each unit and over each link of the platform files. ``answer`` names the sink's input, ``ACTOR.PORT``,
-    where it is not the only one that may hold scores.
+    where it is not the only one that may hold scores. Without ``fused``, each actor is by itself, and ``observe`` is
+    told what each has done.
 
     Raises EpruneError for an application that has no such source or sink.
     """
 
-    def __init__(self, system: System, interpreter: str = "auto", answer: Optional[str] = None) -> None:
-        self._system = fuse.apply(fork.apply(system if system.mappings else alone(system)).system).system
+    def __init__(
+        self,
+        system: System,
+        interpreter: str = "auto",
+        answer: Optional[str] = None,
+        fused: bool = True,
+        observe: Optional[Callable[[Firing], None]] = None,
+    ) -> None:
+        self._system = fork.apply(system if system.mappings else alone(system)).system
+        if fused:
+            self._system = fuse.apply(self._system).system
+        self._observe = observe
         graph = self._system.graph
         sources, sinks = ends(graph)
         self.sources = [actor.name for actor in sources]
@@ -114,6 +125,8 @@ class SystemAnswers:
             schedule.send(fifo, 1)
         for firing in self._executor.frame():
             schedule.fire(firing)
+            if self._observe is not None:
+                self._observe(firing)
             for fifo in self._fifos:
                 if fifo.source.partition(".")[0] == firing.node:
                     schedule.send(fifo, _count(fifo, firing))

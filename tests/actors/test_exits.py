@@ -116,3 +116,39 @@ def test_two_answers_to_one_frame_are_refused(tmp_path):
 def test_what_does_not_fit_is_refused(tmp_path, make, message):
     with pytest.raises(ValueError, match=message):
         make(tmp_path)
+
+
+def test_a_share_of_those_that_leave_is_audited():
+    own = ExitGate("0.7", audit="0.25")
+    given = {"scores": SURE, "features": np.zeros(3, np.float32)}
+    assert [own.control(given) for _ in range(8)] == [0, 0, 0, 2, 0, 0, 0, 2]
+    assert [own.control({**given, "scores": UNSURE}) for _ in range(8)] == [1] * 8
+
+
+def test_quantised_scores_are_compared_as_numbers():
+    own = ExitGate("0.7", scale="0.00390625", zero="-128")
+    scores = np.int8([[0, 60, -128, -60]])
+    assert own.control({"scores": scores, "features": scores}) == 0
+    assert float(own.confidence) == pytest.approx(188 / 256)
+
+
+@pytest.mark.parametrize("audit", ["-1", "2", "often"])
+def test_an_audit_is_a_share(audit):
+    with pytest.raises(ValueError, match="audit="):
+        ExitGate("0.7", audit=audit)
+
+
+def test_an_audited_frame_is_answered_by_the_whole_and_compared(tmp_path):
+    sink = made(ExitLines(path=str(tmp_path / "lines")), {"early": SCORES, "late": SCORES}, {})
+    other = SURE[:, ::-1]
+    for early, late in ((SURE, SURE), (SURE, other), (SURE, SURE)):
+        sink.mode = 2
+        sink.fire({"early": early, "late": late}, {})
+    sink.mode = 0
+    sink.fire({"early": SURE}, {})
+    sink.finalize()
+    *lines, last = map(json.loads, (tmp_path / "lines").read_text().splitlines())
+    assert [line["exit"] for line in lines] == ["audit", "audit", "audit", "early"]
+    assert [line.get("agree") for line in lines] == [True, False, True, None]
+    assert lines[1]["class"] == str(other.argmax())
+    assert last == {"frames": 4, "audits": 3, "agreement": 0.666667, "agreement_low": pytest.approx(0.20765, abs=1e-4)}

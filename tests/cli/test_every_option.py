@@ -36,6 +36,7 @@ TWO = "probe.xml -p platforms -m two"
 IMPORTED = "imported/application.xml --model tiny.tflite"
 KN = f"replicate {CHAIN} --cut-after L3 --endpoints 2 --servers 1 -o k"
 OFFLOAD = "apply offload app.xml -p platforms -m split --device endpoint --server server -o k"
+EXITS = "apply exits wide.tflite --data pictures.npz --wish accuracy=0.1 -o k"
 PARTS = "apply partition tiny.tflite --devices 2 -o k"
 RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
 SWEEP = f"sweep {ONE} --vary Out.gain=1"
@@ -181,6 +182,15 @@ TABLE = {
         "--probe": plus(OFFLOAD, "--probe 7"),
         "--frames": plus(OFFLOAD, "--frames 2"),
         **written(OFFLOAD),
+    },
+    "apply exits": {
+        "--data": plus(EXITS, "--data none.npz", code),
+        "--wish": plus(EXITS, "--wish accuracy=1", code),
+        "--at": plus(EXITS, "--at conv2d_0"),
+        "--exits": plus(EXITS, "--exits 0", code),
+        "--audit": plus(EXITS, "--audit 0.5"),
+        "--frames": plus(EXITS, "--frames 8"),
+        **written(EXITS),
     },
     "apply tap": {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),

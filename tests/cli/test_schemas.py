@@ -52,6 +52,7 @@ CALLS = {
         ("partition", "wide.tflite", "--devices", "3", "-o", "{out}"),
         ("partition", "wide.tflite", "--devices", "3", "--method", "robust", "-o", "{out}"),
         ("recover", *PARTED, "--calibration", "pictures.npz", "-o", "{out}"),
+        ("exits", "wide.tflite", "--data", "pictures.npz", "--wish", "accuracy=0.1", "-o", "{out}"),
         ("relocate", "app.xml", "-o", "{out}"),
         ("offload", *SPLIT, "--device", "endpoint", "--server", "server", "-o", "{out}"),
         ("split", "app.xml", "--over", "pi", "server", "--after", "L1", "-o", "{out}"),

@@ -1,0 +1,279 @@
+"""The exits of ``eprune apply exits``: where they are, their heads and thresholds, made of the user's pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Optional
+
+import numpy as np
+
+from eprune.formats.tflite.cost import macs
+from eprune.formats.tflite.head import DTYPES, head_model, pool_of
+from eprune.formats.tflite.model import parse_model, read_model
+from eprune.formats.tflite.quantization import Quantization, quantization
+from eprune.measure import exits
+from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.evaluate import Share, check_class, class_names, token_of
+from eprune.measure.executor import Firing
+from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
+from eprune.measure.pictures import Pictures
+from eprune.measure.probe import chosen_interpreter
+from eprune.measure.progress import SILENT, Progress
+from eprune.model.graph import Port
+from eprune.model.system import System
+from eprune.model.token import TokenType
+from eprune.passes.exits import ONE_AUDITED, Exit, Options, Place, places
+
+#: At most so many places are tried, spread evenly over the work.
+_PLACES = 8
+#: At most so many values go into a head.
+_VALUES = 1024
+#: Of the calibration part, the share that heads are fitted on; the rest is for thresholds.
+_FITTED = 0.6
+#: A score of a larger step is no probability.
+_COARSE = 1 / 64
+
+
+def planned(system: System, options: Options, progress: Progress = SILENT) -> Options:
+    """The options with fitted exits, and what is known of them. Raises ValueError and EpruneError for what is unfit."""
+    wish = exits.parse_wish(options.wish)
+    if not 0 <= options.audit <= 1:
+        raise ValueError(f"--audit {options.audit:g}: expected a share, 0 to 1")
+    if options.audit and max(options.exits, len(options.at)) > 1:
+        raise ValueError(ONE_AUDITED)
+    if options.exits < 1 or options.frames < 1:
+        raise ValueError("--exits and --frames are 1 or more")
+    data = read_data(options.data)
+    if wish.what == exits.ACCURACY and not data.labelled:
+        raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.99")
+    part = data.part(CALIBRATION).first(options.frames)
+    # Within the calibration part: what heads are fitted on, and what thresholds are chosen by.
+    own = replace(part, examples=tuple(replace(each, part="") for each in part))
+    fit, hold = own.part(CALIBRATION, _FITTED), own.part(TEST, _FITTED)
+    test = data.part(TEST).first(options.frames)
+    with on_disk(system) as stored:
+        plan = _Plan(stored, options, wish)
+        seen = [plan.see(each, progress) for each in (fit, hold, test)]
+        return plan.made(*seen)
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What frames of a part gave: values of each place [frames, n], the whole model's classes, the right ones."""
+
+    values: list[np.ndarray]
+    answers: np.ndarray
+    wanted: np.ndarray
+
+
+class _Plan:
+    def __init__(self, system: System, options: Options, wish: Wish) -> None:
+        self.system, self.options, self.wish = system, options, wish
+        self.ports = dict(system.graph.ports())
+        self.times = [actor.time for actor in system.graph.actors if actor.behaviour and actor.behaviour.operators]
+        self.timed = bool(self.times) and None not in self.times
+        self.costs = {actor.name: self._cost(actor.name) for actor in system.graph.actors}
+        self.places = self._places()
+        self.answer = self.ports[self.places[0].late.source].token
+        self.quantized = self._quantization(self.places[0].late.source)
+        self.classes = int(np.prod(self.answer.shape))
+        if self.answer.dtype not in DTYPES or self.classes < 2 or self.answer.shape != (1, self.classes):
+            raise ValueError(
+                f"the answer is {self.answer}: exits are for classifiers, whose scores are like float32[1,10]"
+            )
+        if self.answer.dtype != "float32" and (self.quantized is None or self.quantized.scale > _COARSE):
+            raise ValueError(f"the answer's {self.answer.dtype} scores are no probabilities, so no head can give them")
+        self.interpreter = chosen_interpreter("auto")[0]
+        self.labelled = wish.what != AGREEMENT
+        self.measure = exits.ACCURACY
+
+    # Places
+
+    def _places(self) -> list[Place]:
+        found = [each for each in places(self.system.graph) if _pools(self.ports[each.fifo.source])]
+        for name in self.options.at:
+            if name not in {each.fifo.source.actor for each in found}:
+                known = ", ".join(each.fifo.source.actor for each in found) or "none"
+                raise ValueError(f"--at {name}: no exit can be behind it; places are {known}")
+        if not found:
+            raise ValueError(
+                "there is no place for an exit: none where one tensor of a model is all that leads on to one answer"
+            )
+        if self.options.at:
+            return [each for each in found if each.fifo.source.actor in self.options.at]
+        # What is left behind a place that saves next to nothing is no use, and of its like one is enough.
+        total = sum(self.costs.values()) or 1
+        worth = [each for each in found if self._behind(each) >= 0.02 * total] or found
+        chosen: dict[int, Place] = {}
+        for each in worth:
+            chosen[int(_PLACES * self._behind(each) / (total * 1.0001))] = each
+        return list(chosen.values())
+
+    def _behind(self, place: Place) -> float:
+        return sum(self.costs[name] for name in place.behind)
+
+    def _cost(self, name: str) -> float:
+        """The actor's time, where all state one, else its MACs."""
+        actor = self.system.graph.actor(name)
+        assert actor is not None
+        if actor.behaviour is None or not actor.behaviour.operators:
+            return float(actor.time or 0) if self.timed else 0.0
+        if self.timed:
+            return float(actor.time or 0)
+        model = read_model(actor.behaviour.path)
+        return float(sum(macs(model, model.operators[index]) for index in actor.behaviour.operators))
+
+    def _quantization(self, ref: Any) -> Optional[Quantization]:
+        """How elements of the tensor at a port of a slice stand for numbers."""
+        actor, port = self.system.graph.actor(ref.actor), self.ports[ref]
+        interface = self.system.interfaces.get(ref.actor)
+        told = interface.tensors.get(ref.port) if interface is not None else None
+        tensor = port.tensor if port.tensor is not None else told
+        if port.token.dtype == "float32" or actor is None or actor.behaviour is None or tensor is None:
+            return None
+        return quantization(read_model(actor.behaviour.path), tensor)
+
+    # Frames
+
+    def see(self, part: Data, progress: Progress) -> _Seen:
+        """Run the whole application on pictures."""
+        heads = [self._blank(place) for place in self.places]
+        wanted_by = {place.fifo.source: number for number, place in enumerate(self.places)}
+        values: list[list[np.ndarray]] = [[] for _ in self.places]
+
+        def observe(firing: Firing) -> None:
+            for ref, number in wanted_by.items():
+                if ref.actor == firing.node:
+                    values[number].append(exits.values_of(firing.outputs[ref.port], heads[number]))
+
+        answers, wanted = [], []
+        with SystemAnswers(alone(self.system), self.interpreter, fused=False, observe=observe) as whole:
+            pictures = Pictures(whole.token, whole.parameters)
+            labelled = self.labelled and part.labelled
+            classes = part.classes(class_names(whole.labels)) if labelled else [None] * len(part)
+            self.measure = exits.ACCURACY if labelled else AGREEMENT
+            for place, (example, label) in enumerate(zip(part, classes)):
+                answer = whole.frame(token_of(pictures, example), label).answer
+                answers.append(class_of(answer))
+                if label is not None:
+                    check_class(part, example, label, answer)
+                wanted.append(answers[-1] if label is None else label)
+                progress.update(place + 1)
+        return _Seen([np.stack(each) for each in values], np.array(answers), np.array(wanted))
+
+    def _blank(self, place: Place) -> Head:
+        """The head of a place before it is fitted."""
+        token = self.ports[place.fifo.source].token
+        pool = None
+        if len(token.shape) == 4:
+            edge = max(1, int((_VALUES / token.shape[3]) ** 0.5))
+            pool = pool_of(token.shape, min(edge, *token.shape[1:3]))
+        none = np.empty((0, 0), np.float32)
+        return Head(pool, none, none, self._quantization(place.fifo.source), self.quantized)
+
+    # The plan
+
+    def made(self, fit: _Seen, hold: _Seen, test: _Seen) -> Options:
+        """The options with the exits that are best on ``hold``, and figures of ``test``."""
+        heads = []
+        for number, place in enumerate(self.places):
+            weights, biases = exits.fitted(fit.values[number], fit.wanted, self.classes)
+            heads.append(replace(self._blank(place), weights=weights, biases=biases))
+        frames, candidates = self._frames(hold), self._candidates(heads, hold)
+        every = list(range(len(candidates)))
+        most = self.options.exits
+        taken = every if self.options.at else exits.chosen(frames, candidates, self.wish, most)
+        found, outcome = exits.thresholds(frames, [candidates[each] for each in taken], self.wish)
+        used = [place for place, threshold in zip(taken, found) if threshold < NEVER]
+        if exits.lacks(self.wish, outcome) or not used:
+            raise exits.unreachable(self.options.data, self.wish, outcome)
+        limits = [threshold for threshold in found if threshold < NEVER]
+        made = tuple(self._exit(self.places[each], heads[each], limit) for each, limit in zip(used, limits))
+        tested = self._candidates(heads, test)
+        judged = exits.outcome(self._frames(test), [tested[each] for each in used], limits)
+        lines, figures = self._report(used, limits, made, judged, self._frames(test))
+        return replace(self.options, made=made, lines=lines, figures=figures)
+
+    def _frames(self, seen: _Seen) -> Frames:
+        return Frames(seen.answers, seen.wanted, sum(self.costs.values()), self._crossing(None))
+
+    def _candidates(self, heads: Sequence[Head], seen: _Seen) -> list[Candidate]:
+        found = []
+        for place, head, values in zip(self.places, heads, seen.values):
+            scores = head.scores(values)
+            # A head's time is not known; it is small.
+            own = 0.0 if self.timed else float(head.macs)
+            classes = scores.argmax(axis=1)
+            found.append(Candidate(scores.max(axis=1), classes, self._behind(place), own, self._crossing(place)))
+        return found
+
+    def _crossing(self, place: Optional[Place]) -> float:
+        """Bytes over links of a frame, or those that a frame saves that leaves at a place."""
+        homes, sent = self.system.homes, 0.0
+        for fifo in self.system.graph.fifos:
+            inside = place is None or fifo is place.fifo or fifo.source.actor in place.behind
+            if inside and homes.get(fifo.source.actor) != homes.get(fifo.target.actor):
+                sent += self.ports[fifo.source].token.nbytes
+        if place is not None and homes.get(place.fifo.source.actor) != homes.get(place.late.target.actor):
+            sent -= self.answer.nbytes
+        return sent
+
+    def _exit(self, place: Place, head: Head, threshold: float) -> Exit:
+        token: TokenType = self.ports[place.fifo.source].token
+        data = head_model(token, head.pool, head.weights, head.biases, self.answer, head.quantized, head.answer)
+        answer = self.quantized or Quantization(1.0, 0)
+        count = len(parse_model(data).operators)
+        return Exit(place.fifo.name, data, count, threshold, answer.scale, answer.zero_point)
+
+    def _report(
+        self, used: Sequence[int], limits: Sequence[float], made: Sequence[Exit], judged: Outcome, frames: Frames
+    ) -> tuple[tuple[str, ...], dict[str, Any]]:
+        count = len(judged.right)
+        what = "time" if self.timed else "MACs"
+        lines, listed = [], []
+        for number, (place, limit, each) in enumerate(zip(used, limits, made)):
+            out = judged.leaves == number
+            share = Share(int(judged.right[out].sum()), int(out.sum())) if out.any() else None
+            name = self.places[place].fifo.source.actor
+            known = f", {self.measure} {_interval(share)}" if share else ""
+            line = f"exit behind {name}: {100 * out.mean():.1f} % of {count} test pictures leave{known}"
+            lines.append(f"{line}; threshold {limit:.4g}, head {len(each.data)} bytes")
+            entry: dict[str, Any] = {"behind": name, "threshold": limit, "share": float(out.mean())}
+            entry["head_bytes"] = len(each.data)
+            listed.append({**entry, self.measure: _figures(share)})
+        right = Share(int(judged.right.sum()), count)
+        whole = Share(int((frames.answers == frames.wanted).sum()), count)
+        saved = 1 - judged.cost / frames.cost if frames.cost else 0.0
+        beside = f" (without exits {whole.value:.4g})" if self.measure != AGREEMENT else " with the whole model"
+        lines.append(
+            f"all test pictures: {self.measure} {_interval(right)}{beside}; {100 * saved:.1f} % of {what} saved"
+        )
+        if frames.nbytes:
+            lines.append(f"over links: {judged.nbytes:.0f} bytes per frame instead of {frames.nbytes:.0f}")
+        figures = {
+            "exits": listed,
+            "pictures": count,
+            self.measure: _figures(right),
+            "saved": {what: saved},
+            "bytes_per_frame": judged.nbytes,
+            "bytes_without_exits": frames.nbytes,
+        }
+        if self.measure != AGREEMENT:
+            figures["without_exits"] = _figures(whole)
+        return tuple(lines), figures
+
+
+def _pools(port: Port) -> bool:
+    """Whether a head can be made for a tensor."""
+    shape = port.token.shape
+    return port.token.dtype in DTYPES and not port.token.variable and len(shape) in (2, 4) and shape[0] == 1
+
+
+def _interval(share: Share) -> str:
+    return f"{share.value:.4g} ({share.low:.3g} to {share.high:.3g})"
+
+
+def _figures(share: Optional[Share]) -> Optional[dict[str, float]]:
+    return None if share is None else {"value": share.value, "low": share.low, "high": share.high, "of": share.of}
