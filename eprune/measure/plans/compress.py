@@ -206,7 +206,9 @@ def _verdicts(
     saved, taken = raw - row.nbytes, row.encode + row.decode
     if bandwidth:
         gain = 1e3 * (saved / bandwidth - taken)
-        verdict = f"saves {gain:.2f} ms per frame, coding included" if gain > 0 else f"does not pay: {-gain:.2f} ms lost"
+        verdict = f"saves {gain:.2f} ms per frame, coding included"
+        if gain <= 0:
+            verdict = f"does not pay: {-gain:.2f} ms lost"
         lines.append(f"{fifo}: at {exact_bandwidth(bandwidth)} it {verdict}")
     else:
         lines.append(f"{fifo}: saves time on links slower than {_rate(row.pays_below(raw))}")
