@@ -109,6 +109,7 @@ def photograph_vehicles(folder: Path) -> None:
 
 #: pages whose sessions are run here, in order, in a folder like a checkout; others have tests of their own
 RUN_HERE = [
+    "how-to/compress.md",
     "how-to/explore_cuts.md",
     "how-to/from_model_to_machines.md",
     "how-to/offload.md",

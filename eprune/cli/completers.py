@@ -286,6 +286,12 @@ def _capacities(line: Line) -> Iterator[Item]:
         yield from (Item(PART, f"{fifo}=") for path in _applications(line) for fifo in outline(path).fifos)
 
 
+def _fifos(line: Line) -> Iterator[Item]:
+    from eprune.formats.outline import outline
+
+    yield from (Item(WORD, fifo) for path in _applications(line) for fifo in outline(path).fifos)
+
+
 def _controls(line: Line) -> Iterator[Item]:
     """``DPG=``, then the values of its table, one after the other."""
     from eprune.formats.outline import outline
@@ -418,6 +424,7 @@ COMPLETERS: dict[str, Completer] = {
     "ACTOR.PARAM=VALUES": _settings,
     "ACTOR=TIME|FILE ...": _times,
     "ACTOR=TIME": _actor_times,
+    "FIFO": _fifos,
     "FIFO=N": _capacities,
     "DPG=V,V,...": _controls,
     "K": _points,

@@ -8,7 +8,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any, Optional
+from typing import Any, Callable, Optional
 
 import numpy as np
 
@@ -117,19 +117,29 @@ class SystemAnswers:
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
 
-    def frame(self, token: np.ndarray, label: Optional[int] = None) -> Frame:
-        """Run one frame. Raises EpruneError if no answer reaches the sink, RuntimeError for what an actor raises."""
+    def source(self, fifo: str) -> str:
+        """The port ``NODE.PORT`` from which a FIFO comes: slices that are fused are one node."""
+        return next(each.source for each in (*self._fed, *self._fifos) if each.name == fifo)
+
+    def frame(
+        self, token: np.ndarray, label: Optional[int] = None, watch: Callable[[Firing], None] = lambda firing: None
+    ) -> Frame:
+        """Run one frame; ``watch`` is told of each firing.
+
+        Raises EpruneError if no answer reaches the sink, RuntimeError for what an actor raises.
+        """
         schedule = _Schedule(self._system)
         for fifo in self._fed:
             self._executor.feed(fifo.name, _given(fifo, token, label))
-            schedule.send(fifo, 1)
+            schedule.send(fifo, fifo.token.nbytes)
         for firing in self._executor.frame():
+            watch(firing)
             schedule.fire(firing)
             if self._observe is not None:
                 self._observe(firing)
             for fifo in self._fifos:
                 if fifo.source.partition(".")[0] == firing.node:
-                    schedule.send(fifo, _count(fifo, firing))
+                    schedule.send(fifo, _sent(fifo, firing))
         queues = self._executor.tokens
         found = [(name, queues[name][0]) for name in self.answers if queues[name]]
         if not found:
@@ -166,15 +176,14 @@ class _Schedule:
         end = begin + firing.seconds * self._slower.get(unit, 1)
         self._free[unit] = self._done[firing.node] = end
 
-    def send(self, fifo: LocalFifo, count: int) -> None:
-        """So many tokens go on their way."""
-        if not count:
+    def send(self, fifo: LocalFifo, nbytes: Optional[int]) -> None:
+        """Tokens of so many bytes go on their way; None: no token."""
+        if nbytes is None:
             return
         source, target = (end.partition(".")[0] for end in (fifo.source, fifo.target))
         time = self._done.get(source, 0.0)
         way = self._homes.get(source, ""), self._homes.get(target, "")
         if way[0] != way[1]:
-            nbytes = count * fifo.token.nbytes
             self.nbytes[way] = self.nbytes.get(way, 0) + nbytes
             link = self._links.get(way)
             begin = max(time, self._free.get(way, 0.0))
@@ -298,9 +307,11 @@ def labels_of(sinks: Sequence[Actor]) -> str:
     return next((dict(actor.parameters)["labels"] for actor in sinks if dict(actor.parameters).get("labels")), "")
 
 
-def _count(fifo: LocalFifo, firing: Firing) -> int:
-    """The tokens that a firing has put into a FIFO."""
+def _sent(fifo: LocalFifo, firing: Firing) -> Optional[int]:
+    """The bytes of the tokens that a firing has put into a FIFO; None if it has put none."""
     if fifo.control:
-        return int(firing.chose)
+        return fifo.token.nbytes if firing.chose else None
     sent = firing.outputs.get(fifo.source.partition(".")[2])
-    return 0 if sent is None else len(sent) if fifo.rate > 1 else 1
+    tokens = [] if sent is None else sent if fifo.rate > 1 else [sent]
+    used = [each[: each.used].nbytes if fifo.token.variable else fifo.token.nbytes for each in tokens]
+    return sum(used) if used else None

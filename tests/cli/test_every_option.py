@@ -44,6 +44,7 @@ GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
+COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
@@ -148,6 +149,23 @@ TABLE = {
         "--clock": plus(PARTS, "--clock 30/s"),
         "--port": plus(PARTS, "--port 6000"),
         **written(PARTS, placed=False),
+    },
+    "apply compress": {
+        "--fifo": Acts(COMPRESS, COMPRESS.replace("--fifo f2", "--fifo f1"), code),
+        "--wish": plus(COMPRESS, "--wish agreement=1.5", code),
+        "--bytes": plus(COMPRESS, "--bytes 1B", code),
+        "--data": Acts(COMPRESS, COMPRESS.replace("pictures.npz", "none.npz"), code),
+        "--method": plus(COMPRESS, "--method lossless"),
+        "--entropy": Acts(f"{COMPRESS} --method int8", f"{COMPRESS} --method int8 --entropy zlib"),
+        "--level": Acts(f"{COMPRESS} --method int8", f"{COMPRESS} --method int8 --level 2"),
+        "--rank": Acts(f"{COMPRESS} --method rank", f"{COMPRESS} --method rank --rank 2"),
+        "--frames": Acts(
+            f"{COMPRESS} --method int8 --format json",
+            f"{COMPRESS} --method int8 --format json --frames 2",
+            lambda outcome: json.loads(outcome.out)["pictures"],
+        ),
+        "--bandwidth": plus(f"{COMPRESS} --method int8", "--bandwidth 1kB/s"),
+        **written(COMPRESS),
     },
     "apply recover": {
         "--calibration": plus(RECOVER, "--calibration none.npz", code),

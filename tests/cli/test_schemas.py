@@ -51,6 +51,8 @@ CALLS = {
         ("expand", "app.xml", "-o", "{out}"),
         ("partition", "wide.tflite", "--devices", "3", "-o", "{out}"),
         ("partition", "wide.tflite", "--devices", "3", "--method", "robust", "-o", "{out}"),
+        ("compress", *SPLIT, "--fifo", "f2", "--data", "pictures.npz", "-o", "{out}"),
+        ("compress", *SPLIT, "--fifo", "f2", "--method", "int8", "-o", "{out}"),
         ("recover", *PARTED, "--calibration", "pictures.npz", "-o", "{out}"),
         ("exits", "wide.tflite", "--data", "pictures.npz", "--wish", "accuracy=0.1", "-o", "{out}"),
         ("relocate", "app.xml", "-o", "{out}"),

@@ -1,0 +1,50 @@
+"""An actor in front of a cut that makes tokens small."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from checks import only_port
+from token_coding import TokenCoding
+
+from eprune.runtime import Actor
+
+
+class Compressor(Actor):
+    """Codes each token of its input as uint8[<=n]; a ``Decompressor`` with the same parameters gives it back.
+
+    The output has room for the largest that a token can become: the codes, and a byte.
+
+    Parameters:
+        method: lossless, int8 or int4.
+        entropy, level: what codes the codes: none, zlib or zstd (needs zstandard), and its level.
+        low, step: of int8 and int4: what code 0 stands for, and how far the next is; a number, or one per channel.
+        basis: an .npz file by which tokens are projected first (``eprune apply compress``).
+    """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"basis": "read"}
+
+    def __init__(
+        self,
+        method: str = "lossless",
+        entropy: str = "zlib",
+        level: str = "6",
+        low: str = "",
+        step: str = "",
+        basis: str = "",
+    ) -> None:
+        self.given = (method, entropy, level, low, step, basis)
+
+    def initialize(self) -> None:
+        """Check ports and parameters. Raises ValueError if they do not fit."""
+        self.source, source = only_port(self.inputs, "input")
+        self.target, target = only_port(self.outputs, "output")
+        self.coding = TokenCoding(source, *self.given)
+        if target.dtype != "uint8" or not target.variable or target.shape[0] < self.coding.most:
+            raise ValueError(f"port {self.target!r}: expected tokens uint8[<={self.coding.most}], or more")
+
+    def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+        """Code one token."""
+        out = outputs[self.target]
+        out.used = self.coding.encode(inputs[self.source], out)

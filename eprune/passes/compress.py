@@ -1,0 +1,211 @@
+"""Send fewer bytes at a cut: an actor in front of a FIFO codes its tokens, and one behind it decodes them.
+
+Floats are rounded to 8 or 4 bits, in ranges that are measured on your pictures, and what is left is coded by zstd or
+zlib; tokens of whole numbers are only coded, without loss. Before a fully connected layer, a token can be projected
+first: what the layer makes of the projection is nearly what it makes of the token. The FIFO has room for the largest
+that a token can become, and the link carries what is used.
+
+Every way of coding is measured, beside sending the picture itself as a JPEG: the mean bytes, the share of answers that
+stay the same, the accuracy where the pictures have labels, and below which bandwidth it saves time. Ranges are those of
+the calibration part of the pictures, and so is the choice; the figures are of the test part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from enum import Enum
+from pathlib import Path
+from typing import Any, Optional
+
+from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.library import library_folder
+from eprune.model.graph import Actor, ActorType, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
+from eprune.model.interface import Interface
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.system import System
+from eprune.model.token import ITEM_SIZES, TokenType
+from eprune.passes.base import Report, Result, option
+
+COMPRESSOR, DECOMPRESSOR = "Compress", "Decompress"
+
+
+class Method(Enum):
+    """How tokens are coded; ``auto``: as the wish, or the bytes, ask for."""
+
+    AUTO = "auto"
+    LOSSLESS = "lossless"
+    INT8 = "int8"
+    INT8_CHANNEL = "int8-channel"
+    INT4 = "int4"
+    INT4_CHANNEL = "int4-channel"
+    RANK = "rank"
+
+
+class Entropy(Enum):
+    """What codes the codes; ``auto``: zstd, or zlib where zstandard is not installed."""
+
+    AUTO = "auto"
+    ZSTD = "zstd"
+    ZLIB = "zlib"
+
+
+@dataclass(frozen=True)
+class Coding:
+    """How the tokens of one FIFO are coded: the parameters of both its ends.
+
+    ``method`` is the actors' (lossless, int8, int4), ``low`` and ``step`` are their ranges. ``rank`` numbers are sent
+    instead of the token where there is a ``basis``, an .npz file (0: the token itself).
+    """
+
+    method: str
+    entropy: str = "zlib"
+    level: int = 6
+    low: tuple[float, ...] = ()
+    step: tuple[float, ...] = ()
+    rank: int = 0
+    basis: bytes = field(default=b"", repr=False)
+
+    def most(self, token: TokenType) -> int:
+        """The bytes of the largest coded token."""
+        item = ITEM_SIZES["float32" if self.rank else token.dtype]
+        elements = self.rank or token.nbytes // item
+        return 1 + {"lossless": elements * item, "int8": elements, "int4": -(-elements // 2)}[self.method]
+
+    def parameters(self, basis: str) -> tuple[tuple[str, str], ...]:
+        """As the actors take them; ``basis`` is the file's name."""
+        given = {"method": self.method, "entropy": self.entropy, "level": str(self.level)}
+        if self.step:
+            given.update(low=_listed(self.low), step=_listed(self.step))
+        if self.rank:
+            given["basis"] = basis
+        return tuple(given.items())
+
+
+@dataclass(frozen=True)
+class Options:
+    """Which FIFOs, and what must hold.
+
+    ``made`` says how each FIFO is coded, as it is measured before (``measure.plans.compress``); ``lines`` and
+    ``figures`` are what is known of it.
+    """
+
+    fifo: tuple[str, ...] = option(help="A FIFO between two platforms.", metavar="FIFO")
+    wish: str = option(
+        "", help="The fewest bytes with which this holds: accuracy=0.97, or agreement=0.99 (the default).",
+        metavar="METRIC=VALUE",
+    )  # fmt: skip
+    bytes: str = option("", help="The best answers with no more bytes per token than that, on average.", metavar="SIZE")
+    data: str = option("", help="Your pictures (without: random inputs, which say little).", metavar="DATA")
+    method: Method = option(Method.AUTO, help="Code in this way (auto: as --wish or --bytes ask for).")
+    entropy: Entropy = option(Entropy.AUTO, help="What codes the rest (auto: zstd if it is installed, else zlib).")
+    level: int = option(0, help="The level of that: up to 22 of zstd (3), 9 of zlib (6).")
+    rank: int = option(0, help="Of --method rank: how many numbers are sent (0: as many as the layer has).")
+    frames: int = option(100, help="Measure on up to so many pictures of each part (100).")
+    bandwidth: str = option(
+        "", help="Of the link, in bytes per second: is it worth it? (11.2MB/s; default: the platform file's).",
+        metavar="RATE",
+    )  # fmt: skip
+    made: Mapping[str, Coding] = field(default_factory=dict)
+    lines: tuple[str, ...] = ()
+    figures: Mapping[str, Any] = field(default_factory=dict)
+
+
+def apply(system: System, options: Options) -> Result:
+    """The system with a ``Compress-FIFO`` and a ``Decompress-FIFO`` for each FIFO, on the units of its ends.
+
+    Raises ValueError for FIFOs that cannot be coded, and where it is not known how.
+    """
+    names = list(dict.fromkeys(options.fifo))
+    chosen = [checked(system, name) for name in names]
+    missing = [name for name in names if name not in options.made]
+    if missing:
+        raise ValueError(f"how {', '.join(missing)} is coded must be measured first")
+    graph = system.graph
+    for fifo in chosen:
+        system, graph = _inserted(system, graph, fifo, options.made[fifo.name])
+    figures = {"fifos": {name: _figures(options.made[name]) for name in names}, **options.figures}
+    return Result(replace(system, graph=graph), Report(options.lines, figures))
+
+
+def checked(system: System, name: str) -> Fifo:
+    """The FIFO of a name. Raises ValueError if its tokens cannot be coded."""
+    graph = system.graph
+    fifo = next((each for each in graph.fifos if each.name == name), None)
+    homes = system.homes
+    if fifo is None:
+        crossing = [f.name for f in graph.fifos if homes.get(f.source.actor) != homes.get(f.target.actor)]
+        raise ValueError(f"--fifo {name}: there is no such FIFO; between platforms there are {', '.join(crossing)}")
+    port, refused = dict(graph.ports())[fifo.source], ""
+    if system.mappings and homes.get(fifo.source.actor) == homes.get(fifo.target.actor):
+        refused = f"does not leave platform '{homes.get(fifo.source.actor)}': there is nothing to save"
+    elif not port.static or port.url != 1 or port.control:
+        refused = "carries other than one token per firing, or belongs to a choice: compress a FIFO outside of it"
+    elif port.token.variable:
+        refused = f"carries {port.token}, which varies in size: it is coded already"
+    elif fifo.delay:
+        refused = "has initial tokens, which would have to be coded, too"
+    elif fifo.policy not in (FaultPolicy.STOP, FaultPolicy.WAIT):
+        refused = f"has the policy {fifo.policy.value}; only stop and wait bring every token"
+    if refused:
+        raise ValueError(f"--fifo {name}: it {refused}")
+    return fifo
+
+
+def token_of(system: System, fifo: Fifo) -> TokenType:
+    """The type of what a FIFO carries."""
+    return dict(system.graph.ports())[fifo.source].token
+
+
+def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple[System, Graph]:
+    """One FIFO with an actor at each end; it keeps its name, and all that is said of it, and carries the coded."""
+    token = token_of(system, fifo)
+    coded = TokenType("uint8", (coding.most(token),), True)
+    taken = {actor.name for actor in graph.actors} | {each.name for each in graph.fifos}
+    front, back = (_fresh(f"{kind}-{fifo.name}", taken) for kind in (COMPRESSOR, DECOMPRESSOR))
+    file = f"basis_{fifo.name}.npz"
+    actors = tuple(
+        Actor(
+            name,
+            (Port("in", Direction.IN, given), Port("out", Direction.OUT, taking)),
+            ActorType.SPA,
+            PythonBehaviour(f"{kind}.py", kind.capitalize(), str(Path(library_folder(), f"{kind}.py"))),
+            coding.parameters(file),
+        )
+        for name, kind, given, taking in ((front, "compressor", token, coded), (back, "decompressor", coded, token))
+    )
+    before = Fifo(_fresh(f"{fifo.name}-plain", taken), fifo.source, PortRef(front, "in"), where=fifo.where)
+    after = Fifo(_fresh(f"{fifo.name}-decoded", taken), PortRef(back, "out"), fifo.target, where=fifo.where)
+    wire = replace(fifo, source=PortRef(front, "out"), target=PortRef(back, "in"))
+    fifos = [part for each in graph.fifos for part in ((before, wire, after) if each.name == fifo.name else (each,))]
+    beside = {front: fifo.source.actor, back: fifo.target.actor}
+    paths = Interface(paths={"basis": "read"})
+    made = replace(
+        system,
+        files={**system.files, **({file: coding.basis} if coding.rank else {})},
+        interfaces={**system.interfaces, **({front: paths, back: paths} if coding.rank else {})},
+        mappings=tuple(_placed(mapping, beside) for mapping in system.mappings),
+    )
+    return made, replace(graph, actors=(*graph.actors, *actors), fifos=tuple(fifos))
+
+
+def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:
+    places = {placement.actor: placement for placement in mapping.placements}
+    more = [replace(places[old], actor=new, segment=None) for new, old in beside.items() if old in places]
+    return replace(mapping, placements=(*mapping.placements, *more))
+
+
+def _figures(coding: Coding) -> dict[str, Optional[Any]]:
+    return {"method": coding.method, "entropy": coding.entropy, "level": coding.level, "rank": coding.rank}
+
+
+def _fresh(name: str, taken: set[str]) -> str:
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    """Numbers of float32, so that they are the same at both ends."""
+    return ",".join(f"{value:.9g}" for value in values)
