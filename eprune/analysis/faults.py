@@ -172,9 +172,10 @@ LOSSY = (FaultPolicy.DROP, FaultPolicy.ZERO, FaultPolicy.NEWEST)
 def declarations(graph: Graph) -> Iterator[Finding]:
     """F2: an actor can live with its policies, optional inputs and quorum, and with what is said of live data."""
     control = {ref for ref, port in graph.ports() if port.control}
+    alone = detached(graph)
     for fifo in graph.fifos:
         what = f"FIFO '{fifo.name}'"
-        if fifo.policy in LOSSY and {fifo.source, fifo.target} & control:
+        if fifo.policy in LOSSY and {fifo.source, fifo.target} & control and fifo.target.actor not in alone:
             message = f"{what}: policy {fifo.policy.value} on a control FIFO would shift every later row"
             yield violation("F2", fifo.where, message, 'write policy="wait" or policy="stop"')
         if fifo.ack is not Fifo.ack and fifo.policy is not FaultPolicy.WAIT:
@@ -273,18 +274,37 @@ def _branches(graph: Graph, branches: Branches, lossy: Mapping[Fifo, str]) -> It
             yield violation("F2", fifo.where, message, hint, related=((into.where, f"'{into.name}' is here"),))
 
 
+def detached(graph: Graph) -> frozenset[str]:
+    """The members of dynamic processing graphs all of whose FIFOs, the control FIFO too, have the policy ``drop``.
+
+    Without a control token of an index such a member is idle in it (design, section 6: L8).
+    """
+    members = {name for dpg in graph.dpgs for name in dpg.members}
+    control = {ref for ref, port in graph.ports() if port.control}
+    told = {fifo.target.actor for fifo in graph.fifos if fifo.target in control}
+    kept = {
+        end.actor for fifo in graph.fifos if fifo.policy is not FaultPolicy.DROP for end in (fifo.source, fifo.target)
+    }
+    return frozenset((members & told) - kept)
+
+
 class Branches:
-    """The parts of dynamic processing graphs that get no control token of these: inner graphs, and DPAs without one."""
+    """The parts of dynamic processing graphs that need no control token of these: inner graphs, DPAs without one, and
+    members that ``drop`` leads to and from (``detached``).
+    """
 
     def __init__(self, graph: Graph) -> None:
         nests = Nests(graph)
         alone = untold(graph)
         inner = {name: dpg.name for name, dpg in nests.home.items() if dpg.inside}
+        away = detached(graph)
         self._level = nests.level
         #: actor -> the branch that it is in
         self._branch: dict[str, str] = {}
         for name, dpg in nests.home.items():
-            if name in alone:
+            if name in away:
+                self._branch[name] = f"{dpg.name}/{name}"
+            elif name in alone:
                 self._branch[name] = f"{dpg.name}/"
             elif name in inner:
                 self._branch[name] = inner[name]

@@ -13,9 +13,9 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.model.graph import ActorType, Dpg, FaultPolicy, PortRef, Row
+from eprune.model.graph import ActorType, Direction, Dpg, FaultPolicy, Fifo, Port, PortRef, Row
 from eprune.model.system import System
-from tests.kit.dpgs import Sketch
+from tests.kit.dpgs import CONTROL, Sketch
 from tests.kit.dynamic import deploy, run_in_threads
 from tests.kit.programs import finish, start
 
@@ -145,6 +145,18 @@ def branched(folder, nested=True, lossy=True, count=20, period=0.0, slow=0.0, ti
     return replace(graph, actors=tuple(actors), fifos=fifos, dpgs=dpgs)
 
 
+def told(graph):
+    """The same with a control input at the member, under ``drop`` like all of its FIFOs."""
+    control = Port("to_Work", Direction.OUT, CONTROL, control=True), Port("mode", Direction.IN, CONTROL, control=True)
+    ends = {"Din": control[0], "Work": control[1]}
+    actors = tuple(
+        replace(actor, ports=(*actor.ports, ends[actor.name])) if actor.name in ends else actor
+        for actor in graph.actors
+    )
+    fifo = Fifo("told", PortRef("Din", "to_Work"), PortRef("Work", "mode"), capacity=4, policy=FaultPolicy.DROP)
+    return replace(graph, actors=actors, fifos=(*graph.fifos, replace(fifo, timeout=0.4)))
+
+
 def homes(graph):
     return {actor.name: "server" if actor.name in ("Ain", "Aout", "Work") else "device" for actor in graph.actors}
 
@@ -153,17 +165,24 @@ def results(folder):
     return [value for value, _ in json.loads((folder / "sink.json").read_text())]
 
 
-@pytest.mark.parametrize("nested", [True, False], ids=["inner graph", "member"])
-def test_a_branch_that_is_there_loses_nothing(nested, tmp_path):
-    graph = branched(tmp_path, nested)
+KINDS = {
+    "inner graph": lambda folder, **options: branched(folder, True, **options),
+    "member": lambda folder, **options: branched(folder, False, **options),
+    "member that is told": lambda folder, **options: told(branched(folder, False, **options)),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_branch_that_is_there_loses_nothing(kind, tmp_path):
+    graph = KINDS[kind](tmp_path)
     assert not [each for each in check(System(graph)) if each.severity.value == "error"]
     run_in_threads(deploy(graph, homes(graph), tmp_path))
     assert results(tmp_path) == [number if number % 3 else -1 for number in range(20)]
 
 
-@pytest.mark.parametrize("nested", [True, False], ids=["inner graph", "member"])
-def test_the_others_go_on_while_the_branch_is_away_and_it_counts_when_it_is_back(nested, tmp_path):
-    graph = branched(tmp_path, nested, count=300, period=0.02)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_others_go_on_while_the_branch_is_away_and_it_counts_when_it_is_back(kind, tmp_path):
+    graph = KINDS[kind](tmp_path, count=300, period=0.02)
     programs = deploy(graph, homes(graph), tmp_path)
     server, device = (start(programs[name], "--dead-after", "1", "--patience", "5") for name in ("server", "device"))
     time.sleep(2.0)
@@ -241,6 +260,15 @@ def test_other_policies_at_a_branch_are_refused(policy, tmp_path):
     leaving = next(f for f in graph.fifos if f.source.actor == "Aout")
     found = findings(with_fifo(graph, leaving.name, policy=policy, capacity=4))
     assert ("F2", f"FIFO '{leaving.name}': policy {policy.value} at a branch that gets no control tokens") in found
+
+
+def test_a_member_with_a_control_input_may_lose_all_of_its_tokens_or_none(tmp_path):
+    graph = told(branched(tmp_path, False))
+    assert findings(graph) == []
+    found = findings(
+        with_fifo(graph, next(f for f in graph.fifos if f.target.actor == "Work").name, policy=FaultPolicy.STOP)
+    )
+    assert ("F2", "FIFO 'told': policy drop on a control FIFO would shift every later row") in found
 
 
 def test_nothing_is_lost_inside_of_a_branch_or_between_those_that_are_told(tmp_path):

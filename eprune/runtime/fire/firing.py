@@ -227,6 +227,9 @@ class RunningActor:
                     absent = (*absent, port.fifo)
                 else:
                     mode.tokens[port.name] = view
+            if absent and any(port.required and port.fifo in absent for port in mode.inputs):
+                self._pass_by(mode, firing)
+                return True
             if rates.leads:  # the choice takes time
                 end = now()
                 self.activity.add(began, end, 0, began - asked)
@@ -282,6 +285,12 @@ class RunningActor:
         mode.firings += 1
         self.activity.add(begin, end, 1, begin - asked)
         return True
+
+    def _pass_by(self, mode: Mode, firing: int) -> None:
+        """What the firing cannot do without is not there: take the control token, and give nothing."""
+        for port in (*mode.inputs, *self._taken):
+            port.release()
+        self.firing = firing + 1
 
     def _prepare(self) -> Optional[Callable[[], bool]]:
         """A shorter step for an actor all of whose rates are 1: which slots a firing has follows from its number.

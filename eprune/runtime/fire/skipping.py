@@ -39,9 +39,10 @@ class AwaitedInput(Input):
     #: set once there is one: what knows the index
     rates: Indexed
 
-    def __init__(self, name: str, fifo: Fifo, rate: int, timeout: float) -> None:
+    def __init__(self, name: str, fifo: Fifo, rate: int, timeout: float, required: bool = False) -> None:
         super().__init__(name, fifo, rate)
         self._timeout = timeout
+        self.required = required
         self._held = self._late = False
         self._in_time = 0
         #: firings that went on without their token: index, and until when it would have been in time

@@ -240,6 +240,9 @@ class Fifo:
 class Input:
     """An actor's end of a FIFO that it consumes from, ``rate`` tokens per firing, at most ``limit``."""
 
+    #: whether the actor does not fire without its tokens
+    required = True
+
     def __init__(self, name: str, fifo: Fifo, rate: int, limit: int = 1) -> None:
         self.name = name
         self.fifo = fifo

@@ -461,7 +461,8 @@ class Assembly:
     ) -> RunningActor:
         """A member of a dynamic processing graph: nothing is lost in there, but there may be nothing for a while."""
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
-        inputs = [self._followed(port, fifo) for port, fifo in consumed.items()]
+        optional = actor.optional if isinstance(actor, DeclaredActor) else ()
+        inputs = [self._followed(port, fifo, port not in optional) for port, fifo in consumed.items()]
         outputs = [
             SkippingOutput(port, self.fifos[fifo.name], fifo.rate, _room_timeout(fifo))
             if lossy(_policy(fifo))
@@ -486,13 +487,13 @@ class Assembly:
                 port.rates = rates
         return RunningActor(actor.name, behaviour, inputs, outputs, None, fire_alive, rates, None, control)
 
-    def _followed(self, port: str, fifo: DeclaredFifo) -> Input:
+    def _followed(self, port: str, fifo: DeclaredFifo, required: bool) -> Input:
         """An input of an actor that follows control tokens."""
         end = self.fifos[fifo.name]
         if fifo.control:
             return FollowingInput(port, end, fifo.rate)
         if lossy(_policy(fifo)):
-            return AwaitedInput(port, end, fifo.rate, fifo.timeout or TIMEOUT)
+            return AwaitedInput(port, end, fifo.rate, fifo.timeout or TIMEOUT, required)
         return Input(port, end, fifo.rate)
 
     def _dpg_of(self, ports: list[Any]) -> str:
