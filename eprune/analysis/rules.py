@@ -83,7 +83,7 @@ RULES = {
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "
         "entry does not control, except that a branch without control tokens may be entered by drop, and left by drop "
-        "into an optional input, and a member all of whose FIFOs are drop, control FIFO and all, likewise; only a class "
+        "into an optional input, and so may a member all of whose FIFOs are drop, the control FIFO too; only a class "
         "does without an input; a quorum is at most the data inputs; an actor with inputs on hold has one that leads; "
         "clock, rate, match, ack, room-timeout and group are where they have a meaning; control inputs are required, "
         "and neither on hold nor of an age"
