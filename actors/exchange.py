@@ -1,4 +1,4 @@
-"""An actor that puts a layer together of which each device computes some channels."""
+"""An actor that assembles a layer from the channels that each device computes."""
 
 from __future__ import annotations
 

@@ -146,6 +146,10 @@ def nested(graph: Graph) -> Iterator[Finding]:
     """N1 to N4: what is at the border of inner graphs, and what the outer rows and the border make of them."""
     nests = Nests(graph)
     ports = dict(graph.ports())
+    after: dict[str, list[str]] = {}
+    for fifo in graph.fifos:
+        if fifo.delay < ports[fifo.source].url:
+            after.setdefault(fifo.source.actor, []).append(fifo.target.actor)
     for dpg in (each for each in graph.dpgs if each.inside):
         what = f"'{dpg.name}', which is inside of '{dpg.inside}'"
         owned = [ref for ref, owner in nests.border.items() if owner is dpg]
@@ -162,7 +166,7 @@ def nested(graph: Graph) -> Iterator[Finding]:
             )
         if not static:
             yield from _dormancy(dpg, nests, ports)
-            yield from _reached(dpg, nests, graph)
+            yield from _reached(dpg, nests, ports, after)
 
 
 def _dormancy(dpg: Dpg, nests: Nests, ports: Mapping[PortRef, Port]) -> Iterator[Finding]:
@@ -186,13 +190,10 @@ def _dormancy(dpg: Dpg, nests: Nests, ports: Mapping[PortRef, Port]) -> Iterator
         yield violation("N3", dpg.where, message, "give the ports at its border a rate in some row, or take it out")
 
 
-def _reached(dpg: Dpg, nests: Nests, graph: Graph) -> Iterator[Finding]:
-    """N4."""
-    ports = dict(graph.ports())
-    after: dict[str, list[str]] = {}
-    for fifo in graph.fifos:
-        if fifo.delay < ports[fifo.source].url:
-            after.setdefault(fifo.source.actor, []).append(fifo.target.actor)
+def _reached(
+    dpg: Dpg, nests: Nests, ports: Mapping[PortRef, Port], after: Mapping[str, list[str]]
+) -> Iterator[Finding]:
+    """N4, where `after` maps an actor to those that wait for its tokens."""
     own = [name for name, home in nests.home.items() if dpg in nests.chain(home)]
     reached = {
         ref.actor for ref, owner in nests.border.items() if owner is dpg and ports[ref].direction is Direction.IN

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import PurePath
@@ -15,7 +15,7 @@ from eprune.formats.tflite.cuts import label
 from eprune.formats.tflite.dealing import Piece
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.parts import Model
-from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform, Unit
@@ -159,9 +159,11 @@ class Mesh:
         """Copies of the actors that are no slices: those that lead to the model on one device, the others on all."""
         graph = self.before.graph
         slices = {a.name for a in graph.actors if a.behaviour is not None and a.behaviour.operators}
-        leading = _leading(graph, slices, {ref.actor for ref in self.inputs.values()})
+        arcs = [(fifo.source.actor, fifo.target.actor) for fifo in graph.fifos]
+        back = [(target, source) for source, target in arcs]
+        leading = _reached(back, slices, {ref.actor for ref in self.inputs.values()})
         following = {ref.actor for _, ref in self.outputs}
-        both = leading & _following(graph, slices, following)
+        both = leading & _reached(arcs, slices, following)
         if both:
             raise ValueError(f"actor '{min(both)}' is before the model and behind it; partition is for one way")
         sources = [actor.name for actor in graph.actors if actor.name in leading and not actor.inputs]
@@ -441,22 +443,14 @@ def _labels(model: Model, found: Sequence[Piece]) -> list[str]:
     return [label(model.operators[piece.operators[0]]) for piece in found]
 
 
-def _leading(graph: Graph, slices: set[str], known: set[str]) -> set[str]:
-    """The actors that are no slices, and lead to these, themselves included."""
+def _reached(arcs: Iterable[tuple[str, str]], slices: set[str], known: set[str]) -> set[str]:
+    """The actors that are no slices, and that the arcs lead to from the known ones, these included."""
+    after: dict[str, set[str]] = {}
+    for source, target in arcs:
+        after.setdefault(source, set()).add(target)
     reached, waiting = set(known), list(known)
     while waiting:
-        actor = waiting.pop()
-        fresh = {fifo.source.actor for fifo in graph.fifos if fifo.target.actor == actor} - reached - slices
-        reached |= fresh
-        waiting += fresh
-    return reached
-
-
-def _following(graph: Graph, slices: set[str], known: set[str]) -> set[str]:
-    reached, waiting = set(known), list(known)
-    while waiting:
-        actor = waiting.pop()
-        fresh = {fifo.target.actor for fifo in graph.fifos if fifo.source.actor == actor} - reached - slices
+        fresh = after.get(waiting.pop(), set()) - reached - slices
         reached |= fresh
         waiting += fresh
     return reached

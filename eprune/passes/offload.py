@@ -17,6 +17,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Callable, Optional
 
+from eprune.analysis.precedence import firing_order
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
@@ -121,8 +122,6 @@ class _Network:
 
 def _network(graph: Graph, cuts: Sequence[str]) -> _Network:
     """The blocks of the graph's network."""
-    from eprune.analysis.precedence import firing_order
-
     slices = {actor.name for actor in graph.actors if actor.behaviour is not None and actor.behaviour.operators}
     order = [name for name in firing_order(graph) if name in slices]
     if not order:
@@ -135,14 +134,14 @@ def _network(graph: Graph, cuts: Sequence[str]) -> _Network:
     ports = dict(graph.ports())
     blocks: list[_Block] = []
     begin = 0
-    into = _only([fifo for fifo in graph.fifos if fifo.target.actor in slices and fifo.source.actor not in slices])
-    if into is None:
+    entering = [fifo for fifo in graph.fifos if fifo.target.actor in slices and fifo.source.actor not in slices]
+    if len(entering) != 1:
         raise ValueError("more than one FIFO, or none, leads into the network: what is sent would not be one tensor")
+    into = entering[0]
     first = into.source.actor
     for end in range(1, len(order) + 1):
         near = set(order[:end])
         crossing = [fifo for fifo in graph.fifos if fifo.source.actor in near and fifo.target.actor not in near]
-        tensors = {(fifo.source, fifo.delay) for fifo in crossing}
         back = [fifo for fifo in graph.fifos if fifo.target.actor in near and fifo.source.actor not in near | {first}]
         single = len(crossing) == 1 and not back and not crossing[0].delay and ports[crossing[0].source].url == 1
         last = end == len(order)
@@ -154,14 +153,11 @@ def _network(graph: Graph, cuts: Sequence[str]) -> _Network:
             blocks.append(_Block(tuple(order[begin:end]), into, crossing[0]))
             into, begin = crossing[0], end
         elif order[end - 1] in cuts:
+            tensors = {(fifo.source, fifo.delay) for fifo in crossing}
             raise ValueError(f"--cut {order[end - 1]}: {len(tensors)} tensors lead on behind it, and a cut is one")
     cut = {block.into.name for block in blocks} | {blocks[-1].out.name}
     inner = tuple(f for f in graph.fifos if f.source.actor in slices and f.target.actor in slices and f.name not in cut)
     return _Network(tuple(blocks), inner)
-
-
-def _only(fifos: Sequence[Fifo]) -> Optional[Fifo]:
-    return fifos[0] if len(fifos) == 1 else None
 
 
 def _times(text: str, network: _Network, name: str, graph: Graph) -> str:
