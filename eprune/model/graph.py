@@ -69,6 +69,17 @@ class Ack(str, Enum):
     FIRED = "fired"
 
 
+class Route(str, Enum):
+    """How the FIFOs of one actor share its tokens, where equal branches are behind them: each goes into one branch.
+
+    ONE: into that with the fewest tokens under way. STICKY: into the same one as before, for branches that keep a
+    state. Either way a token goes into another branch when the first is lost, or silent for the time-out.
+    """
+
+    ONE = "one"
+    STICKY = "sticky"
+
+
 def rate_range(lrl: int, url: int) -> str:
     """A token rate as files write it: ``2``, or ``0..2`` for one between two limits."""
     return str(url) if lrl == url else f"{lrl}..{url}"
@@ -184,7 +195,9 @@ class Fifo:
     and how long any peer may be silent before it counts as dead; ``room_timeout`` how long the producer of a DROP, ZERO
     or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of tokens
     that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one ``group`` are
-    late together. ``channel`` is that of an imported graph of which the FIFO carries a part.
+    late together. FIFOs of one actor that state a ``route`` are a choice: each token is sent over one of them, kept
+    until its answer is back, and sent over another one where none comes (``analysis.routes``). ``channel`` is that of
+    an imported graph of which the FIFO carries a part.
     """
 
     name: str
@@ -199,6 +212,7 @@ class Fifo:
     room_timeout: Optional[float] = None
     window: Optional[int] = None
     group: Optional[str] = None
+    route: Optional[Route] = None
     channel: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
 

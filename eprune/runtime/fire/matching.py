@@ -107,7 +107,9 @@ class Matcher:
         numbering: Optional[Numbering] = None,
         row: Optional[Callable[[Sequence[int]], Mapping[str, int]]] = None,
         first_index: int = 0,
+        relays: bool = False,
     ) -> None:
+        """``relays``: the inputs bring the same indices in the same order, whatever it is, which the firings have."""
         self.inlets = list(inlets)
         self.outlets = list(outlets)
         self.quorum = 0 if any(inlet.control for inlet in self.inlets) else min(quorum, len(self.inlets))
@@ -138,9 +140,10 @@ class Matcher:
                 line.live = line.inlets[0]
         #: the line whose index is the firing's
         self.leading = self.lines[0] if len(self.lines) == 1 else None
-        if self.inlets and self.leading is None and numbering is None:
+        self.relays = relays
+        if self.inlets and self.leading is None and numbering is None and not relays:
             raise ValueError("an actor whose inputs do not form exactly one line needs a numbering")
-        self.numbering = numbering if self.inlets and self.leading is None else None
+        self.numbering = numbering if self.inlets and self.leading is None and not relays else None
         #: the inputs that decide when there is a firing, and when the actor ends
         self._decisive = [inlet for line in self.lines for inlet in line.inlets] or [
             inlet for inlet in self.inlets if not inlet.hold
@@ -229,6 +232,8 @@ class Matcher:
         """The firing's index, once its tokens are taken."""
         if self.leading is not None:
             return self.leading.floor - 1
+        if self.relays:
+            return self._fire.indices[0]
         return self.numbering.next(now + self.numbering.offset) if self.numbering is not None else None
 
     # All other cases
@@ -456,7 +461,7 @@ class Matcher:
         return begin + (inlet.timeout or 0.0) if due is None else max(due, begin)
 
     def _is_awaited(self, inlet: Inlet) -> bool:
-        if inlet.here or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
+        if inlet.here or inlet.sparse or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
             return False
         trusted = inlet.timeout is None or inlet.standing.trusted
         return (trusted or (self._lead is not None and inlet.matched is self._lead)) and inlet.may_come(_index(inlet))
