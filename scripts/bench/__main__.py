@@ -23,6 +23,7 @@ from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
 from scripts.bench.replicas import replicas
+from scripts.bench.routes import routes
 from scripts.bench.search import search
 from scripts.bench.secure import secure
 from scripts.bench.ssd import ssd
@@ -50,6 +51,7 @@ _ALL = (
     secure,
     search,
     replicas,
+    routes,
     faults,
 )
 BENCHES = {each.__name__: each for each in _ALL}

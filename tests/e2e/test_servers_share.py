@@ -41,6 +41,7 @@ def end(processes, gone=()):
     for name, process in processes.items():
         code, _, errors = finish(process)
         assert code == 0 or name in gone, f"{name}: {errors}"
+        assert "violated" not in errors, errors
 
 
 def test_each_frame_goes_to_one_server_and_the_answers_keep_their_order(tmp_path):

@@ -7,7 +7,6 @@ once, whichever branch it comes from; one that comes too early is put aside.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 from typing import Any, Optional, Protocol
@@ -28,8 +27,9 @@ class FarEnd(Protocol):
     #: tokens below this one were fired on, as the peer has reported; how often the connection broke
     answered: int
     breaks: int
-    #: tokens that were sent once more
+    #: tokens that were sent once more, and that got no answer over any FIFO of the route
     resent: int
+    unanswered: Optional[int]
 
 
 class Answers:
@@ -71,7 +71,7 @@ class Answers:
 
     def came(self, port: AnswerInput, index: int, number: int, now: float) -> None:
         """A token has come at an input of the reader."""
-        if index not in self.open or index in self._early:
+        if index not in self.open or index in self._early or index in self.given_up:
             port.drop(number)
             self.note(index, port.branch, 0)
         elif self.order[0] == index:
@@ -124,6 +124,11 @@ class AnswerInput(MatchedInput):
             self._answers.came(self, fifo.firings[number % fifo.capacity], number, now)
         self._answers.deliver(now)
         self._follow(now, -1)
+
+    @property
+    def unread(self) -> bool:
+        """Whether something has come that the reader has not seen yet."""
+        return self.fifo.written > self._seen
 
     def _ends(self) -> bool:
         return super()._ends() and not self._answers.order
@@ -180,6 +185,8 @@ class RoutedOutput(MatchedOutput):
         if self.used:
             self.sender.send(self, firing, birth)
             super().commit(firing, birth)
+        else:
+            self.sender.pass_by(self)
 
 
 class Kept:
@@ -229,8 +236,10 @@ class Sender:
         self._breaks = [output.end.breaks for output in outputs]
         self._limit = sum(branch.capacity for branch in router.branches)
         self._alone: Optional[float] = None  # since when there is no branch that could be waited for
+        self._unanswered = 0
+        self._now = 0.0  # when it was polled last: just before a firing
         for output in outputs:
-            output.sender = self
+            output.sender, output.end.unanswered = self, 0
         if answers is not None:
             answers.sender = outputs[0].fifo
 
@@ -256,7 +265,16 @@ class Sender:
         if self._answers is not None:
             self._answers.send(index)
         self._kept[index] = Kept(output.fifo, birth)
-        self._sent(self._outputs.index(output), index, time.monotonic())
+        self._sent(self._outputs.index(output), index, self._now)
+
+    def pass_by(self, output: RoutedOutput) -> None:
+        """A token is not sent over this output, and, if it is the first, perhaps over none."""
+        if output is self._outputs[0] and not any(each.used for each in self._outputs):
+            self._lose()
+
+    def _lose(self) -> None:
+        self._unanswered += 1
+        self._outputs[0].end.unanswered = self._unanswered
 
     def _sent(self, number: int, index: int, now: float) -> None:
         self._numbers[number].append((self._outputs[number].fifo.written, index))
@@ -264,12 +282,22 @@ class Sender:
 
     def poll(self, now: float) -> None:
         """See what has been answered or lost, send again what must be, and choose the branch of the next token."""
+        self._now = now
         self._hear(now)
-        self._router.look(now)
+        due = self._router.due()
+        if due is not None and due <= now:
+            # What lies in the sockets has come in time, and so has what the reader has had no time for yet.
+            self._outputs[0].fifo.writer.look()
+            self._hear(now)
+            for port in self._answers.inputs if self._answers is not None else ():
+                if port.unread:
+                    self._router.heard(port.branch, now)
+            self._router.look(now)
         for token in self._router.homeless():
             self._send_again(token, now)
         for index in self._router.hopeless(now):
             del self._kept[index]
+            self._lose()
             if self._answers is not None:
                 self._answers.give_up(index)
         self._choose(now)

@@ -105,11 +105,15 @@ class Router:
 
     def answered(self, index: int, number: int, now: float) -> None:
         """A branch has answered the token of that index, for the first time or not."""
-        branch = self.branches[number]
-        branch.heard, branch.silent = now, None
+        self.heard(number, now)
         token = self.open.pop(index, None)
         if token is not None and token.branch is not None:
             del self.branches[token.branch].under_way[index]
+
+    def heard(self, number: int, now: float) -> None:
+        """A branch has given a sign of life."""
+        branch = self.branches[number]
+        branch.heard, branch.silent = now, None
 
     def lost(self, number: int) -> None:
         """A branch is lost, with all that is under way there; once it is reachable again, it is as new."""

@@ -106,6 +106,8 @@ class Assembly:
 
     def _make_parts(self) -> None:
         self.incarnation = os.urandom(8).hex()
+        #: the actors that take tokens by a route, or the answers to them
+        self._routed = {each.name for each in self.declared.actors if each.live.relays or each.live.answers}
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in self.declared.fifos}
         self.connections = self._make_connections()
         #: actor that sends by a route -> what it shares with the reader of the answers
@@ -262,6 +264,7 @@ class Assembly:
                 return TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
             receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
             receiver.need = fifo.rate
+            receiver.unordered = owner(fifo.target) in self._routed
             return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
