@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.bench.analyzer import analyzer
+from scripts.bench.batch import batch
 from scripts.bench.dpg import dpg, dynamic
 from scripts.bench.emulation import emulation
 from scripts.bench.exits import exits
@@ -52,6 +53,7 @@ _ALL = (
     search,
     replicas,
     routes,
+    batch,
     faults,
 )
 BENCHES = {each.__name__: each for each in _ALL}
