@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -70,7 +71,10 @@ def test_a_state_stays_with_one_server(tmp_path):
     assert sorted(fifos[f"f1-1-{server}"]["tokens"] for server in (1, 2)) == [0, 20]
 
 
-@pytest.mark.parametrize("back", [True, False], ids=["answers come back", "sinks on the servers"])
+@pytest.mark.parametrize(
+    "back",
+    [pytest.param(True, id="answers come back"), pytest.param(False, id="sinks on servers", marks=pytest.mark.long)],
+)
 def test_what_a_server_had_when_it_was_killed_is_computed_by_another(back, tmp_path):
     """In order, once where the answers come back, and no longer after than the time-out."""
     system = routed(tmp_path, back=back, Src_count="40", Src_period=str(PERIOD), Work_slow="0.01")
@@ -175,6 +179,8 @@ def test_a_server_that_slows_down_tenfold_gets_less(tmp_path):
     slow.touch()
     end(processes)
     assert values(tmp_path) == [100 * number for number in range(200)]
+    fifos = json.loads((tmp_path / "endpoint1.py.json").read_text())["fifos"]
+    assert fifos["f1-1-1"]["tokens"] < 0.7 * fifos["f1-1-2"]["tokens"]
 
 
 @pytest.mark.long
@@ -184,3 +190,16 @@ def test_a_slow_reader_of_answers_is_no_silence_of_the_servers(tmp_path):
     records = run_in_threads(programs(system, tmp_path))
     assert values(tmp_path) == [100 * number for number in range(15)]
     assert sum(fifo["resent"] or 0 for fifo in records["endpoint1"]["fifos"].values() if "resent" in fifo) < 6
+
+
+@pytest.mark.long
+def test_an_endpoint_that_was_frozen_itself_blames_nobody(tmp_path):
+    """What came meanwhile is in the sockets, and counts as in time; the rest goes on as it was."""
+    system = routed(tmp_path, Src_count="100", Src_period=str(PERIOD), timeout="300ms")
+    _, processes = begin(tmp_path, system, PATIENT)
+    wait_for(tmp_path, 20)
+    os.kill(processes["endpoint1"].pid, signal.SIGSTOP)
+    time.sleep(1.0)
+    os.kill(processes["endpoint1"].pid, signal.SIGCONT)
+    end(processes)
+    assert values(tmp_path) == [100 * number for number in range(100)]
