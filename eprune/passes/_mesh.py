@@ -383,7 +383,7 @@ class Mesh:
         name = f"f{len(self.fifos)}"
         fifo = Fifo(name, source, target)
         if crosses:
-            group = f"{self.names[homes[0]]}-{self.names[homes[1]]}" if optional else None
+            group = "-".join(self.names[home] for home in sorted(homes)) if optional else None
             timeout = self._timeout(target.actor) if optional else self.settings.timeout
             fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, group=group)
             fifo = replace(fifo, capacity=_CAPACITY, room_timeout=timeout * _ROOM)

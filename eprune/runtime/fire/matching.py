@@ -20,6 +20,7 @@ from typing import Callable, Optional, Union
 
 from eprune.runtime.fire.matched_ports import DROP, NEWEST, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
 from eprune.runtime.fire.numbering import Numbering
+from eprune.runtime.kernel.adaptive import Waits
 
 #: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
 PROBATION = 20
@@ -141,6 +142,8 @@ class Matcher:
         if self.inlets and self.leading is None and numbering is None:
             raise ValueError("an actor whose inputs do not form exactly one line needs a numbering")
         self.numbering = numbering if self.inlets and self.leading is None else None
+        #: what learns how long tokens are waited for, where time-outs follow that
+        self.waits: Optional[Waits] = next((i.waits for i in self.inlets if i.waits is not None), None)
         #: the inputs that decide when there is a firing, and when the actor ends
         self._decisive = [inlet for line in self.lines for inlet in line.inlets] or [
             inlet for inlet in self.inlets if not inlet.hold
@@ -221,6 +224,8 @@ class Matcher:
             fire.use[position] = True
         fire.index = self._number(now)
         self.firing += 1
+        if self.waits is not None:
+            self.waits.took(0.0 if self._begin is None else now - self._begin)
         if self._begin is not None or self._until is not None or self._no_room is not None:
             self._reset()
         return fire
@@ -238,7 +243,7 @@ class Matcher:
         self._no_room: Optional[float] = None  # since when it has only lacked room
         self._begin: Optional[float] = None  # since when it could begin
         self._until: Optional[float] = None  # when the owner was to come back
-        self._excused = False
+        self._excused = self._in_vain = False
 
     def _decide(self, now: float, looked: bool) -> Decision:
         gone = [port for port in self.outlets if port.over]
@@ -467,6 +472,7 @@ class Matcher:
             return
         self.late = list(late)
         self.timeouts += 1
+        self._in_vain = True
         for port in late:
             standing = port.standing
             if standing.late_at is not None and standing.late_at < now < standing.late_at + _probation(port):
@@ -499,6 +505,8 @@ class Matcher:
         for port in (*self.inlets, *self.outlets):
             self._trust_again(port, now)
         self.firing += 1
+        if self.waits is not None and not self._in_vain:
+            self.waits.took(now - begin)
         self._reset()
         return fire
 

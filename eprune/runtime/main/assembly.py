@@ -10,6 +10,7 @@ import io
 import math
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Callable, Optional, Union
@@ -37,6 +38,7 @@ from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.fire.skipping import AwaitedInput, SkippingOutput
 from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
@@ -104,6 +106,9 @@ class Assembly:
 
     def _make_parts(self) -> None:
         self.incarnation = os.urandom(8).hex()
+        self._adaptive = AdaptiveTimeout()
+        #: group -> its verdict: for all actors, as whoever is late at one would be late at the next
+        self._standings: dict[str, Standing] = {}
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in self.declared.fifos}
         self.connections = self._make_connections()
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
@@ -255,9 +260,13 @@ class Assembly:
             if fifo.policy == NEWEST:
                 return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
             if fifo.target is None:
-                return TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+                sender = TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+                sender.adaptive = self._adaptive if fifo.range else None
+                return sender
             receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
             receiver.need = fifo.rate
+            if fifo.range:
+                receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
             return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
@@ -416,7 +425,7 @@ class Assembly:
         optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
         live = actor.live
         lines = {port: line for line, group in enumerate(live.groups) for port in group}
-        standings: dict[str, Standing] = {}
+        standings = self._standings
         inputs = []
         for port, fifo in consumed.items():
             inlet = Inlet(
@@ -433,12 +442,16 @@ class Assembly:
             )
             kind = NewestInput if isinstance(self.fifos[fifo.name], NewestFifo) else MatchedInput
             inputs.append(kind(port, self.fifos[fifo.name], fifo.rate, inlet))
+        self._adapt([(port.inlet, consumed[port.name]) for port in inputs])
         outputs = []
         for port, fifo in produced.items():
             room = _room_timeout(fifo)
             standing = standings.setdefault(fifo.group, Standing()) if fifo.group else None
             outlet = Outlet(port, _policy(fifo), fifo.rate, room, standing=standing)
             outputs.append(MatchedOutput(port, self.fifos[fifo.name], fifo.rate, outlet))
+            if fifo.range:
+                floor, ceiling = fifo.range
+                self._adaptive.add(outputs[-1], room * floor / ceiling, room)
         stalls = [port.outlet.timeout for port in outputs if port.outlet.lossy and port.outlet.timeout]
         numbering = Numbering(
             time.time(), live.clock, live.rate, stall=min(stalls, default=None), offset=time.time() - time.monotonic()
@@ -451,6 +464,15 @@ class Assembly:
         told = self._control_of(outputs) or outputs
         matched = Matched(behaviour, inputs, outputs, told, matcher, numbering, limit, early=rates is not None)
         return RunningActor(actor.name, behaviour, inputs, outputs, None, fire, rates, matched)
+
+    def _adapt(self, inputs: Sequence[tuple[Inlet, DeclaredFifo]]) -> None:
+        """The time-outs of an actor's inputs that are ranges follow what tokens take."""
+        ranges = {inlet: fifo.range for inlet, fifo in inputs if fifo.range}
+        if ranges:
+            waits = self._adaptive.waits(max(ceiling for _, ceiling in ranges.values()))
+            for inlet, (floor, ceiling) in ranges.items():
+                inlet.waits = waits
+                self._adaptive.add(inlet, floor, ceiling)
 
     def _make_following(
         self,
