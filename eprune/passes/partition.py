@@ -25,7 +25,7 @@ from eprune.formats.tflite.model import parse_model, read_model, weight_bytes
 from eprune.formats.tflite.parts import Model
 from eprune.model.partition import LayerParts, Plan
 from eprune.model.platform import Link
-from eprune.model.quantity import parse_frequency, parse_timeout
+from eprune.model.quantity import parse_frequency, parse_timeouts
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._mesh import Mesh, Settings, tensor_of
@@ -45,6 +45,13 @@ class Method(str, Enum):
     CHAINED = "chained"
     CDC = "cdc"
     FULL = "full"
+
+
+class Results(str, Enum):
+    """Which devices give their result."""
+
+    ALL = "all"
+    DESIGNATED = "designated"
 
 
 @dataclass(frozen=True)
@@ -78,7 +85,17 @@ class Options:
     scores: str = option("", help="robust: the scores to use, of s1, s2 and s3: s1,s3.", metavar="SCORES")
     rotate: bool = option(False, help="robust: begin each group's deal at the next device.")
     plan: str = option("", help="Use the plan in this file, and measure nothing.", metavar="PLAN.json")
-    timeout: str = option("200ms", help="How long a device waits for a part that is late (200ms).", metavar="TIME")
+    timeout: str = option(
+        "20ms..200ms",
+        help="How long a device waits for a part that is late: one time, or the least and the most of a time-out that "
+        "follows what parts take (20ms..200ms).",
+        metavar="TIME[..TIME]",
+    )
+    result: Results = option(
+        Results.ALL,
+        help="all (default): every device gives its result, and says whether it is the designated one; designated: "
+        "only the first device that lives gives its result.",
+    )
     clock: str = option(
         "",
         help="A source on every device, numbered by this clock, 30/s: of the same scene, or the same file (default: "
@@ -115,7 +132,9 @@ def apply(system: System, options: Options) -> Result:
     flow = find_flow(run, types)
     dealt = pieces(run, flow, found, own)
     clock = parse_frequency(options.clock) if options.clock else None
-    settings = Settings(options.devices, parse_timeout(options.timeout), clock, options.port, sums)
+    floor, timeout = parse_timeouts(options.timeout)
+    only = options.result is Results.DESIGNATED
+    settings = Settings(options.devices, timeout, clock, options.port, sums, floor, only)
     mesh = Mesh(replace(system, files=files), run, file, flow, dealt, settings)
     return Result(mesh.system(), _report(run, plan, dealt, mesh, options))
 
@@ -186,7 +205,7 @@ def _check_numbers(options: Options) -> None:
     if options.method is not Method.ROBUST and (options.calibration or options.scores or options.rotate):
         raise ValueError("--calibration, --scores and --rotate are for --method robust")
     try:
-        parse_timeout(options.timeout)
+        parse_timeouts(options.timeout)
     except ValueError as error:
         raise ValueError(f"--timeout {options.timeout}: {error}") from None
     if options.clock:

@@ -146,6 +146,7 @@ TABLE = {
         "--rotate": plus(PARTS, "--rotate", code),
         "--plan": plus(PARTS, "--plan app.xml", code),
         "--timeout": plus(PARTS, "--timeout 1s"),
+        "--result": plus(PARTS, "--result designated"),
         "--clock": plus(PARTS, "--clock 30/s"),
         "--port": plus(PARTS, "--port 6000"),
         **written(PARTS, placed=False),

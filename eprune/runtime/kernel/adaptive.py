@@ -2,8 +2,9 @@
 
 Each actor estimates how long it waits for tokens as a sender does that resends (RFC 6298): the smoothed time plus four
 mean deviations. That time is twice the wait: where two actors give up a third, each does so when it has waited, and so
-they are apart by one wait more when they wait for each other next. The largest estimate of a process goes out with its tokens, and each process uses the largest that it
-knows, its own or a peer's: with time-outs of their own, one peer would give up another that still waits for a third.
+they are apart by one wait more when they wait for each other next. The largest estimate of a process goes out with its
+tokens, and each process uses the largest that it knows, its own or a peer's: with time-outs of their own, one peer
+would give up another that still waits for a third.
 
 An estimate is a share of the ceiling. On the wire it is a level: 127 is the ceiling, 8 less is half of that, 0 is
 nothing.
