@@ -23,8 +23,9 @@ class ExitGate(Actor):
 
     Parameters:
         threshold: a frame with at least this confidence exits; with a threshold above 1 none does.
-        measure: ``probability``, the largest score, or ``entropy``: 1 minus the entropy of the scores
-            divided by that of equal scores.
+        measure: ``probability``, the largest score; ``softmax``, the largest of what that makes of them, for scores
+            that are no probabilities yet; or ``entropy``: 1 minus the entropy of the scores divided by that of equal
+            scores.
         scale, zero: of quantised scores, which are ``scale`` times (element less ``zero``).
         audit: the share, from 0 to 1, of the frames that exit which go on nevertheless, so that what exits can be
             compared with what the whole network says. The control table then has a row 2.
@@ -34,7 +35,7 @@ class ExitGate(Actor):
         self, threshold: str, measure: str = "probability", scale: str = "1", zero: str = "0", audit: str = "0"
     ) -> None:
         self.threshold = number("threshold", threshold)
-        self.measure = one_of("measure", measure, ("probability", "entropy"))
+        self.measure = one_of("measure", measure, ("probability", "softmax", "entropy"))
         self.scale, self.zero = number("scale", scale), number("zero", zero)
         self.audit = number("audit", audit)
         if not 0 <= self.audit <= 1:
@@ -87,5 +88,7 @@ def confidence(scores: np.ndarray, measure: str) -> float:
         return 0.0
     if measure == "probability":
         return float(values.max())
+    if measure == "softmax":
+        return float(1 / np.exp(values - values.max()).sum())
     some = values[values > 0]
     return 1 + float((some * np.log(some)).sum()) / math.log(max(len(values), 2))
