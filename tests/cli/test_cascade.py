@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import sys
 
 import numpy as np
@@ -22,7 +23,7 @@ from eprune.model.finding import errors
 from eprune.model.token import parse_token
 from eprune.runtime.fire.tflite import choose
 from eprune.runtime.fire.tflite import load as interpreter
-from tests.kit import tiny_models
+from tests.kit import pages, tiny_models
 from tests.kit.programs import ROOT
 
 LARGE = str(ROOT / "graphs/vehicle.tflite")
@@ -194,3 +195,15 @@ def test_what_cannot_be_is_said_in_one_message(folder, eprune, pictures, small, 
     assert words in done.err
     assert "Traceback" not in done.err
     assert not (folder / "made").exists()
+
+
+def test_the_session_of_the_page_is_real(tmp_path, pictures):
+    for name in ("graphs", "mappings", "actors"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(pictures / "vehicles.npz", tmp_path / "vehicles.npz")
+    commands = pages.sessions((ROOT / "docs/how-to/cascade.md").read_text(encoding="utf-8"))
+    for command, shown in commands:
+        done = pages.run(command, tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
+    assert len(commands) == 2
