@@ -12,7 +12,6 @@ import pytest
 from PIL import Image
 
 from eprune.analysis.check import check
-from eprune.deploy.ports import free_base_port
 from eprune.face import load
 from eprune.formats.tflite.head import head_model, pool_of
 from eprune.formats.tflite.quantization import Quantization

@@ -46,6 +46,7 @@ POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
+CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
@@ -210,6 +211,19 @@ TABLE = {
         "--audit": plus(EXITS, "--audit 0.5"),
         "--frames": plus(EXITS, "--frames 8"),
         **written(EXITS),
+    },
+    "apply cascade": {
+        "--data": plus(CASCADE, "--data none.npz", code),
+        "--wish": plus(CASCADE, "--wish accuracy=1", code),
+        "--quality": plus(CASCADE, "--quality 50"),
+        "--audit": plus(CASCADE, "--audit 0.5"),
+        "--mean": plus(CASCADE, "--mean 0.25"),
+        "--std": plus(CASCADE, "--std 0.25"),
+        "--labels": plus(CASCADE, "--labels a,b,c,d,e"),
+        "--input": plus(CASCADE, "--input photos"),
+        "--frames": plus(CASCADE, "--frames 0", code),
+        "--port": plus(CASCADE, "--port 6000"),
+        **written(CASCADE, placed=False),
     },
     "apply tap": {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
