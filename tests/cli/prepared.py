@@ -169,6 +169,7 @@ def prepare(folder):
         path.write_text(text)
     (folder / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
     (folder / "wide.tflite").write_bytes(tiny_models.two_convolutions())
+    (folder / "residual.tflite").write_bytes(tiny_models.residual_blocks())
     (folder / "stateful.tflite").write_bytes(tiny_models.counter())
     (folder / "sdf3.xml").write_text(sdf3.modem())
     trace = "seconds,platform,peer,bandwidth,latency,slowdown\n0,endpoint,server,1e6,,\n0.2,server,,,,2\n"

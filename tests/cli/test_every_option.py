@@ -46,6 +46,7 @@ POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
+DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
 CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
@@ -211,6 +212,14 @@ TABLE = {
         "--audit": plus(EXITS, "--audit 0.5"),
         "--frames": plus(EXITS, "--frames 8"),
         **written(EXITS),
+    },
+    "apply depth": {
+        "--data": plus(DEPTH, "--data none.npz", code),
+        "--wish": plus(DEPTH, "--wish accuracy=1", code),
+        "--at": plus(DEPTH, "--at softmax_11", code),
+        "--blocks": plus(DEPTH, "--blocks 9", code),
+        "--frames": plus(DEPTH, "--frames 0", code),
+        **written(DEPTH),
     },
     "apply cascade": {
         "--data": plus(CASCADE, "--data none.npz", code),
