@@ -195,7 +195,9 @@ def _exit(base: System, options: Options, small: Stage, differ: bool) -> exits.O
         token=small.picture,
         file=small.file,
     )
-    return exits.Options(options.data, audit=options.audit, made=(made,), places=(exits.Place(picture, behind, late),))
+    return exits.Options(
+        options.data, options.wish, audit=options.audit, made=(made,), places=(exits.Place(picture, behind, late),)
+    )
 
 
 def _real(system: System, small: Stage) -> System:

@@ -269,6 +269,8 @@ class _Wiring:
             self.ports[merge].append(Port("out", Direction.OUT, self.answer))
             return merge
         kept = {name: text for name, text in sink.parameters if name in ("labels", "path") and text}
+        if self.options.audit and self.options.wish.startswith("agreement="):
+            kept["wish"] = self.options.wish.partition("=")[2]
         behaviour = PythonBehaviour("exit_lines.py", "ExitLines", str(Path(library_folder(), "exit_lines.py")))
         self.made[sink.name] = replace(sink, type=ActorType.DA, behaviour=behaviour, parameters=tuple(kept.items()))
         self.ports[sink.name] = [port for port in sink.ports if port.name != late.target.port]
