@@ -5,7 +5,6 @@ The masks are those of ``measure.masks``, which tests prove equal to what real s
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -26,11 +25,8 @@ from eprune.measure.progress import SILENT, Progress
 from eprune.measure.recovery import Recovery, fit
 from eprune.measure.scores import robust_plan
 from eprune.model.finding import EpruneError, Finding
-from eprune.model.partition import LayerParts, Plan
+from eprune.model.partition import LayerParts, Plan, failure_sets
 from eprune.model.system import System
-
-#: More sets of dead devices are not tried.
-MOST_SETS = 5000
 
 
 @dataclass(frozen=True)
@@ -70,16 +66,6 @@ class Robustness:
             shares = [each.share.value for each in self.failed if len(each.dead) == count]
             found[count] = (math.fsum(shares) / len(shares), min(shares), max(shares))
         return found
-
-
-def failure_sets(devices: int, failures: int) -> list[tuple[int, ...]]:
-    """All sets of up to so many of the devices, the empty one first. Raises ValueError for too many."""
-    if not 0 <= failures < devices:
-        raise ValueError(f"of {devices} devices 0 to {devices - 1} can fail")
-    count = sum(math.comb(devices, k) for k in range(failures + 1))
-    if count > MOST_SETS:
-        raise ValueError(f"{count} sets of dead devices are more than {MOST_SETS}: take fewer failures")
-    return [dead for k in range(failures + 1) for dead in itertools.combinations(range(devices), k)]
 
 
 class Trial:

@@ -19,6 +19,7 @@ import numpy as np
 
 from eprune.explore.importance import HIERARCHY, Dealt, Scored, Table, burden, deal, normalized
 from eprune.formats.tflite.channels import HEADS, Layer, stored
+from eprune.formats.tflite.dealing import widths
 from eprune.formats.tflite.model import buffer_bytes, load_schema, model_error, weight_bytes
 from eprune.formats.tflite.parts import Model
 from eprune.measure.masks import INTACT, Case, Stages
@@ -189,6 +190,7 @@ def robust_plan(
     linkage: str = HIERARCHY,
     by_layer: bool = False,
     threshold: Optional[float] = None,
+    recover: int = 0,
     classes: Optional[Sequence[int]] = None,
     measured: Optional[Mapping[int, np.ndarray]] = None,
     interpreter: str = "auto",
@@ -200,6 +202,7 @@ def robust_plan(
 
     ``calibration`` are tokens of pictures; without them the only score is s1. ``scores`` are names of SCORES (default:
     all that can be had); ``measured`` are those of ``channel_scores``, in this order, if they are known already.
+    With ``recover``, that share includes predictions for each set of up to so many dead devices (``passes.recover``).
     ``by_layer`` finds a threshold for each layer, with ``failures`` devices dead in mind; ``threshold`` states one, and
     memory follows. The second result is plain data for a report.
 
@@ -211,7 +214,7 @@ def robust_plan(
     if measured is None:
         measured = channel_scores(model, layers, calibration, names, classes, interpreter, progress)
     seconds = time.perf_counter() - begin
-    table = table_of(model, layers, devices, measured, linkage)
+    table = table_of(model, layers, devices, measured, linkage, recover, rotate)
     budget = table.floor + (table.whole - table.floor) / 4 if memory is None else memory * table.whole
     if threshold is not None:
         dealt = table.at([threshold] * len(table.layers))
@@ -225,12 +228,20 @@ def robust_plan(
 
 
 def table_of(
-    model: Model, layers: Sequence[Layer], devices: int, measured: Mapping[int, np.ndarray], linkage: str = HIERARCHY
+    model: Model,
+    layers: Sequence[Layer],
+    devices: int,
+    measured: Mapping[int, np.ndarray],
+    linkage: str = HIERARCHY,
+    recover: int = 0,
+    rotate: bool = False,
 ) -> Table:
     """What is to be dealt: scores normalised by layer, and the bytes that stay on every device."""
-    scored = tuple(Scored(each.first, each.weight_bytes, normalized(measured[each.first])) for each in layers)
+    scored = tuple(
+        Scored(each.first, each.weight_bytes, normalized(measured[each.first]), widths(model, each)) for each in layers
+    )
     whole = weight_bytes(model, [operator.index for operator in model.operators])
-    return Table(scored, devices, max(whole - sum(each.weight_bytes for each in scored), 0), linkage)
+    return Table(scored, devices, max(whole - sum(each.weight_bytes for each in scored), 0), linkage, recover, rotate)
 
 
 def _figures(table: Table, dealt: Dealt, plan: Plan, names: Sequence[str], seconds: float) -> dict[str, Any]:

@@ -19,9 +19,9 @@ from eprune.measure.masks import Stages
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.recovery import Recovery, fit
-from eprune.measure.robustness import Trial, failure_sets
+from eprune.measure.robustness import Trial
 from eprune.measure.scores import SCORES, channel_scores, robust_plan
-from eprune.model.partition import Plan
+from eprune.model.partition import Plan, failure_sets
 
 #: The threshold that all combinations of scores have in the paper's way of comparing them.
 THRESHOLD = 0.2

@@ -141,6 +141,7 @@ TABLE = {
         "--method": plus(PARTS, "--method full"),
         "--memory": Acts(PARTS, f"{PARTS} --memory 0.1", code),
         "--failures": Acts(f"{PARTS} --failures 1", f"{PARTS} --failures 2", code),
+        "--recover": plus(f"{PARTS} --memory 1", "--recover 1"),
         "--calibration": plus(PARTS, "--calibration x.npy", code),
         "--scores": plus(PARTS, "--scores s1", code),
         "--rotate": plus(PARTS, "--rotate", code),
