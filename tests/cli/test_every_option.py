@@ -439,6 +439,8 @@ TABLE = {
         "--format": plus("profile cuts", "--format json", out),
     },
     "report": {
+        "--allow-outside": Elsewhere("tests/cli/test_report_beside.py::test_what_cannot_be_set_beside_is_refused"),
+        "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),
         "--output": plus("report timed", "-o new.txt", names),
