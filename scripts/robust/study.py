@@ -48,6 +48,13 @@ def network(path: Path, data: Path, frames: int, calibrate: int) -> list[Row]:
     return list(_Study(path, data, frames, calibrate).rows())
 
 
+def test_tokens(path: Path, data: Path, count: int) -> tuple[np.ndarray, list[int]]:
+    """Test pictures as a model takes them, stacked, and their classes."""
+    token = Stages(read_model(str(path)), [], chosen_interpreter("auto")[0]).token
+    part = read_data(str(data)).part(TEST).first(count)
+    return np.stack(tokens_of(part, Pictures(token))), list(part.classes())
+
+
 class _Study:
     def __init__(self, path: Path, data: Path, frames: int, calibrate: int) -> None:
         name, _, seed = path.stem.rpartition("_")
