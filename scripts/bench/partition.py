@@ -80,15 +80,25 @@ def _frames(folder: Path) -> None:
     """Of the vehicle classifier, ``lop``."""
     boards = f"boards are {BOARD.slowdown:g} times slower, on links of {BOARD.bandwidth}, emulated"
     print(f"\nThe vehicle classifier, on two cores, which 3 and 4 processes share; {boards}.\n")
-    say("processes", "frame alone, ms", "frames/s", "CPU ms a frame, all", "boards: alone, ms", "boards: frames/s")
-    say(*["---"] * 6)
-    tokens = noise(VEHICLE, 8)
+    say(
+        "processes",
+        "frame alone, ms",
+        "frames/s",
+        "CPU ms a frame, all",
+        "boards: alone, ms",
+        "boards: frames/s",
+        "exact",
+    )
+    say(*["---"] * 7)
+    tokens, whole = noise(VEHICLE, 8), np.empty(0)
     for count in (1, 2, 3, 4):
         devices = Devices(folder / f"here{count}", VEHICLE, tokens, count)
         fast = [devices.run(_FRAMES) for _ in range(_RUNS)]
         single = devices.run(60, 0.05)
         slower = Devices(folder / f"boards{count}", VEHICLE, tokens, count, board=BOARD)
         slow, alone = slower.run(60), slower.run(12, 1.0)
+        whole = single.answers if count == 1 else whole
+        same = sum(got.tobytes() == wanted.tobytes() for got, wanted in zip(single.answers, whole))
         cpu = statistics.mean(sum(run.cpu_per_frame(name) for name in run.cpu) for run in fast)
         say(
             str(count),
@@ -97,6 +107,7 @@ def _frames(folder: Path) -> None:
             f"{1e3 * cpu:.2f}",
             f"{1e3 * np.median(alone.latency[2:]):.0f}",
             f"{1 / slow.period():.1f}",
+            f"{same} of {len(single.answers)}",
         )
 
 
