@@ -125,3 +125,14 @@ def test_where_nothing_would_be_predicted_it_is_said(folder, eprune, more, said)
     done = partition(eprune, *more)
     assert done.code == 2
     assert said in done.err
+
+
+def test_robust_plans_with_and_without_recovery_are_compared_at_the_same_memory(folder, eprune):
+    given = ("wide.tflite", "--devices", "3", "--method", "robust", "--failures", "2", "--recovery")
+    zeros, recovered = plans(eprune, *given, "--memory", "0.6")
+    assert 0.5 < zeros["memory"] <= 0.6
+    assert 0.5 < recovered["memory"] <= 0.6
+    assert recovered["recovery_bytes"] > 0 == zeros["recovery_bytes"]
+    done = eprune("robustness", *given, "--memory", "0.42", "--data", "pictures.npz")
+    assert "predictions for up to 2 dead" in done.err
+    assert len([line for line in done.out.splitlines() if "robust, 0.42" in line]) == 1
