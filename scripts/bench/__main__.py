@@ -22,6 +22,7 @@ from scripts.bench.link import hop, link
 from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
+from scripts.bench.partition import partition
 from scripts.bench.replicas import replicas
 from scripts.bench.search import search
 from scripts.bench.secure import secure
@@ -51,6 +52,7 @@ _ALL = (
     search,
     replicas,
     faults,
+    partition,
 )
 BENCHES = {each.__name__: each for each in _ALL}
 

@@ -143,6 +143,7 @@ TABLE = {
         "--method": plus(PARTS, "--method full"),
         "--memory": Acts(PARTS, f"{PARTS} --memory 0.1", code),
         "--failures": Acts(f"{PARTS} --failures 1", f"{PARTS} --failures 2", code),
+        "--recover": plus(f"{PARTS} --memory 1", "--recover 1"),
         "--calibration": plus(PARTS, "--calibration x.npy", code),
         "--scores": plus(PARTS, "--scores s1", code),
         "--rotate": plus(PARTS, "--rotate", code),
@@ -462,6 +463,8 @@ TABLE = {
         "--format": plus("profile cuts", "--format json", out),
     },
     "report": {
+        "--allow-outside": Elsewhere("tests/cli/test_report_beside.py::test_what_cannot_be_set_beside_is_refused"),
+        "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),
         "--output": plus("report timed", "-o new.txt", names),
