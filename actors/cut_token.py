@@ -1,7 +1,8 @@
 """How a token says at which block of a network it was cut: what packers and openers of cuts agree on.
 
-An int64, little-endian, is followed by the bytes of a tensor: the number of the block that takes it next; or, negative,
-that of the exit at which the frame left with it as its answer.
+Two int32, little-endian, are followed by the bytes of a tensor: the number of the block that takes it next, or,
+negative, that of the exit at which the frame left with it as its answer; and how many bytes behind the tensor are
+padding, which somebody sends to learn how long it takes.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import numpy as np
 
 from eprune.runtime import PortType
 
-#: bytes of the block's number, before the tensor
+#: bytes of both numbers, before the tensor
 HEADER_BYTES = 8
 
 
@@ -45,9 +46,21 @@ def opened(token: np.ndarray, name: str = "", out: Optional[np.ndarray] = None) 
     """
     if len(token) < HEADER_BYTES:
         raise ValueError(f"a cut of {len(token)} bytes, which names no block")
-    tensor = token[HEADER_BYTES:]
+    number, padding = token[:HEADER_BYTES].view("<i4").tolist()
+    tensor = token[HEADER_BYTES : len(token) - padding] if 0 <= padding <= len(token) - HEADER_BYTES else token[:0]
     if out is not None:
         if len(tensor) != out.nbytes:
             raise ValueError(f"a tensor of {len(tensor)} bytes for {name}, which takes {out.nbytes}")
         out.reshape(-1).view(np.uint8)[...] = tensor
-    return int(token[:HEADER_BYTES].view("<i8")[0]), tensor
+    return number, tensor
+
+
+def packed(out: np.ndarray, number: int, tensor: np.ndarray, padding: int) -> int:
+    """Write a token for a tensor to ``out``, with as much of the padding as there is room for; its bytes."""
+    data = tensor.reshape(-1).view(np.uint8)
+    end = HEADER_BYTES + len(data)
+    padding = max(min(padding, len(out) - end), 0)
+    out[:HEADER_BYTES].view("<i4")[...] = number, padding
+    out[HEADER_BYTES:end] = data
+    out[end : end + padding] = 0
+    return end + padding

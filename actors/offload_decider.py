@@ -17,12 +17,18 @@ from eprune.runtime import Actor, EndOfStream
 
 #: A cut that costs more than so many times the cheapest one is left at once.
 FAR_WORSE = 2.0
+#: Figures that are tried: what is known of ``bandwidth`` first, for that says what is so of the ``link``, too.
+TRIED = ("here", "bandwidth", "link", "there")
 #: Seconds after which a figure that nothing has confirmed is tried, and the frames until it is tried the first time.
 QUIET, FIRST = 1.0, 10
+#: After how many frames it is asked again whether to try what was too dear, or no use.
+AGAIN = 4
 #: The share of the time since a figure was last confirmed that trying it may cost.
 BUDGET = 0.05
 #: A frame that is away for so many times what was expected says that others would be, too.
 OVERDUE = 2.0
+#: After so many frames, what is measured is compared with what is stated.
+SOMETIMES = 8
 #: The share of a frame's time that deciding may take, and after how many frames in a row that took more it is rested.
 DECIDING, TIRED = 0.05, 3
 
@@ -39,12 +45,13 @@ class Report(NamedTuple):
 
 
 class UnderWay(NamedTuple):
-    """A frame that nothing has been reported of: the block at which it came in, its cut, when it began, and the
-    seconds that were expected.
+    """A frame that nothing has been reported of: the block at which it came in, its cut, its padding, when it began,
+    and the seconds that were expected.
     """
 
     arrived: int
     cut: int
+    padding: int
     begun: float
     expected: float
 
@@ -61,7 +68,9 @@ class OffloadDecider(Actor):
     the time that the other side takes; a share of the frames leaves at each exit. What comes back over ``report``,
     float64[6], corrects all of these. A cut that is cheaper by ``margin`` in ``patience`` frames in a row takes the
     place of the current one, at once if that costs more than twice as much. What nothing has confirmed for ``probe``
-    frames, or a second, is tried by the cheapest cut that does, if that costs no more than a twentieth of the time.
+    frames, or a second, is tried by the cheapest cut that does, if it could change the choice, and costs no more than a
+    twentieth of the time that has passed. The output ``padding``, int32[1], if there is one, says how many bytes are
+    then sent in vain, for a small token says little of the bandwidth.
 
     To decide otherwise, write a class that inherits from this one and has a method ``decide``, which returns a cut. If
     it raises, or returns something else, all blocks run here; if it takes more than a twentieth of a frame's time, its
@@ -145,6 +154,8 @@ class OffloadDecider(Actor):
         self.chosen = 0
         #: block at which frames come in -> the current choice, and how many frames in a row another was better
         self.kept: dict[int, tuple[int, int]] = {}
+        #: figure -> the frame in which it was last asked whether to try it
+        self.looked: dict[str, int] = {}
         #: figure -> the frame and the time of the last one that confirms it
         self.confirmed: dict[str, tuple[int, float]] = {}
         self.under_way: deque[UnderWay] = deque()
@@ -156,7 +167,7 @@ class OffloadDecider(Actor):
         """Check the ports. Raises ValueError if they do not fit."""
         inputs = {name: port for name, port in self.inputs.items() if name != "report"}
         _, port = only_port(inputs, "input (beside report)")
-        outputs = {name: port for name, port in self.outputs.items() if name != "plan"}
+        outputs = {name: port for name, port in self.outputs.items() if name not in ("plan", "padding")}
         if set(outputs) != {"local", "raw"} or {*outputs.values()} != {port}:
             raise ValueError("needs the outputs 'local' and 'raw' of the type and rate of its input")
         if self.gates and "plan" in self.outputs and self.outputs["plan"].shape != (2 + len(self.gates),):
@@ -170,7 +181,10 @@ class OffloadDecider(Actor):
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy the frame."""
         for name, out in outputs.items():
-            out[...] = self.plan() if name == "plan" else inputs[self.source]
+            if name == "padding":
+                out[0] = self.under_way[-1].padding
+            else:
+                out[...] = self.plan() if name == "plan" else inputs[self.source]
 
     def finalize(self) -> None:
         """Write the files."""
@@ -185,11 +199,12 @@ class OffloadDecider(Actor):
         if self.seconds and now - self.begun >= self.seconds:
             raise EndOfStream
         self.frame += 1
-        self.chosen = self.probing(self.decided(), now)
-        for what in ("here", "link", "bandwidth"):
+        self.chosen, padding = self.probing(self.decided(), now)
+        for what in TRIED:
             if self.costs.confirms(what, self.chosen):
                 self.confirmed[what] = (self.frame, now)
-        self.under_way.append(UnderWay(self.costs.arrived, self.chosen, now, self.costs.seconds(self.chosen)))
+        expected = self.costs.seconds(self.chosen)
+        self.under_way.append(UnderWay(self.costs.arrived, self.chosen, padding, now, expected))
         return self.chosen
 
     # Deciding
@@ -257,25 +272,38 @@ class OffloadDecider(Actor):
             )
         return chosen
 
-    def probing(self, chosen: int, now: float) -> int:
-        """Another cut than the chosen one, where something is to be tried."""
+    def probing(self, chosen: int, now: float) -> tuple[int, int]:
+        """The chosen cut, or another one where something is to be tried, and how many bytes are sent in vain."""
         if not self.probe or self.fixed is not None:
-            return chosen
-        for what in ("here", "link", "bandwidth"):
-            if self.costs.confirms(what, chosen):
-                continue
-            cuts = [cut for cut in range(self.costs.arrived, self.blocks + 1) if self.costs.confirms(what, cut)]
-            if not cuts:
-                continue
+            return chosen, 0
+        costs = self.costs
+        for what in TRIED:
             new = what not in self.confirmed
             frame, at = self.confirmed.get(what, (0, self.begun or now))
-            if self.frame - frame < (min(self.probe, FIRST) if new else self.probe) and (new or now - at < QUIET):
+            recent = self.frame - frame < (min(self.probe, FIRST) if new else self.probe) and (new or now - at < QUIET)
+            if recent or self.frame < self.looked.get(what, 0) + AGAIN or costs.confirms(what, chosen):
                 continue
-            cut = min(cuts, key=self.costs.seconds)
-            more = self.costs.seconds(cut) - self.costs.seconds(chosen)
-            if new or more <= BUDGET * (now - at):
-                return cut
-        return chosen
+            self.looked[what] = self.frame
+            cuts = [cut for cut in range(costs.arrived, self.blocks + 1) if costs.confirms(what, cut)]
+            if what == "bandwidth":
+                cuts = [chosen] if chosen < self.blocks else list(range(costs.arrived, self.blocks))
+            if cuts:
+                cut = min(cuts, key=costs.seconds)
+                most = math.inf if new else costs.seconds(chosen) + BUDGET * (now - at)
+                padding = costs.padding(cut, most) if what == "bandwidth" else 0
+                more = costs.trying(cut, padding) - costs.seconds(chosen)
+                if new or (more <= BUDGET * (now - at) and self.worth(what, chosen)):
+                    self.confirmed[what] = (self.frame, now)
+                    return cut, padding
+        return chosen, 0
+
+    def worth(self, what: str, chosen: int) -> bool:
+        """Whether another cut would be chosen, if what is tried turned out well."""
+        usual, now = self.costs, self.expected()[chosen]
+        self.costs = usual.hopeful(what)
+        hoped = min(self.expected())
+        self.costs = usual
+        return hoped < (1 - self.margin) * now
 
     def plan(self) -> list[float]:
         """What the exits are told of this frame."""
@@ -299,7 +327,7 @@ class OffloadDecider(Actor):
         cut = self.gates[left - 1] if left else min(int(report.block), self.blocks)
         self.correct(frame, cut, report)
         self.log.add(frame.begun - (self.begun or 0.0), cut, left, frame.begun, report, self.costs)
-        for what, times in self.costs.astray().items():
+        for what, times in self.costs.astray().items() if self.frame % SOMETIMES == 0 else ():
             name = {"here": "the blocks here take", "there": "the other side takes", "link": "the link takes"}[what]
             self.say_once(what, f"{name} {times:.2g} times what was stated; what was measured counts")
 
@@ -308,7 +336,8 @@ class OffloadDecider(Actor):
         sent = report.sent > 0
         self.costs.learn_here(frame.arrived, cut, (report.sent if sent else report.answered) - frame.begun)
         if sent:
-            self.costs.learn_far(cut, report.answered - report.sent, report.there, report.nbytes)
+            away = report.answered - report.sent
+            self.costs.learn_far(cut, away, report.there, report.nbytes, frame.padding)
 
     def say_once(self, what: str, text: str) -> None:
         """A note, but not twice about one thing."""

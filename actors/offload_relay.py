@@ -14,15 +14,15 @@ class OffloadRelay(OffloadDecider):
 
     It decides like OffloadDecider, from the block at which a frame comes in. The control value is that number times
     K + 1, plus that of the block before which the frame is sent on, K for none. Outputs are ``block0``, ..., ``blockK``
-    (the answer, if nothing remains to be computed), ``past``, of the cut's type, and ``begun``, float64[1]: when the
-    frame came (time.perf_counter).
+    (the answer, if nothing remains to be computed), ``past``, of the cut's type, ``padding``, as of OffloadDecider, and
+    ``begun``, float64[1]: when the frame came (time.perf_counter).
     """
 
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if they do not fit."""
         if set(self.inputs) - {"report"} != {"cut"}:
             raise ValueError("needs the input 'cut', and perhaps 'report'")
-        blocks = {name: port for name, port in self.outputs.items() if name not in ("past", "begun")}
+        blocks = {name: port for name, port in self.outputs.items() if name not in ("past", "begun", "padding")}
         self.numbers = {block_number(name): name for name in blocks}
         expect_cut(self.inputs["cut"], blocks, "cut")
 
@@ -39,6 +39,8 @@ class OffloadRelay(OffloadDecider):
         for name, out in outputs.items():
             if name == "begun":
                 out[0] = self.under_way[-1].begun
+            elif name == "padding":
+                out[0] = self.under_way[-1].padding
             elif name == "past":
                 out[: len(token)] = token
                 outputs[name].used = len(token)

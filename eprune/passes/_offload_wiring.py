@@ -22,6 +22,8 @@ from eprune.passes.exits import Exit
 HEADER = 8
 #: how many numbers there are in a report, and in what a packer says of a token
 REPORT, SENT, BEGUN = (TokenType("float64", (count,)) for count in (6, 3, 1))
+#: how many bytes a decider wants to be sent in vain
+PADDING = TokenType("int32", (1,))
 DECIDER, ANSWER = "Decide", "Answer"
 #: the names of the dynamic processing graphs: the device's, that of what it sends, and the last platform's
 OUTER, SENDING, INNER = "Offload", "Send", "Rest"
@@ -79,7 +81,7 @@ class Wiring:
         self._head(table, pack)
         source = self._out(count - 1, "")
         sheet.join(source, PortRef(answer, "local"), self.answer, (table, lambda _, out: out == count))
-        table.members.append(pack)
+        self._pads(table, pack)
         self._hand_over(0, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
         sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
         sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
@@ -113,6 +115,7 @@ class Wiring:
         # Its rows are of a frame that is answered, and of one that goes on.
         sending = sheet.table(SENDING, {0: (count, count), 1: (0, 0)}, sender, answer)
         sheet.join(PortRef(packs[0], "cut"), PortRef(sender, "cut"), self.cut)
+        sheet.beside(PortRef(self.decide, "padding"), PortRef(sender, "padding"), PADDING)
         here = PortRef(sender, "answer"), PortRef(answer, "local")
         sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
         self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)
@@ -199,7 +202,7 @@ class Wiring:
         whole = PortRef(entry, f"block{count}"), PortRef(leave, "arrived")
         sheet.join(*whole, self.answer, (table, lambda into, _: into == count))
         if pack:
-            table.members.append(pack)
+            self._pads(table, pack)
             past = PortRef(entry, "past"), PortRef(pack, "past")
             sheet.join(*past, self.cut, (table, lambda into, out: into == out < count))
             self._hand_over(tier, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
@@ -210,6 +213,12 @@ class Wiring:
 
     def _packer(self, name: str, kind: ActorType, home: str) -> str:
         return self.sheet.part(name, kind, home, "cut_packer.py:CutPacker")
+
+    def _pads(self, table: Table, pack: str) -> None:
+        """A packer that is a member, and is told how much to send besides."""
+        table.members.append(pack)
+        padding = PortRef(table.entry, "padding"), PortRef(pack, "padding")
+        self.sheet.join(*padding, PADDING, (table, lambda _, out: out < self.count))
 
     def _answer(self, name: str, home: str) -> str:
         return self.sheet.part(name, ActorType.DA, home, "offload_answer.py:OffloadAnswer")

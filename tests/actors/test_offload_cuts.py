@@ -21,9 +21,10 @@ TYPES = {"block0": "uint8[7]", "block1": "float32[2,3]", "block2": "int16[4]", "
 CUT = "uint8[<=40]"
 
 
-def cut(number, tensor):
+def cut(number, tensor, padding=0):
     """A token."""
-    return np.frombuffer(np.int64(number).tobytes() + np.asarray(tensor).tobytes(), np.uint8)
+    head = np.array([number, padding], "<i4").tobytes()
+    return np.frombuffer(head + np.asarray(tensor).tobytes() + bytes(padding), np.uint8)
 
 
 def room():
@@ -55,6 +56,25 @@ def test_a_packer_hands_on_what_is_packed_and_says_when_it_left():
     assert sent[0] > 0 and sent[1:].tolist() == [2, 16]
     packer.fire({"exit1": np.ones((2, 3), np.float32)}, {"cut": out, "sent": sent})
     assert sent[1:].tolist() == [-1, 32]
+
+
+@given(st.integers(0, 60), st.integers(-5, 60))
+def test_padding_is_sent_as_far_as_there_is_room_and_taken_off(wanted, stated):
+    packer = prepared(CutPacker(), {**TYPES, "padding": "int32[1]"}, {"cut": CUT, "sent": "float64[3]"})
+    tensor, out, sent = np.arange(4, dtype=np.int16), room(), np.zeros(3)
+    packer.fire({"block2": tensor, "padding": np.int32([wanted])}, {"cut": out, "sent": sent})
+    token = np.asarray(out)[: out.used]
+    assert len(token) == 16 + min(wanted, 24) == sent[2]
+    opener = prepared(CutOpener(), {"cut": CUT}, {"block2": "int16[4]"})
+    copied = np.zeros(4, np.int16)
+    opener.fire({"cut": token}, {"block2": copied})
+    assert (copied == tensor).all()
+    # A token that states other padding than it has is refused.
+    wrong = token.copy()
+    wrong[4:8].view("<i4")[0] = stated
+    if stated != min(wanted, 24):
+        with pytest.raises(ValueError, match="which takes 8"):
+            opener.fire({"cut": wrong}, {"block2": copied})
 
 
 @pytest.mark.parametrize("token", [b"", b"\1\0\0"])
@@ -102,16 +122,21 @@ def test_a_servers_answer_says_how_long_it_took():
 
 @pytest.mark.parametrize("number", [-1, 0, 2, 3])
 def test_what_is_an_answer_is_not_sent(number):
-    each = prepared(OffloadSender("3"), {"cut": CUT}, {"answer": "float32[2]", "onwards": CUT, "sent": "float64[3]"})
+    each = prepared(
+        OffloadSender("3"),
+        {"cut": CUT, "padding": "int32[1]"},
+        {"answer": "float32[2]", "onwards": CUT, "sent": "float64[3]"},
+    )
     token = cut(number, np.float32([1, 2]))
     onwards = number in (0, 2)
     assert each.control({"cut": token}) == onwards
     out = {"onwards": room()} if onwards else {"answer": np.zeros(2, np.float32)}
     sent = np.full(3, 7.0)
-    each.fire({"cut": token}, Outputs({**out, "sent": sent}))
+    each.fire({"cut": token, "padding": np.int32([5])}, Outputs({**out, "sent": sent}))
     if onwards:
-        assert np.asarray(out["onwards"])[: out["onwards"].used].tolist() == token.tolist()
-        assert sent[0] > 0 and sent[1:].tolist() == [number, 16]
+        padded = cut(number, np.float32([1, 2]), 5)
+        assert np.asarray(out["onwards"])[: out["onwards"].used].tolist() == padded.tolist()
+        assert sent[0] > 0 and sent[1:].tolist() == [number, 21]
     else:
         assert out["answer"].tolist() == [1, 2] and sent.tolist() == [0, number, 0]
 

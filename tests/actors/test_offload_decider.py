@@ -39,13 +39,14 @@ class World:
         self.count = 0
         self.notes = []
         self.waiting = []
+        self.shaken = lambda: 1.0
         each.clock = lambda: self.now
         each.tell = self.notes.append
 
-    def latency_of(self, cut):
+    def latency_of(self, cut, padding=0):
         """The parts of what a frame takes."""
         away = cut < len(self.own)
-        nbytes = self.each.costs.stated.nbytes[cut] if away else 0
+        nbytes = self.each.costs.stated.nbytes[cut] + padding if away else 0
         link = 2 * self.latency + nbytes / self.bandwidth if away else 0.0
         return sum(self.own[:cut]), link, sum(self.other[cut:]) if away else 0.0
 
@@ -63,10 +64,11 @@ class World:
             report = self.waiting.pop(0)
             self.now = max(self.now, report[1])
         cut = self.each.control({"in": np.zeros(4, np.float32), "report": report})
-        near, link, there = self.latency_of(cut)
+        padding = self.each.under_way[-1].padding
+        near, link, there = (each * self.shaken() for each in self.latency_of(cut, padding))
         self.count += 1
         away = cut < len(self.own)
-        sent = (self.now + near if away else 0.0, cut, self.each.costs.stated.nbytes[cut] if away else 0)
+        sent = (self.now + near if away else 0.0, cut, self.each.costs.stated.nbytes[cut] + padding if away else 0)
         self.waiting.append(np.array([self.count, self.now + near + link + there, *sent, there]))
         return cut
 
@@ -255,18 +257,21 @@ def test_what_gets_worse_and_better_again_is_followed(what):
     assert np.median(better) <= 1.1 * before
 
 
-def test_trying_costs_a_twentieth_of_the_time_at_most():
-    each = world(bandwidth="2e4")
+def test_trying_costs_little_of_the_time_and_nothing_where_it_could_change_nothing():
+    each = world()
     each.bandwidth = 2e4
     each.frames(20)
     begin, chosen = each.now, each.frames(1000)
     best = each.best
-    spent = sum(each.total(cut) - best for cut in chosen)
+    spent = each.now - begin - 1000 * best
     assert any(cut < 4 for cut in chosen)
     assert spent <= 0.11 * (each.now - begin)
-    quiet = world(bandwidth="2e4", probe="0")
-    quiet.bandwidth = 2e4
-    assert set(quiet.frames(300)) == {quiet.frame()}
+    # A link that is slow, as is stated: were it twice as fast, it would be too slow still.
+    for more in ({"bandwidth": "2e4"}, {"probe": "0"}):
+        quiet = world(**more)
+        quiet.bandwidth = 2e4
+        quiet.frames(20)
+        assert set(quiet.frames(300)) == {4}
 
 
 def test_a_link_that_goes_dead_holds_up_what_was_sent_and_no_more():
