@@ -28,7 +28,7 @@ from eprune.model.graph import Actor
 from eprune.model.system import System
 from eprune.passes import offload, relocate
 from eprune.runtime.kernel.errors import UsageError
-from eprune.runtime.net.conditions import read_changes
+from eprune.runtime.net.conditions import Change, read_changes
 
 #: The ways that are not fixed cuts: the decider, with exits, with exits at random, and one that knows the trace.
 OFFLOAD, EXITS, RANDOM, ORACLE = "offload", "exits", "random", "oracle"
@@ -142,15 +142,20 @@ class Replay:
         return way.mean(self.seconds, apart) / oracle.mean(self.seconds, apart) - 1
 
 
-def moments(trace: str) -> tuple[float, ...]:
-    """The seconds at which something changes in a trace file. Raises ValueError for what is none."""
+def read_trace(trace: str) -> tuple[Change, ...]:
+    """The changes in a trace file. Raises ValueError for what is none."""
     try:
         with Path(trace).open(encoding="utf-8-sig", newline="") as lines:
-            return tuple(change.seconds for change in read_changes(lines, trace))
+            return tuple(read_changes(lines, trace))
     except UnicodeDecodeError as error:
         raise ValueError(f"{trace}: {error}") from None
     except (OSError, UsageError) as error:
         raise ValueError(str(error)) from None
+
+
+def moments(trace: str) -> tuple[float, ...]:
+    """The seconds at which something changes in a trace file. Raises ValueError for what is none."""
+    return tuple(change.seconds for change in read_trace(trace))
 
 
 def read_frames(lines: Sequence[str]) -> tuple[AnsweredFrame, ...]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -121,3 +123,26 @@ def test_the_pass_states_limits_and_watts(vehicle):
     options = offload.Options("endpoint", ("server",), objective=offload.Objective.ENERGY, latency="50ms")
     given = dict(offload.apply(system, options).system.graph.actor("Decide").parameters)
     assert (given["watts"], given["within"], given["objective"]) == ("4,1.5,0", "0.05", "energy")
+
+
+def test_the_class_of_the_page_decides_and_what_it_imports_is_beside_it(vehicle, tmp_path):
+    text = (ROOT / "docs/how-to/offload.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```python\n# thrifty.py\n(.*?)```", text, re.DOTALL)
+    folder = tmp_path / "off"
+    made(vehicle, folder)
+    for name in ("offload_decider.py", "offload_costs.py", "offload_log.py", "checks.py"):
+        assert name in text
+        shutil.copy(ROOT / "actors" / name, folder)
+    (folder / "thrifty.py").write_text(block.replace('"capacity"', f'"{tmp_path / "capacity"}"'))
+    application = folder / "application.xml"
+    named = application.read_text().replace("offload_decider.py:OffloadDecider", "thrifty.py:Thrifty")
+    application.write_text(named)
+    own = face.load(str(application), str(folder / "platforms"), str(folder / "mappings"), allow_outside=True)
+    assert own.graph.actor("Decide").behaviour.class_name == "Thrifty"
+    for capacity, cuts in ((50, {"4"}), (10, {"0"})):
+        (tmp_path / "capacity").write_text(str(capacity))
+        log = tmp_path / "log.csv"
+        # By these figures, everything runs here as a rule.
+        settings = {"log": str(log), "rest": "9,9,9,9", "probe": "0"}
+        answers(with_parameters(own, Decide=settings, Sink={"path": str(tmp_path / "lines")}), 8)
+        assert {row.split(",")[1] for row in log.read_text().splitlines()[1:]} == cuts
