@@ -179,3 +179,17 @@ def test_a_relay_decides_from_where_a_frame_comes_in():
     assert np.asarray(out)[: out.used].tolist() == token.tolist() and begun[0] > 0
     with pytest.raises(ValueError, match="a cut before block 7, of 2"):
         fast.control({"cut": cut(7, np.zeros(4, np.uint8))})
+
+
+def test_a_relay_learns_from_the_blocks_that_it_ran():
+    outputs = {"block0": "uint8[4]", "block1": "uint8[4]", "block2": "uint8[2]", "past": CUT, "begun": "float64[1]"}
+    each = OffloadRelay("1,0.5", "9,9", "12,12")
+    each.tell = lambda _: None
+    now = [0.0]
+    each.clock = lambda: now[0]
+    prepared(each, {"cut": CUT, "report": "float64[6]"}, outputs)
+    each.control({"cut": cut(1, np.zeros(4, np.uint8)), "report": np.zeros(6)})
+    # One block of half a second took two; nothing was sent.
+    now[0] = 2.0
+    each.control({"cut": cut(0, np.zeros(4, np.uint8)), "report": np.array([1, 2.0, 0, 2.0**31, 0, 0])})
+    assert each.costs.slower["here"] == 4

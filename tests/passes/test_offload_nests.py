@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from itertools import combinations
 
@@ -24,6 +25,7 @@ from eprune.model.system import System
 from eprune.passes import fuse, import_, offload, relocate
 from eprune.passes.exits import Exit, places
 from tests.kit import tiny_models
+from tests.kit.programs import ROOT
 
 FRAMES = 5
 PORTS = {("device", "edge"): 5300, ("edge", "cloud"): 5310, ("device", "cloud"): 5320}
@@ -175,6 +177,35 @@ def test_platforms_run_and_what_is_idle_sends_nothing(network, whole, tmp_path, 
     assert tensors(tmp_path / "answers") == whole
     forward = {pair: link.bytes_per_frame for pair, link in run.links.items() if pair in PORTS}
     assert {pair for pair, nbytes in forward.items() if nbytes} == sent
+
+
+def test_what_would_be_late_takes_the_last_exit_in_time(network, tmp_path):
+    first, second = (place.fifo.source.actor for place in places(network.graph)[:2])
+    heads = exit_behind(network, first, 2.0), exit_behind(network, second, 2.0)
+    made, blocks = applied(network, tmp_path / "made", made=heads, frames=1)
+    here = ",".join(["0.01"] * len(blocks))
+    for within, wanted in (("0.015", "1"), ("0.025", "2"), ("10", "0")):
+        log = tmp_path / "log.csv"
+        # As is stated, a frame is at the exits after 10 and 20 ms; to go on takes longer than 25 ms in any case.
+        answers(setting(made, "Decide", here=here, rest="9,9,9,9,9,9", within=within, log=str(log)), tmp_path / within)
+        rows = [row.split(",") for row in log.read_text().splitlines()[1:]]
+        assert rows[0][3] == wanted, within
+
+
+def test_a_decider_that_raises_leaves_all_frames_to_the_device(network, whole, tmp_path):
+    applied(network, tmp_path / "made")
+    for name in ("offload_decider.py", "offload_costs.py", "offload_log.py", "checks.py"):
+        shutil.copy(ROOT / "actors" / name, tmp_path / "made")
+    text = "from offload_decider import OffloadDecider\n\n\nclass Frail(OffloadDecider):\n    def decide(self):\n"
+    (tmp_path / "made/frail.py").write_text(text + "        return 1 // 0\n")
+    application = tmp_path / "made/application.xml"
+    application.write_text(application.read_text().replace("offload_decider.py:OffloadDecider", "frail.py:Frail"))
+    frail = face.load(str(application), str(tmp_path / "made/platforms"), str(tmp_path / "made/mappings"), True)
+    settings = {"Decide.probe": 0, f"{sink_of(frail)}.path": str(tmp_path / "answers")}
+    run = face.run(frail, frames=FRAMES, settings=settings)
+    assert tensors(tmp_path / "answers") == whole
+    assert run.links["device", "cloud"].bytes_per_frame == 0
+    assert len([note for note in run.notes if "deciding failed: ZeroDivisionError" in note]) == 1
 
 
 def test_exits_are_fitted_on_pictures_and_frames_leave_as_was_foretold(network, tmp_path):
