@@ -74,16 +74,21 @@ class Costs:
         self.reports, self.last = 0, dict.fromkeys(self.measured, 0)
         #: the variances of delay and pace
         self.doubt = ((STATED * max(self.delay, SHORTEST)) ** 2, (STATED * self.pace) ** 2)
-        steps = [
-            seconds + (stated.gates[number].seconds if number in stated.gates else 0.0)
+        gates = stated.gates
+        self.state([
+            seconds + (gates[number].seconds if number in gates else 0.0)
             for number, seconds in enumerate(stated.here, 1)
-        ]
-        self.stated_near = [sum(steps[:cut]) for cut in range(self.blocks + 1)]
+        ])  # fmt: skip
+
+    def state(self, here: Sequence[float]) -> None:
+        """The seconds here of each block, with the exit behind it."""
+        self.stated_near = [sum(here[:cut]) for cut in range(self.blocks + 1)]
         #: before each cut, the share of the frames that come so far, and the seconds here of all frames, as stated
         self.coming, self.spent = [1.0], [0.0]
-        for number, step in enumerate(steps, 1):
+        gates = self.stated.gates
+        for number, step in enumerate(here, 1):
             self.spent.append(self.spent[-1] + self.coming[-1] * step)
-            self.coming.append(self.coming[-1] * (1 - stated.gates[number].share if number in stated.gates else 1.0))
+            self.coming.append(self.coming[-1] * (1 - gates[number].share if number in gates else 1.0))
 
     # What is expected
 

@@ -50,9 +50,11 @@ class OffloadOracle(OffloadDecider):
             probe="0", fixed=fixed, seconds=seconds, log=log, between=between,
         )  # fmt: skip
         if near:
-            self.costs.stated_near = [number("near", each) for each in near.split(",")]
-            if len(self.costs.stated_near) != self.blocks + 1:
+            seconds = [number("near", each) for each in near.split(",")]
+            if len(seconds) != self.blocks + 1:
                 raise ValueError(f"near={near}: expected {self.blocks + 1} numbers")
+            # What each frame takes, wherever it is cut, makes no difference.
+            self.costs.state([other - one for one, other in zip(seconds, seconds[1:])])
         with Path(foretold).open(encoding="utf-8-sig", newline="") as lines:
             self.rows = list(csv.DictReader(lines))
         self.names = {self.log.here: "here", self.log.there: "there"}

@@ -115,7 +115,7 @@ class Wiring:
         # Its rows are of a frame that is answered, and of one that goes on.
         sending = sheet.table(SENDING, {0: (count, count), 1: (0, 0)}, sender, answer)
         sheet.join(PortRef(packs[0], "cut"), PortRef(sender, "cut"), self.cut)
-        sheet.beside(PortRef(self.decide, "padding"), PortRef(sender, "padding"), PADDING)
+        sheet.beside(PortRef(self.decide, "padding"), PortRef(packs[0], "padding"), PADDING)
         here = PortRef(sender, "answer"), PortRef(answer, "local")
         sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
         self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)

@@ -178,6 +178,14 @@ def test_the_oracle_decides_by_the_trace(tmp_path):
     assert oracle.costs.slower == {"here": 1.0, "there": 2.0}
 
 
+def test_the_oracle_knows_how_long_the_device_really_takes(tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join([HEADER, "0,phone,server,1e9,0.001,"]))
+    oracle = Files(__file__).load_class(f"{ROOT / 'actors/offload_oracle.py'}:OffloadOracle")(
+        str(tmp_path / "t.csv"), "0.001,0.001", "1.5,0.7", "100,100", near="0.1,1,2", between="phone,server"
+    )
+    assert oracle.expected() == pytest.approx([1.5, 1.6, 1.9], abs=0.01)
+
+
 def test_what_a_decider_expects_of_the_other_side_is_taken_from_its_parameters():
     given_ = {"rest": "0.3,0.1", "bytes": "100,50", "bandwidth": "1000", "latency": "0.01"}
     assert replaying.expected_far(given_) == pytest.approx((0.02 + 0.1 + 0.3, 0.02 + 0.05 + 0.1, 0))
