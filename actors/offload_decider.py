@@ -248,7 +248,7 @@ class OffloadDecider(Actor):
     def decided(self) -> int:
         """What ``decide`` says, as far as it is of use."""
         if self.fixed is not None:
-            return self.fixed
+            return max(self.fixed, self.costs.arrived)
         if self.resting:
             self.resting -= 1
             return max(self.chosen, self.costs.arrived)
@@ -278,7 +278,8 @@ class OffloadDecider(Actor):
             return chosen, 0
         costs = self.costs
         for what in TRIED:
-            new = what not in self.confirmed
+            # What has never been measured is tried whatever it costs, unless no figure of time counts.
+            new = what not in self.confirmed and (self.objective != "bytes" or self.within < math.inf)
             frame, at = self.confirmed.get(what, (0, self.begun or now))
             recent = self.frame - frame < (min(self.probe, FIRST) if new else self.probe) and (new or now - at < QUIET)
             if recent or self.frame < self.looked.get(what, 0) + AGAIN or costs.confirms(what, chosen):

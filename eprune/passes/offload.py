@@ -66,7 +66,10 @@ class Options:
         "energy, by the watts in its platform file.",
     )
     latency: str = option(
-        "", help="What a frame may take: the objective chooses among the cuts that keep that.", metavar="TIME"
+        "",
+        help="What a frame may take: the objective chooses among the cuts that keep that, and what would be late takes "
+        "the last exit.",
+        metavar="TIME",
     )
     probe: int = option(
         50, help="Try what has not been used for so many frames, or a second, where it costs little (50; 0: never)."

@@ -274,6 +274,11 @@ def test_trying_costs_little_of_the_time_and_nothing_where_it_could_change_nothi
         assert set(quiet.frames(300)) == {4}
 
 
+def test_nothing_is_sent_to_try_it_where_only_bytes_count():
+    each = world(objective="bytes")
+    assert set(each.frames(300)) == {4}
+
+
 def test_a_link_that_goes_dead_holds_up_what_was_sent_and_no_more():
     each = world(deep=4)
     each.frames(40)
