@@ -14,6 +14,7 @@ from eprune.analysis.graph import check_graph, roomy
 from eprune.analysis.live import lateness, meetings
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
+from eprune.analysis.routes import misrouted
 from eprune.analysis.table import activity, borders, constants, nested, totality, unasked
 from eprune.model.finding import Finding, has_errors
 from eprune.model.system import System
@@ -41,7 +42,7 @@ def check(system: System) -> list[Finding]:
         warnings = () if has_errors(findings) else connections(graph)
         findings += [*consistency(graph), *deadlocks(with_room), *warnings, *placements(system)]
     if not has_errors(findings):
-        findings += [*links(system), *groups(system), *memory(system), *segments(system)]
+        findings += [*misrouted(system), *links(system), *groups(system), *memory(system), *segments(system)]
     if not has_errors(findings):
         findings += [*meetings(graph), *lateness(system)]
     findings = [*system.problems, *findings]

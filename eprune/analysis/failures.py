@@ -17,6 +17,9 @@ What a broken FIFO does is asked of the part that has it, and only then of the s
   no tokens. So does what it hands that on to: all that hangs together with it, but over FIFOs that may lose tokens.
   Over ``drop`` an input is lost, over ``zero`` zeros come, and their producers wait for nobody's room.
 
+A FIFO of a route (``analysis.routes``) is under ``drop``: its tokens go over the others. Where all of them say ``wait``
+and no branch is left that answers, the actor that sends by the route stands still.
+
 ``newest`` is ``drop`` in all this. An input on ``hold`` is not lost unless its tokens have a ``max-age``, and neither
 end of its FIFO waits for the other; but its actor starves with the last input that leads.
 
@@ -38,6 +41,7 @@ from math import comb
 from typing import Optional, Union
 
 from eprune.analysis.lookup import fifo_rates, some, windows
+from eprune.analysis.routes import Routing, routes
 from eprune.model.finding import Location
 from eprune.model.graph import FaultPolicy, Fifo, Graph
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -132,6 +136,9 @@ class FaultModel:
             for fifo in graph.fifos
             if fifo.name in self.crossing or fifo.policy is FaultPolicy.NEWEST
         }
+        #: the routes whose tokens are kept until a branch is back
+        self.kept = [routing for routing in routes(graph) if routing.keeps]
+        self.policies.update({fifo.name: FaultPolicy.DROP for each in self.kept for fifo in each.fifos})
         ports = dict(graph.ports())
         self.control = {fifo.name for fifo in graph.fifos if ports[fifo.target].control}
         #: FIFOs into inputs that give their last token again, and those of them where it grows too old for that
@@ -361,6 +368,7 @@ class _Fate:
         model = self._model
         while True:
             self.waiting = [fifo for name, fifo in model.fifos.items() if name in self.silent and self._waits(fifo)]
+            self.waiting += [fifo for routing in model.kept if self._unanswered(routing) for fifo in routing.fifos]
             self.standing = self._stall()
             late = {
                 name
@@ -380,6 +388,15 @@ class _Fate:
             ends = {fifo.source.actor} if fifo.name in self._model.held else {fifo.source.actor, fifo.target.actor}
             return bool(ends - self.gone - self.ended)
         return fifo.source.actor not in self.dead
+
+    def _unanswered(self, routing: Routing) -> bool:
+        """Whether the sender of a route is left, and no branch that answers."""
+        out = {*self.dead, *(fifo.source.actor for fifo in routing.answers if fifo.name in self.silent)}
+        lost = [
+            fifo.name in self.silent or not out.isdisjoint(branch)
+            for fifo, branch in zip(routing.fifos, routing.branches)
+        ]
+        return routing.source not in self.dead and all(lost)
 
     def _stall(self) -> dict[str, int]:
         """How many iterations each actor that comes to a stand completes after a failure between two iterations.
@@ -403,8 +420,9 @@ class _Fate:
         queue: list[tuple[int, str]] = []
         for fifo in waiting:
             room, tokens = model.ahead(fifo)
-            queue.append((room, fifo.source.actor))
-            if fifo.name not in model.held:
+            routed = fifo.route is not None
+            queue.append((0 if routed else room, fifo.source.actor))
+            if fifo.name not in model.held and not routed:
                 queue.append((tokens, fifo.target.actor))
         heapq.heapify(queue)
         while queue:

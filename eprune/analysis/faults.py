@@ -145,7 +145,7 @@ def _lenient(system: FaultModel) -> Graph:
     steady = set(_inside(system.graph))
 
     def mild(fifo: Fifo) -> FaultPolicy:
-        keeps = fifo.policy in (FaultPolicy.ZERO, FaultPolicy.NEWEST)
+        keeps = fifo.policy in (FaultPolicy.ZERO, FaultPolicy.NEWEST) or fifo.route is not None
         if fifo.name in system.control or fifo in steady or keeps:
             return fifo.policy
         return FaultPolicy.ZERO if fifo.target.actor in slices else FaultPolicy.DROP

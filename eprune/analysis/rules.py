@@ -99,6 +99,12 @@ RULES = {
         "rates do not meet without hold or newest",
         Severity.WARNING,
     ),
+    "F5": Rule(
+        "a route: two FIFOs or more of one actor, which has inputs; to different platforms, of rate 1, with no delay, "
+        "under drop or wait; behind each a branch of its own, which takes nothing from elsewhere and is in no "
+        "dynamic processing graph; the branches meet nowhere, or at one class on the sender's platform, into optional "
+        "inputs by drop, and that has no others"
+    ),
 }
 
 

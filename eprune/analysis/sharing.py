@@ -28,7 +28,13 @@ def same_tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, 
             continue
         plain = all(port.static and port.url == 1 and not port.control for port in (source, target))
         tensor = interfaces[fifo.source.actor].tensors.get(fifo.source.port)
-        if plain and tensor is not None and fifo.policy in _WHOLE and fifo.source.actor != fifo.target.actor:
+        if (
+            plain
+            and tensor is not None
+            and fifo.route is None
+            and fifo.policy in _WHOLE
+            and fifo.source.actor != fifo.target.actor
+        ):
             groups.setdefault((fifo.source.actor, tensor, *_terms(fifo)), []).append(fifo.name)
     return {name: group[0] for group in groups.values() if len(group) > 1 for name in group}
 

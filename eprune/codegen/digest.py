@@ -58,7 +58,7 @@ def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
     initial = None if path is None else hashes.get(path, fifo.initial)
     faults: list[Json] = [fifo.policy.value, fifo.timeout, fifo.ack.value]
     faults += _stated(timeout_floor=fifo.timeout_floor, room_timeout=fifo.room_timeout)
-    faults += _stated(window=fifo.window, group=fifo.group)
+    faults += _stated(window=fifo.window, group=fifo.group, route=fifo.route)
     return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial, *faults]
 
 

@@ -17,6 +17,7 @@ from eprune.analysis.lookup import untold, windows
 from eprune.analysis.matching import matching
 from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import firing_order
+from eprune.analysis.routes import routes
 from eprune.codegen.program import (
     ControlRow,
     LocalFifo,
@@ -63,7 +64,15 @@ class _Lowering:
         self.nested = {name for name, dpg in Nests(graph).home.items() if dpg.inside} | untold(graph)
         self.nested -= {fifo.target.actor for fifo in graph.fifos if self.ports[fifo.target].control}
         homes = system.homes
-        self.aligned = bool(dividing(graph)) or any(
+        found = routes(graph)
+        #: actors whose tokens come as a route sends them, in any order; who reads a route's answers -> who sends by it
+        self.relaying = {name for route in found for name in route.members}
+        self.answers = {
+            route.reader: (route.source, *(fifo.target.port for fifo in route.answers))
+            for route in found
+            if route.reader
+        }
+        self.aligned = bool(dividing(graph) or found) or any(
             fifo.policy in LOSSY and homes[fifo.source.actor] != homes[fifo.target.actor] for fifo in graph.fifos
         )
         self.groups = matching(graph).groups if self.aligned else {}
@@ -116,6 +125,8 @@ class _Lowering:
             "rate": actor.rate,
             "stall_after": actor.stall_after,
             "nested": actor.name in self.nested,
+            "relays": actor.name in self.relaying,
+            "answers": self.answers.get(actor.name),
         }
         return tuple((name, value) for name, value in stated.items() if value)
 
@@ -151,6 +162,7 @@ class _Lowering:
                 "window": self.windows[fifo.name],
                 "room_timeout": fifo.room_timeout,
                 "group": fifo.group,
+                "route": None if fifo.route is None else fifo.route.value,
             }
             if source == own:
                 # The near end of a tunnel is on this platform.

@@ -95,7 +95,8 @@ class Crossing:
     ``number`` counts the FIFOs between the two, in either direction, from 0 in the application's order. ``shared``:
     they all have one connection, for which the receiver of FIFO 0 listens at ``port``; else each has its own, and its
     receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default), ``timeout_floor``, ``ack``,
-    ``room_timeout`` and ``group`` are those of model.graph.Fifo, ``security`` that of model.platform.Link, as text.
+    ``room_timeout``, ``group`` and ``route`` are those of model.graph.Fifo, ``security`` that of model.platform.Link,
+    as text.
     ``window`` is in tokens.
     """
 
@@ -111,6 +112,7 @@ class Crossing:
     window: int
     room_timeout: Optional[float]
     group: Optional[str]
+    route: Optional[str]
 
     @property
     def options(self) -> dict[str, Any]:
@@ -126,6 +128,7 @@ class Crossing:
             "window": self.window,
             "room_timeout": self.room_timeout,
             "group": self.group,
+            "route": self.route,
         }
 
 

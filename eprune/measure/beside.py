@@ -73,7 +73,7 @@ def beside(system: System, explored: System, plan: Plan, costs: Costs) -> Beside
         (endpoint, server),
         runs.latency + ends,
         max([*busy.values(), *carried]),
-        sum(runs.nbytes.values()),
+        round(sum(runs.nbytes.values())),
         platform_weights(system, system.homes),
     )
 

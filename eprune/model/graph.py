@@ -69,6 +69,17 @@ class Ack(str, Enum):
     FIRED = "fired"
 
 
+class Route(str, Enum):
+    """How the FIFOs of one actor share its tokens, where equal branches are behind them: each goes into one branch.
+
+    ONE: into that with the fewest tokens under way. STICKY: into the same one as before, for branches that keep a
+    state. Either way a token goes into another branch when the first is lost, or silent for the time-out.
+    """
+
+    ONE = "one"
+    STICKY = "sticky"
+
+
 def rate_range(lrl: int, url: int) -> str:
     """A token rate as files write it: ``2``, or ``0..2`` for one between two limits."""
     return str(url) if lrl == url else f"{lrl}..{url}"
@@ -185,7 +196,9 @@ class Fifo:
     waits as long as tokens have taken of late, between the two. ``room_timeout`` is how long the producer of a DROP,
     ZERO or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of
     tokens that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one
-    ``group`` are late together. ``channel`` is that of an imported graph of which the FIFO carries a part.
+    ``group`` are late together. FIFOs of one actor that state a ``route`` are a choice: each token is sent over one of
+    them, kept until its answer is back, and sent over another one where none comes (``analysis.routes``). ``channel``
+    is that of an imported graph of which the FIFO carries a part.
     """
 
     name: str
@@ -201,6 +214,7 @@ class Fifo:
     room_timeout: Optional[float] = None
     window: Optional[int] = None
     group: Optional[str] = None
+    route: Optional[Route] = None
     channel: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
 

@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 from scripts.bench.analyzer import analyzer
+from scripts.bench.batch import batch
 from scripts.bench.dpg import dpg, dynamic
 from scripts.bench.emulation import emulation
 from scripts.bench.exits import exits
@@ -24,6 +25,7 @@ from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
 from scripts.bench.partition import partition
 from scripts.bench.replicas import replicas
+from scripts.bench.routes import routes
 from scripts.bench.search import search
 from scripts.bench.secure import secure
 from scripts.bench.ssd import ssd
@@ -51,6 +53,8 @@ _ALL = (
     secure,
     search,
     replicas,
+    routes,
+    batch,
     faults,
     partition,
 )

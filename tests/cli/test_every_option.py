@@ -23,6 +23,7 @@ from prepared import inside
 from tests.kit.commands import commands
 
 EXIT = str(ROOT / "graphs/vehicle_exit.xml")
+VEHICLE = str(ROOT / "graphs/vehicle.xml")
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 PLATFORMS = "-p platforms/endpoint.xml platforms/server.xml"
 LOCAL = "app.xml -p platforms/endpoint.xml -m local"
@@ -35,6 +36,8 @@ ONE = "probe.xml -p platforms/endpoint.xml -m one"
 TWO = "probe.xml -p platforms -m two"
 IMPORTED = "imported/application.xml --model tiny.tflite"
 KN = f"replicate {CHAIN} --cut-after L3 --endpoints 2 --servers 1 -o k"
+KN2 = KN.replace("--servers 1", "--servers 2")
+BACK = f"replicate {VEHICLE} --cut-after L3 --endpoints 1 --servers 2 -o k"
 OFFLOAD = "apply offload app.xml -p platforms -m split --device endpoint --server server -o k"
 EXITS = "apply exits wide.tflite --data pictures.npz --wish accuracy=0.1 -o k"
 PARTS = "apply partition tiny.tflite --devices 2 -o k"
@@ -126,6 +129,9 @@ TABLE = {
         "--cut-after": Acts(KN, KN.replace("L3", "L2")),
         "--output": Acts(KN, KN.replace("-o k", "-o n"), names),
         "--policy": plus(KN, "--policy wait"),
+        "--route": Acts(KN2, f"{KN2} --route one"),
+        "--timeout": plus(KN, "--timeout 1s"),
+        "--back-to": Acts(BACK, f"{BACK} --back-to Sink"),
         "--port": plus(KN, "--port 6000"),
         "--format": plus(KN, "--format json", out),
     },
@@ -135,6 +141,9 @@ TABLE = {
         "--servers": Acts(f"apply {KN}", f"apply {KN.replace('--servers 1', '--servers 2')}", names),
         "--cut-after": Acts(f"apply {KN}", f"apply {KN.replace('L3', 'L2')}"),
         "--policy": plus(f"apply {KN}", "--policy wait"),
+        "--route": Acts(f"apply {KN2}", f"apply {KN2} --route one"),
+        "--timeout": plus(f"apply {KN}", "--timeout 1s"),
+        "--back-to": Acts(f"apply {BACK}", f"apply {BACK} --back-to Sink"),
         "--port": plus(f"apply {KN}", "--port 6000"),
         **written(f"apply {KN}", placed=False),
     },

@@ -17,8 +17,9 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Callable, Optional
 
+from eprune.runtime.fire.decision import Ended, Fire, Starved
 from eprune.runtime.fire.matched_ports import ROOM_SHARE, Inlet, Outlet, Standing
-from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 

@@ -44,7 +44,10 @@ _DEFAULTS: dict[str, Any] = {
     "window": 0,
     "room_timeout": None,
     "group": None,
+    "route": None,
     "nested": False,
+    "relays": False,
+    "answers": (),
 }
 
 

@@ -28,6 +28,7 @@ from eprune.model.graph import (
     Match,
     Port,
     PortRef,
+    Route,
     Row,
     default_capacity,
     parse_rate,
@@ -157,6 +158,7 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
         room_timeout=_seconds(element, "room-timeout"),
         window=int(attributes["window"]) if "window" in attributes else None,
         group=attributes.get("group"),
+        route=Route(attributes["route"]) if "route" in attributes else None,
         channel=attributes.get("channel"),
         where=document.where(element),
     )
@@ -258,6 +260,7 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         ack=None if fifo.ack is Fifo.ack else fifo.ack.value,
         window=fifo.window,
         group=fifo.group,
+        route=None if fifo.route is None else fifo.route.value,
         channel=fifo.channel,
         **{"room-timeout": _optional(exact_time, fifo.room_timeout)},
     )

@@ -75,6 +75,9 @@ class Matching(Protocol):
     def fired(self, sent: bool) -> None:
         """The firing is over: give its tokens back. ``sent``: its outputs were handed over."""
 
+    def linger(self) -> None:
+        """The behaviour has ended: wait until nothing of what was sent may have to be sent again."""
+
 
 class Settling(Protocol):
     """The end of a FIFO from another platform whose reports go with the tokens of a firing, if there are any."""
@@ -259,6 +262,9 @@ class RunningActor:
             try:
                 self.fire(mode.tokens, mode.buffers)
             except EndOfStream:
+                self.stage = ""
+                if matching is not None:
+                    matching.linger()
                 return False
             self.stage = ""
         end = now()

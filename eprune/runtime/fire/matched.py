@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from typing import Any, Callable, Optional, Union
+from typing import Any, Callable, Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.fire.decision import Ended, Fire, Starved
 from eprune.runtime.fire.matched_ports import Inlet, Outlet
-from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.ages import UNBORN
@@ -81,8 +82,12 @@ class MatchedInput(Input):
             self._lost = fifo.lost
             if fifo.lost:
                 inlet.lost(now, fifo.gone)
-        if fifo.ended and not inlet.ended and self._seen == fifo.written:
+        if not inlet.ended and self._ends():
             inlet.end()
+
+    def _ends(self) -> bool:
+        """Whether no tokens come any more, and all that have come were seen."""
+        return self.fifo.ended and self._seen == self.fifo.written
 
     def give_back(self, number: int, used: bool) -> None:
         """A token is finished with."""
@@ -102,6 +107,10 @@ class MatchedInput(Input):
         fifo = self.fifo
         found = [fifo.token(number) for number in numbers]
         return found if self._limit > 1 else found[0]
+
+    def born(self, number: int) -> int:
+        """When the oldest firing of a source began that the token of this number comes from."""
+        return self.fifo.births[number % self.fifo.capacity]
 
     def zero(self, value: Any) -> Tokens:
         """What stands for a token that is missing: ``value`` everywhere."""
@@ -206,6 +215,10 @@ class MatchedOutput(Output):
         if fifo.left and not outlet.over and (outlet.free < self.rate or outlet.lossy):
             outlet.end()
 
+    def use(self, used: bool) -> None:
+        """Whether the next firing's tokens are to go into the FIFO; where they reach nobody, it counts them."""
+        self.used = used or not (self.outlet.over or self.fifo.connected)
+
     def acquire(self) -> Optional[Tokens]:
         """Room for one firing's tokens, or for what is dropped; None if there is none, nor ever will be."""
         keeper = self.fifo.keeper
@@ -244,6 +257,23 @@ class Starvation:
                 output.fifo.starve(starved)
 
 
+class Route(Protocol):
+    """What chooses the output that gets the firing's token, and keeps it until it is answered (``routed``)."""
+
+    @property
+    def awaits(self) -> bool:
+        """Whether some token is not answered yet, and may be."""
+
+    def poll(self, now: float) -> None:
+        """See what has been answered or lost, send again what must be, and choose. After all outputs."""
+
+    def due(self) -> Optional[float]:
+        """When to poll although nothing has changed (time.monotonic); None: not before something does."""
+
+    def state(self) -> tuple[object, ...]:
+        """What changes when there is an answer."""
+
+
 class Matched:
     """The strategy of an actor whose ends may lack tokens or room.
 
@@ -261,8 +291,11 @@ class Matched:
         numbering: Numbering,
         limit: Optional[int] = None,
         early: bool = False,
+        route: Optional[Route] = None,
     ) -> None:
         self.matcher = matcher
+        #: what chooses the output that gets the firing's token, where it is sent over one of them
+        self.route = route
         self.numbering = numbering
         self.limit = limit
         self.stopped = False
@@ -339,12 +372,27 @@ class Matched:
                 self._starvation.tell(False)
                 return decision
             if isinstance(decision, Ended):
-                return decision
+                if self.route is None or not self.route.awaits:
+                    return decision
+                self.until = self.route.due()  # what was sent is not answered yet
+                return None
             self._starvation.tell(isinstance(decision, Starved))
             self._pass_on()
             if not (thrown and isinstance(decision, Starved)):  # without these tokens it may be over
                 self.until = decision.until
+                due = None if self.route is None else self.route.due()
+                if due is not None:
+                    self.until = due if self.until is None else min(due, self.until)
                 return None
+
+    def linger(self) -> None:
+        """The behaviour has ended: wait until what was sent is answered."""
+        while self.route is not None and not self.stopped:
+            self._before = self._state()
+            self._poll(time.monotonic())
+            if not self.route.awaits:
+                return
+            self.bell.wait(lambda: self.stopped or self._before != self._state(), self.route.due())
 
     def birth(self, begin: int) -> int:
         """When the oldest firing of a source began that the tokens come from."""
@@ -372,13 +420,18 @@ class Matched:
             self._pass_on()
 
     def _state(self) -> list[tuple[object, ...]]:
-        return [end.state() for end in self._ends]
+        states = [end.state() for end in self._ends]
+        if self.route is not None:
+            states.append(self.route.state())
+        return states
 
     def _poll(self, now: float) -> None:
         for port in self._inputs:
             port.poll(now)
         for output in self._outputs:
             output.poll()
+        if self.route is not None:
+            self.route.poll(now)
 
     def _release_unused(self) -> bool:
         """Release what is thrown away; whether there was anything."""
@@ -407,9 +460,8 @@ class Matched:
             if numbers is not None:
                 tokens[port.name] = port.views(numbers)
                 port.held += fire.held[position]
-                fifo = port.fifo
-                port.birth = born = fifo.births[numbers[0] % fifo.capacity]
-                if born < birth and port.inlet.matched is not None:
+                port.birth = born = port.born(numbers[0])
+                if born < birth and (port.inlet.matched is not None or self.matcher.relays):
                     birth = born
             else:
                 port.birth = UNBORN
@@ -420,7 +472,7 @@ class Matched:
                     port.missing += 1
         self._birth = birth
         for position, output in enumerate(self._outputs):
-            output.used = fire.use[position] or not (output.outlet.over or output.fifo.connected)
+            output.use(fire.use[position])
         self._index = fire.index if self._inputs else self.numbering.next(time.time()) if self._early else None
         if self._index is not None:
             self._told_up_to = max(self._told_up_to, self._index)

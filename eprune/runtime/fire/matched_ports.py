@@ -153,7 +153,8 @@ class Inlet(Port):
     required input is waited for however late it is. ``line``: inputs of one number are matched by index, inputs of
     different numbers by arrival. ``ordered``: its FIFO has a delay; tokens are taken in order, whatever their index.
     ``hold``: where there is no new token, the last one is given again. ``max_age``: seconds after which a token counts
-    as missing. ``control``: its token says at what rates the actor fires.
+    as missing. ``sparse``: its producer sends elsewhere, too, so that it is never waited for. ``control``: its token
+    says at what rates the actor fires.
     """
 
     __slots__ = (
@@ -176,6 +177,7 @@ class Inlet(Port):
         "queue",
         "reached",
         "required",
+        "sparse",
         "unused",
         "waits",
     )
@@ -194,6 +196,7 @@ class Inlet(Port):
         max_age: Optional[float] = None,
         dynamic: bool = False,
         control: bool = False,
+        sparse: bool = False,
         standing: Optional[Standing] = None,
     ) -> None:
         if policy == ZERO and timeout is None:
@@ -206,6 +209,7 @@ class Inlet(Port):
         self.max_age = max_age
         self.dynamic = dynamic
         self.control = control
+        self.sparse = sparse
         #: the line that it belongs to; None for what is held or taken in order. The matcher sets it.
         self.matched: Optional[Line] = None
         #: whether it has tokens for the firing that is being decided on

@@ -16,8 +16,9 @@ arguments, in seconds of any clock that does not go back. Its owner tells its in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Callable, Optional, Union
+from typing import Callable, Optional
 
+from eprune.runtime.fire.decision import Decision, Ended, Fire, Starved, Wait
 from eprune.runtime.fire.matched_ports import DROP, NEWEST, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.adaptive import Waits
@@ -26,64 +27,6 @@ from eprune.runtime.kernel.adaptive import Waits
 PROBATION = 20
 #: An owner that calls later than it was asked to, by this share of what it waited for, was held up itself.
 _HELD_UP = 0.5
-
-
-class Fire:
-    """Fire now. The matcher reuses the object: it holds until the next decision.
-
-    Lists go parallel to the matcher's inlets and outlets. ``index``: the firing's; None for a source,
-    which numbers what it has made. ``tokens[i]``: slots, None where there are none; ``indices[i]``: the
-    index of the producer's firing that made them; ``held[i]``: whether they were given before. ``zeros[i]``: zeros take
-    their place. ``use[o]``: whether the output is written; else what is made for it is dropped. ``rates``: by the names
-    of inlets, the row of the control token, if the actor has one.
-
-    When the firing has ended, the owner releases the slots in ``tokens`` of all inlets without ``hold``.
-    """
-
-    __slots__ = ("held", "index", "indices", "rates", "tokens", "use", "zeros")
-
-    def __init__(self, inlets: int, outlets: int) -> None:
-        self.index: Optional[int] = None
-        self.tokens: list[Optional[list[int]]] = [None] * inlets
-        self.indices = [-1] * inlets
-        self.held = [False] * inlets
-        self.zeros = [False] * inlets
-        self.use = [True] * outlets
-        self.rates: Optional[Mapping[str, int]] = None
-
-
-class Wait:
-    """Decide again when something has happened, or at ``until`` (None: not before), having looked at all sockets.
-
-    If ``until`` is past, only such a look is missing. ``lacking``: the ports that are waited for, all or some of them.
-    """
-
-    __slots__ = ("lacking", "until")
-
-    def __init__(self, until: Optional[float], lacking: Sequence[Port]) -> None:
-        self.until = until
-        self.lacking = lacking
-
-
-class Starved(Wait):
-    """As Wait; there is no firing before a lost producer is back. The consumers are to be notified.
-
-    Tokens that still come are thrown away, so that nobody else waits for this actor.
-    """
-
-    __slots__ = ()
-
-
-class Ended:
-    """The actor has fired for the last time. ``by``: the ports that have ended it."""
-
-    __slots__ = ("by",)
-
-    def __init__(self, by: Sequence[Port]) -> None:
-        self.by = by
-
-
-Decision = Union[Fire, Wait, Ended]
 
 
 class Matcher:
@@ -108,7 +51,9 @@ class Matcher:
         numbering: Optional[Numbering] = None,
         row: Optional[Callable[[Sequence[int]], Mapping[str, int]]] = None,
         first_index: int = 0,
+        relays: bool = False,
     ) -> None:
+        """``relays``: the inputs bring the same indices in the same order, whatever it is, which the firings have."""
         self.inlets = list(inlets)
         self.outlets = list(outlets)
         self.quorum = 0 if any(inlet.control for inlet in self.inlets) else min(quorum, len(self.inlets))
@@ -139,9 +84,10 @@ class Matcher:
                 line.live = line.inlets[0]
         #: the line whose index is the firing's
         self.leading = self.lines[0] if len(self.lines) == 1 else None
-        if self.inlets and self.leading is None and numbering is None:
+        self.relays = relays
+        if self.inlets and self.leading is None and numbering is None and not relays:
             raise ValueError("an actor whose inputs do not form exactly one line needs a numbering")
-        self.numbering = numbering if self.inlets and self.leading is None else None
+        self.numbering = numbering if self.inlets and self.leading is None and not relays else None
         #: what learns how long tokens are waited for, where time-outs follow that
         self.waits: Optional[Waits] = next((i.waits for i in self.inlets if i.waits is not None), None)
         #: the inputs that decide when there is a firing, and when the actor ends
@@ -234,6 +180,8 @@ class Matcher:
         """The firing's index, once its tokens are taken."""
         if self.leading is not None:
             return self.leading.floor - 1
+        if self.relays:
+            return self._fire.indices[0]
         return self.numbering.next(now + self.numbering.offset) if self.numbering is not None else None
 
     # All other cases
@@ -461,7 +409,7 @@ class Matcher:
         return begin + (inlet.timeout or 0.0) if due is None else max(due, begin)
 
     def _is_awaited(self, inlet: Inlet) -> bool:
-        if inlet.here or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
+        if inlet.here or inlet.sparse or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
             return False
         trusted = inlet.timeout is None or inlet.standing.trusted
         return (trusted or (self._lead is not None and inlet.matched is self._lead)) and inlet.may_come(_index(inlet))

@@ -14,7 +14,7 @@ import importlib.util
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Callable
 
@@ -103,21 +103,51 @@ class Model:
         self._read = read
         self._name = interpreter
         self._loaded: Any = None
+        #: how many tokens it takes at once -> the same for so many
+        self._batches: dict[int, Any] = {}
+
+    def batch(self, tokens: Sequence[Any], most: int) -> list[Any]:
+        """The output for each of up to ``most`` tokens of a model with one input and one output, by one invocation.
+
+        The tokens' first dimension is 1, and takes all of them; where there are fewer than ``most``, it computes on
+        what is left over in vain. Raises ValueError where the model does not take that.
+        """
+        if most not in self._batches:
+            [tensor] = self._single().get_input_details()
+            shape = (most, *tuple(tensor["shape"])[1:])
+            try:
+                self._batches[most] = load(self._name, self._read(), shapes={tensor["index"]: shape})
+            except RuntimeError as error:
+                raise ValueError(f"the model does not take {most} tokens at once: {str(error).strip()}") from None
+        interpreter = self._batches[most]
+        [tensor], [result] = interpreter.get_input_details(), interpreter.get_output_details()
+        room = interpreter.tensor(tensor["index"])
+        for number, token in enumerate(tokens):
+            room()[number] = token[0]
+        interpreter.invoke()
+        found = interpreter.get_tensor(result["index"])
+        if len(found) != most:
+            raise ValueError(f"the model makes one of {most} tokens, not one for each")
+        return [found[number : number + 1] for number in range(len(tokens))]
+
+    def _single(self) -> Any:
+        if self._loaded is None:
+            self._loaded = load(self._name, self._read())
+        return self._loaded
 
     def __call__(self, *inputs: Any) -> list[Any]:
         """The slice's outputs, as new arrays, for the arrays of its inputs, both in order.
 
         Raises ValueError for other inputs than its own.
         """
-        if self._loaded is None:
-            self._loaded = load(self._name, self._read())
-        wanted = self._loaded.get_input_details()
+        interpreter = self._single()
+        wanted = interpreter.get_input_details()
         if len(inputs) != len(wanted):
             raise ValueError(f"the model has {len(wanted)} inputs, {len(inputs)} were given")
         for tensor, value in zip(wanted, inputs):
-            self._loaded.set_tensor(tensor["index"], value)
-        self._loaded.invoke()
-        return [self._loaded.get_tensor(tensor["index"]) for tensor in self._loaded.get_output_details()]
+            interpreter.set_tensor(tensor["index"], value)
+        interpreter.invoke()
+        return [interpreter.get_tensor(tensor["index"]) for tensor in interpreter.get_output_details()]
 
 
 class SegmentActor(Actor):

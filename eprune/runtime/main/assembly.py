@@ -36,6 +36,8 @@ from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
 from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.fire.rates import Follow, Lead, Table
+from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sender
+from eprune.runtime.fire.routing import Router
 from eprune.runtime.fire.skipping import AwaitedInput, SkippingOutput
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.adaptive import AdaptiveTimeout
@@ -43,7 +45,7 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, owner, port_types
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
@@ -109,8 +111,12 @@ class Assembly:
         self._adaptive = AdaptiveTimeout()
         #: group -> its verdict: for all actors, as whoever is late at one would be late at the next
         self._standings: dict[str, Standing] = {}
+        #: the actors that take tokens by a route, or the answers to them
+        self._routed = {each.name for each in self.declared.actors if each.live.relays or each.live.answers}
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in self.declared.fifos}
         self.connections = self._make_connections()
+        #: actor that sends by a route -> what it shares with the reader of the answers
+        self._answers = {actor.live.answers[0]: Answers() for actor in self.declared.actors if actor.live.answers}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
@@ -267,6 +273,7 @@ class Assembly:
             receiver.need = fifo.rate
             if fifo.range:
                 receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
+            receiver.unordered = owner(fifo.target) in self._routed
             return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
@@ -435,21 +442,23 @@ class Assembly:
                 port not in optional,
                 fifo.timeout or (ZERO_TIMEOUT if fifo.policy == ZERO else TIMEOUT if port in optional else None),
                 line=lines.get(port, 0),
-                ordered=fifo.delay > 0,
+                ordered=fifo.delay > 0 or live.relays,
+                sparse=live.relays and len(lines) > 1,
                 hold=port in live.hold,
                 max_age=live.max_age.get(port),
                 standing=standings.setdefault(fifo.group, Standing()) if fifo.group else None,
             )
-            kind = NewestInput if isinstance(self.fifos[fifo.name], NewestFifo) else MatchedInput
-            inputs.append(kind(port, self.fifos[fifo.name], fifo.rate, inlet))
+            inputs.append(self._matched_input(fifo, inlet, live))
         self._adapt([(port.inlet, consumed[port.name]) for port in inputs])
         outputs = []
         for port, fifo in produced.items():
-            room = _room_timeout(fifo)
+            room = None if fifo.route or live.relays else _room_timeout(fifo)
             standing = standings.setdefault(fifo.group, Standing()) if fifo.group else None
             outlet = Outlet(port, _policy(fifo), fifo.rate, room, standing=standing)
-            outputs.append(MatchedOutput(port, self.fifos[fifo.name], fifo.rate, outlet))
-            if fifo.range:
+            end: Any = self.fifos[fifo.name]
+            made = RoutedOutput(port, end, fifo.rate, outlet, end) if fifo.route else None
+            outputs.append(made or MatchedOutput(port, end, fifo.rate, outlet))
+            if fifo.range and room is not None:
                 floor, ceiling = fifo.range
                 self._adaptive.add(outputs[-1], room * floor / ceiling, room)
         stalls = [port.outlet.timeout for port in outputs if port.outlet.lossy and port.outlet.timeout]
@@ -458,11 +467,13 @@ class Assembly:
         )
         inlets, outlets = [port.inlet for port in inputs], [port.outlet for port in outputs]
         patience = getattr(self._options, "patience", math.inf)
-        matcher = Matcher(inlets, outlets, quorum, patience=patience, numbering=numbering)
+        relays = live.relays and len(lines) < 2
+        matcher = Matcher(inlets, outlets, quorum, patience=patience, numbering=numbering, relays=relays)
         rates = self._make_rates(behaviour, inputs, outputs, choose)
         # Those that follow by their control tokens alone pass it on; their data never lacks a token.
         told = self._control_of(outputs) or outputs
-        matched = Matched(behaviour, inputs, outputs, told, matcher, numbering, limit, early=rates is not None)
+        early, route = rates is not None, self._make_sender(actor.name, outputs, patience)
+        matched = Matched(behaviour, inputs, outputs, told, matcher, numbering, limit, early, route)
         return RunningActor(actor.name, behaviour, inputs, outputs, None, fire, rates, matched)
 
     def _adapt(self, inputs: Sequence[tuple[Inlet, DeclaredFifo]]) -> None:
@@ -473,6 +484,25 @@ class Assembly:
             for inlet, (floor, ceiling) in ranges.items():
                 inlet.waits = waits
                 self._adaptive.add(inlet, floor, ceiling)
+
+    def _matched_input(self, fifo: DeclaredFifo, inlet: Inlet, live: Live) -> MatchedInput:
+        """An actor's end of a FIFO whose tokens may be missing."""
+        end, port = self.fifos[fifo.name], inlet.name
+        if port in live.answers[1:]:
+            sender, *ports = live.answers
+            return AnswerInput(port, end, fifo.rate, inlet, ports.index(port), self._answers[sender])
+        return (NewestInput if isinstance(end, NewestFifo) else MatchedInput)(port, end, fifo.rate, inlet)
+
+    def _make_sender(self, actor: str, outputs: list[Any], patience: float) -> Optional[Sender]:
+        """What sends an actor's tokens by a route, if it has one."""
+        routed = [output for output in outputs if isinstance(output, RoutedOutput)]
+        if not routed:
+            return None
+        fifos = [fifo for fifo in self.declared.produced(actor).values() if fifo.route]
+        capacities = [fifo.capacity + fifo.window for fifo in fifos]
+        timeout = min(fifo.timeout or TIMEOUT for fifo in fifos)
+        router = Router(capacities, timeout, fifos[0].route == "sticky", fifos[0].keeps)
+        return Sender(actor, routed, router, self._answers.get(actor), patience)
 
     def _make_following(
         self,

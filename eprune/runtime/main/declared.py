@@ -26,6 +26,8 @@ class Live(NamedTuple):
     rate: Optional[float] = None
     stall_after: Optional[float] = None
     nested: bool = False
+    relays: bool = False
+    answers: Sequence[str] = ()
 
 
 class DeclaredActor(NamedTuple):
@@ -98,6 +100,9 @@ class DeclaredFifo(NamedTuple):
     room_timeout: Optional[float] = None
     timeout_floor: Optional[float] = None
     group: Optional[str] = None
+    #: how it shares its tokens with others of its actor, and whether these are kept until one brings an answer
+    route: Optional[str] = None
+    keeps: bool = False
 
     @property
     def plain(self) -> bool:

@@ -8,7 +8,7 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from typing import Optional
+from typing import Any, Optional
 
 from eprune.runtime.fire.engine import Event, Signals
 from eprune.runtime.kernel import descriptors
@@ -56,6 +56,8 @@ class Program:
         rate: Optional[float] = None,
         stall_after: Optional[float] = None,
         nested: bool = False,
+        relays: bool = False,
+        answers: Sequence[str] = (),
         paths: Optional[Mapping[str, str]] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
@@ -67,11 +69,14 @@ class Program:
         seconds after which an input's token counts as missing. ``groups`` are the inputs that are matched by index,
         where they are not all one group. Of a source, ``clock`` is the frequency by which it numbers its firings, and
         ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take. ``nested``:
-        it does not fire in each iteration, and its firings have the indices of their tokens.
+        it does not fire in each iteration, and its firings have the indices of their tokens. ``relays``: it is in a
+        branch of a route, and takes tokens in the order in which they come. ``answers``: it reads those of a route; the
+        actor that sends by it, and the inputs in the order of its FIFOs.
         """
         located = {parameter: self.declared.files.beside(path) for parameter, path in (paths or {}).items()}
         given = {**(parameters or {}), **located}
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
+        live = live._replace(relays=relays, answers=tuple(answers))
         self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
 
     def segment(
@@ -87,6 +92,8 @@ class Program:
         groups: Sequence[Sequence[str]] = (),
         stall_after: Optional[float] = None,
         nested: bool = False,
+        relays: bool = False,
+        answers: Sequence[str] = (),
     ) -> None:
         """Declare a segment: the slices of ``actors`` as one model, run by one interpreter.
 
@@ -94,6 +101,7 @@ class Program:
         The rest as in actor.
         """
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), stall_after=stall_after, nested=nested)
+        live = live._replace(relays=relays, answers=tuple(answers))
         self.declared.actors.append(
             DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs), live)
         )
@@ -159,6 +167,7 @@ class Program:
         room_timeout: Optional[float] = None,
         timeout_floor: Optional[float] = None,
         group: Optional[str] = None,
+        route: Optional[str] = None,
     ) -> None:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
@@ -166,13 +175,14 @@ class Program:
         counts as lost and the longest wait for its tokens, which follows what they take down to ``timeout_floor``;
         ``ack`` is when a token under ``wait`` is delivered. ``window`` tokens may be under way beyond
         the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
-        are late together. ``shared``: all FIFOs with that platform
-        use one connection, on which this is FIFO ``number``.
+        are late together; those of one actor that state a ``route``, "one" or "sticky", share its tokens.
+        ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``.
         """
         self.declared.fifos.append(
             DeclaredFifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
             ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
+            ._replace(**_routed(route, policy))
         )
 
     def rx(
@@ -198,12 +208,14 @@ class Program:
         room_timeout: Optional[float] = None,
         timeout_floor: Optional[float] = None,
         group: Optional[str] = None,
+        route: Optional[str] = None,
     ) -> None:
         """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
         self.declared.fifos.append(
             DeclaredFifo(name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
             ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
+            ._replace(**_routed(route, policy))
         )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
@@ -233,6 +245,11 @@ class Program:
         description = f"Application {declared.application}, platform {declared.platform}: {names}"
         faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
         return parse(description, bool(declared.peers), faults, arguments)
+
+
+def _routed(route: Optional[str], policy: str) -> dict[str, Any]:
+    """What a route makes of a FIFO: whoever sends by it keeps the tokens, so that the FIFO need not."""
+    return {"route": route, "policy": "drop", "keeps": policy == "wait"} if route else {}
 
 
 def _fail(journal: Journal, error: RunError, show: bool) -> int:

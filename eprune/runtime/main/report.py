@@ -93,7 +93,8 @@ class Reporter:
         for declared in self._assembly.declared.fifos:
             fifo = self._assembly.fifos[declared.name]
             if isinstance(fifo, TxFifo):
-                for event, number in (("dropped", fifo.given_up), ("resent", fifo.resent)):
+                lost = fifo.given_up if fifo.unanswered is None else fifo.unanswered
+                for event, number in (("dropped", lost), ("resent", fifo.resent)):
                     logged = self._logged.get((event, fifo.name), 0)
                     if number > logged:
                         self._logged[event, fifo.name] = number

@@ -80,6 +80,8 @@ class Sending:
         self.begun = False
         #: whether nothing remains to be done: the peer wants no more, or will never learn more
         self.over = False
+        #: tokens below this one were fired on, as the peer has reported; how often the connection broke
+        self.answered = self.breaks = 0
         self.ack_fired = ack_fired
         self._base = 0  # tokens below this one need not be kept
         self._peak = 0  # the next number before the connection broke
@@ -190,12 +192,14 @@ class Sending:
                 self.given_up -= credit.received - last.received
             return
         self.firing = credit.firing
+        self.answered = self._offset + credit.fired
         self._base = max(self._base, self._offset + credit.fired)
         self.limit = self._offset + credit.limit
         self._free()
 
     def part(self) -> None:
         """The connection broke, or the peer is dead."""
+        self.breaks += self.alive
         if lossy(self.policy):
             if self.alive:
                 self.given_up += self.written - self._offset - self._last.received

@@ -64,6 +64,8 @@ class TxFifo(Fifo, Sending):
         self.lossy = lossy(policy)
         #: what its tokens tell the peer of time-outs, if its own is a range
         self.adaptive: Optional[AdaptiveTimeout] = None
+        #: of the first FIFO of a route, the tokens that got no answer over any of them; of the others 0; None: no route
+        self.unanswered: Optional[int] = None
         self.activity = Activity()
         #: tokens that may wait for the next ones, to be sent with them
         self.stride = stride(self.capacity)
@@ -247,6 +249,8 @@ class RxFifo(Fifo, Receiving):
         self._reported_at = 0.0  # time.monotonic
         #: whether other reports wait for the tokens that the consumer's thread sends to the same platform
         self.rides = False
+        #: whether indices may go back: tokens of a route, or answers to them, some of which come by a second way
+        self.unordered = False
         self._consumed = 0  # tokens that the consumer had released when it ended
         self._payloads = [raw.data for raw in self.raw]
         self._scratch: Optional[memoryview] = None

@@ -224,7 +224,7 @@ class ReceiveBuffer:
         if firings.max() >= wire.MAX_INDEX:
             raise ProtocolError(f"an index of {firings.max()}; the limit is {wire.MAX_INDEX}")
         self._check_order(fifo.number, int(firings[0]))
-        if (firings[1:] < firings[:-1]).any():
+        if not fifo.unordered and (firings[1:] < firings[:-1]).any():
             raise ProtocolError("the peer sent firings out of order")
         self._latest[fifo.number] = int(firings[-1])
         births = clocks.all_from_wire(frames[:, 4:8].copy().view(">u4").ravel(), fifo.offset)
@@ -233,8 +233,8 @@ class ReceiveBuffer:
         return count * whole
 
     def _check_order(self, number: int, firing: int) -> None:
-        """A producer's firings come in their order."""
+        """A producer's firings come in their order, unless some of its tokens went elsewhere first."""
         latest = self._latest[number]
-        if firing < latest:
+        if firing < latest and not self._fifos[number].unordered:
             raise ProtocolError(f"the peer sent firing {firing} after firing {latest}")
         self._latest[number] = firing
