@@ -65,6 +65,8 @@ robust: $(VENV)/.dev  ## train the networks of docs/results/robust.md on MNIST=m
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[train,robust]'
 	test -e build/robust/residual_3.tflite || $(BIN)/python scripts/train_robust.py --mnist $(MNIST) -o build/robust
 	$(BIN)/python -m scripts.robust
+	$(BIN)/python -m scripts.robust.table2 build/robust/conv_1.tflite --data build/robust/cluttered.npz -o build/robust/table2.md
+	$(BIN)/python -m scripts.robust.timeouts build/robust/conv_1.tflite --data build/robust/cluttered.npz -o build/robust/timeouts
 
 figures: $(VENV)/.dev  ## repeat the use cases of the papers, emulated: build/figures (ten minutes)
 	$(BIN)/python -m scripts.figures

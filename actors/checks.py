@@ -59,6 +59,17 @@ def number(name: str, text: str) -> float:
     return value
 
 
+def numbers(name: str, text: str) -> np.ndarray:
+    """The numbers, separated by commas, of parameter ``name``, float64; raises ValueError unless all are finite."""
+    try:
+        values = np.array([float(number) for number in text.split(",")])
+    except ValueError:
+        values = np.array([np.nan])
+    if not np.isfinite(values).all():
+        raise ValueError(f"{name}={text!r}: expected a number, or several separated by commas")
+    return values
+
+
 def fraction(name: str, text: str) -> float:
     """The number that parameter ``name`` gives; raises ValueError unless it is from 0 to 1."""
     value = number(name, text)

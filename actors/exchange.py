@@ -25,12 +25,15 @@ class Exchange(Actor):
     The input ``own`` has the channels that this device has computed, and an input named after each peer has those of
     that peer. Of several copies of a channel that of ``own`` is taken, then a peer's in the order of the inputs; but
     first of all those of devices that had all that they needed, as their tables of parts say. What nobody has sent is 0
-    in the result, or the zero point of a quantised model. Every output but those named ``table...`` gets the whole.
+    in the result, or the zero point of a quantised model. Every output gets the whole, but those named ``table...`` and
+    ``designated...``.
 
     A table of parts goes from one exchange to the next: uint8, a row for each layer, a column for each device. An entry
     is 0 if the device's part was there, 1 if it was missing and others had its channels, 2 if channels were lost. The
     input ``seen`` brings this device's own, ``seen_PEER`` that of a peer. The outputs ``table...`` give the largest
-    entries of its own table and of those of the peers whose parts were used, with this layer's row.
+    entries of its own table and of those of the peers whose parts were used, with this layer's row. The outputs
+    ``designated...``, uint8[1], are 1 where this ``device`` is the first that lives, as far as it knows: no part of a
+    device before it was there at last.
 
     Parameters:
         layer: what the layer is called in notes.
@@ -38,6 +41,7 @@ class Exchange(Actor):
         parts: the channels of each input, ``own=0-15 device2=16-31``.
         row: the row of this layer in the table.
         zero: what stands for a missing channel.
+        device: the name of this device among them, for the outputs ``designated...``.
         coded: the input with sums instead of channels: its entry k is the sum of the k-th channels of all other inputs.
             If one of these is missing, its channels are that sum less the others, exact but for rounding.
         recovery: an .npz file by which missing channels are predicted from the others (``eprune apply recover``).
@@ -55,6 +59,7 @@ class Exchange(Actor):
         zero: str = "0",
         coded: str = "",
         recovery: str = "",
+        device: str = "",
     ) -> None:
         self.layer = layer
         self.devices = devices.split(",")
@@ -64,14 +69,16 @@ class Exchange(Actor):
             raise ValueError(f"zero={zero!r}: expected a whole number")
         self.zero = int(zero)
         self.predictions = read_predictions(recovery) if recovery else {}
+        self.device = device
         self.coded = coded
         if coded and coded not in self.parts:
             raise ValueError(f"coded={coded!r}: parts has no such input")
 
     def initialize(self) -> None:
         """Raises ValueError where ports and parameters do not fit."""
-        self.results = [name for name in self.outputs if not name.startswith("table")]
         self.tables = [name for name in self.outputs if name.startswith("table")]
+        self.flags = [name for name in self.outputs if name.startswith("designated")]
+        self.results = [name for name in self.outputs if name not in (*self.tables, *self.flags)]
         self.seen = {name: name.partition("_")[2] or "own" for name in self.inputs if name.startswith("seen")}
         data = [name for name in self.inputs if name not in self.seen]
         if not self.results or set(data) != set(self.parts) or not set(self.seen.values()) <= set(data):
@@ -84,6 +91,8 @@ class Exchange(Actor):
             own, shape = self.inputs[port], (*whole.shape[:-1], len(self.parts[port]))
             if own.shape != shape or own.dtype != whole.dtype or max(self.parts[port]) >= whole.shape[-1]:
                 raise ValueError(f"port {port!r} is {own.dtype}{list(own.shape)}, but its part is {list(shape)}")
+        if self.flags and (self.device not in self.devices or any(self.outputs[f].shape != (1,) for f in self.flags)):
+            raise ValueError(f"device={self.device!r} with outputs 'designated' of one number: expected a device")
         described = [*(self.inputs[name] for name in self.seen), *(self.outputs[name] for name in self.tables)]
         for table in described:
             fits = len(table.shape) == 2 and table.shape[0] > self.row and table.shape[1] == len(self.devices)
@@ -92,6 +101,7 @@ class Exchange(Actor):
                     f"a table is {table.dtype}{list(table.shape)}: expected uint8, a column for each device"
                 )
         self.columns = {port: self.devices.index(port) for port in self.parts if port != "own"}
+        self.before = range(self.devices.index(self.device) if self.flags else 0)
         self.count = whole.shape[-1]
         self.plans: dict[tuple[tuple[str, ...], tuple[str, ...]], _Gathering] = {}
         self.absent: tuple[str, ...] = ()
@@ -124,6 +134,8 @@ class Exchange(Actor):
             outputs[name][...] = first
         if self.tables:
             self._tell(inputs, outputs, absent, plan)
+        for name in self.flags:
+            outputs[name][...] = all(self._gone(column, inputs) for column in self.before)
         if absent != self.absent:
             self._note(absent, plan)
             self.absent = absent
@@ -167,6 +179,13 @@ class Exchange(Actor):
             table[self.row, column] = max(table[self.row, column], state)
         for name in self.tables[1:]:
             outputs[name][...] = table
+
+    def _gone(self, column: int, inputs: Mapping[str, Any]) -> bool:
+        """Whether nothing says that a device lives: its part is not here; or was not before, where none is needed."""
+        name = self.devices[column]
+        if name in self.columns:
+            return name not in inputs
+        return "seen" not in inputs or bool(inputs["seen"][:, column].any())
 
     def _note(self, absent: tuple[str, ...], plan: _Gathering) -> None:
         if self.notes < _NOTED:

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
+from checks import fraction
 from line_file import LineFile, label, read_labels
 
 from eprune.runtime import Actor, EndOfStream, PortType
@@ -29,17 +30,23 @@ class ExitLines(Actor):
     Where the control token is 2, ``early`` and ``late`` are both active, and the frame is audited: its exit is
     ``audit``, its answer the late one, and the line says if they ``agree``. The last line then has the number of
     ``audits``, the ``agreement`` of early answers with those of the whole network, and the lower bound
-    ``agreement_low`` of its 95 % confidence interval (Wilson).
+    ``agreement_low`` of its 95 % confidence interval (Wilson). Meanwhile they are figures of the status and the record,
+    with the upper bound ``agreement_high``, and of all frames the ``share`` of early answers.
 
     Parameters:
         labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
             numbers of the classes are used.
         path: the file to write, ``-`` for standard output.
+        wish: the agreement of all answers with the whole network's that is wished for, 0 to 1. Where the audits say
+            that it is lower, a note does, once.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
 
-    def __init__(self, labels: str = "", path: str = "-") -> None:
+    def __init__(self, labels: str = "", path: str = "-", wish: str = "") -> None:
+        self.wish = fraction("wish", wish) if wish else None
+        self.early = 0  # frames that an early answer was enough for
+        self.broken = False  # whether the wish was
         self.labels = read_labels(labels)
         self.path = path
         self.frame = 0
@@ -73,10 +80,12 @@ class ExitLines(Actor):
         best = int(scores.argmax())
         line: dict[str, Any] = {"frame": self.frame, "exit": exit_, "class": self._label(best)}
         line["score"] = _json(scores[best])
+        self.early += exit_ != "late"
         if audited:
             line["agree"] = int(inputs["early"].argmax()) == best
             self.audits[0] += 1
             self.audits[1] += line["agree"]
+            self._watch()
         if "confidence" in inputs:
             line["confidence"] = _json(inputs["confidence"][0])
         if "wanted" in inputs:
@@ -95,6 +104,21 @@ class ExitLines(Actor):
                 with contextlib.suppress(EndOfStream):  # the reader has seen enough
                     self._write({"frames": self.frame, **self._accuracy(), **self._agreement()})
             self.lines.close()
+
+    def _watch(self) -> None:
+        """Say how the audits stand, and whether the wish can still be true."""
+        share = self.early / (self.frame + 1)
+        figures = {**self._agreement(), "share": round(share, 6)}
+        audits, agreed = self.audits
+        figures["agreement_high"] = round(1 - _lower(audits - agreed, audits), 6)
+        self.figures = figures
+        most = 1 - share * (1 - figures["agreement_high"])
+        if self.wish is not None and most < self.wish and not self.broken:
+            self.broken = True
+            self.note(
+                f"of {audits} audits {agreed} agree: the agreement of all answers is at most {most:.4f}, and the wish "
+                f"is {self.wish:g}"
+            )
 
     def _accuracy(self) -> dict[str, float]:
         if not self.counts:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import ClassVar
 
 import numpy as np
-from checks import one_of, only_type, whole_number
+from checks import numbers, one_of, only_type, whole_number
 from quantized import Quantized
 
 from eprune.runtime import Actor, EndOfStream
@@ -61,8 +61,8 @@ class ImageSource(Actor):
             raise ValueError("reading images needs Pillow: pip install pillow")
         self.files = find_images(path)
         self.repeat = whole_number("repeat", repeat)
-        self.mean = _numbers("mean", mean)
-        self.std = _numbers("std", std)
+        self.mean = numbers("mean", mean).astype(np.float32)
+        self.std = numbers("std", std).astype(np.float32)
         if not self.std.all():
             raise ValueError(f"std={std!r}: must not be 0")
         self.quantized = Quantized(scale, zero_point)
@@ -211,13 +211,3 @@ def _eight_bits(image: Image.Image, mode: str) -> Image.Image:
         image = image.convert("RGBA")
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image)
     return image.convert(mode)
-
-
-def _numbers(name: str, text: str) -> np.ndarray:
-    try:
-        values = np.array([float(number) for number in text.split(",")], np.float32)
-    except ValueError:
-        values = np.array([np.nan])
-    if not np.isfinite(values).all():
-        raise ValueError(f"{name}={text!r}: expected a number, or several separated by commas")
-    return values

@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "actors"), str(ROOT / "scripts")]
 
-from train_vehicle import BATCH, ModelWriter, Weights, _infer, _pictures, folded, to_bfloat16  # noqa: E402
+from train_vehicle import BATCH, ModelWriter, Weights, _infer, folded, pictures, to_bfloat16  # noqa: E402
 from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
@@ -116,9 +116,9 @@ def train(steps: int) -> list[Weights]:
         return loss, tf.reduce_mean(tf.cast(tf.argmax(scores, 1) == y, tf.float32))
 
     rng, recent = np.random.default_rng(1), []
-    for number, (pictures, classes) in enumerate(itertools.islice(_pictures(TRAINING_SEED), steps), 1):
+    for number, (batch, classes) in enumerate(itertools.islice(pictures(TRAINING_SEED), steps), 1):
         drawn = (rng.random((BATCH, BLOCKS, 1, 1, 1)) < KEPT).astype(np.float32)
-        recent.append([float(value) for value in step(pictures, drawn, classes)])
+        recent.append([float(value) for value in step(batch, drawn, classes)])
         if number % 100 == 0 or number == steps:
             loss, accuracy = np.mean(recent, 0)
             print(f"step {number}/{steps}  loss {loss:.3f}  accuracy {accuracy:.3f}", file=sys.stderr)

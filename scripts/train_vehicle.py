@@ -59,13 +59,7 @@ def main() -> int:
 
 def train(steps: int, single: Path, dual: Path) -> None:
     """Train both networks on one core and write their files, ``single`` and ``dual``."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    import tensorflow as tf
-
-    tf.config.threading.set_intra_op_parallelism_threads(1)
-    tf.config.threading.set_inter_op_parallelism_threads(1)
-    tf.keras.utils.set_random_seed(1)
-    tf.config.experimental.enable_op_determinism()
+    tf = tensorflow()
     layers, bias = tf.keras.layers, {"use_bias": False}
 
     # Batch normalisation is what makes this train at all; it is folded away afterwards.
@@ -79,41 +73,55 @@ def train(steps: int, single: Path, dual: Path) -> None:
     def head() -> list[Any]:
         return [layers.ReLU(), *dense(), layers.ReLU(), layers.Dense(len(CLASSES))]
 
-    def fit(model: Any, batches: Iterator[tuple[np.ndarray, np.ndarray]], steps: int, what: str) -> None:
-        optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(2e-3, steps))
-        loss_of = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
-
-        @tf.function
-        def step(x: Any, y: Any) -> tuple[Any, Any]:
-            with tf.GradientTape() as tape:
-                scores = model(x, training=True)
-                loss = loss_of(y, scores)
-            optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
-            return loss, tf.reduce_mean(tf.cast(tf.argmax(scores, 1) == y, tf.float32))
-
-        recent = []
-        for number in range(1, steps + 1):
-            loss, accuracy = step(*next(batches))
-            recent.append((float(loss), float(accuracy)))
-            if number % 100 == 0 or number == steps:
-                loss, accuracy = np.mean(recent, 0)
-                print(f"{what}: step {number}/{steps}  loss {loss:.3f}  accuracy {accuracy:.3f}", file=sys.stderr)
-                recent.clear()
-
     classifier = tf.keras.Sequential(
         [layers.Input((SIZE, SIZE, 3)), *convolution(), *convolution(), layers.Flatten(), *dense(), *head()]
     )
-    fit(classifier, _pictures(TRAINING_SEED), steps, "classifier")
+    fit(tf, classifier, pictures(TRAINING_SEED), steps, "classifier")
     write_file(str(single), single_model(folded(classifier)))
 
     features, classes = [], []
     below = load(choose(), slice_model(read_model(str(single)), range(5)))
-    for pictures, labels in itertools.islice(_pictures(HEAD_SEED, views=2), max(1, steps // 12)):
-        features += [np.concatenate([_infer(below, view[None]) for view in views], axis=1)[0] for views in pictures]
+    for views_of, labels in itertools.islice(pictures(HEAD_SEED, views=2), max(1, steps // 12)):
+        features += [np.concatenate([_infer(below, view[None]) for view in views], axis=1)[0] for views in views_of]
         classes += list(labels)
     joined = tf.keras.Sequential([layers.Input((200,)), *head()])
-    fit(joined, _drawn(np.array(features), np.array(classes)), steps, "dual head")
+    fit(tf, joined, _drawn(np.array(features), np.array(classes)), steps, "dual head")
     write_file(str(dual), dual_model(folded(joined)))
+
+
+def tensorflow() -> Any:
+    """TensorFlow, on one core, and the same in each run."""
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    import tensorflow as tf
+
+    tf.config.threading.set_intra_op_parallelism_threads(1)
+    tf.config.threading.set_inter_op_parallelism_threads(1)
+    tf.keras.utils.set_random_seed(1)
+    tf.config.experimental.enable_op_determinism()
+    return tf
+
+
+def fit(tf: Any, model: Any, batches: Iterator[tuple[np.ndarray, np.ndarray]], steps: int, what: str) -> None:
+    """Train a network of logits, and say how it goes."""
+    optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(2e-3, steps))
+    loss_of = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+
+    @tf.function
+    def step(x: Any, y: Any) -> tuple[Any, Any]:
+        with tf.GradientTape() as tape:
+            scores = model(x, training=True)
+            loss = loss_of(y, scores)
+        optimizer.apply_gradients(zip(tape.gradient(loss, model.trainable_variables), model.trainable_variables))
+        return loss, tf.reduce_mean(tf.cast(tf.argmax(scores, 1) == y, tf.float32))
+
+    recent = []
+    for number in range(1, steps + 1):
+        loss, accuracy = step(*next(batches))
+        recent.append((float(loss), float(accuracy)))
+        if number % 100 == 0 or number == steps:
+            loss, accuracy = np.mean(recent, 0)
+            print(f"{what}: step {number}/{steps}  loss {loss:.3f}  accuracy {accuracy:.3f}", file=sys.stderr)
+            recent.clear()
 
 
 def folded(model: Any) -> list[Weights]:
@@ -130,7 +138,7 @@ def folded(model: Any) -> list[Weights]:
     return [(to_bfloat16(weights), to_bfloat16(biases)) for weights, biases in found]
 
 
-def _pictures(seed: int, views: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+def pictures(seed: int, views: int = 1) -> Iterator[tuple[np.ndarray, np.ndarray]]:
     """Batches of fresh pictures, (BATCH, 96, 96, 3) or with several views (BATCH, views, 96, 96, 3), and classes."""
     first = 0
     while True:

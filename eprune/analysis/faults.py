@@ -186,10 +186,22 @@ def declarations(graph: Graph) -> Iterator[Finding]:
                 if value is not None:
                     message = f"{what}: {name} with policy {fifo.policy.value}, which waits"
                     yield violation("F2", fifo.where, message, f'write policy="drop", or leave {name} out')
+        if fifo.timeout_floor is not None:
+            yield from _adapts(graph, fifo)
     for actor in graph.actors:
         yield from _inputs(actor)
         yield from _numbering(actor)
     yield from _losses(graph)
+
+
+def _adapts(graph: Graph, fifo: Fifo) -> Iterator[Finding]:
+    """A time-out that follows what tokens take needs an actor that matches tokens, and goes on without them."""
+    target = graph.actor(fifo.target.actor)
+    following = target is not None and any(port.control for port in target.inputs)
+    if fifo.policy is not FaultPolicy.DROP or following:
+        why = "at an actor with a control input" if following else f"with policy {fifo.policy.value}"
+        message = f"FIFO '{fifo.name}': a time-out that is a range {why}, where it does not adapt"
+        yield violation("F2", fifo.where, message, "state one time")
 
 
 def _numbering(actor: Actor) -> Iterator[Finding]:

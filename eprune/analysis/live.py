@@ -268,18 +268,27 @@ def _growing(ways: _Ways) -> Iterator[Finding]:
         before = set(ways._back([fifo.source.actor]))
         port = ways.actors[fifo.target.actor].port(fifo.target.port)
         longer = [
-            other
-            for other in stated
-            if other is not fifo and other.target.actor in before and (other.timeout or 0) >= (fifo.timeout or 0)
+            other for other in stated if other is not fifo and other.target.actor in before and not _longer(fifo, other)
         ]
         if longer and not (port and port.hold):
             first = max(longer, key=lambda other: other.timeout or 0)
             message = (
-                f"FIFO '{fifo.name}': its time-out of {format_time(fifo.timeout or 0)} is not longer than that of "
-                f"'{first.name}' before it, {format_time(first.timeout or 0)}: both give up at once"
+                f"FIFO '{fifo.name}': its time-out of {_range(fifo)} is not longer than that of "
+                f"'{first.name}' before it, {_range(first)}: both give up at once"
             )
-            hint = f"give it a time-out of more than {format_time(first.timeout or 0)}"
+            hint = f"give it a time-out of more than {_range(first)}"
             yield violation("F4", fifo.where, message, hint, related=((first.where, f"FIFO '{first.name}' is here"),))
+
+
+def _longer(fifo: Fifo, other: Fifo) -> bool:
+    """Whether a FIFO always waits longer than the other one; time-outs that are ranges are the same share of each."""
+    least, most = other.timeout_floor or other.timeout or 0, other.timeout or 0
+    return (fifo.timeout_floor or fifo.timeout or 0) > least and (fifo.timeout or 0) > most
+
+
+def _range(fifo: Fifo) -> str:
+    longest = format_time(fifo.timeout or 0)
+    return longest if fifo.timeout_floor is None else f"{format_time(fifo.timeout_floor)}..{longest}"
 
 
 def _apart(timing: _Timing, fifos: list[Fifo]) -> Iterator[Finding]:

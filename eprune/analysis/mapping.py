@@ -339,7 +339,7 @@ def _agreed(link: Link) -> tuple[tuple[str, str], ...]:
 
 
 def groups(system: System) -> Iterator[Finding]:
-    """M2: FIFOs of one group cross between the same two platforms, in the same direction."""
+    """M2: FIFOs of one group cross between the same two platforms, in either direction."""
     homes = system.homes
     first: dict[str, tuple[Fifo, tuple[str, str]]] = {}
     for fifo in system.graph.fifos:
@@ -347,13 +347,13 @@ def groups(system: System) -> Iterator[Finding]:
         if fifo.group is None or "" in ends or ends[0] == ends[1]:
             continue
         other, expected = first.setdefault(fifo.group, (fifo, ends))
-        if ends != expected:
+        if set(ends) != set(expected):
             message = (
                 f"FIFO '{fifo.name}' of group '{fifo.group}' goes from '{ends[0]}' to '{ends[1]}', but "
                 f"'{other.name}' from '{expected[0]}' to '{expected[1]}': they are not late together"
             )
             related = ((other.where, f"FIFO '{other.name}' is here"),)
-            yield violation("M2", fifo.where, message, "give each direction between two platforms a group", related)
+            yield violation("M2", fifo.where, message, "give each pair of platforms a group", related)
 
 
 # M3

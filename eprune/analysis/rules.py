@@ -85,8 +85,8 @@ RULES = {
         "entry does not control, except that a branch without control tokens may be entered by drop, and left by drop "
         "into an optional input, and so may a member all of whose FIFOs are drop, the control FIFO too; only a class "
         "does without an input; a quorum is at most the data inputs; an actor with inputs on hold has one that leads; "
-        "clock, rate, match, ack, room-timeout and group are where they have a meaning; control inputs are required, "
-        "and neither on hold nor of an age"
+        "clock, rate, match, ack, room-timeout, group and a time-out that is a range are where they have a meaning; "
+        "control inputs are required, and neither on hold nor of an age"
     ),
     "F3": Rule(
         "ways from one source do not meet again where one has newest behind the fork, or an actor that numbers its own "

@@ -40,5 +40,5 @@ def same_tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, 
 
 
 def _terms(fifo: Fifo) -> tuple[Any, ...]:
-    stated = (fifo.delay, fifo.initial, fifo.policy, fifo.timeout, fifo.room_timeout, fifo.ack, fifo.group)
-    return (*stated, fifo.window)
+    stated = (fifo.delay, fifo.initial, fifo.policy, fifo.timeout, fifo.timeout_floor, fifo.room_timeout, fifo.ack)
+    return (*stated, fifo.window, fifo.group)

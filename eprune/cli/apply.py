@@ -95,12 +95,15 @@ def _help(name: str) -> str:
     module = find(name)
     text = (inspect.getdoc(module) or "").replace("``", "`")
     needed = [word for field in _asked(module) if required(field) for word in _sample(field)]
-    example = " ".join(["eprune apply", name, "app.xml", *needed, "-o", f"build/{name}"])
+    models = any(field.metadata["argument"] for field in _asked(module))
+    example = " ".join(["eprune apply", name, "SMALL.tflite" if models else "app.xml", *needed, "-o", f"build/{name}"])
     written = "Writes application.xml, with platforms and mappings where there are some, to DIR."
     return f"{text}\n\n{written}\n\n\b\nExample:\n  {example}"
 
 
 def _sample(field: dataclasses.Field[Any]) -> list[str]:
+    if field.metadata["argument"]:
+        return [field.metadata["metavar"]]
     return [f"--{field.name.replace('_', '-')}", field.metadata["metavar"] or field.name.upper()]
 
 
@@ -186,6 +189,8 @@ def _option(module: ModuleType, field: dataclasses.Field[Any]) -> Any:
     """The click option of a field of ``Options``."""
     kind = typing.get_type_hints(module.Options)[field.name]
     needed = required(field)
+    if field.metadata["argument"]:
+        return click.argument(field.name, metavar=field.metadata["metavar"])
     settings: dict[str, Any] = {"help": field.metadata["help"], "required": needed}
     if field.metadata["metavar"]:
         settings["metavar"] = field.metadata["metavar"]

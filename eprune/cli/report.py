@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
     from eprune.measure.exploration import Typed
+    from eprune.views.beside import BesideReport
     from eprune.views.chart import Chart
     from eprune.views.comparison import Comparison
     from eprune.views.report import CutReport
@@ -46,6 +47,12 @@ TOLERANCE = 10.0
 )
 @click.option("--against", metavar="DIR", help="Compare with an earlier exploration.")
 @click.option(
+    "--beside",
+    metavar="DIR",
+    help="Also show the same model with its layers dealt to devices, as eprune apply partition -o DIR has written it.",
+)
+@options.outside_option
+@click.option(
     "--tolerance",
     type=float,
     metavar="P",
@@ -61,6 +68,7 @@ def command(
     links: Sequence[str],
     speeds: Sequence[str],
     against: Optional[str],
+    beside: Optional[str],
     tolerance: Optional[float],
     **given: Any,
 ) -> int:
@@ -70,7 +78,8 @@ def command(
     actors; before that, by what was measured. Each --link predicts over another link of the endpoints, of that
     bandwidth and latency: the first is ranked by, the others are compared with it. Constraints are those of `eprune
     explore` and the ones given here. With --against the exit code is 1 where a point has become worse by more than the
-    tolerance.
+    tolerance. With --beside, a partition by channels is predicted on devices like the endpoint, over links like its
+    own; its actors run here for that.
 
     \b
     Examples:
@@ -78,6 +87,7 @@ def command(
       eprune report build/cuts --objective endpoint=1,bytes=0.0001
       eprune report build/cuts --link ethernet=11.2MB/s,1.49ms --link wifi=2.3MB/s,2.15ms --format html -o report.html
       eprune report build/cuts --against last/cuts --tolerance 20
+      eprune report build/cuts --beside build/parts --allow-outside
     """
     from eprune.explore import answer
     from eprune.explore.cost import weights
@@ -91,9 +101,15 @@ def command(
         raise click.UsageError("--against compares two explorations, as text, JSON or CSV: it has no page and no chart")
     if tolerance is not None and not against:
         raise click.UsageError("--tolerance says how much worse than --against a point may be: give it too")
+    if beside and (fmt in ("csv", "html") or against):
+        raise click.UsageError("--beside adds to the text and the JSON of one exploration")
+    if options.allows_outside() and not beside:
+        raise click.UsageError("--allow-outside is for the applications that --beside runs: give it too")
     plan = read_plan_of(folder)
     constraints = _together(plan, given)
     costs = _costs(plan, Path(folder), speeds)
+    if beside and costs is None:
+        raise click.UsageError(f"--beside needs predictions: run eprune profile {folder} --actors")
     wanted = weights(objective)
     if "energy" in wanted and not plan.power:
         raise click.UsageError('for energy a platform file must state watts, <unit name="cpu0" watts="3.5W">')
@@ -119,7 +135,8 @@ def command(
         return FINDINGS if found.worse else 0
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
-    report = CutReport(plan, objective, over, script.read(Path(folder, LATENCIES), plan.id))
+    latencies = script.read(Path(folder, LATENCIES), plan.id)
+    report = CutReport(plan, objective, over, latencies, _beside(beside, plan, folder, rows, costs))
     if chart:
         _draw(report.chart(), chart)
     if fmt == "html":
@@ -128,6 +145,31 @@ def command(
         text = {"text": report.text, "json": report.json, "csv": report.csv}[fmt]()
     write(output, text, fmt)
     return 0
+
+
+def _beside(
+    place: Optional[str], plan: Plan, folder: str, rows: Sequence[PointRow], costs: Optional[Costs]
+) -> Optional[BesideReport]:
+    """The partition by channels in a folder; beside it all on the endpoint, the best by latency and by throughput."""
+    if not place or costs is None:
+        return None
+    from eprune.cli.reading import read_sound
+    from eprune.explore.answer import ranked
+    from eprune.formats.system import files_in
+    from eprune.measure.beside import beside, platform_weights
+    from eprune.views.beside import BesideReport, CutBeside
+
+    platforms, mappings = (files_in([str(Path(place, f"{what}s"))], what) for what in ("platform", "mapping"))
+    system = read_sound(str(Path(place, "application.xml")), platforms, mappings)
+    explored = read_sound(os.path.normpath(Path(folder, plan.files[0])))
+    alone = [row for row in rows if row.alternative.after == "endpoint only" and not row.excluded]
+    best = [row for objective in ("latency", "throughput") for row in ranked(plan, rows, objective)[:1]]
+    endpoint = plan.roles.endpoints[0]
+    cuts = [
+        CutBeside(row, platform_weights(explored, row.alternative.homes).get(endpoint, 0))
+        for row in {row.alternative.name: row for row in (*alone, *best)}.values()
+    ]
+    return BesideReport(cuts, beside(system, explored, plan, costs))
 
 
 def _over(plan: Plan, costs: Optional[Costs], given: Sequence[str]) -> list[tuple[str, Optional[Costs]]]:

@@ -41,7 +41,7 @@ _PLANNING = ("devices", "methods", "memory", "scores", "rotate", "linkage", "one
     multiple=True,
     type=click.FloatRange(0, 1, min_open=True),
     metavar="SHARE",
-    help="Of a model: weights on a device, for robust plans (0.4 0.6 0.8).",
+    help="Of a model: weights on a device, predictions included, for robust plans (0.4 0.6 0.8).",
 )
 @click.option("--scores", metavar="SCORES", help="robust: scores of channels, of s1,s2,s3 (default: all).")
 @click.option("--rotate", is_flag=True, help="robust: begin each group's deal at the next device.")
@@ -100,16 +100,20 @@ def command(
         shown = progress(1, 0, quiet)
         try:
             shown.begin("making plans")
-            plans = [("as it is", plan)] if plan is not None else _plans(trial, given, failures, classes, notes)
+            tried = [
+                (label, each, recovered)
+                for recovered in _ways(recovery, bool(known))
+                for label, each in (
+                    [("as it is", plan)] if plan else _plans(trial, given, failures, classes, notes, recovered)
+                )
+                if not (recovered and label == "full")
+            ]
             shown.clear()
-            shown = progress(len(plans), len(trial.tokens), quiet)
+            shown = progress(len(tried), len(trial.tokens), quiet)
             found: list[Robustness] = []
-            for label, each in plans:
+            for label, each, recovered in tried:
                 shown.begin(label)
-                found += [
-                    trial.run(each, failures, recovered, label, shown, known or None)
-                    for recovered in _ways(recovery, bool(known), label)
-                ]
+                found.append(trial.run(each, failures, recovered, label, shown, known or None))
         except ValueError as error:
             raise click.UsageError(f"{application}: {error}") from None
         finally:
@@ -138,9 +142,9 @@ def _known(system: Any, names: Sequence[str]) -> Any:
     return stored(system, names)
 
 
-def _ways(wanted: bool, known: bool, label: str) -> Sequence[bool]:
+def _ways(wanted: bool, known: bool) -> Sequence[bool]:
     """Without and with recovery, as far as there is something to compare."""
-    return (True,) if known else (False, True) if wanted and label != "full" else (False,)
+    return (True,) if known else (False, True) if wanted else (False,)
 
 
 def _planned(system: Any) -> tuple[Model, Plan, Sequence[str]]:
@@ -179,8 +183,9 @@ def _trial(
 
 
 def _plans(
-    trial: Trial, given: Any, failures: int, classes: Optional[list[int]], notes: list[str]
+    trial: Trial, given: Any, failures: int, classes: Optional[list[int]], notes: list[str], recovered: bool
 ) -> list[tuple[str, Plan]]:
+    """The plans; of robust ones that are ``recovered``, the predictions count in their memory."""
     from eprune.measure.robustness import Wanted, plans_of
 
     scores = given["scores"]
@@ -192,6 +197,7 @@ def _plans(
         given["rotate"],
         given["linkage"] or "hierarchy",
         not given["one_threshold"],
+        failures if recovered else 0,
     )
     try:
         return plans_of(trial, wanted, failures, classes, on_note=notes.append)

@@ -57,7 +57,8 @@ def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
     path = fifo.initial_path
     initial = None if path is None else hashes.get(path, fifo.initial)
     faults: list[Json] = [fifo.policy.value, fifo.timeout, fifo.ack.value]
-    faults += _stated(room_timeout=fifo.room_timeout, window=fifo.window, group=fifo.group, route=fifo.route)
+    faults += _stated(timeout_floor=fifo.timeout_floor, room_timeout=fifo.room_timeout)
+    faults += _stated(window=fifo.window, group=fifo.group, route=fifo.route)
     return [fifo.name, str(fifo.source), str(fifo.target), fifo.capacity, fifo.delay, initial, *faults]
 
 

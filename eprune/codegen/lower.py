@@ -156,6 +156,7 @@ class _Lowering:
                 "shared": link.shared,
                 "policy": fifo.policy.value,
                 "timeout": fifo.timeout,
+                "timeout_floor": fifo.timeout_floor,
                 "ack": fifo.ack.value,
                 "security": link.security.value,
                 "window": self.windows[fifo.name],

@@ -94,8 +94,9 @@ class Crossing:
 
     ``number`` counts the FIFOs between the two, in either direction, from 0 in the application's order. ``shared``:
     they all have one connection, for which the receiver of FIFO 0 listens at ``port``; else each has its own, and its
-    receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default), ``ack``, ``room_timeout``,
-    ``group`` and ``route`` are those of model.graph.Fifo, ``security`` that of model.platform.Link, as text.
+    receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default), ``timeout_floor``, ``ack``,
+    ``room_timeout``, ``group`` and ``route`` are those of model.graph.Fifo, ``security`` that of model.platform.Link,
+    as text.
     ``window`` is in tokens.
     """
 
@@ -105,6 +106,7 @@ class Crossing:
     shared: bool
     policy: str
     timeout: Optional[float]
+    timeout_floor: Optional[float]
     ack: str
     security: str
     window: int
@@ -118,6 +120,7 @@ class Crossing:
         return {
             "policy": self.policy,
             "timeout": self.timeout,
+            "timeout_floor": self.timeout_floor,
             "ack": self.ack,
             "shared": self.shared,
             "number": self.number if self.shared else 0,

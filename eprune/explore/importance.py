@@ -19,6 +19,8 @@ from typing import Any, NamedTuple, Optional
 
 import numpy as np
 
+from eprune.model.partition import prediction_bytes
+
 #: Groups of channels; in each, the most important channel is first.
 Groups = tuple[tuple[int, ...], ...]
 #: How channels are grouped.
@@ -38,11 +40,15 @@ def normalized(scores: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Scored:
-    """A layer that can be dealt: its first operator, the bytes of its weights, and its channels' scores, normalised."""
+    """A layer that can be dealt: its first operator, the bytes of its weights, and its channels' scores, normalised.
+
+    ``widths`` are those of the tensors that leave it, in elements for a channel.
+    """
 
     first: int
     weight_bytes: int
     scores: np.ndarray = field(compare=False)
+    widths: tuple[int, ...] = (1,)
 
     @property
     def channels(self) -> int:
@@ -150,7 +156,10 @@ def lost(scored: Scored, groups: Groups, devices: int, failures: int = 1) -> flo
 
 @dataclass(frozen=True)
 class Dealt:
-    """How layers are dealt: ``thresholds`` and ``groups`` of each, and the bytes of weights on each device."""
+    """How layers are dealt: ``thresholds`` and ``groups`` of each, and the bytes of weights on each device.
+
+    With predictions, whose bytes differ, it is the fullest device.
+    """
 
     thresholds: tuple[float, ...]
     groups: tuple[Groups, ...]
@@ -167,16 +176,27 @@ class _Point(NamedTuple):
 
 @dataclass(frozen=True)
 class Table:
-    """What is to be dealt, to how many devices, with which linkage; ``replicated`` bytes are on every device."""
+    """What is to be dealt, to how many devices, with which linkage; ``replicated`` bytes are on every device.
+
+    With ``recover``, a device also has predictions for each set of up to so many others that are dead; these depend on
+    whether the deal is rotated (``deal``).
+    """
 
     layers: tuple[Scored, ...]
     devices: int
     replicated: int = 0
     linkage: str = HIERARCHY
+    recover: int = 0
+    rotate: bool = False
 
-    @property
+    @cached_property
     def floor(self) -> float:
-        """The fewest bytes that a device can have: its part of each layer, and what is replicated."""
+        """The fewest bytes that a device can have: its part of each layer, and what is replicated.
+
+        With predictions it may be less to have more copies, for then there is less to predict.
+        """
+        if self.recover:
+            return self.replicated + sum(min(nbytes for _, _, nbytes in self._tried(each)) for each in self.layers)
         return self.replicated + sum(
             each.weight_bytes * -(-each.channels // self.devices) / each.channels for each in self.layers
         )
@@ -190,19 +210,33 @@ class Table:
         """The layers dealt with these thresholds."""
         groups = tuple(each.groups(threshold, self.linkage) for each, threshold in zip(self.layers, thresholds))
         shares = (each.weight_bytes * held(own, self.devices) / each.channels for each, own in zip(self.layers, groups))
-        return Dealt(tuple(thresholds), groups, self.replicated + sum(shares))
+        predictions = [self._predictions(each, own) for each, own in zip(self.layers, groups)]
+        return Dealt(
+            tuple(thresholds), groups, self.replicated + sum(shares) + max(map(sum, zip(*predictions)), default=0)
+        )
+
+    def _predictions(self, scored: Scored, groups: Groups) -> list[int]:
+        """Bytes of predictions on each device."""
+        if not self.recover:
+            return [0] * self.devices
+        return prediction_bytes(deal(groups, self.devices, self.rotate), self.recover, scored.widths)
 
     def within(self, nbytes: float) -> Dealt:
         """One threshold for all layers: the smallest with which a device has at most so many bytes.
 
-        With ``pass``, the one that makes most of them. Raises ValueError below the floor.
+        With ``pass``, the one that makes most of them; with predictions, the smallest of those that are tried. Raises
+        ValueError below the floor.
         """
-        self._check(nbytes)
+        self._check(nbytes, self.floor)
         candidates = sorted({value for each in self.layers for value in each.thresholds(self.linkage)} or {0.0})
-        if self.linkage == PASS:
+        if self.linkage == PASS or self.recover:
             step = -(-len(candidates) // _SCANNED)
-            tried = [*candidates[::step], candidates[-1]]
-            fitting = [found for found in map(self._uniform, tried) if found.device_bytes <= nbytes + 1e-6]
+            tried = [self._uniform(each) for each in [*candidates[::step], candidates[-1]]]
+            fitting = [found for found in tried if found.device_bytes <= nbytes + 1e-6]
+            if not fitting:
+                self._check(nbytes, min(found.device_bytes for found in tried), "one threshold for all layers")
+            if self.recover:
+                return fitting[0]
             return max(fitting, key=lambda found: (found.device_bytes, -found.thresholds[0]))
         low, high = 0, len(candidates) - 1
         while low < high:
@@ -219,7 +253,7 @@ class Table:
         Importance is weighed equally in all layers. Never worse by that than ``within``. Raises ValueError below the
         floor.
         """
-        plain = self.within(nbytes)
+        self._check(nbytes, self.floor)
         curves = [self._curve(each, failures) for each in self.layers]
         chosen = [0] * len(self.layers)
         left = nbytes + 1e-6 - sum(curve[0].nbytes for curve in curves) - self.replicated
@@ -236,6 +270,10 @@ class Table:
             left -= curves[-place][number].nbytes - curves[-place][chosen[-place]].nbytes
             chosen[-place] = number
         found = self.at([curve[number].threshold for curve, number in zip(curves, chosen)])
+        try:
+            plain = self.within(nbytes)
+        except ValueError:  # with predictions, one threshold may need more
+            return found
         return min(plain, found, key=lambda dealt: self._lost(dealt, failures))
 
     def _lost(self, dealt: Dealt, failures: int) -> float:
@@ -243,26 +281,34 @@ class Table:
 
     def _curve(self, scored: Scored, failures: int) -> list[_Point]:
         """What can be had for a layer, by rising bytes; each loses less than those before it."""
-        points = []
-        every = scored.thresholds(self.linkage)
-        for threshold in [*every[:: -(-len(every) // _SCANNED)], every[-1]]:
-            groups = scored.groups(threshold, self.linkage)
-            nbytes = scored.weight_bytes * held(groups, self.devices) / scored.channels
-            points.append(_Point(nbytes, lost(scored, groups, self.devices, failures), threshold))
+        points = [
+            _Point(nbytes, lost(scored, groups, self.devices, failures), threshold)
+            for threshold, groups, nbytes in self._tried(scored)
+        ]
         best: list[_Point] = []
         for point in sorted(points):
             if not best or (point.lost < best[-1].lost and point.nbytes > best[-1].nbytes):
                 best.append(point)
         return best
 
+    def _tried(self, scored: Scored) -> Iterable[tuple[float, Groups, float]]:
+        """A layer's thresholds, or some of many, with the groups, and the bytes on the fullest device."""
+        every = scored.thresholds(self.linkage)
+        for threshold in [*every[:: -(-len(every) // _SCANNED)], every[-1]]:
+            groups = scored.groups(threshold, self.linkage)
+            nbytes = scored.weight_bytes * held(groups, self.devices) / scored.channels
+            yield threshold, groups, nbytes + max(self._predictions(scored, groups))
+
     def _uniform(self, threshold: float) -> Dealt:
         return self.at([threshold] * len(self.layers))
 
-    def _check(self, nbytes: float) -> None:
-        if nbytes + 1e-6 < self.floor:
+    def _check(self, nbytes: float, least: float, how: str = "") -> None:
+        if nbytes + 1e-6 < least:
+            more = f", and predictions for up to {self.recover} dead" if self.recover else ""
             raise ValueError(
                 f"a device would have {nbytes / max(self.whole, 1):.3g} of the weights, but {self.devices} devices "
-                f"need at least {self.floor / max(self.whole, 1):.3g} each: parts of the layers, and what is replicated"
+                f"need at least {least / max(self.whole, 1):.3g} each{f', with {how}' if how else ''}: parts of the "
+                f"layers, what is replicated{more}"
             )
 
 

@@ -118,6 +118,10 @@ class SystemAnswers:
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
 
+    def behaviour(self, node: str) -> Any:
+        """That of a node; parameters may be changed between frames."""
+        return self._executor.behaviours[node]
+
     def source(self, fifo: str) -> str:
         """The port ``NODE.PORT`` from which a FIFO comes: slices that are fused are one node."""
         return next(each.source for each in (*self._fed, *self._fifos) if each.name == fifo)

@@ -22,6 +22,7 @@ from eprune.measure.pictures import Pictures, image_source
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.system import System
+from eprune.model.token import TokenType
 from eprune.runtime.main import imports
 
 #: What was counted.
@@ -60,6 +61,16 @@ class Share:
         square = _Z * _Z / self.of
         spread = math.sqrt(square * (self.value * (1 - self.value) + square / 4))
         return (self.value + square / 2 + sign * spread) / (1 + square)
+
+
+def interval(share: Share) -> str:
+    """``0.9333 (0.853 to 0.971)``."""
+    return f"{share.value:.4g} ({share.low:.3g} to {share.high:.3g})"
+
+
+def figures_of(share: Optional[Share]) -> Optional[dict[str, float]]:
+    """The same as plain data."""
+    return None if share is None else {"value": share.value, "low": share.low, "high": share.high, "of": share.of}
 
 
 @dataclass(frozen=True)
@@ -122,8 +133,7 @@ def evaluate(
             measure, wanted = ACCURACY, lambda place, token: classes[place]
         else:
             model = model or whole_model(stored)
-            reference = ModelAnswers(model, name, answers.token.shape)
-            measure, wanted = AGREEMENT, lambda place, token: class_of(reference(token))
+            measure, wanted = AGREEMENT, _whole(system, model, name, answers, chosen)
         if len(answers.sources) > 1:
             notes.append(f"each of {len(answers.sources)} sources sends the same picture")
         right, seconds, sent = 0, [], dict[tuple[str, str], float]()
@@ -154,6 +164,29 @@ def evaluate(
         tuple(notes),
         EMULATED if run and emulate else MEASURED if run else PREDICTED,
     )
+
+
+def _whole(
+    system: System, model: Model, interpreter: str, answers: SystemAnswers, chosen: Data
+) -> Callable[[int, np.ndarray], int]:
+    """The class that the whole model gives a picture, by its place: of the application's token, if it takes that."""
+    given = model.tensors[model.inputs[0]] if model.inputs else None
+    if given is None or str(given.dtype) == answers.token.dtype:
+        same = ModelAnswers(model, interpreter, answers.token.shape)
+        return lambda place, token: class_of(same(token))
+    # An actor of the application makes of the picture what the model takes.
+    whole = ModelAnswers(model, interpreter)
+    pictures = Pictures(whole.token, _scaling_for(system, whole.token))
+    return lambda place, token: class_of(whole(token_of(pictures, chosen.examples[place])))
+
+
+def _scaling_for(system: System, token: TokenType) -> Mapping[str, str]:
+    """The parameters of the actor that makes such tokens of pictures; none if there is none."""
+    for actor in system.graph.actors:
+        scales = {"mean", "std"} & dict(actor.parameters).keys()
+        if scales and any(port.token == token for port in actor.outputs):
+            return dict(actor.parameters)
+    return {}
 
 
 def token_of(pictures: Pictures, example: Example) -> np.ndarray:

@@ -198,7 +198,7 @@ def lacks(wish: Wish, found: Outcome) -> float:
     return max(0.0, wish.value - found.careful - 1e-9)
 
 
-def _rank(wish: Wish, found: Outcome) -> tuple[float, ...]:
+def rank(wish: Wish, found: Outcome) -> tuple[float, ...]:
     """Less is better: what fulfils the wish at the least cost; of a budget of bytes, with the most right answers."""
     return (lacks(wish, found), -found.accuracy if wish.what == BYTES else 0.0, found.effort)
 
@@ -219,8 +219,8 @@ def thresholds(frames: Frames, exits: Sequence[Candidate], wish: Wish) -> tuple[
     while True:
         options = [[*found[:number], edge, *found[number + 1 :]] for number, each in enumerate(tried) for edge in each]
         outcomes = [(outcome(frames, exits, each), each) for each in options]
-        nearest, chosen = min(outcomes, key=lambda each: _rank(wish, each[0]))
-        if not _rank(wish, nearest) < _rank(wish, best):
+        nearest, chosen = min(outcomes, key=lambda each: rank(wish, each[0]))
+        if not rank(wish, nearest) < rank(wish, best):
             return found, best
         found, best = chosen, nearest
 
@@ -231,7 +231,7 @@ def chosen(frames: Frames, candidates: Sequence[Candidate], wish: Wish, most: in
     best: tuple[float, ...] = (math.inf,)
     while len(found) < most:
         tries = [sorted([*found, each]) for each in range(len(candidates)) if each not in found]
-        ranks = [_rank(wish, thresholds(frames, [candidates[i] for i in each], wish)[1]) for each in tries]
+        ranks = [rank(wish, thresholds(frames, [candidates[i] for i in each], wish)[1]) for each in tries]
         if not ranks or not min(ranks) < best:
             break
         best = min(ranks)

@@ -13,8 +13,8 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.tflite.constants import constant
 from eprune.formats.tflite.model import boundary, read_model
-from eprune.measure.scores import constant
 from eprune.model.graph import Actor
 
 #: Values of a token that are kept to choose ranges by.

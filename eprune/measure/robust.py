@@ -50,6 +50,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
             options.rotate,
             HIERARCHY,
             by_layer=True,
+            recover=options.recover,
             classes=classes,
             progress=progress,
         )

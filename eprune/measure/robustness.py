@@ -5,7 +5,6 @@ The masks are those of ``measure.masks``, which tests prove equal to what real s
 
 from __future__ import annotations
 
-import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -24,13 +23,10 @@ from eprune.measure.evaluate import Share
 from eprune.measure.masks import Case, Stages, alive
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.recovery import Recovery, fit
-from eprune.measure.scores import robust_plan
+from eprune.measure.scores import SCORES, channel_scores, robust_plan
 from eprune.model.finding import EpruneError, Finding
-from eprune.model.partition import LayerParts, Plan
+from eprune.model.partition import LayerParts, Plan, failure_sets
 from eprune.model.system import System
-
-#: More sets of dead devices are not tried.
-MOST_SETS = 5000
 
 
 @dataclass(frozen=True)
@@ -72,16 +68,6 @@ class Robustness:
         return found
 
 
-def failure_sets(devices: int, failures: int) -> list[tuple[int, ...]]:
-    """All sets of up to so many of the devices, the empty one first. Raises ValueError for too many."""
-    if not 0 <= failures < devices:
-        raise ValueError(f"of {devices} devices 0 to {devices - 1} can fail")
-    count = sum(math.comb(devices, k) for k in range(failures + 1))
-    if count > MOST_SETS:
-        raise ValueError(f"{count} sets of dead devices are more than {MOST_SETS}: take fewer failures")
-    return [dead for k in range(failures + 1) for dead in itertools.combinations(range(devices), k)]
-
-
 class Trial:
     """A model, the layers of it that can be dealt, and pictures with the classes that are ``wanted``.
 
@@ -102,11 +88,21 @@ class Trial:
         self.layers = find_layers(model)
         self.whole = weight_bytes(model, range(len(model.operators)))
         self.wanted = wanted
+        self._scores: dict[object, Mapping[int, np.ndarray]] = {}
 
-    def chosen(self, devices: int, memory: float = 0.0, copies: int = 1) -> tuple[Layer, ...]:
+    def scores(
+        self, layers: Sequence[Layer], names: Sequence[str], classes: Optional[Sequence[int]]
+    ) -> Mapping[int, np.ndarray]:
+        """Those of the layers' channels (``channel_scores``), measured once."""
+        key = tuple(layer.first for layer in layers), tuple(names)
+        if key not in self._scores:
+            self._scores[key] = channel_scores(self.model, layers, self.calibration, names, classes, self.interpreter)
+        return self._scores[key]
+
+    def chosen(self, devices: int, memory: float = 0.0, copies: int = 1, recover: int = 0) -> tuple[Layer, ...]:
         """The layers to deal, as ``apply partition`` chooses them. Raises ValueError."""
         able = dealable(self.model, self.flow, self.layers, devices)
-        found = worth(self.model, self.flow, able, devices, memory, copies)
+        found = worth(self.model, self.flow, able, devices, memory, copies, recover)
         if not found:
             raise ValueError("nothing of the model is to be partitioned: no layer has channels to deal")
         return found
@@ -159,7 +155,10 @@ class Trial:
 
 @dataclass(frozen=True)
 class Wanted:
-    """Plans to compare: for each of ``methods`` over ``devices``, robust ones with each ``memory``."""
+    """Plans to compare: for each of ``methods`` over ``devices``, robust ones with each ``memory``.
+
+    With ``recover``, that includes predictions for each set of up to so many dead devices.
+    """
 
     devices: int
     methods: tuple[str, ...]
@@ -168,6 +167,7 @@ class Wanted:
     rotate: bool = False
     linkage: str = "hierarchy"
     by_layer: bool = True
+    recover: int = 0
 
 
 def plans_of(
@@ -194,7 +194,7 @@ def plans_of(
             found += [(f"chained, {count} copies", chained(layers, wanted.devices, count)) for count in copies]
         else:
             found += _robust(trial, layers, wanted, failures, classes, measured, on_note)
-    if not found:
+    if not found and not wanted.recover:
         raise ValueError("no plan is possible")
     return found
 
@@ -208,11 +208,15 @@ def _robust(
     measured: Optional[Mapping[int, np.ndarray]],
     on_note: Callable[[str], None],
 ) -> list[tuple[str, Plan]]:
-    from eprune.measure.scores import SCORES, channel_scores
-
     names = wanted.scores or (SCORES if len(trial.calibration) else ("s1",))
     if measured is None:
-        measured = channel_scores(trial.model, layers, trial.calibration, names, classes, trial.interpreter)
+        measured = trial.scores(layers, names, classes)
+    if wanted.recover:
+        try:
+            layers = trial.chosen(wanted.devices, recover=wanted.recover)
+        except ValueError:
+            on_note("robust with recovery: every layer's predictions take more than its deal saves")
+            return []
     found = []
     for memory in wanted.memory:
         try:
@@ -226,6 +230,7 @@ def _robust(
                 rotate=wanted.rotate,
                 linkage=wanted.linkage,
                 by_layer=wanted.by_layer,
+                recover=wanted.recover,
                 measured=measured,
             )
         except ValueError as error:

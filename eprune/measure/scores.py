@@ -1,9 +1,9 @@
 """How much each channel of a model matters: three scores, and the plan that RobustDiCE's method makes of them.
 
 - ``s1``: the l1 norm of the channel's weights and bias.
-- ``s2``: Taylor expansion, how much the loss changes as weights and bias of the channel change. Without gradients,
-  which an interpreter does not give, it is a finite difference of the channel as a whole, two runs of the rest of the
-  model for each channel: by the triangle inequality a lower bound of the sum over its weights.
+- ``s2``: Taylor expansion, how much the loss changes as weights and bias of the channel change, by gradients
+  (``measure.gradients``). Where these cannot be had it is a finite difference of the channel as a whole, two runs of
+  the rest of the model for each channel: by the triangle inequality a lower bound of the sum over its weights.
 - ``s3``: the Jensen-Shannon divergence (natural logarithm) of the model's answers with and without the channel.
 
 s2 and s3 are means over calibration pictures.
@@ -18,9 +18,12 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.explore.importance import HIERARCHY, Dealt, Scored, Table, burden, deal, normalized
-from eprune.formats.tflite.channels import HEADS, Layer, stored
-from eprune.formats.tflite.model import buffer_bytes, load_schema, model_error, weight_bytes
+from eprune.formats.tflite.channels import HEADS, Layer
+from eprune.formats.tflite.constants import constant
+from eprune.formats.tflite.dealing import widths
+from eprune.formats.tflite.model import weight_bytes
 from eprune.formats.tflite.parts import Model
+from eprune.measure.gradients import ends_in_softmax, obstacle, taylor
 from eprune.measure.masks import INTACT, Case, Stages
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
@@ -30,9 +33,11 @@ SCORES = ("s1", "s2", "s3")
 #: What the scores are, for reports.
 MEANINGS = {
     "s1": "l1 norm of weights and bias",
-    "s2": "finite difference of the loss, by channel (a lower bound of the Taylor score)",
+    "s2": "Taylor score: gradients of the loss by weights and bias",
     "s3": "Jensen-Shannon divergence of the answers without the channel",
 }
+#: What s2 is without gradients.
+_DIFFERENCE = "finite difference of the loss, by channel (a lower bound of the Taylor score; no gradients: {})"
 #: By what share a channel is made larger and smaller for s2; more for quantised tensors, which are rounded.
 _STEP, _QUANTIZED_STEP = 0.05, 0.25
 
@@ -58,13 +63,24 @@ def channel_scores(
         raise ValueError("s2 and s3 are measured on calibration pictures, and there are none: use s1, or give pictures")
     name, _ = chosen_interpreter(interpreter)
     found = {}
+    slopes = taylor(model, layers, tokens, classes) if "s2" in names and not obstacle(model) else {}
+    by_runs = [each for each in names if each == "s3" or (each == "s2" and not slopes)]
     for place, layer in enumerate(layers):
         progress.update(place)
         columns: dict[str, np.ndarray] = {"s1": norms(model, layer)} if "s1" in names else {}
-        if set(names) & {"s2", "s3"}:
-            columns.update(_by_runs(model, layer, tokens, names, classes, name))
+        if slopes:
+            columns["s2"] = slopes[layer.first]
+        if by_runs:
+            columns.update(_by_runs(model, layer, tokens, by_runs, classes, name))
         found[layer.first] = np.stack([columns[each] for each in names], axis=1)
     return found
+
+
+def meanings(model: Model, names: Sequence[str]) -> dict[str, str]:
+    """What these scores are, measured of this model here."""
+    found = {name: MEANINGS[name] for name in names}
+    problem = obstacle(model) if "s2" in found else ""
+    return {**found, "s2": _DIFFERENCE.format(problem)} if problem else found
 
 
 def norms(model: Model, layer: Layer) -> np.ndarray:
@@ -77,33 +93,6 @@ def norms(model: Model, layer: Layer) -> np.ndarray:
                 weights = np.abs(constant(model, operator.inputs[position]))
                 total += weights.sum(axis=tuple(each for each in range(weights.ndim) if each != axis))
     return total
-
-
-def constant(model: Model, index: int) -> np.ndarray:
-    """The values of a constant as real numbers, whatever it is stored as. Raises EpruneError if it is none."""
-    chain = stored(model, index)
-    if not chain:
-        raise model_error(model.path, f"tensor {index} ({model.tensors[index].name}) is no constant")
-    tensor = model.tensors[chain[-1]]
-    root = load_schema(model.path).Model.GetRootAs(model.data)
-    raw = buffer_bytes(model.data, root, tensor.buffer)
-    values = _int4(raw, tensor.shape) if tensor.type == "INT4" else raw.view(np.dtype(tensor.dtype))
-    real = values.reshape(tensor.shape).astype(np.float64)
-    quantization = root.Subgraphs(model.graph).Tensors(tensor.index).Quantization()
-    if quantization is None or not quantization.ScaleLength() or values.dtype.kind not in "iu":
-        return real
-    shape = [1] * real.ndim
-    if quantization.ScaleLength() > 1:
-        shape[quantization.QuantizedDimension()] = quantization.ScaleLength()
-    zero = quantization.ZeroPointAsNumpy() if quantization.ZeroPointLength() else np.zeros(quantization.ScaleLength())
-    scaled: np.ndarray = (real - np.reshape(zero, shape)) * np.reshape(quantization.ScaleAsNumpy(), shape)
-    return scaled
-
-
-def _int4(raw: np.ndarray, shape: Sequence[int]) -> np.ndarray:
-    """Two values in each byte, the lower one first."""
-    pairs = np.stack([raw << 4, raw], axis=1).view(np.int8).reshape(-1) >> 4
-    return pairs[: int(np.prod(shape))]
 
 
 def _by_runs(
@@ -124,7 +113,7 @@ def _by_runs(
     if "s2" in names:
         cases += [*_cases(layer, 1 + step), *_cases(layer, 1 - step)]
     count = layer.channels
-    totals = {each: np.zeros(count) for each in names if each != "s1"}
+    totals = {each: np.zeros(count) for each in names}
     probable = Probabilities(model, interpreter)
     for place, token in enumerate(tokens):
         intact, *others = (probable(answer) for answer in stages(token, cases))
@@ -154,14 +143,18 @@ class Probabilities:
 
         detail: Any = load(interpreter, model.data).get_output_details()[0]
         self._scale, self._zero = detail["quantization"]
+        self._made = ends_in_softmax(model)
 
     def __call__(self, answer: np.ndarray) -> np.ndarray:
         """float64 [classes], their sum is 1."""
         scores = answer.reshape(-1).astype(np.float64)
         if self._scale:
             scores = (scores - self._zero) * self._scale
-        if scores.min() >= 0 and abs(scores.sum() - 1) < 0.1:  # quantised ones add up roughly
-            return scores / scores.sum()
+        total = scores.sum()
+        if self._made:  # quantised ones of many classes add up roughly, or are all rounded to 0
+            return scores / total if total > 0 else np.full(len(scores), 1 / len(scores))
+        if scores.min() >= 0 and abs(total - 1) < 1e-3:
+            return scores / total
         raised: np.ndarray = np.exp(scores - scores.max())
         return raised / raised.sum()
 
@@ -189,6 +182,7 @@ def robust_plan(
     linkage: str = HIERARCHY,
     by_layer: bool = False,
     threshold: Optional[float] = None,
+    recover: int = 0,
     classes: Optional[Sequence[int]] = None,
     measured: Optional[Mapping[int, np.ndarray]] = None,
     interpreter: str = "auto",
@@ -200,6 +194,7 @@ def robust_plan(
 
     ``calibration`` are tokens of pictures; without them the only score is s1. ``scores`` are names of SCORES (default:
     all that can be had); ``measured`` are those of ``channel_scores``, in this order, if they are known already.
+    With ``recover``, that share includes predictions for each set of up to so many dead devices (``passes.recover``).
     ``by_layer`` finds a threshold for each layer, with ``failures`` devices dead in mind; ``threshold`` states one, and
     memory follows. The second result is plain data for a report.
 
@@ -211,7 +206,7 @@ def robust_plan(
     if measured is None:
         measured = channel_scores(model, layers, calibration, names, classes, interpreter, progress)
     seconds = time.perf_counter() - begin
-    table = table_of(model, layers, devices, measured, linkage)
+    table = table_of(model, layers, devices, measured, linkage, recover, rotate)
     budget = table.floor + (table.whole - table.floor) / 4 if memory is None else memory * table.whole
     if threshold is not None:
         dealt = table.at([threshold] * len(table.layers))
@@ -221,22 +216,30 @@ def robust_plan(
         dealt = table.within(budget)
     parts = [deal(groups, devices, rotate) for groups in dealt.groups]
     plan = Plan(devices, "robust", tuple(LayerParts(each.first, own) for each, own in zip(table.layers, parts)))
-    return plan, _figures(table, dealt, plan, names, seconds)
+    return plan, _figures(table, dealt, plan, meanings(model, names), seconds)
 
 
 def table_of(
-    model: Model, layers: Sequence[Layer], devices: int, measured: Mapping[int, np.ndarray], linkage: str = HIERARCHY
+    model: Model,
+    layers: Sequence[Layer],
+    devices: int,
+    measured: Mapping[int, np.ndarray],
+    linkage: str = HIERARCHY,
+    recover: int = 0,
+    rotate: bool = False,
 ) -> Table:
     """What is to be dealt: scores normalised by layer, and the bytes that stay on every device."""
-    scored = tuple(Scored(each.first, each.weight_bytes, normalized(measured[each.first])) for each in layers)
+    scored = tuple(
+        Scored(each.first, each.weight_bytes, normalized(measured[each.first]), widths(model, each)) for each in layers
+    )
     whole = weight_bytes(model, [operator.index for operator in model.operators])
-    return Table(scored, devices, max(whole - sum(each.weight_bytes for each in scored), 0), linkage)
+    return Table(scored, devices, max(whole - sum(each.weight_bytes for each in scored), 0), linkage, recover, rotate)
 
 
-def _figures(table: Table, dealt: Dealt, plan: Plan, names: Sequence[str], seconds: float) -> dict[str, Any]:
+def _figures(table: Table, dealt: Dealt, plan: Plan, scores: dict[str, str], seconds: float) -> dict[str, Any]:
     """What a report says of a plan."""
     return {
-        "scores": {name: MEANINGS[name] for name in names},
+        "scores": scores,
         "linkage": table.linkage,
         "memory": dealt.device_bytes / table.whole if table.whole else 0.0,
         "floor": table.floor / table.whole if table.whole else 0.0,

@@ -192,12 +192,13 @@ class Fifo:
 
     ``policy``, ``timeout``, ``room_timeout``, ``ack``, ``window`` and ``group`` count where the FIFO crosses platforms;
     NEWEST also where it does not. ``timeout``, in seconds, is how long the consumer of a ZERO FIFO waits for a token,
-    and how long any peer may be silent before it counts as dead; ``room_timeout`` how long the producer of a DROP, ZERO
-    or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of tokens
-    that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one ``group`` are
-    late together. FIFOs of one actor that state a ``route`` are a choice: each token is sent over one of them, kept
-    until its answer is back, and sent over another one where none comes (``analysis.routes``). ``channel`` is that of
-    an imported graph of which the FIFO carries a part.
+    and how long any peer may be silent before it counts as dead. With ``timeout_floor`` the consumer of a DROP FIFO
+    waits as long as tokens have taken of late, between the two. ``room_timeout`` is how long the producer of a DROP,
+    ZERO or NEWEST FIFO waits for room. None: the runtime's default. ``ack`` is for WAIT. ``window`` is the number of
+    tokens that may be under way beyond the capacity; None: as many as the link allows. FIFOs of one peer in one
+    ``group`` are late together. FIFOs of one actor that state a ``route`` are a choice: each token is sent over one of
+    them, kept until its answer is back, and sent over another one where none comes (``analysis.routes``). ``channel``
+    is that of an imported graph of which the FIFO carries a part.
     """
 
     name: str
@@ -208,6 +209,7 @@ class Fifo:
     initial: Optional[str] = None
     policy: FaultPolicy = FaultPolicy.STOP
     timeout: Optional[float] = None
+    timeout_floor: Optional[float] = None
     ack: Ack = Ack.FIRED
     room_timeout: Optional[float] = None
     window: Optional[int] = None

@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping
 from decimal import Decimal
 from fractions import Fraction
+from typing import Optional
 
 _SI = {"": 1, "k": 10**3, "K": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
 _BINARY = {"Ki": 2**10, "Mi": 2**20, "Gi": 2**30, "Ti": 2**40}
@@ -55,6 +56,17 @@ def parse_timeout(text: str) -> float:
     if not value:
         raise ValueError(f"{text!r} is not a time to wait")
     return value
+
+
+def parse_timeouts(text: str) -> tuple[Optional[float], float]:
+    """Seconds of ``100ms``: None and a time-out; of ``2ms..100ms``: the floor and the ceiling of one that adapts."""
+    low, dots, high = text.partition("..")
+    if not dots:
+        return None, parse_timeout(text)
+    floor, ceiling = parse_timeout(low), parse_timeout(high)
+    if floor >= ceiling:
+        raise ValueError(f"{text!r} is no range: the first time is the shorter one")
+    return floor, ceiling
 
 
 def parse_frequency(text: str) -> float:

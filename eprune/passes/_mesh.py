@@ -27,6 +27,8 @@ FORK = PythonBehaviour("fork.py", "Fork")
 SELECT = PythonBehaviour("select_channels.py", "SelectChannels")
 SINK = PythonBehaviour("tensor_sink.py", "TensorSink")
 _UNIT = "cpu"
+#: whether a device's result is the designated one
+_FLAG = TokenType("uint8", (1,))
 #: Room for parts and frames, in tokens, and how long one waits for room, as a part of the time-out. Where a device
 #: hangs, the others wait for its parts, and meanwhile for room at each other: long enough to drop nothing there, but
 #: not so long that room for the one that hangs is waited for longer than others wait for what would come next.
@@ -37,9 +39,11 @@ _LATER = 1 / 8
 
 @dataclass(frozen=True)
 class Settings:
-    """``timeout`` of a part, in seconds. With a ``clock``, per second, there is a source on every device.
+    """``timeout`` of a part, in seconds; with a ``floor`` it adapts. With a ``clock``, per second, there is a source on
+    every device.
 
     ``sums`` is the file of the model of which the last device has its parts of dealt layers; "": the same as others.
+    ``designated``: only the first device that lives gives its result.
     """
 
     devices: int
@@ -47,6 +51,8 @@ class Settings:
     clock: Optional[float]
     port: int
     sums: str = ""
+    floor: Optional[float] = None
+    designated: bool = False
 
 
 class Mesh:
@@ -204,8 +210,11 @@ class Mesh:
         parts = {port: part for port, part in brought.items() if part}
         text = " ".join(f"{port}={ranges(part)}" for port, part in sorted(parts.items(), key=lambda p: p[0] != "own"))
         parameters = {"layer": self.labels[self.writer[tensor]], "devices": ",".join(self.names), "parts": text}
-        parameters["row"] = str(self.exchanged.index(tensor))
+        row = self.exchanged.index(tensor)
+        parameters["row"] = str(row)
         parameters["zero"] = str(zero_point(self.model, tensor))
+        if row == len(self.exchanged) - 1:
+            parameters["device"] = self.names[device]
         if self.settings.sums:
             parameters["coded"] = "own" if device == len(self.names) - 1 else self.names[-1]
         name = self._at(f"exchange_{tensor}", device)
@@ -334,9 +343,12 @@ class Mesh:
         if not sinks:
             sinks = [Actor(self._at("Missing", device), behaviour=PythonBehaviour("tensor_sink.py", "TensorSink"))]
             self._add(sinks[0], device)
+        if self.settings.designated:
+            shown.append(("only", "designated"))
         for sink in sinks:
             self.actors[sink.name] = replace(sink, parameters=(*sink.parameters, *shown))
             self._connect(last, PortRef(sink.name, "missing"), self._table, None, None, "table")
+            self._connect(last, PortRef(sink.name, "designated"), _FLAG, None, None, "designated")
 
     def _between(self, fifo: Fifo, device: int) -> None:
         """A FIFO between two actors that are no slices."""
@@ -383,16 +395,19 @@ class Mesh:
         name = f"f{len(self.fifos)}"
         fifo = Fifo(name, source, target)
         if crosses:
-            group = f"{self.names[homes[0]]}-{self.names[homes[1]]}" if optional else None
-            timeout = self._timeout(target.actor) if optional else self.settings.timeout
+            group = "-".join(self.names[home] for home in sorted(homes)) if optional else None
+            later = self._later(target.actor) if optional else 1.0
+            timeout, floor = self.settings.timeout * later, self.settings.floor
             fifo = replace(fifo, policy=FaultPolicy.DROP, timeout=timeout, group=group)
+            if optional and floor is not None:
+                fifo = replace(fifo, timeout_floor=floor * later)
             fifo = replace(fifo, capacity=_CAPACITY, room_timeout=timeout * _ROOM)
         self.fifos.append(fifo)
 
-    def _timeout(self, exchange: str) -> float:
-        """Seconds that an exchange waits for a part: longer than those before it, which may have waited themselves."""
+    def _later(self, exchange: str) -> float:
+        """How much longer an exchange waits for a part: those before it may have waited themselves."""
         row = int(dict(self.actors[exchange].parameters)["row"])
-        return self.settings.timeout * (1 + (row + 1) * _LATER)
+        return 1 + (row + 1) * _LATER
 
     def _port(self, actor: str, port: Port) -> None:
         self.actors[actor] = replace(self.actors[actor], ports=(*self.actors[actor].ports, port))

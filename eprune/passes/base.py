@@ -91,6 +91,15 @@ def _fitting(kind: Any, value: Any) -> Any:
     return value
 
 
-def option(default: Any = MISSING, *, help: str, metavar: str = "") -> Any:  # noqa: A002  # as click calls it
-    """A field of ``Options`` that a user can set; without a default it is required."""
-    return field(default=default, metadata={"help": help, "metavar": metavar})
+def option(
+    default: Any = MISSING,
+    *,
+    help: str,  # noqa: A002  # as click calls it
+    metavar: str = "",
+    argument: bool = False,
+) -> Any:
+    """A field of ``Options`` that a user can set; without a default it is required.
+
+    An ``argument`` is given without a name, behind the application.
+    """
+    return field(default=default, metadata={"help": help, "metavar": metavar, "argument": argument})

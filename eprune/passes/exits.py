@@ -43,7 +43,9 @@ EARLY, DEEP = (1, 0, 1), (0, 1, 1)
 class Exit:
     """An exit on a FIFO: the head's file and how many operators it has, and the threshold of its confidence.
 
-    A score is ``scale`` times (element less ``zero``), from 0 to 1.
+    A score is ``scale`` times (element less ``zero``), from 0 to 1; ``measure`` says how it becomes a confidence. The
+    head's input is the FIFO's tensor, or what the actor ``reads`` makes of it, of type ``token``. ``file`` is what the
+    head's file is called.
     """
 
     fifo: str
@@ -52,6 +54,19 @@ class Exit:
     threshold: float
     scale: float = 1.0
     zero: int = 0
+    measure: str = ""
+    reads: str = ""
+    token: Optional[TokenType] = None
+    file: str = ""
+
+
+@dataclass(frozen=True)
+class Place:
+    """A FIFO on which an exit may be: all that is behind it, in order of precedence, and where its answer goes."""
+
+    fifo: Fifo
+    behind: tuple[str, ...]
+    late: Fifo
 
 
 @dataclass(frozen=True)
@@ -59,7 +74,7 @@ class Options:
     """On what the heads are fitted, what is wished for, and where exits may be.
 
     ``made`` are the exits, as they are fitted before (``measure.plans.exits``), ``lines`` and ``figures`` what is known
-    of them.
+    of them. Where ``places`` are not given, they are those of all exits that there may be.
     """
 
     data: str = option(
@@ -81,17 +96,9 @@ class Options:
     )
     frames: int = option(500, help="At most so many pictures of each part (500).", metavar="N")
     made: tuple[Exit, ...] = ()
+    places: tuple[Place, ...] = ()
     lines: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
-
-
-@dataclass(frozen=True)
-class Place:
-    """A FIFO on which an exit may be: all that is behind it, in order of precedence, and where its answer goes."""
-
-    fifo: Fifo
-    behind: tuple[str, ...]
-    late: Fifo
 
 
 def apply(system: System, options: Options) -> Result:
@@ -101,7 +108,7 @@ def apply(system: System, options: Options) -> Result:
     """
     if not options.made:
         raise ValueError("no exits are given")
-    known = {place.fifo.name: place for place in places(system.graph)}
+    known = {place.fifo.name: place for place in options.places or places(system.graph)}
     found = [known[each.fifo] for each in options.made]
     if options.audit and len(found) > 1:
         raise ValueError(ONE_AUDITED)
@@ -174,7 +181,8 @@ class _Wiring:
         number = range(1, len(found) + 1)
         self.gates = [self._fresh("Exit" if len(found) == 1 else f"Exit{each}") for each in number]
         self.heads = [self._fresh("Head" if len(found) == 1 else f"Head{each}") for each in number]
-        self.files = [f"{name.lower()}_{self._stem()}.tflite" for name in self.heads]
+        named = [each.file for each in options.made]
+        self.files = [own or f"{name.lower()}_{self._stem()}.tflite" for own, name in zip(named, self.heads)]
         self.columns: list[dict[PortRef, tuple[int, int, int]]] = [{} for _ in found]
         self.lines = self._replaces_sink()
         self._wire()
@@ -261,6 +269,8 @@ class _Wiring:
             self.ports[merge].append(Port("out", Direction.OUT, self.answer))
             return merge
         kept = {name: text for name, text in sink.parameters if name in ("labels", "path") and text}
+        if self.options.audit and self.options.wish.startswith("agreement="):
+            kept["wish"] = self.options.wish.partition("=")[2]
         behaviour = PythonBehaviour("exit_lines.py", "ExitLines", str(Path(library_folder(), "exit_lines.py")))
         self.made[sink.name] = replace(sink, type=ActorType.DA, behaviour=behaviour, parameters=tuple(kept.items()))
         self.ports[sink.name] = [port for port in sink.ports if port.name != late.target.port]
@@ -293,18 +303,21 @@ class _Wiring:
         parameters = {"threshold": f"{made.threshold:.7g}"}
         if (made.scale, made.zero) != (1.0, 0):
             parameters.update(scale=f"{made.scale:.9g}", zero=str(made.zero))
+        if made.measure:
+            parameters["measure"] = made.measure
         if self.options.audit:
             parameters["audit"] = f"{self.options.audit:g}"
         self._class(gate, "exit_gate.py", "ExitGate", parameters, writer)
         behaviour = ModelSlice(self.files[level], 0, made.operators - 1)
         self.made[head] = Actor(head, (), ActorType.DPA if level else ActorType.SPA, behaviour)
         self.ports[head], self.beside[head] = [], writer
-        self._join(PortRef(writer, self._port(writer, "head")), PortRef(head, "in"), token, outer)
-        # Two ports carry one tensor, and both say which.
-        self.ports[writer] = [
-            replace(each, tensor=tensor) if each.name in (source.port, self.ports[writer][-1].name) else each
-            for each in self.ports[writer]
-        ]
+        reads = made.reads or writer
+        self._join(PortRef(reads, self._port(reads, "head")), PortRef(head, "in"), made.token or token, outer)
+        if reads == writer:  # two ports carry one tensor, and both say which
+            both = source.port, self.ports[writer][-1].name
+            self.ports[writer] = [
+                replace(each, tensor=tensor) if each.name in both else each for each in self.ports[writer]
+            ]
         self._join(PortRef(head, "out"), PortRef(gate, "scores"), self.answer, outer)
         self._divert(fifo, PortRef(gate, "features"), outer)
         deep = PortRef(gate, "deep")

@@ -18,14 +18,25 @@ from typing import Any, Optional
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.tflite.channels import Layer, layers, ranges
 from eprune.formats.tflite.coding import Coded, cdc, coded, linear_layers, relabelled
-from eprune.formats.tflite.dealing import CODED, Piece, chained, dealable, full, lop, pieces, resident_bytes, worth
+from eprune.formats.tflite.dealing import (
+    CODED,
+    Piece,
+    chained,
+    dealable,
+    full,
+    lop,
+    pieces,
+    resident_bytes,
+    widths,
+    worth,
+)
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.model import parse_model, read_model, weight_bytes
 from eprune.formats.tflite.parts import Model
-from eprune.model.partition import LayerParts, Plan
+from eprune.model.partition import LayerParts, Plan, failure_sets, prediction_bytes
 from eprune.model.platform import Link
-from eprune.model.quantity import parse_frequency, parse_timeout
+from eprune.model.quantity import parse_frequency, parse_timeouts
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._mesh import Mesh, Settings, tensor_of
@@ -45,6 +56,13 @@ class Method(str, Enum):
     CHAINED = "chained"
     CDC = "cdc"
     FULL = "full"
+
+
+class Results(str, Enum):
+    """Which devices give their result."""
+
+    ALL = "all"
+    DESIGNATED = "designated"
 
 
 @dataclass(frozen=True)
@@ -72,13 +90,29 @@ class Options:
         help="chained: the failures with which the result is still exact; robust: those to plan for (1).",
         metavar="K",
     )
+    recover: int = option(
+        0,
+        help="Count in --memory what eprune apply recover --failures K then adds: predictions for each set of up to K "
+        "dead devices.",
+        metavar="K",
+    )
     calibration: str = option(
         "", help="robust: pictures to score channels on (without: by weights only, s1).", metavar="DIR|FILE.npy"
     )
     scores: str = option("", help="robust: the scores to use, of s1, s2 and s3: s1,s3.", metavar="SCORES")
     rotate: bool = option(False, help="robust: begin each group's deal at the next device.")
     plan: str = option("", help="Use the plan in this file, and measure nothing.", metavar="PLAN.json")
-    timeout: str = option("200ms", help="How long a device waits for a part that is late (200ms).", metavar="TIME")
+    timeout: str = option(
+        "20ms..200ms",
+        help="How long a device waits for a part that is late: one time, or the least and the most of a time-out that "
+        "follows what parts take (20ms..200ms).",
+        metavar="TIME[..TIME]",
+    )
+    result: Results = option(
+        Results.ALL,
+        help="all (default): every device gives its result, and says whether it is the designated one; designated: "
+        "only the first device that lives gives its result.",
+    )
     clock: str = option(
         "",
         help="A source on every device, numbered by this clock, 30/s: of the same scene, or the same file (default: "
@@ -115,7 +149,9 @@ def apply(system: System, options: Options) -> Result:
     flow = find_flow(run, types)
     dealt = pieces(run, flow, found, own)
     clock = parse_frequency(options.clock) if options.clock else None
-    settings = Settings(options.devices, parse_timeout(options.timeout), clock, options.port, sums)
+    floor, timeout = parse_timeouts(options.timeout)
+    only = options.result is Results.DESIGNATED
+    settings = Settings(options.devices, timeout, clock, options.port, sums, floor, only)
     mesh = Mesh(replace(system, files=files), run, file, flow, dealt, settings)
     return Result(mesh.system(), _report(run, plan, dealt, mesh, options))
 
@@ -132,10 +168,11 @@ def _chosen(model: Model, flow: OperatorFlow, options: Options) -> tuple[Layer, 
         found, parts = linear_layers(model, found), options.devices - 1
     copies = options.failures + 1 if options.method is Method.CHAINED else 1
     able = dealable(model, flow, found, parts)
-    chosen = worth(model, flow, able, parts, options.memory, copies)
+    chosen = worth(model, flow, able, parts, options.memory, copies, options.recover)
     if not chosen:
         kind = "layer of floats" if options.method is Method.CDC else "layer"
-        why = "none saves more than it costs; state --memory" if able else f"no {kind} has channels to deal"
+        costs = "it costs, predictions included" if options.recover else "it costs"
+        why = f"none saves more than {costs}; state --memory" if able else f"no {kind} has channels to deal"
         raise ValueError(f"nothing of {PurePath(model.path).name} is to be partitioned: {why}")
     return chosen
 
@@ -180,13 +217,14 @@ def _check_numbers(options: Options) -> None:
         raise ValueError(f"--memory {options.memory:g}: a part of the model's weights is more than 0, and at most 1")
     if options.method is Method.CDC and (options.devices < 3 or options.failures > 1):
         raise ValueError("--method cdc takes 3 devices at least, and is for one failure")
+    _check_recover(options)
     pairs = options.devices * (options.devices - 1) // 2
     if not 0 < options.port <= 65536 - pairs:
         raise ValueError(f"--port {options.port}: {pairs} links would need TCP ports above 65535")
     if options.method is not Method.ROBUST and (options.calibration or options.scores or options.rotate):
         raise ValueError("--calibration, --scores and --rotate are for --method robust")
     try:
-        parse_timeout(options.timeout)
+        parse_timeouts(options.timeout)
     except ValueError as error:
         raise ValueError(f"--timeout {options.timeout}: {error}") from None
     if options.clock:
@@ -194,6 +232,21 @@ def _check_numbers(options: Options) -> None:
             parse_frequency(options.clock)
         except ValueError as error:
             raise ValueError(f"--clock {options.clock}: {error}") from None
+
+
+def _check_recover(options: Options) -> None:
+    if not options.recover:
+        return
+    if options.method in (Method.CDC, Method.FULL):
+        raise ValueError(f"--recover: with --method {options.method.value} nothing is predicted")
+    if not 0 < options.recover < options.devices:
+        raise ValueError(f"--recover {options.recover}: with {options.devices} devices 1 to {options.devices - 1}")
+    if options.method is Method.CHAINED and options.recover <= options.failures:
+        raise ValueError(
+            f"--recover {options.recover}: --method chained has all channels with {options.failures} dead: there is "
+            "nothing to predict"
+        )
+    failure_sets(options.devices, options.recover)  # or there are too many
 
 
 def _plan(model: Model, flow: OperatorFlow, options: Options) -> Plan:
@@ -226,20 +279,26 @@ def _report(model: Model, plan: Plan, found: Sequence[Piece], mesh: Mesh, option
     """What each device holds and sends."""
     whole = weight_bytes(model, range(len(model.operators)))
     dealt = [piece for piece in found if piece.parts]
+    predictions = _predictions(model, plan, options.recover)
     devices = []
     for device, name in enumerate(mesh.names):
         held = resident_bytes(model, found, device)
-        share = held / whole if whole else 1.0
-        sent = mesh.sent(device)
-        devices.append({"device": name, "weight_bytes": held, "of_the_whole": share, "sent_bytes": sent})
+        share = (held + predictions[device]) / whole if whole else 1.0
+        told: dict[str, Any] = {"device": name, "weight_bytes": held, "of_the_whole": share}
+        if options.recover:
+            told["recovery_bytes"] = predictions[device]
+        devices.append({**told, "sent_bytes": mesh.sent(device)})
     lines = [
         f"{plan.method}: {len(dealt)} layers over {plan.devices} devices, {len(mesh.exchanged)} exchanges per frame",
         *(
-            f"{each['device']}: {each['weight_bytes']} of {whole} bytes of weights ({each['of_the_whole']:.1%}), "
-            f"sends {each['sent_bytes']} bytes per frame"
+            f"{each['device']}: {each['weight_bytes']} of {whole} bytes of weights"
+            f"{' and {} of predictions'.format(each['recovery_bytes']) if options.recover else ''} "
+            f"({each['of_the_whole']:.1%}), sends {each['sent_bytes']} bytes per frame"
             for each in devices
         ),
     ]
+    if options.recover:
+        lines.append(f"predictions are made by: eprune apply recover --failures {options.recover}")
     figures: dict[str, Any] = {
         "method": plan.method,
         "model_weight_bytes": whole,
@@ -256,3 +315,13 @@ def _report(model: Model, plan: Plan, found: Sequence[Piece], mesh: Mesh, option
         **options.figures,
     }
     return Report(tuple(lines), figures)
+
+
+def _predictions(model: Model, plan: Plan, failures: int) -> list[int]:
+    """Bytes of predictions that each device will have for sets of up to so many others that are dead."""
+    by_first = {layer.first: layer for layer in layers(model)}
+    total = [0] * plan.devices
+    for dealt in plan.layers if failures else ():
+        found = prediction_bytes(dealt.parts, failures, widths(model, by_first[dealt.first]))
+        total = [known + nbytes for known, nbytes in zip(total, found)]
+    return total

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from eprune.explore.cost import Costs
     from eprune.explore.plan import Plan
     from eprune.explore.search import Best
+    from eprune.views.beside import BesideReport
     from eprune.views.chart import Chart
 
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
@@ -50,9 +51,15 @@ class CutReport:
     """Where to cut, over each set of links; ranking and table are of the first."""
 
     def __init__(
-        self, plan: Plan, objective: str, over: Sequence[Over], latencies: Mapping[str, Mapping[str, Any]]
+        self,
+        plan: Plan,
+        objective: str,
+        over: Sequence[Over],
+        latencies: Mapping[str, Mapping[str, Any]],
+        beside: Optional[BesideReport] = None,
     ) -> None:
         self.plan, self.objective, self.over, self.latencies = plan, objective, over, latencies
+        self.beside = beside
         self.rows, self.best, self.costs = over[0].rows, over[0].best, over[0].costs
         self.emulated = {row.alternative.name for row in self.rows if row.measured and emulated(row.measured)}
         self.note = self._note()
@@ -177,6 +184,7 @@ class CutReport:
         marked = [("*" if row[0] == self.first else "", *row) for row in rows]
         lines += [table(("", *header), marked).rstrip("\n"), ""]
         lines += [*self.missing(), *single_frames(self.plan, self.latencies)]
+        lines += self.beside.lines() if self.beside else []
         lines += [*self.notes(), self.advice]
         return "\n".join(lines) + "\n"
 
@@ -226,6 +234,7 @@ class CutReport:
             "best_of_all_cuts": {**asdict(self.best), "exact": self.best.exact} if self.best else None,
             "points": points,
             "excluded": self.plan.excluded,
+            **({"beside": self.beside.data()} if self.beside else {}),
         }
         return json.dumps(data, indent=1) + "\n"
 

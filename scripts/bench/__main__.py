@@ -23,6 +23,7 @@ from scripts.bench.link import hop, link
 from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
+from scripts.bench.partition import partition
 from scripts.bench.replicas import replicas
 from scripts.bench.routes import routes
 from scripts.bench.search import search
@@ -55,6 +56,7 @@ _ALL = (
     routes,
     batch,
     faults,
+    partition,
 )
 BENCHES = {each.__name__: each for each in _ALL}
 

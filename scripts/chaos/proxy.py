@@ -16,6 +16,8 @@ class Proxy:
     def __init__(self, port: int, target: int) -> None:
         self.target = target
         self.cuts = 0
+        #: bytes that have passed
+        self.passed = 0
         #: bytes per second in each direction, None: as many as there are
         self.rate: Optional[float] = None
         self._refusing = False
@@ -82,5 +84,6 @@ class Proxy:
                     time.sleep(len(data) / self.rate)
                 self._open.wait()
                 sink.sendall(data)
+                self.passed += len(data)
             self._open.wait()
             sink.shutdown(socket.SHUT_WR)

@@ -19,9 +19,9 @@ from eprune.measure.masks import Stages
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.recovery import Recovery, fit
-from eprune.measure.robustness import Trial, failure_sets
+from eprune.measure.robustness import Trial
 from eprune.measure.scores import SCORES, channel_scores, robust_plan
-from eprune.model.partition import Plan
+from eprune.model.partition import Plan, failure_sets
 
 #: The threshold that all combinations of scores have in the paper's way of comparing them.
 THRESHOLD = 0.2
@@ -46,6 +46,13 @@ class Row:
 def network(path: Path, data: Path, frames: int, calibrate: int) -> list[Row]:
     """All rows of a network, NAME_SEED.tflite, or of another name."""
     return list(_Study(path, data, frames, calibrate).rows())
+
+
+def test_tokens(path: Path, data: Path, count: int) -> tuple[np.ndarray, list[int]]:
+    """Test pictures as a model takes them, stacked, and their classes."""
+    token = Stages(read_model(str(path)), [], chosen_interpreter("auto")[0]).token
+    part = read_data(str(data)).part(TEST).first(count)
+    return np.stack(tokens_of(part, Pictures(token))), list(part.classes())
 
 
 class _Study:

@@ -70,7 +70,7 @@ def test_a_schedule_goes_round_and_ends():
         (lambda: made(Switch(), "in other", "out"), "exactly one input"),
         (lambda: made(Switch(), "in", "out", out=port_type("float32[3]")), "outputs of the type and rate of its input"),
         (lambda: made(Switch(), "in", "out", out=TOKEN._replace(rate=2)), "outputs of the type and rate of its input"),
-        (lambda: made(Merge(), "in", "out other"), "exactly one output"),
+        (lambda: made(Merge(), "in", "out other", other=port_type("uint8[2]")), "needs output ports of one type"),
         (lambda: made(Merge(), "in more", "out", more=port_type("uint8[2]")), "inputs of the type and rate"),
         (lambda: made(Merge("ear1y"), "early deep", "out"), "default=ear1y: there is no such input"),
         (lambda: Schedule("1;2"), "expected whole numbers, separated by commas"),

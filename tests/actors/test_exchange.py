@@ -43,6 +43,49 @@ def fired(actor: Exchange, tables=None, **parts):
     return outputs["out"][0].tolist(), outputs["table"].tolist()
 
 
+def designated(device, *there):
+    """Whether a device's result is the designated one; the parts of these peers are there."""
+    peers = dict.fromkeys(set("abc") - {device}, "int16[1,1]")
+    ports = " ".join(f"{name}={number}" for number, name in enumerate(peers, 1))
+    actor = Exchange("conv", "a,b,c", f"own=0 {ports}", "1", device=device)
+    actor.tell = lambda *_: None
+    given = {"own": "int16[1,1]", **peers, "seen": TABLE}
+    prepared(actor, given, {"out": "int16[1,3]", "designated": "uint8[1]"})
+    inputs = {name: np.zeros((1, 1), np.int16) for name in ("own", *there)}
+    inputs["seen"] = np.zeros((2, 3), np.uint8)
+    outputs = Outputs({"out": np.zeros((1, 3), np.int16), "designated": np.full(1, 77, np.uint8)})
+    actor.fire(inputs, outputs)
+    return int(outputs["designated"][0])
+
+
+def test_the_first_device_that_lives_is_the_designated_one():
+    assert designated("a", "b", "c") == designated("a") == 1
+    assert designated("b", "a", "c") == 0
+    assert designated("b", "c") == 1
+    assert designated("c", "a") == designated("c", "b") == 0
+    assert designated("c") == 1
+
+
+def test_a_device_whose_parts_are_not_needed_at_last_is_known_by_what_was_missing_before():
+    actor = Exchange("conv", "a,b,c", "own=0 b=1", "1", device="c")
+    actor.tell = lambda *_: None
+    prepared(
+        actor,
+        {"own": "int16[1,1]", "b": "int16[1,1]", "seen": TABLE},
+        {"out": "int16[1,2]", "designated": "uint8[1]"},
+    )
+    outputs = Outputs({"out": np.zeros((1, 2), np.int16), "designated": np.zeros(1, np.uint8)})
+    for missing, wanted in ((0, 0), (1, 1), (2, 1)):
+        actor.fire({"own": np.zeros((1, 1)), "seen": np.array([[missing, 0, 0], [0, 0, 0]])}, outputs)
+        assert outputs["designated"][0] == wanted
+
+
+def test_a_designated_output_needs_the_devices_name():
+    actor = Exchange("conv", "a,b", "own=0 b=1")
+    with pytest.raises(ValueError, match="expected a device"):
+        prepared(actor, {"own": "int8[1,1]", "b": "int8[1,1]"}, {"out": "int8[1,2]", "designated": "uint8[1]"})
+
+
 def test_all_parts_make_the_whole():
     result, table = fired(exchange(), own=[10, 11], b=[12, 14], c=[13])
     assert result == [10, 11, 12, 13, 14]

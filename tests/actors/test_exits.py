@@ -71,6 +71,37 @@ def lines(tmp_path):
     return [json.loads(line) for line in (tmp_path / "lines").read_text().splitlines()]
 
 
+def audited(tmp_path, wish, *agree):
+    """A sink that has seen so many audits, and as many frames that went on; and what it has noted."""
+    actor = made(ExitLines("", str(tmp_path / "lines"), wish), {"early": SCORES, "late": SCORES}, {})
+    notes = []
+    actor.tell = notes.append
+    for same in agree:
+        actor.mode = 2
+        actor.fire({"early": SURE, "late": SURE if same else SURE[:, ::-1]}, {})
+        actor.mode = 1
+        actor.fire({"late": SURE}, {})
+    actor.finalize()
+    return actor, notes
+
+
+def test_audits_are_figures_of_the_run_while_it_runs(tmp_path):
+    actor, notes = audited(tmp_path, "", *[True] * 18, False, False)
+    found = actor.figures
+    assert (found["audits"], found["agreement"]) == (20, 0.9)
+    assert found["agreement_low"] < 0.9 < found["agreement_high"] < 1
+    assert found["share"] == pytest.approx(0.5, abs=0.05)
+    assert notes == []
+
+
+def test_agreement_that_cannot_be_what_was_wished_for_is_noted_once(tmp_path):
+    assert audited(tmp_path, "0.9", *[True] * 30)[1] == []
+    _, notes = audited(tmp_path, "0.9", *[True, False] * 30)
+    assert len(notes) == 1
+    assert "the wish is 0.9" in notes[0]
+    assert audited(tmp_path, "0.6", *[True, False] * 30)[1] == [], "half of the frames go on, and agree"
+
+
 def test_a_line_for_each_frame_and_one_for_all(tmp_path):
     actor = sink(tmp_path)
     beside = {"confidence": np.float32([0.75]), "wanted": np.int32([1])}
@@ -103,7 +134,7 @@ def test_two_answers_to_one_frame_are_refused(tmp_path):
     ("make", "message"),
     [
         (lambda _: ExitGate("sure"), "threshold='sure': expected a number"),
-        (lambda _: ExitGate("1", "luck"), "measure='luck': expected probability or entropy"),
+        (lambda _: ExitGate("1", "luck"), "measure='luck': expected probability or softmax or entropy or random"),
         (lambda _: gate("1", late=SCORES), "the outputs 'early' and 'deep'"),
         (lambda _: gate("1", deep=SCORES), "and 'deep' with those of 'features'"),
         (lambda _: gate("1", confidence=FEATURES), "port 'confidence' is float32"),

@@ -6,6 +6,7 @@ import json
 
 import numpy as np
 import pytest
+from driver import prepared
 from tensor_sink import TensorSink
 from tensor_source import TensorSource
 
@@ -82,6 +83,28 @@ def test_without_a_path_the_sink_prints_a_line_a_frame(feed, capsys):
     assert lines[0] == {"frame": 0, "in": {"min": 0.0, "max": 5.0, "at": 1}}
     assert lines[1]["frame"] == 1
     assert lines[1]["in"]["max"] is None
+
+
+def test_the_sink_says_whether_a_result_is_the_designated_one_or_leaves_out_all_others(capsys, tmp_path):
+    ports = {"t": "float32[1,2]", "missing": "uint8[1,2]", "designated": "uint8[1]"}
+    table = np.zeros((1, 2), np.uint8)
+    for only, shown in (("", [False, True]), ("designated", [True])):
+        for path in ("", str(tmp_path / f"kept{only}")):
+            sink = prepared(TensorSink(path, "conv", "a,b", only), ports, {})
+            for flag in (0, 1):
+                sink.fire({"t": np.ones((1, 2)), "missing": table, "designated": np.array([flag], np.uint8)}, {})
+            sink.finalize()
+        lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert [line["designated"] for line in lines] == shown
+        assert len(np.load(tmp_path / f"kept{only}" / "t.npy")) == len(shown)
+        assert lines[-1]["frame"] == 1
+
+
+def test_only_is_for_a_sink_that_is_told(tmp_path):
+    with pytest.raises(ValueError, match="only"):
+        TensorSink(only="mine")
+    with pytest.raises(ValueError, match="designated"):
+        prepared(TensorSink("", "conv", "a,b", "designated"), {"t": "int8[1]", "missing": "uint8[1,2]"}, {})
 
 
 def test_a_run_that_writes_nothing_leaves_an_empty_stack(feed, tmp_path):

@@ -14,7 +14,9 @@ from application import ACTORS, APPLICATION, ENDPOINT, HELPER, SERVER, mapping
 from click.testing import CliRunner
 
 from eprune.cli.main import cli
+from eprune.formats.tflite.head import head_model
 from eprune.formats.tflite.model import buffer_bytes, load_schema, parse_model
+from eprune.model.token import parse_token
 from tests.kit import sdf3, tiny_models
 
 #: What is done in the folder, beforehand.
@@ -167,6 +169,7 @@ def prepare(folder):
         path.write_text(text)
     (folder / "tiny.tflite").write_bytes(tiny_models.conv_pool_dense())
     (folder / "wide.tflite").write_bytes(tiny_models.two_convolutions())
+    (folder / "residual.tflite").write_bytes(tiny_models.residual_blocks())
     (folder / "stateful.tflite").write_bytes(tiny_models.counter())
     (folder / "sdf3.xml").write_text(sdf3.modem())
     trace = "seconds,platform,peer,bandwidth,latency,slowdown\n0,endpoint,server,1e6,,\n0.2,server,,,,2\n"
@@ -175,6 +178,11 @@ def prepare(folder):
     pictures = random.integers(0, 256, (20, 8, 8, 3), np.uint8)
     np.savez(folder / "pictures.npz", x=pictures, y=np.arange(20) % 5)
     np.savez(folder / "unlabelled.npz", x=pictures)
+    weights = random.normal(size=(5, 192)).astype(np.float32)
+    answer = parse_token("float32[1,5]")
+    (folder / "small.tflite").write_bytes(
+        head_model(parse_token("float32[1,8,8,3]"), (1, 1), weights, weights[:, 0], answer)
+    )
     with inside(folder):
         for arguments in PREPARED:
             result = CliRunner().invoke(cli, arguments)

@@ -49,6 +49,8 @@ POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
+DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
+CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
@@ -150,11 +152,13 @@ TABLE = {
         "--method": plus(PARTS, "--method full"),
         "--memory": Acts(PARTS, f"{PARTS} --memory 0.1", code),
         "--failures": Acts(f"{PARTS} --failures 1", f"{PARTS} --failures 2", code),
+        "--recover": plus(f"{PARTS} --memory 1", "--recover 1"),
         "--calibration": plus(PARTS, "--calibration x.npy", code),
         "--scores": plus(PARTS, "--scores s1", code),
         "--rotate": plus(PARTS, "--rotate", code),
         "--plan": plus(PARTS, "--plan app.xml", code),
         "--timeout": plus(PARTS, "--timeout 1s"),
+        "--result": plus(PARTS, "--result designated"),
         "--clock": plus(PARTS, "--clock 30/s"),
         "--port": plus(PARTS, "--port 6000"),
         **written(PARTS, placed=False),
@@ -208,6 +212,10 @@ TABLE = {
         "--latency": plus(OFFLOAD, "--latency 50ms"),
         "--probe": plus(OFFLOAD, "--probe 7"),
         "--frames": plus(OFFLOAD, "--frames 2"),
+        "--data": plus(OFFLOAD, "--data none.npz", code),
+        "--wish": plus(OFFLOAD, "--wish bytes=1KiB", code),
+        "--at": plus(OFFLOAD, "--at L1", code),
+        "--exits": plus(OFFLOAD, "--exits 2", code),
         **written(OFFLOAD),
     },
     "apply exits": {
@@ -218,6 +226,27 @@ TABLE = {
         "--audit": plus(EXITS, "--audit 0.5"),
         "--frames": plus(EXITS, "--frames 8"),
         **written(EXITS),
+    },
+    "apply depth": {
+        "--data": plus(DEPTH, "--data none.npz", code),
+        "--wish": plus(DEPTH, "--wish accuracy=1", code),
+        "--at": plus(DEPTH, "--at softmax_11", code),
+        "--blocks": plus(DEPTH, "--blocks 9", code),
+        "--frames": plus(DEPTH, "--frames 0", code),
+        **written(DEPTH),
+    },
+    "apply cascade": {
+        "--data": plus(CASCADE, "--data none.npz", code),
+        "--wish": plus(CASCADE, "--wish accuracy=1", code),
+        "--quality": plus(CASCADE, "--quality 50"),
+        "--audit": plus(CASCADE, "--audit 0.5"),
+        "--mean": plus(CASCADE, "--mean 0.25"),
+        "--std": plus(CASCADE, "--std 0.25"),
+        "--labels": plus(CASCADE, "--labels a,b,c,d,e"),
+        "--input": plus(CASCADE, "--input photos"),
+        "--frames": plus(CASCADE, "--frames 0", code),
+        "--port": plus(CASCADE, "--port 6000"),
+        **written(CASCADE, placed=False),
     },
     "apply tap": {
         "--folder": Acts("apply tap app.xml --folder one -o k", "apply tap app.xml --folder two -o k"),
@@ -326,6 +355,10 @@ TABLE = {
         **dict.fromkeys(
             ("--device", "--server", "--cut", "--interpreter", "--set"),
             Elsewhere("tests/measure/test_replay.py::test_what_is_asked_for_reaches_the_runs"),
+        ),
+        **dict.fromkeys(
+            ("--data", "--wish", "--at", "--exits"),
+            Elsewhere("tests/measure/test_replay.py::test_exits_are_fitted_as_asked_for_and_tried_beside_random_ones"),
         ),
         "--quiet": Elsewhere("tests/measure/test_replay.py::test_progress_is_shown_unless_it_is_not_wanted"),
     },
@@ -447,6 +480,8 @@ TABLE = {
         "--format": plus("profile cuts", "--format json", out),
     },
     "report": {
+        "--allow-outside": Elsewhere("tests/cli/test_report_beside.py::test_what_cannot_be_set_beside_is_refused"),
+        "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),
         "--output": plus("report timed", "-o new.txt", names),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -88,3 +89,50 @@ def test_an_application_that_recovers_is_not_fitted_again(folder, eprune):
     done = eprune("robustness", *RECOVERED, "--data", "pictures.npz", "--recovery")
     assert done.code == 2
     assert "the application recovers already" in done.err
+
+
+def partition(eprune, *more):
+    return eprune("apply", "partition", "wide.tflite", "--devices", "3", *more, "-o", "three", "--format", "json")
+
+
+@pytest.mark.parametrize("method", ["lop", "robust"])
+def test_the_memory_that_is_given_includes_the_predictions(folder, eprune, method):
+    given = ("--method", method, "--recover", "2")
+    none = partition(eprune, *given, "--memory", "0.2")
+    assert none.code == 2
+    least = float(re.search(r"need(?:s| at least) ([0-9.]+)", none.err)[1])
+    assert "and predictions for up to 2 dead" in none.err
+    memory = least + 0.01
+    said = json.loads(partition(eprune, *given, "--memory", f"{memory}").out)
+    assert recover(eprune, "--failures", "2").code == 0
+    (found,) = plans(eprune, *RECOVERED, "--failures", "2")
+    assert found["recovery_bytes"] == max(each["recovery_bytes"] for each in said["devices"]) > 0
+    told = max(each["of_the_whole"] for each in said["devices"])
+    assert found["memory"] == pytest.approx(told, abs=1e-5) and told <= memory
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (("--method", "full", "--recover", "1"), "--recover: with --method full nothing is predicted"),
+        (("--method", "cdc", "--recover", "1"), "--recover: with --method cdc nothing is predicted"),
+        (("--method", "chained", "--recover", "1"), "there is nothing to predict"),
+        (("--recover", "3"), "--recover 3: with 3 devices 1 to 2"),
+        (("--recover", "1", "--plan", "x.json"), "--plan says it all"),
+    ],
+)
+def test_where_nothing_would_be_predicted_it_is_said(folder, eprune, more, said):
+    done = partition(eprune, *more)
+    assert done.code == 2
+    assert said in done.err
+
+
+def test_robust_plans_with_and_without_recovery_are_compared_at_the_same_memory(folder, eprune):
+    given = ("wide.tflite", "--devices", "3", "--method", "robust", "--failures", "2", "--recovery")
+    zeros, recovered = plans(eprune, *given, "--memory", "0.6")
+    assert 0.5 < zeros["memory"] <= 0.6
+    assert 0.5 < recovered["memory"] <= 0.6
+    assert recovered["recovery_bytes"] > 0 == zeros["recovery_bytes"]
+    done = eprune("robustness", *given, "--memory", "0.42", "--data", "pictures.npz")
+    assert "predictions for up to 2 dead" in done.err
+    assert len([line for line in done.out.splitlines() if "robust, 0.42" in line]) == 1

@@ -222,7 +222,14 @@ def test_what_is_said_of_live_data_is_written_only_where_it_is_said():
             actor("Sink", ("in",), ()),
         ),
         (
-            replace(fifo("Camera.out", "Join.image"), policy=FaultPolicy.DROP, room_timeout=0.02, group="eyes"),
+            replace(
+                fifo("Camera.out", "Join.image"),
+                policy=FaultPolicy.DROP,
+                room_timeout=0.02,
+                group="eyes",
+                timeout=0.1,
+                timeout_floor=0.01,
+            ),
             replace(fifo("Other.out", "Join.other"), policy=FaultPolicy.NEWEST, window=3),
             fifo("Sensor.out", "Join.state"),
             replace(fifo("Join.out", "Sink.in"), policy=FaultPolicy.NEWEST, capacity=3),
@@ -252,10 +259,13 @@ def test_what_is_said_of_live_data_is_written_only_where_it_is_said():
     }
     assert by_name["program.fifo", "Join-Sink"]["policy"] == "newest"
     for end in ("program.tx", "program.rx"):
-        said = {key: by_name[end, "Camera-Join"].get(key) for key in ("policy", "window", "room_timeout", "group")}
-        assert said == {"policy": "drop", "window": 1, "room_timeout": 0.02, "group": "eyes"}
+        said = {
+            key: by_name[end, "Camera-Join"].get(key)
+            for key in ("policy", "window", "room_timeout", "group", "timeout_floor")
+        }
+        assert said == {"policy": "drop", "window": 1, "room_timeout": 0.02, "group": "eyes", "timeout_floor": 0.01}
         assert by_name[end, "Other-Join"]["window"] == 3
-        assert by_name[end, "Sensor-Join"].keys().isdisjoint({"policy", "room_timeout", "group"})
+        assert by_name[end, "Sensor-Join"].keys().isdisjoint({"policy", "room_timeout", "group", "timeout_floor"})
 
 
 def test_what_is_not_said_does_not_change_the_fingerprint_and_what_is_said_does():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 from collections.abc import Iterator
@@ -60,7 +61,7 @@ def call(*words: object) -> None:
 class Devices:
     """The processes of a partitioned model, and what those that ended in order have written."""
 
-    def __init__(self, folder: Path, model: Path, devices: int, method: str, count: int) -> None:
+    def __init__(self, folder: Path, model: Path, devices: int, method: str, count: int, *more: str) -> None:
         if not model.exists():
             pytest.skip(f"{model} is not there")
         self.folder, self.model, self.devices, self.count = folder, model, devices, count
@@ -71,16 +72,18 @@ class Devices:
         text = file.read_text().replace("tensor_source.py:TensorSource", "frames.py:Frames")
         text = text.replace('<param name="path" value=""/>', f'<param name="count" value="{count}"/>', 1)
         file.write_text(text.replace('<param name="path" value=""/>', '<param name="path" value="out"/>'))
-        parts = self.build(method, "build")
+        parts = self.build(method, "build", *more)
         self.system = load_system(parts / "application.xml", parts / "platforms", parts / "mappings", True)
         self.programs = [folder / f"build/device{number}.py" for number in range(1, devices + 1)]
-        self.processes = [start(program, "--patience", "2") for program in self.programs]
+        self.processes = [
+            start(program, "--patience", "2", "--record", folder / f"{program.stem}.json") for program in self.programs
+        ]
 
-    def build(self, method: str, name: str) -> Path:
+    def build(self, method: str, name: str, *more: str) -> Path:
         """Programs of a partition, in the folder of that name; the folder of its files."""
         parts = self.folder / f"app/{method}"
         given = ("--devices", self.devices, "--method", method, "--port", self.port, "--timeout", "500ms")
-        call("apply", "partition", self.folder / "app/application.xml", *given, "-o", parts)
+        call("apply", "partition", self.folder / "app/application.xml", *given, *more, "-o", parts)
         whole = ("-p", parts / "platforms", "-m", parts / "mappings", "--allow-outside")
         call("codegen", parts / "application.xml", *whole, "-o", f"{self.folder}/{name}/")
         return parts
@@ -111,6 +114,7 @@ class Devices:
 
     def _files(self, device: int) -> list[Path]:
         found = sorted(self.folder.rglob(f"out-device{device}/*.npy"))
+        found = [file for file in found if file.stem != "designated"]
         return [file for file in found if file.stem != "missing"] + [file for file in found if file.stem == "missing"]
 
     def end(self, dead: Optional[int] = None) -> None:
@@ -235,6 +239,27 @@ def test_a_device_that_is_started_again_takes_part_again(devices: Any) -> None:
     without = missing[:, :, -1].any(axis=1)
     assert not without[:15].any() and without[30:38].all() and not without[-20:].any()
     assert all(right for right, table in zip(same, missing) if table.max() < 2)
+
+
+@pytest.mark.long
+def test_the_next_device_in_line_gives_the_result_when_the_designated_one_dies(devices: Any) -> None:
+    """A source on every device; their time-out follows what parts take."""
+    run = devices(VEHICLE, 3, "chained", 500, "--clock", "20/s", "--timeout", "20ms..500ms")
+    run.wait_for_frames(600)  # of all three together
+    run.processes[0].kill()
+    for process in run.processes[1:]:
+        code, _, err = finish(process)
+        assert code == 0, err
+    flags = {}
+    for device in (2, 3):
+        (file,) = run.folder.rglob(f"out-device{device}/designated.npy")
+        flags[device] = np.load(file)[:, 0].astype(bool)
+    assert not flags[2][5:45].any(), "the first device lives"
+    assert flags[2][-40:-10].all() and not flags[3][-40:-10].any(), "one of them may end a little earlier"
+    for device in (2, 3):
+        fifos = json.loads((run.folder / f"device{device}.json").read_text())["fifos"].values()
+        shortest = min(fifo["timeout_ms"] for fifo in fifos if "timeout_ms" in fifo)
+        assert 20 < shortest < 500, "it follows what parts take"
 
 
 @pytest.mark.long

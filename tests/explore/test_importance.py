@@ -110,6 +110,38 @@ def test_memory_is_used_and_never_exceeded(layers, devices, linkage, extra):
         table.within(table.floor - 1)
 
 
+@settings(deadline=None)
+@given(
+    layers=st.lists(LAYERS, min_size=1, max_size=2),
+    devices=st.integers(2, 4),
+    rotate=st.booleans(),
+    linkage=st.sampled_from(LINKAGES),
+    extra=st.floats(0, 1),
+    data=st.data(),
+)
+def test_memory_includes_predictions(layers, devices, rotate, linkage, extra, data):
+    made = tuple(Scored(n, 40 * n + 150, np.asarray(points, float), (1, 2)) for n, points in enumerate(layers))
+    recover = data.draw(st.integers(1, devices - 1))
+    table = Table(made, devices, 77, linkage, recover, rotate)
+    budget = table.floor + extra * (table.whole - table.floor)
+    found = table.layer_by_layer(budget)
+    stored = [77.0] * devices
+    for layer, groups in zip(made, found.groups):
+        parts = deal(groups, devices, rotate)
+        for device in range(devices):
+            others = [other for other in range(devices) if other != device]
+            stored[device] += layer.weight_bytes * len(parts[device]) / layer.channels
+            for count in range(1, recover + 1):
+                for dead in itertools.combinations(others, count):
+                    left = len(set().union(*(part for d, part in enumerate(parts) if d not in dead)))
+                    gone = layer.channels - left
+                    stored[device] += 2 * ((left + 1) * gone + (2 * left + 1) * 2 * gone)
+    assert max(stored) == pytest.approx(found.device_bytes)
+    assert max(stored) <= budget + 1e-3
+    with pytest.raises(ValueError, match="and predictions for up to"):
+        table.layer_by_layer(table.floor - 1)
+
+
 @given(points=LAYERS, devices=st.integers(2, 4))
 def test_with_the_hierarchy_memory_falls_as_the_threshold_rises(points, devices):
     layer = scored(points)

@@ -147,6 +147,18 @@ def test_what_is_said_of_live_data_is_read_and_written(tmp_path: Path) -> None:
     assert write_application(graph) == LIVE
 
 
+def test_a_time_out_is_one_time_or_a_range(tmp_path: Path) -> None:
+    for text, floor, timeout in (("100ms", None, 0.1), ("2.5ms..100ms", 0.0025, 0.1)):
+        file = LIVE.replace('policy="newest" window="4"', f'policy="drop" timeout="{text}" window="4"')
+        file = file.replace("<fifo", '<fifo capacity="3"')
+        (fifo,) = read(tmp_path, file).fifos
+        assert (fifo.timeout_floor, fifo.timeout) == (floor, timeout)
+        assert f'timeout="{text}"' in write_application(read(tmp_path, file))
+    for text in ("100ms..2ms", "2ms..2ms", "2ms..", "..2ms", "0s..1s", "1ms..2ms..3ms"):
+        with pytest.raises(EpruneError, match="timeout"):
+            read(tmp_path, file.replace("2.5ms..100ms", text))
+
+
 def test_what_breaks_design_rules_is_still_read(tmp_path: Path) -> None:
     """Only what cannot be represented is an error here; the analyzer judges the rest."""
     graph = read(

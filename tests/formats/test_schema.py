@@ -172,6 +172,8 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "quorum": "2",
         "policy": "drop",
         "timeout": "1s",
+        "timeouts": "1ms..1s",
+        "route": "one",
         "ack": "fired",
         "match": "index",
         "frequency": "30/s",

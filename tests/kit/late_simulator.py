@@ -17,9 +17,11 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Callable, Optional
 
-from eprune.runtime.fire.matched_ports import ROOM_SHARE, Inlet, Outlet
-from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved
+from eprune.runtime.fire.decision import Ended, Fire, Starved
+from eprune.runtime.fire.matched_ports import ROOM_SHARE, Inlet, Outlet, Standing
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
+from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 
 DEAD_AFTER = 2.0
 #: seconds between the start of a process and its first firing
@@ -41,7 +43,9 @@ class Node:
 
 @dataclass(frozen=True)
 class Edge:
-    """A FIFO of rate 1. ``timeout``: that of its tokens; that for room is a fifth of it."""
+    """A FIFO of rate 1. ``timeout``: that of its tokens; that for room is a fifth of it. ``floor``: it adapts, down to
+    that. ``group``: its verdict is that of all such FIFOs of the same peer.
+    """
 
     source: str
     target: str
@@ -52,6 +56,8 @@ class Edge:
     required: bool = False
     hold: bool = False
     max_age: Optional[float] = None
+    floor: Optional[float] = None
+    group: bool = False
 
     @property
     def name(self) -> str:
@@ -125,6 +131,7 @@ class Token:
     serial: int
     index: int
     frames: dict[str, float]
+    level: int = 0
 
 
 @dataclass(frozen=True)
@@ -198,6 +205,8 @@ class Simulator:
         self.cut: set[frozenset[str]] = set()
         self.parked: dict[str, list[Callable[[], None]]] = {}
         self.trace: dict[str, list[Firing]] = {node.name: [] for node in net.nodes}
+        self.adaptive = {platform: AdaptiveTimeout() for platform in homes.values()}
+        self._standings: dict[tuple[str, str], Standing] = {}
         self.actors = {node.name: self._make(node, 0.0) for node in net.nodes}
         #: tokens in slots: (FIFO, serial) -> times released
         self.released: dict[tuple[str, int], int] = {}
@@ -238,6 +247,8 @@ class Simulator:
 
     def _begin_again(self, platform: str) -> None:
         self.dead.discard(platform)
+        self.adaptive[platform] = AdaptiveTimeout()
+        self._standings = {key: each for key, each in self._standings.items() if key[1] != platform}
         for name, actor in list(self.actors.items()):
             if actor.node.platform == platform:
                 self.actors[name] = self._make(actor.node, self.now)
@@ -371,6 +382,8 @@ class Simulator:
                 if kind == "token":
                     assert isinstance(value, Token)
                     link.slots[value.serial] = value
+                    if value.level and link.edge.floor is not None:
+                        self.adaptive[actor.node.platform].heard(self.homes[link.edge.source], value.level)
                     inlet.arrived(value.index, value.serial, self.now, self.now - max(value.frames.values()))
                 elif kind == "watermark":
                     assert isinstance(value, int)
@@ -378,6 +391,8 @@ class Simulator:
                 elif kind == "end":
                     inlet.end()
                 else:
+                    if kind == "gone":
+                        self.adaptive[actor.node.platform].forget(self.homes[link.edge.source])
                     inlet.lost(self.now, gone=kind == "gone")
         for edge, outlet in zip(self.net.outputs(actor.node.name), actor.outlets):
             free = max(self.links[edge.name].credit, 0)
@@ -455,7 +470,8 @@ class Simulator:
             self.serial += 1
             link.made += 1
             link.told = firing.index
-            link.pending, old = Token(self.serial, firing.index, frames), link.pending
+            level = self.adaptive[actor.node.platform].level if edge.floor is not None else 0
+            link.pending, old = Token(self.serial, firing.index, frames, level), link.pending
             if old is not None and edge.policy != "newest":
                 raise AssertionError("a token was sent without room")
             self._keep_newest(link)
@@ -533,14 +549,43 @@ class Simulator:
         def line(edge: Edge) -> int:
             return self.lines[edge.name]
 
-        inlets = [
-            Inlet(e.name, e.policy, 1, e.required, e.timeout, line=line(e), hold=e.hold, max_age=e.max_age)
-            for e in self.net.inputs(node.name)
-        ]
+        def standing(edge: Edge, peer: str) -> Optional[Standing]:
+            if not edge.group:
+                return None
+            return self._standings.setdefault((self.homes[peer], node.platform), Standing())
+
+        inlets = []
+        adapting = [e.timeout for e in self.net.inputs(node.name) if e.floor is not None and e.timeout is not None]
+        waits = self.adaptive[node.platform].waits(max(adapting)) if adapting else None
+        for e in self.net.inputs(node.name):
+            inlet = Inlet(
+                e.name,
+                e.policy,
+                1,
+                e.required,
+                e.timeout,
+                line=line(e),
+                hold=e.hold,
+                max_age=e.max_age,
+                standing=standing(e, e.source),
+            )
+            if e.floor is not None and e.timeout is not None:
+                inlet.waits = waits
+                self.adaptive[node.platform].add(inlet, e.floor, e.timeout)
+            inlets.append(inlet)
         outlets = [
-            Outlet(e.name, e.policy, 1, None if e.timeout is None else e.timeout * ROOM_SHARE)
+            Outlet(
+                e.name,
+                e.policy,
+                1,
+                None if e.timeout is None else e.timeout * ROOM_SHARE,
+                standing=standing(e, e.target),
+            )
             for e in self.net.outputs(node.name)
         ]
+        for e, outlet in zip(self.net.outputs(node.name), outlets):
+            if e.floor is not None and e.timeout is not None:
+                self.adaptive[node.platform].add(outlet, e.floor * ROOM_SHARE, e.timeout * ROOM_SHARE)
         stall = min((edge.timeout for edge in self.net.outputs(node.name) if edge.timeout is not None), default=None)
         numbering = Numbering(self.start + now, node.clock, stall=stall, offset=self.start)
         matcher = Matcher(inlets, outlets, node.quorum, patience=node.patience, numbering=numbering)

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Optional
 
+from eprune.runtime.fire.decision import Fire, Wait
 from eprune.runtime.fire.matched_ports import Inlet, Outlet
-from eprune.runtime.fire.matching import Fire, Matcher, Wait
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 
 #: time-outs in seconds, for tokens and for room

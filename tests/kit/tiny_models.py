@@ -383,3 +383,22 @@ def open_length() -> bytes:
     m.operator("EXP", tensors[1:2], tensors[2:], "ExpOptions")
     m.signature("serving_default", {"audio": tensors[0]}, {"levels": tensors[2]})
     return m.build(tensors[:1], tensors[2:])
+
+
+def residual_blocks(count: int = 3) -> bytes:
+    """A classifier with residual blocks, float32[1,8,8,3] to float32[1,5].
+
+    0 CONV_2D, then for each block CONV_2D, CONV_2D and ADD, then FULLY_CONNECTED and SOFTMAX.
+    """
+    m = ModelBuilder(3)
+    image = m.tensor((1, 8, 8, 3))
+    x = m.conv(image, (1, 8, 8, 4), 3)
+    for _ in range(count):
+        made = m.conv(m.conv(x, (1, 8, 8, 4), 4), (1, 8, 8, 4), 4, activation=0)
+        total = m.tensor((1, 8, 8, 4))
+        m.operator("ADD", [x, made], [total], "AddOptions")
+        x = total
+    scores = m.dense(x, 256, 5)
+    probabilities = m.tensor((1, 5))
+    m.operator("SOFTMAX", [scores], [probabilities], "SoftmaxOptions", beta=1e-5)
+    return m.build([image], [probabilities])

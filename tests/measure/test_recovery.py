@@ -8,10 +8,11 @@ import numpy as np
 import pytest
 
 from eprune.formats.tflite.channels import layers
-from eprune.formats.tflite.dealing import lop
+from eprune.formats.tflite.dealing import chained, lop, widths
 from eprune.formats.tflite.model import parse_model
 from eprune.measure.masks import Case, Stages, alive
 from eprune.measure.recovery import fit, missing
+from eprune.model.partition import failure_sets, prediction_bytes
 from eprune.runtime.fire.tflite import choose
 from tests.kit import channel_models, tiny_models
 from tests.kit.programs import ROOT
@@ -40,6 +41,22 @@ def test_it_is_closer_to_the_whole_model_than_zeros(stages, tokens):
             errors["zeros"] += np.abs(zeros - whole).sum()
             errors["recovered"] += np.abs(recovered - whole).sum()
         assert errors["recovered"] < 0.7 * errors["zeros"]
+
+
+@pytest.mark.parametrize("make", [tiny_models.two_convolutions, channel_models.flattened])
+@pytest.mark.parametrize("copies", [1, 2])
+def test_what_predictions_take_is_known_before_they_are_made(make, copies):
+    model = parse_model(make())
+    found = [layer for layer in layers(model) if layer.outputs != model.outputs]
+    stages = Stages(model, found, choose())
+    token = np.random.default_rng(1).random(stages.token.shape, np.float32)
+    plan = chained(found, 3, copies)
+    taken = [0] * plan.devices
+    for dead in failure_sets(plan.devices, 2)[1:]:
+        nbytes = fit(stages, plan, dead, [token]).nbytes
+        taken = [total + nbytes * (device not in dead) for device, total in enumerate(taken)]
+    known = [prediction_bytes(each.parts, 2, widths(model, layer)) for each, layer in zip(plan.layers, found)]
+    assert taken == [sum(own) for own in zip(*known)]
 
 
 def test_what_is_a_sum_of_living_channels_is_recovered():

@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import itertools
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from eprune.formats.tflite.channels import layers
-from eprune.formats.tflite.model import parse_model
+from eprune.formats.tflite.constants import constant
+from eprune.formats.tflite.model import parse_model, read_model
+from eprune.measure import scores
 from eprune.measure.masks import alive
-from eprune.measure.scores import channel_scores, constant, divergence, norms, robust_plan
+from eprune.measure.scores import Probabilities, channel_scores, divergence, norms, robust_plan
+from eprune.runtime.fire.tflite import choose
 from tests.kit import channel_models, tiny_models
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -62,7 +68,9 @@ def test_s3_is_the_divergence_of_the_answers_without_the_channel(model, tokens):
         assert found[channel, 0] == pytest.approx(wanted, rel=1e-3, abs=1e-7)
 
 
-def test_s2_is_the_derivative_of_the_loss_by_the_channel(model, tokens):
+def test_without_gradients_s2_is_the_derivative_of_the_loss_by_the_channel(model, tokens, monkeypatch):
+    monkeypatch.setattr(scores, "obstacle", lambda _: "a test")
+    assert "lower bound of the Taylor score; no gradients: a test" in scores.meanings(model, ["s2"])["s2"]
     first = layers(model)[0]
     classes = [0, 1, 2, 3, 4]
     (found,) = channel_scores(model, [first], tokens, ["s2"], classes).values()
@@ -72,6 +80,19 @@ def test_s2_is_the_derivative_of_the_loss_by_the_channel(model, tokens):
             losses = [-np.log(run(changed(model, first, channel, 1 + step), token)[wanted]) for step in (0.01, -0.01)]
             slopes.append(abs(losses[0] - losses[1]) / 0.02)
         assert found[channel, 0] == pytest.approx(np.mean(slopes), rel=0.05)
+
+
+def test_rounded_probabilities_of_many_classes_are_probabilities():
+    """Of 1001 classes as bytes, the smallest ones are 0, and the others do not add up to 1."""
+    model = ROOT.parent / "shared/models/mobilenet_v1_0.25_128_quant.tflite"
+    if not model.exists():
+        pytest.skip(f"{model} is not there")
+    answer = np.zeros((1, 1001), np.uint8)
+    answer[0, 5] = 128
+    found = Probabilities(read_model(str(model)), choose())(answer)
+    assert found[5] == 1 and found.sum() == 1
+    answer[0, 5] = 0
+    assert Probabilities(read_model(str(model)), choose())(answer) == pytest.approx(np.full(1001, 1 / 1001))
 
 
 def test_the_divergence_is_between_0_and_log_2():

@@ -31,7 +31,7 @@ from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse, import_
-from eprune.passes.partition import LayerParts, Method, Options, Plan, apply
+from eprune.passes.partition import LayerParts, Method, Options, Plan, Results, apply
 from eprune.runtime import PortType
 from eprune.runtime.fire.tflite import load
 from tests.kit import channel_models, tiny_models
@@ -223,10 +223,30 @@ def test_parts_come_from_peers_by_drop_in_a_group_each_with_longer_time_outs_fur
     made = apply(imported(VEHICLE), Options(3, timeout="80ms")).system
     crossing = [fifo for fifo in made.graph.fifos if fifo.group]
     assert {fifo.policy for fifo in crossing} == {FaultPolicy.DROP}
-    assert {fifo.group for fifo in crossing} == {f"device{a}-device{b}" for a in (1, 2, 3) for b in (1, 2, 3) if a != b}
+    assert {fifo.group for fifo in crossing} == {"device1-device2", "device1-device3", "device2-device3"}
     assert sorted({round(fifo.timeout or 0, 3) for fifo in crossing}) == [0.09, 0.1, 0.11]
+    assert all(fifo.timeout_floor is None for fifo in crossing)
     assert all(link.shared for platform in made.platforms for link in platform.links)
     assert len({link.port for platform in made.platforms for link in platform.links}) == 3
+
+
+def test_a_time_out_that_adapts_grows_at_both_ends(tmp_path: Path) -> None:
+    made = written(apply(imported(VEHICLE), Options(3, timeout="8ms..80ms")).system, tmp_path)
+    crossing = {(round(f.timeout_floor, 6), round(f.timeout, 6)) for f in made.graph.fifos if f.group}
+    assert sorted(crossing) == [(0.009, 0.09), (0.01, 0.1), (0.011, 0.11)]
+    # What a source sends to others is not waited for by peers, who then would wait for it again.
+    assert all(fifo.timeout == 0.08 for fifo in made.graph.fifos if fifo.timeout and not fifo.group)
+
+
+def test_every_device_says_whether_its_result_is_the_designated_one(tmp_path: Path) -> None:
+    for result in Results:
+        made = apply(imported(VEHICLE), Options(3, result=result)).system
+        sinks = [actor for actor in made.graph.actors if actor.name.startswith("Output-")]
+        assert len(sinks) == 3
+        assert all(sink.port("designated") for sink in sinks)
+        assert all((("only", "designated") in sink.parameters) == (result is Results.DESIGNATED) for sink in sinks)
+    for frame in results(written(apply(imported(VEHICLE), Options(3)).system, tmp_path), 1):
+        assert [int(frame[f"to Output-{device}.designated"][0]) for device in (1, 2, 3)] == [1, 0, 0]
 
 
 def test_memory_deals_as_many_layers_as_are_needed() -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from eprune.runtime.fire.decision import Fire, Wait
 from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
-from eprune.runtime.fire.matching import Fire, Matcher, Wait
+from eprune.runtime.fire.matching import Matcher
 from tests.kit.matching import ROOM, Owner, T, late_once, optional
 
 # L1: lateness

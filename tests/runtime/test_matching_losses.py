@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
+from eprune.runtime.fire.decision import Ended, Fire, Starved, Wait
 from eprune.runtime.fire.matched_ports import Inlet, Outlet
-from eprune.runtime.fire.matching import Ended, Fire, Starved, Wait
 from tests.kit.matching import ROOM, Owner, T, late_once, optional
 
 # L6: what is given up

@@ -8,8 +8,9 @@ from typing import Optional
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eprune.runtime.fire.decision import Ended, Fire
 from eprune.runtime.fire.matched_ports import Inlet, Outlet
-from eprune.runtime.fire.matching import Ended, Fire, Matcher
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 
 

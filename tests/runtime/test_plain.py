@@ -226,7 +226,7 @@ def read_all(connection):
     ("noise", "reason"),
     [
         (b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n", "the other side is not an eprune program"),
-        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"{}", "protocol version 1, expected 3"),
+        (wire._GREETING.pack(wire.MAGIC, 1, 2) + b"{}", "protocol version 1, expected 4"),
         (wire._GREETING.pack(wire.MAGIC, wire.VERSION, 2**31) + b"x", "a greeting of 2147483648 bytes"),
         (wire._GREETING.pack(wire.MAGIC, wire.VERSION, 2) + b"[]", "not an object of text values"),
         (wire.pack_greeting({**HELLO, "token": "int32[4] at rate 1"}), "token type int32[4] at rate 1 at left"),

@@ -7,8 +7,9 @@ from collections import deque
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eprune.runtime.fire.decision import Ended, Fire
 from eprune.runtime.fire.matched_ports import Inlet, Outlet
-from eprune.runtime.fire.matching import Ended, Fire, Matcher
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sender
 from eprune.runtime.fire.routing import Router
 from eprune.runtime.kernel.fifo import Fifo

@@ -18,15 +18,17 @@ GREETING = {"application": "app", "platform": "server", "digest": "d1", "fifo": 
 def test_a_header_survives_the_journey(fifo, birth, firing, nbytes):
     buffer = bytearray(wire.HEADER_BYTES)
     wire.pack_header(buffer, wire.DATA, fifo, birth, firing, nbytes)
-    assert wire.unpack_header(buffer, {fifo: nbytes}) == (wire.DATA, fifo, birth, firing, nbytes, wire.NONE, 0)
+    assert wire.unpack_header(buffer, {fifo: nbytes}) == (wire.DATA, fifo, birth, firing, nbytes, wire.NONE, 0, 0)
     assert wire.Header(wire.DATA, fifo, birth, firing, nbytes) == wire.unpack_header(buffer, {fifo: nbytes})
 
 
-@given(st.integers(0, 2**16 - 1), st.integers(0, 2**64))
-def test_a_credit_in_a_header_survives_the_journey(credited, fired):
+@given(st.integers(0, 2**16 - 1), st.integers(0, 2**64), st.integers(0, 127))
+def test_a_credit_and_a_time_out_in_a_header_survive_the_journey(credited, fired, level):
     buffer = bytearray(wire.HEADER_BYTES)
-    wire.pack_header(buffer, wire.DATA, 3, 0, 1, 8, credited, fired)
-    assert wire.unpack_header(buffer, {3: 8}) == (wire.DATA, 3, 0, 1, 8, credited, fired % wire.BRIEF)
+    wire.pack_header(buffer, wire.DATA, 3, 0, 1, 8, credited, fired, level)
+    assert wire.unpack_header(buffer, {3: 8}) == (wire.DATA, 3, 0, 1, 8, credited, fired % wire.BRIEF, level)
+    wire.pack_header(buffer, wire.DATA, 3, 0, 1, 8, level=level)
+    assert wire.unpack_header(buffer, {3: 8}) == (wire.DATA, 3, 0, 1, 8, wire.NONE, 0, level)
 
 
 @given(st.binary(min_size=wire.HEADER_BYTES, max_size=wire.HEADER_BYTES), st.integers(0, 9), st.integers(0, 9))

@@ -36,6 +36,7 @@ _DEFAULTS: dict[str, Any] = {
     "initial": None,
     "policy": "stop",
     "timeout": None,
+    "timeout_floor": None,
     "ack": "fired",
     "shared": False,
     "number": 0,

@@ -14,7 +14,7 @@ from eprune.formats.tflite.channels import HEADS, Layer, narrow, narrowed_bytes,
 from eprune.formats.tflite.flow import OperatorFlow
 from eprune.formats.tflite.model import weight_bytes
 from eprune.formats.tflite.parts import Model, Operator
-from eprune.model.partition import LayerParts, Plan
+from eprune.model.partition import LayerParts, Plan, prediction_bytes
 
 #: The method in which the last device has sums of the others' channels.
 CODED = "cdc"
@@ -75,21 +75,35 @@ def _constants(model: Model, operator: Operator) -> set[int]:
 
 
 def worth(
-    model: Model, flow: OperatorFlow, layers: Sequence[Layer], devices: int, memory: float = 0, copies: int = 1
+    model: Model,
+    flow: OperatorFlow,
+    layers: Sequence[Layer],
+    devices: int,
+    memory: float = 0,
+    copies: int = 1,
+    recover: int = 0,
 ) -> tuple[Layer, ...]:
     """Of ``layers``, which can be dealt, those to deal: a device saves at least as many bytes as it gets per frame.
 
     With ``memory``, the bound of a device's weights as a part of the whole model's, further layers are dealt until it
-    holds, those with the best ratio first. ``copies`` is on how many devices each channel will be. Raises ValueError if
-    that is not enough, with what is possible.
+    holds, those with the best ratio first. ``copies`` is on how many devices each channel will be. With ``recover``, a
+    device will also predict what up to so many others take with them, which counts; a layer stays whole where that
+    takes more than its deal saves. Raises ValueError if that is not enough, with what is possible.
     """
     share = min(copies / devices, 1)
+    extra = {
+        layer.first: max(prediction_bytes(dealt.parts, recover, widths(model, layer)))
+        for layer, dealt in zip(layers, chained(layers, devices, copies).layers)
+    }
+
+    def saved(layer: Layer) -> float:
+        return layer.weight_bytes * (1 - share) - extra[layer.first]
 
     def ratio(layer: Layer) -> float:
         received = sum(flow.types[index].nbytes for index in layer.outputs)
-        return layer.weight_bytes / max(received, 1)
+        return (layer.weight_bytes - extra[layer.first] / max(1 - share, 1e-9)) / max(received, 1)
 
-    best = sorted(layers, key=ratio, reverse=True)
+    best = sorted((layer for layer in layers if not recover or saved(layer) > 0), key=ratio, reverse=True)
     whole = weight_bytes(model, range(len(model.operators)))
     left, chosen = float(whole), []
     for layer in best:
@@ -97,14 +111,20 @@ def worth(
         if enough and ratio(layer) < 1:
             break
         chosen.append(layer.first)
-        left -= layer.weight_bytes * (1 - share)
+        left -= saved(layer)
     if memory and left > memory * whole:
         least = left / max(whole, 1)
+        more = f", and predictions for up to {recover} dead" if recover else ""
         raise ValueError(
             f"--memory {memory:g}: a device needs {least:.3g} of the model's {whole} bytes of weights at least, with "
-            f"{devices} devices and {copies} of each channel; take more devices, or fewer copies"
+            f"{devices} devices and {copies} of each channel{more}; take more devices, or fewer copies"
         )
     return tuple(each for each in layers if each.first in chosen)
+
+
+def widths(model: Model, layer: Layer) -> tuple[int, ...]:
+    """Of each tensor that leaves a layer, the elements on its last axis for each channel."""
+    return tuple(model.tensors[index].shape[-1] // layer.channels for index in layer.outputs)
 
 
 @dataclass(frozen=True)

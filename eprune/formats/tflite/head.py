@@ -1,4 +1,4 @@
-"""An intermediate classifier as a .tflite file of its own: pooling, a fully connected layer, softmax.
+"""An intermediate classifier, or a gate, as a .tflite file of its own: pooling, a fully connected layer, softmax.
 
 Quantised features are pooled as they are, and scores are quantised as the answer of the whole model is, so that the one
 can stand in the place of the other.
@@ -54,24 +54,9 @@ def head_model(
     ``weights`` are [classes, values], of what ``pooled`` gives; ``quantized`` says how features are, and
     ``answer_quantized`` how scores are to be, where they are no float32.
     """
-    writer = _Writer()
-    x = given = writer.tensor("features", features.shape, features.dtype, quantized=quantized)
-    if pool is not None:
-        shape: tuple[int, ...] = (1, features.shape[1] // pool[0], features.shape[2] // pool[1], features.shape[3])
-        window = {"filterHeight": pool[0], "filterWidth": pool[1], "strideH": pool[0], "strideW": pool[1]}
-        window["padding"] = writer.schema.Padding.VALID
-        pooled_tensor = writer.tensor("pooled", shape, features.dtype, quantized=quantized)
-        x = writer.operator("AVERAGE_POOL_2D", [x], pooled_tensor, "Pool2DOptions", **window)
-    else:
-        shape = features.shape
-    if quantized is not None:
-        x = writer.operator("DEQUANTIZE", [x], writer.tensor("values", shape), "DequantizeOptions", version=2)
-    constants = [
-        writer.tensor("weights", weights.shape, values=weights),
-        writer.tensor("biases", biases.shape, values=biases),
-    ]
+    writer = _Writer("intermediate classifier")
+    given, x = _logits(writer, features, pool, weights, biases, quantized)
     flat = (1, len(biases))
-    x = writer.operator("FULLY_CONNECTED", [x, *constants], writer.tensor("logits", flat), "FullyConnectedOptions")
     scores = flat if answer_quantized is not None else answer.shape
     if scores != flat:
         x = writer.operator("RESHAPE", [x, writer.shape(scores)], writer.tensor("shaped", scores))
@@ -82,13 +67,55 @@ def head_model(
     return writer.finish(given, x)
 
 
+def gate_model(
+    features: TokenType,
+    pool: Optional[tuple[int, int]],
+    weights: np.ndarray,
+    bias: float,
+    quantized: Optional[Quantization] = None,
+) -> bytes:
+    """The file of a gate: features in, one number from 0 to 1 out, float32[1,1]: a logistic regression of ``pooled``
+    features with ``weights`` [values].
+    """
+    writer = _Writer("gate")
+    given, x = _logits(writer, features, pool, weights[None], np.array([bias], np.float32), quantized)
+    return writer.finish(given, writer.operator("LOGISTIC", [x], writer.tensor("score", (1, 1))))
+
+
+def _logits(
+    writer: _Writer,
+    features: TokenType,
+    pool: Optional[tuple[int, int]],
+    weights: np.ndarray,
+    biases: np.ndarray,
+    quantized: Optional[Quantization],
+) -> tuple[int, int]:
+    """The tensors of the features, and of what pooling and a fully connected layer make of them."""
+    x = given = writer.tensor("features", features.shape, features.dtype, quantized=quantized)
+    shape: tuple[int, ...] = features.shape
+    if pool is not None:
+        shape = (1, features.shape[1] // pool[0], features.shape[2] // pool[1], features.shape[3])
+        window = {"filterHeight": pool[0], "filterWidth": pool[1], "strideH": pool[0], "strideW": pool[1]}
+        window["padding"] = writer.schema.Padding.VALID
+        pooled_tensor = writer.tensor("pooled", shape, features.dtype, quantized=quantized)
+        x = writer.operator("AVERAGE_POOL_2D", [x], pooled_tensor, "Pool2DOptions", **window)
+    if quantized is not None:
+        x = writer.operator("DEQUANTIZE", [x], writer.tensor("values", shape), "DequantizeOptions", version=2)
+    constants = [
+        writer.tensor("weights", weights.shape, values=weights),
+        writer.tensor("biases", biases.shape, values=biases),
+    ]
+    made = writer.tensor("logits", (1, len(biases)))
+    return given, writer.operator("FULLY_CONNECTED", [x, *constants], made, "FullyConnectedOptions")
+
+
 class _Writer:
     """Builds a file, operator by operator."""
 
-    def __init__(self) -> None:
+    def __init__(self, description: str) -> None:
         self.schema = load_schema("head")
         self.model = self.schema.ModelT()
-        self.model.version, self.model.description = 3, "intermediate classifier"
+        self.model.version, self.model.description = 3, description
         self.model.operatorCodes = []
         self.graph = self.schema.SubGraphT()
         self.graph.tensors, self.graph.operators = [], []

@@ -41,6 +41,7 @@ from eprune.model.quantity import (
     fraction_time,
     parse_frequency,
     parse_timeout,
+    parse_timeouts,
 )
 from eprune.model.token import parse_token
 
@@ -142,6 +143,7 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
     target = PortRef(*attributes["to"].split("."))
     delay = int(attributes.get("delay", 0))
     policy = FaultPolicy(attributes.get("policy", Fifo.policy.value))
+    floor, timeout = parse_timeouts(attributes["timeout"]) if "timeout" in attributes else (None, None)
     return Fifo(
         name=attributes["name"],
         source=source,
@@ -150,7 +152,8 @@ def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo
         delay=delay,
         initial=attributes.get("initial"),
         policy=policy,
-        timeout=_seconds(element, "timeout"),
+        timeout=timeout,
+        timeout_floor=floor,
         ack=Ack(attributes.get("ack", Fifo.ack.value)),
         room_timeout=_seconds(element, "room-timeout"),
         window=int(attributes["window"]) if "window" in attributes else None,
@@ -196,6 +199,11 @@ def _default_capacity(
 ) -> int:
     """The default capacity, at the upper rate limit of whichever end exists."""
     return default_capacity(limits.get(source, limits.get(target, 1)), delay, policy)
+
+
+def _timeouts(fifo: Fifo) -> Optional[str]:
+    longest = _optional(exact_time, fifo.timeout)
+    return longest if fifo.timeout_floor is None else f"{exact_time(fifo.timeout_floor)}..{longest}"
 
 
 def _optional(write: Callable[[float], str], value: Optional[float]) -> Optional[str]:
@@ -248,7 +256,7 @@ def _fifo_node(fifo: Fifo, limits: dict[PortRef, int]) -> Node:
         delay=fifo.delay or None,
         initial=fifo.initial,
         policy=None if fifo.policy is Fifo.policy else fifo.policy.value,
-        timeout=_optional(exact_time, fifo.timeout),
+        timeout=_timeouts(fifo),
         ack=None if fifo.ack is Fifo.ack else fifo.ack.value,
         window=fifo.window,
         group=fifo.group,

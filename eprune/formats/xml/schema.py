@@ -25,7 +25,15 @@ from eprune.formats.xml.safe import Document, Node, libxml_tree, parse, parse_by
 from eprune.model.behaviour import Behaviour
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.names import NAME
-from eprune.model.quantity import parse_bandwidth, parse_frequency, parse_power, parse_size, parse_time, parse_timeout
+from eprune.model.quantity import (
+    parse_bandwidth,
+    parse_frequency,
+    parse_power,
+    parse_size,
+    parse_time,
+    parse_timeout,
+    parse_timeouts,
+)
 from eprune.model.token import parse_token
 
 #: What stands for the pattern of names, and where the kinds of behaviours have their place in application.rng.
@@ -42,6 +50,7 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "power": parse_power,
     "time": parse_time,
     "timeout": parse_timeout,
+    "timeouts": parse_timeouts,
     "frequency": parse_frequency,
 }
 

@@ -15,7 +15,7 @@ from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, token_of
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
 from eprune.measure.executor import Firing
 from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
 from eprune.measure.pictures import Pictures
@@ -237,31 +237,31 @@ class _Plan:
             out = judged.leaves == number
             share = Share(int(judged.right[out].sum()), int(out.sum())) if out.any() else None
             name = self.places[place].fifo.source.actor
-            known = f", {self.measure} {_interval(share)}" if share else ""
+            known = f", {self.measure} {interval(share)}" if share else ""
             line = f"exit behind {name}: {100 * out.mean():.1f} % of {count} test pictures leave{known}"
             lines.append(f"{line}; threshold {limit:.4g}, head {len(each.data)} bytes")
             entry: dict[str, Any] = {"behind": name, "threshold": limit, "share": float(out.mean())}
             entry["head_bytes"] = len(each.data)
-            listed.append({**entry, self.measure: _figures(share)})
+            listed.append({**entry, self.measure: figures_of(share)})
         right = Share(int(judged.right.sum()), count)
         whole = Share(int((frames.answers == frames.wanted).sum()), count)
         saved = 1 - judged.cost / frames.cost if frames.cost else 0.0
         beside = f" (without exits {whole.value:.4g})" if self.measure != AGREEMENT else " with the whole model"
         lines.append(
-            f"all test pictures: {self.measure} {_interval(right)}{beside}; {100 * saved:.1f} % of {what} saved"
+            f"all test pictures: {self.measure} {interval(right)}{beside}; {100 * saved:.1f} % of {what} saved"
         )
         if frames.nbytes:
             lines.append(f"over links: {judged.nbytes:.0f} bytes per frame instead of {frames.nbytes:.0f}")
         figures = {
             "exits": listed,
             "pictures": count,
-            self.measure: _figures(right),
+            self.measure: figures_of(right),
             "saved": {what: saved},
             "bytes_per_frame": judged.nbytes,
             "bytes_without_exits": frames.nbytes,
         }
         if self.measure != AGREEMENT:
-            figures["without_exits"] = _figures(whole)
+            figures["without_exits"] = figures_of(whole)
         return tuple(lines), figures
 
 
@@ -269,11 +269,3 @@ def _pools(port: Port) -> bool:
     """Whether a head can be made for a tensor."""
     shape = port.token.shape
     return port.token.dtype in DTYPES and not port.token.variable and len(shape) in (2, 4) and shape[0] == 1
-
-
-def _interval(share: Share) -> str:
-    return f"{share.value:.4g} ({share.low:.3g} to {share.high:.3g})"
-
-
-def _figures(share: Optional[Share]) -> Optional[dict[str, float]]:
-    return None if share is None else {"value": share.value, "low": share.low, "high": share.high, "of": share.of}

@@ -19,7 +19,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     Raises EpruneError (FILE) for a file that is no plan, ValueError for what does not go together.
     """
     if options.plan:
-        if options.memory or options.calibration or options.scores or options.rotate:
+        if options.memory or options.recover or options.calibration or options.scores or options.rotate:
             raise ValueError("--plan says it all: it goes neither with --memory nor with what scores are made of")
         return replace(options, made=read_plan(options.plan))
     if options.method is not Method.ROBUST:

@@ -13,7 +13,8 @@ from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.recovery import Recovery, exchanged_tensor, fit
 from eprune.measure.robust import calibration
-from eprune.measure.robustness import failure_sets, plan_of
+from eprune.measure.robustness import plan_of
+from eprune.model.partition import failure_sets
 from eprune.model.system import System
 from eprune.passes.recover import Options, is_exchange
 

@@ -14,8 +14,9 @@ from typing import Any, Callable, Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.fire.decision import Ended, Fire, Starved
 from eprune.runtime.fire.matched_ports import Inlet, Outlet
-from eprune.runtime.fire.matching import Ended, Fire, Matcher, Starved
+from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.ages import UNBORN
@@ -173,9 +174,8 @@ class MatchedOutput(Output):
         super().__init__(name, fifo, rate)
         self.outlet = outlet
         #: the outlet's time-out counts once the consumer has begun to fire: until then it starts, and is not late
-        self._timeout = outlet.timeout
         self._begun = fifo.begun
-        outlet.timeout = self._timeout if self._begun else None
+        self.timeout = outlet.timeout
         #: whether the firing's tokens go into the FIFO
         self.used = True
         self._scratch = Rooms(np.zeros_like(fifo.writable[0]) for _ in range(rate))
@@ -183,6 +183,16 @@ class MatchedOutput(Output):
     def at(self, rate: int) -> Output:
         """The same end at another rate, where its tokens are never lost; see Output.at."""
         return self if rate == self.rate else super().at(rate)
+
+    @property
+    def timeout(self) -> Optional[float]:
+        """Seconds for which room is waited for."""
+        return self._timeout
+
+    @timeout.setter
+    def timeout(self, seconds: Optional[float]) -> None:
+        self._timeout = seconds
+        self.outlet.timeout = seconds if self._begun else None
 
     @property
     def alive(self) -> bool:

@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections import deque
 from typing import Optional
 
+from eprune.runtime.kernel.adaptive import Waits
+
 #: The share of a FIFO's time-out for tokens that is its time-out for room, unless the FIFO states one.
 ROOM_SHARE = 0.2
 #: Successive firings in time that make a port trusted again.
@@ -177,6 +179,7 @@ class Inlet(Port):
         "required",
         "sparse",
         "unused",
+        "waits",
     )
 
     def __init__(
@@ -227,6 +230,8 @@ class Inlet(Port):
         self.unused: list[tuple[Inlet, int]] = []
         #: firings without this port's tokens, which may still prove to be in time: number, index, when it could begin
         self._missed: deque[tuple[int, Optional[int], float]] = deque()
+        #: what learns how late tokens are, where the time-out follows that
+        self.waits: Optional[Waits] = None
         self._partial: Optional[Tokens] = None
         #: the indices of the last tokens, and when they came, if zeros may take their place
         self._pace: deque[tuple[int, float]] = deque(maxlen=_PACE)
@@ -361,7 +366,7 @@ class Inlet(Port):
 
         They are in time if they come within the time-out after ``begin``.
         """
-        limit = begin - (self.timeout or 0.0)
+        limit = begin - (self.waits.ceiling if self.waits is not None else self.timeout or 0.0)
         while self._missed and self._missed[0][2] < limit:
             self._missed.popleft()
         self._missed.append((firing, index, begin))
@@ -371,7 +376,10 @@ class Inlet(Port):
         missed = self._missed
         while missed:
             firing, index, begin = missed[0]
-            if now > begin + (self.timeout or 0.0) or (index is not None and index < tokens.index):
+            late = now > begin + (self.timeout or 0.0)
+            if late and self.waits is not None and index == tokens.index:
+                self.waits.took(now - begin)
+            if late or (index is not None and index < tokens.index):
                 missed.popleft()
             elif index is None or index == tokens.index:
                 missed.popleft()

@@ -16,73 +16,17 @@ arguments, in seconds of any clock that does not go back. Its owner tells its in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Callable, Optional, Union
+from typing import Callable, Optional
 
+from eprune.runtime.fire.decision import Decision, Ended, Fire, Starved, Wait
 from eprune.runtime.fire.matched_ports import DROP, NEWEST, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
 from eprune.runtime.fire.numbering import Numbering
+from eprune.runtime.kernel.adaptive import Waits
 
 #: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
 PROBATION = 20
 #: An owner that calls later than it was asked to, by this share of what it waited for, was held up itself.
 _HELD_UP = 0.5
-
-
-class Fire:
-    """Fire now. The matcher reuses the object: it holds until the next decision.
-
-    Lists go parallel to the matcher's inlets and outlets. ``index``: the firing's; None for a source,
-    which numbers what it has made. ``tokens[i]``: slots, None where there are none; ``indices[i]``: the
-    index of the producer's firing that made them; ``held[i]``: whether they were given before. ``zeros[i]``: zeros take
-    their place. ``use[o]``: whether the output is written; else what is made for it is dropped. ``rates``: by the names
-    of inlets, the row of the control token, if the actor has one.
-
-    When the firing has ended, the owner releases the slots in ``tokens`` of all inlets without ``hold``.
-    """
-
-    __slots__ = ("held", "index", "indices", "rates", "tokens", "use", "zeros")
-
-    def __init__(self, inlets: int, outlets: int) -> None:
-        self.index: Optional[int] = None
-        self.tokens: list[Optional[list[int]]] = [None] * inlets
-        self.indices = [-1] * inlets
-        self.held = [False] * inlets
-        self.zeros = [False] * inlets
-        self.use = [True] * outlets
-        self.rates: Optional[Mapping[str, int]] = None
-
-
-class Wait:
-    """Decide again when something has happened, or at ``until`` (None: not before), having looked at all sockets.
-
-    If ``until`` is past, only such a look is missing. ``lacking``: the ports that are waited for, all or some of them.
-    """
-
-    __slots__ = ("lacking", "until")
-
-    def __init__(self, until: Optional[float], lacking: Sequence[Port]) -> None:
-        self.until = until
-        self.lacking = lacking
-
-
-class Starved(Wait):
-    """As Wait; there is no firing before a lost producer is back. The consumers are to be notified.
-
-    Tokens that still come are thrown away, so that nobody else waits for this actor.
-    """
-
-    __slots__ = ()
-
-
-class Ended:
-    """The actor has fired for the last time. ``by``: the ports that have ended it."""
-
-    __slots__ = ("by",)
-
-    def __init__(self, by: Sequence[Port]) -> None:
-        self.by = by
-
-
-Decision = Union[Fire, Wait, Ended]
 
 
 class Matcher:
@@ -144,6 +88,8 @@ class Matcher:
         if self.inlets and self.leading is None and numbering is None and not relays:
             raise ValueError("an actor whose inputs do not form exactly one line needs a numbering")
         self.numbering = numbering if self.inlets and self.leading is None and not relays else None
+        #: what learns how long tokens are waited for, where time-outs follow that
+        self.waits: Optional[Waits] = next((i.waits for i in self.inlets if i.waits is not None), None)
         #: the inputs that decide when there is a firing, and when the actor ends
         self._decisive = [inlet for line in self.lines for inlet in line.inlets] or [
             inlet for inlet in self.inlets if not inlet.hold
@@ -224,6 +170,8 @@ class Matcher:
             fire.use[position] = True
         fire.index = self._number(now)
         self.firing += 1
+        if self.waits is not None:
+            self.waits.took(0.0 if self._begin is None else now - self._begin)
         if self._begin is not None or self._until is not None or self._no_room is not None:
             self._reset()
         return fire
@@ -243,7 +191,7 @@ class Matcher:
         self._no_room: Optional[float] = None  # since when it has only lacked room
         self._begin: Optional[float] = None  # since when it could begin
         self._until: Optional[float] = None  # when the owner was to come back
-        self._excused = False
+        self._excused = self._in_vain = False
 
     def _decide(self, now: float, looked: bool) -> Decision:
         gone = [port for port in self.outlets if port.over]
@@ -472,6 +420,7 @@ class Matcher:
             return
         self.late = list(late)
         self.timeouts += 1
+        self._in_vain = True
         for port in late:
             standing = port.standing
             if standing.late_at is not None and standing.late_at < now < standing.late_at + _probation(port):
@@ -504,6 +453,8 @@ class Matcher:
         for port in (*self.inlets, *self.outlets):
             self._trust_again(port, now)
         self.firing += 1
+        if self.waits is not None and not self._in_vain:
+            self.waits.took(now - begin)
         self._reset()
         return fire
 

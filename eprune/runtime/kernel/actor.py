@@ -80,6 +80,10 @@ class Actor:
     #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up
     zeros: Mapping[str, int] = {}
 
+    #: what it counts or measures: name -> number. They are in the status and in the record of the run; an actor that
+    #: has news sets a new mapping.
+    figures: Mapping[str, float] = {}
+
     def note(self, text: str) -> None:
         """Say what the run would otherwise not show: what was left out, assumed or cut short. Each thing once.
 

@@ -28,7 +28,8 @@ class FifoCounts:
     """What happened at one end of a FIFO: numbers of tokens, of ``token_bytes`` each.
 
     Ends of FIFOs between platforms have a ``policy``: of the ``tokens`` made at a sending end, ``confirmed`` arrived
-    and ``dropped`` may not have; a receiving end counts the peer's ``restarts``.
+    and ``dropped`` may not have; a receiving end counts the peer's ``restarts``, and knows what the
+    time-out was at the end, ``timeout_ms``, if that is a range.
     """
 
     capacity: int
@@ -43,6 +44,7 @@ class FifoCounts:
     dropped: Optional[int] = None
     resent: Optional[int] = None
     restarts: Optional[int] = None
+    timeout_ms: Optional[float] = None
 
 
 class Keeper(Protocol):

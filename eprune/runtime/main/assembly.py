@@ -10,6 +10,7 @@ import io
 import math
 import os
 import time
+from collections.abc import Sequence
 from functools import partial
 from queue import SimpleQueue
 from typing import Any, Callable, Optional, Union
@@ -39,6 +40,7 @@ from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sende
 from eprune.runtime.fire.routing import Router
 from eprune.runtime.fire.skipping import AwaitedInput, SkippingOutput
 from eprune.runtime.kernel.actor import Actor
+from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
@@ -106,6 +108,9 @@ class Assembly:
 
     def _make_parts(self) -> None:
         self.incarnation = os.urandom(8).hex()
+        self._adaptive = AdaptiveTimeout()
+        #: group -> its verdict: for all actors, as whoever is late at one would be late at the next
+        self._standings: dict[str, Standing] = {}
         #: the actors that take tokens by a route, or the answers to them
         self._routed = {each.name for each in self.declared.actors if each.live.relays or each.live.answers}
         self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in self.declared.fifos}
@@ -261,9 +266,13 @@ class Assembly:
             if fifo.policy == NEWEST:
                 return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
             if fifo.target is None:
-                return TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+                sender = TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+                sender.adaptive = self._adaptive if fifo.range else None
+                return sender
             receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
             receiver.need = fifo.rate
+            if fifo.range:
+                receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
             receiver.unordered = owner(fifo.target) in self._routed
             return receiver
         except MemoryError as error:
@@ -423,7 +432,7 @@ class Assembly:
         optional, quorum = (actor.optional, actor.quorum or 1) if isinstance(actor, DeclaredActor) else ((), 1)
         live = actor.live
         lines = {port: line for line, group in enumerate(live.groups) for port in group}
-        standings: dict[str, Standing] = {}
+        standings = self._standings
         inputs = []
         for port, fifo in consumed.items():
             inlet = Inlet(
@@ -440,6 +449,7 @@ class Assembly:
                 standing=standings.setdefault(fifo.group, Standing()) if fifo.group else None,
             )
             inputs.append(self._matched_input(fifo, inlet, live))
+        self._adapt([(port.inlet, consumed[port.name]) for port in inputs])
         outputs = []
         for port, fifo in produced.items():
             room = None if fifo.route or live.relays else _room_timeout(fifo)
@@ -448,6 +458,9 @@ class Assembly:
             end: Any = self.fifos[fifo.name]
             made = RoutedOutput(port, end, fifo.rate, outlet, end) if fifo.route else None
             outputs.append(made or MatchedOutput(port, end, fifo.rate, outlet))
+            if fifo.range and room is not None:
+                floor, ceiling = fifo.range
+                self._adaptive.add(outputs[-1], room * floor / ceiling, room)
         stalls = [port.outlet.timeout for port in outputs if port.outlet.lossy and port.outlet.timeout]
         numbering = Numbering(
             time.time(), live.clock, live.rate, stall=min(stalls, default=None), offset=time.time() - time.monotonic()
@@ -462,6 +475,15 @@ class Assembly:
         early, route = rates is not None, self._make_sender(actor.name, outputs, patience)
         matched = Matched(behaviour, inputs, outputs, told, matcher, numbering, limit, early, route)
         return RunningActor(actor.name, behaviour, inputs, outputs, None, fire, rates, matched)
+
+    def _adapt(self, inputs: Sequence[tuple[Inlet, DeclaredFifo]]) -> None:
+        """The time-outs of an actor's inputs that are ranges follow what tokens take."""
+        ranges = {inlet: fifo.range for inlet, fifo in inputs if fifo.range}
+        if ranges:
+            waits = self._adaptive.waits(max(ceiling for _, ceiling in ranges.values()))
+            for inlet, (floor, ceiling) in ranges.items():
+                inlet.waits = waits
+                self._adaptive.add(inlet, floor, ceiling)
 
     def _matched_input(self, fifo: DeclaredFifo, inlet: Inlet, live: Live) -> MatchedInput:
         """An actor's end of a FIFO whose tokens may be missing."""

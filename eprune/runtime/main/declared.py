@@ -98,6 +98,7 @@ class DeclaredFifo(NamedTuple):
     security: str = "none"
     window: int = 0
     room_timeout: Optional[float] = None
+    timeout_floor: Optional[float] = None
     group: Optional[str] = None
     #: how it shares its tokens with others of its actor, and whether these are kept until one brings an answer
     route: Optional[str] = None
@@ -107,6 +108,11 @@ class DeclaredFifo(NamedTuple):
     def plain(self) -> bool:
         """Whether the FIFO is within the platform, or has a connection of its own that may not break."""
         return not self.peer or (not self.shared and self.policy == "stop")
+
+    @property
+    def range(self) -> Optional[tuple[float, float]]:
+        """The shortest and the longest time-out, if it follows what tokens take."""
+        return None if self.timeout_floor is None or self.timeout is None else (self.timeout_floor, self.timeout)
 
     @property
     def rate(self) -> int:

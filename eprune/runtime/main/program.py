@@ -165,13 +165,15 @@ class Program:
         security: str = "none",
         window: int = 0,
         room_timeout: Optional[float] = None,
+        timeout_floor: Optional[float] = None,
         group: Optional[str] = None,
         route: Optional[str] = None,
     ) -> None:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
         ``policy`` is what happens while that platform is lost, ``timeout`` the seconds of silence after which it
-        counts as lost, ``ack`` when a token under ``wait`` is delivered. ``window`` tokens may be under way beyond
+        counts as lost and the longest wait for its tokens, which follows what they take down to ``timeout_floor``;
+        ``ack`` is when a token under ``wait`` is delivered. ``window`` tokens may be under way beyond
         the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
         are late together; those of one actor that state a ``route``, "one" or "sticky", share its tokens.
         ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``.
@@ -179,7 +181,7 @@ class Program:
         self.declared.fifos.append(
             DeclaredFifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
-            ._replace(window=window, room_timeout=room_timeout, group=group)
+            ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
             ._replace(**_routed(route, policy))
         )
 
@@ -204,6 +206,7 @@ class Program:
         security: str = "none",
         window: int = 0,
         room_timeout: Optional[float] = None,
+        timeout_floor: Optional[float] = None,
         group: Optional[str] = None,
         route: Optional[str] = None,
     ) -> None:
@@ -211,7 +214,7 @@ class Program:
         self.declared.fifos.append(
             DeclaredFifo(name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
-            ._replace(window=window, room_timeout=room_timeout, group=group)
+            ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
             ._replace(**_routed(route, policy))
         )
 

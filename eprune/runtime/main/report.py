@@ -61,6 +61,9 @@ class Reporter:
             fifos={fifo.name: self._counts(fifo) for fifo in declared.fifos if fifo.peer},
             peers=self._peers(),
             stalled=self._watch.stalled,
+            figures={
+                each.name: dict(each.behaviour.figures) for each in self._assembly.actors if each.behaviour.figures
+            },
             unlogged=journal.unlogged,
             unreported=self.unreported(),
             usage=self._usage.read() if self._usage else Usage(),
@@ -177,7 +180,8 @@ def _actor_record(program: Declared, actor: RunningActor, warm: bool) -> ActorRe
     modes = None
     if actor.rates is not None:
         modes = {str(value): mode.firings for value, mode in actor.rates.modes.items()}
-    return ActorRecord(declared.unit, role, members, actor.activity.summary(warm), modes, _inputs(actor))
+    figures = dict(actor.behaviour.figures) or None
+    return ActorRecord(declared.unit, role, members, actor.activity.summary(warm), modes, _inputs(actor), figures)
 
 
 def _ages(actor: RunningActor) -> dict[str, Age]:

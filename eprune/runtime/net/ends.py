@@ -8,6 +8,7 @@ from typing import Any, Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
@@ -61,6 +62,8 @@ class TxFifo(Fifo, Sending):
         Sending.__init__(self, policy, capacity + window, fired)
         self.number = 0
         self.lossy = lossy(policy)
+        #: what its tokens tell the peer of time-outs, if its own is a range
+        self.adaptive: Optional[AdaptiveTimeout] = None
         #: of the first FIFO of a route, the tokens that got no answer over any of them; of the others 0; None: no route
         self.unanswered: Optional[int] = None
         self.activity = Activity()
@@ -136,7 +139,8 @@ class TxFifo(Fifo, Sending):
             if self.variable:
                 nbytes = self.used[slot] * self.readable[slot].itemsize
                 frame = [frame[0], frame[1][:nbytes]]
-            fields = self.number, birth, self.firings[slot], nbytes, credited, fired
+            level = self.adaptive.level if self.adaptive is not None else 0
+            fields = self.number, birth, self.firings[slot], nbytes, credited, fired, level
             wire.pack_header(self._headers[slot], wire.DATA, *fields)
             credited = wire.NONE
             buffers += frame
@@ -230,6 +234,10 @@ class RxFifo(Fifo, Receiving):
         self.number = 0
         self.kept = policy == WAIT
         self.activity = Activity()
+        #: where the time-out is a range: what is told of others', and the platform at the other end
+        self.adaptive: Optional[AdaptiveTimeout] = None
+        self.range = (0.0, 0.0)
+        self.peer = ""
         #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
         self.offset: Optional[int] = None
         #: how many tokens the producer needs room for; whether it has that is reported at once
@@ -302,6 +310,13 @@ class RxFifo(Fifo, Receiving):
         """Notify the consumer that its producer is starved, or ``gone``, until the next token."""
         self.starve(True)
         self.gone = gone
+        if gone and self.adaptive is not None:
+            self.adaptive.forget(self.peer)
+
+    def heard(self, level: int) -> None:
+        """The peer's waits ask for a time-out of this level."""
+        if self.adaptive is not None:
+            self.adaptive.heard(self.peer, level)
 
     def begin(self) -> None:
         """The consumer begins to fire."""
@@ -353,7 +368,10 @@ class RxFifo(Fifo, Receiving):
     def summary(self) -> FifoCounts:
         """How many tokens arrived, and how often the peer was restarted."""
         consumed = self._consumed if self.left else self.released
-        return replace(super().summary(), consumed=consumed, policy=self.policy, restarts=self.restarts)
+        counts = replace(super().summary(), consumed=consumed, policy=self.policy, restarts=self.restarts)
+        if self.adaptive is None:
+            return counts
+        return replace(counts, timeout_ms=self.adaptive.timeout(*self.range) * 1e3)
 
 
 FifoEnd = Union[TxFifo, RxFifo]

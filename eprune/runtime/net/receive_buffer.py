@@ -127,6 +127,8 @@ class ReceiveBuffer:
                 self._check_order(header.fifo, header.firing)
                 if header.credited >= 0:
                     self._credited(header.credited, header.fired)
+                if header.level:
+                    fifo.heard(header.level)
                 count -= size
                 self._rest, self._coming = slot, (fifo, header, begin)
                 if count < len(slot):
@@ -170,7 +172,7 @@ class ReceiveBuffer:
         ahead, end, begin, size = self._ahead, self._end, 0, wire.HEADER_BYTES
         while end - begin >= size:
             header = wire.unpack_header(ahead, self._lengths, begin)
-            kind, number, birth, firing, nbytes, credited, fired = header
+            kind, number, birth, firing, nbytes, credited, fired, level = header
             whole = size + nbytes
             if kind != wire.DATA:
                 if end - begin < whole:
@@ -192,6 +194,8 @@ class ReceiveBuffer:
                 break
             if credited >= 0:
                 self._credited(credited, fired)
+            if level:
+                fifo.heard(level)
             slot = fifo.target(nbytes)
             now = time.perf_counter_ns()
             slot[:have] = ahead[begin + size : begin + min(size + have, whole)]

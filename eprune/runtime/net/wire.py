@@ -7,12 +7,13 @@ shared connection the sender of its first FIFO does. The other side (RX) answers
 
 Then frames, each a header of 28 bytes and ``nbytes`` of payload, integers in network byte order:
 
-    u8 kind | u8 flag | u16 FIFO number | u32 birth | u64 firing | u64 nbytes | u16 credited | u16 fired
+    u8 kind | u8 flags | u16 FIFO number | u32 birth | u64 firing | u64 nbytes | u16 credited | u16 fired
 
     DATA       one token; ``firing`` is the index of the producer's firing; ``birth`` is when the oldest source that the
                token comes from fired, in microseconds of the sender's clock since the epoch, modulo 2**32; 0: unknown.
-               With ``flag`` 1 it is a credit too, for the FIFO number ``credited`` in the other direction: so many
-               tokens were ``fired`` on, modulo 2**16, and there is room for the capacity beyond these
+               With bit 0 of ``flags`` it is a credit too, for the FIFO number ``credited`` in the other direction:
+               so many tokens were ``fired`` on, modulo 2**16, and there is room for the capacity beyond these. The
+               other bits of ``flags`` are the level of the time-out that the sender's waits ask for (``adaptive``)
     END        TX to RX: no more tokens, ``firing`` were sent; RX to TX: wants no more, ``firing`` were consumed
     ERROR      the sender's run failed; the payload is the reason in UTF-8
     CREDIT     RX to TX: tokens received, tokens fired on, tokens that there is room for, and the index of the next
@@ -40,7 +41,7 @@ from typing import Callable, NamedTuple, Union, cast
 
 from eprune.runtime.kernel.errors import ProtocolError, Refused
 
-VERSION = 3
+VERSION = 4
 MAGIC = b"EPRUNE"
 _TLS = b"\x16\x03"  # how every TLS connection begins
 NO_TLS = "one side uses TLS and the other does not: state the same security in all platform files, and generate again"
@@ -68,7 +69,7 @@ _FIXED = {CREDIT: _COUNTERS.size, HEARTBEAT: _CLOCKS.size, END: 0, IDLE: 0, PAST
 
 
 class Header(NamedTuple):
-    """A frame's header, checked. ``credited`` is a FIFO that is sent, or NONE."""
+    """A frame's header, checked. ``credited`` is a FIFO that is sent, or NONE; ``level`` that of a time-out, or 0."""
 
     kind: int
     fifo: int
@@ -77,6 +78,7 @@ class Header(NamedTuple):
     nbytes: int
     credited: int = NONE
     fired: int = 0
+    level: int = 0
 
 
 #: the same without a call of Python's: one for each frame that comes
@@ -92,12 +94,13 @@ def pack_header(
     nbytes: int,
     credited: int = NONE,
     fired: int = 0,
+    level: int = 0,
 ) -> None:
-    """Write a header into ``buffer``, HEADER_BYTES long. ``fired`` counts modulo BRIEF."""
+    """Write a header into ``buffer``, HEADER_BYTES long. ``fired`` counts modulo BRIEF; ``level`` is below 128."""
     if credited == NONE:
-        _HEADER.pack_into(buffer, 0, kind, 0, fifo, birth, firing, nbytes, 0, 0)
+        _HEADER.pack_into(buffer, 0, kind, level << 1, fifo, birth, firing, nbytes, 0, 0)
     else:
-        _HEADER.pack_into(buffer, 0, kind, 1, fifo, birth, firing, nbytes, credited, fired % BRIEF)
+        _HEADER.pack_into(buffer, 0, kind, level << 1 | 1, fifo, birth, firing, nbytes, credited, fired % BRIEF)
 
 
 def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> bytes:
@@ -137,21 +140,22 @@ def unpack_header(
     Raises ProtocolError if the kind is unknown, a token belongs to no received FIFO, or the kind does not allow the
     payload's length.
     """
-    kind, flag, number, birth, firing, nbytes, credited, fired = _HEADER.unpack_from(data, begin)
+    kind, flags, number, birth, firing, nbytes, credited, fired = _HEADER.unpack_from(data, begin)
     if kind == DATA:
         lengths = tokens.get(number)
         if nbytes != lengths and not (isinstance(lengths, range) and nbytes in lengths):
             raise ProtocolError(f"a token of {nbytes} bytes for FIFO number {number}, which does not take such tokens")
-        if flag:
-            _check(firing, MAX_INDEX)
-            return _new_header((kind, number, birth, firing, nbytes, credited, fired))
-    elif kind == ERROR:
+        _check(firing, MAX_INDEX)
+        if flags & 1:
+            return _new_header((kind, number, birth, firing, nbytes, credited, fired, flags >> 1))
+        return _new_header((kind, number, birth, firing, nbytes, NONE, 0, flags >> 1))
+    if kind == ERROR:
         if nbytes > MAX_ERROR:
             raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
-    elif nbytes != _FIXED.get(kind) or flag:
+    elif nbytes != _FIXED.get(kind) or flags:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
     _check(firing, MAX_INDEX)
-    return _new_header((kind, number, birth, firing, nbytes, NONE, 0))
+    return _new_header((kind, number, birth, firing, nbytes, NONE, 0, 0))
 
 
 def _check(number: int, limit: int) -> None:

@@ -102,7 +102,7 @@ class InputRecord:
 class ActorRecord:
     """An actor, or a segment of the actors ``members``. ``modes``: value of the control token -> firings.
 
-    ``inputs``: those of which there is something to say.
+    ``inputs``: those of which there is something to say. ``figures``: what the behaviour counts or measures itself.
     """
 
     unit: str
@@ -111,6 +111,7 @@ class ActorRecord:
     activity: ActivityCounts
     modes: Optional[Mapping[str, int]] = None
     inputs: Mapping[str, InputRecord] = field(default_factory=dict)
+    figures: Optional[Mapping[str, float]] = None
 
 
 @dataclass(frozen=True)
@@ -182,10 +183,9 @@ class RunRecord:
             if fields[optional] is None:
                 del fields[optional]
         for name, actor in fields["actors"].items():
-            modes = actor.pop("modes")
+            more = {key: actor.pop(key) for key in ("modes", "figures")}
             actor.update(actor.pop("activity"))
-            if modes is not None:
-                actor["modes"] = modes
+            actor.update(known(more))
             actor["inputs"] = {port: record.as_json() for port, record in inputs[name].items()}
         for fifo in fields["fifos"].values():
             fifo.update(known(fifo.pop("counts")))

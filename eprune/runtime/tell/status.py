@@ -65,6 +65,7 @@ class StatusReport:
 
     ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
     ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been.
+    ``figures``: actor -> what its behaviour counts or measures, of those that do.
     ``stream``: of a service, the number of the stream that it serves or waits for; None: it is none.
     ``unlogged`` lines of the log and ``unreported`` reports could not be written.
     """
@@ -82,6 +83,7 @@ class StatusReport:
     fifos: Mapping[str, FifoStatus]
     peers: Mapping[str, PeerStatus]
     stalled: Mapping[str, Stall]
+    figures: Mapping[str, Mapping[str, float]]
     unlogged: int
     unreported: int
     usage: Usage

@@ -1,0 +1,230 @@
+"""The two models and the threshold of ``eprune apply cascade``: measured on the cascade's own graph."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path, PurePath
+from typing import Any
+
+import numpy as np
+
+from eprune.formats.ends import images
+from eprune.formats.ends.base import Choices, picture_of
+from eprune.formats.library import library_folder
+from eprune.formats.tflite.flow import flow as find_flow
+from eprune.formats.tflite.metadata import Metadata, read_metadata
+from eprune.formats.tflite.model import parse_model
+from eprune.formats.tflite.parts import Model
+from eprune.measure import exits
+from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
+from eprune.measure.executor import Firing
+from eprune.measure.exits import ACCURACY, AGREEMENT, NEVER, Candidate, Frames
+from eprune.measure.pictures import Pictures
+from eprune.measure.progress import SILENT, Progress
+from eprune.measure.stated import stated
+from eprune.model.graph import Graph
+from eprune.model.system import System
+from eprune.model.token import TokenType
+from eprune.passes import cascade
+from eprune.passes.cascade import ENCODE, HEAD, LARGE, Options, Stage
+from eprune.passes.ends import ends_of
+from eprune.runtime.main import imports
+
+#: Scores further below 0 or above 1 are no probabilities.
+_NEAR = 0.05
+
+
+def planned(system: System, options: Options, progress: Progress = SILENT) -> Options:
+    """The options with both models, the threshold, and what is known of it.
+
+    Raises ValueError and EpruneError for what is unfit.
+    """
+    wish = exits.parse_wish(options.wish)
+    if not 0 <= options.audit <= 1:
+        raise ValueError(f"--audit {options.audit:g}: expected a share, 0 to 1")
+    for name, text in (("mean", options.mean), ("std", options.std)):
+        _check_numbers(name, text)
+    if options.frames < 1:
+        raise ValueError("--frames is 1 or more")
+    data = read_data(options.data)
+    if wish.what == ACCURACY and not data.labelled:
+        raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.98")
+    found = stated(options.large)
+    stages = _small(system, options), _stage(found.model, found.types, found.metadata, found.file, options)
+    shown = options.input or (str(Path(options.data).resolve()) if Path(options.data).is_dir() else "")
+    plan = _Plan(replace(options, stages=stages, input=shown), wish)
+    seen = [plan.see(data.part(part).first(options.frames), progress) for part in (CALIBRATION, TEST)]
+    return plan.made(*seen)
+
+
+def _check_numbers(name: str, text: str) -> None:
+    """Raise ValueError for what is given and is no numbers."""
+    try:
+        found = [float(number) for number in text.split(",") if text]
+    except ValueError:
+        found = [math.nan]
+    if not all(map(math.isfinite, found)) or (name == "std" and 0 in found):
+        raise ValueError(f"--{name} {text}: expected a number, or one for each channel: 0.485,0.456,0.406")
+
+
+def _small(system: System, options: Options) -> Stage:
+    """The small model, which was imported."""
+    files = {a.behaviour.file for a in system.graph.actors if a.behaviour is not None and a.behaviour.operators}
+    if len(files) != 1 or not files <= set(system.files):
+        raise ValueError("a cascade is of two models: give SMALL.tflite and LARGE.tflite")
+    (file,) = files
+    model = parse_model(system.files[file], file)
+    return _stage(model, {}, read_metadata(model), file, options)
+
+
+def _stage(model: Model, types: Mapping[int, TokenType], metadata: Metadata, file: str, options: Options) -> Stage:
+    """What a model takes and gives. Raises ValueError if that is not a picture, and the scores of classes."""
+    name = PurePath(file).name
+    flow = find_flow(model, dict(types))
+    ends = ends_of(model, flow, metadata)
+    if len(ends.inputs) != 1 or len(ends.outputs) != 1 or not images.KIND.fits(ends.inputs[0]):
+        raise ValueError(
+            f"{name} has {len(ends.inputs)} inputs and {len(ends.outputs)} outputs: a cascade is of classifiers, "
+            "which take one picture and give the scores of classes"
+        )
+    (given,), (made,) = ends.inputs, ends.outputs
+    if given.token.dtype not in ("uint8", "int8", "float32") or picture_of(given.token) != given.token.shape[-3:]:
+        raise ValueError(f"{name} takes {given.token}: expected pictures uint8, int8 or float32, channels last")
+    if made.token.shape[0] != 1 or int(np.prod(made.token.shape)) < 2:
+        raise ValueError(f"{name} gives {made.token}: expected scores, such as float32[1,10]")
+    choices = Choices(options.mean, options.std) if given.is_float else Choices()
+    source = images.KIND.source(given, choices, ends)
+    scaling = dict(source.parameters)
+    if "scale" in scaling:
+        raise ValueError(f"{name} takes {given.token} that is scaled otherwise than pixels are")
+    quantized = made.quantization if not made.is_float else None
+    if not made.is_float and quantized is None:
+        raise ValueError(f"{name} gives {made.token}, and does not say what that means")
+    return Stage(
+        name,
+        model.data,
+        len(model.operators),
+        given.token,
+        made.token,
+        scaling.get("mean", "0"),
+        scaling.get("std", "1"),
+        quantized.scale if quantized else None,
+        quantized.zero_point if quantized else 0,
+        notes=source.notes,
+    )
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What pictures of a part gave: the small model's scores [frames, n], classes, and bytes as a JPEG.
+
+    ``coded`` are the large model's classes of coded pictures, ``plain`` of pictures as they are.
+    """
+
+    scores: np.ndarray
+    coded: np.ndarray
+    plain: np.ndarray
+    wanted: np.ndarray
+    nbytes: np.ndarray
+
+
+class _Plan:
+    def __init__(self, options: Options, wish: exits.Wish) -> None:
+        self.options, self.wish = options, wish
+        self.small = options.stages[0]
+        self.measure = AGREEMENT
+
+    def see(self, part: Data, progress: Progress) -> _Seen:
+        """Both models on pictures, as the cascade runs them."""
+        coded = self._run(part, self.options.quality, progress)
+        plain = self._run(part, 0, progress) if self.options.quality else coded
+        labelled = self.wish.what != AGREEMENT and part.labelled
+        wanted = plain[1]
+        if labelled:
+            self.measure = ACCURACY
+            classes = part.classes(class_names(self.options.labels))
+            for example, label in zip(part, classes):
+                check_class(part, example, label, coded[0][0])
+            wanted = np.array(classes)
+        return _Seen(coded[0], coded[1], plain[1], wanted, coded[2])
+
+    def _run(self, part: Data, quality: int, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The small model's scores, the large one's classes, and the bytes of the pictures, of all frames."""
+        # With a threshold that all reach, and all audited, both models see every picture.
+        tried = replace(self.options, quality=quality, threshold=-1.0, audit=1.0)
+        found: dict[str, list[Any]] = {HEAD: [], LARGE: [], ENCODE: []}
+
+        def observe(firing: Firing) -> None:
+            if firing.node in found:
+                out = firing.outputs["out"]
+                found[firing.node].append(out.used if firing.node == ENCODE else np.array(out))
+
+        system = alone(cascade.apply(System(Graph("cascade")), tried).system)
+        progress.begin("running both models")
+        with on_disk(system) as stored, SystemAnswers(stored, fused=False, observe=observe) as answers:
+            pictures = Pictures(answers.token)
+            for place, example in enumerate(part):
+                answers.frame(token_of(pictures, example))
+                progress.update(place + 1)
+        scores = np.stack(found[HEAD]).reshape(len(part), -1)
+        if self.small.scale is not None:
+            scores = (scores.astype(np.float32) - np.float32(self.small.zero)) * np.float32(self.small.scale)
+        return scores, np.array([class_of(each) for each in found[LARGE]]), np.array(found[ENCODE])
+
+    def made(self, hold: _Seen, test: _Seen) -> Options:
+        """The options with the threshold that is best on ``hold``, and figures of ``test``."""
+        logits = bool((np.abs(hold.scores - 0.5) > 0.5 + _NEAR).any())
+        frames, small = self._frames(hold), self._candidate(hold, logits)
+        (threshold,), outcome = exits.thresholds(frames, [small], self.wish)
+        if exits.lacks(self.wish, outcome) or threshold >= NEVER:
+            raise exits.unreachable(self.options.data, self.wish, outcome)
+        judged = exits.outcome(self._frames(test), [self._candidate(test, logits)], [threshold])
+        lines, figures = self._report(threshold, judged, test)
+        stages = replace(self.small, logits=logits), self.options.stages[1]
+        return replace(self.options, stages=stages, threshold=threshold, lines=lines, figures=figures)
+
+    def _frames(self, seen: _Seen) -> Frames:
+        return Frames(seen.coded, seen.wanted, 1.0, float(seen.nbytes.mean()))
+
+    def _candidate(self, seen: _Seen, logits: bool) -> Candidate:
+        gate: Any = imports.load(str(Path(library_folder(), "exit_gate.py")))
+        measure = "softmax" if logits else "probability"
+        confidence = np.array([gate.confidence(each, measure) for each in seen.scores])
+        return Candidate(confidence, seen.scores.argmax(axis=1), 1.0, 0.0, float(seen.nbytes.mean()))
+
+    def _report(self, threshold: float, judged: exits.Outcome, test: _Seen) -> tuple[tuple[str, ...], dict[str, Any]]:
+        out = judged.leaves == 0
+        count = len(out)
+
+        def share(right: np.ndarray) -> Share:
+            return Share(int(right.sum()), count)
+
+        kinds = {
+            "small": share(test.scores.argmax(axis=1) == test.wanted),
+            "large": share(test.coded == test.wanted),
+            "cascade": share(judged.right),
+        }
+        sent, whole = float(test.nbytes[~out].sum() / count), float(test.nbytes.mean())
+        notes = tuple(dict.fromkeys(note for stage in self.options.stages for note in stage.notes))
+        what = "accuracy" if self.measure == ACCURACY else "agreement with the large model"
+        coded = f"JPEG {self.options.quality}" if self.options.quality else "pictures as they are"
+        lines = (
+            *(f"note: {note}" for note in notes),
+            f"threshold {threshold:.4g}: the small model answers {100 * out.mean():.1f} % of {count} test pictures",
+            f"{what}: {interval(kinds['cascade'])}; the small model alone {interval(kinds['small'])}, the large one "
+            f"alone, on {coded}, {interval(kinds['large'])}",
+            f"over the link: {sent:.0f} bytes per frame instead of {whole:.0f} ({coded})",
+        )
+        figures: dict[str, Any] = {
+            "threshold": threshold,
+            "share": float(out.mean()),
+            "pictures": count,
+            self.measure: {name: figures_of(each) for name, each in kinds.items()},
+            "bytes_per_frame": sent,
+            "bytes_without": whole,
+        }
+        return lines, figures
