@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from collections.abc import Mapping
 
 import numpy as np
@@ -23,8 +24,8 @@ class ExitGate(Actor):
 
     Parameters:
         threshold: a frame with at least this confidence exits; with a threshold above 1 none does.
-        measure: ``probability``, the largest score, or ``entropy``: 1 minus the entropy of the scores
-            divided by that of equal scores.
+        measure: ``probability``, the largest score; ``entropy``: 1 minus the entropy of the scores divided by that of
+            equal scores; or ``random``, a number that says nothing, to compare with.
         scale, zero: of quantised scores, which are ``scale`` times (element less ``zero``).
         audit: the share, from 0 to 1, of the frames that exit which go on nevertheless, so that what exits can be
             compared with what the whole network says. The control table then has a row 2.
@@ -34,7 +35,8 @@ class ExitGate(Actor):
         self, threshold: str, measure: str = "probability", scale: str = "1", zero: str = "0", audit: str = "0"
     ) -> None:
         self.threshold = number("threshold", threshold)
-        self.measure = one_of("measure", measure, ("probability", "entropy"))
+        self.measure = one_of("measure", measure, ("probability", "entropy", "random"))
+        self.draw = random.Random(1)
         self.scale, self.zero = number("scale", scale), number("zero", zero)
         self.audit = number("audit", audit)
         if not 0 <= self.audit <= 1:
@@ -61,7 +63,8 @@ class ExitGate(Actor):
         if (self.scale, self.zero) != (1, 0):
             scores = (scores.astype(np.float32) - self.zero) * self.scale
         # As a float32: the value that is reported is the value that is compared.
-        self.confidence = np.float32(confidence(scores, self.measure))
+        chance = self.measure == "random"
+        self.confidence = np.float32(self.draw.random() if chance else confidence(scores, self.measure))
         if not self.confidence >= self.threshold:
             return GO_ON
         self.due += self.audit

@@ -1,4 +1,4 @@
-"""The answer of a network, whoever computed it, and a report of when it was there."""
+"""The answer of a network of which each frame is computed in one of several places, and a report of when it came."""
 
 from __future__ import annotations
 
@@ -6,30 +6,56 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-from checks import only_port
+from cut_token import nbytes
 
-from eprune.runtime import Actor
+from eprune.runtime import Actor, PortType
+
+#: bytes of the seconds that a server took, before an answer
+SECONDS_BYTES = 8
+#: Inputs that are no answers.
+BESIDE = ("remote", "sent", "begun")
 
 
 class OffloadAnswer(Actor):
-    """Copies the active input, ``local`` or ``remote``, to its output: the exit DA of an offloading graph.
+    """Copies the active answer to its output ``out``: the exit DA of an offloading graph.
 
-    ``report``, float64[2], goes back to the decider: how many answers there have been, and when this one was there
-    (time.perf_counter), which means something on the decider's platform only.
+    Inputs are answers, of which one is active, and ``remote``, uint8[8+n]: the seconds that a server took (float64),
+    and the answer's bytes. With an input ``begun``, float64[1], it is a server's exit, and ``out`` is of that kind.
+
+    ``report``, float64[6], goes back to the decider: how many answers there have been; when this one was there
+    (time.perf_counter, which means something on the decider's platform only); and, from the input ``sent``, float64[3],
+    when it was sent (0 if it was not), the number of the block before which it was cut (minus that of the exit at which
+    it left; without ``sent``, a large one), and the bytes; and the seconds that the server took.
     """
 
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if they do not fit."""
         self.count = 0
-        outputs = {name: port for name, port in self.outputs.items() if name != "report"}
-        self.out, port = only_port(outputs, "output (beside report)")
-        if set(self.inputs) != {"local", "remote"} or {*self.inputs.values()} != {port}:
-            raise ValueError("needs the inputs 'local' and 'remote' of the type and rate of its output")
+        answers = {name: port for name, port in self.inputs.items() if name not in BESIDE}
+        if len(set(answers.values())) != 1 or set(self.outputs) - {"report"} != {"out"}:
+            raise ValueError("needs answers of one type as its inputs, and an output 'out'")
+        self.answer: PortType = next(iter(answers.values()))
+        timed = PortType("uint8", (SECONDS_BYTES + nbytes(self.answer),), 1)
+        if self.outputs["out"] != (timed if "begun" in self.inputs else self.answer):
+            raise ValueError("needs the output 'out' of the type and rate of the answers, or uint8 with 8 bytes more")
+        if self.inputs.get("remote", timed) != timed:
+            raise ValueError(f"port 'remote': expected uint8[{timed.shape[0]}]")
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
-        """Copy the answer, and report it."""
-        (answer,) = inputs.values()
-        outputs[self.out][...] = answer
+        """Copy the answer, and report it. Raises ValueError unless one is active."""
+        found = [name for name in inputs if name not in ("sent", "begun")]
+        if len(found) != 1:
+            raise ValueError(f"{', '.join(sorted(found)) or 'no inputs'} are active; exactly one must be")
+        answer, there = inputs[found[0]], 0.0
+        if found[0] == "remote":
+            there, answer = float(answer[:SECONDS_BYTES].view("<f8")[0]), answer[SECONDS_BYTES:]
+        out = outputs["out"]
+        now = time.perf_counter()
+        if "begun" in inputs:
+            out[:SECONDS_BYTES].view("<f8")[0] = now - float(inputs["begun"][0])
+            out = out[SECONDS_BYTES:]
+        out.reshape(-1).view(np.uint8)[...] = answer.reshape(-1).view(np.uint8)
         self.count += 1
         if "report" in outputs:
-            outputs["report"][...] = self.count, time.perf_counter()
+            sent = inputs["sent"] if "sent" in inputs else (0.0, float(2**31), 0.0)
+            outputs["report"][...] = self.count, now, *sent, there

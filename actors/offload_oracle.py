@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar, Optional
@@ -18,22 +17,18 @@ class OffloadOracle(OffloadDecider):
     It is for comparison only: ``eprune replay`` uses it.
 
     Parameters:
-        trace: the CSV file by which the links and units are emulated.
-        device, server: the names of the two platforms in it.
+        foretold: the CSV file by which the links and units are emulated; the platforms in it are those of ``between``.
         near: the seconds that the device really takes for 0, 1, ... K blocks, as the trace begins.
-        here, there, bytes, bandwidth, latency, objective, watts, within, probe, fixed, seconds: as of OffloadDecider.
-        log: a file to write, as of OffloadDecider.
+        here, rest, bytes, ...: as of OffloadDecider.
     """
 
-    PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "trace": "read"}
+    PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "trace": "write", "foretold": "read"}
 
     def __init__(
         self,
-        trace: str,
-        device: str,
-        server: str,
+        foretold: str,
         here: str,
-        there: str,
+        rest: str,
         bytes: str,  # noqa: A002  (the parameter's name)
         near: str = "",
         bandwidth: str = "1e9",
@@ -41,49 +36,51 @@ class OffloadOracle(OffloadDecider):
         objective: str = "latency",
         watts: str = "",
         within: str = "0",
-        probe: str = "50",
+        exits: str = "",
+        shares: str = "",
+        heads: str = "",
+        probe: str = "0",
         fixed: str = "",
         seconds: str = "0",
         log: str = "",
+        between: str = "here,there",
     ) -> None:
-        figures = (here, there, bytes, bandwidth, latency)
-        super().__init__(*figures, objective, watts, within, probe, fixed, seconds, log)
+        super().__init__(
+            *(here, rest, bytes, bandwidth, latency, objective, watts, within, exits, shares, heads),
+            probe="0", fixed=fixed, seconds=seconds, log=log, between=between,
+        )  # fmt: skip
         if near:
-            self.near = [number("near", each) for each in near.split(",")]
-            if len(self.near) != self.blocks + 1:
+            seconds = [number("near", each) for each in near.split(",")]
+            if len(seconds) != self.blocks + 1:
                 raise ValueError(f"near={near}: expected {self.blocks + 1} numbers")
-        self.probe = 0
-        self.choice = None
-        with Path(trace).open(encoding="utf-8-sig", newline="") as lines:
+            # What each frame takes, wherever it is cut, makes no difference.
+            self.costs.state([other - one for one, other in zip(seconds, seconds[1:])])
+        with Path(foretold).open(encoding="utf-8-sig", newline="") as lines:
             self.rows = list(csv.DictReader(lines))
-        self.device, self.server = device, server
+        self.names = {self.log.here: "here", self.log.there: "there"}
         self.next = 0
-        #: device and server: how many times slower than their files say
-        self.slowdowns = {device: 1.0, server: 1.0}
 
     def decide(self) -> int:
         """The cheapest now."""
-        now = 0.0 if self.begun is None else time.perf_counter() - self.begun
+        now = 0.0 if self.begun is None else self.clock() - self.begun
         while self.next < len(self.rows) and float(self.rows[self.next]["seconds"]) <= now:
             self.apply(self.rows[self.next])
             self.next += 1
-        costs = self.costs()
+        costs = self.expected()
         return min(range(len(costs)), key=costs.__getitem__)
 
     def apply(self, row: Mapping[str, Optional[str]]) -> None:
         """A row of the trace holds from now on."""
         ends = {(row["platform"] or "").strip(), (row["peer"] or "").strip()} - {""}
-        if ends == {self.device, self.server}:
-            self.bandwidth = float(row["bandwidth"] or self.bandwidth)
-            self.latency = float(row["latency"] or self.latency)
-        elif ends <= set(self.slowdowns):
-            self.slowdowns[ends.pop()] = float(row["slowdown"] or 1)
+        if ends == set(self.names):
+            self.costs.pace = 1 / float(row["bandwidth"] or 1 / self.costs.pace)
+            self.costs.delay = 2 * float(row["latency"] or self.costs.delay / 2)
+        elif ends <= set(self.names):
+            self.costs.slower[self.names[ends.pop()]] = float(row["slowdown"] or 1)
 
-    def parts(self) -> tuple[list[float], list[float]]:
-        """The seconds that each control value takes, as things are."""
-        near = [self.slowdowns[self.device] * each for each in self.near]
-        far = [
-            2 * self.latency + self.nbytes[cut] / self.bandwidth + self.slowdowns[self.server] * sum(self.there[cut:])
-            for cut in range(self.blocks)
-        ]
-        return near, [*far, 0.0]
+    def correct(self, *_: object) -> None:
+        """It knows."""
+
+    def stretch(self) -> float:
+        """Nothing surprises it."""
+        return 1.0

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 import click
 
@@ -31,8 +31,13 @@ from eprune.cli.printing import show
     "ways",
     multiple=True,
     metavar="WAY",
-    help="Try only this: offload, oracle, or how many blocks run on the device in each frame. May be repeated.",
+    help="Try only this: offload, exits, random, oracle, or how many blocks run on the device in each frame. May be "
+    "repeated.",
 )
+@click.option("--data", metavar="DIR|FILE", help="Also try early exits on the device, fitted on these pictures.")
+@click.option("--wish", metavar="WHAT=VALUE", help="What exits must keep, as of apply exits (agreement=0.99).")
+@click.option("--at", multiple=True, metavar="ACTOR", help="An actor behind which an exit is put.")
+@click.option("--exits", type=click.IntRange(min=1), metavar="N", help="At most so many exits (1).")
 @click.option(
     "--seconds",
     type=click.FloatRange(min=0.5),
@@ -40,7 +45,7 @@ from eprune.cli.printing import show
     metavar="S",
     help="How much of the trace is played for each way (default: 30).",
 )
-@click.option("--latency", "wish", metavar="TIME", help="Also show which part of the frames takes at most TIME.")
+@click.option("--latency", "limit", metavar="TIME", help="Also show which part of the frames takes at most TIME.")
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
 @click.option(
     "--interpreter",
@@ -58,8 +63,12 @@ def command(
     server: str,
     cut: tuple[str, ...],
     ways: Sequence[str],
-    seconds: float,
+    data: Optional[str],
     wish: Optional[str],
+    at: tuple[str, ...],
+    exits: Optional[int],
+    seconds: float,
+    limit: Optional[str],
     settings: Sequence[str],
     interpreter: Optional[str],
     fmt: str,
@@ -72,8 +81,9 @@ def command(
     than its file the platform is. Links and units are emulated.
 
     The same frames, one under way at a time, go through the pass offload with a fixed number of blocks on the device,
-    with its decider, and with an oracle that knows the trace. The blocks are timed on this machine first, by the
-    units' slowdowns. The mean counts each part of the trace the same; "over the oracle" is by how much it exceeds the
+    with its decider, and with an oracle that knows the trace; with --data, also with exits on the device, and with
+    exits that let as many frames go, but at random. The blocks are timed on this machine first, by the units'
+    slowdowns. The mean counts each part of the trace the same; "over the oracle" is by how much it exceeds the
     oracle's, "settled" the same without the 30 frames after each change. Sources must not end before the trace does.
 
     Exit code: 0 fine, 1 a run failed, 2 wrong usage, 130 interrupted.
@@ -86,25 +96,30 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.deploy.options import check_complete, placed_settings
     from eprune.measure import replay
+    from eprune.measure.plans.offload import planned
     from eprune.model.quantity import parse_time
     from eprune.passes import offload
     from eprune.views import replay as view
 
     system = read_sound(application, platforms, mappings)
     check_complete(system)
-    limit = None
-    if wish is not None:
+    within = None
+    if limit is not None:
         try:
-            limit = float(parse_time(wish))
+            within = float(parse_time(limit))
         except ValueError as error:
             raise click.UsageError(f"--latency {error}") from None
-    asked = offload.Options(device, server, cut)
+    more: dict[str, Any] = {"data": data, "wish": wish, "at": at, "exits": exits}
+    asked = offload.Options(device, (server,), cut, **{name: value for name, value in more.items() if value})
     try:
         changes = replay.moments(trace)
-        blocks, times = replay.block_times(system, application, asked, interpreter)
+        fitting = progress(1, unit="", quiet=quiet)
+        asked = planned(system, asked, fitting)
+        fitting.clear()
+        blocks = replay.blocks_of(system, asked)
     except ValueError as error:
         raise click.UsageError(str(error)) from None
-    known = replay.ways_of(len(blocks))
+    known = replay.ways_of(len(blocks), bool(asked.made))
     for name in ways:
         if name not in known:
             raise click.UsageError(f"--way {name}: there are {', '.join(known)}")
@@ -116,6 +131,7 @@ def command(
         given.setdefault(platform, []).extend([f"--interpreter={interpreter}"] * bool(interpreter))
     shown = progress(len(chosen), 0, quiet)
     try:
+        times = replay.block_times(system, application, asked, blocks, interpreter)
         result = replay.replay(
             system, asked, str(Path(trace).resolve()), changes, seconds, blocks, times, chosen, given, shown
         )
@@ -128,5 +144,5 @@ def command(
         if not way.frames or way.frames[-1].begun < 0.9 * seconds:
             last = way.frames[-1].begun if way.frames else 0
             say(f"note: {way.name} ended after {last:.1f} of {seconds:g} s: its source had no more frames")
-    show(view.as_json(result, limit) if fmt == "json" else view.as_text(result, limit), fmt)
+    show(view.as_json(result, within) if fmt == "json" else view.as_text(result, within), fmt)
     return 0

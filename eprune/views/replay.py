@@ -6,7 +6,7 @@ import json
 import math
 from typing import Any, Optional
 
-from eprune.measure.replay import OFFLOAD, ORACLE, Replay, WayRun
+from eprune.measure.replay import Replay, WayRun
 from eprune.views.tables import table
 
 
@@ -59,6 +59,7 @@ def _way(way: WayRun, replay: Replay, wish: Optional[float]) -> dict[str, Any]:
         "within": None if wish is None else way.within(wish),
         "bytes_per_frame": way.bytes_per_frame,
         "switches": way.switches,
+        "left": list(way.left),
         "regret": _number(replay.regret(way)),
         "regret_settled": _number(replay.regret(way, settled=True)),
         "frames": [[frame.begun, frame.blocks, frame.latency] for frame in way.frames],
@@ -67,8 +68,8 @@ def _way(way: WayRun, replay: Replay, wish: Optional[float]) -> dict[str, Any]:
 
 def _title(way: WayRun, replay: Replay) -> str:
     """``2: after L2``."""
-    if way.name in (OFFLOAD, ORACLE):
-        return way.name
+    if not way.name.isdigit():
+        return f"{way.name}, {_percent(sum(way.left) / len(way.frames), sign=False)} leave" if way.left else way.name
     count = int(way.name)
     if count == len(replay.blocks):
         return f"{count}: all here"

@@ -87,10 +87,10 @@ def nests(folder: Path) -> None:
         if depth == 2:
             say("1", f"{1e6 * one_s:.1f}", "1")
         say(f"{depth}", f"{1e6 * here_s:.1f}", f"{ratio:.2f}")
-    say("blocks", "a decision, us (aim: 50)")
-    say("---", "---")
+    say("blocks", "a decision, us (aim: 50)", "with exits behind every other block, us")
+    say("---", "---", "---")
     for blocks in (4, 30):
-        say(f"{blocks}", f"{1e6 * _decision(blocks):.1f}")
+        say(f"{blocks}", *(f"{1e6 * _decision(blocks, exits):.1f}" for exits in (False, True)))
 
 
 def _running(folder: Path, depth: int) -> Path:
@@ -117,18 +117,22 @@ def _running(folder: Path, depth: int) -> Path:
     return program(folder, f"nest{depth}", *lines)
 
 
-def _decision(blocks: int) -> float:
-    """Seconds of a decision, what was learned from an earlier frame included."""
+def _decision(blocks: int, with_exits: bool) -> float:
+    """Seconds of a decision, learning from an earlier frame included; ``with_exits`` behind every other block."""
     sys.path.append(str(ROOT / "actors"))
     from offload_decider import OffloadDecider
 
     def listed(value: float) -> str:
         return ",".join([str(value)] * blocks)
 
-    decider = OffloadDecider(listed(0.01), listed(0.001), listed(100_000), bandwidth="1e7", latency="0.001")
-    frame, report = np.zeros(4, np.float32), np.zeros(2)
+    rest = ",".join(str(0.001 * (blocks - number)) for number in range(blocks))
+    exits = ",".join(map(str, range(1, blocks, 2))) if with_exits else ""
+    decider = OffloadDecider(listed(0.01), rest, listed(100_000), "1e7", "0.001", exits=exits)
+    decider.tell = lambda _: None
+    frame, report = np.zeros(4, np.float32), np.zeros(6)
     begin = time.perf_counter()
     for count in range(DECISIONS):
-        report[:] = count, time.perf_counter()
+        now = time.perf_counter()
+        report[:] = count, now, now - 0.01, 0, 100_008, 0.005
         decider.control({"in": frame, "report": report})
     return (time.perf_counter() - begin) / DECISIONS

@@ -208,6 +208,10 @@ TABLE = {
         "--latency": plus(OFFLOAD, "--latency 50ms"),
         "--probe": plus(OFFLOAD, "--probe 7"),
         "--frames": plus(OFFLOAD, "--frames 2"),
+        "--data": plus(OFFLOAD, "--data none.npz", code),
+        "--wish": plus(OFFLOAD, "--wish bytes=1KiB", code),
+        "--at": plus(OFFLOAD, "--at L1", code),
+        "--exits": plus(OFFLOAD, "--exits 2", code),
         **written(OFFLOAD),
     },
     "apply exits": {
@@ -326,6 +330,10 @@ TABLE = {
         **dict.fromkeys(
             ("--device", "--server", "--cut", "--interpreter", "--set"),
             Elsewhere("tests/measure/test_replay.py::test_what_is_asked_for_reaches_the_runs"),
+        ),
+        **dict.fromkeys(
+            ("--data", "--wish", "--at", "--exits"),
+            Elsewhere("tests/measure/test_replay.py::test_exits_are_fitted_as_asked_for_and_tried_beside_random_ones"),
         ),
         "--quiet": Elsewhere("tests/measure/test_replay.py::test_progress_is_shown_unless_it_is_not_wanted"),
     },

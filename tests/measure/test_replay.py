@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import math
+from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import pytest
 from click.testing import CliRunner
 from hypothesis import given
@@ -13,7 +15,21 @@ from hypothesis import strategies as st
 
 from eprune.cli.main import cli
 from eprune.measure import replay as replaying
-from eprune.measure.replay import OFFLOAD, ORACLE, AnsweredFrame, Replay, WayRun, moments, read_frames
+from eprune.measure.plans import offload as plan
+from eprune.measure.replay import (
+    EXITS,
+    OFFLOAD,
+    ORACLE,
+    RANDOM,
+    AnsweredFrame,
+    Replay,
+    WayRun,
+    moments,
+    read_frames,
+)
+from eprune.model.graph import Actor, Graph
+from eprune.model.system import System
+from eprune.passes.exits import Exit
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main.files import Files
 from eprune.runtime.net.conditions import FIELDS, changes_of, read_changes
@@ -134,7 +150,12 @@ def test_regret_is_over_the_oracle_and_the_frames_after_a_change_are_counted_apa
 
 
 def test_the_log_of_a_decider_is_read():
-    assert read_frames(["seconds,blocks,latency", "0.5,2,0.25"]) == (AnsweredFrame(0.5, 2, 0.25),)
+    columns = "seconds,blocks,latency,exit,bytes,here,link,there"
+    rows = [columns, "0.5,2,0.25,1,0,0.25,0,0", "1,4,0.5,0,0,0.5,0,0", "2,3,0.5,0,9,0.1,0.2,0.2"]
+    found = read_frames(rows)
+    assert found[:2] == (AnsweredFrame(0.5, 2, 0.25, 1), AnsweredFrame(1, 4, 0.5))
+    run = WayRun(OFFLOAD, found, 0.0)
+    assert (run.left, run.switches) == ((1,), 1)
 
 
 def test_the_oracle_decides_by_the_trace(tmp_path):
@@ -142,14 +163,32 @@ def test_the_oracle_decides_by_the_trace(tmp_path):
         "\n".join([HEADER, "0,phone,server,1e9,0.001,", "5,phone,server,1000,0.5,", "9,server,,,,2"])
     )
     oracle = Files(__file__).load_class(f"{ROOT / 'actors/offload_oracle.py'}:OffloadOracle")(
-        trace=str(tmp_path / "t.csv"), device="phone", server="server", here="1,1", there="0.1,0.1", bytes="100,100"
+        foretold=str(tmp_path / "t.csv"), between="phone,server", here="1,1", rest="0.2,0.1", bytes="100,100"
     )
     assert oracle.decide() == 0
     for row in oracle.rows[1:]:
         oracle.apply(row)
-    assert oracle.bandwidth == 1000 and oracle.slowdowns == {"phone": 1.0, "server": 2.0}
+    assert 1 / oracle.costs.pace == pytest.approx(1000) and oracle.costs.slower == {"here": 1.0, "there": 2.0}
     oracle.next = len(oracle.rows)
-    assert oracle.costs() == pytest.approx([1.5, 2.3, 2.0])
+    assert oracle.expected() == pytest.approx([1.5, 2.3, 2.0])
+    # What frames take teaches it nothing.
+    report = np.array([1, 99.0, 98.0, 0, 100, 0.5])
+    oracle.control({"report": np.zeros(6)})
+    oracle.control({"report": report})
+    assert oracle.costs.slower == {"here": 1.0, "there": 2.0}
+
+
+def test_the_oracle_knows_how_long_the_device_really_takes(tmp_path):
+    (tmp_path / "t.csv").write_text("\n".join([HEADER, "0,phone,server,1e9,0.001,"]))
+    oracle = Files(__file__).load_class(f"{ROOT / 'actors/offload_oracle.py'}:OffloadOracle")(
+        str(tmp_path / "t.csv"), "0.001,0.001", "1.5,0.7", "100,100", near="0.1,1,2", between="phone,server"
+    )
+    assert oracle.expected() == pytest.approx([1.5, 1.6, 1.9], abs=0.01)
+
+
+def test_what_a_decider_expects_of_the_other_side_is_taken_from_its_parameters():
+    given_ = {"rest": "0.3,0.1", "bytes": "100,50", "bandwidth": "1000", "latency": "0.01"}
+    assert replaying.expected_far(given_) == pytest.approx((0.02 + 0.1 + 0.3, 0.02 + 0.05 + 0.1, 0))
 
 
 def test_traces_are_made_for_each_kind_and_can_be_read(tmp_path, monkeypatch):
@@ -194,15 +233,47 @@ def test_what_is_asked_for_reaches_the_runs(tmp_path, monkeypatch):
         "endpoint": ["--set=Input.count=0", "--interpreter=tflite-runtime"],
         "server": ["--interpreter=tflite-runtime"],
     }
-    assert (asked["options"].device, asked["options"].server) == ("endpoint", "server")
+    assert (asked["options"].device, asked["options"].server) == ("endpoint", ("server",))
     failing = CliRunner().invoke(cli, [*call(tmp_path), "--cut", "Input"], prog_name="eprune")
     assert failing.exit_code == 2 and "--cut Input: the network consists of" in failing.output
+
+
+def test_exits_are_fitted_as_asked_for_and_tried_beside_random_ones(tmp_path, monkeypatch):
+    asked = {}
+
+    def fitted(system, options, progress):
+        asked["fit"] = options
+        return replace(options, made=(Exit("f2", b"", 1, 0.5),), cut=("L1", "L2"))
+
+    def run(system, options, trace, changes, seconds, blocks, times, ways, settings, progress):
+        asked.update(blocks=blocks, ways=ways, options=options)
+        left = way(EXITS, (0.0, 1, 0.1, 1), (0.1, 2, 0.1))
+        return Replay(blocks, (), (), seconds, (), (left,))
+
+    monkeypatch.setattr(plan, "planned", fitted)
+    monkeypatch.setattr(replaying, "blocks_of", lambda *_: (("L1",), ("L2",), ("L3", "L4-L5")))
+    monkeypatch.setattr(replaying, "block_times", lambda *_: [[1.0] * 3] * 2)
+    monkeypatch.setattr(replaying, "replay", run)
+    more = ["--cut", "L2", "--data", "some.npz", "--wish", "accuracy=0.9", "--at", "L1", "--exits", "2"]
+    done = CliRunner().invoke(cli, [*call(tmp_path), *more], prog_name="eprune")
+    assert done.exit_code == 0, done.output
+    fit = asked["fit"]
+    assert (fit.data, fit.wish, fit.at, fit.exits) == ("some.npz", "accuracy=0.9", ("L1",), 2)
+    assert asked["ways"] == ["0", "1", "2", "3", OFFLOAD, EXITS, RANDOM, ORACLE]
+    assert "exits, 50 % leave" in done.output
+    # Those that leave at random are as many, whichever they are.
+    gates = tuple(Actor(f"Exit{number}", (), parameters=(("threshold", "0.9"),)) for number in (1, 2))
+    made = replaying._at_random(System(Graph("g", gates)), (0.25, 0.5))
+    assert [dict(each.parameters) for each in made.graph.actors] == [
+        {"threshold": "0.75", "measure": "random"},
+        {"threshold": "0.5", "measure": "random"},
+    ]
 
 
 @pytest.mark.parametrize(("quiet", "shown"), [([], True), (["-q"], False)])
 def test_progress_is_shown_unless_it_is_not_wanted(quiet, shown, tmp_path, monkeypatch):
     found = []
-    monkeypatch.setattr(replaying, "block_times", lambda *_: ((("L1",),), [[1.0], [1.0]]))
+    monkeypatch.setattr(replaying, "block_times", lambda *_: [[1.0], [1.0]])
     monkeypatch.setattr(
         replaying, "replay", lambda *arguments: found.append(arguments[-1]) or Replay((), (), (), 1, (), ())
     )

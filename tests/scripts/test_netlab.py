@@ -76,6 +76,25 @@ def test_an_application_runs_on_two_hosts(pair):
     assert "vehicle: 5 frames in " in done.stderr
 
 
+def test_a_link_follows_a_trace(pair, tmp_path):
+    rows = "seconds,platform,peer,bandwidth,latency,slowdown\n0,a,b,1e6,,\n0,b,,,,3\n0.2,b,a,2e6,,\n9,a,b,3e6,,\n"
+    (tmp_path / "t.csv").write_text(rows)
+    shown = "tc qdisc show dev v1; sleep 0.7; tc qdisc show dev v1"
+    done = netlab("--trace", str(tmp_path / "t.csv"), "exec", shown, "true")
+    assert done.returncode == 0, done.stderr
+    assert [f" rate {rate}" in line for rate, line in zip(("8364Kbit", "16729Kbit"), done.stdout.splitlines())] == [
+        True, True,
+    ], done.stdout  # fmt: skip
+
+
+def test_a_trace_that_does_not_say_how_the_link_begins_is_refused(tmp_path):
+    (tmp_path / "t.csv").write_text("seconds,platform,peer,bandwidth,latency,slowdown\n3,a,b,1e6,,\n")
+    done = netlab("--trace", str(tmp_path / "t.csv"), "exec", "true", "true")
+    assert (done.returncode, "nothing says the link's bandwidth at 0 seconds" in done.stderr) == (2, True)
+    done = netlab("--trace", str(tmp_path / "none.csv"), "exec", "true", "true")
+    assert (done.returncode, "No such file" in done.stderr) == (2, True)
+
+
 def test_a_wrong_quantity_is_refused():
     done = netlab("--bandwidth", "fast", "exec", "true", "true")
     assert (done.returncode, "'fast' is not a quantity" in done.stderr) == (2, True)

@@ -1,0 +1,48 @@
+"""A server between a device and another server: where the rest of each frame is computed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from cut_token import block_number, expect_cut, opened
+from offload_decider import OffloadDecider
+
+
+class OffloadRelay(OffloadDecider):
+    """Copies the tensor in a cut to the block that is next, or hands the cut on as it is: the entry DA of its half.
+
+    It decides like OffloadDecider, from the block at which a frame comes in. The control value is that number times
+    K + 1, plus that of the block before which the frame is sent on, K for none. Outputs are ``block0``, ..., ``blockK``
+    (the answer, if nothing remains to be computed), ``past``, of the cut's type, ``padding``, as of OffloadDecider, and
+    ``begun``, float64[1]: when the frame came (time.perf_counter).
+    """
+
+    def initialize(self) -> None:
+        """Check the ports. Raises ValueError if they do not fit."""
+        if set(self.inputs) - {"report"} != {"cut"}:
+            raise ValueError("needs the input 'cut', and perhaps 'report'")
+        blocks = {name: port for name, port in self.outputs.items() if name not in ("past", "begun", "padding")}
+        self.numbers = {block_number(name): name for name in blocks}
+        expect_cut(self.inputs["cut"], blocks, "cut")
+
+    def control(self, inputs: Mapping[str, np.ndarray]) -> int:
+        """From which block to which. Raises ValueError for a token without a block."""
+        self.costs.arrived, _ = opened(inputs["cut"])
+        if not 0 <= self.costs.arrived <= self.blocks:
+            raise ValueError(f"a cut before block {self.costs.arrived}, of {self.blocks}")
+        return self.costs.arrived * (self.blocks + 1) + self.choose(inputs)
+
+    def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
+        """Copy the tensor, or the token. Raises ValueError if the tensor has another size than the block's input."""
+        token = inputs["cut"]
+        for name, out in outputs.items():
+            if name == "begun":
+                out[0] = self.under_way[-1].begun
+            elif name == "padding":
+                out[0] = self.under_way[-1].padding
+            elif name == "past":
+                out[: len(token)] = token
+                outputs[name].used = len(token)
+            else:
+                opened(token, name, out)

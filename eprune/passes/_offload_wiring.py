@@ -1,0 +1,280 @@
+"""How a network is shared out over platforms, each of which decides for itself how much of it to run.
+
+In all tables, a row is a pair: the block at which a frame comes in, and the one at which it goes out again. A device
+without exits and every server is one table; a device with exits is a nest, a level for each exit, behind which a second
+graph sends what is left to do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Optional
+
+from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.model.graph import ActorType, PortRef
+from eprune.model.system import System
+from eprune.model.token import TokenType
+from eprune.passes._offload_network import Network
+from eprune.passes._offload_sheet import LEAVE, Sheet, Table
+from eprune.passes.exits import Exit
+
+#: bytes of the block's number in a token that crosses, and of the seconds in an answer
+HEADER = 8
+#: how many numbers there are in a report, and in what a packer says of a token
+REPORT, SENT, BEGUN = (TokenType("float64", (count,)) for count in (6, 3, 1))
+#: how many bytes a decider wants to be sent in vain
+PADDING = TokenType("int32", (1,))
+DECIDER, ANSWER = "Decide", "Answer"
+#: the names of the dynamic processing graphs: the device's, that of what it sends, and the last platform's
+OUTER, SENDING, INNER = "Offload", "Send", "Rest"
+
+
+class Wiring:
+    """The graph's new actors, FIFOs and tables.
+
+    ``platforms``: the device and the others, each of which may send to the next. ``deciders``: the parameters of the
+    deciding actor of each platform but the last. ``exits``: number of blocks before it -> an exit.
+    """
+
+    def __init__(
+        self,
+        system: System,
+        network: Network,
+        platforms: Sequence[str],
+        deciders: Sequence[Mapping[str, str]],
+        exits: Mapping[int, Exit],
+        frames: int,
+    ) -> None:
+        self.network, self.platforms, self.deciders, self.exits = network, platforms, deciders, exits
+        self.sheet = Sheet(system, frames)
+        self.frames = frames
+        self.count = len(network.blocks)
+        ports = self.sheet.ports
+        self.answer = ports[network.blocks[-1].out.source].token
+        self.tokens = [*(ports[block.into.source].token for block in network.blocks), self.answer]
+        self.sizes = [token.nbytes + HEADER for token in self.tokens]
+        self.cut = TokenType("uint8", (max(self.sizes),), True)
+        #: an answer that a server gives, with the seconds that it took
+        self.timed = TokenType("uint8", (HEADER + self.answer.nbytes,))
+        #: an actor of the network, and a platform's suffix -> its copy there
+        self.copies: dict[tuple[str, str], str] = {}
+        #: file name -> the model of an exit's head
+        self.files: dict[str, bytes] = {}
+        self.decide = self.sheet.part(
+            DECIDER, ActorType.DA, platforms[0], "offload_decider.py:OffloadDecider", deciders[0]
+        )
+        self.sheet.into(network.blocks[0].into, PortRef(self.decide, "in"))
+        if exits:
+            self._nest()
+        else:
+            self._device()
+        self.sheet.lead()
+
+    # The device
+
+    def _device(self) -> None:
+        """A choice that is made once, before the first block."""
+        sheet, home, count = self.sheet, self.platforms[0], self.count
+        pack = self._packer("Pack", ActorType.DPA, home)
+        answer = self._answer(ANSWER, home)
+        table = sheet.table(OUTER, {row: (0, row) for row in range(count + 1)}, self.decide, answer)
+        self._head(table, pack)
+        source = self._out(count - 1, "")
+        sheet.join(source, PortRef(answer, "local"), self.answer, (table, lambda _, out: out == count))
+        self._pads(table, pack)
+        self._hand_over(0, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
+        sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
+        sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
+
+    def _nest(self) -> None:
+        """A choice before the first block, and one after each exit; then what is left is sent, or the answer is there.
+
+        What a level decided leaves it as one token, an answer being a cut behind the last block.
+        """
+        sheet, home, count = self.sheet, self.platforms[0], self.count
+        ends = [*sorted(self.exits), count]
+        packs = [self._packer(f"Pack{level}" if level else "Pack", ActorType.DA, home) for level in range(len(ends))]
+        gates = [self._gate(number, place, ends[number]) for number, place in enumerate(ends[:-1], 1)]
+        rows = {row: (0, row) for row in range(ends[0] + 1)}
+        table = sheet.table(OUTER, rows, self.decide, packs[0])
+        for level, end in enumerate(ends):
+            if level:
+                begin = ends[level - 1]
+                rows = {0: LEAVE, **{row: (begin, row) for row in range(begin, end + 1)}}
+                table = sheet.table(f"{OUTER}{level}", rows, gates[level - 1], packs[level], table.name)
+                self._behind_gate(table, level, begin, end, packs[level])
+            else:
+                self._head(table, packs[0], end)
+            if level + 1 < len(ends):
+                self._before_gate(table, end, gates[level], PortRef(packs[level + 1], "cut"), packs[level])
+            else:
+                target = PortRef(packs[level], f"block{count}")
+                sheet.join(self._out(count - 1, ""), target, self.answer, (table, lambda _, out: out == count))
+        sender = sheet.part("Sender", ActorType.DA, home, "offload_sender.py:OffloadSender", {"blocks": str(count)})
+        answer = self._answer(ANSWER, home)
+        # Its rows are of a frame that is answered, and of one that goes on.
+        sending = sheet.table(SENDING, {0: (count, count), 1: (0, 0)}, sender, answer)
+        sheet.join(PortRef(packs[0], "cut"), PortRef(sender, "cut"), self.cut)
+        sheet.beside(PortRef(self.decide, "padding"), PortRef(packs[0], "padding"), PADDING)
+        here = PortRef(sender, "answer"), PortRef(answer, "local")
+        sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
+        self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)
+        sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
+        sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
+
+    def _head(self, table: Table, pack: str, end: Optional[int] = None) -> None:
+        """The device's first blocks, up to an exit, and what is sent at once or between them."""
+        raw = PortRef(self.decide, "raw"), PortRef(pack, "block0")
+        self.sheet.join(*raw, self.tokens[0], (table, lambda _, out: out == 0))
+        self._chain(table, "", 0, end or self.count, {0: PortRef(self.decide, "local")}, pack)
+
+    def _gate(self, number: int, place: int, end: int) -> str:
+        """The actor that decides at an exit, with its parameters."""
+        made = self.exits[place]
+        parameters = {"number": str(number), "most": str(end), "threshold": f"{made.threshold:.7g}"}
+        if (made.scale, made.zero) != (1.0, 0):
+            parameters.update(scale=f"{made.scale:.9g}", zero=str(made.zero))
+        return self.sheet.part(
+            f"Exit{number}", ActorType.DA, self.platforms[0], "offload_gate.py:OffloadGate", parameters
+        )
+
+    def _before_gate(self, table: Table, place: int, gate: str, done: PortRef, pack: str) -> None:
+        """The exit's head, and what goes in and comes out of the level behind it."""
+        sheet, made, number = self.sheet, self.exits[place], len(self.files) + 1
+        on = (table, lambda _, out: out == place)
+        file = f"head{number}_{_plain(sheet.system.graph.name)}.tflite"
+        self.files[file] = made.data
+        head = sheet.slice(f"Head{number}", self.platforms[0], ModelSlice(file, 0, made.operators - 1))
+        table.members.append(head)
+        token = self.tokens[place]
+        sheet.join(self._out(place - 1, "", "head"), PortRef(head, "in"), token, on)
+        sheet.join(self._out(place - 1, "", "next"), PortRef(gate, "features"), token, on)
+        sheet.join(PortRef(head, "out"), PortRef(gate, "scores"), self.answer, on)
+        plan = TokenType("float64", (2 + len(self.exits),))
+        sheet.join(PortRef(table.entry, "plan"), PortRef(gate, "given"), plan, on)
+        sheet.join(done, PortRef(pack, "done"), self.cut, on)
+
+    def _behind_gate(self, table: Table, level: int, begin: int, end: int, pack: str) -> None:
+        """What is decided after an exit: to leave, to send what is there, or to go on, at most to the next exit."""
+        gate = table.entry
+        leave = PortRef(gate, "early"), PortRef(pack, f"exit{level}")
+        self.sheet.join(*leave, self.answer, (table, lambda into, _: into < 0))
+        send = PortRef(gate, "cut"), PortRef(pack, f"block{begin}")
+        self.sheet.join(*send, self.tokens[begin], (table, lambda _, out: out == begin))
+        self._chain(table, "", begin, end, {begin: PortRef(gate, "deep")}, pack)
+
+    # Other platforms
+
+    def _hand_over(self, tier: int, table: Table, cut: PortRef, sent: PortRef, always: bool = False) -> None:
+        """What is cut goes to the next platform, and the answer comes back; ``sent`` says when, for the report."""
+        sheet, answer = self.sheet, table.exit
+        on = (table, lambda _, out: out < self.count)
+        if always:
+            sheet.beside(sent, PortRef(answer, "sent"), SENT)
+        else:
+            sheet.join(sent, PortRef(answer, "sent"), SENT, on, room=max(self.frames, 2))
+        entry, leave = self._server(tier + 1, table)
+        sheet.join(cut, PortRef(entry, "cut"), self.cut, on)
+        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), self.timed, on)
+
+    def _server(self, tier: int, outer: Table) -> tuple[str, str]:
+        """All blocks on a platform that is not the device, its entry and its exit; it is inside of who sends to it."""
+        sheet, home, count = self.sheet, self.platforms[tier], self.count
+        last = tier == len(self.platforms) - 1
+        if last:
+            entry = sheet.part("Open", ActorType.DA, home, "cut_opener.py:CutOpener")
+            leave = self._answer("Close", home)
+            table = sheet.table(INNER, {row: (row, count) for row in range(count + 1)}, entry, leave, outer.name)
+        else:
+            entry = sheet.part(
+                f"{DECIDER}-{home}", ActorType.DA, home, "offload_relay.py:OffloadRelay", self.deciders[tier]
+            )
+            leave = self._answer(f"{ANSWER}-{home}", home)
+            pairs = [(into, out) for into in range(count + 1) for out in range(into, count + 1)]
+            rows = {into * (count + 1) + out: (into, out) for into, out in pairs}
+            table = sheet.table(f"{OUTER}-{home}", rows, entry, leave, outer.name)
+        pack = "" if last else self._packer(f"Pack-{home}", ActorType.DPA, home)
+        sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), BEGUN)
+        starts = {block: PortRef(entry, f"block{block}") for block in range(count)}
+        self._chain(table, f"-{home}", 0, count, starts, pack)
+        source = self._out(count - 1, f"-{home}")
+        sheet.join(source, PortRef(leave, "local"), self.answer, (table, lambda into, out: into < count == out))
+        whole = PortRef(entry, f"block{count}"), PortRef(leave, "arrived")
+        sheet.join(*whole, self.answer, (table, lambda into, _: into == count))
+        if pack:
+            self._pads(table, pack)
+            past = PortRef(entry, "past"), PortRef(pack, "past")
+            sheet.join(*past, self.cut, (table, lambda into, out: into == out < count))
+            self._hand_over(tier, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
+            sheet.join(PortRef(leave, "report"), PortRef(entry, "report"), REPORT, delay=self.frames)
+        return entry, leave
+
+    # Pieces
+
+    def _packer(self, name: str, kind: ActorType, home: str) -> str:
+        return self.sheet.part(name, kind, home, "cut_packer.py:CutPacker")
+
+    def _pads(self, table: Table, pack: str) -> None:
+        """A packer that is a member, and is told how much to send besides."""
+        table.members.append(pack)
+        padding = PortRef(table.entry, "padding"), PortRef(pack, "padding")
+        self.sheet.join(*padding, PADDING, (table, lambda _, out: out < self.count))
+
+    def _answer(self, name: str, home: str) -> str:
+        return self.sheet.part(name, ActorType.DA, home, "offload_answer.py:OffloadAnswer")
+
+    def _chain(self, table: Table, suffix: str, begin: int, end: int, starts: Mapping[int, PortRef], pack: str) -> None:
+        """The blocks from ``begin`` to before ``end`` on a platform, and what is sent between them.
+
+        ``starts``: block -> where its input comes from if a frame comes in there.
+        """
+        sheet = self.sheet
+        home = sheet.parts[table.entry].home
+        for number in range(begin, end):
+            on = (table, lambda into, out, own=number: into <= own < out)
+            copies = {name: sheet.copy(name, suffix, home) for name in self.network.blocks[number].actors}
+            self.copies.update(((name, suffix), own) for name, own in copies.items())
+            table.members += copies.values()
+            for fifo in self.network.inner:
+                if fifo.source.actor in copies:
+                    source, target = (PortRef(copies[ref.actor], ref.port) for ref in (fifo.source, fifo.target))
+                    sheet.join(source, target, sheet.ports[fifo.source].token, on)
+        for number in range(begin, end):
+            token, target = self.tokens[number], self._into(number, suffix)
+            before = (table, lambda into, out, own=number: into < own < out)
+            sources = (
+                {"sent": (starts[number], (table, lambda into, out, own=number: into == own < out))}
+                if (number in starts)
+                else {}
+            )
+            if number > begin:
+                sources["before"] = (self._out(number - 1, suffix, "next" if pack else ""), before)
+            if len(sources) == 1:
+                [(source, on)] = sources.values()
+                sheet.join(source, target, token, on)
+            else:
+                merge = sheet.part(f"Merge{number}{suffix if pack else ''}", ActorType.DPA, home, "merge.py:Merge")
+                table.members.append(merge)
+                for port, (source, on) in sources.items():
+                    sheet.join(source, PortRef(merge, port), token, on)
+                both = (table, lambda into, out, own=number: into <= own < out)
+                sheet.join(PortRef(merge, "out"), target, token, both)
+            if pack and number > begin:
+                sent = (table, lambda into, out, own=number: into < own == out)
+                source = self._out(number - 1, suffix, "send")
+                sheet.join(source, PortRef(pack, f"block{number}"), token, sent)
+
+    def _into(self, block: int, suffix: str) -> PortRef:
+        ref = self.network.blocks[block].into.target
+        return PortRef(self.copies[ref.actor, suffix], ref.port)
+
+    def _out(self, block: int, suffix: str, port: str = "") -> PortRef:
+        """Where a block's tensor leaves it; with a ``port`` if it leaves by more than one."""
+        ref = self.network.blocks[block].out.source
+        made = PortRef(self.copies[ref.actor, suffix], port or ref.port)
+        self.sheet.carries[made] = ref
+        return made
+
+
+def _plain(name: str) -> str:
+    return "".join(each if each.isalnum() or each in "_-" else "_" for each in name)

@@ -1,0 +1,264 @@
+"""A device with early exits and a server; a device, an edge and a cloud: the same answers wherever frames are cut."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import replace
+from itertools import combinations
+
+import numpy as np
+import pytest
+
+from eprune import face
+from eprune.analysis.check import check
+from eprune.codegen.lower import lower
+from eprune.explore.space import mapping
+from eprune.formats.system import write_system
+from eprune.formats.tflite.head import head_model, pool_of
+from eprune.formats.tflite.model import parse_model
+from eprune.measure.executor import Executor
+from eprune.measure.plans.offload import planned
+from eprune.measure.stated import stated
+from eprune.model.graph import Graph
+from eprune.model.platform import Link, Platform, Unit
+from eprune.model.system import System
+from eprune.passes import fuse, import_, offload, relocate
+from eprune.passes.exits import Exit, places
+from tests.kit import tiny_models
+from tests.kit.programs import ROOT
+
+FRAMES = 5
+PORTS = {("device", "edge"): 5300, ("edge", "cloud"): 5310, ("device", "cloud"): 5320}
+
+
+def platforms():
+    """A device, an edge and a cloud, each joined to the others."""
+    names = ("device", "edge", "cloud")
+    for name in names:
+        links = tuple(
+            Link(other, "127.0.0.1", PORTS.get((name, other)) or PORTS[other, name]) for other in names if other != name
+        )
+        yield Platform(name, (Unit("cpu"),), links)
+
+
+@pytest.fixture(scope="module")
+def network(tmp_path_factory):
+    """Two convolutions and what follows, six slices, and random frames."""
+    folder = tmp_path_factory.mktemp("network")
+    (folder / "net.tflite").write_bytes(tiny_models.two_convolutions())
+    np.save(folder / "frames.npy", np.random.default_rng(3).normal(size=(FRAMES, 8, 8, 3)).astype(np.float32))
+    found = stated(str(folder / "net.tflite"))
+    made = import_.apply(System(Graph("net")), import_.Options(found.model, found.types, "operator", file=found.file))
+    written = write_system(relocate.apply(made.system, relocate.Options(str(folder))).system, str(folder))
+    system = replace(face.load(written.application, allow_outside=True), platforms=tuple(platforms()))
+    source = next(actor.name for actor in system.graph.actors if not actor.inputs)
+    system = setting(system, source, path=str(folder / "frames.npy"))
+    homes = dict.fromkeys((each.name for each in system.graph.actors), "device")
+    return replace(system, mappings=tuple(mapping(system.graph, each, homes) for each in system.platforms[:1]))
+
+
+def setting(system, name, **parameters):
+    """The system with these parameters of an actor."""
+    actors = tuple(
+        replace(each, parameters=tuple({**dict(each.parameters), **parameters}.items())) if each.name == name else each
+        for each in system.graph.actors
+    )
+    return replace(system, graph=replace(system.graph, actors=actors))
+
+
+def sink_of(system):
+    return next(actor.name for actor in system.graph.actors if not actor.outputs)
+
+
+def tensors(folder):
+    """What a sink has written, as bytes of each frame."""
+    (file,) = folder.glob("*.npy")
+    return [each.tobytes() for each in np.load(file)]
+
+
+def answers(system, path):
+    """The answers that come out if all actors run one after the other in this process."""
+    platform = Platform("near", (Unit("cpu"),))
+    homes = dict.fromkeys((each.name for each in system.graph.actors), "near")
+    placed = replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
+    (program,) = lower(fuse.apply(setting(placed, sink_of(system), path=str(path))).system)
+    with Executor(program) as executor:
+        assert len(list(executor.run(FRAMES))) == FRAMES
+    return tensors(path)
+
+
+@pytest.fixture(scope="module")
+def whole(network, tmp_path_factory):
+    return answers(network, tmp_path_factory.mktemp("whole") / "answers")
+
+
+def exit_behind(system, name, threshold):
+    """An exit whose head has random weights."""
+    ports = dict(system.graph.ports())
+    place = next(each for each in places(system.graph) if each.fifo.source.actor == name)
+    token, answer = ports[place.fifo.source].token, ports[place.late.source].token
+    pool = pool_of(token.shape, 1) if len(token.shape) == 4 else None
+    values = token.shape[3] if pool else token.shape[1]
+    weights = np.random.default_rng(5).normal(size=(answer.shape[1], values)).astype(np.float32)
+    data = head_model(token, pool, weights, np.zeros(answer.shape[1], np.float32), answer, None, None)
+    return Exit(place.fifo.name, data, len(parse_model(data).operators), threshold)
+
+
+def applied(system, folder, **options):
+    """What the pass makes, written and read again; it breaks no rule, and nothing is to be said of it."""
+    given = {"server": ("cloud",), **options}
+    result = offload.apply(system, offload.Options("device", **given))
+    written = write_system(relocate.apply(result.system, relocate.Options(str(folder))).system, str(folder))
+    made = face.load(written.application, written.platforms, written.mappings, allow_outside=True)
+    assert [str(finding) for finding in check(made)] == []
+    return made, result.report.figures["blocks"]
+
+
+def test_with_exits_too_answers_are_the_same_wherever_a_frame_is_cut(network, whole, tmp_path):
+    names = [place.fifo.source.actor for place in places(network.graph)]
+    assert len(names) >= 4
+    for at in (names[:1], names[-1:], [names[0], names[2]], names):
+        exits = tuple(exit_behind(network, name, 2.0) for name in at)
+        system, blocks = applied(network, tmp_path / "-".join(at), made=exits)
+        assert len(system.graph.dpgs) == len(at) + 3
+        for cut in range(len(blocks) + 1):
+            assert answers(setting(system, "Decide", fixed=str(cut)), tmp_path / "answers") == whole, (at, cut)
+
+
+def test_a_frame_that_an_exit_is_sure_of_gets_its_answer_and_no_other_does(network, whole, tmp_path):
+    first, second = (place.fifo.source.actor for place in places(network.graph)[:2])
+    heads = exit_behind(network, first, 0.0), exit_behind(network, second, 2.0)
+    both, blocks = applied(network, tmp_path / "both", made=heads, frames=1)
+    both = setting(both, "Decide", fixed=str(len(blocks) - 1))
+    early = answers(both, tmp_path / "early")
+    assert not set(early) & set(whole)
+    # Each frame leaves where its head is sure, by the largest score.
+    sure = sorted(float(np.frombuffer(each, np.float32).max()) for each in early)
+    log = tmp_path / "log.csv"
+    some = setting(both, "Exit1", threshold=str((sure[1] + sure[2]) / 2))
+    some = setting(some, "Decide", log=str(log))
+    found = answers(some, tmp_path / "some")
+    left = [one == other for one, other in zip(found, early)]
+    assert sum(left) == FRAMES - 2
+    assert [one for one, gone in zip(found, left) if not gone] == [one for one, gone in zip(whole, left) if not gone]
+    # What is under way at the end is not in the log.
+    rows = [row.split(",") for row in log.read_text().splitlines()[1:]]
+    assert [row[3] == "1" for row in rows] == left[: len(rows)]
+    assert [row[1] for row in rows] == ["1" if gone else str(len(blocks) - 1) for gone in left[: len(rows)]]
+
+
+def test_three_platforms_give_the_same_answers_at_every_pair_of_cuts(network, whole, tmp_path):
+    system, blocks = applied(network, tmp_path / "three", server=("edge", "cloud"))
+    exits = (exit_behind(network, blocks[1][-1], 2.0),)
+    nested, _ = applied(network, tmp_path / "nested", server=("edge", "cloud"), made=exits)
+    count = len(blocks)
+    # The edge cannot cut before the block at which a frame comes in: it sends it on at once.
+    pairs = [(0, 0), (2, 1), (count, count), *combinations(range(count + 1), 2)]
+    for one, other in pairs:
+        for made in (system, nested):
+            chosen = setting(setting(made, "Decide", fixed=str(one)), "Decide-edge", fixed=str(other))
+            assert answers(chosen, tmp_path / "answers") == whole, (one, other)
+
+
+@pytest.mark.parametrize(
+    ("server", "cuts", "sent"),
+    [
+        (("cloud",), (6,), set()),
+        (("cloud",), (2,), {("device", "cloud")}),
+        (("edge", "cloud"), (1, 3), {("device", "edge"), ("edge", "cloud")}),
+    ],
+)
+def test_platforms_run_and_what_is_idle_sends_nothing(network, whole, tmp_path, server, cuts, sent):
+    exits = (exit_behind(network, places(network.graph)[0].fifo.source.actor, 2.0),)
+    system, _ = applied(network, tmp_path / "made", server=server, made=exits)
+    settings = {"Decide.fixed": cuts[0], f"{sink_of(system)}.path": str(tmp_path / "answers")}
+    if len(cuts) > 1:
+        settings["Decide-edge.fixed"] = cuts[1]
+    run = face.run(system, frames=FRAMES, settings=settings)
+    assert tensors(tmp_path / "answers") == whole
+    forward = {pair: link.bytes_per_frame for pair, link in run.links.items() if pair in PORTS}
+    assert {pair for pair, nbytes in forward.items() if nbytes} == sent
+
+
+def test_what_would_be_late_takes_the_last_exit_in_time(network, tmp_path):
+    first, second = (place.fifo.source.actor for place in places(network.graph)[:2])
+    heads = exit_behind(network, first, 2.0), exit_behind(network, second, 2.0)
+    made, blocks = applied(network, tmp_path / "made", made=heads, frames=1)
+    here = ",".join(["0.01"] * len(blocks))
+    for within, wanted in (("0.015", "1"), ("0.025", "2"), ("10", "0")):
+        log = tmp_path / "log.csv"
+        # As is stated, a frame is at the exits after 10 and 20 ms; to go on takes longer than 25 ms in any case.
+        answers(setting(made, "Decide", here=here, rest="9,9,9,9,9,9", within=within, log=str(log)), tmp_path / within)
+        rows = [row.split(",") for row in log.read_text().splitlines()[1:]]
+        assert rows[0][3] == wanted, within
+
+
+def test_a_decider_that_raises_leaves_all_frames_to_the_device(network, whole, tmp_path):
+    applied(network, tmp_path / "made")
+    for name in ("offload_decider.py", "offload_costs.py", "offload_log.py", "checks.py"):
+        shutil.copy(ROOT / "actors" / name, tmp_path / "made")
+    text = "from offload_decider import OffloadDecider\n\n\nclass Frail(OffloadDecider):\n    def decide(self):\n"
+    (tmp_path / "made/frail.py").write_text(text + "        return 1 // 0\n")
+    application = tmp_path / "made/application.xml"
+    application.write_text(application.read_text().replace("offload_decider.py:OffloadDecider", "frail.py:Frail"))
+    frail = face.load(str(application), str(tmp_path / "made/platforms"), str(tmp_path / "made/mappings"), True)
+    settings = {"Decide.probe": 0, f"{sink_of(frail)}.path": str(tmp_path / "answers")}
+    run = face.run(frail, frames=FRAMES, settings=settings)
+    assert tensors(tmp_path / "answers") == whole
+    assert run.links["device", "cloud"].bytes_per_frame == 0
+    assert len([note for note in run.notes if "deciding failed: ZeroDivisionError" in note]) == 1
+
+
+def test_exits_are_fitted_on_pictures_and_frames_leave_as_was_foretold(network, tmp_path):
+    """Where the device computes everything, as many of the test pictures leave as the report says."""
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).normal(size=(80, 8, 8, 3)).astype(np.float32))
+    names = [place.fifo.source.actor for place in places(network.graph)]
+    asked = offload.Options(
+        "device", ("cloud",), cut=(names[0],), data=str(tmp_path / "data.npz"), wish="agreement=0.5", at=(names[1],)
+    )
+    options = planned(network, asked)
+    assert options.cut == (names[0], names[1]) and len(options.made) == 1
+    share = options.figures["exits"][0]["share"]
+    assert options.shares == (share,) and share > 0
+    result = offload.apply(network, options)
+    assert result.report.figures["exits"] == options.figures["exits"]
+    assert any("test pictures leave" in line for line in result.report.lines)
+    told = dict(result.system.graph.actor("Decide").parameters)
+    assert (told["exits"], float(told["shares"])) == ("2", pytest.approx(share))
+    for name in ("at", "wish", "exits"):
+        with pytest.raises(ValueError, match=f"--{name} is for exits"):
+            planned(
+                network,
+                replace(
+                    offload.Options("device", ("cloud",)), **{name: 2 if name == "exits" else getattr(asked, name)}
+                ),
+            )
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"server": ("edge", "cloud", "device")}, "3 servers"),
+        ({"server": ("edge", "edge")}, "--server edge twice"),
+        ({"there": ("1",) * 2}, "more --there than --server"),
+        ({"here": "a,b"}, "--here a,b: expected seconds"),
+    ],
+)
+def test_what_makes_no_sense_is_refused(network, options, message):
+    with pytest.raises(ValueError, match=message):
+        offload.apply(network, offload.Options("device", **{"server": ("cloud",), **options}))
+
+
+def test_an_edge_counts_by_what_it_would_choose(network):
+    """It computes the last block itself, and sends what is before: one second there, ten here."""
+    here, there = ",".join(["10"] * 5 + ["1"]), ",".join(["1"] * 6)
+    fast = tuple(
+        replace(each, links=tuple(replace(link, bandwidth=10**12, latency=2) for link in each.links))
+        for each in network.platforms
+    )
+    made = offload.apply(
+        replace(network, platforms=fast), offload.Options("device", ("edge", "cloud"), there=(here, there))
+    ).system
+    told = dict(made.graph.actor("Decide").parameters)["rest"]
+    # 4 seconds on the way, and one for each block; the last one is faster where it is.
+    assert [float(each) for each in told.split(",")] == pytest.approx([10, 9, 8, 7, 6, 1], abs=1e-3)
