@@ -20,7 +20,7 @@ from typing import Any
 
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.model import parse_model, read_model
-from eprune.model.quantity import parse_time
+from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
 from eprune.passes._offload_wiring import OUTER, SENDING, Wiring
@@ -75,6 +75,12 @@ class Options:
         50, help="Try what has not been used for so many frames, or a second, where it costs little (50; 0: never)."
     )
     frames: int = option(4, help="How many frames may be under way (4).")
+    retry: str = option(
+        "",
+        help="Where the first server dies, or has not answered for so long, the device computes a frame itself; else "
+        "the run ends.",
+        metavar="TIME",
+    )
     data: str = option("", help="Give the device's network early exits, fitted on these pictures.", metavar="DIR|FILE")
     wish: str = option("agreement=0.99", help="What exits must keep, as of apply exits.", metavar="WHAT=VALUE")
     at: tuple[str, ...] = option((), help="An actor behind which an exit is put.", metavar="ACTOR")
@@ -111,9 +117,9 @@ def apply(system: System, options: Options) -> Result:
     found = [times_of(text, network, "there" if tier else "here", system.graph) for tier, text in enumerate(told)]
     guessed = dict.fromkeys("--there" if tier else "--here" for tier, each in enumerate(found) if each is None)
     times = [each or (ASSUMED,) * len(network.blocks) for each in found]
-    wiring = Wiring(
-        system, network, tiers, _parameters(system, network, options, tiers, times, exits), exits, options.frames
-    )
+    parameters = _parameters(system, network, options, tiers, times, exits)
+    retry = parse_timeout(options.retry) if options.retry else None
+    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry)
     graph = wiring.sheet.graph(network.actors, "-offload")
     made = replace(
         system,
