@@ -14,6 +14,7 @@ from eprune.analysis.faults import LOSSY
 from eprune.analysis.lookup import fifo_rates, some, token_bytes, windows
 from eprune.analysis.matching import Matching, matching
 from eprune.analysis.precedence import Edge, Precedence, postorder
+from eprune.analysis.routes import routes
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import Actor, FaultPolicy, Fifo, Graph, Match
@@ -54,6 +55,8 @@ class _Ways:
 
     def __init__(self, graph: Graph) -> None:
         self.fifos = [fifo for fifo in graph.fifos if not fifo.delay]
+        #: the FIFOs of routes, and those of the answers
+        self.routed = {fifo.name for each in routes(graph) for fifo in (*each.fifos, *each.answers)}
         self.actors = {actor.name: actor for actor in graph.actors}
         self.into: dict[str, list[Fifo]] = {name: [] for name in self.actors}
         self.out: dict[str, list[Fifo]] = {name: [] for name in self.actors}
@@ -259,6 +262,8 @@ def _sum(*values: Optional[Fraction], join: Callable[[list[Fraction]], Fraction]
 def _growing(ways: _Ways) -> Iterator[Finding]:
     """Time-outs that are stated grow from a FIFO to those behind it: else the later one cannot wait for the earlier."""
     stated = [fifo for fifo in ways.fifos if fifo.policy in LOSSY and fifo.timeout is not None]
+    # Of a route, the sender alone decides what is late: it sends the token again.
+    stated = [fifo for fifo in stated if fifo.name not in ways.routed]
     for fifo in stated:
         before = set(ways._back([fifo.source.actor]))
         port = ways.actors[fifo.target.actor].port(fifo.target.port)

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.analysis.routes import routes
 from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
 from eprune.explore.space import mapping
@@ -69,7 +70,7 @@ class Frame:
 
     answer: np.ndarray
     seconds: float
-    nbytes: dict[Way, int] = field(default_factory=dict)
+    nbytes: dict[Way, float] = field(default_factory=dict)
 
 
 class SystemAnswers:
@@ -157,7 +158,11 @@ class _Schedule:
     """When things happen in a frame, if everything takes the time that it took here."""
 
     def __init__(self, system: System) -> None:
-        self.nbytes: dict[Way, int] = {}
+        self.nbytes: dict[Way, float] = {}
+        #: FIFO -> over how many a route shares its tokens: each has that part of the bytes
+        self._shares = {
+            fifo.name: len(route.fifos) for route in routes(system.graph) for fifo in (*route.fifos, *route.answers)
+        }
         #: FIFO -> when its tokens are there
         self.arrived: dict[str, float] = {}
         self._units, self._links = system.units, {}
@@ -184,7 +189,7 @@ class _Schedule:
         time = self._done.get(source, 0.0)
         way = self._homes.get(source, ""), self._homes.get(target, "")
         if way[0] != way[1]:
-            self.nbytes[way] = self.nbytes.get(way, 0) + nbytes
+            self.nbytes[way] = self.nbytes.get(way, 0) + nbytes / self._shares.get(fifo.name, 1)
             link = self._links.get(way)
             begin = max(time, self._free.get(way, 0.0))
             self._free[way] = begin + (nbytes / link.bandwidth if link and link.bandwidth else 0.0)

@@ -126,7 +126,7 @@ def evaluate(
             measure, wanted = AGREEMENT, lambda place, token: class_of(reference(token))
         if len(answers.sources) > 1:
             notes.append(f"each of {len(answers.sources)} sources sends the same picture")
-        right, seconds, sent = 0, [], dict[tuple[str, str], int]()
+        right, seconds, sent = 0, [], dict[tuple[str, str], float]()
         for place, example in enumerate(chosen):
             token = token_of(pictures, example)
             expected = wanted(place, token)
@@ -135,7 +135,7 @@ def evaluate(
             right += class_of(frame.answer) == expected
             seconds.append(frame.seconds)
             for way, nbytes in frame.nbytes.items():
-                sent[way] = sent.get(way, 0) + nbytes
+                sent[way] = sent.get(way, 0.0) + nbytes
             progress.update(place + 1)
         if run:
             first = chosen.first(FRAMES, seed)

@@ -111,3 +111,9 @@ def test_a_state_in_the_servers_part_is_not_shared_out():
     with pytest.raises(ValueError, match="keeps a state, the delay of FIFO 'again'; write --route sticky"):
         apply(System(graph), Options(1, 2, "Near", "Sink", Sharing.ONE))
     apply(System(graph), Options(1, 2, "Near", "Sink", Sharing.STICKY))
+
+
+def test_time_outs_of_a_route_need_not_grow_towards_its_reader():
+    """The sender alone decides what is late."""
+    system = apply(System(CHAIN), Options(1, 2, "Near", "Sink", Sharing.ONE, timeout="500ms")).system
+    assert [each.rule for each in check(system) if each.rule == "F4"] == []
