@@ -19,8 +19,9 @@ BESIDE = ("remote", "sent", "begun")
 class OffloadAnswer(Actor):
     """Copies the active answer to its output ``out``: the exit DA of an offloading graph.
 
-    Inputs are answers, of which one is active, and ``remote``, uint8[8+n]: the seconds that a server took (float64),
-    and the answer's bytes. With an input ``begun``, float64[1], it is a server's exit, and ``out`` is of that kind.
+    Inputs are answers, of which one is active, and ``remote``, uint8[8+n]: the seconds that a server took (float64;
+    below 0: none has answered), and the answer's bytes. With an input ``begun``, float64[1], it is a server's exit, and
+    ``out`` is of that kind.
 
     ``report``, float64[6], goes back to the decider: how many answers there have been; when this one was there
     (time.perf_counter, which means something on the decider's platform only); and, from the input ``sent``, float64[3],
@@ -45,13 +46,13 @@ class OffloadAnswer(Actor):
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy the answer, and report it. Raises ValueError unless one is active."""
         found = [name for name in inputs if name not in ("sent", "begun")]
-        lost = not found and "missing" in outputs
-        if len(found) != 1 and not lost:
+        if len(found) != 1 and (found or "missing" not in outputs):
             raise ValueError(f"{', '.join(sorted(found)) or 'no inputs'} are active; exactly one must be")
         out = outputs["out"]
-        answer, there = (out, -1.0) if lost else (inputs[found[0]], 0.0)
+        answer, there = (inputs[found[0]], 0.0) if found else (out, -1.0)
         if found == ["remote"]:
             there, answer = float(answer[:SECONDS_BYTES].view("<f8")[0]), answer[SECONDS_BYTES:]
+        lost = there < 0
         now = time.perf_counter()
         if "missing" in outputs:
             outputs["missing"][0] = lost

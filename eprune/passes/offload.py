@@ -54,6 +54,10 @@ class Options:
     server: tuple[str, ...] = option(
         help="The platform that may compute the rest; a second one is where the first may send to.", metavar="PLATFORM"
     )
+    beside: tuple[str, ...] = option(
+        (), help="One more platform that may do what the server does: each cut goes to one of them (with --retry).",
+        metavar="PLATFORM",
+    )  # fmt: skip
     cut: tuple[str, ...] = option(
         (), help="An actor behind which the network may be cut; without any, wherever a single tensor leads on.",
         metavar="ACTOR",
@@ -99,7 +103,7 @@ def apply(system: System, options: Options) -> Result:
     makes no difference.
     """
     tiers = (options.device, *options.server)
-    for name in tiers:
+    for name in (*tiers, *options.beside):
         if system.platform(name) is None:
             raise ValueError(f"there is no platform '{name}'; there are {', '.join(p.name for p in system.platforms)}")
     if len(options.server) not in (1, 2):
@@ -109,6 +113,10 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError(
             f"the device and the server are both '{twice}'" if twice == tiers[0] else f"--server {twice} twice"
         )
+    if options.beside and (len(options.server) > 1 or not options.retry):
+        raise ValueError("--beside is for one server, and needs --retry: after that time a frame is computed here")
+    if len({*tiers, *options.beside}) < len(tiers) + len(options.beside):
+        raise ValueError(f"--beside {' '.join(options.beside)}: a platform is named twice")
     network = network_of(system.graph, options.cut)
     exits = _exits(system, network, options.made)
     if len(options.there) > len(options.server):
@@ -119,7 +127,7 @@ def apply(system: System, options: Options) -> Result:
     times = [each or (ASSUMED,) * len(network.blocks) for each in found]
     parameters = _parameters(system, network, options, tiers, times, exits)
     retry = parse_timeout(options.retry) if options.retry else None
-    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry)
+    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry, options.beside)
     graph = wiring.sheet.graph(network.actors, "-offload")
     made = replace(
         system,

@@ -59,17 +59,25 @@ class Camera(FrameSource):
 """
 
 
+def star(names, ports=None):
+    """An endpoint, and servers that it is joined to."""
+    first, *others = names
+    ports = ports or {name: 5300 + 10 * number for number, name in enumerate(others)}
+    links = {name: Link(name, "127.0.0.1", ports[name]) for name in others}
+    yield Platform(first, (Unit("cpu0"),), tuple(links.values()))
+    for name in others:
+        yield Platform(name, (Unit("cpu0"),), (replace(links[name], to=first),))
+
+
 def deployed(system, folder, **settings):
     """Platform -> program, on free ports; there are 25 frames per second."""
     (folder / "camera.py").write_text(CAMERA)
     camera = PythonBehaviour("camera.py", "Camera", str(folder / "camera.py"))
     written = write_system(relocate.apply(system, relocate.Options(str(folder))).system, str(folder))
     system = face.load(written.application, written.platforms, written.mappings, allow_outside=True)
-    port = link_ports({("endpoint", "server"): 10})["endpoint", "server"]
-    platforms = tuple(
-        Platform(name, (Unit("cpu"),), (Link(other, "127.0.0.1", port),))
-        for name, other in (("endpoint", "server"), ("server", "endpoint"))
-    )
+    names = [each.name for each in system.platforms]
+    ports = link_ports({(names[0], other): 10 for other in names[1:]})
+    platforms = tuple(star(names, {other: ports[names[0], other] for other in names[1:]}))
     actors = tuple(
         replace(
             each,
@@ -100,22 +108,11 @@ def test_it_is_sound_and_survives_its_server(vehicle):
     assert plain.outcome([server], Service(("Sink",))).verdict is Verdict.STOPS
 
 
-def test_with_exits_and_over_three_platforms_it_is_sound_too(vehicle):
-    names = ("endpoint", "server", "cloud")
-    links = {pair: 5300 + 10 * n for n, pair in enumerate((("endpoint", "server"), ("server", "cloud")))}
-    platforms = tuple(
-        Platform(
-            name,
-            (Unit("cpu0"),),
-            tuple(
-                Link(other, "127.0.0.1", port)
-                for pair, port in links.items()
-                for other in pair
-                if name in pair and other != name
-            ),
-        )
-        for name in names
-    )
+def test_over_three_platforms_it_is_sound_too(vehicle):
+    first, second = Link("server", "127.0.0.1", 5300), Link("cloud", "127.0.0.1", 5310)
+    ways = {"endpoint": [first], "server": [replace(first, to="endpoint"), second]}
+    ways["cloud"] = [replace(second, to="server")]
+    platforms = tuple(Platform(name, (Unit("cpu0"),), tuple(links)) for name, links in ways.items())
     system = offload.apply(
         replace(vehicle, platforms=platforms), offload.Options("endpoint", ("server", "cloud"), retry="300ms")
     ).system
@@ -186,6 +183,45 @@ def test_the_decider_keeps_to_the_device_while_the_server_is_dead_and_returns_to
     assert 4 in cuts, cuts
     last = len(cuts) - 1 - cuts[::-1].index(4)
     assert any(cut < 4 for cut in cuts[cuts.index(4) : last + 1]) or cuts[-1] < 4, cuts
+
+
+SECOND = {"beside": ("second",)}
+
+
+def two_servers(vehicle):
+    """The same with another server, of which the device has the choice."""
+    system = replace(vehicle, platforms=tuple(star(("endpoint", "server", "second"))))
+    return offloaded(system, **SECOND)
+
+
+def test_of_two_servers_one_is_enough(vehicle):
+    system = two_servers(vehicle)
+    assert [each.message for each in check(system)] == []
+    model = FaultModel(system)
+    for names in (("server",), ("second",), ("server", "second")):
+        gone = [thing for thing in model.things if thing.name in names]
+        assert model.outcome(gone, Service(("Sink",))).verdict is Verdict.DEGRADED
+
+
+def test_a_second_server_is_for_one_and_needs_a_time_after_which_it_is_tried(vehicle):
+    system = replace(vehicle, platforms=tuple(star(("endpoint", "server", "second"))))
+    for options in ({"retry": "", **SECOND}, {"beside": ("server",)}, {"beside": ("nowhere",)}):
+        with pytest.raises(ValueError, match=r"--beside|there is no platform 'nowhere'"):
+            offloaded(system, **options)
+
+
+@pytest.mark.long
+def test_when_one_of_two_servers_dies_the_other_one_computes(vehicle, expected, tmp_path):
+    """But for the frames that were under way, which the device computes."""
+    record = tmp_path / "second.json"
+    programs = deployed(two_servers(vehicle), tmp_path, Decide={"fixed": "2"})
+    second = start(programs["second"], "--patience", "3", "--record", str(record))
+    got, _ = play(programs, tmp_path, lambda server: server.send_signal(signal.SIGKILL))
+    finish(second)
+    assert got == expected
+    firings = json.loads(record.read_text())["actors"]
+    (entry,) = [told for told in firings.values() if "Open" in str(told["members"])]
+    assert entry["firings"] > 35
 
 
 @pytest.mark.long
