@@ -49,6 +49,7 @@ POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
+WIDTH = "apply width wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
 CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
@@ -226,6 +227,13 @@ TABLE = {
         "--audit": plus(EXITS, "--audit 0.5"),
         "--frames": plus(EXITS, "--frames 8"),
         **written(EXITS),
+    },
+    "apply width": {
+        "--data": plus(WIDTH, "--data none.npz", code),
+        "--wish": plus(WIDTH, "--wish speed=1", code),
+        "--widths": plus(WIDTH, "--widths 2"),
+        "--frames": plus(WIDTH, "--frames 0", code),
+        **written(WIDTH, placed=False),
     },
     "apply depth": {
         "--data": plus(DEPTH, "--data none.npz", code),
