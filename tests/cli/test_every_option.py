@@ -397,6 +397,7 @@ TABLE = {
         "--seed": Acts(f"{EVALUATE} --seed 1", f"{EVALUATE} --seed 4", json_of("right")),
         "--labels": plus(EVALUATE, "--labels 4,3,2,1,0", json_of("right")),
         "--model": plus(EVALUATE, "--model changed/tiny.tflite", json_of("measure")),
+        "--against": plus(EVALUATE, "--against changed", lambda outcome: len(json.loads(outcome.out))),
         "--run": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
         "--emulate": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
         "--answer": Elsewhere("tests/cli/test_evaluate.py::test_the_answer_is_named_where_it_is_not_clear"),
