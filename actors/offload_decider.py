@@ -203,7 +203,7 @@ class OffloadDecider(Actor):
         for what in TRIED:
             if self.costs.confirms(what, self.chosen):
                 self.confirmed[what] = (self.frame, now)
-        expected = self.costs.seconds(self.chosen)
+        expected = self.costs.seconds(self.chosen) + self.costs.pace * padding
         self.under_way.append(UnderWay(self.costs.arrived, self.chosen, padding, now, expected))
         return self.chosen
 

@@ -114,6 +114,13 @@ def test_a_graph_without_a_model_is_refused(vehicle):
         offload.apply(System(bare, vehicle.platforms), offload.Options("endpoint", ("server",)))
 
 
+def test_a_network_that_has_an_exit_already_is_refused_with_a_hint():
+    files = [str(GRAPHS / "endpoint.xml"), str(GRAPHS / "server.xml")]
+    system = read_system(str(GRAPHS / "vehicle_exit.xml"), files)
+    with pytest.raises(ValueError, match="is part of a dynamic processing graph.*--data"):
+        offload.apply(system, offload.Options("endpoint", ("server",)))
+
+
 def test_the_pass_states_limits_and_watts(vehicle):
     with pytest.raises(ValueError, match="platform 'endpoint' does not state the watts of its unit"):
         offload.apply(vehicle, offload.Options("endpoint", ("server",), objective=offload.Objective.ENERGY))
