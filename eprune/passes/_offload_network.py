@@ -47,8 +47,8 @@ def network_of(graph: Graph, cuts: Sequence[str]) -> Network:
             raise ValueError(f"--cut {name}: the network consists of {', '.join(order)}")
     if any(actor.type is not ActorType.SPA for actor in graph.actors if actor.name in slices):
         raise ValueError(
-            "the network is part of a dynamic processing graph; offloading begins with one that is not (for exits, give "
-            "the pictures to this pass: --data)"
+            "the network is part of a dynamic processing graph; offloading begins with one that is not (for exits, "
+            "give the pictures to this pass: --data)"
         )
     ports = dict(graph.ports())
     blocks: list[Block] = []
