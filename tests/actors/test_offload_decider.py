@@ -260,6 +260,29 @@ def test_what_gets_worse_and_better_again_is_followed(what):
     assert np.median(better) <= 1.1 * before
 
 
+def test_what_another_decider_expects_takes_the_place_of_what_is_stated():
+    each = decider(bandwidth="1e9")
+    each.control({"in": np.zeros(4, np.float32), "report": np.zeros(9)})
+    now = each.under_way[0].begun
+    # The frame was sent as it is; the other side took as long as it expected, much longer than stated.
+    each.control({"in": np.zeros(4, np.float32), "report": np.array([1, now + 5, now, 0, 300, 5, 5, 4, 0.05])})
+    assert each.costs.rest == [5, 4, 0.05, 0] and each.costs.slower["there"] == 1
+    assert each.decide() == 2
+
+
+def test_how_large_tokens_really_are_is_learned():
+    costs = Costs(Figures([1, 1], [2, 1], [1000, 500], 100.0, 0.0))
+    for _ in range(30):
+        costs.learn_far(1, 2.0, 1.0, 100)
+    assert costs.nbytes == [1000, pytest.approx(100, abs=1), 0]
+
+
+def test_what_is_expected_from_each_block_on_is_the_least_of_all_ways():
+    costs = Costs(Figures([1, 1, 5], [0.5, 0.4, 0.3], [1000, 10, 10], 100.0, 0.25))
+    # Sent: 0.5 + 10 + 0.5, 0.5 + 0.1 + 0.4, 0.5 + 0.1 + 0.3; computed: 7, 6, 5.
+    assert costs.values() == pytest.approx([2.0, 1.0, 0.9])
+
+
 def test_trying_costs_little_of_the_time_and_nothing_where_it_could_change_nothing():
     each = world()
     each.bandwidth = 2e4
