@@ -18,10 +18,10 @@ from eprune.passes._offload_network import Network
 from eprune.passes._offload_sheet import LEAVE, Sheet, Table
 from eprune.passes.exits import Exit
 
-#: bytes of the block's number in a token that crosses, and of the seconds in an answer
+#: bytes of the numbers in a token that crosses, before the tensor
 HEADER = 8
-#: how many numbers there are in a report, and in what a packer says of a token
-REPORT, SENT, BEGUN = (TokenType("float64", (count,)) for count in (6, 3, 1))
+#: how many numbers a report begins with, before those that the next platform tells, and what a packer says of a token
+REPORTED, SENT = 5, TokenType("float64", (3,))
 #: how many bytes a decider wants to be sent in vain
 PADDING = TokenType("int32", (1,))
 DECIDER, ANSWER = "Decide", "Answer"
@@ -54,8 +54,6 @@ class Wiring:
         self.tokens = [*(ports[block.into.source].token for block in network.blocks), self.answer]
         self.sizes = [token.nbytes + HEADER for token in self.tokens]
         self.cut = TokenType("uint8", (max(self.sizes),), True)
-        #: an answer that a server gives, with the seconds that it took
-        self.timed = TokenType("uint8", (HEADER + self.answer.nbytes,))
         #: an actor of the network, and a platform's suffix -> its copy there
         self.copies: dict[tuple[str, str], str] = {}
         #: file name -> the model of an exit's head
@@ -84,7 +82,7 @@ class Wiring:
         self._pads(table, pack)
         self._hand_over(0, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
         sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
-        sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
+        self._report(0, answer, self.decide)
 
     def _nest(self) -> None:
         """A choice before the first block, and one after each exit; then what is left is sent, or the answer is there.
@@ -120,7 +118,7 @@ class Wiring:
         sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
         self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)
         sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
-        sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
+        self._report(0, answer, self.decide)
 
     def _head(self, table: Table, pack: str, end: Optional[int] = None) -> None:
         """The device's first blocks, up to an exit, and what is sent at once or between them."""
@@ -175,7 +173,8 @@ class Wiring:
             sheet.join(sent, PortRef(answer, "sent"), SENT, on, room=max(self.frames, 2))
         entry, leave = self._server(tier + 1, table)
         sheet.join(cut, PortRef(entry, "cut"), self.cut, on)
-        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), self.timed, on)
+        told = TokenType("uint8", (8 * self._numbers(tier + 1) + self.answer.nbytes,))
+        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), told, on)
 
     def _server(self, tier: int, outer: Table) -> tuple[str, str]:
         """All blocks on a platform that is not the device, its entry and its exit; it is inside of who sends to it."""
@@ -194,7 +193,8 @@ class Wiring:
             rows = {into * (count + 1) + out: (into, out) for into, out in pairs}
             table = sheet.table(f"{OUTER}-{home}", rows, entry, leave, outer.name)
         pack = "" if last else self._packer(f"Pack-{home}", ActorType.DPA, home)
-        sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), BEGUN)
+        begun = TokenType("float64", (self._numbers(tier),))
+        sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), begun)
         starts = {block: PortRef(entry, f"block{block}") for block in range(count)}
         self._chain(table, f"-{home}", 0, count, starts, pack)
         source = self._out(count - 1, f"-{home}")
@@ -206,10 +206,19 @@ class Wiring:
             past = PortRef(entry, "past"), PortRef(pack, "past")
             sheet.join(*past, self.cut, (table, lambda into, out: into == out < count))
             self._hand_over(tier, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
-            sheet.join(PortRef(leave, "report"), PortRef(entry, "report"), REPORT, delay=self.frames)
+            self._report(tier, leave, entry)
         return entry, leave
 
     # Pieces
+
+    def _numbers(self, tier: int) -> int:
+        """How many numbers a platform tells with an answer: the seconds that it took, and, if it decides, expects."""
+        return 1 if tier == len(self.platforms) - 1 else 1 + self.count
+
+    def _report(self, tier: int, answer: str, decider: str) -> None:
+        """What became of a frame goes back to who decided."""
+        report = TokenType("float64", (REPORTED + self._numbers(tier + 1),))
+        self.sheet.join(PortRef(answer, "report"), PortRef(decider, "report"), report, delay=self.frames)
 
     def _packer(self, name: str, kind: ActorType, home: str) -> str:
         return self.sheet.part(name, kind, home, "cut_packer.py:CutPacker")
