@@ -16,6 +16,13 @@ class OffloadRelay(OffloadDecider):
     K + 1, plus that of the block before which the frame is sent on, K for none. Outputs are ``block0``, ..., ``blockK``
     (the answer, if nothing remains to be computed), ``past``, of the cut's type, ``padding``, as of OffloadDecider, and
     ``begun``, float64[1+K]: when the frame came (time.perf_counter), and the seconds expected from each block on.
+
+    Parameters:
+        here, rest, bytes, bandwidth, latency, objective, watts, within: as of OffloadDecider.
+        exits, shares, heads: there are none.
+        probe, margin, patience, fixed, seconds, between: as of OffloadDecider.
+        log: a file to write, as of OffloadDecider.
+        trace: a file to write, as of OffloadDecider.
     """
 
     def initialize(self) -> None:
