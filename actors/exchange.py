@@ -121,7 +121,8 @@ class Exchange(Actor):
             if tuple(sorted(absent)) in self.predictions:
                 self.plans[key].predict(self.predictions[tuple(sorted(absent))])
         plan = self.plans[key]
-        first = outputs[self.results[0]]
+        active = [name for name in self.results if name in outputs]
+        first = outputs[active[0]]
         if plan.lost is not None:
             first[..., plan.lost] = self.zero
         for port, target, source in plan.copies:
@@ -130,7 +131,7 @@ class Exchange(Actor):
             first[..., plan.target] = self._difference(inputs, plan.restored)
         if plan.prediction is not None:
             first[..., plan.lost] = plan.prediction(first[..., plan.kept], first.dtype)
-        for name in self.results[1:]:
+        for name in active[1:]:
             outputs[name][...] = first
         if self.tables:
             self._tell(inputs, outputs, absent, plan)

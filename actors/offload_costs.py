@@ -180,6 +180,14 @@ class Costs:
         total = of_delay + moving + (NOISE * self.link(cut)) ** 2 + JITTER**2
         return self._tells(self.nbytes[cut]) and of_pace * (1 - moving / total) < (KNOWN * self.pace) ** 2
 
+    def values(self) -> list[float]:
+        """From each block on, the seconds that a frame takes which comes in there: it goes on here or is sent."""
+        found = [0.0]
+        for cut in reversed(range(self.blocks)):
+            here = self.slower["here"] * (self.stated_near[cut + 1] - self.stated_near[cut])
+            found.append(min(here + found[-1], self.far(cut)))
+        return found[:0:-1]
+
     # What is learned
 
     def learn_here(self, arrived: int, cut: int, seconds: float) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import ClassVar, NamedTuple, Optional
 
 import numpy as np
@@ -66,11 +66,12 @@ class OffloadDecider(Actor):
 
     The choice is the cheapest cut by what is expected: the blocks' times here, the link's latency and bandwidth, and
     the time that the other side takes; a share of the frames leaves at each exit. What comes back over ``report``,
-    float64[6], corrects all of these. A cut that is cheaper by ``margin`` in ``patience`` frames in a row takes the
-    place of the current one, at once if that costs more than twice as much. What nothing has confirmed for ``probe``
-    frames, or a second, is tried by the cheapest cut that does, if it could change the choice, and costs no more than a
-    twentieth of the time that has passed. The output ``padding``, int32[1], if there is one, says how many bytes are
-    then sent in vain, for a small token says little of the bandwidth.
+    float64[6], or float64[6+K] of another side that decides, too, corrects all of these. A cut that is cheaper by
+    ``margin`` in ``patience`` frames in a row takes the place of the current one, at once if that costs more than twice
+    as much. What nothing has confirmed for ``probe`` frames, or a second, is tried by the cheapest cut that does, if it
+    could change the choice, and costs no more than a twentieth of the time that has passed. The output ``padding``,
+    int32[1], if there is one, says how many bytes are then sent in vain, for a small token says little of the
+    bandwidth.
 
     To decide otherwise, write a class that inherits from this one and has a method ``decide``, which returns a cut. If
     it raises, or returns something else, all blocks run here; if it takes more than a twentieth of a frame's time, its
@@ -199,7 +200,8 @@ class OffloadDecider(Actor):
         now = self.clock()
         self.begun = now if self.begun is None else self.begun
         if "report" in inputs:
-            self.learn(Report(*inputs["report"].tolist()))
+            report = inputs["report"].tolist()
+            self.learn(Report(*report[:6]), report[6:])
         if self.seconds and now - self.begun >= self.seconds:
             raise EndOfStream
         self.frame += 1
@@ -207,7 +209,7 @@ class OffloadDecider(Actor):
         for what in TRIED:
             if self.costs.confirms(what, self.chosen):
                 self.confirmed[what] = (self.frame, now)
-        expected = self.costs.seconds(self.chosen)
+        expected = self.costs.seconds(self.chosen) + self.costs.pace * padding
         self.under_way.append(UnderWay(self.costs.arrived, self.chosen, padding, now, expected))
         return self.chosen
 
@@ -334,13 +336,17 @@ class OffloadDecider(Actor):
 
     # Learning
 
-    def learn(self, report: Report) -> None:
-        """What became of the oldest frame under way; a report whose count is 0 is none."""
+    def learn(self, report: Report, told: Sequence[float] = ()) -> None:
+        """What became of the oldest frame under way; a report whose count is 0 is none. ``told``: the seconds that the
+        other side expected from each block on, if it decides, too.
+        """
         if not report.count or not self.under_way:
             return
         frame = self.under_way.popleft()
         left = -int(report.block) if report.block < 0 else 0
         cut = self.gates[left - 1] if left else min(int(report.block), self.blocks)
+        if told and report.sent and report.there >= 0:
+            self.costs.rest[:-1] = told
         self.correct(frame, cut, report)
         self.log.add(frame.begun - (self.begun or 0.0), cut, left, frame.begun, report, self.costs)
         for what, times in self.costs.astray().items() if self.frame % SOMETIMES == 0 else ():

@@ -19,10 +19,12 @@ class OffloadOracle(OffloadDecider):
     Parameters:
         foretold: the CSV file by which the links and units are emulated; the platforms in it are those of ``between``.
         near: the seconds that the device really takes for 0, 1, ... K blocks, as the trace begins.
-        here, rest, bytes, ...: as of OffloadDecider.
+        here, rest, bytes, bandwidth, latency, objective, watts, within: as of OffloadDecider.
+        exits, shares, heads, probe, fixed, seconds, between: as of OffloadDecider.
+        log: a file to write, as of OffloadDecider.
     """
 
-    PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "trace": "write", "foretold": "read"}
+    PATHS: ClassVar[Mapping[str, str]] = {"log": "write", "foretold": "read"}
 
     def __init__(
         self,

@@ -15,7 +15,14 @@ class OffloadRelay(OffloadDecider):
     It decides like OffloadDecider, from the block at which a frame comes in. The control value is that number times
     K + 1, plus that of the block before which the frame is sent on, K for none. Outputs are ``block0``, ..., ``blockK``
     (the answer, if nothing remains to be computed), ``past``, of the cut's type, ``padding``, as of OffloadDecider, and
-    ``begun``, float64[1]: when the frame came (time.perf_counter).
+    ``begun``, float64[1+K]: when the frame came (time.perf_counter), and the seconds expected from each block on.
+
+    Parameters:
+        here, rest, bytes, bandwidth, latency, objective, watts, within: as of OffloadDecider.
+        exits, shares, heads: there are none.
+        probe, margin, patience, fixed, seconds, between: as of OffloadDecider.
+        log: a file to write, as of OffloadDecider.
+        trace: a file to write, as of OffloadDecider.
     """
 
     def initialize(self) -> None:
@@ -25,6 +32,8 @@ class OffloadRelay(OffloadDecider):
         blocks = {name: port for name, port in self.outputs.items() if name not in ("past", "begun", "padding")}
         self.numbers = {block_number(name): name for name in blocks}
         expect_cut(self.inputs["cut"], blocks, "cut")
+        if "begun" in self.outputs and self.outputs["begun"].shape != (1 + self.blocks,):
+            raise ValueError(f"port 'begun': expected float64[{1 + self.blocks}]")
 
     def control(self, inputs: Mapping[str, np.ndarray]) -> int:
         """From which block to which. Raises ValueError for a token without a block."""
@@ -39,6 +48,7 @@ class OffloadRelay(OffloadDecider):
         for name, out in outputs.items():
             if name == "begun":
                 out[0] = self.under_way[-1].begun
+                out[1:] = self.costs.values()
             elif name == "padding":
                 out[0] = self.under_way[-1].padding
             elif name == "past":

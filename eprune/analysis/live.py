@@ -264,11 +264,14 @@ def _growing(ways: _Ways) -> Iterator[Finding]:
     stated = [fifo for fifo in ways.fifos if fifo.policy in LOSSY and fifo.timeout is not None]
     # Of a route, the sender alone decides what is late: it sends the token again.
     stated = [fifo for fifo in stated if fifo.name not in ways.routed]
+    given_up = [fifo for fifo in stated if _given_up(ways, fifo)]
     for fifo in stated:
         before = set(ways._back([fifo.source.actor]))
         port = ways.actors[fifo.target.actor].port(fifo.target.port)
         longer = [
-            other for other in stated if other is not fifo and other.target.actor in before and not _longer(fifo, other)
+            other
+            for other in given_up
+            if other is not fifo and other.target.actor in before and not _longer(fifo, other)
         ]
         if longer and not (port and port.hold):
             first = max(longer, key=lambda other: other.timeout or 0)
@@ -278,6 +281,12 @@ def _growing(ways: _Ways) -> Iterator[Finding]:
             )
             hint = f"give it a time-out of more than {_range(first)}"
             yield violation("F4", fifo.where, message, hint, related=((first.where, f"FIFO '{first.name}' is here"),))
+
+
+def _given_up(ways: _Ways, fifo: Fifo) -> bool:
+    """Whether an actor goes on without a token that is late: a required one it waits for."""
+    port = ways.actors[fifo.target.actor].port(fifo.target.port)
+    return fifo.policy is FaultPolicy.ZERO or port is None or not port.required
 
 
 def _longer(fifo: Fifo, other: Fifo) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Optional
 
 import click
@@ -23,6 +24,12 @@ from eprune.cli.printing import show
     "--run", "running", is_flag=True, help="Measure the latency: run all platforms' programs on this machine."
 )
 @click.option("--emulate", is_flag=True, help="With --run: links and units as slow as the platform files state.")
+@click.option(
+    "--against",
+    multiple=True,
+    metavar="DIR",
+    help="A folder that eprune apply has written, for a table of all: cuts, exits, cascades; may be repeated.",
+)
 @datasets.interpreter_option
 @options.format_option
 def command(
@@ -33,6 +40,7 @@ def command(
     answer: Optional[str],
     running: bool,
     emulate: bool,
+    against: Sequence[str],
     interpreter: str,
     fmt: str,
     **data: Any,
@@ -48,12 +56,17 @@ def command(
     of the links in the platform files. With --run it is measured: the programs of all platforms run on this machine,
     with one picture in them at a time, and the time is that until the news of the result is back at the source.
 
+    With --against, other applications of the same pictures are set beside it: their answers are compared with the same
+    labels, or with the same model.
+
     \b
     Examples:
       eprune evaluate model.tflite --data photos
+      eprune evaluate app.xml -p platforms -m mappings/split --data photos --against exits --against cascade
       eprune evaluate app.xml -p platforms -m mappings/split --data mnist.npz --frames 1000
     """
     from eprune.cli.progress import progress
+    from eprune.measure.answers import whole_model
     from eprune.measure.evaluate import evaluate
     from eprune.views import evaluate as view
 
@@ -61,35 +74,55 @@ def command(
         raise click.UsageError("--emulate is for --run: the prediction is of slowed units and links anyway")
     if running and not mappings and not application.endswith(".tflite"):
         raise click.UsageError("--run needs platforms and mappings: give them with -p and -m")
+    if against and answer:
+        raise click.UsageError("--answer is a port of one application, and --against names others")
     chosen = datasets.chosen(data)
-    with datasets.system_at(application, platforms, mappings) as system:
-        other = _model(model)
-        shown = progress(1, chosen.count)
-        shown.begin("running")
-        try:
-            found = evaluate(
-                system,
-                chosen.data,
-                chosen.part,
-                chosen.split,
-                chosen.seed,
-                chosen.frames,
-                other,
-                chosen.labels,
-                answer,
-                interpreter,
-                running,
-                emulate,
-                shown,
-            )
-        except ValueError as error:
-            raise click.UsageError(str(error)) from None
-        finally:
-            shown.clear()
-    for note in found.notes:
+    places = [(application, platforms, mappings), *map(_written, against)]
+    reference = _model(model)
+    found = []
+    for place in places:
+        with datasets.system_at(*place) as system:
+            if against and reference is None and not chosen.data.labelled:
+                reference = whole_model(system)
+            shown = progress(1, chosen.count)
+            shown.begin(f"running {system.graph.name}")
+            try:
+                found.append(
+                    evaluate(
+                        system,
+                        chosen.data,
+                        chosen.part,
+                        chosen.split,
+                        chosen.seed,
+                        chosen.frames,
+                        reference,
+                        chosen.labels,
+                        answer,
+                        interpreter,
+                        running,
+                        emulate,
+                        shown,
+                    )
+                )
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+            finally:
+                shown.clear()
+    for note in dict.fromkeys(note for each in found for note in each.notes):
         say(f"note: {note}")
-    show(view.as_json(found) if fmt == "json" else view.as_text(found), fmt)
+    show(view.as_json(*found) if fmt == "json" else view.as_text(*found), fmt)
     return 0
+
+
+def _written(folder: str) -> tuple[str, Sequence[str], Sequence[str]]:
+    """The application that a pass has written into a folder: with several platforms, with one, or with none."""
+    from eprune.formats.system import files_in
+
+    def files(kind: str) -> list[str]:
+        one, several = Path(folder, f"{kind}.xml"), Path(folder, f"{kind}s")
+        return files_in([str(several if several.is_dir() else one)], kind) if several.is_dir() or one.exists() else []
+
+    return str(Path(folder, "application.xml")), files("platform"), files("mapping")
 
 
 def _model(path: Optional[str]) -> Any:

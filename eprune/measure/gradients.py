@@ -7,7 +7,9 @@ computed with real numbers. Activations behind quantised layers are not cut off 
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
 from typing import Any, Optional
@@ -71,10 +73,25 @@ def ends_in_softmax(model: Model) -> bool:
 def _without_tensorflow() -> str:
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     try:
-        import_module("tensorflow")
+        with _silence():
+            import_module("tensorflow").zeros(1)
     except ImportError:
         return "TensorFlow is not installed"
     return ""
+
+
+@contextmanager
+def _silence() -> Iterator[None]:
+    """Nothing goes to stderr: TensorFlow tells of processors and drivers there, whatever its log level is."""
+    sys.stderr.flush()
+    kept, nothing = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nothing, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nothing)
 
 
 def taylor(

@@ -46,7 +46,10 @@ def network_of(graph: Graph, cuts: Sequence[str]) -> Network:
         if name not in order:
             raise ValueError(f"--cut {name}: the network consists of {', '.join(order)}")
     if any(actor.type is not ActorType.SPA for actor in graph.actors if actor.name in slices):
-        raise ValueError("the network is part of a dynamic processing graph; offloading begins with one that is not")
+        raise ValueError(
+            "the network is part of a dynamic processing graph; offloading begins with one that is not (for exits, "
+            "give the pictures to this pass: --data)"
+        )
     ports = dict(graph.ports())
     blocks: list[Block] = []
     begin = 0

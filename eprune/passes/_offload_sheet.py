@@ -142,9 +142,9 @@ class Sheet:
         self.fifos.append(replace(fifo, target=target))
 
     def out_of(self, fifo: Fifo, source: PortRef) -> None:
-        """An old FIFO comes from a new port."""
+        """An old FIFO comes from a new port. It has room for answers that are on their way to somewhere else."""
         self.parts[source.actor].ports.append(Port(source.port, Direction.OUT, self.ports[fifo.source].token))
-        self.fifos.append(replace(fifo, source=source))
+        self.fifos.append(replace(fifo, source=source, capacity=max(fifo.capacity, 2 * self.frames + 2)))
 
     def lead(self) -> None:
         """Control FIFOs, once everything else is there."""

@@ -18,10 +18,10 @@ from eprune.passes._offload_network import Network
 from eprune.passes._offload_sheet import LEAVE, Sheet, Table
 from eprune.passes.exits import Exit
 
-#: bytes of the block's number in a token that crosses, and of the seconds in an answer
+#: bytes of the numbers in a token that crosses, before the tensor
 HEADER = 8
-#: how many numbers there are in a report, and in what a packer says of a token
-REPORT, SENT, BEGUN = (TokenType("float64", (count,)) for count in (6, 3, 1))
+#: how many numbers a report begins with, before those that the next platform tells, and what a packer says of a token
+REPORTED, SENT = 5, TokenType("float64", (3,))
 #: how many bytes a decider wants to be sent in vain
 PADDING = TokenType("int32", (1,))
 #: a server's number, and when it was chosen or how many seconds it took
@@ -64,8 +64,6 @@ class Wiring:
         self.tokens = [*(ports[block.into.source].token for block in network.blocks), self.answer]
         self.sizes = [token.nbytes + HEADER for token in self.tokens]
         self.cut = TokenType("uint8", (max(self.sizes),), True)
-        #: an answer that a server gives, with the seconds that it took
-        self.timed = TokenType("uint8", (HEADER + self.answer.nbytes,))
         #: an actor of the network, and a platform's suffix -> its copy there
         self.copies: dict[tuple[str, str], str] = {}
         #: file name -> the model of an exit's head
@@ -94,7 +92,7 @@ class Wiring:
         self._pads(table, pack)
         self._hand_over(0, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
         self._result(answer)
-        sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
+        self._report(0, answer, self.decide)
 
     def _nest(self) -> None:
         """A choice before the first block, and one after each exit; then what is left is sent, or the answer is there.
@@ -130,7 +128,7 @@ class Wiring:
         sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
         self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)
         self._result(answer)
-        sheet.join(PortRef(answer, "report"), PortRef(self.decide, "report"), REPORT, delay=self.frames)
+        self._report(0, answer, self.decide)
 
     def _result(self, answer: str) -> None:
         """The answer leaves the graph; where there may be none, by a second graph, which computes what is missing."""
@@ -210,7 +208,7 @@ class Wiring:
         within = None if tier else self.retry
         # Time-outs grow on the way (rule F4).
         sheet.join(cut, PortRef(entry, "cut"), self.cut, on, within=within and 0.8 * within)
-        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), self.timed, on, within=within)
+        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), self._told(tier + 1), on, within=within)
 
     def _share_out(self, outer: Table, cut: PortRef, answer: str) -> None:
         """Each cut goes to one of several servers: a choice inside of the device's, with a server inside each row."""
@@ -228,10 +226,10 @@ class Wiring:
             there = PortRef(choose, f"to{number}"), PortRef(entry, "cut")
             sheet.join(*there, self.cut, here, within=self.retry and 0.8 * self.retry)
             back = PortRef(leave, "out"), PortRef(chosen, f"from{number}")
-            sheet.join(*back, self.timed, here, within=self.retry)
+            sheet.join(*back, self._told(1), here, within=self.retry)
         sheet.beside(PortRef(choose, "sent"), PortRef(chosen, "sent"), CHOICE)
         sheet.join(PortRef(chosen, "report"), PortRef(choose, "report"), CHOICE, delay=frames)
-        sheet.join(PortRef(chosen, "out"), PortRef(answer, "remote"), self.timed, on)
+        sheet.join(PortRef(chosen, "out"), PortRef(answer, "remote"), self._told(1), on)
 
     def _server(self, tier: int, outer: Table, home: str) -> tuple[str, str]:
         """All blocks on a platform that is not the device, its entry and its exit; it is inside of who sends to it."""
@@ -250,7 +248,8 @@ class Wiring:
             rows = {into * (count + 1) + out: (into, out) for into, out in pairs}
             table = sheet.table(f"{OUTER}-{home}", rows, entry, leave, outer.name)
         pack = "" if last else self._packer(f"Pack-{home}", ActorType.DPA, home)
-        sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), BEGUN)
+        begun = TokenType("float64", (self._numbers(tier),))
+        sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), begun)
         starts = {block: PortRef(entry, f"block{block}") for block in range(count)}
         self._chain(table, f"-{home}", 0, count, starts, pack)
         source = self._out(count - 1, f"-{home}")
@@ -262,10 +261,23 @@ class Wiring:
             past = PortRef(entry, "past"), PortRef(pack, "past")
             sheet.join(*past, self.cut, (table, lambda into, out: into == out < count))
             self._hand_over(tier, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
-            sheet.join(PortRef(leave, "report"), PortRef(entry, "report"), REPORT, delay=self.frames)
+            self._report(tier, leave, entry)
         return entry, leave
 
     # Pieces
+
+    def _numbers(self, tier: int) -> int:
+        """How many numbers a platform tells with an answer: the seconds that it took, and, if it decides, expects."""
+        return 1 if tier == len(self.platforms) - 1 else 1 + self.count
+
+    def _told(self, tier: int) -> TokenType:
+        """An answer of a platform, behind its numbers."""
+        return TokenType("uint8", (8 * self._numbers(tier) + self.answer.nbytes,))
+
+    def _report(self, tier: int, answer: str, decider: str) -> None:
+        """What became of a frame goes back to who decided."""
+        report = TokenType("float64", (REPORTED + self._numbers(tier + 1),))
+        self.sheet.join(PortRef(answer, "report"), PortRef(decider, "report"), report, delay=self.frames)
 
     def _packer(self, name: str, kind: ActorType, home: str) -> str:
         return self.sheet.part(name, kind, home, "cut_packer.py:CutPacker")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
+from typing import Any
 
 from eprune.measure.evaluate import Evaluation, Share
+from eprune.views.tables import table
 
 
 def percent(share: Share) -> str:
@@ -12,8 +15,10 @@ def percent(share: Share) -> str:
     return f"{100 * share.value:.2f} % ({100 * share.low:.1f} to {100 * share.high:.1f} %)"
 
 
-def as_text(found: Evaluation) -> str:
-    """For people."""
+def as_text(found: Evaluation, *others: Evaluation) -> str:
+    """For people; with others, a table."""
+    if others:
+        return _side_by_side([found, *others])
     of = f"{found.share.right} of {found.share.of} pictures"
     part = "" if found.part == "all" else f" of the {found.part} part"
     what = found.measure if found.model is None else f"{found.measure} with {found.model}"
@@ -27,6 +32,26 @@ def as_text(found: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _side_by_side(found: Sequence[Evaluation]) -> str:
+    first = found[0]
+    what = first.measure if first.model is None else f"{first.measure} with {first.model}"
+    part = "" if first.part == "all" else f" of the {first.part} part"
+    head = ("application", f"{first.measure}, %", "95 % interval", "bytes per frame", "latency, ms", "of 95 in 100")
+    rows = [
+        (
+            each.application,
+            f"{100 * each.share.value:.2f}",
+            f"{100 * each.share.low:.1f} to {100 * each.share.high:.1f}",
+            f"{sum(each.bytes_per_frame.values()):.0f}",
+            f"{each.latency_ms:.3f}",
+            f"{each.latency_p95_ms:.3f}",
+        )
+        for each in found
+    ]
+    shown = table(head, rows)
+    return f"{what}, {first.share.of} pictures{part}; latency {first.how}; with {first.interpreter}\n\n{shown}"
+
+
 def share_data(share: Share) -> dict[str, float]:
     """For JSON."""
     return {
@@ -38,9 +63,16 @@ def share_data(share: Share) -> dict[str, float]:
     }
 
 
-def as_json(found: Evaluation) -> str:
+def as_json(found: Evaluation, *others: Evaluation) -> str:
     """For programs."""
-    data = {
+    data = _data(found)
+    if others:
+        data["against"] = [_data(each) for each in others]
+    return json.dumps(data, indent=2) + "\n"
+
+
+def _data(found: Evaluation) -> dict[str, Any]:
+    return {
         "application": found.application,
         "measure": found.measure,
         "model": found.model,
@@ -55,4 +87,3 @@ def as_json(found: Evaluation) -> str:
         "interpreter": found.interpreter,
         "notes": list(found.notes),
     }
-    return json.dumps(data, indent=2) + "\n"

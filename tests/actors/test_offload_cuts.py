@@ -164,7 +164,7 @@ def test_at_an_exit_a_frame_leaves_or_follows_the_plan(scores, plan, value):
 
 
 def test_a_relay_decides_from_where_a_frame_comes_in():
-    outputs = {"block0": "uint8[4]", "block1": "uint8[4]", "block2": "uint8[2]", "past": CUT, "begun": "float64[1]"}
+    outputs = {"block0": "uint8[4]", "block1": "uint8[4]", "block2": "uint8[2]", "past": CUT, "begun": "float64[3]"}
     each = prepared(OffloadRelay("1,1", "9,9", "12,12"), {"cut": CUT, "report": "float64[6]"}, outputs)
     for number, value in ((0, 0 * 3 + 2), (1, 1 * 3 + 2), (2, 2 * 3 + 2)):
         token = cut(number, np.zeros(2 if number == 2 else 4, np.uint8))
@@ -173,15 +173,17 @@ def test_a_relay_decides_from_where_a_frame_comes_in():
     fast = prepared(OffloadRelay("1,1", "0.1,0.1", "12,12"), {"cut": CUT}, outputs)
     token = cut(1, np.zeros(4, np.uint8))
     assert fast.control({"cut": token}) == 1 * 3 + 1
-    out, begun = room(), np.zeros(1)
+    out, begun = room(), np.zeros(3)
     fast.fire({"cut": token}, Outputs({"past": out, "begun": begun}))
     assert np.asarray(out)[: out.used].tolist() == token.tolist() and begun[0] > 0
+    # What it expects from each block on: the link takes next to no time.
+    assert begun[1:] == pytest.approx([0.1, 0.1])
     with pytest.raises(ValueError, match="a cut before block 7, of 2"):
         fast.control({"cut": cut(7, np.zeros(4, np.uint8))})
 
 
 def test_a_relay_learns_from_the_blocks_that_it_ran():
-    outputs = {"block0": "uint8[4]", "block1": "uint8[4]", "block2": "uint8[2]", "past": CUT, "begun": "float64[1]"}
+    outputs = {"block0": "uint8[4]", "block1": "uint8[4]", "block2": "uint8[2]", "past": CUT, "begun": "float64[3]"}
     each = OffloadRelay("1,0.5", "9,9", "12,12")
     each.tell = lambda _: None
     now = [0.0]
@@ -192,3 +194,16 @@ def test_a_relay_learns_from_the_blocks_that_it_ran():
     now[0] = 2.0
     each.control({"cut": cut(0, np.zeros(4, np.uint8)), "report": np.array([1, 2.0, 0, 2.0**31, 0, 0])})
     assert each.costs.slower["here"] == 4
+
+
+def test_what_a_server_tells_comes_with_the_answer_and_is_reported():
+    edge = answer({"local": "float32[2]", "begun": "float64[3]"}, "uint8[32]", report=False)
+    token, out, report = np.zeros(32, np.uint8), np.zeros(2, np.float32), np.zeros(8)
+    edge.fire({"local": np.float32([1, 2]), "begun": np.array([0.0, 5.0, 6.0])}, {"out": token})
+    device = prepared(
+        OffloadAnswer(), {"local": "float32[2]", "remote": "uint8[32]"}, {"out": "float32[2]", "report": "float64[8]"}
+    )
+    device.fire({"remote": token}, {"out": out, "report": report})
+    assert out.tolist() == [1, 2] and report[5] > 0 and report[6:].tolist() == [5, 6]
+    with pytest.raises(ValueError, match="port 'remote'"):
+        prepared(OffloadAnswer(), {"local": "float32[2]", "remote": "uint8[13]"}, {"out": "float32[2]"})

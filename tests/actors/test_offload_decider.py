@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 from itertools import product
 
 import numpy as np
@@ -12,7 +13,9 @@ from hypothesis import strategies as st
 from offload_costs import Costs, Figures, Gate
 from offload_decider import OffloadDecider
 
+from eprune.measure.replay import AnsweredFrame, WayRun
 from eprune.runtime.net.conditions import read_changes
+from scripts import traces
 from tests.actors.driver import fired, prepared
 
 
@@ -257,6 +260,29 @@ def test_what_gets_worse_and_better_again_is_followed(what):
     assert np.median(better) <= 1.1 * before
 
 
+def test_what_another_decider_expects_takes_the_place_of_what_is_stated():
+    each = decider(bandwidth="1e9")
+    each.control({"in": np.zeros(4, np.float32), "report": np.zeros(9)})
+    now = each.under_way[0].begun
+    # The frame was sent as it is; the other side took as long as it expected, much longer than stated.
+    each.control({"in": np.zeros(4, np.float32), "report": np.array([1, now + 5, now, 0, 300, 5, 5, 4, 0.05])})
+    assert each.costs.rest == [5, 4, 0.05, 0] and each.costs.slower["there"] == 1
+    assert each.decide() == 2
+
+
+def test_how_large_tokens_really_are_is_learned():
+    costs = Costs(Figures([1, 1], [2, 1], [1000, 500], 100.0, 0.0))
+    for _ in range(30):
+        costs.learn_far(1, 2.0, 1.0, 100)
+    assert costs.nbytes == [1000, pytest.approx(100, abs=1), 0]
+
+
+def test_what_is_expected_from_each_block_on_is_the_least_of_all_ways():
+    costs = Costs(Figures([1, 1, 5], [0.5, 0.4, 0.3], [1000, 10, 10], 100.0, 0.25))
+    # Sent: 0.5 + 10 + 0.5, 0.5 + 0.1 + 0.4, 0.5 + 0.1 + 0.3; computed: 7, 6, 5.
+    assert costs.values() == pytest.approx([2.0, 1.0, 0.9])
+
+
 def test_trying_costs_little_of_the_time_and_nothing_where_it_could_change_nothing():
     each = world()
     each.bandwidth = 2e4
@@ -383,3 +409,48 @@ def test_what_was_learned_is_a_trace(tmp_path):
     assert loads["phone"] == pytest.approx(5, rel=0.1)
     rows = (tmp_path / "log.csv").read_text().splitlines()
     assert rows[0] == "seconds,blocks,latency,exit,bytes,here,link,there" and len(rows) > 400
+
+
+# On whole traces.
+
+ORACLE = "oracle"
+
+
+def mean_over(kind, seed, way):
+    """The mean latency over a trace in simulated time, all parts of frames noisy; ``way``: a cut, ORACLE, or None."""
+    own = [0.012, 0.022, 0.004, 0.002]
+    usual = [seconds / 7 for seconds in own]
+    draw = random.Random(seed)
+    due = list(traces.TRACES[kind](20.0, "endpoint", "server"))
+    # What is stated of the blocks is three times too fast.
+    stated = {
+        "here": ",".join(str(seconds / 3) for seconds in own),
+        "rest": ",".join(str(sum(usual[cut:]) / 3) for cut in range(4)),
+        "bytes": "110600,294920,73736,408",
+    }
+    bandwidth, latency = traces.ETHERNET
+    each = World(decider(**stated, bandwidth=str(bandwidth), latency=str(latency)), own, usual, bandwidth, latency)
+    each.shaken = lambda: math.exp(draw.gauss(0, 0.1))
+    each.each.fixed = None if way == ORACLE else way
+    begin, frames = each.now, []
+    while True:
+        now = (each.waiting[0][1] if each.waiting else each.now) - begin
+        while due and float(due[0][0]) <= now:
+            _, _, peer, *figures, slowdown = due.pop(0)
+            if peer:
+                each.bandwidth, each.latency = map(float, figures)
+            else:
+                each.other = [float(slowdown) * seconds for seconds in usual]
+        if now >= 20:
+            return WayRun("", tuple(frames), 0.0).mean(20.0)
+        if way == ORACLE:
+            each.each.fixed = min(range(5), key=each.total)
+        cut = each.frame()
+        frames.append(AnsweredFrame(each.now - begin, cut, each.waiting[-1][1] - each.now))
+
+
+@pytest.mark.parametrize(("kind", "most"), [("steps", 0.2), ("walk", 0.1), ("load", 0.14)])
+def test_on_a_trace_it_is_near_to_the_oracle_and_better_than_any_fixed_cut(kind, most):
+    oracle, found = (np.array([mean_over(kind, seed, way) for seed in range(1, 6)]) for way in (ORACLE, None))
+    assert np.mean(found / oracle - 1) <= most, found / oracle - 1
+    assert np.mean(found) < min(mean_over(kind, 1, cut) for cut in range(5))

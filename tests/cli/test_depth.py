@@ -102,7 +102,7 @@ def test_a_network_without_some_blocks_computes_what_its_slices_do(folder, mask)
     system, model = imported(path), read_model(str(path))
     never, always = 2.0, 0.0
     token = parse_token("float32[1,8,8,4]")
-    blank = gate_model(token, (4, 4), np.zeros(16, np.float32), 0.0)
+    blank = gate_model(token, (4, 4), np.zeros((1, 16), np.float32), np.zeros(1, np.float32))
     gates = tuple(
         depth.Gate(block.name, blank, 3, always if mask >> k & 1 else never)
         for k, block in enumerate(depth.blocks(system))
@@ -131,7 +131,7 @@ def test_a_gate_is_a_logistic_regression_of_pooled_features(quantized):
     weights = random.normal(size=16).astype(np.float32)
     x = random.integers(0, 256, token.shape) if quantized else random.normal(size=token.shape)
     x = x.astype(token.dtype)
-    (score,) = run(gate_model(token, (3, 3), weights, 0.3, quantized), x)
+    (score,) = run(gate_model(token, (3, 3), weights[None], np.float32([0.3]), quantized), x)
     values = pooled(x, (3, 3), quantized)
     tolerance = 0.05 if quantized else 1e-6  # the pool of integers rounds
     assert score.shape == (1, 1)
@@ -179,7 +179,9 @@ def test_a_quantised_block_is_bypassed_in_the_scale_of_its_sum():
     block = found[0]
     assert block.quantized[0] != block.quantized[1]
     token = dict(system.graph.ports())[next(f.source for f in system.graph.fifos if f.name == block.into[0])].token
-    blank = gate_model(token, None, np.zeros(int(np.prod(token.shape)), np.float32), 0.0, block.quantized[0])
+    blank = gate_model(
+        token, None, np.zeros((1, int(np.prod(token.shape))), np.float32), np.zeros(1, np.float32), block.quantized[0]
+    )
     made = depth.apply(system, depth.Options("", made=(depth.Gate(block.name, blank, 3, 2.0),))).system
     seen = {}
     with on_disk(alone(made)) as stored:
@@ -222,7 +224,7 @@ def test_blocks_over_two_platforms_send_nothing_where_they_are_bypassed(folder):
     platforms = tuple(Platform(a, (Unit("cpu"),), (Link(b, port=5100),)) for a, b in (("a", "b"), ("b", "a")))
     mappings = tuple(mapping(system.graph, each, homes) for each in platforms)
     system = replace(system, platforms=platforms, mappings=mappings)
-    blank = gate_model(parse_token("float32[1,8,8,4]"), (4, 4), np.zeros(16, np.float32), 0.0)
+    blank = gate_model(parse_token("float32[1,8,8,4]"), (4, 4), np.zeros((1, 16), np.float32), np.zeros(1, np.float32))
     sent = []
     for threshold in (0.0, 2.0):
         made = depth.apply(system, depth.Options("", made=(depth.Gate(block.name, blank, 3, threshold),))).system

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 
+import jsonschema
 import numpy as np
 import pytest
 from application import APPLICATION
@@ -32,6 +33,45 @@ def test_an_application_and_its_model_give_the_same_accuracy(pictures, eprune):
 def test_without_labels_it_is_the_agreement_with_the_whole_model(pictures, eprune):
     done = eprune("evaluate", "app.xml", "--data", "unlabelled.npz")
     assert "tiny: agreement with tiny.tflite: 100.00 % (61.0 to 100.0 %), 6 of 6 pictures of the test part" in done.out
+
+
+def test_applications_are_set_side_by_side(pictures, eprune):
+    placed = ("-p", "platforms", "-m", "split")
+    assert (
+        eprune("apply", "compress", "app.xml", *placed, "--fifo", "f2", "--method", "lossless", "-o", "small").code == 0
+    )
+    assert eprune("import", "tiny.tflite", "-o", "whole").code == 0
+    given = ("evaluate", "app.xml", *placed, "--data", "pictures.npz", "--against", "small", "--against", "whole")
+    done = eprune(*given, "--format", "json", "--allow-outside")
+    assert done.code == 0, done.err
+    data = json.loads(done.out)
+    jsonschema.validate(data, json.loads(eprune("schema", "evaluate").out))
+    small, whole = data["against"]
+    assert data["right"] == small["right"] == whole["right"], "nothing was lost"
+    assert (len(data["links"]), len(small["links"]), len(whole["links"])) == (1, 1, 0)
+    rows = eprune(*given, "--allow-outside").out.splitlines()
+    assert re.match(r"accuracy, 6 pictures of the test part; latency predicted; with ai-edge-litert", rows[0])
+    assert [row.split()[0] for row in rows[3:6]] == ["tiny", small["application"], "tiny"]
+    assert [row.split()[-3] for row in rows[3:6]][::2] == ["256", "0"]
+
+
+def test_all_agree_with_one_model_where_there_are_no_labels(pictures, eprune):
+    assert eprune("import", "tiny.tflite", "-o", "whole").code == 0
+    done = eprune("evaluate", "app.xml", "--data", "unlabelled.npz", "--against", "whole", "--format", "json")
+    data = json.loads(done.out)
+    assert [each["model"] for each in (data, *data["against"])] == ["tiny.tflite", "tiny.tflite"]
+    assert [each["value"] for each in (data, *data["against"])] == [1, 1]
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [(("--against", "nowhere"), "nowhere"), (("--against", "app", "--answer", "Out.in"), "--answer is a port of one")],
+)
+def test_what_cannot_be_set_beside_it_is_said(pictures, eprune, more, words):
+    done = eprune("evaluate", "app.xml", "--data", "pictures.npz", *more)
+    assert done.code == 2
+    assert words in done.err
+    assert not done.out
 
 
 def test_the_answer_is_named_where_it_is_not_clear(pictures, eprune):

@@ -49,6 +49,7 @@ POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
+WIDTH = "apply width wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
 CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
@@ -229,6 +230,13 @@ TABLE = {
         "--frames": plus(EXITS, "--frames 8"),
         **written(EXITS),
     },
+    "apply width": {
+        "--data": plus(WIDTH, "--data none.npz", code),
+        "--wish": plus(WIDTH, "--wish speed=1", code),
+        "--widths": plus(WIDTH, "--widths 2"),
+        "--frames": plus(WIDTH, "--frames 0", code),
+        **written(WIDTH, placed=False),
+    },
     "apply depth": {
         "--data": plus(DEPTH, "--data none.npz", code),
         "--wish": plus(DEPTH, "--wish accuracy=1", code),
@@ -391,6 +399,7 @@ TABLE = {
         "--seed": Acts(f"{EVALUATE} --seed 1", f"{EVALUATE} --seed 4", json_of("right")),
         "--labels": plus(EVALUATE, "--labels 4,3,2,1,0", json_of("right")),
         "--model": plus(EVALUATE, "--model changed/tiny.tflite", json_of("measure")),
+        "--against": plus(EVALUATE, "--against changed", lambda outcome: len(json.loads(outcome.out))),
         "--run": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
         "--emulate": Elsewhere("tests/cli/test_evaluate.py::test_the_latency_can_be_measured_or_emulated"),
         "--answer": Elsewhere("tests/cli/test_evaluate.py::test_the_answer_is_named_where_it_is_not_clear"),

@@ -66,6 +66,8 @@ def test_the_answers_are_the_same_wherever_a_frame_is_cut(vehicle, tmp_path):
     system, report = made(vehicle, tmp_path / "off")
     assert not has_errors(check(system))
     assert report.figures == {"blocks": [[name] for name in BLOCKS], "bytes": [110600, 294920, 73736, 408]}
+    # Answers on their way to the sink hold up no frame.
+    assert next(fifo for fifo in system.graph.fifos if fifo.target.actor == "Sink").capacity == 10
     for fixed in range(5):
         path = tmp_path / f"{fixed}.jsonl"
         answers(with_parameters(system, Decide={"fixed": str(fixed)}, Sink={"path": str(path)}), 6)
@@ -112,6 +114,13 @@ def test_a_graph_without_a_model_is_refused(vehicle):
     bare = replace(graph, actors=tuple(replace(each, behaviour=None) for each in graph.actors))
     with pytest.raises(ValueError, match="no slices of a model"):
         offload.apply(System(bare, vehicle.platforms), offload.Options("endpoint", ("server",)))
+
+
+def test_a_network_that_has_an_exit_already_is_refused_with_a_hint():
+    files = [str(GRAPHS / "endpoint.xml"), str(GRAPHS / "server.xml")]
+    system = read_system(str(GRAPHS / "vehicle_exit.xml"), files)
+    with pytest.raises(ValueError, match=r"is part of a dynamic processing graph.*--data"):
+        offload.apply(system, offload.Options("endpoint", ("server",)))
 
 
 def test_the_pass_states_limits_and_watts(vehicle):

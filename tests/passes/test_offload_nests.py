@@ -8,6 +8,8 @@ from itertools import combinations
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from eprune import face
 from eprune.analysis.check import check
@@ -104,6 +106,14 @@ def exit_behind(system, name, threshold):
     return Exit(place.fifo.name, data, len(parse_model(data).operators), threshold)
 
 
+@pytest.fixture(scope="module")
+def heads(network):
+    """Each actor behind which there can be an exit -> one at which none leaves."""
+    return {
+        place.fifo.source.actor: exit_behind(network, place.fifo.source.actor, 2.0) for place in places(network.graph)
+    }
+
+
 def applied(system, folder, **options):
     """What the pass makes, written and read again; it breaks no rule, and nothing is to be said of it."""
     given = {"server": ("cloud",), **options}
@@ -160,6 +170,24 @@ def test_three_platforms_give_the_same_answers_at_every_pair_of_cuts(network, wh
             assert answers(chosen, tmp_path / "answers") == whole, (one, other)
 
 
+PLACES = st.sets(st.integers(0, 4))
+
+
+@given(cuts=PLACES, exits=PLACES, three=st.booleans(), frames=st.integers(1, 5))
+@settings(max_examples=25, deadline=None)
+def test_whatever_is_cut_and_left_is_sound(network, heads, cuts, exits, three, frames):
+    """Any blocks, with exits behind any of them: no rule is broken, and a server is inside of who sends to it."""
+    names = list(heads)
+    at = [names[place] for place in sorted(exits) if place < len(names)]
+    chosen = tuple(names[place] for place in sorted(cuts | exits) if place < len(names))
+    server = ("edge", "cloud") if three else ("cloud",)
+    options = offload.Options("device", server, cut=chosen, frames=frames, made=tuple(heads[name] for name in at))
+    used = tuple(platform for platform in network.platforms if platform.name in ("device", *server))
+    made = offload.apply(replace(network, platforms=used), options).system
+    assert [str(finding) for finding in check(made)] == []
+    assert {dpg.name for dpg in made.graph.dpgs if dpg.inside} >= {"Rest"}
+
+
 @pytest.mark.parametrize(
     ("server", "cuts", "sent"),
     [
@@ -171,10 +199,10 @@ def test_three_platforms_give_the_same_answers_at_every_pair_of_cuts(network, wh
 def test_platforms_run_and_what_is_idle_sends_nothing(network, whole, tmp_path, server, cuts, sent):
     exits = (exit_behind(network, places(network.graph)[0].fifo.source.actor, 2.0),)
     system, _ = applied(network, tmp_path / "made", server=server, made=exits)
-    settings = {"Decide.fixed": cuts[0], f"{sink_of(system)}.path": str(tmp_path / "answers")}
+    given_ = {"Decide.fixed": cuts[0], f"{sink_of(system)}.path": str(tmp_path / "answers")}
     if len(cuts) > 1:
-        settings["Decide-edge.fixed"] = cuts[1]
-    run = face.run(system, frames=FRAMES, settings=settings)
+        given_["Decide-edge.fixed"] = cuts[1]
+    run = face.run(system, frames=FRAMES, settings=given_)
     assert tensors(tmp_path / "answers") == whole
     forward = {pair: link.bytes_per_frame for pair, link in run.links.items() if pair in PORTS}
     assert {pair for pair, nbytes in forward.items() if nbytes} == sent
@@ -202,8 +230,8 @@ def test_a_decider_that_raises_leaves_all_frames_to_the_device(network, whole, t
     application = tmp_path / "made/application.xml"
     application.write_text(application.read_text().replace("offload_decider.py:OffloadDecider", "frail.py:Frail"))
     frail = face.load(str(application), str(tmp_path / "made/platforms"), str(tmp_path / "made/mappings"), True)
-    settings = {"Decide.probe": 0, f"{sink_of(frail)}.path": str(tmp_path / "answers")}
-    run = face.run(frail, frames=FRAMES, settings=settings)
+    given_ = {"Decide.probe": 0, f"{sink_of(frail)}.path": str(tmp_path / "answers")}
+    run = face.run(frail, frames=FRAMES, settings=given_)
     assert tensors(tmp_path / "answers") == whole
     assert run.links["device", "cloud"].bytes_per_frame == 0
     assert len([note for note in run.notes if "deciding failed: ZeroDivisionError" in note]) == 1

@@ -332,3 +332,10 @@ def test_what_is_no_plan_is_an_error_about_the_file(text: str, tmp_path: Path) -
     with pytest.raises(EpruneError) as caught:
         read_plan(str(file))
     assert "is no plan" in caught.value.findings[0].message
+
+
+@pytest.mark.parametrize("method", [Method.LOP, Method.CHAINED])
+def test_what_is_made_is_nothing_to_warn_of(tmp_path: Path, method: Method) -> None:
+    """Time-outs that adapt may be shorter than that of the frame itself, for which everybody waits."""
+    made = written(apply(imported(VEHICLE), Options(3, method)).system, tmp_path)
+    assert [f"{each.rule} {each.message}" for each in check(made) if each.rule == "F4"] == []

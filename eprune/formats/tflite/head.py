@@ -71,15 +71,15 @@ def gate_model(
     features: TokenType,
     pool: Optional[tuple[int, int]],
     weights: np.ndarray,
-    bias: float,
+    biases: np.ndarray,
     quantized: Optional[Quantization] = None,
 ) -> bytes:
-    """The file of a gate: features in, one number from 0 to 1 out, float32[1,1]: a logistic regression of ``pooled``
-    features with ``weights`` [values].
+    """The file of a gate: features in, numbers from 0 to 1 out, float32[1,n]: logistic regressions of ``pooled``
+    features with ``weights`` [n, values] and ``biases`` [n], float32.
     """
     writer = _Writer("gate")
-    given, x = _logits(writer, features, pool, weights[None], np.array([bias], np.float32), quantized)
-    return writer.finish(given, writer.operator("LOGISTIC", [x], writer.tensor("score", (1, 1))))
+    given, x = _logits(writer, features, pool, weights, biases, quantized)
+    return writer.finish(given, writer.operator("LOGISTIC", [x], writer.tensor("score", (1, len(biases)))))
 
 
 def _logits(

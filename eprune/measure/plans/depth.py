@@ -199,7 +199,8 @@ class _Plan:
         return len(self._pooled(block, np.zeros(token.shape, token.dtype)))
 
     def _gate(self, block: Block, weights: np.ndarray, bias: float, threshold: float) -> Gate:
-        data = gate_model(self._token(block), self._pool(block), weights, bias, block.quantized[0])
+        fitted = weights[None], np.array([bias], np.float32)
+        data = gate_model(self._token(block), self._pool(block), *fitted, block.quantized[0])
         return Gate(block.name, data, len(parse_model(data).operators), threshold)
 
     def _fitted(self, k: int, seen: _Seen) -> tuple[np.ndarray, float]:

@@ -1,0 +1,18 @@
+"""An exchange of a network whose width differs from frame to frame."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from exchange import Exchange
+
+
+class WidthExchange(Exchange):
+    """As ``Exchange``, where parts are missing because nobody wanted them: nothing is noted.
+
+    Parameters:
+        layer, devices, parts, row, zero, coded, recovery, device: as of ``Exchange``; the devices are widths.
+    """
+
+    def _note(self, absent: tuple[str, ...], plan: Any) -> None:
+        """Nothing: the control tokens say how wide a frame is."""
