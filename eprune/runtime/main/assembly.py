@@ -276,6 +276,7 @@ class Assembly:
             if fifo.range:
                 receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
             receiver.unordered = owner(fifo.target) in self._routed
+            receiver.prompt = receiver.stride > 1 and (receiver.prompt or fifo.route is not None)
             return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
