@@ -23,6 +23,7 @@ from typing import NamedTuple, Optional
 from eprune.analysis.fusing import Activity, Wiring, activities, model_file, tight, wirings
 from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, slot_bytes, some, windows
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
+from eprune.analysis.routes import routes
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Fifo, Graph
@@ -368,7 +369,9 @@ def memory_use(
     """Bytes by what takes them, ``FIFO 'f1'`` or ``weights of 'L1'``, on a mapping's platform.
 
     Tokens count with the slots that they take, control tokens too. A FIFO that crosses platforms has a ring of its
-    capacity, and of its window (``under_way``: FIFO name -> tokens), on each. What fusing saves is not taken off.
+    capacity, and of its window (``under_way``: FIFO name -> tokens), on each. The sender of a route keeps as many
+    tokens as may be under way, and the reader may have to put aside the answer to each. What fusing saves is not taken
+    off.
     """
     homes = mapping.homes()
     sizes, slots = buffer_bytes(graph), slot_bytes(graph)
@@ -377,6 +380,12 @@ def memory_use(
         for fifo in graph.fifos
         if mapping.platform in (homes.get(fifo.source.actor), homes.get(fifo.target.actor))
     }
+    for route in routes(graph):
+        if homes.get(route.source) == mapping.platform:
+            tokens = [fifo.capacity + under_way.get(fifo.name, 0) for fifo in route.fifos]
+            kept = sum(count * slots[fifo.name] for count, fifo in zip(tokens, route.fifos))
+            aside = sum(tokens) * max((slots[fifo.name] for fifo in route.answers), default=0)
+            use[f"route of '{route.source}'"] = kept + aside
     for actor in graph.actors:
         if actor.name in interfaces and homes.get(actor.name) == mapping.platform:
             use[f"weights of '{actor.name}'"] = interfaces[actor.name].weight_bytes

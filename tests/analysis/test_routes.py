@@ -8,6 +8,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.analysis.failures import FaultModel, Service, Verdict, minimal_failures
+from eprune.analysis.mapping import memory_use
 from eprune.analysis.routes import routes
 from eprune.model.finding import has_errors
 from eprune.model.graph import FaultPolicy, Fifo, PortRef
@@ -111,6 +112,12 @@ def test_a_state_in_the_servers_part_is_not_shared_out():
     with pytest.raises(ValueError, match="keeps a state, the delay of FIFO 'again'; write --route sticky"):
         apply(System(graph), Options(1, 2, "Near", "Sink", Sharing.ONE))
     apply(System(graph), Options(1, 2, "Near", "Sink", Sharing.STICKY))
+
+
+def test_what_the_sender_keeps_and_the_reader_puts_aside_counts_as_memory():
+    """A slot for each token that may be under way, and one for its answer: 64 bytes each, with capacity 2."""
+    use = [memory_use(system.graph, system.mappings[0], {}) for system in (replicated(1), replicated(1, back=""))]
+    assert [each["route of 'Near-1'"] for each in use] == [4 * 64 + 4 * 64, 4 * 64]
 
 
 def test_time_outs_of_a_route_need_not_grow_towards_its_reader():
