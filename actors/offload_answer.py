@@ -20,18 +20,20 @@ class OffloadAnswer(Actor):
     Inputs are answers, of which one is active, and ``remote``, uint8[8m+n]: m numbers of a server (float64), of which
     the first is the seconds that it took, and the answer's bytes. With an input ``begun``, float64[m], it is a server's
     exit, and ``out`` is of that kind: the seconds since the first of these numbers, and the others as they are.
+    Seconds below 0 say that no server has answered.
 
     ``report``, float64[5+m], goes back to the decider: how many answers there have been; when this one was there
     (time.perf_counter, which means something on the decider's platform only); and, from the input ``sent``, float64[3],
     when it was sent (0 if it was not), the number of the block before which it was cut (minus that of the exit at which
-    it left; without ``sent``, a large one), and the bytes; and the numbers of the server, or zeros.
+    it left; without ``sent``, a large one), and the bytes; and the numbers of the server, or zeros; -1 if there is no
+    answer. The output ``missing``, int32[1], says whether that is so; ``out`` is zeros then.
     """
 
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if they do not fit."""
         self.count = 0
         answers = {name: port for name, port in self.inputs.items() if name not in BESIDE}
-        if len(set(answers.values())) != 1 or set(self.outputs) - {"report"} != {"out"}:
+        if len(set(answers.values())) != 1 or set(self.outputs) - {"report", "missing"} != {"out"}:
             raise ValueError("needs answers of one type as its inputs, and an output 'out'")
         answer: PortType = next(iter(answers.values()))
         begun = self.inputs["begun"].shape[0] if "begun" in self.inputs else 0
@@ -47,13 +49,20 @@ class OffloadAnswer(Actor):
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy the answer, and report it. Raises ValueError unless one is active."""
         found = [name for name in inputs if name not in ("sent", "begun")]
-        if len(found) != 1:
+        if len(found) != 1 and (found or "missing" not in outputs):
             raise ValueError(f"{', '.join(sorted(found)) or 'no inputs'} are active; exactly one must be")
-        answer, told = inputs[found[0]], np.zeros(self.numbers)
-        if found[0] == "remote":
-            told, answer = answer[: 8 * self.numbers].view("<f8"), answer[8 * self.numbers :]
         out = outputs["out"]
+        answer, told = inputs[found[0]] if found else out, np.zeros(self.numbers)
+        if found == ["remote"]:
+            told, answer = answer[: 8 * self.numbers].view("<f8"), answer[8 * self.numbers :]
+        elif not found:
+            told[0] = -1.0
+        lost = told[0] < 0
         now = time.perf_counter()
+        if "missing" in outputs:
+            outputs["missing"][0] = lost
+        if lost:
+            out[...] = 0
         if "begun" in inputs:
             begun = inputs["begun"]
             numbers, out = out[: 8 * len(begun)].view("<f8"), out[8 * len(begun) :]

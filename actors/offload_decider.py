@@ -78,7 +78,9 @@ class OffloadDecider(Actor):
     last answer holds for some frames.
 
     Outputs ``local`` (the first block) and ``raw`` (the server), of the input's type; one of them is active. A firing
-    without ``report`` decides by what is expected.
+    without ``report`` decides by what is expected. An output ``frame`` always gets the frame: where the server may be
+    lost, the frame is then computed from it. When a report says that the server did not answer, all blocks run here,
+    but for one frame after ``probe`` of them, or a second, until an answer comes.
 
     Parameters:
         here: the seconds of each block on this device, ``0.005,0.01,0.003``.
@@ -163,13 +165,15 @@ class OffloadDecider(Actor):
         #: frames in a row in which deciding took too long, and those for which it rests
         self.tired, self.resting = 0, 0
         self.said: set[str] = set()
+        #: since which frame and when the server does not answer, or when it was last tried; None: it does
+        self.lost: Optional[tuple[int, float]] = None
 
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if they do not fit."""
         inputs = {name: port for name, port in self.inputs.items() if name != "report"}
         _, port = only_port(inputs, "input (beside report)")
         outputs = {name: port for name, port in self.outputs.items() if name not in ("plan", "padding")}
-        if set(outputs) != {"local", "raw"} or {*outputs.values()} != {port}:
+        if set(outputs) - {"frame"} != {"local", "raw"} or {*outputs.values()} != {port}:
             raise ValueError("needs the outputs 'local' and 'raw' of the type and rate of its input")
         if self.gates and "plan" in self.outputs and self.outputs["plan"].shape != (2 + len(self.gates),):
             raise ValueError(f"port 'plan': expected float64[{2 + len(self.gates)}]")
@@ -201,7 +205,7 @@ class OffloadDecider(Actor):
         if self.seconds and now - self.begun >= self.seconds:
             raise EndOfStream
         self.frame += 1
-        self.chosen, padding = self.probing(self.decided(), now)
+        self.chosen, padding = self.probing(self.decided(), now) if self.lost is None else (self.trying_again(now), 0)
         for what in TRIED:
             if self.costs.confirms(what, self.chosen):
                 self.confirmed[what] = (self.frame, now)
@@ -300,6 +304,17 @@ class OffloadDecider(Actor):
                     return cut, padding
         return chosen, 0
 
+    def trying_again(self, now: float) -> int:
+        """The cut while the server does not answer: all blocks here, but now and then one frame is sent."""
+        assert self.lost is not None
+        frame, at = self.lost
+        if self.fixed is not None:
+            return self.fixed
+        if not self.probe or (self.frame - frame < self.probe and now - at < QUIET):
+            return self.blocks
+        self.lost = self.frame, now
+        return min(range(self.costs.arrived, self.blocks), key=self.costs.seconds)
+
     def worth(self, what: str, chosen: int) -> bool:
         """Whether another cut would be chosen, if what is tried turned out well."""
         usual, now = self.costs, self.expected()[chosen]
@@ -330,7 +345,7 @@ class OffloadDecider(Actor):
         frame = self.under_way.popleft()
         left = -int(report.block) if report.block < 0 else 0
         cut = self.gates[left - 1] if left else min(int(report.block), self.blocks)
-        if told and report.sent:
+        if told and report.sent and report.there >= 0:
             self.costs.rest[:-1] = told
         self.correct(frame, cut, report)
         self.log.add(frame.begun - (self.begun or 0.0), cut, left, frame.begun, report, self.costs)
@@ -341,8 +356,13 @@ class OffloadDecider(Actor):
     def correct(self, frame: UnderWay, cut: int, report: Report) -> None:
         """What is expected from now on."""
         sent = report.sent > 0
+        if sent and report.there < 0:
+            self.lost = self.lost or (self.frame, self.clock())
+            self.say_once("lost", "the server does not answer; all blocks run here until it does")
+        elif sent:
+            self.lost = None
         self.costs.learn_here(frame.arrived, cut, (report.sent if sent else report.answered) - frame.begun)
-        if sent:
+        if sent and report.there >= 0:
             away = report.answered - report.sent
             self.costs.learn_far(cut, away, report.there, report.nbytes, frame.padding)
 

@@ -310,7 +310,7 @@ class Branches:
         alone = untold(graph)
         inner = {name: dpg.name for name, dpg in nests.home.items() if dpg.inside}
         away = detached(graph)
-        self._level = nests.level
+        self._nests, self._level = nests, nests.level
         #: actor -> the branch that it is in
         self._branch: dict[str, str] = {}
         for name, dpg in nests.home.items():
@@ -335,8 +335,9 @@ class Branches:
         return not self.parted(fifo) or self.of(fifo.target.actor) == self.of(dpg.entry) != ""
 
     def leaves(self, fifo: Fifo) -> bool:
-        """Whether it leads out of one."""
-        return fifo.source.actor in self._branch
+        """Whether it leads out of one, rather than into a graph inside of it."""
+        branch = self._branch.get(fifo.source.actor)
+        return branch is not None and (branch not in self._nests.dpgs or bool(self._nests.crossed(fifo)[0]))
 
 
 def _before(graph: Graph, actors: set[str]) -> set[str]:

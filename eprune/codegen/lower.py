@@ -29,7 +29,7 @@ from eprune.codegen.program import (
     Tunnel,
     TxFifo,
 )
-from eprune.model.graph import Actor, FaultPolicy, Fifo, PortRef
+from eprune.model.graph import Actor, FaultPolicy, Fifo, PortRef, Route
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform, Security
@@ -67,6 +67,8 @@ class _Lowering:
         found = routes(graph)
         #: actors whose tokens come as a route sends them, in any order; who reads a route's answers -> who sends by it
         self.relaying = {name for route in found for name in route.members}
+        #: those of them that keep nothing from one token to the next
+        self.sharing = {name for route in found if route.fifos[0].route is Route.ONE for name in route.members}
         self.answers = {
             route.reader: (route.source, *(fifo.target.port for fifo in route.answers))
             for route in found
@@ -112,7 +114,10 @@ class _Lowering:
         if actor.behaviour is None:
             raise ValueError(f"actor {actor.name!r} has no behaviour (rule G2)")
         declaration = actor.behaviour.declare(actor, self.system.interfaces.get(actor.name, Interface()))
-        return Node(actor.name, unit, declaration, actor.members or (actor.name,), actor.where, self._live(actor))
+        live = self._live(actor)
+        if actor.name in self.sharing and declaration.call == "segment":
+            live = (*live, ("shares", True))
+        return Node(actor.name, unit, declaration, actor.members or (actor.name,), actor.where, live)
 
     def _live(self, actor: Actor) -> tuple[tuple[str, Any], ...]:
         """What is said of an actor's live data, as far as there is something to say."""

@@ -10,7 +10,7 @@ from typing import Any, Optional
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import library_folder
 from eprune.model.behaviour import Behaviour
-from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
+from eprune.model.graph import Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
@@ -111,20 +111,26 @@ class Sheet:
 
     def join(
         self, source: PortRef, target: PortRef, token: TokenType, on: Optional[On] = None, *, room: int = 2,
-        delay: int = 0, control: bool = False,
+        delay: int = 0, control: bool = False, within: Optional[float] = None,
     ) -> None:  # fmt: skip
-        """A FIFO, and the ports at its ends; without ``on`` it is static."""
+        """A FIFO, and the ports at its ends; without ``on`` it is static. ``within``: seconds after which an exit does
+        without its tokens, which may be lost.
+        """
         lrl = 1
         if on is not None:
             table, active = on
             lrl, rates = 0, [int(active(*row)) for row in table.rows.values()]
             table.columns.update({source: rates, target: rates})
         for ref, direction in ((source, Direction.OUT), (target, Direction.IN)):
-            self.parts[ref.actor].ports.append(Port(ref.port, direction, token, lrl, 1, 1, control=control))
+            leaving = direction is Direction.IN and ref.actor in [table.exit for table in self.tables]
+            needed = within is None or not leaving
+            port = Port(ref.port, direction, token, lrl, 1, 1, control=control, required=needed)
+            self.parts[ref.actor].ports.append(port)
         other = target if control else source
         name = f"{source.actor}-{other.actor if control else other.port}"
         capacity = delay + 1 if delay else room
-        self.fifos.append(Fifo(self.fresh(name), source, target, capacity, delay))
+        fifo = Fifo(self.fresh(name), source, target, capacity, delay)
+        self.fifos.append(fifo if within is None else replace(fifo, policy=FaultPolicy.DROP, timeout=within))
 
     def beside(self, source: PortRef, target: PortRef, token: TokenType) -> None:
         """A static FIFO past others, with room for all frames that are under way."""

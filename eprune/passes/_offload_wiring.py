@@ -24,16 +24,23 @@ HEADER = 8
 REPORTED, SENT = 5, TokenType("float64", (3,))
 #: how many bytes a decider wants to be sent in vain
 PADDING = TokenType("int32", (1,))
+#: a server's number, and when it was chosen or how many seconds it took
+CHOICE = TokenType("float64", (2,))
+#: whether there was no answer
+MISSING = TokenType("int32", (1,))
 DECIDER, ANSWER = "Decide", "Answer"
-#: the names of the dynamic processing graphs: the device's, that of what it sends, and the last platform's
-OUTER, SENDING, INNER = "Offload", "Send", "Rest"
+#: the names of the dynamic processing graphs: the device's, that of what it sends, the last platform's, and that of
+#: frames that got no answer, and that of the choice among servers
+OUTER, SENDING, INNER, RETRYING, SERVERS = "Offload", "Send", "Rest", "Again", "Servers"
 
 
 class Wiring:
     """The graph's new actors, FIFOs and tables.
 
     ``platforms``: the device and the others, each of which may send to the next. ``deciders``: the parameters of the
-    deciding actor of each platform but the last. ``exits``: number of blocks before it -> an exit.
+    deciding actor of each platform but the last. ``exits``: number of blocks before it -> an exit. ``retry``: after how
+    many seconds without an answer the device computes a frame itself; None: it waits. ``beside``: platforms that may do
+    what the first server does.
     """
 
     def __init__(
@@ -44,7 +51,10 @@ class Wiring:
         deciders: Sequence[Mapping[str, str]],
         exits: Mapping[int, Exit],
         frames: int,
+        retry: Optional[float] = None,
+        beside: Sequence[str] = (),
     ) -> None:
+        self.retry, self.besides = retry, beside
         self.network, self.platforms, self.deciders, self.exits = network, platforms, deciders, exits
         self.sheet = Sheet(system, frames)
         self.frames = frames
@@ -81,7 +91,7 @@ class Wiring:
         sheet.join(source, PortRef(answer, "local"), self.answer, (table, lambda _, out: out == count))
         self._pads(table, pack)
         self._hand_over(0, table, PortRef(pack, "cut"), PortRef(pack, "sent"))
-        sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
+        self._result(answer)
         self._report(0, answer, self.decide)
 
     def _nest(self) -> None:
@@ -117,8 +127,28 @@ class Wiring:
         here = PortRef(sender, "answer"), PortRef(answer, "local")
         sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
         self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)
-        sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
+        self._result(answer)
         self._report(0, answer, self.decide)
+
+    def _result(self, answer: str) -> None:
+        """The answer leaves the graph; where there may be none, by a second graph, which computes what is missing."""
+        sheet, home, count = self.sheet, self.platforms[0], self.count
+        if self.retry is None:
+            sheet.out_of(self.network.blocks[-1].out, PortRef(answer, "out"))
+            return
+        again = sheet.part("Retry", ActorType.DA, home, "retry.py:Retry")
+        result = sheet.part("Result", ActorType.DA, home, "merge.py:Merge")
+        # Its rows are of a frame that is answered, and of one that is computed from the first block on.
+        table = sheet.table(RETRYING, {0: (count, count), 1: (0, count)}, again, result)
+        sheet.join(PortRef(self.decide, "frame"), PortRef(again, "frame"), self.tokens[0], room=self.frames + 2)
+        sheet.join(PortRef(answer, "out"), PortRef(again, "answer"), self.answer)
+        sheet.join(PortRef(answer, "missing"), PortRef(again, "missing"), MISSING)
+        past = PortRef(again, "past"), PortRef(result, "past")
+        sheet.join(*past, self.answer, (table, lambda into, _: into == count))
+        self._chain(table, "-retry", 0, count, {0: PortRef(again, "again")}, "")
+        source = self._out(count - 1, "-retry")
+        sheet.join(source, PortRef(result, "again"), self.answer, (table, lambda into, _: into == 0))
+        sheet.out_of(self.network.blocks[-1].out, PortRef(result, "out"))
 
     def _head(self, table: Table, pack: str, end: Optional[int] = None) -> None:
         """The device's first blocks, up to an exit, and what is sent at once or between them."""
@@ -171,14 +201,39 @@ class Wiring:
             sheet.beside(sent, PortRef(answer, "sent"), SENT)
         else:
             sheet.join(sent, PortRef(answer, "sent"), SENT, on, room=max(self.frames, 2))
-        entry, leave = self._server(tier + 1, table)
-        sheet.join(cut, PortRef(entry, "cut"), self.cut, on)
-        told = TokenType("uint8", (8 * self._numbers(tier + 1) + self.answer.nbytes,))
-        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), told, on)
+        if self.besides and not tier:
+            self._share_out(table, cut, answer)
+            return
+        entry, leave = self._server(tier + 1, table, self.platforms[tier + 1])
+        within = None if tier else self.retry
+        # Time-outs grow on the way (rule F4).
+        sheet.join(cut, PortRef(entry, "cut"), self.cut, on, within=within and 0.8 * within)
+        sheet.join(PortRef(leave, "out"), PortRef(answer, "remote"), self._told(tier + 1), on, within=within)
 
-    def _server(self, tier: int, outer: Table) -> tuple[str, str]:
+    def _share_out(self, outer: Table, cut: PortRef, answer: str) -> None:
+        """Each cut goes to one of several servers: a choice inside of the device's, with a server inside each row."""
+        sheet, home, frames = self.sheet, self.platforms[0], self.frames
+        servers = (self.platforms[1], *self.besides)
+        choose = sheet.part("Choose", ActorType.DA, home, "server_choice.py:ServerChoice")
+        chosen = sheet.part("Chosen", ActorType.DA, home, "server_answer.py:ServerAnswer")
+        rows = {number: (number, number) for number in range(len(servers))}
+        table = sheet.table(SERVERS, rows, choose, chosen, outer.name)
+        on = (outer, lambda _, out: out < self.count)
+        sheet.join(cut, PortRef(choose, "cut"), self.cut, on)
+        for number, server in enumerate(servers):
+            entry, leave = self._server(1, table, server)
+            here = (table, lambda into, _, own=number: into == own)
+            there = PortRef(choose, f"to{number}"), PortRef(entry, "cut")
+            sheet.join(*there, self.cut, here, within=self.retry and 0.8 * self.retry)
+            back = PortRef(leave, "out"), PortRef(chosen, f"from{number}")
+            sheet.join(*back, self._told(1), here, within=self.retry)
+        sheet.beside(PortRef(choose, "sent"), PortRef(chosen, "sent"), CHOICE)
+        sheet.join(PortRef(chosen, "report"), PortRef(choose, "report"), CHOICE, delay=frames)
+        sheet.join(PortRef(chosen, "out"), PortRef(answer, "remote"), self._told(1), on)
+
+    def _server(self, tier: int, outer: Table, home: str) -> tuple[str, str]:
         """All blocks on a platform that is not the device, its entry and its exit; it is inside of who sends to it."""
-        sheet, home, count = self.sheet, self.platforms[tier], self.count
+        sheet, count = self.sheet, self.count
         last = tier == len(self.platforms) - 1
         if last:
             entry = sheet.part("Open", ActorType.DA, home, "cut_opener.py:CutOpener")
@@ -214,6 +269,10 @@ class Wiring:
     def _numbers(self, tier: int) -> int:
         """How many numbers a platform tells with an answer: the seconds that it took, and, if it decides, expects."""
         return 1 if tier == len(self.platforms) - 1 else 1 + self.count
+
+    def _told(self, tier: int) -> TokenType:
+        """An answer of a platform, behind its numbers."""
+        return TokenType("uint8", (8 * self._numbers(tier) + self.answer.nbytes,))
 
     def _report(self, tier: int, answer: str, decider: str) -> None:
         """What became of a frame goes back to who decided."""

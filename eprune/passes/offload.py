@@ -20,7 +20,7 @@ from typing import Any
 
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.model import parse_model, read_model
-from eprune.model.quantity import parse_time
+from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
 from eprune.passes._offload_wiring import OUTER, SENDING, Wiring
@@ -54,6 +54,10 @@ class Options:
     server: tuple[str, ...] = option(
         help="The platform that may compute the rest; a second one is where the first may send to.", metavar="PLATFORM"
     )
+    beside: tuple[str, ...] = option(
+        (), help="One more platform that may do what the server does: each cut goes to one of them (with --retry).",
+        metavar="PLATFORM",
+    )  # fmt: skip
     cut: tuple[str, ...] = option(
         (), help="An actor behind which the network may be cut; without any, wherever a single tensor leads on.",
         metavar="ACTOR",
@@ -75,6 +79,12 @@ class Options:
         50, help="Try what has not been used for so many frames, or a second, where it costs little (50; 0: never)."
     )
     frames: int = option(4, help="How many frames may be under way (4).")
+    retry: str = option(
+        "",
+        help="Where the first server dies, or has not answered for so long, the device computes a frame itself; else "
+        "the run ends.",
+        metavar="TIME",
+    )
     data: str = option("", help="Give the device's network early exits, fitted on these pictures.", metavar="DIR|FILE")
     wish: str = option("agreement=0.99", help="What exits must keep, as of apply exits.", metavar="WHAT=VALUE")
     at: tuple[str, ...] = option((), help="An actor behind which an exit is put.", metavar="ACTOR")
@@ -93,7 +103,7 @@ def apply(system: System, options: Options) -> Result:
     makes no difference.
     """
     tiers = (options.device, *options.server)
-    for name in tiers:
+    for name in (*tiers, *options.beside):
         if system.platform(name) is None:
             raise ValueError(f"there is no platform '{name}'; there are {', '.join(p.name for p in system.platforms)}")
     if len(options.server) not in (1, 2):
@@ -103,6 +113,10 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError(
             f"the device and the server are both '{twice}'" if twice == tiers[0] else f"--server {twice} twice"
         )
+    if options.beside and (len(options.server) > 1 or not options.retry):
+        raise ValueError("--beside is for one server, and needs --retry: after that time a frame is computed here")
+    if len({*tiers, *options.beside}) < len(tiers) + len(options.beside):
+        raise ValueError(f"--beside {' '.join(options.beside)}: a platform is named twice")
     network = network_of(system.graph, options.cut)
     exits = _exits(system, network, options.made)
     if len(options.there) > len(options.server):
@@ -111,9 +125,9 @@ def apply(system: System, options: Options) -> Result:
     found = [times_of(text, network, "there" if tier else "here", system.graph) for tier, text in enumerate(told)]
     guessed = dict.fromkeys("--there" if tier else "--here" for tier, each in enumerate(found) if each is None)
     times = [each or (ASSUMED,) * len(network.blocks) for each in found]
-    wiring = Wiring(
-        system, network, tiers, _parameters(system, network, options, tiers, times, exits), exits, options.frames
-    )
+    parameters = _parameters(system, network, options, tiers, times, exits)
+    retry = parse_timeout(options.retry) if options.retry else None
+    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry, options.beside)
     graph = wiring.sheet.graph(network.actors, "-offload")
     made = replace(
         system,

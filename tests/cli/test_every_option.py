@@ -214,6 +214,8 @@ TABLE = {
         "--latency": plus(OFFLOAD, "--latency 50ms"),
         "--probe": plus(OFFLOAD, "--probe 7"),
         "--frames": plus(OFFLOAD, "--frames 2"),
+        "--retry": plus(OFFLOAD, "--retry 1s"),
+        "--beside": plus(f"{OFFLOAD} --retry 1s", "--beside nowhere", code),
         "--data": plus(OFFLOAD, "--data none.npz", code),
         "--wish": plus(OFFLOAD, "--wish bytes=1KiB", code),
         "--at": plus(OFFLOAD, "--at L1", code),

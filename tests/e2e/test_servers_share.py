@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import time
@@ -13,7 +14,7 @@ from eprune.analysis.failures import FaultModel, Service, Verdict
 from eprune.model.finding import has_errors
 from eprune.model.graph import FaultPolicy
 from eprune.passes.replicate import Sharing
-from tests.kit.dynamic import run_in_threads
+from tests.kit.dynamic import deploy, run_in_threads
 from tests.kit.programs import finish, start
 from tests.kit.routed import longest_pause, noted, programs, routed, values
 
@@ -63,6 +64,22 @@ def test_where_the_sinks_are_on_the_servers_each_frame_reaches_one_of_them(tmp_p
     assert sorted(got) == sorted((f"in{endpoint}", 100 * number) for endpoint in (1, 2) for number in range(30))
 
 
+def test_a_token_that_waits_for_no_report_is_not_sent_twice(tmp_path):
+    """With much room, room is reported for several tokens at once; that one was fired on, at once."""
+    options = {"Src_count": "6", "Src_period": "0.2", "capacity": 8, "timeout": "100ms"}
+    system = routed(tmp_path, back=False, **options)
+    run_in_threads(programs(system, tmp_path))
+    got = [value for server in (1, 2) for _, value, _ in noted(tmp_path, f"Sink-{server}")]
+    assert sorted(got) == [100 * number for number in range(6)]
+
+
+def test_platforms_may_have_one_connection_for_all(tmp_path):
+    system = routed(tmp_path, endpoints=2, servers=3, Src_count="50", capacity=8)
+    run_in_threads(deploy(system.graph, system.homes, tmp_path, shared=True))
+    for endpoint in (1, 2):
+        assert values(tmp_path, f"Sink-{endpoint}") == [100 * number for number in range(50)]
+
+
 def test_a_state_stays_with_one_server(tmp_path):
     system = routed(tmp_path, route=Sharing.STICKY, Src_count="20")
     records = run_in_threads(programs(system, tmp_path))
@@ -70,7 +87,10 @@ def test_a_state_stays_with_one_server(tmp_path):
     assert sorted(fifos[f"f1-1-{server}"]["tokens"] for server in (1, 2)) == [0, 20]
 
 
-@pytest.mark.parametrize("back", [True, False], ids=["answers come back", "sinks on the servers"])
+@pytest.mark.parametrize(
+    "back",
+    [pytest.param(True, id="answers come back"), pytest.param(False, id="sinks on servers", marks=pytest.mark.long)],
+)
 def test_what_a_server_had_when_it_was_killed_is_computed_by_another(back, tmp_path):
     """In order, once where the answers come back, and no longer after than the time-out."""
     system = routed(tmp_path, back=back, Src_count="40", Src_period=str(PERIOD), Work_slow="0.01")
@@ -175,6 +195,8 @@ def test_a_server_that_slows_down_tenfold_gets_less(tmp_path):
     slow.touch()
     end(processes)
     assert values(tmp_path) == [100 * number for number in range(200)]
+    fifos = json.loads((tmp_path / "endpoint1.py.json").read_text())["fifos"]
+    assert fifos["f1-1-1"]["tokens"] < 0.7 * fifos["f1-1-2"]["tokens"]
 
 
 @pytest.mark.long
@@ -184,3 +206,32 @@ def test_a_slow_reader_of_answers_is_no_silence_of_the_servers(tmp_path):
     records = run_in_threads(programs(system, tmp_path))
     assert values(tmp_path) == [100 * number for number in range(15)]
     assert sum(fifo["resent"] or 0 for fifo in records["endpoint1"]["fifos"].values() if "resent" in fifo) < 6
+
+
+@pytest.mark.long
+def test_an_endpoint_that_was_frozen_itself_blames_nobody(tmp_path):
+    """What came meanwhile is in the sockets, and counts as in time; the rest goes on as it was."""
+    system = routed(tmp_path, Src_count="100", Src_period=str(PERIOD), timeout="300ms")
+    _, processes = begin(tmp_path, system, PATIENT)
+    wait_for(tmp_path, 20)
+    os.kill(processes["endpoint1"].pid, signal.SIGSTOP)
+    time.sleep(1.0)
+    os.kill(processes["endpoint1"].pid, signal.SIGCONT)
+    end(processes)
+    assert values(tmp_path) == [100 * number for number in range(100)]
+
+
+@pytest.mark.long
+def test_an_endpoint_that_is_restarted_begins_anew(tmp_path):
+    """The answers to the frames of its first life are nobody's."""
+    system = routed(tmp_path, Src_count="60", Src_period=str(PERIOD), Work_slow="0.03")
+    made, processes = begin(tmp_path, system)
+    wait_for(tmp_path, 20)
+    processes["endpoint1"].send_signal(signal.SIGKILL)
+    processes["endpoint1"].wait()
+    first = len(values(tmp_path))
+    processes["again"] = start(made["endpoint1"], *OPTIONS)
+    end(processes, gone=("endpoint1",))
+    got = values(tmp_path)
+    assert got[:first] == [100 * number for number in range(first)]
+    assert got[first:] == [100 * number for number in range(60)]

@@ -83,7 +83,7 @@ WIRES = """
     Src.out -> Near.in 1 4
     Near.out -> Work.in 1 {capacity}
     Work.out -> More.in
-    More.out -> Sink.in
+    More.out -> Sink.in 1 {capacity}
 """
 
 

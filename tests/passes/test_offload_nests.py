@@ -290,3 +290,22 @@ def test_an_edge_counts_by_what_it_would_choose(network):
     told = dict(made.graph.actor("Decide").parameters)["rest"]
     # 4 seconds on the way, and one for each block; the last one is faster where it is.
     assert [float(each) for each in told.split(",")] == pytest.approx([10, 9, 8, 7, 6, 1], abs=1e-3)
+
+
+@pytest.mark.parametrize(("server", "exits"), [(("cloud",), True), (("edge", "cloud"), False)])
+def test_a_second_graph_for_lost_frames_changes_no_answer(network, whole, tmp_path, server, exits):
+    heads = (exit_behind(network, places(network.graph)[0].fifo.source.actor, 2.0),) if exits else ()
+    made, blocks = applied(network, tmp_path / "made", server=server, made=heads, retry="2s")
+    for cut in range(len(blocks) + 1):
+        assert answers(setting(made, "Decide", fixed=str(cut)), tmp_path / "answers") == whole, cut
+    face.run(made, frames=FRAMES, settings={"Decide.fixed": 2, f"{sink_of(made)}.path": str(tmp_path / "run")})
+    assert tensors(tmp_path / "run") == whole
+
+
+def test_a_choice_among_servers_changes_no_answer(network, whole, tmp_path):
+    made, blocks = applied(network, tmp_path / "made", server=("edge",), beside=("cloud",), retry="2s")
+    for cut in range(len(blocks) + 1):
+        assert answers(setting(made, "Decide", fixed=str(cut)), tmp_path / "answers") == whole, cut
+    run = face.run(made, frames=FRAMES, settings={"Decide.fixed": 2, f"{sink_of(made)}.path": str(tmp_path / "run")})
+    assert tensors(tmp_path / "run") == whole
+    assert all(run.links[pair].bytes_per_frame for pair in (("device", "edge"), ("device", "cloud")))

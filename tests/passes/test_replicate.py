@@ -11,14 +11,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eprune import face
 from eprune.analysis.check import check
 from eprune.analysis.failures import FaultModel, Service, minimal_failures
+from eprune.codegen.lower import lower
+from eprune.formats.system import read_system, write_system
 from eprune.formats.xml.application import read_application
 from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.replicate import Options, apply
+from eprune.passes import fuse, relocate
+from eprune.passes.replicate import Options, Sharing, apply
 
 GRAPHS = Path(__file__).resolve().parents[2] / "graphs"
 CHAIN = read_application(str(GRAPHS / "vehicle_chain.xml"))
@@ -129,3 +133,16 @@ def test_a_slice_cannot_serve_several_endpoints():
         replicate(CHAIN, "L2", 2, 1)
     made = replicate(CHAIN, "L2", 1, 2, tensor=7)
     assert made.graph.actor("L3-2").inputs[0].required
+
+
+@pytest.mark.parametrize(("route", "shares"), [("one", 3), ("sticky", 0), ("all", 0)])
+def test_a_server_runs_the_slices_of_its_clients_on_one_interpreter_where_they_keep_nothing(route, shares, tmp_path):
+    chain = read_system(str(GRAPHS / "vehicle.xml"), [])
+    options = Options(3, 2, "L2", "Sink", Sharing(route), timeout="1s")
+    made = relocate.apply(apply(chain, options).system, relocate.Options(str(tmp_path))).system
+    written = write_system(made, str(tmp_path))
+    system = face.load(written.application, written.platforms, written.mappings, allow_outside=True)
+    (server,) = [each for each in lower(fuse.apply(system).system) if each.platform == "server1"]
+    live = [dict(node.live) for node in server.nodes]
+    assert sum(each.get("shares", False) for each in live) == shares
+    assert sum(each.get("relays", False) for each in live) == (3 if route != "all" else 0)

@@ -1,6 +1,7 @@
 """Segments run models exactly, under either interpreter, and refuse what does not fit."""
 
 import json
+import threading
 
 import numpy as np
 import pytest
@@ -37,6 +38,43 @@ def test_a_segment_gives_the_interpreters_own_bits(interpreter):
         bare.set_tensor(feed["index"], token)
         bare.invoke()
         assert result.tobytes() == bare.get_tensor(fetch["index"]).tobytes()
+
+
+def test_segments_that_share_an_interpreter_give_their_own_bits_at_once():
+    """Many threads, one interpreter: a model's weights are in memory once."""
+    model, interpreter = tiny_models.conv_pool_dense(), tflite.choose()
+    bare = tflite.load(interpreter, model)
+    feed, fetch = bare.get_input_details()[0], bare.get_output_details()[0]
+    inputs = {"in": PortType(feed["dtype"].__name__, tuple(feed["shape"]), 1)}
+    outputs = {"out": PortType(fetch["dtype"].__name__, tuple(fetch["shape"]), 1)}
+    tokens = np.random.default_rng(3).standard_normal((4, *feed["shape"])).astype(feed["dtype"])
+    shared, wrong = tflite.Interpreters(), []
+
+    def work(token):
+        ours = segment(model, interpreter, inputs, outputs)
+        ours.interpreters = shared
+        ours.initialize()
+        wanted = None
+        for _ in range(200):
+            result = np.empty(fetch["shape"], fetch["dtype"])
+            ours.fire({"in": token}, {"out": result})
+            wanted = result.tobytes() if wanted is None else wanted
+            if result.tobytes() != wanted:
+                wrong.append(token)
+        results.append((token, wanted))
+
+    results = []
+    threads = [threading.Thread(target=work, args=(token,)) for token in tokens]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert not wrong and len(results) == 4
+    for token, result in results:
+        bare.set_tensor(feed["index"], token)
+        bare.invoke()
+        assert result == bare.get_tensor(fetch["index"]).tobytes()
+    assert shared.load(interpreter, model)[0] is shared.load(interpreter, bytes(model))[0]
 
 
 @EACH_INTERPRETER

@@ -48,6 +48,7 @@ _DEFAULTS: dict[str, Any] = {
     "nested": False,
     "relays": False,
     "answers": (),
+    "shares": False,
 }
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import importlib
 import importlib.metadata
 import importlib.util
@@ -16,7 +17,7 @@ import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Callable
+from typing import Any, Callable, Optional
 
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
@@ -150,6 +151,25 @@ class Model:
         return [interpreter.get_tensor(tensor["index"]) for tensor in interpreter.get_output_details()]
 
 
+class Interpreters:
+    """Interpreters that segments with the same model run on in turn, so that its weights are in memory once.
+
+    Only for models that keep nothing from one invocation to the next.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._loaded: dict[str, tuple[Any, threading.Lock]] = {}
+
+    def load(self, name: str, model: bytes) -> tuple[Any, threading.Lock]:
+        """An interpreter for the bytes of a model, and what is held while it is used; see `load`."""
+        key = hashlib.sha256(model).hexdigest()
+        with self._lock:
+            if key not in self._loaded:
+                self._loaded[key] = load(name, model), threading.Lock()
+            return self._loaded[key]
+
+
 class SegmentActor(Actor):
     """A run of a model's operators: one or more slices, one interpreter.
 
@@ -157,6 +177,8 @@ class SegmentActor(Actor):
     """
 
     copies_inputs = True
+    #: the interpreters that it shares with others, if it does
+    interpreters: Optional[Interpreters] = None
 
     def __init__(
         self,
@@ -172,7 +194,8 @@ class SegmentActor(Actor):
 
     def initialize(self) -> None:
         """Load the model and compare its tensors with the ports'. Raises ValueError where they differ."""
-        interpreter = load(self._name, self._read())
+        data = self._read()
+        interpreter, self._turn = (self.interpreters or Interpreters()).load(self._name, data)
         details = (interpreter.get_input_details(), interpreter.get_output_details())
         for ports, positions, tensors in (
             (self.inputs, self._feeds, details[0]),
@@ -196,13 +219,14 @@ class SegmentActor(Actor):
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Copy the inputs in, invoke, copy the active outputs out."""
-        for port, token in inputs.items():
-            self._in[port](token)
-        if self.taken is not None:
-            self.taken()
-        self._invoke()
-        for port, room in outputs.items():
-            room[...] = self._out[port]()
+        with self._turn:
+            for port, token in inputs.items():
+                self._in[port](token)
+            if self.taken is not None:
+                self.taken()
+            self._invoke()
+            for port, room in outputs.items():
+                room[...] = self._out[port]()
 
 
 def _writer(interpreter: Any, tensor: Mapping[str, Any]) -> Callable[[Any], None]:

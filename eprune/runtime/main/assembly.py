@@ -117,6 +117,8 @@ class Assembly:
         self.connections = self._make_connections()
         #: actor that sends by a route -> what it shares with the reader of the answers
         self._answers = {actor.live.answers[0]: Answers() for actor in self.declared.actors if actor.live.answers}
+        #: unit -> the interpreters of its segments that share some
+        self._shared: dict[str, tflite.Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
@@ -274,6 +276,7 @@ class Assembly:
             if fifo.range:
                 receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
             receiver.unordered = owner(fifo.target) in self._routed
+            receiver.prompt = receiver.stride > 1 and (receiver.prompt or fifo.route is not None)
             return receiver
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
@@ -375,6 +378,8 @@ class Assembly:
         behaviour = self._kept.get(actor.name) or actor.make(
             self.declared.files, self._interpreter, self._parameters.get(actor.name, {})
         )
+        if isinstance(behaviour, tflite.SegmentActor) and actor.live.shares:
+            behaviour.interpreters = self._shared.setdefault(actor.unit, tflite.Interpreters())
         behaviour.name = actor.name
         behaviour.tell = partial(self._note, actor.name)
         behaviour.inputs = port_types(consumed)

@@ -28,6 +28,7 @@ class Live(NamedTuple):
     nested: bool = False
     relays: bool = False
     answers: Sequence[str] = ()
+    shares: bool = False
 
 
 class DeclaredActor(NamedTuple):

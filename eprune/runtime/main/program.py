@@ -94,14 +94,16 @@ class Program:
         nested: bool = False,
         relays: bool = False,
         answers: Sequence[str] = (),
+        shares: bool = False,
     ) -> None:
         """Declare a segment: the slices of ``actors`` as one model, run by one interpreter.
 
         ``inputs`` and ``outputs`` map ports, named ``actor.port``, to positions among the model's inputs and outputs.
-        The rest as in actor.
+        ``shares``: it runs on one interpreter with others of its unit that have the same model, in turn. The rest as in
+        actor.
         """
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), stall_after=stall_after, nested=nested)
-        live = live._replace(relays=relays, answers=tuple(answers))
+        live = live._replace(relays=relays, answers=tuple(answers), shares=shares)
         self.declared.actors.append(
             DeclaredSegment(name, unit, model, tuple(actors), dict(inputs), dict(outputs), live)
         )
