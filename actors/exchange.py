@@ -35,6 +35,8 @@ class Exchange(Actor):
     ``designated...``, uint8[1], are 1 where this ``device`` is the first that lives, as far as it knows: no part of a
     device before it was there at last.
 
+    How many frames lacked a peer's part are figures of the run, ``without_PEER``.
+
     Parameters:
         layer: what the layer is called in notes.
         devices: the devices, ``device1,device2``: the columns of the table. Peers' ports have these names.
@@ -137,6 +139,9 @@ class Exchange(Actor):
             self._tell(inputs, outputs, absent, plan)
         for name in self.flags:
             outputs[name][...] = all(self._gone(column, inputs) for column in self.before)
+        if absent:
+            counts = {f"without_{port}": self.figures.get(f"without_{port}", 0) + 1 for port in absent}
+            self.figures = {**self.figures, **counts}
         if absent != self.absent:
             self._note(absent, plan)
             self.absent = absent

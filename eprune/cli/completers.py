@@ -406,6 +406,8 @@ COMPLETERS: dict[str, Completer] = {
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
+    "LARGE.tflite": _files("*.tflite"),
+    "FILE.png": _files("*.png"),
     "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
     "PLAN.json": _files("*.json"),
     "DIR|FILE": _files("*"),
@@ -459,4 +461,6 @@ COMPLETERS: dict[str, Completer] = {
     "SIZE": _nothing,
     "RATE": _nothing,
     "TIME": _nothing,
+    "TIME[..TIME]": _nothing,
+    "BLOCK": _nothing,
 }

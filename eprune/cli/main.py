@@ -33,6 +33,7 @@ COMMANDS = (
     "verify",
     "evaluate",
     "robustness",
+    "privacy",
     "draw",
     "explore",
     "profile",

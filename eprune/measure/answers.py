@@ -118,6 +118,11 @@ class SystemAnswers:
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
 
+    @property
+    def fifos(self) -> list[LocalFifo]:
+        """All FIFOs, those from sources first."""
+        return [*self._fed, *self._fifos]
+
     def behaviour(self, node: str) -> Any:
         """That of a node; parameters may be changed between frames."""
         return self._executor.behaviours[node]

@@ -82,9 +82,9 @@ class Options:
         "",
         help="With --std: pixels become (value / 255 - mean) / std, a number or one per channel, for models of floats "
         "that do not say so themselves.",
-        metavar="M",
+        metavar="NUMBERS",
     )
-    std: str = option("", help="See --mean.", metavar="S")
+    std: str = option("", help="See --mean.", metavar="NUMBERS")
     labels: str = option("", help="Names of the classes: car,bus or a file with one per line.", metavar="NAMES")
     input: str = option("", help="What the camera shows: a folder of pictures (that of --data).", metavar="DIR")
     frames: int = option(500, help="At most so many pictures of each part (500).", metavar="N")

@@ -92,6 +92,16 @@ def test_all_parts_make_the_whole():
     assert table == [[0, 0, 0], [0, 0, 0]]
 
 
+def test_frames_that_lacked_a_part_are_counted():
+    actor = exchange()
+    fired(actor, own=[10, 11], b=[12, 14], c=[13])
+    assert not actor.figures
+    fired(actor, own=[10, 11], c=[13])
+    fired(actor, own=[10, 11])
+    fired(actor, own=[10, 11], b=[12, 14], c=[13])
+    assert actor.figures == {"without_b": 2, "without_c": 1}
+
+
 def test_what_is_missing_is_zero_or_the_zero_point_and_is_reported():
     actor = exchange(zero="7")
     assert fired(actor, own=[10, 11], c=[13]) == ([10, 11, 7, 13, 7], [[0, 0, 0], [0, 2, 0]])

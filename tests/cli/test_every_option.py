@@ -52,6 +52,7 @@ RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/ma
 WIDTH = "apply width wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
 CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
+PRIVACY = "privacy app.xml -p platforms -m split --data pictures.npz --format json"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
@@ -410,6 +411,26 @@ TABLE = {
         ),
         "--format": Acts(EVALUATE.replace(" --format json", ""), EVALUATE),
     },
+    "privacy": {
+        **OUTSIDE,
+        "--platform": plus(PRIVACY, "-p platforms/endpoint.xml -m local", code),
+        "--mapping": Acts(PRIVACY, PRIVACY.replace("-m split", "-m local"), code),
+        "--data": plus(PRIVACY, "--data none.npz", code),
+        "--labels": plus(PRIVACY, "--labels a,b", code),
+        "--attribute": plus(PRIVACY, "--attribute y", json_of("attribute")),
+        "--every": plus(PRIVACY, "--every", json_of("cuts")),
+        "--frames": plus(PRIVACY, "--frames 8", json_of("attackers")),
+        "--split": plus(PRIVACY, "--split 0.2", json_of("attackers")),
+        "--seed": plus(PRIVACY, "--seed 4", json_of("cuts")),
+        "--interpreter": Acts(
+            f"{PRIVACY} --interpreter ai-edge-litert",
+            f"{PRIVACY} --interpreter tflite-runtime",
+            json_of("interpreter"),
+        ),
+        "--format": Acts(PRIVACY, PRIVACY.replace(" --format json", ""), out),
+        "--output": Elsewhere("tests/cli/test_privacy.py::test_the_text_and_the_picture_show_it"),
+        "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
+    },
     "robustness": {
         **OUTSIDE,
         "--platform": Elsewhere("tests/cli/test_robustness.py::test_a_partitioned_application_is_tried_as_it_is"),
@@ -693,7 +714,7 @@ def test_the_ports_of_the_files_are_used(copy, eprune):
     assert "in use" in fixed.err
 
 
-@pytest.mark.parametrize("line", [SWEEP, f"run {ONE}", POINT, ROBUSTNESS])
+@pytest.mark.parametrize("line", [SWEEP, f"run {ONE}", POINT, ROBUSTNESS, PRIVACY])
 def test_quiet_commands_show_no_progress_on_a_terminal(copy, monkeypatch, line):
     monkeypatch.setenv("TERM", "xterm")
     assert "\x1b[" in on_terminal(line)

@@ -88,6 +88,10 @@ CALLS = {
         ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz"),
         ("tiny.tflite", "--data", "unlabelled.npz"),
     ],
+    "privacy": [
+        ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz"),
+        ("tiny.tflite", "--data", "unlabelled.npz"),
+    ],
     "robustness": [
         ("wide.tflite", "--data", "pictures.npz", "--failures", "2", "--recovery"),
         ("wide.tflite", "--data", "unlabelled.npz", "--devices", "2"),
