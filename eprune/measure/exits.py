@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Optional
 
@@ -121,6 +121,23 @@ def fitted(values: np.ndarray, wanted: np.ndarray, classes: int) -> tuple[np.nda
     return weights, biases
 
 
+def likelihood(values: np.ndarray, happens: np.ndarray) -> tuple[np.ndarray, float]:
+    """Weights [n] and bias of a logistic regression: how likely something happens, by values [frames, n].
+
+    Where it always happens, or never, the values say nothing of it. Raises ValueError as ``fitted`` does.
+    """
+    if len(set(happens.tolist())) < 2:
+        share = (happens.sum() + 1) / (len(happens) + 2)
+        return np.zeros(values.shape[1], np.float32), float(np.log(share / (1 - share)))
+    weights, biases = fitted(values, happens.astype(int), 2)
+    return weights[1] - weights[0], float(biases[1] - biases[0])
+
+
+def quantiles(scores: np.ndarray) -> list[float]:
+    """Thresholds between bins of equal size."""
+    return sorted(set(np.quantile(scores, np.linspace(0, 1, BINS + 1)[1:-1]).tolist()))
+
+
 @dataclass(frozen=True)
 class Candidate:
     """What an exit somewhere does to frames: their confidence there, and the class that it answers.
@@ -213,12 +230,21 @@ def edges(confidence: np.ndarray) -> list[float]:
 
 def thresholds(frames: Frames, exits: Sequence[Candidate], wish: Wish) -> tuple[list[float], Outcome]:
     """The thresholds nearest to the wish, at the least cost: one after the other is improved until none can be."""
-    found = [NEVER] * len(exits)
-    best = outcome(frames, exits, found)
     tried = [edges(each.confidence) for each in exits]
+    return improved([NEVER] * len(exits), tried, lambda each: outcome(frames, exits, each), wish)
+
+
+def improved(
+    found: list[float],
+    tried: Sequence[Sequence[float]],
+    outcome_of: Callable[[Sequence[float]], Outcome],
+    wish: Wish,
+) -> tuple[list[float], Outcome]:
+    """Thresholds nearer to the wish, or of less cost: of those ``tried``, one is changed as long as that helps."""
+    best = outcome_of(found)
     while True:
         options = [[*found[:number], edge, *found[number + 1 :]] for number, each in enumerate(tried) for edge in each]
-        outcomes = [(outcome(frames, exits, each), each) for each in options]
+        outcomes = [(outcome_of(each), each) for each in options]
         nearest, chosen = min(outcomes, key=lambda each: rank(wish, each[0]))
         if not rank(wish, nearest) < rank(wish, best):
             return found, best

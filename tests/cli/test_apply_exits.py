@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -16,6 +15,7 @@ from eprune.measure.data import read_data
 from eprune.measure.evaluate import evaluate
 from tests.kit import pages, tiny_models
 from tests.kit.programs import ROOT
+from tests.kit.vehicles import write
 
 VEHICLE = str(ROOT / "graphs/vehicle.xml")
 SPLIT = (
@@ -28,14 +28,8 @@ MADE = ("made/application.xml", "-p", "made/platforms", "-m", "made/mappings", "
 @pytest.fixture(scope="module")
 def vehicles(tmp_path_factory):
     """Rendered vehicles, a third of them for testing."""
-    sys.path.insert(0, str(ROOT / "actors"))
-    try:
-        from vehicle_renderer import render_vehicle, vehicle_class
-    finally:
-        sys.path.pop(0)
     path = tmp_path_factory.mktemp("data") / "vehicles.npz"
-    pictures = np.stack([render_vehicle(2001, index) for index in range(150)])
-    np.savez(path, x=pictures, y=[vehicle_class(2001, index) for index in range(150)])
+    write(path, 150)
     return str(path)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 import json
 import shutil
-import sys
 
 import numpy as np
 import pytest
@@ -24,6 +23,7 @@ from eprune.runtime.fire.tflite import choose
 from eprune.runtime.fire.tflite import load as interpreter
 from tests.kit import pages, tiny_models
 from tests.kit.programs import ROOT
+from tests.kit.vehicles import write
 
 LARGE = str(ROOT / "graphs/vehicle.tflite")
 SCALING = ("--mean", "0", "--std", "1")
@@ -36,15 +36,8 @@ ANSWER = parse_token("float32[1,4]")
 @pytest.fixture(scope="module")
 def pictures(tmp_path_factory):
     """Rendered vehicles as pictures, and two small models for them: one of floats, one of bytes and half the size."""
-    sys.path.insert(0, str(ROOT / "actors"))
-    try:
-        from vehicle_renderer import render_vehicle, vehicle_class
-    finally:
-        sys.path.pop(0)
     folder = tmp_path_factory.mktemp("data")
-    pixels = np.stack([np.rint(255 * render_vehicle(2001, index)) for index in range(120)]).astype(np.uint8)
-    classes = np.array([vehicle_class(2001, index) for index in range(120)])
-    np.savez(folder / "vehicles.npz", x=pixels, y=classes)
+    pixels, classes = write(folder / "vehicles.npz", 120, pixels=True)
     pool = pool_of(PICTURE.shape, 12)
     blank = Head(pool, np.empty((0, 0)), np.empty(0))
     values = np.stack([values_of(each[None].astype(np.float32) / 255, blank) for each in pixels])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -31,6 +30,7 @@ from eprune.runtime.fire.tflite import choose
 from eprune.runtime.fire.tflite import load as interpreter
 from tests.kit import pages, tiny_models
 from tests.kit.programs import ROOT
+from tests.kit.vehicles import write
 
 SKIPPING = ROOT / "graphs/vehicle_skipping.tflite"
 MOBILENET = ROOT.parent / "shared/models/mobilenet_v2_1.0_224_quant.tflite"
@@ -38,14 +38,8 @@ MOBILENET = ROOT.parent / "shared/models/mobilenet_v2_1.0_224_quant.tflite"
 
 @pytest.fixture(scope="module")
 def vehicles(tmp_path_factory):
-    sys.path.insert(0, str(ROOT / "actors"))
-    try:
-        from vehicle_renderer import render_vehicle, vehicle_class
-    finally:
-        sys.path.pop(0)
     path = tmp_path_factory.mktemp("data") / "vehicles.npz"
-    pictures = np.stack([render_vehicle(2001, index) for index in range(120)])
-    np.savez(path, x=pictures, y=[vehicle_class(2001, index) for index in range(120)])
+    write(path, 120)
     return str(path)
 
 

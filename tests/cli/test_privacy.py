@@ -13,6 +13,7 @@ from PIL import Image
 from eprune.measure.privacy import local_ridge, psnr, ridge, ssim
 from tests.kit import pages
 from tests.kit.programs import ROOT
+from tests.kit.vehicles import write
 
 
 @pytest.fixture
@@ -126,15 +127,7 @@ def test_what_cannot_be_is_said_in_one_message(folder, eprune, more, code, words
 def test_the_session_of_the_page_is_real(tmp_path):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)
-    import sys
-
-    sys.path.insert(0, str(ROOT / "actors"))
-    try:
-        from vehicle_renderer import render_vehicle, vehicle_class
-    finally:
-        sys.path.pop(0)
-    pictures = np.stack([render_vehicle(2001, index) for index in range(60)])
-    np.savez(tmp_path / "vehicles.npz", x=pictures, y=[vehicle_class(2001, index) for index in range(60)])
+    write(tmp_path / "vehicles.npz", 60)
     commands = pages.sessions((ROOT / "docs/how-to/privacy.md").read_text(encoding="utf-8"))
     for command, shown in commands:
         done = pages.run(command, tmp_path)

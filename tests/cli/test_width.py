@@ -20,6 +20,7 @@ from eprune.model.partition import LayerParts, Plan
 from eprune.runtime.fire.tflite import choose
 from tests.kit import pages, tiny_models
 from tests.kit.programs import ROOT
+from tests.kit.vehicles import write
 
 MADE = ("made/application.xml", "-p", "made/platform.xml", "-m", "made/mapping.xml", "--allow-outside")
 
@@ -145,15 +146,7 @@ def test_what_cannot_be_is_said_in_one_message(folder, eprune, model, more, code
 def test_the_session_of_the_page_is_real(tmp_path):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)
-    import sys
-
-    sys.path.insert(0, str(ROOT / "actors"))
-    try:
-        from vehicle_renderer import render_vehicle, vehicle_class
-    finally:
-        sys.path.pop(0)
-    pictures = np.stack([render_vehicle(2001, index) for index in range(60)])
-    np.savez(tmp_path / "vehicles.npz", x=pictures, y=[vehicle_class(2001, index) for index in range(60)])
+    write(tmp_path / "vehicles.npz", 60)
     commands = pages.sessions((ROOT / "docs/how-to/width.md").read_text(encoding="utf-8"))
     for command, shown in commands:
         done = pages.run(command, tmp_path)

@@ -111,8 +111,8 @@ def drawn(seed, count, exits_):
 def test_the_threshold_is_the_best_of_all(seed, count, wish):
     frames, candidates = drawn(seed, count, 1)
     _, found = thresholds(frames, candidates, wish)
-    ranks = [exits._rank(wish, outcome(frames, candidates, [edge])) for edge in exits.edges(candidates[0].confidence)]
-    assert exits._rank(wish, found) == min(ranks)
+    ranks = [exits.rank(wish, outcome(frames, candidates, [edge])) for edge in exits.edges(candidates[0].confidence)]
+    assert exits.rank(wish, found) == min(ranks)
 
 
 @settings(deadline=None, max_examples=40)
@@ -121,9 +121,9 @@ def test_two_exits_are_at_least_as_good_as_either(seed, wish):
     frames, candidates = drawn(seed, 30, 2)
     _, both = thresholds(frames, candidates, wish)
     none = outcome(frames, candidates, [NEVER, NEVER])
-    assert exits._rank(wish, both) <= exits._rank(wish, none)
+    assert exits.rank(wish, both) <= exits.rank(wish, none)
     every = itertools.product(*(exits.edges(each.confidence) for each in candidates))
-    assert exits._rank(wish, both) >= min(exits._rank(wish, outcome(frames, candidates, each)) for each in every)
+    assert exits.rank(wish, both) >= min(exits.rank(wish, outcome(frames, candidates, each)) for each in every)
 
 
 def test_a_frame_leaves_at_the_first_exit_that_is_sure():

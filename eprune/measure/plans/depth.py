@@ -207,15 +207,10 @@ class _Plan:
         """Weights and bias of the gate of block k: how likely the block is needed, all others running."""
         every = seen.answers.shape[1] - 1
         without = seen.answers[:, every - (1 << k)]
-        needed = (without != seen.whole).astype(int)
+        needed = without != seen.whole
         if self.measure == ACCURACY:
-            needed = ((seen.whole == seen.wanted) & (without != seen.wanted)).astype(int)
-        values = seen.values[k][:, every]
-        if len(set(needed.tolist())) < 2:
-            share = (needed.sum() + 1) / (len(needed) + 2)
-            return np.zeros(values.shape[1], np.float32), float(np.log(share / (1 - share)))
-        weights, biases = exits.fitted(values, needed, 2)
-        return weights[1] - weights[0], float(biases[1] - biases[0])
+            needed = (seen.whole == seen.wanted) & (without != seen.wanted)
+        return exits.likelihood(seen.values[k][:, every], needed)
 
     # The plan
 
@@ -256,20 +251,11 @@ class _Plan:
         return runs, Outcome(masks, right, mean, 0.0, mean / (self.total or 1), lost)
 
     def _thresholds(self, seen: _Seen, scores: Sequence[np.ndarray]) -> tuple[list[float], Outcome]:
-        """The thresholds that fulfil the wish at the least cost: one after the other is improved until none can be."""
-        tried = []
-        for each in scores:
-            edges = np.quantile(each[:, -1], np.linspace(0, 1, exits.BINS + 1)[1:-1])
-            tried.append([ALWAYS, *sorted(set(edges.tolist())), NEVER])
-        found = [ALWAYS] * len(scores)
-        best = self._outcome(seen, scores, found)[1]
-        while True:
-            options = [[*found[:k], edge, *found[k + 1 :]] for k, edges in enumerate(tried) for edge in edges]
-            outcomes = [(self._outcome(seen, scores, each)[1], each) for each in options]
-            nearest, chosen = min(outcomes, key=lambda each: exits.rank(self.wish, each[0]))
-            if not exits.rank(self.wish, nearest) < exits.rank(self.wish, best):
-                return found, best
-            found, best = chosen, nearest
+        """The thresholds that fulfil the wish at the least cost."""
+        tried = [[ALWAYS, *exits.quantiles(each[:, -1]), NEVER] for each in scores]
+        return exits.improved(
+            [ALWAYS] * len(scores), tried, lambda each: self._outcome(seen, scores, each)[1], self.wish
+        )
 
     def _report(
         self, used: Sequence[int], limits: Sequence[float], runs: np.ndarray, judged: Outcome, test: _Seen

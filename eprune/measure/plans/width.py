@@ -175,14 +175,10 @@ class _Plan:
     def _fitted(self, width: int, seen: _Seen) -> tuple[np.ndarray, float]:
         """Weights and bias: how likely a width is not enough."""
         narrow = seen.answers[:, width]
-        lacks = (narrow != seen.whole).astype(int)
+        lacks = narrow != seen.whole
         if self.measure == ACCURACY:
-            lacks = ((seen.whole == seen.wanted) & (narrow != seen.wanted)).astype(int)
-        if len(set(lacks.tolist())) < 2:
-            share = (lacks.sum() + 1) / (len(lacks) + 2)
-            return np.zeros(seen.values.shape[1], np.float32), float(np.log(share / (1 - share)))
-        weights, biases = exits.fitted(seen.values, lacks, 2)
-        return weights[1] - weights[0], float(biases[1] - biases[0])
+            lacks = (seen.whole == seen.wanted) & (narrow != seen.wanted)
+        return exits.likelihood(seen.values, lacks)
 
     # The plan
 
@@ -222,20 +218,10 @@ class _Plan:
         return chosen, Outcome(chosen, right, cost, 0.0, cost / (self.total or 1), lost)
 
     def _thresholds(self, seen: _Seen, scores: np.ndarray) -> tuple[list[float], Outcome]:
-        """The thresholds that fulfil the wish at the least cost: one after the other is improved until none can be."""
-        tried = []
-        for column in scores.T:
-            edges = np.quantile(column, np.linspace(0, 1, exits.BINS + 1)[1:-1])
-            tried.append([NEVER, *sorted(set(edges.tolist())), exits.NEVER])
+        """The thresholds that fulfil the wish at the least cost."""
+        tried = [[NEVER, *exits.quantiles(column), exits.NEVER] for column in scores.T]
         found = [NEVER] * (self.count - 1)
-        best = self._outcome(seen, scores, found)[1]
-        while True:
-            options = [[*found[:k], edge, *found[k + 1 :]] for k, edges in enumerate(tried) for edge in edges]
-            outcomes = [(self._outcome(seen, scores, each)[1], each) for each in options]
-            nearest, chosen = min(outcomes, key=lambda each: exits.rank(self.wish, each[0]))
-            if not exits.rank(self.wish, nearest) < exits.rank(self.wish, best):
-                return found, best
-            found, best = chosen, nearest
+        return exits.improved(found, tried, lambda each: self._outcome(seen, scores, each)[1], self.wish)
 
     def _report(
         self, limits: Sequence[float], chosen: np.ndarray, judged: Outcome, test: _Seen
