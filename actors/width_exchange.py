@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from exchange import Exchange
 
@@ -13,6 +14,8 @@ class WidthExchange(Exchange):
     Parameters:
         layer, devices, parts, row, zero, coded, recovery, device: as of ``Exchange``; the devices are widths.
     """
+
+    PATHS: ClassVar[Mapping[str, str]] = {"recovery": "read"}
 
     def _note(self, absent: tuple[str, ...], plan: Any) -> None:
         """Nothing: the control tokens say how wide a frame is."""

@@ -110,7 +110,7 @@ def command(
         except ValueError as error:
             raise click.UsageError(f"--latency {error}") from None
     more: dict[str, Any] = {"data": data, "wish": wish, "at": at, "exits": exits}
-    asked = offload.Options(device, (server,), cut, **{name: value for name, value in more.items() if value})
+    asked = offload.Options(device, (server,), cut=cut, **{name: value for name, value in more.items() if value})
     try:
         changes = replay.moments(trace)
         fitting = progress(1, unit="", quiet=quiet)

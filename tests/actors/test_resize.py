@@ -41,7 +41,8 @@ def test_a_picture_of_the_right_size_passes_unchanged():
     [
         ({"source": "float32[1,4,6,3]"}, "'in': expected uint8,"),
         ({"source": "uint8[2,4,6,3]"}, "'in': expected uint8,"),
-        ({"target": "float32[1,2,3,1]"}, "'out': expected uint8 or float32 or int8"),
+        ({"target": "float64[1,2,3,3]"}, "'out': expected uint8 or float32 or int8"),
+        ({"target": "float32[1,2,3,1]"}, "1 channels of a picture that has 3"),
         ({"target": "uint8[1,2,3,3]", "mean": "0.5"}, "mean and std are for float32"),
     ],
 )
