@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 from channel_sets import channels, index_of, pairs
-from checks import whole_number
+from checks import one_of, whole_number
 from missing import Prediction, read_predictions
 
 from eprune.runtime import Actor
@@ -44,6 +44,7 @@ class Exchange(Actor):
         row: the row of this layer in the table.
         zero: what stands for a missing channel.
         device: the name of this device among them, for the outputs ``designated...``.
+        notes: ``false`` where parts are missing on purpose: then nothing is noted.
         coded: the input with sums instead of channels: its entry k is the sum of the k-th channels of all other inputs.
             If one of these is missing, its channels are that sum less the others, exact but for rounding.
         recovery: an .npz file by which missing channels are predicted from the others (``eprune apply recover``).
@@ -62,6 +63,7 @@ class Exchange(Actor):
         coded: str = "",
         recovery: str = "",
         device: str = "",
+        notes: str = "true",
     ) -> None:
         self.layer = layer
         self.devices = devices.split(",")
@@ -72,6 +74,7 @@ class Exchange(Actor):
         self.zero = int(zero)
         self.predictions = read_predictions(recovery) if recovery else {}
         self.device = device
+        self.noted = one_of("notes", notes, ("true", "false")) == "true"
         self.coded = coded
         if coded and coded not in self.parts:
             raise ValueError(f"coded={coded!r}: parts has no such input")
@@ -143,7 +146,8 @@ class Exchange(Actor):
             counts = {f"without_{port}": self.figures.get(f"without_{port}", 0) + 1 for port in absent}
             self.figures = {**self.figures, **counts}
         if absent != self.absent:
-            self._note(absent, plan)
+            if self.noted:
+                self._note(absent, plan)
             self.absent = absent
         self.frame += 1
 

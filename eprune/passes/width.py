@@ -30,7 +30,7 @@ from eprune.model.partition import Plan
 from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes._mesh import Mesh, Settings
+from eprune.passes._mesh import EXCHANGE, Mesh, Settings
 from eprune.passes.base import Report, Result, option
 from eprune.passes.partition import model_of
 
@@ -179,16 +179,13 @@ class _Widths(Mesh):
             parts = dict(zip(("own", *self.names[1:]), self._parts(tensor)))
             text = " ".join(f"{port}={ranges(part)}" for port, part in parts.items())
             parameters = {"layer": self.labels[place], "devices": ",".join(self.names), "parts": text}
-            parameters["zero"] = str(zero_point(self.model, tensor))
+            parameters.update(zero=str(zero_point(self.model, tensor)), notes="false")
             if tensor in self.options.predictions:
                 parameters["recovery"] = f"recovery_{self._gathering(tensor)}.npz"
                 self.files[parameters["recovery"]] = self.options.predictions[tensor]
-            behaviour = PythonBehaviour(
-                "width_exchange.py", "WidthExchange", str(Path(library_folder(), "width_exchange.py"))
-            )
             name = self._gathering(tensor)
             kind = ActorType.DA if name == self.exit else ActorType.DPA
-            self._add(Actor(name, (), kind, behaviour, tuple(parameters.items())), 0)
+            self._add(Actor(name, (), kind, EXCHANGE, tuple(parameters.items())), 0)
 
     # FIFOs
 
