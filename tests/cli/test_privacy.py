@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eprune.measure.privacy import local_ridge, psnr, ridge, ssim
+from eprune.measure import inversion
+from eprune.measure.inversion import local_ridge, psnr, ridge, ssim
 from tests.kit import pages
 from tests.kit.programs import ROOT
 from tests.kit.vehicles import write
@@ -75,9 +76,7 @@ def test_the_dual_is_the_textbooks_ridge_regression(seed, count, size):
     random = np.random.default_rng(seed)
     known, seen = random.normal(size=(count, size)), random.normal(size=(5, size))
     wanted = random.normal(size=(count, 3))
-    from eprune.measure import privacy
-
-    (got,) = privacy._regressions(known, wanted, seen, (0.1,))
+    (got,) = inversion._regressions(known, wanted, seen, (0.1,))
     own = known - known.mean(axis=0)
     strength = 0.1 * (np.trace(own @ own.T) / count or 1)
     weights = np.linalg.solve(own.T @ own + strength * np.eye(size), own.T @ (wanted - wanted.mean(axis=0)))
