@@ -73,11 +73,11 @@ def test_names_that_occur_twice_or_nowhere_do_not_stop_it():
     assert precedence(type(graph)("g", graph.actors[:1], graph.fifos)).edges == ()
 
 
-def test_a_hundred_thousand_actors_need_no_recursion():
-    whole = precedence(chain(100_000))
-    assert len(order(whole)) == 100_000
-    last = Edge("a99999", "a0", "token", "back")
-    assert len(find_cycle(type(whole)(whole.nodes, (*whole.edges, last))) or ()) == 100_000
+def test_many_thousand_actors_need_no_recursion():
+    whole = precedence(chain(20_000))
+    assert len(order(whole)) == 20_000
+    last = Edge("a19999", "a0", "token", "back")
+    assert len(find_cycle(type(whole)(whole.nodes, (*whole.edges, last))) or ()) == 20_000
 
 
 def test_a_ring_that_no_mode_closes_becomes_a_chain_that_keeps_every_way_past_it():

@@ -159,6 +159,7 @@ def test_nothing_stays_on_the_device_when_profile_is_killed(device, app, eprune)
     assert nothing_is_left(device)
 
 
+@pytest.mark.long
 def test_a_program_that_is_killed_on_the_device_is_a_failure_of_its_point_only(device, cuts, eprune):
     (cuts / "2/endpoint.pyz").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     (cuts / "3/endpoint.pyz").write_text("raise SystemExit('endpoint: error: out of order')")
@@ -295,6 +296,7 @@ def test_a_key_for_a_file_elsewhere_is_not_written(tmp_path):
     assert not list(tmp_path.glob("*.key"))
 
 
+@pytest.mark.long
 def test_each_of_two_endpoints_may_be_a_device(device, two_endpoints, eprune):
     devices = [f"--endpoint={name}={device.url}" for name in ("one", "other")]
     done = eprune("profile", "cuts", "--no-pin", *devices, "--device-python", sys.executable, "--latency")

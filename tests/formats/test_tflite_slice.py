@@ -146,7 +146,10 @@ def assert_exact(package: str, model: Model, cuts: Sequence[list[list[int]]], fr
 @pytest.mark.parametrize(
     ("name", "package", "plain"),
     [
-        pytest.param(name, package, plain, marks=[pytest.mark.long] if plain and name in SLOW else [])
+        # Of a slow model, one interpreter, as it is mostly used, will do.
+        pytest.param(
+            name, package, plain, marks=[pytest.mark.long] * (name in SLOW and (plain or package != PACKAGES[0]))
+        )
         for name in (*TINY, *REAL)
         for package in PACKAGES
         for plain in (False, True)

@@ -85,7 +85,7 @@ def test_the_lossy_arm_of_a_diamond_may_be_a_dynamic_processing_graph(tmp_path, 
     assert min(modes.values()) > 10
 
 
-@pytest.mark.parametrize("control", ["E", "C"])
+@pytest.mark.parametrize("control", ["E", pytest.param("C", marks=pytest.mark.long)])
 def test_what_comes_after_a_dynamic_processing_graph_may_be_lost(tmp_path, port, control):
     led = ["actor('E', 'ACTORS:Fork', 'cpu')", "fifo('in', 'A.out', 'E.in', 'int32', (), capacity=2)"]
     if control == "C":

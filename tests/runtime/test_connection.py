@@ -70,7 +70,7 @@ def test_on_a_healthy_link_every_token_arrives_once_and_in_order(tmp_path, port,
     assert (fifo["tokens"], fifo["confirmed"], fifo["dropped"], fifo["resent"]) == (300, 300, 0, 0)
 
 
-@pytest.mark.parametrize("ack", ["received", "fired"])
+@pytest.mark.parametrize("ack", [pytest.param("received", marks=pytest.mark.long), "fired"])
 def test_wait_loses_and_doubles_nothing_across_broken_connections(tmp_path, port, ack):
     proxy = Proxy(port, port + 1)
     more = f", ack='{ack}'"

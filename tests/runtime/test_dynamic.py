@@ -130,7 +130,7 @@ def test_it_follows_its_entry_where_firings_before_it_are_lost(away, told, tmp_p
 FORMS = pytest.mark.parametrize("form", [led_by_a_ca, led_by_the_entry])
 
 
-@FORMS
+@pytest.mark.parametrize("form", [pytest.param(led_by_a_ca, marks=pytest.mark.long), led_by_the_entry])
 def test_every_cut_over_two_platforms_gives_what_the_reference_gives(form, tmp_path):
     graph = form(tmp_path)
     wanted = reference(graph, 20)

@@ -43,7 +43,14 @@ def assert_as_promised(history, folder):
     assert not history.run(build(history.topology, folder)).wrong
 
 
-@pytest.mark.parametrize("history", [each for each in histories(1) if each.topology.name in SOME], ids=str)
+@pytest.mark.parametrize(
+    "history",
+    [
+        pytest.param(each, id=str(each), marks=[pytest.mark.long] * (each.topology.name != SOME[0]))
+        for each in histories(1)
+        if each.topology.name in SOME
+    ],
+)
 def test_a_random_history_of_several_faults_breaks_no_promise(history, tmp_path):
     assert_as_promised(history, tmp_path)
 
