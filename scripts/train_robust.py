@@ -180,14 +180,9 @@ class Writer(ModelWriter):
     def depthwise(self, x: int, size: int, weights: Weights) -> int:
         """3x3 depthwise convolution with fused ReLU; weights as TensorFlow has them (h, w, channels, 1)."""
         kernel, bias = weights[0].transpose(3, 0, 1, 2), weights[1]
-        number = len(self.operators)
-        constants = [
-            self.tensor(f"kernel_{number}", kernel.shape, kernel),
-            self.tensor(f"bias_{number}", bias.shape, bias),
-        ]
         return self.operator(
             "DEPTHWISE_CONV_2D",
-            [x, *constants],
+            [x, *self.constants(kernel, bias)],
             (1, size, size, len(bias)),
             "DepthwiseConv2DOptions",
             padding=self.schema.Padding.SAME,

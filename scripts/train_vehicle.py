@@ -209,18 +209,20 @@ class ModelWriter:
         self.operators.append(operator)
         return operator.outputs[0]
 
+    def constants(self, kernel: np.ndarray, bias: np.ndarray) -> list[int]:
+        """The weights and biases of the next operator, as tensors."""
+        number = len(self.operators)
+        return [
+            self.tensor(f"{name}_{number}", each.shape, each) for name, each in (("kernel", kernel), ("bias", bias))
+        ]
+
     def convolution(self, x: int, size: int, weights: Weights, stride: int = 1, relu: bool = True) -> int:
         """Convolution to ``size`` rows and columns; weights as TensorFlow has them (h, w, in, out)."""
         kinds = self.schema.ActivationFunctionType
         kernel, bias = weights[0].transpose(3, 0, 1, 2), weights[1]
-        number = len(self.operators)
-        constants = [
-            self.tensor(f"kernel_{number}", kernel.shape, kernel),
-            self.tensor(f"bias_{number}", bias.shape, bias),
-        ]
         return self.operator(
             "CONV_2D",
-            [x, *constants],
+            [x, *self.constants(kernel, bias)],
             (1, size, size, len(bias)),
             "Conv2DOptions",
             padding=self.schema.Padding.SAME,
@@ -244,15 +246,10 @@ class ModelWriter:
     def dense(self, x: int, weights: Weights, relu: bool = False) -> int:
         """Fully connected, over all of ``x`` but its first dimension."""
         kernel, bias = weights[0].T, weights[1]
-        number = len(self.operators)
-        constants = [
-            self.tensor(f"kernel_{number}", kernel.shape, kernel),
-            self.tensor(f"bias_{number}", bias.shape, bias),
-        ]
         kinds = self.schema.ActivationFunctionType
         return self.operator(
             "FULLY_CONNECTED",
-            [x, *constants],
+            [x, *self.constants(kernel, bias)],
             (1, len(bias)),
             "FullyConnectedOptions",
             fusedActivationFunction=kinds.RELU if relu else kinds.NONE,
