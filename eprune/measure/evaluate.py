@@ -35,9 +35,12 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Share:
-    """So many ``right`` ``of`` all, and Wilson's 95 % confidence interval of the share, ``low`` to ``high``."""
+    """So many ``right`` ``of`` all, and Wilson's 95 % confidence interval of the share, ``low`` to ``high``.
 
-    right: int
+    Where answers can be right in part, ``right`` is the sum of the parts, and the interval is wider than it need be.
+    """
+
+    right: float
     of: int
 
     @property
