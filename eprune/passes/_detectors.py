@@ -105,9 +105,8 @@ class _Decoding:
         ports = [Port(port, Direction.IN, token) for port, (_, token) in inputs.items()]
         ports += [Port(port, Direction.OUT, token) for port, token in outputs.items()]
         given = tuple((parameters or {}).items())
-        self.actors.append(
-            Actor(name, tuple(ports), behaviour=PythonBehaviour(*behaviour.split(":")), parameters=given)
-        )
+        file, _, kind = behaviour.partition(":")
+        self.actors.append(Actor(name, tuple(ports), behaviour=PythonBehaviour(file, kind), parameters=given))
         for port, (source, _) in inputs.items():
             self.fifos.append(Fifo(f"{source.actor}-{source.port}", source, PortRef(name, port)))
         return {port: (PortRef(name, port), token) for port, token in outputs.items()}
