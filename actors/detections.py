@@ -73,12 +73,11 @@ def agreement(one: np.ndarray, other: np.ndarray) -> float:
 
 
 def certainty(token: np.ndarray) -> float:
-    """How sure a detector is of a frame, 0 to 1: how far the least certain row is from being, or not being, an object.
+    """How sure a detector is of a frame, 0 to 1: the F1 to be expected of its objects, if scores are chances.
 
-    A row's certainty is how far its score is from ``OBJECT``, as a share of how far it could be on that side; 1 for
-    a frame without rows.
+    That is twice the sum of the objects' scores, by their number and the sum of all rows' scores, those included that
+    are too low for an object; 1 for a frame without rows.
     """
     scores = token.reshape(-1, 6)[:, 4].astype(np.float64)
-    scores = scores[scores > 0]
-    far = np.where(scores >= np.float32(OBJECT), (scores - OBJECT) / (1 - OBJECT), (OBJECT - scores) / OBJECT)
-    return float(np.clip(far, 0, 1).min(initial=1.0))
+    found = scores[scores >= np.float32(OBJECT)]
+    return float(2 * found.sum() / (len(found) + scores.sum())) if scores.any() else 1.0
