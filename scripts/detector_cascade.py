@@ -73,7 +73,7 @@ def evaluate(file: Path, app: Path) -> None:
                 rows = frame.answer[frame.answer[:, 4] > 0]
                 found.append((Found(rows[:, :4], rows[:, 5].astype(int), rows[:, 4]), truth))
                 sent += frame.nbytes.get(("endpoint", "server"), 0)
-                early += not frame.nbytes
+                early += gate.confidence >= threshold
             precision = np.mean([average_precision(found, kind) for kind in range(len(CLASSES))])
             print(
                 f"{name:12} mAP@0.5 {100 * precision:5.1f} %, the small one answers {100 * early / len(found):5.1f} % "
