@@ -8,6 +8,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from checks import number, one_of
+from detections import certainty
 
 from eprune.runtime import Actor
 
@@ -26,7 +27,8 @@ class ExitGate(Actor):
         threshold: a frame with at least this confidence exits; with a threshold above 1 none does.
         measure: ``probability``, the largest score; ``softmax``, the largest of what that makes of them, for scores
             that are no probabilities yet; ``entropy``: 1 minus the entropy of the scores divided by that of equal
-            scores; or ``random``, a number that says nothing, to compare with.
+            scores; ``detections``, of what ``Detections`` makes of a detector's outputs: the F1 to be expected if
+        scores are chances (``detections.certainty``); or ``random``, a number that says nothing, to compare with.
         scale, zero: of quantised scores, which are ``scale`` times (element less ``zero``).
         audit: the share, from 0 to 1, of the frames that exit which go on nevertheless, so that what exits can be
             compared with what the whole network says. The control table then has a row 2.
@@ -36,7 +38,7 @@ class ExitGate(Actor):
         self, threshold: str, measure: str = "probability", scale: str = "1", zero: str = "0", audit: str = "0"
     ) -> None:
         self.threshold = number("threshold", threshold)
-        self.measure = one_of("measure", measure, ("probability", "softmax", "entropy", "random"))
+        self.measure = one_of("measure", measure, ("probability", "softmax", "entropy", "detections", "random"))
         self.draw = random.Random(1)
         self.scale, self.zero = number("scale", scale), number("zero", zero)
         self.audit = number("audit", audit)
@@ -85,10 +87,12 @@ class ExitGate(Actor):
 
 
 def confidence(scores: np.ndarray, measure: str) -> float:
-    """The confidence of probabilities, 0 to 1; 0 if scores are not numbers."""
+    """The confidence of probabilities, or of detections, 0 to 1; 0 if scores are not numbers."""
     values = scores.reshape(-1).astype(np.float64)
     if not np.isfinite(values).all():
         return 0.0
+    if measure == "detections":
+        return certainty(scores)
     if measure == "probability":
         return float(values.max())
     if measure == "softmax":

@@ -53,7 +53,7 @@ class ExitLines(Actor):
         #: exit -> frames, and how many of them were right
         self.counts: dict[str, list[int]] = {}
         #: audited frames, and those of which both answers were the same
-        self.audits = [0, 0]
+        self.audits: list[float] = [0, 0]
         self.lines: LineFile | None = None
 
     def initialize(self) -> None:
@@ -64,10 +64,24 @@ class ExitLines(Actor):
         for name, wanted in BESIDE.items():
             if name in self.inputs and self.inputs[name] != wanted:
                 raise ValueError(f"port {name!r}: expected {wanted.dtype}{list(wanted.shape)}, one per firing")
-        classes = int(np.prod(next(iter(exits.values())).shape))
+        self.check(next(iter(exits.values())))
+        self.lines = LineFile(self.path)
+
+    def check(self, answer: PortType) -> None:
+        """Raises ValueError if there are not as many labels as scores."""
+        classes = int(np.prod(answer.shape))
         if self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
-        self.lines = LineFile(self.path)
+
+    def told(self, token: np.ndarray) -> dict[str, Any]:
+        """What a line says of an answer."""
+        scores = token.reshape(-1)
+        best = int(scores.argmax())
+        return {"class": self._label(best), "score": _json(scores[best])}
+
+    def agree(self, early: np.ndarray, late: np.ndarray) -> float:
+        """Whether both answers are the same, or how much of them is, 0 to 1."""
+        return bool(early.argmax() == late.argmax())
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line. Raises ValueError unless one exit is active."""
@@ -76,13 +90,10 @@ class ExitLines(Actor):
         if len(active) != 1 and not audited:
             raise ValueError(f"{', '.join(active) or 'no inputs'} are active; exactly one exit must be active")
         exit_, taken = ("audit", "late") if audited else (active[0], active[0])
-        scores = inputs[taken].reshape(-1)
-        best = int(scores.argmax())
-        line: dict[str, Any] = {"frame": self.frame, "exit": exit_, "class": self._label(best)}
-        line["score"] = _json(scores[best])
+        line: dict[str, Any] = {"frame": self.frame, "exit": exit_, **self.told(inputs[taken])}
         self.early += exit_ != "late"
         if audited:
-            line["agree"] = int(inputs["early"].argmax()) == best
+            line["agree"] = self.agree(inputs["early"], inputs["late"])
             self.audits[0] += 1
             self.audits[1] += line["agree"]
             self._watch()
@@ -93,7 +104,7 @@ class ExitLines(Actor):
             line["wanted"] = self._label(wanted)
             count = self.counts.setdefault(exit_, [0, 0])
             count[0] += 1
-            count[1] += best == wanted
+            count[1] += int(inputs[taken].argmax()) == wanted
         self._write(line)
         self.frame += 1
 
@@ -116,8 +127,8 @@ class ExitLines(Actor):
         if self.wish is not None and most < self.wish and not self.broken:
             self.broken = True
             self.note(
-                f"of {audits} audits {agreed} agree: the agreement of all answers is at most {most:.4f}, and the wish "
-                f"is {self.wish:g}"
+                f"of {audits} audits {agreed:g} agree: the agreement of all answers is at most {most:.4f}, and the "
+                f"wish is {self.wish:g}"
             )
 
     def _accuracy(self) -> dict[str, float]:
@@ -145,7 +156,7 @@ class ExitLines(Actor):
         return label(self.labels, number)
 
 
-def _lower(right: int, of: int) -> float:
+def _lower(right: float, of: float) -> float:
     """The lower bound of Wilson's 95 % confidence interval of a share."""
     share, square = right / of, 1.959963984540054**2 / of
     return max(0.0, (share + square / 2 - math.sqrt(square * (share * (1 - share) + square / 4))) / (1 + square))

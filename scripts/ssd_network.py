@@ -66,7 +66,7 @@ def heads() -> list[Head]:
     return found
 
 
-def ssd_model(weights: Sequence[Weights]) -> bytes:
+def ssd_model(weights: Sequence[Weights], width: float = WIDTH) -> bytes:
     """The file, of weights as TensorFlow has them: (h, w, in, out), depthwise (h, w, channels, 1); layers, then heads.
 
     Operator k is layer k, the heads follow. Outputs are those of the heads. Weights are rounded to bfloat16.
@@ -99,7 +99,7 @@ def ssd_model(weights: Sequence[Weights]) -> bytes:
 
     x = picture = writer.tensor("picture", (1, SIZE, SIZE, 3))
     size = SIZE
-    for layer in layers():
+    for layer in layers(width):
         size = -(-size // layer.stride)
         x = convolution(layer.name, x, size, layer.stride, relu=True, depthwise=layer.kind == "depthwise")
         sizes[layer.name] = x, size

@@ -33,7 +33,7 @@ from nms import NonMaximumSuppression  # noqa: E402
 from resize import Resize, resized, scaled  # noqa: E402
 from ssd_anchors import MAPS, anchors, encode  # noqa: E402
 from ssd_evaluation import LEAST_VISIBLE, Found, average_precision, tracking  # noqa: E402
-from ssd_network import SIZE, TAPS, heads, layers, ssd_model  # noqa: E402
+from ssd_network import SIZE, TAPS, WIDTH, heads, layers, ssd_model  # noqa: E402
 from tracker import Tracker  # noqa: E402
 from traffic_renderer import FRAMES, TrafficScene, Truth  # noqa: E402
 from vehicle_renderer import CLASSES  # noqa: E402
@@ -57,13 +57,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluate", action="store_true", help="train nothing")
     parser.add_argument("--minutes", type=float, default=31, help="how long to train (default 31)")
+    parser.add_argument("--width", type=float, default=WIDTH, help="of the layers, against the papers' (default 0.5)")
     parser.add_argument("--checkpoint", type=Path, help="a file .weights.h5 to save the weights in as training goes on")
     parser.add_argument("--scenes", type=int, default=20, help="held-out scenes of 100 frames to track in (default 20)")
     parser.add_argument("--interpreter", default="auto", help="auto, ai-edge-litert or tflite-runtime")
     parser.add_argument("--model", type=Path, default=ROOT / "graphs" / "ssd_mobilenet.tflite", help="the file")
     options = parser.parse_args()
     if not options.evaluate:
-        write_file(str(options.model), ssd_model(train(options.minutes, options.checkpoint)))
+        write_file(
+            str(options.model), ssd_model(train(options.minutes, options.checkpoint, options.width), options.width)
+        )
     evaluate(options.model, options.scenes, choose(options.interpreter))
     return 0
 
@@ -71,7 +74,7 @@ def main() -> int:
 # Training
 
 
-def train(minutes: float, checkpoint: Path | None) -> list[tuple[np.ndarray, np.ndarray]]:
+def train(minutes: float, checkpoint: Path | None, width: float = WIDTH) -> list[tuple[np.ndarray, np.ndarray]]:
     """Train for so many minutes on one core; weights and biases of the 47 convolutions."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     import tensorflow as tf
@@ -79,7 +82,7 @@ def train(minutes: float, checkpoint: Path | None) -> list[tuple[np.ndarray, np.
     tf.config.threading.set_intra_op_parallelism_threads(1)
     tf.config.threading.set_inter_op_parallelism_threads(1)
     tf.keras.utils.set_random_seed(1)
-    model = build(tf)
+    model = build(tf, width)
     optimizer = tf.keras.optimizers.Adam(LEARNING_RATE, clipnorm=5.0)
 
     @tf.function
@@ -108,15 +111,15 @@ def train(minutes: float, checkpoint: Path | None) -> list[tuple[np.ndarray, np.
             saved = spent
     if checkpoint:
         model.save_weights(str(checkpoint))
-    return folded(model)
+    return folded(model, width)
 
 
-def build(tf: Any) -> Any:
+def build(tf: Any, width: float = WIDTH) -> Any:
     """The network as it is trained: pictures in, (batch, anchors, 1 + classes + 4) out."""
     keras = tf.keras.layers
     x = picture = keras.Input((SIZE, SIZE, 3))
     taps = {}
-    for layer in layers():
+    for layer in layers(width):
         shape = {"strides": layer.stride, "padding": "same", "use_bias": False, "name": layer.name}
         if layer.kind == "depthwise":
             x = keras.DepthwiseConv2D(layer.size, **shape)(x)
@@ -200,10 +203,10 @@ def targets(truths: list[Truth], boxes: np.ndarray) -> tuple[np.ndarray, np.ndar
     return classes, codes
 
 
-def folded(model: Any) -> list[tuple[np.ndarray, np.ndarray]]:
+def folded(model: Any, width: float = WIDTH) -> list[tuple[np.ndarray, np.ndarray]]:
     """Weights and biases of the layers and then of the heads, batch normalisation folded in."""
     found = []
-    for layer in layers():
+    for layer in layers(width):
         [kernel] = model.get_layer(layer.name).get_weights()
         norm = model.get_layer(f"{layer.name}_norm")
         gamma, beta, mean, variance = norm.get_weights()

@@ -21,6 +21,7 @@ from eprune.measure.lone import FRAMES, lone_frames
 from eprune.measure.pictures import Pictures, image_source
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
+from eprune.model.finding import EpruneError, Finding
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.runtime.main import imports
@@ -35,9 +36,12 @@ _Z = 1.959963984540054
 
 @dataclass(frozen=True)
 class Share:
-    """So many ``right`` ``of`` all, and Wilson's 95 % confidence interval of the share, ``low`` to ``high``."""
+    """So many ``right`` ``of`` all, and Wilson's 95 % confidence interval of the share, ``low`` to ``high``.
 
-    right: int
+    Where answers can be right in part, ``right`` is the sum of the parts, and the interval is wider than it need be.
+    """
+
+    right: float
     of: int
 
     @property
@@ -121,6 +125,7 @@ def evaluate(
     not. Raises EpruneError for data and applications that do not fit.
     """
     name, version = chosen_interpreter(interpreter)
+    _check_classes(system)
     chosen = data.part(part, split, seed).first(frames, seed)
     with on_disk(system) as stored, SystemAnswers(stored, name, answer) as answers:
         pictures = Pictures(answers.token, answers.parameters)
@@ -164,6 +169,14 @@ def evaluate(
         tuple(notes),
         EMULATED if run and emulate else MEASURED if run else PREDICTED,
     )
+
+
+def _check_classes(system: System) -> None:
+    """Raise EpruneError for answers that are objects."""
+    if any(getattr(actor.behaviour, "class_name", "") == "DetectionExits" for actor in system.graph.actors):
+        message = "its answers are detections, and what is counted here are the classes of pictures"
+        hint = "eprune apply cascade reports their agreement with the large model"
+        raise EpruneError(Finding("FILE", system.graph.where, message, hint))
 
 
 def _whole(

@@ -155,17 +155,20 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Frames:
-    """What the whole model says of frames, what is right, and what it costs."""
+    """What the whole model says of frames, what is right, and what it costs.
+
+    Without ``wanted``, all ``answers`` are how right they are, 0 to 1.
+    """
 
     answers: np.ndarray
-    wanted: np.ndarray
+    wanted: Optional[np.ndarray]
     cost: float
     nbytes: float
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """``leaves``: for each frame the exit at which it leaves, -1 for none; ``right``: if its answer is; and means.
+    """``leaves``: for each frame the exit at which it leaves, -1 for none; ``right``: if, or how much, its answer is.
 
     ``effort`` is what is least: the cost, and the bytes, as shares of what they are without exits. ``lost`` is
     the share of frames that exits answer wrongly, and the whole model would not.
@@ -203,8 +206,8 @@ def outcome(frames: Frames, exits: Sequence[Candidate], thresholds: Sequence[flo
         cost[out] -= each.cost
         nbytes[out] -= each.nbytes
     effort = sum(float(each.mean()) / whole for each, whole in ((cost, frames.cost), (nbytes, frames.nbytes)) if whole)
-    right = answers == frames.wanted
-    lost = float(((frames.answers == frames.wanted) & ~right).mean())
+    right, whole = ((each if frames.wanted is None else each == frames.wanted) for each in (answers, frames.answers))
+    lost = float(np.maximum(whole.astype(float) - right, 0).mean())
     return Outcome(leaves, right, float(cost.mean()), float(nbytes.mean()), effort, lost)
 
 

@@ -3,7 +3,7 @@
 A cascade is an early exit whose head is a model of its own: it sees the picture, and what it is not sure of travels as
 a JPEG. The threshold is chosen on the calibration part of your own pictures, by accuracy, by agreement with the large
 model, or by a budget of bytes per frame; the report is about the test part. Platforms and mappings for an endpoint and
-a server are made, too.
+a server are made, too. Both models are classifiers, or both detectors.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import exits
+from eprune.passes._detectors import PACK, Detector, decoded, members
 from eprune.passes.base import Report, Result, option
 
 MODELS = True
@@ -31,7 +32,7 @@ CAMERA, TO_SMALL, ENCODE, DECODE, TO_LARGE, LARGE = "Camera", "ToSmall", "Encode
 OUTPUT, HEAD = "Output", "Head"
 ENDPOINT, SERVER, _UNIT = "endpoint", "server", "cpu"
 #: The actors on the server.
-_REMOTE = (DECODE, TO_LARGE, LARGE, f"{LARGE}Scores")
+_REMOTE = (DECODE, TO_LARGE, LARGE, f"{LARGE}Scores", *members(LARGE))
 
 
 @dataclass(frozen=True)
@@ -39,7 +40,8 @@ class Stage:
     """One of the two models: its file, and what goes in and out.
 
     ``mean`` and ``std`` say how pixels become numbers (``Resize``); ``scale`` and ``zero`` what its scores stand for,
-    None for real numbers; ``logits`` whether they are no probabilities. ``notes`` are what was assumed.
+    None for real numbers; ``logits`` whether they are no probabilities. ``notes`` are what was assumed. ``detector``
+    are the outputs of a detector, whose ``answer`` is what is made of them.
     """
 
     file: str
@@ -53,6 +55,11 @@ class Stage:
     zero: int = 0
     logits: bool = False
     notes: tuple[str, ...] = ()
+    detector: Optional[Detector] = None
+
+    def node(self, name: str) -> str:
+        """The actor whose output ``out`` is the answer, where the model is the actor of that name."""
+        return f"{name}{PACK}" if self.detector else name
 
 
 @dataclass(frozen=True)
@@ -106,7 +113,11 @@ def apply(system: System, options: Options) -> Result:
     _check(options, small, large)
     differ = _kind(small) != _kind(large)
     base = _base(options, small, large, large.scale is not None and differ)
+    if large.detector:
+        base = decoded(base, LARGE, large.detector)
     made = exits.apply(base, _exit(base, options, small, differ)).system
+    if small.detector:
+        made = _shown(decoded(made, HEAD, small.detector))
     if small.scale is not None and differ:
         made = _real(made, small)
     stems = "-".join(PurePath(stage.file).stem for stage in (small, large))
@@ -117,6 +128,15 @@ def apply(system: System, options: Options) -> Result:
 
 
 def _check(options: Options, small: Stage, large: Stage) -> None:
+    if bool(small.detector) != bool(large.detector):
+        kinds = ["a detector" if stage.detector else "a classifier" for stage in (small, large)]
+        raise ValueError(f"{small.file} is {kinds[0]}, and {large.file} is {kinds[1]}: a cascade is of two of a kind")
+    counts = [stage.detector.classes for stage in (small, large) if stage.detector]
+    if len(set(counts)) > 1 and all(counts):
+        raise ValueError(
+            f"{small.file} knows {counts[0]} classes of objects, and {large.file} {counts[1]}: a cascade is of "
+            "detectors with the same classes"
+        )
     if small.answer.shape != large.answer.shape:
         raise ValueError(
             f"{small.file} gives {small.answer}, and {large.file} gives {large.answer}: a cascade is of classifiers "
@@ -190,7 +210,7 @@ def _exit(base: System, options: Options, small: Stage, differ: bool) -> exits.O
         options.threshold,
         small.scale if raw and small.scale is not None else 1.0,
         small.zero if raw else 0,
-        measure="softmax" if small.logits else "",
+        measure="detections" if small.detector else "softmax" if small.logits else "",
         reads=TO_SMALL if graph.actor(TO_SMALL) else CAMERA,
         token=small.picture,
         file=small.file,
@@ -198,6 +218,13 @@ def _exit(base: System, options: Options, small: Stage, differ: bool) -> exits.O
     return exits.Options(
         options.data, options.wish, audit=options.audit, made=(made,), places=(exits.Place(picture, behind, late),)
     )
+
+
+def _shown(system: System) -> System:
+    """The same with a sink for detections."""
+    shown = _library("detection_exits.py", "DetectionExits")
+    actors = tuple(replace(a, behaviour=shown) if a.name == OUTPUT else a for a in system.graph.actors)
+    return replace(system, graph=replace(system.graph, actors=actors))
 
 
 def _real(system: System, small: Stage) -> System:

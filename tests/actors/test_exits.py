@@ -134,7 +134,7 @@ def test_two_answers_to_one_frame_are_refused(tmp_path):
     ("make", "message"),
     [
         (lambda _: ExitGate("sure"), "threshold='sure': expected a number"),
-        (lambda _: ExitGate("1", "luck"), "measure='luck': expected probability or softmax or entropy or random"),
+        (lambda _: ExitGate("1", "luck"), "expected probability or softmax or entropy or detections or random"),
         (lambda _: gate("1", late=SCORES), "the outputs 'early' and 'deep'"),
         (lambda _: gate("1", deep=SCORES), "and 'deep' with those of 'features'"),
         (lambda _: gate("1", confidence=FEATURES), "port 'confidence' is float32"),

@@ -1,7 +1,9 @@
-"""Outputs of detectors that select boxes by TFLite's own operator."""
+"""Outputs of detectors: those that select boxes by TFLite's own operator, and those of the project's own SSD."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Optional
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
@@ -10,6 +12,36 @@ from eprune.formats.ends.base import Choices, Ends, Sink
 #: The operator, and the ports of ``DetectionLines`` for its outputs, in their order.
 OPERATOR = "TFLite_Detection_PostProcess"
 _PORTS = ("boxes", "classes", "scores", "count")
+#: Rows and columns of the six maps of ``BoxDecoder``, and how many anchors there are at each of their cells.
+_MAPS = ((19, 3), (10, 6), (5, 6), (3, 6), (2, 6), (1, 6))
+
+
+@dataclass(frozen=True)
+class Found:
+    """The outputs of a detector: ``ports`` by tensor.
+
+    ``heads``: they are what ``BoxDecoder`` takes, and tell of so many ``classes``; else the operator's outputs.
+    """
+
+    ports: Mapping[int, str]
+    heads: bool = False
+    classes: int = 0
+
+
+def found_in(ends: Ends) -> Optional[Found]:
+    """What outputs are, if they are those of a detector, and no others."""
+    sink = detections(ends, Choices())
+    if sink is not None:
+        return Found(sink.ports) if len(sink.ports) == len(ends.outputs) else None
+    shapes = {end.name: end.token.shape for end in ends.outputs}
+    classes = shapes.get("scores6", (0,))[-1] // 6 - 1
+    wanted = {}
+    for number, (size, anchors) in enumerate(_MAPS, 1):
+        wanted[f"boxes{number}"] = (1, size, size, 4 * anchors)
+        wanted[f"scores{number}"] = (1, size, size, (1 + classes) * anchors)
+    if classes < 1 or shapes != wanted or not all(end.token.dtype == "float32" for end in ends.outputs):
+        return None
+    return Found({end.tensor: end.name for end in ends.outputs}, True, classes)
 
 
 def detections(ends: Ends, choices: Choices) -> Optional[Sink]:

@@ -30,6 +30,7 @@ from eprune.model.graph import Graph
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import cascade
+from eprune.passes._detectors import OBJECTS, detector_of
 from eprune.passes.cascade import ENCODE, HEAD, LARGE, Options, Stage
 from eprune.passes.ends import ends_of
 from eprune.runtime.main import imports
@@ -55,6 +56,8 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.98")
     found = stated(options.large)
     stages = _small(system, options), _stage(found.model, found.types, found.metadata, found.file, options)
+    if stages[0].detector and wish.what == ACCURACY:
+        raise ValueError(f"--wish {options.wish}: where objects are is not known of pictures; wish for agreement=0.98")
     shown = options.input or (str(Path(options.data).resolve()) if Path(options.data).is_dir() else "")
     plan = _Plan(replace(options, stages=stages, input=shown), wish)
     seen = [plan.see(data.part(part).first(options.frames), progress) for part in (CALIBRATION, TEST)]
@@ -86,49 +89,53 @@ def _stage(model: Model, types: Mapping[int, TokenType], metadata: Metadata, fil
     name = PurePath(file).name
     flow = find_flow(model, dict(types))
     ends = ends_of(model, flow, metadata)
-    if len(ends.inputs) != 1 or len(ends.outputs) != 1 or not images.KIND.fits(ends.inputs[0]):
+    detector = detector_of(ends)
+    fits = len(ends.outputs) == 1 or detector is not None
+    if len(ends.inputs) != 1 or not fits or not images.KIND.fits(ends.inputs[0]):
         raise ValueError(
             f"{name} has {len(ends.inputs)} inputs and {len(ends.outputs)} outputs: a cascade is of classifiers, "
-            "which take one picture and give the scores of classes"
+            "which take one picture and give the scores of classes, or of detectors, which give what "
+            "TFLite_Detection_PostProcess does, or the heads that BoxDecoder takes"
         )
-    (given,), (made,) = ends.inputs, ends.outputs
+    (given,), made = ends.inputs, ends.outputs[0]
     if given.token.dtype not in ("uint8", "int8", "float32") or picture_of(given.token) != given.token.shape[-3:]:
         raise ValueError(f"{name} takes {given.token}: expected pictures uint8, int8 or float32, channels last")
-    if made.token.shape[0] != 1 or int(np.prod(made.token.shape)) < 2:
+    if detector is None and (made.token.shape[0] != 1 or int(np.prod(made.token.shape)) < 2):
         raise ValueError(f"{name} gives {made.token}: expected scores, such as float32[1,10]")
     choices = Choices(options.mean, options.std) if given.is_float else Choices()
     source = images.KIND.source(given, choices, ends)
     scaling = dict(source.parameters)
     if "scale" in scaling:
         raise ValueError(f"{name} takes {given.token} that is scaled otherwise than pixels are")
-    quantized = made.quantization if not made.is_float else None
-    if not made.is_float and quantized is None:
+    scaled = detector is None and not made.is_float
+    quantized = made.quantization if scaled else None
+    if scaled and quantized is None:
         raise ValueError(f"{name} gives {made.token}, and does not say what that means")
     return Stage(
         name,
         model.data,
         len(model.operators),
         given.token,
-        made.token,
+        OBJECTS if detector else made.token,
         scaling.get("mean", "0"),
         scaling.get("std", "1"),
         quantized.scale if quantized else None,
         quantized.zero_point if quantized else 0,
         notes=source.notes,
+        detector=detector,
     )
 
 
 @dataclass(frozen=True)
 class _Seen:
-    """What pictures of a part gave: the small model's scores [frames, n], classes, and bytes as a JPEG.
+    """What pictures of a part gave: the small model's scores [frames, ...], and bytes as a JPEG.
 
-    ``coded`` are the large model's classes of coded pictures, ``plain`` of pictures as they are.
+    ``small`` and ``large`` say how right the models' answers are, 0 to 1; the large one sees coded pictures.
     """
 
     scores: np.ndarray
-    coded: np.ndarray
-    plain: np.ndarray
-    wanted: np.ndarray
+    small: np.ndarray
+    large: np.ndarray
     nbytes: np.ndarray
 
 
@@ -140,23 +147,28 @@ class _Plan:
 
     def see(self, part: Data, progress: Progress) -> _Seen:
         """Both models on pictures, as the cascade runs them."""
-        coded = self._run(part, self.options.quality, progress)
-        plain = self._run(part, 0, progress) if self.options.quality else coded
-        labelled = self.wish.what != AGREEMENT and part.labelled
-        wanted = plain[1]
-        if labelled:
+        scores, coded, nbytes = self._run(part, self.options.quality, progress)
+        plain = self._run(part, 0, progress)[1] if self.options.quality else coded
+        if self.small.detector:
+            found: Any = imports.load(str(Path(library_folder(), "detections.py")))
+            small, large = ([found.agreement(*pair) for pair in zip(each, plain)] for each in (scores, coded))
+            return _Seen(scores, np.array(small), np.array(large), nbytes)
+        wanted = np.array([class_of(each) for each in plain])
+        if self.wish.what != AGREEMENT and part.labelled:
             self.measure = ACCURACY
             classes = part.classes(class_names(self.options.labels))
             for example, label in zip(part, classes):
-                check_class(part, example, label, coded[0][0])
+                check_class(part, example, label, scores[0])
             wanted = np.array(classes)
-        return _Seen(coded[0], coded[1], plain[1], wanted, coded[2])
+        answers = np.array([class_of(each) for each in coded])
+        return _Seen(scores, scores.argmax(axis=1) == wanted, answers == wanted, nbytes)
 
-    def _run(self, part: Data, quality: int, progress: Progress) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The small model's scores, the large one's classes, and the bytes of the pictures, of all frames."""
+    def _run(self, part: Data, quality: int, progress: Progress) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
+        """The small model's scores, the large one's, and the bytes of the pictures, of all frames."""
         # With a threshold that all reach, and all audited, both models see every picture.
         tried = replace(self.options, quality=quality, threshold=-1.0, audit=1.0)
-        found: dict[str, list[Any]] = {HEAD: [], LARGE: [], ENCODE: []}
+        small, large = (stage.node(name) for stage, name in zip(self.options.stages, (HEAD, LARGE)))
+        found: dict[str, list[Any]] = {small: [], large: [], ENCODE: []}
 
         def observe(firing: Firing) -> None:
             if firing.node in found:
@@ -170,14 +182,16 @@ class _Plan:
             for place, example in enumerate(part):
                 answers.frame(token_of(pictures, example))
                 progress.update(place + 1)
-        scores = np.stack(found[HEAD]).reshape(len(part), -1)
+        scores = np.stack(found[small])
+        if self.small.detector is None:
+            scores = scores.reshape(len(part), -1)
         if self.small.scale is not None:
             scores = (scores.astype(np.float32) - np.float32(self.small.zero)) * np.float32(self.small.scale)
-        return scores, np.array([class_of(each) for each in found[LARGE]]), np.array(found[ENCODE])
+        return scores, found[large], np.array(found[ENCODE])
 
     def made(self, hold: _Seen, test: _Seen) -> Options:
         """The options with the threshold that is best on ``hold``, and figures of ``test``."""
-        logits = bool((np.abs(hold.scores - 0.5) > 0.5 + _NEAR).any())
+        logits = self.small.detector is None and bool((np.abs(hold.scores - 0.5) > 0.5 + _NEAR).any())
         frames, small = self._frames(hold), self._candidate(hold, logits)
         (threshold,), outcome = exits.thresholds(frames, [small], self.wish)
         if exits.lacks(self.wish, outcome) or threshold >= NEVER:
@@ -188,29 +202,30 @@ class _Plan:
         return replace(self.options, stages=stages, threshold=threshold, lines=lines, figures=figures)
 
     def _frames(self, seen: _Seen) -> Frames:
-        return Frames(seen.coded, seen.wanted, 1.0, float(seen.nbytes.mean()))
+        return Frames(seen.large, None, 1.0, float(seen.nbytes.mean()))
 
     def _candidate(self, seen: _Seen, logits: bool) -> Candidate:
         gate: Any = imports.load(str(Path(library_folder(), "exit_gate.py")))
-        measure = "softmax" if logits else "probability"
+        measure = "detections" if self.small.detector else "softmax" if logits else "probability"
         confidence = np.array([gate.confidence(each, measure) for each in seen.scores])
-        return Candidate(confidence, seen.scores.argmax(axis=1), 1.0, 0.0, float(seen.nbytes.mean()))
+        return Candidate(confidence, seen.small, 1.0, 0.0, float(seen.nbytes.mean()))
 
     def _report(self, threshold: float, judged: exits.Outcome, test: _Seen) -> tuple[tuple[str, ...], dict[str, Any]]:
         out = judged.leaves == 0
         count = len(out)
 
         def share(right: np.ndarray) -> Share:
-            return Share(int(right.sum()), count)
+            return Share(float(right.sum()), count)
 
         kinds = {
-            "small": share(test.scores.argmax(axis=1) == test.wanted),
-            "large": share(test.coded == test.wanted),
+            "small": share(test.small),
+            "large": share(test.large),
             "cascade": share(judged.right),
         }
         sent, whole = float(test.nbytes[~out].sum() / count), float(test.nbytes.mean())
         notes = tuple(dict.fromkeys(note for stage in self.options.stages for note in stage.notes))
         what = "accuracy" if self.measure == ACCURACY else "agreement with the large model"
+        what += ", F1 of the objects per frame" if self.small.detector else ""
         coded = f"JPEG {self.options.quality}" if self.options.quality else "pictures as they are"
         lines = (
             *(f"note: {note}" for note in notes),
