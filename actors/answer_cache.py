@@ -12,7 +12,7 @@ import math
 import os
 import zipfile
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -241,53 +241,66 @@ class Bound:
     """The distance within which answers are reused: the largest at which false hits are rare enough.
 
     Of each interval between ``EDGES`` it counts frames of which the answer was computed as well, and those of which the
-    reused one would have named another class. The bound is the largest edge up to which the upper bound of the (one-
-    sided, 95 %, Wilson's) confidence interval of false hits is at most ``wish``; with no such edge nothing is reused.
+    reused one named another class. The bound is the largest edge up to which the upper bound of the (one-sided, 95 %,
+    Wilson's) confidence interval of false hits is at most ``wish``; with no such edge nothing is reused. Frames that
+    follow one another with the same two classes are one observation: false hits come in rows, as long as a scene.
     Frames beyond the bound are all computed, so they tell whether it may grow; of those within, only audits are, so
     that frames further away weigh more in the sum: it errs on the safe side. It begins with the ``evidence`` of the
-    calibration; beyond 500 observations of an interval the older ones fade.
+    calibration, beyond 500 frames of an interval the older ones fade, and it is never larger than ``most``, for which
+    the calibration stands: with a larger bound fewer entries are kept, and false hits are other ones.
     """
 
-    def __init__(self, wish: float, evidence: str = "") -> None:
-        self.wish = wish
-        self.counts, self.wrong = np.zeros(len(EDGES)), np.zeros(len(EDGES))
+    def __init__(self, wish: float, evidence: str = "", most: float = EDGES[-1]) -> None:
+        self.wish, self.most = wish, most
+        #: of each interval: frames, false ones, and rows of frames of which the nearest was in it
+        self.seen = np.zeros((3, len(EDGES)))
         for place, text in enumerate(evidence.split(",") if evidence else ()):
             try:
-                count, _, wrong = text.partition(":")
-                self.counts[place], self.wrong[place] = float(count), float(wrong)
+                frames, wrong, rows = map(float, text.split(":"))
+                self.seen[:, place] = frames, wrong, rows
             except (ValueError, IndexError):
-                raise ValueError(f"evidence: expected {len(EDGES)} times FRAMES:FALSE, not {text!r}") from None
-        if not (np.isfinite(self.counts).all() and (self.wrong >= 0).all() and (self.wrong <= self.counts).all()):
+                raise ValueError(f"evidence: expected {len(EDGES)} times FRAMES:FALSE:ROWS, not {text!r}") from None
+        if not (np.isfinite(self.seen).all() and (self.seen >= 0).all() and (self.seen[1] <= self.seen[0]).all()):
             raise ValueError("evidence: more false hits than frames")
+        #: the two classes of the last frame, and the least interval in which a frame of its row was
+        self._row: Optional[tuple[tuple[int, int], int]] = None
         self._choose()
 
     @property
     def evidence(self) -> str:
         """What is known, as the parameter of that name."""
-        return ",".join(f"{count:.4g}:{wrong:.4g}" for count, wrong in zip(self.counts, self.wrong))
+        return ",".join(":".join(f"{number:.4g}" for number in column) for column in self.seen.T)
 
-    def observe(self, distance: float, false: bool) -> None:
-        """An answer was computed whose frame is so far from an entry; ``false`` if that names another class."""
+    def observe(self, distance: float, known: int, computed: int) -> None:
+        """Of a frame so far from an entry the ``computed`` class is told, beside that of the ``known`` answer."""
         place = int(np.searchsorted(EDGES, distance))
         if place == len(EDGES):
             return
-        if self.counts[place] >= _REMEMBERED:
-            self.counts[place] *= 1 - 1 / _REMEMBERED
-            self.wrong[place] *= 1 - 1 / _REMEMBERED
-        self.counts[place] += 1
-        self.wrong[place] += false
+        if self.seen[0, place] >= _REMEMBERED:
+            self.seen[:, place] *= 1 - 1 / _REMEMBERED
+        self.seen[:2, place] += 1, known != computed
+        classes = known, computed
+        least = self._row[1] if self._row is not None and self._row[0] == classes else None
+        if least is None or place < least:
+            self.seen[2, place] += 1
+            if least is not None:
+                self.seen[2, least] = max(0.0, self.seen[2, least] - 1)
+            self._row = classes, place
         self._choose()
 
     def _choose(self) -> None:
-        counts, wrong = np.cumsum(self.counts), np.cumsum(self.wrong)
-        fit = np.flatnonzero((counts > 0) & (upper(wrong, np.maximum(counts, 1)) <= self.wish))
+        frames, wrong, rows = np.cumsum(self.seen, axis=1)
+        share = wrong / np.maximum(frames, 1)
+        fit = np.flatnonzero(
+            (rows > 0) & (upper(share, np.maximum(rows, 1e-9)) <= self.wish) & (np.array(EDGES) <= self.most)
+        )
         #: the largest distance of a hit; negative if there are to be none
         self.distance = EDGES[int(fit[-1])] if len(fit) else -1.0
 
 
-def upper(wrong: np.ndarray, count: np.ndarray) -> np.ndarray:
-    """The upper bound of Wilson's one-sided 95 % confidence interval of a share."""
-    share, square = wrong / count, _ONE_SIDED**2 / count
+def upper(share: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """The upper bound of Wilson's one-sided 95 % confidence interval of a share of so many."""
+    square = _ONE_SIDED**2 / count
     found: np.ndarray = (share + square / 2 + np.sqrt(square * (share * (1 - share) + square / 4))) / (1 + square)
     return found
 
@@ -313,6 +326,8 @@ class Reuse:
         self.due = 0.0  # audits, of the hits so far
         self.frames = self.hits = self.audits = self.wrong = 0
         self._pending: deque[_Decision] = deque()
+        #: what is told of frames that are computed
+        self.observe: Callable[[float, int, int], None] = bound.observe
         #: the answer that the last frame reuses
         self.reused: Optional[np.ndarray] = None
         self.match: Optional[Match] = None
@@ -343,9 +358,11 @@ class Reuse:
         made = self._pending.popleft()
         if made.row == HIT or made.key is None:
             return
-        false = made.match is not None and made.match.label != label_of(answer)
+        false = False
         if made.match is not None:
-            self.bound.observe(made.match.distance, false)
+            computed = label_of(answer)
+            false = made.match.label != computed
+            self.observe(made.match.distance, made.match.label, computed)
         if made.row == AUDIT:
             self.audits += 1
             self.wrong += false
@@ -359,9 +376,8 @@ def shares(reuse: Reuse) -> dict[str, float]:
     found = {"hits": reuse.hits, "hit_share": round(reuse.hits / max(1, reuse.frames), 6), "audits": reuse.audits}
     found.update(false_hits=reuse.wrong, bound=reuse.bound.distance, entries=reuse.cache.count)
     if reuse.audits:
-        found["false_share"] = round(reuse.wrong / reuse.audits, 6)
-        high = upper(np.array([float(reuse.wrong)]), np.array([float(reuse.audits)]))
-        found["false_share_high"] = round(float(high[0]), 6)
+        share = reuse.wrong / reuse.audits
+        found.update(false_share=round(share, 6), false_share_high=round(_high(share, reuse.audits), 6))
     return found
 
 
@@ -369,5 +385,8 @@ def misled(reuse: Reuse) -> bool:
     """Whether the audits say that false hits are more than wished for: the lower bound of their share is."""
     if not reuse.audits:
         return False
-    right: Sequence[float] = 1 - upper(np.array([float(reuse.audits - reuse.wrong)]), np.array([float(reuse.audits)]))
-    return right[0] > reuse.bound.wish
+    return 1 - _high(1 - reuse.wrong / reuse.audits, reuse.audits) > reuse.bound.wish
+
+
+def _high(share: float, count: int) -> float:
+    return float(upper(np.float64(share), np.float64(count)))

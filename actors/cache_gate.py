@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from answer_cache import AUDIT, HIT, AnswerCache, Bound, Reuse, key_of, misled, shares
-from checks import fraction, one_of, whole_number
+from checks import fraction, number, one_of, whole_number
 
 from eprune.runtime import Actor
 
@@ -31,7 +31,8 @@ class CacheGate(Actor):
 
     Parameters:
         false_hits: the share of false hits among hits that is accepted, 0 to 1.
-        evidence: what the calibration has seen, for each of 24 intervals of distances ``FRAMES:FALSE``.
+        bound: the largest distance of a hit, as it is calibrated.
+        evidence: what the calibration has seen, for each of 24 intervals of distances ``FRAMES:FALSE:ROWS``.
         audit: the share of hits that are computed nevertheless, 0 to 1.
         under_way: the delay of the FIFO that returns answers.
         entries: at most so many answers are kept; the one least recently used makes room.
@@ -50,6 +51,7 @@ class CacheGate(Actor):
     def __init__(
         self,
         false_hits: str = "0.02",
+        bound: str = "0.5",
         evidence: str = "",
         audit: str = "0.02",
         under_way: str = "4",
@@ -73,8 +75,8 @@ class CacheGate(Actor):
             one_of("keys", keys, ("float32", "int8")) == "int8",
             model,
         )
-        bound = Bound(fraction("false_hits", false_hits), evidence)
-        self.reuse = Reuse(cache, bound, self.under_way, fraction("audit", audit))
+        limit = Bound(fraction("false_hits", false_hits), evidence, number("bound", bound))
+        self.reuse = Reuse(cache, limit, self.under_way, fraction("audit", audit))
         self.noted = False
 
     def initialize(self) -> None:
