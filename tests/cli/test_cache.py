@@ -20,6 +20,7 @@ from eprune.model.finding import errors
 from eprune.passes import cache
 from eprune.passes.cache import Cache, Options, Side
 from scripts.vehicle_stream import save, stream
+from tests.kit import pages
 from tests.kit.programs import ROOT
 
 VEHICLE = str(ROOT / "graphs/vehicle.xml")
@@ -193,3 +194,15 @@ def test_where_two_tensors_lead_on_there_is_no_place(folder, eprune, vehicles):
     done = eprune("apply", "cache", str(ROOT / "graphs/vehicle_dual.xml"), "--data", vehicles, "-o", "made")
     assert done.code == 2
     assert "no place for a cache" in done.err
+
+
+def test_the_session_of_the_page_is_real(tmp_path, vehicles):
+    for name in ("graphs", "mappings", "actors"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    shutil.copy(vehicles, tmp_path / "vehicles.npz")
+    commands = pages.sessions((ROOT / "docs/how-to/cache.md").read_text(encoding="utf-8"))
+    for command, shown in commands:
+        done = pages.run(command, tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
+    assert len(commands) == 2

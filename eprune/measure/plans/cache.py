@@ -13,7 +13,7 @@ import numpy as np
 from eprune.measure import reuse
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs
-from eprune.measure.data import CALIBRATION, TEST, Data, data_error, read_data
+from eprune.measure.data import CALIBRATION, TEST, Data, read_data
 from eprune.measure.evaluate import (
     ACCURACY,
     AGREEMENT,
@@ -46,12 +46,11 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     """
     _check(options)
     data = read_data(options.data)
-    if all(not isinstance(each.content, Path) and each.content.ndim == 0 for each in data):
-        raise data_error(options.data, "holds no pictures")
     parts = [_first(data.part(part), options.frames) for part in (CALIBRATION, TEST)]
     with on_disk(system) as stored:
         plan = _Plan(stored, options)
-        return plan.made(*[plan.see(part, progress) for part in parts], scenes=len({e.source for e in data}))
+        known, test = (plan.see(part, progress) for part in parts)
+        return plan.made(known, test, len({example.source for example in data}))
 
 
 def _check(options: Options) -> None:
