@@ -51,6 +51,7 @@ COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictur
 RECOVER = "apply recover parted/application.xml -p parted/platforms -m parted/mappings --calibration pictures.npz -o k"
 WIDTH = "apply width wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
+CACHE = "apply cache wide.tflite --data pictures.npz --false-hits 1 --at conv2d_0 -o k"
 CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 PRIVACY = "privacy app.xml -p platforms -m split --data pictures.npz --format json"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
@@ -245,6 +246,22 @@ TABLE = {
         "--blocks": plus(DEPTH, "--blocks 9", code),
         "--frames": plus(DEPTH, "--frames 0", code),
         **written(DEPTH),
+    },
+    "apply cache": {
+        "--data": plus(CACHE, "--data none.npz", code),
+        "--at": plus(CACHE, "--at nothing", code),
+        "--on": plus(CACHE, "--on server"),
+        "--false-hits": plus(CACHE, "--false-hits 0.0001", code),
+        "--audit": plus(CACHE, "--audit 0.5"),
+        "--entries": plus(CACHE, "--entries 7"),
+        "--lifetime": plus(CACHE, "--lifetime 9"),
+        "--nearest": plus(CACHE, "--nearest 1"),
+        "--share": plus(CACHE, "--share 1"),
+        "--values": plus(CACHE, "--values 8"),
+        "--keys": plus(CACHE, "--keys int8"),
+        "--frames-under-way": plus(CACHE, "--frames-under-way 1"),
+        "--frames": plus(CACHE, "--frames 0", code),
+        **written(CACHE),
     },
     "apply cascade": {
         "--data": plus(CASCADE, "--data none.npz", code),

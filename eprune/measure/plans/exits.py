@@ -8,12 +8,12 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.head import DTYPES, head_model, pool_of
 from eprune.formats.tflite.model import parse_model, read_model
 from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.costs import costs
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
 from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
 from eprune.measure.executor import Firing
@@ -72,9 +72,7 @@ class _Plan:
     def __init__(self, system: System, options: Options, wish: Wish) -> None:
         self.system, self.options, self.wish = system, options, wish
         self.ports = dict(system.graph.ports())
-        self.times = [actor.time for actor in system.graph.actors if actor.behaviour and actor.behaviour.operators]
-        self.timed = bool(self.times) and None not in self.times
-        self.costs = {actor.name: self._cost(actor.name) for actor in system.graph.actors}
+        self.costs, self.timed = costs(system.graph)
         self.places = self._places()
         self.answer = self.ports[self.places[0].late.source].token
         self.quantized = self._quantization(self.places[0].late.source)
@@ -113,17 +111,6 @@ class _Plan:
 
     def _behind(self, place: Place) -> float:
         return sum(self.costs[name] for name in place.behind)
-
-    def _cost(self, name: str) -> float:
-        """The actor's time, where all state one, else its MACs."""
-        actor = self.system.graph.actor(name)
-        assert actor is not None
-        if actor.behaviour is None or not actor.behaviour.operators:
-            return float(actor.time or 0) if self.timed else 0.0
-        if self.timed:
-            return float(actor.time or 0)
-        model = read_model(actor.behaviour.path)
-        return float(sum(macs(model, model.operators[index]) for index in actor.behaviour.operators))
 
     def _quantization(self, ref: Any) -> Optional[Quantization]:
         """How elements of the tensor at a port of a slice stand for numbers."""
