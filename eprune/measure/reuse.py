@@ -61,7 +61,7 @@ class Tried:
     @property
     def false_hits(self) -> Optional[Share]:
         """False ones of these; None without any."""
-        hits = self.hits.right
+        hits = int(self.hits.right)
         return Share(int(self.false.sum()), hits) if hits else None
 
     @property
