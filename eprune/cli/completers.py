@@ -441,6 +441,7 @@ COMPLETERS: dict[str, Completer] = {
     "NAME": _nothing,
     "NAMES": _files("*"),
     "SHARE": _nothing,
+    "FRAMES": _nothing,
     "SCORES": _nothing,
     "ACTOR.PORT": _nothing,
     "NAME=B,L": _nothing,
