@@ -31,6 +31,8 @@ UNMAPPED = True
 CAMERA, TO_SMALL, ENCODE, DECODE, TO_LARGE, LARGE = "Camera", "ToSmall", "Encode", "Decode", "ToLarge", "Large"
 OUTPUT, HEAD = "Output", "Head"
 ENDPOINT, SERVER, _UNIT = "endpoint", "server", "cpu"
+#: What the camera shows where nobody says it.
+PICTURES = "pictures"
 #: The actors on the server.
 _REMOTE = (DECODE, TO_LARGE, LARGE, f"{LARGE}Scores", *members(LARGE))
 
@@ -161,7 +163,7 @@ def _base(options: Options, small: Stage, large: Stage, convert: bool) -> System
     """Camera, JPEG, the large model and a sink: what the exit is put into. The small model's input is made, too."""
     picture = picture_of(large)
     chain = _Chain()
-    chain.add(CAMERA, _library("image_source.py", "ImageSource"), {"path": options.input or options.data})
+    chain.add(CAMERA, _library("image_source.py", "ImageSource"), {"path": options.input or PICTURES})
     coded = TokenType("uint8", (picture.nbytes + 1,), variable=True)
     chain.then(ENCODE, picture, _library("jpeg_encoder.py", "JpegEncoder"), {"quality": str(options.quality)})
     chain.then(DECODE, coded, _library("jpeg_decoder.py", "JpegDecoder"))

@@ -157,6 +157,8 @@ def test_what_the_user_should_know_is_said(folder, eprune, pictures):
     done = eprune("apply", "cascade", str(pictures / "small.tflite"), LARGE, *given)
     assert done.code == 0, done.err
     assert "the small model answers" in done.err
+    assert "the camera shows the folder 'pictures'" in done.err
+    assert '<param name="path" value="pictures"/>' in (folder / "made/application.xml").read_text()
     assert "does not say how pixels become numbers" in done.err
 
 

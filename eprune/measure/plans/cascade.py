@@ -224,6 +224,8 @@ class _Plan:
         }
         sent, whole = float(test.nbytes[~out].sum() / count), float(test.nbytes.mean())
         notes = tuple(dict.fromkeys(note for stage in self.options.stages for note in stage.notes))
+        if not self.options.input:
+            notes += (f"the camera shows the folder {cascade.PICTURES!r}; --input, or Camera.path, says otherwise",)
         what = "accuracy" if self.measure == ACCURACY else "agreement with the large model"
         what += ", F1 of the objects per frame" if self.small.detector else ""
         coded = f"JPEG {self.options.quality}" if self.options.quality else "pictures as they are"
