@@ -43,7 +43,7 @@ class CacheGate(Actor):
         keys: ``float32``, or ``int8``, in a quarter of the memory.
         path: a file from which answers are taken at the beginning, and which gets them at the end; empty: none. Whoever
             reads it learns what the frames showed.
-        model: identifies the model and the place of the key: answers in a file that are of another one are not taken.
+        model: identifies the model and the place of the key: answers that were kept under another one are not taken.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "write"}

@@ -23,7 +23,7 @@ class Compressor(Actor):
         basis: an .npz file by which tokens are projected first (``eprune apply compress``).
     """
 
-    PATHS: ClassVar[Mapping[str, str]] = {"basis": "read"}
+    PATHS: ClassVar[Mapping[str, str]] = {"basis": "part"}
 
     def __init__(
         self,

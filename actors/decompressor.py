@@ -23,7 +23,7 @@ class Decompressor(Actor):
         basis: an .npz file by which tokens were projected.
     """
 
-    PATHS: ClassVar[Mapping[str, str]] = {"basis": "read"}
+    PATHS: ClassVar[Mapping[str, str]] = {"basis": "part"}
 
     def __init__(
         self,

@@ -20,7 +20,9 @@ class DetectionExits(ExitLines):
     in status and record, its mean. All else is as in ``ExitLines``, but that there is no input ``wanted``.
 
     Parameters:
-        labels, path, wish: as for ``ExitLines``.
+        labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line.
+        path: the file to write, ``-`` for standard output.
+        wish: the agreement of all answers with the large detector's that is wished for, 0 to 1.
     """
 
     def check(self, answer: PortType) -> None:

@@ -51,7 +51,7 @@ class Exchange(Actor):
     """
 
     copies = True
-    PATHS: ClassVar[Mapping[str, str]] = {"recovery": "read"}
+    PATHS: ClassVar[Mapping[str, str]] = {"recovery": "part"}
 
     def __init__(
         self,

@@ -14,12 +14,17 @@ _SHEBANG = b"#!/usr/bin/env python3\n"
 _DATE = (1980, 1, 1, 0, 0, 0)  # the earliest that a zip archive can state
 
 
-def inside(python_files: Iterable[str], initial_files: Iterable[str]) -> dict[str, str]:
-    """Path -> name in the archive, for the actors' Python files, with those that they import, and for initial tokens.
+def inside(folder: str, paths: Iterable[str]) -> dict[str, str]:
+    """Path -> name in the archive: ``folder/FILE`` for files of the first folder, ``folder_2/FILE`` for the second's.
 
     Files keep their names, and those of one folder stay together, so that an actor can import its neighbours.
     """
-    return {**_folders("actors", python_files), **_folders("initial", initial_files)}
+    numbers: dict[Path, int] = {}
+    names = {}
+    for path in map(Path, paths):
+        number = numbers.setdefault(path.parent, len(numbers) + 1)
+        names[str(path)] = f"{folder if number == 1 else f'{folder}_{number}'}/{path.name}"
+    return names
 
 
 def bundle(text: str, files: Mapping[str, bytes]) -> bytes:
@@ -63,13 +68,3 @@ def share(models: Mapping[str, bytes], constants: Mapping[str, Sequence[slice]])
             index = {"size": len(data), "constants": [[digest, span.start] for digest, span in shared]}
             files[f"{name}.index"] = json.dumps(index).encode()
     return files
-
-
-def _folders(name: str, paths: Iterable[str]) -> dict[str, str]:
-    """``name/FILE`` for the files of the first folder, ``name_2/FILE`` for those of the second, and so on."""
-    numbers: dict[Path, int] = {}
-    names = {}
-    for path in map(Path, paths):
-        number = numbers.setdefault(path.parent, len(numbers) + 1)
-        names[str(path)] = f"{name if number == 1 else f'{name}_{number}'}/{path.name}"
-    return names

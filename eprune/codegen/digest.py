@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from pathlib import Path
 
 from eprune.model.behaviour import Json
 from eprune.model.graph import Actor, Dpg, Fifo, Port
@@ -14,10 +15,10 @@ from eprune.model.system import System
 def digest(system: System, hashes: Mapping[str, str]) -> str:
     """The SHA-256, in hexadecimal, of what every platform of a deployment must agree on.
 
-    That is the graph with its parameters and fault policies, the contents of behaviours, models and initial tokens
-    (``hashes``: path -> hash), and which platform each actor is on. Where the files lie, their lines and
-    comments, the units, addresses and ports, and whether segments are fused take no part. The order of FIFOs does:
-    ports are numbered by it. A file that ``hashes`` lacks is known by its name in the graph.
+    That is the graph with its parameters and fault policies, the contents of behaviours, models, initial tokens and
+    files that are parts of an actor (``hashes``: path -> hash), and which platform each actor is on. Where the files
+    lie, their lines and comments, the units, addresses and ports, and whether segments are fused take no part. The
+    order of FIFOs does: ports are numbered by it. A file that ``hashes`` lacks is known by its name in the graph.
     """
     graph, homes = system.graph, system.homes
     description = [
@@ -35,11 +36,17 @@ def _actor(actor: Actor, home: str, hashes: Mapping[str, str]) -> Json:
         actor.type.value,
         home,
         None if actor.behaviour is None else actor.behaviour.identity(hashes),
-        sorted([name, value] for name, value in actor.parameters),
+        sorted([name, hashes.get(path, value)] for name, value, path in _placed(actor)),
         [_port(port) for port in actor.ports],
         actor.quorum,
         *_stated(match=actor.match, clock=actor.clock, rate=actor.rate, stall_after=actor.stall_after),
     ]
+
+
+def _placed(actor: Actor) -> Iterator[tuple[str, str, str]]:
+    """The parameters, each with the path that its value means if it names a file."""
+    home = Path(actor.where.file).parent
+    return ((name, value, str(home / value)) for name, value in actor.parameters)
 
 
 def _stated(**values: Json) -> list[Json]:

@@ -218,6 +218,12 @@ class PlatformProgram:
         return tuple(dict.fromkeys(place.path for node in self.nodes for place in node.declaration.places))
 
     @property
+    def carried(self) -> tuple[str, ...]:
+        """The paths of those that a bundle takes along if they are there, each once."""
+        places = [place for node in self.nodes for place in node.declaration.places]
+        return tuple(dict.fromkeys(place.path for place in places if place.carried))
+
+    @property
     def initial_files(self) -> tuple[str, ...]:
         """The paths of the initial tokens' files, each once, in order of first use."""
         fifos = (*self.fifos, *(end.fifo for end in self.rx))

@@ -22,6 +22,7 @@ from eprune.formats.behaviours.python_class import with_neighbours
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import constant_spans, slice_model
+from eprune.formats.touching import parts_of
 from eprune.model.behaviour import Cut, Kept
 from eprune.model.finding import EpruneError, Finding, Location, WrongUsage
 from eprune.model.system import System
@@ -100,9 +101,13 @@ def write_bundle(program: PlatformProgram, output: str) -> None:
 
 def bundle_of(program: PlatformProgram, output: str) -> bytes:
     """A program with all that it needs, as the file that is to lie at the path ``output``."""
-    names = inside(with_neighbours(*program.files), program.initial_files)
-    layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models")
-    files = {name: Path(path).read_bytes() for path, name in names.items()}
+    names = {
+        **inside("actors", with_neighbours(*program.files)),
+        **inside("initial", program.initial_files),
+    }
+    carried = inside("parts", (path for path in program.carried if Path(path).is_file()))
+    layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models", carried)
+    files = {name: Path(path).read_bytes() for path, name in (*names.items(), *carried.items())}
     models = {f"{layout.models}/{each.file_name}": cut(each) for each in program.cuts}
     files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
     return bundle(python.render(program, layout), {**files, **_runtime()})
@@ -216,6 +221,9 @@ def hashes_of(system: System) -> dict[str, str]:
         for path, contents in behaviour.files().items():
             if path not in hashes:
                 hashes[path] = _hash(contents)
+    for actor, path in parts_of(system):
+        if path not in hashes:
+            hashes[path] = _hash([path], actor.where)
     for fifo in system.graph.fifos:
         initial = fifo.initial_path
         if initial is not None and initial not in hashes:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import glob
 import os
 import stat
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import islice
@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Optional
 
 import eprune
-from eprune.formats.behaviours.python_class import names_file
+from eprune.formats.behaviours.python_class import CARRIED, names_file
 from eprune.formats.examples import example
 from eprune.formats.library import library_folder
 from eprune.formats.python_source import MAX_BYTES
@@ -25,6 +25,7 @@ from eprune.model.behaviour import Behaviour
 from eprune.model.finding import Finding, Location
 from eprune.model.graph import Actor, Fifo, Graph
 from eprune.model.interface import Interface
+from eprune.model.system import System
 from eprune.model.touched import Access, Touched
 
 #: The rule that this module holds.
@@ -33,6 +34,8 @@ RULE = "S1"
 MARK = ".eprune-root"
 #: So many links in a folder, or files of a pattern, are looked at; what has more is refused.
 MAX_ENTRIES = 100_000
+#: Bytes of a file that a bundle takes along because a parameter names it.
+MAX_PART = 2**28
 #: The largest header of a .npy file.
 _HEADER = 2**16
 
@@ -108,8 +111,19 @@ def parameters(graph: Graph, interfaces: Mapping[str, Interface], territory: Ter
             access = interface.paths.get(name) if interface else None
             place = None if access is None else placed(actor, access, value)
             if access is not None and place is not None:
-                looked.parameter(actor, name, place, Access.WRITE if access == "write" else Access.READ)
+                limit = MAX_PART if access in CARRIED else None
+                looked.parameter(actor, name, place, Access.WRITE if access == "write" else Access.READ, limit)
     return looked.survey()
+
+
+def parts_of(system: System) -> Iterator[tuple[Actor, str]]:
+    """The files that are parts of actors, as their models are, each with an actor whose parameter names it."""
+    for actor in system.graph.actors:
+        interface = system.interfaces.get(actor.name)
+        for name, value in actor.parameters if interface else ():
+            place = placed(actor, "part", value) if interface and interface.paths.get(name) == "part" else None
+            if place is not None:
+                yield actor, place
 
 
 def placed(actor: Actor, access: str, value: str) -> Optional[str]:
@@ -151,7 +165,7 @@ class _Look:
         if not self._judge(f"FIFO {fifo.name!r}: initial", fifo.name, fifo.where, path, Access.READ, limit):
             self.fifos.add(fifo.name)
 
-    def parameter(self, actor: Actor, name: str, path: str, access: Access) -> None:
+    def parameter(self, actor: Actor, name: str, path: str, access: Access, limit: Optional[int]) -> None:
         who, by = f"actor {actor.name!r}: parameter {name!r}", f"{actor.name}.{name}"
         holds = self.territory.contains if access is Access.WRITE else self.territory.holds
         inside = holds(path)
@@ -167,6 +181,8 @@ class _Look:
             self.findings.append(Finding(RULE, actor.where, message, "--allow-outside, if you trust the application"))
         elif special := _special(path):
             self.findings.append(Finding("FILE", actor.where, f"{who}: {path!r} is {special}, and is not touched"))
+        elif large := _too_large(path, limit):
+            self.findings.append(Finding("FILE", actor.where, f"{who}: {path!r} is {large}"))
 
     def _judge(self, who: str, by: str, where: Location, path: str, access: Access, limit: Optional[int]) -> bool:
         key = (path, limit)

@@ -36,10 +36,11 @@ class File:
 
 @dataclass(frozen=True)
 class Place:
-    """A file or folder at ``path`` that a parameter names, as ``value``; it is no part of the program."""
+    """A file or folder at ``path`` that a parameter names, as ``value``; ``carried``: a bundle takes it along."""
 
     path: str
     value: str
+    carried: bool = False
 
 
 @dataclass(frozen=True)

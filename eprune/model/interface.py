@@ -21,8 +21,8 @@ class Interface:
     None: it never does.
     ``lacks`` has the methods that the runtime will call and the class does not have: method -> a name of the class that
     may be meant for it, or "".
-    ``paths`` maps the parameters that name files to what is done to them: ``read``, ``write``, or ``list``, which is
-    read unless it is a list with commas.
+    ``paths`` maps the parameters that name files to what is done to them: ``read``, ``write``, ``list``, which is read
+    unless it is a list with commas, or ``part``, a file that is as much a part of the actor as its model is.
     ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own. ``copies``: output
     ports that name one tensor all get the same, however many there are: it does not know them by name. ``channels``:
     port of a slice of a model -> the channels that its tokens have of the tensor's, where that is not all of them.

@@ -179,7 +179,7 @@ def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple
     wire = replace(fifo, source=PortRef(front, "out"), target=PortRef(back, "in"))
     fifos = [part for each in graph.fifos for part in ((before, wire, after) if each.name == fifo.name else (each,))]
     beside = {front: fifo.source.actor, back: fifo.target.actor}
-    paths = Interface(paths={"basis": "read"})
+    paths = Interface(paths={"basis": "part"})
     made = replace(
         system,
         files={**system.files, **({file: coding.basis} if coding.rank else {})},

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import json
+import shutil
+import subprocess
+import sys
+import zipfile
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -40,6 +45,28 @@ def test_evaluate_counts_the_bytes_that_are_used_and_the_answers_are_as_stated(p
     assert link["bytes_per_frame"] == way["bytes"]
     assert link["bytes_per_frame"] <= 33 < 256
     assert way["most_bytes"] == 33
+
+
+def test_bundles_bring_the_projection_along(pictures, eprune, tmp_path_factory):
+    compress(eprune, "--data", "pictures.npz", "--method", "rank", "--rank", "4")
+    assert eprune("codegen", *CODED, "-o", "programs/").code == 0
+    assert eprune("codegen", *CODED, "--pyz", "-o", "bundles/").code == 0
+    for name in ("endpoint", "server"):
+        with zipfile.ZipFile(f"bundles/{name}.pyz") as archive:
+            assert "parts/basis_f2.npz" in archive.namelist()
+    device = tmp_path_factory.mktemp("device")
+    shutil.move("bundles", device)
+    beside, alone = printed("programs", ".py"), printed(device / "bundles", ".pyz")
+    assert alone == beside != ""
+
+
+def printed(folder, ending):
+    """What the programs of a folder print."""
+    programs = [Path(folder).resolve() / f"{name}{ending}" for name in ("server", "endpoint")]
+    running = [
+        subprocess.Popen([sys.executable, each], stdout=subprocess.PIPE, text=True, cwd=folder) for each in programs
+    ]
+    return "".join(each.communicate(timeout=60)[0] for each in running)
 
 
 def test_without_loss_the_accuracy_is_that_of_the_application(pictures, eprune):

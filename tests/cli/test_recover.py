@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import zipfile
 
 import numpy as np
 import pytest
@@ -45,6 +46,15 @@ def test_the_application_recovers_as_was_predicted(folder, eprune):
     assert found["sets"] == wanted["sets"]
     assert found["recovery_bytes"] == wanted["recovery_bytes"]
     assert wanted["sets"] != zeros["sets"]
+
+
+def test_bundles_bring_the_predictions_along(folder, eprune):
+    assert recover(eprune).code == 0
+    assert eprune("codegen", *RECOVERED, "--pyz", "-o", "bundles/").code == 0
+    for name in ("device1", "device2", "device3"):
+        with zipfile.ZipFile(f"bundles/{name}.pyz") as archive:
+            assert [each for each in archive.namelist() if each.startswith("parts/recovery_")]
+            assert "parts={" in archive.read("__main__.py").decode()
 
 
 def test_with_nobody_dead_nothing_changes(folder, eprune):

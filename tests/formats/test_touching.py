@@ -5,19 +5,21 @@ from __future__ import annotations
 import os
 import re
 import socket
+import subprocess
+import sys
+import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from eprune.codegen.bundle import inside
 from eprune.deploy.build import programs_of, write_bundle, write_program
 from eprune.formats.library import library_classes
 from eprune.formats.outline import outline
 from eprune.formats.python_source import PythonSource, literal
 from eprune.formats.system import read_system
 from eprune.measure.executor import Executor
-from eprune.model.finding import errors
+from eprune.model.finding import EpruneError, errors
 from eprune.passes import relocate
 from eprune.views.touched import as_data
 from tests.kit import tiny_models
@@ -237,10 +239,70 @@ def test_paths_in_the_file_are_relative_to_it_wherever_a_program_lies_and_is_sta
     assert len(Path("app/lines.json").read_text().splitlines()) == 2
 
 
-def test_a_bundle_takes_nothing_along_but_programs_models_and_initial_tokens(program):
+def test_a_bundle_leaves_what_a_source_reads_and_a_sink_writes_where_it_is(program):
     write_bundle(program, "p.pyz")
-    assert b"in.npy" in Path("p.pyz").read_bytes()  # its name, as the file has it
-    assert not any(name.startswith("initial") for name in inside(program.files, program.initial_files).values())
+    with zipfile.ZipFile("p.pyz") as archive:
+        assert not [name for name in archive.namelist() if name.split("/")[0] in ("initial", "parts")]
+        assert 'paths={"path": "in.npy"}' in archive.read("__main__.py").decode()  # its name, as the file has it
+
+
+PART = """from eprune.runtime import Actor
+
+class Mine(Actor):
+    PATHS = {"table": "part", "labels": "list"}
+
+    def __init__(self, table="", labels=""):
+        print([open(name).read() if name else name for name in (table, labels)], flush=True)
+
+    def fire(self, inputs, outputs):
+        pass
+"""
+
+
+def with_parts(read, *parameters):
+    """The program of an application whose sink is ``Mine``."""
+    Path("app/p.xml").write_text(PLACED)
+    Path("app/m.xml").write_text(MAPPED)
+    Path("app/mine.py").write_text(PART)
+    np.save("app/in.npy", np.zeros((2, 2), np.float32))
+    text = application(sink='class="mine.py:Mine"', given=[("path", "in.npy")], taken=parameters)
+    return read(text, platforms=["app/p.xml"], mappings=["app/m.xml"])
+
+
+def test_a_bundle_takes_along_what_is_a_part_of_an_actor(read, tmp_path):
+    Path("app/deep").mkdir()
+    Path("app/deep/t.txt").write_text("one")
+    Path("app/labels.txt").write_text("two")
+    (program,) = programs_of(with_parts(read, ("table", "deep/t.txt"), ("labels", "labels.txt")))
+    write_program(program, "build/p.py")
+    write_bundle(program, "elsewhere/p.pyz")
+    Path("elsewhere/in.npy").write_bytes(Path("app/in.npy").read_bytes())
+    beside = subprocess.run([sys.executable, "build/p.py"], capture_output=True, text=True, check=True)
+    Path("app").rename("gone")
+    alone = subprocess.run([sys.executable, "p.pyz"], cwd="elsewhere", capture_output=True, text=True, check=True)
+    assert alone.stdout == beside.stdout == "['one', 'two']\n"
+    assert sorted(each.name for each in Path("elsewhere").iterdir()) == ["in.npy", "p.pyz"]
+
+
+def test_platforms_with_other_parts_are_other_deployments(read):
+    digests = set()
+    for contents in ("one", "two"):
+        Path("app/t.txt").write_text(contents)
+        digests.add(programs_of(with_parts(read, ("table", "t.txt")))[0].digest)
+    assert len(digests) == 2
+
+
+def test_a_part_that_is_missing_is_told_before_anything_is_written(read):
+    with pytest.raises(EpruneError, match=r"'app/t.txt' cannot be read: No such file"):
+        programs_of(with_parts(read, ("table", "t.txt")))
+
+
+def test_a_part_of_any_size_is_refused(read):
+    with Path("app/t.txt").open("wb") as stream:
+        stream.truncate(2**33)  # a file with a hole: nothing is on the disk
+    system = with_parts(read, ("table", "t.txt"))
+    assert rules(system) == ["FILE"]
+    assert str(2**33) in system.problems[0].message
 
 
 def test_paths_move_with_the_application(read):

@@ -7,7 +7,7 @@ out of its place.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Union
 
 from eprune.codegen.program import LocalFifo, Node, PlatformProgram
@@ -27,6 +27,7 @@ _DEFAULTS: dict[str, Any] = {
     "latency": 0,
     "parameters": {},
     "paths": {},
+    "parts": {},
     "model": None,
     "optional": (),
     "quorum": None,
@@ -57,11 +58,13 @@ class Layout:
     """Where a program finds its files, and what its comments call its inputs: all relative to its own folder.
 
     ``paths`` maps each path of the PlatformProgram to the text to write for it; a path that is missing is written as it
-    is. ``models`` is the folder of the cut models.
+    is. ``models`` is the folder of the cut models. ``carried`` maps the files of parameters that the program brings
+    along to their names.
     """
 
     paths: Mapping[str, str]
     models: str
+    carried: Mapping[str, str] = field(default_factory=dict)
 
     def path(self, path: str) -> str:
         """What the program's text calls a file."""
@@ -102,6 +105,15 @@ def declare(node: Node, layout: Layout) -> str:
 
     declaration = node.declaration
     options = {name: spelled(value) for name, value in (*declaration.options, *node.live)}
+    places = declaration.option("paths", {})
+    parts = {
+        name: layout.carried[place.path]
+        for name, place in places.items()
+        if place.carried and place.path in layout.carried
+    }
+    if parts:
+        options["paths"] = {name: path for name, path in options["paths"].items() if name not in parts}
+        options["parts"] = parts
     source, note = spelled(declaration.source), layout.where(node.where)
     return statement(f"program.{declaration.call}", node.name, source, unit=node.unit, **options, note=note)
 

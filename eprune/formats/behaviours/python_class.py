@@ -31,8 +31,11 @@ from eprune.model.token import TokenType, parse_token
 from eprune.model.touched import Access
 
 #: What a class may say in ``PATHS`` of a parameter: a file or folder that it reads; one that it writes; names with
-#: commas between them, or a file of names.
-ACCESSES = ("read", "write", "list")
+#: commas between them, or a file of names; a file that is as much a part of the actor as its model is.
+ACCESSES = ("read", "write", "list", "part")
+
+#: Those that a bundle takes along.
+CARRIED = ("list", "part")
 
 
 @dataclass(frozen=True)
@@ -129,7 +132,7 @@ class PythonBehaviour(Behaviour):
                 actor.name, self.model.path, tuple(self.model.operators), *interface.called, kept=self.model.kept
             )
         places = {
-            name: Place(str(Path(actor.where.file).parent / value), value)
+            name: Place(str(Path(actor.where.file).parent / value), value, interface.paths[name] in CARRIED)
             for name, value in actor.parameters
             if relative(interface.paths.get(name), value)
         }

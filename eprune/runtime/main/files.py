@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
+import tempfile
 import zipfile
 from pathlib import Path
+from typing import IO
 
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
@@ -19,6 +22,7 @@ class Files:
     def __init__(self, program: str) -> None:
         self._root = Path(program).resolve().parent
         self._archive = zipfile.ZipFile(self._root) if self._root.is_file() else None
+        self._unpacked: list[IO[bytes]] = []
 
     def read(self, path: str) -> bytes:
         """The file's bytes. Raises UsageError if it is missing or unreadable."""
@@ -41,6 +45,25 @@ class Files:
     def beside(self, path: str) -> str:
         """Where a file is that is no part of the program: relative to its folder; for a .pyz, to the current one."""
         return path if self._archive is not None else self.locate(path)
+
+    def part(self, path: str) -> str:
+        """A path under which the process finds a file that the program brings along; a .pyz unpacks it into memory.
+
+        Raises UsageError if it is missing.
+        """
+        if self._archive is None:
+            return self.locate(path)
+        data = self.read(path)
+        if hasattr(os, "memfd_create"):  # nothing is left behind, however the process ends
+            descriptor = os.memfd_create(Path(path).name)
+            name = f"/proc/self/fd/{descriptor}"
+        else:
+            descriptor, name = tempfile.mkstemp(suffix=Path(path).suffix)
+            atexit.register(os.unlink, name)
+        self._unpacked.append(os.fdopen(descriptor, "wb"))
+        self._unpacked[-1].write(data)
+        self._unpacked[-1].flush()
+        return name
 
     def load_class(self, reference: str) -> type[Actor]:
         """The behaviour class of ``file.py:Class``. Its file may import its neighbours, see ``imports``.

@@ -59,10 +59,12 @@ class Program:
         relays: bool = False,
         answers: Sequence[str] = (),
         paths: Optional[Mapping[str, str]] = None,
+        parts: Optional[Mapping[str, str]] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
         ``paths`` are parameters that name files, relative to this program's folder; in a .pyz, to the current one.
+        ``parts`` are those that name files which a .pyz brings along.
         It can do without the inputs ``optional`` while ``quorum`` of its data inputs are alive (None: 1).
 
         The inputs ``hold`` give their last token again where they have no other for a firing; ``max_age`` has the
@@ -74,7 +76,8 @@ class Program:
         actor that sends by it, and the inputs in the order of its FIFOs.
         """
         located = {parameter: self.declared.files.beside(path) for parameter, path in (paths or {}).items()}
-        given = {**(parameters or {}), **located}
+        unpacked = {parameter: self.declared.files.part(path) for parameter, path in (parts or {}).items()}
+        given = {**(parameters or {}), **located, **unpacked}
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
         live = live._replace(relays=relays, answers=tuple(answers))
         self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
