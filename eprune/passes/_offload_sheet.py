@@ -15,6 +15,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes._names import fresh, names_of
 
 CONTROL = TokenType("int32")
 #: The row of a frame that leaves at an exit: it neither comes from a block nor goes on to one.
@@ -65,8 +66,7 @@ class Sheet:
 
     def __init__(self, system: System, frames: int) -> None:
         self.system, self.frames = system, frames
-        self.taken = {actor.name for actor in system.graph.actors} | {fifo.name for fifo in system.graph.fifos}
-        self.taken |= {dpg.name for dpg in system.graph.dpgs}
+        self.taken = names_of(system.graph)
         self.ports = dict(system.graph.ports())
         self.parts: dict[str, _Part] = {}
         self.fifos: list[Fifo] = []
@@ -74,16 +74,9 @@ class Sheet:
         #: a port with a name of its own -> the port of the old actor whose tensor it carries
         self.carries: dict[PortRef, PortRef] = {}
 
-    def fresh(self, name: str) -> str:
-        """A name that nothing has."""
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
     def part(self, name: str, type_: ActorType, home: str, class_name: str, parameters: Mapping[str, str] = {}) -> str:
         """A new actor of the library: ``cut_packer.py:CutPacker``. Returns its name, if ``name`` is taken another."""
-        own = self.fresh(name)
+        own = fresh(name, self.taken)
         file, _, class_ = class_name.partition(":")
         behaviour = PythonBehaviour(file, class_, str(Path(library_folder(), file)))
         self.parts[own] = _Part(type_, home, behaviour, tuple(parameters.items()))
@@ -91,7 +84,7 @@ class Sheet:
 
     def slice(self, name: str, home: str, behaviour: Behaviour) -> str:
         """A new dynamic actor that is a slice of a model."""
-        own = self.fresh(name)
+        own = fresh(name, self.taken)
         self.parts[own] = _Part(ActorType.DPA, home, behaviour)
         return own
 
@@ -99,13 +92,13 @@ class Sheet:
         """A dynamic copy of an old actor, which goes."""
         old = self.system.graph.actor(name)
         assert old is not None
-        own = f"{name}{suffix}" if not suffix else self.fresh(f"{name}{suffix}")
+        own = f"{name}{suffix}" if not suffix else fresh(f"{name}{suffix}", self.taken)
         self.parts[own] = _Part(ActorType.DPA, home, None, model=old)
         return own
 
     def table(self, name: str, rows: Mapping[int, tuple[int, int]], entry: str, leave: str, inside: str = "") -> Table:
         """A new dynamic processing graph."""
-        made = Table(self.fresh(name), rows, entry, leave, inside)
+        made = Table(fresh(name, self.taken), rows, entry, leave, inside)
         self.tables.append(made)
         return made
 
@@ -129,7 +122,7 @@ class Sheet:
         other = target if control else source
         name = f"{source.actor}-{other.actor if control else other.port}"
         capacity = delay + 1 if delay else room
-        fifo = Fifo(self.fresh(name), source, target, capacity, delay)
+        fifo = Fifo(fresh(name, self.taken), source, target, capacity, delay)
         self.fifos.append(fifo if within is None else replace(fifo, policy=FaultPolicy.DROP, timeout=within))
 
     def beside(self, source: PortRef, target: PortRef, token: TokenType) -> None:

@@ -26,6 +26,7 @@ from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Po
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result, option
 from eprune.passes.exits import Place
 
@@ -165,9 +166,8 @@ class _Wiring:
 
     def __init__(self, old: Graph, place: Place, options: Options) -> None:
         self.old, self.place, self.options = old, place, options
-        self.taken = {actor.name for actor in old.actors} | {fifo.name for fifo in old.fifos}
-        self.taken |= {dpg.name for dpg in old.dpgs}
-        self.gate, self.answer, self.name = (self._fresh(each) for each in ("Cache", "Answer", "Reuse"))
+        self.taken = names_of(old)
+        self.gate, self.answer, self.name = (fresh(each, self.taken) for each in ("Cache", "Answer", "Reuse"))
         self.inner = {name: dpg for dpg in old.dpgs for name in members_of(dpg)}
         self.types = dict(old.ports())
         self.ports: dict[str, list[Port]] = {self.gate: [], self.answer: []}
@@ -175,12 +175,6 @@ class _Wiring:
         self.columns: dict[PortRef, tuple[int, int, int]] = {}
         self.members = [name for name in place.behind if name not in self.inner]
         self._wire()
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
 
     def _wire(self) -> None:
         fifo, late = self.place.fifo, self.place.late
@@ -234,7 +228,7 @@ class _Wiring:
             self.columns[PortRef(actor, name)] = rates
 
     def _join(self, source: PortRef, target: PortRef, capacity: int = 2, delay: int = 0) -> None:
-        name = self._fresh(f"{source.actor}-{target.actor}" if not delay else f"{source.actor}-{source.port}")
+        name = fresh(f"{source.actor}-{target.actor}" if not delay else f"{source.actor}-{source.port}", self.taken)
         self.fifos[name] = Fifo(name, source, target, capacity, delay=delay)
 
     def graph(self) -> Graph:

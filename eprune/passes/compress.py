@@ -25,6 +25,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.model.token import ITEM_SIZES, TokenType
+from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result, option
 
 COMPRESSOR, DECOMPRESSOR = "Compress", "Decompress"
@@ -161,8 +162,8 @@ def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple
     """One FIFO with an actor at each end; it keeps its name, and all that is said of it, and carries the coded."""
     token = token_of(system, fifo)
     coded = TokenType("uint8", (coding.most(token),), True)
-    taken = {actor.name for actor in graph.actors} | {each.name for each in graph.fifos}
-    front, back = (_fresh(f"{kind}-{fifo.name}", taken) for kind in (COMPRESSOR, DECOMPRESSOR))
+    taken = names_of(graph)
+    front, back = (fresh(f"{kind}-{fifo.name}", taken) for kind in (COMPRESSOR, DECOMPRESSOR))
     file = f"basis_{fifo.name}.npz"
     actors = tuple(
         Actor(
@@ -174,8 +175,8 @@ def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple
         )
         for name, kind, given, taking in ((front, "compressor", token, coded), (back, "decompressor", coded, token))
     )
-    before = Fifo(_fresh(f"{fifo.name}-plain", taken), fifo.source, PortRef(front, "in"), where=fifo.where)
-    after = Fifo(_fresh(f"{fifo.name}-decoded", taken), PortRef(back, "out"), fifo.target, where=fifo.where)
+    before = Fifo(fresh(f"{fifo.name}-plain", taken), fifo.source, PortRef(front, "in"), where=fifo.where)
+    after = Fifo(fresh(f"{fifo.name}-decoded", taken), PortRef(back, "out"), fifo.target, where=fifo.where)
     wire = replace(fifo, source=PortRef(front, "out"), target=PortRef(back, "in"))
     fifos = [part for each in graph.fifos for part in ((before, wire, after) if each.name == fifo.name else (each,))]
     beside = {front: fifo.source.actor, back: fifo.target.actor}
@@ -197,13 +198,6 @@ def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapp
 
 def _figures(coding: Coding) -> dict[str, Optional[Any]]:
     return {"method": coding.method, "entropy": coding.entropy, "level": coding.level, "rank": coding.rank}
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
 
 
 def _listed(values: tuple[float, ...]) -> str:

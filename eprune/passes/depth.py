@@ -28,6 +28,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result, option
 
 #: A .tflite model will do: it becomes an actor for each operator.
@@ -176,9 +177,8 @@ class _Wiring:
 
     def __init__(self, old: Graph, block: Block, gate: Gate, number: int) -> None:
         self.old, self.block = old, block
-        self.taken = {actor.name for actor in old.actors} - set(block.actors)
-        self.taken |= {fifo.name for fifo in old.fifos}
-        self.gate, self.body, self.join = (self._fresh(f"{stem}{number}") for stem in ("Gate", "Block", "Join"))
+        self.taken = names_of(old) - set(block.actors)
+        self.gate, self.body, self.join = (fresh(f"{stem}{number}", self.taken) for stem in ("Gate", "Block", "Join"))
         stem = "".join(each if each.isalnum() or each in "_-" else "_" for each in old.name)
         self.file = f"gate{number}_{stem.partition('-depth')[0]}.tflite"
         first = next(fifo for fifo in old.fifos if fifo.name == block.into[0])
@@ -203,12 +203,6 @@ class _Wiring:
         merge = PythonBehaviour("merge.py", "Merge", str(Path(library, "merge.py")))
         self.actors[self.join] = Actor(self.join, type=ActorType.DA, behaviour=merge)
 
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
-
     def _wire(self) -> None:
         block = self.block
         self.ports[self.gate].append(Port("in", Direction.IN, self.token))
@@ -217,7 +211,7 @@ class _Wiring:
         given, wanted = block.quantized
         around = PortRef(self.gate, "around")
         if given is not None and wanted is not None and given != wanted:
-            match = self._fresh(f"{self.join}Scale")
+            match = fresh(f"{self.join}Scale", self.taken)
             parameters = {"scale": repr(given.scale), "zero_point": str(given.zero_point)}
             parameters.update(to_scale=repr(wanted.scale), to_zero_point=str(wanted.zero_point))
             behaviour = PythonBehaviour("requantize.py", "Requantize", str(Path(library_folder(), "requantize.py")))
@@ -233,7 +227,7 @@ class _Wiring:
             source, target = PortRef(self.gate, f"to_{follower}"), PortRef(follower, "mode")
             for ref, direction in ((source, Direction.OUT), (target, Direction.IN)):
                 self.ports[ref.actor].append(Port(ref.port, direction, CONTROL, control=True))
-            self.fifos.append(Fifo(self._fresh(f"{self.gate}-{follower}"), source, target))
+            self.fifos.append(Fifo(fresh(f"{self.gate}-{follower}", self.taken), source, target))
 
     def _connect(
         self,
@@ -246,7 +240,7 @@ class _Wiring:
         for ref, direction, tensor in ((source, Direction.OUT, tensors[0]), (target, Direction.IN, tensors[1])):
             self.ports[ref.actor].append(Port(ref.port, direction, self.token, 0, 1, 1, tensor=tensor))
             self.columns[ref] = rates
-        self.fifos.append(Fifo(self._fresh(f"{source.actor}-{target.actor}"), source, target))
+        self.fifos.append(Fifo(fresh(f"{source.actor}-{target.actor}", self.taken), source, target))
 
     def graph(self) -> Graph:
         """The graph, with the block's actors replaced."""
@@ -272,6 +266,6 @@ class _Wiring:
                 left = tuple(port for port in actor.ports if PortRef(actor.name, port.name) not in gone)
                 actors.append(replace(actor, ports=left))
         rows = tuple(Row(value, tuple(rates[value] for rates in self.columns.values())) for value in (0, 1))
-        name = self._fresh(f"Depth-{self.gate}")
+        name = fresh(f"Depth-{self.gate}", self.taken)
         dpg = Dpg(name, self.gate, self.gate, self.join, tuple(self.members), tuple(self.columns), rows)
         return replace(old, actors=tuple(actors), fifos=(*kept, *self.fifos), dpgs=(*old.dpgs, dpg))

@@ -24,6 +24,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result, option
 
 #: A .tflite model will do: it becomes an actor for each operator.
@@ -169,7 +170,7 @@ class _Wiring:
     def __init__(self, system: System, found: Sequence[Place], options: Options) -> None:
         self.system, self.places, self.options = system, found, options
         self.old = system.graph
-        self.taken = {actor.name for actor in self.old.actors} | {fifo.name for fifo in self.old.fifos}
+        self.taken = names_of(self.old)
         self.types = dict(self.old.ports())
         self.answer = self.types[found[0].late.source].token
         self.made: dict[str, Actor] = {}
@@ -179,8 +180,8 @@ class _Wiring:
         self.dpgs: list[Dpg] = []
         self.beside: dict[str, str] = {}  # new actor -> the one that it is mapped beside
         number = range(1, len(found) + 1)
-        self.gates = [self._fresh("Exit" if len(found) == 1 else f"Exit{each}") for each in number]
-        self.heads = [self._fresh("Head" if len(found) == 1 else f"Head{each}") for each in number]
+        self.gates = [fresh("Exit" if len(found) == 1 else f"Exit{each}", self.taken) for each in number]
+        self.heads = [fresh("Head" if len(found) == 1 else f"Head{each}", self.taken) for each in number]
         named = [each.file for each in options.made]
         self.files = [own or f"{name.lower()}_{self._stem()}.tflite" for own, name in zip(named, self.heads)]
         self.columns: list[dict[PortRef, tuple[int, int, int]]] = [{} for _ in found]
@@ -189,12 +190,6 @@ class _Wiring:
 
     def _stem(self) -> str:
         return "".join(each if each.isalnum() or each in "_-" else "_" for each in self.old.name)
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name
 
     def _replaces_sink(self) -> bool:
         """Whether the sink is one in whose place another can be put."""
@@ -225,7 +220,7 @@ class _Wiring:
         for ref, direction in ((source, Direction.OUT), (target, Direction.IN)):
             self.ports[ref.actor].append(Port(ref.port, direction, token, 0 if active else 1, 1, 1, control=control))
         self._activate((source, target), active)
-        name = self._fresh(f"{source.actor}-{target.actor if control else source.port}")
+        name = fresh(f"{source.actor}-{target.actor if control else source.port}", self.taken)
         self.fifos[name] = Fifo(name, source, target, capacity)
 
     def _activate(self, refs: Sequence[PortRef], active: Sequence[tuple[int, tuple[int, int, int]]]) -> None:
@@ -240,7 +235,7 @@ class _Wiring:
             self.ports[actor.name] = list(actor.ports)
         leaves = [self._sink(self.places[0].late)]
         for level in levels[1:]:
-            leaves.append(self._fresh(f"Merge{level + 1}"))
+            leaves.append(fresh(f"Merge{level + 1}", self.taken))
             self._class(leaves[-1], "merge.py", "Merge", {}, self.places[level].late.source.actor)
         members = [self._members(level) for level in levels]
         for level in levels:
@@ -254,7 +249,7 @@ class _Wiring:
             columns, gate = self.columns[level], self.gates[level]
             values = range(3 if self.options.audit else 2)
             rows = tuple(Row(value, tuple(rates[value] for rates in columns.values())) for value in values)
-            name = self._fresh(f"{DPG}{level + 1}" if level else DPG)
+            name = fresh(f"{DPG}{level + 1}" if level else DPG, self.taken)
             inside = self.dpgs[-1].name if level else ""
             self.dpgs.append(Dpg(name, gate, gate, leaves[level], tuple(inner), tuple(columns), rows, inside))
 
@@ -263,7 +258,7 @@ class _Wiring:
         sink = self.old.actor(late.target.actor)
         assert sink is not None
         if not self.lines:
-            merge = self._fresh("Answer")
+            merge = fresh("Answer", self.taken)
             self._class(merge, "merge.py", "Merge", {}, sink.name)
             self.fifos[late.name] = replace(late, source=PortRef(merge, "out"))
             self.ports[merge].append(Port("out", Direction.OUT, self.answer))
@@ -330,7 +325,7 @@ class _Wiring:
         token = self.types[fifo.source].token
         self.ports[target.actor].append(Port(target.port, Direction.IN, token, 0 if active else 1))
         self._activate((fifo.source, target), active)
-        name = self._fresh(f"{fifo.name}-{target.port}")
+        name = fresh(f"{fifo.name}-{target.port}", self.taken)
         self.fifos[name] = Fifo(name, fifo.source, target)
 
     def _leave(self, level: int, leaves: Sequence[str]) -> None:
@@ -347,10 +342,7 @@ class _Wiring:
             self._join(PortRef(gate, "confidence"), PortRef(leave, "confidence"), CONFIDENCE, capacity=_ROOM)
 
     def _port(self, actor: str, name: str) -> str:
-        used = {port.name for port in self.ports[actor]}
-        while name in used:
-            name += "_"
-        return name
+        return fresh(name, {port.name for port in self.ports[actor]})
 
     def _tensor(self, actor: str, port: Port) -> Optional[int]:
         """The tensor that a slice's port carries."""

@@ -17,6 +17,7 @@ from eprune.model.graph import Actor, Direction, Fifo, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes._names import fresh
 from eprune.passes.base import Report, Result, option
 
 #: What a source waits for.
@@ -52,8 +53,8 @@ def apply(system: System, options: Options = Options()) -> Result:
             raise ValueError(f"the result is at {sink.name}.{changing[0]}, whose rate changes: not every frame has one")
     behaviour = PythonBehaviour("feedback.py", "Feedback", str(Path(library_folder(), "feedback.py")))
     names = {actor.name for actor in graph.actors}
-    returns = {source.name: _fresh(f"Return-{source.name}", names) for source in sources}
-    spread = _fresh("Spread", names) if len(sources) > 1 else ""
+    returns = {source.name: fresh(f"Return-{source.name}", names) for source in sources}
+    spread = fresh("Spread", names) if len(sources) > 1 else ""
     results = [fifo for fifo in graph.fifos if fifo.target.actor in {sink.name for sink in sinks}]
     ports = dict(graph.ports())
     fifos = {fifo.name for fifo in graph.fifos}
@@ -64,7 +65,7 @@ def apply(system: System, options: Options = Options()) -> Result:
     moved: dict[str, Fifo] = {}
 
     def join(result: Fifo, origin: PortRef, target: PortRef) -> None:
-        added.append(Fifo(_fresh(f"{result.name}_back", fifos), origin, target, result.capacity, where=result.where))
+        added.append(Fifo(fresh(f"{result.name}_back", fifos), origin, target, result.capacity, where=result.where))
 
     for number, result in enumerate(results, 1):
         name = f"result{number}"
@@ -82,11 +83,11 @@ def apply(system: System, options: Options = Options()) -> Result:
     for place, source in enumerate(actors):
         if source.name in returns:
             back = returns[source.name]
-            go = _fresh("go", {port.name for port in source.ports})
+            go = fresh("go", {port.name for port in source.ports})
             widened = (*source.ports, Port(go, Direction.IN, GO))
             actors[place] = replace(source, ports=widened, clock=None, rate=None)  # now the feedback sets the pace
             outputs[back].append(Port("go", Direction.OUT, GO))
-            name = _fresh(f"go_{source.name}", fifos)
+            name = fresh(f"go_{source.name}", fifos)
             added.append(Fifo(name, PortRef(back, "go"), PortRef(source.name, go), delay=1))
     for name, into in inputs.items():
         parameters = () if name == spread else (("frames", str(options.frames)),)
@@ -118,11 +119,3 @@ def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapp
 
 def _copies(port: Port, count: int) -> list[Port]:
     return [replace(port, name=f"{port.name}_{place}", direction=Direction.OUT) for place in range(1, count + 1)]
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    """The name, or one like it that nobody has; it is taken from now on."""
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name

@@ -18,6 +18,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
+from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result
 
 
@@ -55,7 +56,7 @@ class _Forks:
         self.before = system
         graph = system.graph
         self.ports = dict(graph.ports())
-        self.taken = {actor.name for actor in graph.actors} | {fifo.name for fifo in graph.fifos}
+        self.taken = names_of(graph)
         self.actors: list[Actor] = []
         self.fifos: dict[str, list[Fifo]] = {}  # a FIFO's name -> what takes its place
         self.gone: set[PortRef] = set()
@@ -65,7 +66,7 @@ class _Forks:
     def add(self, fifos: list[Fifo]) -> None:
         """A fork for these FIFOs."""
         first = fifos[0]
-        name = self._fresh(f"Fork-{first.name}")
+        name = fresh(f"Fork-{first.name}", self.taken)
         port = self.ports[first.source]
         tensor = self.before.interfaces[first.source.actor].tensors[first.source.port]
         outputs = [Port(f"out_{place}", Direction.OUT, port.token, tensor=tensor) for place in range(1, len(fifos) + 1)]
@@ -77,7 +78,7 @@ class _Forks:
         room = max(fifo.capacity for fifo in fifos)
         self.fifos[first.name] = [replace(first, target=PortRef(name, "in"), capacity=room)]
         for fifo, out in zip(fifos, outputs):
-            own = Fifo(self._fresh(f"{fifo.name}-fork"), PortRef(name, out.name), fifo.target, fifo.capacity)
+            own = Fifo(fresh(f"{fifo.name}-fork", self.taken), PortRef(name, out.name), fifo.target, fifo.capacity)
             self.fifos.setdefault(fifo.name, []).append(replace(own, where=fifo.where))
         self.gone.update(fifo.source for fifo in fifos[1:])
 
@@ -113,9 +114,3 @@ class _Forks:
             if reader in places
         ]
         return replace(mapping, placements=(*mapping.placements, *more))
-
-    def _fresh(self, name: str) -> str:
-        while name in self.taken:
-            name += "_"
-        self.taken.add(name)
-        return name

@@ -13,6 +13,7 @@ from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
+from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result, option
 
 
@@ -33,7 +34,7 @@ def apply(system: System, options: Options) -> Result:
     inside = {name for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
     sinks = {actor.name: actor for actor in graph.actors if actor.inputs and not actor.outputs}
     ports = dict(graph.ports())
-    taken = {actor.name for actor in graph.actors} | {fifo.name for fifo in graph.fifos}
+    taken = names_of(graph)
     behaviour = PythonBehaviour("tap.py", "Tap", str(Path(library_folder(), "tap.py")))
     taps: list[Actor] = []
     fifos: list[Fifo] = []
@@ -50,7 +51,7 @@ def apply(system: System, options: Options) -> Result:
             fifos.append(fifo)
             left_out.append(str(fifo.target))
             continue
-        name = _fresh(f"Tap-{sink}-{fifo.target.port}", taken)
+        name = fresh(f"Tap-{sink}-{fifo.target.port}", taken)
         folder = Path(options.folder, str(fifo.target))
         stated = _seen_from(graph, folder)
         ends = (Port("in", Direction.IN, port.token), Port("out", Direction.OUT, port.token))
@@ -58,7 +59,7 @@ def apply(system: System, options: Options) -> Result:
         homes[name] = sink
         files[str(fifo.target)] = str(folder / "in.npy")
         fifos.append(replace(fifo, target=PortRef(name, "in")))
-        fifos.append(Fifo(_fresh(f"{fifo.name}-tap", taken), PortRef(name, "out"), fifo.target, where=fifo.where))
+        fifos.append(Fifo(fresh(f"{fifo.name}-tap", taken), PortRef(name, "out"), fifo.target, where=fifo.where))
     made = replace(
         system,
         interfaces={**system.interfaces, **{tap.name: Interface(paths={"path": "write"}) for tap in taps}},
@@ -79,10 +80,3 @@ def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapp
     places = {placement.actor: placement for placement in mapping.placements}
     more = [replace(places[sink], actor=tap, segment=None) for tap, sink in beside.items() if sink in places]
     return replace(mapping, placements=(*mapping.placements, *more))
-
-
-def _fresh(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
