@@ -264,7 +264,7 @@ def test_ten_thousand_slices_in_a_line_are_one_segment_in_seconds():
     assert time.process_time() - began < 10  # about one on an idle machine
 
 
-@pytest.mark.parametrize(("count", "seconds"), [(200, 1), (10_000, 20)])
+@pytest.mark.parametrize(("count", "seconds"), [(200, 1), pytest.param(10_000, 20, marks=pytest.mark.long)])
 def test_a_wide_graph_on_two_units_is_fused_in_seconds(count, seconds):
     wide = layered(count)
     joints = [(fifo.source.actor, fifo.target.actor) for fifo in wide.fifos]

@@ -58,6 +58,7 @@ def test_a_measurement_is_labelled_in_every_output(slow, eprune):
     assert header.endswith(",emulated") and first.endswith(",measured")
 
 
+@pytest.mark.long
 def test_what_was_measured_without_emulation_is_measured_again_with_it(slow, eprune):
     assert eprune(*CUTS).code == 0
     assert eprune("profile", "cuts", "--no-pin", "--point", "4").code == 0

@@ -171,6 +171,7 @@ def test_a_program_that_is_killed_on_the_device_is_a_failure_of_its_point_only(d
     assert nothing_is_left(device)
 
 
+@pytest.mark.long
 def test_a_connection_that_breaks_is_a_failure_of_its_point_only(device, cuts, eprune):
     kill = (
         "import os, pathlib\n"

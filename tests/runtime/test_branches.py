@@ -180,7 +180,7 @@ def test_a_branch_that_is_there_loses_nothing(kind, tmp_path):
     assert results(tmp_path) == [number if number % 3 else -1 for number in range(20)]
 
 
-@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (k == "member")) for k in KINDS])
+@pytest.mark.parametrize("kind", [pytest.param(k, marks=[pytest.mark.long] * (k != "inner graph")) for k in KINDS])
 def test_the_others_go_on_while_the_branch_is_away_and_it_counts_when_it_is_back(kind, tmp_path):
     graph = KINDS[kind](tmp_path, count=300, period=0.02)
     programs = deploy(graph, homes(graph), tmp_path)
@@ -204,7 +204,9 @@ def test_the_others_go_on_while_the_branch_is_away_and_it_counts_when_it_is_back
     assert wanted[-5:] == [True] * 5
 
 
-@pytest.mark.parametrize("nested", [True, False], ids=["inner graph", "member"])
+@pytest.mark.parametrize(
+    "nested", [pytest.param(True, id="inner graph"), pytest.param(False, id="member", marks=pytest.mark.long)]
+)
 def test_a_frozen_branch_costs_one_time_out_and_no_more(nested, tmp_path):
     graph = branched(tmp_path, nested, count=350, period=0.02, timeout=0.3)
     programs = deploy(graph, homes(graph), tmp_path)

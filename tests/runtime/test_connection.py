@@ -204,7 +204,7 @@ def test_a_frozen_peer_is_noticed_and_taken_back(tmp_path, port, policy):
         assert got[-1] == 499
 
 
-@pytest.mark.parametrize("policy", ["wait", "drop"])
+@pytest.mark.parametrize("policy", ["wait", pytest.param("drop", marks=pytest.mark.long)])
 @pytest.mark.parametrize("silence", [(0.3, 0.3), (0.3, 2.0), (2.0, 0.3)], ids=["both", "sender", "receiver"])
 def test_a_link_that_comes_and_goes_settles_whoever_takes_whom_for_dead(tmp_path, port, policy, silence):
     """Nothing passes for about as long as a peer may be silent: both ends take each other for dead, or one, or none."""

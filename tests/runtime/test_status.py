@@ -190,7 +190,7 @@ def test_a_clock_that_is_set_changes_no_duration(tmp_path):
     assert 0 <= json.loads(record.read_text())["wall_s"] < 60
 
 
-@pytest.mark.parametrize("limit", [5, 6, 20, 40])
+@pytest.mark.parametrize("limit", [5, *(pytest.param(each, marks=pytest.mark.long) for each in (6, 20)), 40])
 def test_a_program_with_few_descriptors_runs_or_says_what_it_lacks(tmp_path, port, limit):
     left, right = pair(tmp_path, port, "stop")
     sender = start(left, "--timeout", "5", "--frames", "20")

@@ -111,6 +111,7 @@ def test_large_and_tiny_tokens_in_both_directions_at_once(tmp_path, port, folder
         assert "30 tokens, sum 435" in out
 
 
+@pytest.mark.long
 def test_wait_loses_and_doubles_nothing_across_broken_connections(tmp_path, port, folder):
     proxy = Proxy(port, port + 1)
     more = ", ack='fired'"

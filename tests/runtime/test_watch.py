@@ -149,7 +149,9 @@ def test_initialize_and_finalize_are_watched(tmp_path):
     assert [line.rpartition(" ")[2] for line in err.splitlines() if "stalled" in line] == ["initialize", "finalize"]
 
 
-@pytest.mark.parametrize("limit", [("--stall-after", "0.3"), ("--timeout", "0.5")])
+@pytest.mark.parametrize(
+    "limit", [("--stall-after", "0.3"), pytest.param(("--timeout", "0.5"), marks=pytest.mark.long)]
+)
 def test_those_that_wait_for_it_to_initialize_are_not_named(tmp_path, limit):
     process = start(chain(tmp_path, "NeverStarts", "cluster('A', 'B', 'C')"), *limit)
     told = []
