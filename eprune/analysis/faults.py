@@ -354,7 +354,7 @@ def _before(graph: Graph, actors: set[str]) -> set[str]:
 
 def _inside(graph: Graph) -> dict[Fifo, Dpg]:
     """The FIFOs between actors of one dynamic processing graph."""
-    home = {name: dpg for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
+    home = {name: dpg for dpg in graph.dpgs for name in dpg.actors}
     return {
         fifo: home[fifo.source.actor]
         for fifo in graph.fifos

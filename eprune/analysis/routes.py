@@ -138,7 +138,7 @@ def _entangled(system: System, routing: Routing, ports: dict[PortRef, Port]) -> 
             f"'{fifo.target.actor}' is in a branch of the route of '{routing.source}', and takes more: '{fifo.name}'"
         )
         yield violation("F5", fifo.where, message, "a branch takes nothing but what comes over a route")
-    chosen_by_rows = {name: dpg.name for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
+    chosen_by_rows = {name: dpg.name for dpg in graph.dpgs for name in dpg.actors}
     for name in (routing.source, *routing.members, routing.reader):
         if name in chosen_by_rows:
             message = f"'{name}' takes part in a route, and is in the dynamic processing graph '{chosen_by_rows[name]}'"

@@ -18,7 +18,7 @@ def same_tokens(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, 
     They come from ports of one actor that name one tensor, at rate 1, and the actor's behaviour ``copies``: it does not
     mind if some of these ports are gone. They agree in all but their reader and their capacity.
     """
-    inside = {name for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
+    inside = {name for dpg in graph.dpgs for name in dpg.actors}
     copying = {name for name, interface in interfaces.items() if interface.copies} - inside
     ports = dict(graph.ports())
     groups: dict[tuple[Any, ...], list[str]] = {}

@@ -71,5 +71,4 @@ def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
 
 def _dpg(dpg: Dpg) -> Json:
     rows: list[Json] = [[row.value, *row.rates] for row in dpg.rows]
-    ends = [dpg.control, dpg.entry, dpg.exit, *dpg.members]
-    return [dpg.name, *ends, [str(ref) for ref in dpg.ports], rows, *_stated(inside=dpg.inside or None)]
+    return [dpg.name, *dpg.actors, [str(ref) for ref in dpg.ports], rows, *_stated(inside=dpg.inside or None)]

@@ -253,6 +253,11 @@ class Dpg:
     inside: str = ""
     where: Location = field(default=NOWHERE, compare=False)
 
+    @property
+    def actors(self) -> tuple[str, ...]:
+        """All its actors, but those of graphs inside of it; the entry DA twice where it plays the CA's part."""
+        return (self.control, self.entry, self.exit, *self.members)
+
     def rates(self, row: Row) -> dict[PortRef, int]:
         """Port -> active token rate in that row. The row must have as many rates as there are columns."""
         return dict(zip(self.ports, row.rates))

@@ -119,7 +119,7 @@ def places(graph: Graph) -> list[Place]:
     ports = dict(graph.ports())
     sinks = {actor.name for actor in graph.actors if not any(not port.control for port in actor.outputs)}
     slices = {a.name for a in graph.actors if a.behaviour is not None and a.behaviour.operators}
-    inner = {name: dpg for dpg in graph.dpgs for name in members_of(dpg)}
+    inner = {name: dpg for dpg in graph.dpgs for name in dpg.actors}
     fixed = {actor.name for actor in graph.actors if actor.type is ActorType.SPA and actor.name not in inner}
     found = []
     for fifo in graph.fifos:
@@ -131,16 +131,11 @@ def places(graph: Graph) -> list[Place]:
         out = [f for f in touching if f.target.actor not in behind]
         between = [f for f in touching if not _within(inner, f)]
         plain = all(not f.delay and ports[f.source].static and ports[f.source].url == 1 for f in between)
-        whole = all(members_of(dpg) <= behind for name, dpg in inner.items() if name in behind)
+        whole = all(behind.issuperset(dpg.actors) for name, dpg in inner.items() if name in behind)
         single = into == [fifo] and len(out) == 1 and out[0].target.actor not in slices
         if single and plain and whole and behind <= fixed | set(inner) and out[0].target.actor in fixed:
             found.append(Place(fifo, tuple(sorted(behind, key=order.__getitem__)), out[0]))
     return sorted(found, key=lambda place: -len(place.behind))
-
-
-def members_of(dpg: Dpg) -> frozenset[str]:
-    """All actors of a dynamic processing graph, but those of graphs inside of it."""
-    return frozenset((dpg.control, dpg.entry, dpg.exit, *dpg.members))
 
 
 def _within(inner: Mapping[str, Dpg], fifo: Fifo) -> bool:
@@ -168,7 +163,7 @@ class _Wiring:
         self.old, self.place, self.options = old, place, options
         self.taken = names_of(old)
         self.gate, self.answer, self.name = (fresh(each, self.taken) for each in ("Cache", "Answer", "Reuse"))
-        self.inner = {name: dpg for dpg in old.dpgs for name in members_of(dpg)}
+        self.inner = {name: dpg for dpg in old.dpgs for name in dpg.actors}
         self.types = dict(old.ports())
         self.ports: dict[str, list[Port]] = {self.gate: [], self.answer: []}
         self.fifos: dict[str, Fifo] = {fifo.name: fifo for fifo in old.fifos}

@@ -31,7 +31,7 @@ def apply(system: System, options: Options) -> Result:
     left as they are. The report maps the inputs to the files (``files``), and lists those left out (``left_out``).
     """
     graph = system.graph
-    inside = {name for dpg in graph.dpgs for name in (dpg.control, dpg.entry, dpg.exit, *dpg.members)}
+    inside = {name for dpg in graph.dpgs for name in dpg.actors}
     sinks = {actor.name: actor for actor in graph.actors if actor.inputs and not actor.outputs}
     ports = dict(graph.ports())
     taken = names_of(graph)
