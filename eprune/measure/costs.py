@@ -11,10 +11,11 @@ def costs(graph: Graph) -> tuple[dict[str, float], bool]:
     """Actor -> seconds, or MACs of its slice, and whether these are times. Models are read from their files."""
     times = [actor.time for actor in graph.actors if actor.behaviour and actor.behaviour.operators]
     timed = bool(times) and None not in times
-    return {actor.name: float(actor.time or 0) if timed else _macs(actor) for actor in graph.actors}, timed
+    return {actor.name: float(actor.time or 0) if timed else macs_of(actor) for actor in graph.actors}, timed
 
 
-def _macs(actor: Actor) -> float:
+def macs_of(actor: Actor) -> float:
+    """The multiplications of an actor's slice, for a frame. The model is read from its file."""
     if actor.behaviour is None or not actor.behaviour.operators:
         return 0.0
     model = read_model(actor.behaviour.path)

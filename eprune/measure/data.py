@@ -22,6 +22,8 @@ from eprune.measure.pictures import image_source
 from eprune.model.finding import EpruneError, Finding, Location
 
 CALIBRATION, TEST, ALL = PARTS = ("calibration", "test", "all")
+#: Of the calibration part, the share that is fitted on; the rest is for thresholds.
+_FITTED = 0.6
 LABELS = "labels.csv"
 #: ``street_crop3.png`` and ``street@3.png`` are of the source ``street``.
 _PIECE = re.compile(r"(?:@|[-_. ](?:crop|frame|tile|part)[-_]?)[0-9]+$")
@@ -90,6 +92,15 @@ class Data:
             message = f"has no pictures for the {name} part: {len(self)} pictures of {len(set(groups))} sources"
             raise data_error(self.path, message, "pictures of one source are all in one part; add pictures of others")
         return replace(self, examples=chosen, named=name)
+
+    def fitting(self, count: int) -> tuple[Data, Data, Data]:
+        """What is fitted on, what thresholds are chosen by, and what is judged by: up to ``count`` of either part.
+
+        The first two are of the calibration part.
+        """
+        part = self.part(CALIBRATION).first(count)
+        own = replace(part, examples=tuple(replace(each, part="") for each in part))
+        return own.part(CALIBRATION, _FITTED), own.part(TEST, _FITTED), self.part(TEST).first(count)
 
     def first(self, count: Optional[int], seed: int = 1) -> Data:
         """So many pictures, drawn at random (None: all)."""

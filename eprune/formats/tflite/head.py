@@ -25,6 +25,13 @@ def pool_of(shape: Sequence[int], places: int) -> tuple[int, int]:
     return max(1, shape[1] // places), max(1, shape[2] // places)
 
 
+def pool_within(shape: Sequence[int], most: int) -> Optional[tuple[int, int]]:
+    """The pool by which about ``most`` values of a token remain at most; None for one that is not [1,H,W,C]."""
+    if len(shape) != 4:
+        return None
+    return pool_of(shape, min(max(1, int((most / shape[3]) ** 0.5)), *shape[1:3]))
+
+
 def pooled(
     features: np.ndarray, pool: Optional[tuple[int, int]], quantized: Optional[Quantization] = None
 ) -> np.ndarray:

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
-from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.head import gate_model, pool_of
+from eprune.formats.tflite.head import gate_model, pool_within, pooled
 from eprune.formats.tflite.model import parse_model
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
-from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.costs import macs_of
+from eprune.measure.data import Data, read_data
 from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
 from eprune.measure.executor import Firing
-from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Head, Outcome, Wish
+from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Outcome, Wish
+from eprune.measure.gates import VALUES, Tried
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.scores import divergence
 from eprune.model.system import System
+from eprune.model.token import TokenType
 from eprune.passes import depth
 from eprune.passes.depth import Block, Gate, Options
 
-#: At most so many values go into a gate.
-_VALUES = 256
-#: Of the calibration part, the share that gates are fitted on; the rest is for thresholds.
-_FITTED = 0.6
 #: Pictures on which blocks are compared, before some of them are chosen.
 _COMPARED = 40
 #: More gates are more combinations than can be tried: two for each.
@@ -48,42 +46,28 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     data = read_data(options.data)
     if wish.what == ACCURACY and not data.labelled:
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.98")
-    part = data.part(CALIBRATION).first(options.frames)
-    own = replace(part, examples=tuple(replace(each, part="") for each in part))
-    fit, hold = own.part(CALIBRATION, _FITTED), own.part(TEST, _FITTED)
+    parts = data.fitting(options.frames)
     with on_disk(system) as stored:
         plan = _Plan(system, stored, options, wish)
-        plan.choose(fit, progress)
-        seen = [plan.see(each, progress) for each in (fit, hold, data.part(TEST).first(options.frames))]
-    return plan.made(*seen)
+    plan.choose(parts[0], progress)
+    return plan.made(*[plan.see(each, progress) for each in parts])
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Frames of a part, each with every combination of blocks: bit k of a mask says whether block k runs.
-
-    ``answers`` [frames, masks] are classes, ``values[k]`` [frames, masks, n] what gate k gets, ``wanted`` is right.
-    """
-
-    answers: np.ndarray
-    values: list[np.ndarray]
-    wanted: np.ndarray
-
-    @property
-    def whole(self) -> np.ndarray:
-        """What the whole network answers."""
-        found: np.ndarray = self.answers[:, -1]
-        return found
+#: Its ways are masks, bit k of which says whether block k runs; ``values[k]`` [frames, masks, n] are what gate k gets.
+_Seen = Tried[list[np.ndarray]]
 
 
 class _Plan:
     def __init__(self, system: System, stored: System, options: Options, wish: Wish) -> None:
-        self.system, self.stored, self.options, self.wish = system, stored, options, wish
+        self.system, self.options, self.wish = system, options, wish
         self.interpreter = chosen_interpreter("auto")[0]
         self.measure = AGREEMENT
         self.blocks = self._blocks()
-        self.total = sum(self._cost(system, actor.name) for actor in system.graph.actors)
-        self.costs = [self._saved(block) for block in self.blocks]
+        ports = dict(system.graph.ports())
+        self.tokens = {fifo.name: ports[fifo.source].token for fifo in system.graph.fifos}
+        macs = {actor.name: macs_of(actor) for actor in stored.graph.actors}
+        self.total = sum(macs.values())
+        self.costs = [sum(macs[name] for name in block.actors) for block in self.blocks]
 
     def _blocks(self) -> list[Block]:
         found = depth.blocks(self.system)
@@ -94,16 +78,6 @@ class _Plan:
         if not found:
             raise ValueError("there is no residual block (an ADD of x and what is made of x alone) to bypass")
         return [block for block in found if block.name in self.options.at] if self.options.at else found
-
-    def _cost(self, system: System, name: str) -> float:
-        actor = system.graph.actor(name)
-        if actor is None or actor.behaviour is None or not actor.behaviour.operators:
-            return 0.0
-        model = depth.model_of(system, actor.behaviour.file)
-        return float(sum(macs(model, model.operators[index]) for index in actor.behaviour.operators))
-
-    def _saved(self, block: Block) -> float:
-        return sum(self._cost(self.system, name) for name in block.actors)
 
     # Frames
 
@@ -178,21 +152,11 @@ class _Plan:
 
     # Gates
 
-    def _pool(self, block: Block) -> Any:
-        shape = self._token(block).shape
-        edge = max(1, int((_VALUES / shape[-1]) ** 0.5))
-        return pool_of(shape, min(edge, *shape[1:3])) if len(shape) == 4 else None
-
-    def _token(self, block: Block) -> Any:
-        ports = dict(self.system.graph.ports())
-        return ports[next(f.source for f in self.system.graph.fifos if f.name == block.into[0])].token
-
-    def _head(self, block: Block) -> Head:
-        none = np.empty((0, 0), np.float32)
-        return Head(self._pool(block), none, none, block.quantized[0])
+    def _token(self, block: Block) -> TokenType:
+        return self.tokens[block.into[0]]
 
     def _pooled(self, block: Block, x: np.ndarray) -> np.ndarray:
-        return exits.values_of(x, self._head(block))
+        return pooled(x, pool_within(self._token(block).shape, VALUES), block.quantized[0])
 
     def _size(self, block: Block) -> int:
         token = self._token(block)
@@ -200,17 +164,15 @@ class _Plan:
 
     def _gate(self, block: Block, weights: np.ndarray, bias: float, threshold: float) -> Gate:
         fitted = weights[None], np.array([bias], np.float32)
-        data = gate_model(self._token(block), self._pool(block), *fitted, block.quantized[0])
+        data = gate_model(
+            self._token(block), pool_within(self._token(block).shape, VALUES), *fitted, block.quantized[0]
+        )
         return Gate(block.name, data, len(parse_model(data).operators), threshold)
 
     def _fitted(self, k: int, seen: _Seen) -> tuple[np.ndarray, float]:
         """Weights and bias of the gate of block k: how likely the block is needed, all others running."""
         every = seen.answers.shape[1] - 1
-        without = seen.answers[:, every - (1 << k)]
-        needed = without != seen.whole
-        if self.measure == ACCURACY:
-            needed = (seen.whole == seen.wanted) & (without != seen.wanted)
-        return exits.likelihood(seen.values[k][:, every], needed)
+        return exits.likelihood(seen.values[k][:, every], seen.spoiled(every - (1 << k)))
 
     # The plan
 

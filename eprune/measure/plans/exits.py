@@ -8,13 +8,13 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.formats.tflite.head import DTYPES, head_model, pool_of
+from eprune.formats.tflite.head import DTYPES, head_model, pool_within
 from eprune.formats.tflite.model import parse_model, read_model
 from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs
-from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.data import Data, read_data
 from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
 from eprune.measure.executor import Firing
 from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
@@ -30,8 +30,6 @@ from eprune.passes.exits import ONE_AUDITED, Exit, Options, Place, places
 _PLACES = 8
 #: At most so many values go into a head.
 _VALUES = 1024
-#: Of the calibration part, the share that heads are fitted on; the rest is for thresholds.
-_FITTED = 0.6
 #: A score of a larger step is no probability.
 _COARSE = 1 / 64
 
@@ -48,14 +46,10 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     data = read_data(options.data)
     if wish.what == exits.ACCURACY and not data.labelled:
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.99")
-    part = data.part(CALIBRATION).first(options.frames)
-    # Within the calibration part: what heads are fitted on, and what thresholds are chosen by.
-    own = replace(part, examples=tuple(replace(each, part="") for each in part))
-    fit, hold = own.part(CALIBRATION, _FITTED), own.part(TEST, _FITTED)
-    test = data.part(TEST).first(options.frames)
+    parts = data.fitting(options.frames)
     with on_disk(system) as stored:
         plan = _Plan(stored, options, wish)
-        seen = [plan.see(each, progress) for each in (fit, hold, test)]
+        seen = [plan.see(each, progress) for each in parts]
         return plan.made(*seen)
 
 
@@ -153,12 +147,10 @@ class _Plan:
     def _blank(self, place: Place) -> Head:
         """The head of a place before it is fitted."""
         token = self.ports[place.fifo.source].token
-        pool = None
-        if len(token.shape) == 4:
-            edge = max(1, int((_VALUES / token.shape[3]) ** 0.5))
-            pool = pool_of(token.shape, min(edge, *token.shape[1:3]))
         none = np.empty((0, 0), np.float32)
-        return Head(pool, none, none, self._quantization(place.fifo.source), self.quantized)
+        return Head(
+            pool_within(token.shape, _VALUES), none, none, self._quantization(place.fifo.source), self.quantized
+        )
 
     # The plan
 

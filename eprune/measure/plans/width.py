@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, Optional
 
 import numpy as np
@@ -12,15 +12,16 @@ import numpy as np
 from eprune.formats.tflite.channels import Layer, layers
 from eprune.formats.tflite.dealing import blocks, dealable, pieces
 from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.head import gate_model, pool_of
+from eprune.formats.tflite.head import gate_model, pool_within, pooled
 from eprune.formats.tflite.model import parse_model
 from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import class_of, ends, labels_of
-from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.data import Data, read_data
 from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
-from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Head, Outcome, Wish
+from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Outcome, Wish
+from eprune.measure.gates import VALUES, Tried
 from eprune.measure.masks import INTACT, Case, Stages, alive
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
@@ -32,10 +33,6 @@ from eprune.model.system import System
 from eprune.passes.partition import model_of
 from eprune.passes.width import Gate, Options, Region, region
 
-#: At most so many values go into the gate.
-_VALUES = 256
-#: Of the calibration part, the share that predictions and the gate are fitted on; the rest is for thresholds.
-_FITTED = 0.6
 #: Pictures that predictions are fitted on, at most.
 _PREDICTED = 60
 _MOST = 8
@@ -57,10 +54,8 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     data = read_data(options.data)
     if wish.what == ACCURACY and not data.labelled:
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.98")
-    part = data.part(CALIBRATION).first(options.frames)
-    own = replace(part, examples=tuple(replace(each, part="") for each in part))
-    plan = _Plan(system, options, wish, own.part(CALIBRATION, _FITTED), progress)
-    parts = own.part(CALIBRATION, _FITTED), own.part(TEST, _FITTED), data.part(TEST).first(options.frames)
+    parts = data.fitting(options.frames)
+    plan = _Plan(system, options, wish, parts[0], progress)
     return plan.made(*[plan.see(each) for each in parts])
 
 
@@ -75,19 +70,8 @@ def importance_plan(model: Model, dealt: Sequence[Layer], count: int) -> Plan:
     return Plan(count, "width", tuple(made))
 
 
-@dataclass(frozen=True)
-class _Seen:
-    """Frames of a part: ``answers`` [frames, widths] are classes, ``values`` [frames, n] what the gate gets."""
-
-    answers: np.ndarray
-    values: np.ndarray
-    wanted: np.ndarray
-
-    @property
-    def whole(self) -> np.ndarray:
-        """What the whole network answers."""
-        found: np.ndarray = self.answers[:, -1]
-        return found
+#: Its ways are widths, and ``values`` [frames, n] are what the gate gets.
+_Seen = Tried[np.ndarray]
 
 
 class _Plan:
@@ -163,22 +147,12 @@ class _Plan:
     def _quantized(self) -> Optional[Quantization]:
         return None if self.token.dtype == "float32" else quantization(self.model, self.region.entry)
 
-    def _pool(self) -> Any:
-        shape = self.token.shape
-        edge = max(1, int((_VALUES / shape[-1]) ** 0.5))
-        return pool_of(shape, min(edge, *shape[1:3])) if len(shape) == 4 else None
-
     def _pooled(self, x: np.ndarray) -> np.ndarray:
-        none = np.empty((0, 0), np.float32)
-        return exits.values_of(x, Head(self._pool(), none, none, self._quantized()))
+        return pooled(x, pool_within(self.token.shape, VALUES), self._quantized())
 
     def _fitted(self, width: int, seen: _Seen) -> tuple[np.ndarray, float]:
         """Weights and bias: how likely a width is not enough."""
-        narrow = seen.answers[:, width]
-        lacks = narrow != seen.whole
-        if self.measure == ACCURACY:
-            lacks = (seen.whole == seen.wanted) & (narrow != seen.wanted)
-        return exits.likelihood(seen.values, lacks)
+        return exits.likelihood(seen.values, seen.spoiled(width))
 
     # The plan
 
@@ -190,7 +164,9 @@ class _Plan:
         if exits.lacks(self.wish, outcome) or all(limit == NEVER for limit in limits):
             raise exits.unreachable(self.options.data, self.wish, outcome)
         chosen, judged = self._outcome(test, _scores(test, weights, biases), limits)
-        data = gate_model(self.token, self._pool(), weights.astype(np.float32), biases, self._quantized())
+        data = gate_model(
+            self.token, pool_within(self.token.shape, VALUES), weights.astype(np.float32), biases, self._quantized()
+        )
         gate = Gate(data, len(parse_model(data).operators), tuple(limits))
         lines, figures = self._report(limits, chosen, judged, test)
         files = {tensor: self._predictions(tensor) for tensor in self.stages.exchanged}
