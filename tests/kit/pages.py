@@ -88,3 +88,14 @@ def missing(shown: str, printed: str, timed: bool = True) -> list[str]:
 
     seen = iter([shape(line) for line in printed.splitlines()])
     return [line for line in shown.splitlines() if line.strip() not in ("", "...") and shape(line) not in seen]
+
+
+def differing(page: Path, folder: Path) -> tuple[int, list[str]]:
+    """How many commands a page shows, and what each printed in that folder that did not end well, or not as shown."""
+    commands = sessions(page.read_text(encoding="utf-8"))
+    wrong = []
+    for command, shown in commands:
+        done = run(command, folder)
+        if done.returncode != 0 or missing(shown, done.stdout):
+            wrong.append(f"$ {command}\n{done.stdout}\nmissing: {missing(shown, done.stdout)}")
+    return len(commands), wrong
