@@ -21,7 +21,7 @@ import numpy as np
 
 #: The rows of the control table.
 HIT, MISS, AUDIT = 0, 1, 2
-#: Distances that a bound can be; what is further away than the last one is no neighbour.
+#: Distances that a bound can be; what is further away than the last one is not a neighbour.
 EDGES = tuple(round(0.5 * 0.7 ** (23 - place), 7) for place in range(24))
 #: So many observations are remembered of each interval of distances; older ones fade.
 _REMEMBERED = 500
@@ -132,7 +132,7 @@ class AnswerCache:
     def load(self, path: str, shape: tuple[int, ...], dtype: str) -> bool:
         """Take the entries of a file, whose answers have this shape and dtype; whether there were any for this model.
 
-        Raises ValueError for a file that is no such one.
+        Raises ValueError for a file that is not one.
         """
         self.clear()
         if not Path(path).exists():
@@ -152,7 +152,7 @@ class AnswerCache:
         return True
 
     def tick(self) -> None:
-        """A frame has gone by: what is too old is no longer there."""
+        """A frame has gone by: entries that are too old are forgotten."""
         self.frame += 1
 
     def look_up(self, key: np.ndarray) -> Optional[Match]:
@@ -210,7 +210,7 @@ class AnswerCache:
         return self._answers[match.slot]
 
     def put(self, key: np.ndarray, answer: np.ndarray, instead: Optional[Match] = None) -> None:
-        """Keep an answer, in place of what is too old or was used least recently where there is no room.
+        """Keep an answer; where there is no room, the entry used least recently makes some.
 
         Where an entry is to be replaced and is still there, it is that one.
         """
@@ -272,7 +272,7 @@ class Bound:
         return ",".join(":".join(f"{number:.4g}" for number in column) for column in self.seen.T)
 
     def observe(self, distance: float, known: int, computed: int) -> None:
-        """Of a frame so far from an entry the ``computed`` class is told, beside that of the ``known`` answer."""
+        """Note what a frame at this distance showed: its ``computed`` class, and that of the ``known`` answer."""
         place = int(np.searchsorted(EDGES, distance))
         if place == len(EDGES):
             return
