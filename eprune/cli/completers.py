@@ -407,7 +407,7 @@ COMPLETERS: dict[str, Completer] = {
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
     "LARGE.tflite": _files("*.tflite"),
-    "FILE.png": _files("*.png"),
+    "FILE.png|FILE.html": _files("*.png *.html"),
     "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
     "PLAN.json": _files("*.json"),
     "DIR|FILE": _files("*"),

@@ -436,6 +436,8 @@ TABLE = {
         "--labels": plus(PRIVACY, "--labels a,b", code),
         "--attribute": plus(PRIVACY, "--attribute y", json_of("attribute")),
         "--every": plus(PRIVACY, "--every", json_of("cuts")),
+        "--attack": plus(PRIVACY, "--attack network", json_of("attacks")),
+        "--average": plus(PRIVACY, "--average 2", json_of("average")),
         "--frames": plus(PRIVACY, "--frames 8", json_of("attackers")),
         "--split": plus(PRIVACY, "--split 0.2", json_of("attackers")),
         "--seed": plus(PRIVACY, "--seed 4", json_of("cuts")),
