@@ -13,7 +13,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option
+from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option, revealed_by
 from eprune.cli.printing import write
 
 if TYPE_CHECKING:
@@ -79,7 +79,8 @@ def command(
     bandwidth and latency: the first is ranked by, the others are compared with it. Constraints are those of `eprune
     explore` and the ones given here. With --against the exit code is 1 where a point has become worse by more than the
     tolerance. With --beside, a partition by channels is predicted on devices like the endpoint, over links like its
-    own; its actors run here for that.
+    own; its actors run here for that. With --privacy, each point has the SSIM of what an attack reconstructs from the
+    tokens that leave the endpoint.
 
     \b
     Examples:
@@ -88,6 +89,7 @@ def command(
       eprune report build/cuts --link ethernet=11.2MB/s,1.49ms --link wifi=2.3MB/s,2.15ms --format html -o report.html
       eprune report build/cuts --against last/cuts --tolerance 20
       eprune report build/cuts --beside build/parts --allow-outside
+      eprune report build/cuts --privacy revealed.json --private-until ssim=0.5
     """
     from eprune.explore import answer
     from eprune.explore.cost import weights
@@ -136,7 +138,8 @@ def command(
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
     latencies = script.read(Path(folder, LATENCIES), plan.id)
-    report = CutReport(plan, objective, over, latencies, _beside(beside, plan, folder, rows, costs))
+    revealed = revealed_by(given["privacy"], plan.flow) if given["privacy"] else {}
+    report = CutReport(plan, objective, over, latencies, _beside(beside, plan, folder, rows, costs), revealed)
     if chart:
         _draw(report.chart(), chart)
     if fmt == "html":
@@ -223,12 +226,12 @@ def _best(plan: Plan, constraints: Constraints, costs: Costs, objective: str) ->
 
 
 def _together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
-    more = constraints_of(given, plan.roles.platforms, plan.flow.actors)
+    more = constraints_of(given, plan.roles.platforms, plan.flow)
     old = plan.constraints
     limits = [limit for limit in (old.max_bytes, more.max_bytes) if limit >= 0]
     return replace(
         old,
-        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name != "max_bytes"},
+        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name not in ("max_bytes", "privacy")},
         max_bytes=min(limits, default=-1),
     )
 

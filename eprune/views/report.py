@@ -7,10 +7,12 @@ import io
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.explore import answer
 from eprune.explore.cost import meaning, predict
+from eprune.explore.revealed import of_cut
 from eprune.explore.space import after
 from eprune.measure.script import emulated
 from eprune.views.cuts import left_out, placed
@@ -48,7 +50,10 @@ MOST = 3
 
 
 class CutReport:
-    """Where to cut, over each set of links; ranking and table are of the first."""
+    """Where to cut, over each set of links; ranking and table are of the first.
+
+    ``revealed``: actor -> what its tokens reveal, as SSIM (``explore.revealed``).
+    """
 
     def __init__(
         self,
@@ -57,9 +62,10 @@ class CutReport:
         over: Sequence[Over],
         latencies: Mapping[str, Mapping[str, Any]],
         beside: Optional[BesideReport] = None,
+        revealed: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.plan, self.objective, self.over, self.latencies = plan, objective, over, latencies
-        self.beside = beside
+        self.beside, self.revealed = beside, revealed
         self.rows, self.best, self.costs = over[0].rows, over[0].best, over[0].costs
         self.emulated = {row.alternative.name for row in self.rows if row.measured and emulated(row.measured)}
         self.note = self._note()
@@ -70,6 +76,7 @@ class CutReport:
         self.header = (
             *("point", "cut", "bytes", "endpoint ms", *between, "server ms", "latency ms", "frames/s", "energy mJ"),
             *("measured ms", "measured f/s", "emulated"),
+            *(["SSIM"] if revealed else []),
         )
 
     @property
@@ -169,7 +176,12 @@ class CutReport:
             *["measured"] * (row.alternative.name in self.emulated),
         ]
         nbytes = f"{row.nbytes if predicted is None else predicted.nbytes:.0f}"
-        return (row.alternative.name, row.alternative.after, nbytes, *figures, *shown, ", ".join(emulation))
+        told = [f"{self.seen(row):.3f}".replace("0.000", "")] if self.revealed else []
+        return (row.alternative.name, row.alternative.after, nbytes, *figures, *shown, ", ".join(emulation), *told)
+
+    def seen(self, row: PointRow) -> float:
+        """The SSIM of what is reconstructed from the tokens that leave the endpoints; 0 where none does."""
+        return of_cut(self.plan.flow, row.alternative.homes, self.plan.roles.endpoints, self.revealed)
 
     def text(self) -> str:
         """For people."""
@@ -223,7 +235,8 @@ class CutReport:
             }
             others = {over.name: over.rows[index].predicted for over in self.over[1:]}
             over = {name: asdict(predicted) for name, predicted in others.items() if predicted}
-            points.append({**point, "predicted_over": over} if over else point)
+            told = {"ssim": self.seen(row)} if self.revealed else {}
+            points.append({**point, **told, **({"predicted_over": over} if over else {})})
         data = {
             "application": self.plan.flow.application,
             "objective": self.objective,

@@ -497,6 +497,7 @@ TABLE = {
         "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
         "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
         "--private-until": plus(EXPLORE, "--private-until L2", out),
+        "--privacy": plus(f"{EXPLORE} --private-until ssim=0.5", "--privacy revealed.json", code),
         "--force": Acts(
             EXPLORE.replace("-o new", "-o platforms"), EXPLORE.replace("-o new", "-o platforms --force"), code
         ),
@@ -547,6 +548,7 @@ TABLE = {
         "--must-not-use": plus("report timed", "--must-not-use server"),
         "--max-bytes": plus("report timed", "--max-bytes 300B"),
         "--private-until": plus("report timed", "--private-until L2"),
+        "--privacy": plus("report timed", "--privacy revealed.json"),
     },
     "demo": {
         "--images": Elsewhere("tests/cli/test_examples.py::test_the_demo_passes_on_what_fails"),
