@@ -12,7 +12,7 @@ the calibration part of the pictures, and so is the choice; the figures are of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from pathlib import Path
@@ -56,7 +56,8 @@ class Coding:
     """How the tokens of one FIFO are coded: the parameters of both its ends.
 
     ``method`` is the actors' (lossless, int8, int4), ``low`` and ``step`` are their ranges. ``rank`` numbers are sent
-    instead of the token where there is a ``basis``, an .npz file (0: the token itself).
+    instead of the token where there is a ``basis``, an .npz file (0: the token itself). ``hidden`` are parameters of
+    the sender alone: the noise on what is sent (``apply defend``).
     """
 
     method: str
@@ -66,6 +67,7 @@ class Coding:
     step: tuple[float, ...] = ()
     rank: int = 0
     basis: bytes = field(default=b"", repr=False)
+    hidden: tuple[tuple[str, str], ...] = ()
 
     def most(self, token: TokenType) -> int:
         """The bytes of the largest coded token."""
@@ -77,7 +79,7 @@ class Coding:
         """As the actors take them; ``basis`` is the file's name."""
         given = {"method": self.method, "entropy": self.entropy, "level": str(self.level)}
         if self.step:
-            given.update(low=_listed(self.low), step=_listed(self.step))
+            given.update(low=listed(self.low), step=listed(self.step))
         if self.rank:
             given["basis"] = basis
         return tuple(given.items())
@@ -171,9 +173,12 @@ def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple
             (Port("in", Direction.IN, given), Port("out", Direction.OUT, taking)),
             ActorType.SPA,
             PythonBehaviour(f"{kind}.py", kind.capitalize(), str(Path(library_folder(), f"{kind}.py"))),
-            coding.parameters(file),
+            (*coding.parameters(file), *hidden),
         )
-        for name, kind, given, taking in ((front, "compressor", token, coded), (back, "decompressor", coded, token))
+        for name, kind, given, taking, hidden in (
+            (front, "compressor", token, coded, coding.hidden),
+            (back, "decompressor", coded, token, ()),
+        )
     )
     before = Fifo(fresh(f"{fifo.name}-plain", taken), fifo.source, PortRef(front, "in"), where=fifo.where)
     after = Fifo(fresh(f"{fifo.name}-decoded", taken), PortRef(back, "out"), fifo.target, where=fifo.where)
@@ -185,12 +190,13 @@ def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple
         system,
         files={**system.files, **({file: coding.basis} if coding.rank else {})},
         interfaces={**system.interfaces, **({front: paths, back: paths} if coding.rank else {})},
-        mappings=tuple(_placed(mapping, beside) for mapping in system.mappings),
+        mappings=tuple(placed(mapping, beside) for mapping in system.mappings),
     )
     return made, replace(graph, actors=(*graph.actors, *actors), fifos=tuple(fifos))
 
 
-def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:
+def placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:
+    """The mapping with new actors (new -> old) on the units of old ones."""
     places = {placement.actor: placement for placement in mapping.placements}
     more = [replace(places[old], actor=new, segment=None) for new, old in beside.items() if old in places]
     return replace(mapping, placements=(*mapping.placements, *more))
@@ -200,6 +206,6 @@ def _figures(coding: Coding) -> dict[str, Optional[Any]]:
     return {"method": coding.method, "entropy": coding.entropy, "level": coding.level, "rank": coding.rank}
 
 
-def _listed(values: tuple[float, ...]) -> str:
-    """Numbers of float32, so that they are the same at both ends."""
+def listed(values: Iterable[float]) -> str:
+    """Numbers of float32 as a parameter, so that they are the same at both ends."""
     return ",".join(f"{value:.9g}" for value in values)

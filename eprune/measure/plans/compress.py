@@ -92,16 +92,21 @@ def _aim(options: Options) -> _Aim:
         raise ValueError("--wish asks for the fewest bytes, --bytes for the best answers: give one of them")
     if options.bytes:
         return _Aim(ACCURACY if options.wish == ACCURACY else AGREEMENT, nbytes=parse_size(options.bytes))
-    if not options.wish:
-        return _Aim(*_WISH)
-    match = re.fullmatch(rf"({ACCURACY}|{AGREEMENT})=([0-9.]+)", options.wish)
+    return _Aim(*wished(options.wish, _WISH))
+
+
+def wished(text: str, usual: tuple[str, float]) -> tuple[str, float]:
+    """The metric that a wish names, and the least of it; what is usual for an empty one. Raises ValueError."""
+    if not text:
+        return usual
+    match = re.fullmatch(rf"({ACCURACY}|{AGREEMENT})=([0-9.]+)", text)
     try:
         least = float(match[2]) if match else math.nan
     except ValueError:
         least = math.nan
     if match is None or not 0 <= least <= 1:
-        raise ValueError(f"--wish {options.wish}: write accuracy=0.97 or agreement=0.99, from 0 to 1")
-    return _Aim(match[1], least)
+        raise ValueError(f"--wish {text}: write accuracy=0.97 or agreement=0.99, from 0 to 1")
+    return match[1], least
 
 
 def _bandwidth(text: str) -> Optional[float]:
