@@ -14,6 +14,7 @@ from eprune.explore.cost import meaning, predict
 from eprune.explore.space import after
 from eprune.measure.script import emulated
 from eprune.views.cuts import left_out, placed
+from eprune.views.evaluate import evaluation, side_by_side
 from eprune.views.single_frames import single_frames
 from eprune.views.tables import table
 
@@ -22,8 +23,10 @@ if TYPE_CHECKING:
     from eprune.explore.cost import Costs
     from eprune.explore.plan import Plan
     from eprune.explore.search import Best
+    from eprune.measure.evaluate import Evaluation
     from eprune.views.beside import BesideReport
     from eprune.views.chart import Chart
+    from eprune.views.coding import CodingReport
 
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
 SHOWN = 5
@@ -56,10 +59,12 @@ class CutReport:
         objective: str,
         over: Sequence[Over],
         latencies: Mapping[str, Mapping[str, Any]],
-        beside: Optional[BesideReport] = None,
+        besides: Sequence[BesideReport] = (),
+        evaluated: Sequence[Evaluation] = (),
+        coding: Optional[CodingReport] = None,
     ) -> None:
         self.plan, self.objective, self.over, self.latencies = plan, objective, over, latencies
-        self.beside = beside
+        self.besides, self.evaluated, self.coding = besides, evaluated, coding
         self.rows, self.best, self.costs = over[0].rows, over[0].best, over[0].costs
         self.emulated = {row.alternative.name for row in self.rows if row.measured and emulated(row.measured)}
         self.note = self._note()
@@ -69,7 +74,7 @@ class CutReport:
         between = [f"{name} ms" for name in plan.roles.edges]
         self.header = (
             *("point", "cut", "bytes", "endpoint ms", *between, "server ms", "latency ms", "frames/s", "energy mJ"),
-            *("measured ms", "measured f/s", "emulated"),
+            *("measured ms", "measured f/s", "emulated", "coded"),
         )
 
     @property
@@ -132,7 +137,8 @@ class CutReport:
         """What else is to be said, a sentence or two each."""
         others = [f"Over {over.name}: {self._advice(over)}" for over in self.over[1:]]
         single = answer.single_and_steady(self.plan, self.rows) if self.costs else ""
-        return [note for note in (self.note, self.other(), single, *others) if note]
+        coded = self.coding.notes(self.ranked[0] if self.ranked else None) if self.coding else []
+        return [note for note in (self.note, *coded, self.other(), single, *others) if note]
 
     def _advice(self, over: Over) -> str:
         if not answer.ranked(self.plan, over.rows, self.objective):
@@ -169,7 +175,8 @@ class CutReport:
             *["measured"] * (row.alternative.name in self.emulated),
         ]
         nbytes = f"{row.nbytes if predicted is None else predicted.nbytes:.0f}"
-        return (row.alternative.name, row.alternative.after, nbytes, *figures, *shown, ", ".join(emulation))
+        coded = ", ".join(f"{name} {way}" for name, way in (predicted.coded if predicted else {}).items())
+        return (row.alternative.name, row.alternative.after, nbytes, *figures, *shown, ", ".join(emulation), coded)
 
     def text(self) -> str:
         """For people."""
@@ -184,7 +191,9 @@ class CutReport:
         marked = [("*" if row[0] == self.first else "", *row) for row in rows]
         lines += [table(("", *header), marked).rstrip("\n"), ""]
         lines += [*self.missing(), *single_frames(self.plan, self.latencies)]
-        lines += self.beside.lines() if self.beside else []
+        lines += self.coding.lines() if self.coding else []
+        lines += [line for each in self.besides for line in each.lines()]
+        lines += [*side_by_side(self.evaluated).splitlines(), ""] if self.evaluated else []
         lines += [*self.notes(), self.advice]
         return "\n".join(lines) + "\n"
 
@@ -234,7 +243,9 @@ class CutReport:
             "best_of_all_cuts": {**asdict(self.best), "exact": self.best.exact} if self.best else None,
             "points": points,
             "excluded": self.plan.excluded,
-            **({"beside": self.beside.data()} if self.beside else {}),
+            **({"coding": self.coding.data()} if self.coding else {}),
+            **({"beside": [each.data() for each in self.besides]} if self.besides else {}),
+            **({"evaluated": [evaluation(each) for each in self.evaluated]} if self.evaluated else {}),
         }
         return json.dumps(data, indent=1) + "\n"
 

@@ -45,6 +45,7 @@ RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
 SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
+CODED = "tests/cli/test_coded_cuts.py"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
@@ -505,6 +506,10 @@ TABLE = {
         "--point": plus(POINT, "--point 3", lines_of("fresh/results.jsonl")),
         "--latency": plus(POINT, "--latency", names),
         "--actors": plus("profile cuts", "--actors", names),
+        "--compress": Elsewhere(f"{CODED}::test_each_cut_counts_as_it_could_be_coded"),
+        "--data": Elsewhere(f"{CODED}::test_the_picture_itself_stands_beside_them"),
+        "--wish": Elsewhere(f"{CODED}::test_a_wish_decides_how_tokens_are_coded"),
+        "--frames": Elsewhere(f"{CODED}::test_a_wish_decides_how_tokens_are_coded"),
         "--validate": plus("profile timed", "--validate 1", lambda outcome: "predicted" in outcome.out),
         "--objective": Acts(
             "profile timed --validate 1",
@@ -531,6 +536,9 @@ TABLE = {
     "report": {
         "--allow-outside": Elsewhere("tests/cli/test_report_beside.py::test_what_cannot_be_set_beside_is_refused"),
         "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
+        "--data": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
+        "--frames": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
+        "--as-it-is": Elsewhere(f"{CODED}::test_each_cut_counts_as_it_could_be_coded"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),
         "--output": plus("report timed", "-o new.txt", names),
