@@ -27,7 +27,7 @@ from eprune.passes._offload_wiring import OUTER, SENDING, Wiring
 from eprune.passes.base import Report, Result, option
 from eprune.passes.exits import Exit, places
 
-__all__ = ["OUTER", "SENDING", "Objective", "Options", "apply"]
+__all__ = ["OUTER", "SENDING", "Again", "Objective", "Options", "apply"]
 
 #: Seconds of a block of which nothing is known.
 ASSUMED = 0.001
@@ -40,6 +40,13 @@ class Objective(Enum):
     ENDPOINT = "endpoint"
     BYTES = "bytes"
     ENERGY = "energy"
+
+
+class Again(Enum):
+    """What the device does with a frame to which no answer has come."""
+
+    WHOLE = "whole"
+    EXIT = "exit"
 
 
 @dataclass(frozen=True)
@@ -85,6 +92,11 @@ class Options:
         "the run ends.",
         metavar="TIME",
     )
+    again: Again = option(
+        Again.WHOLE,
+        help="With --retry: compute the whole network (the default), or take the answer of the last exit that the "
+        "frame has passed; one that has passed none is computed up to the first exit.",
+    )
     data: str = option("", help="Give the device's network early exits, fitted on these pictures.", metavar="DIR|FILE")
     wish: str = option("agreement=0.99", help="What exits must keep, as of apply exits.", metavar="WHAT=VALUE")
     at: tuple[str, ...] = option((), help="An actor behind which an exit is put.", metavar="ACTOR")
@@ -127,7 +139,10 @@ def apply(system: System, options: Options) -> Result:
     times = [each or (ASSUMED,) * len(network.blocks) for each in found]
     parameters = _parameters(system, network, options, tiers, times, exits)
     retry = parse_timeout(options.retry) if options.retry else None
-    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry, options.beside)
+    last = options.again is Again.EXIT
+    if last and not (retry and exits):
+        raise ValueError("--again exit is for --retry, and takes exits: give --retry, and --data")
+    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry, options.beside, last)
     graph = wiring.sheet.graph(network.actors, "-offload")
     made = replace(
         system,

@@ -16,8 +16,6 @@ from eprune.analysis.check import check
 from eprune.codegen.lower import lower
 from eprune.explore.space import mapping
 from eprune.formats.system import write_system
-from eprune.formats.tflite.head import head_model, pool_of
-from eprune.formats.tflite.model import parse_model
 from eprune.measure.executor import Executor
 from eprune.measure.plans.offload import planned
 from eprune.measure.stated import stated
@@ -25,8 +23,9 @@ from eprune.model.graph import Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse, import_, offload, relocate
-from eprune.passes.exits import Exit, places
+from eprune.passes.exits import places
 from tests.kit import tiny_models
+from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT
 
 FRAMES = 5
@@ -92,18 +91,6 @@ def answers(system, path):
 @pytest.fixture(scope="module")
 def whole(network, tmp_path_factory):
     return answers(network, tmp_path_factory.mktemp("whole") / "answers")
-
-
-def exit_behind(system, name, threshold):
-    """An exit whose head has random weights."""
-    ports = dict(system.graph.ports())
-    place = next(each for each in places(system.graph) if each.fifo.source.actor == name)
-    token, answer = ports[place.fifo.source].token, ports[place.late.source].token
-    pool = pool_of(token.shape, 1) if len(token.shape) == 4 else None
-    values = token.shape[3] if pool else token.shape[1]
-    weights = np.random.default_rng(5).normal(size=(answer.shape[1], values)).astype(np.float32)
-    data = head_model(token, pool, weights, np.zeros(answer.shape[1], np.float32), answer, None, None)
-    return Exit(place.fifo.name, data, len(parse_model(data).operators), threshold)
 
 
 @pytest.fixture(scope="module")
@@ -173,15 +160,22 @@ def test_three_platforms_give_the_same_answers_at_every_pair_of_cuts(network, wh
 PLACES = st.sets(st.integers(0, 4))
 
 
-@given(cuts=PLACES, exits=PLACES, three=st.booleans(), frames=st.integers(1, 5))
+@given(cuts=PLACES, exits=PLACES, three=st.booleans(), frames=st.integers(1, 5), retry=st.sampled_from(["", "1s"]))
 @settings(max_examples=25, deadline=None)
-def test_whatever_is_cut_and_left_is_sound(network, heads, cuts, exits, three, frames):
+def test_whatever_is_cut_and_left_is_sound(network, heads, cuts, exits, three, frames, retry):
     """Any blocks, with exits behind any of them: no rule is broken, and a server is inside of who sends to it."""
     names = list(heads)
     at = [names[place] for place in sorted(exits) if place < len(names)]
     chosen = tuple(names[place] for place in sorted(cuts | exits) if place < len(names))
     server = ("edge", "cloud") if three else ("cloud",)
-    options = offload.Options("device", server, cut=chosen, frames=frames, made=tuple(heads[name] for name in at))
+    options = offload.Options(
+        *("device", server),
+        cut=chosen,
+        frames=frames,
+        made=tuple(heads[name] for name in at),
+        retry=retry,
+        again=offload.Again.EXIT if retry and at else offload.Again.WHOLE,
+    )
     used = tuple(platform for platform in network.platforms if platform.name in ("device", *server))
     made = offload.apply(replace(network, platforms=used), options).system
     assert [str(finding) for finding in check(made)] == []
@@ -235,6 +229,52 @@ def test_a_decider_that_raises_leaves_all_frames_to_the_device(network, whole, t
     assert tensors(tmp_path / "answers") == whole
     assert run.links["device", "cloud"].bytes_per_frame == 0
     assert len([note for note in run.notes if "deciding failed: ZeroDivisionError" in note]) == 1
+
+
+DEAF = """from offload_answer import OffloadAnswer
+
+
+class Deaf(OffloadAnswer):
+    def fire(self, inputs, outputs):
+        super().fire({name: token for name, token in inputs.items() if name != "remote"}, outputs)
+"""
+
+
+def deaf(folder):
+    """The system that was written there, with a server that never answers."""
+    for name in ("offload_answer.py", "cut_token.py"):
+        shutil.copy(ROOT / "actors" / name, folder)
+    (folder / "deaf.py").write_text(DEAF)
+    application = folder / "application.xml"
+    text = application.read_text()
+    named = 'name="Answer" type="DA" class="offload_answer.py:OffloadAnswer"'
+    assert named in text
+    application.write_text(text.replace(named, 'name="Answer" type="DA" class="deaf.py:Deaf"'))
+    return face.load(str(application), str(folder / "platforms"), str(folder / "mappings"), True)
+
+
+def test_without_an_answer_a_frame_takes_that_of_the_last_exit_it_has_passed(network, whole, tmp_path):
+    """One that has passed none is computed up to the first exit, and one that stays on the device as a whole."""
+    at = [place.fifo.source.actor for place in places(network.graph)][1:4:2]
+    heads = tuple(exit_behind(network, name, 2.0) for name in at)
+    made, blocks = applied(network, tmp_path / "made", made=heads, retry="1s", again=offload.Again.EXIT)
+    ends = [next(n + 1 for n, block in enumerate(blocks) if name in block) for name in at]
+    early = [
+        answers(setting(setting(made, "Decide", fixed=str(len(blocks))), f"Exit{n}", threshold="0"), tmp_path / name)
+        for n, name in enumerate(at, 1)
+    ]
+    assert early[0] != early[1] != whole
+    lost = deaf(tmp_path / "made")
+    for cut in range(len(blocks) + 1):
+        passed = [number for number, end in enumerate(ends) if end <= cut]
+        wanted = whole if cut == len(blocks) else early[passed[-1] if passed else 0]
+        assert answers(setting(lost, "Decide", fixed=str(cut), probe="0"), tmp_path / "answers") == wanted, cut
+
+
+def test_an_exit_cannot_answer_for_a_server_without_exits_or_a_time(network):
+    for options in ({"again": offload.Again.EXIT}, {"again": offload.Again.EXIT, "retry": "1s"}):
+        with pytest.raises(ValueError, match="--again exit is for --retry, and takes exits"):
+            offload.apply(network, offload.Options("device", ("cloud",), **options))
 
 
 def test_exits_are_fitted_on_pictures_and_frames_leave_as_was_foretold(network, tmp_path):
