@@ -15,8 +15,8 @@ import numpy as np
 
 from eprune.formats.system import files_in, read_system, write_system
 from eprune.measure.answers import SystemAnswers, class_of, milliseconds
-from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.progress import Progress

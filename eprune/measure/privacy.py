@@ -21,8 +21,8 @@ import numpy as np
 
 from eprune.codegen.program import LocalFifo
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
-from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.inversion import inversion, of_own, psnr, ssim
 from eprune.measure.pictures import Pictures
