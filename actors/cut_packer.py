@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 from checks import whole_number
-from cut_token import block_number, expect_cut, opened, packed
+from cut_token import block_number, expect_cut, is_numbered, opened, packed
 
 from eprune.runtime import Actor
 
@@ -19,13 +19,14 @@ NOTHING = np.zeros(0, np.uint8)
 class CutPacker(Actor):
     """Copies the active input to its output, with the number of the block that is next: a DPA, or an exit DA.
 
-    Inputs are named ``block0``, ``block1``, ...: the tensor that this block takes; or ``exit1``, ...: the answer of
-    that exit. An input of the output's type is a cut that is handed on. The output is uint8[<=n] for the largest of
-    them: the number, and then the tensor's bytes (``cut_token``). The input ``padding``, int32[1], if there is one,
-    says how many bytes more are to be sent. The output ``sent``, float64[3], if there is one, says when that was
-    (time.perf_counter), the number, and the token's bytes. The output ``last``, uint8[<=n], if there is one, is the
-    answer of the last exit that the frame has passed, packed likewise behind the number of that exit (0, without an
-    answer: it has passed none): what the input ``deeper`` says, if that is active, or else the answer in ``passed``.
+    Inputs are named ``block0``, ``block1``, ...: the tensor that this block takes, or what a ``Compressor`` has made of
+    it; or ``exit1``, ...: the answer of that exit. Any other input of the output's type is a cut that is handed on. The
+    output is uint8[<=n] for the largest of them: the number, and then the tensor's bytes (``cut_token``). The input
+    ``padding``, int32[1], if there is one, says how many bytes more are to be sent. The output ``sent``, float64[3], if
+    there is one, says when that was (time.perf_counter), the number, and the token's bytes. The output ``last``,
+    uint8[<=n], if there is one, is the answer of the last exit that the frame has passed, packed likewise behind the
+    number of that exit (0, without an answer: it has passed none): what the input ``deeper`` says, if that is active,
+    or else the answer in ``passed``.
 
     Parameters:
         exit: the number of the exit whose answer is in ``passed``.
@@ -40,7 +41,8 @@ class CutPacker(Actor):
         if len(outputs) != 1:
             raise ValueError("needs exactly one output port")
         [(self.out, port)] = outputs.items()
-        tensors = {name: each for name, each in self.inputs.items() if each != port and name not in BESIDE}
+        cuts = [name for name, each in self.inputs.items() if each == port and not is_numbered(name)]
+        tensors = {name: each for name, each in self.inputs.items() if name not in (*cuts, *BESIDE)}
         self.numbers = {name: block_number(name) for name in tensors}
         expect_cut(port, tensors, self.out)
         if "last" in self.outputs:

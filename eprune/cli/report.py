@@ -233,7 +233,11 @@ def _side_by_side(
     cuts = _compared(plan, rows, (objective, "latency", "bytes") if rows[0].predicted else (objective, "bytes"))
     places = [(application, platforms, files_in([str(Path(folder, row.alternative.name))], "mapping")) for row in cuts]
     found = datasets.evaluated([*places, *map(written_in, besides)], datasets.test_part(data, frames))
-    return [*(replace(each, application=cut_in_words(row)) for row, each in zip(cuts, found)), *found[len(cuts) :]]
+    names = [
+        *map(cut_in_words, cuts),
+        *(f"{one.application} in {place}" for one, place in zip(found[len(cuts) :], besides)),
+    ]
+    return [replace(each, application=name) for each, name in zip(found, names)]
 
 
 def _coding(plan: Plan, folder: Path, as_it_is: bool) -> Optional[CodedFifos]:

@@ -12,10 +12,12 @@ from typing import Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.model.graph import ActorType, PortRef
+from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._offload_network import Network
-from eprune.passes._offload_sheet import LEAVE, Sheet, Table
+from eprune.passes._offload_sheet import LEAVE, On, Sheet, Table
+from eprune.passes.compress import COMPRESSOR, DECOMPRESSOR, Coding
 from eprune.passes.exits import Exit
 
 #: bytes of the numbers in a token that crosses, before the tensor
@@ -54,8 +56,9 @@ class Wiring:
         retry: Optional[float] = None,
         beside: Sequence[str] = (),
         last: bool = False,
+        codings: Mapping[int, Coding] = {},
     ) -> None:
-        self.retry, self.besides, self.last = retry, beside, last
+        self.retry, self.besides, self.last, self.codings = retry, beside, last, codings
         self.network, self.platforms, self.deciders, self.exits = network, platforms, deciders, exits
         self.sheet = Sheet(system, frames)
         self.frames = frames
@@ -63,15 +66,22 @@ class Wiring:
         ports = self.sheet.ports
         self.answer = ports[network.blocks[-1].out.source].token
         self.tokens = [*(ports[block.into.source].token for block in network.blocks), self.answer]
-        self.sizes = [token.nbytes + HEADER for token in self.tokens]
+        #: what a cut carries, by the number of blocks before it
+        self.cuts = [
+            TokenType("uint8", (self.codings[number].most(token),), True) if number in self.codings else token
+            for number, token in enumerate(self.tokens)
+        ]
+        self.sizes = [token.nbytes + HEADER for token in self.cuts]
         self.cut = TokenType("uint8", (max(self.sizes),), True)
         self.passed = TokenType("uint8", (HEADER + self.answer.nbytes,), True)
         #: number of blocks before an exit -> its head
         self.heads: dict[int, ModelSlice] = {}
         #: an actor of the network, and a platform's suffix -> its copy there
         self.copies: dict[tuple[str, str], str] = {}
-        #: file name -> the model of an exit's head
+        #: file name -> the model of an exit's head, or a projection
         self.files: dict[str, bytes] = {}
+        #: actor -> what is known of its parameters
+        self.interfaces: dict[str, Interface] = {}
         self.decide = self.sheet.part(
             DECIDER, ActorType.DA, platforms[0], "offload_decider.py:OffloadDecider", deciders[0]
         )
@@ -183,7 +193,7 @@ class Wiring:
 
     def _before_gate(self, table: Table, place: int, gate: str, deeper: str, pack: str) -> None:
         """The exit's head, and what goes in and comes out of the level behind it."""
-        sheet, made, number = self.sheet, self.exits[place], len(self.files) + 1
+        sheet, made, number = self.sheet, self.exits[place], len(self.heads) + 1
         on = (table, lambda _, out: out == place)
         file = f"head{number}_{_plain(sheet.system.graph.name)}.tflite"
         self.files[file] = made.data
@@ -207,8 +217,8 @@ class Wiring:
             self.sheet.beside(PortRef(gate, "passed"), PortRef(pack, "passed"), self.answer)
         leave = PortRef(gate, "early"), PortRef(pack, f"exit{level}")
         self.sheet.join(*leave, self.answer, (table, lambda into, _: into < 0))
-        send = PortRef(gate, "cut"), PortRef(pack, f"block{begin}")
-        self.sheet.join(*send, self.tokens[begin], (table, lambda _, out: out == begin))
+        on = (table, lambda _, out: out == begin)
+        self._send(begin, PortRef(gate, "cut"), pack, on, str(level))
         self._chain(table, "", begin, end, {begin: PortRef(gate, "deep")}, pack)
 
     # Other platforms
@@ -270,7 +280,7 @@ class Wiring:
         pack = "" if last else self._packer(f"Pack-{home}", ActorType.DPA, home)
         begun = TokenType("float64", (self._numbers(tier),))
         sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), begun)
-        starts = {block: PortRef(entry, f"block{block}") for block in range(count)}
+        starts = {block: self._arriving(block, entry, table, home) for block in range(count)}
         self._chain(table, f"-{home}", 0, count, starts, pack)
         source = self._out(count - 1, f"-{home}")
         sheet.join(source, PortRef(leave, "local"), self.answer, (table, lambda into, out: into < count == out))
@@ -285,6 +295,35 @@ class Wiring:
         return entry, leave
 
     # Pieces
+
+    def _send(self, number: int, source: PortRef, pack: str, on: On, suffix: str) -> None:
+        """A tensor goes to a packer, coded where it is to be."""
+        if number in self.codings:
+            home = self.sheet.parts[pack].home
+            coder = self._coder(COMPRESSOR, "compressor.py:Compressor", number, f"{number}{suffix}", on[0], home)
+            self.sheet.join(source, PortRef(coder, "in"), self.tokens[number], on)
+            source = PortRef(coder, "out")
+        self.sheet.join(source, PortRef(pack, f"block{number}"), self.cuts[number], on)
+
+    def _arriving(self, number: int, entry: str, table: Table, home: str) -> PortRef:
+        """Where a tensor comes from that was cut before a block: decoded where it was coded."""
+        source = PortRef(entry, f"block{number}")
+        if number not in self.codings:
+            return source
+        on = (table, lambda into, out: into == number < out)
+        coder = self._coder(DECOMPRESSOR, "decompressor.py:Decompressor", number, f"{number}-{home}", table, home)
+        self.sheet.join(source, PortRef(coder, "in"), self.cuts[number], on)
+        return PortRef(coder, "out")
+
+    def _coder(self, kind: str, behaviour: str, number: int, suffix: str, table: Table, home: str) -> str:
+        """An actor that codes, or decodes, the tensor that is cut there."""
+        coding, file = self.codings[number], f"basis_block{number}.npz"
+        name = self.sheet.part(f"{kind}{suffix}", ActorType.DPA, home, behaviour, dict(coding.parameters(file)))
+        table.members.append(name)
+        if coding.rank:
+            self.files[file] = coding.basis
+            self.interfaces[name] = Interface(paths={"basis": "part"})
+        return name
 
     def _numbers(self, tier: int) -> int:
         """How many numbers a platform tells with an answer: the seconds that it took, and, if it decides, expects."""
@@ -349,8 +388,7 @@ class Wiring:
                 sheet.join(PortRef(merge, "out"), target, token, both)
             if pack and number > begin:
                 sent = (table, lambda into, out, own=number: into < own == out)
-                source = self._out(number - 1, suffix, "send")
-                sheet.join(source, PortRef(pack, f"block{number}"), token, sent)
+                self._send(number, self._out(number - 1, suffix, "send"), pack, sent, suffix)
 
     def _into(self, block: int, suffix: str) -> PortRef:
         ref = self.network.blocks[block].into.target

@@ -176,7 +176,7 @@ def test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures(folder, ep
     assert made.code == 0, made.err
     words = ("--beside", "coded", "--data", "pictures.npz", "--allow-outside")
     rows = as_json(eprune, "report", *words)["evaluated"]
-    assert rows[-1]["application"].startswith(plan["application"])
+    assert rows[-1]["application"] == f"{plan['application']} in coded"
     assert {"Do not cut (point 5)"} < {each["application"] for each in rows}
     coded = eprune(
         *("evaluate", "coded/application.xml", "-p", "coded/platforms", "-m", "coded/mappings", "--allow-outside"),

@@ -220,6 +220,7 @@ TABLE = {
         "--again": Elsewhere(
             "tests/passes/test_offload_nests.py::test_without_an_answer_a_frame_takes_that_of_the_last_exit_it_has_passed"
         ),
+        "--compress": plus(OFFLOAD, "--compress agreement=0.9"),
         "--beside": plus(f"{OFFLOAD} --retry 1s", "--beside nowhere", code),
         "--data": plus(OFFLOAD, "--data none.npz", code),
         "--wish": plus(OFFLOAD, "--wish bytes=1KiB", code),
