@@ -24,8 +24,9 @@ from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
 from eprune.passes._offload_wiring import OUTER, SENDING, Wiring
+from eprune.passes._places import places
 from eprune.passes.base import Report, Result, option
-from eprune.passes.exits import Exit, places
+from eprune.passes.exits import Exit
 
 __all__ = ["OUTER", "SENDING", "Objective", "Options", "apply"]
 

@@ -25,7 +25,8 @@ from eprune.model.graph import Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse, import_, offload, relocate
-from eprune.passes.exits import Exit, places
+from eprune.passes._places import places
+from eprune.passes.exits import Exit
 from tests.kit import tiny_models
 from tests.kit.programs import ROOT
 

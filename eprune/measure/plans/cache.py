@@ -32,8 +32,9 @@ from eprune.measure.reuse import Stream, Tried
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.system import System
 from eprune.passes import cache
+from eprune.passes._places import Place, places
 from eprune.passes.cache import Cache, Options
-from eprune.passes.exits import Place
+from eprune.passes.exits import ending_in_one
 
 #: At most so many places are tried, spread evenly over the work.
 _PLACES = 8
@@ -47,7 +48,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     _check(options)
     data = read_data(options.data)
     parts = [_first(data.part(part), options.frames) for part in (CALIBRATION, TEST)]
-    with on_disk(system) as stored:
+    with on_disk(ending_in_one(system)) as stored:
         plan = _Plan(stored, options)
         known, test = (plan.see(part, progress) for part in parts)
         return plan.made(known, test, len({example.source for example in data}))
@@ -102,7 +103,7 @@ class _Plan:
         ports = dict(self.system.graph.ports())
         found = [
             each
-            for each in cache.places(self.system.graph)
+            for each in places(self.system.graph)
             if not any(ports[fifo.source].token.variable for fifo in (each.fifo, each.late))
         ]
         known = ", ".join(each.fifo.source.actor for each in found) or "none"

@@ -24,7 +24,8 @@ from eprune.measure.progress import SILENT, Progress
 from eprune.model.graph import Port
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.exits import ONE_AUDITED, Exit, Options, Place, places
+from eprune.passes._places import Place, places
+from eprune.passes.exits import ONE_AUDITED, Exit, Options, ending_in_one
 
 #: At most so many places are tried, spread evenly over the work.
 _PLACES = 8
@@ -47,7 +48,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     if wish.what == exits.ACCURACY and not data.labelled:
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.99")
     parts = data.fitting(options.frames)
-    with on_disk(system) as stored:
+    with on_disk(ending_in_one(system)) as stored:
         plan = _Plan(stored, options, wish)
         seen = [plan.see(each, progress) for each in parts]
         return plan.made(*seen)
