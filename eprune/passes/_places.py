@@ -56,6 +56,14 @@ def places(graph: Graph) -> list[Place]:
     return _Places(graph).found()
 
 
+def nowhere(graph: Graph, what: str) -> str:
+    """That there is no place for something, and perhaps why."""
+    text = f"there is no place for {what}: none where one tensor of a model is all that leads on to one answer"
+    if any(getattr(actor.behaviour, "class_name", "") == "OffloadDecider" for actor in graph.actors):
+        text += "; of what is offloaded none is, so let eprune apply offload share out only what is --behind an actor"
+    return text
+
+
 class _Places:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

@@ -63,6 +63,11 @@ class Options:
         (), help="An actor behind which the network may be cut; without any, wherever a single tensor leads on.",
         metavar="ACTOR",
     )  # fmt: skip
+    behind: str = option(
+        "",
+        help="Share out only what is behind this actor; it, and all before it, stay where they are.",
+        metavar="ACTOR",
+    )
     here: str = option("", help="Seconds of each block on the device: 0.005,0.01.", metavar="LIST")
     there: tuple[str, ...] = option((), help="Seconds of each block on each server.", metavar="LIST")
     objective: Objective = option(
@@ -118,7 +123,13 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError("--beside is for one server, and needs --retry: after that time a frame is computed here")
     if len({*tiers, *options.beside}) < len(tiers) + len(options.beside):
         raise ValueError(f"--beside {' '.join(options.beside)}: a platform is named twice")
-    network = network_of(system.graph, options.cut)
+    network = network_of(system.graph, options.cut, options.behind)
+    if network.inside and (options.retry or options.made):
+        wrong = "--retry" if options.retry else "--data"
+        raise ValueError(
+            f"{wrong}: the network is in a branch of '{network.inside}', where frames can neither be lost nor leave on "
+            "their way; begin with offloading, and put the choice around it"
+        )
     exits = _exits(system, network, options.made)
     if len(options.there) > len(options.server):
         raise ValueError("more --there than --server")

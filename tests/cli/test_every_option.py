@@ -209,6 +209,7 @@ TABLE = {
         "--device": Acts(OFFLOAD, OFFLOAD.replace("--device endpoint", "--device edge"), code),
         "--server": Acts(OFFLOAD, OFFLOAD.replace("--server server", "--server edge"), code),
         "--cut": plus(OFFLOAD, "--cut L2"),
+        "--behind": plus(OFFLOAD, "--behind L1"),
         "--here": plus(OFFLOAD, "--here 0.1,0.2"),
         "--there": plus(OFFLOAD, "--there 0.1,0.2"),
         "--objective": plus(OFFLOAD, "--objective bytes"),
