@@ -230,6 +230,38 @@ def on_disk(system: System) -> Iterator[System]:
         yield read_system(written.application, platforms, mappings, allow_outside=True)
 
 
+def part_of(system: System, name: str) -> System:
+    """What an actor is joined to in any way: of an application of several cameras that share nothing, one of these.
+
+    All of it where there is no such actor.
+    """
+    graph = system.graph
+    if graph.actor(name) is None:
+        return system
+    near: dict[str, set[str]] = {actor.name: set() for actor in graph.actors}
+    for fifo in graph.fifos:
+        near[fifo.source.actor].add(fifo.target.actor)
+        near[fifo.target.actor].add(fifo.source.actor)
+    found, waiting = {name}, [name]
+    while waiting:
+        more = near[waiting.pop()] - found
+        found |= more
+        waiting += more
+    if len(found) == len(graph.actors):
+        return system
+    part = replace(
+        graph,
+        actors=tuple(actor for actor in graph.actors if actor.name in found),
+        fifos=tuple(fifo for fifo in graph.fifos if fifo.source.actor in found),
+        dpgs=tuple(dpg for dpg in graph.dpgs if dpg.entry in found),
+    )
+    mappings = tuple(
+        replace(each, placements=tuple(placement for placement in each.placements if placement.actor in found))
+        for each in system.mappings
+    )
+    return replace(system, graph=part, mappings=mappings)
+
+
 def whole_model(system: System) -> Model:
     """The model whose operators the application has all of; of several, the one with most. Raises WrongUsage."""
     parts: dict[str, set[int]] = {}

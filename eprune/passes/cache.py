@@ -81,6 +81,10 @@ class Options:
     values: int = option(256, help="At most about so many numbers are in a key (256).", metavar="N")
     keys: Keys = option(Keys.FLOAT32, help="How keys are kept; int8 takes a quarter of the memory.")
     frames_under_way: int = option(4, help="So many frames are computed at a time (4).", metavar="N")
+    shared: str = option(
+        "", help="Have answers in common with all caches of that name in the same process, as those of other cameras: "
+        "who sends frames may learn what others saw.", metavar="NAME",
+    )  # fmt: skip
     frames: int = option(1000, help="At most so many pictures of each part, the first ones (1000).", metavar="N")
     made: Optional[Cache] = None
     lines: tuple[str, ...] = ()
@@ -138,4 +142,5 @@ def _parameters(options: Options, made: Cache) -> dict[str, str]:
         "values": str(options.values),
         "keys": options.keys.value,
         "model": made.model,
+        **({"shared": options.shared} if options.shared else {}),
     }

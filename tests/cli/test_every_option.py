@@ -261,6 +261,7 @@ TABLE = {
         "--values": plus(CACHE, "--values 8"),
         "--keys": plus(CACHE, "--keys int8"),
         "--frames-under-way": plus(CACHE, "--frames-under-way 1"),
+        "--shared": plus(CACHE, "--shared road"),
         "--frames": plus(CACHE, "--frames 0", code),
         **written(CACHE),
     },

@@ -24,7 +24,7 @@ from eprune.formats.tflite.model import parse_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.measure.executor import Executor
 from eprune.measure.stated import stated
-from eprune.model.graph import Graph
+from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import cache, compress, exits, fuse, import_, offload, relocate
@@ -83,6 +83,37 @@ def setting(system: System, name: str, **parameters: str) -> System:
         for each in system.graph.actors
     )
     return replace(system, graph=replace(system.graph, actors=actors))
+
+
+def cameras(system: System, *names: str) -> System:
+    """So many copies of it side by side, each with a device of its own, and one server; they share nothing else."""
+    platforms = {}
+    actors, fifos, homes = [], [], {}
+    for number, name in enumerate(names):
+
+        def own(ref: PortRef, name: str = name) -> PortRef:
+            return replace(ref, actor=f"{name}-{ref.actor}")
+
+        actors += [replace(each, name=f"{name}-{each.name}") for each in system.graph.actors]
+        fifos += [
+            replace(each, name=f"{name}-{each.name}", source=own(each.source), target=own(each.target))
+            for each in system.graph.fifos
+        ]
+        link = {"address": "127.0.0.1", "port": 5400 + 20 * number}
+        platforms[name] = Platform(name, (Unit("cpu"),), (Link("server", **link),))
+        homes.update({f"{name}-{each}": name if home == "device" else home for each, home in system.homes.items()})
+    links = tuple(replace(each.links[0], to=name) for name, each in platforms.items())
+    platforms["server"] = Platform("server", (Unit("cpu"),), links)
+    graph = replace(system.graph, name="cameras", actors=tuple(actors), fifos=tuple(fifos))
+    every = tuple(platforms.values())
+    return replace(
+        system,
+        graph=graph,
+        platforms=every,
+        mappings=tuple(mapping(graph, each, homes) for each in every),
+        interfaces={},
+        problems=(),
+    )
 
 
 def slices(system: System) -> list[str]:
@@ -157,11 +188,12 @@ def stored(system: System, folder: Path) -> System:
     return face.load(written.application, written.platforms, written.mappings, allow_outside=True)
 
 
-def answers(system: System, path: Path, count: int) -> tuple[list[np.ndarray], dict[str, list[int]]]:
+def answers(system: System, path: Optional[Path], count: int) -> tuple[list[np.ndarray], dict[str, list[int]]]:
     """What comes out if all actors run one after the other in this process, and what was chosen by whom."""
     near = Platform("near", (Unit("cpu"),))
     homes = dict.fromkeys((each.name for each in system.graph.actors), "near")
-    system = setting(system, end(system, "outputs"), path=str(path))
+    if path is not None:
+        system = setting(system, end(system, "outputs"), path=str(path))
     placed = replace(system, platforms=(near,), mappings=(mapping(system.graph, near, homes),))
     (program,) = lower(fuse.apply(placed).system)
     chosen: dict[str, list[int]] = {}
@@ -173,7 +205,7 @@ def answers(system: System, path: Path, count: int) -> tuple[list[np.ndarray], d
                 if firing.chose and firing.mode is not None:
                     chosen.setdefault(firing.node, []).append(firing.mode)
     assert seen == count
-    return written(path), chosen
+    return [] if path is None else written(path), chosen
 
 
 def written(path: Path) -> list[np.ndarray]:

@@ -11,7 +11,7 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.measure import reuse
-from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk, part_of
 from eprune.measure.costs import costs
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
 from eprune.measure.evaluate import (
@@ -49,7 +49,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     _check(options)
     data = read_data(options.data)
     parts = [_first(data.part(part), options.frames) for part in (CALIBRATION, TEST)]
-    with on_disk(ending_in_one(system)) as stored:
+    with on_disk(part_of(ending_in_one(system), options.at)) as stored:
         plan = _Plan(stored, options)
         known, test = (plan.see(part, progress) for part in parts)
         return plan.made(known, test, len({example.source for example in data}))
@@ -250,8 +250,11 @@ class _Plan:
         return found
 
     def _digest(self, place: Place) -> str:
-        """What identifies the models, and what the key is made of."""
-        made = hashlib.sha256(f"{place.fifo.source} {self.options.values}".encode())
+        """What identifies the models, what the key is made of, and what becomes of it, whatever actors are called."""
+        graph = self.system.graph
+        actors = [graph.actor(name) for name in (place.fifo.source.actor, *place.behind)]
+        known = [(each.behaviour.label, each.parameters) for each in actors if each is not None and each.behaviour]
+        made = hashlib.sha256(f"{place.fifo.source.port} {self.options.values} {known}".encode())
         paths = {
             a.behaviour.path for a in self.system.graph.actors if a.behaviour is not None and a.behaviour.operators
         }
