@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.analysis.reach import leaving, reached
 from eprune.analysis.routes import routes
 from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
@@ -238,15 +239,8 @@ def part_of(system: System, name: str) -> System:
     graph = system.graph
     if graph.actor(name) is None:
         return system
-    near: dict[str, set[str]] = {actor.name: set() for actor in graph.actors}
-    for fifo in graph.fifos:
-        near[fifo.source.actor].add(fifo.target.actor)
-        near[fifo.target.actor].add(fifo.source.actor)
-    found, waiting = {name}, [name]
-    while waiting:
-        more = near[waiting.pop()] - found
-        found |= more
-        waiting += more
+    both = [*graph.fifos, *(replace(fifo, source=fifo.target, target=fifo.source) for fifo in graph.fifos)]
+    found = reached(name, leaving(replace(graph, fifos=tuple(both))))
     if len(found) == len(graph.actors):
         return system
     part = replace(

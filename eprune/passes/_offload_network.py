@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 from typing import Optional
 
 from eprune.analysis.precedence import firing_order
+from eprune.analysis.reach import reached
 from eprune.model.graph import Actor, ActorType, Dpg, Fifo, Graph
-from eprune.passes._places import Levels, reached
+from eprune.passes._places import Levels
 
 #: What codes tokens of a network, and is a part of it.
 _CODERS = ("Compressor", "Decompressor")

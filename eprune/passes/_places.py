@@ -6,12 +6,13 @@ a branch of a choice: its actors are then idle in the same rows of that, and wha
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional, Union
 
 from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import firing_order
+from eprune.analysis.reach import leaving
 from eprune.model.graph import Actor, ActorType, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef
 
 #: What bring every token: a choice cannot do without one.
@@ -29,26 +30,6 @@ class Place:
     behind: tuple[str, ...]
     late: Fifo
     inside: str = ""
-
-
-def reached(first: str, leaving: Mapping[str, Sequence[Fifo]], without: Collection[str] = ()) -> set[str]:
-    """An actor and all that its tokens reach, but for those ``without``."""
-    found, waiting = {first}, [first]
-    while waiting:
-        for fifo in leaving.get(waiting.pop(), ()):
-            target = fifo.target.actor
-            if target not in found and target not in without:
-                found.add(target)
-                waiting.append(target)
-    return found
-
-
-def leaving(graph: Graph) -> dict[str, list[Fifo]]:
-    """Actor -> the FIFOs that lead away from it."""
-    found: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
-    for fifo in graph.fifos:
-        found[fifo.source.actor].append(fifo)
-    return found
 
 
 def places(graph: Graph) -> list[Place]:

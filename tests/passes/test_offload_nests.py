@@ -16,8 +16,6 @@ from eprune.analysis.check import check
 from eprune.codegen.lower import lower
 from eprune.explore.space import mapping
 from eprune.formats.system import write_system
-from eprune.formats.tflite.head import head_model, pool_of
-from eprune.formats.tflite.model import parse_model
 from eprune.measure.executor import Executor
 from eprune.measure.plans.offload import planned
 from eprune.measure.stated import stated
@@ -26,8 +24,8 @@ from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse, import_, offload, relocate
 from eprune.passes._places import places
-from eprune.passes.exits import Exit
 from tests.kit import tiny_models
+from tests.kit.composed import exit_behind
 from tests.kit.programs import ROOT
 
 FRAMES = 5
@@ -93,18 +91,6 @@ def answers(system, path):
 @pytest.fixture(scope="module")
 def whole(network, tmp_path_factory):
     return answers(network, tmp_path_factory.mktemp("whole") / "answers")
-
-
-def exit_behind(system, name, threshold):
-    """An exit whose head has random weights."""
-    ports = dict(system.graph.ports())
-    place = next(each for each in places(system.graph) if each.fifo.source.actor == name)
-    token, answer = ports[place.fifo.source].token, ports[place.late.source].token
-    pool = pool_of(token.shape, 1) if len(token.shape) == 4 else None
-    values = token.shape[3] if pool else token.shape[1]
-    weights = np.random.default_rng(5).normal(size=(answer.shape[1], values)).astype(np.float32)
-    data = head_model(token, pool, weights, np.zeros(answer.shape[1], np.float32), answer, None, None)
-    return Exit(place.fifo.name, data, len(parse_model(data).operators), threshold)
 
 
 @pytest.fixture(scope="module")
