@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Optional
+from typing import Any
 
 import numpy as np
 
@@ -45,7 +45,7 @@ def nbytes(port: PortType) -> int:
     return np.dtype(port.dtype).itemsize * int(np.prod(port.shape, dtype=np.int64))
 
 
-def opened(token: np.ndarray, name: str = "", out: Optional[np.ndarray] = None) -> tuple[int, np.ndarray]:
+def opened(token: np.ndarray, name: str = "", out: Any = None) -> tuple[int, np.ndarray]:
     """The number in a token and the tensor's bytes, which are copied to the output ``out`` of that ``name``.
 
     Raises ValueError for a token without a number, and for a tensor of another size; of a variable one, for a larger.
@@ -56,11 +56,11 @@ def opened(token: np.ndarray, name: str = "", out: Optional[np.ndarray] = None) 
     tensor = token[HEADER_BYTES : len(token) - padding] if 0 <= padding <= len(token) - HEADER_BYTES else token[:0]
     if out is not None:
         variable = hasattr(out, "used")
-        if len(tensor) > out.nbytes or not (variable or len(tensor) == out.nbytes):
+        if len(tensor) > out.nbytes or (len(tensor) < out.nbytes and not variable):
             raise ValueError(f"a tensor of {len(tensor)} bytes for {name}, which takes {out.nbytes}")
         out.reshape(-1).view(np.uint8)[: len(tensor)] = tensor
         if variable:
-            out.used = len(tensor)  # type: ignore[attr-defined]
+            out.used = len(tensor) // out.itemsize
     return number, tensor
 
 

@@ -12,6 +12,7 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.analysis.reach import leaving, reached
 from eprune.analysis.routes import routes
 from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
@@ -229,6 +230,31 @@ def on_disk(system: System) -> Iterator[System]:
         platforms = files_in([written.platforms], "platform") if written.platforms else []
         mappings = files_in([written.mappings], "mapping") if written.mappings else []
         yield read_system(written.application, platforms, mappings, allow_outside=True)
+
+
+def part_of(system: System, name: str) -> System:
+    """What an actor is joined to in any way: of an application of several cameras that share nothing, one of these.
+
+    All of it where there is no such actor.
+    """
+    graph = system.graph
+    if graph.actor(name) is None:
+        return system
+    both = [*graph.fifos, *(replace(fifo, source=fifo.target, target=fifo.source) for fifo in graph.fifos)]
+    found = reached(name, leaving(replace(graph, fifos=tuple(both))))
+    if len(found) == len(graph.actors):
+        return system
+    part = replace(
+        graph,
+        actors=tuple(actor for actor in graph.actors if actor.name in found),
+        fifos=tuple(fifo for fifo in graph.fifos if fifo.source.actor in found),
+        dpgs=tuple(dpg for dpg in graph.dpgs if dpg.entry in found),
+    )
+    mappings = tuple(
+        replace(each, placements=tuple(placement for placement in each.placements if placement.actor in found))
+        for each in system.mappings
+    )
+    return replace(system, graph=part, mappings=mappings)
 
 
 def whole_model(system: System) -> Model:

@@ -60,7 +60,7 @@ class Wiring:
     ) -> None:
         self.retry, self.besides, self.last, self.codings = retry, beside, last, codings
         self.network, self.platforms, self.deciders, self.exits = network, platforms, deciders, exits
-        self.sheet = Sheet(system, frames)
+        self.sheet = Sheet(system, frames, network.inside)
         self.frames = frames
         self.count = len(network.blocks)
         ports = self.sheet.ports

@@ -24,9 +24,10 @@ from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
 from eprune.passes._offload_wiring import HEADER, OUTER, SENDING, Wiring
+from eprune.passes._places import places
 from eprune.passes.base import Report, Result, option
 from eprune.passes.compress import Coding
-from eprune.passes.exits import Exit, places
+from eprune.passes.exits import Exit
 
 __all__ = ["OUTER", "SENDING", "Again", "Coded", "Objective", "Options", "apply"]
 
@@ -79,6 +80,11 @@ class Options:
         (), help="An actor behind which the network may be cut; without any, wherever a single tensor leads on.",
         metavar="ACTOR",
     )  # fmt: skip
+    behind: str = option(
+        "",
+        help="Share out only what is behind this actor; it, and all before it, stay where they are.",
+        metavar="ACTOR",
+    )
     here: str = option("", help="Seconds of each block on the device: 0.005,0.01.", metavar="LIST")
     there: tuple[str, ...] = option((), help="Seconds of each block on each server.", metavar="LIST")
     objective: Objective = option(
@@ -149,7 +155,13 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError("--beside is for one server, and needs --retry: after that time a frame is computed here")
     if len({*tiers, *options.beside}) < len(tiers) + len(options.beside):
         raise ValueError(f"--beside {' '.join(options.beside)}: a platform is named twice")
-    network = network_of(system.graph, options.cut)
+    network = network_of(system.graph, options.cut, options.behind)
+    if network.inside and (options.retry or options.made):
+        wrong = "--retry" if options.retry else "--data"
+        raise ValueError(
+            f"{wrong}: the network is in a branch of '{network.inside}', where frames can neither be lost nor leave on "
+            "their way; begin with offloading, and put the choice around it"
+        )
     exits = _exits(system, network, options.made)
     if len(options.there) > len(options.server):
         raise ValueError("more --there than --server")

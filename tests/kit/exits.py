@@ -6,10 +6,12 @@ import numpy as np
 
 from eprune.formats.tflite.head import head_model, pool_of
 from eprune.formats.tflite.model import parse_model
-from eprune.passes.exits import Exit, places
+from eprune.model.system import System
+from eprune.passes._places import places
+from eprune.passes.exits import Exit
 
 
-def exit_behind(system, name, threshold):
+def exit_behind(system: System, name: str, threshold: float) -> Exit:
     """An exit whose head has random weights."""
     ports = dict(system.graph.ports())
     place = next(each for each in places(system.graph) if each.fifo.source.actor == name)

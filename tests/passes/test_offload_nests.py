@@ -23,8 +23,8 @@ from eprune.model.graph import Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import compress, fuse, import_, offload, relocate
+from eprune.passes._places import places
 from eprune.passes.compress import Coding
-from eprune.passes.exits import places
 from tests.kit import tiny_models
 from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT
