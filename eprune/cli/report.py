@@ -13,7 +13,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option
+from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option, revealed_by
 from eprune.cli.printing import write
 
 if TYPE_CHECKING:
@@ -95,7 +95,8 @@ def command(
     bandwidth and latency: the first is ranked by, the others are compared with it. Constraints are those of `eprune
     explore` and the ones given here. With --against the exit code is 1 where a point has become worse by more than the
     tolerance. With --beside, a partition by channels is predicted on devices like the endpoint, over links like its
-    own; its actors run here for that.
+    own; its actors run here for that. With --privacy, each point has the SSIM of what an attack reconstructs from the
+    tokens that leave the endpoint.
 
     With --data, cuts and what other passes made of the application (exits, a cascade, offloading, a cache) are set side
     by side on your pictures, as `eprune evaluate` does: accuracy or agreement, bytes, latency.
@@ -111,6 +112,7 @@ def command(
       eprune report build/cuts --against last/cuts --tolerance 20
       eprune report build/cuts --beside build/parts --allow-outside
       eprune report build/cuts --beside build/exits --beside build/cascade --data photos --allow-outside
+      eprune report build/cuts --privacy revealed.json --private-until ssim=0.5
     """
     from eprune.explore import answer
     from eprune.explore.cost import weights
@@ -119,7 +121,7 @@ def command(
     from eprune.measure.exploration import read_plan_of
     from eprune.views.coding import coding_report
     from eprune.views.cuts import left_out
-    from eprune.views.report import CutReport, Over
+    from eprune.views.report import CutReport, More, Over
 
     if against and (fmt == "html" or chart):
         raise click.UsageError("--against compares two explorations, as text, JSON or CSV: it has no page and no chart")
@@ -169,10 +171,14 @@ def command(
     latencies = script.read(Path(folder, LATENCIES), plan.id)
     allowed = {row.alternative.name: not row.excluded for row in rows}
     ranked_by = over[0].costs
-    shown = coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None
     dealt = () if data else [_beside(each, plan, folder, rows, costs) for each in besides]
-    side = _side_by_side(besides, data, frames, plan, folder, rows, objective) if data else ()
-    report = CutReport(plan, objective, over, latencies, [each for each in dealt if each], side, shown)
+    more = More(
+        besides=[each for each in dealt if each],
+        evaluated=_side_by_side(besides, data, frames, plan, folder, rows, objective) if data else (),
+        coding=coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None,
+        revealed=revealed_by(given["privacy"], plan.flow) if given["privacy"] else {},
+    )
+    report = CutReport(plan, objective, over, latencies, more)
     if chart:
         _draw(report.chart(), chart)
     if fmt == "html":
@@ -304,12 +310,12 @@ def _best(plan: Plan, constraints: Constraints, costs: Costs, objective: str) ->
 
 
 def _together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
-    more = constraints_of(given, plan.roles.platforms, plan.flow.actors)
+    more = constraints_of(given, plan.roles.platforms, plan.flow)
     old = plan.constraints
     limits = [limit for limit in (old.max_bytes, more.max_bytes) if limit >= 0]
     return replace(
         old,
-        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name != "max_bytes"},
+        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name not in ("max_bytes", "privacy")},
         max_bytes=min(limits, default=-1),
     )
 

@@ -121,6 +121,11 @@ class SystemAnswers:
         self._stack.close()
 
     @property
+    def system(self) -> System:
+        """What is run: the application with an actor for each copy of a token."""
+        return self._system
+
+    @property
     def fifos(self) -> list[LocalFifo]:
         """All FIFOs, those from sources first."""
         return [*self._fed, *self._fifos]

@@ -155,7 +155,8 @@ class Data:
 def read_data(path: str) -> Data:
     """The pictures of a folder, an .npz or an .npy file. Nothing is decoded yet.
 
-    - A folder with labels.csv: lines ``file,label`` or ``file,label,source`` under a line that says so.
+    - A folder with labels.csv: lines ``file,label`` or ``file,label,source`` under a line that says so. Other columns
+      are further properties of the pictures (``eprune privacy --attribute``).
     - A folder with a folder for each class; or ``train`` and ``test`` with such folders.
     - A folder of pictures: without labels. Pieces of one picture, ``street_crop3.png`` and ``street@3.png``, have one
       source.
@@ -247,8 +248,9 @@ def _listed(folder: Path) -> Iterator[Example]:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(stream)
             header = [name.strip() for name in next(rows, [])]
-            if header[:1] != ["file"] or not set(header) <= {"file", "label", "source"}:
-                hint = "begin it with the line file,label or file,label,source"
+            others = set(header) - {"file", "label", "source"}
+            if header[:1] != ["file"] or len(set(header)) < len(header) or (others and "label" not in header):
+                hint = "begin it with the line file,label or file,label,source; other columns may follow"
                 raise EpruneError(Finding("FILE", Location(str(table), 1), "its first line names no columns", hint))
             for row in rows:
                 if row:

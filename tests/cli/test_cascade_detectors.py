@@ -125,8 +125,7 @@ def test_it_decides_and_answers_as_plain_python_does(folder, eprune, scenes):
     found = json.loads(done.out)
     assert found["model"] == "ssd_mobilenet.tflite"
     assert found["value"] == pytest.approx(told["agreement"]["cascade"]["value"], abs=1e-6)
-    control = 4 * 6  # a control token for each actor on the server
-    assert found["links"][0]["bytes_per_frame"] == pytest.approx(told["bytes_per_frame"] + control)
+    assert found["links"][0]["bytes_per_frame"] == pytest.approx(told["bytes_per_frame"])
     assert told["bytes_per_frame"] == pytest.approx(sent / len(early))
     assert 0 < np.mean(early) < 1
 

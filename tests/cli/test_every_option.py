@@ -443,6 +443,8 @@ TABLE = {
         "--labels": plus(PRIVACY, "--labels a,b", code),
         "--attribute": plus(PRIVACY, "--attribute y", json_of("attribute")),
         "--every": plus(PRIVACY, "--every", json_of("cuts")),
+        "--attack": plus(PRIVACY, "--attack network", json_of("attacks")),
+        "--average": plus(PRIVACY, "--average 2", json_of("average")),
         "--frames": plus(PRIVACY, "--frames 8", json_of("attackers")),
         "--split": plus(PRIVACY, "--split 0.2", json_of("attackers")),
         "--seed": plus(PRIVACY, "--seed 4", json_of("cuts")),
@@ -502,6 +504,7 @@ TABLE = {
         "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
         "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
         "--private-until": plus(EXPLORE, "--private-until L2", out),
+        "--privacy": plus(f"{EXPLORE} --private-until ssim=0.5", "--privacy revealed.json", code),
         "--force": Acts(
             EXPLORE.replace("-o new", "-o platforms"), EXPLORE.replace("-o new", "-o platforms --force"), code
         ),
@@ -559,6 +562,7 @@ TABLE = {
         "--must-not-use": plus("report timed", "--must-not-use server"),
         "--max-bytes": plus("report timed", "--max-bytes 300B"),
         "--private-until": plus("report timed", "--private-until L2"),
+        "--privacy": plus("report timed", "--privacy revealed.json"),
     },
     "demo": {
         "--images": Elsewhere("tests/cli/test_examples.py::test_the_demo_passes_on_what_fails"),
