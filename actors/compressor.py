@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from checks import only_port
+from checks import only_port, only_type, put
 from disturbance import Disturbance
 from token_coding import TokenCoding
 
@@ -15,7 +15,8 @@ from eprune.runtime import Actor
 class Compressor(Actor):
     """Codes each token of its input as uint8[<=n]; a ``Decompressor`` with the same parameters gives it back.
 
-    The output has room for the largest that a token can become: the codes, and a byte.
+    The output has room for the largest that a token can become: the codes, and a byte. If there are several, all that
+    are active get it.
 
     Parameters:
         method: lossless, int8 or int4.
@@ -48,7 +49,7 @@ class Compressor(Actor):
     def initialize(self) -> None:
         """Check ports and parameters. Raises ValueError if they do not fit."""
         self.source, source = only_port(self.inputs, "input")
-        self.target, target = only_port(self.outputs, "output")
+        name, target = only_type(self.outputs, "output")
         self.coding = TokenCoding(source, *self.given)
         self.disturbance = None
         if self.noise is not None:
@@ -56,9 +57,11 @@ class Compressor(Actor):
                 raise ValueError(f"noise: {source.dtype} tokens are sent as they are")
             self.disturbance = Disturbance(self.coding.coded_shape, *self.noise)
         if target.dtype != "uint8" or not target.variable or target.shape[0] < self.coding.most:
-            raise ValueError(f"port {self.target!r}: expected tokens uint8[<={self.coding.most}], or more")
+            raise ValueError(f"port {name!r}: expected tokens uint8[<={self.coding.most}], or more")
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Code one token."""
-        out = outputs[self.target]
-        out.used = self.coding.encode(inputs[self.source], out, self.disturbance)
+        first, *others = outputs.values()
+        first.used = self.coding.encode(inputs[self.source], first, self.disturbance)
+        for other in others:
+            put(other, first[: first.used])

@@ -18,7 +18,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from eprune.measure.pictures import image_source
+from eprune.measure.pictures import Pictures, image_source
 from eprune.model.finding import EpruneError, Finding, Location
 
 CALIBRATION, TEST, ALL = PARTS = ("calibration", "test", "all")
@@ -185,6 +185,21 @@ def data_error(path: str, message: str, hint: str = "") -> EpruneError:
 
 
 # Folders
+
+
+def token_of(pictures: Pictures, example: Example) -> np.ndarray:
+    """The token of a picture. Raises EpruneError, which names the picture."""
+    try:
+        return pictures(example.content)
+    except (ValueError, OSError) as error:
+        text = str(error)
+        named = text[len(example.name) :].lstrip(": ") if text.startswith(example.name) else text
+        raise data_error(example.name, named) from None
+
+
+def tokens_of(data: Data, pictures: Pictures) -> list[np.ndarray]:
+    """The tokens of all pictures."""
+    return [token_of(pictures, example) for example in data]
 
 
 def _folder(folder: Path) -> list[Example]:

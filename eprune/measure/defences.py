@@ -14,8 +14,8 @@ from eprune.formats.tflite.parts import Model
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.bottleneck import Features
 from eprune.measure.compression import Trial, prepare
-from eprune.measure.data import CALIBRATION, TEST, Data
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.data import CALIBRATION, TEST, Data, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.privacy import Privacy, privacy
@@ -113,10 +113,12 @@ class Defences:
                     answer = class_of(answers.frame(token_of(pictures, example), watch=watch).answer)
                     label = wanted if self.labelled else answer
                     answered.append(replace(example, label=example.label if self.labelled else str(answer)))
-                    if example.name in fitted:
+                    if example.name in fitted and now:  # in a branch of a choice, it may be idle
                         tokens.append(now[0])
                         labels.append(label)
                     self.progress.update(place + 1)
+        if not tokens:
+            raise ValueError(f"--fifo {self.fifo.name}: none of the pictures comes by there")
         self.tokens, self.classes = np.stack(tokens).astype(np.float32), np.array(labels)
         # The parts are as they were drawn, whatever the data state.
         self.data = replace(

@@ -22,8 +22,8 @@ import numpy as np
 from eprune.codegen.program import LocalFifo
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.attacks.base import ATTACKS, Own, Target, find, of_own
-from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.likeness import psnr, ssim
 from eprune.measure.pictures import Pictures

@@ -26,15 +26,14 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Optional
 
+from eprune.analysis.reach import leaving, reached
 from eprune.formats.behaviours.model_slice import ModelSlice
-from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
-from eprune.model.graph import Actor, ActorType, Direction, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Actor, ActorType, Fifo, Graph, PortRef
 from eprune.model.system import System
 from eprune.passes import compress
-from eprune.passes._names import fresh, names_of
+from eprune.passes._draft import Draft
 from eprune.passes.base import Report, Result, option
-from eprune.passes.compress import Coding, checked, placed, token_of
+from eprune.passes.compress import Coding, branch, checked, token_of
 
 #: ``eprune apply`` has --chart, drawn by ``views.defend``.
 CHART = True
@@ -128,22 +127,12 @@ def defensible(system: System, name: str) -> Fifo:
     return fifo
 
 
-def before(graph: Graph, fifo: Fifo) -> list[Actor]:
-    """The actors from which tokens come to a FIFO, in the order of the graph."""
-    reached, stack = set[str](), [fifo.source.actor]
-    while stack:
-        name = stack.pop()
-        if name not in reached:
-            reached.add(name)
-            stack += [each.source.actor for each in graph.fifos if each.target.actor == name]
-    return [actor for actor in graph.actors if actor.name in reached]
-
-
 def head_of(graph: Graph, fifo: Fifo) -> dict[str, list[Actor]]:
     """Model file -> the actors before a FIFO that are slices of it."""
     found: dict[str, list[Actor]] = {}
-    for actor in before(graph, fifo):
-        if isinstance(actor.behaviour, ModelSlice):
+    ways = leaving(graph)
+    for actor in graph.actors:
+        if isinstance(actor.behaviour, ModelSlice) and fifo.source.actor in reached(actor.name, ways):
             found.setdefault(actor.behaviour.file, []).append(actor)
     return found
 
@@ -162,21 +151,15 @@ def _with_models(system: System, fifo: Fifo, models: Mapping[str, bytes]) -> Sys
 
 
 def _disturbed(system: System, fifo: Fifo, parameters: tuple[tuple[str, str], ...]) -> System:
-    """The system with a ``Defend-FIFO`` in front of the FIFO, which keeps its name, on the unit of its source."""
-    token, taken = token_of(system, fifo), names_of(system.graph)
-    name = fresh(f"{DEFENDER}-{fifo.name}", taken)
-    actor = Actor(
-        name,
-        (Port("in", Direction.IN, token), Port("out", Direction.OUT, token)),
-        ActorType.SPA,
-        PythonBehaviour("defender.py", "Defender", str(Path(library_folder(), "defender.py"))),
-        parameters,
-    )
-    inner = Fifo(fresh(f"{fifo.name}-open", taken), fifo.source, PortRef(name, "in"), where=fifo.where)
-    outer = replace(fifo, source=PortRef(name, "out"))
-    fifos = tuple(
-        part for each in system.graph.fifos for part in ((inner, outer) if each.name == fifo.name else (each,))
-    )
-    graph = replace(system.graph, actors=(*system.graph.actors, actor), fifos=fifos)
-    mappings = tuple(placed(mapping, {name: fifo.source.actor}) for mapping in system.mappings)
-    return replace(system, graph=graph, mappings=mappings)
+    """The system with a ``Defend-FIFO`` in front of the FIFO, which keeps its name, on the unit of its source.
+
+    In a branch of a choice, it is idle when the FIFO is.
+    """
+    draft = Draft(system)
+    on = branch(draft, fifo)
+    kind = ActorType.SPA if on is None else ActorType.DPA
+    name = draft.library(f"{DEFENDER}-{fifo.name}", kind, "defender.py:Defender", fifo.source.actor, dict(parameters))
+    if on is not None:
+        on[0].members.append(name)
+    draft.split(fifo, PortRef(name, "in"), PortRef(name, "out"), on, on, near=True)
+    return replace(draft.made(""), problems=system.problems)
