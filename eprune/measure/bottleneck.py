@@ -68,17 +68,15 @@ class Features:
             directions = own.T @ vectors[:, order]
             self.forward = self.back = (directions / np.maximum(np.linalg.norm(directions, axis=0), 1e-30)).T
         components = own @ self.forward.T
-        spread = components.std(axis=0)
-        kept = spread > 1e-6 * max(float(spread.max()), 1e-30)
-        self.scale = spread[kept]
-        self.forward, self.back = self.forward[kept], self.back[kept]
-        self.components = components[:, kept] / self.scale
+        # One scale for all: what hardly varies is not made to look as if it mattered.
+        self.scale = float(components.std(axis=0).max()) or 1.0
+        self.components = components / self.scale
         _, self.classes = np.unique(classes, return_inverse=True)
 
     @property
     def most(self) -> int:
         """The most numbers that a code can have."""
-        return len(self.scale)
+        return len(self.forward)
 
     def fitted(self, size: int, beta: float, noisy: bool = True, seed: int = 1) -> Bottleneck:
         """A bottleneck of ``size`` numbers; not ``noisy``: the same projection, with no noise."""
