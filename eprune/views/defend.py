@@ -33,7 +33,7 @@ def chart(figures: Mapping[str, Any], kind: str) -> bytes:
             left.plot(seen, right_answers, "o", **style)
             right.plot([way["bytes"] for way in own], seen, "o", **style)
             for way, x, y in zip(own, seen, right_answers):
-                name = way["name"].partition(" ")[2]
+                name = way["name"].partition(" ")[2] if method else ""
                 left.annotate(name, (x, y), xytext=(4, -9), textcoords="offset points", fontsize=6)
                 right.annotate(name, (way["bytes"], x), xytext=(4, -9), textcoords="offset points", fontsize=6)
                 if way["chosen"]:
