@@ -11,7 +11,7 @@ import pytest
 from eprune.formats.tflite.model import parse_model
 from eprune.formats.tflite.noise import noisy_weights
 from eprune.model.finding import EpruneError
-from tests.kit import pages, tiny_models
+from tests.kit import pages, shades, tiny_models
 from tests.kit.programs import ROOT
 from tests.kit.vehicles import write
 
@@ -21,12 +21,9 @@ GIVEN = (*SPLIT, "--fifo", "f2", "--data", "shades.npz", "--wish", "agreement=0"
 
 
 @pytest.fixture
-def shades(app):
+def folder(app):
     """Pictures of two shades, in the current folder."""
-    random = np.random.default_rng(1)
-    bright = np.arange(32) % 2
-    pictures = random.integers(0, 100, (32, 8, 8, 3)) + 150 * bright[:, None, None, None]
-    np.savez("shades.npz", x=pictures.astype(np.uint8), y=np.arange(32) % 5, bright=bright)
+    shades.write(app / "shades.npz", 32)
     return app
 
 
@@ -43,7 +40,7 @@ def attacked(eprune, *more):
     return cut
 
 
-def test_all_ways_are_attacked_and_the_one_that_shows_least_is_taken(shades, eprune):
+def test_all_ways_are_attacked_and_the_one_that_shows_least_is_taken(folder, eprune):
     """The wish is no hindrance here. What was written is what was measured, and the chart has all ways."""
     found = defended(eprune, "--average", "2", "--seed", "1", "--chart", "ways.svg")
     ways = {way["name"]: way for way in found["ways"]}
@@ -66,7 +63,7 @@ def test_all_ways_are_attacked_and_the_one_that_shows_least_is_taken(shades, epr
     assert "without a token" in chart
 
 
-def test_noise_of_each_frame_is_averaged_away_and_that_of_a_scene_is_not(shades, eprune):
+def test_noise_of_each_frame_is_averaged_away_and_that_of_a_scene_is_not(folder, eprune):
     defended(eprune, "--method", "noise", "--strength", "2", "--average", "1")
     once, often = attacked(eprune), attacked(eprune, "--average", "16")
     assert often["psnr_db"] > once["psnr_db"] + 1
@@ -75,7 +72,7 @@ def test_noise_of_each_frame_is_averaged_away_and_that_of_a_scene_is_not(shades,
     assert often["psnr_db"] < once["psnr_db"] + 1
 
 
-def test_with_a_seed_a_run_over_two_platforms_is_repeated_to_the_bit(shades, eprune_process):
+def test_with_a_seed_a_run_over_two_platforms_is_repeated_to_the_bit(folder, eprune_process):
     how = (*GIVEN, "--method", "noise", "--strength", "0.3", "--average", "1")
     assert eprune_process("apply", "defend", *how, "--seed", "3", "-o", "safe").code == 0
     one, two = (eprune_process("run", *MADE, "-q") for _ in range(2))
@@ -85,7 +82,7 @@ def test_with_a_seed_a_run_over_two_platforms_is_repeated_to_the_bit(shades, epr
     assert eprune_process("run", *MADE, "-q").out != one.out
 
 
-def test_noise_on_the_heads_weights_leaves_the_tail_alone(shades, eprune):
+def test_noise_on_the_heads_weights_leaves_the_tail_alone(folder, eprune):
     defended(eprune, "--method", "weights", "--strength", "0.5", "--seed", "5")
     application = Path("safe/application.xml").read_text()
     assert application.count('model="defended_1_tiny.tflite"') == 1
@@ -118,7 +115,7 @@ def test_operators_without_weights_have_no_noise():
         (("--data", "none.npz"), "is no file and no folder"),
     ],
 )
-def test_what_cannot_be_is_said_and_nothing_is_written(shades, eprune, more, said):
+def test_what_cannot_be_is_said_and_nothing_is_written(folder, eprune, more, said):
     done = eprune("apply", "defend", *GIVEN, "--average", "1", *more, "-o", "safe")
     assert done.code == 2
     assert said in " ".join(done.err.split())
@@ -126,7 +123,7 @@ def test_what_cannot_be_is_said_and_nothing_is_written(shades, eprune, more, sai
     assert not Path("safe").exists()
 
 
-def test_accuracy_is_wished_for_of_labels_only(shades, eprune):
+def test_accuracy_is_wished_for_of_labels_only(folder, eprune):
     with np.load("shades.npz") as file:
         np.savez("unlabelled.npz", x=file["x"])
     done = eprune("apply", "defend", *GIVEN, "--data", "unlabelled.npz", "--wish", "accuracy=0.5", "-o", "safe")

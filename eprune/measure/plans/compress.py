@@ -180,10 +180,11 @@ def _row(row: Measured, raw: int, chosen: bool = False) -> dict[str, Any]:
 
 
 def _shares(row: Measured) -> dict[str, Any]:
-    return {"agreement": _share(row.agreement), "accuracy": _share(row.accuracy) if row.accuracy else None}
+    return {"agreement": plain(row.agreement), "accuracy": plain(row.accuracy) if row.accuracy else None}
 
 
-def _share(share: Share) -> dict[str, Any]:
+def plain(share: Share) -> dict[str, Any]:
+    """A share as plain data."""
     return {"right": share.right, "of": share.of, "value": share.value, "interval": [share.low, share.high]}
 
 
@@ -201,9 +202,14 @@ def _table(fifo: str, raw: int, rows: Sequence[Measured], chosen: str) -> list[s
         pays = _rate(row.pays_below(raw)) if coded else ""
         mark = "<- chosen" if coded and row.name == chosen else ""
         table.append([name, f"{row.nbytes:.0f}", agreement, *accuracy, times, pays, mark])
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
+    texts = aligned(table)
     return [f"{fifo}, on {rows[0].agreement.of} pictures:", *texts]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of text, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def _rate(rate: float) -> str:

@@ -10,8 +10,8 @@ from eprune.measure.attacks.base import ATTACKS
 from eprune.measure.compression import entropy_note
 from eprune.measure.data import read_data
 from eprune.measure.defences import Defences, Row, seeded
-from eprune.measure.evaluate import ACCURACY, AGREEMENT, Share
-from eprune.measure.plans.compress import wished
+from eprune.measure.evaluate import ACCURACY, AGREEMENT
+from eprune.measure.plans.compress import aligned, plain, wished
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.system import System
 from eprune.passes import compress
@@ -57,7 +57,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
         "average": options.average,
         "pictures": {"calibration": len(trial.fit) + len(trial.choice), "test": rows[0].accuracy.of},
         "ways": [_data(row, row is chosen) for row in rows],
-        "nothing": {"psnr_db": nothing.psnr, "ssim": nothing.ssim, "label": _share(nothing.label)},
+        "nothing": {"psnr_db": nothing.psnr, "ssim": nothing.ssim, "label": plain(nothing.label)},
         "raw_bytes": token_of(system, trial.fifo).nbytes,
         "notes": notes,
     }
@@ -99,17 +99,13 @@ def _data(row: Row, chosen: bool) -> dict[str, Any]:
         "name": row.way.name,
         "method": row.way.method,
         "bytes": row.nbytes,
-        "accuracy": _share(row.accuracy),
+        "accuracy": plain(row.accuracy),
         "psnr_db": row.psnr,
         "ssim": row.ssim,
         "ssim_averaged": row.averaged,
-        "label": _share(row.label),
+        "label": plain(row.label),
         "chosen": chosen,
     }
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {"right": share.right, "of": share.of, "value": share.value, "interval": [share.low, share.high]}
 
 
 def _table(rows: Sequence[Row], chosen: Row, nothing: Any, metric: str, options: Options) -> list[str]:
@@ -123,10 +119,8 @@ def _table(rows: Sequence[Row], chosen: Row, nothing: Any, metric: str, options:
         table.append([row.way.name, f"{row.nbytes:.0f}", f"{100 * row.accuracy.value:.1f} %", *figures, mark])
     bare = [f"{nothing.psnr:.1f}", f"{nothing.ssim:.3f}", "", f"{100 * nothing.label.value:.1f} %", ""]
     table.append(["(no token)", "", "", *bare])
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
     attacks = " and ".join(options.attack or ATTACKS[:1])
-    return [f"{options.fifo}, attacked by {attacks}, on {rows[0].accuracy.of} pictures:", *texts]
+    return [f"{options.fifo}, attacked by {attacks}, on {rows[0].accuracy.of} pictures:", *aligned(table)]
 
 
 def _verdicts(row: Row, before: Row, metric: str, least: float) -> list[str]:
