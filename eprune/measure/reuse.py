@@ -83,11 +83,11 @@ def calibrated(stream: Stream, options: Options) -> Tried:
     stream; the largest with which false hits are rare enough is found by bisection.
     """
     edges = library().EDGES
-    found = _fixed(stream, options, -1.0)
+    found = fixed(stream, options, -1.0)
     least, most = -1, len(edges)
     while most - least > 1:
         middle = (least + most) // 2
-        tried = _fixed(stream, options, edges[middle])
+        tried = fixed(stream, options, edges[middle])
         if tried.bound >= edges[middle]:
             least, found = middle, replace(tried, bound=edges[middle])
         else:
@@ -95,7 +95,7 @@ def calibrated(stream: Stream, options: Options) -> Tried:
     return found if least >= 0 else replace(found, bound=-1.0)
 
 
-def _fixed(stream: Stream, options: Options, distance: float) -> Tried:
+def fixed(stream: Stream, options: Options, distance: float) -> Tried:
     """With a bound that stays; ``bound`` is then what the frames allow."""
     bound, seen = library().Bound(options.false_hits), library().Bound(options.false_hits)
     bound.distance = distance
