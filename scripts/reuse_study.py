@@ -155,7 +155,7 @@ def share(found: Optional[Share]) -> str:
     return f"{100 * found.value:.1f} % ({100 * found.low:.1f} to {100 * found.high:.1f})"
 
 
-KINDS = (("pixels", 256), ("L1", 256), ("L2", 64), ("L2", 256), ("L2", 10**6), ("codes", 256), ("L3", 256))
+KINDS = (("pixels", 256), ("L1", 256), ("L2", 64), ("L2", 256), ("L2", 2048), ("codes", 256), ("L3", 256))
 
 
 def keys(scenes: int) -> None:
