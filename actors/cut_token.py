@@ -17,11 +17,17 @@ from eprune.runtime import PortType
 
 #: bytes of both numbers, before the tensor
 HEADER_BYTES = 8
+_NUMBERED = re.compile(r"(block|exit)([0-9]{1,6})")
+
+
+def is_numbered(port: str) -> bool:
+    """Whether a port is that of a block or of an exit, by its name."""
+    return _NUMBERED.fullmatch(port) is not None
 
 
 def block_number(port: str) -> int:
     """The number that a port ``block3`` names, -1 for ``exit1``. Raises ValueError for another name."""
-    match = re.fullmatch(r"(block|exit)([0-9]{1,6})", port)
+    match = _NUMBERED.fullmatch(port)
     if match is None:
         raise ValueError(f"port {port!r}: expected a name like 'block0', with the number of a block")
     return int(match[2]) if match[1] == "block" else -int(match[2])
@@ -42,7 +48,7 @@ def nbytes(port: PortType) -> int:
 def opened(token: np.ndarray, name: str = "", out: Any = None) -> tuple[int, np.ndarray]:
     """The number in a token and the tensor's bytes, which are copied to the output ``out`` of that ``name``.
 
-    Raises ValueError for a token without a number, and for a tensor of another size.
+    Raises ValueError for a token without a number, and for a tensor of another size; of a variable one, for a larger.
     """
     if len(token) < HEADER_BYTES:
         raise ValueError(f"a cut of {len(token)} bytes, which names no block")

@@ -22,8 +22,8 @@ from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.tflite.model import read_model
 from eprune.measure import lone
 from eprune.measure.answers import SystemAnswers, on_disk
-from eprune.measure.data import TEST, read_data
-from eprune.measure.evaluate import evaluate, token_of
+from eprune.measure.data import TEST, read_data, token_of
+from eprune.measure.evaluate import evaluate
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.plans import compress as plans

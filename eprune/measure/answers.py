@@ -18,6 +18,7 @@ from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
 from eprune.explore.space import mapping
 from eprune.formats.system import files_in, read_system, write_system
+from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.model import model_error, read_model
 from eprune.formats.tflite.parts import Model
 from eprune.measure.executor import Executor, Firing
@@ -118,6 +119,11 @@ class SystemAnswers:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
+
+    @property
+    def system(self) -> System:
+        """What is run: the application with an actor for each copy of a token."""
+        return self._system
 
     @property
     def fifos(self) -> list[LocalFifo]:
@@ -257,7 +263,10 @@ def part_of(system: System, name: str) -> System:
 
 
 def whole_model(system: System) -> Model:
-    """The model whose operators the application has all of; of several, the one with most. Raises WrongUsage."""
+    """The model whose operators the application has all of; of several, the one that multiplies most.
+
+    Raises WrongUsage.
+    """
     parts: dict[str, set[int]] = {}
     for actor in system.graph.actors:
         if actor.behaviour is not None and actor.behaviour.operators:
@@ -266,7 +275,7 @@ def whole_model(system: System) -> Model:
     whole = [model for model, operators in models if operators == {each.index for each in model.operators}]
     if not whole:
         raise WrongUsage("without labels, answers are compared with the whole model's: say which", "--model")
-    return max(whole, key=lambda model: len(model.operators))
+    return max(whole, key=lambda model: (sum(macs(model, each) for each in model.operators), len(model.operators)))
 
 
 def milliseconds(seconds: Sequence[float], share: float) -> float:

@@ -13,8 +13,8 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.measure.answers import SystemAnswers, class_of, milliseconds, on_disk
-from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.progress import Progress
@@ -92,6 +92,7 @@ class Trial:
     statistics: Mapping[str, Statistics]
     pictures: Pictures
     notes: list[str] = field(default_factory=list)
+    fused: bool = True
 
     def ways(self, fifo: Fifo, options: Options) -> list[tuple[str, Coding]]:
         """The ways to code a FIFO that come into question, with their names."""
@@ -150,7 +151,7 @@ class Trial:
                 sent.append(firing.outputs["out"].used)
 
         chosen = Options(tuple(made), made=made)
-        with _running(apply(self.system, chosen).system) as answers:
+        with _running(apply(self.system, chosen).system, self.fused) as answers:
             found = [class_of(answers.frame(token, watch=watch).answer) for token in part.tokens]
         agreement, accuracy = part.shares(found)
         ends = fifo.source.actor, fifo.target.actor
@@ -184,7 +185,7 @@ class Trial:
             self.notes.append("the data are tokens, not pictures: what a JPEG of the input takes is not known")
             return []
         rows = []
-        with _running(self.system) as answers:
+        with _running(self.system, self.fused) as answers:
             for quality in QUALITIES:
                 found, sizes, encode, decode = [], [], [], []
                 for picture in pixels:
@@ -206,8 +207,10 @@ class Trial:
         return rows
 
 
-def prepare(system: System, options: Options, progress: Progress) -> Trial:
+def prepare(system: System, options: Options, progress: Progress, fused: bool = True) -> Trial:
     """Read the pictures, and see what is in the FIFOs. Raises ValueError and EpruneError for what does not fit.
+
+    Without ``fused``, slices of a model that are on one unit are apart, so that there are FIFOs between them.
 
     Every other picture of the calibration part is for the ranges, and the rest for the choice: a projection fits those
     that it was made of too well.
@@ -216,7 +219,7 @@ def prepare(system: System, options: Options, progress: Progress) -> Trial:
     if options.frames < 1:
         raise ValueError(f"--frames {options.frames}: at least one picture is needed")
     notes: list[str] = []
-    with _running(system) as answers:
+    with _running(system, fused) as answers:
         pictures = Pictures(answers.token, answers.parameters)
         if options.data:
             data = read_data(options.data)
@@ -252,7 +255,7 @@ def prepare(system: System, options: Options, progress: Progress) -> Trial:
             made.append(Part(part.examples, tokens, tuple(found), classes))
         if len(made[0].tokens) > 1:
             made[0] = made[0].every_other()
-    return Trial(system, fifos, made[0], made[1], statistics, pictures, notes)
+    return Trial(system, fifos, made[0], made[1], statistics, pictures, notes, fused)
 
 
 def _unseen(firing: Firing) -> None:
@@ -296,9 +299,9 @@ def _random(token: TokenType, frames: int) -> tuple[Data, Data]:
 
 
 @contextmanager
-def _running(system: System) -> Iterator[SystemAnswers]:
+def _running(system: System, fused: bool) -> Iterator[SystemAnswers]:
     """The application, from files where it needs some."""
-    with on_disk(system) as stored, SystemAnswers(stored) as answers:
+    with on_disk(system) as stored, SystemAnswers(stored, fused=fused) as answers:
         yield answers
 
 

@@ -10,7 +10,8 @@ from eprune.model.finding import errors
 from eprune.passes import exits, offload
 from scripts.vehicle_stream import save
 from tests.kit import pages
-from tests.kit.composed import base, exit_behind, slices
+from tests.kit.composed import base, slices
+from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT
 
 

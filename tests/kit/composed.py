@@ -19,7 +19,7 @@ from eprune.explore.space import mapping
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.library import library_folder
 from eprune.formats.system import write_system
-from eprune.formats.tflite.head import head_model, pool_of
+from eprune.formats.tflite.head import head_model
 from eprune.formats.tflite.model import parse_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.measure.executor import Executor
@@ -119,18 +119,6 @@ def cameras(system: System, *names: str) -> System:
 def slices(system: System) -> list[str]:
     """The network's actors, in the order of the operators."""
     return [a.name for a in system.graph.actors if a.behaviour is not None and a.behaviour.operators]
-
-
-def exit_behind(system: System, name: str, threshold: float) -> exits.Exit:
-    """An exit whose head has random weights."""
-    ports = dict(system.graph.ports())
-    place = next(each for each in places(system.graph) if each.fifo.source.actor == name)
-    token, answer = ports[place.fifo.source].token, ports[place.late.source].token
-    pool = pool_of(token.shape, 1) if len(token.shape) == 4 else None
-    values = token.shape[3] if pool else token.shape[1]
-    weights = np.random.default_rng(5).normal(size=(answer.shape[1], values)).astype(np.float32)
-    data = head_model(token, pool, weights, np.zeros(answer.shape[1], np.float32), answer, None, None)
-    return exits.Exit(place.fifo.name, data, len(parse_model(data).operators), threshold)
 
 
 @dataclass

@@ -13,7 +13,7 @@ import numpy as np
 from eprune.measure import reuse
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk, part_of
 from eprune.measure.costs import costs
-from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.data import CALIBRATION, TEST, Data, read_data, token_of
 from eprune.measure.evaluate import (
     ACCURACY,
     AGREEMENT,
@@ -22,7 +22,6 @@ from eprune.measure.evaluate import (
     class_names,
     figures_of,
     interval,
-    token_of,
 )
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures

@@ -14,8 +14,8 @@ from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs
-from eprune.measure.data import Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
+from eprune.measure.data import Data, read_data, token_of
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
 from eprune.measure.pictures import Pictures
