@@ -3,6 +3,7 @@
 
     python -m scripts.reuse_study keys        how deep a key is, on slow and fast scenes: hits and false hits
     python -m scripts.reuse_study digits ...  the same on MNIST, in which nothing follows anything: the .npz file
+    python -m scripts.reuse_study traffic ... a network and a folder of consecutive pictures: how near are their keys?
     python -m scripts.reuse_study links       latency and bytes over emulated links, with caches and without
     python -m scripts.reuse_study cameras     two cameras, with a cache for each, and with one for both
 
@@ -13,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import hashlib
+import itertools
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
@@ -45,12 +47,12 @@ LINKS = {"16 Mbit/s": (2e6, 2.15e-3), "100 Mbit/s": (12.5e6, 1.49e-3)}
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("study", choices=("keys", "digits", "links", "cameras"))
-    parser.add_argument("data", nargs="?", help="of digits: the .npz file")
+    parser.add_argument("study", choices=("keys", "digits", "traffic", "links", "cameras"))
+    parser.add_argument("data", nargs="*", help="of digits: the .npz file; of traffic: a .tflite file and a folder")
     parser.add_argument("--scenes", type=int, default=0, help="fewer scenes, to try it")
     given = parser.parse_args()
-    if given.study == "digits":
-        digits(given.data)
+    if given.data:
+        {"digits": digits, "traffic": traffic}[given.study](*given.data)
     else:
         {"keys": keys, "links": links, "cameras": cameras}[given.study](given.scenes)
     return 0
@@ -183,6 +185,50 @@ def digits(path: str) -> None:
     for wish in (0.02, 0.05):
         print(f"wish {wish:g}: ", end="")
         table(found, Options("", false_hits=wish, frames_under_way=1), (("pixels", 256),))
+
+
+def traffic(path: str, folder: str) -> None:
+    """Real pictures that follow one another: parts of them, and how far their keys are from the next picture's.
+
+    Of each part it is told whether that is nearer than every part of another place, which does not overlap with it.
+    """
+    from PIL import Image
+
+    model = read_model(path)
+    tensor = model.tensors[model.inputs[0]]
+    assert tensor.token is not None
+    side = tensor.token.shape[1]
+    pictures = [np.asarray(Image.open(each).convert("RGB")) for each in sorted(Path(folder).iterdir())]
+    steps = range(0, pictures[0].shape[0] - side + 1, side // 4)
+    places = [(row, column) for row in steps for column in steps]
+    apart = np.array([[max(abs(a - c), abs(b - d)) >= side for c, d in places] for a, b in places])
+    depths = [0, *(each.index + 1 for each in model.operators[:-4:6])]
+    whole = tflite.load(tflite.choose(), model.data)
+    keys: dict[int, list[list[np.ndarray]]] = {depth: [] for depth in depths}
+    classes: list[list[int]] = []
+    for picture in pictures:
+        crops = [picture[None, row : row + side, column : column + side] for row, column in places]
+        classes.append([int(infer(whole, crop).argmax()) for crop in crops])
+        for depth in depths:
+            part = tflite.load(tflite.choose(), slice_model(model, range(depth))) if depth else None
+            made = [crop if part is None else infer(part, np.ascontiguousarray(crop)) for crop in crops]
+            keys[depth].append([np.float64(reuse.library().key_of(each, 256)) for each in made])
+    same = sum(a == b for one, other in itertools.pairwise(classes) for a, b in zip(one, other))
+    pairs = len(places) * (len(pictures) - 1)
+    print(
+        f"{len(pictures)} pictures, {len(places)} parts of {side}x{side}; of the same class in the next picture: "
+        f"{share(Share(same, pairs))}"
+    )
+    for depth, seen_ in keys.items():
+        near, far, won = [], [], 0
+        for one, other in itertools.pairwise(seen_):
+            distances = 1 - np.stack(one) @ np.stack(other).T
+            near += np.diag(distances).tolist()
+            far += distances[apart].tolist()
+            won += int((np.diag(distances) < np.where(apart, distances, np.inf).min(axis=1)).sum())
+        name = model.operators[depth - 1].name.lower() if depth else "picture"
+        quantiles = [*np.quantile(near, (0.5, 0.95)), *np.quantile(far, (0.05, 0.5))]
+        print(f"| {depth} {name} | {' | '.join(f'{each:.3f}' for each in quantiles)} | {share(Share(won, pairs))} |")
 
 
 # Links

@@ -6,7 +6,7 @@ calibration part of your own pictures, so that no more than the wished share of 
 the computed answer), and kept by audits: a few hits are computed nevertheless. The report is about the test part.
 
 The pictures must be in the order in which a camera would take them. Where their order means nothing, as in most data
-sets for training, there is nothing to reuse.
+sets for training, what is found says little.
 
 References: Guo et al., FoggyCache (MobiCom 2018).
 """
