@@ -287,8 +287,11 @@ def links(scenes: int) -> None:
 
 
 def cameras(scenes: int) -> None:
-    """What one camera sees, the other one sees 20 frames later, from the other side, with other noise and light."""
-    first, second = (seen(*each) for each in both(scenes or 160))
+    """What one camera sees, the other one sees 20 frames later, with other noise and light.
+
+    The first half of the frames calibrates one bound, for both together; the second half is the test.
+    """
+    first, second = (seen(*each) for each in both(scenes or 240))
     shared = [frame for pair in zip(range(len(first.answers)), range(len(second.answers))) for frame in pair]
     options = Options("", frames_under_way=2)
     for name in ("L1", "L2", "L3"):
@@ -298,8 +301,6 @@ def cameras(scenes: int) -> None:
             for camera in (first, second)
         ]
         halfway = len(first.answers) // 2
-        known = [reuse.calibrated(_part(each, 0, halfway), options) for each in streams]
-        alone = [reuse.tried(_part(each, halfway), options, each_known) for each, each_known in zip(streams, known)]
         mixed = Stream(
             [streams[place % 2].keys[frame] for place, frame in enumerate(shared)],
             [streams[place % 2].answers[frame] for place, frame in enumerate(shared)],
@@ -307,6 +308,7 @@ def cameras(scenes: int) -> None:
         common = replace(options, frames_under_way=2 * options.frames_under_way)
         bound = reuse.calibrated(_part(mixed, 0, 2 * halfway), common)
         both_tried = reuse.tried(_part(mixed, 2 * halfway), common, bound)
+        alone = [reuse.tried(_part(each, halfway), options, bound) for each in streams]
         for number, each in enumerate(alone):
             print(
                 f"| {name} | camera {number + 1}, a cache of its own | {share(each.hits)} | {share(each.false_hits)} |"

@@ -9,6 +9,7 @@ import pytest
 from eprune import face
 from eprune.analysis.check import check
 from eprune.passes import cache, exits, offload
+from eprune.passes._places import places
 from tests.kit import composed
 from tests.kit.composed import Makes, Reference
 from tests.kit.programs import ROOT
@@ -116,6 +117,7 @@ def test_over_two_platforms_too_and_what_hits_or_leaves_sends_nothing(makes, pas
 
 def test_what_cannot_be_around_each_other_is_refused_in_one_sentence(makes):
     whole = offload.apply(makes.whole, offload.Options("device", ("server",))).system
+    assert places(whole.graph) == []
     for each in ("cache", "exits"):
         with pytest.raises(ValueError, match="no place"):
             getattr(makes, each)(whole)
