@@ -40,7 +40,7 @@ def places(graph: Graph) -> list[Place]:
 def nowhere(graph: Graph, what: str) -> str:
     """That there is no place for something, and perhaps why."""
     text = f"there is no place for {what}: none where one tensor of a model is all that leads on to one answer"
-    if any(getattr(actor.behaviour, "class_name", "") == "OffloadDecider" for actor in graph.actors):
+    if any(_shares_out(actor) for actor in graph.actors):
         text += "; of what is offloaded none is, so let eprune apply offload share out only what is --behind an actor"
     return text
 
@@ -65,6 +65,8 @@ class _Places:
 
     def _place(self, fifo: Fifo) -> Optional[Place]:
         level = self.levels.home.get(fifo.source.actor)
+        if any(_shares_out(self.actors[dpg.control]) for dpg in self.levels.nests.chain(level)):
+            return None  # a copy of what is there is elsewhere
         kind = ActorType.SPA if level is None else ActorType.DPA
         if fifo.target.actor in self.sinks or not self._plain(fifo.source.actor, kind, level):
             return None
@@ -164,6 +166,11 @@ def _columns(dpg: Dpg) -> dict[PortRef, tuple[int, ...]]:
 
 def _slice(actor: Actor) -> bool:
     return actor.behaviour is not None and bool(actor.behaviour.operators)
+
+
+def _shares_out(actor: Actor) -> bool:
+    """Whether it decides on which of several copies of a network a frame is computed."""
+    return getattr(actor.behaviour, "class_name", "").startswith(("Offload", "CutOpener", "ServerChoice"))
 
 
 def _computes(actor: Actor) -> bool:
