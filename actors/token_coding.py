@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any, Optional
 
 import numpy as np
@@ -45,12 +45,16 @@ class TokenCoding:
         self.method = one_of("method", method, METHODS)
         self.dtype, self.shape = np.dtype(token.dtype), token.shape
         self.count = math.prod(token.shape)
-        self.basis = read_basis(basis, self.count) if basis else None
+        # A basis of as many numbers as there are channels projects the channels of each place.
+        self.basis = read_basis(basis, {self.count, *token.shape[-1:]}) if basis else None
         self.variable = token.variable
         if (self.basis is not None or method in LEVELS) and (self.dtype.kind != "f" or self.variable):
             kind = "tokens of variable size" if self.variable else f"{token.dtype} tokens"
             raise ValueError(f"method={method!r}: {kind} are only coded without loss")
-        self.coded_shape = self.shape if self.basis is None else (len(self.basis["project"]),)
+        self.coded_shape = self.shape
+        if self.basis is not None:
+            rank, width = self.basis["project"].shape
+            self.coded_shape = (rank,) if width == self.count else (*token.shape[:-1], rank)
         self.elements = math.prod(self.coded_shape)
         if method in LEVELS:
             channels = self.coded_shape[-1] if self.coded_shape else 1
@@ -98,7 +102,7 @@ class TokenCoding:
             )
         values = self._unpacked(np.frombuffer(packed, np.uint8))
         if self.basis is not None:
-            values = values.reshape(-1) @ self.basis["restore"] + self.basis["offset"]
+            values = values.reshape(-1, len(self.basis["restore"])) @ self.basis["restore"] + self.basis["offset"]
         if self.variable:
             out[: len(values)] = values
             out.used = len(values)
@@ -114,7 +118,8 @@ class TokenCoding:
     def _packed(self, token: np.ndarray, disturb: Optional[Callable[[np.ndarray], np.ndarray]]) -> bytes:
         values = token
         if self.basis is not None:
-            values = self.basis["project"] @ token.reshape(-1).astype(np.float32)
+            project = self.basis["project"]
+            values = (token.reshape(-1, project.shape[1]).astype(np.float32) @ project.T).reshape(self.coded_shape)
         if disturb is not None:
             values = disturb(values)
         if self.method == "lossless":
@@ -144,10 +149,11 @@ class TokenCoding:
         return codes.reshape(self.coded_shape).astype(np.float32) * self.step + self.low
 
 
-def read_basis(path: str, count: int) -> dict[str, np.ndarray]:
-    """The projection in an .npz file: ``project`` [k,count], ``restore`` [k,count], ``offset`` [count], all float32.
+def read_basis(path: str, counts: Collection[int]) -> dict[str, np.ndarray]:
+    """The projection in an .npz file: ``project`` [k,n], ``restore`` [k,n], ``offset`` [n], all float32.
 
-    A token x is sent as project @ x, k numbers, and arrives as these @ restore + offset. Raises ValueError for a file
+    ``counts`` are what n may be: the elements of a token, or its channels. A token x, or the channels x of each of its
+    places, is sent as project @ x, k numbers, and arrives as these @ restore + offset. Raises ValueError for a file
     that has none.
     """
     try:
@@ -157,11 +163,12 @@ def read_basis(path: str, count: int) -> dict[str, np.ndarray]:
         raise
     except Exception as error:  # whatever numpy meets in a broken file
         raise ValueError(f"{path}: holds no projection: {error}") from None
-    rank = len(arrays["project"]) if arrays["project"].ndim else 0
+    rank, count = arrays["project"].shape if arrays["project"].ndim == 2 else (0, 0)
     wanted = {"project": (rank, count), "restore": (rank, count), "offset": (count,)}
     for name, array in arrays.items():
-        if not rank or array.shape != wanted[name] or array.dtype != np.float32:
-            raise ValueError(f"{path}: {name} is {array.dtype}{list(array.shape)}, for tokens of {count} elements")
+        if not rank or count not in counts or array.shape != wanted[name] or array.dtype != np.float32:
+            many = " or ".join(map(str, sorted(counts)))
+            raise ValueError(f"{path}: {name} is {array.dtype}{list(array.shape)}, for tokens of {many} elements")
     return arrays
 
 

@@ -236,7 +236,7 @@ def run(
     with the programs' messages, for a run that fails.
     """
     from eprune.analysis.check import check
-    from eprune.deploy.build import Writer, programs_of
+    from eprune.deploy.build import write_programs
     from eprune.deploy.local import launch
     from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured
     from eprune.measure.summary import summarize
@@ -249,11 +249,7 @@ def run(
     check_complete(system)
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder, tempfile.TemporaryFile() as stdout:
         tapped, report = tap.apply(system, tap.Options(str(Path(folder, "sinks"))))
-        programs = {}
-        writer = Writer()
-        for program in programs_of(tapped):
-            programs[program.platform] = str(Path(folder, f"{program.platform}.py"))
-            writer.program(program, programs[program.platform])
+        programs = write_programs(tapped, folder)
         common = [f"--frames={frames}"] * bool(frames) + ["--emulate"] * emulate
         common += [f"--interpreter={interpreter}"] * (interpreter != "auto") + [f"--timeout={timeout}"] * bool(timeout)
         arguments = {platform: [*common, *own] for platform, own in link_options(tapped).items()}

@@ -38,6 +38,7 @@ COMMANDS = (
     "explore",
     "profile",
     "report",
+    "cut",
     "demo",
     "upgrade",
     "schema",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import Any, Callable, Optional, TypeVar
@@ -64,19 +64,26 @@ def refuse(names: Sequence[str], reason: str) -> None:
         raise click.UsageError(f"{' and '.join(typed)}: {reason}")
 
 
+def typed_words(names: Collection[str]) -> list[str]:
+    """Those of the running command's parameters that were typed, as one types them."""
+    context = click.get_current_context()
+    words: list[str] = []
+    for param in context.command.params:
+        name = param.name or ""
+        if name in names and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
+            words += _words(param, context.params.get(name, True))
+    return words
+
+
 def typed(page: bool = False) -> str:
     """The running command as somebody would type it: what was given.
 
     What only decides on the printing of results is left out, except for a ``page``, which is a result.
     """
     context = click.get_current_context()
-    words = context.command_path.split()
     silent = () if page else ("quiet", "fmt")
-    for param in context.command.params:
-        name = param.name or ""
-        if name not in silent and context.get_parameter_source(name) is ParameterSource.COMMANDLINE:
-            words += _words(param, context.params.get(name, True))
-    return shlex.join(["eprune", *words[1:]])
+    words = typed_words({param.name or "" for param in context.command.params} - {*silent})
+    return shlex.join(["eprune", *context.command_path.split()[1:], *words])
 
 
 def _words(param: click.Parameter, value: Any) -> list[str]:

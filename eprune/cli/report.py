@@ -13,16 +13,14 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option, revealed_by
+from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by
 from eprune.cli.printing import write
+from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
     from eprune.explore.cost import Costs
-    from eprune.explore.plan import LinkFigures, Plan
-    from eprune.explore.search import Best
-    from eprune.explore.space import Constraints
-    from eprune.measure.coding import CodedFifos
+    from eprune.explore.plan import Plan
     from eprune.measure.evaluate import Evaluation
     from eprune.measure.exploration import Typed
     from eprune.views.beside import BesideReport
@@ -44,9 +42,7 @@ TOLERANCE = 10.0
 @click.option(
     "--link", "links", multiple=True, metavar="NAME=B,L", help="Predict for another link: wifi=2.3MB/s,2.15ms."
 )
-@click.option(
-    "--speed", "speeds", multiple=True, metavar="PLATFORM=F", help="Predict for a PLATFORM that is F times faster."
-)
+@speed_option
 @click.option("--against", metavar="DIR", help="Compare with an earlier exploration.")
 @click.option(
     "--beside",
@@ -136,12 +132,12 @@ def command(
     if data and (links or speeds):
         raise click.UsageError("--data compares over the links and with the speeds of the platform files")
     plan = read_plan_of(folder)
-    constraints = _together(plan, given)
+    constraints = together(plan, given)
     wanted = weights(objective)
-    costs = _costs(plan, Path(folder), speeds)
+    costs = costs_of(plan, Path(folder), speeds)
     if besides and not data and costs is None:
         raise click.UsageError(f"--beside needs predictions: run eprune profile {folder} --actors")
-    coding = _coding(plan, Path(folder), as_it_is)
+    coding = coding_of(plan, Path(folder), as_it_is)
     if costs is not None and coding is not None:
         costs = replace(costs, coded=coding.coded, fewest="bytes" in wanted)
     if "energy" in wanted and not plan.power:
@@ -153,9 +149,9 @@ def command(
             say(f"note: {left}")
     results = script.read(Path(folder, RESULTS), plan.id)
     over = []
-    for name, each in _over(plan, costs, links):
+    for name, each in costs_over(plan, costs, links):
         each_rows = answer.rows(plan, results, each, constraints)
-        over.append(Over(name, each, each_rows, _best(plan, constraints, each, objective) if each else None))
+        over.append(Over(name, each, each_rows, best_cut(plan, constraints, each, objective) if each else None))
     rows, best = over[0].rows, over[0].best
     if all(row.excluded for row in rows) and best is None:
         excluded = {**{row.alternative.name: row.excluded for row in rows}, **plan.excluded}
@@ -176,6 +172,7 @@ def command(
         besides=[each for each in dealt if each],
         evaluated=_side_by_side(besides, data, frames, plan, folder, rows, objective) if data else (),
         coding=coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None,
+        make=_make(folder, objective, links, given),
         revealed=revealed_by(given["privacy"], plan.flow) if given["privacy"] else {},
     )
     report = CutReport(plan, objective, over, latencies, more)
@@ -187,6 +184,12 @@ def command(
         text = {"text": report.text, "json": report.json, "csv": report.csv}[fmt]()
     write(output, text, fmt)
     return 0
+
+
+def _make(folder: str, objective: str, links: Sequence[str], given: Mapping[str, Any]) -> str:
+    """The command that makes the best cut a system."""
+    words = ["eprune", "cut", folder, "--best", objective, *(["--link", links[0]] if links else [])]
+    return shlex.join([*words, *options.typed_words({*given, "speeds", "as_it_is"}), "-o", "SYSTEM"])
 
 
 def _beside(
@@ -244,104 +247,6 @@ def _side_by_side(
         *(f"{one.application} in {place}" for one, place in zip(found[len(cuts) :], besides)),
     ]
     return [replace(each, application=name) for each, name in zip(found, names)]
-
-
-def _coding(plan: Plan, folder: Path, as_it_is: bool) -> Optional[CodedFifos]:
-    """How FIFOs could be coded, where that was tried for this plan, and is wanted."""
-    from eprune.measure.coding import CODING, read_coding, stale
-
-    if as_it_is:
-        if not (folder / CODING).exists():
-            raise click.UsageError(f"--as-it-is: nothing was tried with eprune profile {folder} --compress")
-        return None
-    if stale(plan, folder):
-        say(f"note: {folder / CODING} is of an earlier exploration: run eprune profile {folder} --compress again")
-    return read_coding(plan, folder)
-
-
-def _over(plan: Plan, costs: Optional[Costs], given: Sequence[str]) -> list[tuple[str, Optional[Costs]]]:
-    """The links to predict over: those of the platform files, or those given, each in place of the endpoints'."""
-    from eprune.views.report import PLATFORM_LINKS
-
-    if costs is None or not given:
-        return [(PLATFORM_LINKS, costs)]
-    found: dict[str, Optional[Costs]] = {}
-    for text in given:
-        name, bandwidth, latency = _link(text)
-        if name in found:
-            raise click.BadParameter(f"there are two links {name!r}", param_hint="--link")
-        links = tuple(_replaced(plan, link, bandwidth, latency) for link in costs.links)
-        found[name] = replace(costs, links=links)
-    return list(found.items())
-
-
-def _link(text: str) -> tuple[str, float, float]:
-    from eprune.model.quantity import parse_bandwidth, parse_time
-
-    name, _, figures = text.partition("=")
-    bandwidth, _, latency = figures.partition(",")
-    try:
-        read = parse_bandwidth(bandwidth), parse_time(latency or "0s")
-        if not name or not read[0]:
-            raise ValueError(f"{text!r}: expected a name and a bandwidth above 0")
-    except ValueError as error:
-        raise click.BadParameter(f"{error}; for example wifi=2.3MB/s,2.15ms", param_hint="--link") from None
-    return name, *read
-
-
-def _replaced(plan: Plan, link: LinkFigures, bandwidth: float, latency: float) -> LinkFigures:
-    if {link.origin, link.to} & set(plan.roles.endpoints):
-        return replace(link, bandwidth=bandwidth, latency=latency)
-    return link
-
-
-def _best(plan: Plan, constraints: Constraints, costs: Costs, objective: str) -> Optional[Best]:
-    """The best of all cuts, None if there is none, or none was found."""
-    from eprune.explore.integer import Unsolved
-    from eprune.explore.search import Search
-
-    try:
-        return Search(plan.flow, plan.roles, constraints, costs).best(objective)
-    except Unsolved:
-        say("note: the search over all cuts has not come to an end in time; these are the partition points")
-    except ImportError:
-        say("note: without scipy only partition points are compared (pip install scipy)")
-    return None
-
-
-def _together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
-    more = constraints_of(given, plan.roles.platforms, plan.flow)
-    old = plan.constraints
-    limits = [limit for limit in (old.max_bytes, more.max_bytes) if limit >= 0]
-    return replace(
-        old,
-        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name not in ("max_bytes", "privacy")},
-        max_bytes=min(limits, default=-1),
-    )
-
-
-def _costs(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional[Costs]:
-    """What the actors cost, as timed; None where they were not, or under an earlier plan."""
-    from eprune.explore.plan import ACTORS
-    from eprune.measure.exploration import read_costs, stale_costs
-
-    if stale_costs(plan, folder):
-        say(f"note: {folder / ACTORS} is of an earlier exploration: run eprune profile {folder} --actors again")
-    return read_costs(plan, folder, _values(speeds, plan, "--speed"))
-
-
-def _values(given: Sequence[str], plan: Plan, option: str) -> dict[str, float]:
-    result = {}
-    for text in given:
-        name, _, value = text.partition("=")
-        try:
-            result[name] = float(value)
-        except ValueError:
-            raise click.BadParameter(f"{text!r} is not of the form PLATFORM=NUMBER", param_hint=option) from None
-        if name not in plan.roles.platforms or not result[name] > 0:
-            known = ", ".join(plan.roles.platforms)
-            raise click.BadParameter(f"{text!r}: expected one of {known}, and a number above 0", param_hint=option)
-    return result
 
 
 def _picture(chart: Chart) -> str:
@@ -405,7 +310,7 @@ def _compare(
     from eprune.measure import script
     from eprune.views.comparison import Comparison
 
-    before = answer.rows(old, script.read(folder / RESULTS, old.id), _costs(old, folder), old.constraints)
+    before = answer.rows(old, script.read(folder / RESULTS, old.id), costs_of(old, folder), old.constraints)
     allowed = [row for row in rows if not row.excluded]
     found = answer.changes(before, allowed, objective, plan.roles.endpoints)
     if not found:

@@ -93,6 +93,15 @@ def write_program(program: PlatformProgram, output: str) -> None:
     Writer().program(program, output)
 
 
+def write_programs(system: System, folder: str) -> dict[str, str]:
+    """The programs of a system's platforms, in a folder: platform -> path. Raises what ``programs_of`` does."""
+    writer, paths = Writer(), {}
+    for program in programs_of(system):
+        paths[program.platform] = str(Path(folder, f"{program.platform}.py"))
+        writer.program(program, paths[program.platform])
+    return paths
+
+
 def write_bundle(program: PlatformProgram, output: str) -> None:
     """Write a program with all that it needs as one executable file; "-" for stdout."""
     write_file(output, bundle_of(program, output))

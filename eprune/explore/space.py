@@ -205,6 +205,27 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     return next((f"{edge} only" for edge in roles.edges if edge in used), "endpoint only")
 
 
+def cut_behind(flow: Flow, roles: Roles, constraints: Constraints, places: Sequence[str]) -> dict[str, str]:
+    """Actor -> platform: what each of ``places`` needs, and itself, is on one tier, all else on the last one.
+
+    ``places``: an actor for the endpoints, and one for each edge. What a constraint ties to a platform is there. Raises
+    ValueError for actors that there are not, and where their number does not fit.
+    """
+    if len(places) != len(roles.tiers) - 1:
+        raise ValueError(f"{len(places)} actors for {len(roles.tiers)} tiers: name one for each but the last")
+    for name in places:
+        if name not in flow.actors:
+            raise ValueError(f"there is no actor {name!r}; there are {', '.join(flow.actors)}")
+    pinned = pinned_ends(flow, roles, constraints)
+    owner = owners(flow, roles, pinned)
+    homes = dict.fromkeys(flow.actors, roles.server)
+    for place, edge in reversed(list(zip(places, ("", *roles.edges)))):
+        for actor in (place, *flow.before([place])):
+            homes[actor] = edge or owner[actor]
+    homes.update((source, owner[source]) for source in flow.sources)
+    return {**homes, **pinned}
+
+
 def place(system: System, homes: Mapping[str, str]) -> System:
     """The system with its actors where ``homes`` says, and only the platforms that run something.
 

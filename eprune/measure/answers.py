@@ -11,6 +11,7 @@ from tempfile import TemporaryDirectory
 from typing import Any, Optional
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from eprune.analysis.reach import leaving, reached
 from eprune.analysis.routes import routes
@@ -114,6 +115,7 @@ class SystemAnswers:
         self._stack = ExitStack()
 
     def __enter__(self) -> SystemAnswers:
+        self._stack.enter_context(_one_thread())
         self._stack.enter_context(self._executor)
         return self
 
@@ -168,6 +170,13 @@ class SystemAnswers:
             if not any(fifo.target.startswith(f"{node.name}.") for node in self._executor.nodes):
                 queues[fifo.name].clear()  # the sinks have seen it
         return frame
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Numpy computes with one thread, as it does in programs: several would wait for each other on a busy machine."""
+    with threadpool_limits(limits=1):
+        yield
 
 
 class _Schedule:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import math
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,7 +19,7 @@ from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.progress import Progress
-from eprune.measure.ranges import Statistics, next_layer, projection
+from eprune.measure.ranges import Statistics, next_convolution, next_layer, projection
 from eprune.model.finding import EpruneError
 from eprune.model.graph import Fifo
 from eprune.model.system import System
@@ -107,16 +108,21 @@ class Trial:
                 if len(found.rows[0][0]) <= _CHANNELS:
                     low, step = found.ranges(levels, True)
                     ways.append((f"{method}-channel", replace(base, method=method, low=low, step=step)))
-            ways += self._projected(found, base, options)
+            ways += self._projected(found, base, options, token)
         if options.method is Method.AUTO:
             return ways
         wanted = [way for way in ways if way[0].split()[0] == options.method.value]
         if not wanted:
-            hint = "only floats are rounded" if options.method is not Method.RANK else "no linear layer follows"
+            hint = "only floats are rounded"
+            if options.method is Method.RANK:
+                hint = "neither a fully connected layer nor a convolution of floats follows"
             raise ValueError(f"--method {options.method.value}: {fifo.name} carries {token}, and {hint}")
         return wanted
 
-    def _projected(self, found: Statistics, base: Coding, options: Options) -> Iterator[tuple[str, Coding]]:
+    def _projected(
+        self, found: Statistics, base: Coding, options: Options, token: TokenType
+    ) -> Iterator[tuple[str, Coding]]:
+        """So many numbers for a token before a fully connected layer, for each of its places before a convolution."""
         if options.method not in (Method.AUTO, Method.RANK):
             return
         directions = projection(found)
@@ -125,17 +131,20 @@ class Trial:
         most = directions.rank
         if options.rank > most:
             raise ValueError(f"--rank {options.rank}: the layer behind has rank {most}, so that {most} numbers say all")
+        places = math.prod(token.shape[:-1]) if found.places else 1
+        named = f" of {token.shape[-1]}" if found.places else ""
         if options.method is Method.RANK:
             ranks = [options.rank or most]
         else:
-            ranks = [rank for rank in RANKS if rank < most] + [most]
+            # As many channels as there are, projected, would be the token again.
+            ranks = [rank for rank in RANKS if rank < most] + [most] * (not found.places)
         for rank in ranks:
-            coding = replace(base, rank=rank, basis=directions.basis(rank))
+            coding = replace(base, rank=rank * places, basis=directions.basis(rank))
             if rank == most:
-                yield f"rank {rank}", coding
+                yield f"rank {rank}{named}", coding
             if rank < most or options.method is Method.AUTO:
                 low, step = directions.ranges(rank, _LEVELS["int8"])
-                yield f"rank {rank} int8", replace(coding, method="int8", low=low, step=step)
+                yield f"rank {rank}{named} int8", replace(coding, method="int8", low=low, step=step)
 
     def measure(self, name: str, made: Mapping[str, Coding], fifo: Fifo, part: Part) -> Measured:
         """Run the application with its FIFOs coded so."""
@@ -230,7 +239,7 @@ def prepare(system: System, options: Options, progress: Progress, fused: bool = 
         names = class_names(answers.labels)
         ports = {answers.source(fifo.name): fifo.name for fifo in fifos}
         actors = {fifo.name: system.graph.actor(fifo.target.actor) for fifo in fifos}
-        statistics = {name: Statistics(_weights(system, name, actors[name])) for name in actors}
+        statistics = {name: _statistics(system, name, actors[name]) for name in actors}
 
         def watch(firing: Firing) -> None:
             for port, token in firing.outputs.items():
@@ -262,12 +271,16 @@ def _unseen(firing: Firing) -> None:
     """Nothing is kept of a firing."""
 
 
-def _weights(system: System, name: str, actor: Any) -> Optional[np.ndarray]:
-    """The weights of the layer behind a FIFO that take its whole token, or None."""
-    weights = next_layer(actor)
+def _statistics(system: System, name: str, actor: Any) -> Statistics:
+    """With the weights of the layer behind a FIFO, if it takes its whole token, or the channels of each place."""
     fifo = next(each for each in system.graph.fifos if each.name == name)
-    count = int(np.prod(type_of(system, fifo).shape))
-    return weights if weights is not None and weights.shape[1] == count else None
+    shape = type_of(system, fifo).shape
+    whole, places = next_layer(actor), next_convolution(actor)
+    if whole is not None and whole.shape[1] == math.prod(shape):
+        return Statistics(whole)
+    if places is not None and len(shape) > 1 and len(places) == shape[-1]:
+        return Statistics(places, True)
+    return Statistics()
 
 
 def _parts(data: Data, frames: int, notes: list[str]) -> tuple[Data, Data]:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from eprune.analysis.check import check
-from eprune.deploy.build import Writer, programs_of
+from eprune.deploy.build import write_programs
 from eprune.deploy.local import launch
 from eprune.deploy.options import certificates, link_options, secured
 from eprune.formats.behaviours import inspect
@@ -82,10 +82,7 @@ def _run(
     system: System, sources: Sequence[str], folder: Path, frames: int, interpreter: str, emulate: bool
 ) -> Mapping[str, Any]:
     """The timelines of the platforms. Raises Failure with the programs' message."""
-    writer, programs = Writer(), {}
-    for program in programs_of(system):
-        programs[program.platform] = str(folder / f"{program.platform}.py")
-        writer.program(program, programs[program.platform])
+    programs = write_programs(system, str(folder))
     arguments = {}
     for platform, links in link_options(system).items():
         own = [f"--frames={frames}", f"--trace={folder / platform}.trace", f"--interpreter={interpreter}", *links]

@@ -27,9 +27,13 @@ _MARGIN = 0.1
 
 @dataclass
 class Statistics:
-    """What is kept of the tokens of a FIFO: extremes of each channel, some values, and what the next layer makes."""
+    """What is kept of the tokens of a FIFO: extremes of each channel, some values, and what the next layer makes.
+
+    ``weights`` are those of that layer, of whole tokens, or (``places``) of the channels of each place.
+    """
 
     weights: Optional[np.ndarray] = None
+    places: bool = False
     low: Optional[np.ndarray] = None
     high: Optional[np.ndarray] = None
     rows: list[np.ndarray] = field(default_factory=list)
@@ -45,7 +49,8 @@ class Statistics:
         kept = self.random.permutation(len(table))[: max(1, _KEPT // table.shape[1])]
         self.rows.append(table[kept])
         if self.weights is not None:
-            self.outputs.append(self.weights @ token.reshape(-1).astype(np.float64))
+            seen = table[kept] if self.places else token.reshape(1, -1).astype(np.float64)
+            self.outputs += [*(seen @ self.weights.T)]
 
     def ranges(self, levels: int, by_channel: bool) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """``low`` and ``step`` of whole numbers up to ``levels``, with the least error in the mean of squares."""
@@ -82,7 +87,7 @@ def grid(low: np.ndarray, high: np.ndarray, levels: int) -> tuple[np.ndarray, np
 
 @dataclass(frozen=True)
 class Projection:
-    """Of the inputs of a fully connected layer: directions in the order of what they matter for its outputs.
+    """Of the inputs of a layer: directions in the order of what they matter for its outputs.
 
     ``directions`` [out,out] are orthonormal columns, ``inverse`` [in,out] is the pseudoinverse of the weights [out,in].
     ``rank`` is the layer's: so many numbers say all.
@@ -138,6 +143,27 @@ def next_layer(actor: Optional[Actor]) -> Optional[np.ndarray]:
 
     A reshape before it changes nothing. Raises EpruneError for a model that cannot be read.
     """
+    found = _first(actor, "FULLY_CONNECTED")
+    return found if found is not None and found.ndim == 2 else None
+
+
+def next_convolution(actor: Optional[Actor]) -> Optional[np.ndarray]:
+    """Weights [channels,channels] that stand for the convolution which an actor begins with; None where it does not.
+
+    What they make of the channels of a place is as long as what the convolution makes of them, over all of its places
+    and outputs together: the root of the sum of W^T W over all taps W [out,channels]. An error that is small behind
+    them is small behind the convolution (the errors of neighbouring places are taken to be independent).
+    """
+    found = _first(actor, "CONV_2D")
+    if found is None or found.ndim != 4:
+        return None
+    taps = found.astype(np.float64).reshape(-1, found.shape[3])
+    values, vectors = np.linalg.eigh(taps.T @ taps)
+    return (vectors * np.sqrt(np.maximum(values, 0))) @ vectors.T
+
+
+def _first(actor: Optional[Actor], layer: str) -> Optional[np.ndarray]:
+    """The weights of the layer of that kind that an actor begins with, a reshape before it aside."""
     if actor is None or actor.behaviour is None or not actor.behaviour.operators:
         return None
     if len([port for port in actor.inputs if not port.control]) != 1:
@@ -150,10 +176,9 @@ def next_layer(actor: Optional[Actor]) -> Optional[np.ndarray]:
         users = [each for each in own if tensors[0] in each.inputs]
         if len(users) != 1 or users[0].inputs[0] != tensors[0]:
             return None
-        if users[0].name == "FULLY_CONNECTED":
-            if not model.tensors[users[0].inputs[1]].constant or len(model.tensors[users[0].inputs[1]].shape) != 2:
-                return None
-            return constant(model, users[0].inputs[1])
+        if users[0].name == layer:
+            weights = model.tensors[users[0].inputs[1]]
+            return constant(model, users[0].inputs[1]) if weights.constant and weights.dtype == "float32" else None
         if users[0].name != "RESHAPE":
             return None
         tensors = users[0].outputs

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
 
-from eprune.deploy.build import Writer, programs_of
+from eprune.deploy.build import write_programs
 from eprune.deploy.local import launch
 from eprune.deploy.options import link_options
 from eprune.formats.behaviours.python_class import PythonBehaviour
@@ -244,11 +244,7 @@ class _Programs:
         # It is read again for what its behaviours say of themselves.
         self.system = read_system(written.application, platforms, mappings, allow_outside=True)
         self.home, self.settings = self.system.homes[self.decider], settings
-        self.paths: dict[str, str] = {}
-        writer = Writer()
-        for program in programs_of(self.system):
-            self.paths[program.platform] = str(Path(folder, f"{program.platform}.py"))
-            writer.program(program, self.paths[program.platform])
+        self.paths = write_programs(self.system, folder)
 
     def run(self, name: str, own: Sequence[str], trace: Optional[str], progress: Progress) -> WayRun:
         """One run, with these settings of the decider; without a ``trace``, links and units stay as they are stated."""

@@ -2,8 +2,9 @@
 
 Floats are rounded to 8 or 4 bits, in ranges that are measured on your pictures, and what is left is coded by zstd or
 zlib; tokens of whole numbers are only coded, without loss. Before a fully connected layer, a token can be projected
-first: what the layer makes of the projection is nearly what it makes of the token. The FIFO has room for the largest
-that a token can become, and the link carries what is used.
+first, and before a convolution the channels of each of its places: what the layer makes of the projection is nearly
+what it makes of the token. The FIFO has room for the largest that a token can become, and the link carries what is
+used.
 
 Every way of coding is measured, beside sending the picture itself as a JPEG: the mean bytes, the share of answers that
 stay the same, the accuracy where the pictures have labels, and below which bandwidth it saves time. Ranges are those of
@@ -100,7 +101,10 @@ class Options:
     method: Method = option(Method.AUTO, help="Code in this way (auto: as --wish or --bytes ask for).")
     entropy: Entropy = option(Entropy.AUTO, help="What codes the rest (auto: zstd if it is installed, else zlib).")
     level: int = option(0, help="The level of that: up to 22 of zstd (3), 9 of zlib (6).")
-    rank: int = option(0, help="Of --method rank: how many numbers are sent (0: as many as the layer has).")
+    rank: int = option(
+        0,
+        help="Of --method rank: how many numbers are sent; before a convolution, for each place (0: enough for all).",
+    )
     frames: int = option(100, help="Measure on up to so many pictures of each part (100).")
     bandwidth: str = option(
         "", help="Of the link, in bytes per second: is it worth it? (11.2MB/s; default: the platform file's).",

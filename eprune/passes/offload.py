@@ -87,6 +87,9 @@ class Options:
     )
     here: str = option("", help="Seconds of each block on the device: 0.005,0.01.", metavar="LIST")
     there: tuple[str, ...] = option((), help="Seconds of each block on each server.", metavar="LIST")
+    profile: str = option(
+        "", help="Instead, the times that eprune profile DIR --actors has taken of the actors.", metavar="DIR"
+    )
     objective: Objective = option(
         Objective.LATENCY,
         help="What a choice minimises: the latency (the default), the device's computing, the bytes, or the device's "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
@@ -56,12 +57,14 @@ class More:
     """What a report is asked for besides the cuts.
 
     ``besides``: partitions by channels, ``evaluated``: cuts and applications on the same pictures, ``coding``: how
-    tokens can be coded, ``revealed``: actor -> what its tokens reveal, as SSIM (``explore.revealed``).
+    tokens can be coded, ``make``: the command that makes the best cut a system, ``revealed``: actor -> what its tokens
+    reveal, as SSIM (``explore.revealed``).
     """
 
     besides: Sequence[BesideReport] = ()
     evaluated: Sequence[Evaluation] = ()
     coding: Optional[CodingReport] = None
+    make: str = ""
     revealed: Mapping[str, float] = field(default_factory=dict)
 
 
@@ -89,7 +92,7 @@ class CutReport:
         between = [f"{name} ms" for name in plan.roles.edges]
         self.header = (
             *("point", "cut", "bytes", "endpoint ms", *between, "server ms", "latency ms", "frames/s", "energy mJ"),
-            *("measured ms", "measured f/s", "emulated", "coded"),
+            *("coded", "measured ms", "measured f/s", "emulated"),
             *(["SSIM"] if more.revealed else []),
         )
 
@@ -152,26 +155,32 @@ class CutReport:
     def notes(self) -> list[str]:
         """What else is to be said, a sentence or two each."""
         others = [f"Over {over.name}: {self._advice(over)}" for over in self.over[1:]]
+        points = self._of_points(self.over[0]) if self.other(self.over[0]) and self.ranked else ""
         single = answer.single_and_steady(self.plan, self.rows) if self.costs else ""
         coded = self.more.coding.notes(self.ranked[0] if self.ranked else None) if self.more.coding else []
-        return [note for note in (self.note, *coded, self.other(), single, *others) if note]
+        return [note for note in (self.note, *coded, points, single, *others) if note]
 
     def _advice(self, over: Over) -> str:
+        return self.other(over) or self._of_points(over)
+
+    def _of_points(self, over: Over) -> str:
         if not answer.ranked(self.plan, over.rows, self.objective):
             return "No partition point is allowed."
         return answer.advice(self.plan, over.rows, self.objective, self.unit)
 
-    def other(self) -> str:
+    def other(self, over: Over) -> str:
         """A sentence on the best cut that is not a partition point, if it is better than all that are; else ""."""
-        if self.best is None:
+        best = over.best
+        if best is None:
             return ""
-        points = [row.value(self.objective, self.plan.roles.endpoints) for row in self.ranked]
-        if points and min(points) <= self.best.value * (1 + 1e-6):
+        points = [row.value(self.objective, self.plan.roles.endpoints) for row in over.rows]
+        least = min(points, default=math.inf)
+        if least <= best.value * (1 + 1e-6):
             return ""
-        roles, homes = self.plan.roles, self.best.homes
-        proof = "" if self.best.exact else f" (no cut is below {self.best.bound:.4g})"
-        title = "Better than every partition point is" if points else "What is left is"
-        figure = answer.quantity(self.best.value, self.unit)
+        roles, homes = self.plan.roles, best.homes
+        proof = "" if best.exact else f" (no cut is below {best.bound:.4g})"
+        title = "Better than every partition point is" if least < math.inf else "What is left is"
+        figure = answer.quantity(best.value, self.unit)
         return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {placed(roles, homes)}."
 
     def cells(self, row: PointRow) -> tuple[str, ...]:
@@ -194,7 +203,7 @@ class CutReport:
         coded = ", ".join(f"{name} {way}" for name, way in (predicted.coded if predicted else {}).items())
         told = [f"{self.seen(row):.3f}".replace("0.000", "")] if self.more.revealed else []
         named = row.alternative.name, row.alternative.after
-        return (*named, nbytes, *figures, *shown, ", ".join(emulation), coded, *told)
+        return (*named, nbytes, *figures, coded, *shown, ", ".join(emulation), *told)
 
     def seen(self, row: PointRow) -> float:
         """The SSIM of what is reconstructed from the tokens that leave the endpoints; 0 where none does."""
@@ -203,11 +212,7 @@ class CutReport:
     def text(self) -> str:
         """For people."""
         lines = [f"{self.plan.flow.application}: the best cuts by {self.objective} ({self.meaning})", ""]
-        top = [
-            (place, row.alternative.name, row.alternative.after, answer.quantity(self._value(row), self.unit))
-            for place, row in enumerate(self.ranked[:SHOWN], 1)
-        ]
-        lines += [table(("", "point", "cut", self.objective), top).rstrip("\n"), ""]
+        lines += [table(("", "point", "cut", self.objective), self._top()).rstrip("\n"), ""]
         chosen = self.shown([row for row in self.rows if not row.excluded])
         header, rows = _filled(self.header, [self.cells(row) for row in chosen])
         marked = [("*" if row[0] == self.first else "", *row) for row in rows]
@@ -216,8 +221,20 @@ class CutReport:
         lines += self.more.coding.lines() if self.more.coding else []
         lines += [line for each in self.more.besides for line in each.lines()]
         lines += [*side_by_side(self.more.evaluated).splitlines(), ""] if self.more.evaluated else []
-        lines += [*self.notes(), self.advice]
+        made = [f"To make the best cut a system: {self.more.make}"] if self.more.make else []
+        lines += [*self.notes(), *made, self.advice]
         return "\n".join(lines) + "\n"
+
+    def _top(self) -> list[tuple[str, ...]]:
+        """The best cuts: that of all, where it is no partition point, and the best points."""
+        rows = [
+            (row.alternative.name, row.alternative.after, answer.quantity(self._value(row), self.unit))
+            for row in self.ranked[:SHOWN]
+        ]
+        if self.best is not None and self.other(self.over[0]):
+            cut = after(self.plan.flow, self.plan.roles, self.best.homes)
+            rows.insert(0, ("-", cut, answer.quantity(self.best.value, self.unit)))
+        return [(str(place), *row) for place, row in enumerate(rows[:SHOWN], 1)]
 
     def missing(self) -> list[str]:
         """Lines on the partition points that are not in the table, and those that failed."""
@@ -262,6 +279,7 @@ class CutReport:
             "unit": self.unit,
             "note": self.note,
             "advice": self.advice,
+            **({"make": self.more.make} if self.more.make else {}),
             "ranked": [row.alternative.name for row in self.ranked],
             "best_of_all_cuts": {**asdict(self.best), "exact": self.best.exact} if self.best else None,
             "points": points,

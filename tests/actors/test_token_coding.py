@@ -139,6 +139,20 @@ def test_a_projection_sends_few_numbers(tmp_path):
     assert np.allclose(there_and_back(coder, token), token, atol=1e-6)
 
 
+def test_the_channels_of_each_place_can_be_projected(tmp_path):
+    random = np.random.default_rng(1)
+    rows = np.linalg.qr(random.standard_normal((4, 2)))[0].T.astype(np.float32)
+    path, offset = tmp_path / "basis.npz", np.arange(4, dtype=np.float32)
+    np.savez(path, project=rows, restore=rows, offset=offset - offset @ rows.T @ rows)
+    coder = coding("float32[1,3,5,4]", basis=str(path))
+    assert coder.most == 1 + 4 * 2 * 15
+    token = random.standard_normal((1, 3, 5, 2)).astype(np.float32) @ rows + offset
+    assert np.allclose(there_and_back(coder, token), token, atol=1e-5)
+    rounded = coding("float32[1,3,5,4]", method="int8", low="-8,-8", step="0.0625,0.0625", basis=str(path))
+    assert rounded.most == 1 + 2 * 15
+    assert np.allclose(there_and_back(rounded, token), token, atol=0.0625)
+
+
 def test_the_actors_say_what_does_not_fit(tmp_path):
     (tmp_path / "wrong.npz").write_bytes(b"x")
     np.savez(tmp_path / "other.npz", project=np.ones((2, 3)), restore=np.ones((2, 3)), offset=np.ones(3))

@@ -123,6 +123,15 @@ def test_the_report_says_how_the_best_one_is_made_and_that_is_so(folder, eprune)
     assert link["bytes_per_frame"] == pytest.approx(predicted["nbytes"])
 
 
+def test_the_cut_that_is_made_is_coded_unless_it_is_not_to_be(folder, eprune):
+    compressed(eprune, "--wish", "agreement=0")
+    for more, coded in (((), True), (("--as-it-is",), False)):
+        words = ("--best", "bytes", "--must-use", "server", *more)
+        done = eprune("cut", "cuts", *words, "-o", f"made{coded}")
+        assert done.code == 0, done.err
+        assert ("Compress-" in (folder / f"made{coded}/application.xml").read_text()) == coded
+
+
 def test_a_wish_that_the_test_part_breaks_is_said(folder, eprune):
     coding = compressed(eprune, "--wish", "agreement=0")
     file = folder / "cuts/coding.json"

@@ -46,6 +46,7 @@ SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 CODED = "tests/cli/test_coded_cuts.py"
+CUT = "tests/cli/test_cut.py"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
@@ -232,6 +233,7 @@ TABLE = {
         "--behind": plus(OFFLOAD, "--behind L1"),
         "--here": plus(OFFLOAD, "--here 0.1,0.2"),
         "--there": plus(OFFLOAD, "--there 0.1,0.2"),
+        "--profile": plus(OFFLOAD, "--profile timed", code),
         "--objective": plus(OFFLOAD, "--objective bytes"),
         "--latency": plus(OFFLOAD, "--latency 50ms"),
         "--probe": plus(OFFLOAD, "--probe 7"),
@@ -560,6 +562,25 @@ TABLE = {
         "--emulate": plus(POINT, "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]),
         "--quiet": plus("profile cuts", "-q", silent),
         "--format": plus("profile cuts", "--format json", out),
+    },
+    "cut": {
+        **OUTSIDE,
+        "--best": Elsewhere(f"{CUT}::test_the_best_of_all_cuts_becomes_a_system_that_is_sound"),
+        "--point": Elsewhere(f"{CUT}::test_a_point_and_what_an_actor_needs"),
+        "--after": Elsewhere(f"{CUT}::test_a_point_and_what_an_actor_needs"),
+        "--link": Elsewhere(f"{CUT}::test_other_links_and_speeds_lead_to_other_cuts"),
+        "--speed": Elsewhere(f"{CUT}::test_other_links_and_speeds_lead_to_other_cuts"),
+        "--as-it-is": Elsewhere(f"{CODED}::test_the_cut_that_is_made_is_coded_unless_it_is_not_to_be"),
+        "--output": Elsewhere(f"{CUT}::test_what_cannot_be_is_refused_and_nothing_is_written"),
+        "--validate": Elsewhere(f"{CUT}::test_it_is_measured_beside_its_prediction"),
+        "--emulate": Elsewhere(f"{CUT}::test_it_is_measured_beside_its_prediction"),
+        "--frames": Elsewhere(f"{CUT}::test_it_is_measured_beside_its_prediction"),
+        "--format": Elsewhere(f"{CUT}::test_it_is_measured_beside_its_prediction"),
+        **{
+            name: Elsewhere(f"{CUT}::test_constraints_of_the_exploration_and_of_the_command_hold")
+            for name in ("--keep-on", "--not-on", "--must-use", "--must-not-use", "--max-bytes", "--private-until")
+        },
+        "--privacy": plus("cut timed -o k --private-until ssim=0.5", "--privacy revealed.json", code),
     },
     "report": {
         "--allow-outside": Elsewhere("tests/cli/test_report_beside.py::test_what_cannot_be_set_beside_is_refused"),

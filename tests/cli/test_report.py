@@ -170,8 +170,7 @@ def test_a_link_needs_a_name_and_figures(predicted, eprune, link):
 def test_a_cut_that_is_no_partition_point_is_reported_where_no_point_is_left(predicted, eprune):
     done = eprune("report", "cuts", "--keep-on", "server", "In", "--objective", "latency")
     assert done.code == 0, done.err
-    assert "What is left is a cut server only: 4 ms" in done.out
-    assert done.out.endswith("No partition point is allowed.\n")
+    assert done.out.splitlines()[-1].startswith("What is left is a cut server only: 4 ms")
 
 
 def test_csv_html_and_charts(predicted, eprune):

@@ -112,6 +112,10 @@ CALLS = {
         ("wide.tflite", "--data", "pictures.npz", "--failures", "2", "--recovery"),
         ("wide.tflite", "--data", "unlabelled.npz", "--devices", "2"),
     ],
+    "cut": [
+        ("timed", "--best", "latency", "-o", "made-cut"),
+        ("cuts", "--point", "2", "-o", "made-cut"),
+    ],
     "report": [
         ("cuts",),
         ("timed",),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import io
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,9 +13,10 @@ import pytest
 
 from eprune import face
 from eprune.analysis.check import check
+from eprune.explore.space import mapping
 from eprune.formats.system import files_in, read_system, write_system
 from eprune.measure.plans.compress import planned
-from eprune.measure.ranges import next_layer
+from eprune.measure.ranges import Statistics, next_layer, projection
 from eprune.model.finding import EpruneError, has_errors
 from eprune.model.graph import FaultPolicy
 from eprune.passes import compress, relocate
@@ -121,6 +123,40 @@ def test_all_ranks_of_a_layer_are_exact_but_for_rounding_and_fewer_are_near(vehi
     assert exact.made["f3"].rank == 100
     assert exact.made["f3"].method == "lossless"
     assert near.made["f3"].most(compress.token_of(vehicle, compress.checked(vehicle, "f3"))) == 33
+
+
+def test_before_a_convolution_the_channels_of_each_place_are_projected(vehicle, rendered):
+    """All of them are exact but for rounding; a quarter of them is near, and as small as it can be."""
+    near = {actor.name: "endpoint" if actor.name in ("Input", "L1") else "server" for actor in vehicle.graph.actors}
+    system = replace(vehicle, mappings=tuple(mapping(vehicle.graph, each, near) for each in vehicle.platforms))
+    made = [
+        planned(system, Options(("f2",), data=rendered, method=Method.RANK, rank=rank, frames=4)) for rank in (32, 8)
+    ]
+    whole, quarter = (each.figures["methods"]["f2"][0] for each in made)
+    assert whole["name"] == "rank 32 of 32" and whole["agreement"]["value"] == 1
+    assert quarter["name"] == "rank 8 of 32 int8" and quarter["agreement"]["value"] >= 0.75
+    assert quarter["most_bytes"] == 1 + 48 * 48 * 8
+    with pytest.raises(ValueError, match="the layer behind has rank 32"):
+        planned(system, Options(("f2",), method=Method.RANK, rank=33, frames=4))
+
+
+def test_what_is_kept_is_what_the_convolution_sees():
+    """Of channels that it hardly looks at nothing is kept, however much they vary."""
+    random = np.random.default_rng(3)
+    kernel = random.standard_normal((6, 3, 3, 4))
+    kernel[..., 2] *= 1e-3
+    values, vectors = np.linalg.eigh(kernel.reshape(-1, 4).T @ kernel.reshape(-1, 4))
+    aware, blind = Statistics((vectors * np.sqrt(values)) @ vectors.T, True), Statistics(np.eye(4), True)
+    tokens = random.standard_normal((20, 7, 7, 4)) * (1, 1, 50, 1)
+    errors = []
+    for found in (aware, blind):
+        for token in tokens:
+            found.add(token)
+        with np.load(io.BytesIO(projection(found).basis(3))) as basis:
+            back = (tokens @ basis["project"].T) @ basis["restore"] + basis["offset"]
+        wrong = np.lib.stride_tricks.sliding_window_view(back - tokens, (3, 3), axis=(1, 2))
+        errors.append((np.einsum("nhwcij,oijc->nhwo", wrong, kernel) ** 2).mean())
+    assert errors[0] < errors[1] / 100
 
 
 def test_random_inputs_are_said_and_numbers_are_reproducible(vehicle):

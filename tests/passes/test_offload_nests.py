@@ -14,9 +14,12 @@ from hypothesis import strategies as st
 from eprune import face
 from eprune.analysis.check import check
 from eprune.codegen.lower import lower
-from eprune.explore.space import mapping
+from eprune.explore.flow import flow
+from eprune.explore.plan import Plan, write_plan
+from eprune.explore.space import Alternative, Constraints, Roles, mapping
 from eprune.formats.system import write_system
 from eprune.measure.executor import Executor
+from eprune.measure.exploration import write_times
 from eprune.measure.plans.offload import planned
 from eprune.measure.stated import stated
 from eprune.model.graph import Graph
@@ -317,6 +320,33 @@ def test_what_is_cut_can_be_coded_and_only_that_is(network, whole, tmp_path, ser
                 assert found["rounded"] == answers(plain, tmp_path / "answers"), settings_
             else:
                 assert found["rounded"] == whole
+
+
+def test_blocks_take_what_their_actors_took_in_a_profile(network, tmp_path):
+    roles, folder = Roles(("device",), "cloud"), tmp_path / "cuts"
+    flow_ = flow(network.graph, network.interfaces)
+    alone = Alternative("1", "device only", dict.fromkeys(flow_.actors, "device"))
+    plan = Plan("one", flow_, roles, 1, Constraints(), (alone,), {}, (), {}, (), "eprune explore")
+    folder.mkdir()
+    (folder / "explore.json").write_text(write_plan(plan))
+    asked = offload.Options("device", ("cloud",), profile=str(folder))
+    with pytest.raises(ValueError, match="no actors are timed there: run eprune profile"):
+        planned(network, asked)
+    taken = {actor: 0.001 * (place + 1) for place, actor in enumerate(flow_.actors)}
+    faster = {actor: seconds / 10 for actor, seconds in taken.items()}
+    write_times(plan, folder, {"device": {"actors": taken}, "cloud": {"actors": faster, "slowdown": 2}})
+    options = planned(network, asked)
+    blocks = offload.apply(network, options).report.figures["blocks"]
+    wanted = [sum(taken[actor] for actor in block) for block in blocks]
+    assert [float(each) for each in options.here.split(",")] == pytest.approx(wanted)
+    assert [float(each) for each in options.there[0].split(",")] == pytest.approx([each / 5 for each in wanted])
+    for wrong, message in (
+        (replace(asked, here="1"), "leave --here and --there out"),
+        (replace(asked, profile=str(tmp_path)), "has no explore.json"),
+        (replace(asked, server=("edge",)), "no times of this network on platform 'edge'"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            planned(network, wrong)
 
 
 def test_cuts_are_coded_as_the_wish_asks_for(network, tmp_path):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 from eprune.measure.compression import prepare
 from eprune.measure.evaluate import figures_of
+from eprune.measure.exploration import read_costs, read_plan_of
 from eprune.measure.plans import compress as coding
 from eprune.measure.plans import exits as plans
 from eprune.measure.progress import SILENT, Progress
+from eprune.model.finding import WrongUsage
 from eprune.model.system import System
 from eprune.passes import compress, exits
 from eprune.passes._offload_network import network_of
@@ -30,7 +33,35 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
                 raise ValueError(f"--{name} is for exits, which are fitted on pictures: give --data, too")
         if options.data and not options.compress:
             raise ValueError("--exits 0: then --data is for --compress: give it too")
-    return _with_codings(system, options, progress) if options.compress else options
+    if options.compress:
+        options = _with_codings(system, options, progress)
+    return _with_times(system, options) if options.profile else options
+
+
+def _with_times(system: System, options: Options) -> Options:
+    """The seconds of blocks by the times of their actors, as timed for an exploration of the same application.
+
+    What another pass has put into the network was not timed there, and takes no time.
+    """
+    if options.here or options.there:
+        raise ValueError("--profile has the times of blocks: leave --here and --there out")
+    folder = Path(options.profile)
+    try:
+        plan = read_plan_of(options.profile)
+        costs = read_costs(plan, folder)
+    except WrongUsage as error:
+        raise ValueError(f"--profile {options.profile}: {error}") from None
+    if costs is None:
+        raise ValueError(f"--profile {folder}: no actors are timed there: run eprune profile {folder} --actors")
+    blocks = network_of(system.graph, options.cut, options.behind).blocks
+    found = []
+    for platform in (options.device, *options.server):
+        times = costs.times.get(platform, {})
+        known = [[times.get(actor) for actor in block.actors] for block in blocks]
+        if not any(each is not None for block in known for each in block):
+            raise ValueError(f"--profile {folder}: it has no times of this network on platform '{platform}'")
+        found.append(",".join(f"{sum(each or 0.0 for each in block):.6g}" for block in known))
+    return replace(options, here=found[0], there=tuple(found[1:]))
 
 
 def _with_exits(system: System, options: Options, progress: Progress) -> Options:
