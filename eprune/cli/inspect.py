@@ -184,7 +184,12 @@ def _platform(data: dict[str, Any]) -> str:
 
     memory = f", {format_size(data['memory'])} of memory" if data["memory"] is not None else ""
     text = f"{data['file']}: the platform {data['name']!r}, {counted(len(data['units']), 'unit')}{memory}\n\n"
-    text += table(("unit", "core"), [(name, "-" if core is None else core) for name, core in data["units"].items()])
+    units = [
+        (name, "-" if core is None else core if isinstance(core, int) else ", ".join(map(str, core)), engine)
+        for name, core in data["units"].items()
+        for engine in [data["engines"].get(name, "tflite")]
+    ]
+    text += table(("unit", "core", "models by"), units)
     rows = [
         (
             link["to"],

@@ -17,16 +17,30 @@ from eprune.model.token import TokenType
 
 @dataclass(frozen=True)
 class ProcessingUnit:
-    """A unit that runs something: ``nodes``, in precedence order. ``core`` None: its threads are not pinned.
-
-    ``slowdown`` is how many times slower than the core the unit is, where it is emulated.
-    """
+    """A unit that runs something: ``nodes``, in precedence order; the rest is that of model.platform.Unit, as text."""
 
     name: str
-    core: Optional[int]
+    cores: tuple[int, ...]
     slowdown: float
+    engine: str
+    threads: int
+    delegate: Optional[str]
+    told: tuple[tuple[str, str], ...]
     nodes: tuple[str, ...]
     where: Location
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that are mostly left out, as the runtime calls them."""
+        return {
+            "core": self.cores[0] if len(self.cores) == 1 else None,
+            "slowdown": self.slowdown,
+            "cores": self.cores if len(self.cores) > 1 else (),
+            "engine": self.engine,
+            "threads": self.threads,
+            "delegate": self.delegate,
+            "options": dict(self.told),
+        }
 
 
 @dataclass(frozen=True)
@@ -196,6 +210,10 @@ class PlatformProgram:
         """Whether it can serve one stream after the other: all that it does begins with what other platforms send."""
         fed = {fifo.target.partition(".")[0] for fifo in (*self.fifos, *(each.fifo for each in self.rx))}
         return bool(self.rx) and fed.issuperset(node.name for node in self.nodes)
+
+    def unit(self, name: str) -> ProcessingUnit:
+        """The unit of that name."""
+        return next(unit for unit in self.units if unit.name == name)
 
     @property
     def segments(self) -> tuple[Node, ...]:

@@ -17,7 +17,7 @@ from typing import Optional
 
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.plan import LinkFigures, Power
-from eprune.explore.space import Roles
+from eprune.explore.space import Roles, Units
 
 #: Objective -> its unit and what it is.
 OBJECTIVES = {
@@ -63,7 +63,8 @@ class Costs:
     """``times``: platform -> actor -> seconds per firing; ``power``: what platforms take, where that is known.
 
     ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
-    already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average.
+    already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average. ``units``:
+    platform -> actor -> the unit that it is on, where a platform has several: these work at the same time.
     """
 
     times: Mapping[str, Mapping[str, float]]
@@ -71,6 +72,12 @@ class Costs:
     power: Mapping[str, Power] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    units: Units = field(default_factory=dict)
+
+    def stage(self, platform: str, actor: str) -> str:
+        """The unit that an actor takes time on there: ``platform/unit``, or the platform where it has one unit."""
+        own = self.units.get(platform, {})
+        return f"{platform}/{own[actor]}" if len(set(own.values())) > 1 else platform
 
     def link(self, origin: str, to: str) -> Optional[LinkFigures]:
         """The link from one platform to another, if there is one."""
@@ -150,7 +157,10 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
     for (origin, to), time in links.items():
         total[origin] += time
         delay[origin] = max(delay[origin], costs.seconds(origin, to)[1])
-    stages = {**compute, **{f"link {a} -> {b}": time for (a, b), time in links.items()}}
+    stages = dict.fromkeys((costs.stage(p, actor) for p in roles.platforms for actor in costs.times[p]), 0.0)
+    for actor, home in homes.items():
+        stages[costs.stage(home, actor)] += costs.times[home][actor]
+    stages.update({f"link {a} -> {b}": time for (a, b), time in links.items()})
     for stream in flow.crossing(homes):
         origin, to = homes[stream.source], homes[stream.target]
         room = costs.room(stream, origin, to)

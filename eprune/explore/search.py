@@ -273,7 +273,8 @@ class _Cut:
 
     def _throughput(self) -> Terms:
         sending = [self._sending(*pair) for pair in self.crossing]
-        return self._largest([*map(self._compute, self.roles.platforms), *sending])
+        units = [terms for platform in self.roles.platforms for terms in self._by_unit(platform)]
+        return self._largest([*units, *sending])
 
     def _energy(self) -> Terms:
         parts: list[tuple[float, Terms]] = []
@@ -283,6 +284,14 @@ class _Cut:
             if power.idle:
                 parts.append((power.idle, self._latency))
         return _sum(parts)
+
+    def _by_unit(self, platform: str) -> list[Terms]:
+        """What each unit of a platform computes."""
+        units: dict[str, list[tuple[float, Terms]]] = {}
+        for actor, own in self.places.items():
+            part = (1e3 * self.costs.times[platform][actor], own.get(platform, {}))
+            units.setdefault(self.costs.stage(platform, actor), []).append(part)
+        return [_sum(parts) for parts in units.values()]
 
     def _compute(self, platform: str) -> Terms:
         times = self.costs.times[platform]

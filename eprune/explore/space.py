@@ -11,16 +11,21 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
+from types import MappingProxyType
+from typing import Optional
 
 from eprune.analysis.links import widened
 from eprune.explore.flow import Flow
-from eprune.model.graph import Graph
+from eprune.model.behaviour import Behaviour
+from eprune.model.graph import Actor, Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.platform import Platform
 from eprune.model.quantity import format_size
 from eprune.model.system import System
 
+#: Another unit than the first must take less than this part of the time.
+GAIN = 0.95
 #: Up to so many actors before a cut are named.
 _NAMED = 3
 
@@ -199,22 +204,48 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     return next((f"{edge} only" for edge in roles.edges if edge in used), "endpoint only")
 
 
-def place(system: System, homes: Mapping[str, str]) -> System:
-    """The system with its actors where ``homes`` says, and only the platforms that run something.
+#: Platform -> actor -> the unit that it is on, where that is not the first one that takes it.
+Units = Mapping[str, Mapping[str, str]]
+NO_UNITS: Units = MappingProxyType({})
+
+
+def place(system: System, homes: Mapping[str, str], units: Units = NO_UNITS) -> System:
+    """The system with its actors where ``homes`` and ``units`` say, and only the platforms that run something.
 
     Where neither a FIFO between platforms nor its link states a window, it has one with which it is no limit.
     """
     platforms = tuple(platform for platform in system.platforms if platform.name in homes.values())
-    mappings = tuple(mapping(system.graph, platform, homes) for platform in platforms)
+    mappings = tuple(mapping(system.graph, platform, homes, units) for platform in platforms)
     return widened(replace(system, platforms=platforms, mappings=mappings))
 
 
-def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str]) -> PlatformMapping:
-    """One platform's mapping of a cut, in the order of the file; those that run on it are on its first unit."""
-    unit = platform.units[0].name if platform.units else None
-    names = [actor.name for actor in graph.actors]
+def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str], units: Units = NO_UNITS) -> PlatformMapping:
+    """One platform's mapping of a cut, in the order of the file; those that run on it are on ``units``."""
+    own = units.get(platform.name, {})
     places = tuple(
-        Placement(actor, unit=unit) if homes[actor] == platform.name else Placement(actor, platform=homes[actor])
-        for actor in names
+        Placement(actor.name, unit=own.get(actor.name) or first_unit(platform, actor))
+        if homes[actor.name] == platform.name
+        else Placement(actor.name, platform=homes[actor.name])
+        for actor in graph.actors
     )
     return PlatformMapping(graph.name, platform.name, places)
+
+
+def first_unit(platform: Platform, actor: Actor) -> Optional[str]:
+    """The first unit of a platform that takes an actor; the first one where none does; None where there is none."""
+    behaviour = actor.behaviour or Behaviour()
+    names = [unit.name for unit in platform.units if not behaviour.misplaced(unit)]
+    return next(iter([*names, *(unit.name for unit in platform.units)]), None)
+
+
+def fastest(timed: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Actor -> the unit that takes the least time for it; ``timed`` are unit -> actor -> seconds. The first of equals.
+
+    An actor that is hardly faster elsewhere stays: a hop to another unit is not free.
+    """
+    best: dict[str, str] = {}
+    for unit, own in timed.items():
+        for actor, seconds in own.items():
+            if actor not in best or seconds < GAIN * timed[best[actor]][actor]:
+                best[actor] = unit
+    return best

@@ -85,12 +85,16 @@ class LinkSummary:
 
 @dataclass(frozen=True)
 class PlatformSummary:
-    """A platform file. ``units`` maps units to the cores that they are pinned to, ``memory`` is in bytes."""
+    """A platform file. ``units`` maps units to the core, or cores, that they are pinned to, ``memory`` is in bytes.
+
+    ``engines`` says of units what runs models there, where that is not simply a TFLite interpreter.
+    """
 
     file: str
     name: str
     memory: Optional[int]
-    units: dict[str, Optional[int]]
+    units: dict[str, Union[int, list[int], None]]
+    engines: dict[str, str]
     links: tuple[LinkSummary, ...]
 
 
@@ -178,7 +182,8 @@ def _platform(path: str) -> PlatformSummary:
         path,
         platform.name,
         platform.memory,
-        {unit.name: unit.core for unit in platform.units},
+        {unit.name: unit.cores[0] if len(unit.cores) == 1 else list(unit.cores) or None for unit in platform.units},
+        {unit.name: unit.runs for unit in platform.units if unit.runs},
         tuple(
             LinkSummary(link.to, link.address, link.port, link.security.value, link.bandwidth, link.latency)
             for link in platform.links

@@ -15,6 +15,7 @@ from eprune.model.touched import Access
 if TYPE_CHECKING:
     from eprune.model.graph import Actor
     from eprune.model.interface import Interface
+    from eprune.model.platform import Unit
 
 T = TypeVar("T")
 
@@ -196,6 +197,10 @@ class Behaviour:
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
         """How an actor with this behaviour is declared to the runtime."""
         raise NotImplementedError
+
+    def misplaced(self, unit: Unit) -> str:
+        """Why it cannot run on a unit, "" if it can: a delegate runs slices of models only."""
+        return "a delegate runs slices of models only" if unit.delegate is not None else ""
 
     @property
     def operators(self) -> Sequence[int]:

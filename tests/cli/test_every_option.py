@@ -487,6 +487,9 @@ TABLE = {
         **OUTSIDE,
         "--platform": Acts(EXPLORE, EXPLORE.replace("platforms/server.xml", "platforms/server.xml edge/edge.xml")),
         "--output": Acts(EXPLORE, EXPLORE.replace("-o new", "-o newer"), names),
+        "--fastest-units": Elsewhere(
+            "tests/cli/test_explore_units.py::test_actors_go_to_the_fastest_units"
+        ),
         "--edge": Elsewhere("tests/cli/test_explore.py::test_three_platforms_are_two_endpoints_unless_one_is_an_edge"),
         "--frames": plus(EXPLORE, "--frames 7", json_of("frames", "new/explore.json")),
         "--keep-on": plus(EXPLORE, "--keep-on endpoint L1", out),

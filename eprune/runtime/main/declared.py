@@ -8,7 +8,8 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, Optional, Union
 
-from eprune.runtime.fire import tflite
+from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.segment import Model, SegmentActor
 from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.variable import Shape, most
@@ -31,6 +32,14 @@ class Live(NamedTuple):
     shares: bool = False
 
 
+class DeclaredUnit(NamedTuple):
+    """A processing unit; see Program.unit. The engine's interpreter is chosen when the program starts."""
+
+    cores: frozenset[int] = frozenset()
+    slowdown: float = 1
+    engine: ModelEngine = ModelEngine()
+
+
 class DeclaredActor(NamedTuple):
     """An actor whose behaviour is a class."""
 
@@ -43,7 +52,7 @@ class DeclaredActor(NamedTuple):
     quorum: Optional[int] = None
     live: Live = Live()
 
-    def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
+    def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized. Raises UsageError if it cannot be made."""
         factory = files.load_class(self.behaviour)
         try:
@@ -51,7 +60,7 @@ class DeclaredActor(NamedTuple):
         except (TypeError, ValueError, OSError) as error:
             raise UsageError(f"actor {self.name!r}: {error}") from error
         if self.model:
-            behaviour.model = tflite.Model(partial(files.read, self.model), interpreter)
+            behaviour.model = Model(partial(files.read, self.model), engine)
         return behaviour
 
 
@@ -66,9 +75,9 @@ class DeclaredSegment(NamedTuple):
     outputs: Mapping[str, int]
     live: Live = Live()
 
-    def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
+    def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized."""
-        return tflite.SegmentActor(partial(files.read, self.model), interpreter, self.inputs, self.outputs)
+        return SegmentActor(partial(files.read, self.model), engine, self.inputs, self.outputs)
 
 
 #: tokens per firing, or their lower and upper limit
@@ -138,8 +147,7 @@ class Declared:
     files: Files
     #: some FIFO of the application may lose tokens: inputs are matched by firing index
     aligned: bool = False
-    cores: dict[str, Optional[int]] = field(default_factory=dict)
-    slowdowns: dict[str, float] = field(default_factory=dict)
+    units: dict[str, DeclaredUnit] = field(default_factory=dict)
     figures: dict[str, Figures] = field(default_factory=dict)
     actors: list[DeclaredActor | DeclaredSegment] = field(default_factory=list)
     #: actors that one thread fires, in firing order; an actor that is in none has a thread of its own

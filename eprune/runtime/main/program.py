@@ -11,10 +11,19 @@ from queue import SimpleQueue
 from typing import Any, Optional
 
 from eprune.runtime.fire.engine import Event, Signals
+from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
 from eprune.runtime.kernel.variable import Shape
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, Rate
+from eprune.runtime.main.declared import (
+    Declared,
+    DeclaredActor,
+    DeclaredFifo,
+    DeclaredSegment,
+    DeclaredUnit,
+    Live,
+    Rate,
+)
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
 from eprune.runtime.main.run import Run, helpers_guarded, leave, log_failure
@@ -29,12 +38,26 @@ class Program:
         """``aligned``: some FIFO of the application may lose tokens: inputs are matched by firing index."""
         self.declared = Declared(application, platform, digest, Files(file), aligned)
 
-    def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
-        """Declare a processing unit: the CPU core that its actors' threads are pinned to, and for emulation, how many
-        times slower than this core it is.
+    def unit(
+        self,
+        name: str,
+        core: Optional[int] = None,
+        slowdown: float = 1,
+        cores: Sequence[int] = (),
+        engine: str = "tflite",
+        threads: int = 1,
+        delegate: Optional[str] = None,
+        options: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """Declare a processing unit: the CPU core, or cores, that its actors' threads are pinned to, and for emulation,
+        how many times slower than these it is.
+
+        Its slices of models run by ``engine`` in so many ``threads``; ``delegate`` is the shared library of an
+        accelerator, which is told the ``options``; without a delegate the engine is.
         """
-        self.declared.cores[name] = core
-        self.declared.slowdowns[name] = slowdown
+        pinned = frozenset(cores if core is None else (core,))
+        runs = ModelEngine(engine, threads=threads, delegate=delegate or "", options=dict(options or {}))
+        self.declared.units[name] = DeclaredUnit(pinned, slowdown, runs)
 
     def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
         """Declare the figures of the link to platform ``to``, in bytes per second and seconds, for its emulation."""
