@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from eprune.model.finding import WrongUsage
 from eprune.model.platform import Engine, Unit
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.kernel.errors import UsageError
 
 #: Where actors run that the unit in question does not take.
 PLAIN = Unit("plain")
@@ -15,6 +17,14 @@ PLAIN = Unit("plain")
 def model_engine(unit: Unit, interpreter: str = "auto") -> ModelEngine:
     """The engine of a unit; of TFLite's interpreters this one."""
     return ModelEngine(unit.engine.value, interpreter, unit.threads, unit.delegate or "", dict(unit.options))
+
+
+def version_of(unit: Unit, interpreter: str) -> str:
+    """What runs models on a unit, with versions. Raises WrongUsage where it is not on this machine."""
+    try:
+        return model_engine(unit, interpreter).describe()
+    except UsageError as error:
+        raise WrongUsage(f"{unit.where}: unit {unit.name!r}: {error}") from None
 
 
 def alone(unit: Unit) -> tuple[Unit, ...]:

@@ -83,6 +83,7 @@ CALLS = {
     "verify": [
         ("imported/application.xml", "--model", "tiny.tflite"),
         ("changed/application.xml", "--model", "tiny.tflite"),
+        ("imported/application.xml", "-p", "platforms/endpoint.xml", "--unit", "cpu0"),
     ],
     "evaluate": [
         ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz"),

@@ -1,7 +1,7 @@
 /* The accelerator of the tests: a delegate for TFLite that runs three operators of float32 models by itself.
 
    It runs RELU, MAX_POOL_2D and FULLY_CONNECTED, the latter in an order of additions of its own, so its bits differ.
-   Options: wrong=X is added to what FULLY_CONNECTED gives; slow=SECONDS is what each operator takes at least;
+   Options: wrong=X is added to the first value that FULLY_CONNECTED gives; slow=SECONDS is what each operator takes at least;
    fail=device (there is none), prepare, invoke or NUMBER (of the invocation, from 0) makes it fail. Others are refused.
 
    The plug-in interface is two functions. No header comes with the interpreters, so their structs are declared here, as
@@ -165,7 +165,7 @@ static void dense(const Step *step, const Tensor *in, const Tensor *weights, con
             for (int i = 0; i < depth; i++)
                 sum += in->data.f[row * depth + i] * weights->data.f[unit * depth + i];
             if (bias != NULL) sum += bias->data.f[unit];
-            out->data.f[row * units + unit] = activated(sum + wrong, step->activation);
+            out->data.f[row * units + unit] = activated(unit == 0 ? sum + wrong : sum, step->activation);
         }
 }
 
