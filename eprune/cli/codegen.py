@@ -66,6 +66,7 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.deploy import build
     from eprune.formats.atomic import write_file
+    from eprune.measure.c_builds import build_all
     from eprune.measure.verified import unverified
 
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
@@ -77,6 +78,9 @@ def command(
         raise click.UsageError("--format json: stdout is for the program; give a file or a folder with -o")
     system = read_sound(application, platforms, mappings)
     programs = build.programs_of(system, fuse)
+    not_built = build_all(programs)
+    if not_built:
+        say(f"note: not built here, but where it starts first: {not_built}")
     shown, writer = progress(len(programs), unit="program"), build.Writer()
     written: list[dict[str, Any]] = []
     for number, program in enumerate(programs, 1):

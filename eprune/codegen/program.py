@@ -231,6 +231,11 @@ class PlatformProgram:
         return tuple(dict.fromkeys(path for node in self.nodes for path in node.declaration.files))
 
     @property
+    def bundled(self) -> tuple[str, ...]:
+        """The same with those that these need beside them."""
+        return tuple(dict.fromkeys(path for node in self.nodes for path in node.declaration.whole))
+
+    @property
     def places(self) -> tuple[str, ...]:
         """The paths that parameters name, each once."""
         return tuple(dict.fromkeys(place.path for node in self.nodes for place in node.declaration.places))

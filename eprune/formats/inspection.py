@@ -109,11 +109,34 @@ class MappingSummary:
     remote: dict[str, str]
 
 
-Summary = Union[ModelSummary, ApplicationSummary, PlatformSummary, MappingSummary]
+@dataclass(frozen=True)
+class CActorSummary:
+    """An actor of a C file, as far as the file states it. ``parameters`` maps names to defaults; None: required."""
+
+    name: str
+    line: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    parameters: dict[str, Optional[str]]
+    waits: bool
+
+
+@dataclass(frozen=True)
+class CSummary:
+    """A C file. ``doc`` is its first comment."""
+
+    file: str
+    doc: str
+    actors: tuple[CActorSummary, ...]
+
+
+Summary = Union[CSummary, ModelSummary, ApplicationSummary, PlatformSummary, MappingSummary]
 
 
 def summarize_file(path: str) -> Summary:
-    """The summary of a .tflite or an XML file. Raises EpruneError (FILE, XML) for what is neither, or not readable."""
+    """The summary of a .tflite, C or XML file. Raises EpruneError (FILE, XML) for what is none, or not readable."""
+    if Path(path).suffix == ".c":
+        return _c_file(path)
     if Path(path).suffix == ".tflite":
         return summarize_model(path)
     from eprune.formats.xml.safe import parse
@@ -144,6 +167,26 @@ def summarize_model(path: str) -> ModelSummary:
         sum(macs(model, operator) for operator in model.operators),
         weight_bytes(model, range(len(model.operators))),
         len(model.data),
+    )
+
+
+def _c_file(path: str) -> CSummary:
+    from eprune.formats.c_source import CSource
+
+    try:
+        source = CSource(path)
+        stated = [(name, source.stated(name)) for name in source.actors]
+    except OSError as error:
+        raise EpruneError(Finding("FILE", Location(path), f"cannot be read: {error.strerror}")) from None
+    except ValueError as error:
+        raise EpruneError(Finding("FILE", Location(path), str(error))) from None
+    return CSummary(
+        path,
+        source.doc,
+        tuple(
+            CActorSummary(name, each.line, each.inputs, each.outputs, each.parameters, each.waits)
+            for name, each in stated
+        ),
     )
 
 

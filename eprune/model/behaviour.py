@@ -29,10 +29,14 @@ Kept = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class File:
-    """A file that a program refers to, found at ``path``; ``suffix`` is what is written behind its name."""
+    """A file that a program refers to, found at ``path``; ``suffix`` is what is written behind its name.
+
+    ``beside`` are the paths of the files of its folder that it needs there.
+    """
 
     path: str
     suffix: str = ""
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -70,16 +74,24 @@ class Declaration:
     """How an actor is declared to the runtime: the method ``call`` of its program, ``source``, and keyword arguments.
 
     Values of ``options`` are plain data, or again a File or a Cut; those of the dictionary ``paths`` are Places.
+    ``compiled``: the source is C code, which is built where it runs.
     """
 
     call: str
     source: Union[File, Cut]
     options: tuple[tuple[str, Any], ...] = ()
+    compiled: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
         """The paths of the files that it refers to."""
         return tuple(each.path for each in self._parts() if isinstance(each, File))
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The same with those that these need beside them."""
+        files = [each for each in self._parts() if isinstance(each, File)]
+        return tuple(path for each in files for path in (each.path, *each.beside))
 
     @property
     def places(self) -> tuple[Place, ...]:

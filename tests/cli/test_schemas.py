@@ -112,12 +112,17 @@ CALLS = {
         ("behaviours.py:Ramp",),
         ("odd.py",),
         ("tiny.tflite",),
+        ("resize.c",),
         (str(ROOT / "graphs/vehicle_exit.xml"),),
         ("platforms/endpoint.xml",),
         ("split/server.xml",),
     ],
     "doctor": [()],
-    "new": [("app", "wave", "-o", "{out}/wave"), ("actor", "Blur", "-o", "{out}/blur.py")],
+    "new": [
+        ("app", "wave", "-o", "{out}/wave"),
+        ("actor", "Blur", "-o", "{out}/blur.py"),
+        ("actor", "b", "-o", "{out}/b.c"),
+    ],
     "schema": [()],
 }
 

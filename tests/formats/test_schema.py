@@ -151,6 +151,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "name": "n",
         "identifier": "n",
         "actor-type": "SPA",
+        "c": "f.c:relu",
         "class": "f.py:C",
         "file": "f",
         "operators": "0-1",

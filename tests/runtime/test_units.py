@@ -78,7 +78,7 @@ def test_a_delegate_computes_the_operators_that_it_takes(interpreter: str) -> No
     plain = ModelEngine(interpreter=interpreter)
     right = computed(plain, model)
     assert 0 < largest(right, computed(plain._replace(delegate=accelerator()), model)) < 1e-5
-    wrong = plain._replace(delegate=accelerator(), options={"wrong": "0.5"})
+    wrong = plain._replace(delegate=accelerator(), options={"wrong": "50"})
     assert largest(right, computed(wrong, model)) > 0.01
 
 

@@ -144,7 +144,8 @@ class PythonBehaviour(Behaviour):
             "optional": tuple(port.name for port in actor.inputs if not port.required),
             "quorum": actor.quorum,
         }
-        return Declaration("actor", File(self.path, f":{self.class_name}"), tuple(options.items()))
+        source = File(self.path, f":{self.class_name}", tuple(with_neighbours(self.path)[1:]))
+        return Declaration("actor", source, tuple(options.items()))
 
     def misplaced(self, unit: Unit) -> str:
         """The engine reads the slice that it calls, if it has one; a delegate runs no class."""

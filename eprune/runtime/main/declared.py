@@ -8,6 +8,7 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, Optional, Union
 
+from eprune.runtime.fire.c_actor import CActor
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.segment import Model, SegmentActor
 from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
@@ -40,8 +41,24 @@ class DeclaredUnit(NamedTuple):
     engine: ModelEngine = ModelEngine()
 
 
+class Functions(NamedTuple):
+    """What is said of a behaviour in C; see Program.c_actor."""
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    rates: Mapping[str, tuple[int, int]]
+    headers: Sequence[str]
+    waits: bool
+
+    def make(self, files: Files, behaviour: str, parameters: Mapping[str, str]) -> Actor:
+        """The behaviour ``FILE:NAME``, built and not initialized. Raises UsageError if it cannot be built."""
+        file, _, name = behaviour.rpartition(":")
+        library = files.library(file, self.headers)
+        return CActor(library, name, parameters, (self.inputs, self.outputs), self.rates, self.waits)
+
+
 class DeclaredActor(NamedTuple):
-    """An actor whose behaviour is a class."""
+    """An actor whose behaviour is a class, or ``functions`` in C."""
 
     name: str
     unit: str
@@ -51,9 +68,12 @@ class DeclaredActor(NamedTuple):
     optional: Sequence[str] = ()
     quorum: Optional[int] = None
     live: Live = Live()
+    functions: Optional[Functions] = None
 
     def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized. Raises UsageError if it cannot be made."""
+        if self.functions is not None:
+            return self.functions.make(files, self.behaviour, parameters)
         factory = files.load_class(self.behaviour)
         try:
             behaviour: Actor = factory(**parameters)

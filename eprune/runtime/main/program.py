@@ -21,6 +21,7 @@ from eprune.runtime.main.declared import (
     DeclaredFifo,
     DeclaredSegment,
     DeclaredUnit,
+    Functions,
     Live,
     Rate,
 )
@@ -104,6 +105,30 @@ class Program:
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
         live = live._replace(relays=relays, answers=tuple(answers))
         self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
+
+    def c_actor(
+        self,
+        name: str,
+        behaviour: str,
+        unit: str,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        rates: Optional[Mapping[str, tuple[int, int]]] = None,
+        headers: Sequence[str] = (),
+        waits: bool = False,
+        **said: Any,
+    ) -> None:
+        """Declare an actor whose behaviour is in C: ``file.c:name``, or a library, ``file.so:name``.
+
+        ``inputs`` and ``outputs`` are its ports for data in the order of the graph, ``rates`` the limits of those whose
+        rate is not 1. ``headers`` are the files beside the C file that it includes. ``waits``: it waits for the world.
+        The rest as in actor.
+        """
+        self.actor(name, behaviour, unit, **said)
+        declared = self.declared.actors.pop()
+        assert isinstance(declared, DeclaredActor)
+        functions = Functions(tuple(inputs), tuple(outputs), dict(rates or {}), tuple(headers), waits)
+        self.declared.actors.append(declared._replace(functions=functions))
 
     def segment(
         self,
