@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import os
+import threading
 import zipfile
 from collections import deque
 from collections.abc import Callable
@@ -97,6 +98,9 @@ class AnswerCache:
     ) -> None:
         self.entries, self.nearest, self.share = entries, nearest, share
         self.lifetime, self.rounded, self.model = lifetime, rounded, model
+        self.kind = (entries, nearest, share, lifetime, rounded, model)
+        #: to be held by whoever uses a cache that is shared
+        self.lock = threading.Lock()
         self.frame = 0
         self.clear()
 
@@ -235,6 +239,22 @@ class AnswerCache:
     def _touch(self, slot: int) -> None:
         self._touches += 1
         self._used[slot] = self._touches
+
+
+_stores: dict[str, AnswerCache] = {}
+_stores_lock = threading.Lock()
+
+
+def store_of(name: str, own: AnswerCache) -> AnswerCache:
+    """The store of that name, which all caches of this process that ask for it share: that of the first one.
+
+    Raises ValueError where it is of another kind than ``own``, or of another model.
+    """
+    with _stores_lock:
+        store = _stores.setdefault(name, own)
+    if store.kind != own.kind:
+        raise ValueError(f"shared={name}: another cache of that name has another model, place or size")
+    return store
 
 
 class Bound:

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import ClassVar
 
 import numpy as np
-from answer_cache import AUDIT, HIT, AnswerCache, Bound, Reuse, key_of, misled, shares
+from answer_cache import AUDIT, HIT, AnswerCache, Bound, Reuse, key_of, misled, shares, store_of
 from checks import fraction, number, one_of, whole_number
 
 from eprune.runtime import Actor
@@ -44,6 +44,8 @@ class CacheGate(Actor):
         path: a file from which answers are taken at the beginning, and which gets them at the end; empty: none. Whoever
             reads it learns what the frames showed.
         model: identifies the model and the place of the key: answers that were kept under another one are not taken.
+        shared: a name: all caches of this process with that name have their answers in common, those of other cameras,
+            and of streams that a service has served before. Whoever sends frames may then learn what others saw.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "write"}
@@ -63,6 +65,7 @@ class CacheGate(Actor):
         keys: str = "float32",
         path: str = "",
         model: str = "",
+        shared: str = "",
     ) -> None:
         self.values = _positive("values", values)
         self.under_way = _positive("under_way", under_way)
@@ -75,6 +78,10 @@ class CacheGate(Actor):
             one_of("keys", keys, ("float32", "int8")) == "int8",
             model,
         )
+        if shared and path:
+            raise ValueError("path is for a cache of one's own, and shared for one in common: give one of them")
+        if shared:
+            cache = store_of(shared, cache)
         limit = Bound(fraction("false_hits", false_hits), evidence, number("bound", bound))
         self.reuse = Reuse(cache, limit, self.under_way, fraction("audit", audit))
         self.noted = False
@@ -98,8 +105,10 @@ class CacheGate(Actor):
     def control(self, inputs: Mapping[str, np.ndarray]) -> int:
         """0 for a hit, 1 for a miss, 2 for both."""
         audits = self.reuse.audits
-        self.reuse.returned(inputs["answer"])
-        row = self.reuse.decide(key_of(inputs["features"], self.values))
+        key = key_of(inputs["features"], self.values)
+        with self.reuse.cache.lock:
+            self.reuse.returned(inputs["answer"])
+            row = self.reuse.decide(key)
         self.figures = shares(self.reuse)
         if self.reuse.audits > audits and not self.noted and misled(self.reuse):
             self.noted = True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
-from typing import Union
+from typing import Any, Union
 
 import numpy as np
 
@@ -101,3 +101,12 @@ def tokens_of(given: Union[np.ndarray, list[np.ndarray], None]) -> list[np.ndarr
     if given is None:
         return []
     return given if isinstance(given, list) else [given]
+
+
+def put(out: Any, token: np.ndarray) -> None:
+    """Copy a token to the room for one, of variable size or not."""
+    if hasattr(out, "used"):
+        out[: len(token)] = token
+        out.used = len(token)
+    else:
+        out[...] = token

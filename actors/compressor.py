@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from checks import only_port
+from checks import only_port, only_type, put
 from token_coding import TokenCoding
 
 from eprune.runtime import Actor
@@ -14,7 +14,8 @@ from eprune.runtime import Actor
 class Compressor(Actor):
     """Codes each token of its input as uint8[<=n]; a ``Decompressor`` with the same parameters gives it back.
 
-    The output has room for the largest that a token can become: the codes, and a byte.
+    The output has room for the largest that a token can become: the codes, and a byte. If there are several, all that
+    are active get it.
 
     Parameters:
         method: lossless, int8 or int4.
@@ -39,12 +40,14 @@ class Compressor(Actor):
     def initialize(self) -> None:
         """Check ports and parameters. Raises ValueError if they do not fit."""
         self.source, source = only_port(self.inputs, "input")
-        self.target, target = only_port(self.outputs, "output")
+        name, target = only_type(self.outputs, "output")
         self.coding = TokenCoding(source, *self.given)
         if target.dtype != "uint8" or not target.variable or target.shape[0] < self.coding.most:
-            raise ValueError(f"port {self.target!r}: expected tokens uint8[<={self.coding.most}], or more")
+            raise ValueError(f"port {name!r}: expected tokens uint8[<={self.coding.most}], or more")
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Code one token."""
-        out = outputs[self.target]
-        out.used = self.coding.encode(inputs[self.source], out)
+        first, *others = outputs.values()
+        first.used = self.coding.encode(inputs[self.source], first)
+        for other in others:
+            put(other, first[: first.used])

@@ -15,7 +15,8 @@ from eprune.runtime import Actor
 class CutOpener(Actor):
     """Copies the tensor in a cut to the block that is next: the entry DA of a server's graph, and control source.
 
-    The control value is the number of that block. Outputs are named ``block0``, ``block1``, ...; the last one may be
+    The control value is the number of that block. Outputs, which may vary in size if there is a ``Decompressor`` behind
+    them, are named ``block0``, ``block1``, ...; the last one may be
     the network's answer, if nothing remains to be computed. The output ``begun``, float64[1], if there is one, says
     when the token was there (time.perf_counter). It keeps nothing from one frame to the next, so a server may serve any
     number of devices.

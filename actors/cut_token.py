@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Optional
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +17,17 @@ from eprune.runtime import PortType
 
 #: bytes of both numbers, before the tensor
 HEADER_BYTES = 8
+_NUMBERED = re.compile(r"(block|exit)([0-9]{1,6})")
+
+
+def is_numbered(port: str) -> bool:
+    """Whether a port is that of a block or of an exit, by its name."""
+    return _NUMBERED.fullmatch(port) is not None
 
 
 def block_number(port: str) -> int:
     """The number that a port ``block3`` names, -1 for ``exit1``. Raises ValueError for another name."""
-    match = re.fullmatch(r"(block|exit)([0-9]{1,6})", port)
+    match = _NUMBERED.fullmatch(port)
     if match is None:
         raise ValueError(f"port {port!r}: expected a name like 'block0', with the number of a block")
     return int(match[2]) if match[1] == "block" else -int(match[2])
@@ -39,19 +45,22 @@ def nbytes(port: PortType) -> int:
     return np.dtype(port.dtype).itemsize * int(np.prod(port.shape, dtype=np.int64))
 
 
-def opened(token: np.ndarray, name: str = "", out: Optional[np.ndarray] = None) -> tuple[int, np.ndarray]:
+def opened(token: np.ndarray, name: str = "", out: Any = None) -> tuple[int, np.ndarray]:
     """The number in a token and the tensor's bytes, which are copied to the output ``out`` of that ``name``.
 
-    Raises ValueError for a token without a number, and for a tensor of another size.
+    Raises ValueError for a token without a number, and for a tensor of another size; of a variable one, for a larger.
     """
     if len(token) < HEADER_BYTES:
         raise ValueError(f"a cut of {len(token)} bytes, which names no block")
     number, padding = token[:HEADER_BYTES].view("<i4").tolist()
     tensor = token[HEADER_BYTES : len(token) - padding] if 0 <= padding <= len(token) - HEADER_BYTES else token[:0]
     if out is not None:
-        if len(tensor) != out.nbytes:
+        variable = hasattr(out, "used")
+        if len(tensor) > out.nbytes or (len(tensor) < out.nbytes and not variable):
             raise ValueError(f"a tensor of {len(tensor)} bytes for {name}, which takes {out.nbytes}")
-        out.reshape(-1).view(np.uint8)[...] = tensor
+        out.reshape(-1).view(np.uint8)[: len(tensor)] = tensor
+        if variable:
+            out.used = len(tensor) // out.itemsize
     return number, tensor
 
 

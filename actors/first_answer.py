@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from checks import only_port
+from checks import only_port, put
 
 from eprune.runtime import Actor
 
@@ -27,12 +27,4 @@ class FirstAnswer(Actor):
         """Copy the token."""
         (out,) = outputs.values()
         token = next(token for token in inputs.values())
-        if self._variable:
-            out[: len(token)] = token
-            out.used = len(token)  # type: ignore[attr-defined]
-        else:
-            out[...] = token
-
-    @property
-    def _variable(self) -> bool:
-        return next(iter(self.outputs.values())).variable
+        put(out, token)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
-from checks import only_type
+from checks import only_type, put
 
 from eprune.runtime import Actor
 
@@ -36,4 +36,7 @@ class Merge(Actor):
         if len(chosen) > 1:
             raise ValueError(f"inputs {', '.join(sorted(chosen))} are active at once")
         for out in outputs.values():
-            out[...] = inputs[chosen[0]] if chosen else 0
+            if chosen:
+                put(out, inputs[chosen[0]])
+            else:
+                out[...] = 0

@@ -203,6 +203,11 @@ class Costs:
             self.nbytes[cut] += NEWEST * (nbytes - padding - self.nbytes[cut])
         self._follow_link(max(seconds - there, 0.0), nbytes or self.nbytes[cut] + padding)
 
+    def learn_round_trip(self, seconds: float) -> None:
+        """So long did something small take there and back. A frame that is away may well find it to be otherwise."""
+        self.delay = seconds
+        self.doubt = max(self.doubt[0], (KNOWN * max(seconds, SHORTEST)) ** 2), self.doubt[1]
+
     def _follow(self, what: str, seconds: float, stated: float) -> None:
         """An exponential average."""
         if stated > 0 and seconds > 0:

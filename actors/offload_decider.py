@@ -152,6 +152,9 @@ class OffloadDecider(Actor):
             raise ValueError(f"fixed={fixed}: expected a number of blocks from 0 to {self.blocks}")
         self.seconds = number("seconds", seconds)
         self.log = OffloadLog(log, trace, between, figures)
+        #: the platform that frames are sent to, and how long heartbeats took there and back, as they were last heard
+        self.other = between.partition(",")[2]
+        self.round: Optional[float] = None
         self.begun: Optional[float] = None
         self.frame = 0
         self.chosen = 0
@@ -202,6 +205,7 @@ class OffloadDecider(Actor):
         if "report" in inputs:
             report = inputs["report"].tolist()
             self.learn(Report(*report[:6]), report[6:])
+        self.listen(now)
         if self.seconds and now - self.begun >= self.seconds:
             raise EndOfStream
         self.frame += 1
@@ -352,6 +356,16 @@ class OffloadDecider(Actor):
         for what, times in self.costs.astray().items() if self.frame % SOMETIMES == 0 else ():
             name = {"here": "the blocks here take", "there": "the other side takes", "link": "the link takes"}[what]
             self.say_once(what, f"{name} {times:.2g} times what was stated; what was measured counts")
+
+    def listen(self, now: float) -> None:
+        """While no frame tells how long the way is, heartbeats do."""
+        seconds = self.round_trip(self.other)
+        if seconds is None or seconds == self.round:
+            return
+        self.round = seconds
+        _, at = self.confirmed.get("link", (0, -math.inf))
+        if now - at >= QUIET:
+            self.costs.learn_round_trip(seconds)
 
     def correct(self, frame: UnderWay, cut: int, report: Report) -> None:
         """What is expected from now on."""

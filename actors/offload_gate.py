@@ -18,7 +18,8 @@ class OffloadGate(ExitGate):
 
     It is also the control source: 0 to leave, and otherwise how many blocks run before the frame is sent, or comes to
     the next exit: what the input ``given``, the plan of an OffloadDecider, says. ``features`` go to ``deep``, the next
-    block, or to ``cut``. The plan goes on to the output ``plan``, if there is a next exit.
+    block, or to ``cut``. The plan goes on to the output ``plan``, if there is a next exit; ``passed``, if there is such
+    an output, is a copy of ``scores`` for every frame.
 
     Parameters:
         number: which exit this is, from 1.
@@ -38,7 +39,11 @@ class OffloadGate(ExitGate):
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if they do not fit."""
         inputs, outputs = self.inputs, self.outputs
-        if set(inputs) != {"scores", "features", "given"} or set(outputs) - {"plan"} != {"early", "deep", "cut"}:
+        if set(inputs) != {"scores", "features", "given"} or set(outputs) - {"plan", "passed"} != {
+            "early",
+            "deep",
+            "cut",
+        }:
             raise ValueError("needs the inputs 'scores', 'features', 'given', the outputs 'early', 'deep', 'cut'")
         if inputs["scores"] != outputs["early"] or {outputs["deep"], outputs["cut"]} != {inputs["features"]}:
             raise ValueError("needs 'early' of the type of 'scores', and 'deep' and 'cut' of that of 'features'")
@@ -54,6 +59,6 @@ class OffloadGate(ExitGate):
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Copy what is active."""
-        sources = {"early": "scores", "deep": "features", "cut": "features", "plan": "given"}
+        sources = {"early": "scores", "passed": "scores", "deep": "features", "cut": "features", "plan": "given"}
         for name, out in outputs.items():
             out[...] = inputs[sources[name]]

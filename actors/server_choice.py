@@ -7,7 +7,7 @@ from collections import deque
 from collections.abc import Mapping
 
 import numpy as np
-from checks import whole_number
+from checks import put, whole_number
 
 from eprune.runtime import Actor
 
@@ -75,5 +75,4 @@ class ServerChoice(Actor):
             if name == "sent":
                 out[...] = self.server, time.perf_counter()
             else:
-                out[: len(token)] = token
-                out.used = len(token)  # type: ignore[attr-defined]
+                put(out, token)

@@ -22,7 +22,7 @@ _MOST_LEVEL = 22
 
 
 class TokenCoding:
-    """A token of one dtype and shape as up to ``most`` bytes.
+    """A token of one dtype and shape, or of variable size, as up to ``most`` bytes.
 
     Takes the texts of parameters, and raises ValueError for what does not fit.
 
@@ -45,8 +45,10 @@ class TokenCoding:
         self.dtype, self.shape = np.dtype(token.dtype), token.shape
         self.count = math.prod(token.shape)
         self.basis = read_basis(basis, self.count) if basis else None
-        if (self.basis is not None or method in LEVELS) and self.dtype.kind != "f":
-            raise ValueError(f"method={method!r}: {token.dtype} tokens are only coded without loss")
+        self.variable = token.variable
+        if (self.basis is not None or method in LEVELS) and (self.dtype.kind != "f" or self.variable):
+            kind = "tokens of variable size" if self.variable else f"{token.dtype} tokens"
+            raise ValueError(f"method={method!r}: {kind} are only coded without loss")
         self.coded_shape = self.shape if self.basis is None else (len(self.basis["project"]),)
         self.elements = math.prod(self.coded_shape)
         if method in LEVELS:
@@ -79,14 +81,14 @@ class TokenCoding:
         room[1 : 1 + len(packed)] = np.frombuffer(packed, np.uint8)
         return 1 + len(packed)
 
-    def decode(self, data: np.ndarray, out: np.ndarray) -> None:
+    def decode(self, data: np.ndarray, out: Any) -> None:
         """Write the token that ``data``, uint8, stands for into ``out``.
 
         Never takes more memory than the largest token needs. Raises ValueError for bytes that ``encode`` does not make.
         """
         kind, rest = (int(data[0]), data[1:].tobytes()) if len(data) else (-1, b"")
         packed = rest if kind == STORED else self.entropy.decompress(rest, self.packed) if kind == CODED else None
-        if packed is None or len(packed) != self.packed:
+        if packed is None or not self._fits(len(packed)):
             raise ValueError(
                 f"{len(data)} bytes that are no {self.dtype}{list(self.shape)} coded by {self.method} and "
                 f"{self.entropy.name}: damaged, or the two ends have different parameters"
@@ -94,7 +96,17 @@ class TokenCoding:
         values = self._unpacked(np.frombuffer(packed, np.uint8))
         if self.basis is not None:
             values = values.reshape(-1) @ self.basis["restore"] + self.basis["offset"]
-        out[...] = values.reshape(self.shape)
+        if self.variable:
+            out[: len(values)] = values
+            out.used = len(values)
+        else:
+            out[...] = values.reshape(self.shape)
+
+    def _fits(self, size: int) -> bool:
+        """Whether so many bytes are a token before it is entropy-coded."""
+        if self.variable:
+            return size <= self.packed and size % self.coded_dtype.itemsize == 0
+        return size == self.packed
 
     def _packed(self, token: np.ndarray) -> bytes:
         values = token
@@ -117,7 +129,8 @@ class TokenCoding:
             whole = np.ascontiguousarray(packed.reshape(self.coded_dtype.itemsize, -1).T)
             if self.coded_dtype.kind == "b":
                 whole = np.minimum(whole, 1)
-            return whole.view(self.coded_dtype).reshape(self.coded_shape)
+            found: np.ndarray = whole.view(self.coded_dtype)
+            return found.reshape(-1) if self.variable else found.reshape(self.coded_shape)
         codes = packed
         if self.method == "int4":
             codes = np.empty(2 * len(packed), np.uint8)
@@ -180,7 +193,7 @@ class _Zlib:
         return zlib.compress(data, self.level)
 
     def decompress(self, data: bytes, size: int) -> Any:
-        """So many bytes, or None. One more would be given room, so that the end is seen."""
+        """Up to so many bytes, or None. One more would be given room, so that the end is seen."""
         decoder = zlib.decompressobj()
         try:
             found = decoder.decompress(data, size + 1)
@@ -207,9 +220,9 @@ class _Zstd:
         return coded
 
     def decompress(self, data: bytes, size: int) -> Any:
-        """So many bytes, or None. The size that a frame states is what would be allocated, so it is looked at first."""
+        """Up to so many bytes, or None. The size that a frame states would be allocated, so it is looked at first."""
         try:
-            if self.zstandard.get_frame_parameters(data).content_size != size:
+            if self.zstandard.get_frame_parameters(data).content_size > size:
                 return None
             return self.decompressor.decompress(data, max_output_size=size, allow_extra_data=False)
         except self.zstandard.ZstdError:

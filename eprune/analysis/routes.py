@@ -15,6 +15,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from eprune.analysis.lookup import some
+from eprune.analysis.reach import leaving, reached
 from eprune.analysis.rules import violation
 from eprune.model.finding import Finding
 from eprune.model.graph import FaultPolicy, Fifo, Graph, Port, PortRef
@@ -55,30 +56,17 @@ def routes(graph: Graph) -> tuple[Routing, ...]:
             chosen.setdefault(fifo.source.actor, []).append(fifo)
     if not chosen:
         return ()
-    leaving: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
-    for fifo in graph.fifos:
-        leaving[fifo.source.actor].append(fifo)
-    return tuple(_routing(source, fifos, leaving) for source, fifos in chosen.items())
+    ways = leaving(graph)
+    return tuple(_routing(source, fifos, ways) for source, fifos in chosen.items())
 
 
-def _routing(source: str, fifos: list[Fifo], leaving: dict[str, list[Fifo]]) -> Routing:
-    behind = [_behind(fifo.target.actor, leaving) for fifo in fifos]
-    shared = {name for name in leaving if sum(name in reached for reached in behind) > 1}
-    branches = tuple(tuple(name for name in leaving if name in reached - shared) for reached in behind)
-    answers = [fifo for branch in branches for name in branch for fifo in leaving[name] if fifo.target.actor in shared]
+def _routing(source: str, fifos: list[Fifo], ways: dict[str, list[Fifo]]) -> Routing:
+    behind = [reached(fifo.target.actor, ways) for fifo in fifos]
+    shared = {name for name in ways if sum(name in each for each in behind) > 1}
+    branches = tuple(tuple(name for name in ways if name in each - shared) for each in behind)
+    answers = [fifo for branch in branches for name in branch for fifo in ways[name] if fifo.target.actor in shared]
     readers = list(dict.fromkeys(fifo.target.actor for fifo in answers))
     return Routing(source, tuple(fifos), branches, readers[0] if readers else "", tuple(answers))
-
-
-def _behind(first: str, leaving: dict[str, list[Fifo]]) -> set[str]:
-    """An actor and all that its tokens reach."""
-    reached, stack = {first}, [first]
-    while stack:
-        for fifo in leaving[stack.pop()]:
-            if fifo.target.actor not in reached:
-                reached.add(fifo.target.actor)
-                stack.append(fifo.target.actor)
-    return reached
 
 
 def misrouted(system: System) -> Iterator[Finding]:

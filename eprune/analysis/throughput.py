@@ -13,6 +13,10 @@ The maximum cycle ratio of this graph is the time between two iterations: exactl
 as soon as they can. With every rate at its upper limit it is one that dynamic graphs never exceed. Where clusters share
 a unit, it is the least time that their load leaves.
 
+Of a route with ``one`` server for each token, each of m branches gets one token of m where none is slower than the
+others: whatever is done in a branch, or on the way there and back, takes an m-th of its time per iteration. A slower
+one gets fewer tokens, and the true time between two iterations is less.
+
 FIFOs that divide the graph into rate domains (``domains``) are no part of it, and on a unit only the times of one
 domain add up: each domain is timed as if it were alone.
 """
@@ -29,7 +33,8 @@ from eprune.analysis.cycle_ratio import Cycle, TimedEdge
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.lookup import fifo_rates, some, token_bytes, windows
 from eprune.analysis.precedence import order, precedence
-from eprune.model.graph import Fifo, Graph
+from eprune.analysis.routes import routes
+from eprune.model.graph import Fifo, Graph, Route
 from eprune.model.system import System
 
 _LATENCY, _ROOM, _ON = "latency of ", "room in ", " on "
@@ -109,7 +114,8 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
     ``times``: actor -> seconds per firing. Not ``bounded``: as if every FIFO had room for ever. The graph must be sound
     by rules G1 to G6. Raises KeyError for an actor without a time.
     """
-    nodes = {actor.name: times[actor.name] for actor in graph.actors}
+    shared, on_route = _shared(graph)
+    nodes = {actor.name: times[actor.name] * shared.get(actor.name, Fraction(1)) for actor in graph.actors}
     actors = {name: name for name in nodes}
     edges = [TimedEdge(name, name, 1, "self", name) for name in nodes]
     rates = fifo_rates(graph)
@@ -120,14 +126,15 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
     whole = [fifo for fifo in graph.fifos if fifo not in between]
     for fifo in sorted(whole, key=lambda each: position.get(each.source.actor, 0)):
         transfer = resources.transfers.get(fifo.name)
+        part = on_route.get(fifo.name, Fraction(1))
         stops = [fifo.source.actor]
         if transfer is not None:
             stops.append(transfer_node(fifo, transfer))
-            nodes[stops[-1]] = transfer.busy
+            nodes[stops[-1]] = transfer.busy * part
             sent.setdefault((transfer.link, domain[fifo.source.actor]), []).append(stops[-1])
             if transfer.latency:
                 stops.append(f"{_LATENCY}{stops[-1]}")
-                nodes[stops[-1]] = transfer.latency
+                nodes[stops[-1]] = transfer.latency * part
         stops.append(fifo.target.actor)
         ahead = [0] * (len(stops) - 2) + [fifo.delay // rates[fifo.name]]
         edges += [
@@ -135,7 +142,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
         ]
         room = room_of(fifo, transfer)
         if room[0] != fifo.target.actor and transfer is not None:
-            nodes[room[0]] = transfer.back
+            nodes[room[0]] = transfer.back * part
             edges.append(TimedEdge(fifo.target.actor, room[0], 0, "room", fifo.name))
             stops.append(room[0])
         actors.update((stop, fifo.source.actor) for stop in stops if stop not in actors)
@@ -153,6 +160,26 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
             turns += [(unit, own) for own in load.values()]
     links = [(link, own) for (link, _), own in sent.items()]
     return Timed(nodes, (*_rings("unit", turns), *_rings("link", links), *edges), actors)
+
+
+def _shared(graph: Graph) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
+    """Of actors in branches of routes, and of FIFOs there, on the way there and back: the share of all iterations that
+    they have to do with. A sticky route may use one branch only. Who is in branches of several routes takes what all of
+    these send together where it does not keep up.
+    """
+    one = [routing for routing in routes(graph) if routing.fifos[0].route is Route.ONE]
+    sums: dict[str, Fraction] = {}
+    ways: dict[str, Fraction] = {}
+    for routing in one:
+        part = Fraction(1, len(routing.fifos))
+        ways.update((fifo.name, part) for fifo in routing.fifos)
+        for name in routing.members:
+            sums[name] = min(sums.get(name, Fraction(0)) + part, Fraction(1))
+    for fifo in graph.fifos:
+        member = next((ref.actor for ref in (fifo.source, fifo.target) if ref.actor in sums), "")
+        if member:
+            ways.setdefault(fifo.name, sums[member])
+    return sums, ways
 
 
 def _rings(kind: str, shared: Sequence[tuple[str, Sequence[str]]]) -> Iterator[TimedEdge]:

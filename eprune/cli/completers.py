@@ -208,6 +208,14 @@ def _actor_words(line: Line) -> Iterator[Item]:
         yield Item(WORD, name, behaviour)
 
 
+def _private(line: Line) -> Iterator[Item]:
+    """An actor, or the beginning of a bound."""
+    actors = list(_actor_words(line))
+    yield from actors
+    if actors:
+        yield Item(PART, "ssim=", "what reveals more than that, as --privacy says")
+
+
 def _platform_names(line: Line) -> list[str]:
     from eprune.formats.outline import outline, outlines
 
@@ -407,9 +415,10 @@ COMPLETERS: dict[str, Completer] = {
     "MAPPING.xml ...": _files("*.xml"),
     "MODEL.tflite": _files("*.tflite"),
     "LARGE.tflite": _files("*.tflite"),
-    "FILE.png": _files("*.png"),
+    "FILE.png|FILE.html": _files("*.png *.html"),
     "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
     "PLAN.json": _files("*.json"),
+    "FILE.json": _files("*.json"),
     "DIR|FILE": _files("*"),
     "DIR|FILE.npy": _files("*.npy"),
     "FILE": _files("*"),
@@ -420,6 +429,7 @@ COMPLETERS: dict[str, Completer] = {
     "FOLDER": _folders,
     "ACTOR": _actor_words,
     "ACTOR ...": _actor_words,
+    "ACTOR|ssim=S": _private,
     "PLATFORM": _platform_words,
     "PLATFORM ACTOR": _platform_and_actor,
     "[PLATFORM]...": _certified,

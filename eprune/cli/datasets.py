@@ -12,7 +12,9 @@ import click
 from eprune.cli.options import Decorated
 
 if TYPE_CHECKING:
+    from eprune.formats.tflite.parts import Model
     from eprune.measure.data import Data
+    from eprune.measure.evaluate import Evaluation
     from eprune.model.system import System
 
 _PARTS = ("calibration", "test", "all")
@@ -79,6 +81,60 @@ def chosen(given: Mapping[str, Any]) -> Chosen:
 
     data = read_data(given["data"])
     return Chosen(data, given["part"], given["split"], given["seed"], given["frames"], given["labels"] or "")
+
+
+def test_part(path: str, frames: Optional[int]) -> Chosen:
+    """The test part of data, as the defaults of ``data_options`` divide them."""
+    return chosen({"data": path, "part": "test", "split": 0.5, "seed": 1, "frames": frames, "labels": ""})
+
+
+def evaluated(
+    places: Sequence[tuple[str, Sequence[str], Sequence[str]]],
+    chosen: Chosen,
+    model: Optional[Model] = None,
+    answer: Optional[str] = None,
+    interpreter: str = "auto",
+    running: bool = False,
+    emulate: bool = False,
+) -> list[Evaluation]:
+    """Applications (application, platforms, mappings) on the same pictures, see ``measure.evaluate``.
+
+    Of several, all are compared with the same labels or the same model: the one given, or the first application's.
+    """
+    from eprune.cli.progress import progress
+    from eprune.measure.answers import whole_model
+    from eprune.measure.evaluate import evaluate
+
+    found = []
+    for place in places:
+        with system_at(*place) as system:
+            if len(places) > 1 and model is None and not chosen.data.labelled:
+                model = whole_model(system)
+            shown = progress(1, chosen.count)
+            shown.begin(f"running {system.graph.name}")
+            try:
+                found.append(
+                    evaluate(
+                        system,
+                        chosen.data,
+                        chosen.part,
+                        chosen.split,
+                        chosen.seed,
+                        chosen.frames,
+                        model,
+                        chosen.labels,
+                        answer,
+                        interpreter,
+                        running,
+                        emulate,
+                        shown,
+                    )
+                )
+            except ValueError as error:
+                raise click.UsageError(str(error)) from None
+            finally:
+                shown.clear()
+    return found
 
 
 @contextmanager

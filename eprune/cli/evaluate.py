@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Optional
 
 import click
@@ -65,9 +64,7 @@ def command(
       eprune evaluate app.xml -p platforms -m mappings/split --data photos --against exits --against cascade
       eprune evaluate app.xml -p platforms -m mappings/split --data mnist.npz --frames 1000
     """
-    from eprune.cli.progress import progress
-    from eprune.measure.answers import whole_model
-    from eprune.measure.evaluate import evaluate
+    from eprune.formats.system import written_in
     from eprune.views import evaluate as view
 
     if emulate and not running:
@@ -77,52 +74,12 @@ def command(
     if against and answer:
         raise click.UsageError("--answer is a port of one application, and --against names others")
     chosen = datasets.chosen(data)
-    places = [(application, platforms, mappings), *map(_written, against)]
-    reference = _model(model)
-    found = []
-    for place in places:
-        with datasets.system_at(*place) as system:
-            if against and reference is None and not chosen.data.labelled:
-                reference = whole_model(system)
-            shown = progress(1, chosen.count)
-            shown.begin(f"running {system.graph.name}")
-            try:
-                found.append(
-                    evaluate(
-                        system,
-                        chosen.data,
-                        chosen.part,
-                        chosen.split,
-                        chosen.seed,
-                        chosen.frames,
-                        reference,
-                        chosen.labels,
-                        answer,
-                        interpreter,
-                        running,
-                        emulate,
-                        shown,
-                    )
-                )
-            except ValueError as error:
-                raise click.UsageError(str(error)) from None
-            finally:
-                shown.clear()
+    places = [(application, platforms, mappings), *map(written_in, against)]
+    found = datasets.evaluated(places, chosen, _model(model), answer, interpreter, running, emulate)
     for note in dict.fromkeys(note for each in found for note in each.notes):
         say(f"note: {note}")
     show(view.as_json(*found) if fmt == "json" else view.as_text(*found), fmt)
     return 0
-
-
-def _written(folder: str) -> tuple[str, Sequence[str], Sequence[str]]:
-    """The application that a pass has written into a folder: with several platforms, with one, or with none."""
-    from eprune.formats.system import files_in
-
-    def files(kind: str) -> list[str]:
-        one, several = Path(folder, f"{kind}.xml"), Path(folder, f"{kind}s")
-        return files_in([str(several if several.is_dir() else one)], kind) if several.is_dir() or one.exists() else []
-
-    return str(Path(folder, "application.xml")), files("platform"), files("mapping")
 
 
 def _model(path: Optional[str]) -> Any:

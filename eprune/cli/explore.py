@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
@@ -16,8 +17,13 @@ from eprune.cli.printing import show
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
+    from eprune.explore.flow import Flow
     from eprune.explore.space import Constraints, Roles, Space
     from eprune.model.platform import Platform
+
+
+#: A bound in place of an actor.
+_SSIM = re.compile(r"ssim<?=([0-9]+(?:\.[0-9]*)?|\.[0-9]+)$")
 
 
 class Objective(click.ParamType):
@@ -53,7 +59,13 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
     platform: Any = {"multiple": True, "metavar": "PLATFORM"}
     for option in (
         click.option(
-            "--private-until", multiple=True, metavar="ACTOR", help="Everything before ACTOR stays on its endpoint."
+            "--privacy", metavar="FILE.json", help="What tokens reveal, from eprune privacy --every --format json."
+        ),
+        click.option(
+            "--private-until",
+            multiple=True,
+            metavar="ACTOR|ssim=S",
+            help="Everything before ACTOR stays on its endpoint; or what reveals more than this SSIM, by --privacy.",
         ),
         click.option(
             "--max-bytes", metavar="SIZE", help="At most this many bytes over all links per frame, such as 64KiB."
@@ -108,6 +120,7 @@ def command(
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts --keep-on endpoint Sink --private-until L2
       eprune explore app.xml -p endpoint.xml edge.xml cloud.xml --edge edge -o build/cuts
+      eprune explore app.xml -p platforms -o build/cuts --privacy revealed.json --private-until ssim=0.5
     """
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
@@ -123,16 +136,17 @@ def command(
     system = read_sound(application)
     read = _read_platforms(platforms)
     roles = _roles([platform.name for platform in read], edges)
-    applied = constraints_of(constraints, roles.platforms, [actor.name for actor in system.graph.actors])
-    space = partition_points_or_say(flow(system.graph, system.interfaces), roles, applied)
+    streams = flow(system.graph, system.interfaces)
+    applied = constraints_of(constraints, roles.platforms, streams)
+    if constraints["privacy"] and not any(_SSIM.match(each) for each in constraints["private_until"]):
+        raise click.UsageError("--privacy is for a bound: give --private-until ssim=0.5, say, too")
+    space = partition_points_or_say(streams, roles, applied)
     shown = progress(len(space.alternatives), unit="partition point")
     placed, typed = replace(system, platforms=tuple(read)), options.typed()
     try:
         plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown, fastest_units)
     except NoPoint as none:
-        raise no_cut(
-            none.excluded, _other_cut(flow(system.graph, system.interfaces), roles, applied, link_figures(read))
-        ) from None
+        raise no_cut(none.excluded, _other_cut(streams, roles, applied, link_figures(read))) from None
     show(as_json(plan, space.orders, output) if fmt == "json" else text(plan, space.orders), fmt)
     for note in notes(plan):
         say(f"note: {note}")
@@ -175,11 +189,12 @@ def _read_platforms(paths: Iterable[str]) -> list[Platform]:
     return platforms
 
 
-def constraints_of(given: Mapping[str, Any], platforms: Sequence[str], actors: Sequence[str]) -> Constraints:
-    """The constraints that the options say. Raises BadParameter for names that do not exist."""
+def constraints_of(given: Mapping[str, Any], platforms: Sequence[str], flow: Flow) -> Constraints:
+    """The constraints that the options say. Raises BadParameter for names that do not exist, and bounds of nothing."""
     from eprune.explore.space import Constraints
     from eprune.model.quantity import parse_size
 
+    actors = flow.actors
     for option in ("keep_on", "not_on"):
         for platform, actor in given[option]:
             _known(platform, platforms, "platform", option)
@@ -187,13 +202,46 @@ def constraints_of(given: Mapping[str, Any], platforms: Sequence[str], actors: S
     for option in ("must_use", "must_not_use"):
         for platform in given[option]:
             _known(platform, platforms, "platform", option)
-    for actor in given["private_until"]:
-        _known(actor, actors, "actor", "private_until")
+    private: dict[str, None] = {}
+    for text in given["private_until"]:
+        if _SSIM.match(text):
+            private.update(dict.fromkeys(_above(text, given["privacy"], flow)))
+        else:
+            _known(text, actors, "actor", "private_until")
+            private[text] = None
     try:
         max_bytes = -1 if given["max_bytes"] is None else parse_size(given["max_bytes"])
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--max-bytes") from None
-    return Constraints(**{**given, "max_bytes": max_bytes})
+    named = {name: value for name, value in given.items() if name != "privacy"}
+    return Constraints(**{**named, "max_bytes": max_bytes, "private_until": tuple(private)})
+
+
+def revealed_by(file: str, flow: Flow) -> dict[str, float]:
+    """Actor -> what its tokens reveal, as the file of --privacy says. Raises BadParameter for another file."""
+    from eprune.explore.revealed import read_revealed
+
+    try:
+        return read_revealed(Path(file).read_text(encoding="utf-8"), flow)
+    except (OSError, ValueError) as error:
+        why = error.strerror if isinstance(error, OSError) else error
+        raise click.BadParameter(f"{file}: {why}", param_hint="--privacy") from None
+
+
+def _above(text: str, file: Optional[str], flow: Flow) -> tuple[str, ...]:
+    """The actors that a bound makes private."""
+    from eprune.explore.revealed import private_until
+
+    bound = _SSIM.match(text)
+    value = float(bound[1]) if bound else 2.0
+    if not 0 <= value <= 1:
+        raise click.BadParameter(f"{text!r}: SSIM is from 0 to 1, as in ssim=0.5", param_hint="--private-until")
+    if not file:
+        raise click.BadParameter(
+            f"{text}: what tokens reveal must be known: give --privacy FILE.json, from eprune privacy --every",
+            param_hint="--private-until",
+        )
+    return private_until(flow, revealed_by(file, flow), value)
 
 
 def _known(name: str, names: Sequence[str], kind: str, option: str) -> None:

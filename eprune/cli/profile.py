@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -20,6 +21,12 @@ if TYPE_CHECKING:
     from eprune.measure.points import Kind, Measured, Setting
     from eprune.views.profile import Profile
 
+#: What has no meaning beside --compress.
+_NOT_CODING = (
+    *("points", "latency", "actors", "validate", "objective", "retry", "again", "interpreter", "limit", "pin"),
+    *("endpoints", "device_python", "emulate"),
+)
+
 
 @click.command("profile", cls=options.Command, short_help="Measure the cuts of an exploration.")
 @click.argument("folder", metavar="DIR")
@@ -37,6 +44,19 @@ if TYPE_CHECKING:
     type=click.IntRange(min=1),
     metavar="K",
     help="Measure the K best predicted points, and compare with the predictions.",
+)
+@click.option(
+    "--compress",
+    is_flag=True,
+    help="Try how each cut's tokens could be coded, as eprune apply compress does, for the report to weigh.",
+)
+@click.option("--data", metavar="DATA", help="With --compress: your pictures (without: random inputs).")
+@click.option("--wish", metavar="METRIC=VALUE", help="With --compress: what each FIFO keeps (default: agreement=0.99).")
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="With --compress: up to so many pictures of each part (default: 100).",
 )
 @objective_option(None)
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
@@ -80,6 +100,10 @@ def command(
     latency: bool,
     actors: bool,
     validate: Optional[int],
+    compress: bool,
+    data: Optional[str],
+    wish: Optional[str],
+    frames: Optional[int],
     objective: Optional[str],
     retry: bool,
     again: bool,
@@ -97,6 +121,9 @@ def command(
     With --endpoint the endpoint's programs run on the real device, over OpenSSH, and nothing stays there; the server's
     run here. The device needs Python, numpy and, for models, a TFLite interpreter.
 
+    With --compress, no point is measured: each FIFO that a cut sends is coded in every way, and the fewest bytes that
+    keep the wish go to DIR/coding.json, beside the picture as a JPEG.
+
     With --latency only one frame is in the application at a time, and its result returns to the endpoint: the times
     from end to end, and their split, go to DIR/latency.jsonl.
 
@@ -110,6 +137,7 @@ def command(
       eprune profile build/cuts --point 3 --point 4
       eprune profile build/cuts --latency
       eprune profile build/cuts --actors --validate 3
+      eprune profile build/cuts --compress --data photos --wish accuracy=0.97
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
     """
     from eprune.deploy.options import certificates
@@ -128,6 +156,10 @@ def command(
     if device_python is not None and not endpoints:
         raise click.UsageError("--device-python is the Python of the device that --endpoint names: give it too")
     _refuse_idle(actors, validate is not None, bool(points), again)
+    if compress:
+        options.refuse(_NOT_CODING, "--compress tries how tokens are coded, on this machine, and measures no point")
+    else:
+        options.refuse(("data", "wish", "frames"), "these are of --compress: give it too")
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
     home = None if plan.files[0] == "-" else str(Path(folder, plan.files[0]).parent)
     devices = _devices(plan, endpoints, device_python or "python3")
@@ -140,10 +172,12 @@ def command(
     done = Profile(plan, Path(folder))
     with alone(place):
         remember(plan, place, options.typed())
+        if compress:
+            done = _coded(done, data or "", wish, frames, quiet)
         if actors:
             kept = {} if again else times_from_elsewhere(plan, place)
             done = _time_actors(done, kept, interpreter, pin, emulate, quiet)
-        if validate or not actors:
+        if validate or not (actors or compress):
             with certificates(plan.roles.platforms):
                 if validate:
                     done = _validate(done, validate, objective or "endpoint", kind, setting, quiet)
@@ -152,6 +186,10 @@ def command(
                     done = _measure(done, kind, names, setting, quiet)
     if fmt == "json":
         show(done.json(), fmt)
+    elif done.coding is not None:
+        from eprune.views.coding import coding_text
+
+        show(coding_text(plan, done.coding))
     elif done.validation is not None:
         from eprune.views.profile import validation_text
 
@@ -172,6 +210,24 @@ def _refuse_idle(actors: bool, validate: bool, points: bool, again: bool) -> Non
         options.refuse(("retry", "again"), "--point measures its points anew in any case")
     if again and not actors:
         options.refuse(("retry",), "--again measures everything, what failed as well")
+
+
+def _coded(done: Profile, data: str, wish: Optional[str], frames: Optional[int], quiet: bool) -> Profile:
+    """How the FIFOs of all points could be coded, written into the folder."""
+    from eprune.cli.progress import progress
+    from eprune.cli.reading import read_sound
+    from eprune.measure.coding import WISH, candidates, measured, write_coding
+
+    plan, folder = done.plan, done.folder
+    if plan.files[0] == "-":
+        raise click.UsageError("--compress runs the application: explore it from a file, not from stdin")
+    system = read_sound(os.path.normpath(folder / plan.files[0]))
+    shown = progress(len(candidates(plan)) + 2, quiet=quiet, unit="picture")
+    found = measured(system, plan, data, wish or WISH, frames or 100, shown)
+    path = write_coding(found, folder)
+    if not quiet:
+        say(f"{path}: how {len(found.rows)} FIFOs could be coded; eprune report {folder} weighs it")
+    return replace(done, coding_file=path, coding=found)
 
 
 def _measure(done: Profile, kind: Kind, names: Sequence[str], setting: Setting, quiet: bool) -> Profile:
@@ -279,7 +335,7 @@ def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Se
         return done
     taken = {line["alternative"]: 1e3 / line["frames_per_second"] for line in done.measured.lines if line["ok"]}
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
-    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates)
+    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates, units=costs.units)
     rows = [
         Validation(
             alternative.name,

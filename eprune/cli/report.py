@@ -13,7 +13,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option
+from eprune.cli.explore import NoCut, constraint_options, constraints_of, objective_option, revealed_by
 from eprune.cli.printing import write
 
 if TYPE_CHECKING:
@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from eprune.explore.plan import LinkFigures, Plan
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
+    from eprune.measure.coding import CodedFifos
+    from eprune.measure.evaluate import Evaluation
     from eprune.measure.exploration import Typed
     from eprune.views.beside import BesideReport
     from eprune.views.chart import Chart
@@ -48,9 +50,20 @@ TOLERANCE = 10.0
 @click.option("--against", metavar="DIR", help="Compare with an earlier exploration.")
 @click.option(
     "--beside",
+    "besides",
+    multiple=True,
     metavar="DIR",
-    help="Also show the same model with its layers dealt to devices, as eprune apply partition -o DIR has written it.",
+    help="Also show what eprune apply -o DIR has written: a partition by channels, predicted; with --data, anything.",
 )
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Set the best cuts, and each --beside, side by side on the test part of your pictures.",
+)
+@click.option(
+    "--frames", type=click.IntRange(min=1), metavar="N", help="With --data: only N pictures, drawn at random."
+)
+@click.option("--as-it-is", is_flag=True, help="No cut is coded, even if eprune profile --compress has tried how.")
 @options.outside_option
 @click.option(
     "--tolerance",
@@ -68,7 +81,10 @@ def command(
     links: Sequence[str],
     speeds: Sequence[str],
     against: Optional[str],
-    beside: Optional[str],
+    besides: Sequence[str],
+    data: Optional[str],
+    frames: Optional[int],
+    as_it_is: bool,
     tolerance: Optional[float],
     **given: Any,
 ) -> int:
@@ -79,7 +95,14 @@ def command(
     bandwidth and latency: the first is ranked by, the others are compared with it. Constraints are those of `eprune
     explore` and the ones given here. With --against the exit code is 1 where a point has become worse by more than the
     tolerance. With --beside, a partition by channels is predicted on devices like the endpoint, over links like its
-    own; its actors run here for that.
+    own; its actors run here for that. With --privacy, each point has the SSIM of what an attack reconstructs from the
+    tokens that leave the endpoint.
+
+    With --data, cuts and what other passes made of the application (exits, a cascade, offloading, a cache) are set side
+    by side on your pictures, as `eprune evaluate` does: accuracy or agreement, bytes, latency.
+
+    Where `eprune profile --compress` has tried how cuts can be coded, they are, as far as that saves time over their
+    link (with --objective bytes: as far as it saves bytes); --as-it-is shows them without.
 
     \b
     Examples:
@@ -88,29 +111,39 @@ def command(
       eprune report build/cuts --link ethernet=11.2MB/s,1.49ms --link wifi=2.3MB/s,2.15ms --format html -o report.html
       eprune report build/cuts --against last/cuts --tolerance 20
       eprune report build/cuts --beside build/parts --allow-outside
+      eprune report build/cuts --beside build/exits --beside build/cascade --data photos --allow-outside
+      eprune report build/cuts --privacy revealed.json --private-until ssim=0.5
     """
     from eprune.explore import answer
     from eprune.explore.cost import weights
     from eprune.explore.plan import LATENCIES, RESULTS
     from eprune.measure import script
     from eprune.measure.exploration import read_plan_of
+    from eprune.views.coding import coding_report
     from eprune.views.cuts import left_out
-    from eprune.views.report import CutReport, Over
+    from eprune.views.report import CutReport, More, Over
 
     if against and (fmt == "html" or chart):
         raise click.UsageError("--against compares two explorations, as text, JSON or CSV: it has no page and no chart")
     if tolerance is not None and not against:
         raise click.UsageError("--tolerance says how much worse than --against a point may be: give it too")
-    if beside and (fmt in ("csv", "html") or against):
-        raise click.UsageError("--beside adds to the text and the JSON of one exploration")
-    if options.allows_outside() and not beside:
+    if (besides or data) and (fmt in ("csv", "html") or against):
+        raise click.UsageError("--beside and --data add to the text and the JSON of one exploration")
+    if options.allows_outside() and not (besides or data):
         raise click.UsageError("--allow-outside is for the applications that --beside runs: give it too")
+    if frames and not data:
+        raise click.UsageError("--frames says how many pictures of --data are used: give it too")
+    if data and (links or speeds):
+        raise click.UsageError("--data compares over the links and with the speeds of the platform files")
     plan = read_plan_of(folder)
     constraints = _together(plan, given)
-    costs = _costs(plan, Path(folder), speeds)
-    if beside and costs is None:
-        raise click.UsageError(f"--beside needs predictions: run eprune profile {folder} --actors")
     wanted = weights(objective)
+    costs = _costs(plan, Path(folder), speeds)
+    if besides and not data and costs is None:
+        raise click.UsageError(f"--beside needs predictions: run eprune profile {folder} --actors")
+    coding = _coding(plan, Path(folder), as_it_is)
+    if costs is not None and coding is not None:
+        costs = replace(costs, coded=coding.coded, fewest="bytes" in wanted)
     if "energy" in wanted and not plan.power:
         raise click.UsageError('for energy a platform file must state watts, <unit name="cpu0" watts="3.5W">')
     if costs is None and (speeds or links or {"latency", "energy"} & set(wanted)):
@@ -136,7 +169,16 @@ def command(
     if not answer.ranked(plan, rows, objective) and best is None:
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
     latencies = script.read(Path(folder, LATENCIES), plan.id)
-    report = CutReport(plan, objective, over, latencies, _beside(beside, plan, folder, rows, costs))
+    allowed = {row.alternative.name: not row.excluded for row in rows}
+    ranked_by = over[0].costs
+    dealt = () if data else [_beside(each, plan, folder, rows, costs) for each in besides]
+    more = More(
+        besides=[each for each in dealt if each],
+        evaluated=_side_by_side(besides, data, frames, plan, folder, rows, objective) if data else (),
+        coding=coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None,
+        revealed=revealed_by(given["privacy"], plan.flow) if given["privacy"] else {},
+    )
+    report = CutReport(plan, objective, over, latencies, more)
     if chart:
         _draw(report.chart(), chart)
     if fmt == "html":
@@ -148,28 +190,73 @@ def command(
 
 
 def _beside(
-    place: Optional[str], plan: Plan, folder: str, rows: Sequence[PointRow], costs: Optional[Costs]
+    place: str, plan: Plan, folder: str, rows: Sequence[PointRow], costs: Optional[Costs]
 ) -> Optional[BesideReport]:
-    """The partition by channels in a folder; beside it all on the endpoint, the best by latency and by throughput."""
-    if not place or costs is None:
+    """The partition by channels in a folder, beside some cuts."""
+    if costs is None:
         return None
     from eprune.cli.reading import read_sound
-    from eprune.explore.answer import ranked
-    from eprune.formats.system import files_in
+    from eprune.formats.system import written_in
     from eprune.measure.beside import beside, platform_weights
     from eprune.views.beside import BesideReport, CutBeside
 
-    platforms, mappings = (files_in([str(Path(place, f"{what}s"))], what) for what in ("platform", "mapping"))
-    system = read_sound(str(Path(place, "application.xml")), platforms, mappings)
+    system = read_sound(*written_in(place))
     explored = read_sound(os.path.normpath(Path(folder, plan.files[0])))
-    alone = [row for row in rows if row.alternative.after == "endpoint only" and not row.excluded]
-    best = [row for objective in ("latency", "throughput") for row in ranked(plan, rows, objective)[:1]]
     endpoint = plan.roles.endpoints[0]
     cuts = [
         CutBeside(row, platform_weights(explored, row.alternative.homes).get(endpoint, 0))
-        for row in {row.alternative.name: row for row in (*alone, *best)}.values()
+        for row in _compared(plan, rows, ("latency", "throughput"))
     ]
     return BesideReport(cuts, beside(system, explored, plan, costs))
+
+
+def _compared(plan: Plan, rows: Sequence[PointRow], objectives: Sequence[str]) -> list[PointRow]:
+    """The points that others are set beside: all on the endpoint, and the best by these objectives."""
+    from eprune.explore.answer import ranked
+
+    alone = [row for row in rows if row.alternative.after == "endpoint only" and not row.excluded]
+    best = [row for objective in objectives for row in ranked(plan, rows, objective)[:1]]
+    return list({row.alternative.name: row for row in (*alone, *best)}.values())
+
+
+def _side_by_side(
+    besides: Sequence[str],
+    data: str,
+    frames: Optional[int],
+    plan: Plan,
+    folder: str,
+    rows: Sequence[PointRow],
+    objective: str,
+) -> list[Evaluation]:
+    """Some cuts, and what passes have written, on the same pictures."""
+    from eprune.cli import datasets
+    from eprune.explore.answer import cut_in_words
+    from eprune.formats.system import files_in, written_in
+
+    if plan.files[0] == "-":
+        raise click.UsageError("--data runs the application: explore it from a file, not from stdin")
+    application, *platforms = (os.path.normpath(Path(folder, file)) for file in plan.files)
+    cuts = _compared(plan, rows, (objective, "latency", "bytes") if rows[0].predicted else (objective, "bytes"))
+    places = [(application, platforms, files_in([str(Path(folder, row.alternative.name))], "mapping")) for row in cuts]
+    found = datasets.evaluated([*places, *map(written_in, besides)], datasets.test_part(data, frames))
+    names = [
+        *map(cut_in_words, cuts),
+        *(f"{one.application} in {place}" for one, place in zip(found[len(cuts) :], besides)),
+    ]
+    return [replace(each, application=name) for each, name in zip(found, names)]
+
+
+def _coding(plan: Plan, folder: Path, as_it_is: bool) -> Optional[CodedFifos]:
+    """How FIFOs could be coded, where that was tried for this plan, and is wanted."""
+    from eprune.measure.coding import CODING, read_coding, stale
+
+    if as_it_is:
+        if not (folder / CODING).exists():
+            raise click.UsageError(f"--as-it-is: nothing was tried with eprune profile {folder} --compress")
+        return None
+    if stale(plan, folder):
+        say(f"note: {folder / CODING} is of an earlier exploration: run eprune profile {folder} --compress again")
+    return read_coding(plan, folder)
 
 
 def _over(plan: Plan, costs: Optional[Costs], given: Sequence[str]) -> list[tuple[str, Optional[Costs]]]:
@@ -223,12 +310,12 @@ def _best(plan: Plan, constraints: Constraints, costs: Costs, objective: str) ->
 
 
 def _together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
-    more = constraints_of(given, plan.roles.platforms, plan.flow.actors)
+    more = constraints_of(given, plan.roles.platforms, plan.flow)
     old = plan.constraints
     limits = [limit for limit in (old.max_bytes, more.max_bytes) if limit >= 0]
     return replace(
         old,
-        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name != "max_bytes"},
+        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name not in ("max_bytes", "privacy")},
         max_bytes=min(limits, default=-1),
     )
 

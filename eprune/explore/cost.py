@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Optional
 
 from eprune.explore.flow import Flow, Stream
@@ -59,12 +59,27 @@ def meaning(objective: str) -> tuple[str, str]:
 
 
 @dataclass(frozen=True)
+class Coded:
+    """The tokens of a FIFO, coded on their way: a frame's bytes, mean and most, and the seconds at both ends.
+
+    ``way`` says how (``int8``, ``rank 16``). The seconds are those of the machine that timed the coding.
+    """
+
+    way: str
+    nbytes: float
+    most: int
+    encode: float
+    decode: float
+
+
+@dataclass(frozen=True)
 class Costs:
     """``times``: platform -> actor -> seconds per firing; ``power``: what platforms take, where that is known.
 
     ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
-    already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average. ``units``:
-    platform -> actor -> the unit that it is on, where a platform has several: these work at the same time.
+    already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average. ``coded``: of
+    FIFOs, how they could be coded, which they are over a link on which that saves time; or, with ``fewest``, bytes.
+    ``units``: platform -> actor -> the unit that it is on, where a platform has several: these work at the same time.
     """
 
     times: Mapping[str, Mapping[str, float]]
@@ -72,6 +87,8 @@ class Costs:
     power: Mapping[str, Power] = field(default_factory=dict)
     speeds: Mapping[str, float] = field(default_factory=dict)
     rates: Mapping[str, float] = field(default_factory=dict)
+    coded: Mapping[str, Coded] = field(default_factory=dict)
+    fewest: bool = False
     units: Units = field(default_factory=dict)
 
     def stage(self, platform: str, actor: str) -> str:
@@ -88,13 +105,32 @@ class Costs:
         link = self.link(origin, to)
         return (1 / link.bandwidth if link and link.bandwidth else 0.0), (link and link.latency) or 0.0
 
-    def nbytes(self, stream: Stream) -> float:
-        """The bytes that a frame has on average."""
+    def coding(self, stream: Stream, origin: str, to: str) -> Optional[Coded]:
+        """How a FIFO is coded on a link; its seconds are those of these two platforms. None: as it is."""
+        found = self.coded.get(stream.name)
+        if found is None:
+            return None
+        encode, decode = (found.encode / self.speeds.get(origin, 1), found.decode / self.speeds.get(to, 1))
+        saved = self._plain(stream) - found.nbytes
+        pays = saved > 0 if self.fewest else encode + decode < saved * self.seconds(origin, to)[0]
+        return replace(found, encode=encode, decode=decode) if pays else None
+
+    def _plain(self, stream: Stream) -> float:
         return stream.nbytes * self.rates.get(stream.name, 1)
+
+    def nbytes(self, stream: Stream, origin: str, to: str) -> float:
+        """The bytes that a frame has on average, on a link."""
+        coding = self.coding(stream, origin, to)
+        return coding.nbytes if coding else self._plain(stream)
+
+    def most(self, stream: Stream, origin: str, to: str) -> int:
+        """The most bytes that a frame can have on a link."""
+        coding = self.coding(stream, origin, to)
+        return coding.most if coding else stream.nbytes
 
     def sending(self, stream: Stream, origin: str, to: str) -> float:
         """Seconds that a frame's tokens take on the link."""
-        return self.nbytes(stream) * self.seconds(origin, to)[0]
+        return self.nbytes(stream, origin, to) * self.seconds(origin, to)[0]
 
     def room(self, stream: Stream, origin: str, to: str) -> Optional[float]:
         """For how many frames a FIFO over a link has room; None: for enough, as ``space.place`` sees to."""
@@ -118,7 +154,7 @@ class Prediction:
 
     ``platforms`` are the times of each platform, with its sending; ``endpoint`` is the longest of the endpoints', and
     ``server`` the server's. ``period`` is the time between two frames of a steady stream, and ``bottleneck`` what sets
-    it.
+    it. ``coded``: the FIFOs that are coded, and how.
     """
 
     endpoint: float
@@ -129,6 +165,7 @@ class Prediction:
     bottleneck: str
     nbytes: float
     energy: Optional[float]
+    coded: Mapping[str, str] = field(default_factory=dict)
 
     def value(self, objective: str) -> float:
         """The figure that an objective (see ``weights``) asks for, in its unit: the smaller the better."""
@@ -150,9 +187,15 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
     for actor, home in homes.items():
         compute[home] += costs.times[home][actor]
     links: dict[tuple[str, str], float] = {}
+    coded: dict[str, str] = {}
     for stream in flow.crossing(homes):
         ends = homes[stream.source], homes[stream.target]
         links[ends] = links.get(ends, 0.0) + costs.sending(stream, *ends)
+        coding = costs.coding(stream, *ends)
+        if coding is not None:
+            compute[ends[0]] += coding.encode
+            compute[ends[1]] += coding.decode
+            coded[stream.name] = coding.way
     total, delay = dict(compute), dict.fromkeys(roles.platforms, 0.0)
     for (origin, to), time in links.items():
         total[origin] += time
@@ -182,6 +225,7 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
         latency=latency,
         period=stages[bottleneck],
         bottleneck=bottleneck,
-        nbytes=sum(map(costs.nbytes, flow.crossing(homes))),
+        nbytes=sum(costs.nbytes(each, homes[each.source], homes[each.target]) for each in flow.crossing(homes)),
         energy=energy if costs.power else None,
+        coded=coded,
     )

@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Optional
@@ -103,7 +103,9 @@ class Search:
         """
         degrees = [(step + 0.5) / ROUNDINGS for step in range(ROUNDINGS)]
         found = [cut.homes([float(value > degree) for value in relaxed.values]) for degree in degrees]
-        return [homes for homes in found if not violation(self.flow, self.roles, self.constraints, homes)]
+        return [
+            homes for homes in found if not violation(self.flow, self.roles, self.constraints, homes, self.costs.most)
+        ]
 
     def _allowed(self, actor: str) -> list[str]:
         """The platforms that an actor may be on."""
@@ -225,7 +227,8 @@ class _Cut:
             self.program.hold(_sum((1, own.get(platform, {})) for own in self.places.values()), 1)
         if constraints.max_bytes >= 0:
             unit = max(constraints.max_bytes, 1)
-            most = _sum((stream.nbytes, terms) for pair in self.crossing.values() for stream, terms in pair)
+            crossing = self.crossing.items()
+            most = _sum((self.costs.most(stream, *pair), terms) for pair, own in crossing for stream, terms in own)
             terms = {variable: nbytes / unit for variable, nbytes in most.items()}
             self.program.hold(terms, most=constraints.max_bytes / unit)
 
@@ -248,7 +251,8 @@ class _Cut:
         return _sum((weight, figures[name]()) for name, weight in weights(objective).items())
 
     def _bytes(self) -> Terms:
-        return _sum((self.costs.nbytes(stream), terms) for pair in self.crossing.values() for stream, terms in pair)
+        crossing = self.crossing.items()
+        return _sum((self.costs.nbytes(stream, *pair), terms) for pair, found in crossing for stream, terms in found)
 
     def _endpoint(self) -> Terms:
         return self._largest([self._total(platform) for platform in self.roles.endpoints])
@@ -295,11 +299,24 @@ class _Cut:
 
     def _compute(self, platform: str) -> Terms:
         times = self.costs.times[platform]
-        return _sum((1e3 * times[actor], own.get(platform, {})) for actor, own in self.places.items())
+        return _sum(
+            [
+                *((1e3 * times[actor], own.get(platform, {})) for actor, own in self.places.items()),
+                *((1e3 * seconds, terms) for seconds, terms in self._coding(platform)),
+            ]
+        )
+
+    def _coding(self, platform: str) -> Iterator[tuple[float, Terms]]:
+        """The seconds that a platform codes and decodes the FIFOs that cross."""
+        for pair, crossing in self.crossing.items():
+            for stream, terms in crossing:
+                coding = self.costs.coding(stream, *pair) if platform in pair else None
+                if coding is not None:
+                    yield (coding.encode if pair[0] == platform else coding.decode), terms
 
     def _sending(self, origin: str, to: str) -> Terms:
-        seconds = self.costs.seconds(origin, to)[0]
-        return _sum((1e3 * self.costs.nbytes(stream) * seconds, terms) for stream, terms in self.crossing[origin, to])
+        crossing = self.crossing[origin, to]
+        return _sum((1e3 * self.costs.sending(stream, origin, to), terms) for stream, terms in crossing)
 
     def _total(self, platform: str) -> Terms:
         sending = [self._sending(*pair) for pair in self.crossing if pair[0] == platform]

@@ -8,14 +8,14 @@ between endpoint and server, point j-k runs the first j actors on the endpoint, 
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
 from types import MappingProxyType
 from typing import Optional
 
 from eprune.analysis.links import widened
-from eprune.explore.flow import Flow
+from eprune.explore.flow import Flow, Stream
 from eprune.model.behaviour import Behaviour
 from eprune.model.graph import Actor, Graph
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -160,8 +160,14 @@ def owners(flow: Flow, roles: Roles, pinned: Mapping[str, str]) -> dict[str, str
     return {actor: next(iter(by)) if len(by) == 1 else roles.server for actor, by in fed.items()}
 
 
-def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping[str, str]) -> str:
-    """Which constraint a cut breaks, for people; "" if none."""
+def violation(
+    flow: Flow,
+    roles: Roles,
+    constraints: Constraints,
+    homes: Mapping[str, str],
+    most: Callable[[Stream, str, str], int] = lambda stream, origin, to: stream.nbytes,
+) -> str:
+    """Which constraint a cut breaks, for people; "" if none. ``most``: a frame's bytes of a FIFO on a link."""
     used = set(homes.values())
     for actor, home in homes.items():
         if home not in constraints.allowed(actor, roles.platforms):
@@ -176,7 +182,7 @@ def violation(flow: Flow, roles: Roles, constraints: Constraints, homes: Mapping
     for stream in flow.crossing(homes):
         if stream.source in private:
             return f"tokens of {stream.source}, which are private, leave {homes[stream.source]}"
-    nbytes = flow.nbytes(homes)
+    nbytes = sum(most(each, homes[each.source], homes[each.target]) for each in flow.crossing(homes))
     if 0 <= constraints.max_bytes < nbytes:
         return f"{format_size(nbytes)} per frame, more than {format_size(constraints.max_bytes)}"
     return ""

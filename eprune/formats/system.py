@@ -93,6 +93,16 @@ def files_in(paths: Sequence[str], kind: str) -> list[str]:
     return list(files)
 
 
+def written_in(folder: str) -> tuple[str, list[str], list[str]]:
+    """The application, platforms and mappings that ``write_system`` has put there: several platforms, one, or none."""
+
+    def files(kind: str) -> list[str]:
+        one, several = Path(folder, f"{kind}.xml"), Path(folder, f"{kind}s")
+        return files_in([str(several if several.is_dir() else one)], kind) if several.is_dir() or one.exists() else []
+
+    return str(Path(folder, APPLICATION)), files("platform"), files("mapping")
+
+
 @dataclass(frozen=True)
 class Inputs:
     """Paths by kind, each once, in the order in which they were given or found."""

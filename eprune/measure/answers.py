@@ -12,11 +12,13 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.analysis.reach import leaving, reached
 from eprune.analysis.routes import routes
 from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
 from eprune.explore.space import mapping
 from eprune.formats.system import files_in, read_system, write_system
+from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.model import model_error, read_model
 from eprune.formats.tflite.parts import Model
 from eprune.measure.executor import Executor, Firing
@@ -117,6 +119,11 @@ class SystemAnswers:
 
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
+
+    @property
+    def system(self) -> System:
+        """What is run: the application with an actor for each copy of a token."""
+        return self._system
 
     @property
     def fifos(self) -> list[LocalFifo]:
@@ -230,8 +237,36 @@ def on_disk(system: System) -> Iterator[System]:
         yield read_system(written.application, platforms, mappings, allow_outside=True)
 
 
+def part_of(system: System, name: str) -> System:
+    """What an actor is joined to in any way: of an application of several cameras that share nothing, one of these.
+
+    All of it where there is no such actor.
+    """
+    graph = system.graph
+    if graph.actor(name) is None:
+        return system
+    both = [*graph.fifos, *(replace(fifo, source=fifo.target, target=fifo.source) for fifo in graph.fifos)]
+    found = reached(name, leaving(replace(graph, fifos=tuple(both))))
+    if len(found) == len(graph.actors):
+        return system
+    part = replace(
+        graph,
+        actors=tuple(actor for actor in graph.actors if actor.name in found),
+        fifos=tuple(fifo for fifo in graph.fifos if fifo.source.actor in found),
+        dpgs=tuple(dpg for dpg in graph.dpgs if dpg.entry in found),
+    )
+    mappings = tuple(
+        replace(each, placements=tuple(placement for placement in each.placements if placement.actor in found))
+        for each in system.mappings
+    )
+    return replace(system, graph=part, mappings=mappings)
+
+
 def whole_model(system: System) -> Model:
-    """The model whose operators the application has all of; of several, the one with most. Raises WrongUsage."""
+    """The model whose operators the application has all of; of several, the one that multiplies most.
+
+    Raises WrongUsage.
+    """
     parts: dict[str, set[int]] = {}
     for actor in system.graph.actors:
         if actor.behaviour is not None and actor.behaviour.operators:
@@ -240,7 +275,7 @@ def whole_model(system: System) -> Model:
     whole = [model for model, operators in models if operators == {each.index for each in model.operators}]
     if not whole:
         raise WrongUsage("without labels, answers are compared with the whole model's: say which", "--model")
-    return max(whole, key=lambda model: len(model.operators))
+    return max(whole, key=lambda model: (sum(macs(model, each) for each in model.operators), len(model.operators)))
 
 
 def milliseconds(seconds: Sequence[float], share: float) -> float:

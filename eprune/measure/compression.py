@@ -15,8 +15,8 @@ import numpy as np
 
 from eprune.formats.system import files_in, read_system, write_system
 from eprune.measure.answers import SystemAnswers, class_of, milliseconds
-from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.progress import Progress
@@ -95,6 +95,7 @@ class Trial:
     statistics: Mapping[str, Statistics]
     pictures: Pictures
     notes: list[str] = field(default_factory=list)
+    fused: bool = True
 
     def ways(self, fifo: Fifo, options: Options) -> list[tuple[str, Coding]]:
         """The ways to code a FIFO that come into question, with their names."""
@@ -153,7 +154,7 @@ class Trial:
                 sent.append(firing.outputs["out"].used)
 
         chosen = Options(tuple(made), made=made)
-        with _running(apply(self.system, chosen).system) as answers:
+        with _running(apply(self.system, chosen).system, self.fused) as answers:
             found = [class_of(answers.frame(token, watch=watch).answer) for token in part.tokens]
         agreement, accuracy = part.shares(found)
         ends = fifo.source.actor, fifo.target.actor
@@ -187,7 +188,7 @@ class Trial:
             self.notes.append("the data are tokens, not pictures: what a JPEG of the input takes is not known")
             return []
         rows = []
-        with _running(self.system) as answers:
+        with _running(self.system, self.fused) as answers:
             for quality in QUALITIES:
                 found, sizes, encode, decode = [], [], [], []
                 for picture in pixels:
@@ -209,8 +210,10 @@ class Trial:
         return rows
 
 
-def prepare(system: System, options: Options, progress: Progress) -> Trial:
+def prepare(system: System, options: Options, progress: Progress, fused: bool = True) -> Trial:
     """Read the pictures, and see what is in the FIFOs. Raises ValueError and EpruneError for what does not fit.
+
+    Without ``fused``, slices of a model that are on one unit are apart, so that there are FIFOs between them.
 
     Every other picture of the calibration part is for the ranges, and the rest for the choice: a projection fits those
     that it was made of too well.
@@ -219,7 +222,7 @@ def prepare(system: System, options: Options, progress: Progress) -> Trial:
     if options.frames < 1:
         raise ValueError(f"--frames {options.frames}: at least one picture is needed")
     notes: list[str] = []
-    with _running(system) as answers:
+    with _running(system, fused) as answers:
         pictures = Pictures(answers.token, answers.parameters)
         if options.data:
             data = read_data(options.data)
@@ -255,7 +258,7 @@ def prepare(system: System, options: Options, progress: Progress) -> Trial:
             made.append(Part(part.examples, tokens, tuple(found), classes))
         if len(made[0].tokens) > 1:
             made[0] = made[0].every_other()
-    return Trial(system, fifos, made[0], made[1], statistics, pictures, notes)
+    return Trial(system, fifos, made[0], made[1], statistics, pictures, notes, fused)
 
 
 def _unseen(firing: Firing) -> None:
@@ -299,10 +302,10 @@ def _random(token: TokenType, frames: int) -> tuple[Data, Data]:
 
 
 @contextmanager
-def _running(system: System) -> Iterator[SystemAnswers]:
+def _running(system: System, fused: bool) -> Iterator[SystemAnswers]:
     """The application, from files where it needs some."""
     if not system.files:
-        with SystemAnswers(system) as answers:
+        with SystemAnswers(system, fused=fused) as answers:
             yield answers
         return
     with TemporaryDirectory(prefix="eprune-") as folder:
@@ -310,7 +313,7 @@ def _running(system: System) -> Iterator[SystemAnswers]:
         platforms = files_in([written.platforms], "platform") if written.platforms else []
         mappings = files_in([written.mappings], "mapping") if written.mappings else []
         stored = read_system(written.application, platforms, mappings, allow_outside=True)
-        with SystemAnswers(stored) as answers:
+        with SystemAnswers(stored, fused=fused) as answers:
             yield answers
 
 

@@ -18,7 +18,7 @@ from typing import Any, Optional, Union
 
 import numpy as np
 
-from eprune.measure.pictures import image_source
+from eprune.measure.pictures import Pictures, image_source
 from eprune.model.finding import EpruneError, Finding, Location
 
 CALIBRATION, TEST, ALL = PARTS = ("calibration", "test", "all")
@@ -155,7 +155,8 @@ class Data:
 def read_data(path: str) -> Data:
     """The pictures of a folder, an .npz or an .npy file. Nothing is decoded yet.
 
-    - A folder with labels.csv: lines ``file,label`` or ``file,label,source`` under a line that says so.
+    - A folder with labels.csv: lines ``file,label`` or ``file,label,source`` under a line that says so. Other columns
+      are further properties of the pictures (``eprune privacy --attribute``).
     - A folder with a folder for each class; or ``train`` and ``test`` with such folders.
     - A folder of pictures: without labels. Pieces of one picture, ``street_crop3.png`` and ``street@3.png``, have one
       source.
@@ -184,6 +185,21 @@ def data_error(path: str, message: str, hint: str = "") -> EpruneError:
 
 
 # Folders
+
+
+def token_of(pictures: Pictures, example: Example) -> np.ndarray:
+    """The token of a picture. Raises EpruneError, which names the picture."""
+    try:
+        return pictures(example.content)
+    except (ValueError, OSError) as error:
+        text = str(error)
+        named = text[len(example.name) :].lstrip(": ") if text.startswith(example.name) else text
+        raise data_error(example.name, named) from None
+
+
+def tokens_of(data: Data, pictures: Pictures) -> list[np.ndarray]:
+    """The tokens of all pictures."""
+    return [token_of(pictures, example) for example in data]
 
 
 def _folder(folder: Path) -> list[Example]:
@@ -232,8 +248,9 @@ def _listed(folder: Path) -> Iterator[Example]:
         with table.open(encoding="utf-8-sig", newline="") as stream:
             rows = csv.reader(stream)
             header = [name.strip() for name in next(rows, [])]
-            if header[:1] != ["file"] or not set(header) <= {"file", "label", "source"}:
-                hint = "begin it with the line file,label or file,label,source"
+            others = set(header) - {"file", "label", "source"}
+            if header[:1] != ["file"] or len(set(header)) < len(header) or (others and "label" not in header):
+                hint = "begin it with the line file,label or file,label,source; other columns may follow"
                 raise EpruneError(Finding("FILE", Location(str(table), 1), "its first line names no columns", hint))
             for row in rows:
                 if row:

@@ -14,14 +14,15 @@ from typing import Any, Callable, Optional
 
 import numpy as np
 
+from eprune.formats.library import library_folder
 from eprune.formats.tflite.parts import Model
 from eprune.measure.answers import ModelAnswers, SystemAnswers, class_of, milliseconds, on_disk, whole_model
-from eprune.measure.data import TEST, Data, Example, data_error
+from eprune.measure.data import TEST, Data, Example, data_error, token_of, tokens_of
 from eprune.measure.lone import FRAMES, lone_frames
 from eprune.measure.pictures import Pictures, image_source
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
-from eprune.model.finding import EpruneError, Finding
+from eprune.measure.stages import objects_of
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.runtime.main import imports
@@ -119,19 +120,23 @@ def evaluate(
     """Run the application on that part of the data.
 
     ``split`` is the share of the calibration part, ``frames`` how many pictures are drawn of the part (None: all).
-    With ``model``, and for data without labels, the answers are compared with the whole model's. ``labels`` names the
+    With ``model``, and for data without labels, the answers are compared with the whole model's; so they are where they
+    are objects, by the F1 of each picture (``actors/detections.py``). ``labels`` names the
     classes, as parameters of actors do (default: as a sink's parameter says); ``answer`` the sink's input
     ``ACTOR.PORT``. With ``run``, the latency is that of the application's own programs on this machine, ``emulate``d or
     not. Raises EpruneError for data and applications that do not fit.
     """
     name, version = chosen_interpreter(interpreter)
-    _check_classes(system)
     chosen = data.part(part, split, seed).first(frames, seed)
     with on_disk(system) as stored, SystemAnswers(stored, name, answer) as answers:
         pictures = Pictures(answers.token, answers.parameters)
         notes = []
-        wanted: Callable[[int, np.ndarray], int]
-        if chosen.labelled and model is None:
+        wanted: Optional[Callable[[int, np.ndarray], int]] = None
+        objects: Optional[Callable[[int, np.ndarray, Any], float]] = None
+        if _finds_objects(system):
+            model = model or whole_model(stored)
+            measure, objects = AGREEMENT, _objects(system, model, name, chosen)
+        elif chosen.labelled and model is None:
             names = class_names(labels or answers.labels)
             classes = chosen.classes(names)
             notes += by_alphabet(chosen, names)
@@ -141,13 +146,17 @@ def evaluate(
             measure, wanted = AGREEMENT, _whole(system, model, name, answers, chosen)
         if len(answers.sources) > 1:
             notes.append(f"each of {len(answers.sources)} sources sends the same picture")
-        right, seconds, sent = 0, [], dict[tuple[str, str], float]()
+        right, seconds, sent = 0.0, [], dict[tuple[str, str], float]()
         for place, example in enumerate(chosen):
             token = token_of(pictures, example)
-            expected = wanted(place, token)
+            expected = wanted(place, token) if wanted else None
             frame = answers.frame(token, expected)
-            check_class(chosen, example, expected, frame.answer)
-            right += class_of(frame.answer) == expected
+            if objects is not None:
+                right += objects(place, token, frame.answer)
+            else:
+                assert expected is not None
+                check_class(chosen, example, expected, frame.answer)
+                right += class_of(frame.answer) == expected
             seconds.append(frame.seconds)
             for way, nbytes in frame.nbytes.items():
                 sent[way] = sent.get(way, 0.0) + nbytes
@@ -158,7 +167,7 @@ def evaluate(
     return Evaluation(
         system.graph.name,
         measure,
-        Share(right, len(chosen)),
+        Share(right if objects else round(right), len(chosen)),
         part,
         len(data),
         {way: nbytes / len(chosen) for way, nbytes in sent.items()},
@@ -171,12 +180,18 @@ def evaluate(
     )
 
 
-def _check_classes(system: System) -> None:
-    """Raise EpruneError for answers that are objects."""
-    if any(getattr(actor.behaviour, "class_name", "") == "DetectionExits" for actor in system.graph.actors):
-        message = "its answers are detections, and what is counted here are the classes of pictures"
-        hint = "eprune apply cascade reports their agreement with the large model"
-        raise EpruneError(Finding("FILE", system.graph.where, message, hint))
+def _finds_objects(system: System) -> bool:
+    """Whether the answers are objects that a detector has found."""
+    return any(getattr(actor.behaviour, "class_name", "") == "DetectionExits" for actor in system.graph.actors)
+
+
+def _objects(system: System, model: Model, interpreter: str, chosen: Data) -> Callable[[int, np.ndarray, Any], float]:
+    """How much the objects that were found, and those of a model, have in common: F1, 0 to 1."""
+    scaled = (dict(actor.parameters) for actor in system.graph.actors)
+    scaling = next((given for given in scaled if {"mean", "std"} <= given.keys()), {})
+    wanted = objects_of(model, scaling, chosen, interpreter)
+    library: Any = imports.load(str(Path(library_folder(), "detections.py")))
+    return lambda place, token, answer: float(library.agreement(answer, wanted[place]))
 
 
 def _whole(
@@ -200,21 +215,6 @@ def _scaling_for(system: System, token: TokenType) -> Mapping[str, str]:
         if scales and any(port.token == token for port in actor.outputs):
             return dict(actor.parameters)
     return {}
-
-
-def token_of(pictures: Pictures, example: Example) -> np.ndarray:
-    """The token of a picture. Raises EpruneError, which names the picture."""
-    try:
-        return pictures(example.content)
-    except (ValueError, OSError) as error:
-        text = str(error)
-        named = text[len(example.name) :].lstrip(": ") if text.startswith(example.name) else text
-        raise data_error(example.name, named) from None
-
-
-def tokens_of(data: Data, pictures: Pictures) -> list[np.ndarray]:
-    """The tokens of all pictures."""
-    return [token_of(pictures, example) for example in data]
 
 
 def class_names(text: str) -> list[str]:

@@ -239,7 +239,7 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
     }
     relative = {name: factors.get(name, 1.0) / slow[name] for name in slow}
     emulated = {name: factor for name, factor in relative.items() if factor != 1}
-    return Costs(scaled, plan.links, plan.power, emulated, rates, plan.units)
+    return Costs(scaled, plan.links, plan.power, emulated, rates, units=plan.units)
 
 
 def _on_units(timed: Mapping[str, Any], units: Optional[Mapping[str, str]]) -> Mapping[str, float]:

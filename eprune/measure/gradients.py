@@ -1,4 +1,4 @@
-"""Gradients of a .tflite model by its weights, which an interpreter does not give: the model as TensorFlow computes it.
+"""Gradients of a .tflite model, which an interpreter does not give: the model as TensorFlow computes it.
 
 TensorFlow is used if it is installed. The operators are those of classifiers for pictures; whatever is quantised is
 computed with real numbers. Activations behind quantised layers are not cut off at the range of their tensors.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import cached_property, lru_cache
 from importlib import import_module
@@ -50,9 +50,9 @@ _OPTIONS = {
 }
 
 
-def obstacle(model: Model) -> str:
-    """Why gradients of a model cannot be had here; an empty text if they can."""
-    for operator in model.operators:
+def obstacle(model: Model, operators: Optional[Sequence[int]] = None) -> str:
+    """Why gradients of a model, or of these operators of it, cannot be had here; an empty text if they can."""
+    for operator in model.operators if operators is None else [model.operators[index] for index in operators]:
         if operator.name not in _OPTIONS:
             return f"{operator} is not known to it"
         if operator.name == "CONV_2D" and _depth(model, operator.inputs[0]) != _depth(model, operator.inputs[1]):
@@ -102,7 +102,7 @@ def taylor(
     The loss is the cross entropy of the wanted class, without ``classes`` of the one that the model answers. A mean
     over the tokens, pictures as the model takes them, quantised or not. Only where there is no ``obstacle``.
     """
-    network = _Network(model, {number for layer in layers for number in layer.heads})
+    network = Network(model, {number for layer in layers for number in layer.heads})
     totals = {layer.first: np.zeros(layer.channels) for layer in layers}
     for place, token in enumerate(tokens):
         gradients = network.gradients(token, None if classes is None else classes[place])
@@ -120,17 +120,20 @@ def _depth(model: Model, index: int) -> int:
     return model.tensors[index].shape[-1]
 
 
-class _Network:
-    """A model as TensorFlow computes it; the weights of ``heads``, operators, are variables."""
+class Network:
+    """A model as TensorFlow computes it; the weights of ``heads``, operators, are variables.
 
-    def __init__(self, model: Model, heads: set[int]) -> None:
+    Only where there is no ``obstacle``.
+    """
+
+    def __init__(self, model: Model, heads: Iterable[int] = ()) -> None:
         import tensorflow
 
         self.tf: Any = tensorflow
         self.model = model
         self.schema = load_schema(model.path)
         self.graph: Any = self.schema.Model.GetRootAs(model.data).Subgraphs(model.graph)
-        self.constants: dict[int, Any] = {}
+        self.constants: dict[int, np.ndarray] = {}
         self.variables: dict[tuple[int, int], Any] = {}
         for number in sorted(heads):
             operator = model.operators[number]
@@ -155,11 +158,23 @@ class _Network:
         if numbers is not None and token.dtype.kind in "iu":
             real = (real - numbers.zero_point) * numbers.scale
         known: dict[int, Any] = {given: self.tf.constant(real.reshape(self.model.tensors[given].shape))}
-        for operator in self.model.operators:
-            if not stored(self.model, operator.outputs[0]):
-                known[operator.outputs[0]] = self._run(operator, known)
+        self._compute(self.model.operators, known)
         scores = self.tf.reshape(known[self.model.outputs[0]], [-1])
         return scores if ends_in_softmax(self.model) else self.tf.nn.softmax(scores)
+
+    def between(self, operators: Iterable[int], given: int, value: Any, wanted: int) -> Any:
+        """What these operators make of ``value``, a batch of the tensor ``given``, of the tensor ``wanted``.
+
+        Real numbers, also of quantised tensors. Tensors whose first dimension is 1 have the batch's size there.
+        """
+        known = {given: value}
+        self._compute((self.model.operators[index] for index in sorted(operators)), known)
+        return known[wanted]
+
+    def _compute(self, operators: Iterable[Operator], known: dict[int, Any]) -> None:
+        for operator in operators:
+            if not stored(self.model, operator.outputs[0]):
+                known[operator.outputs[0]] = self._run(operator, known)
 
     def _run(self, operator: Operator, known: dict[int, Any]) -> Any:
         """What an operator makes."""
@@ -172,7 +187,7 @@ class _Network:
             if index in known:
                 return known[index]
             if index not in self.constants:
-                self.constants[index] = self.tf.constant(constant(self.model, index).astype(np.float32))
+                self.constants[index] = constant(self.model, index).astype(np.float32)
             return self.constants[index]
 
         made = self._operations[operator.name](operator, options, given)
@@ -225,7 +240,8 @@ class _Network:
         }
 
     def _shaped(self, operator: Operator, value: Any) -> Any:
-        return self.tf.reshape(value, self.model.tensors[operator.outputs[0]].shape)
+        shape = self.model.tensors[operator.outputs[0]].shape
+        return self.tf.reshape(value, (-1, *shape[1:]) if shape[:1] == (1,) else shape)
 
     def _padding(self, options: Any) -> str:
         return "SAME" if options.Padding() == self.schema.Padding.SAME else "VALID"

@@ -1,9 +1,9 @@
 """What does a cut reveal? Pictures are reconstructed from the tokens that it sends, by an attack trained here.
 
-The attacker knows the application, and has pictures of his own: the calibration part of the data. He runs it on them,
-and learns by ridge regression, in closed form, how pixels follow from tokens: from the whole token, or, where that does
-better on his own pictures, from the features around each place. Then he is given the tokens of the test
-part. That is a lower bound of what tokens reveal: a better attack may see more, and none sees what is not there.
+The attacker has pictures of his own, the calibration part of the data, and what the application makes of them: the
+package ``attacks`` has what he does with that. Then he is given the tokens of the test part. Tokens that are coded, or
+defended, are attacked as the receiver has them, by attacks that were fitted on such tokens. That is a lower bound of
+what tokens reveal: a better attack may see more, and none sees what is not there.
 
 Reference: He, Zhang, Lee, "Model inversion attacks against collaborative inference" (ACSAC 2019), for the setting.
 """
@@ -21,10 +21,11 @@ import numpy as np
 
 from eprune.codegen.program import LocalFifo
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
-from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error
-from eprune.measure.evaluate import Share, class_names, token_of
+from eprune.measure.attacks.base import ATTACKS, Own, Target, find, of_own
+from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error, token_of
+from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
-from eprune.measure.inversion import inversion, of_own, psnr, ssim
+from eprune.measure.likeness import psnr, ssim
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
@@ -48,7 +49,7 @@ class Attribute:
 
 @dataclass(frozen=True)
 class Cut:
-    """What the tokens of a FIFO reveal, over the test pictures.
+    """What the tokens of a FIFO reveal to an ``attack``, over the test pictures.
 
     ``psnr`` (dB) and ``ssim`` are means; ``label`` is how often the application still gives a reconstruction the class
     of the picture, ``attribute`` how often a second property of it is told from the reconstruction. ``nbytes`` is a
@@ -60,6 +61,7 @@ class Cut:
     token: str
     nbytes: float
     crosses: bool
+    attack: str
     psnr: float
     ssim: float
     label: Share
@@ -69,10 +71,12 @@ class Cut:
 
 @dataclass(frozen=True)
 class Privacy:
-    """The cuts, from the source on. ``nothing`` is what an attacker has without any token: the mean of his pictures.
+    """The cuts, from the source on, each with all attacks.
 
-    ``attackers`` and ``pictures`` are how many pictures he had, and saw tokens of; ``originals`` [n,H,W,C] are some of
-    the latter, 0 to 1. ``labelled``: classes are the data's, else the application's own answers.
+    ``nothing`` is what an attacker has without any token: the mean of his pictures. ``accuracy`` is how often the
+    application gives a test picture its class. ``attackers`` and ``pictures`` are how many pictures he had, and saw
+    tokens of, each ``average`` times; ``originals`` [n,H,W,C] are some of the latter, 0 to 1. ``labelled``: classes are
+    the data's, else the application's own answers.
     """
 
     application: str
@@ -81,6 +85,9 @@ class Privacy:
     attackers: int
     pictures: int
     labelled: bool
+    accuracy: Share
+    attacks: tuple[str, ...] = ATTACKS[:1]
+    average: int = 1
     attribute: str = ""
     interpreter: str = ""
     originals: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
@@ -96,28 +103,31 @@ def privacy(
     labels: str = "",
     attribute: Optional[Attribute] = None,
     interpreter: str = "auto",
+    attacks: Sequence[str] = ATTACKS[:1],
+    average: int = 1,
     shown: int = 6,
     progress: Progress = SILENT,
 ) -> Privacy:
     """Attack the tokens that cross platforms; with ``every``, or where nothing crosses, those of all slices.
 
-    ``frames`` pictures at most of each part. Raises EpruneError and WrongUsage for what does not fit.
+    ``frames`` pictures at most of each part. The attacker sees each picture ``average`` times, and takes the mean of
+    its tokens. Raises EpruneError and WrongUsage for what does not fit.
     """
     known = data.part(CALIBRATION, split, seed).first(frames, seed)
     seen = data.part(TEST, split, seed).first(frames, seed)
     name, version = chosen_interpreter(interpreter)
     with on_disk(system) as stored, SystemAnswers(alone(stored), name, fused=False) as answers:
-        attack = _Attack(system, answers, known, seen, labels)
-        places = attack.places(every)
+        attacker = _Attacker(system, answers, known, seen, labels, average)
+        places = attacker.places(every)
         cuts = []
-        for number, group in enumerate(attack.groups(places)):
+        for number, group in enumerate(attacker.groups(places)):
             progress.begin(f"tokens, group {number + 1}")
-            tokens = attack.tokens(group, progress)
-            progress.begin("reconstructing")
-            for place, fifo in enumerate(group):
-                cuts.append(attack.cut(fifo, *tokens[fifo.name], attribute, shown))
-                progress.update(place + 1)
-        nothing = attack.nothing(attribute, shown)
+            tokens = attacker.tokens(group, progress)
+            for fifo in group:
+                for attack in attacks:
+                    progress.begin(f"{fifo.name}: {attack}")
+                    cuts.append(attacker.cut(fifo, tokens[fifo.name], attack, attribute, shown))
+        nothing = attacker.nothing(attribute, shown)
     order = [fifo.name for fifo in places]
     return Privacy(
         system.graph.name,
@@ -125,30 +135,55 @@ def privacy(
         nothing,
         len(known),
         len(seen),
-        attack.labelled,
+        attacker.labelled,
+        attacker.accuracy(),
+        tuple(attacks),
+        average,
         attribute.name if attribute else "",
         version,
-        attack.targets[1][:shown],
+        attacker.targets[1][:shown],
     )
 
 
-class _Attack:
+@dataclass(frozen=True)
+class _Tokens:
+    """Of a FIFO the tokens [frames,n], float32, of both parts, and a token's mean bytes over the link."""
+
+    known: np.ndarray
+    seen: np.ndarray
+    nbytes: float
+
+
+class _Attacker:
     """The attacker's pictures and those that he is to reconstruct: ``targets`` [n,H,W,C] of both, from 0 to 1."""
 
-    def __init__(self, system: System, answers: SystemAnswers, known: Data, seen: Data, labels: str) -> None:
-        self.system, self.answers, self.parts = system, answers, (known, seen)
+    def __init__(
+        self, system: System, answers: SystemAnswers, known: Data, seen: Data, labels: str, average: int
+    ) -> None:
+        self.system, self.answers, self.parts, self.average = system, answers, (known, seen), average
         self.pictures = Pictures(answers.token, answers.parameters)
         self.targets = [np.stack([pixels(each, answers.token) for each in part]) for part in self.parts]
-        self.labelled = seen.labelled
+        self.labelled = all(part.labelled for part in self.parts)
         self.crossing = {
             fifo.name
             for fifo in system.graph.fifos
             if system.homes.get(fifo.source.actor) != system.homes.get(fifo.target.actor)
         }
-        if self.labelled:
-            self.wanted = list(seen.classes(class_names(labels or answers.labels)))
-        else:
-            self.wanted = [class_of(answers.frame(token_of(self.pictures, each)).answer) for each in seen]
+        names = class_names(labels or answers.labels)
+        self.classes: list[Optional[list[int]]] = [
+            list(part.classes(names)) if self.labelled else None for part in self.parts
+        ]
+        self.own_answers: list[int] = []
+
+    @property
+    def wanted(self) -> Sequence[int]:
+        """The classes of the test pictures; without labels, the application's own answers."""
+        return self.own_answers if self.classes[1] is None else self.classes[1]
+
+    def accuracy(self) -> Share:
+        """How often the application's answers to test pictures are right; without labels, always."""
+        right = sum(one == other for one, other in zip(self.own_answers, self.wanted))
+        return Share(right, len(self.own_answers))
 
     # Where
 
@@ -186,9 +221,10 @@ class _Attack:
         if group:
             yield group
 
-    def tokens(self, group: Sequence[LocalFifo], progress: Progress) -> dict[str, tuple[np.ndarray, np.ndarray, float]]:
-        """FIFO -> its tokens [frames, n] of both parts, and a token's mean bytes over the link."""
+    def tokens(self, group: Sequence[LocalFifo], progress: Progress) -> dict[str, _Tokens]:
+        """What the FIFOs of a group bring."""
         found: dict[str, list[list[np.ndarray]]] = {fifo.name: [[], []] for fifo in group}
+        now: dict[str, list[np.ndarray]] = {fifo.name: [] for fifo in group}
         sizes: dict[str, list[int]] = {fifo.name: [] for fifo in group}
         wire = {fifo.name: self._on_the_wire(fifo) for fifo in group}
 
@@ -196,27 +232,34 @@ class _Attack:
             for fifo in group:
                 node, _, port = fifo.source.partition(".")
                 if firing.node == node and port in firing.outputs:
-                    found[fifo.name][number].append(np.array(firing.outputs[port]).reshape(-1))
+                    now[fifo.name].append(np.array(firing.outputs[port]).reshape(-1).astype(np.float32))
                 coded = wire[fifo.name]
                 if coded is not None and coded.source.partition(".")[0] == firing.node:
                     sizes[fifo.name].append(firing.outputs[coded.source.partition(".")[2]].used)
 
+        answered = not self.own_answers
         for number, part in enumerate(self.parts):
             for place, example in enumerate(part):
-                before = {name: len(each[number]) for name, each in found.items()}
                 token = token_of(self.pictures, example)
-                self.answers.frame(token, watch=watch)
+                for turn in range(self.average):
+                    answer = self.answers.frame(token, watch=watch).answer
+                    if answered and number == 1 and turn == 0:
+                        self.own_answers.append(class_of(answer))
                 for fifo in group:
-                    own = found[fifo.name][number]
-                    if len(own) == before[fifo.name]:  # nothing was sent: an early exit, a bypassed block
-                        own.append(np.zeros(int(np.prod(fifo.token.shape)), fifo.token.dtype))
+                    own = now[fifo.name]
+                    # Nothing may have been sent: an early exit, a bypassed block.
+                    zeros = np.zeros(int(np.prod(fifo.token.shape)), np.float32)
+                    found[fifo.name][number].append(np.mean(own, axis=0) if own else zeros)
+                    own.clear()
                 progress.update(place + 1)
-        made = {}
-        for fifo in group:
-            known, seen = (np.stack(each).astype(np.float32) for each in found[fifo.name])
-            mean = float(np.mean(sizes[fifo.name])) if sizes[fifo.name] else float(fifo.token.nbytes)
-            made[fifo.name] = known, seen, mean
-        return made
+        return {
+            fifo.name: _Tokens(
+                np.stack(found[fifo.name][0]),
+                np.stack(found[fifo.name][1]),
+                float(np.mean(sizes[fifo.name])) if sizes[fifo.name] else float(fifo.token.nbytes),
+            )
+            for fifo in group
+        }
 
     def _on_the_wire(self, fifo: LocalFifo) -> Optional[LocalFifo]:
         """The coded FIFO that brings what a decoder gives; None where the tokens are sent as they are."""
@@ -226,32 +269,32 @@ class _Attack:
 
     # The attack
 
-    def cut(
-        self,
-        fifo: LocalFifo,
-        known: np.ndarray,
-        seen: np.ndarray,
-        nbytes: float,
-        attribute: Optional[Attribute],
-        shown: int,
-    ) -> Cut:
-        """What the tokens of a FIFO reveal."""
-        attack = inversion(known, self.targets[0], fifo.token)
+    def cut(self, fifo: LocalFifo, tokens: _Tokens, attack: str, attribute: Optional[Attribute], shown: int) -> Cut:
+        """What the tokens of a FIFO reveal to an attack."""
+        classes = self.classes[0]
+        own = Own(tokens.known, self.targets[0], None if classes is None else np.array(classes))
+        inversion = find(attack).prepared(own, self._target(fifo))
         crosses = fifo.name in self.crossing or self._on_the_wire(fifo) is not None
-        about = fifo.name, fifo.source, str(fifo.token), nbytes, crosses
-        own = of_own(known, self.targets[0], attack) if attribute else None
-        return self._judged(about, attack(known, self.targets[0], seen), attribute, own, shown)
+        about = fifo.name, fifo.source, str(fifo.token), tokens.nbytes, crosses, attack
+        mine = of_own(own, inversion) if attribute else None
+        return self._judged(about, inversion(own, tokens.seen), attribute, mine, shown)
+
+    def _target(self, fifo: LocalFifo) -> Target:
+        """What attackers know of the cut."""
+        basis = getattr(getattr(self.answers.behaviour(_node(fifo)), "coding", None), "basis", None)
+        bases = () if basis is None else (basis["project"],)
+        return Target(self.answers.system, fifo.name, fifo.source, fifo.token, self.pictures, bases)
 
     def nothing(self, attribute: Optional[Attribute], shown: int) -> Cut:
         """What an attacker without a token has."""
         mean = self.targets[0].mean(axis=0)
         guesses = np.broadcast_to(mean, self.targets[1].shape)
         own = np.broadcast_to(mean, self.targets[0].shape) if attribute else None
-        return self._judged(("", "", "", 0.0, False), guesses, attribute, own, shown)
+        return self._judged(("", "", "", 0.0, False, ""), guesses, attribute, own, shown)
 
     def _judged(
         self,
-        about: tuple[str, str, str, float, bool],
+        about: tuple[str, str, str, float, bool, str],
         found: np.ndarray,
         attribute: Optional[Attribute],
         own: Optional[np.ndarray],
@@ -299,8 +342,8 @@ def read_attribute(data: Data, name: str) -> Attribute:
     """
     place = Path(data.path)
     if place.is_dir():
-        found = _column(place / LABELS, name) if (place / LABELS).is_file() else {}
-        values = {each.name: found.get(Path(each.name).name, "") for each in data}
+        found = _column(place, name) if (place / LABELS).is_file() else {}
+        values = {each.name: found.get(each.name, "") for each in data}
     else:
         values = dict(zip((each.name for each in data), map(str, _array(place, name))))
     lacking = [each.name for each in data if not values.get(each.name)]
@@ -310,9 +353,13 @@ def read_attribute(data: Data, name: str) -> Attribute:
     return Attribute(name, values)
 
 
-def _column(file: Path, name: str) -> dict[str, str]:
-    with file.open(newline="", encoding="utf-8-sig") as lines:
-        return {Path(row.get("file") or "").name: row.get(name) or "" for row in csv.DictReader(lines)}
+def _column(folder: Path, name: str) -> dict[str, str]:
+    """Path of a picture -> its value in that column of labels.csv."""
+    with (folder / LABELS).open(newline="", encoding="utf-8-sig") as lines:
+        header, *rows = ([cell.strip() for cell in row] for row in csv.reader(lines) if row)
+    if name not in header:
+        return {}
+    return {str(folder / row[0]): row[header.index(name)] for row in rows}
 
 
 def _array(file: Path, name: str) -> Sequence[Any]:
@@ -326,6 +373,10 @@ def _array(file: Path, name: str) -> Sequence[Any]:
 def _is_features(token: TokenType) -> bool:
     """Whether a picture could be made of such tokens: numbers, and more than a few."""
     return not token.variable and token.dtype not in ("bool", "int64", "int32") and int(np.prod(token.shape)) > 1
+
+
+def _node(fifo: LocalFifo) -> str:
+    return fifo.source.partition(".")[0]
 
 
 def _floats(fifo: LocalFifo) -> int:

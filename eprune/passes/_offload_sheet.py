@@ -62,10 +62,16 @@ class _Part:
 
 
 class Sheet:
-    """The parts of a graph; ``frames`` may be under way at once."""
+    """The parts of a graph; ``frames`` may be under way at once.
 
-    def __init__(self, system: System, frames: int) -> None:
+    ``inside`` names the dynamic processing graph of whose branch it is a part, if any.
+    """
+
+    def __init__(self, system: System, frames: int, inside: str = "") -> None:
         self.system, self.frames = system, frames
+        self.outer = next((dpg for dpg in system.graph.dpgs if dpg.name == inside), None)
+        #: ports at the ends of FIFOs of the graph around -> the ends of the old FIFO, which say when they are active
+        self.border: dict[PortRef, PortRef] = {}
         self.taken = names_of(system.graph)
         self.ports = dict(system.graph.ports())
         self.parts: dict[str, _Part] = {}
@@ -98,7 +104,8 @@ class Sheet:
 
     def table(self, name: str, rows: Mapping[int, tuple[int, int]], entry: str, leave: str, inside: str = "") -> Table:
         """A new dynamic processing graph."""
-        made = Table(fresh(name, self.taken), rows, entry, leave, inside)
+        around = inside or (self.outer.name if self.outer is not None else "")
+        made = Table(fresh(name, self.taken), rows, entry, leave, around)
         self.tables.append(made)
         return made
 
@@ -131,12 +138,16 @@ class Sheet:
 
     def into(self, fifo: Fifo, target: PortRef) -> None:
         """An old FIFO leads to a new port."""
-        self.parts[target.actor].ports.append(Port(target.port, Direction.IN, self.ports[fifo.source].token))
+        lrl = 1 if self.outer is None else 0
+        self.parts[target.actor].ports.append(Port(target.port, Direction.IN, self.ports[fifo.source].token, lrl))
+        self.border[target] = fifo.source
         self.fifos.append(replace(fifo, target=target))
 
     def out_of(self, fifo: Fifo, source: PortRef) -> None:
         """An old FIFO comes from a new port. It has room for answers that are on their way to somewhere else."""
-        self.parts[source.actor].ports.append(Port(source.port, Direction.OUT, self.ports[fifo.source].token))
+        lrl = 1 if self.outer is None else 0
+        self.parts[source.actor].ports.append(Port(source.port, Direction.OUT, self.ports[fifo.source].token, lrl))
+        self.border[source] = fifo.target
         self.fifos.append(replace(fifo, source=source, capacity=max(fifo.capacity, 2 * self.frames + 2)))
 
     def lead(self) -> None:
@@ -151,14 +162,30 @@ class Sheet:
         old = self.system.graph
         actors = [self._actor(name, part) for name, part in self.parts.items()]
         kept = tuple(fifo for fifo in old.fifos if not {fifo.source.actor, fifo.target.actor} & gone)
-        own = [actor for actor in old.actors if actor.name not in gone]
+        ports = {ref for fifo in (*kept, *self.fifos) for ref in (fifo.source, fifo.target)}
+        own = [
+            # what told those that are gone when to work
+            replace(actor, ports=tuple(p for p in actor.ports if not p.control or PortRef(actor.name, p.name) in ports))
+            for actor in old.actors
+            if actor.name not in gone
+        ]
+        around = [self._around(dpg, gone) if dpg is self.outer else dpg for dpg in old.dpgs]
         return replace(
             old,
             name=f"{old.name}{suffix}",
             actors=(*own, *actors),
             fifos=(*kept, *self.fifos),
-            dpgs=(*old.dpgs, *(table.dpg() for table in self.tables)),
+            dpgs=(*around, *(table.dpg() for table in self.tables)),
         )
+
+    def _around(self, dpg: Dpg, gone: frozenset[str]) -> Dpg:
+        """The graph around, without what is gone, and with what is at the border instead."""
+        refs = [ref for ref in dpg.ports if ref.actor not in gone]
+        refs += self.border
+        places = [dpg.ports.index(self.border.get(ref, ref)) for ref in refs]
+        rows = tuple(replace(row, rates=tuple(row.rates[place] for place in places)) for row in dpg.rows)
+        members = tuple(name for name in dpg.members if name not in gone)
+        return replace(dpg, members=members, ports=tuple(refs), rows=rows)
 
     def _actor(self, name: str, part: _Part) -> Actor:
         if part.model is None:

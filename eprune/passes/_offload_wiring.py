@@ -12,10 +12,12 @@ from typing import Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.model.graph import ActorType, PortRef
+from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._offload_network import Network
-from eprune.passes._offload_sheet import LEAVE, Sheet, Table
+from eprune.passes._offload_sheet import LEAVE, On, Sheet, Table
+from eprune.passes.compress import COMPRESSOR, DECOMPRESSOR, Coding
 from eprune.passes.exits import Exit
 
 #: bytes of the numbers in a token that crosses, before the tensor
@@ -53,21 +55,33 @@ class Wiring:
         frames: int,
         retry: Optional[float] = None,
         beside: Sequence[str] = (),
+        last: bool = False,
+        codings: Mapping[int, Coding] = {},
     ) -> None:
-        self.retry, self.besides = retry, beside
+        self.retry, self.besides, self.last, self.codings = retry, beside, last, codings
         self.network, self.platforms, self.deciders, self.exits = network, platforms, deciders, exits
-        self.sheet = Sheet(system, frames)
+        self.sheet = Sheet(system, frames, network.inside)
         self.frames = frames
         self.count = len(network.blocks)
         ports = self.sheet.ports
         self.answer = ports[network.blocks[-1].out.source].token
         self.tokens = [*(ports[block.into.source].token for block in network.blocks), self.answer]
-        self.sizes = [token.nbytes + HEADER for token in self.tokens]
+        #: what a cut carries, by the number of blocks before it
+        self.cuts = [
+            TokenType("uint8", (self.codings[number].most(token),), True) if number in self.codings else token
+            for number, token in enumerate(self.tokens)
+        ]
+        self.sizes = [token.nbytes + HEADER for token in self.cuts]
         self.cut = TokenType("uint8", (max(self.sizes),), True)
+        self.passed = TokenType("uint8", (HEADER + self.answer.nbytes,), True)
+        #: number of blocks before an exit -> its head
+        self.heads: dict[int, ModelSlice] = {}
         #: an actor of the network, and a platform's suffix -> its copy there
         self.copies: dict[tuple[str, str], str] = {}
-        #: file name -> the model of an exit's head
+        #: file name -> the model of an exit's head, or a projection
         self.files: dict[str, bytes] = {}
+        #: actor -> what is known of its parameters
+        self.interfaces: dict[str, Interface] = {}
         self.decide = self.sheet.part(
             DECIDER, ActorType.DA, platforms[0], "offload_decider.py:OffloadDecider", deciders[0]
         )
@@ -101,7 +115,11 @@ class Wiring:
         """
         sheet, home, count = self.sheet, self.platforms[0], self.count
         ends = [*sorted(self.exits), count]
-        packs = [self._packer(f"Pack{level}" if level else "Pack", ActorType.DA, home) for level in range(len(ends))]
+        numbers = [{"exit": str(level)} if level and self.last else {} for level in range(len(ends))]
+        packs = [
+            self._packer(f"Pack{level}" if level else "Pack", ActorType.DA, home, numbers[level])
+            for level in range(len(ends))
+        ]
         gates = [self._gate(number, place, ends[number]) for number, place in enumerate(ends[:-1], 1)]
         rows = {row: (0, row) for row in range(ends[0] + 1)}
         table = sheet.table(OUTER, rows, self.decide, packs[0])
@@ -114,7 +132,7 @@ class Wiring:
             else:
                 self._head(table, packs[0], end)
             if level + 1 < len(ends):
-                self._before_gate(table, end, gates[level], PortRef(packs[level + 1], "cut"), packs[level])
+                self._before_gate(table, end, gates[level], packs[level + 1], packs[level])
             else:
                 target = PortRef(packs[level], f"block{count}")
                 sheet.join(self._out(count - 1, ""), target, self.answer, (table, lambda _, out: out == count))
@@ -127,10 +145,10 @@ class Wiring:
         here = PortRef(sender, "answer"), PortRef(answer, "local")
         sheet.join(*here, self.answer, (sending, lambda _, out: out == count))
         self._hand_over(0, sending, PortRef(sender, "onwards"), PortRef(sender, "sent"), always=True)
-        self._result(answer)
+        self._result(answer, packs[0])
         self._report(0, answer, self.decide)
 
-    def _result(self, answer: str) -> None:
+    def _result(self, answer: str, pack: str = "") -> None:
         """The answer leaves the graph; where there may be none, by a second graph, which computes what is missing."""
         sheet, home, count = self.sheet, self.platforms[0], self.count
         if self.retry is None:
@@ -139,15 +157,22 @@ class Wiring:
         again = sheet.part("Retry", ActorType.DA, home, "retry.py:Retry")
         result = sheet.part("Result", ActorType.DA, home, "merge.py:Merge")
         # Its rows are of a frame that is answered, and of one that is computed from the first block on.
-        table = sheet.table(RETRYING, {0: (count, count), 1: (0, count)}, again, result)
+        end = min(self.exits) if self.last else count
+        table = sheet.table(RETRYING, {0: (count, count), 1: (0, end)}, again, result)
         sheet.join(PortRef(self.decide, "frame"), PortRef(again, "frame"), self.tokens[0], room=self.frames + 2)
         sheet.join(PortRef(answer, "out"), PortRef(again, "answer"), self.answer)
         sheet.join(PortRef(answer, "missing"), PortRef(again, "missing"), MISSING)
         past = PortRef(again, "past"), PortRef(result, "past")
         sheet.join(*past, self.answer, (table, lambda into, _: into == count))
-        self._chain(table, "-retry", 0, count, {0: PortRef(again, "again")}, "")
-        source = self._out(count - 1, "-retry")
-        sheet.join(source, PortRef(result, "again"), self.answer, (table, lambda into, _: into == 0))
+        self._chain(table, "-retry", 0, end, {0: PortRef(again, "again")}, "")
+        source, computed = self._out(end - 1, "-retry"), (table, lambda into, _: into == 0)
+        if self.last:
+            sheet.join(PortRef(pack, "last"), PortRef(again, "last"), self.passed, room=self.frames + 2)
+            head = sheet.slice("Head-retry", home, self.heads[end])
+            table.members.append(head)
+            sheet.join(source, PortRef(head, "in"), self.tokens[end], computed)
+            source = PortRef(head, "out")
+        sheet.join(source, PortRef(result, "again"), self.answer, computed)
         sheet.out_of(self.network.blocks[-1].out, PortRef(result, "out"))
 
     def _head(self, table: Table, pack: str, end: Optional[int] = None) -> None:
@@ -166,13 +191,14 @@ class Wiring:
             f"Exit{number}", ActorType.DA, self.platforms[0], "offload_gate.py:OffloadGate", parameters
         )
 
-    def _before_gate(self, table: Table, place: int, gate: str, done: PortRef, pack: str) -> None:
+    def _before_gate(self, table: Table, place: int, gate: str, deeper: str, pack: str) -> None:
         """The exit's head, and what goes in and comes out of the level behind it."""
-        sheet, made, number = self.sheet, self.exits[place], len(self.files) + 1
+        sheet, made, number = self.sheet, self.exits[place], len(self.heads) + 1
         on = (table, lambda _, out: out == place)
         file = f"head{number}_{_plain(sheet.system.graph.name)}.tflite"
         self.files[file] = made.data
-        head = sheet.slice(f"Head{number}", self.platforms[0], ModelSlice(file, 0, made.operators - 1))
+        self.heads[place] = ModelSlice(file, 0, made.operators - 1)
+        head = sheet.slice(f"Head{number}", self.platforms[0], self.heads[place])
         table.members.append(head)
         token = self.tokens[place]
         sheet.join(self._out(place - 1, "", "head"), PortRef(head, "in"), token, on)
@@ -180,15 +206,19 @@ class Wiring:
         sheet.join(PortRef(head, "out"), PortRef(gate, "scores"), self.answer, on)
         plan = TokenType("float64", (2 + len(self.exits),))
         sheet.join(PortRef(table.entry, "plan"), PortRef(gate, "given"), plan, on)
-        sheet.join(done, PortRef(pack, "done"), self.cut, on)
+        sheet.join(PortRef(deeper, "cut"), PortRef(pack, "done"), self.cut, on)
+        if self.last:
+            sheet.join(PortRef(deeper, "last"), PortRef(pack, "deeper"), self.passed, on)
 
     def _behind_gate(self, table: Table, level: int, begin: int, end: int, pack: str) -> None:
         """What is decided after an exit: to leave, to send what is there, or to go on, at most to the next exit."""
         gate = table.entry
+        if self.last:
+            self.sheet.beside(PortRef(gate, "passed"), PortRef(pack, "passed"), self.answer)
         leave = PortRef(gate, "early"), PortRef(pack, f"exit{level}")
         self.sheet.join(*leave, self.answer, (table, lambda into, _: into < 0))
-        send = PortRef(gate, "cut"), PortRef(pack, f"block{begin}")
-        self.sheet.join(*send, self.tokens[begin], (table, lambda _, out: out == begin))
+        on = (table, lambda _, out: out == begin)
+        self._send(begin, PortRef(gate, "cut"), pack, on, str(level))
         self._chain(table, "", begin, end, {begin: PortRef(gate, "deep")}, pack)
 
     # Other platforms
@@ -250,7 +280,7 @@ class Wiring:
         pack = "" if last else self._packer(f"Pack-{home}", ActorType.DPA, home)
         begun = TokenType("float64", (self._numbers(tier),))
         sheet.beside(PortRef(entry, "begun"), PortRef(leave, "begun"), begun)
-        starts = {block: PortRef(entry, f"block{block}") for block in range(count)}
+        starts = {block: self._arriving(block, entry, table, home) for block in range(count)}
         self._chain(table, f"-{home}", 0, count, starts, pack)
         source = self._out(count - 1, f"-{home}")
         sheet.join(source, PortRef(leave, "local"), self.answer, (table, lambda into, out: into < count == out))
@@ -266,6 +296,35 @@ class Wiring:
 
     # Pieces
 
+    def _send(self, number: int, source: PortRef, pack: str, on: On, suffix: str) -> None:
+        """A tensor goes to a packer, coded where it is to be."""
+        if number in self.codings:
+            home = self.sheet.parts[pack].home
+            coder = self._coder(COMPRESSOR, "compressor.py:Compressor", number, f"{number}{suffix}", on[0], home)
+            self.sheet.join(source, PortRef(coder, "in"), self.tokens[number], on)
+            source = PortRef(coder, "out")
+        self.sheet.join(source, PortRef(pack, f"block{number}"), self.cuts[number], on)
+
+    def _arriving(self, number: int, entry: str, table: Table, home: str) -> PortRef:
+        """Where a tensor comes from that was cut before a block: decoded where it was coded."""
+        source = PortRef(entry, f"block{number}")
+        if number not in self.codings:
+            return source
+        on = (table, lambda into, out: into == number < out)
+        coder = self._coder(DECOMPRESSOR, "decompressor.py:Decompressor", number, f"{number}-{home}", table, home)
+        self.sheet.join(source, PortRef(coder, "in"), self.cuts[number], on)
+        return PortRef(coder, "out")
+
+    def _coder(self, kind: str, behaviour: str, number: int, suffix: str, table: Table, home: str) -> str:
+        """An actor that codes, or decodes, the tensor that is cut there."""
+        coding, file = self.codings[number], f"basis_block{number}.npz"
+        name = self.sheet.part(f"{kind}{suffix}", ActorType.DPA, home, behaviour, dict(coding.parameters(file)))
+        table.members.append(name)
+        if coding.rank:
+            self.files[file] = coding.basis
+            self.interfaces[name] = Interface(paths={"basis": "part"})
+        return name
+
     def _numbers(self, tier: int) -> int:
         """How many numbers a platform tells with an answer: the seconds that it took, and, if it decides, expects."""
         return 1 if tier == len(self.platforms) - 1 else 1 + self.count
@@ -279,8 +338,8 @@ class Wiring:
         report = TokenType("float64", (REPORTED + self._numbers(tier + 1),))
         self.sheet.join(PortRef(answer, "report"), PortRef(decider, "report"), report, delay=self.frames)
 
-    def _packer(self, name: str, kind: ActorType, home: str) -> str:
-        return self.sheet.part(name, kind, home, "cut_packer.py:CutPacker")
+    def _packer(self, name: str, kind: ActorType, home: str, parameters: Mapping[str, str] = {}) -> str:
+        return self.sheet.part(name, kind, home, "cut_packer.py:CutPacker", parameters)
 
     def _pads(self, table: Table, pack: str) -> None:
         """A packer that is a member, and is told how much to send besides."""
@@ -329,8 +388,7 @@ class Wiring:
                 sheet.join(PortRef(merge, "out"), target, token, both)
             if pack and number > begin:
                 sent = (table, lambda into, out, own=number: into < own == out)
-                source = self._out(number - 1, suffix, "send")
-                sheet.join(source, PortRef(pack, f"block{number}"), token, sent)
+                self._send(number, self._out(number - 1, suffix, "send"), pack, sent, suffix)
 
     def _into(self, block: int, suffix: str) -> PortRef:
         ref = self.network.blocks[block].into.target

@@ -14,27 +14,21 @@ References: Guo et al., FoggyCache (MobiCom 2018).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import Enum
-from pathlib import Path
 from typing import Any, Optional
 
-from eprune.analysis.precedence import firing_order
-from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
-from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
-from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.graph import ActorType, PortRef
 from eprune.model.system import System
-from eprune.model.token import TokenType
-from eprune.passes._names import fresh, names_of
+from eprune.passes._draft import Draft
+from eprune.passes._places import Place, places
 from eprune.passes.base import Report, Result, option
-from eprune.passes.exits import Place
+from eprune.passes.exits import ending_in_one
 
 #: A .tflite model will do: it becomes an actor for each operator.
 MODELS = True
-CONTROL = TokenType("int32")
 #: Rates in the rows hit, miss and audit.
-_KNOWN, _COMPUTED = (1, 0, 1), (0, 1, 1)
+KNOWN, COMPUTED = (1, 0, 1), (0, 1, 1)
 
 
 class Side(Enum):
@@ -87,6 +81,10 @@ class Options:
     values: int = option(256, help="At most about so many numbers are in a key (256).", metavar="N")
     keys: Keys = option(Keys.FLOAT32, help="How keys are kept; int8 takes a quarter of the memory.")
     frames_under_way: int = option(4, help="So many frames are computed at a time (4).", metavar="N")
+    shared: str = option(
+        "", help="Have answers in common with all caches of that name in the same process, as those of other cameras: "
+        "who sends frames may learn what others saw.", metavar="NAME",
+    )  # fmt: skip
     frames: int = option(1000, help="At most so many pictures of each part, the first ones (1000).", metavar="N")
     made: Optional[Cache] = None
     lines: tuple[str, ...] = ()
@@ -97,190 +95,52 @@ def apply(system: System, options: Options) -> Result:
     """The system with this cache. Raises ValueError where there is no place for it."""
     if options.made is None:
         raise ValueError("no cache is given")
+    system = ending_in_one(system)
     known = {place.fifo.name: place for place in places(system.graph)}
     if options.made.fifo not in known:
         raise ValueError(f"FIFO {options.made.fifo}: no cache can be there")
-    wiring = _Wiring(system.graph, known[options.made.fifo], options)
-    made = replace(
-        system,
-        graph=wiring.graph(),
-        mappings=tuple(map(wiring.placed, system.mappings)),
-        problems=(),
-    )
+    made = _cached(Draft(system), known[options.made.fifo], options, options.made)
     return Result(made, Report(options.lines, dict(options.figures)))
 
 
-def places(graph: Graph) -> list[Place]:
-    """Where one tensor of a slice is all that leads on to the answer, from the source to the sink.
-
-    Behind may be dynamic processing graphs, other caches say, if they are there as a whole.
-    """
-    order = {name: number for number, name in enumerate(firing_order(graph))}
-    ports = dict(graph.ports())
-    sinks = {actor.name for actor in graph.actors if not any(not port.control for port in actor.outputs)}
-    slices = {a.name for a in graph.actors if a.behaviour is not None and a.behaviour.operators}
-    inner = {name: dpg for dpg in graph.dpgs for name in dpg.actors}
-    fixed = {actor.name for actor in graph.actors if actor.type is ActorType.SPA and actor.name not in inner}
-    found = []
-    for fifo in graph.fifos:
-        if fifo.source.actor not in slices & fixed or fifo.target.actor in sinks:
-            continue
-        behind = _reached(fifo.target.actor, graph, sinks)
-        touching = [f for f in graph.fifos if f.source.actor in behind or f.target.actor in behind]
-        into = [f for f in touching if f.source.actor not in behind]
-        out = [f for f in touching if f.target.actor not in behind]
-        between = [f for f in touching if not _within(inner, f)]
-        plain = all(not f.delay and ports[f.source].static and ports[f.source].url == 1 for f in between)
-        whole = all(behind.issuperset(dpg.actors) for name, dpg in inner.items() if name in behind)
-        single = into == [fifo] and len(out) == 1 and out[0].target.actor not in slices
-        if single and plain and whole and behind <= fixed | set(inner) and out[0].target.actor in fixed:
-            found.append(Place(fifo, tuple(sorted(behind, key=order.__getitem__)), out[0]))
-    return sorted(found, key=lambda place: -len(place.behind))
+def _cached(draft: Draft, place: Place, options: Options, made: Cache) -> System:
+    """A gate where the key is taken, and where answers come together, on the platform of what is in front or behind."""
+    fifo, late = place.fifo, place.late
+    before, behind = (fifo.source, late.target), (fifo.target, late.source)
+    near = options.on is Side.ENDPOINT
+    units = [ref.actor for ref in (before if near else behind)]
+    gate = draft.library("Cache", ActorType.DA, "cache_gate.py:CacheGate", units[0], _parameters(options, made))
+    answer = draft.library("Answer", ActorType.DA, "cache_answer.py:CacheAnswer", units[1])
+    values = 3 if options.audit else 2
+    known, computed = KNOWN[:values], COMPUTED[:values]
+    token = draft.port(late.source).token
+    outer = draft.outer(place)
+    table = draft.choice(place, "Reuse", gate, answer, computed)
+    inside = table, computed
+    # What travels keeps its name, and with it its policy and its room.
+    draft.split(fifo, PortRef(gate, "features"), PortRef(gate, "deep"), outer, inside, near=near)
+    draft.split(late, PortRef(answer, "late"), PortRef(answer, "out"), inside, outer, near=not near)
+    room = options.frames_under_way + 1
+    draft.join(PortRef(gate, "hit"), PortRef(answer, "hit"), token, (table, known), capacity=room)
+    back = PortRef(answer, "back"), PortRef(gate, "answer")
+    draft.join(*back, token, capacity=room, delay=options.frames_under_way, name=f"{answer}-back")
+    draft.lead(gate, answer, room)
+    return draft.made("-cache")
 
 
-def _within(inner: Mapping[str, Dpg], fifo: Fifo) -> bool:
-    source = inner.get(fifo.source.actor)
-    return source is not None and source is inner.get(fifo.target.actor)
-
-
-def _reached(first: str, graph: Graph, sinks: set[str]) -> set[str]:
-    """The actors behind, this one included, but for sinks."""
-    found, waiting = {first}, [first]
-    while waiting:
-        name = waiting.pop()
-        for fifo in graph.fifos:
-            target = fifo.target.actor
-            if fifo.source.actor == name and target not in found | sinks:
-                found.add(target)
-                waiting.append(target)
-    return found
-
-
-class _Wiring:
-    """The new actors, FIFOs and the table."""
-
-    def __init__(self, old: Graph, place: Place, options: Options) -> None:
-        self.old, self.place, self.options = old, place, options
-        self.taken = names_of(old)
-        self.gate, self.answer, self.name = (fresh(each, self.taken) for each in ("Cache", "Answer", "Reuse"))
-        self.inner = {name: dpg for dpg in old.dpgs for name in dpg.actors}
-        self.types = dict(old.ports())
-        self.ports: dict[str, list[Port]] = {self.gate: [], self.answer: []}
-        self.fifos: dict[str, Fifo] = {fifo.name: fifo for fifo in old.fifos}
-        self.columns: dict[PortRef, tuple[int, int, int]] = {}
-        self.members = [name for name in place.behind if name not in self.inner]
-        self._wire()
-
-    def _wire(self) -> None:
-        fifo, late = self.place.fifo, self.place.late
-        room = self.options.frames_under_way + 1
-        features, answer = self.types[fifo.source].token, self.types[late.source].token
-        known, deep = PortRef(self.gate, "hit"), PortRef(self.gate, "deep")
-        self._port(self.gate, "features", Direction.IN, features)
-        back = PortRef(self.gate, "answer")
-        self._port(self.gate, back.port, Direction.IN, answer)
-        self._port(self.gate, known.port, Direction.OUT, answer, _KNOWN)
-        self._port(self.gate, deep.port, Direction.OUT, features, _COMPUTED)
-        self._port(self.answer, "hit", Direction.IN, answer, _KNOWN)
-        self._port(self.answer, "late", Direction.IN, answer, _COMPUTED)
-        self._port(self.answer, "out", Direction.OUT, answer)
-        self._port(self.answer, "back", Direction.OUT, answer)
-        for each in self.old.fifos:
-            touching = each.source.actor in self.place.behind or each.target.actor in self.place.behind
-            if touching and not _within(self.inner, each):
-                self.columns.update(dict.fromkeys((each.source, each.target), _COMPUTED))
-        for ref in (fifo.source, late.target):
-            del self.columns[ref]
-        # What travels keeps its name, and with it its policy and its room.
-        into, out = PortRef(self.gate, "features"), PortRef(self.answer, "out")
-        if self.options.on is Side.ENDPOINT:
-            self._join(fifo.source, into)
-            self.fifos[fifo.name] = replace(fifo, source=deep)
-            self.fifos[late.name] = replace(late, target=PortRef(self.answer, "late"))
-            self._join(out, late.target)
-        else:
-            self.fifos[fifo.name] = replace(fifo, target=into)
-            self._join(deep, fifo.target)
-            self._join(late.source, PortRef(self.answer, "late"))
-            self.fifos[late.name] = replace(late, source=out)
-        self._join(known, PortRef(self.answer, "hit"), room)
-        self._join(PortRef(self.answer, "back"), back, room, delay=self.options.frames_under_way)
-        told = PortRef(self.gate, f"to_{self.answer}"), PortRef(self.answer, "mode")
-        for ref, direction in zip(told, (Direction.OUT, Direction.IN)):
-            self.ports[ref.actor].append(Port(ref.port, direction, CONTROL, control=True))
-        self._join(*told, room)
-
-    def _port(
-        self,
-        actor: str,
-        name: str,
-        direction: Direction,
-        token: TokenType,
-        rates: Optional[tuple[int, int, int]] = None,
-    ) -> None:
-        self.ports[actor].append(Port(name, direction, token, 0 if rates else 1))
-        if rates:
-            self.columns[PortRef(actor, name)] = rates
-
-    def _join(self, source: PortRef, target: PortRef, capacity: int = 2, delay: int = 0) -> None:
-        name = fresh(f"{source.actor}-{target.actor}" if not delay else f"{source.actor}-{source.port}", self.taken)
-        self.fifos[name] = Fifo(name, source, target, capacity, delay=delay)
-
-    def graph(self) -> Graph:
-        """The application's graph."""
-        actors = [self._changed(actor) for actor in self.old.actors]
-        actors += [
-            self._new(self.gate, "cache_gate.py", "CacheGate", self._parameters()),
-            self._new(self.answer, "cache_answer.py", "CacheAnswer", {}),
-        ]
-        rows = tuple(
-            Row(value, tuple(rates[value] for rates in self.columns.values()))
-            for value in range(3 if self.options.audit else 2)
-        )
-        made = Dpg(self.name, self.gate, self.gate, self.answer, tuple(self.members), tuple(self.columns), rows)
-        nested = [
-            replace(dpg, inside=self.name) if dpg.entry in self.place.behind and not dpg.inside else dpg
-            for dpg in self.old.dpgs
-        ]
-        fifos, name = tuple(self.fifos.values()), f"{self.old.name}-cache"
-        return replace(self.old, name=name, actors=tuple(actors), fifos=fifos, dpgs=(made, *nested))
-
-    def _changed(self, actor: Actor) -> Actor:
-        """An actor with the ports dynamic that the cache may make idle."""
-        ports = tuple(
-            replace(port, lrl=0) if PortRef(actor.name, port.name) in self.columns else port for port in actor.ports
-        )
-        return replace(actor, ports=ports, type=ActorType.DPA if actor.name in self.members else actor.type)
-
-    def _new(self, name: str, file: str, class_name: str, parameters: Mapping[str, str]) -> Actor:
-        behaviour = PythonBehaviour(file, class_name, str(Path(library_folder(), file)))
-        return Actor(name, tuple(self.ports[name]), ActorType.DA, behaviour, tuple(parameters.items()))
-
-    def _parameters(self) -> dict[str, str]:
-        options, made = self.options, self.options.made
-        assert made is not None
-        return {
-            "false_hits": f"{options.false_hits:g}",
-            "bound": f"{made.bound:.7g}",
-            "evidence": made.evidence,
-            "audit": f"{options.audit:g}",
-            "under_way": str(options.frames_under_way),
-            "entries": str(options.entries),
-            "lifetime": str(options.lifetime),
-            "nearest": str(options.nearest),
-            "share": f"{options.share:g}",
-            "values": str(options.values),
-            "keys": options.keys.value,
-            "model": made.model,
-        }
-
-    def placed(self, mapping: PlatformMapping) -> PlatformMapping:
-        """The new actors on the platform, and the unit, of what is in front of the cache, or behind it."""
-        known = {placement.actor: placement for placement in mapping.placements}
-        fifo, late = self.place.fifo, self.place.late
-        beside = {self.gate: fifo.source.actor, self.answer: late.target.actor}
-        if self.options.on is Side.SERVER:
-            beside = {self.gate: fifo.target.actor, self.answer: late.source.actor}
-        more = [replace(known[old], actor=new, segment=None) for new, old in beside.items() if old in known]
-        name = f"{mapping.application}-cache"
-        return replace(mapping, application=name, placements=(*mapping.placements, *more))
+def _parameters(options: Options, made: Cache) -> dict[str, str]:
+    return {
+        "false_hits": f"{options.false_hits:g}",
+        "bound": f"{made.bound:.7g}",
+        "evidence": made.evidence,
+        "audit": f"{options.audit:g}",
+        "under_way": str(options.frames_under_way),
+        "entries": str(options.entries),
+        "lifetime": str(options.lifetime),
+        "nearest": str(options.nearest),
+        "share": f"{options.share:g}",
+        "values": str(options.values),
+        "keys": options.keys.value,
+        "model": made.model,
+        **({"shared": options.shared} if options.shared else {}),
+    }

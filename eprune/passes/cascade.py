@@ -24,6 +24,7 @@ from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import exits
 from eprune.passes._detectors import PACK, Detector, decoded, members
+from eprune.passes._places import Place
 from eprune.passes.base import Report, Result, option
 
 MODELS = True
@@ -218,7 +219,7 @@ def _exit(base: System, options: Options, small: Stage, differ: bool) -> exits.O
         file=small.file,
     )
     return exits.Options(
-        options.data, options.wish, audit=options.audit, made=(made,), places=(exits.Place(picture, behind, late),)
+        options.data, options.wish, audit=options.audit, made=(made,), places=(Place(picture, behind, late),)
     )
 
 

@@ -15,17 +15,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
-from pathlib import Path
 from typing import Any, Optional
 
-from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, ActorType, Direction, FaultPolicy, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
-from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.model.token import ITEM_SIZES, TokenType
-from eprune.passes._names import fresh, names_of
+from eprune.passes._draft import Draft, On
+from eprune.passes._names import fresh
 from eprune.passes.base import Report, Result, option
 
 COMPRESSOR, DECOMPRESSOR = "Compress", "Decompress"
@@ -122,11 +119,10 @@ def apply(system: System, options: Options) -> Result:
     missing = [name for name in names if name not in options.made]
     if missing:
         raise ValueError(f"how {', '.join(missing)} is coded must be measured first")
-    graph = system.graph
     for fifo in chosen:
-        system, graph = _inserted(system, graph, fifo, options.made[fifo.name])
+        system = _inserted(system, fifo, options.made[fifo.name])
     figures = {"fifos": {name: _figures(options.made[name]) for name in names}, **options.figures}
-    return Result(replace(system, graph=graph), Report(options.lines, figures))
+    return Result(system, Report(options.lines, figures))
 
 
 def checked(system: System, name: str) -> Fifo:
@@ -140,10 +136,12 @@ def checked(system: System, name: str) -> Fifo:
     port, refused = dict(graph.ports())[fifo.source], ""
     if system.mappings and homes.get(fifo.source.actor) == homes.get(fifo.target.actor):
         refused = f"does not leave platform '{homes.get(fifo.source.actor)}': there is nothing to save"
-    elif not port.static or port.url != 1 or port.control:
-        refused = "carries other than one token per firing, or belongs to a choice: compress a FIFO outside of it"
-    elif port.token.variable:
-        refused = f"carries {port.token}, which varies in size: it is coded already"
+    elif port.control:
+        refused = "carries control tokens, of 4 bytes"
+    elif port.url != 1:
+        refused = "carries more than one token per firing"
+    elif graph.actor(fifo.source.actor) in coders(graph):
+        refused = "is coded already"
     elif fifo.delay:
         refused = "has initial tokens, which would have to be coded, too"
     elif fifo.policy not in (FaultPolicy.STOP, FaultPolicy.WAIT):
@@ -153,47 +151,63 @@ def checked(system: System, name: str) -> Fifo:
     return fifo
 
 
+def coders(graph: Graph) -> list[Actor]:
+    """The actors that code tokens, of which the pass has made one for each FIFO."""
+    return [
+        actor for actor in graph.actors if getattr(actor.behaviour, "class_name", "") in ("Compressor", "JpegEncoder")
+    ]
+
+
 def token_of(system: System, fifo: Fifo) -> TokenType:
     """The type of what a FIFO carries."""
     return dict(system.graph.ports())[fifo.source].token
 
 
-def _inserted(system: System, graph: Graph, fifo: Fifo, coding: Coding) -> tuple[System, Graph]:
-    """One FIFO with an actor at each end; it keeps its name, and all that is said of it, and carries the coded."""
-    token = token_of(system, fifo)
+def _inserted(system: System, fifo: Fifo, coding: Coding) -> System:
+    """One FIFO with an actor at each end; it keeps its name, and all that is said of it, and carries the coded.
+
+    In a branch of a choice, both are idle when the FIFO is.
+    """
+    draft = Draft(system)
+    on = _branch(draft, fifo)
+    token, file = draft.port(fifo.source).token, f"basis_{fifo.name}.npz"
     coded = TokenType("uint8", (coding.most(token),), True)
-    taken = names_of(graph)
-    front, back = (fresh(f"{kind}-{fifo.name}", taken) for kind in (COMPRESSOR, DECOMPRESSOR))
-    file = f"basis_{fifo.name}.npz"
-    actors = tuple(
-        Actor(
-            name,
-            (Port("in", Direction.IN, given), Port("out", Direction.OUT, taking)),
-            ActorType.SPA,
-            PythonBehaviour(f"{kind}.py", kind.capitalize(), str(Path(library_folder(), f"{kind}.py"))),
-            coding.parameters(file),
+    kind = ActorType.SPA if on is None else ActorType.DPA
+    front, back = (
+        draft.library(f"{name}-{fifo.name}", kind, class_name, beside.actor, dict(coding.parameters(file)))
+        for name, class_name, beside in (
+            (COMPRESSOR, "compressor.py:Compressor", fifo.source),
+            (DECOMPRESSOR, "decompressor.py:Decompressor", fifo.target),
         )
-        for name, kind, given, taking in ((front, "compressor", token, coded), (back, "decompressor", coded, token))
     )
-    before = Fifo(fresh(f"{fifo.name}-plain", taken), fifo.source, PortRef(front, "in"), where=fifo.where)
-    after = Fifo(fresh(f"{fifo.name}-decoded", taken), PortRef(back, "out"), fifo.target, where=fifo.where)
-    wire = replace(fifo, source=PortRef(front, "out"), target=PortRef(back, "in"))
-    fifos = [part for each in graph.fifos for part in ((before, wire, after) if each.name == fifo.name else (each,))]
-    beside = {front: fifo.source.actor, back: fifo.target.actor}
-    paths = Interface(paths={"basis": "part"})
-    made = replace(
-        system,
-        files={**system.files, **({file: coding.basis} if coding.rank else {})},
-        interfaces={**system.interfaces, **({front: paths, back: paths} if coding.rank else {})},
-        mappings=tuple(_placed(mapping, beside) for mapping in system.mappings),
+    if on is not None:
+        on[0].members += [front, back]
+    ends = {(front, "in"): token, (front, "out"): coded, (back, "in"): coded, (back, "out"): token}
+    for (actor, name), carried in ends.items():
+        draft.ports[actor].append(Port(name, Direction(name), carried))
+    refs = [PortRef(*end) for end in ends]
+    draft.activate((fifo.source, *refs, fifo.target), on)
+    before = Fifo(fresh(f"{fifo.name}-plain", draft.taken), fifo.source, refs[0], where=fifo.where)
+    after = Fifo(fresh(f"{fifo.name}-decoded", draft.taken), refs[3], fifo.target, where=fifo.where)
+    wire = replace(fifo, source=refs[1], target=refs[2])
+    old = draft.fifos.values()
+    fifos = [part for each in old for part in ((before, wire, after) if each.name == fifo.name else (each,))]
+    draft.fifos = {each.name: each for each in fifos}
+    made, paths = draft.made(""), Interface(paths={"basis": "part"})
+    return replace(
+        made,
+        files={**made.files, **({file: coding.basis} if coding.rank else {})},
+        interfaces={**made.interfaces, **({front: paths, back: paths} if coding.rank else {})},
+        problems=system.problems,
     )
-    return made, replace(graph, actors=(*graph.actors, *actors), fifos=tuple(fifos))
 
 
-def _placed(mapping: PlatformMapping, beside: Mapping[str, str]) -> PlatformMapping:
-    places = {placement.actor: placement for placement in mapping.placements}
-    more = [replace(places[old], actor=new, segment=None) for new, old in beside.items() if old in places]
-    return replace(mapping, placements=(*mapping.placements, *more))
+def _branch(draft: Draft, fifo: Fifo) -> On:
+    """The table that says when a FIFO carries something, and when that is; None: always."""
+    for table in draft.tables.values():
+        if fifo.source in table.columns:
+            return table, table.columns[fifo.source]
+    return None
 
 
 def _figures(coding: Coding) -> dict[str, Optional[Any]]:

@@ -23,11 +23,13 @@ from eprune.formats.tflite.model import parse_model, read_model
 from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
-from eprune.passes._offload_wiring import OUTER, SENDING, Wiring
+from eprune.passes._offload_wiring import HEADER, OUTER, SENDING, Wiring
+from eprune.passes._places import places
 from eprune.passes.base import Report, Result, option
-from eprune.passes.exits import Exit, places
+from eprune.passes.compress import Coding
+from eprune.passes.exits import Exit
 
-__all__ = ["OUTER", "SENDING", "Objective", "Options", "apply"]
+__all__ = ["OUTER", "SENDING", "Again", "Coded", "Objective", "Options", "apply"]
 
 #: Seconds of a block of which nothing is known.
 ASSUMED = 0.001
@@ -42,12 +44,28 @@ class Objective(Enum):
     ENERGY = "energy"
 
 
+class Again(Enum):
+    """What the device does with a frame to which no answer has come."""
+
+    WHOLE = "whole"
+    EXIT = "exit"
+
+
+@dataclass(frozen=True)
+class Coded:
+    """How the tensor at a cut is coded, and its mean bytes then."""
+
+    coding: Coding
+    nbytes: float
+
+
 @dataclass(frozen=True)
 class Options:
     """Between which platforms, where the network may be cut or left, and what is known of times.
 
     ``made`` are exits, as they are fitted before (``measure.plans.offload``), ``shares`` the part of the frames that
-    come so far which leaves at each; ``lines`` and ``figures``: what is known of them.
+    come so far which leaves at each; ``codings``: number of blocks before a cut -> how that is coded; ``lines`` and
+    ``figures``: what is known of them.
     """
 
     device: str = option(help="The platform that has the frames.", metavar="PLATFORM")
@@ -62,6 +80,11 @@ class Options:
         (), help="An actor behind which the network may be cut; without any, wherever a single tensor leads on.",
         metavar="ACTOR",
     )  # fmt: skip
+    behind: str = option(
+        "",
+        help="Share out only what is behind this actor; it, and all before it, stay where they are.",
+        metavar="ACTOR",
+    )
     here: str = option("", help="Seconds of each block on the device: 0.005,0.01.", metavar="LIST")
     there: tuple[str, ...] = option((), help="Seconds of each block on each server.", metavar="LIST")
     objective: Objective = option(
@@ -85,12 +108,27 @@ class Options:
         "the run ends.",
         metavar="TIME",
     )
-    data: str = option("", help="Give the device's network early exits, fitted on these pictures.", metavar="DIR|FILE")
+    again: Again = option(
+        Again.WHOLE,
+        help="With --retry: compute the whole network (the default), or take the answer of the last exit that the "
+        "frame has passed; one that has passed none is computed up to the first exit.",
+    )
+    compress: str = option(
+        "",
+        help="Code what is cut, as apply compress does, so that this holds of each cut: agreement=0.99, accuracy=0.97.",
+        metavar="METRIC=VALUE",
+    )
+    data: str = option(
+        "",
+        help="Give the device's network early exits, fitted on these pictures; --compress measures on them, too.",
+        metavar="DIR|FILE",
+    )
     wish: str = option("agreement=0.99", help="What exits must keep, as of apply exits.", metavar="WHAT=VALUE")
     at: tuple[str, ...] = option((), help="An actor behind which an exit is put.", metavar="ACTOR")
-    exits: int = option(1, help="At most so many exits, where --at does not name them (1).", metavar="N")
+    exits: int = option(1, help="At most so many exits, where --at does not name them (1; 0: none).", metavar="N")
     made: tuple[Exit, ...] = ()
     shares: tuple[float, ...] = ()
+    codings: Mapping[int, Coded] = field(default_factory=dict)
     lines: tuple[str, ...] = ()
     figures: Mapping[str, Any] = field(default_factory=dict)
 
@@ -117,7 +155,13 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError("--beside is for one server, and needs --retry: after that time a frame is computed here")
     if len({*tiers, *options.beside}) < len(tiers) + len(options.beside):
         raise ValueError(f"--beside {' '.join(options.beside)}: a platform is named twice")
-    network = network_of(system.graph, options.cut)
+    network = network_of(system.graph, options.cut, options.behind)
+    if network.inside and (options.retry or options.made):
+        wrong = "--retry" if options.retry else "--data"
+        raise ValueError(
+            f"{wrong}: the network is in a branch of '{network.inside}', where frames can neither be lost nor leave on "
+            "their way; begin with offloading, and put the choice around it"
+        )
     exits = _exits(system, network, options.made)
     if len(options.there) > len(options.server):
         raise ValueError("more --there than --server")
@@ -127,13 +171,17 @@ def apply(system: System, options: Options) -> Result:
     times = [each or (ASSUMED,) * len(network.blocks) for each in found]
     parameters = _parameters(system, network, options, tiers, times, exits)
     retry = parse_timeout(options.retry) if options.retry else None
-    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry, options.beside)
+    last = options.again is Again.EXIT
+    if last and not (retry and exits):
+        raise ValueError("--again exit is for --retry, and takes exits: give --retry, and --data")
+    codings = {number: each.coding for number, each in options.codings.items()}
+    wiring = Wiring(system, network, tiers, parameters, exits, options.frames, retry, options.beside, last, codings)
     graph = wiring.sheet.graph(network.actors, "-offload")
     made = replace(
         system,
         graph=graph,
         mappings=wiring.sheet.mappings(graph, options.device),
-        interfaces={},
+        interfaces=wiring.interfaces,
         problems=(),
         files={**system.files, **wiring.files},
     )
@@ -145,8 +193,7 @@ def apply(system: System, options: Options) -> Result:
     if guessed:
         lines.append(f"nothing says how long blocks take: 1 ms each is assumed; give {' and '.join(guessed)}")
     figures: dict[str, Any] = {"blocks": [list(block.actors) for block in network.blocks], "bytes": wiring.sizes[:-1]}
-    if options.figures:
-        figures["exits"] = options.figures["exits"]
+    figures.update(options.figures)
     return Result(made, Report(tuple(lines), figures))
 
 
@@ -168,7 +215,11 @@ def _parameters(
 ) -> list[dict[str, str]]:  # fmt: skip
     """What each platform's decider is told: its blocks' seconds, and what the others behind it are expected to take."""
     ports = dict(system.graph.ports())
-    sizes = [ports[block.into.source].token.nbytes + 8 for block in network.blocks]
+    coded = options.codings
+    sizes = [
+        HEADER + (round(coded[number].nbytes) if number in coded else ports[block.into.source].token.nbytes)
+        for number, block in enumerate(network.blocks)
+    ]
     rest = _sums(times[-1])
     found: list[dict[str, str]] = []
     for tier in range(len(tiers) - 2, -1, -1):

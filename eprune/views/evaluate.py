@@ -18,7 +18,7 @@ def percent(share: Share) -> str:
 def as_text(found: Evaluation, *others: Evaluation) -> str:
     """For people; with others, a table."""
     if others:
-        return _side_by_side([found, *others])
+        return side_by_side([found, *others])
     of = f"{found.share.right} of {found.share.of} pictures"
     part = "" if found.part == "all" else f" of the {found.part} part"
     what = found.measure if found.model is None else f"{found.measure} with {found.model}"
@@ -32,7 +32,8 @@ def as_text(found: Evaluation, *others: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _side_by_side(found: Sequence[Evaluation]) -> str:
+def side_by_side(found: Sequence[Evaluation]) -> str:
+    """A table of several, on the same pictures."""
     first = found[0]
     what = first.measure if first.model is None else f"{first.measure} with {first.model}"
     part = "" if first.part == "all" else f" of the {first.part} part"
@@ -65,13 +66,14 @@ def share_data(share: Share) -> dict[str, float]:
 
 def as_json(found: Evaluation, *others: Evaluation) -> str:
     """For programs."""
-    data = _data(found)
+    data = evaluation(found)
     if others:
-        data["against"] = [_data(each) for each in others]
+        data["against"] = [evaluation(each) for each in others]
     return json.dumps(data, indent=2) + "\n"
 
 
-def _data(found: Evaluation) -> dict[str, Any]:
+def evaluation(found: Evaluation) -> dict[str, Any]:
+    """As plain data."""
     return {
         "application": found.application,
         "measure": found.measure,

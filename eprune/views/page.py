@@ -1,4 +1,4 @@
-"""An exploration as one self-contained HTML page: the advice, the chart, the table, the chosen cut, the commands."""
+"""Self-contained HTML pages: of an exploration, with advice, chart, table, cut and commands; or with a table only."""
 
 from __future__ import annotations
 
@@ -36,16 +36,36 @@ def page(
         f'<tr class="best">{_cells(row)}</tr>' if row[0] == best else f"<tr>{_cells(row)}</tr>" for row in rows
     )
     more = "<br>\n".join(map(escape, below))
-    paragraphs = "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
     return (
-        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
-        f"<style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
-        f'<p class="advice">{escape(advice)}</p>\n{paragraphs}\n<figure>{chart}</figure>\n'
-        f'<h2>Partition points</h2>\n<div class="table"><table>\n'
-        f"<tr>{''.join(f'<th>{escape(each)}</th>' for each in header)}</tr>\n{body}\n</table></div>\n<p>{more}</p>\n"
+        f'{_beginning(title)}<p class="advice">{escape(advice)}</p>\n{_paragraphs(notes)}\n<figure>{chart}</figure>\n'
+        f"<h2>Partition points</h2>\n{_table(header, body)}\n<p>{more}</p>\n"
         f"<h2>The chosen cut</h2>\n<figure>{graph}</figure>\n"
         f"<h2>Commands</h2>\n<pre>{escape(chr(10).join(commands))}</pre>\n</body></html>\n"
     )
+
+
+def plain_page(
+    title: str, notes: Sequence[str], header: Sequence[str], rows: Sequence[Sequence[str]], below: str
+) -> str:
+    """A page with a table; ``below`` is HTML, the rest is text."""
+    body = "\n".join(f"<tr>{_cells(row)}</tr>" for row in rows)
+    return f"{_beginning(title)}{_paragraphs(notes)}\n{_table(header, body)}\n{below}\n</body></html>\n"
+
+
+def _paragraphs(notes: Sequence[str]) -> str:
+    return "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
+
+
+def _beginning(title: str) -> str:
+    return (
+        f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8"><title>{escape(title)}</title>\n'
+        f"<style>{_STYLE}</style></head>\n<body><h1>{escape(title)}</h1>\n"
+    )
+
+
+def _table(header: Sequence[str], body: str) -> str:
+    head = "".join(f"<th>{escape(each)}</th>" for each in header)
+    return f'<div class="table"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
 
 
 def inline(svg: str) -> str:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.explore.plan import Plan
+from eprune.measure.coding import CodedFifos
 from eprune.measure.points import Measured
 from eprune.views.tables import table
 
@@ -27,14 +28,17 @@ class Validation:
 class Profile:
     """What one call did. Whatever it did not do is None.
 
-    ``actors`` is what timing the actors gave, by platform, and ``actors_file`` where it was written. ``measured`` says
-    how measuring partition points ended, whose measurements are in ``results``.
+    ``actors`` is what timing the actors gave, by platform, and ``actors_file`` where it was written; ``coding`` is how
+    FIFOs could be coded, and ``coding_file`` likewise. ``measured`` says how measuring partition points ended, whose
+    measurements are in ``results``.
     """
 
     plan: Plan
     folder: Path
     actors_file: str = ""
     actors: Optional[Mapping[str, Any]] = None
+    coding_file: str = ""
+    coding: Optional[CodedFifos] = None
     results: Optional[Path] = None
     measured: Optional[Measured] = None
     validation: Optional[Sequence[Validation]] = None
@@ -47,6 +51,7 @@ class Profile:
             "folder": str(self.folder),
             "plan": self.plan.id,
             "actors": None if self.actors is None else {"file": self.actors_file, "platforms": self.actors},
+            "coding": None if self.coding is None else {"file": self.coding_file, **asdict(self.coding)},
             "measured": None
             if measured is None
             else {

@@ -6,14 +6,16 @@ import csv
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.explore import answer
 from eprune.explore.cost import meaning, predict
+from eprune.explore.revealed import of_cut
 from eprune.explore.space import after
 from eprune.measure.script import emulated
 from eprune.views.cuts import left_out, placed
+from eprune.views.evaluate import evaluation, side_by_side
 from eprune.views.single_frames import single_frames
 from eprune.views.tables import table
 
@@ -22,8 +24,10 @@ if TYPE_CHECKING:
     from eprune.explore.cost import Costs
     from eprune.explore.plan import Plan
     from eprune.explore.search import Best
+    from eprune.measure.evaluate import Evaluation
     from eprune.views.beside import BesideReport
     from eprune.views.chart import Chart
+    from eprune.views.coding import CodingReport
 
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
 SHOWN = 5
@@ -47,6 +51,23 @@ SURPRISE = 1.5
 MOST = 3
 
 
+@dataclass(frozen=True)
+class More:
+    """What a report is asked for besides the cuts.
+
+    ``besides``: partitions by channels, ``evaluated``: cuts and applications on the same pictures, ``coding``: how
+    tokens can be coded, ``revealed``: actor -> what its tokens reveal, as SSIM (``explore.revealed``).
+    """
+
+    besides: Sequence[BesideReport] = ()
+    evaluated: Sequence[Evaluation] = ()
+    coding: Optional[CodingReport] = None
+    revealed: Mapping[str, float] = field(default_factory=dict)
+
+
+NOTHING = More()
+
+
 class CutReport:
     """Where to cut, over each set of links; ranking and table are of the first."""
 
@@ -56,10 +77,9 @@ class CutReport:
         objective: str,
         over: Sequence[Over],
         latencies: Mapping[str, Mapping[str, Any]],
-        beside: Optional[BesideReport] = None,
+        more: More = NOTHING,
     ) -> None:
-        self.plan, self.objective, self.over, self.latencies = plan, objective, over, latencies
-        self.beside = beside
+        self.plan, self.objective, self.over, self.latencies, self.more = plan, objective, over, latencies, more
         self.rows, self.best, self.costs = over[0].rows, over[0].best, over[0].costs
         self.emulated = {row.alternative.name for row in self.rows if row.measured and emulated(row.measured)}
         self.note = self._note()
@@ -69,7 +89,8 @@ class CutReport:
         between = [f"{name} ms" for name in plan.roles.edges]
         self.header = (
             *("point", "cut", "bytes", "endpoint ms", *between, "server ms", "latency ms", "frames/s", "energy mJ"),
-            *("measured ms", "measured f/s", "emulated"),
+            *("measured ms", "measured f/s", "emulated", "coded"),
+            *(["SSIM"] if more.revealed else []),
         )
 
     @property
@@ -132,7 +153,8 @@ class CutReport:
         """What else is to be said, a sentence or two each."""
         others = [f"Over {over.name}: {self._advice(over)}" for over in self.over[1:]]
         single = answer.single_and_steady(self.plan, self.rows) if self.costs else ""
-        return [note for note in (self.note, self.other(), single, *others) if note]
+        coded = self.more.coding.notes(self.ranked[0] if self.ranked else None) if self.more.coding else []
+        return [note for note in (self.note, *coded, self.other(), single, *others) if note]
 
     def _advice(self, over: Over) -> str:
         if not answer.ranked(self.plan, over.rows, self.objective):
@@ -169,7 +191,14 @@ class CutReport:
             *["measured"] * (row.alternative.name in self.emulated),
         ]
         nbytes = f"{row.nbytes if predicted is None else predicted.nbytes:.0f}"
-        return (row.alternative.name, row.alternative.after, nbytes, *figures, *shown, ", ".join(emulation))
+        coded = ", ".join(f"{name} {way}" for name, way in (predicted.coded if predicted else {}).items())
+        told = [f"{self.seen(row):.3f}".replace("0.000", "")] if self.more.revealed else []
+        named = row.alternative.name, row.alternative.after
+        return (*named, nbytes, *figures, *shown, ", ".join(emulation), coded, *told)
+
+    def seen(self, row: PointRow) -> float:
+        """The SSIM of what is reconstructed from the tokens that leave the endpoints; 0 where none does."""
+        return of_cut(self.plan.flow, row.alternative.homes, self.plan.roles.endpoints, self.more.revealed)
 
     def text(self) -> str:
         """For people."""
@@ -184,7 +213,9 @@ class CutReport:
         marked = [("*" if row[0] == self.first else "", *row) for row in rows]
         lines += [table(("", *header), marked).rstrip("\n"), ""]
         lines += [*self.missing(), *single_frames(self.plan, self.latencies)]
-        lines += self.beside.lines() if self.beside else []
+        lines += self.more.coding.lines() if self.more.coding else []
+        lines += [line for each in self.more.besides for line in each.lines()]
+        lines += [*side_by_side(self.more.evaluated).splitlines(), ""] if self.more.evaluated else []
         lines += [*self.notes(), self.advice]
         return "\n".join(lines) + "\n"
 
@@ -223,7 +254,8 @@ class CutReport:
             }
             others = {over.name: over.rows[index].predicted for over in self.over[1:]}
             over = {name: asdict(predicted) for name, predicted in others.items() if predicted}
-            points.append({**point, "predicted_over": over} if over else point)
+            told = {"ssim": self.seen(row)} if self.more.revealed else {}
+            points.append({**point, **told, **({"predicted_over": over} if over else {})})
         data = {
             "application": self.plan.flow.application,
             "objective": self.objective,
@@ -234,7 +266,9 @@ class CutReport:
             "best_of_all_cuts": {**asdict(self.best), "exact": self.best.exact} if self.best else None,
             "points": points,
             "excluded": self.plan.excluded,
-            **({"beside": self.beside.data()} if self.beside else {}),
+            **({"coding": self.more.coding.data()} if self.more.coding else {}),
+            **({"beside": [each.data() for each in self.more.besides]} if self.more.besides else {}),
+            **({"evaluated": [evaluation(each) for each in self.more.evaluated]} if self.more.evaluated else {}),
         }
         return json.dumps(data, indent=1) + "\n"
 

@@ -280,6 +280,21 @@ def test_answers_outlive_a_run_but_not_their_model(tmp_path):
         gate(path=path, model="one")
 
 
+def test_caches_of_one_name_have_their_answers_in_common_and_others_do_not():
+    one, other, alone = gate(shared="road"), gate(shared="road"), gate()
+    for _ in range(3):
+        step(one, [1, 2, 3, 9], scores(1))
+    assert step(other, [1, 2, 3, 9], scores(0)) == HIT
+    assert other.reuse.reused.argmax() == 1
+    assert step(alone, [1, 2, 3, 9], scores(0)) == MISS
+    # What the other one does is its own: audits, and the bound.
+    assert (one.reuse.hits, other.reuse.hits) == (1, 1)
+    with pytest.raises(ValueError, match="another model, place or size"):
+        gate(shared="road", model="of another kind")
+    with pytest.raises(ValueError, match="one of them"):
+        gate(shared="street", path="answers.npz")
+
+
 @pytest.mark.parametrize(
     ("parameters", "words"),
     [

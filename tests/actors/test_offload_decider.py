@@ -154,6 +154,26 @@ def test_frames_that_leave_make_going_on_cheaper():
     assert leaving.expected() == pytest.approx([2, 1.2, 1.3, 1.2], abs=1e-3)
 
 
+def test_before_a_frame_has_been_there_heartbeats_say_how_long_the_way_is():
+    """And after a second in which none was; what a frame took counts for more."""
+    each = decider(here="0.1,0.1,0.1", bandwidth="1e9", latency="0.05", rest="0.02,0.02,0.02", probe="0")
+    world = World(each, [0.1, 0.1, 0.1], [0.01, 0.005, 0.005], 1e9, 0.05)
+    heard = {"there": 4.0}
+    each.round_trip = heard.get
+    assert world.frame() == 3
+    heard["there"] = 0.001
+    assert [world.frame() for _ in range(6)][-1] == 0
+    assert each.costs.delay == pytest.approx(0.1, rel=0.1)  # as frames say, not heartbeats
+    heard["there"] = 3.0
+    world.frame()
+    assert each.costs.delay == pytest.approx(0.1, rel=0.1)
+    each.fixed = 3
+    for told in (3.1, 3.2, 3.3, 3.4, 3.5):
+        heard["there"] = told
+        world.frame()
+    assert each.costs.delay == 3.5
+
+
 def test_a_plan_says_what_becomes_of_a_frame_behind_each_exit():
     each = decider(exits="1,2", bandwidth="1e9", within="60", fixed="3")
     each.clock = lambda: 50.0

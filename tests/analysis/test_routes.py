@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from fractions import Fraction
 
 import pytest
 
 from eprune.analysis.check import check
+from eprune.analysis.cycle_ratio import max_cycle_ratio
 from eprune.analysis.failures import FaultModel, Service, Verdict, minimal_failures
 from eprune.analysis.mapping import memory_use
 from eprune.analysis.routes import routes
+from eprune.analysis.throughput import timed
 from eprune.model.finding import has_errors
 from eprune.model.graph import FaultPolicy, Fifo, PortRef
 from eprune.model.system import System
@@ -66,6 +69,28 @@ def test_where_branches_do_not_come_back_servers_are_shared():
 def test_each_branch_is_on_a_platform_of_its_own_and_the_reader_is_with_the_sender(actor, platform, message):
     findings = [each.message for each in check(moved(replicated(), actor, platform)) if each.rule == "F5"]
     assert len(findings) == 1 and message in findings[0]
+
+
+@pytest.mark.parametrize("servers", [2, 3])
+def test_each_server_has_its_share_of_the_frames(servers):
+    """Where room and links do not matter; a sticky route may use one server only."""
+    for route, share in ((Sharing.ONE, servers), (Sharing.STICKY, 1)):
+        system = replicated(endpoints=1, servers=servers, route=route)
+        graph = replace(system.graph, fifos=tuple(replace(fifo, capacity=20) for fifo in system.graph.fifos))
+        for work, near in ((12, 1), (1, 7)):
+            times = {each.name: Fraction(work if each.name.startswith("Work") else near) for each in graph.actors}
+            model = timed(graph, times)
+            found = max_cycle_ratio(model.times, model.edges).ratio
+            assert found == max(Fraction(work, share), near)
+
+
+def test_a_server_of_several_devices_has_the_shares_of_all():
+    system = replicated(endpoints=3, servers=6, back="")
+    graph = replace(system.graph, fifos=tuple(replace(fifo, capacity=20) for fifo in system.graph.fifos))
+    model = timed(graph, {each.name: Fraction(12) for each in graph.actors})
+    assert {model.times[name] for name in ("Work-1", "Work-6")} == {6}
+    few = replicated(endpoints=3, servers=2, back="").graph
+    assert timed(few, {each.name: Fraction(12) for each in few.actors}).times["Work-1"] == 12
 
 
 @pytest.mark.parametrize("policy", [FaultPolicy.WAIT, FaultPolicy.DROP])

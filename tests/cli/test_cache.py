@@ -18,6 +18,7 @@ from eprune.measure.evaluate import evaluate
 from eprune.measure.reuse import library
 from eprune.model.finding import errors
 from eprune.passes import cache
+from eprune.passes._places import places
 from eprune.passes.cache import Cache, Options, Side
 from scripts.vehicle_stream import save, stream
 from tests.kit import pages
@@ -49,7 +50,7 @@ def folder(tmp_path, monkeypatch):
 
 def made(options, homes=None):
     system = homes or load(VEHICLE, PLATFORMS, MAPPINGS)
-    fifo = next(each for each in cache.places(system.graph) if each.fifo.source.actor == options.at).fifo.name
+    fifo = next(each for each in places(system.graph) if each.fifo.source.actor == options.at).fifo.name
     return cache.apply(system, replace(options, made=Cache(fifo, CERTAIN))).system
 
 

@@ -27,6 +27,7 @@ from tests.kit import ends, tiny_models
 from tests.kit.programs import ROOT
 
 SMALL, LARGE = (str(ROOT / f"graphs/{name}.tflite") for name in ("ssd_small", "ssd_mobilenet"))
+CLASSES = str(ROOT / "graphs/vehicle.tflite")
 HALVES = ("--mean", "0.5", "--std", "0.5")
 OBJECT = 0.4
 PORTS = [f"{what}{number}" for number in range(1, 7) for what in ("boxes", "scores")]
@@ -118,6 +119,13 @@ def test_it_decides_and_answers_as_plain_python_does(folder, eprune, scenes):
                 expected = large(np.asarray(Image.open(stream)))
             np.testing.assert_array_equal(answers.frame(picture[None]).answer, expected)
     assert told["share"] == np.mean(early)
+    where = ("made/application.xml", "-p", "made/platforms", "-m", "made/mappings", "--allow-outside")
+    done = eprune("evaluate", *where, "--data", str(scenes), "--format", "json")
+    assert done.code == 0, done.err
+    found = json.loads(done.out)
+    assert found["model"] == "ssd_mobilenet.tflite"
+    assert found["value"] == pytest.approx(told["agreement"]["cascade"]["value"], abs=1e-6)
+    assert found["links"][0]["bytes_per_frame"] == pytest.approx(told["bytes_per_frame"])
     assert told["bytes_per_frame"] == pytest.approx(sent / len(early))
     assert 0 < np.mean(early) < 1
 
@@ -135,8 +143,10 @@ def test_detectors_that_select_boxes_by_tflites_own_operator(folder, eprune):
     with SystemAnswers(alone(system)) as answers:
         rows = answers.frame(np.zeros((1, 8, 8, 3), np.uint8)).answer
     done = eprune("evaluate", "made/application.xml", "--data", "noise.npz", "--allow-outside")
-    assert done.code == 2, "classes are counted there"
-    assert "its answers are detections" in done.err
+    assert done.code == 0, done.err
+    assert "agreement with large.tflite: 100.00 %" in done.out, "both find the same"
+    done = eprune("evaluate", "made/application.xml", "--data", "noise.npz", "--model", CLASSES, "--allow-outside")
+    assert (done.code, "is no detector" in done.err) == (2, True), done.err
     assert rows[:3, 4:] == pytest.approx(np.array([[0.9, 0], [0.7, 1], [0, 0]]))
 
 

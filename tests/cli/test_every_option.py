@@ -45,6 +45,7 @@ RESIZE = "apply resize app.xml -o k --times In=1ms L1=1ms L2=1ms Out=1ms"
 SWEEP = f"sweep {ONE} --vary Out.gain=1"
 GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
+CODED = "tests/cli/test_coded_cuts.py"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
@@ -210,6 +211,7 @@ TABLE = {
         "--device": Acts(OFFLOAD, OFFLOAD.replace("--device endpoint", "--device edge"), code),
         "--server": Acts(OFFLOAD, OFFLOAD.replace("--server server", "--server edge"), code),
         "--cut": plus(OFFLOAD, "--cut L2"),
+        "--behind": plus(OFFLOAD, "--behind L1"),
         "--here": plus(OFFLOAD, "--here 0.1,0.2"),
         "--there": plus(OFFLOAD, "--there 0.1,0.2"),
         "--objective": plus(OFFLOAD, "--objective bytes"),
@@ -217,6 +219,10 @@ TABLE = {
         "--probe": plus(OFFLOAD, "--probe 7"),
         "--frames": plus(OFFLOAD, "--frames 2"),
         "--retry": plus(OFFLOAD, "--retry 1s"),
+        "--again": Elsewhere(
+            "tests/passes/test_offload_nests.py::test_without_an_answer_a_frame_takes_that_of_the_last_exit_it_has_passed"
+        ),
+        "--compress": plus(OFFLOAD, "--compress agreement=0.9"),
         "--beside": plus(f"{OFFLOAD} --retry 1s", "--beside nowhere", code),
         "--data": plus(OFFLOAD, "--data none.npz", code),
         "--wish": plus(OFFLOAD, "--wish bytes=1KiB", code),
@@ -261,6 +267,7 @@ TABLE = {
         "--values": plus(CACHE, "--values 8"),
         "--keys": plus(CACHE, "--keys int8"),
         "--frames-under-way": plus(CACHE, "--frames-under-way 1"),
+        "--shared": plus(CACHE, "--shared road"),
         "--frames": plus(CACHE, "--frames 0", code),
         **written(CACHE),
     },
@@ -440,6 +447,8 @@ TABLE = {
         "--labels": plus(PRIVACY, "--labels a,b", code),
         "--attribute": plus(PRIVACY, "--attribute y", json_of("attribute")),
         "--every": plus(PRIVACY, "--every", json_of("cuts")),
+        "--attack": plus(PRIVACY, "--attack network", json_of("attacks")),
+        "--average": plus(PRIVACY, "--average 2", json_of("average")),
         "--frames": plus(PRIVACY, "--frames 8", json_of("attackers")),
         "--split": plus(PRIVACY, "--split 0.2", json_of("attackers")),
         "--seed": plus(PRIVACY, "--seed 4", json_of("cuts")),
@@ -500,6 +509,7 @@ TABLE = {
         "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
         "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
         "--private-until": plus(EXPLORE, "--private-until L2", out),
+        "--privacy": plus(f"{EXPLORE} --private-until ssim=0.5", "--privacy revealed.json", code),
         "--force": Acts(
             EXPLORE.replace("-o new", "-o platforms"), EXPLORE.replace("-o new", "-o platforms --force"), code
         ),
@@ -510,6 +520,10 @@ TABLE = {
         "--point": plus(POINT, "--point 3", lines_of("fresh/results.jsonl")),
         "--latency": plus(POINT, "--latency", names),
         "--actors": plus("profile cuts", "--actors", names),
+        "--compress": Elsewhere(f"{CODED}::test_each_cut_counts_as_it_could_be_coded"),
+        "--data": Elsewhere(f"{CODED}::test_the_picture_itself_stands_beside_them"),
+        "--wish": Elsewhere(f"{CODED}::test_a_wish_decides_how_tokens_are_coded"),
+        "--frames": Elsewhere(f"{CODED}::test_a_wish_decides_how_tokens_are_coded"),
         "--validate": plus("profile timed", "--validate 1", lambda outcome: "predicted" in outcome.out),
         "--objective": Acts(
             "profile timed --validate 1",
@@ -536,6 +550,9 @@ TABLE = {
     "report": {
         "--allow-outside": Elsewhere("tests/cli/test_report_beside.py::test_what_cannot_be_set_beside_is_refused"),
         "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
+        "--data": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
+        "--frames": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
+        "--as-it-is": Elsewhere(f"{CODED}::test_each_cut_counts_as_it_could_be_coded"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),
         "--output": plus("report timed", "-o new.txt", names),
@@ -550,6 +567,7 @@ TABLE = {
         "--must-not-use": plus("report timed", "--must-not-use server"),
         "--max-bytes": plus("report timed", "--max-bytes 300B"),
         "--private-until": plus("report timed", "--private-until L2"),
+        "--privacy": plus("report timed", "--privacy revealed.json"),
     },
     "demo": {
         "--images": Elsewhere("tests/cli/test_examples.py::test_the_demo_passes_on_what_fails"),

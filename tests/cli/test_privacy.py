@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,11 +11,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from eprune.measure import inversion
-from eprune.measure.inversion import local_ridge, psnr, ridge, ssim
+from eprune.measure import gradients
+from eprune.measure.attacks import ridge as ridge_attack
+from eprune.measure.attacks.ridge import local_ridge, ridge
+from eprune.measure.likeness import psnr, ssim
 from tests.kit import pages
 from tests.kit.programs import ROOT
 from tests.kit.vehicles import write
+
+COMMAND = ("privacy", "app.xml", "-p", "platforms", "-m", "split")
+TENSORFLOW = pytest.mark.skipif(bool(gradients._without_tensorflow()), reason="TensorFlow is not installed")
 
 
 @pytest.fixture
@@ -50,6 +56,63 @@ def test_features_of_a_convolution_reveal_more_than_nothing(folder, eprune):
     assert cut["attribute"]["value"] > 0.9 > nothing["attribute"]["value"]
 
 
+def test_an_attribute_is_a_column_of_the_table_by_the_pictures_path(folder, eprune):
+    with np.load("shades.npz") as file:
+        pictures, bright = file["x"], file["bright"]
+    lines = ["file,label,bright"]
+    for place, (picture, shade) in enumerate(zip(pictures, bright)):
+        name = Path("photos", "light" if shade else "dark", f"{place // 2}.png")
+        name.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(name)
+        lines.append(f"{name.relative_to('photos')},{place % 5},{shade}")
+    Path("photos/labels.csv").write_text("\n".join(lines) + "\n")
+    done = eprune(*COMMAND, "--data", "photos", "--attribute", "bright", "--format", "json")
+    assert done.code == 0, done.err
+    (cut,) = json.loads(done.out)["cuts"]
+    assert cut["attribute"]["value"] > 0.9
+
+
+def test_several_attacks_are_told_apart_and_a_network_learns(folder, eprune):
+    data = found(eprune, *COMMAND[1:], "--attack", "network", "--attack", "ridge")
+    network, ridge_row = data["cuts"]
+    assert (network["attack"], ridge_row["attack"], data["attacks"]) == ("network", "ridge", ["network", "ridge"])
+    assert network["psnr_db"] > data["nothing"]["psnr_db"] + 3
+    done = eprune(*COMMAND, "--data", "shades.npz", "--attack", "network", "--attack", "ridge", "-o", "seen.html")
+    assert "reconstructed by an inverse network and ridge regression, which were fitted on 24 others" in done.out
+    page = Path("seen.html").read_text()
+    assert "data:image/png;base64," in page
+    assert "<td>network</td>" in page
+
+
+def test_tokens_that_are_seen_more_than_once_are_averaged(folder, eprune):
+    """The cut is deterministic, so it is the same; what noise there was is gone: see ``test_defend.py``."""
+    once, often = (found(eprune, *COMMAND[1:], *more) for more in ((), ("--average", "3")))
+    assert often["average"] == 3
+    assert often["cuts"][0]["ssim"] == pytest.approx(once["cuts"][0]["ssim"], abs=1e-3)
+
+
+@pytest.mark.parametrize("attack", ["whitebox", "shadow"])
+def test_what_takes_gradients_says_what_to_install(folder, eprune, monkeypatch, attack):
+    monkeypatch.setattr(gradients, "_without_tensorflow", lambda: "TensorFlow is not installed")
+    done = eprune(*COMMAND, "--data", "shades.npz", "--attack", attack)
+    assert done.code == 2
+    assert "takes gradients, and TensorFlow is not installed: pip install 'eprune[train]'" in done.err
+
+
+@TENSORFLOW
+def test_who_knows_the_head_sees_most_and_who_does_not_least(folder, eprune):
+    """The pictures are noise, and the network was never trained: a shadow of its head cannot be like it."""
+    attacks = ("--attack", "ridge", "--attack", "whitebox", "--attack", "shadow")
+    data = found(eprune, *COMMAND[1:], *attacks)
+    by_ridge, whitebox, shadow = data["cuts"]
+    assert whitebox["psnr_db"] > by_ridge["psnr_db"] > shadow["psnr_db"]
+    given = ("-p", "platforms", "-m", "split", "--fifo", "f2", "--data", "shades.npz")
+    assert eprune("apply", "compress", "app.xml", *given, "--method", "rank", "--rank", "3", "-o", "small").code == 0
+    small = ("small/application.xml", "-p", "small/platforms", "-m", "small/mappings", "--allow-outside")
+    (coded,) = found(eprune, *small, "--attack", "whitebox")["cuts"]
+    assert data["nothing"]["psnr_db"] < coded["psnr_db"] < whitebox["psnr_db"]
+
+
 def test_a_coded_cut_is_attacked_as_the_receiver_sees_it(folder, eprune):
     given = ("-p", "platforms", "-m", "split", "--fifo", "f2", "--data", "shades.npz")
     assert eprune("apply", "compress", "app.xml", *given, "--method", "lossless", "-o", "small").code == 0
@@ -76,7 +139,7 @@ def test_the_dual_is_the_textbooks_ridge_regression(seed, count, size):
     random = np.random.default_rng(seed)
     known, seen = random.normal(size=(count, size)), random.normal(size=(5, size))
     wanted = random.normal(size=(count, 3))
-    (got,) = inversion._regressions(known, wanted, seen, (0.1,))
+    (got,) = ridge_attack._regressions(known, wanted, seen, (0.1,))
     own = known - known.mean(axis=0)
     strength = 0.1 * (np.trace(own @ own.T) / count or 1)
     weights = np.linalg.solve(own.T @ own + strength * np.eye(size), own.T @ (wanted - wanted.mean(axis=0)))
@@ -112,7 +175,7 @@ def test_measures_are_those_of_the_literature():
     [
         (("--data", "none.npz"), 2, "is no file"),
         (("--data", "shades.npz", "--attribute", "age"), 2, "says nothing of 'age'"),
-        (("--data", "shades.npz", "-o", "seen.svg"), 2, "expected FILE.png"),
+        (("--data", "shades.npz", "-o", "seen.svg"), 2, "expected FILE.png or FILE.html"),
         (("--data", "shades.npz", "--labels", "a,b"), 2, "is none of the classes"),
     ],
 )

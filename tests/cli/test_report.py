@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import numpy as np
 import pytest
 from application import ROOT
 
@@ -84,6 +85,38 @@ def test_constraints_can_be_asked_later(predicted, eprune):
     done = eprune("report", "cuts", "--private-until", "L2", "--max-bytes", "1B", "--must-use", "server")
     assert (done.code, done.out) == (1, "")
     assert "no cut is allowed" in done.err
+
+
+def test_what_cuts_reveal_is_a_column_and_a_constraint(predicted, eprune):
+    np.savez("pictures.npz", x=np.random.default_rng(1).integers(0, 256, (24, 8, 8, 3), np.uint8))
+    made = eprune("privacy", "app.xml", "--data", "pictures.npz", "--every", "--format", "json")
+    Path("revealed.json").write_text(made.out)
+    ssim = {cut["from"]: cut["ssim"] for cut in json.loads(made.out)["cuts"]}
+    first, second = ssim["L1.out"], ssim["L2.out"]
+    told = json.loads(eprune("report", "cuts", "--privacy", "revealed.json", "--format", "json").out)
+    assert [point["ssim"] for point in told["points"]] == [1, first, second, 0]
+    text = eprune("report", "cuts", "--privacy", "revealed.json").out
+    assert re.search(rf"after L1 .* {first:.3f}$", text, re.MULTILINE)
+    bound = ("--privacy", "revealed.json", "--private-until", f"ssim={(first + second) / 2:.4f}")
+    told = json.loads(eprune("report", "cuts", *bound, "--format", "json").out)
+    assert [point["point"] for point in told["points"] if not point["excluded"]] == ["3", "4"]
+    again = eprune(*CUTS, *bound, "--format", "json")
+    assert [point["point"] for point in json.loads(again.out)["points"]] == ["3", "4"]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (("--private-until", "ssim=0.5"), "give --privacy FILE.json"),
+        (("--private-until", "ssim=1.5", "--privacy", "x"), "SSIM is from 0 to 1"),
+        (("--privacy", "nowhere.json"), "nowhere.json: No such file"),
+        (("--privacy", "cuts/explore.json"), "is not what eprune privacy --format json prints"),
+    ],
+)
+def test_what_is_said_to_be_revealed_must_be_known(predicted, eprune, given, words):
+    done = eprune("report", "cuts", *given)
+    assert (done.code, done.out) == (2, "")
+    assert words in " ".join(done.err.split())
 
 
 def test_other_speeds_are_predicted_and_said(predicted, eprune):

@@ -37,7 +37,7 @@ def test_devices_are_like_the_endpoint_and_links_like_its_own(folder, eprune):
     done = eprune("report", "cuts", "--beside", "parts", "--allow-outside", "--format", "json")
     assert done.code == 0, done.err
     jsonschema.validate(json.loads(done.out), json.loads(eprune("schema", "report").out))
-    found = json.loads(done.out)["beside"]
+    found = json.loads(done.out)["beside"][0]
     assert (found["devices"], found["like"]) == (2, {"platform": "endpoint", "link": ["endpoint", "server"]})
     # The frame goes over a link of 50 ms, and at least one exchange follows; source and sink take 10 ms each.
     assert found["latency"] > 0.120
@@ -68,7 +68,7 @@ def test_what_cannot_be_set_beside_is_refused(folder, eprune):
         (("--beside", "parts"), 1, "--allow-outside, if you trust the application"),
         (("--beside", "nothing"), 2, "nothing/application.xml: error[FILE]"),
         (("--allow-outside",), 2, "--allow-outside is for the applications that --beside runs"),
-        ((*trusted, "--format", "csv"), 2, "--beside adds to the text and the JSON"),
+        ((*trusted, "--format", "csv"), 2, "--beside and --data add to the text and the JSON"),
     ):
         done = eprune("report", "cuts", *arguments)
         assert (done.code, said in done.err) == (code, True), done.err

@@ -9,7 +9,7 @@ import time
 import pytest
 from flows import CHAIN, make, random_flow
 
-from eprune.explore.cost import Costs, predict
+from eprune.explore.cost import Coded, Costs, predict
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.integer import IntegerProgram, Unsolved
 from eprune.explore.plan import LinkFigures, Power
@@ -39,7 +39,13 @@ def random_costs(rng, flow, roles=ROLES, direct=False):
     links = tuple(link for pair in pairs for link in both_ways(rng, *pair))
     # What varies in rate is not shared.
     rates = {each.name: rng.choice((0.0, 0.3, 1.0)) for each in flow.streams if rng.random() < 0.3 and not each.same}
-    return Costs(times, links, power, rates=rates)
+    coded = {
+        each.name: Coded("int8", each.nbytes * rng.random(), each.nbytes, *(rng.uniform(0, 0.5) for _ in "io"))
+        for each in flow.streams
+        if rng.random() < 0.3 and not each.same
+    }
+    speeds = {roles.platforms[0]: rng.choice((0.1, 1.0))}
+    return Costs(times, links, power, speeds, rates, coded, fewest=rng.random() < 0.3)
 
 
 def random_constraints(rng, flow, roles=ROLES):
@@ -72,7 +78,7 @@ def brute_force(flow, constraints, costs, objective, roles=ROLES):
         )
         sensors = all(homes[source] == roles.platforms[0] for source in flow.sources)
         linked = all((homes[each.source], homes[each.target]) in links for each in flow.crossing(homes))
-        if sensors and linked and not comes_back and not violation(flow, roles, constraints, homes):
+        if sensors and linked and not comes_back and not violation(flow, roles, constraints, homes, costs.most):
             values.append(predict(flow, roles, costs, homes).value(objective))
     return min(values, default=None)
 
@@ -82,7 +88,7 @@ def check(flow, constraints, costs, objective, roles=ROLES):
     expected = brute_force(flow, constraints, costs, objective, roles)
     assert (best is None) == (expected is None), (constraints, objective)
     if best is not None:
-        assert not violation(flow, roles, constraints, best.homes)
+        assert not violation(flow, roles, constraints, best.homes, costs.most)
         assert best.value == pytest.approx(expected, rel=1e-5), (constraints, objective)
         assert best.exact and best.bound <= best.value
 

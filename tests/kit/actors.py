@@ -33,6 +33,25 @@ class Count(Actor):
                 self.firing += 1
 
 
+class RoundTrips(Actor):
+    """One token: microseconds to the platform ``to`` and back, as soon as that is known."""
+
+    def __init__(self, to):
+        self.to = to
+
+    def initialize(self):
+        self.left = 1
+
+    def fire(self, inputs, outputs):
+        if not self.left:
+            raise EndOfStream
+        self.left -= 1
+        self.note(f"the way to nowhere: {self.round_trip('nowhere')}")
+        while self.round_trip(self.to) is None:
+            time.sleep(0.01)
+        outputs["out"][...] = round(1e6 * self.round_trip(self.to))
+
+
 class Copy(Actor):
     """Copies ``in`` to ``out``."""
 

@@ -93,6 +93,8 @@ def test_pictures_that_a_table_lists(tmp_path):
     [
         ("file,label\nin/9.png,a\n", "labels.csv:2: error[FILE]: there is no picture 'in/9.png'"),
         ("file,label\nin/0.png\n", "labels.csv:2: error[FILE]: has 1 columns, not 2"),
+        ("file,lable\nin/0.png,a\n", "labels.csv:1: error[FILE]: its first line names no columns"),
+        ("file,label,age,age\nin/0.png,a,1,2\n", "labels.csv:1: error[FILE]: its first line names no columns"),
         ("in/0.png,a\n", "labels.csv:1: error[FILE]: its first line names no columns"),
         ("file,label\n../0.png,a\n", "labels.csv:2: error[FILE]: '../0.png' is outside of the folder"),
         ("file,label\n", "holds no pictures"),

@@ -15,7 +15,7 @@ from eprune.formats.tflite.quantization import Quantization
 from eprune.measure import exits
 from eprune.measure.exits import NEVER, Candidate, Frames, Head, Wish, outcome, parse_wish, thresholds
 from eprune.model.token import TokenType
-from eprune.passes.exits import places
+from eprune.passes._places import places
 from eprune.runtime.fire.tflite import choose, load
 from tests.kit.programs import ROOT
 
@@ -142,7 +142,9 @@ def test_places_are_where_one_tensor_leads_on():
     assert [each.fifo.source.actor for each in places(graph)] == ["L1", "L2", "L3"]
     assert places(graph)[1].behind == ("L3", "L4-L5")
     assert not places(read_system(str(ROOT / "graphs/vehicle_chain.xml")).graph)  # its sink is a slice
-    assert not places(read_system(str(ROOT / "graphs/vehicle_exit.xml")).graph)  # it has an exit
+    # It has an exit, which tells its sink: nothing is around that, and L4-L5 is in its branch.
+    (inner,) = places(read_system(str(ROOT / "graphs/vehicle_exit.xml")).graph)
+    assert (inner.fifo.source.actor, inner.behind, inner.inside) == ("L3", ("L4-L5",), "Deep")
 
 
 def test_what_exits_lose_is_looked_at_with_care():

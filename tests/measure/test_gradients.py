@@ -93,7 +93,7 @@ def test_a_network_of_its_operators_answers_as_the_interpreter_does():
         model = parse_model(make())
         token = np.random.default_rng(3).random(Stages(model, [], choose()).token.shape, np.float32)
         given = answer(model.data, token)
-        made = gradients._Network(model, set())._answer(token).numpy()
+        made = gradients.Network(model)._answer(token).numpy()
         assert made == pytest.approx(scores.Probabilities(model, choose())(given), abs=near)
 
 
@@ -107,6 +107,6 @@ def test_a_quantised_network_answers_alike_but_for_rounding(name):
     model = read_model(str(file))
     picture = np.random.default_rng(4).integers(0, 256, Stages(model, [], choose()).token.shape, np.uint8)
     given = scores.Probabilities(model, choose())(answer(model.data, picture))
-    made = gradients._Network(model, set())._answer(picture).numpy()
+    made = gradients.Network(model)._answer(picture).numpy()
     assert given.argmax() in np.argsort(-made)[:5]
     assert np.abs(given - made).max() < 0.25

@@ -116,11 +116,12 @@ def test_a_graph_without_a_model_is_refused(vehicle):
         offload.apply(System(bare, vehicle.platforms), offload.Options("endpoint", ("server",)))
 
 
-def test_a_network_that_has_an_exit_already_is_refused_with_a_hint():
+def test_of_a_network_that_has_an_exit_already_what_is_behind_it_is_shared_out():
     files = [str(GRAPHS / "endpoint.xml"), str(GRAPHS / "server.xml")]
     system = read_system(str(GRAPHS / "vehicle_exit.xml"), files)
-    with pytest.raises(ValueError, match=r"is part of a dynamic processing graph.*--data"):
-        offload.apply(system, offload.Options("endpoint", ("server",)))
+    made = offload.apply(system, offload.Options("endpoint", ("server",))).system
+    assert [dpg.inside for dpg in made.graph.dpgs] == ["", "Deep", "Offload"]
+    assert {"L4-L5", "L4-L5-server"} <= {actor.name for actor in made.graph.actors}
 
 
 def test_the_pass_states_limits_and_watts(vehicle):

@@ -16,17 +16,17 @@ from eprune.analysis.check import check
 from eprune.codegen.lower import lower
 from eprune.explore.space import mapping
 from eprune.formats.system import write_system
-from eprune.formats.tflite.head import head_model, pool_of
-from eprune.formats.tflite.model import parse_model
 from eprune.measure.executor import Executor
 from eprune.measure.plans.offload import planned
 from eprune.measure.stated import stated
 from eprune.model.graph import Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
-from eprune.passes import fuse, import_, offload, relocate
-from eprune.passes.exits import Exit, places
+from eprune.passes import compress, fuse, import_, offload, relocate
+from eprune.passes._places import places
+from eprune.passes.compress import Coding
 from tests.kit import tiny_models
+from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT
 
 FRAMES = 5
@@ -92,18 +92,6 @@ def answers(system, path):
 @pytest.fixture(scope="module")
 def whole(network, tmp_path_factory):
     return answers(network, tmp_path_factory.mktemp("whole") / "answers")
-
-
-def exit_behind(system, name, threshold):
-    """An exit whose head has random weights."""
-    ports = dict(system.graph.ports())
-    place = next(each for each in places(system.graph) if each.fifo.source.actor == name)
-    token, answer = ports[place.fifo.source].token, ports[place.late.source].token
-    pool = pool_of(token.shape, 1) if len(token.shape) == 4 else None
-    values = token.shape[3] if pool else token.shape[1]
-    weights = np.random.default_rng(5).normal(size=(answer.shape[1], values)).astype(np.float32)
-    data = head_model(token, pool, weights, np.zeros(answer.shape[1], np.float32), answer, None, None)
-    return Exit(place.fifo.name, data, len(parse_model(data).operators), threshold)
 
 
 @pytest.fixture(scope="module")
@@ -173,15 +161,28 @@ def test_three_platforms_give_the_same_answers_at_every_pair_of_cuts(network, wh
 PLACES = st.sets(st.integers(0, 4))
 
 
-@given(cuts=PLACES, exits=PLACES, three=st.booleans(), frames=st.integers(1, 5))
+@given(
+    cuts=PLACES, exits=PLACES, coded=PLACES, three=st.booleans(), frames=st.integers(1, 5),
+    retry=st.sampled_from(["", "1s"]),
+)  # fmt: skip
 @settings(max_examples=25, deadline=None)
-def test_whatever_is_cut_and_left_is_sound(network, heads, cuts, exits, three, frames):
+def test_whatever_is_cut_and_left_is_sound(network, heads, cuts, exits, coded, three, frames, retry):
     """Any blocks, with exits behind any of them: no rule is broken, and a server is inside of who sends to it."""
     names = list(heads)
     at = [names[place] for place in sorted(exits) if place < len(names)]
     chosen = tuple(names[place] for place in sorted(cuts | exits) if place < len(names))
     server = ("edge", "cloud") if three else ("cloud",)
-    options = offload.Options("device", server, cut=chosen, frames=frames, made=tuple(heads[name] for name in at))
+    options = offload.Options(
+        *("device", server),
+        cut=chosen,
+        frames=frames,
+        made=tuple(heads[name] for name in at),
+        retry=retry,
+        again=offload.Again.EXIT if retry and at else offload.Again.WHOLE,
+    )
+    blocks = offload.apply(network, options).report.figures["blocks"]
+    exact = codings_of(network, blocks, "lossless")
+    options = replace(options, codings={number: exact[number] for number in coded if number in exact})
     used = tuple(platform for platform in network.platforms if platform.name in ("device", *server))
     made = offload.apply(replace(network, platforms=used), options).system
     assert [str(finding) for finding in check(made)] == []
@@ -235,6 +236,109 @@ def test_a_decider_that_raises_leaves_all_frames_to_the_device(network, whole, t
     assert tensors(tmp_path / "answers") == whole
     assert run.links["device", "cloud"].bytes_per_frame == 0
     assert len([note for note in run.notes if "deciding failed: ZeroDivisionError" in note]) == 1
+
+
+DEAF = """from offload_answer import OffloadAnswer
+
+
+class Deaf(OffloadAnswer):
+    def fire(self, inputs, outputs):
+        super().fire({name: token for name, token in inputs.items() if name != "remote"}, outputs)
+"""
+
+
+def deaf(folder):
+    """The system that was written there, with a server that never answers."""
+    for name in ("offload_answer.py", "cut_token.py"):
+        shutil.copy(ROOT / "actors" / name, folder)
+    (folder / "deaf.py").write_text(DEAF)
+    application = folder / "application.xml"
+    text = application.read_text()
+    named = 'name="Answer" type="DA" class="offload_answer.py:OffloadAnswer"'
+    assert named in text
+    application.write_text(text.replace(named, 'name="Answer" type="DA" class="deaf.py:Deaf"'))
+    return face.load(str(application), str(folder / "platforms"), str(folder / "mappings"), True)
+
+
+def test_without_an_answer_a_frame_takes_that_of_the_last_exit_it_has_passed(network, whole, tmp_path):
+    """One that has passed none is computed up to the first exit, and one that stays on the device as a whole."""
+    at = [place.fifo.source.actor for place in places(network.graph)][1:4:2]
+    heads = tuple(exit_behind(network, name, 2.0) for name in at)
+    made, blocks = applied(network, tmp_path / "made", made=heads, retry="1s", again=offload.Again.EXIT)
+    ends = [next(n + 1 for n, block in enumerate(blocks) if name in block) for name in at]
+    early = [
+        answers(setting(setting(made, "Decide", fixed=str(len(blocks))), f"Exit{n}", threshold="0"), tmp_path / name)
+        for n, name in enumerate(at, 1)
+    ]
+    assert early[0] != early[1] != whole
+    lost = deaf(tmp_path / "made")
+    for cut in range(len(blocks) + 1):
+        passed = [number for number, end in enumerate(ends) if end <= cut]
+        wanted = whole if cut == len(blocks) else early[passed[-1] if passed else 0]
+        assert answers(setting(lost, "Decide", fixed=str(cut), probe="0"), tmp_path / "answers") == wanted, cut
+
+
+def codings_of(network, blocks, method):
+    """Each cut but the first -> a coding, with ranges from -4 to 4."""
+    levels = {"int8": 255, "lossless": 0}[method]
+    ranges = {"low": (-4.0,), "step": (8 / levels,)} if levels else {}
+    return {
+        number: offload.Coded(Coding(method, "zlib", 1, **ranges), 10.0 * number) for number in range(1, len(blocks))
+    }
+
+
+@pytest.mark.parametrize("server", [("cloud",), ("edge", "cloud")])
+def test_what_is_cut_can_be_coded_and_only_that_is(network, whole, tmp_path, server):
+    """Without loss the answers stay the same; with it they are those of apply compress at that cut."""
+    behind = places(network.graph)[1].fifo.source.actor
+    exits = (exit_behind(network, behind, 2.0),)
+    _, blocks = applied(network, tmp_path / "plain", server=server, made=exits)
+    count = len(blocks)
+    exact = codings_of(network, blocks, "lossless")
+    made, _ = applied(network, tmp_path / "exact", server=server, made=exits, codings=exact)
+    assert dict(made.graph.actor("Decide").parameters)["bytes"].split(",")[1:] == [str(10 * n + 8) for n in exact]
+    coarse = codings_of(network, blocks, "int8")
+    rounded, _ = applied(network, tmp_path / "rounded", server=server, made=exits, codings=coarse)
+    relays = ["Decide-edge"] if len(server) > 1 else []
+    for cut in range(count + 1):
+        for further in sorted({cut, min(cut + 2, count)}) if relays else [count]:
+            settings_ = {"Decide": cut, **dict.fromkeys(relays, further)}
+            found = {}
+            for name, system in (("exact", made), ("rounded", rounded)):
+                for actor, fixed in settings_.items():
+                    system = setting(system, actor, fixed=str(fixed))
+                found[name] = answers(system, tmp_path / "answers")
+            assert found["exact"] == whole, settings_
+            sent = {each for each in (cut, *([further] if relays else [])) if 0 < each < count}
+            if sent:
+                names = {f.source.actor: f.name for f in network.graph.fifos}
+                fifos = {names[blocks[number - 1][-1]]: coarse[number].coding for number in sent}
+                plain = compress.apply(replace(network, mappings=()), compress.Options(tuple(fifos), made=fifos)).system
+                assert found["rounded"] == answers(plain, tmp_path / "answers"), settings_
+            else:
+                assert found["rounded"] == whole
+
+
+def test_cuts_are_coded_as_the_wish_asks_for(network, tmp_path):
+    np.savez(tmp_path / "data.npz", x=np.random.default_rng(1).normal(size=(40, 8, 8, 3)).astype(np.float32))
+    asked = offload.Options("device", ("cloud",), data=str(tmp_path / "data.npz"), exits=0, compress="agreement=0.5")
+    options = planned(network, asked)
+    ranked = [number for number, each in options.codings.items() if each.coding.rank]
+    assert ranked and not options.made
+    result = offload.apply(network, options)
+    assert {f"basis_block{number}.npz" for number in ranked} == set(result.system.files)
+    assert [each["bytes"] for each in result.report.figures["codings"]] == [
+        each.nbytes for each in options.codings.values()
+    ]
+    assert sum("bytes on average instead of" in line for line in result.report.lines) == len(options.codings)
+    with pytest.raises(ValueError, match="--exits 0: then --data is for --compress"):
+        planned(network, replace(asked, compress=""))
+
+
+def test_an_exit_cannot_answer_for_a_server_without_exits_or_a_time(network):
+    for options in ({"again": offload.Again.EXIT}, {"again": offload.Again.EXIT, "retry": "1s"}):
+        with pytest.raises(ValueError, match="--again exit is for --retry, and takes exits"):
+            offload.apply(network, offload.Options("device", ("cloud",), **options))
 
 
 def test_exits_are_fitted_on_pictures_and_frames_leave_as_was_foretold(network, tmp_path):

@@ -26,6 +26,7 @@ from eprune.model.platform import Link, Platform, Unit
 from eprune.passes import fuse, offload, relocate
 from eprune.runtime.main.files import Files
 from tests.actors.driver import prepared
+from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT, finish, start
 
 GRAPHS = ROOT / "graphs"
@@ -127,12 +128,13 @@ def lines(out):
     return [json.loads(line) for line in out.splitlines()]
 
 
-def play(programs, folder, disturb, frames=60):
+def play(programs, folder, disturb, frames=60, record=None):
     """Run them; ``disturb`` gets the server's process once some answers are there. The device's answers and its log."""
     log = folder / "log.csv"
     options = ("--dead-after", "30", "--patience", "3")
     server = start(programs["server"], *options)
-    endpoint = start(programs["endpoint"], *options, "--frames", str(frames), "--set", f"Decide.log={log}")
+    more = ("--record", str(record)) if record else ()
+    endpoint = start(programs["endpoint"], *options, "--frames", str(frames), "--set", f"Decide.log={log}", *more)
     assert endpoint.stdout is not None
     first = [endpoint.stdout.readline() for _ in range(frames // 4)]
     others = disturb(server) or []
@@ -183,6 +185,29 @@ def test_the_decider_keeps_to_the_device_while_the_server_is_dead_and_returns_to
     assert 4 in cuts, cuts
     last = len(cuts) - 1 - cuts[::-1].index(4)
     assert any(cut < 4 for cut in cuts[cuts.index(4) : last + 1]) or cuts[-1] < 4, cuts
+
+
+@pytest.mark.long
+def test_frames_that_a_dead_server_had_take_the_answer_of_the_exit_they_have_passed(vehicle, expected, tmp_path):
+    """The others, and the order, stay as they are; and the record says how many did."""
+    exits = tuple(exit_behind(vehicle, name, 2.0) for name in ("L1", "L2"))
+    system = offloaded(vehicle, made=exits, again=offload.Again.EXIT)
+    (tmp_path / "early").mkdir()
+    early = tmp_path / "early.jsonl"
+    leaving = {"Decide": {"fixed": "4"}, "Exit2": {"threshold": "0"}, "Sink": {"path": str(early)}}
+    programs = deployed(system, tmp_path / "early", **leaving)
+    server = start(programs["server"], "--patience", "3")
+    assert finish(start(programs["endpoint"], "--frames", "60"))[0] == 0
+    finish(server)
+    programs = deployed(system, tmp_path, Decide={"fixed": "3"})
+    record = tmp_path / "record.json"
+    got, _ = play(programs, tmp_path, lambda server: server.send_signal(signal.SIGKILL), record=record)
+    by_exit = lines(early.read_text())
+    assert len(got) == 60
+    assert all(answer in (one, other) for answer, one, other in zip(got, expected, by_exit))
+    assert got[:10] == expected[:10] and got[-20:] == by_exit[-20:]
+    (told,) = [each["figures"] for each in json.loads(record.read_text())["actors"].values() if "figures" in each]
+    assert told["answered"] + told["by_exit"] == 60 and told["again"] == 0
 
 
 SECOND = {"beside": ("second",)}

@@ -78,6 +78,27 @@ def test_latency_limits_no_throughput_with_a_window(tmp_path, port):
     assert 0.4 < time.monotonic() - begin < COUNT * 0.4
 
 
+def test_an_actor_knows_how_long_the_way_to_a_platform_and_back_is(tmp_path, port):
+    """From heartbeats, whether tokens have been there or not."""
+    source = "actor('A', 'ACTORS:RoundTrips', 'cpu', {{'to': '{}'}})"
+    end = f"'int32', (1,), capacity=2, port={port}"
+    near = write_program(
+        *(tmp_path, "near", "link('far', latency=0.03)", source.format("far")),
+        f"tx('f', 'A.out', {end}, to='far', address='127.0.0.1')",
+    )
+    far = write_program(
+        *(tmp_path, "far", "link('near', latency=0.02)"),
+        f"rx('f', 'B.in', {end}, frm='near')",
+        "actor('B', 'ACTORS:Total', 'cpu')",
+    )
+    begun = [start(near, "--emulate"), start(far, "--emulate")]
+    (code, _, err), (_, out, _) = [finish(each) for each in begun]
+    assert code == 0, err
+    micros = int(out.partition("sum ")[2])
+    assert 50_000 <= micros < 500_000
+    assert "the way to nowhere: None" in err
+
+
 def test_a_program_does_not_emulate_unless_told_to(tmp_path, port):
     left, right = programs(tmp_path, port, "bandwidth=10.0, latency=3600.0")
     started = [start(each, "--record", str(each.with_suffix(".json"))) for each in (left, right)]

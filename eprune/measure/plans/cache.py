@@ -11,9 +11,9 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.measure import reuse
-from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk, part_of
 from eprune.measure.costs import costs
-from eprune.measure.data import CALIBRATION, TEST, Data, read_data
+from eprune.measure.data import CALIBRATION, TEST, Data, read_data, token_of
 from eprune.measure.evaluate import (
     ACCURACY,
     AGREEMENT,
@@ -22,18 +22,19 @@ from eprune.measure.evaluate import (
     class_names,
     figures_of,
     interval,
-    token_of,
 )
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.reuse import Stream, Tried
+from eprune.measure.watched import Watched
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.system import System
 from eprune.passes import cache
+from eprune.passes._places import Place, nowhere, places
 from eprune.passes.cache import Cache, Options
-from eprune.passes.exits import Place
+from eprune.passes.exits import ending_in_one
 
 #: At most so many places are tried, spread evenly over the work.
 _PLACES = 8
@@ -47,7 +48,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     _check(options)
     data = read_data(options.data)
     parts = [_first(data.part(part), options.frames) for part in (CALIBRATION, TEST)]
-    with on_disk(system) as stored:
+    with on_disk(part_of(ending_in_one(system), options.at)) as stored:
         plan = _Plan(stored, options)
         known, test = (plan.see(part, progress) for part in parts)
         return plan.made(known, test, len({example.source for example in data}))
@@ -75,7 +76,7 @@ def _first(part: Data, count: int) -> Data:
 class _Seen:
     """Frames of a part in order: ``keys`` of each place, ``pixels``, keys of the input, and ``marks``, its hashes.
 
-    ``answers`` are computed, ``wanted`` are the right classes.
+    ``answers`` are computed, ``wanted`` are the right classes; ``there`` says of each place which frames come by.
     """
 
     keys: list[list[Optional[np.ndarray]]]
@@ -84,16 +85,30 @@ class _Seen:
     answers: list[np.ndarray]
     wanted: np.ndarray
 
+    there: list[np.ndarray]
+
     def stream(self, place: int) -> Stream:
         """The frames with the keys of a place."""
         return Stream(self.keys[place], self.answers)
+
+    def by(self, place: int) -> _Seen:
+        """The frames that come by at a place, which may be in a branch."""
+        some = np.flatnonzero(self.there[place]).tolist()
+        return _Seen(
+            [[each[frame] for frame in some] for each in self.keys],
+            [self.pixels[frame] for frame in some],
+            [self.marks[frame] for frame in some],
+            [self.answers[frame] for frame in some],
+            self.wanted[some],
+            [each[some] for each in self.there],
+        )
 
 
 class _Plan:
     def __init__(self, system: System, options: Options) -> None:
         self.system, self.options = system, options
         self.costs, self.timed = costs(system.graph)
-        self.total = sum(self.costs.values())
+        self.watched = Watched(system)
         self.places = self._places()
         self.measure = ACCURACY
         self.features: dict[int, np.ndarray] = {}
@@ -102,15 +117,13 @@ class _Plan:
         ports = dict(self.system.graph.ports())
         found = [
             each
-            for each in cache.places(self.system.graph)
+            for each in places(self.system.graph)
             if not any(ports[fifo.source].token.variable for fifo in (each.fifo, each.late))
         ]
         known = ", ".join(each.fifo.source.actor for each in found) or "none"
         chosen = [each for each in found if self.options.at in ("", each.fifo.source.actor)]
         if not found:
-            raise ValueError(
-                "there is no place for a cache: none where one tensor of a model is all that leads on to one answer"
-            )
+            raise ValueError(nowhere(self.system.graph, "a cache"))
         if not chosen:
             raise ValueError(f"--at {self.options.at}: no cache can be behind it; places are {known}")
         if self.options.at:
@@ -122,8 +135,14 @@ class _Plan:
             spread[int(_PLACES * self._behind(each) / ((self.total or 1) * 1.0001))] = each
         return list(spread.values())
 
+    @property
+    def total(self) -> float:
+        """What a frame costs, on average."""
+        return sum(each * self.watched.share(name) for name, each in self.costs.items())
+
     def _behind(self, place: Place) -> float:
-        return sum(self.costs[name] for name in place.behind)
+        """What of that is behind a place."""
+        return sum(self.costs[name] * self.watched.share(name) for name in place.behind)
 
     # Frames
 
@@ -131,15 +150,16 @@ class _Plan:
         """Run the whole application on pictures, in order."""
         key_of = reuse.library().key_of
         by = {place.fifo.source: number for number, place in enumerate(self.places)}
-        keys: list[list[Optional[np.ndarray]]] = [[] for _ in self.places]
+        keys: list[dict[int, Optional[np.ndarray]]] = [{} for _ in self.places]
+        answers, pixels, marks, wanted = list[np.ndarray](), [], [], []
 
         def observe(firing: Firing) -> None:
+            self.watched(firing)
             for ref, number in by.items():
-                if ref.actor == firing.node:
-                    keys[number].append(key_of(firing.outputs[ref.port], self.options.values))
+                if ref.actor == firing.node and ref.port in firing.outputs:
+                    keys[number][len(answers)] = key_of(firing.outputs[ref.port], self.options.values)
                     self.features.setdefault(number, np.array(firing.outputs[ref.port]))
 
-        answers, pixels, marks, wanted = [], [], [], []
         interpreter = chosen_interpreter("auto")[0]
         with SystemAnswers(alone(self.system), interpreter, fused=False, observe=observe) as whole:
             pictures = Pictures(whole.token, whole.parameters)
@@ -154,18 +174,23 @@ class _Plan:
                 if label is not None:
                     check_class(part, example, label, answers[-1])
                 wanted.append(class_of(answers[-1]) if label is None else label)
+                self.watched.frames += 1
                 progress.update(place + 1)
-        return _Seen(keys, pixels, marks, answers, np.array(wanted))
+        there = [np.isin(np.arange(len(answers)), list(each)) for each in keys]
+        listed = [[each.get(frame) for frame in range(len(answers))] for each in keys]
+        return _Seen(listed, pixels, marks, answers, np.array(wanted), there)
 
     # The plan
 
     def made(self, known: _Seen, test: _Seen, scenes: int) -> Options:
         """The options with the cache that saves most on the calibration part, and figures of the test part."""
-        tries = [reuse.calibrated(known.stream(place), self.options) for place in range(len(self.places))]
+        passing = [known.by(place) for place in range(len(self.places))]
+        tries = [reuse.calibrated(each.stream(place), self.options) for place, each in enumerate(passing)]
         saved = [self._effort(place, each) for place, each in zip(self.places, tries)]
         best = int(np.argmax(saved))
         if not tries[best].hits.right:
-            raise self._unreachable(len(known.answers))
+            raise self._unreachable(len(passing[best].answers))
+        known, test = passing[best], test.by(best)
         place, found = self.places[best], tries[best]
         options = replace(self.options, made=Cache(place.fifo.name, found.evidence, found.bound, self._digest(place)))
         judged = reuse.tried(test.stream(best), options, found)
@@ -195,35 +220,40 @@ class _Plan:
         return effort + (1 - float(np.mean([sent[row] for row in found.rows])) / whole if whole else 0.0)
 
     def _crossing(self) -> float:
-        ports, homes = dict(self.system.graph.ports()), self.system.homes
-        return float(
-            sum(
-                ports[fifo.source].token.nbytes
-                for fifo in self.system.graph.fifos
-                if homes.get(fifo.source.actor) != homes.get(fifo.target.actor)
-            )
-        )
+        return self.watched.crossing()
 
     def _bytes(self, place: Place) -> dict[int, float]:
-        """Row -> bytes over links of a frame with a cache at a place, control tokens included."""
+        """Row -> bytes over links of a frame with a cache at a place, control tokens included.
+
+        What is behind the cache sends what it did while there was none.
+        """
+        share = self.watched.share(place.fifo.source.actor) or 1.0
         tried = replace(self.options, made=Cache(place.fifo.name, ""))
         made = cache.apply(self.system, tried).system
         ports, homes = dict(made.graph.ports()), made.homes
         dpg = made.graph.dpgs[0]
+        known = self.watched.ports
         found = {}
         for row in dpg.rows:
             rates = dpg.rates(row)
             sent = 0.0
             for fifo in made.graph.fifos:
                 idle = row.value == reuse.library().HIT and fifo.source.actor in place.behind
-                if homes.get(fifo.source.actor) != homes.get(fifo.target.actor) and not idle:
+                if homes.get(fifo.source.actor) == homes.get(fifo.target.actor) or idle:
+                    continue
+                if fifo.source in known:
+                    sent += self.watched.sent(fifo) / (share if fifo.source.actor in place.behind else 1)
+                else:
                     sent += rates.get(fifo.source, 1) * ports[fifo.source].token.nbytes
             found[row.value] = sent
         return found
 
     def _digest(self, place: Place) -> str:
-        """What identifies the models, and what the key is made of."""
-        made = hashlib.sha256(f"{place.fifo.source} {self.options.values}".encode())
+        """What identifies the models, what the key is made of, and what becomes of it, whatever actors are called."""
+        graph = self.system.graph
+        actors = [graph.actor(name) for name in (place.fifo.source.actor, *place.behind)]
+        known = [(each.behaviour.label, each.parameters) for each in actors if each is not None and each.behaviour]
+        made = hashlib.sha256(f"{place.fifo.source.port} {self.options.values} {known}".encode())
         paths = {
             a.behaviour.path for a in self.system.graph.actors if a.behaviour is not None and a.behaviour.operators
         }

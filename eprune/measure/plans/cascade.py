@@ -3,36 +3,26 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from eprune.formats.ends import images
-from eprune.formats.ends.base import Choices, picture_of
 from eprune.formats.library import library_folder
-from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.metadata import Metadata, read_metadata
+from eprune.formats.tflite.metadata import read_metadata
 from eprune.formats.tflite.model import parse_model
-from eprune.formats.tflite.parts import Model
 from eprune.measure import exits
-from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.answers import class_of
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
-from eprune.measure.executor import Firing
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
 from eprune.measure.exits import ACCURACY, AGREEMENT, NEVER, Candidate, Frames
-from eprune.measure.pictures import Pictures
 from eprune.measure.progress import SILENT, Progress
+from eprune.measure.stages import run_both, stage_of
 from eprune.measure.stated import stated
-from eprune.model.graph import Graph
 from eprune.model.system import System
-from eprune.model.token import TokenType
 from eprune.passes import cascade
-from eprune.passes._detectors import OBJECTS, detector_of
-from eprune.passes.cascade import ENCODE, HEAD, LARGE, Options, Stage
-from eprune.passes.ends import ends_of
+from eprune.passes.cascade import Options, Stage
 from eprune.runtime.main import imports
 
 #: Scores further below 0 or above 1 are no probabilities.
@@ -55,7 +45,10 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     if wish.what == ACCURACY and not data.labelled:
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.98")
     found = stated(options.large)
-    stages = _small(system, options), _stage(found.model, found.types, found.metadata, found.file, options)
+    stages = (
+        _small(system, options),
+        stage_of(found.model, found.types, found.metadata, found.file, options.mean, options.std),
+    )
     if stages[0].detector and wish.what == ACCURACY:
         raise ValueError(f"--wish {options.wish}: where objects are is not known of pictures; wish for agreement=0.98")
     shown = options.input or (str(Path(options.data).resolve()) if Path(options.data).is_dir() else "")
@@ -81,49 +74,7 @@ def _small(system: System, options: Options) -> Stage:
         raise ValueError("a cascade is of two models: give SMALL.tflite and LARGE.tflite")
     (file,) = files
     model = parse_model(system.files[file], file)
-    return _stage(model, {}, read_metadata(model), file, options)
-
-
-def _stage(model: Model, types: Mapping[int, TokenType], metadata: Metadata, file: str, options: Options) -> Stage:
-    """What a model takes and gives. Raises ValueError if that is not a picture, and the scores of classes."""
-    name = PurePath(file).name
-    flow = find_flow(model, dict(types))
-    ends = ends_of(model, flow, metadata)
-    detector = detector_of(ends)
-    fits = len(ends.outputs) == 1 or detector is not None
-    if len(ends.inputs) != 1 or not fits or not images.KIND.fits(ends.inputs[0]):
-        raise ValueError(
-            f"{name} has {len(ends.inputs)} inputs and {len(ends.outputs)} outputs: a cascade is of classifiers, "
-            "which take one picture and give the scores of classes, or of detectors, which give what "
-            "TFLite_Detection_PostProcess does, or the heads that BoxDecoder takes"
-        )
-    (given,), made = ends.inputs, ends.outputs[0]
-    if given.token.dtype not in ("uint8", "int8", "float32") or picture_of(given.token) != given.token.shape[-3:]:
-        raise ValueError(f"{name} takes {given.token}: expected pictures uint8, int8 or float32, channels last")
-    if detector is None and (made.token.shape[0] != 1 or int(np.prod(made.token.shape)) < 2):
-        raise ValueError(f"{name} gives {made.token}: expected scores, such as float32[1,10]")
-    choices = Choices(options.mean, options.std) if given.is_float else Choices()
-    source = images.KIND.source(given, choices, ends)
-    scaling = dict(source.parameters)
-    if "scale" in scaling:
-        raise ValueError(f"{name} takes {given.token} that is scaled otherwise than pixels are")
-    scaled = detector is None and not made.is_float
-    quantized = made.quantization if scaled else None
-    if scaled and quantized is None:
-        raise ValueError(f"{name} gives {made.token}, and does not say what that means")
-    return Stage(
-        name,
-        model.data,
-        len(model.operators),
-        given.token,
-        OBJECTS if detector else made.token,
-        scaling.get("mean", "0"),
-        scaling.get("std", "1"),
-        quantized.scale if quantized else None,
-        quantized.zero_point if quantized else 0,
-        notes=source.notes,
-        detector=detector,
-    )
+    return stage_of(model, {}, read_metadata(model), file, options.mean, options.std)
 
 
 @dataclass(frozen=True)
@@ -165,29 +116,13 @@ class _Plan:
 
     def _run(self, part: Data, quality: int, progress: Progress) -> tuple[np.ndarray, list[np.ndarray], np.ndarray]:
         """The small model's scores, the large one's, and the bytes of the pictures, of all frames."""
-        # With a threshold that all reach, and all audited, both models see every picture.
-        tried = replace(self.options, quality=quality, threshold=-1.0, audit=1.0)
-        small, large = (stage.node(name) for stage, name in zip(self.options.stages, (HEAD, LARGE)))
-        found: dict[str, list[Any]] = {small: [], large: [], ENCODE: []}
-
-        def observe(firing: Firing) -> None:
-            if firing.node in found:
-                out = firing.outputs["out"]
-                found[firing.node].append(out.used if firing.node == ENCODE else np.array(out))
-
-        system = alone(cascade.apply(System(Graph("cascade")), tried).system)
-        progress.begin("running both models")
-        with on_disk(system) as stored, SystemAnswers(stored, fused=False, observe=observe) as answers:
-            pictures = Pictures(answers.token)
-            for place, example in enumerate(part):
-                answers.frame(token_of(pictures, example))
-                progress.update(place + 1)
-        scores = np.stack(found[small])
+        found = run_both(replace(self.options, quality=quality), part, progress)
+        scores = np.stack(found.small)
         if self.small.detector is None:
             scores = scores.reshape(len(part), -1)
         if self.small.scale is not None:
             scores = (scores.astype(np.float32) - np.float32(self.small.zero)) * np.float32(self.small.scale)
-        return scores, found[large], np.array(found[ENCODE])
+        return scores, found.large, np.array(found.nbytes)
 
     def made(self, hold: _Seen, test: _Seen) -> Options:
         """The options with the threshold that is best on ``hold``, and figures of ``test``."""

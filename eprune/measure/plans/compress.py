@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from eprune.measure.compression import Measured, entropy_note, prepare
+from eprune.measure.compression import Measured, Trial, entropy_note, prepare
 from eprune.measure.evaluate import ACCURACY, AGREEMENT, Share
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.graph import Fifo
@@ -39,20 +39,13 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     aim = _aim(options)
     given = _bandwidth(options.bandwidth)
     trial = prepare(system, options, progress)
-    if aim.metric == ACCURACY and trial.calibration.classes is None:
-        raise ValueError("--wish accuracy=...: needs pictures with labels (--data); agreement=... does not")
+    check_labels(trial, options)
     made: dict[str, Coding] = {}
     tables: dict[str, list[dict[str, Any]]] = {}
     lines: list[str] = []
     inputs = trial.coded_inputs() if options.method is Method.AUTO else []
     for fifo in trial.fifos:
-        ways = trial.ways(fifo, options)
-        progress.begin(f"{fifo.name}: {len(ways)} ways")
-        tried = []
-        for place, (name, coding) in enumerate(ways):
-            tried.append(trial.measure(name, {**made, fifo.name: coding}, fifo, trial.calibration))
-            progress.update(place + 1)
-        chosen = tried[0] if options.method is not Method.AUTO else _chosen(tried, aim, fifo.name)
+        tried, chosen = choose(trial, fifo, options, made, progress)
         assert chosen.coding is not None
         rows = [
             trial.measure(row.name, {**made, fifo.name: row.coding}, fifo, trial.test)
@@ -79,6 +72,28 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
         "notes": notes,
     }
     return replace(options, made=made, lines=tuple(lines), figures=figures)
+
+
+def check_labels(trial: Trial, options: Options) -> None:
+    """Raise ValueError for a wish that needs labels where there are none."""
+    if _aim(options).metric == ACCURACY and trial.calibration.classes is None:
+        raise ValueError("--wish accuracy=...: needs pictures with labels (--data); agreement=... does not")
+
+
+def choose(
+    trial: Trial, fifo: Fifo, options: Options, made: Mapping[str, Coding], progress: Progress = SILENT
+) -> tuple[list[Measured], Measured]:
+    """All ways to code a FIFO, on the calibration part, and the one to take; others are coded as ``made``.
+
+    Raises ValueError where no way is good or small enough.
+    """
+    ways = trial.ways(fifo, options)
+    progress.begin(f"{fifo.name}: {len(ways)} ways")
+    tried = []
+    for place, (name, coding) in enumerate(ways):
+        tried.append(trial.measure(name, {**made, fifo.name: coding}, fifo, trial.calibration))
+        progress.update(place + 1)
+    return tried, tried[0] if options.method is not Method.AUTO else _chosen(tried, _aim(options), fifo.name)
 
 
 def _aim(options: Options) -> _Aim:

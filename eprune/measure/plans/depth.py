@@ -13,8 +13,8 @@ from eprune.formats.tflite.model import parse_model
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import macs_of
-from eprune.measure.data import Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
+from eprune.measure.data import Data, read_data, token_of
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Outcome, Wish
 from eprune.measure.gates import VALUES, Tried

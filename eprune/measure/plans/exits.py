@@ -14,17 +14,19 @@ from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs
-from eprune.measure.data import Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
+from eprune.measure.data import Data, read_data, token_of
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
 from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
-from eprune.model.graph import Port
+from eprune.measure.watched import Watched
+from eprune.model.graph import Port, PortRef
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.exits import ONE_AUDITED, Exit, Options, Place, places
+from eprune.passes._places import Place, nowhere, places
+from eprune.passes.exits import ONE_AUDITED, Exit, Options, ending_in_one
 
 #: At most so many places are tried, spread evenly over the work.
 _PLACES = 8
@@ -47,7 +49,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     if wish.what == exits.ACCURACY and not data.labelled:
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.99")
     parts = data.fitting(options.frames)
-    with on_disk(system) as stored:
+    with on_disk(ending_in_one(system)) as stored:
         plan = _Plan(stored, options, wish)
         seen = [plan.see(each, progress) for each in parts]
         return plan.made(*seen)
@@ -55,9 +57,13 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
 
 @dataclass(frozen=True)
 class _Seen:
-    """What frames of a part gave: values of each place [frames, n], the whole model's classes, the right ones."""
+    """What frames of a part gave: values of each place [frames, n], the whole model's classes, the right ones.
+
+    ``there`` [frames] says of each place which frames come by, for it may be in a branch; values of others are zeros.
+    """
 
     values: list[np.ndarray]
+    there: list[np.ndarray]
     answers: np.ndarray
     wanted: np.ndarray
 
@@ -67,9 +73,10 @@ class _Plan:
         self.system, self.options, self.wish = system, options, wish
         self.ports = dict(system.graph.ports())
         self.costs, self.timed = costs(system.graph)
+        self.watched = Watched(system)
         self.places = self._places()
         self.answer = self.ports[self.places[0].late.source].token
-        self.quantized = self._quantization(self.places[0].late.source)
+        self.quantized = self._quantization(self.places[0].late.source, self.places[0].behind)
         self.classes = int(np.prod(self.answer.shape))
         if self.answer.dtype not in DTYPES or self.classes < 2 or self.answer.shape != (1, self.classes):
             raise ValueError(
@@ -90,9 +97,7 @@ class _Plan:
                 known = ", ".join(each.fifo.source.actor for each in found) or "none"
                 raise ValueError(f"--at {name}: no exit can be behind it; places are {known}")
         if not found:
-            raise ValueError(
-                "there is no place for an exit: none where one tensor of a model is all that leads on to one answer"
-            )
+            raise ValueError(nowhere(self.system.graph, "an exit"))
         if self.options.at:
             return [each for each in found if each.fifo.source.actor in self.options.at]
         # What is left behind a place that saves next to nothing is no use, and of its like one is enough.
@@ -104,11 +109,21 @@ class _Plan:
         return list(chosen.values())
 
     def _behind(self, place: Place) -> float:
-        return sum(self.costs[name] for name in place.behind)
+        """What a frame costs behind a place, on average of all that come by there."""
+        share = self.watched.share(place.fifo.source.actor) or 1.0
+        return sum(self.costs[name] * self.watched.share(name) for name in place.behind) / share
 
-    def _quantization(self, ref: Any) -> Optional[Quantization]:
-        """How elements of the tensor at a port of a slice stand for numbers."""
+    def _quantization(self, ref: PortRef, behind: Sequence[str] = ()) -> Optional[Quantization]:
+        """How elements of the tensor at a port of a slice stand for numbers.
+
+        Where it is another actor's, they are those of the last slice ``behind`` whose output is of that type.
+        """
         actor, port = self.system.graph.actor(ref.actor), self.ports[ref]
+        slices = {a.name: a for a in self.system.graph.actors if a.behaviour is not None and a.behaviour.operators}
+        if ref.actor not in slices:
+            others = [(name, each) for name in reversed(behind) if name in slices for each in slices[name].outputs]
+            found = next((PortRef(name, each.name) for name, each in others if each.token == port.token), None)
+            return None if found is None else self._quantization(found)
         interface = self.system.interfaces.get(ref.actor)
         told = interface.tensors.get(ref.port) if interface is not None else None
         tensor = port.tensor if port.tensor is not None else told
@@ -122,14 +137,15 @@ class _Plan:
         """Run the whole application on pictures."""
         heads = [self._blank(place) for place in self.places]
         wanted_by = {place.fifo.source: number for number, place in enumerate(self.places)}
-        values: list[list[np.ndarray]] = [[] for _ in self.places]
+        values: list[dict[int, np.ndarray]] = [{} for _ in self.places]
+        answers, wanted = list[int](), []
 
         def observe(firing: Firing) -> None:
+            self.watched(firing)
             for ref, number in wanted_by.items():
-                if ref.actor == firing.node:
-                    values[number].append(exits.values_of(firing.outputs[ref.port], heads[number]))
+                if ref.actor == firing.node and ref.port in firing.outputs:
+                    values[number][len(answers)] = exits.values_of(firing.outputs[ref.port], heads[number])
 
-        answers, wanted = [], []
         with SystemAnswers(alone(self.system), self.interpreter, fused=False, observe=observe) as whole:
             pictures = Pictures(whole.token, whole.parameters)
             labelled = self.labelled and part.labelled
@@ -141,8 +157,10 @@ class _Plan:
                 if label is not None:
                     check_class(part, example, label, answer)
                 wanted.append(answers[-1] if label is None else label)
+                self.watched.frames += 1
                 progress.update(place + 1)
-        return _Seen([np.stack(each) for each in values], np.array(answers), np.array(wanted))
+        there = [np.isin(np.arange(len(answers)), list(each)) for each in values]
+        return _Seen([_stacked(each, len(answers)) for each in values], there, np.array(answers), np.array(wanted))
 
     def _blank(self, place: Place) -> Head:
         """The head of a place before it is fitted."""
@@ -158,7 +176,8 @@ class _Plan:
         """The options with the exits that are best on ``hold``, and figures of ``test``."""
         heads = []
         for number, place in enumerate(self.places):
-            weights, biases = exits.fitted(fit.values[number], fit.wanted, self.classes)
+            known = fit.there[number]
+            weights, biases = exits.fitted(fit.values[number][known], fit.wanted[known], self.classes)
             heads.append(replace(self._blank(place), weights=weights, biases=biases))
         frames, candidates = self._frames(hold), self._candidates(heads, hold)
         every = list(range(len(candidates)))
@@ -176,26 +195,31 @@ class _Plan:
         return replace(self.options, made=made, lines=lines, figures=figures)
 
     def _frames(self, seen: _Seen) -> Frames:
-        return Frames(seen.answers, seen.wanted, sum(self.costs.values()), self._crossing(None))
+        cost = sum(each * self.watched.share(name) for name, each in self.costs.items())
+        return Frames(seen.answers, seen.wanted, cost, self._crossing(None))
 
     def _candidates(self, heads: Sequence[Head], seen: _Seen) -> list[Candidate]:
         found = []
-        for place, head, values in zip(self.places, heads, seen.values):
+        for place, head, values, there in zip(self.places, heads, seen.values, seen.there):
             scores = head.scores(values)
             # A head's time is not known; it is small.
             own = 0.0 if self.timed else float(head.macs)
-            classes = scores.argmax(axis=1)
-            found.append(Candidate(scores.max(axis=1), classes, self._behind(place), own, self._crossing(place)))
+            # What does not come by does not leave.
+            sure = np.where(there, scores.max(axis=1), -1)
+            found.append(Candidate(sure, scores.argmax(axis=1), self._behind(place), own, self._crossing(place)))
         return found
 
     def _crossing(self, place: Optional[Place]) -> float:
         """Bytes over links of a frame, or those that a frame saves that leaves at a place."""
         homes, sent = self.system.homes, 0.0
+        if place is None:
+            return self.watched.crossing(control=False)
+        share = self.watched.share(place.fifo.source.actor) or 1.0
         for fifo in self.system.graph.fifos:
-            inside = place is None or fifo is place.fifo or fifo.source.actor in place.behind
+            inside = fifo is place.fifo or fifo.source.actor in place.behind
             if inside and homes.get(fifo.source.actor) != homes.get(fifo.target.actor):
-                sent += self.ports[fifo.source].token.nbytes
-        if place is not None and homes.get(place.fifo.source.actor) != homes.get(place.late.target.actor):
+                sent += self.watched.sent(fifo) / share
+        if homes.get(place.fifo.source.actor) != homes.get(place.late.target.actor):
             sent -= self.answer.nbytes
         return sent
 
@@ -242,6 +266,15 @@ class _Plan:
         if self.measure != AGREEMENT:
             figures["without_exits"] = figures_of(whole)
         return tuple(lines), figures
+
+
+def _stacked(values: dict[int, np.ndarray], count: int) -> np.ndarray:
+    """Values [frames, n], zeros for frames that have none."""
+    width = len(next(iter(values.values()), np.empty(0)))
+    found = np.zeros((count, width), np.float32)
+    for frame, each in values.items():
+        found[frame] = each
+    return found
 
 
 def _pools(port: Port) -> bool:

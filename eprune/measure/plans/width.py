@@ -18,8 +18,8 @@ from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import class_of, ends, labels_of
-from eprune.measure.data import Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval, token_of
+from eprune.measure.data import Data, read_data, token_of
+from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
 from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Outcome, Wish
 from eprune.measure.gates import VALUES, Tried
 from eprune.measure.masks import INTACT, Case, Stages, alive

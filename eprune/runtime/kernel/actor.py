@@ -42,6 +42,11 @@ class VariablePortType(PortType):
         return True
 
 
+def _unknown(platform: str) -> Optional[float]:
+    """Nothing is known of the way to a platform."""
+    return None
+
+
 class Actor:
     """Base class of behaviours.
 
@@ -77,6 +82,8 @@ class Actor:
     stdin: Union[bool, str] = False
     #: where ``note`` says it: the runtime gives each actor the journal of its run
     tell: Optional[Callable[[str], None]] = None
+    #: how many seconds heartbeats take to a platform and back; None where nothing is known. The runtime sets it.
+    round_trip: Callable[[str], Optional[float]] = staticmethod(_unknown)
     #: input port -> the value that represents 0 in a quantised model, for tokens that the policy ``zero`` makes up
     zeros: Mapping[str, int] = {}
 

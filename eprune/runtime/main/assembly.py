@@ -80,11 +80,7 @@ class Assembly:
         own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
         self._parameters = parameters(options.set, own)
         #: unit -> what runs the models on it, of those that have some
-        self.engines = {
-            actor.unit: declared.units[actor.unit].engine._replace(interpreter=options.interpreter)
-            for actor in actors
-            if actor.model
-        }
+        self.engines = declared.engines(options.interpreter)
         self.emulation = self._emulate(options.emulate_trace) if options.emulate or options.emulate_trace else None
         #: how this program identifies itself to its peers and in its record
         self.greeting = Greeting(
@@ -386,6 +382,11 @@ class Assembly:
     def _note(self, actor: str, text: str) -> None:
         self._journal.log("note", f"actor {actor!r}: {text}", actor=actor)
 
+    def _round_trip(self, platform: str) -> Optional[float]:
+        """Seconds to a platform and back, by the connection that is fastest."""
+        known = [each.clocks.round_trip for each in self.connections if each.peer == platform]
+        return min((each / 1e6 for each in known if each is not None), default=None)
+
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> RunningActor:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
         behaviour = self._kept.get(actor.name) or actor.make(
@@ -395,6 +396,7 @@ class Assembly:
             behaviour.interpreters = self._shared.setdefault(actor.unit, Interpreters())
         behaviour.name = actor.name
         behaviour.tell = partial(self._note, actor.name)
+        behaviour.round_trip = self._round_trip
         behaviour.inputs = port_types(consumed)
         behaviour.outputs = port_types(produced)
         frames = self._options.frames

@@ -180,6 +180,11 @@ class Declared:
         """The other platforms that FIFOs come from or go to."""
         return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
 
+    def engines(self, interpreter: str) -> dict[str, ModelEngine]:
+        """Unit -> what runs the models on it, of those that have some; of TFLite's interpreters this one."""
+        used = dict.fromkeys(actor.unit for actor in self.actors if actor.model)
+        return {unit: self.units[unit].engine._replace(interpreter=interpreter) for unit in used}
+
     def first_port(self, peer: str) -> int:
         """The lowest port of the link with a peer; the others are given as distances from it."""
         return min(fifo.port for fifo in self.fifos if fifo.peer == peer)

@@ -66,6 +66,8 @@ class Comparison:
         #: how far the peer's clock is ahead, and by how much that may be wrong; None: unknown
         self.offset: Optional[int] = None
         self.uncertainty: Optional[int] = None
+        #: how long a heartbeat takes there, at best, and took back, the last one; None: unknown
+        self.round_trip: Optional[int] = None
         self._back = _Least()
         self._left = ANSWERS
 
@@ -89,6 +91,7 @@ class Comparison:
         if there != UNKNOWN and back is not None:
             self.offset = (there - back) // 2
             self.uncertainty = max((there + back) // 2, 0)
+            self.round_trip = max(there + mine - clock, 0)
         self._left -= 1
         return self._left >= 0
 

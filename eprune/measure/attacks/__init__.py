@@ -1,0 +1,1 @@
+"""How pictures are reconstructed from tokens: a module for each attack, ``prepared(own, target) -> Inversion``."""
