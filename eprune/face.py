@@ -53,9 +53,9 @@ class System(model.System):
 
         Raises ValueError for what the pass cannot do, and for a pass or an option that does not exist or is missing.
         """
-        from eprune.passes.base import find, options_of
+        from eprune.passes.base import find, options_of, settled
 
-        return System.of(find(name).apply(self, options_of(name, options)).system)
+        return System.of(settled(find(name).apply(self, options_of(name, options)).system))
 
     def run(self, **options: Any) -> Run:
         """Run it on this machine: see ``eprune.run``."""

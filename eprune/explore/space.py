@@ -16,11 +16,10 @@ from typing import Optional
 
 from eprune.analysis.links import widened
 from eprune.explore.flow import Flow, Stream
-from eprune.model.behaviour import Behaviour
-from eprune.model.graph import Actor, Graph
+from eprune.model.graph import Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
-from eprune.model.platform import Platform
+from eprune.model.platform import Platform, Unit
 from eprune.model.quantity import format_size
 from eprune.model.system import System
 
@@ -229,7 +228,7 @@ def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str], units: U
     """One platform's mapping of a cut, in the order of the file; those that run on it are on ``units``."""
     own = units.get(platform.name, {})
     places = tuple(
-        Placement(actor.name, unit=own.get(actor.name) or first_unit(platform, actor))
+        Placement(actor.name, unit=own.get(actor.name) or _name(platform.unit_for(actor.behaviour)))
         if homes[actor.name] == platform.name
         else Placement(actor.name, platform=homes[actor.name])
         for actor in graph.actors
@@ -237,11 +236,8 @@ def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str], units: U
     return PlatformMapping(graph.name, platform.name, places)
 
 
-def first_unit(platform: Platform, actor: Actor) -> Optional[str]:
-    """The first unit of a platform that takes an actor; the first one where none does; None where there is none."""
-    behaviour = actor.behaviour or Behaviour()
-    names = [unit.name for unit in platform.units if not behaviour.misplaced(unit)]
-    return next(iter([*names, *(unit.name for unit in platform.units)]), None)
+def _name(unit: Optional[Unit]) -> Optional[str]:
+    return None if unit is None else unit.name
 
 
 def fastest(timed: Mapping[str, Mapping[str, float]]) -> dict[str, str]:

@@ -19,6 +19,9 @@ HEADER = "eprune_actor.h"
 _MACRO = re.compile(r"^[ \t]*EPRUNE_(INPUT|OUTPUT|REQUIRED|PARAMETER|FILE|WAITS)\s*\(([^()]*)\)", re.M)
 _TEXT = re.compile(r'"((?:[^"\\\n]|\\.)*)"')
 _INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"\n]+)"', re.M)
+_ANY_INCLUDE = re.compile(r"^[ \t]*#[ \t]*(?:include(?:_next)?|import|embed)\b[ \t]*([^\n]*)", re.M)
+#: What may be included: a file beside it, or a header of the system.
+_PLAIN = re.compile(r'"[^"/\n]+"\s*|<(?!/)(?!.*\.\.)[^>\n]+>\s*')
 _COMMENT = re.compile(r'("(?:[^"\\\n]|\\.)*")|/\*.*?\*/|//[^\n]*', re.S)
 
 
@@ -62,6 +65,11 @@ class CSource:
     def includes(self) -> tuple[str, ...]:
         """The files beside it that it includes, each once, without the header for actors."""
         return tuple(name for name in dict.fromkeys(_INCLUDE.findall(self.text)) if name != HEADER)
+
+    @property
+    def strange(self) -> str:
+        """The first include that is neither a file beside it nor a header of the system; "" if there is none."""
+        return next((text.strip() for text in _ANY_INCLUDE.findall(self.text) if not _PLAIN.fullmatch(text)), "")
 
     def stated(self, name: str) -> Stated:
         """What the actor of that name states. Raises ValueError for a macro that is not understood."""

@@ -18,7 +18,7 @@ from eprune.deploy.build import bundle_of, programs_of
 from eprune.explore.cost import Costs
 from eprune.explore.flow import flow
 from eprune.explore.plan import ACTORS, PLAN, Plan, link_figures, power, read_plan, script, write_plan
-from eprune.explore.space import Alternative, Constraints, Roles, Space, Units, first_unit, mapping, place
+from eprune.explore.space import Alternative, Constraints, Roles, Space, Units, mapping, place
 from eprune.formats.atomic import write_file
 from eprune.formats.xml.mapping import write_mapping
 from eprune.measure import script as measuring
@@ -61,8 +61,9 @@ def write_exploration(
     several = [platform for platform in system.platforms if len(platform.units) > 1]
     units = {
         platform.name: {
-            actor.name: timed.get(platform.name, {}).get(actor.name) or first_unit(platform, actor) or ""
+            actor.name: timed.get(platform.name, {}).get(actor.name) or unit.name
             for actor in system.graph.actors
+            if (unit := platform.unit_for(actor.behaviour)) is not None
         }
         for platform in several
     }

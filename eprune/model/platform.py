@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from eprune.model.finding import Location
 from eprune.model.graph import NOWHERE
+
+if TYPE_CHECKING:
+    from eprune.model.behaviour import Behaviour
 
 
 class Security(str, Enum):
@@ -97,6 +100,13 @@ class Platform:
     def unit(self, name: str) -> Optional[Unit]:
         """The unit of that name, or None."""
         return next((unit for unit in self.units if unit.name == name), None)
+
+    def unit_for(self, behaviour: Optional[Behaviour]) -> Optional[Unit]:
+        """The first unit that takes an actor with this behaviour, or the first one; None where there are none."""
+        for unit in self.units:
+            if unit.delegate is None if behaviour is None else not behaviour.misplaced(unit):
+                return unit
+        return next(iter(self.units), None)
 
     def link(self, to: str) -> Optional[Link]:
         """The link to that platform, or None."""

@@ -78,7 +78,9 @@ def test_an_actor_in_c_is_sound_and_says_what_it_takes(found):
         ([("relu.c:relu", "relu.so:relu")], [], r"error\[FILE\]: .*'relu\.so' is not there"),
         ([("relu.c:relu", "relu.{machine}.so:relu")], [], r"error\[FILE\]: .*is not there"),
         ([('c="relu.c:relu">', 'c="relu.c:relu"><param name="limt" value="1"/>')], [], r"error\[G1\].*limt"),
-        ([], [("sizes.h", "../sizes.h")], r"error\[FILE\]: .*includes '\.\./sizes\.h', which is not beside it"),
+        ([], [("sizes.h", "../sizes.h")], r"error\[FILE\]: .*'relu\.c' includes \"\.\./sizes\.h\""),
+        ([], [('"sizes.h"', "</etc/passwd>")], r"error\[FILE\]: .*'relu\.c' includes </etc/passwd>"),
+        ([], [('"sizes.h"', "NAME")], r"error\[FILE\]: .*'relu\.c' includes NAME"),
         ([], [("sizes.h", "size.h")], r"error\[FILE\]: .*includes 'size\.h', which is not there"),
         ([], [('"limit", "6"', '"limit"')], r"EPRUNE_PARAMETER has other arguments than NAME, \"parameter\""),
         (

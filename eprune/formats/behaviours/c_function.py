@@ -143,10 +143,13 @@ class CBehaviour(Behaviour):
         missing = next((each for each in included(self.path) if not Path(each).is_file()), None)
         if missing is not None:
             raise EpruneError(file_finding(actor, self.file, f"includes {Path(missing).name!r}, which is not there"))
-        outside = next((name for name in source.includes if "/" in name), None)
-        if outside is not None:
-            message = f"includes {outside!r}, which is not beside it"
-            raise EpruneError(file_finding(actor, self.file, message, "put what it includes into its folder"))
+        for path in (self.path, *included(self.path)):
+            each, problem = reader(_read, path)
+            if each is None or each.strange:
+                name = Path(path).name
+                message = f"{name} is not usable: {problem}" if each is None else f"includes {each.strange}"
+                hint = "what it includes lies beside it, or is a header of the system"
+                raise EpruneError(file_finding(actor, self.file, message, hint))
         return source
 
     def _tokens(self, stated: Mapping[str, str], lines: Mapping[str, int]) -> dict[str, TokenType]:
