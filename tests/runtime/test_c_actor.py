@@ -11,6 +11,7 @@ import pytest
 
 from eprune.runtime import EndOfStream
 from eprune.runtime.fire import c_actor
+from eprune.runtime.fire.checking import Checked
 from eprune.runtime.kernel.errors import UsageError
 from tests.kit.accelerator import NEEDS_CC
 from tests.kit.c_actors import actor
@@ -90,6 +91,17 @@ def test_one_token_in_and_one_out_from_changing_slots(source):
         assert room == value
         made.fire({"i0": token(value + 1)}, {"o0": room})
         assert room == value + 1
+
+
+def test_it_keeps_no_token(source):
+    """Neither under --check, which says so of whoever does, nor for an array that has the address of another one."""
+    made = make(source, count="999")
+    checked = Checked("actor", made.fire, made.control)
+    for value in range(50):
+        room = token(-1)
+        checked.fire({"i0": token(value)}, {"o0": room})
+        assert room == value
+    assert len(made._calls) <= 2
 
 
 def test_idle_ports_are_null_and_several_tokens_have_a_pointer_each(source):

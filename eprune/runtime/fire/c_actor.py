@@ -17,6 +17,7 @@ import shlex
 import shutil
 import subprocess
 import tempfile
+import weakref
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Callable
@@ -33,8 +34,8 @@ MACHINE = "{machine}"
 OK, END = 0, 1
 #: Room for the reason of a failure.
 ERROR_BYTES = 1024
-#: So many combinations of slots are remembered.
-MOST_CALLS = 4096
+#: So many combinations of slots are remembered: as many as a prepared step may have (``firing.PHASES``).
+MOST_CALLS = 256
 
 
 class NoCompiler(UsageError):
@@ -169,7 +170,7 @@ class CActor(Actor):
         self._ports = ports
         self._rates = rates
         self._calls: dict[Any, Callable[[], int]] = {}
-        self._arrays: list[Any] = []
+        self._watched: dict[Any, list[weakref.ref[Any]]] = {}
         if [*map(len, ports)] == [1, 1] and not rates:
             self.fire = self._simple()  # type: ignore[assignment, method-assign]
         self._mode = ctypes.c_int32(0)
@@ -266,16 +267,21 @@ class CActor(Actor):
         return fire
 
     def _prepare(self, key: Any, arrays: Sequence[Any]) -> Callable[[], int]:
-        """A call with the addresses of these arrays. They are kept, too: so long no others have their identities."""
+        """A call with the addresses of these arrays, known by their identities as long as all of them live."""
         if len(self._calls) >= MOST_CALLS:
             self._calls.clear()
-            self._arrays.clear()
+            self._watched.clear()
         count = sum(self._widths[0])
         places = [None if array is None else array.__array_interface__["data"][0] for array in arrays]
         given = (ctypes.c_void_p * max(count, 1))(*places[:count])
         made = (ctypes.c_void_p * max(len(places) - count, 1))(*places[count:])
-        self._arrays.append(arrays)
-        return self._calls.setdefault(key, functools.partial(self._call, self._made, given, made))
+        call = self._calls[key] = functools.partial(self._call, self._made, given, made)
+        self._watched[key] = [weakref.ref(each, lambda _: self._forget(key)) for each in arrays if each is not None]
+        return call
+
+    def _forget(self, key: Any) -> None:
+        self._calls.pop(key, None)
+        self._watched.pop(key, None)
 
     def _judge(self, code: int) -> None:
         if code == END:
