@@ -161,6 +161,15 @@ def test_a_run_whose_delegate_fails_says_so_and_ends(vehicle) -> None:
     assert "Traceback" not in said
 
 
+def test_an_engine_that_is_not_installed_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(name: str) -> None:
+        raise ImportError(f"No module named {name!r}")
+
+    monkeypatch.setattr("importlib.import_module", missing)
+    with pytest.raises(UsageError, match=r"^engine openvino: No module named 'openvino'; install it"):
+        ModelEngine("openvino").describe()
+
+
 @NEEDS_OPENVINO
 @pytest.mark.parametrize("threads", [1, 2])
 def test_openvino_computes_float32_nearly_as_tflite(threads: int) -> None:
