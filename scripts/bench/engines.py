@@ -1,6 +1,7 @@
 """The engines side by side on the shared models: time, bits, memory; and what a call of an actor in C costs.
 
-Other load on the machine only ever adds to a time: of many frames the fastest tenth counts, of calls the fastest round.
+Times are processor times, in one thread, so that other load on the machine matters little; of many frames the fastest
+tenth counts, of calls the fastest round.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import statistics
 import subprocess
 import sys
+import time
 import timeit
 from pathlib import Path
 from types import MethodType
@@ -58,10 +60,10 @@ for detail in made.get_input_details():
     scale = 1 if np.issubdtype(detail["dtype"], np.floating) else 255
     made.set_tensor(detail["index"], (values * scale).astype(detail["dtype"]))
 made.invoke()
+np.savez(output, *[made.get_tensor(each["index"]) for each in made.get_output_details()])
 taken, end = [], time.perf_counter() + 2
 while len(taken) < 5 or time.perf_counter() < end:
-    start = time.perf_counter(); made.invoke(); taken.append(time.perf_counter() - start)
-np.savez(output, *[made.get_tensor(each["index"]) for each in made.get_output_details()])
+    start = time.process_time(); made.invoke(); taken.append(time.process_time() - start)
 taken = 1e3 * sorted(taken)[len(taken) // 10]
 print(json.dumps({"ms": taken, "mb": (memory() - begin) / 1e6, "as": engine.describe()}))
 """
@@ -70,28 +72,21 @@ print(json.dumps({"ms": taken, "mb": (memory() - begin) / 1e6, "as": engine.desc
 def engines(folder: Path) -> None:
     """Print both tables."""
     calls(folder)
-    say(
-        "model",
-        "engine",
-        "ms per frame, 1 thread",
-        "2 threads",
-        "memory, MB",
-        "largest difference, of the largest value",
-    )
-    say(*["---"] * 6)
+    say("model", "engine", "ms per frame", "memory, MB", "largest difference, of the largest value")
+    say(*["---"] * 5)
     models = [VEHICLE, *sorted(MODELS.glob("*.tflite"))]
     for model in models:
         right = None
         for side in SIDES:
             found = _alone(folder, model, side)
             if isinstance(found, str):
-                say(model.stem, side[0] if side[0] != "tflite" else side[1], found, "", "", "")
+                say(model.stem, side[0] if side[0] != "tflite" else side[1], found, "", "")
                 continue
-            one, two, outputs = found
+            one, outputs = found
             right = outputs if right is None else right
             amount = _difference(right, outputs)
             same = "the same bits" if amount == 0 else f"{amount:.1g}"
-            say(model.stem, one["as"], f"{one['ms']:.3g}", f"{two['ms']:.3g}", f"{one['mb']:.0f}", same)
+            say(model.stem, one["as"], f"{one['ms']:.3g}", f"{one['mb']:.0f}", same)
 
 
 def calls(folder: Path) -> None:
@@ -120,28 +115,24 @@ def calls(folder: Path) -> None:
         "an actor in Python that does nothing": lambda: nothing(inputs, outputs),
         "an actor in Python: np.maximum": lambda: np.maximum(inputs["in"], 0, out=outputs["out"]),
     }
-    empty = min(timeit.repeat(lambda: None, number=CALLS, repeat=ROUNDS)) / CALLS
+    empty = min(timeit.repeat(lambda: None, timer=time.thread_time, number=CALLS, repeat=ROUNDS)) / CALLS
     taken: dict[str, list[float]] = {name: [] for name in each}
     for _ in range(ROUNDS):
         for name, call in each.items():
-            taken[name].append(timeit.timeit(call, number=CALLS) / CALLS - empty)
+            taken[name].append(timeit.timeit(call, timer=time.thread_time, number=CALLS) / CALLS - empty)
     for name, times in taken.items():
         say(name, f"{1e6 * min(times):.2f}", f"{1e6 * statistics.median(times):.2f}")
 
 
 def _alone(folder: Path, model: Path, side: tuple[str, str]) -> object:
-    results = []
-    for threads in (1, 2):
-        output = folder / "outputs.npz"
-        command = [sys.executable, "-c", ALONE, *side, str(threads), str(model), str(output)]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-        if done.returncode:
-            return f"refused: {(done.stderr.strip().splitlines() or ['it crashes'])[-1][:90]}"
-        results.append(json.loads(done.stdout.strip().splitlines()[-1]))
-        if threads == 1:
-            with np.load(output) as stored:
-                outputs = [stored[name] for name in stored.files]
-    return *results, outputs
+    output = folder / "outputs.npz"
+    command = [sys.executable, "-c", ALONE, *side, "1", str(model), str(output)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if done.returncode:
+        return f"refused: {(done.stderr.strip().splitlines() or ['it crashes'])[-1]}"
+    with np.load(output) as stored:
+        outputs = [stored[name] for name in stored.files]
+    return json.loads(done.stdout.strip().splitlines()[-1]), outputs
 
 
 def _difference(right: list[np.ndarray], other: list[np.ndarray]) -> float:
