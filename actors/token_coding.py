@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import zlib
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Optional
 
 import numpy as np
 from checks import number, one_of, whole_number
@@ -67,11 +68,13 @@ class TokenCoding:
         self.most = 1 + self.packed
         self.entropy = _entropy(entropy, whole_number("level", level))
 
-    def encode(self, token: np.ndarray, room: np.ndarray) -> int:
+    def encode(
+        self, token: np.ndarray, room: np.ndarray, disturb: Optional[Callable[[np.ndarray], np.ndarray]] = None
+    ) -> int:
         """Write a token into ``room``, uint8; how many bytes it has. NaN becomes the lowest number of a method that
-        rounds, and what is beyond its range the end of that.
+        rounds, and what is beyond its range the end of that. What is sent is disturbed before it is rounded.
         """
-        packed = self._packed(token)
+        packed = self._packed(token, disturb)
         coded = self.entropy.compress(packed)
         if len(coded) < len(packed):
             room[0] = CODED
@@ -108,10 +111,12 @@ class TokenCoding:
             return size <= self.packed and size % self.coded_dtype.itemsize == 0
         return size == self.packed
 
-    def _packed(self, token: np.ndarray) -> bytes:
+    def _packed(self, token: np.ndarray, disturb: Optional[Callable[[np.ndarray], np.ndarray]]) -> bytes:
         values = token
         if self.basis is not None:
             values = self.basis["project"] @ token.reshape(-1).astype(np.float32)
+        if disturb is not None:
+            values = disturb(values)
         if self.method == "lossless":
             flat = np.ascontiguousarray(values, self.coded_dtype).reshape(-1).view(np.uint8)
             return flat.reshape(-1, self.coded_dtype.itemsize).T.tobytes()

@@ -3,14 +3,16 @@
 
     python3 scripts/train_bottleneck.py                train (minutes, two cores), write, evaluate; needs eprune[train]
     python3 scripts/train_bottleneck.py --channels 2   codes of 72 bytes
+    python3 scripts/train_bottleneck.py --dense 8      codes of 8 bytes, by a fully connected layer
     python3 scripts/train_bottleneck.py --evaluate     evaluate the file that is there; needs no TensorFlow
 
 The first two layers are those of graphs/vehicle.tflite, and stay. Behind them come an encoder, two convolutions that
-make the tensor of 73728 bytes a code of 6x6 numbers of 8 bits (or several for each place), and a decoder, whose last
-layer stands for the third. In the first half of the training the decoder learns to give what the third layer gives
-(head distillation: Matsubara et al., 2020), so encoder and decoder are an autoencoder of what that layer needs; in the
-second half all behind the cut is tuned to the classes and to the classifier's own scores. Codes are rounded in
-training, too; gradients pass by. graphs/vehicle_bottleneck.xml is the application of the file: its cut is a FIFO.
+make the tensor of 73728 bytes a code of 6x6 numbers of 8 bits (or several for each place; or, with --dense, one layer
+that sees all of it, and is as large as a projection), and a decoder, whose last layer stands for the third. In the
+first half of the training the decoder learns to give what the third layer gives (head distillation: Matsubara et al.,
+2020), so encoder and decoder are an autoencoder of what that layer needs; in the second half all behind the cut is
+tuned to the classes and to the classifier's own scores. Codes are rounded in training, too; gradients pass by.
+graphs/vehicle_bottleneck.xml is the application of the file: its cut is a FIFO.
 """
 
 from __future__ import annotations
@@ -25,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "actors"), str(ROOT / "scripts")]
 
-from train_vehicle import BATCH, ModelWriter, Weights, _infer, tensorflow, to_bfloat16  # noqa: E402
+from train_vehicle import BATCH, ModelWriter, Weights, _infer, folded, tensorflow  # noqa: E402
 from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
@@ -40,7 +42,7 @@ FIELD, HALF, CODES = 24, 12, 6
 CHANNELS, BETWEEN, DECODED, L3 = 32, 16, 200, 100
 #: a code q stands for q / 255
 STEP = 1 / 255
-#: Operators of the file: the first two layers, the encoder, the decoder with what is behind.
+#: Operators of the file with convolutions: the first two layers, the encoder, the decoder, and what is behind.
 HEAD, ENCODER, DECODER, TAIL = range(4), range(4, 8), range(8, 11), range(11, 15)
 
 
@@ -64,6 +66,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--evaluate", action="store_true", help="train nothing")
     parser.add_argument("--channels", type=int, default=1, help="codes for each of 6x6 places (1)")
+    parser.add_argument("--dense", type=int, default=0, help="so many codes of a fully connected layer instead")
     parser.add_argument("--steps", type=int, default=6000, help=f"training steps of {BATCH} pictures (6000)")
     parser.add_argument("--pictures", type=int, default=16000, help="rendered pictures to train on (16000)")
     parser.add_argument("--frames", type=int, default=4000, help="held-out pictures to evaluate with (4000)")
@@ -73,7 +76,8 @@ def main() -> int:
     whole = ROOT / "graphs" / "vehicle.tflite"
     interpreter = choose(options.interpreter)
     if not options.evaluate:
-        learnt = train(options.channels, options.steps, *seen(whole, options.pictures, interpreter))
+        shape = (options.dense,) if options.dense else (CODES, CODES, options.channels)
+        learnt = train(shape, options.steps, *seen(whole, options.pictures, interpreter))
         write_file(str(options.model), bottleneck_model([*head_of(whole, interpreter), *learnt]))
     evaluate(options.model, whole, options.frames, interpreter)
     return 0
@@ -97,34 +101,37 @@ def seen(path: Path, frames: int, interpreter: str) -> tuple[np.ndarray, np.ndar
 
 
 def train(
-    channels: int, steps: int, features: np.ndarray, third: np.ndarray, scores: np.ndarray, classes: np.ndarray
+    shape: tuple[int, ...],
+    steps: int,
+    features: np.ndarray,
+    third: np.ndarray,
+    scores: np.ndarray,
+    classes: np.ndarray,
 ) -> list[Weights]:
-    """Weights of the encoder, the decoder and the layers behind."""
+    """Weights of the encoder, whose codes are of that shape, of the decoder and of the layers behind."""
     tf = tensorflow()
-    layers = tf.keras.layers
+    layers, bias = tf.keras.layers, {"use_bias": False}
 
     @tf.custom_gradient
     def rounded(x: Any) -> Any:
         return tf.round(x / STEP) * STEP, lambda slope: slope
 
-    encoder = tf.keras.Sequential(
-        [
-            layers.Input((FIELD, FIELD, CHANNELS)),
-            layers.Conv2D(BETWEEN, 3, strides=2, padding="same", activation="relu"),
-            layers.Conv2D(channels, 3, strides=2, padding="same", activation="sigmoid"),
-        ]
-    )
+    # Each batch normalisation is folded away afterwards.
+    def convolution(channels: int, activation: str) -> list[Any]:
+        same = layers.Conv2D(channels, 3, strides=2, padding="same", **bias)
+        return [same, layers.BatchNormalization(), layers.Activation(activation)]
+
+    def dense(outputs: int, activation: str) -> list[Any]:
+        return [layers.Dense(outputs, **bias), layers.BatchNormalization(), layers.Activation(activation)]
+
+    made = [layers.Flatten(), *dense(shape[0], "sigmoid")]
+    if len(shape) > 1:
+        made = [*convolution(BETWEEN, "relu"), *convolution(shape[-1], "sigmoid")]
+    encoder = tf.keras.Sequential([layers.Input((FIELD, FIELD, CHANNELS)), *made])
     decoder = tf.keras.Sequential(
-        [
-            layers.Input((CODES, CODES, channels)),
-            layers.Flatten(),
-            layers.Dense(DECODED, activation="relu"),
-            layers.Dense(L3),
-        ]
+        [layers.Input(shape), layers.Flatten(), *dense(DECODED, "relu"), *dense(L3, "linear")]
     )
-    tail = tf.keras.Sequential(
-        [layers.Input((L3,)), layers.ReLU(), layers.Dense(100, activation="relu"), layers.Dense(len(CLASSES))]
-    )
+    tail = tf.keras.Sequential([layers.Input((L3,)), layers.ReLU(), *dense(100, "relu"), layers.Dense(len(CLASSES))])
     variables = [*encoder.trainable_variables, *decoder.trainable_variables, *tail.trainable_variables]
     optimizer = tf.keras.optimizers.Adam(tf.keras.optimizers.schedules.CosineDecay(1e-3, steps))
     optimizer.build(variables)
@@ -133,8 +140,8 @@ def train(
     @tf.function
     def step(x: Any, wanted: Any, soft: Any, y: Any, tuned: Any) -> tuple[Any, Any]:
         with tf.GradientTape() as tape:
-            made = decoder(rounded(encoder(x)))
-            logits = tail(made)
+            made = decoder(rounded(encoder(x, training=True)), training=True)
+            logits = tail(made, training=True)
             near = tf.reduce_mean(tf.square((made - wanted) / spread))
             hard = tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
             taught = tf.reduce_mean(tf.nn.softmax_cross_entropy_with_logits(soft, logits))
@@ -151,8 +158,7 @@ def train(
             loss, accuracy = np.mean(recent, 0)
             print(f"step {number}/{steps}  loss {loss:.3f}  accuracy {accuracy:.3f}", file=sys.stderr)
             recent.clear()
-    found = [layer.get_weights() for part in (encoder, decoder, tail) for layer in part.layers]
-    return [(to_bfloat16(each[0]), to_bfloat16(each[1])) for each in found if each]
+    return [weights for part in (encoder, decoder, tail) for weights in folded(part)]
 
 
 # The file
@@ -167,18 +173,23 @@ def head_of(path: Path, interpreter: str) -> list[Weights]:
 
 
 def bottleneck_model(weights: list[Weights]) -> bytes:
-    """The file of these layers: two of the classifier, two of the encoder, two of the decoder, two behind."""
+    """The file of these layers: two of the classifier, one or two of the encoder, two of the decoder, two behind."""
     writer = Writer("vehicle classifier with a learned bottleneck")
     image = writer.tensor("image", (1, SIZE, SIZE, 3))
-    x = writer.convolution_and_pool(image, SIZE, weights[0])
-    x = writer.convolution_and_pool(x, SIZE // 2, weights[1])
-    codes = (1, CODES, CODES, len(weights[3][1]))
-    x = writer.convolution(x, HALF, weights[2], 2)
-    x = writer.convolution(x, CODES, weights[3], 2, relu=False)
+    head, encoder, decoder = weights[:2], weights[2:-4], weights[-4:]
+    x = writer.convolution_and_pool(image, SIZE, head[0])
+    x = writer.convolution_and_pool(x, SIZE // 2, head[1])
+    codes: tuple[int, ...] = (1, len(encoder[-1][1]))
+    if len(encoder) == 1:
+        x = writer.dense(x, encoder[0])
+    else:
+        codes = (1, CODES, CODES, *codes[1:])
+        x = writer.convolution(x, HALF, encoder[0], 2)
+        x = writer.convolution(x, CODES, encoder[1], 2, relu=False)
     x = writer.quantize(writer.operator("LOGISTIC", [x], codes), codes)
-    x = writer.dense(writer.dequantize(x, codes), weights[4], relu=True)
-    x = writer.dense(x, weights[5])
-    return writer.finish([image], [writer.head(x, L3, weights)])
+    x = writer.dense(writer.dequantize(x, codes), decoder[0], relu=True)
+    x = writer.dense(x, decoder[1])
+    return writer.finish([image], [writer.head(x, L3, decoder)])
 
 
 def weights_of(path: Path, interpreter: str) -> list[Weights]:
@@ -203,8 +214,9 @@ def evaluate(path: Path, whole: Path, frames: int, interpreter: str) -> None:
         picture = render_vehicle(HELD_OUT_SEED, frame)[None]
         for name, model in found.items():
             right[name] += int(_infer(model, picture).argmax()) == vehicle_class(HELD_OUT_SEED, frame)
-    codes = read_model(str(path)).operators[ENCODER[-1]].outputs[0]
-    print(f"{path.name}: {path.stat().st_size} bytes, codes {read_model(str(path)).tensors[codes].token}")
+    model = read_model(str(path))
+    codes = next(each.outputs[0] for each in model.operators if each.name == "QUANTIZE")
+    print(f"{path.name}: {path.stat().st_size} bytes, codes {model.tensors[codes].token}")
     for name, count in right.items():
         share = Share(count, frames)
         print(f"{name}: {100 * share.value:.2f} % ({100 * share.low:.2f} to {100 * share.high:.2f} %) of {frames}")

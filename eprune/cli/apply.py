@@ -6,7 +6,7 @@ import dataclasses
 import inspect
 import json
 import typing
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from enum import Enum
 from types import ModuleType
 from typing import Any, Optional
@@ -68,9 +68,13 @@ def command_of(name: str) -> click.Command:
         fmt: str,
         platforms: Sequence[str] = (),
         mappings: Sequence[str] = (),
+        chart: Optional[str] = None,
         **given: Any,
     ) -> None:
-        apply(name, application, platforms, mappings, output, fmt, given)
+        kind = _kind_of(chart) if chart else ""
+        figures = apply(name, application, platforms, mappings, output, fmt, given)
+        if chart:
+            _draw(name, figures, chart, kind)
 
     made: click.Command = click.command(name, cls=options.Command, help=_help(name), short_help=f"{summary(name)}.")(
         callback
@@ -87,7 +91,29 @@ def command_of(name: str) -> click.Command:
         made
     )
     options.format_option(made)
+    if getattr(module, "CHART", False):
+        click.option("--chart", metavar="FILE", help="Also draw what was measured: FILE.svg or FILE.png.")(made)
     return made
+
+
+def _kind_of(path: str) -> str:
+    """The kind of picture that a file's name says. Raises BadParameter for another one."""
+    kind = path.lower().rpartition(".")[2]
+    if kind not in ("svg", "png"):
+        raise click.BadParameter(f"{path!r} ends in neither .svg nor .png", param_hint="--chart")
+    return kind
+
+
+def _draw(name: str, figures: Mapping[str, Any], path: str, kind: str) -> None:
+    """The chart of a pass: ``views`` has a module of its name."""
+    from importlib import import_module
+
+    from eprune.formats.atomic import write_file
+
+    try:
+        write_file(path, import_module(f"eprune.views.{name}").chart(figures, kind))
+    except ImportError:
+        raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
 
 
 def _help(name: str) -> str:
@@ -115,8 +141,8 @@ def apply(
     output: str,
     fmt: str,
     given: dict[str, Any],
-) -> None:
-    """Apply a pass, check what comes out, and write it."""
+) -> Mapping[str, Any]:
+    """Apply a pass, check what comes out, and write it; the figures of its report."""
     from eprune.analysis.check import check
     from eprune.cli.reading import read, read_sound
     from eprune.formats.system import reaches_outside, write_system
@@ -139,12 +165,13 @@ def apply(
     if fmt == "json":
         places = {name: place for name, place in dataclasses.asdict(written).items() if place}
         click.echo(json.dumps({**places, **result.report.figures}, indent=2))
-        return
+        return result.report.figures
     for line in result.report.lines:
         say(f"{written.application}: {line}")
     if written.mappings:
         trust = " --allow-outside" if reaches_outside(written.application) else ""
         say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}{trust}")
+    return result.report.figures
 
 
 def _imported(model: str) -> Any:

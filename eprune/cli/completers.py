@@ -447,6 +447,7 @@ COMPLETERS: dict[str, Completer] = {
     "after_OPERATOR|best ...": _splits,
     "[RULE]": _rules,
     "[CLASS|FILE]": _classes,
+    "ATTACK": lambda line: [Item(WORD, name) for name in ("ridge", "network", "whitebox", "shadow")],
     # What only the person knows.
     "NAME": _nothing,
     "NAMES": _files("*"),

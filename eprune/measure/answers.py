@@ -28,7 +28,7 @@ from eprune.model.graph import Actor, Graph
 from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes import fork, fuse, import_
+from eprune.passes import fork, fuse, import_, relocate
 from eprune.runtime.fire.tflite import load
 
 #: (from, to) platforms of a link.
@@ -231,7 +231,7 @@ def on_disk(system: System) -> Iterator[System]:
         yield system
         return
     with TemporaryDirectory(prefix="eprune-") as folder:
-        written = write_system(system, folder)
+        written = write_system(relocate.apply(system, relocate.Options(folder)).system, folder)
         platforms = files_in([written.platforms], "platform") if written.platforms else []
         mappings = files_in([written.mappings], "mapping") if written.mappings else []
         yield read_system(written.application, platforms, mappings, allow_outside=True)

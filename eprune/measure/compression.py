@@ -8,13 +8,11 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from tempfile import TemporaryDirectory
 from typing import Any, Optional
 
 import numpy as np
 
-from eprune.formats.system import files_in, read_system, write_system
-from eprune.measure.answers import SystemAnswers, class_of, milliseconds
+from eprune.measure.answers import SystemAnswers, class_of, milliseconds, on_disk
 from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data, token_of
 from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
@@ -25,7 +23,6 @@ from eprune.model.finding import EpruneError
 from eprune.model.graph import Fifo
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes import relocate
 from eprune.passes.compress import COMPRESSOR, DECOMPRESSOR, Coding, Entropy, Method, Options, apply, checked
 from eprune.passes.compress import token_of as type_of
 
@@ -304,17 +301,8 @@ def _random(token: TokenType, frames: int) -> tuple[Data, Data]:
 @contextmanager
 def _running(system: System, fused: bool) -> Iterator[SystemAnswers]:
     """The application, from files where it needs some."""
-    if not system.files:
-        with SystemAnswers(system, fused=fused) as answers:
-            yield answers
-        return
-    with TemporaryDirectory(prefix="eprune-") as folder:
-        written = write_system(relocate.apply(system, relocate.Options(folder)).system, folder)
-        platforms = files_in([written.platforms], "platform") if written.platforms else []
-        mappings = files_in([written.mappings], "mapping") if written.mappings else []
-        stored = read_system(written.application, platforms, mappings, allow_outside=True)
-        with SystemAnswers(stored, fused=fused) as answers:
-            yield answers
+    with on_disk(system) as stored, SystemAnswers(stored, fused=fused) as answers:
+        yield answers
 
 
 def _entropy(options: Options) -> tuple[str, int]:

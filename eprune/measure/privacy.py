@@ -76,7 +76,8 @@ class Privacy:
     ``nothing`` is what an attacker has without any token: the mean of his pictures. ``accuracy`` is how often the
     application gives a test picture its class. ``attackers`` and ``pictures`` are how many pictures he had, and saw
     tokens of, each ``average`` times; ``originals`` [n,H,W,C] are some of the latter, 0 to 1. ``labelled``: classes are
-    the data's, else the application's own answers.
+    the data's, else the application's own answers. ``right`` says of each picture, the attacker's too, by its name,
+    whether the answer was.
     """
 
     application: str
@@ -90,6 +91,7 @@ class Privacy:
     average: int = 1
     attribute: str = ""
     interpreter: str = ""
+    right: Mapping[str, bool] = field(default_factory=dict, compare=False, repr=False)
     originals: np.ndarray = field(default_factory=lambda: np.empty(0), compare=False, repr=False)
 
 
@@ -105,19 +107,20 @@ def privacy(
     interpreter: str = "auto",
     attacks: Sequence[str] = ATTACKS[:1],
     average: int = 1,
+    only: str = "",
     shown: int = 6,
     progress: Progress = SILENT,
 ) -> Privacy:
     """Attack the tokens that cross platforms; with ``every``, or where nothing crosses, those of all slices.
 
     ``frames`` pictures at most of each part. The attacker sees each picture ``average`` times, and takes the mean of
-    its tokens. Raises EpruneError and WrongUsage for what does not fit.
+    its tokens. ``only`` names a FIFO, which is attacked alone. Raises EpruneError and WrongUsage for what does not fit.
     """
     known = data.part(CALIBRATION, split, seed).first(frames, seed)
     seen = data.part(TEST, split, seed).first(frames, seed)
     name, version = chosen_interpreter(interpreter)
     with on_disk(system) as stored, SystemAnswers(alone(stored), name, fused=False) as answers:
-        attacker = _Attacker(system, answers, known, seen, labels, average)
+        attacker = _Attacker(system, answers, known, seen, labels, average, only)
         places = attacker.places(every)
         cuts = []
         for number, group in enumerate(attacker.groups(places)):
@@ -141,6 +144,7 @@ def privacy(
         average,
         attribute.name if attribute else "",
         version,
+        attacker.right(),
         attacker.targets[1][:shown],
     )
 
@@ -158,32 +162,38 @@ class _Attacker:
     """The attacker's pictures and those that he is to reconstruct: ``targets`` [n,H,W,C] of both, from 0 to 1."""
 
     def __init__(
-        self, system: System, answers: SystemAnswers, known: Data, seen: Data, labels: str, average: int
+        self, system: System, answers: SystemAnswers, known: Data, seen: Data, labels: str, average: int, only: str
     ) -> None:
         self.system, self.answers, self.parts, self.average = system, answers, (known, seen), average
         self.pictures = Pictures(answers.token, answers.parameters)
         self.targets = [np.stack([pixels(each, answers.token) for each in part]) for part in self.parts]
         self.labelled = all(part.labelled for part in self.parts)
-        self.crossing = {
-            fifo.name
-            for fifo in system.graph.fifos
-            if system.homes.get(fifo.source.actor) != system.homes.get(fifo.target.actor)
-        }
+        homes = system.homes
+        crossing = [f.name for f in system.graph.fifos if homes.get(f.source.actor) != homes.get(f.target.actor)]
+        self.crossing = {only} if only else set(crossing)
         names = class_names(labels or answers.labels)
         self.classes: list[Optional[list[int]]] = [
             list(part.classes(names)) if self.labelled else None for part in self.parts
         ]
-        self.own_answers: list[int] = []
+        self.given: tuple[list[int], list[int]] = [], []
 
     @property
     def wanted(self) -> Sequence[int]:
         """The classes of the test pictures; without labels, the application's own answers."""
-        return self.own_answers if self.classes[1] is None else self.classes[1]
+        return self.classes[1] or self.given[1]
+
+    def right(self) -> dict[str, bool]:
+        """Picture -> whether the application's answer is right; without labels, always."""
+        return {
+            example.name: answer == wanted
+            for part, answers, classes in zip(self.parts, self.given, self.classes)
+            for example, answer, wanted in zip(part, answers, classes or answers)
+        }
 
     def accuracy(self) -> Share:
         """How often the application's answers to test pictures are right; without labels, always."""
-        right = sum(one == other for one, other in zip(self.own_answers, self.wanted))
-        return Share(right, len(self.own_answers))
+        right = sum(one == other for one, other in zip(self.given[1], self.wanted))
+        return Share(right, len(self.given[1]))
 
     # Where
 
@@ -237,14 +247,14 @@ class _Attacker:
                 if coded is not None and coded.source.partition(".")[0] == firing.node:
                     sizes[fifo.name].append(firing.outputs[coded.source.partition(".")[2]].used)
 
-        answered = not self.own_answers
+        answered = not self.given[1]
         for number, part in enumerate(self.parts):
             for place, example in enumerate(part):
                 token = token_of(self.pictures, example)
                 for turn in range(self.average):
                     answer = self.answers.frame(token, watch=watch).answer
-                    if answered and number == 1 and turn == 0:
-                        self.own_answers.append(class_of(answer))
+                    if answered and turn == 0:
+                        self.given[number].append(class_of(answer))
                 for fifo in group:
                     own = now[fifo.name]
                     # Nothing may have been sent: an early exit, a bypassed block.

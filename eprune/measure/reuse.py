@@ -15,8 +15,10 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.formats.library import library_folder
-from eprune.measure.answers import class_of
+from eprune.measure.answers import SystemAnswers, class_of, milliseconds, on_disk
 from eprune.measure.evaluate import Share
+from eprune.measure.executor import Firing
+from eprune.model.system import System
 from eprune.passes.cache import Keys, Options
 from eprune.runtime.main import imports
 
@@ -83,11 +85,11 @@ def calibrated(stream: Stream, options: Options) -> Tried:
     stream; the largest with which false hits are rare enough is found by bisection.
     """
     edges = library().EDGES
-    found = _fixed(stream, options, -1.0)
+    found = fixed(stream, options, -1.0)
     least, most = -1, len(edges)
     while most - least > 1:
         middle = (least + most) // 2
-        tried = _fixed(stream, options, edges[middle])
+        tried = fixed(stream, options, edges[middle])
         if tried.bound >= edges[middle]:
             least, found = middle, replace(tried, bound=edges[middle])
         else:
@@ -95,7 +97,7 @@ def calibrated(stream: Stream, options: Options) -> Tried:
     return found if least >= 0 else replace(found, bound=-1.0)
 
 
-def _fixed(stream: Stream, options: Options, distance: float) -> Tried:
+def fixed(stream: Stream, options: Options, distance: float) -> Tried:
     """With a bound that stays; ``bound`` is then what the frames allow."""
     bound, seen = library().Bound(options.false_hits), library().Bound(options.false_hits)
     bound.distance = distance
@@ -137,6 +139,35 @@ def exact(marks: Sequence[bytes], answers: Sequence[np.ndarray], options: Option
         begun = first.setdefault(mark, frame)
         found += begun <= frame - options.frames_under_way
     return Share(found, len(answers))
+
+
+@dataclass(frozen=True)
+class Times:
+    """Seconds of frames, by the schedule of the platform files, and which of them an answer was reused for."""
+
+    seconds: np.ndarray
+    hits: np.ndarray
+
+    def milliseconds(self, share: float, hits: Optional[bool] = None) -> Optional[float]:
+        """What this share of all frames, or of those that hit or not, does not exceed; None where there are none."""
+        chosen = self.seconds if hits is None else self.seconds[self.hits == hits]
+        return milliseconds(chosen.tolist(), share) if len(chosen) else None
+
+
+def timed(system: System, tokens: Sequence[np.ndarray], gate: str = "") -> Times:
+    """An application's frames, in order; ``gate`` is the actor that reuses answers."""
+    seconds, hits, rows = list[float](), list[bool](), list[int]()
+
+    def watch(firing: Firing) -> None:
+        if firing.node == gate and firing.mode is not None:
+            rows.append(firing.mode)
+
+    with on_disk(system) as stored, SystemAnswers(stored) as answers:
+        for token in tokens:
+            rows.clear()
+            seconds.append(answers.frame(token, watch=watch).seconds)
+            hits.append(library().HIT in rows)
+    return Times(np.array(seconds), np.array(hits))
 
 
 def look_up_seconds(features: np.ndarray, options: Options) -> float:

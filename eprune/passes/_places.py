@@ -40,8 +40,11 @@ def places(graph: Graph) -> list[Place]:
 def nowhere(graph: Graph, what: str) -> str:
     """That there is no place for something, and perhaps why."""
     text = f"there is no place for {what}: none where one tensor of a model is all that leads on to one answer"
-    if any(getattr(actor.behaviour, "class_name", "") == "OffloadDecider" for actor in graph.actors):
-        text += "; of what is offloaded none is, so let eprune apply offload share out only what is --behind an actor"
+    if any(_shares_out(actor) for actor in graph.actors):
+        text += (
+            "; of what is offloaded none is, so let eprune apply offload share out only what is --behind an actor, "
+            "without --retry and without exits of its own"
+        )
     return text
 
 
@@ -65,6 +68,8 @@ class _Places:
 
     def _place(self, fifo: Fifo) -> Optional[Place]:
         level = self.levels.home.get(fifo.source.actor)
+        if any(_shares_out(self.actors[dpg.control]) for dpg in self.levels.nests.chain(level)):
+            return None  # a copy of what is there is elsewhere
         kind = ActorType.SPA if level is None else ActorType.DPA
         if fifo.target.actor in self.sinks or not self._plain(fifo.source.actor, kind, level):
             return None
@@ -85,6 +90,8 @@ class _Places:
             return None
         between = [f for f in touching if not self._within(f, level)]
         if len({self._rates(f, level) for f in between}) > 1 or self._rates(fifo, level) is None:
+            return None
+        if not all(self._at_border(f, level) for f in between):
             return None
         ordered = tuple(sorted(behind, key=self.order.__getitem__))
         return Place(fifo, ordered, out[0], "" if level is None else level.name)
@@ -112,6 +119,12 @@ class _Places:
         return isinstance(self.levels.piece(name, level), Dpg) or (
             self.actors[name].type is kind and self.levels.piece(name, level) == name
         )
+
+    def _at_border(self, fifo: Fifo, level: Optional[Dpg]) -> bool:
+        """Whether it leads out of choices at their exits only, and into them at their entries."""
+        source, target = (self.levels.piece(ref.actor, level) for ref in (fifo.source, fifo.target))
+        out = not isinstance(source, Dpg) or fifo.source.actor == source.exit
+        return out and (not isinstance(target, Dpg) or fifo.target.actor in (target.entry, target.control))
 
     def _within(self, fifo: Fifo, level: Optional[Dpg]) -> bool:
         ends = [self.levels.piece(ref.actor, level) for ref in (fifo.source, fifo.target)]
@@ -164,6 +177,11 @@ def _columns(dpg: Dpg) -> dict[PortRef, tuple[int, ...]]:
 
 def _slice(actor: Actor) -> bool:
     return actor.behaviour is not None and bool(actor.behaviour.operators)
+
+
+def _shares_out(actor: Actor) -> bool:
+    """Whether it decides on which of several copies of a network a frame is computed."""
+    return getattr(actor.behaviour, "class_name", "").startswith(("Offload", "CutOpener", "ServerChoice", "Retry"))
 
 
 def _computes(actor: Actor) -> bool:

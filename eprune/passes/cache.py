@@ -6,7 +6,7 @@ calibration part of your own pictures, so that no more than the wished share of 
 the computed answer), and kept by audits: a few hits are computed nevertheless. The report is about the test part.
 
 The pictures must be in the order in which a camera would take them. Where their order means nothing, as in most data
-sets for training, there is nothing to reuse.
+sets for training, what is found says little.
 
 References: Guo et al., FoggyCache (MobiCom 2018).
 """
@@ -23,7 +23,7 @@ from eprune.model.system import System
 from eprune.passes._draft import Draft
 from eprune.passes._places import Place, places
 from eprune.passes.base import Report, Result, option
-from eprune.passes.exits import ending_in_one
+from eprune.passes.exits import MERGED, ending_in_one
 
 #: A .tflite model will do: it becomes an actor for each operator.
 MODELS = True
@@ -95,12 +95,13 @@ def apply(system: System, options: Options) -> Result:
     """The system with this cache. Raises ValueError where there is no place for it."""
     if options.made is None:
         raise ValueError("no cache is given")
-    system = ending_in_one(system)
-    known = {place.fifo.name: place for place in places(system.graph)}
+    one = ending_in_one(system)
+    known = {place.fifo.name: place for place in places(one.graph)}
     if options.made.fifo not in known:
         raise ValueError(f"FIFO {options.made.fifo}: no cache can be there")
-    made = _cached(Draft(system), known[options.made.fifo], options, options.made)
-    return Result(made, Report(options.lines, dict(options.figures)))
+    made = _cached(Draft(one), known[options.made.fifo], options, options.made)
+    lines = (*options.lines, *([MERGED] if one is not system else []))
+    return Result(made, Report(lines, dict(options.figures)))
 
 
 def _cached(draft: Draft, place: Place, options: Options, made: Cache) -> System:

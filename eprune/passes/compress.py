@@ -12,7 +12,7 @@ the calibration part of the pictures, and so is the choice; the figures are of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any, Optional
@@ -53,7 +53,8 @@ class Coding:
     """How the tokens of one FIFO are coded: the parameters of both its ends.
 
     ``method`` is the actors' (lossless, int8, int4), ``low`` and ``step`` are their ranges. ``rank`` numbers are sent
-    instead of the token where there is a ``basis``, an .npz file (0: the token itself).
+    instead of the token where there is a ``basis``, an .npz file (0: the token itself). ``hidden`` are parameters of
+    the sender alone: the noise on what is sent (``apply defend``).
     """
 
     method: str
@@ -63,6 +64,7 @@ class Coding:
     step: tuple[float, ...] = ()
     rank: int = 0
     basis: bytes = field(default=b"", repr=False)
+    hidden: tuple[tuple[str, str], ...] = ()
 
     def most(self, token: TokenType) -> int:
         """The bytes of the largest coded token."""
@@ -74,7 +76,7 @@ class Coding:
         """As the actors take them; ``basis`` is the file's name."""
         given = {"method": self.method, "entropy": self.entropy, "level": str(self.level)}
         if self.step:
-            given.update(low=_listed(self.low), step=_listed(self.step))
+            given.update(low=listed(self.low), step=listed(self.step))
         if self.rank:
             given["basis"] = basis
         return tuple(given.items())
@@ -169,15 +171,16 @@ def _inserted(system: System, fifo: Fifo, coding: Coding) -> System:
     In a branch of a choice, both are idle when the FIFO is.
     """
     draft = Draft(system)
-    on = _branch(draft, fifo)
+    on = branch(draft, fifo)
     token, file = draft.port(fifo.source).token, f"basis_{fifo.name}.npz"
     coded = TokenType("uint8", (coding.most(token),), True)
     kind = ActorType.SPA if on is None else ActorType.DPA
+    given = dict(coding.parameters(file))
     front, back = (
-        draft.library(f"{name}-{fifo.name}", kind, class_name, beside.actor, dict(coding.parameters(file)))
-        for name, class_name, beside in (
-            (COMPRESSOR, "compressor.py:Compressor", fifo.source),
-            (DECOMPRESSOR, "decompressor.py:Decompressor", fifo.target),
+        draft.library(f"{name}-{fifo.name}", kind, class_name, beside.actor, parameters)
+        for name, class_name, beside, parameters in (
+            (COMPRESSOR, "compressor.py:Compressor", fifo.source, {**given, **dict(coding.hidden)}),
+            (DECOMPRESSOR, "decompressor.py:Decompressor", fifo.target, given),
         )
     )
     if on is not None:
@@ -202,7 +205,7 @@ def _inserted(system: System, fifo: Fifo, coding: Coding) -> System:
     )
 
 
-def _branch(draft: Draft, fifo: Fifo) -> On:
+def branch(draft: Draft, fifo: Fifo) -> On:
     """The table that says when a FIFO carries something, and when that is; None: always."""
     for table in draft.tables.values():
         if fifo.source in table.columns:
@@ -214,6 +217,6 @@ def _figures(coding: Coding) -> dict[str, Optional[Any]]:
     return {"method": coding.method, "entropy": coding.entropy, "level": coding.level, "rank": coding.rank}
 
 
-def _listed(values: tuple[float, ...]) -> str:
-    """Numbers of float32, so that they are the same at both ends."""
+def listed(values: Iterable[float]) -> str:
+    """Numbers of float32 as a parameter, so that they are the same at both ends."""
     return ",".join(f"{value:.9g}" for value in values)

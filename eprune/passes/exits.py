@@ -34,6 +34,8 @@ _SINKS = ("JsonLines", "TensorSink")
 #: Room for frames that leave while an earlier one is further behind.
 _ROOM = 8
 DPG = "Exits"
+#: What to say where ``ending_in_one`` has changed anything.
+MERGED = "the sink no longer says which exit a frame took: something is put around the exits"
 ONE_AUDITED = "--audit goes with one exit: the answers of the second would be taken for those of the model"
 #: Rates in the rows exit, go on, and audit.
 EARLY, DEEP = (1, 0, 1), (0, 1, 1)
@@ -101,7 +103,7 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError("no exits are given")
     if options.audit and len(options.made) > 1:
         raise ValueError(ONE_AUDITED)
-    made = ending_in_one(system)
+    made = one = ending_in_one(system)
     stem = "".join(each if each.isalnum() or each in "_-" else "_" for each in system.graph.name)
     # The innermost first: what is there then is one piece of what is around it.
     for level in reversed(range(len(options.made))):
@@ -112,7 +114,8 @@ def apply(system: System, options: Options) -> Result:
         made = _Level(made, known[each.fifo], options, level, stem).system()
     graph = replace(made.graph, name=f"{made.graph.name}-exits")
     mappings = tuple(replace(each, application=graph.name) for each in made.mappings)
-    return Result(replace(made, graph=graph, mappings=mappings), Report(options.lines, dict(options.figures)))
+    lines = (*options.lines, *([MERGED] if one is not system else []))
+    return Result(replace(made, graph=graph, mappings=mappings), Report(lines, dict(options.figures)))
 
 
 def ending_in_one(system: System) -> System:

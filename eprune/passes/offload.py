@@ -160,7 +160,7 @@ def apply(system: System, options: Options) -> Result:
         wrong = "--retry" if options.retry else "--data"
         raise ValueError(
             f"{wrong}: the network is in a branch of '{network.inside}', where frames can neither be lost nor leave on "
-            "their way; begin with offloading, and put the choice around it"
+            "their way; leave it out (exits can be put there by eprune apply exits, before or afterwards)"
         )
     exits = _exits(system, network, options.made)
     if len(options.there) > len(options.server):

@@ -54,6 +54,10 @@ WIDTH = "apply width wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
 DEPTH = "apply depth residual.tflite --data pictures.npz --wish agreement=0.1 -o k"
 CACHE = "apply cache wide.tflite --data pictures.npz --false-hits 1 --at conv2d_0 -o k"
 CASCADE = "apply cascade small.tflite wide.tflite --data pictures.npz --wish agreement=0.1 -o k"
+DEFEND = (
+    "apply defend app.xml -p platforms -m split --fifo f2 --data pictures.npz --wish agreement=0 --method noise "
+    "--strength 1 --average 1 --frames 8 -o k"
+)
 PRIVACY = "privacy app.xml -p platforms -m split --data pictures.npz --format json"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
@@ -184,6 +188,21 @@ TABLE = {
         ),
         "--bandwidth": plus(f"{COMPRESS} --method int8", "--bandwidth 1kB/s"),
         **written(COMPRESS),
+    },
+    "apply defend": {
+        "--fifo": Acts(DEFEND, DEFEND.replace("--fifo f2", "--fifo f1"), code),
+        "--data": Acts(DEFEND, DEFEND.replace("pictures.npz", "none.npz"), code),
+        "--wish": Acts(DEFEND, DEFEND.replace("agreement=0", "agreement=1.5"), code),
+        "--method": Acts(DEFEND, DEFEND.replace("--method noise", "--method dropout").replace("h 1", "h 0.5")),
+        "--strength": Acts(DEFEND, DEFEND.replace("--strength 1", "--strength 2")),
+        "--rank": plus(DEFEND, "--rank 2", code),
+        "--draw": plus(DEFEND, "--draw scene"),
+        "--attack": plus(DEFEND, "--attack magic", code),
+        "--average": Acts(DEFEND, DEFEND.replace("--average 1", "--average 2")),
+        "--seed": plus(DEFEND, "--seed 3"),
+        "--frames": Acts(DEFEND, DEFEND.replace("--frames 8", "--frames 3"), code),
+        "--chart": plus(DEFEND, "--chart new.svg", names),
+        **written(DEFEND),
     },
     "apply recover": {
         "--calibration": plus(RECOVER, "--calibration none.npz", code),

@@ -15,7 +15,7 @@ from eprune.measure import gradients
 from eprune.measure.attacks import ridge as ridge_attack
 from eprune.measure.attacks.ridge import local_ridge, ridge
 from eprune.measure.likeness import psnr, ssim
-from tests.kit import pages
+from tests.kit import pages, shades
 from tests.kit.programs import ROOT
 from tests.kit.vehicles import write
 
@@ -26,10 +26,7 @@ TENSORFLOW = pytest.mark.skipif(bool(gradients._without_tensorflow()), reason="T
 @pytest.fixture
 def folder(app):
     """Pictures for the application, of two shades; and what they are of."""
-    random = np.random.default_rng(1)
-    bright = np.arange(48) % 2
-    pictures = random.integers(0, 100, (48, 8, 8, 3)) + 150 * bright[:, None, None, None]
-    np.savez("shades.npz", x=pictures.astype(np.uint8), y=np.arange(48) % 5, bright=bright)
+    shades.write(app / "shades.npz", 48)
     return app
 
 

@@ -20,6 +20,8 @@ KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 OFFLOADED = ("--device", "endpoint", "--server", "server", "--set", "In.count=100000")
 
+NOISE = ("--method", "noise", "--wish", "agreement=0", "--average", "1")
+
 #: Command -> the arguments of calls whose JSON output is validated; {out} is an empty folder.
 CALLS = {
     "analyze": [
@@ -53,6 +55,20 @@ CALLS = {
         ("partition", "wide.tflite", "--devices", "3", "--method", "robust", "-o", "{out}"),
         ("compress", *SPLIT, "--fifo", "f2", "--data", "pictures.npz", "-o", "{out}"),
         ("compress", *SPLIT, "--fifo", "f2", "--method", "int8", "-o", "{out}"),
+        (
+            "defend",
+            *SPLIT,
+            "--fifo",
+            "f2",
+            "--method",
+            "noise",
+            "--wish",
+            "agreement=0",
+            "--data",
+            "pictures.npz",
+            "-o",
+            "{out}",
+        ),
         ("recover", *PARTED, "--calibration", "pictures.npz", "-o", "{out}"),
         ("exits", "wide.tflite", "--data", "pictures.npz", "--wish", "accuracy=0.1", "-o", "{out}"),
         ("relocate", "app.xml", "-o", "{out}"),
@@ -101,6 +117,7 @@ CALLS = {
         ("cuts",),
         ("timed",),
         ("timed", "--link", "one=1MB/s,1ms", "--link", "two=2MB/s"),
+        ("timed", "--privacy", "revealed.json"),
         ("timed", "--against", "cuts"),
         ("cuts", "--against", "cuts"),
     ],

@@ -148,14 +148,14 @@ class Makes:
     def cache(self, system: System) -> System:
         fifo = self._place(system, self.names[CACHE])
         options = cache.Options(
-            "", nearest=1, audit=self.audit, values=48, frames_under_way=UNDER_WAY, made=cache.Cache(fifo, CERTAIN)
+            "", nearest=1, audit=0.0, values=48, frames_under_way=UNDER_WAY, made=cache.Cache(fifo, CERTAIN)
         )
         return cache.apply(system, options).system
 
     def exits(self, system: System) -> System:
         fifo = self._place(system, self.names[EXIT])
         made = exits.Exit(fifo, self.head, len(parse_model(self.head).operators), self.threshold)
-        return exits.apply(system, exits.Options("", made=(made,))).system
+        return exits.apply(system, exits.Options("", made=(made,), audit=self.audit)).system
 
     def offload(self, system: System, cut: Optional[int] = None) -> System:
         options = offload.Options("device", ("server",), behind=self.names[EXIT])
@@ -222,6 +222,7 @@ class Reference:
         cuts = [range(CACHE + 1), range(CACHE + 1, EXIT + 1), range(EXIT + 1, CODED + 1), range(CODED + 1, 6)]
         self.parts = [load(choose(), slice_model(model, cut)) for cut in cuts]
         self.head, self.threshold = load(choose(), makes.head), makes.threshold
+        self.audit, self.due = makes.audit, 0.0
         self.passes = passes
         # A coder of a token that may be any cut loses nothing.
         self.rounds = "compress" in passes and not (
@@ -259,7 +260,11 @@ class Reference:
         at_exit = infer(self.parts[1], features)
         if "exits" in self.passes:
             scores = infer(self.head, at_exit)
-            self.early.append(bool(scores.max() >= np.float32(self.threshold)))
+            sure = bool(scores.max() >= np.float32(self.threshold))
+            self.due += self.audit * sure
+            audited = self.due >= 1
+            self.due -= audited
+            self.early.append(sure and not audited)
             if self.early[-1]:
                 return scores
         at_cut = infer(self.parts[2], at_exit)

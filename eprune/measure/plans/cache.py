@@ -38,6 +38,8 @@ from eprune.passes.exits import ending_in_one
 
 #: At most so many places are tried, spread evenly over the work.
 _PLACES = 8
+#: So many test pictures are timed.
+_TIMED = 100
 
 
 def planned(system: System, options: Options, progress: Progress = SILENT) -> Options:
@@ -112,6 +114,7 @@ class _Plan:
         self.places = self._places()
         self.measure = ACCURACY
         self.features: dict[int, np.ndarray] = {}
+        self.first: list[np.ndarray] = []
 
     def _places(self) -> list[Place]:
         ports = dict(self.system.graph.ports())
@@ -168,6 +171,8 @@ class _Plan:
             self.measure = ACCURACY if labelled else AGREEMENT
             for place, (example, label) in enumerate(zip(part, classes)):
                 token = token_of(pictures, example)
+                if part.named == TEST and place < _TIMED:
+                    self.first.append(token)
                 pixels.append(key_of(token, self.options.values))
                 marks.append(hashlib.sha256(np.ascontiguousarray(token).tobytes()).digest())
                 answers.append(whole.frame(token, label).answer)
@@ -201,6 +206,8 @@ class _Plan:
         }
         cost = reuse.look_up_seconds(self.features[best], options)
         lines, figures = self._report(place, found, judged, test, options, beside, cost)
+        more, figures["latency_ms"] = self._latency(options)
+        lines = (*lines, more)
         if not self.options.at:
             known_places, listed = self._others(tries, saved)
             lines, figures = (*lines, known_places), {**figures, "places": listed}
@@ -318,6 +325,27 @@ class _Plan:
             "beside": {kind: _figures(*each) for kind, each in beside.items()},
         }
         return tuple(lines), figures
+
+    def _latency(self, options: Options) -> tuple[str, dict[str, Optional[float]]]:
+        """What frames take, with the cache and without one, by the schedule of the platform files."""
+        made = cache.apply(self.system, options).system
+        before = reuse.timed(self.system, self.first)
+        after = reuse.timed(made, self.first, made.graph.dpgs[0].control)
+        found = {
+            "p50": after.milliseconds(0.5),
+            "p99": after.milliseconds(0.99),
+            "p50_without_cache": before.milliseconds(0.5),
+            "p99_without_cache": before.milliseconds(0.99),
+            "hit": after.milliseconds(0.5, True),
+            "miss": after.milliseconds(0.5, False),
+        }
+        told = {name: "none" if each is None else f"{each:.3g} ms" for name, each in found.items()}
+        line = (
+            f"latency, predicted: half of {len(self.first)} frames take at most {told['p50']}, 99 % {told['p99']} "
+            f"(without a cache {told['p50_without_cache']} and {told['p99_without_cache']}); "
+            f"a hit {told['hit']}, a miss {told['miss']}"
+        )
+        return line, found
 
     def _others(self, tries: Sequence[Tried], saved: Sequence[float]) -> tuple[str, list[dict[str, Any]]]:
         """What the calibration found at each place, the shallowest first."""

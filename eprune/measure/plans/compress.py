@@ -107,16 +107,21 @@ def _aim(options: Options) -> _Aim:
         raise ValueError("--wish asks for the fewest bytes, --bytes for the best answers: give one of them")
     if options.bytes:
         return _Aim(ACCURACY if options.wish == ACCURACY else AGREEMENT, nbytes=parse_size(options.bytes))
-    if not options.wish:
-        return _Aim(*_WISH)
-    match = re.fullmatch(rf"({ACCURACY}|{AGREEMENT})=([0-9.]+)", options.wish)
+    return _Aim(*wished(options.wish, _WISH))
+
+
+def wished(text: str, usual: tuple[str, float]) -> tuple[str, float]:
+    """The metric that a wish names, and the least of it; what is usual for an empty one. Raises ValueError."""
+    if not text:
+        return usual
+    match = re.fullmatch(rf"({ACCURACY}|{AGREEMENT})=([0-9.]+)", text)
     try:
         least = float(match[2]) if match else math.nan
     except ValueError:
         least = math.nan
     if match is None or not 0 <= least <= 1:
-        raise ValueError(f"--wish {options.wish}: write accuracy=0.97 or agreement=0.99, from 0 to 1")
-    return _Aim(match[1], least)
+        raise ValueError(f"--wish {text}: write accuracy=0.97 or agreement=0.99, from 0 to 1")
+    return match[1], least
 
 
 def _bandwidth(text: str) -> Optional[float]:
@@ -175,10 +180,11 @@ def _row(row: Measured, raw: int, chosen: bool = False) -> dict[str, Any]:
 
 
 def _shares(row: Measured) -> dict[str, Any]:
-    return {"agreement": _share(row.agreement), "accuracy": _share(row.accuracy) if row.accuracy else None}
+    return {"agreement": plain(row.agreement), "accuracy": plain(row.accuracy) if row.accuracy else None}
 
 
-def _share(share: Share) -> dict[str, Any]:
+def plain(share: Share) -> dict[str, Any]:
+    """A share as plain data."""
     return {"right": share.right, "of": share.of, "value": share.value, "interval": [share.low, share.high]}
 
 
@@ -196,9 +202,14 @@ def _table(fifo: str, raw: int, rows: Sequence[Measured], chosen: str) -> list[s
         pays = _rate(row.pays_below(raw)) if coded else ""
         mark = "<- chosen" if coded and row.name == chosen else ""
         table.append([name, f"{row.nbytes:.0f}", agreement, *accuracy, times, pays, mark])
-    widths = [max(len(line[column]) for line in table) for column in range(len(head))]
-    texts = ["  ".join(cell.ljust(width) for cell, width in zip(line, widths)).rstrip() for line in table]
+    texts = aligned(table)
     return [f"{fifo}, on {rows[0].agreement.of} pictures:", *texts]
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    """Rows as lines of text, in columns."""
+    widths = [max(map(len, column)) for column in zip(*rows)]
+    return ["  ".join(cell.ljust(width) for cell, width in zip(row, widths)).rstrip() for row in rows]
 
 
 def _rate(rate: float) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
@@ -36,8 +36,13 @@ _VALUES = 1024
 _COARSE = 1 / 64
 
 
-def planned(system: System, options: Options, progress: Progress = SILENT) -> Options:
-    """The options with fitted exits, and what is known of them. Raises ValueError and EpruneError for what is unfit."""
+def planned(
+    system: System, options: Options, progress: Progress = SILENT, within: Optional[Collection[str]] = None
+) -> Options:
+    """The options with fitted exits, and what is known of them; behind actors ``within`` only, where these are given.
+
+    Raises ValueError and EpruneError for what is unfit.
+    """
     wish = exits.parse_wish(options.wish)
     if not 0 <= options.audit <= 1:
         raise ValueError(f"--audit {options.audit:g}: expected a share, 0 to 1")
@@ -50,7 +55,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
         raise ValueError(f"--wish {options.wish}: {data.path} has no labels; without, wish for agreement=0.99")
     parts = data.fitting(options.frames)
     with on_disk(ending_in_one(system)) as stored:
-        plan = _Plan(stored, options, wish)
+        plan = _Plan(stored, options, wish, within)
         seen = [plan.see(each, progress) for each in parts]
         return plan.made(*seen)
 
@@ -69,8 +74,8 @@ class _Seen:
 
 
 class _Plan:
-    def __init__(self, system: System, options: Options, wish: Wish) -> None:
-        self.system, self.options, self.wish = system, options, wish
+    def __init__(self, system: System, options: Options, wish: Wish, within: Optional[Collection[str]]) -> None:
+        self.system, self.options, self.wish, self.within = system, options, wish, within
         self.ports = dict(system.graph.ports())
         self.costs, self.timed = costs(system.graph)
         self.watched = Watched(system)
@@ -91,7 +96,11 @@ class _Plan:
     # Places
 
     def _places(self) -> list[Place]:
-        found = [each for each in places(self.system.graph) if _pools(self.ports[each.fifo.source])]
+        found = [
+            each
+            for each in places(self.system.graph)
+            if _pools(self.ports[each.fifo.source]) and (self.within is None or each.fifo.source.actor in self.within)
+        ]
         for name in self.options.at:
             if name not in {each.fifo.source.actor for each in found}:
                 known = ", ".join(each.fifo.source.actor for each in found) or "none"

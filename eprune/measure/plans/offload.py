@@ -35,7 +35,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
 
 def _with_exits(system: System, options: Options, progress: Progress) -> Options:
     asked = exits.Options(options.data, options.wish, options.at, options.exits)
-    found = plans.planned(system, asked, progress)
+    found = plans.planned(system, asked, progress, network_of(system.graph, (), options.behind).actors)
     # Where exits are, the network can be cut, too.
     at = tuple(each["behind"] for each in found.figures["exits"]) if options.cut else ()
     leaving = [each["share"] for each in found.figures["exits"]]
@@ -52,7 +52,7 @@ def _with_exits(system: System, options: Options, progress: Progress) -> Options
 
 def _with_codings(system: System, options: Options, progress: Progress) -> Options:
     """Each cut by itself: a frame is cut once. The picture goes as it is."""
-    network = network_of(system.graph, options.cut)
+    network = network_of(system.graph, options.cut, options.behind)
     fifos = [block.into.name for block in network.blocks[1:]]
     if not fifos:
         raise ValueError("--compress: the network has one block, and the picture goes as it is")
