@@ -32,7 +32,8 @@ demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes
 test: $(VENV)/.dev  ## run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-test-long: $(VENV)/.dev  ## run all tests, also the long ones
+test-long: $(VENV)/.dev  ## run all tests, also the long ones (installs openvino)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino]'
 	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev  ## check style and types

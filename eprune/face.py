@@ -53,9 +53,9 @@ class System(model.System):
 
         Raises ValueError for what the pass cannot do, and for a pass or an option that does not exist or is missing.
         """
-        from eprune.passes.base import find, options_of
+        from eprune.passes.base import find, options_of, settled
 
-        return System.of(find(name).apply(self, options_of(name, options)).system)
+        return System.of(settled(find(name).apply(self, options_of(name, options)).system))
 
     def run(self, **options: Any) -> Run:
         """Run it on this machine: see ``eprune.run``."""
@@ -306,35 +306,43 @@ class Cuts:
         """The same cuts with predictions.
 
         ``times``: platform -> actor -> seconds per firing; by default the actors are timed now, on this machine, once
-        for each platform. Raises Failure where they cannot be timed.
+        for each unit of each platform: an actor is to be on that which takes the least time for it. Raises Failure
+        where they cannot be timed.
         """
         from eprune.explore.cost import Costs as Costs_
         from eprune.explore.plan import link_figures, power
 
         rates: dict[str, float] = {}
+        units: dict[str, dict[str, str]] = {}
         if times is None:
-            times, rates = self._timed(interpreter)
-        costs = Costs_(times, link_figures(self.system.platforms), power(self.system.platforms), rates=rates)
+            times, rates, units = self._timed(interpreter)
+        links = link_figures(self.system.platforms)
+        costs = Costs_(times, links, power(self.system.platforms), rates=rates, units=units)
         return replace(self, costs=costs)
 
-    def _timed(self, interpreter: Optional[str]) -> tuple[dict[str, dict[str, float]], dict[str, float]]:
-        from eprune.measure.timing import time_actors
+    def _timed(
+        self, interpreter: Optional[str]
+    ) -> tuple[dict[str, dict[str, float]], dict[str, float], dict[str, dict[str, str]]]:
+        from eprune.measure.timing import time_platform
 
         times: dict[str, dict[str, float]] = {}
         rates: dict[str, float] = {}
+        units: dict[str, dict[str, str]] = {}
         with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
             bare = System.of(replace(self.system, platforms=(), mappings=()))
             application = bare.save(folder)
             for name in self.roles.platforms:
                 platform = self.system.platform(name)
-                core = platform.units[0].core if platform is not None and platform.units else None
+                assert platform is not None  # the roles are those of the system's platforms
                 try:
-                    timed = time_actors(application, core, interpreter)
+                    timed = time_platform(application, platform, interpreter)
                 except RuntimeError as error:
                     raise Failure(f"the actors cannot be timed: {error}") from None
                 times[name] = timed["actors"]
                 rates.update({fifo: float(rate) for fifo, rate in timed["rates"].items()})
-        return times, rates
+                if "fastest" in timed:
+                    units[name] = timed["fastest"]
+        return times, rates, units
 
     def rows(self, **constraints: Any) -> tuple[PointRow, ...]:
         """The partition points with their figures; ``constraints`` as for ``best``. Raises WrongUsage."""
@@ -364,7 +372,7 @@ class Cuts:
         homes = best_cut(self.flow, self.roles, limits, self.costs, objective, self.rows(**constraints))
         if homes is None:
             raise Failure("no cut is allowed by these constraints")
-        return System.of(place(self.system, homes))
+        return System.of(place(self.system, homes, self.costs.units if self.costs else {}))
 
     def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
         header = ("point", "cut", "bytes/frame", "endpoint ms", "server ms", "latency ms", "frames/s")

@@ -3,6 +3,8 @@
 import importlib.util
 import os
 import signal
+import tempfile
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -18,6 +20,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # tests that run side by side have port
     begin = int(first) + share * ((os.getppid() + worker) % shares)
     os.environ["EPRUNE_PORTS"] = f"{begin}-{begin + share - 1}"
 
+
+# What tests build of C is kept apart from what users do.
+os.environ["XDG_CACHE_HOME"] = str(Path(tempfile.gettempdir(), "eprune-tests-cache"))
 
 # On a busy machine an example may take a second; what a test may take in all has a limit of its own.
 settings.register_profile("eprune", deadline=None)

@@ -19,6 +19,7 @@ from eprune.cli.main import COMMANDS
 from eprune.runtime.main import options as program_options
 from scripts import reference
 from tests.kit import pages
+from tests.kit.accelerator import NEEDS_CC
 from tests.kit.programs import ROOT, environment
 
 DOCS = ROOT / "docs"
@@ -128,6 +129,19 @@ def test_the_sessions_of_a_page_are_real(name, tmp_path):
         done = pages.run(command, tmp_path)
         assert done.returncode == 0, done.stdout
         assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
+
+
+@NEEDS_CC
+def test_the_actor_in_c_works_as_shown(tmp_path):
+    text = (DOCS / "how-to/write_a_c_actor.md").read_text(encoding="utf-8")
+    for name, body in pages.files(text).items():
+        (tmp_path / name).write_text(body, encoding="utf-8")
+    commands = pages.sessions(text)
+    assert len(commands) == 2
+    for command, shown in commands:
+        done = pages.run(command, tmp_path)
+        assert done.returncode == 0, done.stdout
+        assert pages.missing(shown, done.stdout, timed=False) == [], f"$ {command}\n{done.stdout}"
 
 
 def test_every_page_with_a_session_is_run_by_some_test():

@@ -16,6 +16,7 @@ from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
 from eprune.analysis.routes import misrouted
 from eprune.analysis.table import activity, borders, constants, nested, totality, unasked
+from eprune.analysis.units import units
 from eprune.model.finding import Finding, has_errors
 from eprune.model.system import System
 
@@ -43,6 +44,7 @@ def check(system: System) -> list[Finding]:
         findings += [*consistency(graph), *deadlocks(with_room), *warnings, *placements(system)]
     if not has_errors(findings):
         findings += [*misrouted(system), *links(system), *groups(system), *memory(system), *segments(system)]
+        findings += units(system)
     if not has_errors(findings):
         findings += [*meetings(graph), *lateness(system)]
     findings = [*system.problems, *findings]

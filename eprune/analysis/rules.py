@@ -79,6 +79,10 @@ RULES = {
         "one"
     ),
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
+    "M5": Rule(
+        "a unit with a delegate, which is TFLite's, runs slices of models only; an engine reads their format; options "
+        "have a delegate or an engine that takes them"
+    ),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "

@@ -16,7 +16,7 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import say
 from eprune.cli.printing import show
-from eprune.passes.base import find, names, options_of, required, summary
+from eprune.passes.base import find, names, options_of, required, settled, summary
 
 #: Passes that have a command of their own, because they need more than a system: what was read or measured first.
 OWN_COMMANDS = {"import": "import", "into": "import", "ends": "import", "fuse": "codegen"}
@@ -157,7 +157,7 @@ def apply(
         result = module.apply(system, _planned(name, system, options_of(name, given)))
     except ValueError as error:
         raise click.UsageError(f"{application}: {error}") from None
-    made = relocate.apply(result.system, relocate.Options(output)).system
+    made = relocate.apply(settled(result.system), relocate.Options(output)).system
     findings = check(dataclasses.replace(made, interfaces={}, problems=()))
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)

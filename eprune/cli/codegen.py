@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
@@ -65,6 +66,8 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.deploy import build
     from eprune.formats.atomic import write_file
+    from eprune.measure.c_builds import build_all
+    from eprune.measure.verified import unverified
 
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
     if len(mappings) > 1 and not into_folder:
@@ -75,6 +78,9 @@ def command(
         raise click.UsageError("--format json: stdout is for the program; give a file or a folder with -o")
     system = read_sound(application, platforms, mappings)
     programs = build.programs_of(system, fuse)
+    not_built = build_all(programs)
+    if not_built:
+        say(f"note: not built here, but where it starts first: {not_built}")
     shown, writer = progress(len(programs), unit="program"), build.Writer()
     written: list[dict[str, Any]] = []
     for number, program in enumerate(programs, 1):
@@ -100,6 +106,12 @@ def command(
         written.append(_as_data(program, path, script, service))
         if fmt == "text" and path != "-":
             _say(program, path, script, service)
+    for platform, unit, model, why in unverified(system):
+        files = f"{shlex.quote(application)} -p {shlex.quote(platform.where.file)}"
+        say(
+            f"warning: unit {unit.name!r} of platform {platform.name!r} {why} with {Path(model).name}: "
+            f"eprune verify {files} --unit {shlex.quote(unit.name)}"
+        )
     if fmt == "json":
         show(json.dumps({"application": system.graph.name, "programs": written}, indent=2), fmt)
 

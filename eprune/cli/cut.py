@@ -229,7 +229,7 @@ def _placed(plan: Plan, folder: str, cut: _Cut) -> System:
     from eprune.model.finding import EpruneError, errors
 
     application, *platforms = (os.path.normpath(Path(folder, file)) for file in plan.files)
-    system = place(read(application, platforms), cut.homes)
+    system = place(read(application, platforms), cut.homes, plan.units)
     wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong, exit_code=1)

@@ -84,6 +84,11 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
 @options.platforms_option
 @options.outside_option
 @click.option("-o", "--output", metavar="DIR", required=True, help="The folder for mappings, programs and scripts.")
+@click.option(
+    "--fastest-units",
+    is_flag=True,
+    help="Put each actor on the unit of its platform that eprune profile DIR --actors found fastest.",
+)
 @click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="A platform between endpoint and server.")
 @click.option(
     "--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames per measurement (default: 100)."
@@ -95,6 +100,7 @@ def command(
     application: str,
     platforms: Sequence[str],
     output: str,
+    fastest_units: bool,
     edges: Sequence[str],
     frames: int,
     force: bool,
@@ -105,9 +111,9 @@ def command(
 
     Partition point k runs the first k actors, in precedence order, on the endpoint and the others on the server. The
     server is the platform that is named last; with several endpoints each runs the first k of the actors that only its
-    own sources feed. With --edge, point j-k runs the first j on the endpoint and those up to the k-th on the edge. A
-    source or sink that a constraint ties to one platform stays there; constraints on other actors leave partition
-    points out.
+    own sources feed. Of several units of a platform, an actor is on the first that takes it. With --edge, point j-k
+    runs the first j on the endpoint and those up to the k-th on the edge. A source or sink that a constraint ties to
+    one platform stays there; constraints on other actors leave partition points out.
 
     \b
     Examples:
@@ -136,9 +142,9 @@ def command(
         raise click.UsageError("--privacy is for a bound: give --private-until ssim=0.5, say, too")
     space = partition_points_or_say(streams, roles, applied)
     shown = progress(len(space.alternatives), unit="partition point")
-    placed = replace(system, platforms=tuple(read))
+    placed, typed = replace(system, platforms=tuple(read)), options.typed()
     try:
-        plan = write_exploration(placed, roles, applied, space, frames, Path(output), options.typed(), shown)
+        plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown, fastest_units)
     except NoPoint as none:
         raise no_cut(none.excluded, _other_cut(streams, roles, applied, link_figures(read))) from None
     show(as_json(plan, space.orders, output) if fmt == "json" else text(plan, space.orders), fmt)

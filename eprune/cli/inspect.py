@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eprune.formats.python_classes import ClassDescription
 
 #: Files that are summarized as a whole.
-SUMMARIZED = (".tflite", ".xml")
+SUMMARIZED = (".c", ".tflite", ".xml")
 #: Up to so many names are listed in a message.
 NAMED = 9
 
@@ -29,8 +29,8 @@ def command(what: Optional[str], fmt: str) -> None:
     """Show what a class of actors or a file holds; without an argument, list the actors that ship with eprune.
 
     Of a class (a name from the library, or FILE.py:Class) you see its ports, its parameters with their defaults, and
-    its documentation; of a .tflite model its inputs, outputs and operators; of an application, a platform or a mapping
-    a short summary. Python files are read, never run.
+    its documentation; of a C file its actors; of a .tflite model its inputs, outputs and operators; of an application,
+    a platform or a mapping a short summary. Python files are read, never run, and C files are not compiled.
 
     \b
     Examples:
@@ -45,8 +45,10 @@ def command(what: Optional[str], fmt: str) -> None:
         _show_list(library_classes(), fmt, full_path=False)
     elif Path(what).suffix in SUMMARIZED:
         from eprune.formats.inspection import summarize_file
+        from eprune.formats.library import library_folder
 
-        summary = summarize_file(what)
+        library = Path(library_folder(), what)
+        summary = summarize_file(str(library) if library.is_file() and not Path(what).exists() else what)
         kind = type(summary).__name__[: -len("Summary")].lower()
         data = {"kind": kind, **asdict(summary)}
         show(json.dumps(data, indent=2) if fmt == "json" else _SUMMARIES[kind](data), fmt)
@@ -178,13 +180,35 @@ def _application(data: dict[str, Any]) -> str:
     return text
 
 
+def _c(data: dict[str, Any]) -> str:
+    from eprune.views.tables import table
+
+    parts = [data["file"], *([f"  {data['doc']}"] if data["doc"] else [])]
+    for actor in data["actors"]:
+        parts.append(f"{actor['name']}, line {actor['line']}{', waits for the world' if actor['waits'] else ''}")
+        ports = [(port, side[:-1], token) for side in ("inputs", "outputs") for port, token in actor[side].items()]
+        if ports:
+            parts.append("Ports\n" + table(("port", "direction", "token"), ports).rstrip("\n"))
+        rows = [(name, "required" if value is None else value) for name, value in actor["parameters"].items()]
+        if rows:
+            parts.append("Parameters\n" + table(("parameter", "default"), rows).rstrip("\n"))
+    if not data["actors"]:
+        parts.append("It has no actor: no NAME_new, NAME_fire and NAME_free.")
+    return "\n\n".join(parts)
+
+
 def _platform(data: dict[str, Any]) -> str:
     from eprune.model.quantity import format_size, format_time
     from eprune.views.tables import counted, table
 
     memory = f", {format_size(data['memory'])} of memory" if data["memory"] is not None else ""
     text = f"{data['file']}: the platform {data['name']!r}, {counted(len(data['units']), 'unit')}{memory}\n\n"
-    text += table(("unit", "core"), [(name, "-" if core is None else core) for name, core in data["units"].items()])
+    units = [
+        (name, "-" if core is None else core if isinstance(core, int) else ", ".join(map(str, core)), engine)
+        for name, core in data["units"].items()
+        for engine in [data["engines"].get(name, "tflite")]
+    ]
+    text += table(("unit", "core", "models by"), units)
     rows = [
         (
             link["to"],
@@ -207,4 +231,4 @@ def _mapping(data: dict[str, Any]) -> str:
     return f"{head}\n\n{table(('actor', 'on'), rows)}"
 
 
-_SUMMARIES = {"model": _model, "application": _application, "platform": _platform, "mapping": _mapping}
+_SUMMARIES = {"c": _c, "model": _model, "application": _application, "platform": _platform, "mapping": _mapping}

@@ -22,19 +22,22 @@ TAKEN = {"eprune", "numpy", "ai_edge_litert", "tflite_runtime"}
 @click.command("new", short_help="Begin an application or an actor from a template.")
 @click.argument("kind", type=click.Choice(["app", "actor"]))
 @click.argument("name", metavar="NAME")
-@click.option("-o", "--output", metavar="PATH", help="The folder of the application (NAME), or the actor's FILE.py.")
+@click.option(
+    "-o", "--output", metavar="PATH", help="The folder of the application (NAME), or the actor's FILE.py, or FILE.c."
+)
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(kind: str, name: str, output: Optional[str], fmt: str) -> None:
     """Begin an application or an actor from a template. What it writes can be analyzed and run at once.
 
     `new app NAME` makes a folder with a graph of three actors, their classes, two platforms, mappings for one machine
-    and for a split, and a Makefile with the commands. `new actor NAME` makes a Python file with a class of that name.
-    Nothing is overwritten. The names of the files go to stdout.
+    and for a split, and a Makefile with the commands. `new actor NAME` makes a Python file with a class of that name,
+    or with -o FILE.c a C file with an actor of that name. Nothing is overwritten. The names of the files go to stdout.
 
     \b
     Examples:
       eprune new app wave && cd wave && make split
       eprune new actor EdgeFilter
+      eprune new actor edges -o edges.c
     """
     written = _application(name, output or name) if kind == "app" else _actor(name, output)
     click.echo(
@@ -58,10 +61,12 @@ def _application(name: str, folder: str) -> list[str]:
 
 
 def _actor(name: str, output: Optional[str]) -> list[str]:
-    from eprune.formats.atomic import write_file
-    from eprune.formats.templates import actor
-    from eprune.model.finding import EpruneError, Finding, Location
+    from eprune.formats.templates import actor, c_actor
 
+    if output is not None and Path(output).suffix == ".c":
+        if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", name):
+            raise click.BadParameter(f"{name!r} is not a name in C, such as 'edges'", param_hint="NAME")
+        return _write(output, c_actor(name))
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or keyword.iskeyword(name):
         example = "".join(part[:1].upper() + part[1:] for part in re.findall(r"[A-Za-z0-9]+", name)).lstrip(
             "0123456789"
@@ -75,10 +80,17 @@ def _actor(name: str, output: Optional[str]) -> list[str]:
     if module in TAKEN or module in getattr(sys, "stdlib_module_names", ()):
         message = f"{path!r} would hide the module {module!r}, which programs import; choose another FILE.py with -o"
         raise click.BadParameter(message, param_hint="--output" if output else "NAME")
+    return _write(path, actor(name))
+
+
+def _write(path: str, text: str) -> list[str]:
+    from eprune.formats.atomic import write_file
+    from eprune.model.finding import EpruneError, Finding, Location
+
     if Path(path).exists():
         hint = "choose another name, or another file with -o"
         raise EpruneError(Finding("FILE", Location(path), "is there already, and is not overwritten", hint))
-    write_file(path, actor(name))
+    write_file(path, text)
     return [path]
 
 
@@ -86,9 +98,10 @@ def _next(kind: str, name: str, written: list[str]) -> str:
     if kind == "app":
         folder = shlex.quote(str(Path(next(file for file in written if file.endswith("application.xml"))).parent))
         return f"next: cd {folder} && make check split"
+    attribute = "c" if written[0].endswith(".c") else "class"
     return (
         "next: name it in a graph, for example\n"
-        f'  <actor name="{name}" class="{Path(written[0]).name}:{name}">\n'
+        f'  <actor name="{name}" {attribute}="{Path(written[0]).name}:{name}">\n'
         '    <in name="in" token="float32[64]"/>\n'
         '    <out name="out" token="float32[64]"/>\n'
         "  </actor>"

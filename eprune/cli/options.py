@@ -146,6 +146,11 @@ def platforms_option(function: Decorated) -> Decorated:
     return decorated
 
 
+def platforms_of_unit_option(function: Decorated) -> Decorated:
+    """-p of commands that need no platform, but may look for a unit in some."""
+    return _platforms(False)(function)
+
+
 def format_option(function: Decorated) -> Decorated:
     """--format text|json."""
     choice = click.Choice(["text", "json"])

@@ -286,7 +286,8 @@ def _time_actors(
     from eprune.cli.progress import progress
     from eprune.formats.xml.platform import read_platform
     from eprune.measure.exploration import write_times
-    from eprune.measure.timing import time_actors
+    from eprune.measure.timing import time_platform
+    from eprune.views.profile import faster_elsewhere
 
     plan, folder = done.plan, done.folder
     timed: dict[str, Any] = {}
@@ -298,17 +299,19 @@ def _time_actors(
         platform = read_platform(str(folder / file))
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
-            unit = platform.units[0]
-            core, trusted = unit.core if pin else None, options.allows_outside()
-            timed[name] = time_actors(str(folder / plan.files[0]), core, interpreter, shown, trusted)
+            units = platform.units if pin else tuple(replace(unit, cores=()) for unit in platform.units)
+            platform, trusted = replace(platform, units=units), options.allows_outside()
+            application = str(folder / plan.files[0])
+            timed[name] = time_platform(application, platform, interpreter, shown, trusted, emulate)
             for note in timed[name].get("notes", ()):
                 say(f"note: the actors of {name} were timed {note}")
-            timed[name]["slowdown"] = unit.slowdown if emulate else 1
         except RuntimeError as error:
             raise click.ClickException(f"the actors cannot be timed: {error}") from None
         finally:
             shown.clear()
     path = write_times(plan, folder, timed)
+    for line in faster_elsewhere(plan, timed):
+        say(line)
     if not quiet:
         say(f"{path}: times of {len(plan.flow.actors)} actors on {len(timed) - len(kept)} platforms")
     return replace(done, actors_file=path, actors=timed)
@@ -332,7 +335,7 @@ def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Se
         return done
     taken = {line["alternative"]: 1e3 / line["frames_per_second"] for line in done.measured.lines if line["ok"]}
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
-    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates)
+    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates, units=costs.units)
     rows = [
         Validation(
             alternative.name,

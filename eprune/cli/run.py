@@ -107,6 +107,7 @@ def command(
     from eprune.deploy.local import launch
     from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured, stdin_reader
     from eprune.formats.atomic import write_file
+    from eprune.measure.c_builds import build_all
     from eprune.measure.summary import summarize
     from eprune.model.platform import Security
     from eprune.views.summary import text
@@ -138,7 +139,9 @@ def command(
         folder = Path(build or temporary)
         programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in system.mappings}
         writer = Writer()
-        for program in programs_of(system, fuse):
+        made = programs_of(system, fuse)
+        build_all(made)
+        for program in made:
             writer.program(program, programs[program.platform])
         progress = RunProgress(quiet)
         with certificates(list(programs), keys, tls):

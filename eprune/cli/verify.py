@@ -1,27 +1,38 @@
-"""``eprune verify``: does an application compute what its model computes?"""
+"""``eprune verify``: does an application compute what its model computes, and a unit what an interpreter does?"""
 
 from __future__ import annotations
 
 import json
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from eprune.cli import options
-from eprune.cli.errors import FINDINGS
+from eprune.cli.errors import FINDINGS, say
 from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from eprune.measure.verify import Difference, Slices
+    from eprune.model.platform import Platform, Unit
+    from eprune.model.system import System
 
 
-@click.command("verify", short_help="Compare an application with its model, bit for bit.")
+@click.command("verify", cls=options.Command, short_help="Compare an application with its model, or a unit.")
 @click.argument("application", metavar="APP.xml")
+@options.platforms_of_unit_option
 @options.outside_option
-@click.option("--model", metavar="MODEL.tflite", required=True, help="The whole model.")
+@click.option("--model", metavar="MODEL.tflite", help="The whole model, to compare the slices with, bit for bit.")
+@click.option("--unit", metavar="NAME", help="The unit on which to run each slice, to compare it with a plain one.")
+@click.option(
+    "--tolerance",
+    type=click.FloatRange(min=0),
+    metavar="X",
+    help="With --unit: how far results may differ, in parts of the largest value; 0: not in a bit (default: 1e-3).",
+)
 @click.option(
     "--inputs",
     "folder",
@@ -41,55 +52,152 @@ if TYPE_CHECKING:
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(
     application: str,
-    model: str,
+    platforms: Sequence[str],
+    model: Optional[str],
+    unit: Optional[str],
+    tolerance: Optional[float],
     folder: Optional[str],
     frames: Optional[int],
     seed: Optional[int],
     interpreter: str,
     fmt: str,
 ) -> int:
-    """Compare an application's slices with the whole model, bit for bit, and name the first actor that differs.
+    """Compare an application's slices with the whole model, or on an accelerator with a plain interpreter.
 
-    Runs the slices one after the other, in precedence order, each on what those before it computed; beside them the
-    whole model, and the whole model with the tensors between the slices as further outputs. Exit code: 0 equal,
-    1 different, 2 unusable input.
+    With --model it runs the slices one after the other, in precedence order, each on what those before it computed;
+    beside them the whole model, and the whole model with the tensors between the slices as further outputs. All have to
+    be equal, bit for bit, or the first actor that differs is named.
+
+    With --unit it runs each slice on that unit of a platform, by its engine or delegate, and on a plain interpreter, on
+    what the whole model computes there. A slice that differs by more than --tolerance is named with its first operator
+    that does. What was equal is written to PLATFORM.verified.json beside the platform's file, where eprune codegen
+    looks it up. Run it where the unit is. Exit code: 0 equal, 1 different, 2 unusable input.
 
     \b
     Examples:
       eprune verify app/application.xml --model model.tflite
       eprune verify app/application.xml --model model.tflite --inputs frames/ --interpreter tflite-runtime
+      eprune verify app/application.xml -p endpoint.xml --unit npu --tolerance 1e-3
     """
-    from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
-    from eprune.measure.comparison import compare
-    from eprune.measure.probe import chosen_interpreter, try_out
-    from eprune.measure.verify import Slices, whole_model
+    from eprune.measure.probe import chosen_interpreter
 
     if folder is not None and seed is not None:
         raise click.UsageError("--seed is for random inputs; --inputs has others")
+    if (model is None) == (unit is None):
+        raise click.UsageError("say what to compare with: either --model MODEL.tflite, or --unit NAME with -p")
+    if unit is None and (platforms or tolerance is not None):
+        raise click.UsageError("-p and --tolerance go with --unit; with --model everything is compared bit for bit")
+    if unit is not None and not platforms:
+        raise click.UsageError("--unit: give the platform's file with -p")
     system = read_sound(application)
-    slices = Slices(system, whole_model(system, model))
     chosen, version = chosen_interpreter(interpreter)
-    try_out(slices.model, chosen)
-    wanted = [index for index in slices.model.inputs if index not in slices.feedback]
-    if folder is None:
-        values = [_random(slices, wanted, 1 if seed is None else seed, frame) for frame in range(frames or 3)]
-    else:
-        values = _stacks(slices, wanted, folder)[:frames]
+    given = _Given(chosen, version, folder, frames, 1 if seed is None else seed)
+    if unit is not None:
+        return _on_unit(system, platforms, unit, 1e-3 if tolerance is None else tolerance, given, fmt)
+    return _with_model(system, model or "", given, fmt)
+
+
+@dataclass(frozen=True)
+class _Given:
+    """The interpreter, its version too, and where the model's inputs come from."""
+
+    interpreter: str
+    version: str
+    folder: Optional[str]
+    frames: Optional[int]
+    seed: int
+
+    def values(self, slices: Slices) -> list[dict[int, Any]]:
+        """The frames for a model: each a map from inputs to tokens."""
+        wanted = [index for index in slices.model.inputs if index not in slices.feedback]
+        if self.folder is None:
+            return [_random(slices, wanted, self.seed, frame) for frame in range(self.frames or 3)]
+        return _stacks(slices, wanted, self.folder)[: self.frames]
+
+
+def _with_model(system: System, model: str, given: _Given, fmt: str) -> int:
+    from eprune.cli.progress import progress
+    from eprune.measure.comparison import compare
+    from eprune.measure.probe import try_out
+    from eprune.measure.verify import Slices, whole_model
+
+    slices = Slices(system, whole_model(system, model))
+    try_out(slices.model, given.interpreter)
+    values = given.values(slices)
     shown = progress(len(values))
     try:
-        difference = compare(slices, chosen, values, shown)
+        difference = compare(slices, given.interpreter, values, shown)
     finally:
         shown.clear()
     report = {
         "equal": difference is None,
         "frames": len(values),
         "actors": len(slices.actors),
-        "interpreter": version,
+        "interpreter": given.version,
         "first": None if difference is None else _as_data(slices, difference),
     }
     show(json.dumps(report, indent=2) if fmt == "json" else _as_text(slices, difference, report), fmt)
     return 0 if difference is None else FINDINGS
+
+
+def _on_unit(system: System, files: Sequence[str], name: str, tolerance: float, given: _Given, fmt: str) -> int:
+    """Every slice that the unit takes, against a plain interpreter."""
+    from eprune.cli.progress import progress
+    from eprune.formats.tflite.model import read_model
+    from eprune.measure.engines import version_of
+    from eprune.measure.on_unit import on_unit
+    from eprune.measure.verified import remember
+    from eprune.measure.verify import Slices
+    from eprune.model.finding import EpruneError, Finding
+    from eprune.views.on_unit import OnUnit
+
+    platform, unit = _unit(files, name)
+    version = version_of(unit, given.interpreter)
+    behaviours = [actor.behaviour for actor in system.graph.actors]
+    paths = dict.fromkeys(each.path for each in behaviours if each and each.operators and not each.misplaced(unit))
+    if not paths:
+        raise EpruneError(
+            Finding("FILE", system.graph.where, f"no actor is a slice of a model that unit {name!r} takes")
+        )
+    compared = [Slices(system, read_model(path)) for path in paths]
+    frames = [given.values(slices) for slices in compared]
+    shown = progress(sum(len(slices.actors) for slices in compared), unit="slice")
+    found = []
+    try:
+        for slices, values in zip(compared, frames):
+            found.append(on_unit(slices, unit, given.interpreter, values, tolerance, shown))
+    finally:
+        shown.clear()
+    result = OnUnit(f"{platform.name}.{name}", version, given.version, tolerance, len(frames[0]), compared, found)
+    show(result.json() if fmt == "json" else result.text(), fmt)
+    equal = {path: all(one.within(tolerance) for one in own) for path, own in zip(paths, found)}
+    try:
+        path = remember(platform, unit, given.interpreter, tolerance, equal)
+        if path and any(equal.values()):
+            say(f"{path}: eprune codegen knows now that this unit was verified")
+    except OSError as error:
+        say(f"note: that could not be written down for eprune codegen: {error}")
+    return 0 if result.equal else FINDINGS
+
+
+def _unit(files: Sequence[str], name: str) -> tuple[Platform, Unit]:
+    """The unit of that name in these platforms' files. Raises a usage error where there is none, or several."""
+    from difflib import get_close_matches
+
+    from eprune.formats.xml.platform import read_platform
+
+    platforms = [read_platform(path) for path in files]
+    found = [(platform, unit) for platform in platforms if (unit := platform.unit(name)) is not None]
+    if not found:
+        names = [unit.name for platform in platforms for unit in platform.units]
+        near = get_close_matches(name, names, 1)
+        hint = f"did you mean {near[0]!r}?" if near else f"there are {', '.join(names) or 'none'}"
+        raise click.BadParameter(f"there is no unit {name!r}; {hint}", param_hint="--unit")
+    if len(found) > 1:
+        both = " and ".join(platform.name for platform, _ in found)
+        raise click.BadParameter(f"{both} both have a unit {name!r}: give one platform with -p", param_hint="--unit")
+    return found[0]
 
 
 def _as_data(slices: Slices, difference: Difference) -> dict[str, Any]:

@@ -223,7 +223,17 @@ def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, .
     for node in nodes:
         runs.setdefault(node.unit, []).append(node.name)
     return tuple(
-        ProcessingUnit(unit.name, unit.core, unit.slowdown, tuple(runs[unit.name]), unit.where)
+        ProcessingUnit(
+            unit.name,
+            unit.cores,
+            unit.slowdown,
+            unit.engine.value,
+            unit.threads,
+            unit.delegate,
+            unit.options,
+            tuple(runs[unit.name]),
+            unit.where,
+        )
         for unit in platform.units
         if unit.name in runs
     )

@@ -17,16 +17,30 @@ from eprune.model.token import TokenType
 
 @dataclass(frozen=True)
 class ProcessingUnit:
-    """A unit that runs something: ``nodes``, in precedence order. ``core`` None: its threads are not pinned.
-
-    ``slowdown`` is how many times slower than the core the unit is, where it is emulated.
-    """
+    """A unit that runs something: ``nodes``, in precedence order; the rest is that of model.platform.Unit, as text."""
 
     name: str
-    core: Optional[int]
+    cores: tuple[int, ...]
     slowdown: float
+    engine: str
+    threads: int
+    delegate: Optional[str]
+    told: tuple[tuple[str, str], ...]
     nodes: tuple[str, ...]
     where: Location
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The arguments that are mostly left out, as the runtime calls them."""
+        return {
+            "core": self.cores[0] if len(self.cores) == 1 else None,
+            "slowdown": self.slowdown,
+            "cores": self.cores if len(self.cores) > 1 else (),
+            "engine": self.engine,
+            "threads": self.threads,
+            "delegate": self.delegate,
+            "options": dict(self.told),
+        }
 
 
 @dataclass(frozen=True)
@@ -197,6 +211,10 @@ class PlatformProgram:
         fed = {fifo.target.partition(".")[0] for fifo in (*self.fifos, *(each.fifo for each in self.rx))}
         return bool(self.rx) and fed.issuperset(node.name for node in self.nodes)
 
+    def unit(self, name: str) -> ProcessingUnit:
+        """The unit of that name."""
+        return next(unit for unit in self.units if unit.name == name)
+
     @property
     def segments(self) -> tuple[Node, ...]:
         """The nodes that are cut from a model."""
@@ -211,6 +229,11 @@ class PlatformProgram:
     def files(self) -> tuple[str, ...]:
         """The paths of the files that nodes refer to, each once, in order of first use."""
         return tuple(dict.fromkeys(path for node in self.nodes for path in node.declaration.files))
+
+    @property
+    def bundled(self) -> tuple[str, ...]:
+        """The same with those that these need beside them."""
+        return tuple(dict.fromkeys(path for node in self.nodes for path in node.declaration.whole))
 
     @property
     def places(self) -> tuple[str, ...]:

@@ -18,7 +18,6 @@ from eprune.codegen.program import PlatformProgram
 from eprune.codegen.targets import python, service, tunnels
 from eprune.codegen.targets.python import Layout
 from eprune.formats.atomic import link_file, write_file
-from eprune.formats.behaviours.python_class import with_neighbours
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.parts import Model
 from eprune.formats.tflite.slicing import constant_spans, slice_model
@@ -111,12 +110,12 @@ def write_bundle(program: PlatformProgram, output: str) -> None:
 def bundle_of(program: PlatformProgram, output: str) -> bytes:
     """A program with all that it needs, as the file that is to lie at the path ``output``."""
     names = {
-        **inside("actors", with_neighbours(*program.files)),
+        **inside("actors", program.bundled),
         **inside("initial", program.initial_files),
     }
     carried = inside("parts", (path for path in program.carried if Path(path).is_file()))
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models", carried)
-    files = {name: Path(path).read_bytes() for path, name in (*names.items(), *carried.items())}
+    files = {name: Path(path).read_bytes() for path, name in (*names.items(), *carried.items()) if Path(path).is_file()}
     models = {f"{layout.models}/{each.file_name}": cut(each) for each in program.cuts}
     files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
     return bundle(python.render(program, layout), {**files, **_runtime()})
@@ -126,7 +125,8 @@ def bundle_of(program: PlatformProgram, output: str) -> bytes:
 def _runtime() -> Mapping[str, bytes]:
     """What a program imports of eprune, by its place in a bundle."""
     package = Path(eprune.__file__).parent
-    sources = (package / "__init__.py", *sorted((package / "runtime").rglob("*.py")))
+    runtime = sorted(path for path in (package / "runtime").rglob("*") if path.suffix in (".py", ".h"))
+    sources = (package / "__init__.py", *runtime)
     return {f"eprune/{source.relative_to(package).as_posix()}": source.read_bytes() for source in sources}
 
 
@@ -154,8 +154,9 @@ def _layout_beside(program: PlatformProgram, output: str) -> Layout:
     name = program.platform if output == "-" else Path(output).stem
     paths = (*program.sources, *program.files, *program.initial_files)
     folder = _folder(output)
-    # What parameters name may have to be written yet.
-    places = {path: _seen_from(folder, os.path.realpath(path)) for path in program.places}
+    # What parameters name may have to be written yet; of a library for several machines the name is a pattern.
+    open_ = (*program.places, *(path for path in program.files if "{" in Path(path).name))
+    places = {path: _seen_from(folder, os.path.realpath(path)) for path in open_}
     return Layout({**_relative(paths, folder), **places}, f"{name}.models")
 
 

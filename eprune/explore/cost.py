@@ -17,7 +17,7 @@ from typing import Optional
 
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.plan import LinkFigures, Power
-from eprune.explore.space import Roles
+from eprune.explore.space import Roles, Units
 
 #: Objective -> its unit and what it is.
 OBJECTIVES = {
@@ -79,6 +79,7 @@ class Costs:
     ``speeds``: of emulated platforms, how many times as fast they are as the machine that was timed; in ``times``
     already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average. ``coded``: of
     FIFOs, how they could be coded, which they are over a link on which that saves time; or, with ``fewest``, bytes.
+    ``units``: platform -> actor -> the unit that it is on, where a platform has several: these work at the same time.
     """
 
     times: Mapping[str, Mapping[str, float]]
@@ -88,6 +89,12 @@ class Costs:
     rates: Mapping[str, float] = field(default_factory=dict)
     coded: Mapping[str, Coded] = field(default_factory=dict)
     fewest: bool = False
+    units: Units = field(default_factory=dict)
+
+    def stage(self, platform: str, actor: str) -> str:
+        """The unit that an actor takes time on there: ``platform/unit``, or the platform where it has one unit."""
+        own = self.units.get(platform, {})
+        return f"{platform}/{own[actor]}" if len(set(own.values())) > 1 else platform
 
     def link(self, origin: str, to: str) -> Optional[LinkFigures]:
         """The link from one platform to another, if there is one."""
@@ -179,6 +186,9 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
     compute = dict.fromkeys(roles.platforms, 0.0)
     for actor, home in homes.items():
         compute[home] += costs.times[home][actor]
+    stages = dict.fromkeys((costs.stage(p, actor) for p in roles.platforms for actor in costs.times[p]), 0.0)
+    for actor, home in homes.items():
+        stages[costs.stage(home, actor)] += costs.times[home][actor]
     links: dict[tuple[str, str], float] = {}
     coded: dict[str, str] = {}
     for stream in flow.crossing(homes):
@@ -186,14 +196,15 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
         links[ends] = links.get(ends, 0.0) + costs.sending(stream, *ends)
         coding = costs.coding(stream, *ends)
         if coding is not None:
-            compute[ends[0]] += coding.encode
-            compute[ends[1]] += coding.decode
+            for actor, home, seconds in zip((stream.source, stream.target), ends, (coding.encode, coding.decode)):
+                compute[home] += seconds
+                stages[costs.stage(home, actor)] += seconds
             coded[stream.name] = coding.way
     total, delay = dict(compute), dict.fromkeys(roles.platforms, 0.0)
     for (origin, to), time in links.items():
         total[origin] += time
         delay[origin] = max(delay[origin], costs.seconds(origin, to)[1])
-    stages = {**compute, **{f"link {a} -> {b}": time for (a, b), time in links.items()}}
+    stages.update({f"link {a} -> {b}": time for (a, b), time in links.items()})
     for stream in flow.crossing(homes):
         origin, to = homes[stream.source], homes[stream.target]
         room = costs.room(stream, origin, to)

@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any, Optional
 
 from eprune.explore.flow import Flow, Stream
-from eprune.explore.space import Alternative, Constraints, Roles
+from eprune.explore.space import Alternative, Constraints, Roles, Units
 from eprune.model.platform import Platform
 
 #: What describes an exploration in its folder; its results, a line of JSON each; the times of its actors.
@@ -53,7 +53,7 @@ class Plan:
     ``id`` changes with everything that a measurement depends on, so that results of an earlier plan are not taken for
     those of this one. ``files`` are the application's and the platforms', relative to the folder. ``excluded`` maps
     the names of partition points to why they are left out. ``command`` is what the user typed, in ``directory``, which
-    is relative to the folder.
+    is relative to the folder. ``units`` says of platforms that have several which one each actor would be on.
     """
 
     id: str
@@ -68,6 +68,7 @@ class Plan:
     files: tuple[str, ...]
     command: str
     directory: str = "."
+    units: Units = field(default_factory=dict)
 
     def alternative(self, name: str) -> Optional[Alternative]:
         """The alternative of that name, or None."""
@@ -121,6 +122,7 @@ def write_plan(plan: Plan) -> str:
             for link in plan.links
         ],
         "power": {name: asdict(each) for name, each in plan.power.items()},
+        "units": plan.units,
     }
     return json.dumps(data, indent=1) + "\n"
 
@@ -147,6 +149,7 @@ def read_plan(text: str) -> Plan:
             files=tuple(data["files"]),
             command=data["command"],
             directory=str(data.get("directory", ".")),
+            units={name: dict(own) for name, own in data.get("units", {}).items()},
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has no valid {error}" if isinstance(error, KeyError) else str(error)) from None

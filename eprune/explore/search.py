@@ -277,7 +277,8 @@ class _Cut:
 
     def _throughput(self) -> Terms:
         sending = [self._sending(*pair) for pair in self.crossing]
-        return self._largest([*map(self._compute, self.roles.platforms), *sending])
+        units = [terms for platform in self.roles.platforms for terms in self._by_unit(platform)]
+        return self._largest([*units, *sending])
 
     def _energy(self) -> Terms:
         parts: list[tuple[float, Terms]] = []
@@ -288,22 +289,34 @@ class _Cut:
                 parts.append((power.idle, self._latency))
         return _sum(parts)
 
+    def _by_unit(self, platform: str) -> list[Terms]:
+        """What each unit of a platform computes."""
+        units: dict[str, list[tuple[float, Terms]]] = {}
+        for actor, own in self.places.items():
+            part = (1e3 * self.costs.times[platform][actor], own.get(platform, {}))
+            units.setdefault(self.costs.stage(platform, actor), []).append(part)
+        for actor, seconds, terms in self._coding(platform):
+            units.setdefault(self.costs.stage(platform, actor), []).append((1e3 * seconds, terms))
+        return [_sum(parts) for parts in units.values()]
+
     def _compute(self, platform: str) -> Terms:
         times = self.costs.times[platform]
         return _sum(
             [
                 *((1e3 * times[actor], own.get(platform, {})) for actor, own in self.places.items()),
-                *((1e3 * seconds, terms) for seconds, terms in self._coding(platform)),
+                *((1e3 * seconds, terms) for _, seconds, terms in self._coding(platform)),
             ]
         )
 
-    def _coding(self, platform: str) -> Iterator[tuple[float, Terms]]:
-        """The seconds that a platform codes and decodes the FIFOs that cross."""
+    def _coding(self, platform: str) -> Iterator[tuple[str, float, Terms]]:
+        """The actors beside which a platform codes or decodes FIFOs that cross, and the seconds."""
         for pair, crossing in self.crossing.items():
             for stream, terms in crossing:
                 coding = self.costs.coding(stream, *pair) if platform in pair else None
-                if coding is not None:
-                    yield (coding.encode if pair[0] == platform else coding.decode), terms
+                if coding is not None and pair[0] == platform:
+                    yield stream.source, coding.encode, terms
+                elif coding is not None:
+                    yield stream.target, coding.decode, terms
 
     def _sending(self, origin: str, to: str) -> Terms:
         crossing = self.crossing[origin, to]

@@ -11,16 +11,20 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations_with_replacement
+from types import MappingProxyType
+from typing import Optional
 
 from eprune.analysis.links import widened
 from eprune.explore.flow import Flow, Stream
 from eprune.model.graph import Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
-from eprune.model.platform import Platform
+from eprune.model.platform import Platform, Unit
 from eprune.model.quantity import format_size
 from eprune.model.system import System
 
+#: Another unit than the first must take less than this part of the time.
+GAIN = 0.95
 #: Up to so many actors before a cut are named.
 _NAMED = 3
 
@@ -205,6 +209,11 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     return next((f"{edge} only" for edge in roles.edges if edge in used), "endpoint only")
 
 
+#: Platform -> actor -> the unit that it is on, where that is not the first one that takes it.
+Units = Mapping[str, Mapping[str, str]]
+NO_UNITS: Units = MappingProxyType({})
+
+
 def cut_behind(flow: Flow, roles: Roles, constraints: Constraints, places: Sequence[str]) -> dict[str, str]:
     """Actor -> platform: what each of ``places`` needs, and itself, is on one tier, all else on the last one.
 
@@ -226,22 +235,40 @@ def cut_behind(flow: Flow, roles: Roles, constraints: Constraints, places: Seque
     return {**homes, **pinned}
 
 
-def place(system: System, homes: Mapping[str, str]) -> System:
-    """The system with its actors where ``homes`` says, and only the platforms that run something.
+def place(system: System, homes: Mapping[str, str], units: Units = NO_UNITS) -> System:
+    """The system with its actors where ``homes`` and ``units`` say, and only the platforms that run something.
 
     Where neither a FIFO between platforms nor its link states a window, it has one with which it is no limit.
     """
     platforms = tuple(platform for platform in system.platforms if platform.name in homes.values())
-    mappings = tuple(mapping(system.graph, platform, homes) for platform in platforms)
+    mappings = tuple(mapping(system.graph, platform, homes, units) for platform in platforms)
     return widened(replace(system, platforms=platforms, mappings=mappings))
 
 
-def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str]) -> PlatformMapping:
-    """One platform's mapping of a cut, in the order of the file; those that run on it are on its first unit."""
-    unit = platform.units[0].name if platform.units else None
-    names = [actor.name for actor in graph.actors]
+def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str], units: Units = NO_UNITS) -> PlatformMapping:
+    """One platform's mapping of a cut, in the order of the file; those that run on it are on ``units``."""
+    own = units.get(platform.name, {})
     places = tuple(
-        Placement(actor, unit=unit) if homes[actor] == platform.name else Placement(actor, platform=homes[actor])
-        for actor in names
+        Placement(actor.name, unit=own.get(actor.name) or _name(platform.unit_for(actor.behaviour)))
+        if homes[actor.name] == platform.name
+        else Placement(actor.name, platform=homes[actor.name])
+        for actor in graph.actors
     )
     return PlatformMapping(graph.name, platform.name, places)
+
+
+def _name(unit: Optional[Unit]) -> Optional[str]:
+    return None if unit is None else unit.name
+
+
+def fastest(timed: Mapping[str, Mapping[str, float]]) -> dict[str, str]:
+    """Actor -> the unit that takes the least time for it; ``timed`` are unit -> actor -> seconds. The first of equals.
+
+    An actor that is hardly faster elsewhere stays: a hop to another unit is not free.
+    """
+    best: dict[str, str] = {}
+    for unit, own in timed.items():
+        for actor, seconds in own.items():
+            if actor not in best or seconds < GAIN * timed[best[actor]][actor]:
+                best[actor] = unit
+    return best

@@ -85,12 +85,16 @@ class LinkSummary:
 
 @dataclass(frozen=True)
 class PlatformSummary:
-    """A platform file. ``units`` maps units to the cores that they are pinned to, ``memory`` is in bytes."""
+    """A platform file. ``units`` maps units to the core, or cores, that they are pinned to, ``memory`` is in bytes.
+
+    ``engines`` says of units what runs models there, where that is not simply a TFLite interpreter.
+    """
 
     file: str
     name: str
     memory: Optional[int]
-    units: dict[str, Optional[int]]
+    units: dict[str, Union[int, list[int], None]]
+    engines: dict[str, str]
     links: tuple[LinkSummary, ...]
 
 
@@ -105,11 +109,34 @@ class MappingSummary:
     remote: dict[str, str]
 
 
-Summary = Union[ModelSummary, ApplicationSummary, PlatformSummary, MappingSummary]
+@dataclass(frozen=True)
+class CActorSummary:
+    """An actor of a C file, as far as the file states it. ``parameters`` maps names to defaults; None: required."""
+
+    name: str
+    line: int
+    inputs: dict[str, str]
+    outputs: dict[str, str]
+    parameters: dict[str, Optional[str]]
+    waits: bool
+
+
+@dataclass(frozen=True)
+class CSummary:
+    """A C file. ``doc`` is its first comment."""
+
+    file: str
+    doc: str
+    actors: tuple[CActorSummary, ...]
+
+
+Summary = Union[CSummary, ModelSummary, ApplicationSummary, PlatformSummary, MappingSummary]
 
 
 def summarize_file(path: str) -> Summary:
-    """The summary of a .tflite or an XML file. Raises EpruneError (FILE, XML) for what is neither, or not readable."""
+    """The summary of a .tflite, C or XML file. Raises EpruneError (FILE, XML) for what is none, or not readable."""
+    if Path(path).suffix == ".c":
+        return _c_file(path)
     if Path(path).suffix == ".tflite":
         return summarize_model(path)
     from eprune.formats.xml.safe import parse
@@ -140,6 +167,26 @@ def summarize_model(path: str) -> ModelSummary:
         sum(macs(model, operator) for operator in model.operators),
         weight_bytes(model, range(len(model.operators))),
         len(model.data),
+    )
+
+
+def _c_file(path: str) -> CSummary:
+    from eprune.formats.c_source import CSource
+
+    try:
+        source = CSource(path)
+        stated = [(name, source.stated(name)) for name in source.actors]
+    except OSError as error:
+        raise EpruneError(Finding("FILE", Location(path), f"cannot be read: {error.strerror}")) from None
+    except ValueError as error:
+        raise EpruneError(Finding("FILE", Location(path), str(error))) from None
+    return CSummary(
+        path,
+        source.doc,
+        tuple(
+            CActorSummary(name, each.line, each.inputs, each.outputs, each.parameters, each.waits)
+            for name, each in stated
+        ),
     )
 
 
@@ -178,7 +225,8 @@ def _platform(path: str) -> PlatformSummary:
         path,
         platform.name,
         platform.memory,
-        {unit.name: unit.core for unit in platform.units},
+        {unit.name: unit.cores[0] if len(unit.cores) == 1 else list(unit.cores) or None for unit in platform.units},
+        {unit.name: unit.runs for unit in platform.units if unit.runs},
         tuple(
             LinkSummary(link.to, link.address, link.port, link.security.value, link.bandwidth, link.latency)
             for link in platform.links

@@ -39,7 +39,7 @@ def compare(
         path = Path(folder, "frames.npz")
         np.savez(path, **{str(tensor): np.stack([frame[tensor] for frame in frames]) for tensor in frames[0]})
         question = {
-            "application": _file_of(slices.graph, folder),
+            "application": file_of(slices.graph, folder),
             "model": slices.model.path,
             "interpreter": interpreter,
             "frames": str(path),
@@ -62,7 +62,7 @@ def compare(
             raise EpruneError(_death(slices, describe(interpreter), running, str(error))) from None
 
 
-def _file_of(graph: Graph, folder: str) -> str:
+def file_of(graph: Graph, folder: str) -> str:
     """The file of an application; one that came from stdin is written into ``folder``."""
     if Path(graph.where.file).exists():
         return graph.where.file

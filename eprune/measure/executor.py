@@ -20,7 +20,6 @@ import numpy as np
 from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.deploy.build import cut
 from eprune.model.behaviour import Cut, File, Place
-from eprune.runtime.fire import tflite
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType, VariablePortType
 from eprune.runtime.kernel.outputs import Outputs, Rooms
 from eprune.runtime.kernel.variable import VariableRoom
@@ -70,7 +69,7 @@ class Executor:
         self.begun = begun
         chosen = None if only is None else set(only)
         self.nodes = [node for node in program.nodes if chosen is None or node.name in chosen]
-        self.interpreter = tflite.choose(interpreter) if program.cuts else ""
+        self.interpreter = interpreter
         self.fifos = [*program.fifos, *(end.fifo for end in program.tx), *(end.fifo for end in program.rx)]
         self.tokens: dict[str, deque[Any]] = {fifo.name: deque(_initial(fifo)) for fifo in self.fifos}
         self.rows = {(row.dpg, row.value): dict(row.rates) for row in program.rows}
@@ -173,10 +172,12 @@ class Executor:
         """As the generated program would have it: declared to the runtime, which makes it."""
         program, declaration = Program(self.program.application, self.program.platform, "", __file__), node.declaration
         options = {name: _spelled(value) for name, value in declaration.options}
+        program.unit(node.unit, **self.program.unit(node.unit).options)
         getattr(program, declaration.call)(node.name, _spelled(declaration.source), unit=node.unit, **options)
         (declared,) = program.declared.actors
+        engine = program.declared.units[node.unit].engine._replace(interpreter=self.interpreter)
         given = {**declaration.option("parameters", {}), **options.get("paths", {})}
-        behaviour = declared.make(_Files(declaration.cuts), self.interpreter, given)
+        behaviour = declared.make(_Files(declaration.cuts), engine, given)
         behaviour.name = node.name
         behaviour.inputs = _port_types(self._sources[node.name], "target")
         behaviour.outputs = _port_types(self._targets[node.name], "source")

@@ -18,7 +18,7 @@ from eprune.deploy.build import bundle_of, programs_of
 from eprune.explore.cost import Costs
 from eprune.explore.flow import flow
 from eprune.explore.plan import ACTORS, PLAN, Plan, link_figures, power, read_plan, script, write_plan
-from eprune.explore.space import Alternative, Constraints, Roles, Space, mapping, place
+from eprune.explore.space import Alternative, Constraints, Roles, Space, Units, mapping, place
 from eprune.formats.atomic import write_file
 from eprune.formats.xml.mapping import write_mapping
 from eprune.measure import script as measuring
@@ -50,8 +50,23 @@ def write_exploration(
     folder: Path,
     command: str,
     progress: Progress = SILENT,
+    fast: bool = False,
 ) -> Plan:
-    """Write everything; explore.json comes last, so that a folder with one is whole. Raises NoPoint."""
+    """Write everything; explore.json comes last, so that a folder with one is whole.
+
+    ``fast``: actors are on the units of their platforms that were timed as the fastest. Raises NoPoint, and WrongUsage
+    where there are no such times.
+    """
+    timed = _timed_units(system, folder) if fast else {}
+    several = [platform for platform in system.platforms if len(platform.units) > 1]
+    units = {
+        platform.name: {
+            actor.name: timed.get(platform.name, {}).get(actor.name) or unit.name
+            for actor in system.graph.actors
+            if (unit := platform.unit_for(actor.behaviour)) is not None
+        }
+        for platform in several
+    }
     _clear(folder)
     store = Store(folder)
     digest = hashlib.sha256(str(frames).encode())
@@ -59,7 +74,7 @@ def write_exploration(
     alternatives: list[Alternative] = []
     for number, alternative in enumerate(space.alternatives, 1):
         progress.update(number)
-        problem = _write_alternative(system, alternative.homes, alternative.name, folder, store, digest)
+        problem = _write_alternative(system, alternative, units, folder, store, digest)
         if problem:
             excluded[alternative.name] = problem
         else:
@@ -81,7 +96,10 @@ def write_exploration(
         files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
         command=command,
         directory=here(folder),
+        units=units,
     )
+    if fast and (times := read_times(folder)):
+        write_times(plan, folder, times.platforms)
     write_file(str(folder / "measure.py"), Path(measuring.__file__).read_bytes())
     for platform in plan.roles.platforms:
         path = folder / f"measure-{platform}.sh"
@@ -144,14 +162,15 @@ def _clear(folder: Path) -> None:
 
 
 def _write_alternative(
-    system: System, homes: Mapping[str, str], name: str, folder: Path, store: Store, digest: Any
+    system: System, alternative: Alternative, units: Units, folder: Path, store: Store, digest: Any
 ) -> str:
     """Write a pair of mappings, and the programs of the platforms that run something; or say what is wrong with it."""
-    placed = place(system, homes)
+    name, homes = alternative.name, alternative.homes
+    placed = place(system, homes, units)
     for finding in errors(check(placed)):
         return f"{finding.rule}: {finding.message}"
     for platform in system.platforms:
-        each = mapping(system.graph, platform, homes)
+        each = mapping(system.graph, platform, homes, units)
         write_file(str(folder / name / f"{platform.name}.xml"), write_mapping(each))
     for program in programs_of(placed):
         data = bundle_of(program, str(folder / name / f"{program.platform}.pyz"))
@@ -207,13 +226,13 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
     try:
         slow = {name: float(each.get("slowdown", 1)) for name, each in timed.platforms.items()}
         times = {
-            name: {actor: seconds * slow[name] for actor, seconds in each["actors"].items()}
+            name: {actor: seconds * slow[name] for actor, seconds in _on_units(each, plan.units.get(name)).items()}
             for name, each in timed.platforms.items()
         }
         # They are the application's, though each platform sampled them: those of the first platform count.
         sampled = [each.get("rates", {}) for each in timed.platforms.values()]
         rates = {name: float(rate) for each in reversed(sampled) for name, rate in each.items()}
-    except (ValueError, TypeError, AttributeError):
+    except (ValueError, TypeError, AttributeError, KeyError):
         raise _damaged(folder) from None
     factors = speeds or {}
     scaled = {
@@ -221,7 +240,28 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
     }
     relative = {name: factors.get(name, 1.0) / slow[name] for name in slow}
     emulated = {name: factor for name, factor in relative.items() if factor != 1}
-    return Costs(scaled, plan.links, plan.power, emulated, rates)
+    return Costs(scaled, plan.links, plan.power, emulated, rates, units=plan.units)
+
+
+def _on_units(timed: Mapping[str, Any], units: Optional[Mapping[str, str]]) -> Mapping[str, float]:
+    """Actor -> seconds, on the unit of its platform that it is on."""
+    if "units" not in timed or units is None:
+        own: Mapping[str, float] = timed["actors"]
+        return own
+    return {actor: timed["units"][unit][actor] for actor, unit in units.items() if unit}
+
+
+def _timed_units(system: System, folder: Path) -> dict[str, dict[str, str]]:
+    """Platform -> actor -> the unit that was timed as the fastest. Raises WrongUsage where nothing was timed."""
+    timed = read_times(folder)
+    found = {} if timed is None else {name: dict(each.get("fastest", {})) for name, each in timed.platforms.items()}
+    wanted = {platform.name: {unit.name for unit in platform.units} for platform in system.platforms}
+    if not any(set(own.values()) <= wanted.get(name, set()) for name, own in found.items() if own):
+        raise WrongUsage(
+            f"{folder} has no times of platforms with several units: eprune explore without --fastest-units, then "
+            f"eprune profile {folder} --actors"
+        )
+    return {name: {a: unit for a, unit in own.items() if unit in wanted.get(name, ())} for name, own in found.items()}
 
 
 def stale_costs(plan: Plan, folder: Path) -> bool:

@@ -28,7 +28,7 @@ PATIENCE = 20
 PYTHON = (3, 9)
 
 #: How many checks there are.
-CHECKS = 22
+CHECKS = 24
 
 
 class State(str, Enum):
@@ -69,10 +69,12 @@ _LIBRARIES = {
     "psutil": ("psutil", "processor time and memory in records", False, ""),
     "matplotlib": ("matplotlib", "charts of eprune report and sweep, PNG files of simulate", False, "eprune[plot]"),
     "av": ("av", "frames from video files", False, "eprune[video]"),
+    "openvino": ("openvino", 'units with engine="openvino"', False, "eprune[openvino]"),
 }
 
 #: Program -> (arguments that print its version, what needs it, Debian's package).
 _PROGRAMS = {
+    "cc": (("--version",), "actors in C, where no library is ready for them", "gcc"),
     "dot": (("-V",), "pictures of eprune draw, and the graph in HTML reports", "graphviz"),
     "ssh": (("-V",), 'eprune profile --endpoint, and links with security="ssh"', "openssh-client"),
 }

@@ -184,7 +184,7 @@ def block_times(
         platform = system.platform(name)
         assert platform is not None
         unit = platform.units[0]
-        timed = time_actors(application, unit.core, interpreter, allow_outside=True)["actors"]  # it has been checked
+        timed = time_actors(application, unit, interpreter, allow_outside=True)["actors"]  # it has been checked
         times.append([unit.slowdown * sum(timed[actor] for actor in block) for block in blocks])
     return times
 

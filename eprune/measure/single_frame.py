@@ -68,14 +68,14 @@ def returning(plan: Plan, system: System, alternative: Alternative, frames: int)
 
     Raises Failure for an application whose results cannot come back.
     """
-    placed = place(system, alternative.homes)
+    placed = place(system, alternative.homes, plan.units)
     sources = [actor.name for actor in system.graph.actors if not actor.inputs]
     sinks = [actor.name for actor in system.graph.actors if actor.inputs and not actor.outputs]
     near = alternative.homes[sources[0]] if sources else ""
     fixed = tuple(sink for sink in sinks if near not in plan.constraints.allowed(sink, plan.roles.platforms))
     try:
         made, report = feedback.apply(placed, feedback.Options(frames, fixed))
-        return Result(place(made, made.homes), report)
+        return Result(place(made, made.homes, plan.units), report)
     except ValueError as error:
         raise Failure(f"no latency of single frames: {error}") from None
 

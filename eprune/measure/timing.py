@@ -34,18 +34,19 @@ from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.deploy.build import cut
 from eprune.explore.flow import flow
-from eprune.explore.space import mapping
+from eprune.explore.space import fastest, mapping
 from eprune.formats.system import read_system
 from eprune.measure import apart
+from eprune.measure.engines import PLAIN, alone, as_text, from_text, model_engine
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.progress import SILENT, Progress
-from eprune.model.behaviour import Cut
+from eprune.model.behaviour import Behaviour, Cut
 from eprune.model.finding import EpruneError, errors
 from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse
-from eprune.runtime.fire.tflite import choose, describe, load
+from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.main.early import compute_in_one_thread, keep_freed_memory
 
 #: Seconds for the repetitions of one segment, and how many there are at least.
@@ -60,18 +61,18 @@ FRAMES_SECONDS = 3.0
 
 def time_actors(
     application: str,
-    core: Optional[int],
+    unit: Unit,
     interpreter: Optional[str],
     progress: Progress = SILENT,
     allow_outside: bool = False,
 ) -> dict[str, Any]:
-    """Actor -> seconds, with the interpreter, as JSON has it. Raises RuntimeError with the reason of a failure.
+    """Actor -> seconds on a unit, of those that it takes, with the interpreter, as JSON has it.
 
-    ``progress`` shows how many actors are done.
+    ``progress`` shows how many actors are done. Raises RuntimeError with the reason of a failure.
     """
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
     command += ["--allow-outside"] * allow_outside
-    command += [f"--core={core}"] if core is not None else []
+    command += [f"--unit={as_text(unit)}"]
     environment = apart.environment()
     compute_in_one_thread(environment)
     with (
@@ -94,10 +95,40 @@ def time_actors(
     return result
 
 
+def time_platform(
+    application: str,
+    platform: Platform,
+    interpreter: Optional[str],
+    progress: Progress = SILENT,
+    allow_outside: bool = False,
+    emulate: bool = False,
+) -> dict[str, Any]:
+    """What ``time_actors`` gives for the unit on which each actor takes the least time; of several units also
+
+    ``units``: unit -> actor -> seconds, and ``fastest``: actor -> unit. With ``emulate``, ``slowdown`` says how much
+    slower the first unit is than its core; the times of the others have theirs, relative to it.
+    """
+    units = platform.units or (PLAIN,)
+    timed = [time_actors(application, unit, interpreter, progress, allow_outside) for unit in units]
+    first = units[0].slowdown if emulate else 1
+    result = {**timed[0], "slowdown": first}
+    if len(units) > 1:
+        factors = [unit.slowdown / first if emulate else 1.0 for unit in units]
+        times = {
+            unit.name: {actor: factor * seconds for actor, seconds in own["actors"].items()}
+            for unit, own, factor in zip(units, timed, factors)
+        }
+        best = fastest(times)
+        result["actors"] = {actor: times[unit][actor] for actor, unit in best.items()}
+        result.update(units=times, fastest=best)
+        result["interpreter"] = "; ".join(f"{unit.name}: {own['interpreter']}" for unit, own in zip(units, timed))
+    return result
+
+
 def _main() -> None:
     parser = argparse.ArgumentParser()
     parser.add_argument("application")
-    parser.add_argument("--core", type=int)
+    parser.add_argument("--unit", type=from_text, default=PLAIN)
     parser.add_argument("--interpreter", default="auto")
     parser.add_argument("--allow-outside", action="store_true")
     options = parser.parse_args()
@@ -106,27 +137,32 @@ def _main() -> None:
     answer = os.fdopen(os.dup(1), "w")
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     notes = []
-    if options.core is not None:
-        if hasattr(os, "sched_setaffinity") and options.core in os.sched_getaffinity(0):
-            os.sched_setaffinity(0, {options.core})
+    unit: Unit = options.unit
+    if unit.cores:
+        if hasattr(os, "sched_setaffinity") and os.sched_getaffinity(0).issuperset(unit.cores):
+            os.sched_setaffinity(0, unit.cores)
         else:
-            notes.append(f"not pinned: core {options.core} is not there for this process")
+            missing = (
+                f"core {unit.cores[0]} is" if len(unit.cores) == 1 else f"cores {', '.join(map(str, unit.cores))} are"
+            )
+            notes.append(f"not pinned: {missing} not there for this process")
 
     def send(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
-    interpreter = choose(options.interpreter)
+    engine = model_engine(unit, options.interpreter)
+    described = engine.describe()
     system = read_system(options.application, allow_outside=options.allow_outside)
-    times, rates = _times(system, interpreter, lambda step, steps: send({"step": step, "steps": steps}))
+    times, rates = _times(system, unit, options.interpreter, lambda step, steps: send({"step": step, "steps": steps}))
     send(
         {
             "actors": times,
             "rates": rates,
-            "interpreter": describe(interpreter),
+            "interpreter": described,
             "python": host.python_version(),
             "machine": host.machine(),
             "host": host.node(),
-            "core": options.core,
+            "core": unit.cores[0] if len(unit.cores) == 1 else list(unit.cores) or None,
             "time": datetime.now(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
             **({"notes": notes} if notes else {}),
         }
@@ -134,14 +170,15 @@ def _main() -> None:
 
 
 def _times(
-    system: System, interpreter: str, on_progress: Callable[[int, int], None]
+    system: System, unit: Unit, interpreter: str, on_progress: Callable[[int, int], None]
 ) -> tuple[dict[str, float], dict[str, float]]:
-    """Actor -> seconds per frame; and dynamic FIFO -> the part of its upper rate limit that a frame has, on average."""
+    """Actor that the unit takes -> seconds per frame; and dynamic FIFO -> the average part of its upper rate limit."""
     wrong = errors(check(system))
     if wrong:
         raise EpruneError(*wrong)
     order = flow(system.graph, system.interfaces).actors
-    whole = _program(system, order)
+    whole = _program(system, order, unit)
+    engine = model_engine(unit, interpreter)
     times, chosen = _in_turn(whole, interpreter)
     between = sum(times.pop(node.name) for node in whole.segments)
     active, rates = averages(system.graph, chosen)
@@ -149,12 +186,14 @@ def _times(
     grown = []
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
-        parts = [node.declaration.cuts[0] for node in _program(system, order[:count]).segments]
-        grown.append(sum(_segment(part, interpreter, known) for part in parts))
+        parts = [node.declaration.cuts[0] for node in _program(system, order[:count], unit).segments]
+        grown.append(sum(_segment(part, engine, known) for part in parts))
     stretch = max(between / grown[-1], 1.0) if grown[-1] and not system.graph.dpgs else 1.0
     for actor, seconds in zip(order, steps(grown)):
         times.setdefault(actor, stretch * seconds * active.get(actor, 1))
-    return {actor: times[actor] for actor in order}, rates
+    behaviours = {actor.name: actor.behaviour for actor in system.graph.actors}
+    taken = [actor for actor in order if not (behaviours[actor] or Behaviour()).misplaced(unit)]
+    return {actor: times[actor] for actor in taken}, rates
 
 
 def averages(graph: Graph, chosen: Mapping[str, Mapping[int, int]]) -> tuple[dict[str, float], dict[str, float]]:
@@ -211,20 +250,20 @@ def steps(grown: Sequence[float]) -> list[float]:
     return [now - before for now, before in zip(least, [0.0, *least])]
 
 
-def _program(system: System, near: Sequence[str]) -> PlatformProgram:
-    """The program of a platform that runs these actors; the others run elsewhere."""
+def _program(system: System, near: Sequence[str], unit: Unit) -> PlatformProgram:
+    """The program of a platform that runs these actors, on the unit if it takes them; the others run elsewhere."""
     homes = {actor.name: "near" if actor.name in near else "far" for actor in system.graph.actors}
-    platform = Platform("near", (Unit("cpu"),), (Link("far"),))
+    platform = Platform("near", alone(unit), (Link("far"),))
     placed = replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
     (program,) = lower(fuse.apply(placed).system)
     return program
 
 
-def _segment(part: Cut, interpreter: str, known: dict[Any, float]) -> float:
+def _segment(part: Cut, engine: ModelEngine, known: dict[Any, float]) -> float:
     """Seconds of one run of a segment, on random values."""
     key = (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
     if key not in known:
-        model = load(interpreter, cut(part))
+        model = engine.load(cut(part))
         random = np.random.default_rng(0)
         for detail in model.get_input_details():
             values = random.random(detail["shape"])

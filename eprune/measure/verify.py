@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from types import MappingProxyType
 from typing import Any, Optional
@@ -132,13 +132,7 @@ class Slices:
 
         Interpreters run in this process (``comparison.compare``: in another); ``begun`` is told whose slice comes next.
         """
-        ends = self.model.outputs
-        between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
-        shown = list(dict.fromkeys([*ends, *between]))
-        whole = self._whole(interpreter)
-        every = [operator.index for operator in self.model.operators]
-        data = slice_model(self._stated(), every, self.model.inputs, shown)
-        inner = _Model(interpreter, data, self.model.inputs, shown, self.model.path)
+        whole, inner = self._whole(interpreter), self._inner(interpreter)
         try:
             with Executor(self._program(), interpreter, begun=begun) as executor:
                 return self._first_difference(executor, whole, inner, frames, progress)
@@ -164,17 +158,12 @@ class Slices:
         progress: Progress,
     ) -> Optional[Difference]:
         actors = {actor.name: actor for actor in self.actors}
-        state = {tensor: deque(self._initial(fifo)) for tensor, fifo in self.feedback.items()}
-        for frame, given in enumerate(frames):
+        for frame, (given, (values, expected)) in enumerate(zip(frames, self._in_turn(inner, frames))):
             progress.update(frame + 1)
-            values = {**given, **{tensor: waiting.popleft() for tensor, waiting in state.items()}}
-            values = {tensor: values.get(tensor, self._zeros(tensor)) for tensor in self.model.inputs}
-            right, expected = whole.run(values), inner.run(values)
+            right = whole.run(values)
             for tensor in self.model.outputs:
                 if found := _difference(None, "", tensor, frame, right[tensor], expected[tensor]):
                     return found
-            for tensor, waiting in state.items():
-                waiting.append(expected[self.tensors[self.feedback[tensor].source]])
             for port, fifo in self.feeds.items():
                 if fifo.source.actor not in actors:
                     tensor = self.tensors[port]
@@ -188,6 +177,33 @@ class Slices:
                     if found := _difference(actors[port.actor], port.port, tensor, frame, wanted, value):
                         return found
         return None
+
+    def values(self, interpreter: str, frames: Sequence[Mapping[int, Any]]) -> Iterator[dict[int, Any]]:
+        """For each frame, tensor -> value: the model's inputs, and all that goes into slices and comes out of them."""
+        inner = self._inner(interpreter)
+        for values, expected in self._in_turn(inner, frames):
+            yield {**values, **expected}
+
+    def _inner(self, interpreter: str) -> _Model:
+        """The model with the tensors between slices as further outputs."""
+        between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
+        shown = list(dict.fromkeys([*self.model.outputs, *between]))
+        every = [operator.index for operator in self.model.operators]
+        data = slice_model(self._stated(), every, self.model.inputs, shown)
+        return _Model(interpreter, data, self.model.inputs, shown, self.model.path)
+
+    def _in_turn(
+        self, inner: _Model, frames: Sequence[Mapping[int, Any]]
+    ) -> Iterator[tuple[dict[int, Any], dict[int, Any]]]:
+        """For each frame the model's inputs, with what came of earlier frames, and what it computes of them."""
+        state = {tensor: deque(self._initial(fifo)) for tensor, fifo in self.feedback.items()}
+        for given in frames:
+            known = {**given, **{tensor: waiting.popleft() for tensor, waiting in state.items()}}
+            values = {tensor: known.get(tensor, self._zeros(tensor)) for tensor in self.model.inputs}
+            expected = inner.run(values)
+            for tensor, waiting in state.items():
+                waiting.append(expected[self.tensors[self.feedback[tensor].source]])
+            yield values, expected
 
     def _program(self) -> PlatformProgram:
         names = {actor.name for actor in self.actors}

@@ -15,6 +15,7 @@ from eprune.model.touched import Access
 if TYPE_CHECKING:
     from eprune.model.graph import Actor
     from eprune.model.interface import Interface
+    from eprune.model.platform import Unit
 
 T = TypeVar("T")
 
@@ -28,10 +29,14 @@ Kept = tuple[tuple[int, ...], tuple[int, ...]]
 
 @dataclass(frozen=True)
 class File:
-    """A file that a program refers to, found at ``path``; ``suffix`` is what is written behind its name."""
+    """A file that a program refers to, found at ``path``; ``suffix`` is what is written behind its name.
+
+    ``beside`` are the paths of the files of its folder that it needs there.
+    """
 
     path: str
     suffix: str = ""
+    beside: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -69,16 +74,24 @@ class Declaration:
     """How an actor is declared to the runtime: the method ``call`` of its program, ``source``, and keyword arguments.
 
     Values of ``options`` are plain data, or again a File or a Cut; those of the dictionary ``paths`` are Places.
+    ``compiled``: the source is C code, which is built where it runs.
     """
 
     call: str
     source: Union[File, Cut]
     options: tuple[tuple[str, Any], ...] = ()
+    compiled: bool = False
 
     @property
     def files(self) -> tuple[str, ...]:
         """The paths of the files that it refers to."""
         return tuple(each.path for each in self._parts() if isinstance(each, File))
+
+    @property
+    def whole(self) -> tuple[str, ...]:
+        """The same with those that these need beside them."""
+        files = [each for each in self._parts() if isinstance(each, File)]
+        return tuple(path for each in files for path in (each.path, *each.beside))
 
     @property
     def places(self) -> tuple[Place, ...]:
@@ -196,6 +209,10 @@ class Behaviour:
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
         """How an actor with this behaviour is declared to the runtime."""
         raise NotImplementedError
+
+    def misplaced(self, unit: Unit) -> str:
+        """Why it cannot run on a unit, "" if it can: a delegate runs slices of models only."""
+        return "a delegate runs slices of models only" if unit.delegate is not None else ""
 
     @property
     def operators(self) -> Sequence[int]:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from eprune.model.finding import Location
 from eprune.model.graph import NOWHERE
+
+if TYPE_CHECKING:
+    from eprune.model.behaviour import Behaviour
 
 
 class Security(str, Enum):
@@ -18,22 +21,44 @@ class Security(str, Enum):
     TLS = "tls"
 
 
+class Engine(str, Enum):
+    """The library that runs slices of models."""
+
+    TFLITE = "tflite"
+    OPENVINO = "openvino"
+    ONNXRUNTIME = "onnxruntime"
+
+
 @dataclass(frozen=True)
 class Unit:
-    """A processing unit. ``core`` is the CPU core that its threads are pinned to; None: not pinned.
+    """A processing unit. ``cores`` are the CPU cores that its threads are pinned to; (): not pinned.
 
+    Slices of models run by its ``engine`` in so many ``threads``. ``delegate`` is the shared library of an accelerator
+    for TFLite, as the loader finds it, None: there is none; ``options`` are what it, or the engine, is told.
     ``slowdown`` is how many times slower than that core the unit is, where this machine emulates it.
     ``watts`` is what it takes while it works, ``idle`` while it does not; None where the file does not state it.
     ``groups`` of units, links and platforms name common causes of failure: all things of one group fail together.
     """
 
     name: str
-    core: Optional[int] = None
+    cores: tuple[int, ...] = ()
     slowdown: float = 1
     watts: Optional[float] = None
     idle: Optional[float] = None
     groups: tuple[str, ...] = ()
+    engine: Engine = Engine.TFLITE
+    threads: int = 1
+    delegate: Optional[str] = None
+    options: tuple[tuple[str, str], ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
+
+    @property
+    def runs(self) -> str:
+        """What runs models here, in words: ``openvino, 2 threads``; "" where it is a TFLite interpreter alone."""
+        parts = [self.engine.value] if self.engine is not Engine.TFLITE else []
+        parts += [f"delegate {self.delegate}"] if self.delegate else []
+        parts += [f"{self.threads} threads"] if self.threads > 1 else []
+        return ", ".join([*parts, *(f"{name}={value}" for name, value in self.options)])
 
 
 @dataclass(frozen=True)
@@ -75,6 +100,13 @@ class Platform:
     def unit(self, name: str) -> Optional[Unit]:
         """The unit of that name, or None."""
         return next((unit for unit in self.units if unit.name == name), None)
+
+    def unit_for(self, behaviour: Optional[Behaviour]) -> Optional[Unit]:
+        """The first unit that takes an actor with this behaviour, or the first one; None where there are none."""
+        for unit in self.units:
+            if unit.delegate is None if behaviour is None else not behaviour.misplaced(unit):
+                return unit
+        return next(iter(self.units), None)
 
     def link(self, to: str) -> Optional[Link]:
         """The link to that platform, or None."""

@@ -17,11 +17,13 @@ import inspect
 import keyword
 import pkgutil
 from collections.abc import Iterable, Mapping
-from dataclasses import MISSING, Field, dataclass, field, fields
+from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, get_origin, get_type_hints
+from typing import Any, NamedTuple, Optional, get_origin, get_type_hints
 
+from eprune.model.mapping import Placement
+from eprune.model.platform import Platform
 from eprune.model.system import System
 
 
@@ -38,6 +40,27 @@ class Result(NamedTuple):
 
     system: System
     report: Report
+
+
+def settled(system: System) -> System:
+    """A system whose actors are on units that take them: one that a pass put beside a slice on an accelerator moves to
+    the first unit of its platform that does.
+    """
+    behaviours = {actor.name: actor.behaviour for actor in system.graph.actors}
+
+    def moved(placement: Placement, platform: Optional[Platform]) -> Placement:
+        behaviour = behaviours.get(placement.actor)
+        unit = None if platform is None or placement.unit is None else platform.unit(placement.unit)
+        if platform is None or unit is None or behaviour is None or not behaviour.misplaced(unit):
+            return placement
+        other = platform.unit_for(behaviour)
+        return replace(placement, unit=other.name) if other is not None else placement
+
+    mappings = tuple(
+        replace(each, placements=tuple(moved(place, system.platform(each.platform)) for place in each.placements))
+        for each in system.mappings
+    )
+    return system if mappings == system.mappings else replace(system, mappings=mappings)
 
 
 def names() -> list[str]:

@@ -67,6 +67,22 @@ class Profile:
         return json.dumps(data, indent=1) + "\n"
 
 
+def faster_elsewhere(plan: Plan, timed: Mapping[str, Any]) -> list[str]:
+    """For people: the actors for which another unit of their platform is faster than the one that they are on."""
+    lines = []
+    for name, own in timed.items():
+        best = {
+            actor: unit
+            for actor, unit in own.get("fastest", {}).items()
+            if own["units"][unit][actor] < own["units"].get(plan.units.get(name, {}).get(actor), {}).get(actor, 0)
+        }
+        shown = [f"{actor} on {unit}" for actor, unit in best.items()]
+        if shown:
+            more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
+            lines.append(f"note: {name}: faster {', '.join(shown[:3])}{more}: eprune explore ... --fastest-units")
+    return lines
+
+
 def validation_text(validation: Sequence[Validation]) -> str:
     """Predictions beside measurements, for people; without points that failed."""
     rows = []

@@ -15,6 +15,7 @@ from scripts.bench.analyzer import analyzer
 from scripts.bench.batch import batch
 from scripts.bench.dpg import dpg, dynamic
 from scripts.bench.emulation import emulation
+from scripts.bench.engines import engines
 from scripts.bench.exits import exits
 from scripts.bench.exploring import exploring
 from scripts.bench.faults import faults
@@ -57,6 +58,7 @@ _ALL = (
     batch,
     faults,
     partition,
+    engines,
 )
 BENCHES = {each.__name__: each for each in _ALL}
 

@@ -21,7 +21,8 @@ from typing import Any
 import numpy as np
 
 import eprune.runtime
-from eprune.runtime.fire import tflite
+from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.segment import SegmentActor
 from eprune.runtime.kernel.actor import PortType
 from eprune.runtime.main.files import Files
 
@@ -58,7 +59,7 @@ class Stage:
 
     def segment(self, name: str, model: str, unit: str, actors: Any, inputs: Any, outputs: Any, **_: Any) -> None:
         """Slices of a model."""
-        segment = tflite.SegmentActor(lambda: self.files.read(model), tflite.choose(), inputs, outputs)
+        segment = SegmentActor(lambda: self.files.read(model), ModelEngine(), inputs, outputs)
         self.actors.append((name, segment))
 
     def fifo(self, name: str, source: str, target: str, dtype: str, shape: tuple[int, ...], **_: Any) -> None:

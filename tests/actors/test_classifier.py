@@ -8,7 +8,8 @@ from driver import prepared
 
 from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.slicing import slice_model
-from eprune.runtime.fire.tflite import Model, choose
+from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.segment import Model
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -69,7 +70,7 @@ def head():
     """The fully connected layers of the vehicle classifier, as an interpreter runs them."""
     model = read_model(str(ROOT / "graphs" / "vehicle.tflite"))
     data = slice_model(model, range(4, 9))
-    return Model(lambda: data, choose())
+    return Model(lambda: data, ModelEngine())
 
 
 def lines(head, folder, batch, tokens):

@@ -62,6 +62,7 @@ DEFEND = (
 PRIVACY = "privacy app.xml -p platforms -m split --data pictures.npz --format json"
 ROBUSTNESS = "robustness wide.tflite --devices 2 --method lop --data pictures.npz --format json"
 ROBUST = ROBUSTNESS.replace("--method lop", "--method robust")
+ON_UNIT = "verify imported/application.xml -p platforms/endpoint.xml --unit cpu0"
 EXPLORE = f"explore app.xml {PLATFORMS} -o new"
 
 
@@ -425,6 +426,9 @@ TABLE = {
             "verify imported/application.xml --model none.tflite",
             code,
         ),
+        "--platform": Acts(ON_UNIT, ON_UNIT.replace("endpoint", "server"), out),
+        "--unit": Acts(ON_UNIT, ON_UNIT.replace("cpu0", "none"), code),
+        "--tolerance": plus(ON_UNIT, "--tolerance 0", out),
         "--inputs": plus(f"verify {IMPORTED}", "--inputs split", code),
         "--frames": plus(f"verify {IMPORTED}", "--frames 1"),
         "--seed": plus("verify changed/application.xml --model tiny.tflite", "--seed 7", out),
@@ -517,6 +521,7 @@ TABLE = {
         **OUTSIDE,
         "--platform": Acts(EXPLORE, EXPLORE.replace("platforms/server.xml", "platforms/server.xml edge/edge.xml")),
         "--output": Acts(EXPLORE, EXPLORE.replace("-o new", "-o newer"), names),
+        "--fastest-units": Elsewhere("tests/cli/test_explore_units.py::test_actors_go_to_the_fastest_units"),
         "--edge": Elsewhere("tests/cli/test_explore.py::test_three_platforms_are_two_endpoints_unless_one_is_an_edge"),
         "--frames": plus(EXPLORE, "--frames 7", json_of("frames", "new/explore.json")),
         "--keep-on": plus(EXPLORE, "--keep-on endpoint L1", out),

@@ -10,6 +10,7 @@ import sys
 import pytest
 from application import ROOT
 
+from tests.kit.accelerator import NEEDS_CC, WARNINGS
 from tests.kit.programs import environment
 
 APPLICATION = {
@@ -99,6 +100,23 @@ def test_every_command_in_its_readme_works(wave, eprune):
     for command in commands:
         _, *arguments = command.split()
         assert eprune(*arguments).code == 0, command
+
+
+@NEEDS_CC
+def test_a_new_actor_in_c_takes_the_place_of_another_one(wave, eprune, eprune_process):
+    done = eprune("new", "actor", "edges", "-o", "edges.c")
+    assert (done.code, done.out) == (0, "edges.c\n")
+    assert '<actor name="edges" c="edges.c:edges">' in done.err
+    graph = wave / "application.xml"
+    text = graph.read_text().replace('class="behaviours.py:Filter"', 'c="edges.c:edges"')
+    graph.write_text(text.replace('<param name="window" value="4"/>', '<param name="factor" value="0"/>'))
+    done = eprune("analyze", *LOCAL, "--strict")
+    assert (done.code, done.out.splitlines()[0]) == (0, "no findings")
+    assert {each["peak"] for each in lines(eprune_process("run", *LOCAL, "-q").out)} == {0}
+    flags = ["-fsyntax-only", *WARNINGS, "-I", str(ROOT / "eprune/runtime/fire")]
+    subprocess.run(["cc", *flags, "edges.c"], check=True)
+    assert eprune("new", "actor", "edges", "-o", "edges.c").code == 2
+    assert "is not a name in C" in eprune("new", "actor", "2edges", "-o", "2.c").err
 
 
 def test_a_new_actor_takes_the_place_of_another_one(wave, eprune, eprune_process):

@@ -99,6 +99,7 @@ CALLS = {
     "verify": [
         ("imported/application.xml", "--model", "tiny.tflite"),
         ("changed/application.xml", "--model", "tiny.tflite"),
+        ("imported/application.xml", "-p", "platforms/endpoint.xml", "--unit", "cpu0"),
     ],
     "evaluate": [
         ("app.xml", "-p", "platforms", "-m", "split", "--data", "pictures.npz"),
@@ -132,12 +133,17 @@ CALLS = {
         ("behaviours.py:Ramp",),
         ("odd.py",),
         ("tiny.tflite",),
+        ("resize.c",),
         (str(ROOT / "graphs/vehicle_exit.xml"),),
         ("platforms/endpoint.xml",),
         ("split/server.xml",),
     ],
     "doctor": [()],
-    "new": [("app", "wave", "-o", "{out}/wave"), ("actor", "Blur", "-o", "{out}/blur.py")],
+    "new": [
+        ("app", "wave", "-o", "{out}/wave"),
+        ("actor", "Blur", "-o", "{out}/blur.py"),
+        ("actor", "b", "-o", "{out}/b.c"),
+    ],
     "schema": [()],
 }
 

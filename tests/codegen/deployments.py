@@ -20,13 +20,13 @@ FILE = "graphs/app.xml"
 
 ENDPOINT = Platform(
     "endpoint",
-    (Unit("cpu0", 0), Unit("idle", 3)),
+    (Unit("cpu0", (0,)), Unit("idle", (3,))),
     (Link("server", "10.0.0.2", 5100), Link("third", "10.0.0.3", 5200)),
     where=Location("graphs/endpoint.xml", 1),
 )
 SERVER = Platform(
     "server",
-    (Unit("cpu1", 1),),
+    (Unit("cpu1", (1,)),),
     (Link("endpoint", "10.0.0.1", 5100), Link("third", "10.0.0.3", 5300)),
     where=Location("graphs/server.xml", 1),
 )

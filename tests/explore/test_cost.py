@@ -58,6 +58,14 @@ def test_a_fifo_whose_rate_varies_counts_with_its_average():
     assert figures(2, half) == figures(2)
 
 
+def test_units_of_a_platform_work_at_the_same_time():
+    """A frame takes the sum; in a steady stream the slowest unit sets the pace."""
+    units = {"endpoint": {actor: "npu" if actor == "L2" else "cpu" for actor in CHAIN.actors}}
+    cut = figures(3, replace(COSTS, units=units))
+    assert cut.latency == figures(3).latency
+    assert (cut.period, cut.bottleneck) == (4.0, "endpoint/cpu")
+
+
 def with_room(**changes):
     return replace(CHAIN, streams=tuple(replace(stream, **changes) for stream in CHAIN.streams))
 

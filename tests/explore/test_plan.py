@@ -17,7 +17,18 @@ def plan():
     links = (LinkFigures("endpoint", "server", "192.168.1.10", 11.2e6, 1.49e-3), LinkFigures("server", "endpoint"))
     power = {"endpoint": Power(3.5, 1.2)}
     return Plan(
-        "id", CHAIN, ROLES, 9, CONSTRAINTS, space.alternatives, space.excluded, links, power, ("a",), "eprune explore"
+        "id",
+        CHAIN,
+        ROLES,
+        9,
+        CONSTRAINTS,
+        space.alternatives,
+        space.excluded,
+        links,
+        power,
+        ("a",),
+        "eprune explore",
+        units={"endpoint": {"L1": "npu"}},
     )
 
 

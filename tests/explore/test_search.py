@@ -45,7 +45,8 @@ def random_costs(rng, flow, roles=ROLES, direct=False):
         if rng.random() < 0.3 and not each.same
     }
     speeds = {roles.platforms[0]: rng.choice((0.1, 1.0))}
-    return Costs(times, links, power, speeds, rates, coded, fewest=rng.random() < 0.3)
+    units = {roles.server: {actor: rng.choice("ab") for actor in flow.actors}} if rng.random() < 0.3 else {}
+    return Costs(times, links, power, speeds, rates, coded, fewest=rng.random() < 0.3, units=units)
 
 
 def random_constraints(rng, flow, roles=ROLES):

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from eprune.formats.xml.platform import read_platform, write_platform
-from eprune.model.platform import Link, Platform, Security, Unit
+from eprune.model.platform import Engine, Link, Platform, Security, Unit
 
 EXAMPLE = """<platform name="endpoint" memory="512MiB" group="rack1 ups">
   <unit name="cpu0" core="0"/>
@@ -26,7 +26,7 @@ def test_a_platform_is_read_with_units_defaults_and_lines(tmp_path: Path) -> Non
     platform = read_platform(str(path))
     assert platform == Platform(
         "endpoint",
-        units=(Unit("cpu0", 0), Unit("cpu", slowdown=7.5, watts=3.5, idle=0.8, groups=("ups",))),
+        units=(Unit("cpu0", (0,)), Unit("cpu", slowdown=7.5, watts=3.5, idle=0.8, groups=("ups",))),
         links=(
             Link("server", "192.168.1.10", 5200, bandwidth=12.5e6, latency=1.49 * 1e-3, watts=4.0),
             Link("other", "127.0.0.1", 5100, shared=True, security=Security.TLS, window=65536, groups=("cable",)),
@@ -71,10 +71,15 @@ LINKS = st.builds(
     window=st.integers(0, 2**40) | st.integers(1, 64).map(lambda n: n * 2**10),
     groups=GROUPS,
 )
+CORES = st.lists(st.integers(0, 20), max_size=6, unique=True).map(sorted).map(tuple)
 UNITS = st.builds(
     Unit,
     NAMES,
-    st.none() | st.integers(0, 9999),
+    CORES,
+    engine=st.sampled_from(Engine),
+    threads=st.integers(1, 256),
+    delegate=st.none() | st.just("/usr/lib/libvx_delegate.so") | st.just("libedgetpu.so.1"),
+    options=st.dictionaries(NAMES, st.text("ab=1/,", max_size=3), max_size=2).map(lambda d: tuple(d.items())),
     slowdown=st.just(1.0) | st.floats(1, 999999),
     watts=WATTS,
     idle=WATTS,
@@ -98,6 +103,13 @@ def test_what_is_written_reads_back_equal(tmp_path_factory: pytest.TempPathFacto
     again = read_platform(str(path))
     assert again == platform
     assert write_platform(again) == text
+
+
+def test_cores_are_numbers_and_ranges(tmp_path: Path) -> None:
+    path = tmp_path / "p.xml"
+    path.write_text('<platform name="p"><unit name="u" cores="4,0-2,1-2"/></platform>', encoding="utf-8")
+    assert read_platform(str(path)).units[0].cores == (0, 1, 2, 4)
+    assert 'cores="0-2,4"' in write_platform(read_platform(str(path)))
 
 
 def test_the_brackets_of_an_address_are_no_part_of_it(tmp_path: Path) -> None:

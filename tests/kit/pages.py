@@ -51,7 +51,9 @@ def broken_links(page: Path, text: str) -> list[str]:
 
 def files(text: str) -> dict[str, str]:
     """Name -> content of the files that a page shows: blocks whose first line is a comment with the name."""
-    blocks = re.findall(r"^```\w+\n((?:# |<!-- )([\w/]+\.\w+)(?: -->)?\n.*?)^```$", text, re.DOTALL | re.MULTILINE)
+    blocks = re.findall(
+        r"^```\w+\n((?:# |<!-- |/\* )([\w/]+\.\w+)(?: -->| \*/)?\n.*?)^```$", text, re.DOTALL | re.MULTILINE
+    )
     return {name: body for body, name in blocks}
 
 

@@ -8,6 +8,8 @@ import pytest
 
 from eprune.runtime import PortType
 from eprune.runtime.fire import tflite
+from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.segment import Interpreters, SegmentActor
 from eprune.runtime.kernel.errors import UsageError
 from tests.kit import tiny_models
 from tests.kit.programs import run, write_program
@@ -16,7 +18,8 @@ EACH_INTERPRETER = pytest.mark.parametrize("interpreter", tflite.INTERPRETERS)
 
 
 def segment(model, interpreter, inputs, outputs):
-    made = tflite.SegmentActor(lambda: model, interpreter, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
+    engine = ModelEngine(interpreter=interpreter)
+    made = SegmentActor(lambda: model, engine, dict.fromkeys(inputs, 0), dict.fromkeys(outputs, 0))
     made.inputs, made.outputs = inputs, outputs
     return made
 
@@ -48,7 +51,7 @@ def test_segments_that_share_an_interpreter_give_their_own_bits_at_once():
     inputs = {"in": PortType(feed["dtype"].__name__, tuple(feed["shape"]), 1)}
     outputs = {"out": PortType(fetch["dtype"].__name__, tuple(fetch["shape"]), 1)}
     tokens = np.random.default_rng(3).standard_normal((4, *feed["shape"])).astype(feed["dtype"])
-    shared, wrong = tflite.Interpreters(), []
+    shared, wrong = Interpreters(), []
 
     def work(token):
         ours = segment(model, interpreter, inputs, outputs)

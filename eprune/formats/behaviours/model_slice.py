@@ -10,6 +10,7 @@ from eprune.model.behaviour import Behaviour, Cut, Declaration, Json, Kept, Read
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Direction, Port
 from eprune.model.interface import Interface
+from eprune.model.platform import Engine, Unit
 from eprune.model.token import TokenType
 
 if TYPE_CHECKING:
@@ -118,6 +119,10 @@ class ModelSlice(Behaviour):
     def renamed(self, name: Callable[[str], str]) -> ModelSlice:
         """The slice of a model whose file has another name."""
         return replace(self, file=name(self.file))
+
+    def misplaced(self, unit: Unit) -> str:
+        """TFLite and OpenVINO read .tflite models."""
+        return "" if unit.engine in (Engine.TFLITE, Engine.OPENVINO) else f"{unit.engine.value} reads no .tflite models"
 
     @property
     def needs_all_inputs(self) -> bool:

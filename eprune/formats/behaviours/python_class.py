@@ -27,6 +27,7 @@ from eprune.model.behaviour import Behaviour, Cut, Declaration, File, Json, Plac
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor
 from eprune.model.interface import Interface
+from eprune.model.platform import Unit
 from eprune.model.token import TokenType, parse_token
 from eprune.model.touched import Access
 
@@ -143,7 +144,12 @@ class PythonBehaviour(Behaviour):
             "optional": tuple(port.name for port in actor.inputs if not port.required),
             "quorum": actor.quorum,
         }
-        return Declaration("actor", File(self.path, f":{self.class_name}"), tuple(options.items()))
+        source = File(self.path, f":{self.class_name}", tuple(with_neighbours(self.path)[1:]))
+        return Declaration("actor", source, tuple(options.items()))
+
+    def misplaced(self, unit: Unit) -> str:
+        """The engine reads the slice that it calls, if it has one; a delegate runs no class."""
+        return super().misplaced(unit) or (self.model.misplaced(unit) if self.model else "")
 
     @property
     def takes_parameters(self) -> bool:

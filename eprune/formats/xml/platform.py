@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from eprune.formats.xml.safe import Document, Node, node, render
 from eprune.formats.xml.schema import read
-from eprune.model.platform import Link, Platform, Security, Unit
+from eprune.model.platform import Engine, Link, Platform, Security, Unit
 from eprune.model.quantity import (
     exact_bandwidth,
     exact_power,
@@ -48,22 +48,57 @@ def _platform(document: Document) -> Platform:
 
 def _unit(document: Document, element: Node) -> Unit:
     attributes = element.attributes
-    core = attributes.get("core")
+    delegate = attributes.get("delegate")
     return Unit(
         name=attributes["name"],
-        core=None if core is None else int(core),
+        cores=_cores(attributes.get("core") or attributes.get("cores", "")),
         slowdown=float(attributes.get("slowdown", Unit.slowdown)),
         watts=_watts(element, "watts"),
         idle=_watts(element, "idle"),
         groups=_groups(element),
+        engine=Engine(attributes.get("engine", Unit.engine.value)),
+        threads=int(attributes.get("threads", Unit.threads)),
+        delegate=delegate,
+        options=_options(attributes.get("options", "")),
         where=document.where(element),
     )
+
+
+def _cores(text: str) -> tuple[int, ...]:
+    """The cores of ``0-2,5``, each once, in rising order."""
+    ends = [part.partition("-") for part in text.split(",") if part]
+    return tuple(sorted({core for first, _, last in ends for core in range(int(first), int(last or first) + 1)}))
+
+
+def _written_cores(cores: tuple[int, ...]) -> str:
+    breaks = [place for place in range(1, len(cores)) if cores[place] != cores[place - 1] + 1]
+    ends = zip([0, *breaks], [*breaks, len(cores)]) if cores else ()
+    return ",".join(f"{cores[a]}" if b - a == 1 else f"{cores[a]}-{cores[b - 1]}" for a, b in ends)
+
+
+def _options(text: str) -> tuple[tuple[str, str], ...]:
+    """The options of ``cache=1 mode=fast``; the last of several of one name counts."""
+    return tuple({name: value for name, _, value in (each.partition("=") for each in text.split())}.items())
 
 
 def _unit_node(unit: Unit) -> Node:
     slowdown = None if unit.slowdown == Unit.slowdown else f"{Decimal(repr(unit.slowdown)):f}"
     watts, idle = (None if each is None else exact_power(each) for each in (unit.watts, unit.idle))
-    return node("unit", name=unit.name, core=unit.core, slowdown=slowdown, watts=watts, idle=idle, group=_group(unit))
+    cores = _written_cores(unit.cores)
+    return node(
+        "unit",
+        name=unit.name,
+        engine=None if unit.engine is Unit.engine else unit.engine.value,
+        delegate=unit.delegate,
+        options=" ".join(f"{name}={value}" for name, value in unit.options) or None,
+        threads=None if unit.threads == Unit.threads else unit.threads,
+        core=cores if len(unit.cores) == 1 else None,
+        cores=cores if len(unit.cores) > 1 else None,
+        slowdown=slowdown,
+        watts=watts,
+        idle=idle,
+        group=_group(unit),
+    )
 
 
 def _watts(element: Node, name: str) -> Optional[float]:

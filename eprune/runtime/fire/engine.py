@@ -55,11 +55,11 @@ class Crew:
     """What one thread fires: clusters, each of which is actors that fire in this order, over and over.
 
     Where there are several clusters, each goes on whenever its next actor can fire without waiting, so that none waits
-    for another. ``core`` is what the thread is pinned to, ``bell`` its bell.
+    for another. ``cores`` are what the thread is pinned to, ``bell`` its bell.
     """
 
     clusters: Sequence[Sequence[RunningActor]]
-    core: Optional[int] = None
+    cores: frozenset[int] = frozenset()
     bell: Bell = field(default_factory=Bell)
 
     @property
@@ -172,8 +172,8 @@ class Engine:
 
     def _run(self, crew: Crew) -> None:
         """The body of a crew's thread. Whatever happens in it becomes an event for the main thread."""
-        if crew.core is not None:
-            os.sched_setaffinity(0, {crew.core})
+        if crew.cores:
+            os.sched_setaffinity(0, crew.cores)
         begun: list[RunningActor] = []
         failed = True
         try:

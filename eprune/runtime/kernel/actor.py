@@ -52,7 +52,7 @@ class Actor:
 
     The constructor gets the parameters of the application graph as text. ``name``, ``inputs`` and ``outputs`` (port
     name -> PortType, without control ports) are set before ``initialize``, and so is ``model``
-    (``runtime.fire.tflite.Model``) if the graph names a slice beside the class. All methods run in the actor's own
+    (``runtime.fire.segment.Model``) if the graph names a slice beside the class. All methods run in the actor's own
     thread. In a dynamic processing graph, ``mode`` is the value of the firing's control token.
     """
 

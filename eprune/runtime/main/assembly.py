@@ -17,9 +17,9 @@ from typing import Any, Callable, Optional, Union
 
 import numpy as np
 
-from eprune.runtime.fire import tflite
 from eprune.runtime.fire.checking import Checked
 from eprune.runtime.fire.engine import Crew, Event
+from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.firing import Rates, RunningActor
 from eprune.runtime.fire.matched import (
     ROOM_SHARE,
@@ -38,6 +38,7 @@ from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sender
 from eprune.runtime.fire.routing import Router
+from eprune.runtime.fire.segment import Interpreters, SegmentActor
 from eprune.runtime.fire.skipping import AwaitedInput, SkippingOutput
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.adaptive import AdaptiveTimeout
@@ -78,18 +79,21 @@ class Assembly:
         actors = declared.actors
         own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
         self._parameters = parameters(options.set, own)
-        self._interpreter = tflite.choose(options.interpreter) if any(actor.model for actor in actors) else ""
+        #: unit -> what runs the models on it, of those that have some
+        self.engines = declared.engines(options.interpreter)
         self.emulation = self._emulate(options.emulate_trace) if options.emulate or options.emulate_trace else None
         #: how this program identifies itself to its peers and in its record
         self.greeting = Greeting(
             declared.application,
             declared.platform,
             declared.digest,
-            interpreter=tflite.describe(self._interpreter) if self._interpreter else "",
+            interpreter=", ".join(dict.fromkeys(engine.describe() for engine in self.engines.values())),
         )
-        cores = declared.cores.items()
-        #: unit -> the core that its threads are pinned to, None: to none
-        self.cores = {unit: None if options.no_pin else self._usable(unit, core) for unit, core in cores}
+        #: unit -> the cores that its threads are pinned to, if any
+        self.cores = {
+            name: frozenset() if options.no_pin else self._usable(name, unit.cores)
+            for name, unit in declared.units.items()
+        }
         #: actor -> its behaviour, of a service's actors that keep their state
         self._kept: dict[str, Actor] = {}
         self._make_parts()
@@ -118,7 +122,7 @@ class Assembly:
         #: actor that sends by a route -> what it shares with the reader of the answers
         self._answers = {actor.live.answers[0]: Answers() for actor in self.declared.actors if actor.live.answers}
         #: unit -> the interpreters of its segments that share some
-        self._shared: dict[str, tflite.Interpreters] = {}
+        self._shared: dict[str, Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
@@ -178,29 +182,32 @@ class Assembly:
         foreseen = {actor.name for actor in self.actors if actor.matching is not None and actor.rates is None}
         chosen = [names for names in self.declared.clusters if together and (not aligned or foreseen.issuperset(names))]
         members = [[named.pop(name) for name in names] for names in chosen]
-        shared: dict[int, list[list[RunningActor]]] = {}
-        crews: list[tuple[Optional[int], list[list[RunningActor]]]] = []
+        shared: dict[frozenset[int], list[list[RunningActor]]] = {}
+        crews: list[tuple[frozenset[int], list[list[RunningActor]]]] = []
         for actors in [*members, *([actor] for actor in named.values())]:
-            core = self.cores[units[actors[0].name]]
+            unit = units[actors[0].name]
+            cores = self.cores[unit]
+            # An accelerator computes beside the core.
+            alone = len(cores) != 1 or bool(self.declared.units[unit].engine.delegate)
             if aligned:
-                crews.append((core, [[actor] for actor in actors]))
-            elif core is None or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
-                crews.append((core, [actors]))
-            elif core in shared:
-                shared[core].append(actors)
+                crews.append((cores, [[actor] for actor in actors]))
+            elif alone or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
+                crews.append((cores, [actors]))
+            elif cores in shared:
+                shared[cores].append(actors)
             else:
-                crews.append((core, shared.setdefault(core, [actors])))
+                crews.append((cores, shared.setdefault(cores, [actors])))
         carriers = {
             id(fifo): connection
             for connection in self.connections
             for fifo in (*connection.rx.values(), *connection.tx.values())
         }
-        return [self._make_crew(core, clusters, carriers) for core, clusters in crews]
+        return [self._make_crew(cores, clusters, carriers) for cores, clusters in crews]
 
     def _make_crew(
-        self, core: Optional[int], clusters: list[list[RunningActor]], carriers: dict[int, Connection]
+        self, cores: frozenset[int], clusters: list[list[RunningActor]], carriers: dict[int, Connection]
     ) -> Crew:
-        crew = Crew(clusters, core)
+        crew = Crew(clusters, cores)
         feeds: dict[Connection, None] = {}
         for actor in crew.actors:
             actor.use(crew.bell)
@@ -229,20 +236,22 @@ class Assembly:
         changes = () if trace is None else changes_of(trace, self.declared.platform)
         emulation = Emulation(
             {peer: self.declared.figures.get(peer, Figures()) for peer in self.declared.peers},
-            {actor.unit: self.declared.slowdowns[actor.unit] for actor in self.declared.actors},
+            {actor.unit: self.declared.units[actor.unit].slowdown for actor in self.declared.actors},
             changes,
         )
         self._journal.log("note", f"emulated: {emulation}")
         return emulation
 
-    def _usable(self, unit: str, core: Optional[int]) -> Optional[int]:
-        if core is None or not hasattr(os, "sched_setaffinity"):
-            return None
-        if core not in os.sched_getaffinity(0):
-            message = f"unit {unit}: core {core} is not available on this machine; its threads are not pinned"
-            self._journal.log("note", message)
-            return None
-        return core
+    def _usable(self, unit: str, cores: frozenset[int]) -> frozenset[int]:
+        if not cores or not hasattr(os, "sched_setaffinity"):
+            return frozenset()
+        missing = sorted(cores - os.sched_getaffinity(0))
+        if missing:
+            named = f"core{'s' * (len(missing) > 1)} {', '.join(map(str, missing))}"
+            what = f"unit {unit}: {named} {'are' if len(missing) > 1 else 'is'} not available on this machine"
+            self._journal.log("note", f"{what}; its threads are not pinned")
+            return frozenset()
+        return cores
 
     def _make_fifo(self, fifo: DeclaredFifo) -> Fifo:
         initial = None
@@ -381,10 +390,10 @@ class Assembly:
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> RunningActor:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
         behaviour = self._kept.get(actor.name) or actor.make(
-            self.declared.files, self._interpreter, self._parameters.get(actor.name, {})
+            self.declared.files, self.engines.get(actor.unit, ModelEngine()), self._parameters.get(actor.name, {})
         )
-        if isinstance(behaviour, tflite.SegmentActor) and actor.live.shares:
-            behaviour.interpreters = self._shared.setdefault(actor.unit, tflite.Interpreters())
+        if isinstance(behaviour, SegmentActor) and actor.live.shares:
+            behaviour.interpreters = self._shared.setdefault(actor.unit, Interpreters())
         behaviour.name = actor.name
         behaviour.tell = partial(self._note, actor.name)
         behaviour.round_trip = self._round_trip

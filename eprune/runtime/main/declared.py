@@ -8,7 +8,9 @@ from functools import partial
 from types import MappingProxyType
 from typing import NamedTuple, Optional, Union
 
-from eprune.runtime.fire import tflite
+from eprune.runtime.fire.c_actor import CActor
+from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.segment import Model, SegmentActor
 from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.variable import Shape, most
@@ -31,8 +33,32 @@ class Live(NamedTuple):
     shares: bool = False
 
 
+class DeclaredUnit(NamedTuple):
+    """A processing unit; see Program.unit. The engine's interpreter is chosen when the program starts."""
+
+    cores: frozenset[int] = frozenset()
+    slowdown: float = 1
+    engine: ModelEngine = ModelEngine()
+
+
+class Functions(NamedTuple):
+    """What is said of a behaviour in C; see Program.c_actor."""
+
+    inputs: Sequence[str]
+    outputs: Sequence[str]
+    rates: Mapping[str, tuple[int, int]]
+    headers: Sequence[str]
+    waits: bool
+
+    def make(self, files: Files, behaviour: str, parameters: Mapping[str, str]) -> Actor:
+        """The behaviour ``FILE:NAME``, built and not initialized. Raises UsageError if it cannot be built."""
+        file, _, name = behaviour.rpartition(":")
+        library = files.library(file, self.headers)
+        return CActor(library, name, parameters, (self.inputs, self.outputs), self.rates, self.waits)
+
+
 class DeclaredActor(NamedTuple):
-    """An actor whose behaviour is a class."""
+    """An actor whose behaviour is a class, or ``functions`` in C."""
 
     name: str
     unit: str
@@ -42,16 +68,19 @@ class DeclaredActor(NamedTuple):
     optional: Sequence[str] = ()
     quorum: Optional[int] = None
     live: Live = Live()
+    functions: Optional[Functions] = None
 
-    def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
+    def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized. Raises UsageError if it cannot be made."""
+        if self.functions is not None:
+            return self.functions.make(files, self.behaviour, parameters)
         factory = files.load_class(self.behaviour)
         try:
             behaviour: Actor = factory(**parameters)
         except (TypeError, ValueError, OSError) as error:
             raise UsageError(f"actor {self.name!r}: {error}") from error
         if self.model:
-            behaviour.model = tflite.Model(partial(files.read, self.model), interpreter)
+            behaviour.model = Model(partial(files.read, self.model), engine)
         return behaviour
 
 
@@ -66,9 +95,9 @@ class DeclaredSegment(NamedTuple):
     outputs: Mapping[str, int]
     live: Live = Live()
 
-    def make(self, files: Files, interpreter: str, parameters: Mapping[str, str]) -> Actor:
+    def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized."""
-        return tflite.SegmentActor(partial(files.read, self.model), interpreter, self.inputs, self.outputs)
+        return SegmentActor(partial(files.read, self.model), engine, self.inputs, self.outputs)
 
 
 #: tokens per firing, or their lower and upper limit
@@ -138,8 +167,7 @@ class Declared:
     files: Files
     #: some FIFO of the application may lose tokens: inputs are matched by firing index
     aligned: bool = False
-    cores: dict[str, Optional[int]] = field(default_factory=dict)
-    slowdowns: dict[str, float] = field(default_factory=dict)
+    units: dict[str, DeclaredUnit] = field(default_factory=dict)
     figures: dict[str, Figures] = field(default_factory=dict)
     actors: list[DeclaredActor | DeclaredSegment] = field(default_factory=list)
     #: actors that one thread fires, in firing order; an actor that is in none has a thread of its own
@@ -151,6 +179,11 @@ class Declared:
     def peers(self) -> list[str]:
         """The other platforms that FIFOs come from or go to."""
         return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
+
+    def engines(self, interpreter: str) -> dict[str, ModelEngine]:
+        """Unit -> what runs the models on it, of those that have some; of TFLite's interpreters this one."""
+        used = dict.fromkeys(actor.unit for actor in self.actors if actor.model)
+        return {unit: self.units[unit].engine._replace(interpreter=interpreter) for unit in used}
 
     def first_port(self, peer: str) -> int:
         """The lowest port of the link with a peer; the others are given as distances from it."""

@@ -5,12 +5,15 @@ from __future__ import annotations
 import atexit
 import json
 import os
+import platform
 import re
 import tempfile
 import zipfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
+from eprune.runtime.fire import c_actor
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main import imports
@@ -64,6 +67,27 @@ class Files:
         self._unpacked[-1].write(data)
         self._unpacked[-1].flush()
         return name
+
+    def library(self, path: str, headers: Sequence[str]) -> str:
+        """The path of the shared library for a C file, which includes these files beside it, or of a ready one.
+
+        Raises UsageError where it cannot be built.
+        """
+        if path.endswith(".c"):
+            names = [Path(path).name, *headers]
+            sources = {name: self.read(Path(path).with_name(name).as_posix()) for name in names}
+            return c_actor.build(names[0], sources)
+        name = c_actor.here(path)
+        try:
+            return self.part(name) if self._archive is not None else self._there(name)
+        except UsageError as error:
+            raise UsageError(f"{error}: there is no library for this machine ({platform.machine()})") from None
+
+    def _there(self, path: str) -> str:
+        found = self.locate(path)
+        if not Path(found).is_file():
+            raise UsageError(f"{found}: No such file")
+        return found
 
     def load_class(self, reference: str) -> type[Actor]:
         """The behaviour class of ``file.py:Class``. Its file may import its neighbours, see ``imports``.

@@ -11,10 +11,20 @@ from queue import SimpleQueue
 from typing import Any, Optional
 
 from eprune.runtime.fire.engine import Event, Signals
+from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
 from eprune.runtime.kernel.variable import Shape
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, Rate
+from eprune.runtime.main.declared import (
+    Declared,
+    DeclaredActor,
+    DeclaredFifo,
+    DeclaredSegment,
+    DeclaredUnit,
+    Functions,
+    Live,
+    Rate,
+)
 from eprune.runtime.main.files import Files
 from eprune.runtime.main.options import check_writable, parse
 from eprune.runtime.main.run import Run, helpers_guarded, leave, log_failure
@@ -29,12 +39,26 @@ class Program:
         """``aligned``: some FIFO of the application may lose tokens: inputs are matched by firing index."""
         self.declared = Declared(application, platform, digest, Files(file), aligned)
 
-    def unit(self, name: str, core: Optional[int] = None, slowdown: float = 1) -> None:
-        """Declare a processing unit: the CPU core that its actors' threads are pinned to, and for emulation, how many
-        times slower than this core it is.
+    def unit(
+        self,
+        name: str,
+        core: Optional[int] = None,
+        slowdown: float = 1,
+        cores: Sequence[int] = (),
+        engine: str = "tflite",
+        threads: int = 1,
+        delegate: Optional[str] = None,
+        options: Optional[Mapping[str, str]] = None,
+    ) -> None:
+        """Declare a processing unit: the CPU core, or cores, that its actors' threads are pinned to, and for emulation,
+        how many times slower than these it is.
+
+        Its slices of models run by ``engine`` in so many ``threads``; ``delegate`` is the shared library of an
+        accelerator, which is told the ``options``; without a delegate the engine is.
         """
-        self.declared.cores[name] = core
-        self.declared.slowdowns[name] = slowdown
+        pinned = frozenset(cores if core is None else (core,))
+        runs = ModelEngine(engine, threads=threads, delegate=delegate or "", options=dict(options or {}))
+        self.declared.units[name] = DeclaredUnit(pinned, slowdown, runs)
 
     def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
         """Declare the figures of the link to platform ``to``, in bytes per second and seconds, for its emulation."""
@@ -81,6 +105,30 @@ class Program:
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
         live = live._replace(relays=relays, answers=tuple(answers))
         self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
+
+    def c_actor(
+        self,
+        name: str,
+        behaviour: str,
+        unit: str,
+        inputs: Sequence[str] = (),
+        outputs: Sequence[str] = (),
+        rates: Optional[Mapping[str, tuple[int, int]]] = None,
+        headers: Sequence[str] = (),
+        waits: bool = False,
+        **said: Any,
+    ) -> None:
+        """Declare an actor whose behaviour is in C: ``file.c:name``, or a library, ``file.so:name``.
+
+        ``inputs`` and ``outputs`` are its ports for data in the order of the graph, ``rates`` the limits of those whose
+        rate is not 1. ``headers`` are the files beside the C file that it includes. ``waits``: it waits for the world.
+        The rest as in actor.
+        """
+        self.actor(name, behaviour, unit, **said)
+        declared = self.declared.actors.pop()
+        assert isinstance(declared, DeclaredActor)
+        functions = Functions(tuple(inputs), tuple(outputs), dict(rates or {}), tuple(headers), waits)
+        self.declared.actors.append(declared._replace(functions=functions))
 
     def segment(
         self,

@@ -145,6 +145,7 @@ class Reporter:
             digest=greeting.digest,
             incarnation=assembly.incarnation,
             interpreter=greeting.interpreter or None,
+            engines={unit: engine.record() for unit, engine in assembly.engines.items()},
             host=host.node(),
             python=host.python_version(),
             machine=host.machine(),

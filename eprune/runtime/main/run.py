@@ -9,7 +9,7 @@ import json
 import os
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from queue import SimpleQueue
 from typing import Any, Optional
 
@@ -106,7 +106,7 @@ class Run:
             raise UsageError(f"--serve: {reason}")
         assembly = Assembly(self._declared, self.options, self.events, self.journal)
         self._prepare(assembly, 1 if self.options.serve else None)
-        _confine(set(assembly.cores.values()))
+        _confine(assembly.cores.values())
         self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)
         failure: Optional[RunError] = None
         try:
@@ -202,11 +202,10 @@ def _write(results: Mapping[str, str]) -> list[RunError]:
     return [RunError(f"{path}: {problem}") for path, problem in problems if problem]
 
 
-def _confine(cores: set[Optional[int]]) -> None:
+def _confine(units: Collection[frozenset[int]]) -> None:
     """Keep the program's other threads (links, main) on its units' cores, if all of them are pinned."""
-    wanted = {core for core in cores if core is not None}
-    if wanted and None not in cores:
-        os.sched_setaffinity(0, wanted)
+    if units and all(units):
+        os.sched_setaffinity(0, frozenset().union(*units))
 
 
 def log_failure(journal: Journal, error: RunError) -> None:

@@ -102,7 +102,7 @@ def judge(greeting: Greeting, mine: Greeting) -> str:
 
 
 def warn(greeting: Greeting, mine: Greeting) -> str:
-    """A note on a difference that the protocol tolerates, '' if there is none: the TFLite interpreter."""
+    """A note on a difference that the protocol tolerates, '' if there is none: the engines of models."""
     theirs, ours = greeting.interpreter, mine.interpreter
     if theirs and ours and theirs != ours:
         return f"{greeting.sender} runs {brief(theirs)}, {mine.platform} {ours}: results may differ in single bits"

@@ -154,6 +154,7 @@ class RunRecord:
     digest: str
     incarnation: str
     interpreter: Optional[str]
+    engines: Mapping[str, Mapping[str, Any]]
     host: str
     python: str
     machine: str
