@@ -35,6 +35,11 @@ BINS = "bins:"
     help="The parameter to vary, and its values; see above.",
 )
 @click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")
+@click.option(
+    "--data",
+    metavar="DATA",
+    help="Also tell of each run how accurate it is on the test part of your pictures, as eprune evaluate does.",
+)
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
 @click.option(
     "--wish", "wishes", multiple=True, metavar="METRIC=VALUE", help="Choose the cheapest run that reaches VALUE."
@@ -78,6 +83,7 @@ def command(
     mappings: Sequence[str],
     vary: Sequence[str],
     frames: Optional[int],
+    data: Optional[str],
     settings: Sequence[str],
     wishes: Sequence[str],
     axes: Optional[str],
@@ -101,7 +107,8 @@ def command(
 
     The table has what sinks print as JSON (lines with a "frame" are about that frame alone, and do not count), how
     often each row of each dynamic processing graph was chosen, bytes per frame over each link, milliseconds from frame
-    to frame, and those that each platform's actors computed. Pareto-optimal runs have a *. With --wish the cheapest run
+    to frame, and those that each platform's actors computed; with --data also the accuracy on your pictures, or without
+    labels the agreement with the whole model. Pareto-optimal runs have a *. With --wish the cheapest run
     that is good enough is chosen.
 
     A run that fails is recorded, and the next one goes on. Exit code: 0 fine, 1 a run failed or no run is as wished,
@@ -111,12 +118,14 @@ def command(
     Examples:
       eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=0.5:1:0.1 -o exits.svg
       eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=bins:10 --wish accuracy=0.97
+      eprune sweep app.xml -p platforms -m mappings/split --vary Exit.threshold=0.6,0.8 --data photos
       eprune sweep filter.xml -p platforms -m mappings/local --vary "Gate.thresholds=0,9;0.1,9;0.1,0.2"
     """
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
     from eprune.deploy.options import certificates, check_complete, secured
-    from eprune.measure.sweep import Trials
+    from eprune.measure.data import read_data
+    from eprune.measure.sweep import Trials, on_data
     from eprune.model.platform import Security
     from eprune.views.sweep import SweepReport
 
@@ -128,9 +137,19 @@ def command(
     varied = _varied(system, vary, settings)
     common = [f"--frames={frames}"] * bool(frames) + [f"--interpreter={interpreter}"] * bool(interpreter)
     common += ["--no-pin"] * (not pin) + ["--emulate"] * emulate
+    judge = on_data(system, settings, read_data(data), None, interpreter or "auto") if data else None
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
         trials = Trials(
-            system, Path(folder), fuse, common, settings, limit, results, lambda n: progress(n, frames or 0, quiet)
+            system,
+            Path(folder),
+            fuse,
+            common,
+            settings,
+            limit,
+            results,
+            lambda n: progress(n, frames or 0, quiet),
+            judge,
+            data or "",
         )
         with certificates([each.platform for each in system.mappings], needed=secured(system, Security.TLS)):
             code, points = _run(trials, varied)

@@ -15,6 +15,8 @@ from eprune.deploy.local import launch
 from eprune.deploy.options import link_options, placed_settings
 from eprune.explore import sweep
 from eprune.explore.sweep import Point, SweepFrame
+from eprune.measure.data import Data
+from eprune.measure.evaluate import evaluate
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.script import append
 from eprune.measure.summary import summarize
@@ -27,12 +29,44 @@ _MAPPINGS = ("values", "metrics", "shares", "links", "busy")
 MAX_LINE = 2**16
 
 
+#: Values of parameters -> metrics.
+Judge = Callable[[Mapping[str, str]], Mapping[str, float]]
+
+
+def on_data(
+    system: System, settings: Sequence[str], data: Data, frames: Optional[int] = None, interpreter: str = "auto"
+) -> Judge:
+    """What values of parameters make of the test part of pictures: ``accuracy``, or ``agreement`` with the whole model.
+
+    See ``measure.evaluate``, of which the judge raises the same.
+    """
+    fixed = dict(setting.split("=", 1) for setting in settings)
+
+    def judge(values: Mapping[str, str]) -> dict[str, float]:
+        given = {**fixed, **values}
+        actors = tuple(
+            replace(actor, parameters=tuple({**dict(actor.parameters), **_of(actor.name, given)}.items()))
+            for actor in system.graph.actors
+        )
+        made = replace(system, graph=replace(system.graph, actors=actors))
+        found = evaluate(made, data, frames=frames, interpreter=interpreter)
+        return {found.measure: round(found.share.value, 6)}
+
+    return judge
+
+
+def _of(actor: str, values: Mapping[str, str]) -> dict[str, str]:
+    """The parameters of an actor among ``ACTOR.PARAM``."""
+    return {name[len(actor) + 1 :]: value for name, value in values.items() if name.startswith(f"{actor}.")}
+
+
 class Trials:
     """Runs of one application in one deployment.
 
     ``common`` are options of all programs, ``settings`` parameters that do not change, ``limit`` the seconds that a run
     has. With ``results`` each run is a line there, and one that is there already, and went well, is not run again.
-    ``progress`` makes what shows how far so many runs are.
+    ``progress`` makes what shows how far so many runs are. ``judge`` has further metrics of values (``on_data``), by
+    what ``judged_by`` says.
     """
 
     def __init__(
@@ -45,8 +79,10 @@ class Trials:
         limit: float,
         results: Optional[str],
         progress: Callable[[int], Progress] = lambda total: SILENT,
+        judge: Optional[Judge] = None,
+        judged_by: str = "",
     ) -> None:
-        self.results = results
+        self.results, self._judge = results, judge
         #: lines of the results that cannot be read, and were passed over
         self.torn = 0
         if results:
@@ -56,7 +92,7 @@ class Trials:
         self._edges: dict[str, list[float]] = {}
         self._homes = system.homes
         self._programs = {mapping.platform: str(folder / f"{mapping.platform}.py") for mapping in system.mappings}
-        identity = [*common, *settings, str(fuse)]
+        identity = [*common, *settings, str(fuse), *([judged_by] if judged_by else [])]
         writer = Writer()
         for program in programs_of(system, fuse):
             identity.append(program.digest)
@@ -97,6 +133,8 @@ class Trials:
             if point is None:
                 point, frames = self._run(values, progress)
                 point = self._judged(point, frames)
+                if self._judge is not None and not point.problem:
+                    point = replace(point, metrics={**point.metrics, **self._judge(values)})
                 if self.results:
                     append(Path(self.results), {"sweep": self.id, **asdict(point)})
             yield point

@@ -387,6 +387,7 @@ TABLE = {
         "--mapping": Acts(GAIN, GAIN.replace(ONE, TWO), json_of("points.0.links")),
         "--vary": Acts(GAIN, GAIN.replace("Out.gain=1", "In.count=1"), json_of("points.0.frames")),
         "--frames": plus(GAIN, "--frames 1", json_of("points.0.frames")),
+        "--data": Elsewhere("tests/cli/test_sweep.py::test_accuracy_on_ones_own_pictures_is_a_figure_like_any_other"),
         "--set": plus(GAIN, "--set In.count=5", json_of("points.0.frames")),
         "--wish": plus(SWEEP, "--wish gain=1", lambda outcome: "Least" in outcome.out),
         "--axes": Acts(f"{GAIN} --axes gain,ms", f"{GAIN} --axes gain,cores", json_of("axes")),

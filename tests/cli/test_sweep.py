@@ -11,10 +11,13 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
+import numpy as np
 import pytest
 from application import ROOT
 
+from eprune.face import load
 from tests.kit.programs import environment
 
 FILTER = [str(ROOT / "graphs" / "predistorter.xml"), "--frames", "20", "--no-pin"]
@@ -79,6 +82,28 @@ def test_where_every_run_fails_there_is_no_table(eprune):
     done = eprune("sweep", *FILTER, *SPLIT, *vary("bad"))
     assert (done.code, done.err) == (1, "1 of 1 runs failed\n")
     assert done.out.startswith("predistorter: 1 run\n\nGate.thresholds=bad failed: ")
+
+
+def test_accuracy_on_ones_own_pictures_is_a_figure_like_any_other(eprune, tmp_path, monkeypatch):
+    """What evaluate says of the same application with that value."""
+    np.savez(tmp_path / "noise.npz", x=np.random.default_rng(2).integers(0, 256, (12, 96, 96, 3), np.uint8))
+    exits = str(ROOT / "graphs" / "vehicle_exit.xml")
+    where = [*SPLIT[:3], "-m", str(ROOT / "mappings" / "vehicle_exit_split")]
+    data = ["--data", str(tmp_path / "noise.npz")]
+    wanted = ["--vary", "Exit.threshold=0,2", "--frames", "3", "--no-pin", "--format", "json"]
+    done = eprune("sweep", exits, *where, *wanted, *data, "--wish", "agreement=1", "--results", str(tmp_path / "runs"))
+    assert done.code == 0, done.err
+    points = json.loads(done.out)["points"]
+    early, late = (point["metrics"]["agreement"] for point in points)
+    assert late == 1 >= early
+    system = load(exits)
+    actors = tuple(
+        replace(each, parameters=(*each.parameters, ("threshold", "0"))) if each.name == "Exit" else each
+        for each in system.graph.actors
+    )
+    told = replace(system, graph=replace(system.graph, actors=actors)).evaluate(str(tmp_path / "noise.npz"))
+    assert early == pytest.approx(told.share.value, abs=1e-6)
+    assert eprune("sweep", exits, *where, *wanted, "--data", "nowhere.npz").code == 2
 
 
 def test_several_parameters_and_csv(eprune):
