@@ -34,7 +34,7 @@ test: $(VENV)/.dev  ## run the tests (under ten minutes on two cores)
 
 test-long: $(VENV)/.dev  ## run all tests, also the long ones (installs openvino)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino]'
-	$(BIN)/python -m pytest $(SIDE_BY_SIDE)
+	EPRUNE_ALL_EXAMPLES=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev  ## check style and types
 	$(BIN)/ruff check .

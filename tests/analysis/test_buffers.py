@@ -17,6 +17,7 @@ from eprune.analysis.lookup import buffer_bytes
 from eprune.analysis.throughput import Resources, Transfer, timed
 from eprune.model.graph import Graph
 from eprune.model.token import TokenType
+from tests.kit.effort import examples
 
 
 def with_capacities(graph: Graph, capacities) -> Graph:
@@ -52,7 +53,7 @@ def heavier(graph: Graph) -> Graph:
     return replace(graph, actors=tuple(actors))
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(timed_graphs(actors=4, fifos=4, longest=3))
 def test_no_choice_of_capacities_is_less_and_does_as_well(drawn):
     graph, times = heavier(drawn[0]), drawn[1]
@@ -74,7 +75,7 @@ def test_no_choice_of_capacities_is_less_and_does_as_well(drawn):
         assert sizes.nbytes == sum(buffer_bytes(fast).values())
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(timed_graphs())
 def test_without_the_search_the_sizes_still_do_and_the_bound_still_holds(drawn):
     graph, times = drawn

@@ -27,6 +27,7 @@ from eprune.model.mapping import Mapping
 from eprune.model.system import System
 from eprune.passes import fuse
 from tests.kit.dpgs import Sketch, control_sequences, dynamic_graphs
+from tests.kit.effort import examples
 
 ROOT = Path(__file__).parents[2]
 
@@ -295,7 +296,7 @@ def check_entries(part: Cluster, graph: Graph) -> None:
     assert not enters or enters == first
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(200), derandomize=True, deadline=None, database=None)
 @given(st.data())
 def test_clusters_of_live_graphs_never_deadlock_and_compute_the_same(data):
     graph, _ = data.draw(timed_graphs(actors=8, fifos=14))

@@ -21,6 +21,7 @@ from eprune.model.finding import Finding, Severity
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from eprune.model.system import System
 from tests.kit.dpgs import Sketch, control_sequences, dynamic_graphs
+from tests.kit.effort import examples
 
 CASES = Path(__file__).parents[1] / "cases"
 
@@ -42,7 +43,7 @@ def blocks(graph: Graph, control: dict[str, list[int]], iterations: int) -> bool
     return result.deadlocked
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(st.data())
 def test_what_follows_the_rules_is_accepted_and_runs_to_the_end(data):
     graph = data.draw(dynamic_graphs())
@@ -171,13 +172,13 @@ def check_exactly(graph: Graph) -> None:
 TANGLED = dynamic_graphs(most_dpgs=2, most_members=2, tangled=True)
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(400), derandomize=True, deadline=None, database=None)
 @given(changed_graphs())
 def test_what_is_changed_is_refused_or_runs_in_every_mode(graph):
     check_exactly(graph)
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(200), derandomize=True, deadline=None, database=None)
 @given(TANGLED)
 def test_rings_of_rows_and_of_graphs_are_refused_exactly_if_some_run_blocks(graph):
     assert {finding.rule for finding in errors(graph)} <= {"C2"}
@@ -185,7 +186,7 @@ def test_rings_of_rows_and_of_graphs_are_refused_exactly_if_some_run_blocks(grap
 
 
 @pytest.mark.long
-@settings(max_examples=3000, deadline=None, database=None)
+@settings(max_examples=examples(3000), deadline=None, database=None)
 @given(changed_graphs() | TANGLED | dynamic_graphs(most_dpgs=3, most_members=3, tangled=True))
 def test_thousands_more_are_judged_right(graph):
     check_exactly(graph)

@@ -19,6 +19,7 @@ from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
+from tests.kit.effort import examples
 from tests.kit.fault_simulator import FaultSimulator
 
 DROP, STOP, WAIT, ZERO = FaultPolicy.DROP, FaultPolicy.STOP, FaultPolicy.WAIT, FaultPolicy.ZERO
@@ -403,7 +404,7 @@ def choose(system, rng):
     return failed, service(system, rng.choice(("every", "some", 2)))
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(SEEDS)
 def test_without_wait_simulated_failures_end_as_predicted(seed):
     rng = random.Random(seed)
@@ -416,7 +417,7 @@ def test_without_wait_simulated_failures_end_as_predicted(seed):
     assert run.starved - run.ended == set(outcome.starved) - run.ended
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(SEEDS)
 def test_stalls_come_after_the_predicted_iterations(seed):
     rng = random.Random(seed)
@@ -432,7 +433,7 @@ def test_stalls_come_after_the_predicted_iterations(seed):
             assert min(before.values()) + count <= run.firings[actor] <= max(before.values()) + count
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(SEEDS)
 def test_after_a_failure_between_two_iterations_they_come_after_exactly_as_many(seed):
     rng = random.Random(seed)
@@ -444,7 +445,7 @@ def test_after_a_failure_between_two_iterations_they_come_after_exactly_as_many(
     assert {actor: run.firings[actor] - before[actor] for actor in outcome.iterations} == outcome.iterations
 
 
-@settings(max_examples=200)
+@settings(max_examples=examples(200))
 @given(SEEDS)
 def test_what_was_predicted_to_go_on_goes_on(seed):
     """With all policies mixed. A starving actor that also waits may be seen to do either, hence not the other way."""

@@ -19,6 +19,7 @@ from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.passes.fuse import apply, choose
+from tests.kit.effort import examples
 
 LINE = [("S", "L1"), ("L1", "L2"), ("L2", "L3"), ("L3", "T")]
 SLICES = {"L1": (0, 1), "L2": (2, 3), "L3": (4, 5)}
@@ -177,7 +178,7 @@ def test_readers_of_one_tensor_of_two_instances_are_not_fused():
     assert fuse(fifos, slices, A1="@one", A2="@two") == (("C",), ("B", "D"))
 
 
-@settings(max_examples=400, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(400), derandomize=True, deadline=None, database=None)
 @given(st.randoms(use_true_random=False), st.integers(3, 14))
 def test_merging_keeps_an_order_and_refuses_exactly_the_cycles(rng, count):
     names = tuple(f"a{index}" for index in range(count))
@@ -222,7 +223,7 @@ def models(draw: st.DrawFn) -> tuple[Graph, dict[str, Interface], dict[str, str]
     return graph, facts, places
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(1500), derandomize=True, deadline=None, database=None)
 @given(models())
 def test_what_is_fused_passes_rule_m4_and_no_two_neighbours_more_would(model):
     graph, facts, places = model
@@ -243,7 +244,7 @@ def test_what_is_fused_passes_rule_m4_and_no_two_neighbours_more_would(model):
             assert not sound(*(members for members in sets if members not in (a, b)), a + b)
 
 
-@settings(max_examples=500, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(500), derandomize=True, deadline=None, database=None)
 @given(models())
 def test_sets_and_their_members_are_in_an_order_in_which_they_can_fire(model):
     graph, facts, places = model

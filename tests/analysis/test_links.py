@@ -16,6 +16,7 @@ from eprune.analysis.throughput import resources, timed
 from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.platform import Link, Platform
 from eprune.model.system import System
+from tests.kit.effort import examples
 
 
 def split(graph: Graph, bandwidth: Optional[float] = 16.0, latency: float = 0.0, window: int = 0) -> System:
@@ -36,7 +37,7 @@ def windows(system: System) -> list[Optional[int]]:
 PAIR = build([("A", "B", 1, 0, 2)])
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(200), derandomize=True, deadline=None, database=None)
 @given(st.data())
 def test_no_times_of_the_actors_make_the_window_a_limit(data):
     rate, delay, spare = data.draw(st.tuples(st.integers(1, 3), st.integers(0, 3), st.integers(0, 3)))

@@ -17,6 +17,7 @@ from eprune.analysis.repair import Repair, apply
 from eprune.analysis.simulate import Simulation, simulate
 from eprune.model.finding import Severity
 from eprune.model.graph import Fifo, Graph
+from tests.kit.effort import examples
 
 
 def interleavings(graph: Graph, iterations: int, count: int) -> list[Simulation]:
@@ -40,7 +41,7 @@ def is_live(graph: Graph) -> bool:
     return find_cycle(precedence(graph)) is None
 
 
-@settings(max_examples=1500, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(1500), derandomize=True, deadline=None, database=None)
 @given(random_graphs())
 def test_a_graph_is_accepted_exactly_if_it_runs_in_every_interleaving(graph):
     accepted = not list(deadlocks(graph))
@@ -52,7 +53,7 @@ def test_a_graph_is_accepted_exactly_if_it_runs_in_every_interleaving(graph):
             assert set(result.firings.values()) == {4}
 
 
-@settings(max_examples=1000, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(1000), derandomize=True, deadline=None, database=None)
 @given(random_graphs())
 def test_the_suggested_repair_is_enough_and_obeys_the_capacity_rule(graph):
     mended = repaired(graph)
@@ -60,7 +61,7 @@ def test_the_suggested_repair_is_enough_and_obeys_the_capacity_rule(graph):
     assert not simulate(mended, 3, random.Random(1)).deadlocked
 
 
-@settings(max_examples=600, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(600), derandomize=True, deadline=None, database=None)
 @given(random_graphs())
 def test_no_repair_changes_fewer_fifos(graph):
     suggested = {fifo.name for repair in repairs(graph) for fifo in repair.changes}
@@ -71,7 +72,7 @@ def test_no_repair_changes_fewer_fifos(graph):
         assert find_cycle(rest) is not None or not suggested
 
 
-@settings(max_examples=600, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(600), derandomize=True, deadline=None, database=None)
 @given(random_graphs())
 def test_no_repair_of_one_fifo_is_cheaper(graph):
     suggested = repairs(graph)
@@ -93,7 +94,7 @@ def test_no_repair_of_one_fifo_is_cheaper(graph):
     assert added(suggested[0].changes[0]) == min(working)
 
 
-@settings(max_examples=600, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(600), derandomize=True, deadline=None, database=None)
 @given(random_graphs())
 def test_the_witness_is_a_shortest_cycle_and_the_order_fits_every_edge(graph):
     whole = precedence(graph)

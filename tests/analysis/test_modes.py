@@ -20,6 +20,7 @@ from eprune.model.finding import Severity
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from eprune.model.system import System
 from tests.kit.dpgs import DATA, Sketch, dynamic_graphs
+from tests.kit.effort import examples
 
 
 @st.composite
@@ -241,13 +242,13 @@ def cheap_repairs(graph: Graph, free: list[Fifo], count: int) -> Iterator[int]:
                 yield added(graph, list(changes))
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(knotted() | alternating())
 def test_accepted_exactly_if_every_sequence_of_rows_runs(graph):
     check_verdict(graph)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(knotted() | alternating())
 def test_each_cycle_is_there_in_the_rows_that_are_named_and_nothing_is_told_twice(graph):
     check_witnesses(graph)
@@ -259,7 +260,7 @@ def test_all_hints_together_make_it_live_with_the_fewest_changes(graph):
     check_repair(graph)
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(branches(), st.data())
 def test_members_without_a_control_input_are_judged_and_fire_as_their_rows_say(graph, data):
     check_verdict(graph)
@@ -282,7 +283,7 @@ def test_members_without_a_control_input_are_judged_and_fire_as_their_rows_say(g
 
 
 @pytest.mark.long
-@settings(max_examples=500, deadline=None, database=None)
+@settings(max_examples=examples(500), deadline=None, database=None)
 @given(knotted(most_dpgs=3) | alternating())
 def test_thousands_more_are_judged_and_mended_right(graph):
     check_verdict(graph)

@@ -22,6 +22,7 @@ from eprune.analysis.throughput import Resources, Transfer, advice, resources, t
 from eprune.model.graph import FaultPolicy, Graph
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
+from tests.kit.effort import examples
 
 
 def seconds(**times: object) -> dict[str, Fraction]:
@@ -33,7 +34,7 @@ def bottleneck(graph: Graph, times: dict[str, Fraction], *deployed: object):
     return max_cycle_ratio(model.times, model.edges)
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(300), derandomize=True, deadline=None, database=None)
 @given(timed_graphs())
 def test_it_is_what_self_timed_execution_settles_to(drawn):
     graph, times = drawn
@@ -46,7 +47,7 @@ def test_it_is_what_self_timed_execution_settles_to(drawn):
     assert (cycle.ratio if cycle else 0) == simulated
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(300), derandomize=True, deadline=None, database=None)
 @given(timed_graphs())
 def test_the_cycle_it_names_is_one_of_the_graph_and_has_that_ratio(drawn):
     graph, times = drawn
@@ -209,7 +210,7 @@ def test_clusters_that_share_a_unit_share_its_time_in_any_order():
     ]
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(300), derandomize=True, deadline=None, database=None)
 @given(st.data())
 def test_other_ways_round_are_found_too(data):
     """Against all simple cycles of small graphs of any kind."""
@@ -244,7 +245,7 @@ def simple_cycles(times, edges):
             yield from walk([edge], {edge.source, edge.target})
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(300), derandomize=True, deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(0, 4), st.integers(0, 4), st.integers(-4, 3)), max_size=10))
 def test_longest_paths_end_in_potentials_or_positive_cycles(arcs):
     found = longest_paths(5, arcs)

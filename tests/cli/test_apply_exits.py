@@ -48,7 +48,7 @@ def exits(eprune, *more):
     return json.loads(done.out)
 
 
-@pytest.mark.parametrize("at", [("L2",), ("L1", "L2")])
+@pytest.mark.parametrize("at", [pytest.param(("L2",), marks=pytest.mark.long), ("L1", "L2")])
 def test_what_is_evaluated_is_what_was_foretold(folder, eprune, vehicles, at):
     places = [text for each in at for text in ("--at", each)]
     told = exits(eprune, VEHICLE, *SPLIT, "--data", vehicles, "--wish", "accuracy=0.85", *places)

@@ -97,7 +97,7 @@ class Reference:
         return False, int(self._run(self.large, decoded[None]).argmax()), len(stream.getvalue()) + 1
 
 
-@pytest.mark.parametrize("small", ["small.tflite", "quantized.tflite"])
+@pytest.mark.parametrize("small", ["small.tflite", pytest.param("quantized.tflite", marks=pytest.mark.long)])
 def test_it_decides_and_answers_as_plain_python_does(folder, eprune, pictures, small):
     told = cascade(eprune, small, pictures, "--wish", "accuracy=0.9", "--quality", "80")
     system = load("made/application.xml", "made/platforms", "made/mappings", allow_outside=True)

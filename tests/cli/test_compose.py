@@ -15,6 +15,7 @@ from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT
 
 
+@pytest.mark.long
 def test_the_session_of_the_page_is_real(tmp_path):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)

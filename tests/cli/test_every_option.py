@@ -234,7 +234,7 @@ TABLE = {
         "--behind": plus(OFFLOAD, "--behind L1"),
         "--here": plus(OFFLOAD, "--here 0.1,0.2"),
         "--there": plus(OFFLOAD, "--there 0.1,0.2"),
-        "--profile": plus(OFFLOAD, "--profile timed", code),
+        "--profile": plus(OFFLOAD, "--profile nowhere", code),
         "--objective": plus(OFFLOAD, "--objective bytes"),
         "--latency": plus(OFFLOAD, "--latency 50ms"),
         "--probe": plus(OFFLOAD, "--probe 7"),

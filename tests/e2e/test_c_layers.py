@@ -47,7 +47,16 @@ def vehicle(tmp_path):
 
 
 def run(folder, application, *options):
-    command = ["eprune", "run", str(application), "-p", str(folder / "endpoint.xml"), str(folder / "server.xml")]
+    command = [
+        sys.executable,
+        "-m",
+        "eprune",
+        "run",
+        str(application),
+        "-p",
+        str(folder / "endpoint.xml"),
+        str(folder / "server.xml"),
+    ]
     command += ["-m", str(ROOT / "mappings/vehicle_split"), "--frames", "4", *options]
     code, out, err = finish(start_command(*command))
     assert code == 0, err
@@ -89,7 +98,7 @@ def test_a_mistake_in_the_c_file_is_found_when_the_program_is_generated(vehicle)
     path = vehicle / "vehicle_layers.c"
     path.write_text(path.read_text().replace("float *result = out[0];", "float *result = nowhere;"))
     command = [
-        "eprune",
+        *(sys.executable, "-m", "eprune"),
         "run",
         str(vehicle / "app.xml"),
         "-p",

@@ -224,6 +224,7 @@ def test_wherever_it_is_cut_the_answers_are_the_same(tmp_path):
     assert len(set(answers.values())) == 1
 
 
+@pytest.mark.long
 def test_its_cuts_are_explored_and_measured_but_not_by_lone_frames(tmp_path):
     assert eprune("explore", APPLICATION, "-p", *PLATFORM_FILES, "-o", tmp_path, "--frames", 20).returncode == 0
     for what in (("--actors",), ("--point", 5)):

@@ -144,9 +144,16 @@ def real(name):
 
 
 def some_ways():
-    """Each model with both interpreters, each time cut and run in another way; all ways come up."""
+    """Each model, with one interpreter and then the other, each time cut and run in another way.
+
+    All ways come up, in the long tests with both interpreters.
+    """
     cases = [(name, interpreter) for name in REAL for interpreter in INTERPRETERS]
-    return [(*case, *WAYS[5 * place % len(WAYS)]) for place, case in enumerate(cases)]
+    quick = {(name, list(INTERPRETERS)[place % len(INTERPRETERS)]) for place, name in enumerate(REAL)}
+    return [
+        pytest.param(*case, *WAYS[5 * place % len(WAYS)], marks=[] if case in quick else [pytest.mark.long])
+        for place, case in enumerate(cases)
+    ]
 
 
 @pytest.mark.parametrize(("name", "interpreter", "per", "fuse", "split"), some_ways())
@@ -200,7 +207,7 @@ def test_a_loop_over_all_slices_of_a_unit_is_one_segment(tmp_path):
     assert (tmp_path / "program.py").read_text().count("program.segment(") == 1
 
 
-@pytest.mark.parametrize("split", [False, True])
+@pytest.mark.parametrize("split", [pytest.param(False, marks=pytest.mark.long), True])
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
 def test_a_detector_with_its_state_fed_back_on_real_frames(tmp_path, interpreter, split):
     from PIL import Image

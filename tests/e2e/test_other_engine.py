@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -29,7 +30,15 @@ def platforms(tmp_path):
 
 
 def test_the_server_half_by_another_engine_gives_nearly_the_same_and_the_difference_is_stated(tmp_path, platforms):
-    application = ("eprune", "run", str(GRAPHS / "vehicle.xml"), "-m", str(ROOT / "mappings/vehicle_split"))
+    application = (
+        sys.executable,
+        "-m",
+        "eprune",
+        "run",
+        str(GRAPHS / "vehicle.xml"),
+        "-m",
+        str(ROOT / "mappings/vehicle_split"),
+    )
     run = (*application, "--frames", "5", "-p")
     code, out, err = finish(start_command(*run, *platforms, "--record", str(tmp_path)))
     assert code == 0, err
@@ -47,7 +56,7 @@ def test_the_server_half_by_another_engine_gives_nearly_the_same_and_the_differe
 
 def test_verify_says_what_the_other_engine_does_to_the_results(platforms):
     command = (
-        "eprune",
+        *(sys.executable, "-m", "eprune"),
         "verify",
         str(GRAPHS / "vehicle.xml"),
         "-p",

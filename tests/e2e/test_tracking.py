@@ -106,7 +106,9 @@ def test_boxes_are_drawn_where_they_are(tracked):
 
 
 @needs_model
-@pytest.mark.parametrize("deployment", ["-p app -m app --no-fuse", "--split", "--split --no-fuse"])
+@pytest.mark.parametrize(
+    "deployment", ["-p app -m app --no-fuse", "--split", pytest.param("--split --no-fuse", marks=pytest.mark.long)]
+)
 def test_split_and_unfused_it_says_and_draws_the_same(folder, tracked, deployment):
     if "--split" in deployment:
         if not (folder / "cuts").exists():

@@ -15,6 +15,7 @@ from eprune.model.finding import EpruneError, has_errors
 from eprune.model.graph import PortRef
 from eprune.model.system import System
 from eprune.passes.expand import expand, repetitions
+from tests.kit.effort import examples
 
 FILE = """<?xml version="1.0" encoding="UTF-8"?>
 <graphml xmlns="http://graphml.graphdrawing.org/xmlns">
@@ -154,7 +155,7 @@ def test_a_long_chain_of_parameters_is_refused(read):
     assert any("depends on more than 50 others" in each for each in problems(read, text.replace('"24"', '"p0"')))
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(200), derandomize=True, deadline=None, database=None)
 @given(st.recursive(st.integers(0, 99).map(str), lambda inner: st.tuples(inner, st.sampled_from("+-*"), inner)))
 def test_expressions_mean_what_they_mean(tmp_path_factory, tree):
     def text(node) -> str:

@@ -23,6 +23,7 @@ from eprune.model.graph import Fifo, PortRef
 from eprune.model.system import System
 from eprune.passes.expand import expand, repetitions
 from tests.kit import sdf3
+from tests.kit.effort import examples
 
 SINGLE = """<?xml version="1.0"?>
 <sdf3 type="sdf" version="1.0" xmlns:xsi="http://www.w3.org/2001/XMLSchema-instance">
@@ -128,7 +129,7 @@ PIECES = st.sampled_from(
 )
 
 
-@settings(max_examples=300, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(300), derandomize=True, deadline=None, database=None)
 @given(st.lists(st.tuples(st.integers(0, 10**6), PIECES), min_size=1, max_size=4))
 def test_whatever_is_in_a_file_it_is_read_or_refused(tmp_path_factory, changes):
     words = re.split(r"(\"[^\"]*\"|(?<=>)(?=\n))", SINGLE)
@@ -208,7 +209,7 @@ def test_an_actor_with_too_many_phases_is_refused(read):
     assert any("phases; the limit is 10000" in each for each in problems(read, text))
 
 
-@settings(max_examples=200, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(200), derandomize=True, deadline=None, database=None)
 @given(
     st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any),
     st.lists(st.integers(0, 3), min_size=1, max_size=4).filter(any),
@@ -336,7 +337,7 @@ def sdf_graphs(draw: st.DrawFn) -> tuple[str, dict[str, int]]:
     return sdf3.xml("random", channels, times, serial=tuple(firings)), firings
 
 
-@settings(max_examples=150, derandomize=True, deadline=None, database=None)
+@settings(max_examples=examples(150), derandomize=True, deadline=None, database=None)
 @given(sdf_graphs())
 def test_an_expanded_graph_leads_every_token_to_its_reader(tmp_path_factory, drawn):
     text, firings = drawn

@@ -17,6 +17,7 @@ from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError
 from eprune.model.token import TokenType
 from tests.kit import tiny_models
+from tests.kit.effort import examples
 
 CHAIN = tiny_models.conv_pool_dense()
 BRANCHES = tiny_models.residual_split()
@@ -143,7 +144,7 @@ def test_a_file_cut_short_is_refused_or_read(length: int) -> None:
 MODELS = (CHAIN, BRANCHES, tiny_models.loop(), tiny_models.sparse_weights())
 
 
-@settings(max_examples=300, deadline=1000, derandomize=True)
+@settings(max_examples=examples(300), deadline=1000, derandomize=True)
 @given(st.sampled_from(MODELS), st.lists(st.tuples(st.integers(8, 2**14), st.integers(0, 255)), min_size=1, max_size=4))
 def test_flipped_bytes_are_refused_or_read(data: bytes, flips: list[tuple[int, int]]) -> None:
     corrupt = bytearray(data)

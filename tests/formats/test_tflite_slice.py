@@ -35,8 +35,6 @@ REAL = {
     "lstm": 4,
     "split_concat": 4,
 }
-#: Those of which the runs without a delegate take long.
-SLOW = ("traffic_model",)
 TINY = ("conv_pool_dense", "residual_split", "float16_weights", "sparse_weights", "reshape_like", "loop")
 
 
@@ -146,9 +144,9 @@ def assert_exact(package: str, model: Model, cuts: Sequence[list[list[int]]], fr
 @pytest.mark.parametrize(
     ("name", "package", "plain"),
     [
-        # Of a slow model, one interpreter, as it is mostly used, will do.
+        # Of a real model, one interpreter, as it is mostly used, will do.
         pytest.param(
-            name, package, plain, marks=[pytest.mark.long] * (name in SLOW and (plain or package != PACKAGES[0]))
+            name, package, plain, marks=[pytest.mark.long] * (name in REAL and (plain or package != PACKAGES[0]))
         )
         for name in (*TINY, *REAL)
         for package in PACKAGES

@@ -67,7 +67,7 @@ def listening(port):
     raise AssertionError("nobody listens")
 
 
-@pytest.mark.parametrize("policy", [PLAIN, "wait"])
+@pytest.mark.parametrize("policy", [PLAIN, pytest.param("wait", marks=pytest.mark.long)])
 @pytest.mark.parametrize("connections", [10_000])
 def test_the_right_peer_gets_in_through_a_flood_of_half_open_connections(tmp_path, port, policy, connections):
     if resource.getrlimit(resource.RLIMIT_NOFILE)[1] < connections + 100:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -134,7 +135,20 @@ def vehicle(tmp_path: Path):
         maps = "".join(f'<map actor="{actor}" unit="{unit}"/>' for actor, unit in places.items())
         mapping.write_text(f'<mapping application="vehicle" platform="endpoint">{maps}</mapping>')
         app = str(ROOT / "graphs" / "vehicle.xml")
-        command = ["eprune", "run", app, "-p", str(platform), "-m", str(mapping), "--record", str(records), *options]
+        command = [
+            sys.executable,
+            "-m",
+            "eprune",
+            "run",
+            app,
+            "-p",
+            str(platform),
+            "-m",
+            str(mapping),
+            "--record",
+            str(records),
+            *options,
+        ]
         code, out, err = finish(start_command(*command, "--frames", "3"))
         if code:
             return err
