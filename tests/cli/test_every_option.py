@@ -743,8 +743,10 @@ def copy(prepared, tmp_path, monkeypatch):
     return folder
 
 
+#: What fits something to pictures at each call: their options are tried in the long tests.
+FITTING = ("apply cascade", "apply cache", "apply depth", "apply exits", "apply width", "robustness")
 ACTING = [
-    pytest.param(entry, id=f"{name} {option}", marks=[pytest.mark.long] * entry.long)
+    pytest.param(entry, id=f"{name} {option}", marks=[pytest.mark.long] * (entry.long or name in FITTING))
     for name, options in TABLE.items()
     for option, entry in options.items()
     if isinstance(entry, Acts)

@@ -201,6 +201,7 @@ def test_another_exploration_s_endpoint_is_told_so_and_nothing_is_recorded(on_fr
     assert not (app / "cuts/results.jsonl").exists()
 
 
+@pytest.mark.long
 def test_addresses_are_for_the_programs_that_have_a_link_there_and_the_leader_may_come_first(on_free_ports, eprune):
     app = on_free_ports
     assert eprune(*FAST).code == 0
@@ -267,6 +268,7 @@ def test_a_script_that_is_stopped_stops_its_program_and_goes_on_later(on_free_po
     assert [line["alternative"] for line in results(app)] == ["1", "2", "3", "4"]
 
 
+@pytest.mark.long
 def test_three_scripts_measure_two_endpoints_and_a_server(two_endpoints, app):
     port = free_base_port(3)
     scripts = [script(app, platform, port) for platform in ("one", "server", "other")]

@@ -81,6 +81,7 @@ def test_a_failing_point_is_recorded_with_its_reason_and_the_next_one_runs(cuts,
     assert "1 measured now" in eprune(*PROFILE, "--retry").err
 
 
+@pytest.mark.long
 def test_a_program_that_is_killed_is_a_failure_of_its_point_only(cuts, eprune):
     (cuts / "2/server.pyz").write_text("import os, signal\nos.kill(os.getpid(), signal.SIGKILL)")
     assert eprune(*PROFILE).code == 1

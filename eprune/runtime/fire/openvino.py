@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import struct
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Callable
@@ -21,6 +20,8 @@ def load(model: bytes, threads: int, options: Mapping[str, str], shapes: Mapping
 
     Of the ``options``, ``device`` is where it computes (CPU), the others are properties of OpenVINO.
     """
+    import tempfile
+
     library = _library()
     properties = {name: value for name, value in options.items() if name != "device"}
     device = options.get("device", "CPU")
