@@ -172,7 +172,7 @@ def command(
         besides=[each for each in dealt if each],
         evaluated=_side_by_side(besides, data, frames, plan, folder, rows, objective) if data else (),
         coding=coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None,
-        make=_make(folder, objective, links, given),
+        make="" if plan.files[0] == "-" else _make(folder, objective, links, given),
         revealed=revealed_by(given["privacy"], plan.flow) if given["privacy"] else {},
     )
     report = CutReport(plan, objective, over, latencies, more)
