@@ -35,7 +35,7 @@ def activities(graph: Graph) -> dict[str, Activity]:
     dpg_of = {name: dpg for dpg in graph.dpgs for name in dpg.members}
     domain = {name: number for number, members in enumerate(rate_domains(graph)) for name in members}
     for actor in graph.actors:
-        if not is_slice(actor):
+        if not actor.is_slice:
             continue
         if all(port.lrl == port.url == 1 and not port.control for port in actor.ports):
             around = dpg_of.get(actor.name)
@@ -54,11 +54,6 @@ def activities(graph: Graph) -> dict[str, Activity]:
 def tight(fifo: Fifo) -> bool:
     """Whether a FIFO of rate 1 has no room for a token beside its delay, so no actor can have both ends."""
     return fifo.capacity < fifo.delay + 1
-
-
-def is_slice(actor: Actor) -> bool:
-    """Whether the actor is a slice of a model, and nothing else."""
-    return actor.behaviour is not None and bool(actor.behaviour.operators)
 
 
 def model_file(actor: Actor) -> str:
@@ -150,7 +145,7 @@ def wirings(graph: Graph, interfaces: Mapping[str, Interface]) -> dict[str, Wiri
     for actor in graph.actors:
         tensors = interfaces[actor.name].tensors if actor.name in interfaces else {}
         data = [port for port in actor.ports if not port.control]
-        if actor.behaviour is None or not is_slice(actor) or any(port.name not in tensors for port in data):
+        if actor.behaviour is None or not actor.is_slice or any(port.name not in tensors for port in data):
             continue
         takes: dict[int, set[Source]] = {}
         for port in (port for port in data if port.direction is Direction.IN):

@@ -184,7 +184,7 @@ def _declared(actor: Actor, direction: Direction, interface: Interface) -> Itera
     """Compare an actor's ports of one direction with what its behaviour says of them."""
     declared = interface.inputs if direction is Direction.IN else interface.outputs
     whose = actor.behaviour.owner if actor.behaviour else "behaviour"
-    otherwise = ", or choose other operators" if actor.behaviour and actor.behaviour.operators else ""
+    otherwise = ", or choose other operators" if actor.is_slice else ""
     ports = {port.name: port for port in actor.ports if port.direction is direction}
     for name, token in declared.items():
         port = ports.get(name)

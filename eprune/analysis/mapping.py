@@ -458,7 +458,7 @@ def _unlike(group: _Group, actors: Mapping[str, Actor], active: Mapping[str, Act
         actor = actors[placement.actor]
         if placement.unit is None:
             why = f"'{actor.name}' runs on another platform"
-        elif actor.behaviour is None or not actor.behaviour.operators:
+        elif not actor.is_slice:
             why = f"'{actor.name}' is not a slice of a model"
         elif actor.name not in active:
             why = f"'{actor.name}' has a port with another rate than 1"

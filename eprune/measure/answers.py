@@ -343,7 +343,7 @@ def _answers(graph: Graph, sinks: Sequence[str], sources: Sequence[str], wanted:
         return found
     scores = [fifo for fifo in data if _may_be_scores(tokens[fifo.target])]
     # What tells of the answer beside it, a table of what is missing, say, does not come from the model itself.
-    slices = {actor.name for actor in graph.actors if actor.behaviour is not None and actor.behaviour.operators}
+    slices = {actor.name for actor in graph.actors if actor.is_slice}
     direct = [fifo for fifo in scores if fifo.source.actor in slices]
     if len({tokens[fifo.target] for fifo in scores}) > 1 and direct:
         scores = direct

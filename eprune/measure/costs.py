@@ -9,7 +9,7 @@ from eprune.model.graph import Actor, Graph
 
 def costs(graph: Graph) -> tuple[dict[str, float], bool]:
     """Actor -> seconds, or MACs of its slice, and whether these are times. Models are read from their files."""
-    times = [actor.time for actor in graph.actors if actor.behaviour and actor.behaviour.operators]
+    times = [actor.time for actor in graph.actors if actor.is_slice]
     timed = bool(times) and None not in times
     return {actor.name: float(actor.time or 0) if timed else macs_of(actor) for actor in graph.actors}, timed
 

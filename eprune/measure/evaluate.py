@@ -182,7 +182,7 @@ def evaluate(
 
 def _finds_objects(system: System) -> bool:
     """Whether the answers are objects that a detector has found."""
-    return any(getattr(actor.behaviour, "class_name", "") == "DetectionExits" for actor in system.graph.actors)
+    return any(actor.class_name == "DetectionExits" for actor in system.graph.actors)
 
 
 def _objects(system: System, model: Model, interpreter: str, chosen: Data) -> Callable[[int, np.ndarray, Any], float]:

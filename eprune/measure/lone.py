@@ -17,7 +17,6 @@ from eprune.deploy.local import launch
 from eprune.deploy.options import certificates, link_options, secured
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.measure import latency
 from eprune.measure.answers import ends
 from eprune.model.exit_codes import INTERRUPTED
@@ -66,7 +65,7 @@ def lone_frames(
 
 def _with_pictures(system: System, sources: Sequence[str]) -> System:
     """Sources that read tokens from a file. Raises ValueError for one with several outputs."""
-    reader = PythonBehaviour("npy_source.py", "NpySource", str(Path(library_folder(), "npy_source.py")))
+    reader = PythonBehaviour.of_library("npy_source.py:NpySource")
 
     def fed(actor: Actor) -> Actor:
         if actor.name not in sources:

@@ -168,9 +168,7 @@ class _Attacker:
         self.pictures = Pictures(answers.token, answers.parameters)
         self.targets = [np.stack([pixels(each, answers.token) for each in part]) for part in self.parts]
         self.labelled = all(part.labelled for part in self.parts)
-        homes = system.homes
-        crossing = [f.name for f in system.graph.fifos if homes.get(f.source.actor) != homes.get(f.target.actor)]
-        self.crossing = {only} if only else set(crossing)
+        self.crossing = {only} if only else {fifo.name for fifo in system.graph.fifos if system.crosses(fifo)}
         names = class_names(labels or answers.labels)
         self.classes: list[Optional[list[int]]] = [
             list(part.classes(names)) if self.labelled else None for part in self.parts
@@ -201,7 +199,7 @@ class _Attacker:
         """The FIFOs to attack: what crosses platforms, as it is behind its decoder; or what slices give."""
         fifos = self.answers.fifos
         data = [fifo for fifo in fifos if not fifo.control and _is_features(fifo.token)]
-        slices = {a.name for a in self.system.graph.actors if a.behaviour is not None and a.behaviour.operators}
+        slices = {a.name for a in self.system.graph.actors if a.is_slice}
         if every or not self.crossing:
             made = [f for f in data if f.source.partition(".")[0] in slices]
             found = {f.source.partition(".")[0] + str(f.token): f for f in reversed(made)}

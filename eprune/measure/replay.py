@@ -18,7 +18,6 @@ from eprune.deploy.build import write_programs
 from eprune.deploy.local import launch
 from eprune.deploy.options import link_options
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.formats.system import files_in, read_system, write_system
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.summary import summarize
@@ -310,7 +309,7 @@ def _with_actor(system: System, changed: Actor) -> System:
 
 def _knowing(system: System, trace: str, near: str) -> System:
     """The system whose decider knows the trace."""
-    behaviour = PythonBehaviour("offload_oracle.py", "OffloadOracle", str(Path(library_folder(), "offload_oracle.py")))
+    behaviour = PythonBehaviour.of_library("offload_oracle.py:OffloadOracle")
     decider = _decider(system)
     parameters = {**dict(decider.parameters), "foretold": trace, "near": near}
     return _with_actor(system, replace(decider, behaviour=behaviour, parameters=tuple(parameters.items())))

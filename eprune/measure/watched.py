@@ -53,12 +53,10 @@ class Watched:
 
     def crossing(self, control: bool = True) -> float:
         """The mean bytes per frame between platforms."""
-        homes = self.system.homes
         sent = (
             self.sent(fifo)
             for fifo in self.system.graph.fifos
-            if homes.get(fifo.source.actor) != homes.get(fifo.target.actor)
-            and (control or not self.ports[fifo.source].control)
+            if self.system.crosses(fifo) and (control or not self.ports[fifo.source].control)
         )
         return sum(sent, 0.0)
 

@@ -171,6 +171,17 @@ class Actor:
         """The port of that name, or None."""
         return next((port for port in self.ports if port.name == name), None)
 
+    @property
+    def is_slice(self) -> bool:
+        """Whether it is a slice of a model, and nothing else."""
+        return self.behaviour is not None and bool(self.behaviour.operators)
+
+    @property
+    def class_name(self) -> str:
+        """The name of the Python class that it runs; "" where it runs none."""
+        name: str = getattr(self.behaviour, "class_name", "")
+        return name
+
 
 @dataclass(frozen=True, order=True)
 class PortRef:
@@ -257,6 +268,11 @@ class Dpg:
     def actors(self) -> tuple[str, ...]:
         """All its actors, but those of graphs inside of it; the entry DA twice where it plays the CA's part."""
         return (self.control, self.entry, self.exit, *self.members)
+
+    @property
+    def columns(self) -> dict[PortRef, tuple[int, ...]]:
+        """Port -> its active token rate in each of the rows, which must have as many rates as there are columns."""
+        return {ref: tuple(row.rates[place] for row in self.rows) for place, ref in enumerate(self.ports)}
 
     def rates(self, row: Row) -> dict[PortRef, int]:
         """Port -> active token rate in that row. The row must have as many rates as there are columns."""

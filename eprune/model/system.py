@@ -8,7 +8,7 @@ from functools import cached_property
 from typing import Optional
 
 from eprune.model.finding import Finding
-from eprune.model.graph import FaultPolicy, Graph
+from eprune.model.graph import FaultPolicy, Fifo, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform
@@ -47,6 +47,10 @@ class System:
             for placement in mapping.placements
             if placement.unit is not None
         }
+
+    def crosses(self, fifo: Fifo) -> bool:
+        """Whether a FIFO leads from one platform to another."""
+        return self.homes.get(fifo.source.actor) != self.homes.get(fifo.target.actor)
 
     @property
     def tolerant(self) -> bool:

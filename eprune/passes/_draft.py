@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Optional
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.behaviour import Behaviour
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Graph, Port, PortRef, Row
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -31,8 +29,7 @@ class Table:
     @classmethod
     def of(cls, dpg: Dpg) -> Table:
         """One that is there already."""
-        columns = {ref: tuple(row.rates[place] for row in dpg.rows) for place, ref in enumerate(dpg.ports)}
-        return cls(dpg, list(dpg.members), columns)
+        return cls(dpg, list(dpg.members), dpg.columns)
 
     def made(self) -> Dpg:
         """As it is in the graph."""
@@ -76,10 +73,7 @@ class Draft:
         self, name: str, kind: ActorType, class_name: str, beside: str, parameters: Mapping[str, str] = {}
     ) -> str:
         """A new actor of a class of the library, ``cache_gate.py:CacheGate``."""
-        file, _, class_ = class_name.partition(":")
-        return self.actor(
-            name, kind, PythonBehaviour(file, class_, str(Path(library_folder(), file))), beside, parameters
-        )
+        return self.actor(name, kind, PythonBehaviour.of_library(class_name), beside, parameters)
 
     def port(self, ref: PortRef) -> Port:
         """The port of that name."""
@@ -137,10 +131,10 @@ class Draft:
 
     # Choices
 
-    def outer(self, place: Place) -> On:
-        """When something comes by at a place, if it lies in a branch."""
-        table = self.tables.get(place.inside)
-        return None if table is None else (table, table.columns[place.fifo.source])
+    def branch(self, fifo: Fifo) -> On:
+        """The table that says when a FIFO carries something, and when that is; None: always."""
+        found = (table for table in self.tables.values() if fifo.source in table.columns)
+        return next(((table, table.columns[fifo.source]) for table in found), None)
 
     def choice(self, place: Place, name: str, entry: str, leave: str, computed: tuple[int, ...]) -> Table:
         """A dynamic processing graph around what is at a place, which is ``computed`` in some of its rows.
@@ -167,10 +161,8 @@ class Draft:
                     for ref in (fifo.source, fifo.target):
                         self.ports[ref.actor] = [port for port in self.ports[ref.actor] if port.name != ref.port]
         for fifo in self.old.fifos:
-            ends = [self.levels.piece(ref.actor, level) for ref in (fifo.source, fifo.target)]
             refs = [ref for ref in (fifo.source, fifo.target) if ref.actor in behind]
-            within = isinstance(ends[0], Dpg) and ends[0] is ends[1]
-            if refs and not within and fifo.name in self.fifos:
+            if refs and not self.levels.within(fifo, level) and fifo.name in self.fifos:
                 self.activate(refs, (table, computed))
                 if outer is not None:
                     outer.columns = {ref: rates for ref, rates in outer.columns.items() if ref not in refs}

@@ -118,7 +118,7 @@ class Mesh:
         """Where the model's inputs come from, where its results go to, and the FIFOs between other actors."""
         graph = self.before.graph
         actors = {actor.name: actor for actor in graph.actors}
-        slices = {a.name for a in graph.actors if a.behaviour is not None and a.behaviour.operators}
+        slices = {a.name for a in graph.actors if a.is_slice}
         inputs: dict[int, PortRef] = {}
         outputs, between = [], []
         for fifo in graph.fifos:
@@ -164,7 +164,7 @@ class Mesh:
     def _others(self, device: int) -> None:
         """Copies of the actors that are no slices: those that lead to the model on one device, the others on all."""
         graph = self.before.graph
-        slices = {a.name for a in graph.actors if a.behaviour is not None and a.behaviour.operators}
+        slices = {a.name for a in graph.actors if a.is_slice}
         arcs = [(fifo.source.actor, fifo.target.actor) for fifo in graph.fifos]
         back = [(target, source) for source, target in arcs]
         leading = _reached(back, slices, {ref.actor for ref in self.inputs.values()})

@@ -10,6 +10,11 @@ def names_of(graph: Graph) -> set[str]:
     return {each.name for group in (graph.actors, graph.fifos, graph.dpgs) for each in group}
 
 
+def plain(name: str) -> str:
+    """A name as a part of a file's name."""
+    return "".join(each if each.isalnum() or each in "_-" else "_" for each in name)
+
+
 def fresh(name: str, taken: set[str]) -> str:
     """The name, with underscores behind it if nothing else makes it new; it is taken from now on."""
     while name in taken:

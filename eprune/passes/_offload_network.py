@@ -61,7 +61,7 @@ class _Search:
         self.graph, self.behind, self.levels = graph, behind, Levels(graph)
         self.order = firing_order(graph)
         self.actors = {actor.name: actor for actor in graph.actors}
-        slices = {name for name, actor in self.actors.items() if actor.behaviour and actor.behaviour.operators}
+        slices = {name for name, actor in self.actors.items() if actor.is_slice}
         known = ", ".join(name for name in self.order if name in slices)
         if not slices:
             raise ValueError(f"{graph.name} has no slices of a model, which two platforms could share")
@@ -107,7 +107,7 @@ class _Search:
                 "(--behind ACTOR); or begin with offloading, and put the choice around it (early exits also: --data)"
             )
         for name in found:
-            if name not in self.slices and _class(self.actors[name]) not in _CODERS:
+            if name not in self.slices and self.actors[name].class_name not in _CODERS:
                 raise ValueError(
                     f"'{name}' is within the network, and is neither a slice of a model nor codes its tokens"
                 )
@@ -159,11 +159,7 @@ def _network(graph: Graph, order: Sequence[str], level: Optional[Dpg], cuts: Seq
 
 def _may_end(actor: Actor) -> bool:
     """Whether a block may end with an actor: it can have two outputs, to the next block and to where a cut is sent."""
-    return bool(actor.behaviour and actor.behaviour.operators) or _class(actor) == _CODERS[0]
-
-
-def _class(actor: Actor) -> str:
-    return getattr(actor.behaviour, "class_name", "")
+    return actor.is_slice or actor.class_name == _CODERS[0]
 
 
 def times_of(text: str, network: Network, name: str, graph: Graph) -> Optional[tuple[float, ...]]:

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Optional
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.behaviour import Behaviour
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -83,8 +81,7 @@ class Sheet:
     def part(self, name: str, type_: ActorType, home: str, class_name: str, parameters: Mapping[str, str] = {}) -> str:
         """A new actor of the library: ``cut_packer.py:CutPacker``. Returns its name, if ``name`` is taken another."""
         own = fresh(name, self.taken)
-        file, _, class_ = class_name.partition(":")
-        behaviour = PythonBehaviour(file, class_, str(Path(library_folder(), file)))
+        behaviour = PythonBehaviour.of_library(class_name)
         self.parts[own] = _Part(type_, home, behaviour, tuple(parameters.items()))
         return own
 

@@ -15,6 +15,7 @@ from eprune.model.graph import ActorType, PortRef
 from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.model.token import TokenType
+from eprune.passes._names import plain
 from eprune.passes._offload_network import Network
 from eprune.passes._offload_sheet import LEAVE, On, Sheet, Table
 from eprune.passes.compress import COMPRESSOR, DECOMPRESSOR, Coding
@@ -195,7 +196,7 @@ class Wiring:
         """The exit's head, and what goes in and comes out of the level behind it."""
         sheet, made, number = self.sheet, self.exits[place], len(self.heads) + 1
         on = (table, lambda _, out: out == place)
-        file = f"head{number}_{_plain(sheet.system.graph.name)}.tflite"
+        file = f"head{number}_{plain(sheet.system.graph.name)}.tflite"
         self.files[file] = made.data
         self.heads[place] = ModelSlice(file, 0, made.operators - 1)
         head = sheet.slice(f"Head{number}", self.platforms[0], self.heads[place])
@@ -400,7 +401,3 @@ class Wiring:
         made = PortRef(self.copies[ref.actor, suffix], port or ref.port)
         self.sheet.carries[made] = ref
         return made
-
-
-def _plain(name: str) -> str:
-    return "".join(each if each.isalnum() or each in "_-" else "_" for each in name)

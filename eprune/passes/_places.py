@@ -13,7 +13,7 @@ from typing import Optional, Union
 from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import firing_order
 from eprune.analysis.reach import leaving
-from eprune.model.graph import Actor, ActorType, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef
+from eprune.model.graph import Actor, ActorType, Dpg, FaultPolicy, Fifo, Graph, Port
 
 #: What bring every token: a choice cannot do without one.
 _SURE = (FaultPolicy.STOP, FaultPolicy.WAIT)
@@ -55,7 +55,7 @@ class _Places:
         self.ports = dict(graph.ports())
         self.actors = {actor.name: actor for actor in graph.actors}
         self.leaving = leaving(graph)
-        self.columns = {dpg.name: _columns(dpg) for dpg in graph.dpgs}
+        self.columns = {dpg.name: dpg.columns for dpg in graph.dpgs}
         self.order = {name: number for number, name in enumerate(firing_order(graph))}
         self.sinks = {
             name for name, actor in self.actors.items() if not any(not port.control for port in actor.outputs)
@@ -63,7 +63,7 @@ class _Places:
 
     def found(self) -> list[Place]:
         """All of them."""
-        made = (self._place(fifo) for fifo in self.graph.fifos if _slice(self.actors[fifo.source.actor]))
+        made = (self._place(fifo) for fifo in self.graph.fifos if self.actors[fifo.source.actor].is_slice)
         return sorted((place for place in made if place is not None), key=lambda place: -len(place.behind))
 
     def _place(self, fifo: Fifo) -> Optional[Place]:
@@ -88,7 +88,7 @@ class _Places:
             touching, into = [*touching, fifo], [*into, fifo]
         if into != [fifo] or len(out) != 1 or _computes(self.actors[out[0].target.actor]):
             return None
-        between = [f for f in touching if not self._within(f, level)]
+        between = [f for f in touching if not self.levels.within(f, level)]
         if len({self._rates(f, level) for f in between}) > 1 or self._rates(fifo, level) is None:
             return None
         if not all(self._at_border(f, level) for f in between):
@@ -126,10 +126,6 @@ class _Places:
         out = not isinstance(source, Dpg) or fifo.source.actor == source.exit
         return out and (not isinstance(target, Dpg) or fifo.target.actor in (target.entry, target.control))
 
-    def _within(self, fifo: Fifo, level: Optional[Dpg]) -> bool:
-        ends = [self.levels.piece(ref.actor, level) for ref in (fifo.source, fifo.target)]
-        return isinstance(ends[0], Dpg) and ends[0] is ends[1]
-
     def _rates(self, fifo: Fifo, level: Optional[Dpg]) -> Optional[tuple[int, ...]]:
         """Of a FIFO with one token per firing, and none to begin with, in the rows of the level; None of others."""
         port = self.ports[fifo.source]
@@ -164,6 +160,11 @@ class Levels:
         inside = "" if level is None else level.name
         return next((dpg for dpg in self.nests.chain(home) if dpg.inside == inside), None)
 
+    def within(self, fifo: Fifo, level: Optional[Dpg]) -> bool:
+        """Whether both its ends are in one dynamic processing graph, which is a piece of the level."""
+        source, target = (self.piece(ref.actor, level) for ref in (fifo.source, fifo.target))
+        return isinstance(source, Dpg) and source is target
+
     def actors(self, piece: Union[str, Dpg, None]) -> set[str]:
         """The actors of a piece."""
         if piece is None:
@@ -171,22 +172,14 @@ class Levels:
         return {piece} if isinstance(piece, str) else self._actors[piece.name]
 
 
-def _columns(dpg: Dpg) -> dict[PortRef, tuple[int, ...]]:
-    return {ref: tuple(row.rates[place] for row in dpg.rows) for place, ref in enumerate(dpg.ports)}
-
-
-def _slice(actor: Actor) -> bool:
-    return actor.behaviour is not None and bool(actor.behaviour.operators)
-
-
 def _shares_out(actor: Actor) -> bool:
     """Whether it decides on which of several copies of a network a frame is computed."""
-    return getattr(actor.behaviour, "class_name", "").startswith(("Offload", "CutOpener", "ServerChoice", "Retry"))
+    return actor.class_name.startswith(("Offload", "CutOpener", "ServerChoice", "Retry"))
 
 
 def _computes(actor: Actor) -> bool:
     """Whether it is a slice, or has one of its own: it gets no answer yet."""
-    return _slice(actor) or getattr(actor.behaviour, "model", None) is not None
+    return actor.is_slice or getattr(actor.behaviour, "model", None) is not None
 
 
 def tensor_of(port: Port, tensors: Mapping[str, int]) -> Optional[int]:

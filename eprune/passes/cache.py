@@ -115,7 +115,7 @@ def _cached(draft: Draft, place: Place, options: Options, made: Cache) -> System
     values = 3 if options.audit else 2
     known, computed = KNOWN[:values], COMPUTED[:values]
     token = draft.port(late.source).token
-    outer = draft.outer(place)
+    outer = draft.branch(fifo)
     table = draft.choice(place, "Reuse", gate, answer, computed)
     inside = table, computed
     # What travels keeps its name, and with it its policy and its room.

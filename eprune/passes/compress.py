@@ -22,7 +22,7 @@ from eprune.model.graph import Actor, ActorType, Direction, FaultPolicy, Fifo, G
 from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.model.token import ITEM_SIZES, TokenType
-from eprune.passes._draft import Draft, On
+from eprune.passes._draft import Draft
 from eprune.passes._names import fresh
 from eprune.passes.base import Report, Result, option
 
@@ -135,13 +135,12 @@ def checked(system: System, name: str) -> Fifo:
     """The FIFO of a name. Raises ValueError if its tokens cannot be coded."""
     graph = system.graph
     fifo = next((each for each in graph.fifos if each.name == name), None)
-    homes = system.homes
     if fifo is None:
-        crossing = [f.name for f in graph.fifos if homes.get(f.source.actor) != homes.get(f.target.actor)]
+        crossing = [f.name for f in graph.fifos if system.crosses(f)]
         raise ValueError(f"--fifo {name}: there is no such FIFO; between platforms there are {', '.join(crossing)}")
     port, refused = dict(graph.ports())[fifo.source], ""
-    if system.mappings and homes.get(fifo.source.actor) == homes.get(fifo.target.actor):
-        refused = f"does not leave platform '{homes.get(fifo.source.actor)}': there is nothing to save"
+    if system.mappings and not system.crosses(fifo):
+        refused = f"does not leave platform '{system.homes.get(fifo.source.actor)}': there is nothing to save"
     elif port.control:
         refused = "carries control tokens, of 4 bytes"
     elif port.url != 1:
@@ -159,9 +158,7 @@ def checked(system: System, name: str) -> Fifo:
 
 def coders(graph: Graph) -> list[Actor]:
     """The actors that code tokens, of which the pass has made one for each FIFO."""
-    return [
-        actor for actor in graph.actors if getattr(actor.behaviour, "class_name", "") in ("Compressor", "JpegEncoder")
-    ]
+    return [actor for actor in graph.actors if actor.class_name in ("Compressor", "JpegEncoder")]
 
 
 def token_of(system: System, fifo: Fifo) -> TokenType:
@@ -175,7 +172,7 @@ def _inserted(system: System, fifo: Fifo, coding: Coding) -> System:
     In a branch of a choice, both are idle when the FIFO is.
     """
     draft = Draft(system)
-    on = branch(draft, fifo)
+    on = draft.branch(fifo)
     token, file = draft.port(fifo.source).token, f"basis_{fifo.name}.npz"
     coded = TokenType("uint8", (coding.most(token),), True)
     kind = ActorType.SPA if on is None else ActorType.DPA
@@ -207,14 +204,6 @@ def _inserted(system: System, fifo: Fifo, coding: Coding) -> System:
         interfaces={**made.interfaces, **({front: paths, back: paths} if coding.rank else {})},
         problems=system.problems,
     )
-
-
-def branch(draft: Draft, fifo: Fifo) -> On:
-    """The table that says when a FIFO carries something, and when that is; None: always."""
-    for table in draft.tables.values():
-        if fifo.source in table.columns:
-            return table, table.columns[fifo.source]
-    return None
 
 
 def _figures(coding: Coding) -> dict[str, Optional[Any]]:

@@ -33,7 +33,7 @@ from eprune.model.system import System
 from eprune.passes import compress
 from eprune.passes._draft import Draft
 from eprune.passes.base import Report, Result, option
-from eprune.passes.compress import Coding, branch, checked, token_of
+from eprune.passes.compress import Coding, checked, token_of
 
 #: ``eprune apply`` has --chart, drawn by ``views.defend``.
 CHART = True
@@ -156,7 +156,7 @@ def _disturbed(system: System, fifo: Fifo, parameters: tuple[tuple[str, str], ..
     In a branch of a choice, it is idle when the FIFO is.
     """
     draft = Draft(system)
-    on = branch(draft, fifo)
+    on = draft.branch(fifo)
     kind = ActorType.SPA if on is None else ActorType.DPA
     name = draft.library(f"{DEFENDER}-{fifo.name}", kind, "defender.py:Defender", fifo.source.actor, dict(parameters))
     if on is not None:

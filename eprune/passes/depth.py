@@ -12,12 +12,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.formats.tflite.blocks import residual_blocks
 from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.model import parse_model, read_model
@@ -28,7 +26,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes._names import fresh, names_of
+from eprune.passes._names import fresh, names_of, plain
 from eprune.passes.base import Report, Result, option
 
 #: A .tflite model will do: it becomes an actor for each operator.
@@ -179,8 +177,7 @@ class _Wiring:
         self.old, self.block = old, block
         self.taken = names_of(old) - set(block.actors)
         self.gate, self.body, self.join = (fresh(f"{stem}{number}", self.taken) for stem in ("Gate", "Block", "Join"))
-        stem = "".join(each if each.isalnum() or each in "_-" else "_" for each in old.name)
-        self.file = f"gate{number}_{stem.partition('-depth')[0]}.tflite"
+        self.file = f"gate{number}_{plain(old.name).partition('-depth')[0]}.tflite"
         first = next(fifo for fifo in old.fifos if fifo.name == block.into[0])
         writer = first.source
         self.writer, self.first = writer, first
@@ -191,16 +188,15 @@ class _Wiring:
         self.members = [self.body]
         #: new actor -> the one that it is placed beside
         self.beside = {self.gate: writer.actor, self.body: block.actors[-1], self.join: writer.actor}
-        library = library_folder()
         model = ModelSlice(self.file, 0, gate.operators - 1)
-        skip = PythonBehaviour("skip_gate.py", "SkipGate", str(Path(library, "skip_gate.py")), model)
+        skip = PythonBehaviour.of_library("skip_gate.py:SkipGate", model)
         threshold = (("threshold", f"{gate.threshold:.7g}"),)
         self.actors = {
             self.gate: Actor(self.gate, type=ActorType.DA, behaviour=skip, parameters=threshold),
             self.body: Actor(self.body, type=ActorType.DPA, behaviour=ModelSlice.holding(block.file, block.operators)),
         }
         self._wire()
-        merge = PythonBehaviour("merge.py", "Merge", str(Path(library, "merge.py")))
+        merge = PythonBehaviour.of_library("merge.py:Merge")
         self.actors[self.join] = Actor(self.join, type=ActorType.DA, behaviour=merge)
 
     def _wire(self) -> None:
@@ -214,7 +210,7 @@ class _Wiring:
             match = fresh(f"{self.join}Scale", self.taken)
             parameters = {"scale": repr(given.scale), "zero_point": str(given.zero_point)}
             parameters.update(to_scale=repr(wanted.scale), to_zero_point=str(wanted.zero_point))
-            behaviour = PythonBehaviour("requantize.py", "Requantize", str(Path(library_folder(), "requantize.py")))
+            behaviour = PythonBehaviour.of_library("requantize.py:Requantize")
             self.actors[match] = Actor(
                 match, type=ActorType.DPA, behaviour=behaviour, parameters=tuple(parameters.items())
             )

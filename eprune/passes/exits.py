@@ -12,17 +12,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, ActorType, Direction, Fifo, Port, PortRef
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._draft import Draft, On
-from eprune.passes._names import fresh
+from eprune.passes._names import fresh, plain
 from eprune.passes._places import Place, places
 from eprune.passes.base import Report, Result, option
 
@@ -104,7 +102,7 @@ def apply(system: System, options: Options) -> Result:
     if options.audit and len(options.made) > 1:
         raise ValueError(ONE_AUDITED)
     made = one = ending_in_one(system)
-    stem = "".join(each if each.isalnum() or each in "_-" else "_" for each in system.graph.name)
+    stem = plain(system.graph.name)
     # The innermost first: what is there then is one piece of what is around it.
     for level in reversed(range(len(options.made))):
         each = options.made[level]
@@ -112,10 +110,8 @@ def apply(system: System, options: Options) -> Result:
         if each.fifo not in known:
             raise ValueError(f"FIFO {each.fifo}: no exit can be there")
         made = _Level(made, known[each.fifo], options, level, stem).system()
-    graph = replace(made.graph, name=f"{made.graph.name}-exits")
-    mappings = tuple(replace(each, application=graph.name) for each in made.mappings)
     lines = (*options.lines, *([MERGED] if one is not system else []))
-    return Result(replace(made, graph=graph, mappings=mappings), Report(lines, dict(options.figures)))
+    return Result(made, Report(lines, dict(options.figures)))
 
 
 def ending_in_one(system: System) -> System:
@@ -126,7 +122,7 @@ def ending_in_one(system: System) -> System:
     for dpg in system.graph.dpgs:
         sink = system.graph.actor(dpg.exit)
         beside = {"confidence", "wanted"}
-        if sink is None or getattr(sink.behaviour, "class_name", "") != "ExitLines" or sink.port("wanted"):
+        if sink is None or sink.class_name != "ExitLines" or sink.port("wanted"):
             continue
         draft = Draft(system)
         scores = next(port.token for port in sink.inputs if not port.control and port.name not in beside)
@@ -142,7 +138,7 @@ def ending_in_one(system: System) -> System:
                 del draft.fifos[fifo.name]
                 source = fifo.source
                 draft.ports[source.actor] = [port for port in draft.ports[source.actor] if port.name != source.port]
-        lines = PythonBehaviour("json_lines.py", "JsonLines", str(Path(library_folder(), "json_lines.py")))
+        lines = PythonBehaviour.of_library("json_lines.py:JsonLines")
         kept = tuple((name, text) for name, text in sink.parameters if name != "wish")
         draft.actors[sink.name] = replace(sink, type=ActorType.SPA, behaviour=lines, parameters=kept)
         draft.ports[sink.name] = []
@@ -173,7 +169,7 @@ class _Level:
         number = "" if len(options.made) == 1 else str(level + 1)
         values = 3 if options.audit else 2
         self.early, self.deep = EARLY[:values], DEEP[:values]
-        self.outer = draft.outer(place)
+        self.outer = draft.branch(place.fifo)
         writer = place.fifo.source.actor
         self.gate = draft.library(f"Exit{number}", ActorType.DA, "exit_gate.py:ExitGate", writer, self._parameters())
         name = fresh(f"Head{number}", set(draft.taken))
@@ -230,7 +226,7 @@ class _Level:
         sink = self.draft.old.actor(late.target.actor)
         assert sink is not None
         beside = [port for port in sink.inputs if port.name != late.target.port]
-        known = getattr(sink.behaviour, "class_name", "") in _SINKS and sink.type is ActorType.SPA
+        known = sink.class_name in _SINKS and sink.type is ActorType.SPA
         return sink if known and all((port.name, port.token) == ("wanted", WANTED) for port in beside) else None
 
     def _joining(self) -> str:
@@ -251,7 +247,7 @@ class _Level:
         kept = {name: text for name, text in sink.parameters if name in ("labels", "path") and text}
         if self.options.audit and self.options.wish.startswith("agreement="):
             kept["wish"] = self.options.wish.partition("=")[2]
-        behaviour = PythonBehaviour("exit_lines.py", "ExitLines", str(Path(library_folder(), "exit_lines.py")))
+        behaviour = PythonBehaviour.of_library("exit_lines.py:ExitLines")
         draft.actors[sink.name] = replace(sink, type=ActorType.DA, behaviour=behaviour, parameters=tuple(kept.items()))
         target = PortRef(sink.name, "late")
         others = [port for port in draft.ports[sink.name] if port.name != late.target.port]
@@ -264,5 +260,5 @@ class _Level:
 
     def system(self) -> System:
         """The system with this exit."""
-        made = self.draft.made("")
+        made = self.draft.made("" if self.level else "-exits")
         return replace(made, files={**made.files, self.file: self.exit.data})

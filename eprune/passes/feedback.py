@@ -9,10 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, Direction, Fifo, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
@@ -51,7 +49,7 @@ def apply(system: System, options: Options = Options()) -> Result:
         changing += [port.name for port in sink.inputs if port.control]
         if changing:
             raise ValueError(f"the result is at {sink.name}.{changing[0]}, whose rate changes: not every frame has one")
-    behaviour = PythonBehaviour("feedback.py", "Feedback", str(Path(library_folder(), "feedback.py")))
+    behaviour = PythonBehaviour.of_library("feedback.py:Feedback")
     names = {actor.name for actor in graph.actors}
     returns = {source.name: fresh(f"Return-{source.name}", names) for source in sources}
     spread = fresh("Spread", names) if len(sources) > 1 else ""

@@ -8,11 +8,9 @@ there, and its readers fire behind it.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 
 from eprune.analysis.sharing import same_tokens
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -71,7 +69,7 @@ class _Forks:
         tensor = self.before.interfaces[first.source.actor].tensors[first.source.port]
         outputs = [Port(f"out_{place}", Direction.OUT, port.token, tensor=tensor) for place in range(1, len(fifos) + 1)]
         ports = (Port("in", Direction.IN, port.token, tensor=tensor), *outputs)
-        behaviour = PythonBehaviour("fork.py", "Fork", str(Path(library_folder(), "fork.py")))
+        behaviour = PythonBehaviour.of_library("fork.py:Fork")
         self.actors.append(Actor(name, ports, behaviour=behaviour, where=first.where))
         self.interfaces[name] = Interface(tensors={each.name: tensor for each in ports}, copies=True)
         self.beside[name] = first.target.actor

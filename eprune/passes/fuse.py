@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from eprune.analysis.clusters import Cluster, clusters
-from eprune.analysis.fusing import Contraction, activities, is_slice, model_file, wirings
+from eprune.analysis.fusing import Contraction, activities, model_file, wirings
 from eprune.analysis.precedence import contract, order, untangled
 from eprune.model.graph import Actor, Dpg, Fifo, Graph, PortRef
 from eprune.model.interface import Interface
@@ -79,7 +79,7 @@ def choose(system: System) -> list[tuple[str, ...]]:
         (mapping.platform, placement)
         for mapping in system.mappings
         for placement in mapping.placements
-        if placement.unit is not None and is_slice(actors[placement.actor])
+        if placement.unit is not None and actors[placement.actor].is_slice
     ]
     whole = untangled(graph)
     rings = {end for edge in whole.edges if edge.kind == "ring" for end in (edge.source, edge.target)}
@@ -133,7 +133,7 @@ def choose(system: System) -> list[tuple[str, ...]]:
 
 
 def _slices(system: System) -> list[str]:
-    return [actor.name for actor in system.graph.actors if is_slice(actor) and actor.name in system.units]
+    return [actor.name for actor in system.graph.actors if actor.is_slice and actor.name in system.units]
 
 
 def _fused(

@@ -82,7 +82,7 @@ def apply(system: System, options: Options) -> Result:
         graph.name, platform.name, tuple(Placement(actor.name, unit="cpu") for actor in graph.actors)
     )
     constants = [model.tensors[index].name for index in model.outputs if model.tensors[index].constant]
-    count = sum(bool(actor.behaviour and actor.behaviour.operators) for actor in graph.actors)
+    count = sum(actor.is_slice for actor in graph.actors)
     figures = {"actors": len(graph.actors), "slices": count, "fifos": len(graph.fifos)}
     lines = tuple(f"output {name!r} is a constant of the model, and left out" for name in constants)
     made = replace(

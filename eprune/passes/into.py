@@ -47,7 +47,7 @@ def apply(system: System, options: Options) -> Result:
     actors = [
         # Of a source or a sink, what is still joined to the model; of a slice everything.
         actor
-        if actor.behaviour is not None and actor.behaviour.operators
+        if actor.is_slice
         else replace(actor, ports=tuple(port for port in actor.ports if PortRef(actor.name, port.name) in ends))
         for actor in imported.graph.actors
     ]
@@ -66,7 +66,7 @@ def apply(system: System, options: Options) -> Result:
     (platform,) = imported.platforms
     placements = tuple(Placement(actor.name, unit=platform.units[0].name) for actor in graph.actors)
     mapping = PlatformMapping(graph.name, platform.name, placements)
-    count = sum(bool(actor.behaviour and actor.behaviour.operators) for actor in graph.actors)
+    count = sum(actor.is_slice for actor in graph.actors)
     figures = {"actors": len(graph.actors), "slices": count, "fifos": len(graph.fifos)}
     return Result(replace(imported, graph=graph, mappings=(mapping,)), Report((), figures))
 

@@ -190,7 +190,7 @@ def _coded(model: Model, found: Sequence[Layer], plan: Plan) -> tuple[Model, Pla
 
 def model_of(system: System) -> tuple[Model, str]:
     """The model of which the application is made, and what the graph calls its file. Raises ValueError if it is not."""
-    slices = [actor for actor in system.graph.actors if actor.behaviour is not None and actor.behaviour.operators]
+    slices = [actor for actor in system.graph.actors if actor.is_slice]
     names = {actor.behaviour.file for actor in slices if actor.behaviour is not None}
     if len(names) != 1:
         raise ValueError(f"has slices of {len(names)} models; partition is for one model")

@@ -64,4 +64,4 @@ def apply(system: System, options: Options) -> Result:
 
 def is_exchange(actor: Actor) -> bool:
     """Whether an actor puts the parts of a layer together."""
-    return getattr(actor.behaviour, "class_name", "") == "Exchange"
+    return actor.class_name == "Exchange"

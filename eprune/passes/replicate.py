@@ -10,7 +10,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import Enum
-from pathlib import Path
 from typing import Optional
 
 from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Graph, Port, PortRef, Route, default_capacity
@@ -193,13 +192,12 @@ class _Replication:
     def _read(self, back: Fifo, endpoint: int, timeout: Optional[float]) -> None:
         """What takes the first answer that comes back to an endpoint."""
         from eprune.formats.behaviours.python_class import PythonBehaviour  # heavy, and --help imports this module
-        from eprune.formats.library import library_folder
 
         name, suffix = f"Answer-{endpoint}", f"{endpoint}"
         token = dict(self.chain.ports())[back.source].token
         inputs = _numbered("in", self.options.servers)
         ports = [Port(each, Direction.IN, token, required=False) for each in inputs]
-        behaviour = PythonBehaviour("first_answer.py", "FirstAnswer", str(Path(library_folder(), "first_answer.py")))
+        behaviour = PythonBehaviour.of_library("first_answer.py:FirstAnswer")
         self.actors.append(Actor(name, (*ports, Port("out", Direction.OUT, token)), behaviour=behaviour))
         self.homes[name] = f"endpoint{endpoint}"
         far = replace(back, policy=FaultPolicy.DROP, timeout=timeout)

@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
@@ -35,7 +34,7 @@ def apply(system: System, options: Options) -> Result:
     sinks = {actor.name: actor for actor in graph.actors if actor.inputs and not actor.outputs}
     ports = dict(graph.ports())
     taken = names_of(graph)
-    behaviour = PythonBehaviour("tap.py", "Tap", str(Path(library_folder(), "tap.py")))
+    behaviour = PythonBehaviour.of_library("tap.py:Tap")
     taps: list[Actor] = []
     fifos: list[Fifo] = []
     homes: dict[str, str] = {}

@@ -17,7 +17,6 @@ from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.formats.tflite.channels import layers, ranges, zero_point
 from eprune.formats.tflite.dealing import Piece, pieces
 from eprune.formats.tflite.flow import OperatorFlow
@@ -141,7 +140,7 @@ class _Widths(Mesh):
     def result(self) -> System:
         """The system."""
         graph = self.before.graph
-        slices = {a.name for a in graph.actors if a.behaviour is not None and a.behaviour.operators}
+        slices = {a.name for a in graph.actors if a.is_slice}
         for actor in graph.actors:
             if actor.name not in slices:
                 self.stated.update({PortRef(actor.name, port.name): port for port in actor.ports})
@@ -162,10 +161,9 @@ class _Widths(Mesh):
         return f"{self.labels[place]}-{width + 1}" if piece.parts else self.labels[place]
 
     def _add_entry(self) -> None:
-        library = Path(library_folder())
         (name,) = self.files
         model = ModelSlice(name, 0, self.gate.operators - 1)
-        behaviour = PythonBehaviour("width_gate.py", "WidthGate", str(library / "width_gate.py"), model)
+        behaviour = PythonBehaviour.of_library("width_gate.py:WidthGate", model)
         thresholds = ",".join(f"{each:.7g}" for each in self.gate.thresholds)
         self._add(Actor(self.entry, (), ActorType.DA, behaviour, (("thresholds", thresholds),)), 0)
 

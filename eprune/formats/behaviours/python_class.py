@@ -53,6 +53,12 @@ class PythonBehaviour(Behaviour):
     model: Optional[ModelSlice] = None
 
     @classmethod
+    def of_library(cls, label: str, model: Optional[ModelSlice] = None) -> PythonBehaviour:
+        """A class of the library of actors: ``merge.py:Merge``."""
+        file, _, class_name = label.partition(":")
+        return cls(file, class_name, str(Path(library.library_folder(), file)), model)
+
+    @classmethod
     def read(cls, attributes: Mapping[str, str], locate: Callable[[str, bool], str]) -> PythonBehaviour:
         """The class, with its slice if there is one."""
         file, _, class_name = attributes["class"].rpartition(":")

@@ -80,7 +80,7 @@ def _slice_before(target: Target) -> tuple[Optional[Actor], str]:
     name, _, port = target.source.partition(".")
     for _ in graph.actors:
         actor = graph.actor(name)
-        if actor is None or (actor.behaviour is not None and actor.behaviour.operators):
+        if actor is None or actor.is_slice:
             return actor, port
         data = {each.name for each in actor.inputs if not each.control}
         into = [fifo for fifo in graph.fifos if fifo.target.actor == name and fifo.target.port in data]

@@ -237,7 +237,7 @@ class _Plan:
         share = self.watched.share(place.fifo.source.actor) or 1.0
         tried = replace(self.options, made=Cache(place.fifo.name, ""))
         made = cache.apply(self.system, tried).system
-        ports, homes = dict(made.graph.ports()), made.homes
+        ports = dict(made.graph.ports())
         dpg = made.graph.dpgs[0]
         known = self.watched.ports
         found = {}
@@ -246,7 +246,7 @@ class _Plan:
             sent = 0.0
             for fifo in made.graph.fifos:
                 idle = row.value == reuse.library().HIT and fifo.source.actor in place.behind
-                if homes.get(fifo.source.actor) == homes.get(fifo.target.actor) or idle:
+                if idle or not made.crosses(fifo):
                     continue
                 if fifo.source in known:
                     sent += self.watched.sent(fifo) / (share if fifo.source.actor in place.behind else 1)

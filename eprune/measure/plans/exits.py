@@ -128,7 +128,7 @@ class _Plan:
         Where it is another actor's, they are those of the last slice ``behind`` whose output is of that type.
         """
         actor, port = self.system.graph.actor(ref.actor), self.ports[ref]
-        slices = {a.name: a for a in self.system.graph.actors if a.behaviour is not None and a.behaviour.operators}
+        slices = {a.name: a for a in self.system.graph.actors if a.is_slice}
         if ref.actor not in slices:
             others = [(name, each) for name in reversed(behind) if name in slices for each in slices[name].outputs]
             found = next((PortRef(name, each.name) for name, each in others if each.token == port.token), None)
@@ -220,13 +220,13 @@ class _Plan:
 
     def _crossing(self, place: Optional[Place]) -> float:
         """Bytes over links of a frame, or those that a frame saves that leaves at a place."""
-        homes, sent = self.system.homes, 0.0
         if place is None:
             return self.watched.crossing(control=False)
+        homes, sent = self.system.homes, 0.0
         share = self.watched.share(place.fifo.source.actor) or 1.0
         for fifo in self.system.graph.fifos:
             inside = fifo is place.fifo or fifo.source.actor in place.behind
-            if inside and homes.get(fifo.source.actor) != homes.get(fifo.target.actor):
+            if inside and self.system.crosses(fifo):
                 sent += self.watched.sent(fifo) / share
         if homes.get(place.fifo.source.actor) != homes.get(place.late.target.actor):
             sent -= self.answer.nbytes
