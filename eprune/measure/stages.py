@@ -10,6 +10,7 @@ import numpy as np
 
 from eprune.formats.ends import images
 from eprune.formats.ends.base import Choices, picture_of
+from eprune.formats.ends.detections import detector_of
 from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.metadata import Metadata
 from eprune.formats.tflite.parts import Model
@@ -23,7 +24,7 @@ from eprune.model.graph import Graph
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import cascade
-from eprune.passes._detectors import OBJECTS, detector_of
+from eprune.passes._detectors import OBJECTS
 from eprune.passes.cascade import ENCODE, HEAD, LARGE, Options, Stage
 from eprune.passes.ends import ends_of
 
@@ -48,19 +49,25 @@ def run_both(options: Options, part: Data, progress: Progress = SILENT, interpre
         large: lambda firing: found.large.append(np.array(firing.outputs["out"])),
         ENCODE: lambda firing: found.nbytes.append(firing.outputs["out"].used),
     }
+    progress.begin("running both models")
+    _run(cascade.apply(System(Graph("cascade")), tried).system, part, keep, progress, interpreter)
+    return found
+
+
+def _run(
+    system: System, part: Data, keep: Mapping[str, Callable[[Firing], None]], progress: Progress, interpreter: str
+) -> None:
+    """An application on all pictures; each actor of ``keep`` has its firings told there."""
 
     def observe(firing: Firing) -> None:
         if firing.node in keep:
             keep[firing.node](firing)
 
-    system = alone(cascade.apply(System(Graph("cascade")), tried).system)
-    progress.begin("running both models")
-    with on_disk(system) as stored, SystemAnswers(stored, interpreter, fused=False, observe=observe) as answers:
+    with on_disk(alone(system)) as stored, SystemAnswers(stored, interpreter, fused=False, observe=observe) as answers:
         pictures = Pictures(answers.token)
         for place, example in enumerate(part):
             answers.frame(token_of(pictures, example))
             progress.update(place + 1)
-    return found
 
 
 def objects_of(model: Model, scaling: Mapping[str, str], part: Data, interpreter: str = "auto") -> list[np.ndarray]:
@@ -74,8 +81,10 @@ def objects_of(model: Model, scaling: Mapping[str, str], part: Data, interpreter
     )
     if stage.detector is None:
         raise ValueError(f"{model.path} is no detector, and the answers are objects: give the detector with --model")
-    twin = replace(stage, file=f"again-{PurePath(stage.file).name}")
-    return run_both(Options("", "", stages=(twin, stage), quality=0), part, interpreter=interpreter).large
+    objects: list[np.ndarray] = []
+    keep = {stage.node(LARGE): lambda firing: objects.append(np.array(firing.outputs["out"]))}
+    _run(cascade.large_alone(Options("", "", quality=0), stage), part, keep, SILENT, interpreter)
+    return objects
 
 
 def stage_of(

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Optional
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.ends.base import Ends
-from eprune.formats.ends.detections import Found, found_in
+from eprune.formats.ends.detections import Detector
 from eprune.model.graph import Actor, Direction, Fifo, Port, PortRef
 from eprune.model.system import System
 from eprune.model.token import TokenType
@@ -19,28 +18,6 @@ OBJECTS = TokenType("float32", (32, 6))
 BOXES, NMS, PACK = "Boxes", "Nms", "Objects"
 #: Boxes below it are not looked at: what may be an object, or may not, tells how sure a detector is of a frame.
 _LEAST = "0.05"
-
-
-@dataclass(frozen=True)
-class Detector:
-    """The outputs of a model by tensor: the port that takes them, and their types; ``classes`` where heads tell.
-
-    ``heads``: they are those of SSD heads, as ``BoxDecoder`` takes them; else boxes, classes and scores.
-    """
-
-    ports: Mapping[int, str]
-    types: Mapping[int, TokenType]
-    heads: bool
-    classes: int = 0
-
-
-def detector_of(ends: Ends) -> Optional[Detector]:
-    """What a model's outputs are, if they are a detector's."""
-    found: Optional[Found] = found_in(ends)
-    if found is None:
-        return None
-    types = {end.tensor: end.token for end in ends.outputs if end.tensor in found.ports}
-    return Detector(found.ports, types, found.heads, found.classes)
 
 
 def members(name: str) -> tuple[str, ...]:

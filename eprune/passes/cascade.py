@@ -16,6 +16,7 @@ from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.ends.detections import Detector
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -23,7 +24,7 @@ from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import exits
-from eprune.passes._detectors import PACK, Detector, decoded, members
+from eprune.passes._detectors import PACK, decoded, members
 from eprune.passes._places import Place
 from eprune.passes.base import Report, Result, option
 
@@ -115,9 +116,7 @@ def apply(system: System, options: Options) -> Result:
     small, large = options.stages
     _check(options, small, large)
     differ = _kind(small) != _kind(large)
-    base = _base(options, small, large, large.scale is not None and differ)
-    if large.detector:
-        base = decoded(base, LARGE, large.detector)
+    base = _decoded(_base(options, small, large, large.scale is not None and differ), large)
     made = exits.apply(base, _exit(base, options, small, differ)).system
     if small.detector:
         made = _shown(decoded(made, HEAD, small.detector))
@@ -128,6 +127,16 @@ def apply(system: System, options: Options) -> Result:
     mappings = tuple(replace(each, application=name) for each in made.mappings)
     made = replace(made, graph=replace(made.graph, name=name), mappings=mappings)
     return Result(made, Report(options.lines, dict(options.figures)))
+
+
+def large_alone(options: Options, large: Stage) -> System:
+    """The large model without a small one, on no platform: camera, JPEG, the model and a sink."""
+    return _decoded(System(_chain(options, large, False).graph("large"), files={large.file: large.data}), large)
+
+
+def _decoded(system: System, large: Stage) -> System:
+    """The same with what a large detector finds in the place of its outputs."""
+    return decoded(system, LARGE, large.detector) if large.detector else system
 
 
 def _check(options: Options, small: Stage, large: Stage) -> None:
@@ -160,8 +169,8 @@ def _library(file: str, name: str) -> PythonBehaviour:
     return PythonBehaviour(file, name)
 
 
-def _base(options: Options, small: Stage, large: Stage, convert: bool) -> System:
-    """Camera, JPEG, the large model and a sink: what the exit is put into. The small model's input is made, too."""
+def _chain(options: Options, large: Stage, convert: bool) -> _Chain:
+    """Camera, JPEG, the large model and a sink."""
     picture = picture_of(large)
     chain = _Chain()
     chain.add(CAMERA, _library("image_source.py", "ImageSource"), {"path": options.input or PICTURES})
@@ -178,6 +187,12 @@ def _base(options: Options, small: Stage, large: Stage, convert: bool) -> System
         chain.then(f"{LARGE}Scores", token, _library("dequantize.py", "Dequantize"), _meaning(large))
         token = replace(token, dtype="float32")
     chain.then(OUTPUT, token, _library("json_lines.py", "JsonLines"), {"labels": options.labels})
+    return chain
+
+
+def _base(options: Options, small: Stage, large: Stage, convert: bool) -> System:
+    """What the exit is put into. The small model's input is made, too."""
+    picture, chain = picture_of(large), _chain(options, large, convert)
     if small.picture != picture:
         chain.branch(CAMERA, TO_SMALL, picture, _library("resize.py", "Resize"), _scaling(small))
     graph = chain.graph("cascade")

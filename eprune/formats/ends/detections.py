@@ -8,6 +8,7 @@ from typing import Optional
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.ends.base import Choices, Ends, Sink
+from eprune.model.token import TokenType
 
 #: The operator, and the ports of ``DetectionLines`` for its outputs, in their order.
 OPERATOR = "TFLite_Detection_PostProcess"
@@ -17,22 +18,24 @@ _MAPS = ((19, 3), (10, 6), (5, 6), (3, 6), (2, 6), (1, 6))
 
 
 @dataclass(frozen=True)
-class Found:
-    """The outputs of a detector: ``ports`` by tensor.
+class Detector:
+    """The outputs of a detector by tensor: the port that takes them, and their types.
 
-    ``heads``: they are what ``BoxDecoder`` takes, and tell of so many ``classes``; else the operator's outputs.
+    ``heads``: they are what ``BoxDecoder`` takes, and tell of so many ``classes``; else boxes, classes and scores.
     """
 
     ports: Mapping[int, str]
+    types: Mapping[int, TokenType]
     heads: bool = False
     classes: int = 0
 
 
-def found_in(ends: Ends) -> Optional[Found]:
-    """What outputs are, if they are those of a detector, and no others."""
+def detector_of(ends: Ends) -> Optional[Detector]:
+    """What a model's outputs are, if they are those of a detector, and no others."""
+    types = {end.tensor: end.token for end in ends.outputs}
     sink = detections(ends, Choices())
     if sink is not None:
-        return Found(sink.ports) if len(sink.ports) == len(ends.outputs) else None
+        return Detector(sink.ports, types) if len(sink.ports) == len(ends.outputs) else None
     shapes = {end.name: end.token.shape for end in ends.outputs}
     classes = shapes.get("scores6", (0,))[-1] // 6 - 1
     wanted = {}
@@ -41,7 +44,7 @@ def found_in(ends: Ends) -> Optional[Found]:
         wanted[f"scores{number}"] = (1, size, size, (1 + classes) * anchors)
     if classes < 1 or shapes != wanted or not all(end.token.dtype == "float32" for end in ends.outputs):
         return None
-    return Found({end.tensor: end.name for end in ends.outputs}, True, classes)
+    return Detector({end.tensor: end.name for end in ends.outputs}, types, True, classes)
 
 
 def detections(ends: Ends, choices: Choices) -> Optional[Sink]:
