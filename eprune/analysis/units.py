@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from eprune.analysis.rules import violation
-from eprune.model.behaviour import Behaviour
 from eprune.model.finding import Finding
 from eprune.model.platform import Engine, Platform, Unit
 from eprune.model.system import System
@@ -23,11 +22,11 @@ def units(system: System) -> Iterator[Finding]:
             on = None if found is None or placement.unit is None else found.unit(placement.unit)
             if on is None or found is None:
                 continue
-            behaviour = actors[placement.actor].behaviour
-            why = (behaviour or Behaviour()).misplaced(on)
+            actor = actors[placement.actor]
+            why = actor.misplaced(on)
             if why:
-                other = next((unit.name for unit in found.units if not (behaviour or Behaviour()).misplaced(unit)), "")
-                hint = f'write unit="{other}"' if other else f"add a unit without it to platform '{found.name}'"
+                others = [f'write unit="{unit.name}"' for unit in found.takers(actor)]
+                hint = next(iter(others), f"add a unit without it to platform '{found.name}'")
                 message = f"actor '{placement.actor}' cannot run on unit '{on.name}': {why}"
                 yield violation("M5", placement.where, message, hint, related=((on.where, "the unit is here"),))
 

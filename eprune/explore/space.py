@@ -249,7 +249,7 @@ def mapping(graph: Graph, platform: Platform, homes: Mapping[str, str], units: U
     """One platform's mapping of a cut, in the order of the file; those that run on it are on ``units``."""
     own = units.get(platform.name, {})
     places = tuple(
-        Placement(actor.name, unit=own.get(actor.name) or _name(platform.unit_for(actor.behaviour)))
+        Placement(actor.name, unit=own.get(actor.name) or _name(platform.unit_for(actor)))
         if homes[actor.name] == platform.name
         else Placement(actor.name, platform=homes[actor.name])
         for actor in graph.actors

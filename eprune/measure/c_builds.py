@@ -11,7 +11,7 @@ from pathlib import Path
 from eprune.codegen.program import PlatformProgram
 from eprune.model.behaviour import File
 from eprune.model.finding import EpruneError, Finding, Location
-from eprune.runtime.fire import c_actor
+from eprune.runtime.fire import c_build
 
 
 def build_all(programs: Iterable[PlatformProgram]) -> str:
@@ -27,10 +27,10 @@ def build_all(programs: Iterable[PlatformProgram]) -> str:
         done.add(source.path)
         files = {Path(path).name: Path(path).read_bytes() for path in (source.path, *source.beside)}
         try:
-            c_actor.build(Path(source.path).name, files)
-        except c_actor.NoCompiler as error:
+            c_build.build(Path(source.path).name, files)
+        except c_build.NoCompiler as error:
             return str(error)
-        except c_actor.CompileError as error:
+        except c_build.CompileError as error:
             hint = f"actor {node.name!r} cannot be compiled"
             raise EpruneError(Finding("FILE", Location(source.path, error.line or 1), error.reason, hint)) from None
     return ""

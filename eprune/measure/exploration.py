@@ -63,7 +63,7 @@ def write_exploration(
         platform.name: {
             actor.name: timed.get(platform.name, {}).get(actor.name) or unit.name
             for actor in system.graph.actors
-            if (unit := platform.unit_for(actor.behaviour)) is not None
+            if (unit := platform.unit_for(actor)) is not None
         }
         for platform in several
     }

@@ -110,7 +110,7 @@ def deviations(
     engine, plain = model_engine(unit, interpreter), ModelEngine(interpreter=interpreter)
     values = list(slices.values(interpreter, frames))
     for actor in slices.actors:
-        if actor.behaviour is not None and not actor.behaviour.misplaced(unit):
+        if not actor.misplaced(unit):
             begun(actor.name)
             try:
                 yield _deviation(slices, actor, (plain, engine), values, tolerance)

@@ -40,7 +40,7 @@ from eprune.measure import apart
 from eprune.measure.engines import PLAIN, alone, as_text, from_text, model_engine
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.progress import SILENT, Progress
-from eprune.model.behaviour import Behaviour, Cut
+from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError, errors
 from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
@@ -191,9 +191,8 @@ def _times(
     stretch = max(between / grown[-1], 1.0) if grown[-1] and not system.graph.dpgs else 1.0
     for actor, seconds in zip(order, steps(grown)):
         times.setdefault(actor, stretch * seconds * active.get(actor, 1))
-    behaviours = {actor.name: actor.behaviour for actor in system.graph.actors}
-    taken = [actor for actor in order if not (behaviours[actor] or Behaviour()).misplaced(unit)]
-    return {actor: times[actor] for actor in taken}, rates
+    refused = {actor.name for actor in system.graph.actors if actor.misplaced(unit)}
+    return {actor: times[actor] for actor in order if actor not in refused}, rates
 
 
 def averages(graph: Graph, chosen: Mapping[str, Mapping[int, int]]) -> tuple[dict[str, float], dict[str, float]]:

@@ -10,11 +10,14 @@ from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 from eprune.model.behaviour import Behaviour
 from eprune.model.finding import Location
 from eprune.model.token import TokenType
+
+if TYPE_CHECKING:
+    from eprune.model.platform import Unit
 
 NOWHERE = Location("<none>")
 
@@ -170,6 +173,10 @@ class Actor:
     def port(self, name: str) -> Optional[Port]:
         """The port of that name, or None."""
         return next((port for port in self.ports if port.name == name), None)
+
+    def misplaced(self, unit: Unit) -> str:
+        """Why it cannot run on a unit, "" if it can."""
+        return (self.behaviour or Behaviour()).misplaced(unit)
 
     @property
     def is_slice(self) -> bool:

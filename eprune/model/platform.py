@@ -4,13 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from enum import Enum
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 from eprune.model.finding import Location
-from eprune.model.graph import NOWHERE
-
-if TYPE_CHECKING:
-    from eprune.model.behaviour import Behaviour
+from eprune.model.graph import NOWHERE, Actor
 
 
 class Security(str, Enum):
@@ -101,12 +98,13 @@ class Platform:
         """The unit of that name, or None."""
         return next((unit for unit in self.units if unit.name == name), None)
 
-    def unit_for(self, behaviour: Optional[Behaviour]) -> Optional[Unit]:
-        """The first unit that takes an actor with this behaviour, or the first one; None where there are none."""
-        for unit in self.units:
-            if unit.delegate is None if behaviour is None else not behaviour.misplaced(unit):
-                return unit
-        return next(iter(self.units), None)
+    def takers(self, actor: Actor) -> list[Unit]:
+        """The units that take an actor."""
+        return [unit for unit in self.units if not actor.misplaced(unit)]
+
+    def unit_for(self, actor: Actor) -> Optional[Unit]:
+        """The first unit that takes an actor, or the first one; None where there are none."""
+        return next(iter((*self.takers(actor), *self.units)), None)
 
     def link(self, to: str) -> Optional[Link]:
         """The link to that platform, or None."""

@@ -46,14 +46,14 @@ def settled(system: System) -> System:
     """A system whose actors are on units that take them: one that a pass put beside a slice on an accelerator moves to
     the first unit of its platform that does.
     """
-    behaviours = {actor.name: actor.behaviour for actor in system.graph.actors}
+    actors = {actor.name: actor for actor in system.graph.actors if actor.behaviour is not None}
 
     def moved(placement: Placement, platform: Optional[Platform]) -> Placement:
-        behaviour = behaviours.get(placement.actor)
+        actor = actors.get(placement.actor)
         unit = None if platform is None or placement.unit is None else platform.unit(placement.unit)
-        if platform is None or unit is None or behaviour is None or not behaviour.misplaced(unit):
+        if platform is None or unit is None or actor is None or not actor.misplaced(unit):
             return placement
-        other = platform.unit_for(behaviour)
+        other = platform.unit_for(actor)
         return replace(placement, unit=other.name) if other is not None else placement
 
     mappings = tuple(

@@ -18,7 +18,7 @@ from types import MethodType
 
 import numpy as np
 
-from eprune.runtime.fire import c_actor
+from eprune.runtime.fire import c_actor, c_build
 from eprune.runtime.kernel.actor import PortType
 from scripts.bench.harness import MODELS, ROOT, VEHICLE, say
 
@@ -93,7 +93,7 @@ def calls(folder: Path) -> None:
     """What an actor in C costs a call: by ctypes as it is, by ours, and as a function of Python that does nothing."""
     say("call", "microseconds", "median of the rounds")
     say(*["---"] * 3)
-    library = c_actor.build("relu.c", {"relu.c": RELU.encode()})
+    library = c_build.build("relu.c", {"relu.c": RELU.encode()})
     actor = c_actor.CActor(library, "relu", {}, (("in",), ("out",)), {})
     actor.name = "actor"
     actor.inputs, actor.outputs = {"in": PortType("float32", (1,), 1)}, {"out": PortType("float32", (1,), 1)}

@@ -14,7 +14,7 @@ import pytest
 from eprune.deploy.ports import free_base_port
 from eprune.formats.tflite.constants import constant
 from eprune.formats.tflite.model import read_model
-from eprune.runtime.fire import c_actor
+from eprune.runtime.fire import c_build
 from tests.kit.accelerator import NEEDS_CC
 from tests.kit.programs import ROOT, environment, finish, start_command
 
@@ -114,8 +114,8 @@ def test_a_mistake_in_the_c_file_is_found_when_the_program_is_generated(vehicle)
 
 def test_a_ready_library_is_taken_for_the_machine(vehicle):
     """relu.{machine}.so is one file for each processor type."""
-    built = c_actor.build("vehicle_layers.c", {"vehicle_layers.c": (vehicle / "vehicle_layers.c").read_bytes()})
-    name = c_actor.here("layers.{machine}.so")
+    built = c_build.build("vehicle_layers.c", {"vehicle_layers.c": (vehicle / "vehicle_layers.c").read_bytes()})
+    name = c_build.here("layers.{machine}.so")
     (vehicle / name).write_bytes(Path(built).read_bytes())
     (vehicle / "vehicle_layers.c").unlink()
     app = vehicle / "app.xml"

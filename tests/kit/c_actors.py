@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from eprune.formats.c_source import included
-from eprune.runtime.fire import c_actor
+from eprune.runtime.fire import c_actor, c_build
 from tests.kit.accelerator import WARNINGS
 from tests.kit.ports import port_type
 
@@ -18,7 +18,7 @@ def library(path: Path, flags: Iterable[str] = ()) -> str:
     before = os.environ.get("CFLAGS")
     os.environ["CFLAGS"] = " ".join([*WARNINGS, *flags])
     try:
-        return c_actor.build(path.name, files)
+        return c_build.build(path.name, files)
     finally:
         if before is None:
             del os.environ["CFLAGS"]

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from eprune.runtime import EndOfStream
-from eprune.runtime.fire import c_actor
+from eprune.runtime.fire import c_build
 from eprune.runtime.fire.checking import Checked
 from eprune.runtime.kernel.errors import UsageError
 from tests.kit.accelerator import NEEDS_CC
@@ -152,19 +152,19 @@ def test_python_runs_while_c_does(source):
 def test_what_was_built_is_kept_and_another_source_is_built_anew(source, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     files = {"sum.c": SUM.encode()}
-    first = c_actor.build("sum.c", files)
+    first = c_build.build("sum.c", files)
     stamp = Path(first).stat().st_mtime_ns
-    assert (c_actor.build("sum.c", files), Path(first).stat().st_mtime_ns) == (first, stamp)
-    assert c_actor.build("sum.c", {"sum.c": SUM.encode() + b"\n"}) != first
+    assert (c_build.build("sum.c", files), Path(first).stat().st_mtime_ns) == (first, stamp)
+    assert c_build.build("sum.c", {"sum.c": SUM.encode() + b"\n"}) != first
     monkeypatch.setenv("CC", "no-such-compiler")
-    with pytest.raises(c_actor.NoCompiler, match=r"there is no C compiler 'no-such-compiler' on this machine"):
-        c_actor.build("sum.c", files)
+    with pytest.raises(c_build.NoCompiler, match=r"there is no C compiler 'no-such-compiler' on this machine"):
+        c_build.build("sum.c", files)
 
 
 def test_what_the_compiler_says_is_one_message_with_its_line(tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
-    with pytest.raises(c_actor.CompileError, match=r"^bad\.c:2: .*nothing.*") as caught:
-        c_actor.build("bad.c", {"bad.c": b'#include "eprune_actor.h"\nint bad = nothing;\n'})
+    with pytest.raises(c_build.CompileError, match=r"^bad\.c:2: .*nothing.*") as caught:
+        c_build.build("bad.c", {"bad.c": b'#include "eprune_actor.h"\nint bad = nothing;\n'})
     assert caught.value.line == 2
     assert not list(tmp_path.rglob("*.so")) and not list(tmp_path.rglob("*.tmp"))
 

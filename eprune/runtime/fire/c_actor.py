@@ -1,4 +1,4 @@
-"""Actors in C: a file is built once by the C compiler and kept by the hash of what it was made from; calls by ctypes.
+"""Actors in C, whose functions are in a shared library: called by ctypes (``c_build`` makes the library).
 
 Tokens stay in the slots of their FIFOs. A firing's slots recur, so what its call needs is prepared once for each
 combination of them. While C runs, Python runs, too: ctypes gives the lock back.
@@ -8,114 +8,22 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
-import os
-import pkgutil
-import platform
-import re
-import shlex
-import shutil
-import subprocess
-import tempfile
+import math
 import weakref
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Callable
+
+import numpy as np
 
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType
 from eprune.runtime.kernel.errors import UsageError
 
-HEADER = "eprune_actor.h"
-#: What a C file is compiled with, before CFLAGS.
-FLAGS = ("-std=c11", "-O2", "-fPIC", "-shared", "-Wall")
-#: In the name of a ready library, this is the processor type: relu.{machine}.so is relu.x86_64.so.
-MACHINE = "{machine}"
 #: What a fire function returns.
 OK, END = 0, 1
 #: Room for the reason of a failure.
 ERROR_BYTES = 1024
 #: So many combinations of slots are remembered: as many as a prepared step may have (``firing.PHASES``).
 MOST_CALLS = 256
-
-
-class NoCompiler(UsageError):
-    """This machine has no C compiler."""
-
-
-class CompileError(UsageError):
-    """The compiler refuses a file for a ``reason``. ``line`` is the first that it complains of, 0 if it names none."""
-
-    def __init__(self, file: str, reason: str, line: int = 0) -> None:
-        super().__init__(f"{file}:{line}: {reason}" if line else f"{file}: {reason}")
-        self.reason, self.line = reason, line
-
-
-def here(file: str) -> str:
-    """The name of a file, with this machine's processor type in the place of ``{machine}``."""
-    return file.replace(MACHINE, platform.machine())
-
-
-def build(name: str, sources: Mapping[str, bytes]) -> str:
-    """The path of the library made of the C file ``name``; ``sources`` are it and the files that it includes.
-
-    A library that was made of the same sources by the same command is not made again. Raises CompileError, or
-    NoCompiler.
-    """
-    compiler = shlex.split(os.environ.get("CC", "cc"))
-    command = [*compiler, *FLAGS, *shlex.split(os.environ.get("CFLAGS", ""))]
-    given = {**sources, HEADER: header()}
-    digest = hashlib.sha256("\0".join([*command, platform.machine(), name]).encode())
-    for file, data in sorted(given.items()):
-        digest.update(f"\0{file}\0{len(data)}\0".encode() + data)
-    folder = _cache()
-    made = folder / f"{Path(name).stem}-{digest.hexdigest()}.so"
-    if made.exists():
-        return str(made)
-    if shutil.which(compiler[0]) is None:
-        hint = f"install a C compiler, or name a ready library: {Path(name).stem}.{MACHINE}.so"
-        raise NoCompiler(f"{name}: there is no C compiler {compiler[0]!r} on this machine: {hint}")
-    with tempfile.TemporaryDirectory(prefix="eprune-") as place:
-        for file, data in given.items():
-            Path(place, file).write_bytes(data)
-        done = subprocess.run(
-            [*command, name, "-o", "made.so", "-lm"],
-            cwd=place,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, "LC_ALL": "C"},
-        )
-        if done.returncode:
-            raise _refused(name, done.stderr)
-        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor, whole = tempfile.mkstemp(dir=folder, suffix=".tmp")
-        with os.fdopen(descriptor, "wb") as target:
-            target.write(Path(place, "made.so").read_bytes())
-        Path(whole).replace(made)
-    return str(made)
-
-
-def header() -> bytes:
-    """The header for actors in C, also from inside a .pyz."""
-    data = pkgutil.get_data(__package__ or "", HEADER)
-    assert data is not None
-    return data
-
-
-def _cache() -> Path:
-    """Where built libraries are kept."""
-    own = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(own, "eprune", "c")
-
-
-def _refused(name: str, text: str) -> CompileError:
-    """What the compiler says first, and the line that it is about."""
-    found = re.search(r"^([^:\n]+):(\d+):(?:\d+:)? (?:fatal )?error: (.*)$", text, re.M)
-    if found and found[1] == name:
-        return CompileError(name, found[3], int(found[2]))
-    lines = [line for line in text.strip().splitlines() if "error" in line] or text.strip().splitlines()
-    return CompileError(name, lines[0] if lines else "the compiler fails")
 
 
 class _Port(ctypes.Structure):
@@ -188,13 +96,11 @@ class CActor(Actor):
 
     def initialize(self) -> None:
         """Load the library, and call its ``new``. Raises UsageError where that fails."""
-        path = self._library
         try:
-            library = ctypes.CDLL(path)
+            library = ctypes.CDLL(self._library)
         except OSError as error:
-            raise UsageError(f"{path}: {error}") from None
-        new, self._free = self._find(library, path, "new"), self._find(library, path, "free")
-        fire = self._find(library, path, "fire")
+            raise UsageError(f"{self._library}: {error}") from None
+        new, fire, self._free = (self._find(library, each) for each in ("new", "fire", "free"))
         new.restype = ctypes.c_void_p
         self._error = ctypes.create_string_buffer(ERROR_BYTES)
         self._context = self._describe()
@@ -205,11 +111,11 @@ class CActor(Actor):
         self._call = fire
         self._calls.clear()
 
-    def _find(self, library: Any, path: str, which: str) -> Any:
+    def _find(self, library: Any, which: str) -> Any:
         try:
             return getattr(library, f"{self._function}_{which}")
         except AttributeError:
-            raise UsageError(f"{path}: it has no function {self._function}_{which}") from None
+            raise UsageError(f"{self._library}: it has no function {self._function}_{which}") from None
 
     def _describe(self) -> _Context:
         context = _Context(version=1, actor=self.name.encode())
@@ -229,10 +135,9 @@ class CActor(Actor):
         return context
 
     def _fill(self, port: _Port, name: str, kind: PortType, first: int) -> int:
-        size = _item_bytes(kind.dtype)
         shape = (ctypes.c_int64 * max(len(kind.shape), 1))(*kind.shape)
         port.name, port.dtype, port.dimensions, port.shape = name.encode(), kind.dtype.encode(), len(kind.shape), shape
-        port.bytes = functools.reduce(lambda product, length: product * length, kind.shape, size)
+        port.bytes = np.dtype(kind.dtype).itemsize * math.prod(kind.shape)
         (port.lower, port.upper), port.first = self._rates.get(name, (1, 1)), first
         return first + kind.rate
 
@@ -302,9 +207,3 @@ def _listed(tokens: Any, count: int) -> list[Any]:
         return [tokens]
     found = list(tokens or ())
     return found + [None] * (count - len(found))
-
-
-def _item_bytes(dtype: str) -> int:
-    import numpy as np
-
-    return int(np.dtype(dtype).itemsize)

@@ -64,8 +64,9 @@ def _library() -> Any:
 def _reason(text: str) -> str:
     """What OpenVINO says is wrong: the lines that say neither where in its code, nor only that something is."""
     lines = [line.strip() for line in text.splitlines()]
-    empty = ("Exception from", "Check '", "FrontEnd API failed", "")
-    told = [line for line in lines if line and not line.startswith(empty[:-1])]
+    told = [
+        line for line in lines if line and not line.startswith(("Exception from", "Check '", "FrontEnd API failed"))
+    ]
     return " ".join(told[:2] or lines[:1])[:400]
 
 

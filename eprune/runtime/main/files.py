@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
-from eprune.runtime.fire import c_actor
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main import imports
@@ -55,7 +54,10 @@ class Files:
         Raises UsageError if it is missing.
         """
         if self._archive is None:
-            return self.locate(path)
+            found = self.locate(path)
+            if not Path(found).is_file():
+                raise UsageError(f"{found}: No such file")
+            return found
         data = self.read(path)
         if hasattr(os, "memfd_create"):  # nothing is left behind, however the process ends
             descriptor = os.memfd_create(Path(path).name)
@@ -73,21 +75,17 @@ class Files:
 
         Raises UsageError where it cannot be built.
         """
+        from eprune.runtime.fire import c_build  # only such programs need what runs a compiler
+
         if path.endswith(".c"):
             names = [Path(path).name, *headers]
             sources = {name: self.read(Path(path).with_name(name).as_posix()) for name in names}
-            return c_actor.build(names[0], sources)
-        name = c_actor.here(path)
+            return c_build.build(names[0], sources)
+        name = c_build.here(path)
         try:
-            return self.part(name) if self._archive is not None else self._there(name)
+            return self.part(name)
         except UsageError as error:
             raise UsageError(f"{error}: there is no library for this machine ({platform.machine()})") from None
-
-    def _there(self, path: str) -> str:
-        found = self.locate(path)
-        if not Path(found).is_file():
-            raise UsageError(f"{found}: No such file")
-        return found
 
     def load_class(self, reference: str) -> type[Actor]:
         """The behaviour class of ``file.py:Class``. Its file may import its neighbours, see ``imports``.

@@ -84,6 +84,7 @@ class Program:
         answers: Sequence[str] = (),
         paths: Optional[Mapping[str, str]] = None,
         parts: Optional[Mapping[str, str]] = None,
+        functions: Optional[Functions] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
@@ -97,14 +98,16 @@ class Program:
         ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take. ``nested``:
         it does not fire in each iteration, and its firings have the indices of their tokens. ``relays``: it is in a
         branch of a route, and takes tokens in the order in which they come. ``answers``: it reads those of a route; the
-        actor that sends by it, and the inputs in the order of its FIFOs.
+        actor that sends by it, and the inputs in the order of its FIFOs. ``functions`` are what c_actor has been told.
         """
         located = {parameter: self.declared.files.beside(path) for parameter, path in (paths or {}).items()}
         unpacked = {parameter: self.declared.files.part(path) for parameter, path in (parts or {}).items()}
         given = {**(parameters or {}), **located, **unpacked}
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
         live = live._replace(relays=relays, answers=tuple(answers))
-        self.declared.actors.append(DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live))
+        self.declared.actors.append(
+            DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live, functions)
+        )
 
     def c_actor(
         self,
@@ -124,11 +127,8 @@ class Program:
         rate is not 1. ``headers`` are the files beside the C file that it includes. ``waits``: it waits for the world.
         The rest as in actor.
         """
-        self.actor(name, behaviour, unit, **said)
-        declared = self.declared.actors.pop()
-        assert isinstance(declared, DeclaredActor)
         functions = Functions(tuple(inputs), tuple(outputs), dict(rates or {}), tuple(headers), waits)
-        self.declared.actors.append(declared._replace(functions=functions))
+        self.actor(name, behaviour, unit, functions=functions, **said)
 
     def segment(
         self,
