@@ -183,7 +183,7 @@ def _chosen(
         except ValueError as error:
             raise click.BadParameter(str(error), param_hint="--after") from None
     if homes is not None:
-        broken = violation(plan.flow, plan.roles, constraints, homes, *([costs.most] if costs else []))
+        broken = violation(plan.flow, plan.roles, constraints, homes, costs.most if costs else None)
         if broken:
             raise click.UsageError(f"the constraints do not allow that cut: {broken}")
     else:

@@ -70,7 +70,7 @@ def rows(
             nbytes=plan.flow.nbytes(each.homes),
             predicted=predict(plan.flow, plan.roles, costs, each.homes) if costs else None,
             measured=results.get(each.name),
-            excluded=violation(plan.flow, plan.roles, constraints, each.homes, *([costs.most] if costs else [])),
+            excluded=violation(plan.flow, plan.roles, constraints, each.homes, costs.most if costs else None),
         )
         for each in plan.alternatives
     )

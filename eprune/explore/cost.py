@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Optional
 
 from eprune.explore.flow import Flow, Stream
@@ -93,8 +94,12 @@ class Costs:
 
     def stage(self, platform: str, actor: str) -> str:
         """The unit that an actor takes time on there: ``platform/unit``, or the platform where it has one unit."""
-        own = self.units.get(platform, {})
-        return f"{platform}/{own[actor]}" if len(set(own.values())) > 1 else platform
+        return f"{platform}/{self.units[platform][actor]}" if platform in self._several else platform
+
+    @cached_property
+    def _several(self) -> frozenset[str]:
+        """The platforms whose actors are on several units."""
+        return frozenset(platform for platform, own in self.units.items() if len(set(own.values())) > 1)
 
     def link(self, origin: str, to: str) -> Optional[LinkFigures]:
         """The link from one platform to another, if there is one."""
@@ -184,10 +189,9 @@ class Prediction:
 def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) -> Prediction:
     """The figures of one cut. Raises KeyError for an actor without a time."""
     compute = dict.fromkeys(roles.platforms, 0.0)
-    for actor, home in homes.items():
-        compute[home] += costs.times[home][actor]
     stages = dict.fromkeys((costs.stage(p, actor) for p in roles.platforms for actor in costs.times[p]), 0.0)
     for actor, home in homes.items():
+        compute[home] += costs.times[home][actor]
         stages[costs.stage(home, actor)] += costs.times[home][actor]
     links: dict[tuple[str, str], float] = {}
     coded: dict[str, str] = {}

@@ -300,13 +300,7 @@ class _Cut:
         return [_sum(parts) for parts in units.values()]
 
     def _compute(self, platform: str) -> Terms:
-        times = self.costs.times[platform]
-        return _sum(
-            [
-                *((1e3 * times[actor], own.get(platform, {})) for actor, own in self.places.items()),
-                *((1e3 * seconds, terms) for _, seconds, terms in self._coding(platform)),
-            ]
-        )
+        return _sum((1, terms) for terms in self._by_unit(platform))
 
     def _coding(self, platform: str) -> Iterator[tuple[str, float, Terms]]:
         """The actors beside which a platform codes or decodes FIFOs that cross, and the seconds."""

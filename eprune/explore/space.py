@@ -164,9 +164,9 @@ def violation(
     roles: Roles,
     constraints: Constraints,
     homes: Mapping[str, str],
-    most: Callable[[Stream, str, str], int] = lambda stream, origin, to: stream.nbytes,
+    most: Optional[Callable[[Stream, str, str], int]] = None,
 ) -> str:
-    """Which constraint a cut breaks, for people; "" if none. ``most``: a frame's bytes of a FIFO on a link."""
+    """Which constraint a cut breaks, for people; "" if none. ``most``: a frame's bytes of a coded FIFO on a link."""
     used = set(homes.values())
     for actor, home in homes.items():
         if home not in constraints.allowed(actor, roles.platforms):
@@ -181,7 +181,9 @@ def violation(
     for stream in flow.crossing(homes):
         if stream.source in private:
             return f"tokens of {stream.source}, which are private, leave {homes[stream.source]}"
-    nbytes = sum(most(each, homes[each.source], homes[each.target]) for each in flow.crossing(homes))
+    nbytes = flow.nbytes(homes)
+    if most is not None:
+        nbytes = sum(most(each, homes[each.source], homes[each.target]) for each in flow.crossing(homes))
     if 0 <= constraints.max_bytes < nbytes:
         return f"{format_size(nbytes)} per frame, more than {format_size(constraints.max_bytes)}"
     return ""
