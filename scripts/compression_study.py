@@ -20,7 +20,6 @@ import numpy as np
 from eprune.face import load
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.tflite.model import read_model
-from eprune.measure import lone
 from eprune.measure.answers import SystemAnswers, on_disk
 from eprune.measure.data import TEST, read_data, token_of
 from eprune.measure.evaluate import evaluate
@@ -31,7 +30,7 @@ from eprune.model.graph import PortRef
 from eprune.model.system import System
 from eprune.passes import compress
 from eprune.passes.compress import Method, Options
-from scripts.reuse_study import LINKS, share, split
+from scripts.reuse_study import LINKS, lone_times, over, quantiles, share, split
 
 ROOT = Path(__file__).resolve().parents[1]
 RANKS = (4, 8, 16, 32, 36, 64)
@@ -48,7 +47,7 @@ def main() -> int:
         sent = sum(found.bytes_per_frame.values())
         cells = [name, f"{sent:.0f}", share(found.share), f"{coding(system, given.data):.2f}"]
         for bandwidth, latency in LINKS.values() if not given.no_links else ():
-            cells += [f"{each:.1f}" for each in latencies(over(system, bandwidth, latency), given.data)]
+            cells += [f"{each:.1f}" for each in quantiles(lone_times(over(system, bandwidth, latency), given.data))]
         print(f"| {' | '.join(cells)} |")
         sys.stdout.flush()
     return 0
@@ -89,15 +88,6 @@ def learned(path: str) -> System:
     return replace(made, files={Path(path).name: Path(path).read_bytes()})
 
 
-def over(system: System, bandwidth: float, latency: float) -> System:
-    """The same over such links."""
-    platforms = tuple(
-        replace(each, links=tuple(replace(link, bandwidth=bandwidth, latency=latency) for link in each.links))
-        for each in system.platforms
-    )
-    return replace(system, platforms=platforms)
-
-
 def coding(system: System, data: str) -> float:
     """Milliseconds, median, of what is in front of the cut only for the cut's sake."""
     seconds: list[float] = []
@@ -111,16 +101,6 @@ def coding(system: System, data: str) -> float:
         for example in read_data(data).part(TEST).examples[:50]:
             answers.frame(token_of(pictures, example))
     return 1e3 * float(np.median(seconds)) if seconds else 0.0
-
-
-def latencies(system: System, data: str) -> tuple[float, float]:
-    """Milliseconds of lone frames: half of them, and 99 of 100, take no more."""
-    examples = read_data(data).part(TEST).examples[: lone.FRAMES]
-    tokens = [each.content[None].astype(np.float32) / 255 for each in examples]
-    with on_disk(system) as stored:
-        times = 1e3 * np.array(lone.lone_frames(stored, tokens, emulate=True))
-    middle, late = np.quantile(times, (0.5, 0.99), method="higher")
-    return float(middle), float(late)
 
 
 if __name__ == "__main__":

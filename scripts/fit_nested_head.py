@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path += [str(ROOT), str(ROOT / "actors")]
+sys.path += [str(ROOT), str(ROOT / "actors"), str(ROOT / "scripts")]
 
+from train_vehicle import infer  # noqa: E402
 from vehicle_renderer import CLASSES, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
@@ -36,20 +37,6 @@ FEATURES, ANSWER = parse_token("float32[1,12,12,28]"), parse_token("float32[1,4]
 SEED, HELD_OUT_SEED = 1008, 3008
 #: as in the graph: of the first gate, and of the exit
 NEEDED, SURE = 0.05, 0.9
-
-
-class Run:
-    """A model of one input and one output."""
-
-    def __init__(self, data: bytes) -> None:
-        self.model = load(choose(), data)
-
-    def __call__(self, token: np.ndarray) -> np.ndarray:
-        """The output."""
-        self.model.set_tensor(self.model.get_input_details()[0]["index"], token)
-        self.model.invoke()
-        answer: np.ndarray = self.model.get_tensor(self.model.get_output_details()[0]["index"])
-        return answer
 
 
 class Frames(NamedTuple):
@@ -74,10 +61,10 @@ def main() -> int:
 def seen(seed: int, count: int) -> Frames:
     """So many pictures."""
     model = read_model(str(MODEL))
-    stem, gate = (Run(slice_model(model, operators)) for operators in (STEM, GATE))
-    features = [stem(render_vehicle(seed, index)[None]) for index in range(count)]
+    stem, gate = (load(choose(), slice_model(model, operators)) for operators in (STEM, GATE))
+    features = [infer(stem, render_vehicle(seed, index)[None]) for index in range(count)]
     classes = np.array([vehicle_class(seed, index) for index in range(count)])
-    return Frames(features, classes, np.array([float(gate(each).item()) for each in features]))
+    return Frames(features, classes, np.array([float(infer(gate, each).item()) for each in features]))
 
 
 def fit(frames: Frames) -> bytes:
@@ -90,8 +77,8 @@ def fit(frames: Frames) -> bytes:
 
 def evaluate(frames: Frames) -> None:
     """Print how good it is on either path."""
-    head = Run(HEAD.read_bytes())
-    scores = np.concatenate([head(each) for each in frames.features])
+    head = load(choose(), HEAD.read_bytes())
+    scores = np.concatenate([infer(head, each) for each in frames.features])
     right, sure = scores.argmax(1) == frames.classes, scores.max(1) >= SURE
     for path, taken in (("skipped", frames.needed < NEEDED), ("run", frames.needed >= NEEDED)):
         print(

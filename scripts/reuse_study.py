@@ -29,6 +29,7 @@ from eprune.formats.tflite.model import read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.measure import lone, reuse
 from eprune.measure.answers import class_of, on_disk
+from eprune.measure.data import TEST, read_data
 from eprune.measure.evaluate import Share, evaluate
 from eprune.measure.plans import cache as plans
 from eprune.measure.reuse import Stream, Tried
@@ -36,6 +37,7 @@ from eprune.model.system import System
 from eprune.passes import cache
 from eprune.passes.cache import Options, Side
 from eprune.runtime.fire import tflite
+from scripts.train_vehicle import infer
 from scripts.vehicle_stream import save, stream
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -97,14 +99,6 @@ def seen(frames: np.ndarray, classes: np.ndarray, scenes: np.ndarray) -> Seen:
     return Seen(found, answers, classes, scenes, marks)
 
 
-def infer(interpreter: object, token: np.ndarray) -> np.ndarray:
-    """What a part of a model makes of a token."""
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], token)  # type: ignore[attr-defined]
-    interpreter.invoke()  # type: ignore[attr-defined]
-    made: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])  # type: ignore[attr-defined]
-    return made
-
-
 def halves(found: Seen) -> tuple[np.ndarray, np.ndarray]:
     """Frames of some scenes for the calibration, and of the others for the test; both in order."""
     known = np.unique(found.scenes)
@@ -138,16 +132,11 @@ def table(found: Seen, options: Options, kinds: Sequence[tuple[str, int]]) -> No
 
 def tuned_on(stream: Stream, options: Options) -> Tried:
     """With the largest distance at which no more of the hits than wished for are false on these very frames."""
-    edges = reuse.library().EDGES
-    found, least, most = reuse.fixed(stream, options, -1.0), -1, len(edges)
-    while most - least > 1:
-        middle = (least + most) // 2
-        tried = reuse.fixed(stream, options, edges[middle])
-        if tried.false_hits is None or tried.false_hits.value <= options.false_hits:
-            least, found = middle, tried
-        else:
-            most = middle
-    return found
+
+    def fit(tried: Tried, edge: float) -> bool:
+        return tried.false_hits is None or tried.false_hits.value <= options.false_hits
+
+    return reuse.largest(stream, options, fit)[0]
 
 
 def share(found: Optional[Share]) -> str:
@@ -237,12 +226,30 @@ def traffic(path: str, folder: str) -> None:
 def split(bandwidth: float = 11.2e6, latency: float = 1.49e-3) -> System:
     """The vehicle classifier cut after L2, over such a link."""
     files = [str(ROOT / f"graphs/{name}.xml") for name in ("endpoint", "server")]
-    system = load(str(ROOT / "graphs/vehicle.xml"), files, str(ROOT / "mappings/vehicle_split"))
+    return over(load(str(ROOT / "graphs/vehicle.xml"), files, str(ROOT / "mappings/vehicle_split")), bandwidth, latency)
+
+
+def over(system: System, bandwidth: float, latency: float) -> System:
+    """The same over such links."""
     platforms = tuple(
         replace(each, links=tuple(replace(link, bandwidth=bandwidth, latency=latency) for link in each.links))
         for each in system.platforms
     )
     return replace(system, platforms=platforms)
+
+
+def lone_times(system: System, data: str) -> np.ndarray:
+    """Milliseconds of lone frames over emulated links: of the first pictures of the test part."""
+    frames = read_data(data).part(TEST).examples[: lone.FRAMES]
+    tokens = [each.content[None].astype(np.float32) / 255 for each in frames]
+    with on_disk(system) as stored:
+        return 1e3 * np.array(lone.lone_frames(stored, tokens, emulate=True))
+
+
+def quantiles(times: np.ndarray) -> tuple[float, float]:
+    """Half of the frames, and 99 of 100, take no more."""
+    middle, late = np.quantile(times, (0.5, 0.99), method="higher")
+    return float(middle), float(late)
 
 
 def cached(system: System, data: str, at: str, **more: object) -> System:
@@ -253,8 +260,6 @@ def cached(system: System, data: str, at: str, **more: object) -> System:
 
 def links(scenes: int) -> None:
     """Without a cache, with one on the endpoint, on the server, and on both: bytes, accuracy, latency."""
-    from eprune.measure.data import TEST, read_data
-
     with tempfile.TemporaryDirectory() as folder:
         data = f"{folder}/queue.npz"
         save(data, scenes or SLOW[0], SLOW[1], SLOW[2], 21)
@@ -268,13 +273,10 @@ def links(scenes: int) -> None:
                 "server, behind L2": server,
                 "endpoint behind L1, server behind L2": cached(server, data, "L1"),
             }
-            frames = read_data(data).part(TEST).examples[: lone.FRAMES]
-            tokens = [each.content[None].astype(np.float32) / 255 for each in frames]
             for way, system in ways.items():
                 found = evaluate(system, read_data(data))
-                with on_disk(system) as stored:
-                    times = np.sort(1e3 * np.array(lone.lone_frames(stored, tokens, emulate=True)))
-                middle, late = np.quantile(times, (0.5, 0.99), method="higher")
+                times = lone_times(system, data)
+                middle, late = quantiles(times)
                 sent = sum(found.bytes_per_frame.values())
                 print(
                     f"| {name} | {way} | {sent:.0f} | {share(found.share)} | {middle:.1f} | {late:.1f} | "

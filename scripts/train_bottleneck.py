@@ -27,7 +27,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "actors"), str(ROOT / "scripts")]
 
-from train_vehicle import BATCH, ModelWriter, Weights, _infer, folded, tensorflow  # noqa: E402
+from train_vehicle import BATCH, ModelWriter, Weights, folded, infer, tensorflow  # noqa: E402
 from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
@@ -93,10 +93,10 @@ def seen(path: Path, frames: int, interpreter: str) -> tuple[np.ndarray, np.ndar
     features = np.empty((frames, FIELD, FIELD, CHANNELS), np.float16)
     third, scores = np.empty((frames, L3), np.float32), np.empty((frames, len(CLASSES)), np.float32)
     for frame in range(frames):
-        made = _infer(layers[0], render_vehicle(TRAINING_SEED, frame)[None])
+        made = infer(layers[0], render_vehicle(TRAINING_SEED, frame)[None])
         features[frame] = made[0]
-        third[frame] = _infer(layers[1], made)[0]
-        scores[frame] = _infer(layers[2], third[frame][None])[0]
+        third[frame] = infer(layers[1], made)[0]
+        scores[frame] = infer(layers[2], third[frame][None])[0]
     return features, third, scores, np.array([vehicle_class(TRAINING_SEED, frame) for frame in range(frames)])
 
 
@@ -213,7 +213,7 @@ def evaluate(path: Path, whole: Path, frames: int, interpreter: str) -> None:
     for frame in range(frames):
         picture = render_vehicle(HELD_OUT_SEED, frame)[None]
         for name, model in found.items():
-            right[name] += int(_infer(model, picture).argmax()) == vehicle_class(HELD_OUT_SEED, frame)
+            right[name] += int(infer(model, picture).argmax()) == vehicle_class(HELD_OUT_SEED, frame)
     model = read_model(str(path))
     codes = next(each.outputs[0] for each in model.operators if each.name == "QUANTIZE")
     print(f"{path.name}: {path.stat().st_size} bytes, codes {model.tensors[codes].token}")

@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from train_vehicle import (
@@ -24,6 +23,7 @@ from train_vehicle import (
     Weights,
     choose,
     describe,
+    infer,
     load,
     read_model,
     render_vehicle,
@@ -68,13 +68,6 @@ class Parts:
     def features(self, seed: int, index: int) -> np.ndarray:
         """What L2 gives out for a picture, [1, 24, 24, 32]."""
         return infer(self.lower, render_vehicle(seed, index)[None])
-
-
-def infer(interpreter: Any, value: np.ndarray) -> np.ndarray:
-    """The output of a model with one input and one output."""
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], value)
-    interpreter.invoke()
-    return interpreter.get_tensor(interpreter.get_output_details()[0]["index"])
 
 
 def averaged(features: np.ndarray) -> np.ndarray:

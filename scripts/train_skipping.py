@@ -26,7 +26,7 @@ import numpy as np
 ROOT = Path(__file__).resolve().parent.parent
 sys.path += [str(ROOT), str(ROOT / "actors"), str(ROOT / "scripts")]
 
-from train_vehicle import BATCH, ModelWriter, Weights, _infer, folded, pictures, to_bfloat16  # noqa: E402
+from train_vehicle import BATCH, ModelWriter, Weights, folded, infer, pictures, to_bfloat16  # noqa: E402
 from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
@@ -195,16 +195,16 @@ def watch(file: bytes, seed: int, frames: int, interpreter: str) -> Seen:
         {choice: np.zeros(frames) for n in range(BLOCKS) for choice in choices(n)},
     )
     for frame in range(frames):
-        reached = {(): _infer(stem, render_vehicle(seed, frame)[None])}
+        reached = {(): infer(stem, render_vehicle(seed, frame)[None])}
         for block in range(BLOCKS):
             for choice in choices(block):
                 x = reached[choice]
-                average = _infer(averages[block], x)
+                average = infer(averages[block], x)
                 seen.averages[choice][frame] = average.reshape(-1)
-                seen.gates[choice][frame] = _infer(gates[block], average)[0, 0]
-                reached[(*choice, False)], reached[(*choice, True)] = x, x + _infer(inside[block], x)
+                seen.gates[choice][frame] = infer(gates[block], average)[0, 0]
+                reached[(*choice, False)], reached[(*choice, True)] = x, x + infer(inside[block], x)
         for choice in choices(BLOCKS):
-            seen.scores[choice][frame] = _infer(head, reached[choice])[0]
+            seen.scores[choice][frame] = infer(head, reached[choice])[0]
     return seen
 
 

@@ -82,7 +82,7 @@ def train(steps: int, single: Path, dual: Path) -> None:
     features, classes = [], []
     below = load(choose(), slice_model(read_model(str(single)), range(5)))
     for views_of, labels in itertools.islice(pictures(HEAD_SEED, views=2), max(1, steps // 12)):
-        features += [np.concatenate([_infer(below, view[None]) for view in views], axis=1)[0] for views in views_of]
+        features += [np.concatenate([infer(below, view[None]) for view in views], axis=1)[0] for views in views_of]
         classes += list(labels)
     joined = tf.keras.Sequential([layers.Input((200,)), *head()])
     fit(tf, joined, _drawn(np.array(features), np.array(classes)), steps, "dual head")
@@ -320,13 +320,14 @@ def confusion(single: Path, dual: Path, seed: int, frames: int, interpreter: str
     heads = load(interpreter, slice_model(model, range(5, 9))), load(interpreter, dual.read_bytes())
     matrices = [np.zeros((len(CLASSES), len(CLASSES)), int) for _ in heads]
     for index in range(frames):
-        features = [_infer(trunk, render_vehicle(seed, index, view)[None]) for view in (0, 1)]
+        features = [infer(trunk, render_vehicle(seed, index, view)[None]) for view in (0, 1)]
         for head, inputs, matrix in zip(heads, (features[:1], features), matrices):
-            matrix[vehicle_class(seed, index), int(_infer(head, *inputs).argmax())] += 1
+            matrix[vehicle_class(seed, index), int(infer(head, *inputs).argmax())] += 1
     return matrices
 
 
-def _infer(interpreter: Any, *inputs: np.ndarray) -> np.ndarray:
+def infer(interpreter: Any, *inputs: np.ndarray) -> np.ndarray:
+    """The output of a model, or of a part of one, for its inputs."""
     for detail, value in zip(interpreter.get_input_details(), inputs):
         interpreter.set_tensor(detail["index"], value)
     interpreter.invoke()

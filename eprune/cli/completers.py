@@ -13,6 +13,8 @@ from typing import Callable, Optional
 
 import click
 
+from eprune.measure.attacks import ATTACKS
+
 #: Item kinds: a whole word; a part of one, after which the person goes on typing; names of files; names of folders.
 WORD, PART, FILES, FOLDERS = "word", "part", "files", "folders"
 
@@ -447,7 +449,7 @@ COMPLETERS: dict[str, Completer] = {
     "after_OPERATOR|best ...": _splits,
     "[RULE]": _rules,
     "[CLASS|FILE]": _classes,
-    "ATTACK": lambda line: [Item(WORD, name) for name in ("ridge", "network", "whitebox", "shadow")],
+    "ATTACK": lambda line: [Item(WORD, name) for name in ATTACKS],
     # What only the person knows.
     "NAME": _nothing,
     "NAMES": _files("*"),

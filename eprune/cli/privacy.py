@@ -9,6 +9,7 @@ import click
 
 from eprune.cli import datasets, options
 from eprune.cli.printing import show
+from eprune.measure.attacks import ATTACKS, chosen_attacks
 
 
 @click.command("privacy", cls=options.Command, short_help="Reconstruct pictures from what a cut sends.")
@@ -28,7 +29,7 @@ from eprune.cli.printing import show
 @click.option(
     "--attack",
     "attacks",
-    type=click.Choice(["ridge", "network", "whitebox", "shadow"]),
+    type=click.Choice(ATTACKS),
     multiple=True,
     help="How to reconstruct; may be repeated (ridge).",
 )
@@ -90,7 +91,6 @@ def command(
     """
     from eprune.cli.progress import progress
     from eprune.formats.atomic import write_file
-    from eprune.measure.attacks.base import ATTACKS
     from eprune.measure.data import read_data
     from eprune.measure.privacy import privacy, read_attribute
     from eprune.views import privacy as view
@@ -102,7 +102,7 @@ def command(
     with datasets.system_at(application, platforms, mappings) as system:
         shown = progress(1, len(pictures), quiet)
         given: dict[str, Any] = {"labels": labels, "attribute": told, "interpreter": interpreter, "progress": shown}
-        given.update(attacks=tuple(dict.fromkeys(attacks)) or ATTACKS[:1], average=average)
+        given.update(attacks=chosen_attacks(attacks), average=average)
         try:
             found = privacy(system, pictures, every, frames, split, seed, **given)
         except ValueError as error:

@@ -115,7 +115,8 @@ class SystemAnswers:
         self._stack = ExitStack()
 
     def __enter__(self) -> SystemAnswers:
-        self._stack.enter_context(_one_thread())
+        # As programs do: several threads of numpy would wait for each other on a busy machine.
+        self._stack.enter_context(threadpool_limits(limits=1))
         self._stack.enter_context(self._executor)
         return self
 
@@ -170,13 +171,6 @@ class SystemAnswers:
             if not any(fifo.target.startswith(f"{node.name}.") for node in self._executor.nodes):
                 queues[fifo.name].clear()  # the sinks have seen it
         return frame
-
-
-@contextmanager
-def _one_thread() -> Iterator[None]:
-    """Numpy computes with one thread, as it does in programs: several would wait for each other on a busy machine."""
-    with threadpool_limits(limits=1):
-        yield
 
 
 class _Schedule:

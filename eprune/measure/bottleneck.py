@@ -11,13 +11,12 @@ Reference: Alemi, Fischer, Dillon, Murphy, "Deep variational information bottlen
 
 from __future__ import annotations
 
-import io
 from dataclasses import dataclass
 from typing import Optional
 
 import numpy as np
 
-from eprune.measure.ranges import grid
+from eprune.measure.ranges import basis_file, grid
 
 #: Principal components of tokens, or of what the next layer makes of them, that the encoder sees at most.
 _COMPONENTS = 64
@@ -42,10 +41,7 @@ class Bottleneck:
 
     def basis(self) -> bytes:
         """The .npz file."""
-        stream = io.BytesIO()
-        arrays = {"project": self.project, "restore": self.restore, "offset": self.offset}
-        np.savez(stream, **{name: array.astype(np.float32) for name, array in arrays.items()})
-        return stream.getvalue()
+        return basis_file(self.project, self.restore, self.offset)
 
 
 class Features:

@@ -20,6 +20,7 @@ from eprune.measure.progress import SILENT, Progress
 from eprune.measure.verify import Difference, Slices, whole_model
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Graph
+from eprune.model.system import System
 from eprune.passes.relocate import relocated
 from eprune.runtime.fire.tflite import describe
 
@@ -36,15 +37,7 @@ def compare(
     """
     running = None
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
-        path = Path(folder, "frames.npz")
-        np.savez(path, **{str(tensor): np.stack([frame[tensor] for frame in frames]) for tensor in frames[0]})
-        question = {
-            "application": file_of(slices.graph, folder),
-            "model": slices.model.path,
-            "interpreter": interpreter,
-            "frames": str(path),
-            "count": len(frames),
-        }
+        question = {**question_of(slices, frames, folder), "interpreter": interpreter}
         answers = apart.answers("eprune.measure.comparison", [], question, PATIENCE)
         try:
             with contextlib.closing(answers):
@@ -62,7 +55,26 @@ def compare(
             raise EpruneError(_death(slices, describe(interpreter), running, str(error))) from None
 
 
-def file_of(graph: Graph, folder: str) -> str:
+def question_of(slices: Slices, frames: Sequence[Mapping[int, Any]], folder: str) -> dict[str, Any]:
+    """What a process of its own is told: where application, model and frames are; these are written into ``folder``."""
+    path = Path(folder, "frames.npz")
+    np.savez(path, **{str(tensor): np.stack([frame[tensor] for frame in frames]) for tensor in frames[0]})
+    application = _file_of(slices.graph, folder)
+    return {"application": application, "model": slices.model.path, "frames": str(path), "count": len(frames)}
+
+
+def asked_about(question: Mapping[str, Any]) -> tuple[System, list[dict[int, Any]]]:
+    """The application and the frames, there. Raises EpruneError."""
+    from eprune.analysis.check import check
+    from eprune.formats.system import read_system
+
+    system = read_system(question["application"], (), (), check, allow_outside=True)  # who asks has judged that
+    with np.load(question["frames"]) as stacks:
+        values = {int(tensor): stacks[tensor] for tensor in stacks.files}
+    return system, [{tensor: stack[n] for tensor, stack in values.items()} for n in range(question["count"])]
+
+
+def _file_of(graph: Graph, folder: str) -> str:
     """The file of an application; one that came from stdin is written into ``folder``."""
     if Path(graph.where.file).exists():
         return graph.where.file
@@ -103,15 +115,9 @@ class _Told(Progress):
 
 def _answer(question: Mapping[str, Any], tell: Callable[[dict[str, Any]], None]) -> dict[str, Any]:
     """In the process of its own: the difference, or why there is no comparing."""
-    from eprune.analysis.check import check
-    from eprune.formats.system import read_system
-
     try:
-        system = read_system(question["application"], (), (), check, allow_outside=True)  # who asks has judged that
+        system, frames = asked_about(question)
         slices = Slices(system, whole_model(system, question["model"]))
-        with np.load(question["frames"]) as stacks:
-            values = {int(tensor): stacks[tensor] for tensor in stacks.files}
-        frames = [{tensor: stack[n] for tensor, stack in values.items()} for n in range(question["count"])]
         found = slices.compare(question["interpreter"], frames, _Told(tell), lambda node: tell({"running": node}))
     except EpruneError as error:
         places = [(each, each.where.file, each.where.line) for each in error.findings]

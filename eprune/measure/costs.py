@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.model import read_model
 from eprune.model.graph import Actor, Graph
+from eprune.passes._places import Place
+
+#: At most so many places are tried, and of none that saves less than this share of the work.
+_PLACES, _LEAST = 8, 0.02
 
 
 def costs(graph: Graph) -> tuple[dict[str, float], bool]:
@@ -12,6 +18,16 @@ def costs(graph: Graph) -> tuple[dict[str, float], bool]:
     times = [actor.time for actor in graph.actors if actor.is_slice]
     timed = bool(times) and None not in times
     return {actor.name: float(actor.time or 0) if timed else macs_of(actor) for actor in graph.actors}, timed
+
+
+def spread(places: Iterable[Place], behind: Callable[[Place], float], total: float) -> list[Place]:
+    """Up to ``_PLACES`` of these places, spread evenly over the ``total`` work; ``behind`` says what is left at one.
+
+    What is left behind a place that saves next to nothing is no use, and of its like one is enough.
+    """
+    left = [(place, behind(place) / (total or 1)) for place in places]
+    worth = [each for each in left if each[1] >= _LEAST] or left
+    return list({int(_PLACES * share / 1.0001): place for place, share in worth}.values())
 
 
 def macs_of(actor: Actor) -> float:

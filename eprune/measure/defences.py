@@ -12,6 +12,7 @@ from eprune.formats.tflite.model import parse_model, read_model
 from eprune.formats.tflite.noise import noisy_weights
 from eprune.formats.tflite.parts import Model
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
+from eprune.measure.attacks import chosen_attacks
 from eprune.measure.bottleneck import Features
 from eprune.measure.compression import Trial, prepare
 from eprune.measure.data import CALIBRATION, TEST, Data, token_of
@@ -247,7 +248,7 @@ class Defences:
         )
 
     def _attacked(self, system: System, average: int) -> Privacy:
-        attacks = tuple(dict.fromkeys(self.options.attack)) or ("ridge",)
+        attacks = chosen_attacks(self.options.attack)
         return privacy(
             system, self.data, False, self.options.frames, attacks=attacks, average=average, only=self.fifo.name
         )

@@ -27,8 +27,8 @@ def version_of(unit: Unit, interpreter: str) -> str:
         raise WrongUsage(f"{unit.where}: unit {unit.name!r}: {error}") from None
 
 
-def alone(unit: Unit) -> tuple[Unit, ...]:
-    """The units of a platform with this one, and one for what a delegate does not run."""
+def with_plain(unit: Unit) -> tuple[Unit, ...]:
+    """This unit, and with it one for what a delegate does not run."""
     return (unit, PLAIN) if unit.delegate is not None else (unit,)
 
 

@@ -13,16 +13,14 @@ import numpy as np
 
 from eprune.analysis.check import check
 from eprune.deploy.build import write_programs
-from eprune.deploy.local import launch
-from eprune.deploy.options import certificates, link_options, secured
+from eprune.deploy.options import link_options
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.measure import latency
 from eprune.measure.answers import ends
-from eprune.model.exit_codes import INTERRUPTED
+from eprune.measure.steady import run_to_the_end
 from eprune.model.finding import EpruneError, Failure, errors
 from eprune.model.graph import Actor
-from eprune.model.platform import Security
 from eprune.model.system import System
 from eprune.passes import feedback
 
@@ -87,19 +85,8 @@ def _run(
         own = [f"--frames={frames}", f"--trace={folder / platform}.trace", f"--interpreter={interpreter}", *links]
         own += [f"--set={name}.path={folder / 'tokens.npy'}" for name in sources if system.homes[name] == platform]
         arguments[platform] = own + ["--emulate"] * emulate
-    messages: list[str] = []
-    with (
-        certificates(list(programs), needed=secured(system, Security.TLS)),
-        tempfile.TemporaryFile() as printed,
-    ):
-        try:
-            outcome = launch(
-                programs, arguments, on_message=messages.append, stdout=printed.fileno(), tolerant=True, limit=LIMIT
-            )
-        except TimeoutError:
-            raise Failure(f"the run was not done after {LIMIT:g} s") from None
-    if outcome.exit_code == INTERRUPTED:
-        raise KeyboardInterrupt
-    if outcome.exit_code:
-        raise Failure("\n".join(messages) or f"the programs end with exit code {outcome.exit_code}")
+    try:
+        run_to_the_end(system, programs, arguments, tolerant=True, limit=LIMIT)
+    except TimeoutError:
+        raise Failure(f"the run was not done after {LIMIT:g} s") from None
     return {platform: json.loads(Path(f"{folder / platform}.trace").read_bytes()) for platform in programs}

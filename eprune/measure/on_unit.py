@@ -13,7 +13,6 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any, Optional
 
 import numpy as np
@@ -22,7 +21,7 @@ from eprune.deploy.build import cut
 from eprune.formats.tflite.model import model_error, read_model
 from eprune.formats.tflite.slicing import slice_model
 from eprune.measure import apart
-from eprune.measure.comparison import PATIENCE, file_of
+from eprune.measure.comparison import PATIENCE, asked_about, question_of
 from eprune.measure.engines import as_text, from_text, model_engine
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.verify import Slices
@@ -71,15 +70,10 @@ def on_unit(
     found: list[Deviation] = []
     running = ""
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
-        path = Path(folder, "frames.npz")
-        np.savez(path, **{str(tensor): np.stack([frame[tensor] for frame in frames]) for tensor in frames[0]})
         question = {
-            "application": file_of(slices.graph, folder),
-            "model": slices.model.path,
+            **question_of(slices, frames, folder),
             "unit": as_text(unit),
             "interpreter": interpreter,
-            "frames": str(path),
-            "count": len(frames),
             "tolerance": tolerance,
         }
         answers = apart.answers("eprune.measure.on_unit", [], question, PATIENCE)
@@ -202,20 +196,14 @@ def largest(right: Any, other: Any) -> float:
 
 
 def _main() -> None:
-    from eprune.analysis.check import check
-    from eprune.formats.system import read_system
-
     apart.bound_memory()
     question = json.load(sys.stdin)
 
     def tell(answer: Mapping[str, Any]) -> None:
         print(json.dumps(answer), flush=True)
 
-    system = read_system(question["application"], (), (), check, allow_outside=True)  # who asks has judged that
+    system, frames = asked_about(question)
     slices = Slices(system, read_model(question["model"]))
-    with np.load(question["frames"]) as stacks:
-        values = {int(tensor): stacks[tensor] for tensor in stacks.files}
-    frames = [{tensor: stack[n] for tensor, stack in values.items()} for n in range(question["count"])]
     unit = from_text(question["unit"])
     given = (slices, unit, question["interpreter"], frames, question["tolerance"])
     for deviation in deviations(*given, lambda actor: tell({"running": actor})):

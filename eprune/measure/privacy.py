@@ -21,7 +21,8 @@ import numpy as np
 
 from eprune.codegen.program import LocalFifo
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
-from eprune.measure.attacks.base import ATTACKS, Own, Target, find, of_own
+from eprune.measure.attacks import ATTACKS
+from eprune.measure.attacks.base import Own, Target, find, of_own
 from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error, token_of
 from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing

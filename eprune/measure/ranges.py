@@ -85,6 +85,14 @@ def grid(low: np.ndarray, high: np.ndarray, levels: int) -> tuple[np.ndarray, np
     return first, step
 
 
+def basis_file(project: np.ndarray, restore: np.ndarray, offset: np.ndarray) -> bytes:
+    """The .npz file of ``token_coding.read_basis``."""
+    stream = io.BytesIO()
+    arrays = {"project": project, "restore": restore, "offset": offset}
+    np.savez(stream, **{name: array.astype(np.float32) for name, array in arrays.items()})
+    return stream.getvalue()
+
+
 @dataclass(frozen=True)
 class Projection:
     """Of the inputs of a layer: directions in the order of what they matter for its outputs.
@@ -104,14 +112,7 @@ class Projection:
         """The .npz file of ``token_coding.read_basis`` for so many numbers."""
         kept = self.directions[:, :rank]
         rest = self.mean - kept @ (kept.T @ self.mean)
-        stream = io.BytesIO()
-        np.savez(
-            stream,
-            project=(kept.T @ self.weights).astype(np.float32),
-            restore=(self.inverse @ kept).T.astype(np.float32),
-            offset=(self.inverse @ rest).astype(np.float32),
-        )
-        return stream.getvalue()
+        return basis_file(kept.T @ self.weights, (self.inverse @ kept).T, self.inverse @ rest)
 
     def ranges(self, rank: int, levels: int) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """As those of ``Statistics``, of the numbers that are sent."""

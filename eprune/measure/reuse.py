@@ -6,7 +6,7 @@ answers come back as late as they do there.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from time import perf_counter
@@ -84,17 +84,22 @@ def calibrated(stream: Stream, options: Options) -> Tried:
     The bound decides what is kept, and that, how often hits are false. So each bound is tried by a pass over the
     stream; the largest with which false hits are rare enough is found by bisection.
     """
+    found, edge = largest(stream, options, lambda tried, edge: tried.bound >= edge)
+    return replace(found, bound=edge)
+
+
+def largest(stream: Stream, options: Options, fit: Callable[[Tried, float], bool]) -> tuple[Tried, float]:
+    """The cache with the largest bound that is ``fit``, by bisection; -1 where none is."""
     edges = library().EDGES
-    found = fixed(stream, options, -1.0)
-    least, most = -1, len(edges)
+    found, least, most = fixed(stream, options, -1.0), -1, len(edges)
     while most - least > 1:
         middle = (least + most) // 2
         tried = fixed(stream, options, edges[middle])
-        if tried.bound >= edges[middle]:
-            least, found = middle, replace(tried, bound=edges[middle])
+        if fit(tried, edges[middle]):
+            least, found = middle, tried
         else:
             most = middle
-    return found if least >= 0 else replace(found, bound=-1.0)
+    return found, edges[least] if least >= 0 else -1.0
 
 
 def fixed(stream: Stream, options: Options, distance: float) -> Tried:

@@ -37,7 +37,7 @@ from eprune.explore.flow import flow
 from eprune.explore.space import fastest, mapping
 from eprune.formats.system import read_system
 from eprune.measure import apart
-from eprune.measure.engines import PLAIN, alone, as_text, from_text, model_engine
+from eprune.measure.engines import PLAIN, as_text, from_text, model_engine, with_plain
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Cut
@@ -252,7 +252,7 @@ def steps(grown: Sequence[float]) -> list[float]:
 def _program(system: System, near: Sequence[str], unit: Unit) -> PlatformProgram:
     """The program of a platform that runs these actors, on the unit if it takes them; the others run elsewhere."""
     homes = {actor.name: "near" if actor.name in near else "far" for actor in system.graph.actors}
-    platform = Platform("near", alone(unit), (Link("far"),))
+    platform = Platform("near", with_plain(unit), (Link("far"),))
     placed = replace(system, platforms=(platform,), mappings=(mapping(system.graph, platform, homes),))
     (program,) = lower(fuse.apply(placed).system)
     return program

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import train_bottleneck as ours
-from train_vehicle import _infer, to_bfloat16
+from train_vehicle import infer, to_bfloat16
 
 from eprune.analysis.check import check
 from eprune.face import load as load_system
@@ -43,9 +43,9 @@ def test_its_first_layers_are_the_classifiers_and_it_is_right_about_as_often():
     for frame in range(60):
         picture = ours.render_vehicle(ours.HELD_OUT_SEED, frame)[None]
         if frame < 3:
-            assert np.array_equal(*(_infer(each, picture) for each in ends))
+            assert np.array_equal(*(infer(each, picture) for each in ends))
         wanted = ours.vehicle_class(ours.HELD_OUT_SEED, frame)
-        right += [_infer(each, picture).argmax() == wanted for each in answers]
+        right += [infer(each, picture).argmax() == wanted for each in answers]
     assert right[0] >= right[1] - 8
     assert right[0] > 48
 
@@ -64,4 +64,4 @@ def test_codes_may_be_of_a_fully_connected_layer_too():
     shapes = (ours.FIELD**2 * ours.CHANNELS, 8), (8, ours.DECODED), (ours.DECODED, ours.L3)
     made = [(random.normal(size=shape).astype(np.float32), np.zeros(shape[1], np.float32)) for shape in shapes]
     model = load(choose(), ours.bottleneck_model([*head, *made, *rest]))
-    assert _infer(model, np.zeros((1, 96, 96, 3), np.float32)).sum() > 0.999
+    assert infer(model, np.zeros((1, 96, 96, 3), np.float32)).sum() > 0.999

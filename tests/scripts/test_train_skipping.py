@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import train_skipping as ours
-from train_vehicle import _infer, to_bfloat16
+from train_vehicle import infer, to_bfloat16
 
 from eprune.formats.tflite.model import boundary, read_model
 from eprune.runtime.fire.tflite import choose, load
@@ -55,7 +55,7 @@ def test_what_is_watched_is_what_the_whole_network_says_where_all_blocks_run():
     whole = load(choose(), FILE.read_bytes())
     model = read_model(str(FILE))
     for frame in range(3):
-        _infer(whole, ours.render_vehicle(5, frame)[None])
+        infer(whole, ours.render_vehicle(5, frame)[None])
         scores, *gates = (whole.get_tensor(index) for index in model.outputs)
         assert np.allclose(seen.scores[True, True, True][frame], scores, atol=1e-6)
         every = [seen.gates[(True,) * block][frame] for block in range(3)]

@@ -129,7 +129,7 @@ def test_a_written_model_computes_what_its_layers_say(interpreter):
     views = np.random.default_rng(6).standard_normal((2, 1, 100), np.float32)
     hidden = np.maximum(np.maximum(np.concatenate(views, axis=1), 0) @ weights[0][0] + weights[0][1], 0)
     scores = np.exp(hidden @ weights[1][0] + weights[1][1])
-    assert np.allclose(train_vehicle._infer(model, *views), scores / scores.sum(), atol=1e-6)
+    assert np.allclose(train_vehicle.infer(model, *views), scores / scores.sum(), atol=1e-6)
 
 
 def test_the_convolutions_are_written_in_the_interpreters_order():
@@ -140,7 +140,7 @@ def test_the_convolutions_are_written_in_the_interpreters_order():
     first = load(INSTALLED[0], train_vehicle.slice_model(model, [0]))
     image = np.zeros((1, 96, 96, 3), np.float32)
     image[0, 50, 40, 2] = 1
-    response = train_vehicle._infer(first, image)[0, 48:53, 38:43]
+    response = train_vehicle.infer(first, image)[0, 48:53, 38:43]
     assert np.allclose(response, np.maximum(weights[0][0][::-1, ::-1, 2], 0), atol=1e-6)
 
 

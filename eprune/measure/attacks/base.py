@@ -18,8 +18,6 @@ from eprune.measure.pictures import Pictures
 from eprune.model.system import System
 from eprune.model.token import TokenType
 
-#: The attacks that there are; the first is the one that is made where nobody asks for another.
-ATTACKS = ("ridge", "network", "whitebox", "shadow")
 #: Of the attacker's own pictures, this part is held back where something is to be chosen.
 _HELD = 0.25
 

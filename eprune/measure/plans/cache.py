@@ -12,7 +12,7 @@ import numpy as np
 
 from eprune.measure import reuse
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk, part_of
-from eprune.measure.costs import costs
+from eprune.measure.costs import costs, spread
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data, token_of
 from eprune.measure.evaluate import (
     ACCURACY,
@@ -36,8 +36,6 @@ from eprune.passes._places import Place, nowhere, places
 from eprune.passes.cache import Cache, Options
 from eprune.passes.exits import ending_in_one
 
-#: At most so many places are tried, spread evenly over the work.
-_PLACES = 8
 #: So many test pictures are timed.
 _TIMED = 100
 
@@ -131,12 +129,7 @@ class _Plan:
             raise ValueError(f"--at {self.options.at}: no cache can be behind it; places are {known}")
         if self.options.at:
             return chosen
-        # What is left behind a place that saves next to nothing is no use, and of its like one is enough.
-        worth = [each for each in chosen if self._behind(each) >= 0.02 * self.total] or chosen
-        spread: dict[int, Place] = {}
-        for each in worth:
-            spread[int(_PLACES * self._behind(each) / ((self.total or 1) * 1.0001))] = each
-        return list(spread.values())
+        return spread(chosen, self._behind, self.total)
 
     @property
     def total(self) -> float:
@@ -223,11 +216,8 @@ class _Plan:
         """What is saved, as a share of the work, and of the bytes."""
         sent = self._bytes(place)
         effort = found.reused * (self._behind(place) / self.total if self.total else 0.0)
-        whole = self._crossing()
+        whole = self.watched.crossing()
         return effort + (1 - float(np.mean([sent[row] for row in found.rows])) / whole if whole else 0.0)
-
-    def _crossing(self) -> float:
-        return self.watched.crossing()
 
     def _bytes(self, place: Place) -> dict[int, float]:
         """Row -> bytes over links of a frame with a cache at a place, control tokens included.
@@ -273,9 +263,8 @@ class _Plan:
         message = f"no distance is known within which at most {wish:g} of the hits are false: {frames} pictures"
         least = int(np.ceil(2.71 / wish * (1 - wish))) if wish else 0
         hint = "are the pictures in the order in which they are taken? wish for more false hits"
-        hint += f", or give more scenes: {least} in the calibration part, without a false hit, are the least" * bool(
-            least
-        )
+        if least:
+            hint += f", or give more scenes: {least} in the calibration part, without a false hit, are the least"
         return EpruneError(Finding("FILE", Location(self.options.data), message, hint), exit_code=1)
 
     # The report
@@ -296,7 +285,7 @@ class _Plan:
         whole = Share(int((computed == test.wanted).sum()), count)
         saved = judged.reused * self._behind(place) / self.total if self.total else 0.0
         sent = self._bytes(place)
-        nbytes, before = float(np.mean([sent[row] for row in judged.rows])), self._crossing()
+        nbytes, before = float(np.mean([sent[row] for row in judged.rows])), self.watched.crossing()
         name, what = place.fifo.source.actor, "time" if self.timed else "MACs"
         with_ = f" (without a cache {whole.value:.4g})" if self.measure == ACCURACY else " with the whole model"
         lines = [

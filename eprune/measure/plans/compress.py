@@ -76,7 +76,12 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
 
 def check_labels(trial: Trial, options: Options) -> None:
     """Raise ValueError for a wish that needs labels where there are none."""
-    if _aim(options).metric == ACCURACY and trial.calibration.classes is None:
+    check_metric(_aim(options).metric, trial.calibration.classes is not None)
+
+
+def check_metric(metric: str, labelled: bool) -> None:
+    """Raise ValueError for a metric that needs labels where there are none."""
+    if metric == ACCURACY and not labelled:
         raise ValueError("--wish accuracy=...: needs pictures with labels (--data); agreement=... does not")
 
 

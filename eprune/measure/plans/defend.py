@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from eprune.measure.attacks.base import ATTACKS
+from eprune.measure.attacks import ATTACKS, chosen_attacks
 from eprune.measure.compression import entropy_note
 from eprune.measure.data import read_data
 from eprune.measure.defences import Defences, Row, seeded
-from eprune.measure.evaluate import ACCURACY, AGREEMENT
-from eprune.measure.plans.compress import aligned, plain, wished
+from eprune.measure.evaluate import AGREEMENT
+from eprune.measure.plans.compress import aligned, check_metric, plain, wished
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.system import System
 from eprune.passes import compress
@@ -32,8 +32,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     """
     metric, least = _checked(options)
     data = read_data(options.data)
-    if metric == ACCURACY and not data.labelled:
-        raise ValueError("--wish accuracy=...: needs pictures with labels (--data); agreement=... does not")
+    check_metric(metric, data.labelled)
     if metric == AGREEMENT:  # with the application's own answers, whatever the labels are
         data = replace(data, examples=tuple(replace(example, label=None) for example in data))
     trial = Defences(system, options, data, progress)
@@ -53,7 +52,7 @@ def planned(system: System, options: Options, progress: Progress = SILENT) -> Op
     figures: dict[str, Any] = {
         "fifo": options.fifo,
         "metric": metric,
-        "attacks": list(options.attack or ATTACKS[:1]),
+        "attacks": list(chosen_attacks(options.attack)),
         "average": options.average,
         "pictures": {"calibration": len(trial.fit) + len(trial.choice), "test": rows[0].accuracy.of},
         "ways": [_data(row, row is chosen) for row in rows],
@@ -119,7 +118,7 @@ def _table(rows: Sequence[Row], chosen: Row, nothing: Any, metric: str, options:
         table.append([row.way.name, f"{row.nbytes:.0f}", f"{100 * row.accuracy.value:.1f} %", *figures, mark])
     bare = [f"{nothing.psnr:.1f}", f"{nothing.ssim:.3f}", "", f"{100 * nothing.label.value:.1f} %", ""]
     table.append(["(no token)", "", "", *bare])
-    attacks = " and ".join(options.attack or ATTACKS[:1])
+    attacks = " and ".join(chosen_attacks(options.attack))
     return [f"{options.fifo}, attacked by {attacks}, on {rows[0].accuracy.of} pictures:", *aligned(table)]
 
 

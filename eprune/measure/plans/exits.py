@@ -13,7 +13,7 @@ from eprune.formats.tflite.model import parse_model, read_model
 from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
-from eprune.measure.costs import costs
+from eprune.measure.costs import costs, spread
 from eprune.measure.data import Data, read_data, token_of
 from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
 from eprune.measure.executor import Firing
@@ -28,8 +28,6 @@ from eprune.model.token import TokenType
 from eprune.passes._places import Place, nowhere, places
 from eprune.passes.exits import ONE_AUDITED, Exit, Options, ending_in_one
 
-#: At most so many places are tried, spread evenly over the work.
-_PLACES = 8
 #: At most so many values go into a head.
 _VALUES = 1024
 #: A score of a larger step is no probability.
@@ -109,13 +107,7 @@ class _Plan:
             raise ValueError(nowhere(self.system.graph, "an exit"))
         if self.options.at:
             return [each for each in found if each.fifo.source.actor in self.options.at]
-        # What is left behind a place that saves next to nothing is no use, and of its like one is enough.
-        total = sum(self.costs.values()) or 1
-        worth = [each for each in found if self._behind(each) >= 0.02 * total] or found
-        chosen: dict[int, Place] = {}
-        for each in worth:
-            chosen[int(_PLACES * self._behind(each) / (total * 1.0001))] = each
-        return list(chosen.values())
+        return spread(found, self._behind, sum(self.costs.values()))
 
     def _behind(self, place: Place) -> float:
         """What a frame costs behind a place, on average of all that come by there."""
