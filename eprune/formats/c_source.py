@@ -6,7 +6,7 @@ The macros are those of ``eprune_actor.h``.
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Optional
 
@@ -93,7 +93,7 @@ class CSource:
                 stated.parameters[given[0]] = given[1] if kind == "PARAMETER" else None
                 if kind == "FILE":
                     stated.paths[given[0]] = given[1]
-        return Stated(**{**vars(stated), "waits": waits})
+        return replace(stated, waits=waits)
 
     def _line(self, place: int) -> int:
         return self.text.count("\n", 0, place) + 1

@@ -13,9 +13,9 @@ from pathlib import Path
 from typing import ClassVar, Optional
 
 from eprune.formats.behaviours.model_slice import file_finding
-from eprune.formats.behaviours.python_class import ACCESSES, CARRIED, relative
+from eprune.formats.behaviours.python_class import ACCESSES, needs_of, parameters_of
 from eprune.formats.c_source import CSource, included
-from eprune.model.behaviour import Behaviour, Declaration, File, Json, Place, Reader
+from eprune.model.behaviour import Behaviour, Declaration, File, Json, Reader
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Actor
 from eprune.model.interface import Interface
@@ -140,10 +140,11 @@ class CBehaviour(Behaviour):
         source, problem = reader(_read, self.path or self.file)
         if source is None:
             raise EpruneError(file_finding(actor, self.file, f"is not usable: {problem}"))
-        missing = next((each for each in included(self.path) if not Path(each).is_file()), None)
+        others = included(self.path)
+        missing = next((each for each in others if not Path(each).is_file()), None)
         if missing is not None:
             raise EpruneError(file_finding(actor, self.file, f"includes {Path(missing).name!r}, which is not there"))
-        for path in (self.path, *included(self.path)):
+        for path in (self.path, *others):
             each, problem = reader(_read, path)
             if each is None or each.strange:
                 name = Path(path).name
@@ -163,12 +164,6 @@ class CBehaviour(Behaviour):
 
     def declare(self, actor: Actor, interface: Interface) -> Declaration:
         """``program.c_actor(NAME, "FILE:NAME", ...)``."""
-        folder = Path(actor.where.file).parent
-        places = {
-            name: Place(str(folder / value), value, interface.paths[name] in CARRIED)
-            for name, value in actor.parameters
-            if relative(interface.paths.get(name), value)
-        }
         data = [port for port in actor.ports if not port.control]
         beside = tuple(self._libraries() if self._ready and MACHINE in self.path else included(self.path))
         options = {
@@ -177,10 +172,8 @@ class CBehaviour(Behaviour):
             "rates": {port.name: (port.lrl, port.url) for port in data if (port.lrl, port.url) != (1, 1)},
             "headers": () if self._ready else tuple(Path(each).name for each in beside),
             "waits": interface.waits,
-            "parameters": {name: value for name, value in actor.parameters if name not in places},
-            "paths": places,
-            "optional": tuple(port.name for port in actor.inputs if not port.required),
-            "quorum": actor.quorum,
+            **parameters_of(actor, interface),
+            **needs_of(actor),
         }
         source = File(self.path, f":{self.name}", beside)
         return Declaration("c_actor", source, tuple(options.items()), compiled=not self._ready)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar, Optional
+from typing import Any, ClassVar, Optional
 
 from eprune.formats import library
 from eprune.formats.behaviours.model_slice import ModelSlice, file_finding, problem_of
@@ -138,18 +138,7 @@ class PythonBehaviour(Behaviour):
             model = Cut(
                 actor.name, self.model.path, tuple(self.model.operators), *interface.called, kept=self.model.kept
             )
-        places = {
-            name: Place(str(Path(actor.where.file).parent / value), value, interface.paths[name] in CARRIED)
-            for name, value in actor.parameters
-            if relative(interface.paths.get(name), value)
-        }
-        options = {
-            "parameters": {name: value for name, value in actor.parameters if name not in places},
-            "paths": places,
-            "model": model,
-            "optional": tuple(port.name for port in actor.inputs if not port.required),
-            "quorum": actor.quorum,
-        }
+        options = {**parameters_of(actor, interface), "model": model, **needs_of(actor)}
         source = File(self.path, f":{self.class_name}", tuple(with_neighbours(self.path)[1:]))
         return Declaration("actor", source, tuple(options.items()))
 
@@ -214,6 +203,21 @@ def _tokens(lineage: Lineage, name: str) -> dict[str, TokenType]:
         return {port: parse_token(text) for port, text in value.items()}
     except ValueError as error:
         raise EpruneError(Finding("G2", found.where, f"{title}: {error}", example)) from None
+
+
+def parameters_of(actor: Actor, interface: Interface) -> dict[str, Any]:
+    """The parameters of an actor as options of its declaration: ``paths`` are those that name files."""
+    places = {
+        name: Place(str(Path(actor.where.file).parent / value), value, interface.paths[name] in CARRIED)
+        for name, value in actor.parameters
+        if relative(interface.paths.get(name), value)
+    }
+    return {"parameters": {name: value for name, value in actor.parameters if name not in places}, "paths": places}
+
+
+def needs_of(actor: Actor) -> dict[str, Any]:
+    """Which inputs an actor can do without, and how many it needs, as options of its declaration."""
+    return {"optional": tuple(port.name for port in actor.inputs if not port.required), "quorum": actor.quorum}
 
 
 def names_file(access: Optional[str], value: str) -> bool:

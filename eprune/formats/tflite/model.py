@@ -18,7 +18,7 @@ import struct
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, Optional, Union
 
 from eprune.formats.tflite import resources, shapes
 from eprune.formats.tflite.parts import Model, Operator, Tensor
@@ -209,8 +209,8 @@ def tables(count: int, get: Callable[[int], Any]) -> Iterator[Any]:
     return (get(index) for index in range(count))
 
 
-def buffer_bytes(data: bytes, root: Any, index: int) -> Any:
-    """A buffer's bytes: a uint8 array that views the file, wherever the file keeps them."""
+def buffer_bytes(data: Union[bytes, bytearray], root: Any, index: int) -> Any:
+    """A buffer's bytes: a uint8 array that views the file, wherever it is; of a bytearray it can be written."""
     import numpy as np
 
     if not index:
