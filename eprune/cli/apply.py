@@ -14,7 +14,8 @@ from typing import Any, Optional
 import click
 
 from eprune.cli import options
-from eprune.cli.errors import say
+from eprune.cli.charts import drawn, kind_of
+from eprune.cli.errors import say, say_next
 from eprune.cli.printing import show
 from eprune.passes.base import find, names, options_of, required, settled, summary
 
@@ -71,7 +72,7 @@ def command_of(name: str) -> click.Command:
         chart: Optional[str] = None,
         **given: Any,
     ) -> None:
-        kind = _kind_of(chart) if chart else ""
+        kind = kind_of(chart, "--chart")
         figures = apply(name, application, platforms, mappings, output, fmt, given)
         if chart:
             _draw(name, figures, chart, kind)
@@ -96,24 +97,14 @@ def command_of(name: str) -> click.Command:
     return made
 
 
-def _kind_of(path: str) -> str:
-    """The kind of picture that a file's name says. Raises BadParameter for another one."""
-    kind = path.lower().rpartition(".")[2]
-    if kind not in ("svg", "png"):
-        raise click.BadParameter(f"{path!r} ends in neither .svg nor .png", param_hint="--chart")
-    return kind
-
-
 def _draw(name: str, figures: Mapping[str, Any], path: str, kind: str) -> None:
     """The chart of a pass: ``views`` has a module of its name."""
     from importlib import import_module
 
     from eprune.formats.atomic import write_file
 
-    try:
-        write_file(path, import_module(f"eprune.views.{name}").chart(figures, kind))
-    except ImportError:
-        raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
+    view = import_module(f"eprune.views.{name}")
+    write_file(path, drawn(lambda: view.chart(figures, kind)))
 
 
 def _help(name: str) -> str:
@@ -169,8 +160,8 @@ def apply(
     for line in result.report.lines:
         say(f"{written.application}: {line}")
     if written.mappings:
-        trust = " --allow-outside" if reaches_outside(written.application) else ""
-        say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}{trust}")
+        outside = reaches_outside(written.application)
+        say_next(written.application, written.platforms, written.mappings, outside)
     return result.report.figures
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 import click
 
 from eprune.cli import options
-from eprune.cli.errors import say
+from eprune.cli.errors import say, say_next
 from eprune.cli.explore import NoCut, Objective, constraint_options
 from eprune.cli.printing import show
-from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together
+from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, with_codings
 
 if TYPE_CHECKING:
     from eprune.explore.cost import Costs, Prediction
@@ -103,7 +102,7 @@ def command(
     if (emulate or frames) and not validate:
         raise click.UsageError("--emulate and --frames are for --validate: give it too")
     plan = read_plan_of(folder)
-    if plan.files[0] == "-":
+    if plan.from_stdin:
         raise click.UsageError("the application was explored from stdin: explore it from a file")
     constraints = together(plan, given)
     costs = costs_of(plan, Path(folder), speeds)
@@ -113,8 +112,7 @@ def command(
         ((_, costs),) = costs_over(plan, costs, [link])
     objective = best or "endpoint"
     coding = coding_of(plan, Path(folder), as_it_is)
-    if costs is not None and coding is not None:
-        costs = replace(costs, coded=coding.coded, fewest="bytes" in objective)
+    costs = with_codings(costs, coding, objective)
     cut = _chosen(plan, Path(folder), constraints, costs, objective, point, after)
     system = _placed(plan, folder, cut)
     coded = cut.predicted.coded if cut.predicted else {}
@@ -139,8 +137,7 @@ def command(
         say(f"{written.application}: {fifo} coded: {way}")
     if taken is not None:
         show(_compared(taken, emulate))
-    trust = " --allow-outside" if reaches_outside(written.application) else ""
-    say(f"next: eprune run {written.application} -p {written.platforms} -m {written.mappings}{trust}")
+    say_next(written.application, written.platforms, written.mappings, reaches_outside(written.application))
     return 0
 
 
@@ -228,7 +225,7 @@ def _placed(plan: Plan, folder: str, cut: _Cut) -> System:
     from eprune.explore.space import place
     from eprune.model.finding import EpruneError, errors
 
-    application, *platforms = (os.path.normpath(Path(folder, file)) for file in plan.files)
+    application, *platforms = plan.files_at(folder)
     system = place(read(application, platforms), cut.homes, plan.units)
     wrong = errors(check(system))
     if wrong:

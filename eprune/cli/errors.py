@@ -83,6 +83,12 @@ def say(text: str) -> None:
             os.close(nothing)
 
 
+def say_next(application: str, platforms: str, mappings: str, outside: bool) -> None:
+    """How to run what was written; ``outside``: it reaches files beyond its own folder."""
+    trust = " --allow-outside" if outside else ""
+    say(f"next: eprune run {application} -p {platforms} -m {mappings}{trust}")
+
+
 def _takes(stream: Any) -> bool:
     """Whether a stream takes a message now."""
     try:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from eprune.cli import options
-from eprune.cli.errors import say
+from eprune.cli.errors import say, say_next
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
@@ -238,8 +238,7 @@ def _write(result: Result, folder: str, force: bool, joined: bool, fmt: str) -> 
         say(f"{mapping.platform}: {', '.join(p.actor for p in mapping.placements if p.unit)}")
     place = str(Path(written.application).parent)
     files = (place, place) if len(system.platforms) == 1 else (written.platforms, written.mappings)
-    trust = " --allow-outside" if joined and reaches_outside(written.application) else ""
-    say(f"next: eprune run {written.application} -p {files[0]} -m {files[1]}{trust}")
+    say_next(written.application, *files, joined and reaches_outside(written.application))
 
 
 def _put_into(application: str, model: Model, imported: System, folder: str) -> Result:

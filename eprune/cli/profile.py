@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -161,7 +160,7 @@ def command(
     else:
         options.refuse(("data", "wish", "frames"), "these are of --compress: give it too")
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
-    home = None if plan.files[0] == "-" else str(Path(folder, plan.files[0]).parent)
+    home = None if plan.from_stdin else str(Path(folder, plan.files[0]).parent)
     devices = _devices(plan, endpoints, device_python or "python3")
     setting = measuring.Setting(arguments, limit, devices, emulate, home)
     place, trusted = Path(folder), options.allows_outside()
@@ -219,9 +218,9 @@ def _coded(done: Profile, data: str, wish: Optional[str], frames: Optional[int],
     from eprune.measure.coding import WISH, candidates, measured, write_coding
 
     plan, folder = done.plan, done.folder
-    if plan.files[0] == "-":
+    if plan.from_stdin:
         raise click.UsageError("--compress runs the application: explore it from a file, not from stdin")
-    system = read_sound(os.path.normpath(folder / plan.files[0]))
+    system = read_sound(plan.files_at(folder)[0])
     shown = progress(len(candidates(plan)) + 2, quiet=quiet, unit="picture")
     found = measured(system, plan, data, wish or WISH, frames or 100, shown)
     path = write_coding(found, folder)

@@ -88,6 +88,15 @@ def coding_of(plan: Plan, folder: Path, as_it_is: bool) -> Optional[CodedFifos]:
     return read_coding(plan, folder)
 
 
+def with_codings(costs: Optional[Costs], coding: Optional[CodedFifos], objective: str) -> Optional[Costs]:
+    """The costs with FIFOs coded where that pays: in time, or in bytes where the objective has these."""
+    from eprune.explore.cost import weights
+
+    if costs is None or coding is None:
+        return costs
+    return replace(costs, coded=coding.coded, fewest="bytes" in weights(objective))
+
+
 def costs_over(plan: Plan, costs: Optional[Costs], given: Sequence[str]) -> list[tuple[str, Optional[Costs]]]:
     """The links to predict over: those of the platform files, or those given, each in place of the endpoints'."""
     from eprune.views.report import PLATFORM_LINKS

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from eprune.cli import options
+from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by
 from eprune.cli.printing import write
-from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together
+from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, with_codings
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
@@ -138,8 +139,7 @@ def command(
     if besides and not data and costs is None:
         raise click.UsageError(f"--beside needs predictions: run eprune profile {folder} --actors")
     coding = coding_of(plan, Path(folder), as_it_is)
-    if costs is not None and coding is not None:
-        costs = replace(costs, coded=coding.coded, fewest="bytes" in wanted)
+    costs = with_codings(costs, coding, objective)
     if "energy" in wanted and not plan.power:
         raise click.UsageError('for energy a platform file must state watts, <unit name="cpu0" watts="3.5W">')
     if costs is None and (speeds or links or {"latency", "energy"} & set(wanted)):
@@ -172,7 +172,7 @@ def command(
         besides=[each for each in dealt if each],
         evaluated=_side_by_side(besides, data, frames, plan, folder, rows, objective) if data else (),
         coding=coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None,
-        make="" if plan.files[0] == "-" else _make(folder, objective, links, given),
+        make="" if plan.from_stdin else _make(folder, objective, links, given),
         revealed=revealed_by(given["privacy"], plan.flow) if given["privacy"] else {},
     )
     report = CutReport(plan, objective, over, latencies, more)
@@ -204,7 +204,7 @@ def _beside(
     from eprune.views.beside import BesideReport, CutBeside
 
     system = read_sound(*written_in(place))
-    explored = read_sound(os.path.normpath(Path(folder, plan.files[0])))
+    explored = read_sound(plan.files_at(folder)[0])
     endpoint = plan.roles.endpoints[0]
     cuts = [
         CutBeside(row, platform_weights(explored, row.alternative.homes).get(endpoint, 0))
@@ -236,9 +236,9 @@ def _side_by_side(
     from eprune.explore.answer import cut_in_words
     from eprune.formats.system import files_in, written_in
 
-    if plan.files[0] == "-":
+    if plan.from_stdin:
         raise click.UsageError("--data runs the application: explore it from a file, not from stdin")
-    application, *platforms = (os.path.normpath(Path(folder, file)) for file in plan.files)
+    application, *platforms = plan.files_at(folder)
     cuts = _compared(plan, rows, (objective, "latency", "bytes") if rows[0].predicted else (objective, "bytes"))
     places = [(application, platforms, files_in([str(Path(folder, row.alternative.name))], "mapping")) for row in cuts]
     found = datasets.evaluated([*places, *map(written_in, besides)], datasets.test_part(data, frames))
@@ -292,13 +292,8 @@ def _draw(chart: Chart, path: str) -> None:
     from eprune.formats.atomic import write_file
     from eprune.views.chart import draw
 
-    kind = Path(path).suffix[1:].lower()
-    if kind not in ("svg", "png"):
-        raise click.BadParameter(f"{path!r} ends in neither .svg nor .png", param_hint="--chart")
-    try:
-        write_file(path, draw(chart, kind))
-    except ImportError:
-        raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
+    kind = kind_of(path, "--chart")
+    write_file(path, drawn(lambda: draw(chart, kind)))
 
 
 def _compare(

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 import click
 
 from eprune.cli import datasets, options
+from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import say
 from eprune.cli.printing import show
 
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from eprune.formats.tflite.parts import Model
     from eprune.measure.robustness import Robustness, Trial
     from eprune.model.partition import Plan
-    from eprune.views.robustness import RobustnessReport
 
 _METHODS = ("lop", "chained", "robust", "full")
 #: What only a model is asked, of whose partition nothing is known.
@@ -79,10 +78,11 @@ def command(
       eprune robustness model.tflite --method robust --memory 0.4 --recovery --data photos
     """
     from eprune.cli.progress import progress
+    from eprune.formats.atomic import write_file
     from eprune.measure.probe import chosen_interpreter
     from eprune.views.robustness import RobustnessReport
 
-    kind = _kind(output)
+    kind = kind_of(output, "-o")
     chosen = datasets.chosen(given)
     name, version = chosen_interpreter(interpreter)
     is_model = application.endswith(".tflite")
@@ -126,7 +126,7 @@ def command(
         say(f"note: {note}")
     show({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), fmt)
     if output and kind:
-        _draw(report, output, kind)
+        write_file(output, drawn(lambda: report.picture(kind)))
     return 0
 
 
@@ -205,19 +205,3 @@ def _plans(
         raise click.UsageError(
             "robust plans need SciPy, which is not installed: pip install 'eprune[robust]'"
         ) from None
-
-
-def _kind(output: Optional[str]) -> str:
-    kind = Path(output).suffix[1:].lower() if output else ""
-    if output and kind not in ("svg", "png"):
-        raise click.BadParameter(f"{output!r} ends in neither .svg nor .png", param_hint="-o")
-    return kind
-
-
-def _draw(report: RobustnessReport, path: str, kind: str) -> None:
-    from eprune.formats.atomic import write_file
-
-    try:
-        write_file(path, report.picture(kind))
-    except ImportError:
-        raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 from eprune.cli import options
+from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import FINDINGS, INTERRUPTED, say
 from eprune.cli.printing import show
 
@@ -129,7 +130,7 @@ def command(
     from eprune.model.platform import Security
     from eprune.views.sweep import SweepReport
 
-    drawn = _kind(output)
+    kind = kind_of(output, "-o")
     wanted = _numbers(wishes)
     named = _axes(axes)
     system = read_sound(application, platforms, mappings)
@@ -157,8 +158,8 @@ def command(
         return code
     report = SweepReport(system.graph.name, list(points[0].values), points, named, wanted, smaller)
     show({"text": report.text, "json": report.json, "csv": report.csv}[fmt](), fmt)
-    if output and drawn:
-        _draw(report, output, drawn)
+    if output and kind:
+        _draw(report, output, kind)
     if trials.torn:
         say(f"note: {results}: lines that cannot be read, and are passed over: {trials.torn}")
     for note in dict.fromkeys(note for point in points for note in point.notes):
@@ -245,20 +246,10 @@ def _axes(text: Optional[str]) -> Optional[tuple[str, str]]:
     return names[0], names[1]
 
 
-def _kind(output: Optional[str]) -> str:
-    kind = Path(output).suffix[1:].lower() if output else ""
-    if output and kind not in ("svg", "png"):
-        raise click.BadParameter(f"{output!r} ends in neither .svg nor .png", param_hint="-o")
-    return kind
-
-
 def _draw(report: SweepReport, path: str, kind: str) -> None:
     from eprune.formats.atomic import write_file
 
-    try:
-        picture = report.picture(kind)
-    except ImportError:
-        raise click.UsageError("a chart needs matplotlib, which is not installed: pip install 'eprune[plot]'") from None
+    picture = drawn(lambda: report.picture(kind))
     if picture is None:
         say(f"note: {path} is not drawn, as there is no trade-off: say with --axes between which figures")
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from typing import Any, Optional
+from pathlib import Path
+from typing import Any, Optional, Union
 
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.space import Alternative, Constraints, Roles, Units
@@ -69,6 +71,15 @@ class Plan:
     command: str
     directory: str = "."
     units: Units = field(default_factory=dict)
+
+    @property
+    def from_stdin(self) -> bool:
+        """Whether the application was read from stdin, and so is in no file."""
+        return self.files[0] == "-"
+
+    def files_at(self, folder: Union[str, Path]) -> list[str]:
+        """The paths of ``files``, for an exploration in that folder."""
+        return [os.path.normpath(Path(folder, file)) for file in self.files]
 
     def alternative(self, name: str) -> Optional[Alternative]:
         """The alternative of that name, or None."""

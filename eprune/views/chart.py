@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Optional
+
+from eprune.views.figures import figure_of, quiet
 
 _COMPUTE, _ALONE, _MEASURED = "#4878a8", "#b00020", "#222222"
 _SENDING = ("#e8a33d", "#6aa84f", "#a35fa8", "#8c6d4f")
@@ -31,15 +32,10 @@ class Chart:
 
 def draw(chart: Chart, kind: str) -> bytes:
     """The chart as ``svg`` or ``png``. Same arguments, same bytes. Raises ImportError where matplotlib is missing."""
-    import matplotlib
-    from matplotlib.figure import Figure
-
     count, series = len(chart.labels), max(len(chart.sending), 1)
     low, high = _WIDTH
     width = min(max(low, 1.5 + _BAR * count * (series + 0.6)), high)
-    # Text stays text, and names within the picture do not come of a clock.
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "eprune", "font.size": 9}):
-        figure = Figure(figsize=(width, _HEIGHT), layout="constrained")
+    with figure_of(width, _HEIGHT, kind) as (figure, stream):
         axes = figure.subplots()
         places, bar = range(count), 0.8 / series
         shifts = [bar * (index - (series - 1) / 2) for index in range(series)]
@@ -66,11 +62,7 @@ def draw(chart: Chart, kind: str) -> bytes:
         axes.set_xlim(-0.7, count - 0.3)
         axes.set_ylabel("ms per frame")
         axes.set_title(chart.title, loc="left", fontsize=11)
-        axes.grid(axis="y", color="#dddddd")
-        axes.set_axisbelow(True)
-        axes.spines[["top", "right"]].set_visible(False)
+        quiet(axes, "y")
         axes.legend(frameon=False, ncols=6, loc="upper left", bbox_to_anchor=(0, 1.0))
         axes.margins(y=0.15)
-        stream = io.BytesIO()
-        figure.savefig(stream, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return stream.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -52,7 +51,7 @@ class CodingReport:
         fifos = best.predicted.coded if best is not None and best.predicted else {}
         if best is None or not fifos:
             return [text]
-        application, *platforms = (os.path.normpath(Path(self.folder, file)) for file in self.plan.files)
+        application, *platforms = self.plan.files_at(self.folder)
         words = ["eprune", "apply", "compress", application, "-p", *platforms]
         words += ["-m", str(Path(self.folder, best.alternative.name))]
         words += [word for name in fifos for word in ("--fifo", name)]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Mapping
 from typing import Any
+
+from eprune.views.figures import figure_of, quiet
 
 _COLOURS = ("#222222", "#4878a8", "#e8a33d", "#6aa84f", "#8c6d4f", "#a35fa8", "#3aa6a0", "#b00020")
 _CHOSEN = "#b00020"
@@ -17,13 +18,9 @@ def chart(figures: Mapping[str, Any], kind: str) -> bytes:
 
     SSIM is that of the best attack. Same arguments, same bytes. Raises ImportError without matplotlib.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
     ways = figures["ways"]
     methods = list(dict.fromkeys(way["method"] for way in ways))
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "eprune", "font.size": 9}):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with figure_of(*_SIZE, kind) as (figure, stream):
         left, right = figure.subplots(1, 2)
         for place, method in enumerate(methods):
             own = [way for way in ways if way["method"] == method]
@@ -51,11 +48,6 @@ def chart(figures: Mapping[str, Any], kind: str) -> bytes:
         left.set_title(f"{figures['fifo']}: what resists these attacks, and its price", loc="left", fontsize=11)
         left.legend(frameon=False, fontsize=7)
         for axes in (left, right):
-            axes.grid(color="#dddddd")
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
+            quiet(axes)
             axes.margins(0.1)
-        stream = io.BytesIO()
-        metadata = {"Date": None} if kind == "svg" else {"Software": None}
-        figure.savefig(stream, format=kind, dpi=120, metadata=metadata)
     return stream.getvalue()

@@ -11,6 +11,7 @@ from typing import Any, Optional
 
 from eprune.measure.robustness import Robustness
 from eprune.views.evaluate import share_data
+from eprune.views.figures import figure_of, quiet
 from eprune.views.tables import table
 
 #: Devices up to which each set of dead ones is a line of the text.
@@ -130,11 +131,7 @@ class RobustnessReport:
 
         Same arguments, same bytes. Raises ImportError without matplotlib.
         """
-        import matplotlib
-        from matplotlib.figure import Figure
-
-        with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "eprune", "font.size": 9}):
-            figure = Figure(figsize=_SIZE, layout="constrained")
+        with figure_of(*_SIZE, kind) as (figure, stream):
             axes = figure.subplots()
             methods = list(dict.fromkeys((each.method, each.recovery) for each in self.found))
             for colour, key in enumerate(methods):
@@ -155,13 +152,8 @@ class RobustnessReport:
             axes.set_xlabel("weights on a device, part of the model")
             axes.set_ylabel(f"{self.measure}, %")
             axes.set_title(f"{self.application}: mean over all sets of dead devices", loc="left", fontsize=11)
-            axes.grid(color="#dddddd")
-            axes.set_axisbelow(True)
-            axes.spines[["top", "right"]].set_visible(False)
+            quiet(axes)
             axes.legend(frameon=False, fontsize=7)
-            stream = io.BytesIO()
-            metadata = {"Date": None} if kind == "svg" else {"Software": None}
-            figure.savefig(stream, format=kind, dpi=120, metadata=metadata)
         return stream.getvalue()
 
 

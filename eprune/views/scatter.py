@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
+
+from eprune.views.figures import figure_of, quiet
 
 _DOT, _FRONT, _CHOSEN = "#9db8d2", "#4878a8", "#b00020"
 #: Inches.
@@ -29,11 +30,7 @@ def draw(title: str, axes: tuple[str, str], dots: Sequence[Dot], kind: str) -> b
 
     Same arguments, same bytes. Raises ImportError where matplotlib is missing.
     """
-    import matplotlib
-    from matplotlib.figure import Figure
-
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "eprune", "font.size": 9}):
-        figure = Figure(figsize=_SIZE, layout="constrained")
+    with figure_of(*_SIZE, kind) as (figure, stream):
         plot = figure.subplots()
         others = [dot for dot in dots if not dot.front]
         front = sorted((dot for dot in dots if dot.front), key=lambda dot: (dot.x, dot.y))
@@ -49,11 +46,7 @@ def draw(title: str, axes: tuple[str, str], dots: Sequence[Dot], kind: str) -> b
         plot.set_xlabel(axes[0])
         plot.set_ylabel(axes[1])
         plot.set_title(title, loc="left", fontsize=11)
-        plot.grid(color="#dddddd")
-        plot.set_axisbelow(True)
-        plot.spines[["top", "right"]].set_visible(False)
+        quiet(plot)
         plot.legend(frameon=False)
         plot.margins(0.1)
-        stream = io.BytesIO()
-        figure.savefig(stream, format=kind, dpi=120, metadata={"Date": None} if kind == "svg" else {"Software": None})
     return stream.getvalue()
