@@ -16,9 +16,10 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Optional, Union
 
 import numpy as np
+from wilson import ONE_SIDED, bounds
 
 #: The rows of the control table.
 HIT, MISS, AUDIT = 0, 1, 2
@@ -26,8 +27,6 @@ HIT, MISS, AUDIT = 0, 1, 2
 EDGES = tuple(round(0.5 * 0.7 ** (23 - place), 7) for place in range(24))
 #: So many observations are remembered of each interval of distances; older ones fade.
 _REMEMBERED = 500
-#: Of the normal distribution: 95 % are below.
-_ONE_SIDED = 1.6448536269514722
 
 
 def key_of(features: np.ndarray, values: int) -> Optional[np.ndarray]:
@@ -214,9 +213,9 @@ class AnswerCache:
         return self._answers[match.slot]
 
     def put(self, key: np.ndarray, answer: np.ndarray, instead: Optional[Match] = None) -> None:
-        """Keep an answer; where there is no room, the entry used least recently makes some.
+        """Keep an answer, in place of the entry used least recently if the cache is full.
 
-        Where an entry is to be replaced and is still there, it is that one.
+        An entry given as ``instead`` is replaced, if it is still there.
         """
         if not self._keys.size:
             self._keys = np.zeros((self.entries, len(key)), np.int8 if self.rounded else np.float32)
@@ -282,7 +281,7 @@ class Bound:
                 raise ValueError(f"evidence: expected {len(EDGES)} times FRAMES:FALSE:ROWS, not {text!r}") from None
         if not (np.isfinite(self.seen).all() and (self.seen >= 0).all() and (self.seen[1] <= self.seen[0]).all()):
             raise ValueError("evidence: more false hits than frames")
-        #: the two classes of the last frame, and the least interval in which a frame of its row was
+        #: both classes of the last frame, and the lowest interval that the frames of its row have reached
         self._row: Optional[tuple[tuple[int, int], int]] = None
         self._choose()
 
@@ -292,7 +291,7 @@ class Bound:
         return ",".join(":".join(f"{number:.4g}" for number in column) for column in self.seen.T)
 
     def observe(self, distance: float, known: int, computed: int) -> None:
-        """Note what a frame at this distance showed: its ``computed`` class, and that of the ``known`` answer."""
+        """Count a frame at this distance: the class of the ``known`` answer, and the ``computed`` one."""
         place = int(np.searchsorted(EDGES, distance))
         if place == len(EDGES):
             return
@@ -318,11 +317,9 @@ class Bound:
         self.distance = EDGES[int(fit[-1])] if len(fit) else -1.0
 
 
-def upper(share: np.ndarray, count: np.ndarray) -> np.ndarray:
+def upper(share: Union[float, np.ndarray], count: Union[float, np.ndarray]) -> np.ndarray:
     """The upper bound of Wilson's one-sided 95 % confidence interval of a share of so many."""
-    square = _ONE_SIDED**2 / count
-    found: np.ndarray = (share + square / 2 + np.sqrt(square * (share * (1 - share) + square / 4))) / (1 + square)
-    return found
+    return bounds(share, count, ONE_SIDED)[1]
 
 
 @dataclass
@@ -397,7 +394,7 @@ def shares(reuse: Reuse) -> dict[str, float]:
     found.update(false_hits=reuse.wrong, bound=reuse.bound.distance, entries=reuse.cache.count)
     if reuse.audits:
         share = reuse.wrong / reuse.audits
-        found.update(false_share=round(share, 6), false_share_high=round(_high(share, reuse.audits), 6))
+        found.update(false_share=round(share, 6), false_share_high=round(float(upper(share, reuse.audits)), 6))
     return found
 
 
@@ -405,8 +402,4 @@ def misled(reuse: Reuse) -> bool:
     """Whether the audits say that false hits are more than wished for: the lower bound of their share is."""
     if not reuse.audits:
         return False
-    return 1 - _high(1 - reuse.wrong / reuse.audits, reuse.audits) > reuse.bound.wish
-
-
-def _high(share: float, count: int) -> float:
-    return float(upper(np.float64(share), np.float64(count)))
+    return bool(bounds(reuse.wrong / reuse.audits, reuse.audits, ONE_SIDED)[0] > reuse.bound.wish)

@@ -28,7 +28,7 @@ class ExitGate(Actor):
         measure: ``probability``, the largest score; ``softmax``, the largest of what that makes of them, for scores
             that are no probabilities yet; ``entropy``: 1 minus the entropy of the scores divided by that of equal
             scores; ``detections``, of what ``Detections`` makes of a detector's outputs: the F1 to be expected if
-        scores are chances (``detections.certainty``); or ``random``, a number that says nothing, to compare with.
+            scores are chances (``detections.certainty``); or ``random``, a number that says nothing, to compare with.
         scale, zero: of quantised scores, which are ``scale`` times (element less ``zero``).
         audit: the share, from 0 to 1, of the frames that exit which go on nevertheless, so that what exits can be
             compared with what the whole network says. The control table then has a row 2.

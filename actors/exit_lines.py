@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import math
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
 import numpy as np
 from checks import fraction
 from line_file import LineFile, label, read_labels
+from wilson import TWO_SIDED, bounds
 
 from eprune.runtime import Actor, EndOfStream, PortType
 
@@ -158,8 +158,7 @@ class ExitLines(Actor):
 
 def _lower(right: float, of: float) -> float:
     """The lower bound of Wilson's 95 % confidence interval of a share."""
-    share, square = right / of, 1.959963984540054**2 / of
-    return max(0.0, (share + square / 2 - math.sqrt(square * (share * (1 - share) + square / 4))) / (1 + square))
+    return max(0.0, float(bounds(right / of, of, TWO_SIDED)[0]))
 
 
 def _json(value: np.floating) -> float | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 import numpy as np
+from checks import put
 from cut_token import block_number, expect_cut, opened
 from offload_decider import OffloadDecider
 
@@ -52,7 +53,6 @@ class OffloadRelay(OffloadDecider):
             elif name == "padding":
                 out[0] = self.under_way[-1].padding
             elif name == "past":
-                out[: len(token)] = token
-                outputs[name].used = len(token)
+                put(out, token)
             else:
                 opened(token, name, out)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping
 
 import numpy as np
-from checks import whole_number
+from checks import put, whole_number
 from cut_token import expect_cut, opened
 
 from eprune.runtime import Actor
@@ -42,8 +42,7 @@ class OffloadSender(Actor):
         token = inputs["cut"]
         number, _ = opened(token)
         if "onwards" in outputs:
-            outputs["onwards"][: len(token)] = token
-            outputs["onwards"].used = len(token)
+            put(outputs["onwards"], token)
             outputs["sent"][...] = time.perf_counter(), number, len(token)
         else:
             opened(token, "answer", outputs["answer"])

@@ -8,7 +8,7 @@ from collections.abc import Callable, Collection
 from typing import Any, Optional
 
 import numpy as np
-from checks import number, one_of, whole_number
+from checks import number, one_of, put, whole_number
 
 from eprune.runtime import PortType
 
@@ -103,11 +103,7 @@ class TokenCoding:
         values = self._unpacked(np.frombuffer(packed, np.uint8))
         if self.basis is not None:
             values = values.reshape(-1, len(self.basis["restore"])) @ self.basis["restore"] + self.basis["offset"]
-        if self.variable:
-            out[: len(values)] = values
-            out.used = len(values)
-        else:
-            out[...] = values.reshape(self.shape)
+        put(out, values if self.variable else values.reshape(self.shape))
 
     def _fits(self, size: int) -> bool:
         """Whether so many bytes are a token before it is entropy-coded."""
