@@ -6,17 +6,25 @@ Where there are choices, not all of it happens for each picture, so this is what
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from eprune.measure.answers import SystemAnswers, class_of
+from eprune.measure.data import Data, token_of
+from eprune.measure.evaluate import check_class, class_names
 from eprune.measure.executor import Firing
+from eprune.measure.pictures import Pictures
+from eprune.measure.progress import Progress
 from eprune.model.graph import Fifo, PortRef
 from eprune.model.system import System
 
 
 @dataclass
 class Watched:
-    """Counts of firings; to be called with each of them, and ``frames`` to be counted by whoever does."""
+    """Counts of firings, with each of which it is to be called, and of the ``frames`` of ``pass_by``."""
 
     system: System
     frames: int = 0
@@ -35,6 +43,25 @@ class Watched:
             ref = PortRef(firing.node, name)
             if ref in self.ports:
                 self.nbytes[ref] += sum(_size(token) for token in (sent if isinstance(sent, list) else [sent]))
+
+    def pass_by(
+        self, whole: SystemAnswers, part: Data, labelled: bool, progress: Progress
+    ) -> Iterator[tuple[np.ndarray, np.ndarray, int]]:
+        """Run an application on pictures: the token of each, the answer, and the right class.
+
+        That is the label, or where these do not count, what was answered. Raises EpruneError for pictures that do not
+        fit.
+        """
+        pictures = Pictures(whole.token, whole.parameters)
+        classes = part.classes(class_names(whole.labels)) if labelled else [None] * len(part)
+        for place, (example, label) in enumerate(zip(part, classes)):
+            token = token_of(pictures, example)
+            answer = whole.frame(token, label).answer
+            if label is not None:
+                check_class(part, example, label, answer)
+            self.frames += 1
+            progress.update(place + 1)
+            yield token, answer, class_of(answer) if label is None else label
 
     def share(self, actor: str) -> float:
         """In which part of the frames an actor computes; 1 where nothing is known of it."""

@@ -13,18 +13,15 @@ import numpy as np
 from eprune.measure import reuse
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk, part_of
 from eprune.measure.costs import costs, spread
-from eprune.measure.data import CALIBRATION, TEST, Data, read_data, token_of
+from eprune.measure.data import CALIBRATION, TEST, Data, read_data
 from eprune.measure.evaluate import (
     ACCURACY,
     AGREEMENT,
     Share,
-    check_class,
-    class_names,
     figures_of,
     interval,
 )
 from eprune.measure.executor import Firing
-from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.reuse import Stream, Tried
@@ -158,22 +155,14 @@ class _Plan:
 
         interpreter = chosen_interpreter("auto")[0]
         with SystemAnswers(alone(self.system), interpreter, fused=False, observe=observe) as whole:
-            pictures = Pictures(whole.token, whole.parameters)
-            labelled = part.labelled
-            classes = part.classes(class_names(whole.labels)) if labelled else [None] * len(part)
-            self.measure = ACCURACY if labelled else AGREEMENT
-            for place, (example, label) in enumerate(zip(part, classes)):
-                token = token_of(pictures, example)
-                if part.named == TEST and place < _TIMED:
+            self.measure = ACCURACY if part.labelled else AGREEMENT
+            for token, answer, right in self.watched.pass_by(whole, part, part.labelled, progress):
+                if part.named == TEST and len(self.first) < _TIMED:
                     self.first.append(token)
                 pixels.append(key_of(token, self.options.values))
                 marks.append(hashlib.sha256(np.ascontiguousarray(token).tobytes()).digest())
-                answers.append(whole.frame(token, label).answer)
-                if label is not None:
-                    check_class(part, example, label, answers[-1])
-                wanted.append(class_of(answers[-1]) if label is None else label)
-                self.watched.frames += 1
-                progress.update(place + 1)
+                answers.append(answer)
+                wanted.append(right)
         there = [np.isin(np.arange(len(answers)), list(each)) for each in keys]
         listed = [[each.get(frame) for frame in range(len(answers))] for each in keys]
         return _Seen(listed, pixels, marks, answers, np.array(wanted), there)

@@ -14,11 +14,10 @@ from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs, spread
-from eprune.measure.data import Data, read_data, token_of
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
+from eprune.measure.data import Data, read_data
+from eprune.measure.evaluate import Share, figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
-from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.watched import Watched
@@ -148,18 +147,11 @@ class _Plan:
                     values[number][len(answers)] = exits.values_of(firing.outputs[ref.port], heads[number])
 
         with SystemAnswers(alone(self.system), self.interpreter, fused=False, observe=observe) as whole:
-            pictures = Pictures(whole.token, whole.parameters)
             labelled = self.labelled and part.labelled
-            classes = part.classes(class_names(whole.labels)) if labelled else [None] * len(part)
             self.measure = exits.ACCURACY if labelled else AGREEMENT
-            for place, (example, label) in enumerate(zip(part, classes)):
-                answer = whole.frame(token_of(pictures, example), label).answer
+            for _, answer, right in self.watched.pass_by(whole, part, labelled, progress):
                 answers.append(class_of(answer))
-                if label is not None:
-                    check_class(part, example, label, answer)
-                wanted.append(answers[-1] if label is None else label)
-                self.watched.frames += 1
-                progress.update(place + 1)
+                wanted.append(right)
         there = [np.isin(np.arange(len(answers)), list(each)) for each in values]
         return _Seen([_stacked(each, len(answers)) for each in values], there, np.array(answers), np.array(wanted))
 
