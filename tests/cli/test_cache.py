@@ -22,6 +22,7 @@ from eprune.passes._places import places
 from eprune.passes.cache import Cache, Options, Side
 from scripts.vehicle_stream import save, stream
 from tests.kit import pages
+from tests.kit.composed import CERTAIN
 from tests.kit.programs import ROOT
 
 VEHICLE = str(ROOT / "graphs/vehicle.xml")
@@ -29,8 +30,6 @@ PLATFORMS = [str(ROOT / f"graphs/{name}.xml") for name in ("endpoint", "server")
 MAPPINGS = str(ROOT / "mappings/vehicle_split")
 SPLIT = ("-p", *PLATFORMS, "-m", MAPPINGS)
 CACHED = ("cached/application.xml", "-p", "cached/platforms", "-m", "cached/mappings", "--allow-outside")
-#: Everything within this distance is taken for certain.
-CERTAIN = ",".join(["500:0:500"] * 20 + ["500:500:500"] * 4)
 HIT, MISS, AUDIT = 0, 1, 2
 
 

@@ -20,8 +20,6 @@ KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 OFFLOADED = ("--device", "endpoint", "--server", "server", "--set", "In.count=100000")
 
-NOISE = ("--method", "noise", "--wish", "agreement=0", "--average", "1")
-
 #: Command -> the arguments of calls whose JSON output is validated; {out} is an empty folder.
 CALLS = {
     "analyze": [

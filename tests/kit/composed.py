@@ -17,7 +17,6 @@ from eprune import face
 from eprune.codegen.lower import lower
 from eprune.explore.space import mapping
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.library import library_folder
 from eprune.formats.system import write_system
 from eprune.formats.tflite.head import head_model
 from eprune.formats.tflite.model import parse_model
@@ -30,6 +29,7 @@ from eprune.model.system import System
 from eprune.passes import cache, compress, exits, fuse, import_, offload, relocate
 from eprune.passes._places import places
 from eprune.runtime.fire.tflite import choose, load
+from scripts.train_vehicle import infer
 from tests.kit import tiny_models
 
 #: Everything within the 20th of 24 distances is taken for certain.
@@ -118,7 +118,7 @@ def cameras(system: System, *names: str) -> System:
 
 def slices(system: System) -> list[str]:
     """The network's actors, in the order of the operators."""
-    return [a.name for a in system.graph.actors if a.behaviour is not None and a.behaviour.operators]
+    return [a.name for a in system.graph.actors if a.is_slice]
 
 
 @dataclass
@@ -179,7 +179,7 @@ def stored(system: System, folder: Path) -> System:
     """Written, and read again; with a sink that keeps each answer bit by bit."""
     system = exits.ending_in_one(system)
     sink = end(system, "outputs")
-    tensors = PythonBehaviour("tensor_sink.py", "TensorSink", str(Path(library_folder(), "tensor_sink.py")))
+    tensors = PythonBehaviour.of_library("tensor_sink.py:TensorSink")
     actors = tuple(
         replace(each, behaviour=tensors, parameters=()) if each.name == sink else each for each in system.graph.actors
     )
@@ -271,11 +271,3 @@ class Reference:
         if self.rounds:
             at_cut = np.clip(np.rint(at_cut / np.float32(STEP)), 0, 255).astype(np.float32) * np.float32(STEP)
         return infer(self.parts[3], at_cut)
-
-
-def infer(interpreter: object, token: np.ndarray) -> np.ndarray:
-    """What a part makes of a token."""
-    interpreter.set_tensor(interpreter.get_input_details()[0]["index"], token)  # type: ignore[attr-defined]
-    interpreter.invoke()  # type: ignore[attr-defined]
-    made: np.ndarray = interpreter.get_tensor(interpreter.get_output_details()[0]["index"])  # type: ignore[attr-defined]
-    return made
