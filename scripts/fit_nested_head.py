@@ -24,9 +24,9 @@ from train_vehicle import infer  # noqa: E402
 from vehicle_renderer import CLASSES, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
+from eprune.formats.models.files import read_model  # noqa: E402
+from eprune.formats.models.slices import slice_model  # noqa: E402
 from eprune.formats.tflite.head import head_model, pool_of  # noqa: E402
-from eprune.formats.tflite.model import read_model  # noqa: E402
-from eprune.formats.tflite.slicing import slice_model  # noqa: E402
 from eprune.measure.exits import Head, fitted, values_of  # noqa: E402
 from eprune.model.token import parse_token  # noqa: E402
 from eprune.runtime.fire.tflite import choose, load  # noqa: E402

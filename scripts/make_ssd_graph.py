@@ -18,8 +18,8 @@ sys.path += [str(ROOT), str(ROOT / "scripts")]
 from ssd_network import heads, layers  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
-from eprune.formats.tflite.model import read_model  # noqa: E402
-from eprune.formats.tflite.parts import Model  # noqa: E402
+from eprune.formats.models.files import read_model  # noqa: E402
+from eprune.formats.models.parts import Model  # noqa: E402
 
 MODEL = "ssd_mobilenet.tflite"
 FRAME, PICTURE = "uint8[1,360,480,3]", "float32[1,300,300,3]"

@@ -25,8 +25,8 @@ from typing import Optional
 import numpy as np
 
 from eprune.face import load
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.measure import lone, reuse
 from eprune.measure.answers import class_of, on_disk
 from eprune.measure.data import TEST, read_data

@@ -33,9 +33,9 @@ def units(system: System) -> Iterator[Finding]:
 
 def _stated(platform: Platform, unit: Unit) -> Iterator[Finding]:
     what = f"platform '{platform.name}': unit '{unit.name}'"
-    if unit.delegate is not None and unit.engine is not Engine.TFLITE:
-        message = f"{what} has a delegate, which is TFLite's, but the engine {unit.engine.value}"
+    if unit.delegate is not None and unit.engine not in (None, Engine.TFLITE):
+        message = f"{what} has a delegate, which is TFLite's, but the engine {unit.engine.value if unit.engine else ''}"
         yield violation("M5", unit.where, message, "remove one of them")
-    elif unit.options and unit.delegate is None and unit.engine is Engine.TFLITE:
+    elif unit.options and unit.delegate is None and unit.engine in (None, Engine.TFLITE):
         message = f"{what} has options, but no delegate that takes them"
         yield violation("M5", unit.where, message, 'add delegate="...", or remove the options')

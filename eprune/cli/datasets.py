@@ -12,7 +12,7 @@ import click
 from eprune.cli.options import Decorated
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite.parts import Model
+    from eprune.formats.models.parts import Model
     from eprune.measure.data import Data
     from eprune.measure.evaluate import Evaluation
     from eprune.model.system import System

@@ -83,6 +83,6 @@ def command(
 
 
 def _model(path: Optional[str]) -> Any:
-    from eprune.formats.tflite.model import read_model
+    from eprune.formats.models.files import read_model
 
     return None if path is None else read_model(path)

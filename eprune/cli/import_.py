@@ -16,7 +16,7 @@ from eprune.views.tables import counted
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from eprune.formats.tflite.parts import Model
+    from eprune.formats.models.parts import Model
     from eprune.model.system import System
     from eprune.passes.base import Result
 

@@ -13,8 +13,8 @@ from eprune.cli.printing import show
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from eprune.formats.tflite.flow import OperatorFlow, Piece
-    from eprune.formats.tflite.parts import Model
+    from eprune.formats.models.flow import OperatorFlow, Piece
+    from eprune.formats.models.parts import Model
     from eprune.model.token import TokenType
 
 
@@ -22,8 +22,8 @@ def print_list(
     model: Model, types: Mapping[int, TokenType], feedback: Sequence[str], fmt: str, best: Optional[int] = None
 ) -> None:
     """The operators, and what a cut behind each would send, or why none can be there; or the ``best`` cuts in two."""
-    from eprune.formats.tflite import cuts as model_cuts
-    from eprune.formats.tflite.flow import flow as find_flow
+    from eprune.formats.models import cuts as model_cuts
+    from eprune.formats.models.flow import flow as find_flow
     from eprune.passes.import_ import parse_feedback
     from eprune.views.tables import table
 
@@ -62,8 +62,8 @@ def print_list(
 
 
 def _print_best(model: Model, flow: OperatorFlow, pieces: Sequence[Piece], count: int, fmt: str) -> None:
-    from eprune.formats.tflite.cuts import label
-    from eprune.formats.tflite.ranking import ASSUMED, ranked
+    from eprune.formats.models.cuts import label
+    from eprune.formats.models.ranking import ASSUMED, ranked
     from eprune.views.tables import table
 
     cuts = ranked(model, flow, pieces)[:count]
@@ -96,10 +96,9 @@ def _tokens(outputs: Sequence[str]) -> str:
 
 def _row(model: Model, flow: OperatorFlow, index: int, why_not: Optional[str]) -> dict[str, Any]:
     """What --list says of an operator; bytes and MACs are of one frame. ``cut_bytes`` is None where no cut can be."""
-    from eprune.formats.tflite.cost import macs
-    from eprune.formats.tflite.cuts import label
-    from eprune.formats.tflite.flow import crossing
-    from eprune.formats.tflite.model import weight_bytes
+    from eprune.formats.models.boundary import weight_bytes
+    from eprune.formats.models.cuts import label
+    from eprune.formats.models.flow import crossing
 
     operator = model.operators[index]
     tokens = [flow.types.get(tensor) for tensor in operator.outputs]
@@ -109,7 +108,7 @@ def _row(model: Model, flow: OperatorFlow, index: int, why_not: Optional[str]) -
         "name": label(operator),
         "outputs": [str(token or "?") for token in tokens],
         "bytes": sum(token.nbytes for token in tokens if token),
-        "macs": macs(model, operator, flow.types),
+        "macs": model.format.macs(model, operator, flow.types),
         "weight_bytes": weight_bytes(model, [index]),
         "cut_bytes": None if sent is None else sum(sent),
         "why_not": why_not,

@@ -11,8 +11,8 @@ import click
 
 if TYPE_CHECKING:
     from eprune.formats.ends.base import Ends
-    from eprune.formats.tflite.flow import OperatorFlow
-    from eprune.formats.tflite.parts import Model
+    from eprune.formats.models.flow import OperatorFlow
+    from eprune.formats.models.parts import Model
     from eprune.measure.stated import Stated
     from eprune.model.system import System
     from eprune.passes.base import Result
@@ -73,8 +73,8 @@ class Wanted:
 def make(found: Stated, wanted: Wanted) -> Result:
     """The system, and a report with figures and notes. Raises EpruneError for what does not fit the model."""
     from eprune.formats.ends.base import Choices
-    from eprune.formats.tflite import cuts as model_cuts
-    from eprune.formats.tflite.flow import flow as find_flow
+    from eprune.formats.models import cuts as model_cuts
+    from eprune.formats.models.flow import flow as find_flow
     from eprune.model.graph import Graph
     from eprune.model.system import System
     from eprune.passes import ends as ends_pass
@@ -105,8 +105,8 @@ def make(found: Stated, wanted: Wanted) -> Result:
 
 def read_labels(path: str) -> tuple[str, ...]:
     """The names in a user's file of labels. Raises EpruneError (FILE) if it is none."""
-    from eprune.formats.tflite.metadata import MAX_LABELS, labels_of
-    from eprune.formats.tflite.model import model_error
+    from eprune.formats.models.errors import model_error
+    from eprune.formats.models.metadata import MAX_LABELS, labels_of
 
     try:
         with Path(path).open("rb") as stream:
@@ -128,7 +128,7 @@ def _given(model: Model, ends: Ends, wanted: Wanted, fed: Collection[int]) -> tu
     Inputs in ``fed`` take none.
     """
     from eprune.formats.ends.gather import LIMIT, gather
-    from eprune.formats.tflite.model import model_error
+    from eprune.formats.models.errors import model_error
     from eprune.passes.ends import Given
 
     found: dict[int, Given] = {}
@@ -168,7 +168,7 @@ def _given(model: Model, ends: Ends, wanted: Wanted, fed: Collection[int]) -> tu
 
 def _named(model: Model, text: str) -> tuple[Optional[int], str]:
     """The input that ``NAME=PATH`` names, if it names one, and the path."""
-    from eprune.formats.tflite.model import model_error
+    from eprune.formats.models.errors import model_error
     from eprune.passes.import_ import end_names, find_end
 
     name, sign, path = text.partition("=")
@@ -185,14 +185,14 @@ def _borders(
     model: Model, flow: OperatorFlow, pieces: Sequence[Any], wanted: Wanted
 ) -> tuple[tuple[str, ...], list[str]]:
     """The operators behind which --split cuts, and what is to be said about the choice."""
-    from eprune.formats.tflite.cuts import label
-    from eprune.formats.tflite.ranking import ASSUMED, ranked
+    from eprune.formats.models.cuts import label
+    from eprune.formats.models.ranking import ASSUMED, ranked
 
     if wanted.split != (BEST,):
         return tuple(text[len(AFTER) :] for text in wanted.split), []
     cuts = ranked(model, flow, pieces)
     if not cuts:
-        from eprune.formats.tflite.model import model_error
+        from eprune.formats.models.errors import model_error
 
         raise model_error(model.path, "cannot be cut in two: it can only be one actor")
     best = label(model.operators[cuts[0].operator])
@@ -203,7 +203,7 @@ def _borders(
 
 
 def _on_platforms(system: System, model: Model, borders: tuple[str, ...], wanted: Wanted) -> System:
-    from eprune.formats.tflite.cuts import find_operator
+    from eprune.formats.models.cuts import find_operator
     from eprune.passes import split
 
     if not wanted.names:

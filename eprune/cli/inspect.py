@@ -206,7 +206,7 @@ def _platform(data: dict[str, Any]) -> str:
     units = [
         (name, "-" if core is None else core if isinstance(core, int) else ", ".join(map(str, core)), engine)
         for name, core in data["units"].items()
-        for engine in [data["engines"].get(name, "tflite")]
+        for engine in [data["engines"].get(name, "-")]
     ]
     text += table(("unit", "core", "models by"), units)
     rows = [

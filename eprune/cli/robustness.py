@@ -14,7 +14,7 @@ from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from eprune.cli.datasets import Chosen
-    from eprune.formats.tflite.parts import Model
+    from eprune.formats.models.parts import Model
     from eprune.measure.robustness import Robustness, Trial
     from eprune.model.partition import Plan
 

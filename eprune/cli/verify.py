@@ -14,7 +14,7 @@ from eprune.cli.errors import FINDINGS, say
 from eprune.cli.printing import show
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from eprune.measure.verify import Difference, Slices
     from eprune.model.platform import Platform, Unit
@@ -80,7 +80,6 @@ def command(
       eprune verify app/application.xml -p endpoint.xml --unit npu --tolerance 1e-3
     """
     from eprune.cli.reading import read_sound
-    from eprune.measure.probe import chosen_interpreter
 
     if folder is not None and seed is not None:
         raise click.UsageError("--seed is for random inputs; --inputs has others")
@@ -91,8 +90,7 @@ def command(
     if unit is not None and not platforms:
         raise click.UsageError("--unit: give the platform's file with -p")
     system = read_sound(application)
-    chosen, version = chosen_interpreter(interpreter)
-    given = _Given(chosen, version, folder, frames, 1 if seed is None else seed)
+    given = _Given(interpreter, folder, frames, 1 if seed is None else seed)
     if unit is not None:
         return _on_unit(system, platforms, unit, 1e-3 if tolerance is None else tolerance, given, fmt)
     return _with_model(system, model or "", given, fmt)
@@ -100,10 +98,9 @@ def command(
 
 @dataclass(frozen=True)
 class _Given:
-    """The interpreter, its version too, and where the model's inputs come from."""
+    """The interpreter, and where the model's inputs come from."""
 
     interpreter: str
-    version: str
     folder: Optional[str]
     frames: Optional[int]
     seed: int
@@ -119,10 +116,12 @@ class _Given:
 def _with_model(system: System, model: str, given: _Given, fmt: str) -> int:
     from eprune.cli.progress import progress
     from eprune.measure.comparison import compare
+    from eprune.measure.engines import PLAIN, version_of
     from eprune.measure.probe import try_out
     from eprune.measure.verify import Slices, whole_model
 
     slices = Slices(system, whole_model(system, model))
+    version = version_of(PLAIN, given.interpreter, slices.model.path)
     try_out(slices.model, given.interpreter)
     values = given.values(slices)
     shown = progress(len(values))
@@ -134,7 +133,7 @@ def _with_model(system: System, model: str, given: _Given, fmt: str) -> int:
         "equal": difference is None,
         "frames": len(values),
         "actors": len(slices.actors),
-        "interpreter": given.version,
+        "interpreter": version,
         "first": None if difference is None else _as_data(slices, difference),
     }
     show(json.dumps(report, indent=2) if fmt == "json" else _as_text(slices, difference, report), fmt)
@@ -144,8 +143,8 @@ def _with_model(system: System, model: str, given: _Given, fmt: str) -> int:
 def _on_unit(system: System, files: Sequence[str], name: str, tolerance: float, given: _Given, fmt: str) -> int:
     """Every slice that the unit takes, against a plain interpreter."""
     from eprune.cli.progress import progress
-    from eprune.formats.tflite.model import read_model
-    from eprune.measure.engines import version_of
+    from eprune.formats.models.files import read_model
+    from eprune.measure.engines import PLAIN
     from eprune.measure.on_unit import on_unit
     from eprune.measure.verified import remember
     from eprune.measure.verify import Slices
@@ -153,13 +152,13 @@ def _on_unit(system: System, files: Sequence[str], name: str, tolerance: float, 
     from eprune.views.on_unit import OnUnit
 
     platform, unit = _unit(files, name)
-    version = version_of(unit, given.interpreter)
     behaviours = [actor.behaviour for actor in system.graph.actors]
     paths = dict.fromkeys(each.path for each in behaviours if each and each.operators and not each.misplaced(unit))
     if not paths:
         raise EpruneError(
             Finding("FILE", system.graph.where, f"no actor is a slice of a model that unit {name!r} takes")
         )
+    version, reference = (_versions(each, given.interpreter, paths) for each in (unit, PLAIN))
     compared = [Slices(system, read_model(path)) for path in paths]
     frames = [given.values(slices) for slices in compared]
     shown = progress(sum(len(slices.actors) for slices in compared), unit="slice")
@@ -169,7 +168,7 @@ def _on_unit(system: System, files: Sequence[str], name: str, tolerance: float, 
             found.append(on_unit(slices, unit, given.interpreter, values, tolerance, shown))
     finally:
         shown.clear()
-    result = OnUnit(f"{platform.name}.{name}", version, given.version, tolerance, len(frames[0]), compared, found)
+    result = OnUnit(f"{platform.name}.{name}", version, reference, tolerance, len(frames[0]), compared, found)
     show(result.json() if fmt == "json" else result.text(), fmt)
     equal = {path: all(one.within(tolerance) for one in own) for path, own in zip(paths, found)}
     try:
@@ -179,6 +178,13 @@ def _on_unit(system: System, files: Sequence[str], name: str, tolerance: float, 
     except OSError as error:
         say(f"note: that could not be written down for eprune codegen: {error}")
     return 0 if result.equal else FINDINGS
+
+
+def _versions(unit: Unit, interpreter: str, paths: Iterable[str]) -> str:
+    """What runs these models on a unit."""
+    from eprune.measure.engines import version_of
+
+    return ", ".join(dict.fromkeys(version_of(unit, interpreter, path) for path in paths))
 
 
 def _unit(files: Sequence[str], name: str) -> tuple[Platform, Unit]:
@@ -235,7 +241,7 @@ def _stacks(slices: Slices, wanted: Sequence[int], folder: str) -> list[dict[int
     """The frames in a folder of .npy files, one for each input of the model: named after the input, or its source."""
     import numpy as np
 
-    from eprune.formats.tflite.model import model_error
+    from eprune.formats.models.errors import model_error
     from eprune.passes.import_ import end_names
 
     found: dict[int, Any] = {}

@@ -227,7 +227,7 @@ def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, .
             unit.name,
             unit.cores,
             unit.slowdown,
-            unit.engine.value,
+            unit.engine.value if unit.engine is not None else "",
             unit.threads,
             unit.delegate,
             unit.options,

@@ -18,9 +18,9 @@ from eprune.codegen.program import PlatformProgram
 from eprune.codegen.targets import python, service, tunnels
 from eprune.codegen.targets.python import Layout
 from eprune.formats.atomic import link_file, write_file
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.slicing import constant_spans, slice_model
+from eprune.formats.models.files import format_of, read_model
+from eprune.formats.models.parts import Model
+from eprune.formats.models.slices import slice_model
 from eprune.formats.touching import parts_of
 from eprune.model.behaviour import Cut, Kept
 from eprune.model.finding import EpruneError, Finding, Location, WrongUsage
@@ -117,7 +117,7 @@ def bundle_of(program: PlatformProgram, output: str) -> bytes:
     layout = Layout({**_relative(program.sources, _folder(output)), **names}, "models", carried)
     files = {name: Path(path).read_bytes() for path, name in (*names.items(), *carried.items()) if Path(path).is_file()}
     models = {f"{layout.models}/{each.file_name}": cut(each) for each in program.cuts}
-    files.update(share(models, {name: constant_spans(data) for name, data in models.items()}))
+    files.update(share(models, {name: format_of(name).constant_spans(data) for name, data in models.items()}))
     return bundle(python.render(program, layout), {**files, **_runtime()})
 
 
@@ -183,7 +183,7 @@ def _segments_of(output: str, folder: str) -> set[str]:
     except (OSError, ValueError):
         return set()
     before = r'(?:^ *(?:program\.segment\("[^"]+", )?|\bmodel=)'
-    return set(re.findall(rf'{before}"{re.escape(folder)}/([^"/]+\.tflite)"', text, re.M))
+    return set(re.findall(rf'{before}"{re.escape(folder)}/([^"/]+\.(?:tflite|onnx))"', text, re.M))
 
 
 def _make_executable(path: str) -> None:
@@ -194,7 +194,7 @@ def _make_executable(path: str) -> None:
 
 
 def cut(part: Cut) -> bytes:
-    """A part of a model, as a .tflite model."""
+    """A part of a model, as a model of the same format."""
     return _cut(part.path, _stamp(part.path), part.operators, part.input_tensors, part.output_tensors, part.kept)
 
 

@@ -150,8 +150,8 @@ def summarize_file(path: str) -> Summary:
 
 def summarize_model(path: str) -> ModelSummary:
     """The summary of a .tflite model. Raises EpruneError (FILE)."""
-    from eprune.formats.tflite.cost import macs
-    from eprune.formats.tflite.model import read_model, weight_bytes
+    from eprune.formats.models.boundary import weight_bytes
+    from eprune.formats.models.files import read_model
 
     model = read_model(path)
 
@@ -164,7 +164,7 @@ def summarize_model(path: str) -> ModelSummary:
         ends(model.outputs),
         dict(Counter(operator.name for operator in model.operators)),
         model.subgraphs,
-        sum(macs(model, operator) for operator in model.operators),
+        sum(model.format.macs(model, operator) for operator in model.operators),
         weight_bytes(model, range(len(model.operators))),
         len(model.data),
     )

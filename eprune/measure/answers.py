@@ -18,10 +18,10 @@ from eprune.analysis.routes import routes
 from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
 from eprune.explore.space import mapping
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.files import read_model
+from eprune.formats.models.parts import Model
 from eprune.formats.system import files_in, read_system, write_system
-from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.model import model_error, read_model
-from eprune.formats.tflite.parts import Model
 from eprune.measure.executor import Executor, Firing
 from eprune.measure.stated import stated
 from eprune.model.finding import EpruneError, Finding, WrongUsage
@@ -278,7 +278,9 @@ def whole_model(system: System) -> Model:
     whole = [model for model, operators in models if operators == {each.index for each in model.operators}]
     if not whole:
         raise WrongUsage("without labels, answers are compared with the whole model's: say which", "--model")
-    return max(whole, key=lambda model: (sum(macs(model, each) for each in model.operators), len(model.operators)))
+    return max(
+        whole, key=lambda model: (sum(model.format.macs(model, each) for each in model.operators), len(model.operators))
+    )
 
 
 def milliseconds(seconds: Sequence[float], share: float) -> float:

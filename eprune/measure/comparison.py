@@ -16,13 +16,13 @@ import numpy as np
 from eprune.formats.atomic import write_file
 from eprune.formats.xml.application import write_application
 from eprune.measure import apart
+from eprune.measure.engines import plain_engine
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.verify import Difference, Slices, whole_model
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Graph
 from eprune.model.system import System
 from eprune.passes.relocate import relocated
-from eprune.runtime.fire.tflite import describe
 
 #: Seconds that a slice may take to load or to run.
 PATIENCE = 600.0
@@ -52,7 +52,9 @@ def compare(
                         return _difference(slices, answer["difference"])
             raise apart.Died("it ends without an answer")
         except apart.Died as error:
-            raise EpruneError(_death(slices, describe(interpreter), running, str(error))) from None
+            raise EpruneError(
+                _death(slices, plain_engine(slices.model, interpreter).describe(), running, str(error))
+            ) from None
 
 
 def question_of(slices: Slices, frames: Sequence[Mapping[int, Any]], folder: str) -> dict[str, Any]:

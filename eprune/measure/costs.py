@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.model import read_model
+from eprune.formats.models.files import read_model
 from eprune.model.graph import Actor, Graph
 from eprune.passes._places import Place
 
@@ -35,4 +34,4 @@ def macs_of(actor: Actor) -> float:
     if actor.behaviour is None or not actor.behaviour.operators:
         return 0.0
     model = read_model(actor.behaviour.path)
-    return float(sum(macs(model, model.operators[index]) for index in actor.behaviour.operators))
+    return float(sum(model.format.macs(model, model.operators[index]) for index in actor.behaviour.operators))

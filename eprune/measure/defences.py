@@ -8,9 +8,9 @@ from typing import Optional
 
 import numpy as np
 
-from eprune.formats.tflite.model import parse_model, read_model
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.noise import noisy_weights
-from eprune.formats.tflite.parts import Model
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.attacks import chosen_attacks
 from eprune.measure.bottleneck import Features

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from eprune.formats.models.parts import Model
 from eprune.model.finding import WrongUsage
 from eprune.model.platform import Engine, Unit
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
 
 #: Where actors run that the unit in question does not take.
@@ -16,25 +18,41 @@ PLAIN = Unit("plain")
 
 def model_engine(unit: Unit, interpreter: str = "auto") -> ModelEngine:
     """The engine of a unit; of TFLite's interpreters this one."""
-    return ModelEngine(unit.engine.value, interpreter, unit.threads, unit.delegate or "", dict(unit.options))
+    name = "" if unit.engine is None else unit.engine.value
+    return ModelEngine(name, interpreter, unit.threads, unit.delegate or "", dict(unit.options))
 
 
-def version_of(unit: Unit, interpreter: str) -> str:
-    """What runs models on a unit, with versions. Raises WrongUsage where it is not on this machine."""
+def plain_engines(model: Model) -> list[ModelEngine]:
+    """What may run a model where nothing is said of units: TFLite's interpreters, in order of preference, or another
+    format's engine."""
+    name = model.format.engines[0]
+    if name != Engine.TFLITE.value:
+        return [ModelEngine(name)]
+    return [ModelEngine(name, interpreter) for interpreter in INTERPRETERS]
+
+
+def plain_engine(model: Model, interpreter: str = "auto") -> ModelEngine:
+    """The one of them: of TFLite's interpreters this one."""
+    return ModelEngine(model.format.engines[0], interpreter)
+
+
+def version_of(unit: Unit, interpreter: str, model: str) -> str:
+    """What runs a model on a unit, with versions. Raises WrongUsage where it is not on this machine."""
     try:
-        return model_engine(unit, interpreter).describe()
+        return model_engine(unit, interpreter).of(model).describe()
     except UsageError as error:
-        raise WrongUsage(f"{unit.where}: unit {unit.name!r}: {error}") from None
+        who = "" if unit is PLAIN else f"{unit.where}: unit {unit.name!r}: "
+        raise WrongUsage(f"{who}{error}") from None
 
 
 def with_plain(unit: Unit) -> tuple[Unit, ...]:
-    """This unit, and with it one for what a delegate does not run."""
-    return (unit, PLAIN) if unit.delegate is not None else (unit,)
+    """This unit, and with it one for what its delegate or engine does not run."""
+    return (unit, PLAIN) if unit.delegate is not None or unit.engine is not None else (unit,)
 
 
 def as_text(unit: Unit) -> str:
     """A unit for another process of ours."""
-    fields: dict[str, Any] = {**vars(unit), "engine": unit.engine.value}
+    fields: dict[str, Any] = {**vars(unit), "engine": unit.engine and unit.engine.value}
     del fields["where"]
     return json.dumps(fields)
 
@@ -42,5 +60,5 @@ def as_text(unit: Unit) -> str:
 def from_text(text: str) -> Unit:
     """The unit of such a text."""
     fields = json.loads(text)
-    fields.update(engine=Engine(fields["engine"]), options=tuple(map(tuple, fields["options"])))
+    fields.update(engine=fields["engine"] and Engine(fields["engine"]), options=tuple(map(tuple, fields["options"])))
     return Unit(**{**fields, "cores": tuple(fields["cores"]), "groups": tuple(fields["groups"])})

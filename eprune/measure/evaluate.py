@@ -15,7 +15,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from eprune.formats.library import library_folder
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.parts import Model
 from eprune.measure.answers import ModelAnswers, SystemAnswers, class_of, milliseconds, on_disk, whole_model
 from eprune.measure.data import TEST, Data, Example, data_error, token_of, tokens_of
 from eprune.measure.lone import FRAMES, lone_frames

@@ -9,8 +9,8 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.head import pooled
-from eprune.formats.tflite.quantization import Quantization
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.quantity import parse_size
 

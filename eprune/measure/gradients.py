@@ -16,10 +16,10 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.models.parts import Model, Operator
 from eprune.formats.tflite.channels import HEADS, Layer, stored, values
 from eprune.formats.tflite.constants import constant
 from eprune.formats.tflite.model import load_schema
-from eprune.formats.tflite.parts import Model, Operator
 from eprune.formats.tflite.quantization import quantization
 
 _ACTIVATIONS = ("NONE", "RELU", "RELU_N1_TO_1", "RELU6", "TANH")

@@ -158,7 +158,7 @@ def _interpreters() -> list[Check]:
 
 
 def _interpreter(name: str) -> Check:
-    from eprune.formats.tflite.model import read_model
+    from eprune.formats.models.files import read_model
     from eprune.measure.probe import try_out
     from eprune.model.finding import EpruneError
     from eprune.runtime.fire.tflite import INTERPRETERS

@@ -14,11 +14,11 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.flow import OperatorFlow, flow
+from eprune.formats.models.parts import Model
+from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite.channels import Layer
-from eprune.formats.tflite.flow import OperatorFlow, flow
-from eprune.formats.tflite.model import model_error
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.slicing import slice_model
 from eprune.model.partition import Plan
 from eprune.model.token import TokenType
 from eprune.runtime.fire.tflite import load

@@ -18,13 +18,14 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.deploy.build import cut
-from eprune.formats.tflite.model import model_error, read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.measure import apart
 from eprune.measure.comparison import PATIENCE, asked_about, question_of
-from eprune.measure.engines import as_text, from_text, model_engine
+from eprune.measure.engines import as_text, from_text, model_engine, plain_engine
 from eprune.measure.progress import SILENT, Progress
-from eprune.measure.verify import Slices
+from eprune.measure.verify import Slices, kept
 from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError
 from eprune.model.graph import Actor
@@ -101,7 +102,7 @@ def deviations(
     begun: Callable[[str], None] = lambda actor: None,
 ) -> Iterator[Deviation]:
     """The same in this process. ``begun`` is told which slice comes next."""
-    engine, plain = model_engine(unit, interpreter), ModelEngine(interpreter=interpreter)
+    engine, plain = model_engine(unit, interpreter), plain_engine(slices.model, interpreter)
     values = list(slices.values(interpreter, frames))
     for actor in slices.actors:
         if not actor.misplaced(unit):
@@ -122,14 +123,8 @@ def _deviation(
     interface = slices.system.interfaces[actor.name]
     assert actor.behaviour is not None
     (part,) = actor.behaviour.declare(actor, interface).cuts
-    channels = {interface.tensors[port]: list(kept) for port, kept in interface.channels.items()}
-    given = [
-        [
-            frame[tensor] if tensor not in channels else frame[tensor][..., channels[tensor]]
-            for tensor in part.input_tensors
-        ]
-        for frame in frames
-    ]
+    ports = {tensor: port for port, tensor in interface.tensors.items()}
+    given = [[kept(interface, ports[tensor], frame[tensor]) for tensor in part.input_tensors] for frame in frames]
     sides = [_run(engine, cut(part), given) for engine in engines]
     worst = max(
         (Deviation(actor.name, largest(*pair), tensor, number) for number, tensor, pair in _pairs(part, sides)),

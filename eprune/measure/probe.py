@@ -13,13 +13,17 @@ import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Any, Optional, TypeVar
 
 from eprune.measure import apart
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite.parts import Model
+    from eprune.formats.models.parts import Model
     from eprune.model.token import TokenType
+    from eprune.runtime.fire.engines import ModelEngine
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 #: Seconds that an interpreter may take to load a model, and run it twice if it has open shapes.
 TIMEOUT = 120
@@ -47,39 +51,43 @@ def open_types(model: Model, inputs: Mapping[int, tuple[int, ...]] = MappingProx
     whose shape differs between the two runs are left out. Raises EpruneError (FILE) for a model that no installed
     interpreter takes, with their reasons.
     """
-    from eprune.formats.tflite.model import model_error
+    from eprune.formats.models.errors import model_error
+    from eprune.measure.engines import plain_engines
     from eprune.model.token import TokenType
-    from eprune.runtime.fire.tflite import INTERPRETERS, choose, describe
     from eprune.runtime.kernel.errors import UsageError
 
-    asked = [t.index for t in model.tensors if t.dtype and not t.constant and (inputs or not t.token)]
+    asked = [t.index for t in model.tensors if not t.constant and (inputs or not t.token)]
     problems: dict[str, list[str]] = {}
-    for name in INTERPRETERS:
-        with contextlib.suppress(UsageError), _file(model) as path:
-            shapes, problem = _ask(choose(name), path, asked, plain=bool(asked), inputs=inputs)
+    missing = []
+    for engine in plain_engines(model):
+        try:
+            described = engine.describe()
+        except UsageError as error:
+            missing.append(str(error))
+            continue
+        with _file(model) as path:
+            found, problem = _ask(engine, path, asked, plain=bool(asked), inputs=inputs)
             if problem and asked:  # some models need a delegate
-                shapes, problem = _ask(choose(name), path, asked, inputs=inputs)
-            if not problem:
-                return {
-                    index: TokenType(model.tensors[index].dtype or "", shape)
-                    for index, shape in shapes.items()
-                    if min(shape, default=1) > 0
-                }
-            problems.setdefault(problem, []).append(describe(name))
+                found, problem = _ask(engine, path, asked, inputs=inputs)
+        if not problem:
+            types = {index: TokenType(dtype, shape) for index, (dtype, shape) in found.items() if dtype}
+            return {index: token for index, token in types.items() if min(token.shape, default=1) > 0}
+        problems.setdefault(problem, []).append(described)
     reasons = [f"refused by {' and '.join(names)}: {problem}" for problem, names in problems.items()]
     hint = "an application runs only what its interpreter runs; are all operators built in, and is the file complete?"
-    raise model_error(model.path, "; ".join(reasons) or "no TFLite interpreter is installed", hint)
+    raise model_error(model.path, "; ".join(reasons or missing), hint)
 
 
 def try_out(model: Model, interpreter: str) -> None:
     """Load and run a model in another process. Raises EpruneError (FILE) where an interpreter refuses it or crashes."""
-    from eprune.formats.tflite.model import model_error
-    from eprune.runtime.fire.tflite import describe
+    from eprune.formats.models.errors import model_error
+    from eprune.measure.engines import plain_engine
 
+    engine = plain_engine(model, interpreter)
     with _file(model) as path:
-        _, problem = _ask(interpreter, path, [], run=True)
+        _, problem = _ask(engine, path, [], run=True)
     if problem:
-        raise model_error(model.path, f"refused by {describe(interpreter)}: {problem}", "is the file complete?")
+        raise model_error(model.path, f"refused by {engine.describe()}: {problem}", "is the file complete?")
 
 
 @contextlib.contextmanager
@@ -88,7 +96,7 @@ def _file(model: Model) -> Iterator[str]:
     if not model.graph:
         yield model.path
         return
-    from eprune.formats.tflite.slicing import restated
+    from eprune.formats.models.slices import restated
 
     with tempfile.TemporaryDirectory(prefix="eprune-") as folder:
         path = Path(folder, Path(model.path).name)
@@ -97,25 +105,26 @@ def _file(model: Model) -> Iterator[str]:
 
 
 def _ask(
-    interpreter: str,
+    engine: ModelEngine,
     path: str,
     tensors: Sequence[int],
     run: bool = False,
     plain: bool = False,
     inputs: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
-) -> tuple[dict[int, tuple[int, ...]], str]:
-    """Tensor -> shape, or what is wrong. The model is run if shapes are asked for, or ``run`` says so.
+) -> tuple[dict[int, tuple[str, tuple[int, ...]]], str]:
+    """Tensor -> dtype ("" for none) and shape, or what is wrong. It runs the model if asked for some, or by ``run``.
 
     ``plain``: without a delegate, which keeps the shapes of tensors between its own operators to itself.
     """
     question = {"tensors": list(tensors), "run": run or bool(tensors), "plain": plain, "inputs": dict(inputs)}
     try:
-        *_, answer = apart.answers("eprune.measure.probe", [interpreter, path], question, TIMEOUT)
+        *_, answer = apart.answers("eprune.measure.probe", [engine.interpreter, path], question, TIMEOUT)
     except apart.Died as error:
         return {}, str(error)
     except ValueError:
         return {}, "it ends without an answer"
-    return {int(index): tuple(shape) for index, shape in answer["shapes"].items()}, answer["problem"]
+    types = {int(index): (dtype, tuple(shape)) for index, (dtype, shape) in answer["types"].items()}
+    return types, answer["problem"]
 
 
 def _answer(
@@ -124,11 +133,11 @@ def _answer(
     """In the process of its own: load the model, and run it if asked to."""
     import numpy as np
 
-    from eprune.runtime.fire.tflite import load
+    from eprune.runtime.fire.tflite import choose, load
 
     shapes = {int(index): tuple(shape) for index, shape in inputs.items()}
     try:
-        model = load(interpreter, Path(path).read_bytes(), delegates=not plain, shapes=shapes)
+        model = load(choose(interpreter), Path(path).read_bytes(), delegates=not plain, shapes=shapes)
         runs = []
         for seed in (None, 1) if run else ():
             for detail in model.get_input_details():
@@ -140,14 +149,27 @@ def _answer(
             if not tensors:
                 continue  # tflite-runtime crashes when it is asked about sparse tensors
             details = {detail["index"]: detail for detail in model.get_tensor_details()}
-            runs.append({index: details[index]["shape"].tolist() for index in tensors if index in details})
+            runs.append({index: _type(details[index], np) for index in tensors if index in details})
     except Exception as error:
-        return {"shapes": {}, "problem": _plain(str(error)) or type(error).__name__}
-    same = {index: shape for index, shape in (runs or [{}])[0].items() if all(run[index] == shape for run in runs)}
-    return {"shapes": same, "problem": ""}
+        return {"types": {}, "problem": plain_words(str(error)) or type(error).__name__}
+    return {"types": same_in_all(runs), "problem": ""}
 
 
-def _plain(text: str) -> str:
+def same_in_all(runs: Sequence[Mapping[T, U]]) -> dict[T, U]:
+    """What all runs agree on."""
+    return {
+        index: value
+        for index, value in (dict(runs[0]) if runs else {}).items()
+        if all(run.get(index) == value for run in runs)
+    }
+
+
+def _type(detail: Any, numpy: Any) -> tuple[str, list[int]]:
+    kind = numpy.dtype(detail["dtype"])
+    return ("" if kind.hasobject or kind.kind in "SU" else kind.name), detail["shape"].tolist()
+
+
+def plain_words(text: str) -> str:
     """An interpreter's message on one line, each sentence once, without addresses of web pages."""
     line = " ".join(re.sub(r"See instructions: \S+", "", text).split()).rstrip(".")
     sentences = (sentence.strip() for sentence in re.split(r"\.\s*(?=[A-Z])", line))
@@ -162,4 +184,11 @@ def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:
 
 if __name__ == "__main__":
     apart.bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
-    print(json.dumps(_answer(sys.argv[1], sys.argv[2], **json.load(sys.stdin))))
+    question = json.load(sys.stdin)
+    if sys.argv[2].lower().endswith(".onnx"):
+        from eprune.measure.probe_onnx import answer as answer_onnx
+
+        found = answer_onnx(sys.argv[2], question["tensors"], question["run"], question["inputs"])
+    else:
+        found = _answer(sys.argv[1], sys.argv[2], **question)
+    print(json.dumps(found))

@@ -13,8 +13,9 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.models.boundary import boundary
+from eprune.formats.models.files import read_model
 from eprune.formats.tflite.constants import constant
-from eprune.formats.tflite.model import boundary, read_model
 from eprune.model.graph import Actor
 
 #: Values of a token that are kept to choose ranges by.

@@ -9,7 +9,7 @@ from typing import Optional
 import numpy as np
 
 from eprune.explore.importance import HIERARCHY
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.parts import Model
 from eprune.measure.answers import ends, labels_of
 from eprune.measure.data import ALL, CALIBRATION, read_data
 from eprune.measure.evaluate import class_names, tokens_of

@@ -12,12 +12,13 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.models.boundary import weight_bytes
+from eprune.formats.models.files import read_model
+from eprune.formats.models.flow import flow
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import Layer
 from eprune.formats.tflite.channels import layers as find_layers
 from eprune.formats.tflite.dealing import chained, dealable, full, lop, pieces, resident_bytes, worth
-from eprune.formats.tflite.flow import flow
-from eprune.formats.tflite.model import read_model, weight_bytes
-from eprune.formats.tflite.parts import Model
 from eprune.measure.answers import class_of, ends, labels_of
 from eprune.measure.evaluate import Share
 from eprune.measure.masks import Case, Stages, alive

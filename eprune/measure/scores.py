@@ -18,11 +18,11 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.explore.importance import HIERARCHY, Dealt, Scored, Table, burden, deal, normalized
+from eprune.formats.models.boundary import weight_bytes
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import HEADS, Layer
 from eprune.formats.tflite.constants import constant
 from eprune.formats.tflite.dealing import widths
-from eprune.formats.tflite.model import weight_bytes
-from eprune.formats.tflite.parts import Model
 from eprune.measure.gradients import ends_in_softmax, obstacle, taylor
 from eprune.measure.masks import INTACT, Case, Stages
 from eprune.measure.probe import chosen_interpreter

@@ -11,9 +11,9 @@ import numpy as np
 from eprune.formats.ends import images
 from eprune.formats.ends.base import Choices, picture_of
 from eprune.formats.ends.detections import detector_of
-from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.metadata import Metadata
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.flow import flow as find_flow
+from eprune.formats.models.metadata import Metadata
+from eprune.formats.models.parts import Model
 from eprune.measure.answers import SystemAnswers, alone, on_disk
 from eprune.measure.data import Data, token_of
 from eprune.measure.executor import Firing

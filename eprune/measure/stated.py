@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Optional
 
-from eprune.formats.tflite.metadata import Metadata, read_metadata
-from eprune.formats.tflite.model import model_error, parse_model, read_model
-from eprune.formats.tflite.parts import Model, Tensor
-from eprune.formats.tflite.shapes import open_questions
-from eprune.formats.tflite.signatures import listed, several
-from eprune.formats.tflite.slicing import restated
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.metadata import Metadata
+from eprune.formats.models.parts import Model, Tensor
+from eprune.formats.models.signatures import listed, several
+from eprune.formats.models.slices import restated
 from eprune.measure.probe import open_types
 from eprune.model.token import TokenType
 from eprune.passes.import_ import end_names, find_end
@@ -52,19 +52,21 @@ def stated(path: str, signature: Optional[str] = None, shapes: Sequence[str] = (
         raise model_error(path, message, "choose one with --signature NAME")
     _check_operators(whole)
     wanted = dict(_shape(whole, text) for text in shapes)
-    metadata = read_metadata(whole)
+    metadata = whole.format.metadata(whole)
     types = open_types(whole, wanted)
     notes = tuple(_note(whole, index) for index in whole.inputs if whole.tensors[index].open and index not in wanted)
     name = PurePath(path)
     stem = f"{name.stem}_{re.sub('[^A-Za-z0-9_-]+', '_', signature)}" if signature and whole.graph else name.stem
     differ = any(token.shape != whole.tensors[index].shape for index, token in types.items())
-    differ = differ or open_questions(whole, types)
+    differ = differ or whole.format.open_questions(whole, types)
     if not (wanted or differ or whole.graph):
         return Stated(whole, types, name.name, notes, metadata)
     if wanted or differ:
         sizes = ["x".join(map(str, wanted[index])) for index in whole.inputs if index in wanted]
         stem += f"_{'_'.join(sizes) or 'stated'}"
-    return Stated(parse_model(restated(whole, types), path), types, f"{stem[:100]}.tflite", notes, metadata)
+    return Stated(
+        parse_model(restated(whole, types), path), types, f"{stem[:100]}{whole.format.suffix}", notes, metadata
+    )
 
 
 def _check_operators(model: Model) -> None:

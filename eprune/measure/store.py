@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Union
 
 from eprune.formats.atomic import write_file
-from eprune.formats.tflite.slicing import constant_spans
+from eprune.formats.models.files import format_of, is_model
 from eprune.measure.script import PARTS, STORE
 
 #: Fewer bytes than this are not worth a file of their own.
@@ -53,7 +53,7 @@ class Store:
         digest = hashlib.sha256(data)
         head = {
             "sha256": digest.hexdigest(),
-            "model": any(e.filename.endswith(".tflite") for e in entries),
+            "model": any(is_model(e.filename) for e in entries),
             "parts": parts,
         }
         path = self._folder / alternative / f"{platform}{PARTS}"
@@ -92,10 +92,10 @@ def _shared(bundle: bytes, entries: Sequence[zipfile.ZipInfo]) -> Iterator[slice
             yield slice(*runtime)
             runtime = []
         spans = [slice(start, stop)]
-        if entry.filename.endswith(".tflite"):
+        if is_model(entry.filename):
             # A model with an index has lost its constants to files of their own.
             whole = f"{entry.filename}.index" not in names
-            inner = constant_spans(bundle[start:stop]) if whole else ()
+            inner = format_of(entry.filename).constant_spans(bundle[start:stop]) if whole else ()
             spans = [slice(start + span.start, start + span.stop) for span in inner]
         yield from (span for span in spans if span.stop - span.start >= _LEAST)
     if runtime:

@@ -150,9 +150,10 @@ def _main() -> None:
     def send(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
-    engine = model_engine(unit, options.interpreter)
-    described = engine.describe()
     system = read_system(options.application, allow_outside=options.allow_outside)
+    engine = model_engine(unit, options.interpreter)
+    models = dict.fromkeys(actor.behaviour.path for actor in system.graph.actors if actor.is_slice and actor.behaviour)
+    described = ", ".join(dict.fromkeys(engine.of(path).describe() for path in models)) or engine.describe()
     times, rates = _times(system, unit, options.interpreter, lambda step, steps: send({"step": step, "steps": steps}))
     send(
         {

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.formats.atomic import write_file
+from eprune.formats.models.files import format_of
 from eprune.measure.engines import model_engine
 from eprune.model.platform import Engine, Platform, Unit
 from eprune.model.system import System
@@ -67,14 +68,22 @@ def unverified(system: System) -> Iterator[tuple[Platform, Unit, str, str]]:
     for (name, unit_name), paths in models.items():
         platform = system.platform(name)
         unit = None if platform is None else platform.unit(unit_name)
-        if platform is None or unit is None or (unit.engine is Engine.TFLITE and unit.delegate is None):
+        if platform is None or unit is None:
             continue
         file = remembered_at(platform)
         known = [] if file is None else _read(file)
         for path in paths:
+            if _is_plain(unit, path):
+                continue
             why = _why(unit, path, known)
             if why:
                 yield platform, unit, path, why
+
+
+def _is_plain(unit: Unit, model: str) -> bool:
+    """Whether it runs a model by what the reference is run by."""
+    own = unit.engine is None or unit.engine.value == format_of(model).engines[0]
+    return own and unit.delegate is None and not unit.options
 
 
 def _why(unit: Unit, model: str, known: list[Mapping[str, Any]]) -> str:
@@ -93,7 +102,12 @@ def _why(unit: Unit, model: str, known: list[Mapping[str, Any]]) -> str:
 
 def _statement(unit: Unit) -> dict[str, Any]:
     options = dict(unit.options)
-    return {"unit": unit.name, "engine": unit.engine.value, "delegate": unit.delegate, "options": options}
+    return {
+        "unit": unit.name,
+        "engine": (unit.engine or Engine.TFLITE).value,
+        "delegate": unit.delegate,
+        "options": options,
+    }
 
 
 def _read(path: Path) -> list[Mapping[str, Any]]:

@@ -13,19 +13,22 @@ import numpy as np
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.explore.space import mapping
-from eprune.formats.tflite.model import model_error, parse_model, read_model
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.slicing import restated, slice_model
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.parts import Model
+from eprune.formats.models.slices import restated, slice_model
+from eprune.measure.engines import plain_engine
 from eprune.measure.executor import Executor
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Reader
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, PortRef
+from eprune.model.interface import Interface
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import fuse
-from eprune.runtime.fire.tflite import describe, load
+from eprune.runtime.fire.engines import ModelEngine
 
 
 @dataclass(frozen=True)
@@ -138,16 +141,18 @@ class Slices:
                 return self._first_difference(executor, whole, inner, frames, progress)
         except (ValueError, RuntimeError) as error:
             text = " ".join(str(error).split())
-            raise model_error(self.model.path, f"refused by {describe(interpreter)}: {text}") from None
+            raise model_error(
+                self.model.path, f"refused by {plain_engine(self.model, interpreter).describe()}: {text}"
+            ) from None
 
     def _whole(self, interpreter: str) -> _Model:
         """The model as it is: no part of it has been through the slicer."""
         model = self.model
         if model.graph:
-            return _SignatureModel(interpreter, model)
+            return _SignatureModel(plain_engine(model, interpreter), model)
         shapes = {index: self.token(index).shape for index in model.inputs}
         others = {index: shape for index, shape in shapes.items() if shape != model.tensors[index].shape}
-        return _Model(interpreter, model.data, model.inputs, model.outputs, model.path, others)
+        return _Model(plain_engine(model, interpreter), model.data, model.inputs, model.outputs, model.path, others)
 
     def _first_difference(
         self,
@@ -172,8 +177,7 @@ class Slices:
                 for name, value in executor.fire(node.name).outputs.items():
                     port = PortRef(*name.split("."))
                     tensor = self.tensors[port]
-                    channels = self.system.interfaces[port.actor].channels.get(port.port)
-                    wanted = expected[tensor] if channels is None else expected[tensor][..., list(channels)]
+                    wanted = kept(self.system.interfaces[port.actor], port.port, expected[tensor])
                     if found := _difference(actors[port.actor], port.port, tensor, frame, wanted, value):
                         return found
         return None
@@ -190,7 +194,7 @@ class Slices:
         shown = list(dict.fromkeys([*self.model.outputs, *between]))
         every = [operator.index for operator in self.model.operators]
         data = slice_model(self._stated(), every, self.model.inputs, shown)
-        return _Model(interpreter, data, self.model.inputs, shown, self.model.path)
+        return _Model(plain_engine(self.model, interpreter), data, self.model.inputs, shown, self.model.path)
 
     def _in_turn(
         self, inner: _Model, frames: Sequence[Mapping[int, Any]]
@@ -232,7 +236,7 @@ class _Model:
 
     def __init__(
         self,
-        interpreter: str,
+        engine: ModelEngine,
         data: bytes,
         inputs: Sequence[int],
         outputs: Sequence[int],
@@ -240,9 +244,9 @@ class _Model:
         shapes: Mapping[int, tuple[int, ...]] = MappingProxyType({}),
     ) -> None:
         try:
-            self.interpreter = load(interpreter, data, shapes=shapes)
+            self.interpreter = engine.load(data, shapes)
         except (ValueError, RuntimeError) as error:
-            raise model_error(path, f"refused by {describe(interpreter)}: {' '.join(str(error).split())}") from None
+            raise model_error(path, f"refused by {engine.describe()}: {' '.join(str(error).split())}") from None
         self.path = path
         self.inputs = list(zip(inputs, (each["index"] for each in self.interpreter.get_input_details())))
         self.outputs = list(zip(outputs, (each["index"] for each in self.interpreter.get_output_details())))
@@ -260,9 +264,9 @@ class _Model:
 class _SignatureModel(_Model):
     """A signature of a model whose graph is not the first, as interpreters run it: by its names."""
 
-    def __init__(self, interpreter: str, model: Model) -> None:
+    def __init__(self, engine: ModelEngine, model: Model) -> None:
         assert model.signature is not None
-        super().__init__(interpreter, model.data, (), (), model.path)
+        super().__init__(engine, model.data, (), (), model.path)
         self.signature = model.signature
         self.runner = self.interpreter.get_signature_runner(model.signature.key)
 
@@ -272,6 +276,12 @@ class _SignatureModel(_Model):
         except (ValueError, RuntimeError) as error:
             raise model_error(self.path, f"does not run on these inputs: {' '.join(str(error).split())}") from None
         return {index: np.array(found[name]) for name, index in self.signature.outputs.items()}
+
+
+def kept(interface: Interface, port: str, value: Any) -> Any:
+    """What a port has of a tensor's value: the channels that its slice keeps."""
+    channels = interface.channels.get(port)
+    return value if channels is None else value.take(channels, interface.axes.get(port, -1))
 
 
 def _difference(

@@ -65,8 +65,8 @@ class Cut:
 
     @property
     def file_name(self) -> str:
-        """The name of the file that holds the part."""
-        return f"{self.name}.tflite"
+        """The name of the file that holds the part, in the model's format."""
+        return f"{self.name}{'.onnx' if self.path.lower().endswith('.onnx') else '.tflite'}"
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,8 @@ class Interface:
     unless it is a list with commas, or ``part``, a file that is as much a part of the actor as its model is.
     ``waits``: it waits for the world (a camera, a socket, a clock), and so has a thread of its own. ``copies``: output
     ports that name one tensor all get the same, however many there are: it does not know them by name. ``channels``:
-    port of a slice of a model -> the channels that its tokens have of the tensor's, where that is not all of them.
+    port of a slice of a model -> the channels that its tokens have of the tensor's, where that is not all of them;
+    ``axes``: the axis that they are on, from the end, where it is not the last one (-1).
     """
 
     inputs: dict[str, TokenType] = field(default_factory=dict)
@@ -40,3 +41,4 @@ class Interface:
     paths: dict[str, str] = field(default_factory=dict)
     copies: bool = False
     channels: dict[str, tuple[int, ...]] = field(default_factory=dict)
+    axes: dict[str, int] = field(default_factory=dict)

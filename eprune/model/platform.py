@@ -30,7 +30,8 @@ class Engine(str, Enum):
 class Unit:
     """A processing unit. ``cores`` are the CPU cores that its threads are pinned to; (): not pinned.
 
-    Slices of models run by its ``engine`` in so many ``threads``. ``delegate`` is the shared library of an accelerator
+    Slices of models run by its ``engine``, None: each by that of its format, in so many ``threads``.
+    ``delegate`` is the shared library of an accelerator
     for TFLite, as the loader finds it, None: there is none; ``options`` are what it, or the engine, is told.
     ``slowdown`` is how many times slower than that core the unit is, where this machine emulates it.
     ``watts`` is what it takes while it works, ``idle`` while it does not; None where the file does not state it.
@@ -43,7 +44,7 @@ class Unit:
     watts: Optional[float] = None
     idle: Optional[float] = None
     groups: tuple[str, ...] = ()
-    engine: Engine = Engine.TFLITE
+    engine: Optional[Engine] = None
     threads: int = 1
     delegate: Optional[str] = None
     options: tuple[tuple[str, str], ...] = ()
@@ -51,8 +52,8 @@ class Unit:
 
     @property
     def runs(self) -> str:
-        """What runs models here, in words: ``openvino, 2 threads``; "" where it is a TFLite interpreter alone."""
-        parts = [self.engine.value] if self.engine is not Engine.TFLITE else []
+        """What runs models here, in words: ``openvino, 2 threads``; "" where nothing is said of it."""
+        parts = [self.engine.value] if self.engine is not None else []
         parts += [f"delegate {self.delegate}"] if self.delegate else []
         parts += [f"{self.threads} threads"] if self.threads > 1 else []
         return ", ".join([*parts, *(f"{name}={value}" for name, value in self.options)])

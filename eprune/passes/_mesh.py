@@ -10,11 +10,11 @@ from typing import Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.models.cuts import label
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import narrow, ranges, zero_point
-from eprune.formats.tflite.cuts import label
 from eprune.formats.tflite.dealing import Piece
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.parts import Model
 from eprune.model.graph import Actor, Direction, FaultPolicy, Fifo, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement

@@ -16,11 +16,11 @@ from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.flow import flow as find_flow
+from eprune.formats.models.parts import Model
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.blocks import residual_blocks
-from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.model import parse_model, read_model
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, FaultPolicy, Fifo, Graph, Port, PortRef, Row
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -130,7 +130,7 @@ def blocks(system: System) -> list[Block]:
             if not _fit(system, own, into, out):
                 continue
             name = own[-1]
-            kinds = quantization(model, each.x), quantization(model, each.y)
+            kinds = model.format.quantization(model, each.x), model.format.quantization(model, each.y)
             quantized = kinds if flow.types[each.x].dtype in ("uint8", "int8", "int16") else (None, None)
             if None in quantized and flow.types[each.x].dtype != "float32":
                 continue

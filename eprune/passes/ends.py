@@ -9,11 +9,10 @@ from types import MappingProxyType
 
 from eprune.formats.ends import OUTPUTS, images
 from eprune.formats.ends.base import Choices, End, Ends, InputKind, Sink, picture_of
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.metadata import Metadata
-from eprune.formats.tflite.model import model_error
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.quantization import quantization
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.metadata import Metadata
+from eprune.formats.models.parts import Model
 from eprune.model.graph import Actor, Fifo, Graph, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -69,7 +68,9 @@ def ends_of(model: Model, flow: OperatorFlow, metadata: Metadata) -> Ends:
         about = metadata.of(model, side, tensor)
         place = writer.outputs.index(origin) if writer else 0
         token = flow.types[tensor]
-        return End(name, tensor, token, quantization(model, tensor), about, writer.name if writer else "", place)
+        return End(
+            name, tensor, token, model.format.quantization(model, tensor), about, writer.name if writer else "", place
+        )
 
     def all_of(side: str, tensors: Sequence[int]) -> tuple[End, ...]:
         return tuple(end(name, tensor, side) for name, tensor in zip(end_names(model, tensors), tensors))

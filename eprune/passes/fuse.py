@@ -177,6 +177,13 @@ def _fused(
                 for port, channels in system.interfaces[name].channels.items()
                 if PortRef(name, port) not in gone
             },
+            axes={
+                str(PortRef(name, port)): axis
+                for name in members
+                if name in system.interfaces
+                for port, axis in system.interfaces[name].axes.items()
+                if PortRef(name, port) not in gone
+            },
         )
     groups = {tuple(members) for members in sets}
     precedence = order(contract(untangled(graph), groups))

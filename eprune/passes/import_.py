@@ -13,13 +13,12 @@ from typing import Optional, Union
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.tflite.cuts import MAIN, balanced, cut_after, divided, label, layers
-from eprune.formats.tflite.cuts import pieces as find_pieces
-from eprune.formats.tflite.flow import OperatorFlow, Piece
-from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.model import model_error
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.quantization import quantization
+from eprune.formats.models.cuts import balanced, cut_after, divided, label, layers
+from eprune.formats.models.cuts import pieces as find_pieces
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.flow import OperatorFlow, Piece
+from eprune.formats.models.flow import flow as find_flow
+from eprune.formats.models.parts import Model
 from eprune.model.graph import Actor, Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -255,13 +254,13 @@ def _fifos(joints: Sequence[_Joint]) -> list[Fifo]:
 def _slice_name(model: Model, operators: Piece) -> str:
     """``conv2d_3``: after its main operator, if there is one; ``conv2d_3-softmax_9`` after the ends of others."""
     chosen = [model.operators[index] for index in operators]
-    main = [operator for operator in chosen if operator.name in MAIN] if len(chosen) > 1 else chosen
+    main = [operator for operator in chosen if operator.name in model.format.main] if len(chosen) > 1 else chosen
     return label(main[0]) if len(main) == 1 else f"{label(chosen[0])}-{label(chosen[-1])}"
 
 
 def _first_token(model: Model, index: int, token: TokenType) -> Optional[bytes]:
     """The value that stands for zero, as a .npy file of one token; None where that is 0."""
-    found = quantization(model, index)
+    found = model.format.quantization(model, index)
     if found is None or not found.zero_point:
         return None
     import numpy as np

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Optional
 
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.parts import Model
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.graph import Actor, Fifo, Graph, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping

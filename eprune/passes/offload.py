@@ -18,8 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.model import parse_model, read_model
+from eprune.formats.models.files import parse_model, read_model
 from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
@@ -277,9 +276,9 @@ def _heads(system: System, network: Network, exits: Mapping[int, Exit], here: Se
     for actor in system.graph.actors:
         if actor.name in network.actors and actor.behaviour is not None:
             model = read_model(actor.behaviour.path)
-            whole += sum(macs(model, model.operators[index]) for index in actor.behaviour.operators)
+            whole += sum(model.format.macs(model, model.operators[index]) for index in actor.behaviour.operators)
     heads = [parse_model(each.data) for each in exits.values()]
-    own = [sum(macs(model, operator) for operator in model.operators) for model in heads]
+    own = [sum(model.format.macs(model, operator) for operator in model.operators) for model in heads]
     return [sum(here) * each / whole if whole else 0.0 for each in own]
 
 

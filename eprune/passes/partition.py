@@ -16,6 +16,11 @@ from pathlib import PurePath
 from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.models.boundary import weight_bytes
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.flow import flow as find_flow
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import Layer, layers, ranges
 from eprune.formats.tflite.coding import Coded, cdc, coded, linear_layers, relabelled
 from eprune.formats.tflite.dealing import (
@@ -30,10 +35,6 @@ from eprune.formats.tflite.dealing import (
     widths,
     worth,
 )
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.model import parse_model, read_model, weight_bytes
-from eprune.formats.tflite.parts import Model
 from eprune.model.partition import LayerParts, Plan, failure_sets, prediction_bytes
 from eprune.model.platform import Link
 from eprune.model.quantity import parse_frequency, parse_timeouts

@@ -17,11 +17,11 @@ from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.flow import flow as find_flow
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import layers, ranges, zero_point
 from eprune.formats.tflite.dealing import Piece, pieces
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.flow import flow as find_flow
-from eprune.formats.tflite.parts import Model
 from eprune.model.graph import Actor, ActorType, Direction, Dpg, Fifo, Port, PortRef, Row
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement

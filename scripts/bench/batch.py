@@ -8,8 +8,8 @@ from pathlib import Path
 
 import numpy as np
 
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 from scripts.bench.harness import say
 from scripts.bench.replicas import ROOT

@@ -37,10 +37,10 @@ def partition(folder: Path) -> None:
 
 
 def _planning() -> None:
+    from eprune.formats.models.files import read_model
+    from eprune.formats.models.flow import flow
     from eprune.formats.tflite.channels import layers as layers_of
     from eprune.formats.tflite.dealing import dealable, worth
-    from eprune.formats.tflite.flow import flow
-    from eprune.formats.tflite.model import read_model
     from eprune.measure.scores import channel_scores, meanings, robust_plan
 
     say("model", "layers dealt", "channels", "s1, s", "s1, s2 and s3, s a picture", "deal by layer, s", "s2 is")

@@ -10,9 +10,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.models.files import read_model
 from eprune.formats.tflite.channels import Layer
 from eprune.formats.tflite.dealing import chained, full, lop
-from eprune.formats.tflite.model import read_model
 from eprune.measure.data import CALIBRATION, TEST, read_data
 from eprune.measure.evaluate import tokens_of
 from eprune.measure.masks import Stages

@@ -15,8 +15,9 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.models.boundary import weight_bytes
+from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.model import parse_model, read_model, weight_bytes
 from eprune.model.system import System
 from scripts.robust.devices import Board, Devices
 from scripts.robust.study import test_tokens

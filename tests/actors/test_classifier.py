@@ -6,8 +6,8 @@ import pytest
 from classifier import Classifier
 from driver import prepared
 
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.segment import Model
 

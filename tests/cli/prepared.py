@@ -14,8 +14,9 @@ from application import ACTORS, APPLICATION, ENDPOINT, HELPER, SERVER, mapping
 from click.testing import CliRunner
 
 from eprune.cli.main import cli
+from eprune.formats.models.files import parse_model
 from eprune.formats.tflite.head import head_model
-from eprune.formats.tflite.model import buffer_bytes, load_schema, parse_model
+from eprune.formats.tflite.model import buffer_bytes, load_schema
 from eprune.model.token import parse_token
 from tests.kit import sdf3, tiny_models
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from eprune.analysis.check import check
 from eprune.face import load
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.head import head_model, pool_of
-from eprune.formats.tflite.quantization import Quantization
 from eprune.measure.data import read_data
 from eprune.measure.evaluate import evaluate
 from eprune.measure.exits import Head, fitted, values_of
@@ -141,7 +141,7 @@ def test_without_labels_it_agrees_with_the_large_model_on_the_picture_itself(fol
     assert 0.6 < told["agreement"]["cascade"]["value"] <= 1
     assert told["agreement"]["large"]["value"] > told["agreement"]["small"]["value"]
     system = load("made/application.xml", "made/platforms", "made/mappings", allow_outside=True)
-    from eprune.formats.tflite.model import read_model
+    from eprune.formats.models.files import read_model
 
     found = evaluate(system, read_data(str(pictures / "vehicles.npz")), model=read_model(LARGE))
     assert found.share.value == pytest.approx(told["agreement"]["cascade"]["value"])

@@ -11,12 +11,12 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.face import load
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.flow import flow
+from eprune.formats.models.quantization import Quantization
+from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite.blocks import residual_blocks
-from eprune.formats.tflite.flow import flow
 from eprune.formats.tflite.head import gate_model, pooled
-from eprune.formats.tflite.model import parse_model, read_model
-from eprune.formats.tflite.quantization import Quantization
-from eprune.formats.tflite.slicing import slice_model
 from eprune.measure.answers import SystemAnswers, alone, on_disk
 from eprune.measure.data import read_data
 from eprune.measure.evaluate import evaluate

@@ -408,7 +408,7 @@ def test_a_model_without_operators_is_called_one(folder, eprune):
     ],
 )
 def test_an_interpreters_text_is_said_once(text, said):
-    assert probe._plain(text) == said
+    assert probe.plain_words(text) == said
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])

@@ -11,8 +11,8 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.face import load
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_channels, slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.measure.answers import SystemAnswers
 from eprune.runtime.fire.tflite import choose
 from eprune.runtime.fire.tflite import load as interpreter

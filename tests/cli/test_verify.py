@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from tests.kit import tiny_models
 
 VERIFY = ("verify", "app/application.xml", "--model", "m.tflite")

@@ -15,8 +15,8 @@ from eprune.analysis.mapping import segments
 from eprune.codegen.digest import digest
 from eprune.codegen.targets.python import LINE_LENGTH, render
 from eprune.formats.behaviours import inspect
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.runtime.fire import tflite

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 
 from eprune.deploy.ports import free_base_port
+from eprune.formats.models.files import read_model
 from eprune.formats.tflite.constants import constant
-from eprune.formats.tflite.model import read_model
 from eprune.runtime.fire import c_build
 from tests.kit.accelerator import NEEDS_CC
 from tests.kit.programs import ROOT, environment, finish, start_command

@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from vehicle_renderer import render_vehicle, vehicle_class
 
-from eprune.formats.tflite.model import read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 from tests.kit import pages
 from tests.kit.programs import ROOT, environment

@@ -424,7 +424,8 @@ def test_the_way_to_give_two_ports_one_tensor_is_told(branches) -> None:
 
 
 def test_operators_that_share_state_stay_together(tmp_path: Path) -> None:
-    from eprune.formats.tflite.model import bonds, parse_model
+    from eprune.formats.models.files import parse_model
+    from eprune.formats.tflite.model import bonds
 
     model = tiny_models.counter()
     together = bonds(parse_model(model))[0]

@@ -16,11 +16,12 @@ from eprune.analysis.check import check
 from eprune.analysis.fusing import wirings
 from eprune.cli.main import cli
 from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.models.boundary import boundary
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.parts import Model, Operator
+from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.formats.system import read_system
 from eprune.formats.tflite.channels import HEADS, layers, narrow, refusal, role
-from eprune.formats.tflite.model import boundary, parse_model, read_model
-from eprune.formats.tflite.parts import Model, Operator
-from eprune.formats.tflite.slicing import slice_channels, slice_model
 from eprune.formats.xml.application import write_application
 from eprune.model.finding import EpruneError
 from eprune.model.mapping import Mapping, Placement

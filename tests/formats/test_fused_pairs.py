@@ -8,11 +8,12 @@ from typing import Any
 import numpy as np
 import pytest
 
-from eprune.formats.tflite.cuts import cut_after, pieces, why_not
-from eprune.formats.tflite.flow import flow
+from eprune.formats.models.boundary import boundary
+from eprune.formats.models.cuts import cut_after, pieces, why_not
+from eprune.formats.models.files import parse_model
+from eprune.formats.models.flow import flow
+from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite.fused import fused_pairs
-from eprune.formats.tflite.model import boundary, parse_model
-from eprune.formats.tflite.slicing import slice_model
 from eprune.model.finding import EpruneError
 from eprune.runtime.fire.tflite import INTERPRETERS, load
 from tests.kit.tiny_models import ModelBuilder

@@ -6,8 +6,9 @@ import random
 
 import pytest
 
-from eprune.formats.tflite.metadata import About, labels_of, read_metadata
-from eprune.formats.tflite.model import parse_model
+from eprune.formats.models.files import parse_model
+from eprune.formats.models.metadata import About, labels_of
+from eprune.formats.tflite.metadata import read_metadata
 from eprune.formats.tflite.quantization import quantization
 from tests.kit import ends, tiny_models
 

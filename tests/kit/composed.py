@@ -17,10 +17,10 @@ from eprune import face
 from eprune.codegen.lower import lower
 from eprune.explore.space import mapping
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.models.files import parse_model
+from eprune.formats.models.slices import slice_model
 from eprune.formats.system import write_system
 from eprune.formats.tflite.head import head_model
-from eprune.formats.tflite.model import parse_model
-from eprune.formats.tflite.slicing import slice_model
 from eprune.measure.executor import Executor
 from eprune.measure.stated import stated
 from eprune.model.graph import Graph, PortRef

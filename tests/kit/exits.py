@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from eprune.formats.models.files import parse_model
 from eprune.formats.tflite.head import head_model, pool_of
-from eprune.formats.tflite.model import parse_model
 from eprune.model.system import System
 from eprune.passes._places import places
 from eprune.passes.exits import Exit

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from eprune.codegen.lower import lower
 from eprune.face import System
+from eprune.formats.models.files import read_model
 from eprune.formats.system import read_system
-from eprune.formats.tflite.model import read_model
 from eprune.measure.answers import ModelAnswers, SystemAnswers, alone, system_of
 from eprune.measure.data import read_data
 from eprune.measure.evaluate import Share, evaluate

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.system import read_system
 from eprune.formats.tflite.head import head_model, pool_of, pooled
-from eprune.formats.tflite.quantization import Quantization
 from eprune.measure import exits
 from eprune.measure.exits import NEVER, Candidate, Frames, Head, Wish, outcome, parse_wish, thresholds
 from eprune.model.token import TokenType

@@ -7,9 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.tflite.channels import HEADS, layers
 from eprune.formats.tflite.constants import constant
-from eprune.formats.tflite.model import parse_model, read_model
 from eprune.measure import gradients, scores
 from eprune.measure.gradients import obstacle, taylor
 from eprune.measure.masks import Stages

@@ -7,10 +7,11 @@ import itertools
 import numpy as np
 import pytest
 
+from eprune.formats.models.boundary import boundary
+from eprune.formats.models.files import parse_model
+from eprune.formats.models.flow import flow
+from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.formats.tflite.channels import layers, narrow
-from eprune.formats.tflite.flow import flow
-from eprune.formats.tflite.model import boundary, parse_model
-from eprune.formats.tflite.slicing import slice_channels, slice_model
 from eprune.measure.masks import Case, Stages, alive
 from eprune.model.finding import EpruneError
 from eprune.model.partition import LayerParts, Plan

@@ -7,9 +7,9 @@ import sys
 import numpy as np
 import pytest
 
+from eprune.formats.models.files import parse_model
 from eprune.formats.tflite.channels import layers
 from eprune.formats.tflite.dealing import chained, lop, widths
-from eprune.formats.tflite.model import parse_model
 from eprune.measure.masks import Case, Stages, alive
 from eprune.measure.recovery import fit, missing
 from eprune.model.partition import failure_sets, prediction_bytes

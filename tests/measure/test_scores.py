@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.tflite.channels import layers
 from eprune.formats.tflite.constants import constant
-from eprune.formats.tflite.model import parse_model, read_model
 from eprune.measure import scores
 from eprune.measure.masks import alive
 from eprune.measure.scores import Probabilities, channel_scores, divergence, norms, robust_plan

@@ -15,10 +15,10 @@ from eprune.cli.main import cli
 from eprune.explore.flow import flow
 from eprune.explore.space import mapping
 from eprune.formats.atomic import write_file
+from eprune.formats.models.cuts import pieces
+from eprune.formats.models.files import parse_model
+from eprune.formats.models.flow import flow as operator_flow
 from eprune.formats.system import read_system
-from eprune.formats.tflite.cuts import pieces
-from eprune.formats.tflite.flow import flow as operator_flow
-from eprune.formats.tflite.model import parse_model
 from eprune.formats.xml.mapping import write_mapping
 from eprune.formats.xml.platform import write_platform
 from eprune.model.graph import FaultPolicy, PortRef

@@ -18,10 +18,10 @@ from hypothesis import strategies as st
 from eprune.analysis.check import check
 from eprune.codegen.lower import lower
 from eprune.face import load as load_system
+from eprune.formats.models.files import parse_model
 from eprune.formats.system import write_system
 from eprune.formats.tflite.channels import layers
 from eprune.formats.tflite.dealing import blocks, chained, lop
-from eprune.formats.tflite.model import parse_model
 from eprune.measure.executor import Executor
 from eprune.measure.plans.partition import planned, read_plan
 from eprune.measure.stated import stated

@@ -10,8 +10,9 @@ from train_vehicle import infer, to_bfloat16
 
 from eprune.analysis.check import check
 from eprune.face import load as load_system
-from eprune.formats.tflite.model import boundary, read_model
-from eprune.formats.tflite.slicing import slice_model
+from eprune.formats.models.boundary import boundary
+from eprune.formats.models.files import read_model
+from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import train_robust
 
+from eprune.formats.models.files import parse_model
 from eprune.formats.tflite.channels import layers
-from eprune.formats.tflite.model import parse_model
 from eprune.measure.data import CALIBRATION, TEST, read_data
 from eprune.measure.masks import Stages
 from eprune.runtime.fire.tflite import choose

@@ -29,7 +29,7 @@ _DEFAULTS: dict[str, Any] = {
     "rates": {},
     "headers": (),
     "waits": False,
-    "engine": "tflite",
+    "engine": "",
     "threads": 1,
     "delegate": None,
     "options": {},

@@ -1,4 +1,4 @@
-"""A slice of a .tflite model as a behaviour: ``model="vehicle.tflite" operators="0-1"``."""
+"""A slice of a model as a behaviour: ``model="vehicle.tflite" operators="0-1"``."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from eprune.model.platform import Engine, Unit
 from eprune.model.token import TokenType
 
 if TYPE_CHECKING:
-    from eprune.formats.tflite.channels import Narrowed
-    from eprune.formats.tflite.parts import Model, Tensor
+    from eprune.formats.models.format import Left
+    from eprune.formats.models.parts import Model, Tensor
 
 
 #: More operators than any model has: what a file claims is not spelled out beyond.
@@ -24,7 +24,7 @@ _MOST = 1_000_000
 
 @dataclass(frozen=True)
 class ModelSlice(Behaviour):
-    """Operators of a .tflite model: ``first`` to ``last``, both included, or only ``parts`` of these: ranges again."""
+    """Operators of a model: ``first`` to ``last``, both included, or only ``parts`` of these: ranges again."""
 
     attribute: ClassVar[str] = "model"
     schema: ClassVar[str] = (
@@ -121,8 +121,14 @@ class ModelSlice(Behaviour):
         return replace(self, file=name(self.file))
 
     def misplaced(self, unit: Unit) -> str:
-        """TFLite and OpenVINO read .tflite models."""
-        return "" if unit.engine in (Engine.TFLITE, Engine.OPENVINO) else f"{unit.engine.value} reads no .tflite models"
+        """Engines read models of their formats."""
+        from eprune.formats.models.files import format_of
+
+        form = format_of(self.file)
+        if unit.engine is None and unit.delegate is None:
+            return ""
+        engine = Engine.TFLITE.value if unit.engine is None else unit.engine.value  # delegates are TFLite's
+        return "" if engine in form.engines else f"{engine} reads no {form.suffix} models"
 
     @property
     def needs_all_inputs(self) -> bool:
@@ -135,7 +141,7 @@ class ModelSlice(Behaviour):
 
     def called(self, actor: Actor, reader: Reader) -> Interface:
         """What a class that calls the slice gets; the actor's ports are the class's affair."""
-        from eprune.formats.tflite.model import boundary
+        from eprune.formats.models.boundary import boundary
 
         model = self._read(actor, reader)
         _check_range(actor, self, model)
@@ -217,7 +223,7 @@ def problem_of(error: EpruneError) -> str:
 
 
 def _read_model(path: str) -> tuple[Optional[Model], str]:
-    from eprune.formats.tflite.model import read_model
+    from eprune.formats.models.files import read_model
 
     try:
         return read_model(path), ""
@@ -231,8 +237,6 @@ def _refusal(actor: Actor, message: str, hint: str = "") -> EpruneError:
 
 def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
     """Raises EpruneError (G2) unless the operators are a range of the model's, and none shares state with another."""
-    from eprune.formats.tflite.model import bonds
-
     count = len(model.operators)
     ends = [end for part in behaviour.parts or ((behaviour.first, behaviour.last),) for end in part]
     rising = all(first <= last for first, last in zip(ends, ends[1:]))
@@ -243,7 +247,7 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
         message = f"operators {span} are not {kind} of operators of {behaviour.file!r}"
         hint = f"the model has operators 0 to {count - 1}" if count else "the model has no operators"
         raise _refusal(actor, message, hint)
-    for bond in bonds(model):
+    for bond in model.format.bonds(model):
         inside = [index for index in bond if index in behaviour.operators]
         if inside and len(inside) < len(bond):
             message = f"operators {', '.join(map(str, bond))} share state and cannot be in different slices"
@@ -255,31 +259,25 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
         raise _refusal(actor, message, 'write them as in channels="0,4,8-12"')
 
 
-def _narrowed(actor: Actor, behaviour: ModelSlice, model: Model) -> dict[int, Narrowed]:
+def _narrowed(actor: Actor, behaviour: ModelSlice, model: Model) -> Left:
     """What the slice's channels leave of its operators. Raises EpruneError (G2) where they cannot be kept alone."""
-    from eprune.formats.tflite.narrowing import narrowed
-
     try:
-        return narrowed(model, behaviour.operators, behaviour.kept)
+        return model.format.narrowed(model, behaviour.operators, behaviour.kept)
     except EpruneError as error:
         raise _refusal(actor, f"{behaviour.label}: {error.findings[0].message}", error.findings[0].hint) from None
 
 
-def _weight_bytes(model: Model, behaviour: ModelSlice, found: Mapping[int, Narrowed]) -> int:
-    from eprune.formats.tflite.channels import narrowed_bytes
-    from eprune.formats.tflite.model import weight_bytes
+def _weight_bytes(model: Model, behaviour: ModelSlice, left: Left) -> int:
+    from eprune.formats.models.boundary import weight_bytes
 
-    whole, kept = narrowed_bytes(model, found)
-    return weight_bytes(model, behaviour.operators) - whole + kept
+    return weight_bytes(model, behaviour.operators) - left.saved
 
 
 def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Interface:
-    from eprune.formats.tflite.model import boundary
-    from eprune.formats.tflite.narrowing import tensor_channels
+    from eprune.formats.models.boundary import boundary
 
     _check_range(actor, behaviour, model)
-    found = _narrowed(actor, behaviour, model)
-    left = tensor_channels(found)
+    left = _narrowed(actor, behaviour, model)
     for port in actor.ports:
         if port.url > 1:
             message = (
@@ -290,7 +288,7 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
     tensors: dict[str, int] = {}
     sides = (("input", actor.inputs, inputs), ("output", actor.outputs, outputs))
     for side, ports, edge in sides:
-        stated = {i: _narrow_token(model.tensors[i].token, left.get(i)) for i in edge}
+        stated = {i: _narrow_token(model.tensors[i].token, i, left) for i in edge}
         expected = "; ".join(f"tensor {i}: {stated[i] or model.tensors[i].type}" for i in edge) or "none"
         problem, hint = _match(side, tuple(port for port in ports if not port.control), edge, tensors)
         if problem:
@@ -300,22 +298,25 @@ def _slice_interface(actor: Actor, behaviour: ModelSlice, model: Model) -> Inter
         if port.name in tensors:
             tensor = tensors[port.name]
             whole = _token(actor, port, model.tensors[tensor])
-            types[port.name] = _narrow_token(whole, left.get(tensor)) or whole
+            types[port.name] = _narrow_token(whole, tensor, left) or whole
     return Interface(
         inputs={port.name: token for port in actor.inputs if (token := types.get(port.name))},
         outputs={port.name: token for port in actor.outputs if (token := types.get(port.name))},
         tensors=tensors,
-        weight_bytes=_weight_bytes(model, behaviour, found),
+        weight_bytes=_weight_bytes(model, behaviour, left),
         copies=True,
-        channels={port: left[tensor] for port, tensor in tensors.items() if tensor in left},
+        channels={port: left.channels[tensor] for port, tensor in tensors.items() if tensor in left.channels},
+        axes={port: left.axis[tensor] for port, tensor in tensors.items() if tensor in left.axis},
     )
 
 
-def _narrow_token(token: Optional[TokenType], channels: Optional[Sequence[int]]) -> Optional[TokenType]:
-    """A token type of which only some channels are left."""
-    if token is None or channels is None or not token.shape:
+def _narrow_token(token: Optional[TokenType], tensor: int, left: Left) -> Optional[TokenType]:
+    """A token type of a tensor of which perhaps only some channels are left."""
+    if token is None or tensor not in left.channels or not token.shape:
         return token
-    return replace(token, shape=(*token.shape[:-1], len(channels)))
+    shape = list(token.shape)
+    shape[left.axis.get(tensor, -1)] = len(left.channels[tensor])
+    return replace(token, shape=tuple(shape))
 
 
 def _token(actor: Actor, port: Port, tensor: Tensor) -> TokenType:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Callable, Optional
 
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.tflite.metadata import About
-from eprune.formats.tflite.quantization import Quantization
+from eprune.formats.models.metadata import About
+from eprune.formats.models.quantization import Quantization
 from eprune.model.token import TokenType
 
 

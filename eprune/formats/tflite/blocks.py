@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Optional
 
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.parts import Model
 
 
 @dataclass(frozen=True)

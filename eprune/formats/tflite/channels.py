@@ -15,8 +15,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Optional
 
-from eprune.formats.tflite.model import load_schema, model_error
-from eprune.formats.tflite.parts import Model, Operator
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.parts import Model, Operator
+from eprune.formats.tflite.model import load_schema, root_of
 
 #: A set of output channels, in the order in which a slice has them.
 Channels = tuple[int, ...]
@@ -152,16 +153,14 @@ def values(model: Model, index: int) -> Optional[list[int]]:
     tensor = model.tensors[index] if index >= 0 else None
     if tensor is None or not tensor.constant or tensor.type not in ("INT32", "INT64"):
         return None
-    root = load_schema(model.path).Model.GetRootAs(model.data)
+    root = root_of(model)
     found: list[int] = buffer_bytes(model.data, root, tensor.buffer).view(np.dtype(tensor.dtype)).tolist()
     return found
 
 
 def zero_point(model: Model, index: int) -> int:
     """What stands for 0 in a tensor: its zero point, or 0."""
-    quantization: Any = (
-        load_schema(model.path).Model.GetRootAs(model.data).Subgraphs(model.graph).Tensors(index).Quantization()
-    )
+    quantization: Any = root_of(model).Subgraphs(model.graph).Tensors(index).Quantization()
     if quantization is None or quantization.ZeroPointLength() != 1 or model.tensors[index].type.startswith("FLOAT"):
         return 0
     return int(quantization.ZeroPoint(0))
@@ -254,7 +253,7 @@ def _weights_refusal(model: Model, index: int) -> str:
             return f"its weights, tensor {index} ({tensor.name}), are sparse"
         by = f"computed by {writer}" if writer is not None else "an input of the model"
         return f"its weights, tensor {index} ({tensor.name}), are {by}"
-    root = load_schema(model.path).Model.GetRootAs(model.data)
+    root = root_of(model)
     for each in chain:
         if model.tensors[each].details:
             return f"its weights, tensor {each} ({model.tensors[each].name}), are quantized by blocks"
@@ -264,8 +263,8 @@ def _weights_refusal(model: Model, index: int) -> str:
 
 
 def _shuffled(model: Model, operator: Operator) -> bool:
-    schema = load_schema(model.path)
-    raw: Any = schema.Model.GetRootAs(model.data).Subgraphs(model.graph).Operators(operator.index).BuiltinOptions()
+    schema, root = load_schema(model.path), root_of(model)
+    raw: Any = root.Subgraphs(model.graph).Operators(operator.index).BuiltinOptions()
     if raw is None:
         return False
     options = schema.FullyConnectedOptions()

@@ -13,11 +13,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import Layer, role
 from eprune.formats.tflite.cost import macs
 from eprune.formats.tflite.dealing import CODED, blocks
-from eprune.formats.tflite.model import buffer_bytes, enum_names, load_schema
-from eprune.formats.tflite.parts import Model
+from eprune.formats.tflite.model import buffer_bytes, enum_names, load_schema, root_of
 from eprune.formats.tflite.slicing import packed_model
 from eprune.model.partition import LayerParts, Plan
 
@@ -67,8 +67,8 @@ def cdc(layers: Sequence[Layer], devices: int) -> Plan:
 
 def coded(model: Model, plan: Plan) -> Coded:
     """The two models by which a plan of ``cdc`` runs. ``model`` must be one graph, its layers ``linear_layers``."""
+    root = root_of(model)
     schema = load_schema(model.path)
-    root = schema.Model.GetRootAs(model.data)
     made: Any = schema.ModelT.InitFromObj(root)
     data = [buffer_bytes(model.data, root, index) for index in range(root.BuffersLength())]
     firsts = {each.first: each.parts for each in plan.layers}
@@ -102,8 +102,8 @@ def relabelled(plan: Plan, place: Mapping[int, int]) -> Plan:
 
 def _activation(model: Model, number: int) -> Any:
     """The operator that does what an operator's fused activation does, "" for none, None if there is no such."""
+    operator = root_of(model).Subgraphs(model.graph).Operators(number)
     schema = load_schema(model.path)
-    operator = schema.Model.GetRootAs(model.data).Subgraphs(model.graph).Operators(number)
     options = schema.OperatorT.InitFromObj(operator).builtinOptions
     name = enum_names(schema.ActivationFunctionType)[getattr(options, "fusedActivationFunction", 0)]
     return "" if name == "NONE" else _ACTIVATIONS.get(name)

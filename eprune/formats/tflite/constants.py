@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import stored
-from eprune.formats.tflite.model import buffer_bytes, load_schema, model_error
-from eprune.formats.tflite.parts import Model
+from eprune.formats.tflite.model import buffer_bytes, root_of
 
 
 def constant(model: Model, index: int) -> Any:
@@ -18,7 +19,7 @@ def constant(model: Model, index: int) -> Any:
     if not chain:
         raise model_error(model.path, f"tensor {index} ({model.tensors[index].name}) is no constant")
     tensor = model.tensors[chain[-1]]
-    root = load_schema(model.path).Model.GetRootAs(model.data)
+    root = root_of(model)
     raw = buffer_bytes(model.data, root, tensor.buffer)
     values = _int4(raw, tensor.shape) if tensor.type == "INT4" else raw.view(np.dtype(tensor.dtype))
     real = values.reshape(tensor.shape).astype(np.float64)

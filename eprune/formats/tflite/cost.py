@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Optional
 
-from eprune.formats.tflite.parts import Model, Operator
+from eprune.formats.models.parts import Model, Operator
 from eprune.model.token import TokenType
 
 #: Operators that apply all weights of two or more dimensions to the input at every step of a sequence.

@@ -10,10 +10,10 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from eprune.formats.models.boundary import weight_bytes
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.parts import Model, Operator
 from eprune.formats.tflite.channels import HEADS, Layer, narrow, narrowed_bytes, stored
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.model import weight_bytes
-from eprune.formats.tflite.parts import Model, Operator
 from eprune.model.partition import LayerParts, Plan, prediction_bytes
 
 #: The method in which the last device has sums of the others' channels.

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from eprune.formats.tflite.parts import Model, Operator
+from eprune.formats.models.parts import Model, Operator
 
 #: Operators that a delegate computes together with the squares that they read.
 _SUMS = ("MEAN", "SUM")

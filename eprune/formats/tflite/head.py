@@ -11,8 +11,8 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.model import load_schema
-from eprune.formats.tflite.quantization import Quantization
 from eprune.formats.tflite.slicing import packed_model
 from eprune.model.token import TokenType
 

@@ -12,15 +12,13 @@ import struct
 import zipfile
 import zlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from typing import Any, Optional
 
-from eprune.formats.tflite.model import CORRUPT, buffer_bytes, load_schema
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.metadata import MAX_LABELS, About, Metadata, labels_of
+from eprune.formats.models.parts import Model
+from eprune.formats.tflite.model import CORRUPT, buffer_bytes, root_of
 
 _NAME = b"TFLITE_METADATA"
-#: A list of labels with more bytes than this is some other file.
-MAX_LABELS = 2**20
 #: Members of the union of contents, and of the one of process units.
 _IMAGE, _AUDIO = 2, 4
 _NORMALIZATION = 1
@@ -31,45 +29,12 @@ _GREY = 2
 _MOST = 256
 
 
-@dataclass(frozen=True)
-class About:
-    """What the metadata say of one input or output.
-
-    ``mean`` and ``std`` normalise values x of 0 to 255 to (x - mean) / std, one number or one for each channel; empty
-    where nothing is said. ``rate`` is in samples per second, 0 where unknown. ``labels`` are the names of classes; a
-    class without a name has an empty one.
-    """
-
-    image: bool = False
-    audio: bool = False
-    grey: bool = False
-    rate: int = 0
-    mean: tuple[float, ...] = ()
-    std: tuple[float, ...] = ()
-    labels: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True)
-class Metadata:
-    """What is said of the inputs and outputs, in the order of the first graph's; ``problem`` is why it says nothing."""
-
-    inputs: tuple[About, ...] = ()
-    outputs: tuple[About, ...] = ()
-    problem: str = ""
-
-    def of(self, model: Model, side: str, tensor: int) -> About:
-        """What is said of an input or output (``side`` is "inputs" or "outputs"), by its tensor."""
-        place = getattr(model, side).index(tensor)
-        known: tuple[About, ...] = getattr(self, side)
-        return known[place] if place < len(known) else About()
-
-
 def read_metadata(model: Model) -> Metadata:
     """What the model's file says of its ends; nothing of a graph that is not the first.
 
     A file that was written anew (``slicing.restated``) has lost it: ask of the one that it came from.
     """
-    root = load_schema(model.path).Model.GetRootAs(model.data)
+    root = root_of(model)
     try:
         found = [root.Metadata(place) for place in range(root.MetadataLength())]
         buffers = [each.Buffer() for each in found if each.Name() == _NAME]
@@ -79,20 +44,6 @@ def read_metadata(model: Model) -> Metadata:
         return _metadata(_root(data), _Files(model.data))
     except CORRUPT as error:
         return Metadata(problem=f"its metadata cannot be read, and are not used: {error}")
-
-
-def labels_of(text: str) -> tuple[str, ...]:
-    """The names in a file of labels: one a line, or with its number in front (``17 cat``, ``17: cat``).
-
-    A blank line is a class without a name; blank lines at the end are none.
-    """
-    lines = [line.strip() for line in text.lstrip("\ufeff").rstrip().splitlines()]
-    numbered = [line.replace(":", " ", 1).split(None, 1) for line in lines if line]
-    numbers = [int(words[0]) for words in numbered if words[0].isascii() and words[0].isdigit() and len(words[0]) < 7]
-    if len(numbers) < len(numbered) or numbers != sorted(set(numbers)) or any(len(words) < 2 for words in numbered):
-        return tuple(lines)
-    names = {number: words[1].strip() for number, words in zip(numbers, numbered)}
-    return tuple(names.get(number, "") for number in range(max(numbers, default=-1) + 1))
 
 
 class _Files:

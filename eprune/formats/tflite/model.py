@@ -15,16 +15,16 @@ The flatbuffer's accessors come from ai-edge-litert, imported on first use; its 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any, Callable, Optional, Union
 
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.parts import Model, Operator, Tensor
+from eprune.formats.models.signatures import chosen as chosen_signature
 from eprune.formats.tflite import resources, shapes
-from eprune.formats.tflite.parts import Model, Operator, Tensor
-from eprune.formats.tflite.signatures import chosen as chosen_signature
+from eprune.formats.tflite.format import TFLITE
 from eprune.formats.tflite.signatures import read_signatures
-from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.token import TokenType
 
 #: TFLite's tensor types that can be tokens -> numpy's names
@@ -63,31 +63,12 @@ DETAILS: dict[str, tuple[str, ...]] = {
 #: Types of tensors that are handles to state inside the interpreter, not data.
 _HANDLES = ("RESOURCE", "VARIANT")
 
-_LARGEST_FILE = 2**31 - 1  # flatbuffers have signed 32-bit offsets
-
 #: What flatbuffers' accessors raise when they are led out of the file.
 CORRUPT = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
-def read_model(path: str, signature: Optional[str] = None) -> Model:
-    """Read the .tflite file ``path``: the graph of ``signature``, by default the first.
-
-    Raises EpruneError (FILE) for a file that is missing, unreadable, no model, corrupt, or stores weights elsewhere.
-    """
-    try:
-        size = Path(path).stat().st_size
-        with Path(path).open("rb") as stream:
-            data = stream.read(_LARGEST_FILE + 1) if size <= _LARGEST_FILE else b""
-        size = max(size, len(data))
-        if size > _LARGEST_FILE:
-            raise model_error(path, f"{size} bytes are more than a .tflite model can have (2 GiB)")
-    except OSError as error:
-        raise model_error(path, f"cannot be read: {error.strerror}") from None
-    return parse_model(data, path, signature)
-
-
-def parse_model(data: bytes, path: str = "<bytes>", signature: Optional[str] = None) -> Model:
-    """Like ``read_model`` for a file's bytes; ``path`` is what errors call it."""
+def parse_model(data: bytes, path: str, signature: Optional[str] = None) -> Model:
+    """See ``Format.parse``."""
     if data[4:8] != b"TFL3":
         raise model_error(
             path, "is not a TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
@@ -96,37 +77,6 @@ def parse_model(data: bytes, path: str = "<bytes>", signature: Optional[str] = N
         return _Reader(data, path).model(signature)
     except CORRUPT as error:
         raise model_error(path, f"is corrupt or cut short: {error}", "copy or convert it again") from None
-
-
-def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], tuple[int, ...]]:
-    """The tensors that enter and leave a set of operators: (inputs, outputs), as tensor indices.
-
-    Inputs are consumed and not produced inside, constants and variable tensors aside. Outputs are produced inside and
-    needed outside, by another operator or as a graph output. Each tensor once: graph inputs (outputs) first, in the
-    graph's order, then the others in the order in which operators consume (produce) them.
-
-    Raises EpruneError (FILE) for operators that are not there.
-    """
-    chosen = chosen_operators(model, operators)
-    inside = {operator.index for operator in chosen}
-    early = preparatory(model)
-    results = {index for operator in early for index in model.operators[operator].outputs}
-    carried = with_preparatory(model, chosen)
-    others = (o for o in model.operators if o.index not in inside and o.index not in early)
-    consumers = with_preparatory(model, others)
-    # Whoever needs a preparatory operator's result computes it itself; only a graph output has to be delivered.
-    needed = {index for operator in consumers for index in operator.inputs}.difference(results).union(model.outputs)
-    consumed = dict.fromkeys(index for operator in carried for index in operator.inputs if index >= 0)
-    produced = {index for operator in carried for index in operator.outputs}
-
-    fixed = shapes.fixed(model)
-
-    def data(index: int) -> bool:
-        return index not in fixed and not (model.tensors[index].constant or model.tensors[index].variable)
-
-    inputs = [index for index in consumed if index not in produced and data(index)]
-    outputs = [index for operator in chosen for index in operator.outputs if index in needed and data(index)]
-    return _graph_order(inputs, model.inputs), _graph_order(outputs, model.outputs)
 
 
 def preparatory(model: Model) -> frozenset[int]:
@@ -167,25 +117,6 @@ def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
     return tuple(dict.fromkeys(group for group in found if len(group) > 1))
 
 
-def with_details(model: Model, tensors: Iterable[int]) -> set[int]:
-    """These tensors, and those that their quantisation names."""
-    found = set(tensors)
-    return found.union(*(model.tensors[index].details for index in found))
-
-
-def weight_bytes(model: Model, operators: Iterable[int]) -> int:
-    """Bytes of the constants that a slice of these operators holds; a buffer that tensors share counts once."""
-    chosen = with_preparatory(model, chosen_operators(model, operators))
-    used = with_details(model, (index for operator in chosen for index in operator.tensors))
-    tensors = (model.tensors[index] for index in used)
-    return sum({tensor.buffer: tensor.nbytes for tensor in tensors if tensor.constant}.values())
-
-
-def model_error(path: str, message: str, hint: str = "") -> EpruneError:
-    """What to raise about the model file ``path``."""
-    return EpruneError(Finding("FILE", Location(path), message, hint))
-
-
 def load_schema(path: str) -> Any:
     """The generated accessors, imported when the model ``path`` is read: nothing else needs them, or numpy."""
     try:
@@ -197,6 +128,13 @@ def load_schema(path: str) -> Any:
             "generate programs on x86-64 or 64-bit Arm; generated programs run without it",
         ) from None
     return schema_py_generated
+
+
+def root_of(model: Model) -> Any:
+    """The accessor of a model's file. Raises EpruneError (FILE) for a model of another format."""
+    if model.data[4:8] != b"TFL3":
+        raise model_error(model.path, f"this is for .tflite models, and it is one of {model.format.name}")
+    return load_schema(model.path).Model.GetRootAs(model.data)
 
 
 def enum_names(enumeration: type) -> dict[int, str]:
@@ -271,7 +209,7 @@ class _Reader:
             touched = resources.touched(root, self.schema, number, operators, [name for name, _ in opcodes], handles)
             operators = tuple(replace(each, resources=touched.get(each.index, ())) for each in operators)
         model = Model(
-            *(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data),
+            *(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data, TFLITE),
             graph=number,
             signature=signature,
             signatures=signatures,
@@ -399,40 +337,3 @@ def _check_order(model: Model) -> None:
             pending.discard(index)
         if not all(0 < index < model.subgraphs and index != model.graph for index in operator.subgraphs):
             raise ValueError(f"{operator} calls subgraph {operator.subgraphs} of {model.subgraphs}")
-
-
-def chosen_operators(model: Model, operators: Iterable[int]) -> list[Operator]:
-    """The operators of these indices, once each, in execution order."""
-    indices = sorted(set(operators))
-    last = len(model.operators) - 1
-    if not indices:
-        raise model_error(model.path, "a slice needs at least one operator", f"the model has operators 0..{last}")
-    if indices[0] < 0 or indices[-1] > last:
-        asked = indices[0] if indices[0] < 0 else indices[-1]
-        raise model_error(model.path, f"has no operator {asked}", f"the model has operators 0..{last}")
-    return [model.operators[index] for index in indices]
-
-
-def with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operator]:
-    """These operators and the preparatory ones that they need, in execution order.
-
-    Those whose result is a constant (``shapes.fixed``) are not among them.
-    """
-    early = preparatory(model)
-    fixed = shapes.fixed(model)
-    producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}
-    found = {operator.index: operator for operator in operators}
-    found.update((operator.index, operator) for operator in resources.starters(model.operators, list(found.values())))
-    waiting = [operator for operator in found.values() if not shapes.is_fixed(operator, fixed)]
-    while waiting:
-        for tensor in waiting.pop().inputs:
-            if tensor in producer and tensor not in fixed and producer[tensor].index not in found:
-                found[producer[tensor].index] = producer[tensor]
-                waiting.append(producer[tensor])
-    return [found[index] for index in sorted(found) if not shapes.is_fixed(found[index], fixed)]
-
-
-def _graph_order(tensors: Iterable[int], graph: Sequence[int]) -> tuple[int, ...]:
-    distinct = dict.fromkeys(tensors)
-    first = dict.fromkeys(index for index in graph if index in distinct)
-    return tuple({**first, **distinct})

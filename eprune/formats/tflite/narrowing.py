@@ -6,9 +6,10 @@ import copy
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.parts import Model, Operator
 from eprune.formats.tflite.channels import HEADS, Channels, Narrowed, narrow, stored
-from eprune.formats.tflite.model import DETAILS, enum_names, model_error
-from eprune.formats.tflite.parts import Model, Operator
+from eprune.formats.tflite.model import DETAILS, enum_names
 from eprune.model.behaviour import Kept
 
 _NIBBLES = ("INT4", "UINT4")

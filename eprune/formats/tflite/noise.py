@@ -6,8 +6,9 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from eprune.formats.tflite.model import buffer_bytes, load_schema, model_error
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.parts import Model
+from eprune.formats.tflite.model import buffer_bytes, load_schema
 
 
 def noisy_weights(model: Model, operators: Iterable[int], strength: float, seed: int) -> bytes:

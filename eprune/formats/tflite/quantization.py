@@ -1,24 +1,17 @@
-"""How a tensor's integers stand for real numbers."""
+"""The quantization of tensors, read."""
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
-from eprune.formats.tflite.model import load_schema
-from eprune.formats.tflite.parts import Model
-
-
-class Quantization(NamedTuple):
-    """An integer q stands for ``scale * (q - zero_point)``."""
-
-    scale: float
-    zero_point: int
+from eprune.formats.models.parts import Model
+from eprune.formats.models.quantization import Quantization
+from eprune.formats.tflite.model import root_of
 
 
 def quantization(model: Model, index: int) -> Optional[Quantization]:
-    """That of a tensor; None where it has none, or one for each channel."""
-    schema = load_schema(model.path)
-    found: Any = schema.Model.GetRootAs(model.data).Subgraphs(model.graph).Tensors(index).Quantization()
+    """The quantization of a tensor; None where it has none, or one for each channel."""
+    found: Any = root_of(model).Subgraphs(model.graph).Tensors(index).Quantization()
     if found is None or {found.ScaleLength(), found.ZeroPointLength()} not in ({1}, {0, 1}):
         return None
     scale = float(found.Scale(0)) if found.ScaleLength() else 1.0

@@ -9,14 +9,12 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any
 
-from eprune.formats.tflite.parts import Operator
+from eprune.formats.models.parts import UNKNOWN, Operator
 
 #: Operators whose result is a handle -> the fields of their options that say to what.
 _NAMING = {"VAR_HANDLE": ("container", "sharedName"), "HASHTABLE": ("tableId",)}
 #: Operators that leave a resource as it is.
 _READING = {"HASHTABLE_FIND", "HASHTABLE_SIZE", "READ_VARIABLE"}
-#: What stands for a resource that the file alone does not tell.
-UNKNOWN = "?"
 #: Called in a circle, or deeper than this, is not followed.
 _DEEPEST = 20
 

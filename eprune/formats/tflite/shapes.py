@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from eprune.formats.tflite.parts import Model, Operator
+from eprune.formats.models.parts import Model, Operator
 from eprune.model.token import TokenType
 
 #: Operators whose result depends on the shape of their input alone.

@@ -2,28 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Optional
 
+from eprune.formats.models.boundary import with_details
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.parts import Model, Operator
 from eprune.formats.tflite import shapes
 from eprune.formats.tflite.channels import Narrowed
-from eprune.formats.tflite.model import (
-    CORRUPT,
-    DETAILS,
-    bonds,
-    boundary,
-    buffer_bytes,
-    chosen_operators,
-    enum_names,
-    load_schema,
-    model_error,
-    tables,
-    with_details,
-    with_preparatory,
-)
+from eprune.formats.tflite.model import CORRUPT, DETAILS, buffer_bytes, enum_names, load_schema, root_of, tables
 from eprune.formats.tflite.narrowing import Narrower, compacted, narrowed
-from eprune.formats.tflite.parts import Model, Operator
 from eprune.formats.tflite.signatures import packed, state_shapes
 from eprune.model.behaviour import Kept
 from eprune.model.token import TokenType
@@ -35,55 +24,23 @@ _ALIGNMENT = 16  # of constants: `force_align: 16` of Buffer.data in TFLite's sc
 _LARGE = 1024  # bytes: a smaller constant is not worth a file of its own
 
 
-def slice_model(
+def write_slice(
     model: Model,
-    operators: Iterable[int],
-    inputs: Optional[Sequence[int]] = None,
-    outputs: Optional[Sequence[int]] = None,
+    operators: Sequence[Operator],
+    inputs: Sequence[int],
+    outputs: Sequence[int],
     kept: Sequence[Kept] = (),
 ) -> bytes:
-    """A .tflite model of just these operators and the constants that they need. Same arguments, same bytes.
-
-    ``inputs`` and ``outputs`` are tensor indices of ``model``, in the order that the slice shall have them; the default
-    is ``boundary``. Inputs may name more tensors than are needed; outputs may name constants and inputs as well.
-    ``kept`` names operators of the slice of which only some output channels are kept, and these, in their order: the
-    slice has only these channels of their weights, of their results, and of data that is channel-local to them.
-
-    Raises EpruneError (FILE) for operators or tensors that are not there, inputs that do not suffice, outputs that
-    nothing fills, operators that ``bonds`` holds together with others, channels that cannot be kept alone, and what
-    ai-edge-litert's schema does not know.
-    """
-    chosen = chosen_operators(model, operators)
-    needed, offered = boundary(model, (operator.index for operator in chosen))
-    inputs = needed if inputs is None else tuple(inputs)
-    outputs = offered if outputs is None else tuple(outputs)
-    named = chosen
-    chosen = with_preparatory(model, chosen)
-    _check_slice(model, chosen or named, needed, inputs, outputs)
+    """See ``Format.write``. Raises EpruneError (FILE) for what ai-edge-litert's schema does not know, too."""
     try:
-        found = narrowed(model, [operator.index for operator in chosen], kept)
-        return _Slicer(model, found).slice(chosen, inputs, outputs)
+        found = narrowed(model, [operator.index for operator in operators], kept)
+        return _Slicer(model, found).slice(operators, inputs, outputs)
     except CORRUPT as error:
         raise model_error(model.path, f"is corrupt: {error}", "copy or convert it again") from None
 
 
-def slice_channels(
-    model: Model,
-    operators: Iterable[int],
-    channels: Sequence[int],
-    inputs: Optional[Sequence[int]] = None,
-    outputs: Optional[Sequence[int]] = None,
-) -> bytes:
-    """``slice_model`` with only these output channels, in this order, of all the operators."""
-    chosen = tuple(sorted(set(operators)))
-    return slice_model(model, chosen, inputs, outputs, ((chosen, tuple(channels)),))
-
-
 def restated(model: Model, types: Mapping[int, TokenType]) -> bytes:
-    """The model as a file of its own: the graph of its signature first, its tensors with the shapes of ``types``.
-
-    Operators and tensors keep their numbers. Raises EpruneError (FILE) as ``slice_model`` does.
-    """
+    """See ``slices.restated``: the graph of the model's signature comes first."""
     try:
         return _Slicer(model).slice(model.operators, model.inputs, model.outputs, types)
     except CORRUPT as error:
@@ -101,7 +58,7 @@ def packed_model(schema: Any, model: Any, data: Sequence[Any]) -> bytes:
 
 
 def constant_spans(data: bytes) -> list[slice]:
-    """Where the constants of at least 1 KiB lie in what ``slice_model`` wrote, in rising order."""
+    """Where the constants of at least 1 KiB lie in what was written here, in rising order."""
     root = load_schema("").Model.GetRootAs(data)
     spans = []
     for buffer in tables(root.BuffersLength(), root.Buffers):
@@ -110,59 +67,6 @@ def constant_spans(data: bytes) -> list[slice]:
             start = buffer._tab.Vector(buffer._tab.Offset(4))  # Buffer.data, the table's first field
             spans.append(slice(start, start + size))
     return sorted(spans, key=lambda span: span.start)
-
-
-def _check_slice(
-    model: Model, chosen: Sequence[Operator], needed: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
-) -> None:
-    """Raise EpruneError unless these operators can be cut out with these inputs and outputs; they need ``needed``."""
-    if not outputs:
-        raise model_error(
-            model.path,
-            f"{' and '.join(map(str, chosen[:2]))} compute nothing that other operators wait for",
-            "add the operators that use the result: each slice prepares its own weights and shapes",
-        )
-    _check_bonds(model, chosen)
-    produced = {index for operator in chosen for index in operator.outputs}
-    for index in (*inputs, *outputs):
-        if not 0 <= index < len(model.tensors):
-            hint = f"the model has tensors 0..{len(model.tensors) - 1}"
-            raise model_error(model.path, f"has no tensor {index}", hint)
-    for index in inputs:
-        tensor = model.tensors[index]
-        reasons = {
-            "constant": tensor.constant,
-            "state of its operator": tensor.variable,
-            "produced by the slice itself": index in produced,
-            "named twice": inputs.count(index) > 1,
-        }
-        reason = next((reason for reason, holds in reasons.items() if holds), None)
-        if reason:
-            raise model_error(model.path, f"tensor {index} ({tensor.name}) cannot be an input: it is {reason}")
-    for index in needed:
-        if index not in inputs:
-            user = next(operator for operator in chosen if index in operator.inputs)
-            tensor = model.tensors[index]
-            raise model_error(model.path, f"{user} needs tensor {index} ({tensor.name}), which is not among the inputs")
-    for index in outputs:
-        tensor = model.tensors[index]
-        if not (tensor.constant or index in produced or index in inputs):
-            raise model_error(
-                model.path, f"tensor {index} ({tensor.name}) cannot be an output: the slice does not produce it"
-            )
-
-
-def _check_bonds(model: Model, chosen: Sequence[Operator]) -> None:
-    inside = {operator.index for operator in chosen}
-    for bond in bonds(model):
-        missing = [index for index in bond if index not in inside]
-        if missing and len(missing) < len(bond):
-            inner = next(model.operators[index] for index in bond if index in inside)
-            raise model_error(
-                model.path,
-                f"{inner} shares state with {model.operators[missing[0]]}, which is not in the same slice",
-                f"keep operators {', '.join(map(str, bond))} in one slice",
-            )
 
 
 def _extent(part: Any) -> int:
@@ -198,7 +102,7 @@ class _Slicer:
         self.schema = load_schema(model.path)
         self.source = model
         self.kept = kept
-        self.root = self.schema.Model.GetRootAs(model.data)
+        self.root = root_of(model)
         self.buffers: list[Any] = [_Constant(self.schema, b"")]  # buffer 0 is by convention the empty one
         self.buffer_index: dict[int, int] = {}
         self.opcode_index: dict[int, int] = {}

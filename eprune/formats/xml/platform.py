@@ -56,7 +56,7 @@ def _unit(document: Document, element: Node) -> Unit:
         watts=_watts(element, "watts"),
         idle=_watts(element, "idle"),
         groups=_groups(element),
-        engine=Engine(attributes.get("engine", Unit.engine.value)),
+        engine=Engine(attributes["engine"]) if "engine" in attributes else None,
         threads=int(attributes.get("threads", Unit.threads)),
         delegate=delegate,
         options=_options(attributes.get("options", "")),
@@ -88,7 +88,7 @@ def _unit_node(unit: Unit) -> Node:
     return node(
         "unit",
         name=unit.name,
-        engine=None if unit.engine is Unit.engine else unit.engine.value,
+        engine=None if unit.engine is None else unit.engine.value,
         delegate=unit.delegate,
         options=" ".join(f"{name}={value}" for name, value in unit.options) or None,
         threads=None if unit.threads == Unit.threads else unit.threads,

@@ -8,10 +8,10 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.models.boundary import boundary
+from eprune.formats.models.files import read_model
+from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import stored
-from eprune.formats.tflite.model import boundary, read_model
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.quantization import quantization
 from eprune.measure.attacks.base import Target
 from eprune.measure.gradients import obstacle
 from eprune.model.finding import WrongUsage
@@ -67,7 +67,7 @@ def surroundings(target: Target, attack: str) -> Surroundings:
     ends = []
     for value in (0, 255):
         token = target.inputs(np.full(size, value, np.uint8))
-        numbers, real = quantization(model, given), token.astype(np.float32)
+        numbers, real = model.format.quantization(model, given), token.astype(np.float32)
         if numbers is not None and token.dtype.kind in "iu":
             real = (real - numbers.zero_point) * numbers.scale
         ends.append(real)

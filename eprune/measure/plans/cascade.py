@@ -10,8 +10,7 @@ from typing import Any
 import numpy as np
 
 from eprune.formats.library import library_folder
-from eprune.formats.tflite.metadata import read_metadata
-from eprune.formats.tflite.model import parse_model
+from eprune.formats.models.files import parse_model
 from eprune.measure import exits
 from eprune.measure.answers import class_of
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
@@ -74,7 +73,7 @@ def _small(system: System, options: Options) -> Stage:
         raise ValueError("a cascade is of two models: give SMALL.tflite and LARGE.tflite")
     (file,) = files
     model = parse_model(system.files[file], file)
-    return stage_of(model, {}, read_metadata(model), file, options.mean, options.std)
+    return stage_of(model, {}, model.format.metadata(model), file, options.mean, options.std)
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
+from eprune.formats.models.files import parse_model
 from eprune.formats.tflite.head import gate_model, pool_within, pooled
-from eprune.formats.tflite.model import parse_model
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import macs_of

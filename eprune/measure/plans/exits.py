@@ -8,9 +8,9 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.head import DTYPES, head_model, pool_within
-from eprune.formats.tflite.model import parse_model, read_model
-from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs, spread
@@ -129,7 +129,8 @@ class _Plan:
         tensor = port.tensor if port.tensor is not None else told
         if port.token.dtype == "float32" or actor is None or actor.behaviour is None or tensor is None:
             return None
-        return quantization(read_model(actor.behaviour.path), tensor)
+        model = read_model(actor.behaviour.path)
+        return model.format.quantization(model, tensor)
 
     # Frames
 

@@ -9,13 +9,13 @@ from typing import Any, Optional
 
 import numpy as np
 
+from eprune.formats.models.files import parse_model
+from eprune.formats.models.flow import flow as find_flow
+from eprune.formats.models.parts import Model
+from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.channels import Layer, layers
 from eprune.formats.tflite.dealing import blocks, dealable, pieces
-from eprune.formats.tflite.flow import flow as find_flow
 from eprune.formats.tflite.head import gate_model, pool_within, pooled
-from eprune.formats.tflite.model import parse_model
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.quantization import Quantization, quantization
 from eprune.measure import exits
 from eprune.measure.answers import class_of, ends, labels_of
 from eprune.measure.data import Data, read_data, token_of
@@ -145,7 +145,7 @@ class _Plan:
     # The gate
 
     def _quantized(self) -> Optional[Quantization]:
-        return None if self.token.dtype == "float32" else quantization(self.model, self.region.entry)
+        return None if self.token.dtype == "float32" else self.model.format.quantization(self.model, self.region.entry)
 
     def _pooled(self, x: np.ndarray) -> np.ndarray:
         return pooled(x, pool_within(self.token.shape, VALUES), self._quantized())

@@ -7,8 +7,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Callable, NamedTuple
 
-from eprune.runtime.fire import openvino, tflite
-from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.fire import onnxruntime, openvino, tflite
 
 #: What a unit's ``engine`` may be.
 TFLITE, OPENVINO, ONNXRUNTIME = "tflite", "openvino", "onnxruntime"
@@ -17,14 +16,21 @@ TFLITE, OPENVINO, ONNXRUNTIME = "tflite", "openvino", "onnxruntime"
 class ModelEngine(NamedTuple):
     """What runs the slices of a unit: a library, or one of TFLite's ``interpreter``s, perhaps with a delegate.
 
-    ``options`` are what the delegate is told, or else the library.
+    Without a ``name``, each model is run by the library of its format. ``options`` are what the delegate is told, or
+    else the library.
     """
 
-    name: str = TFLITE
+    name: str = ""
     interpreter: str = "auto"
     threads: int = 1
     delegate: str = ""
     options: Mapping[str, str] = MappingProxyType({})
+
+    def of(self, model: str) -> ModelEngine:
+        """The engine for a model file of that name: this one, but that it has a name."""
+        if self.name:
+            return self
+        return self._replace(name=ONNXRUNTIME if model.lower().endswith(".onnx") and not self.delegate else TFLITE)
 
     def load(self, model: bytes, shapes: Mapping[int, tuple[int, ...]] = MappingProxyType({})) -> Any:
         """An interpreter over the bytes of a model, its tensors allocated. Belongs to the calling thread.
@@ -33,9 +39,11 @@ class ModelEngine(NamedTuple):
         UsageError where the engine or its delegate cannot be used, ValueError or RuntimeError where it does not take
         the model.
         """
-        if self.name == OPENVINO:
+        name = self.name or (TFLITE if self.delegate or model[4:8] == b"TFL3" else ONNXRUNTIME)
+        if name == OPENVINO:
             return openvino.load(model, self.threads, self.options, shapes)
-        self._check()
+        if name == ONNXRUNTIME:
+            return onnxruntime.load(model, self.threads, self.options, shapes)
         chosen = tflite.choose(self.interpreter)
         return tflite.load(chosen, model, self.threads, True, shapes, self.delegate, self.options)
 
@@ -58,9 +66,8 @@ class ModelEngine(NamedTuple):
 
         Raises UsageError where the engine is not installed, or its delegate is missing or is none.
         """
-        if self.name == OPENVINO:
-            return openvino.describe()
-        self._check()
+        if self.name in (OPENVINO, ONNXRUNTIME):
+            return (openvino if self.name == OPENVINO else onnxruntime).describe()
         own = tflite.describe(tflite.choose(self.interpreter))
         if not self.delegate:
             return own
@@ -69,7 +76,7 @@ class ModelEngine(NamedTuple):
 
     def record(self) -> dict[str, Any]:
         """The same for a run record, field by field."""
-        shown: dict[str, Any] = {"engine": self.name, "version": self._replace(delegate="").describe()}
+        shown: dict[str, Any] = {"engine": self.name or TFLITE, "version": self._replace(delegate="").describe()}
         shown["threads"] = self.threads
         if self.delegate:
             path, digest = tflite.library(self.delegate)
@@ -84,7 +91,3 @@ class ModelEngine(NamedTuple):
         delegate = tflite.library(self.delegate)[1] if self.delegate else ""
         text = f"{self._replace(delegate='').describe()} {delegate}{told}"
         return hashlib.sha256(text.encode()).hexdigest()
-
-    def _check(self) -> None:
-        if self.name != TFLITE:
-            raise UsageError(f"engine {self.name} runs .onnx models, of which this version of eprune knows none yet")

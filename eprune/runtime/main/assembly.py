@@ -19,7 +19,6 @@ import numpy as np
 
 from eprune.runtime.fire.checking import Checked
 from eprune.runtime.fire.engine import Crew, Event
-from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.firing import Rates, RunningActor
 from eprune.runtime.fire.matched import (
     ROOM_SHARE,
@@ -389,8 +388,9 @@ class Assembly:
 
     def _make_actor(self, actor: Union[DeclaredActor, DeclaredSegment]) -> RunningActor:
         consumed, produced = self.declared.consumed(actor.name), self.declared.produced(actor.name)
+        engine = self.declared.engine(actor, self._options.interpreter)
         behaviour = self._kept.get(actor.name) or actor.make(
-            self.declared.files, self.engines.get(actor.unit, ModelEngine()), self._parameters.get(actor.name, {})
+            self.declared.files, engine, self._parameters.get(actor.name, {})
         )
         if isinstance(behaviour, SegmentActor) and actor.live.shares:
             behaviour.interpreters = self._shared.setdefault(actor.unit, Interpreters())

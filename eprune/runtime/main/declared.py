@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from pathlib import PurePath
 from types import MappingProxyType
 from typing import NamedTuple, Optional, Union
 
@@ -181,9 +182,22 @@ class Declared:
         return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
 
     def engines(self, interpreter: str) -> dict[str, ModelEngine]:
-        """Unit -> what runs the models on it, of those that have some; of TFLite's interpreters this one."""
-        used = dict.fromkeys(actor.unit for actor in self.actors if actor.model)
-        return {unit: self.units[unit].engine._replace(interpreter=interpreter) for unit in used}
+        """Unit -> what runs the models on it, of those that have some; of TFLite's interpreters this one.
+
+        Of a plain unit with models of several formats, the others are those of ``UNIT (SUFFIX)``.
+        """
+        found: dict[str, ModelEngine] = {}
+        for actor in self.actors:
+            if actor.model:
+                engine = self.engine(actor, interpreter)
+                if found.setdefault(actor.unit, engine) != engine:
+                    found[f"{actor.unit} ({PurePath(actor.model).suffix})"] = engine
+        return found
+
+    def engine(self, actor: DeclaredActor | DeclaredSegment, interpreter: str) -> ModelEngine:
+        """What runs the model of an actor, if it has one; of TFLite's interpreters this one."""
+        unit = self.units.get(actor.unit, DeclaredUnit())
+        return unit.engine.of(actor.model or "")._replace(interpreter=interpreter)
 
     def first_port(self, peer: str) -> int:
         """The lowest port of the link with a peer; the others are given as distances from it."""

@@ -45,7 +45,7 @@ class Program:
         core: Optional[int] = None,
         slowdown: float = 1,
         cores: Sequence[int] = (),
-        engine: str = "tflite",
+        engine: str = "",
         threads: int = 1,
         delegate: Optional[str] = None,
         options: Optional[Mapping[str, str]] = None,
@@ -53,7 +53,8 @@ class Program:
         """Declare a processing unit: the CPU core, or cores, that its actors' threads are pinned to, and for emulation,
         how many times slower than these it is.
 
-        Its slices of models run by ``engine`` in so many ``threads``; ``delegate`` is the shared library of an
+        Its slices of models run by ``engine``, "": each by that of its format, in so many ``threads``;
+        ``delegate`` is the shared library of an
         accelerator, which is told the ``options``; without a delegate the engine is.
         """
         pinned = frozenset(cores if core is None else (core,))

@@ -1,20 +1,24 @@
-"""What a .tflite file consists of, as far as eprune looks at it: tensors, operators, and the model that they are of."""
+"""What a model file consists of, as far as eprune looks at it: tensors, operators, and the model that they are of."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from typing import Optional
 
-from eprune.formats.tflite.signatures import Signature
+from eprune.formats.models.format import Format
+from eprune.formats.models.signatures import Signature
 from eprune.model.token import TokenType
+
+#: What stands for a resource that the file alone does not tell.
+UNKNOWN = "?"
 
 
 @dataclass(frozen=True)
 class Tensor:
     """A tensor of the model's graph.
 
-    ``type`` is TFLite's name of the element type (``FLOAT32``), ``dtype`` numpy's (``float32``), None if it has none.
-    ``token`` is None where the file does not state what a FIFO would carry: the shape is known to the interpreter
+    ``type`` is the format's name of the element type (``FLOAT32``, ``FLOAT``), ``dtype`` numpy's (``float32``), None if
+    it has none. ``token`` is None where the file does not state what a FIFO would carry: the shape is known to engines
     alone, and ``shape`` is what the file has in its place; or elements have no dtype. ``constant``: nothing ever writes
     it; ``nbytes`` of it are then stored in the file, shared with all tensors of the same ``buffer``. ``variable``:
     state that an operator keeps from one invocation to the next. ``details`` are the constants that its quantisation
@@ -37,7 +41,7 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Operator:
-    """An operator of the model's graph: ``name`` is ``CONV_2D``, or the name of a custom operator.
+    """An operator of the model's graph: ``name`` is ``CONV_2D``, ``Conv``, or the name of a custom operator.
 
     ``inputs`` are tensor indices, -1 for an optional input that is absent. ``intermediates`` describe quantisation
     inside the operator. ``subgraphs`` are those that it calls (IF, WHILE, CALL_ONCE, ...), ``resources`` the variables
@@ -64,10 +68,11 @@ class Operator:
 
 @dataclass(frozen=True)
 class Model:
-    """What is in a .tflite file: one graph's operators in execution order, its tensors, inputs and outputs.
+    """What is in a model file: one graph's operators in execution order, its tensors, inputs and outputs.
 
     ``graph`` is that graph's number, 0 but for a chosen signature; ``subgraphs`` counts all of the file.
-    ``signatures`` are the file's, ``signature`` is that of the graph, if it has one. ``data`` is the file.
+    ``signatures`` are the file's, ``signature`` is that of the graph, if it has one. ``data`` is the file, ``format``
+    what knows how it is written.
     """
 
     path: str
@@ -77,6 +82,7 @@ class Model:
     outputs: tuple[int, ...]
     subgraphs: int
     data: bytes = field(repr=False, compare=False)
+    format: Format = field(repr=False, compare=False)
     graph: int = 0
     signature: Optional[Signature] = None
     signatures: tuple[Signature, ...] = ()

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.cuts import work_of
-from eprune.formats.tflite.flow import OperatorFlow, Piece, crossing
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.cuts import work_of
+from eprune.formats.models.flow import OperatorFlow, Piece, crossing
+from eprune.formats.models.parts import Model
 
 #: What is assumed of the machines, where nobody has measured: work per second of the endpoint and of the server (MACs,
 #: and one for each byte written), bytes per second of the link between them, and the seconds that a frame takes on it.
@@ -45,6 +44,6 @@ def ranked(model: Model, flow: OperatorFlow, pieces: Sequence[Piece]) -> tuple[R
         nbytes = sum(flow.types[tensor].nbytes for tensor in crossing(flow, end))
         seconds = done / ENDPOINT + LATENCY + nbytes / BANDWIDTH + (total - done) / SERVER
         found.append(Ranked(end, nbytes, done / total, seconds))
-    heavy = {operator.index for operator in model.operators if macs(model, operator, flow.types)}
+    heavy = {operator.index for operator in model.operators if model.format.macs(model, operator, flow.types)}
     first = next((place for place, piece in enumerate(pieces[:-1]) if not heavy.isdisjoint(piece)), 0)
     return tuple(sorted(found[first:], key=lambda cut: cut.seconds))

@@ -7,9 +7,8 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Optional
 
-from eprune.formats.tflite import shapes
-from eprune.formats.tflite.model import preparatory
-from eprune.formats.tflite.parts import Model
+from eprune.formats.models.boundary import is_fixed
+from eprune.formats.models.parts import Model
 from eprune.model.token import TokenType
 
 #: The operators of an actor, in rising order.
@@ -59,15 +58,15 @@ class OperatorFlow:
 
 def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> OperatorFlow:
     """What passes between the operators. ``types`` are those of tensors whose type the file does not state."""
-    early = preparatory(model)
-    fixed = shapes.fixed(model)
+    early = model.format.early(model)
+    fixed = model.format.fixed(model)
     reads: dict[int, tuple[int, ...]] = {}
     writes: dict[int, tuple[int, ...]] = {}
     prepared: dict[int, tuple[int, ...]] = {}  # a preparatory operator's result -> what it is computed from
     work = []
     for operator in model.operators:
         needs: dict[int, None] = {}
-        for index in () if shapes.is_fixed(operator, fixed) else operator.inputs:
+        for index in () if is_fixed(operator, fixed) else operator.inputs:
             if index in prepared:
                 needs.update(dict.fromkeys(prepared[index]))
             elif is_data(model, index):

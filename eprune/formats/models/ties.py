@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from eprune.formats.tflite.flow import OperatorFlow
-from eprune.formats.tflite.fused import fused_pairs
-from eprune.formats.tflite.model import bonds
-from eprune.formats.tflite.parts import Model
-from eprune.formats.tflite.resources import UNKNOWN
+from eprune.formats.models.flow import OperatorFlow
+from eprune.formats.models.parts import UNKNOWN, Model
 
 
 @dataclass(frozen=True)
@@ -25,7 +22,7 @@ def ties(model: Model, flow: OperatorFlow) -> tuple[Tie, ...]:
     """All that holds operators to place together."""
     work = set(flow.work)
     found = []
-    for bond in bonds(model):
+    for bond in model.format.bonds(model):
         inside = sorted((index for index in bond if index in work), key=flow.position.__getitem__)
         if len(inside) > 1:
             found.append(Tie(inside[0], inside[-1], f"operators {_listed(sorted(inside))} share {_state(model, bond)}"))
@@ -34,11 +31,10 @@ def ties(model: Model, flow: OperatorFlow) -> tuple[Tie, ...]:
             if flow.is_read_behind(index, operator) and not _can_cross(model, flow, index):
                 last = flow.last_use[index]
                 found.append(Tie(operator, last, f"{_nature(model, flow, index)}, which operator {last} needs"))
-    for first, second in fused_pairs(model):
-        if first not in work:
-            continue  # the square of a constant
-        names = f"operators {first} and {second} ({model.operators[first].name}, {model.operators[second].name})"
-        found.append(Tie(first, second, f"{names} are one kernel in XNNPACK, and cut apart round otherwise"))
+    for first, second, reason in model.format.fused(model):
+        if first in work and second in work:  # else it is the square of a constant, say
+            names = f"operators {first} and {second} ({model.operators[first].name}, {model.operators[second].name})"
+            found.append(Tie(first, second, f"{names} {reason}"))
     return tuple(found)
 
 

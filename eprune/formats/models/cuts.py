@@ -1,8 +1,8 @@
 """Where a model can be cut into actors, and which operators to make one actor each.
 
-TFLite lists operators in the order in which they run, so consecutive runs of them never wait for one another in a
+Files list operators in the order in which they run, so consecutive runs of them never wait for one another in a
 circle, however a model branches. A **piece** is the smallest run that can be an actor. Most pieces are one operator;
-**ties** (``ties``) keep operators together. Preparatory operators (``model.preparatory``) are no work to place: each
+**ties** (``ties``) keep operators together. Preparatory operators (``Format.early``) are no work to place: each
 slice brings those that it needs.
 """
 
@@ -11,27 +11,12 @@ from __future__ import annotations
 import difflib
 import re
 from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 
-from eprune.formats.tflite.cost import macs
-from eprune.formats.tflite.flow import OperatorFlow, Piece
-from eprune.formats.tflite.model import model_error
-from eprune.formats.tflite.parts import Model, Operator
-from eprune.formats.tflite.ties import ties
-
-#: Operators that a layer is named after.
-MAIN = {
-    *("BATCH_MATMUL", "CONV_2D", "CONV_3D", "CONV_3D_TRANSPOSE", "DEPTHWISE_CONV_2D", "FULLY_CONNECTED"),
-    *("BIDIRECTIONAL_SEQUENCE_LSTM", "BIDIRECTIONAL_SEQUENCE_RNN", "LSTM", "RNN", "SVDF", "TRANSPOSE_CONV"),
-    *("UNIDIRECTIONAL_SEQUENCE_LSTM", "UNIDIRECTIONAL_SEQUENCE_RNN"),
-}
-#: Operators that prepare the input of the layer that comes next.
-_LEADING = {"MIRROR_PAD", "PAD", "PADV2", "SPACE_TO_BATCH_ND"}
-#: Operators that finish a layer's result, where that and constants are all that they read.
-_TRAILING = {
-    *("ABS", "ADD", "BATCH_TO_SPACE_ND", "DEQUANTIZE", "DIV", "ELU", "EXP", "GELU", "HARD_SWISH", "L2_NORMALIZATION"),
-    *("LEAKY_RELU", "LOGISTIC", "LOG_SOFTMAX", "MAXIMUM", "MINIMUM", "MUL", "NEG", "PRELU", "QUANTIZE", "RELU"),
-    *("RELU6", "RELU_0_TO_1", "RELU_N1_TO_1", "RESHAPE", "RSQRT", "SOFTMAX", "SQRT", "SQUEEZE", "SUB", "TANH"),
-}
+from eprune.formats.models.errors import model_error
+from eprune.formats.models.flow import OperatorFlow, Piece
+from eprune.formats.models.parts import Model, Operator
+from eprune.formats.models.ties import ties
 
 
 def pieces(model: Model, flow: OperatorFlow) -> tuple[Piece, ...]:
@@ -85,9 +70,9 @@ def layers(model: Model, flow: OperatorFlow, pieces: Sequence[Piece]) -> tuple[P
     What follows joins a layer as long as it reads that layer's tensors and constants only; so branches, and what joins
     them, begin new layers.
     """
-    work = set(flow.work)
+    work, form = set(flow.work), model.format
     result: list[Piece] = []
-    joining: set[str] = set()  # the operators that the last range still takes in
+    joining: AbstractSet[str] = frozenset()  # the operators that the last range still takes in
     for piece in pieces:
         names = {model.operators[index].name for index in piece if index in work}
         previous = result[-1] if result else ()
@@ -97,11 +82,11 @@ def layers(model: Model, flow: OperatorFlow, pieces: Sequence[Piece]) -> tuple[P
             result[-1] = flow.piece((*previous, *piece))
         else:
             result.append(piece)
-            joining = set()
-        if names & MAIN:
-            joining = _TRAILING
-        elif names <= _LEADING:
-            joining = _LEADING | MAIN
+            joining = frozenset()
+        if names & form.main:
+            joining = form.trailing
+        elif names <= form.leading:
+            joining = form.leading | form.main
     return tuple(result)
 
 
@@ -194,7 +179,7 @@ def _delivers(flow: OperatorFlow, piece: Sequence[int]) -> bool:
 def work_of(model: Model, flow: OperatorFlow, operator: Operator) -> int:
     """How much an operator has to do: its MACs, and one for each byte that it writes."""
     tokens = (flow.types.get(index) for index in operator.outputs)
-    return macs(model, operator, flow.types) + sum(token.nbytes for token in tokens if token)
+    return model.format.macs(model, operator, flow.types) + sum(token.nbytes for token in tokens if token)
 
 
 def _fill(sizes: Sequence[int], bound: int, count: int) -> list[int]:

@@ -1,0 +1,106 @@
+"""ONNX's answers to what is asked of a format of models."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Optional
+
+from eprune.formats.models.format import Format
+from eprune.formats.models.parts import Model, Operator
+
+if TYPE_CHECKING:
+    from eprune.formats.models.format import Left
+    from eprune.model.behaviour import Kept
+    from eprune.model.token import TokenType
+
+
+class OnnxFormat(Format):
+    """Protocol buffers of ONNX. State and control flow are inside of operators, so nothing holds several together."""
+
+    name = "ONNX"
+    suffix = ".onnx"
+    engines = ("onnxruntime",)
+    main = frozenset(
+        (
+            *("Attention", "Conv", "ConvInteger", "ConvTranspose", "Einsum", "GRU", "Gemm", "If", "LSTM", "Loop"),
+            *("MatMul", "MatMulInteger", "QLinearConv", "QLinearMatMul", "RNN", "Scan"),
+        )
+    )
+    leading = frozenset(("Pad",))
+    trailing = frozenset(
+        (
+            *("Abs", "Add", "BatchNormalization", "Cast", "Clip", "DequantizeLinear", "Div", "Elu", "Erf", "Exp"),
+            *("Flatten", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "LogSoftmax", "Max", "Min"),
+            *("Mul", "Neg", "PRelu", "Pow", "QuantizeLinear", "Relu", "Reshape", "Selu", "Sigmoid", "Softmax"),
+            *("Softplus", "Sqrt", "Squeeze", "Sub", "Tanh", "Unsqueeze"),
+        )
+    )
+
+    def parse(self, data: bytes, path: str, signature: Optional[str] = None) -> Model:
+        """See ``model.parse_model``."""
+        from eprune.formats.onnx.model import parse_model
+
+        return parse_model(data, path, signature)
+
+    def early(self, model: Model) -> frozenset[int]:
+        """See ``model.early``."""
+        from eprune.formats.onnx.model import early
+
+        return early(model)
+
+    def fixed(self, model: Model) -> Mapping[int, tuple[int, ...]]:
+        """See ``model.fixed``."""
+        from eprune.formats.onnx.model import fixed
+
+        return fixed(model)
+
+    def bonds(self, model: Model) -> tuple[tuple[int, ...], ...]:
+        """None: no operator keeps anything from one run to the next."""
+        return ()
+
+    def fused(self, model: Model) -> Iterator[tuple[int, int, str]]:
+        """See ``model.fused``."""
+        from eprune.formats.onnx.model import fused
+
+        return fused(model)
+
+    def macs(self, model: Model, operator: Operator, types: Optional[Mapping[int, TokenType]] = None) -> int:
+        """See ``cost.macs``."""
+        from eprune.formats.onnx.cost import macs
+
+        return macs(model, operator, types)
+
+    def write(
+        self,
+        model: Model,
+        operators: Sequence[Operator],
+        inputs: Sequence[int],
+        outputs: Sequence[int],
+        kept: Sequence[Kept] = (),
+    ) -> bytes:
+        """See ``slicing.write_slice``."""
+        from eprune.formats.onnx.slicing import write_slice
+
+        return write_slice(model, operators, inputs, outputs, kept)
+
+    def restated(self, model: Model, types: Mapping[int, TokenType]) -> bytes:
+        """See ``slicing.restated``."""
+        from eprune.formats.onnx.slicing import restated
+
+        return restated(model, types)
+
+    def constant_spans(self, data: bytes) -> list[slice]:
+        """See ``slicing.constant_spans``."""
+        from eprune.formats.onnx.slicing import constant_spans
+
+        return constant_spans(data)
+
+    def narrowed(self, model: Model, operators: Iterable[int], kept: Sequence[Kept]) -> Left:
+        """See ``channels.narrowed``."""
+        from eprune.formats.onnx.channels import narrowed
+
+        return narrowed(model, operators, kept)
+
+
+#: The one there is.
+ONNX = OnnxFormat()
