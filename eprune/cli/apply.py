@@ -136,13 +136,14 @@ def apply(
     """Apply a pass, check what comes out, and write it; the figures of its report."""
     from eprune.analysis.check import check
     from eprune.cli.reading import read, read_sound
+    from eprune.formats.models.files import is_model
     from eprune.formats.system import reaches_outside, write_system
     from eprune.model.finding import EpruneError, has_errors
     from eprune.passes import relocate
 
     module = find(name)
     reader = read if getattr(module, "MENDS", False) else read_sound
-    model = application.endswith(".tflite") and getattr(module, "MODELS", False)
+    model = is_model(application) and getattr(module, "MODELS", False)
     system = _imported(application) if model else reader(application, platforms, mappings)
     try:
         result = module.apply(system, _planned(name, system, options_of(name, given)))

@@ -391,7 +391,7 @@ def _classes(line: Line) -> Iterator[Item]:
     from eprune.formats.library import library_classes
 
     yield from (Item(WORD, each.name, each.summary) for each in library_classes())
-    yield Item(FILES, "*.py *.c *.tflite *.xml")
+    yield Item(FILES, "*.py *.c *.tflite *.onnx *.xml")
 
 
 def _files(patterns: str) -> Completer:
@@ -411,14 +411,14 @@ def _nothing(line: Line) -> list[Item]:
 COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
     "APP.xml|FOLDER ...": _files("*.xml"),
-    "APP.xml|MODEL.tflite": _files("*.xml *.tflite"),
+    "APP.xml|MODEL": _files("*.xml *.tflite *.onnx"),
     "DATA": _files("*"),
     "PLATFORM.xml ...": _files("*.xml"),
     "MAPPING.xml ...": _files("*.xml"),
-    "MODEL.tflite": _files("*.tflite"),
-    "LARGE.tflite": _files("*.tflite"),
+    "MODEL": _files("*.tflite *.onnx"),
+    "LARGE": _files("*.tflite *.onnx"),
     "FILE.png|FILE.html": _files("*.png *.html"),
-    "MODEL.tflite|SDF3.xml": _files("*.tflite *.xml *.pi"),
+    "MODEL|SDF3.xml": _files("*.tflite *.onnx *.xml *.pi"),
     "PLAN.json": _files("*.json"),
     "FILE.json": _files("*.json"),
     "DIR|FILE": _files("*"),

@@ -141,10 +141,11 @@ def evaluated(
 def system_at(application: str, platforms: Sequence[str], mappings: Sequence[str]) -> Iterator[System]:
     """The application, or the model as one. Raises EpruneError for a broken rule, WrongUsage for half a mapping."""
     from eprune.cli.reading import read_sound
+    from eprune.formats.models.files import is_model
     from eprune.measure.answers import system_of
     from eprune.model.finding import WrongUsage
 
-    if application.endswith(".tflite"):
+    if is_model(application):
         if platforms or mappings:
             raise WrongUsage("a model has no mapping: -p and -m are for applications")
         with system_of(application) as system:

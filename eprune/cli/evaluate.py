@@ -13,11 +13,11 @@ from eprune.cli.printing import show
 
 
 @click.command("evaluate", cls=options.Command, short_help="Measure accuracy on your own pictures.")
-@click.argument("application", metavar="APP.xml|MODEL.tflite")
+@click.argument("application", metavar="APP.xml|MODEL")
 @options.deployment_options(required=False)
 @options.outside_option
 @datasets.data_options
-@click.option("--model", metavar="MODEL.tflite", help="Compare with this model's answers, not with labels.")
+@click.option("--model", metavar="MODEL", help="Compare with this model's answers, not with labels.")
 @click.option("--answer", metavar="ACTOR.PORT", help="The sink's input that is the answer, if it is not clear.")
 @click.option(
     "--run", "running", is_flag=True, help="Measure the latency: run all platforms' programs on this machine."
@@ -64,12 +64,13 @@ def command(
       eprune evaluate app.xml -p platforms -m mappings/split --data photos --against exits --against cascade
       eprune evaluate app.xml -p platforms -m mappings/split --data mnist.npz --frames 1000
     """
+    from eprune.formats.models.files import is_model
     from eprune.formats.system import written_in
     from eprune.views import evaluate as view
 
     if emulate and not running:
         raise click.UsageError("--emulate is for --run: the prediction is of slowed units and links anyway")
-    if running and not mappings and not application.endswith(".tflite"):
+    if running and not mappings and not is_model(application):
         raise click.UsageError("--run needs platforms and mappings: give them with -p and -m")
     if against and answer:
         raise click.UsageError("--answer is a port of one application, and --against names others")

@@ -1,4 +1,4 @@
-"""``eprune import``: a .tflite model, or a graph in SDF3's XML, becomes an application."""
+"""``eprune import``: a model, or a graph in SDF3's XML, becomes an application."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Time(click.ParamType):
 
 
 @click.command("import", cls=options.Command, short_help="Turn a model or an SDF3 graph into an application.")
-@click.argument("model", metavar="MODEL.tflite|SDF3.xml")
+@click.argument("model", metavar="MODEL|SDF3.xml")
 @click.option("-o", "--output", metavar="DIR", help="The folder to write; it is made if necessary.")
 @click.option(
     "--per",
@@ -146,7 +146,7 @@ def command(
     unit: Optional[Fraction],
     fmt: str,
 ) -> None:
-    """Turn a .tflite model into an application: actors that are slices of the model, sources for its inputs, a sink.
+    """Turn a model into an application: actors that are slices of the model, sources for its inputs, a sink.
 
     Writes application.xml, the model, and platform.xml and mapping.xml for one machine into DIR. What the application
     computes is what the model computes, bit for bit; `eprune verify` checks it. With --input, sources read your

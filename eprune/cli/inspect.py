@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eprune.formats.python_classes import ClassDescription
 
 #: Files that are summarized as a whole.
-SUMMARIZED = (".c", ".tflite", ".xml")
+SUMMARIZED = (".c", ".onnx", ".tflite", ".xml")
 #: Up to so many names are listed in a message.
 NAMED = 9
 
@@ -29,7 +29,7 @@ def command(what: Optional[str], fmt: str) -> None:
     """Show what a class of actors or a file holds; without an argument, list the actors that ship with eprune.
 
     Of a class (a name from the library, or FILE.py:Class) you see its ports, its parameters with their defaults, and
-    its documentation; of a C file its actors; of a .tflite model its inputs, outputs and operators; of an application,
+    its documentation; of a C file its actors; of a model its inputs, outputs and operators; of an application,
     a platform or a mapping a short summary. Python files are read, never run, and C files are not compiled.
 
     \b

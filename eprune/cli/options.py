@@ -105,7 +105,7 @@ def application_argument(function: Decorated) -> Decorated:
 
 def model_argument(function: Decorated) -> Decorated:
     """APP.xml, or a model that becomes one."""
-    return click.argument("application", metavar="APP.xml|MODEL.tflite")(function)
+    return click.argument("application", metavar="APP.xml|MODEL")(function)
 
 
 def deployment_options(required: bool) -> Decorator[Any]:

@@ -13,7 +13,7 @@ from eprune.measure.attacks import ATTACKS, chosen_attacks
 
 
 @click.command("privacy", cls=options.Command, short_help="Reconstruct pictures from what a cut sends.")
-@click.argument("application", metavar="APP.xml|MODEL.tflite")
+@click.argument("application", metavar="APP.xml|MODEL")
 @options.deployment_options(required=False)
 @options.outside_option
 @click.option("--data", required=True, metavar="DATA", help="Your pictures: a folder, or an .npz file.")

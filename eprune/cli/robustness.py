@@ -24,7 +24,7 @@ _PLANNING = ("devices", "methods", "memory", "scores", "rotate", "linkage", "one
 
 
 @click.command("robustness", cls=options.Command, short_help="Accuracy with devices dead.")
-@click.argument("application", metavar="APP.xml|MODEL.tflite")
+@click.argument("application", metavar="APP.xml|MODEL")
 @options.deployment_options(required=False)
 @options.outside_option
 @click.option(
@@ -79,24 +79,24 @@ def command(
     """
     from eprune.cli.progress import progress
     from eprune.formats.atomic import write_file
-    from eprune.measure.probe import chosen_interpreter
+    from eprune.formats.models.files import is_model
+    from eprune.measure.engines import versions_of
     from eprune.views.robustness import RobustnessReport
 
     kind = kind_of(output, "-o")
     chosen = datasets.chosen(given)
-    name, version = chosen_interpreter(interpreter)
-    is_model = application.endswith(".tflite")
-    if not is_model:
+    of_model = is_model(application)
+    if not of_model:
         options.refuse(_PLANNING, "the application has a plan already; this is for models")
     with datasets.system_at(application, platforms, mappings) as system:
         names: Sequence[str] = ()
         notes: list[str] = []
-        model, plan, names = (_model_of(system), None, ()) if is_model else _planned(system)
+        model, plan, names = (_model_of(system), None, ()) if of_model else _planned(system)
         known = _known(system, names) if names else None
         if known and recovery:
             raise click.UsageError("--recovery: the application recovers already, as it is")
-        needed = calibrate if is_model or recovery else 0
-        trial, classes, measure = _trial(system, model, chosen, needed, name, notes)
+        needed = calibrate if of_model or recovery else 0
+        trial, classes, measure = _trial(system, model, chosen, needed, interpreter, notes)
         shown = progress(1, 0, quiet)
         try:
             shown.begin("making plans")
@@ -120,7 +120,15 @@ def command(
             shown.clear()
     reference = None if measure == "accuracy" else "the intact model"
     report = RobustnessReport(
-        system.graph.name, measure, reference, chosen.part, found, version, notes, names, len(trial.calibration)
+        system.graph.name,
+        measure,
+        reference,
+        chosen.part,
+        found,
+        versions_of(system, interpreter),
+        notes,
+        names,
+        len(trial.calibration),
     )
     for note in notes:
         say(f"note: {note}")

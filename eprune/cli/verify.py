@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 @click.argument("application", metavar="APP.xml")
 @options.platforms_of_unit_option
 @options.outside_option
-@click.option("--model", metavar="MODEL.tflite", help="The whole model, to compare the slices with, bit for bit.")
+@click.option("--model", metavar="MODEL", help="The whole model, to compare the slices with, bit for bit.")
 @click.option("--unit", metavar="NAME", help="The unit on which to run each slice, to compare it with a plain one.")
 @click.option(
     "--tolerance",
@@ -84,7 +84,7 @@ def command(
     if folder is not None and seed is not None:
         raise click.UsageError("--seed is for random inputs; --inputs has others")
     if (model is None) == (unit is None):
-        raise click.UsageError("say what to compare with: either --model MODEL.tflite, or --unit NAME with -p")
+        raise click.UsageError("say what to compare with: either --model MODEL, or --unit NAME with -p")
     if unit is None and (platforms or tolerance is not None):
         raise click.UsageError("-p and --tolerance go with --unit; with --model everything is compared bit for bit")
     if unit is not None and not platforms:

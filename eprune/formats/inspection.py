@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
+from eprune.formats.models.files import is_model
 from eprune.model.finding import EpruneError, Finding, Location
 
 
@@ -21,7 +22,7 @@ class End:
 
 @dataclass(frozen=True)
 class ModelSummary:
-    """A .tflite model. ``operators`` counts the operators of the main graph by name; ``macs`` are of one frame.
+    """A model. ``operators`` counts the operators of the main graph by name; ``macs`` are of one frame.
 
     ``bytes`` is the size of the file, ``weight_bytes`` that of its constants.
     """
@@ -134,10 +135,10 @@ Summary = Union[CSummary, ModelSummary, ApplicationSummary, PlatformSummary, Map
 
 
 def summarize_file(path: str) -> Summary:
-    """The summary of a .tflite, C or XML file. Raises EpruneError (FILE, XML) for what is none, or not readable."""
+    """The summary of a model, a C or an XML file. Raises EpruneError (FILE, XML) for what is none, or not readable."""
     if Path(path).suffix == ".c":
         return _c_file(path)
-    if Path(path).suffix == ".tflite":
+    if is_model(path):
         return summarize_model(path)
     from eprune.formats.xml.safe import parse
 
@@ -149,7 +150,7 @@ def summarize_file(path: str) -> Summary:
 
 
 def summarize_model(path: str) -> ModelSummary:
-    """The summary of a .tflite model. Raises EpruneError (FILE)."""
+    """The summary of a model. Raises EpruneError (FILE)."""
     from eprune.formats.models.boundary import weight_bytes
     from eprune.formats.models.files import read_model
 

@@ -22,6 +22,7 @@ from eprune.formats.models.errors import model_error
 from eprune.formats.models.files import read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.system import files_in, read_system, write_system
+from eprune.measure.engines import plain_engine
 from eprune.measure.executor import Executor, Firing
 from eprune.measure.stated import stated
 from eprune.model.finding import EpruneError, Finding, WrongUsage
@@ -30,7 +31,6 @@ from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import fork, fuse, import_, relocate
-from eprune.runtime.fire.tflite import load
 
 #: (from, to) platforms of a link.
 Way = tuple[str, str]
@@ -51,13 +51,10 @@ class ModelAnswers:
             raise model_error(model.path, f"has {len(model.inputs)} inputs, and one picture is given at a time")
         tensor = model.tensors[model.inputs[0]]
         shape = shape or (tensor.token.shape if tensor.token else tensor.shape)
-        self._interpreter = load(interpreter, model.data)
-        detail = self._interpreter.get_input_details()[0]
-        if tuple(detail["shape"]) != shape:
-            self._interpreter.resize_tensor_input(detail["index"], list(shape))
-            self._interpreter.allocate_tensors()
+        self._interpreter = plain_engine(model, interpreter).load(model.data, {tensor.index: shape})
         self.token = TokenType(str(tensor.dtype), shape)
-        self._input, self._output = detail["index"], self._interpreter.get_output_details()[0]["index"]
+        self._input = self._interpreter.get_input_details()[0]["index"]
+        self._output = self._interpreter.get_output_details()[0]["index"]
 
     def __call__(self, token: np.ndarray) -> np.ndarray:
         """The scores."""

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
+from eprune.formats.models.files import is_model
 from eprune.formats.models.parts import Model
 from eprune.model.finding import WrongUsage
 from eprune.model.platform import Engine, Unit
+from eprune.model.system import System
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
@@ -43,6 +45,13 @@ def version_of(unit: Unit, interpreter: str, model: str) -> str:
     except UsageError as error:
         who = "" if unit is PLAIN else f"{unit.where}: unit {unit.name!r}: "
         raise WrongUsage(f"{who}{error}") from None
+
+
+def versions_of(system: System, interpreter: str) -> str:
+    """What runs the models of a system in this process, with versions. Raises WrongUsage where some is not here."""
+    behaviours = [actor.behaviour for actor in system.graph.actors if actor.behaviour is not None]
+    models = dict.fromkeys(path for each in behaviours for path in each.files() if is_model(path))
+    return ", ".join(dict.fromkeys(version_of(PLAIN, interpreter, path) for path in models or ("",)))
 
 
 def with_plain(unit: Unit) -> tuple[Unit, ...]:

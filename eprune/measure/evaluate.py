@@ -18,9 +18,9 @@ from eprune.formats.library import library_folder
 from eprune.formats.models.parts import Model
 from eprune.measure.answers import ModelAnswers, SystemAnswers, class_of, milliseconds, on_disk, whole_model
 from eprune.measure.data import TEST, Data, Example, data_error, token_of, tokens_of
+from eprune.measure.engines import versions_of
 from eprune.measure.lone import FRAMES, lone_frames
 from eprune.measure.pictures import Pictures, image_source
-from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.stages import objects_of
 from eprune.model.system import System
@@ -126,16 +126,16 @@ def evaluate(
     ``ACTOR.PORT``. With ``run``, the latency is that of the application's own programs on this machine, ``emulate``d or
     not. Raises EpruneError for data and applications that do not fit.
     """
-    name, version = chosen_interpreter(interpreter)
+    version = versions_of(system, interpreter)
     chosen = data.part(part, split, seed).first(frames, seed)
-    with on_disk(system) as stored, SystemAnswers(stored, name, answer) as answers:
+    with on_disk(system) as stored, SystemAnswers(stored, interpreter, answer) as answers:
         pictures = Pictures(answers.token, answers.parameters)
         notes = []
         wanted: Optional[Callable[[int, np.ndarray], int]] = None
         objects: Optional[Callable[[int, np.ndarray, Any], float]] = None
         if _finds_objects(system):
             model = model or whole_model(stored)
-            measure, objects = AGREEMENT, _objects(system, model, name, chosen)
+            measure, objects = AGREEMENT, _objects(system, model, interpreter, chosen)
         elif chosen.labelled and model is None:
             names = class_names(labels or answers.labels)
             classes = chosen.classes(names)
@@ -143,7 +143,7 @@ def evaluate(
             measure, wanted = ACCURACY, lambda place, token: classes[place]
         else:
             model = model or whole_model(stored)
-            measure, wanted = AGREEMENT, _whole(system, model, name, answers, chosen)
+            measure, wanted = AGREEMENT, _whole(system, model, interpreter, answers, chosen)
         if len(answers.sources) > 1:
             notes.append(f"each of {len(answers.sources)} sources sends the same picture")
         right, seconds, sent = 0.0, [], dict[tuple[str, str], float]()
@@ -163,7 +163,7 @@ def evaluate(
             progress.update(place + 1)
         if run:
             first = chosen.first(FRAMES, seed)
-            seconds = lone_frames(stored, tokens_of(first, pictures), name, emulate)
+            seconds = lone_frames(stored, tokens_of(first, pictures), interpreter, emulate)
     return Evaluation(
         system.graph.name,
         measure,

@@ -66,7 +66,7 @@ def ends_in_softmax(model: Model) -> bool:
     index = model.outputs[0]
     while index in writer and writer[index].name in _SAME:
         index = writer[index].inputs[0]
-    return index in writer and writer[index].name == "SOFTMAX"
+    return index in writer and writer[index].name in ("SOFTMAX", "Softmax")
 
 
 @lru_cache(maxsize=1)

@@ -19,9 +19,9 @@ from eprune.formats.models.flow import OperatorFlow, flow
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite.channels import Layer
+from eprune.measure.engines import plain_engine
 from eprune.model.partition import Plan
 from eprune.model.token import TokenType
-from eprune.runtime.fire.tflite import load
 
 #: First operator of a layer -> what each of its channels is multiplied by; layers that are not named are as they are.
 Factors = Mapping[int, np.ndarray]
@@ -149,7 +149,7 @@ class Stages:
         others = {tensor for index in set(flows.work).difference(inside) for tensor in flows.reads[index]}
         inputs = tuple(tensor for tensor in needed if tensor not in made)
         outputs = tuple(tensor for tensor in made if tensor in others or tensor == self.model.outputs[0])
-        loaded = load(interpreter, slice_model(self.model, inside, inputs, outputs))
+        loaded = plain_engine(self.model, interpreter).load(slice_model(self.model, inside, inputs, outputs))
         ends = [*zip(inputs, loaded.get_input_details())], [*zip(outputs, loaded.get_output_details())]
         return Stage(
             loaded,

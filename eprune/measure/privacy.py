@@ -24,11 +24,11 @@ from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.attacks import ATTACKS
 from eprune.measure.attacks.base import Own, Target, find, of_own
 from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error, token_of
+from eprune.measure.engines import versions_of
 from eprune.measure.evaluate import Share, class_names
 from eprune.measure.executor import Firing
 from eprune.measure.likeness import psnr, ssim
 from eprune.measure.pictures import Pictures
-from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.finding import WrongUsage
 from eprune.model.system import System
@@ -119,8 +119,8 @@ def privacy(
     """
     known = data.part(CALIBRATION, split, seed).first(frames, seed)
     seen = data.part(TEST, split, seed).first(frames, seed)
-    name, version = chosen_interpreter(interpreter)
-    with on_disk(system) as stored, SystemAnswers(alone(stored), name, fused=False) as answers:
+    version = versions_of(system, interpreter)
+    with on_disk(system) as stored, SystemAnswers(alone(stored), interpreter, fused=False) as answers:
         attacker = _Attacker(system, answers, known, seen, labels, average, only)
         places = attacker.places(every)
         cuts = []

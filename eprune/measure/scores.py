@@ -23,6 +23,7 @@ from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import HEADS, Layer
 from eprune.formats.tflite.constants import constant
 from eprune.formats.tflite.dealing import widths
+from eprune.measure.engines import plain_engine
 from eprune.measure.gradients import ends_in_softmax, obstacle, taylor
 from eprune.measure.masks import INTACT, Case, Stages
 from eprune.measure.probe import chosen_interpreter
@@ -139,9 +140,7 @@ class Probabilities:
     """Makes probabilities of a model's answers: dequantised, and put through softmax where they are none yet."""
 
     def __init__(self, model: Model, interpreter: str) -> None:
-        from eprune.runtime.fire.tflite import load
-
-        detail: Any = load(interpreter, model.data).get_output_details()[0]
+        detail: Any = plain_engine(model, interpreter).load(model.data).get_output_details()[0]
         self._scale, self._zero = detail["quantization"]
         self._made = ends_in_softmax(model)
 

@@ -26,8 +26,6 @@ from itertools import accumulate
 from pathlib import Path
 from typing import Any, Callable, Optional
 
-import numpy as np
-
 from eprune.analysis.check import check
 from eprune.analysis.nests import Nests
 from eprune.codegen.lower import lower
@@ -39,6 +37,7 @@ from eprune.formats.system import read_system
 from eprune.measure import apart
 from eprune.measure.engines import PLAIN, as_text, from_text, model_engine, with_plain
 from eprune.measure.executor import Executor, Firing, choices
+from eprune.measure.node_times import fill, node_times
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError, errors
@@ -46,7 +45,7 @@ from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.passes import fuse
-from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.engines import ONNXRUNTIME, ModelEngine
 from eprune.runtime.main.early import compute_in_one_thread, keep_freed_memory
 
 #: Seconds for the repetitions of one segment, and how many there are at least.
@@ -185,10 +184,23 @@ def _times(
     active, rates = averages(system.graph, chosen)
     known: dict[Any, float] = {}
     grown = []
+    profiled = {
+        (part.path, index): seconds
+        for part in (node.declaration.cuts[0] for node in whole.segments)
+        if engine.of(part.path).name == ONNXRUNTIME
+        for index, seconds in node_times(part, engine).items()
+    }
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
         parts = [node.declaration.cuts[0] for node in _program(system, order[:count], unit).segments]
-        grown.append(sum(_segment(part, engine, known) for part in parts))
+        grown.append(
+            sum(
+                sum(profiled.get((part.path, index), 0.0) for index in part.operators)
+                if engine.of(part.path).name == ONNXRUNTIME
+                else _segment(part, engine, known)
+                for part in parts
+            )
+        )
     stretch = max(between / grown[-1], 1.0) if grown[-1] and not system.graph.dpgs else 1.0
     for actor, seconds in zip(order, steps(grown)):
         times.setdefault(actor, stretch * seconds * active.get(actor, 1))
@@ -264,11 +276,7 @@ def _segment(part: Cut, engine: ModelEngine, known: dict[Any, float]) -> float:
     key = (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
     if key not in known:
         model = engine.load(cut(part))
-        random = np.random.default_rng(0)
-        for detail in model.get_input_details():
-            values = random.random(detail["shape"])
-            scale = 1 if np.issubdtype(detail["dtype"], np.floating) else 100
-            model.set_tensor(detail["index"], (values * scale).astype(detail["dtype"]))
+        fill(model)
         model.invoke()
         taken: list[float] = []
         end = time.perf_counter() + SECONDS

@@ -5,7 +5,7 @@ A pass is a module of this package: a docstring whose first line says what it do
 Whatever is in this folder is a pass, but for modules whose names begin with ``_``; ``eprune apply`` makes a command of
 each that needs no more than a System. A pass that takes what breaks rules, and mends it, says ``MENDS = True``; one
 that makes other actors, and so has no use for platforms and mappings, says ``UNMAPPED = True``; one that takes a
-.tflite model as well, which is then imported, says ``MODELS = True``; one whose figures ``views`` draws, in a module of
+model as well, which is then imported, says ``MODELS = True``; one whose figures ``views`` draws, in a module of
 its name, says ``CHART = True``.
 """
 

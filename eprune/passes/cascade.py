@@ -74,7 +74,7 @@ class Options:
     ``threshold`` what was found; ``lines`` and ``figures`` are what is known of it.
     """
 
-    large: str = option(help="The model on the server.", metavar="LARGE.tflite", argument=True)
+    large: str = option(help="The model on the server.", metavar="LARGE", argument=True)
     data: str = option(
         help="Pictures, with labels or without: a folder of a folder for each class, or an .npz file.",
         metavar="DIR|FILE",

@@ -21,7 +21,9 @@ from eprune.passes.base import Report, Result
 from eprune.passes.import_ import SINK_NAME, SOURCE, end_names
 
 #: Operators behind which the meaning of what another has computed is still the same.
-_SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE", "CAST"}
+_SAME = {"RESHAPE", "SQUEEZE", "EXPAND_DIMS", "QUANTIZE", "DEQUANTIZE", "CAST"}.union(
+    {"Reshape", "Squeeze", "Unsqueeze", "Flatten", "Identity", "QuantizeLinear", "DequantizeLinear", "Cast"}
+)
 #: The folder for a user's files, in it one for each source.
 FOLDER = "inputs"
 

@@ -13,7 +13,7 @@ _BEHAVIOUR = PythonBehaviour("json_lines.py", "JsonLines")
 def classes(ends: Ends, choices: Choices) -> Optional[Sink]:
     """The sink for scores: of an output that is a vector and has labels or a softmax, or is the only one."""
     vectors = [end for end in ends.outputs if len(sizes(end.token)) == 1]
-    likely = [end for end in vectors if _has_labels(end, choices) or end.writer == "SOFTMAX"]
+    likely = [end for end in vectors if _has_labels(end, choices) or end.writer in ("SOFTMAX", "Softmax")]
     chosen = likely[:1] or (vectors if len(ends.outputs) == 1 else [])
     if not chosen:
         return None

@@ -25,6 +25,8 @@ from eprune.formats.onnx.model import (
 from eprune.model.behaviour import Kept
 from eprune.model.token import TokenType
 
+#: Fields of TensorProto that hold values: as raw bytes, or numbers of a type.
+_DATA = (9, 4, 5, 7, 10, 11)
 _LARGE = 1024  # bytes: a smaller constant is not worth a file of its own
 #: A message of more bytes than this cannot be read again.
 _LARGEST = 2**31 - 1
@@ -78,7 +80,7 @@ def _in_graph(data: bytes, graph: slice) -> Iterator[slice]:
 
 def _raw(data: bytes, tensor: slice) -> Iterator[slice]:
     for field, span in _fields(data, tensor):
-        if field == 9 and span.stop - span.start >= _LARGE:  # TensorProto.raw_data
+        if field in _DATA and span.stop - span.start >= _LARGE:
             yield span
 
 

@@ -7,6 +7,7 @@ from typing import Optional
 
 from eprune.formats.models.flow import OperatorFlow
 from eprune.formats.models.parts import Model
+from eprune.formats.tflite.model import root_of
 
 
 @dataclass(frozen=True)
@@ -23,6 +24,7 @@ class Residual:
 
 def residual_blocks(model: Model, flow: OperatorFlow) -> list[Residual]:
     """All residual blocks, in the order of the operators that run them. He et al., Deep residual learning (2016)."""
+    root_of(model)  # of a model of another format nothing is known
     readers: dict[int, set[int]] = {}
     writer: dict[int, int] = {}
     for index in flow.work:

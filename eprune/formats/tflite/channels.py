@@ -93,6 +93,7 @@ def layers(model: Model) -> tuple[Layer, ...]:
     A convolution with several groups that is no depthwise one, and an operator whose weights cannot be sliced, are in
     no layer; nor is a depthwise convolution whose input no layer gives, or one that makes several channels of one.
     """
+    root_of(model)  # of a model of another format nothing is known
     return _Finder(model).layers()
 
 

@@ -133,7 +133,7 @@ def load_schema(path: str) -> Any:
 def root_of(model: Model) -> Any:
     """The accessor of a model's file. Raises EpruneError (FILE) for a model of another format."""
     if model.data[4:8] != b"TFL3":
-        raise model_error(model.path, f"this is for .tflite models, and it is one of {model.format.name}")
+        raise model_error(model.path, f"is an {model.format.name} model; this is for .tflite models")
     return load_schema(model.path).Model.GetRootAs(model.data)
 
 
