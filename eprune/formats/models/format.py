@@ -71,8 +71,8 @@ class Format(ABC):
 
     @abstractmethod
     def fused(self, model: Model) -> Iterator[tuple[int, int, str]]:
-        """Operators that an engine computes as one, with other rounding than one after the other: an operator, one
-        that reads its result, and why, for people.
+        """Operators that an engine computes as one, with other rounding than one after the other: the first and the
+        last of them, and why, for people.
         """
 
     @abstractmethod

@@ -59,8 +59,8 @@ class OnnxFormat(Format):
         return ()
 
     def fused(self, model: Model) -> Iterator[tuple[int, int, str]]:
-        """See ``model.fused``."""
-        from eprune.formats.onnx.model import fused
+        """See ``fused.fused``."""
+        from eprune.formats.onnx.fused import fused
 
         return fused(model)
 

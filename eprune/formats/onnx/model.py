@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Optional
@@ -39,8 +39,8 @@ _DTYPES = {
     "COMPLEX64": "complex64",
     "COMPLEX128": "complex128",
 }
-#: Bits of an element that is stored as raw bytes; of those that are not here one byte or more.
-_BITS = {"INT4": 4, "UINT4": 4, "FLOAT4E2M1": 4, "INT2": 2, "UINT2": 2}
+#: Bytes that an element takes at least where numpy has no such type.
+_LEAST = {"INT4": 0.5, "UINT4": 0.5, "FLOAT4E2M1": 0.5, "INT2": 0.25, "UINT2": 0.25}
 #: Domains of operators that ONNX itself defines.
 _OWN = ("", "ai.onnx")
 #: Graphs inside graphs deeper than this are not followed.
@@ -230,7 +230,7 @@ class _Reader:
         if tensor.data_location == tensor.EXTERNAL:
             nbytes = next((int(e.value) for e in tensor.external_data if e.key == "length" and e.value.isdigit()), 0)
             external_bytes(tensor, self.path)
-        elif tensor.raw_data and nbytes * 8 < math.prod(shape) * _BITS.get(kind, 8):
+        elif tensor.raw_data and nbytes < math.prod(shape) * _size(kind):
             raise ValueError(f"constant {name!r} has {nbytes} bytes for the shape {list(shape)}")
         dtype = _DTYPES.get(kind)
         held = TokenType(dtype, shape) if dtype and min(shape, default=1) > 0 else None
@@ -246,6 +246,11 @@ class _Reader:
             self._constant(node.output[0], value.t)
         else:
             self._add(node.output[0], constant=True, nbytes=value.ByteSize())
+
+
+def _size(kind: str) -> float:
+    """Bytes of an element that is stored as raw bytes."""
+    return TokenType(_DTYPES[kind], ()).nbytes if kind in _DTYPES else _LEAST.get(kind, 1)
 
 
 def _stored(tensor: Any) -> int:
@@ -300,49 +305,3 @@ def fixed(model: Model) -> dict[int, tuple[int, ...]]:
             sizes = token.shape[start:end] if operator.name == "Shape" else (math.prod(token.shape),)
             found[operator.outputs[0]] = sizes
     return found
-
-
-def fused(model: Model) -> Iterator[tuple[int, int, str]]:
-    """Operators that onnxruntime computes as one, with other rounding than one after the other.
-
-    Which there are was found by trying, at its level "extended" (``tests/formats/test_onnx_fused.py``): a
-    normalisation is multiplied into the weights before it, a sum behind a product of matrices begins it, and what
-    stands between DequantizeLinear and QuantizeLinear is computed with integers.
-    """
-    known = {tensor.index for tensor in model.tensors if tensor.constant} | {-1}
-    readers: dict[int, list[Operator]] = {}
-    for operator in model.operators:
-        for index in operator.inputs:
-            readers.setdefault(index, []).append(operator)
-
-    def behind(operator: Operator) -> Iterable[Operator]:
-        return (reader for index in operator.outputs for reader in readers.get(index, ()))
-
-    unpacked = {
-        index for operator in model.operators if operator.name == "DequantizeLinear" for index in operator.outputs
-    }
-    for operator in model.operators:
-        for reader in behind(operator):
-            others = set(reader.inputs).difference(operator.outputs)
-            if (operator.name, reader.name) in _FOLDED and known.issuperset(others):
-                yield operator.index, reader.index, "are one operator in onnxruntime, and cut apart round otherwise"
-        if operator.name not in _QUANTISING and not unpacked.isdisjoint(operator.inputs):
-            for reader in behind(operator):
-                last = [reader] if reader.name == "QuantizeLinear" else []
-                if reader.name in _CLIPPING:
-                    last = [each for each in behind(reader) if each.name == "QuantizeLinear"]
-                for each in last:
-                    yield operator.index, each.index, "are one integer operator in onnxruntime"
-
-
-#: Pairs that onnxruntime joins, and that round otherwise then.
-_FOLDED = {
-    ("Conv", "BatchNormalization"),
-    ("ConvTranspose", "BatchNormalization"),
-    ("Gemm", "BatchNormalization"),
-    ("MatMul", "BatchNormalization"),
-    ("Conv", "Mul"),
-    ("MatMul", "Add"),
-}
-_QUANTISING = ("QuantizeLinear", "DequantizeLinear")
-_CLIPPING = ("Relu", "Clip")
