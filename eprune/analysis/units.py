@@ -26,7 +26,7 @@ def units(system: System) -> Iterator[Finding]:
             why = actor.misplaced(on)
             if why:
                 others = [f'write unit="{unit.name}"' for unit in found.takers(actor)]
-                hint = next(iter(others), f"add a unit without it to platform '{found.name}'")
+                hint = next(iter(others), f"add a unit that takes it to platform '{found.name}'")
                 message = f"actor '{placement.actor}' cannot run on unit '{on.name}': {why}"
                 yield violation("M5", placement.where, message, hint, related=((on.where, "the unit is here"),))
 

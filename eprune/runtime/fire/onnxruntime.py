@@ -7,6 +7,7 @@ so that a model in parts rounds otherwise than the whole (docs/explanation/slici
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Any, Callable
@@ -79,13 +80,12 @@ def _library() -> Any:
     try:
         return importlib.import_module("onnxruntime")
     except ImportError as error:
-        hint = "pip install onnxruntime"
-        raise UsageError(f"engine onnxruntime cannot be imported: {error}; install it ({hint})") from None
+        raise UsageError(f"engine onnxruntime: {error}; install it (pip install onnxruntime)") from None
 
 
 def _plain(error: Exception) -> str:
-    """What went wrong, without its place in onnxruntime's source."""
-    return " ".join(str(error).split())
+    """What went wrong, on one line, without onnxruntime's number for it."""
+    return f"onnxruntime: {re.sub(r'^.ONNXRuntimeError. : [0-9]+ : [A-Z_]+ : ', '', ' '.join(str(error).split()))}"
 
 
 class Interpreter:
@@ -177,7 +177,7 @@ def _detail(end: Any, index: int, shape: Any) -> dict[str, Any]:
     dtype = dtype_of(end)
     fixed = shape is not None or all(isinstance(size, int) and size >= 0 for size in end.shape)
     fixed = fixed and dtype is not np.object_
-    sizes = [size if isinstance(size, int) and size >= 0 else 1 for size in (shape or end.shape)]
+    sizes = shape or [size if isinstance(size, int) and size >= 0 else 1 for size in end.shape]
     return {
         "index": index,
         "name": end.name,
