@@ -69,6 +69,8 @@ _LIBRARIES = {
     "psutil": ("psutil", "processor time and memory in records", False, ""),
     "matplotlib": ("matplotlib", "charts of eprune report and sweep, PNG files of simulate", False, "eprune[plot]"),
     "av": ("av", "frames from video files", False, "eprune[video]"),
+    "onnx": ("onnx", "reading .onnx models", False, "eprune[onnx]"),
+    "onnxruntime": ("onnxruntime", "running .onnx models", False, "eprune[onnx]"),
     "openvino": ("openvino", 'units with engine="openvino"', False, "eprune[openvino]"),
 }
 

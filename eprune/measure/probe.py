@@ -73,9 +73,9 @@ def open_types(model: Model, inputs: Mapping[int, tuple[int, ...]] = MappingProx
             types = {index: TokenType(dtype, shape) for index, (dtype, shape) in found.items() if dtype}
             return {index: token for index, token in types.items() if min(token.shape, default=1) > 0}
         problems.setdefault(problem, []).append(described)
-    reasons = [f"refused by {' and '.join(names)}: {problem}" for problem, names in problems.items()]
     hint = "an application runs only what its interpreter runs; are all operators built in, and is the file complete?"
-    raise model_error(model.path, "; ".join(reasons or missing), hint)
+    reasons = [f"refused by {' and '.join(names)}: {problem}" for problem, names in problems.items()]
+    raise model_error(model.path, "; ".join(reasons or missing), hint if reasons else "")
 
 
 def try_out(model: Model, interpreter: str) -> None:
