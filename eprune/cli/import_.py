@@ -146,7 +146,7 @@ def command(
     unit: Optional[Fraction],
     fmt: str,
 ) -> None:
-    """Turn a model into an application: actors that are slices of the model, sources for its inputs, a sink.
+    """Turn a .tflite or .onnx model into an application: actors that are its slices, sources for its inputs, a sink.
 
     Writes application.xml, the model, and platform.xml and mapping.xml for one machine into DIR. What the application
     computes is what the model computes, bit for bit; `eprune verify` checks it. With --input, sources read your
@@ -161,6 +161,7 @@ def command(
     Examples:
       eprune import model.tflite --list
       eprune import model.tflite -o app --per layer
+      eprune import model.onnx -o app --shape x=1,3,224,224
       eprune run app/application.xml -p app -m app
       eprune import model.tflite -o app --input photos/ --split best -p pi,server
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in

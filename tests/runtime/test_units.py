@@ -13,6 +13,7 @@ import pytest
 from eprune.formats.models.files import read_model
 from eprune.runtime.fire import openvino, tflite
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.segment import Model
 from eprune.runtime.kernel.errors import UsageError
 from tests.kit import tiny_models
 from tests.kit.accelerator import NEEDS_CC, accelerator
@@ -91,6 +92,13 @@ def test_a_delegate_is_named_with_its_hash(tmp_path: Path) -> None:
     assert engine.record()["sha256"] == digest
     others = [engine._replace(options={}), engine._replace(delegate=""), engine]
     assert len({each.identity() for each in others}) == 3
+
+
+@NEEDS_CC
+def test_a_model_that_a_class_calls_names_the_delegate_that_fails() -> None:
+    called = Model(tiny_models.conv_pool_dense, ModelEngine(delegate=accelerator(), options={"fail": "invoke"}))
+    with pytest.raises(RuntimeError, match="^delegate .*fails on request"):
+        called(np.zeros((1, 8, 8, 3), np.float32))
 
 
 @NEEDS_CC

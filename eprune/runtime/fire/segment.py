@@ -40,7 +40,7 @@ class Model:
         room = interpreter.tensor(tensor["index"])
         for number, token in enumerate(tokens):
             room()[number] = token[0]
-        interpreter.invoke()
+        self._engine.invoker(interpreter)()
         found = interpreter.get_tensor(result["index"])
         if len(found) != most:
             raise ValueError(f"the model makes one of {most} tokens, not one for each")
@@ -62,7 +62,7 @@ class Model:
             raise ValueError(f"the model has {len(wanted)} inputs, {len(inputs)} were given")
         for tensor, value in zip(wanted, inputs):
             interpreter.set_tensor(tensor["index"], value)
-        interpreter.invoke()
+        self._engine.invoker(interpreter)()
         return [interpreter.get_tensor(tensor["index"]) for tensor in interpreter.get_output_details()]
 
 
