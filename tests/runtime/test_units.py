@@ -97,7 +97,7 @@ def test_a_delegate_is_named_with_its_hash(tmp_path: Path) -> None:
 @NEEDS_CC
 def test_a_model_that_a_class_calls_names_the_delegate_that_fails() -> None:
     called = Model(tiny_models.conv_pool_dense, ModelEngine(delegate=accelerator(), options={"fail": "invoke"}))
-    with pytest.raises(RuntimeError, match="^delegate .*fails on request"):
+    with pytest.raises(RuntimeError, match=r"^delegate .*fails on request"):
         called(np.zeros((1, 8, 8, 3), np.float32))
 
 
