@@ -28,8 +28,8 @@ def version_of(unit: Unit, interpreter: str) -> str:
 
 
 def with_plain(unit: Unit) -> tuple[Unit, ...]:
-    """This unit, and with it one for what a delegate does not run."""
-    return (unit, PLAIN) if unit.delegate is not None else (unit,)
+    """This unit, and with it one for what a delegate or an OpenCL device does not run."""
+    return (unit, PLAIN) if unit.delegate is not None or unit.opencl is not None else (unit,)
 
 
 def as_text(unit: Unit) -> str:

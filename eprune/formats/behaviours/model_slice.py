@@ -121,7 +121,9 @@ class ModelSlice(Behaviour):
         return replace(self, file=name(self.file))
 
     def misplaced(self, unit: Unit) -> str:
-        """TFLite and OpenVINO read .tflite models."""
+        """TFLite and OpenVINO read .tflite models, an OpenCL device none."""
+        if unit.opencl is not None:
+            return super().misplaced(unit)
         return "" if unit.engine in (Engine.TFLITE, Engine.OPENVINO) else f"{unit.engine.value} reads no .tflite models"
 
     @property

@@ -26,6 +26,11 @@ class ModelEngine(NamedTuple):
     delegate: str = ""
     options: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def beside(self) -> bool:
+        """Whether something computes beside the core."""
+        return bool(self.delegate)
+
     def load(self, model: bytes, shapes: Mapping[int, tuple[int, ...]] = MappingProxyType({})) -> Any:
         """An interpreter over the bytes of a model, its tensors allocated. Belongs to the calling thread.
 

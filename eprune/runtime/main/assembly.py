@@ -35,6 +35,7 @@ from eprune.runtime.fire.matched import (
 from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
 from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
+from eprune.runtime.fire.opencl_actor import OpenClActor
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sender
 from eprune.runtime.fire.routing import Router
@@ -46,7 +47,16 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
+from eprune.runtime.main.declared import (
+    Declared,
+    DeclaredActor,
+    DeclaredFifo,
+    DeclaredSegment,
+    Live,
+    owner,
+    port_of,
+    port_types,
+)
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
@@ -124,6 +134,7 @@ class Assembly:
         #: unit -> the interpreters of its segments that share some
         self._shared: dict[str, Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
+        self._leave_on_devices()
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
             actor.initialized = actor.name in self._kept
@@ -188,7 +199,7 @@ class Assembly:
             unit = units[actors[0].name]
             cores = self.cores[unit]
             # An accelerator computes beside the core.
-            alone = len(cores) != 1 or bool(self.declared.units[unit].engine.delegate)
+            alone = len(cores) != 1 or self.declared.units[unit].engine.beside
             if aligned:
                 crews.append((cores, [[actor] for actor in actors]))
             elif alone or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
@@ -203,6 +214,18 @@ class Assembly:
             for fifo in (*connection.rx.values(), *connection.tx.values())
         }
         return [self._make_crew(cores, clusters, carriers) for cores, clusters in crews]
+
+    def _leave_on_devices(self) -> None:
+        """Tokens between two actors of one OpenCL device stay there, unless something else looks into their FIFO."""
+        actors = {each.name: each.behaviour for each in self.actors if isinstance(each.behaviour, OpenClActor)}
+        looked_at = self._options.check or self.declared.aligned
+        for fifo in self.declared.fifos:
+            (source, out), (target, into) = ((owner(end), port_of(end)) for end in (fifo.source, fifo.target))
+            if source in actors and target in actors and not (looked_at or fifo.control):
+                ends = actors[source], actors[target]
+                if ends[0].device is ends[1].device:
+                    ends[0].resident |= {out}
+                    ends[1].resident |= {into}
 
     def _make_crew(
         self, cores: frozenset[int], clusters: list[list[RunningActor]], carriers: dict[int, Connection]
