@@ -41,12 +41,12 @@ class OpenClKernel(Behaviour):
 
     attribute: ClassVar[str] = "opencl"
     schema: ClassVar[str] = (
-        '<attribute name="opencl"><ref name="opencl"/></attribute>'
+        '<attribute name="opencl"><ref name="kernel"/></attribute>'
         '<optional><attribute name="size"><ref name="work-size"/></attribute></optional>'
         '<optional><attribute name="local"><ref name="work-size"/></attribute></optional>'
     )
     schema_types: ClassVar[str] = (
-        '<define name="opencl">'
+        '<define name="kernel">'
         "<a:documentation>an OpenCL file and the name of a kernel in it, for example scale.cl:scale</a:documentation>"
         r'<data type="string"><param name="pattern">[^:\s]([^:]{0,250}[^:\s])?\.cl:[A-Za-z_][A-Za-z0-9_]{0,99}'
         "</param></data></define>"

@@ -7,7 +7,7 @@ what its call needs is prepared once for each combination of them. A firing is o
 from __future__ import annotations
 
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Union
 
 import numpy as np
@@ -18,6 +18,18 @@ from eprune.runtime.kernel.errors import UsageError
 
 #: So many combinations of slots are remembered: as many as a prepared step may have (``firing.PHASES``).
 MOST_CALLS = 256
+
+#: An actor and one of its ports.
+End = tuple[str, str]
+
+
+def leave_on_devices(fifos: Iterable[tuple[End, End]], actors: Mapping[str, Actor]) -> None:
+    """Tokens between two actors of one device stay there, if nothing else looks into these FIFOs."""
+    for (source, out), (target, into) in fifos:
+        ends = actors[source], actors[target]
+        if isinstance(ends[0], OpenClActor) and isinstance(ends[1], OpenClActor) and ends[0].device is ends[1].device:
+            ends[0].resident |= {out}
+            ends[1].resident |= {into}
 
 
 class Argument(NamedTuple):

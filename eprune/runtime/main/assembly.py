@@ -35,7 +35,7 @@ from eprune.runtime.fire.matched import (
 from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
 from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
-from eprune.runtime.fire.opencl_actor import OpenClActor
+from eprune.runtime.fire.opencl_actor import leave_on_devices
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sender
 from eprune.runtime.fire.routing import Router
@@ -47,17 +47,8 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
-from eprune.runtime.main.declared import (
-    Declared,
-    DeclaredActor,
-    DeclaredFifo,
-    DeclaredSegment,
-    Live,
-    owner,
-    port_of,
-    port_types,
-)
-from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
+from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script, unsafe
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
@@ -134,7 +125,8 @@ class Assembly:
         #: unit -> the interpreters of its segments that share some
         self._shared: dict[str, Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
-        self._leave_on_devices()
+        if not (self._options.check or self.declared.aligned):
+            leave_on_devices(self.declared.joined(), {actor.name: actor.behaviour for actor in self.actors})
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
             actor.initialized = actor.name in self._kept
@@ -214,18 +206,6 @@ class Assembly:
             for fifo in (*connection.rx.values(), *connection.tx.values())
         }
         return [self._make_crew(cores, clusters, carriers) for cores, clusters in crews]
-
-    def _leave_on_devices(self) -> None:
-        """Tokens between two actors of one OpenCL device stay there, unless something else looks into their FIFO."""
-        actors = {each.name: each.behaviour for each in self.actors if isinstance(each.behaviour, OpenClActor)}
-        looked_at = self._options.check or self.declared.aligned
-        for fifo in self.declared.fifos:
-            (source, out), (target, into) = ((owner(end), port_of(end)) for end in (fifo.source, fifo.target))
-            if source in actors and target in actors and not (looked_at or fifo.control):
-                ends = actors[source], actors[target]
-                if ends[0].device is ends[1].device:
-                    ends[0].resident |= {out}
-                    ends[1].resident |= {into}
 
     def _make_crew(
         self, cores: frozenset[int], clusters: list[list[RunningActor]], carriers: dict[int, Connection]
@@ -342,7 +322,7 @@ class Assembly:
         if fifo.source is None:
             host = "127.0.0.1" if fifo.security == "ssh" else self._options.bind
         if fifo.security != "tls" and not self._options.insecure and not is_loopback(host):
-            raise UsageError(_unsafe(name, host, fifo, self.declared.platform))
+            raise UsageError(unsafe(name, host, fifo.peer, fifo.security, self.declared.platform))
         port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
         if port > 65535:
             raise UsageError(f"{name}: TCP port {port} does not exist; choose lower ports")
@@ -362,7 +342,7 @@ class Assembly:
         if fifo.security == "tls":
             end.keys = self._keys
         elif fifo.security == "ssh":
-            end.tunnel = _script(self.declared.platform)
+            end.tunnel = script(self.declared.platform)
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
         """Seconds of silence after which the peer of these FIFOs is dead."""
@@ -605,19 +585,3 @@ def _policy(fifo: DeclaredFifo) -> str:
 def _room_timeout(fifo: DeclaredFifo) -> float:
     """Seconds for which room is waited for in a FIFO that may lose tokens."""
     return fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE
-
-
-def _script(platform: str) -> str:
-    """The script beside a platform's program that opens its SSH tunnels."""
-    return f"{platform}.ssh.sh"
-
-
-def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
-    """Why a link must not use this address, and the remedies."""
-    way_out = 'write security="tls" or security="ssh" for this link into both platform files'
-    if fifo.security == "ssh":
-        way_out = f"SSH tunnels end on loopback, and {_script(platform)} --ssh {fifo.peer}=HOST opens one"
-    return (
-        f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
-        "or add --insecure if you trust everybody on the network"
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from types import MappingProxyType
@@ -246,13 +246,19 @@ class Declared:
         """The lowest port of the link with a peer; the others are given as distances from it."""
         return min(fifo.port for fifo in self.fifos if fifo.peer == peer)
 
+    def joined(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        """The two ends, actor and port, of each FIFO for data within this platform."""
+        for fifo in self.fifos:
+            if fifo.source and fifo.target and not fifo.control:
+                yield (owner(fifo.source), _port(fifo.source)), (owner(fifo.target), _port(fifo.target))
+
     def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
         """Input port -> FIFO, of an actor."""
-        return {port_of(fifo.target): fifo for fifo in self.fifos if owner(fifo.target) == actor}
+        return {_port(fifo.target): fifo for fifo in self.fifos if owner(fifo.target) == actor}
 
     def produced(self, actor: str) -> dict[str, DeclaredFifo]:
         """Output port -> FIFO, of an actor."""
-        return {port_of(fifo.source): fifo for fifo in self.fifos if owner(fifo.source) == actor}
+        return {_port(fifo.source): fifo for fifo in self.fifos if owner(fifo.source) == actor}
 
 
 def no_service(declared: Declared) -> str:
@@ -279,6 +285,5 @@ def owner(end: Optional[str]) -> str:
     return (end or "").partition(".")[0]
 
 
-def port_of(end: Optional[str]) -> str:
-    """The port of an end ``actor.port``; '' where that is on another platform."""
+def _port(end: Optional[str]) -> str:
     return (end or "").partition(".")[2]
