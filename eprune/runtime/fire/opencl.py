@@ -86,7 +86,8 @@ class Device:
     @cached_property
     def opened(self) -> _Opened:
         """The device, ready to be used; shared by all who name it in this process."""
-        return _open(_find(self.place))
+        with _LOCK:
+            return _open(_find(self.place))
 
     @cached_property
     def memory(self) -> str:
@@ -116,9 +117,9 @@ class Device:
 
         Raises BuildError.
         """
-        text = joined(name, sources)
+        opened, text = self.opened, joined(name, sources)
         with _LOCK:
-            return _build(self.opened, name, text, self.options.get("build", ""))
+            return _build(opened, name, text, self.options.get("build", ""))
 
 
 class Slot:

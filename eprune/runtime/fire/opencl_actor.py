@@ -84,11 +84,12 @@ class OpenClActor(Actor):
         cl, opened = library(), self.device.opened
         self._cl, self._queue = cl, opened.queue
         self._global, self._local = self._size(self._sizes[0]), self._size(self._sizes[1]) or None
-        values = [self._value(each) for each in self._arguments]
+        # A kernel does not keep what its arguments are.
+        self._values = [self._value(each) for each in self._arguments]
         program = self._build(self.device)
         try:
             self._kernel = cl.Kernel(program, self._kernel_name)
-            for index, value in enumerate(values):
+            for index, value in enumerate(self._values):
                 if value is not None:
                     self._kernel.set_arg(index, value)
             for index in self._modes:
@@ -180,10 +181,10 @@ class OpenClActor(Actor):
                     copied += slot.copies
             for slot in room:
                 slot.lend()
-            if self._set is not call:
+            if self._set is not buffers:
                 for index, buffer in buffers:
                     kernel.set_arg(index, buffer)
-                self._set = call
+                self._set = buffers
             for index in self._modes:
                 kernel.set_arg(index, element("int32", str(self.mode)))
             last = run(queue, kernel, size, local)
@@ -201,8 +202,8 @@ class OpenClActor(Actor):
         return call
 
     def _forget(self, key: Any) -> None:
-        if self._set is self._calls.pop(key, None):
-            self._set = None
+        self._set = None
+        self._calls.pop(key, None)
         self._watched.pop(key, None)
 
     def finalize(self) -> None:
