@@ -43,6 +43,15 @@ class KernelArgument:
     space: str = ""
     constant: bool = False
 
+    @property
+    def meaning(self) -> str:
+        """What it can be of an actor."""
+        if not self.space:
+            return "parameter" + ", or the control input" * (self.dtype == "int32")
+        if self.space == "local":
+            return "parameter: a number of elements"
+        return "input, or parameter: a .npy file" if self.constant else "output"
+
     def holds(self, dtype: str) -> bool:
         """Whether a pointer of this type reads tokens of a dtype as they are: complex ones are pairs, bool bytes."""
         pairs = {"complex64": "float32", "complex128": "float64"}

@@ -8,6 +8,7 @@ from typing import Any
 from eprune.model.finding import WrongUsage
 from eprune.model.platform import Engine, Unit
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.opencl import Device
 from eprune.runtime.kernel.errors import UsageError
 
 #: Where actors run that the unit in question does not take.
@@ -19,10 +20,17 @@ def model_engine(unit: Unit, interpreter: str = "auto") -> ModelEngine:
     return ModelEngine(unit.engine.value, interpreter, unit.threads, unit.delegate or "", dict(unit.options))
 
 
+def describe(unit: Unit, interpreter: str) -> str:
+    """What runs models or kernels on a unit, with versions. Raises UsageError where it is not on this machine."""
+    if unit.opencl is not None:
+        return Device(unit.opencl, dict(unit.options)).describe()
+    return model_engine(unit, interpreter).describe()
+
+
 def version_of(unit: Unit, interpreter: str) -> str:
-    """What runs models on a unit, with versions. Raises WrongUsage where it is not on this machine."""
+    """The same. Raises WrongUsage where it is not on this machine."""
     try:
-        return model_engine(unit, interpreter).describe()
+        return describe(unit, interpreter)
     except UsageError as error:
         raise WrongUsage(f"{unit.where}: unit {unit.name!r}: {error}") from None
 

@@ -37,7 +37,7 @@ from eprune.explore.flow import flow
 from eprune.explore.space import fastest, mapping
 from eprune.formats.system import read_system
 from eprune.measure import apart
-from eprune.measure.engines import PLAIN, as_text, from_text, model_engine, with_plain
+from eprune.measure.engines import PLAIN, as_text, describe, from_text, model_engine, with_plain
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.behaviour import Cut
@@ -150,8 +150,7 @@ def _main() -> None:
     def send(line: dict[str, Any]) -> None:
         print(json.dumps(line), file=answer, flush=True)
 
-    engine = model_engine(unit, options.interpreter)
-    described = engine.describe()
+    described = describe(unit, options.interpreter)
     system = read_system(options.application, allow_outside=options.allow_outside)
     times, rates = _times(system, unit, options.interpreter, lambda step, steps: send({"step": step, "steps": steps}))
     send(

@@ -133,7 +133,9 @@ class OpenClActor(Actor):
         except (OSError, ValueError, EOFError, SyntaxError) as error:
             raise UsageError(f"{what}={path}: is not a .npy file of numbers: {error}") from None
         if array.dtype != dtype or not array.size:
-            raise UsageError(f"{what}={path}: has {array.dtype}{list(array.shape)}, where {dtype} is wanted: save it as such")
+            raise UsageError(
+                f"{what}={path}: has {array.dtype}{list(array.shape)}, where {dtype} is wanted: save it as such"
+            )
         flags = self._cl.mem_flags
         array = np.ascontiguousarray(array)
         return self._cl.Buffer(self.device.opened.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=array)
