@@ -165,7 +165,7 @@ def test_xml_files(eprune):
         ("none.tflite", "none.tflite: error[FILE]: cannot be read: No such file or directory"),
         ("bad.py", "bad.py:1: error[FILE]: not valid Python"),
         ("empty.py", "empty.py has no classes"),
-        ("notes.txt", "'notes.txt' ends in none of .py, .c, .tflite, .xml"),
+        ("notes.txt", "'notes.txt' ends in none of .py, .c, .cl, .tflite, .xml"),
         ("other.xml", "other.xml: error[FILE]: its first element is <other>"),
         ("\0.py", "cannot be read"),
     ],

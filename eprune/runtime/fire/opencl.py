@@ -208,7 +208,9 @@ class CopiedSlot(Slot):
 def library() -> Any:
     """pyopencl. Raises UsageError where it is not installed."""
     try:
-        found = importlib.import_module("pyopencl")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what its own cache, which is not used, would be faster with
+            found = importlib.import_module("pyopencl")
     except ImportError as error:
         raise UsageError(f"OpenCL: {error}; install it (pip install 'eprune[opencl]')") from None
     warnings.filterwarnings("ignore", category=found.CompilerWarning)
