@@ -227,6 +227,14 @@ def devices() -> list[tuple[str, str]]:
     return [(place, Device(place).describe()) for place in places]
 
 
+def set_pointer(kernel: Any, index: int, buffer: Any) -> None:
+    """Set an argument that is a pointer; None: it is NULL."""
+    try:
+        kernel.set_arg(index, buffer)
+    except TypeError:  # pyopencl 2025.1, the last one for Python 3.9, refuses None there
+        kernel._set_arg_null(index)
+
+
 def reason(error: Exception) -> str:
     """What OpenCL says is wrong: ``clEnqueueNDRangeKernel failed: INVALID_WORK_GROUP_SIZE``."""
     return f"OpenCL: {(str(error).strip().splitlines() or [type(error).__name__])[0]}"

@@ -12,7 +12,7 @@ from typing import Any, Callable, NamedTuple, Union
 
 import numpy as np
 
-from eprune.runtime.fire.opencl import Device, Slot, element, library, reason
+from eprune.runtime.fire.opencl import Device, Slot, element, library, reason, set_pointer
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
 
@@ -185,7 +185,7 @@ class OpenClActor(Actor):
                 slot.lend()
             if self._set is not buffers:
                 for index, buffer in buffers:
-                    kernel.set_arg(index, buffer)
+                    set_pointer(kernel, index, buffer)
                 self._set = buffers
             for index in self._modes:
                 kernel.set_arg(index, element("int32", str(self.mode)))
