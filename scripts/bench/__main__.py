@@ -24,6 +24,7 @@ from scripts.bench.link import hop, link
 from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
+from scripts.bench.opencl import opencl
 from scripts.bench.partition import partition
 from scripts.bench.replicas import replicas
 from scripts.bench.routes import routes
@@ -59,6 +60,7 @@ _ALL = (
     faults,
     partition,
     engines,
+    opencl,
 )
 BENCHES = {each.__name__: each for each in _ALL}
 
