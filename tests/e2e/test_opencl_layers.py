@@ -38,7 +38,8 @@ def vehicle(tmp_path_factory):
         parameters = {"size": size, "channels": channels}
         for name, index in zip(("weights", "biases"), constants):
             parameters[name] = f"l{number}_{name}.npy"
-            np.save(folder / parameters[name], constant(model, index).astype("float32"))
+            values = constant(model, index).astype("float32")
+            np.save(folder / parameters[name], values.transpose(1, 2, 3, 0) if values.ndim == 4 else values)
         old = f'<actor name="L{number}" model="vehicle.tflite" operators="{operators}">'
         assert old in text
         new = f'<actor name="L{number}" opencl="vehicle_layers.cl:layer" size="32,{size // 2},{size // 2}">'
