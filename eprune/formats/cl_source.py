@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Optional
 
 from eprune.formats.c_source import CSource
+from eprune.model.finding import EpruneError, Finding, Location
 
 _ATTRIBUTE = re.compile(r"__attribute__\s*\(\((?:[^()]|\((?:[^()]|\([^()]*\))*\))*\)\)")
 _KERNEL = re.compile(r"\b(?:__kernel|kernel)\s+void\s+([A-Za-z_]\w*)\s*\(([^()]*)\)")
@@ -26,6 +28,8 @@ _TYPES = {
     "float": "float32",
     "double": "float64",
 }
+#: What an argument can be.
+_TAKEN = "a number (float, int, uchar, ...), or one pointer to __global, __constant or __local memory of numbers"
 _VECTOR = re.compile(rf"({'|'.join(_TYPES)})(2|3|4|8|16)?")
 
 
@@ -65,6 +69,7 @@ class ClSource(CSource):
 
     def __init__(self, path: str) -> None:
         super().__init__(path)
+        self.path = path
         plain = _ATTRIBUTE.sub(lambda found: " " + "\n" * found[0].count("\n"), self.text)
         self._kernels: dict[str, tuple[int, list[tuple[int, str]]]] = {}
         for found in _KERNEL.finditer(plain):
@@ -91,11 +96,22 @@ class ClSource(CSource):
         return self._kernels[kernel][0]
 
     def arguments(self, kernel: str) -> list[KernelArgument]:
-        """The arguments of a kernel. Raises ValueError, with the line, for a type that no token or parameter has."""
-        return [_argument(line, text) for line, text in self._kernels[kernel][1]]
+        """The arguments of a kernel. Raises EpruneError (FILE) for types that no token and no parameter has."""
+        found, findings = [], []
+        for line, text in self._kernels[kernel][1]:
+            argument = _argument(line, text)
+            if argument is not None:
+                found.append(argument)
+            else:
+                message = f"argument '{text}' of the kernel {kernel} is of a type that no token and no parameter has"
+                findings.append(Finding("FILE", Location(self.path, line), message, _TAKEN))
+        if findings:
+            raise EpruneError(*findings)
+        return found
 
 
-def _argument(line: int, text: str) -> KernelArgument:
+def _argument(line: int, text: str) -> Optional[KernelArgument]:
+    """An argument, None where it is of a type that cannot be taken."""
     words = _WORD.findall(text)
     spaces = [_SPACES[word] for word in words if word in _SPACES]
     stars = words.count("*") + words.count("[")
@@ -106,8 +122,7 @@ def _argument(line: int, text: str) -> KernelArgument:
     found = _VECTOR.fullmatch(" ".join(types) or "int")
     space = spaces[0] if spaces else ""
     if not names or not found or stars != bool(space) or (found[2] and not space):
-        known = "a value of a number's type, or one pointer to __global, __constant or __local memory of numbers"
-        raise ValueError(f"line {line}: argument '{text}' is not {known}")
+        return None
     # What the pointer points to is constant if the word stands before the star.
     before = words[: words.index("*")] if "*" in words else words
     constant = space == "constant" or "const" in before

@@ -62,9 +62,11 @@ def vehicle(tmp_path_factory):
     return folder
 
 
-def run(application, mapping, *platforms, folder=GRAPHS):
+def run(application, mapping, *platforms, folder=GRAPHS, options=()):
     command = [*EPRUNE, "run", str(application), "-p", *(str(folder / f"{name}.xml") for name in platforms)]
-    code, out, err = finish(start_command(*command, "-m", str(mapping), "--frames", "4", "--record", str(folder)))
+    code, out, err = finish(
+        start_command(*command, "-m", str(mapping), "--frames", "4", "--record", str(folder), *options)
+    )
     assert code == 0, err
     records = {name: json.loads((folder / f"{name}.json").read_text()) for name in platforms}
     return [json.loads(line) for line in out.splitlines()], records
@@ -92,13 +94,15 @@ def test_layers_in_opencl_and_in_tflite_are_one_application_on_two_platforms(veh
     assert noted  # the two have greeted each other with what they compute by
 
 
-@pytest.mark.parametrize("memory", ["shared", "copied"])
-def test_on_one_platform_tokens_between_the_layers_stay_on_the_device(vehicle, right, memory):
+@pytest.mark.parametrize(("memory", "threads"), [("shared", "cluster"), ("copied", "actor")])
+def test_on_one_platform_tokens_between_the_layers_stay_on_the_device(vehicle, right, memory, threads):
+    """In one thread, and from one thread to another."""
     platform = vehicle / "endpoint.xml"
     before = platform.read_text()
     platform.write_text(before.replace('opencl="0:0"', f'opencl="0:0" options="memory={memory}"'))
     try:
-        ours, records = run(vehicle / "app.xml", vehicle / "vehicle_local", "endpoint", folder=vehicle)
+        options = ("--threads", threads)
+        ours, records = run(vehicle / "app.xml", vehicle / "vehicle_local", "endpoint", folder=vehicle, options=options)
     finally:
         platform.write_text(before)
     same(ours, right)

@@ -104,10 +104,10 @@ def test_a_kernel_is_sound_and_says_what_it_takes(found):
         (
             [],
             [("float *out", "size_t *out")],
-            r"'scale\.cl' is not usable: line 7: argument '__global size_t \*out' is",
+            r"scale\.cl:7: error\[FILE\]: argument '__global size_t \*out' of the kernel scale is of a type",
         ),
-        ([], [("uchar count", "float4 count")], r"is not usable: line 9: argument 'const float4 count' is not a value"),
-        ([], [("float *out", "float **out")], r"is not usable: line 7: argument '__global float \*\*out' is not"),
+        ([], [("uchar count", "float4 count")], r"scale\.cl:9: error\[FILE\]: argument 'const float4 count' of"),
+        ([], [("float *out", "float **out")], r"scale\.cl:7: error\[FILE\]: argument '__global float \*\*out' of"),
         ([], [("sizes.h", "size.h")], r"error\[FILE\]: .*includes 'size\.h', which is not there"),
         ([], [('"sizes.h"', "<math.h>")], r"error\[FILE\]: .*'scale\.cl' includes <math\.h>"),
         ([], [('"sizes.h"', '"../sizes.h"')], r"error\[FILE\]: .*'scale\.cl' includes \"\.\./sizes\.h\""),

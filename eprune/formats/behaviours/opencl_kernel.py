@@ -122,10 +122,7 @@ class OpenClKernel(Behaviour):
             close = get_close_matches(self.name, source.kernels, 1)
             hint = f"did you mean {close[0]!r}?" if close else f"kernels there: {', '.join(source.kernels) or 'none'}"
             raise EpruneError(file_finding(actor, self.file, f"has no kernel {self.name!r}", hint))
-        try:
-            arguments = source.arguments(self.name)
-        except ValueError as error:
-            raise EpruneError(file_finding(actor, self.file, f"is not usable: {error}")) from None
+        arguments = source.arguments(self.name)
         findings = [*self._unbound(actor, source, arguments), *self._mistyped(actor, arguments)]
         findings = findings or [*self._wrong_values(actor, arguments), *self._wrong_sizes(actor)]
         if findings:
