@@ -128,7 +128,8 @@ class Slot:
     ``on_device``: what counts is what the device has.
     """
 
-    #: how many copies one way takes
+    #: whether something is to be done for the other side to have it, and how many copies that is
+    moves = False
     copies = 0
 
     def __init__(self, opened: _Opened, address: int, size: int) -> None:
@@ -159,6 +160,7 @@ class Slot:
 class MappedSlot(Slot):
     """Memory that both see, and the host only while it is mapped."""
 
+    moves = True
     _map: Any = None
 
     def give(self) -> None:
@@ -191,6 +193,7 @@ class MappedSlot(Slot):
 class CopiedSlot(Slot):
     """Memory of the device's own."""
 
+    moves = True
     copies = 1
 
     def _buffer(self, context: Any) -> Any:
@@ -333,15 +336,17 @@ def _refused(name: str, text: str) -> BuildError:
 
 
 def _sees_host(cl: Any, opened: _Opened) -> bool:
-    """Whether a device works on the very memory of the host, each seeing what the other wrote: that is tried."""
-    size, flags = 64, cl.mem_flags
-    memory = ctypes.create_string_buffer(2 * size)
-    aligned = -ctypes.addressof(memory) % size
-    there = (ctypes.c_char * size).from_buffer(memory, aligned)
+    """Whether a device works on the very memory of the host, each seeing what the other wrote: that is tried.
+
+    The memory begins and ends where caches do not care for: drivers may make a copy of such.
+    """
+    size, flags = 66, cl.mem_flags
+    memory = ctypes.create_string_buffer(4 * size)
+    there = (ctypes.c_char * size).from_buffer(memory, -ctypes.addressof(memory) % 64 + 16)
     buffer = cl.Buffer(opened.context, flags.READ_WRITE | flags.USE_HOST_PTR, hostbuf=there)
     other = cl.Buffer(opened.context, flags.READ_WRITE, size)
     back = ctypes.create_string_buffer(size)
-    cl.enqueue_fill_buffer(opened.queue, buffer, b"\1", 0, size)
+    cl.enqueue_fill_buffer(opened.queue, buffer, b"\1\1", 0, size)
     opened.queue.finish()
     seen = bytes(there) == b"\1" * size
     ctypes.memset(there, 2, size)
