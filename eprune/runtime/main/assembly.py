@@ -125,7 +125,7 @@ class Assembly:
         #: unit -> the interpreters of its segments that share some
         self._shared: dict[str, Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
-        if not (self._options.check or self.declared.aligned):
+        if not self._options.check:  # which copies each token
             leave_on_devices(self.declared.joined(), {actor.name: actor.behaviour for actor in self.actors})
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
