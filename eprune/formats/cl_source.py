@@ -71,6 +71,8 @@ class ClSource(CSource):
         super().__init__(path)
         self.path = path
         plain = _ATTRIBUTE.sub(lambda found: " " + "\n" * found[0].count("\n"), self.text)
+        #: kernel -> where it is once more, with other arguments
+        self._twice: dict[str, int] = {}
         self._kernels: dict[str, tuple[int, list[tuple[int, str]]]] = {}
         for found in _KERNEL.finditer(plain):
             line = plain.count("\n", 0, found.start(1)) + 1
@@ -79,7 +81,10 @@ class ClSource(CSource):
                 begin = place + len(text) - len(text.lstrip())
                 arguments.append((plain.count("\n", 0, begin) + 1, text.strip()))
                 place += len(text) + 1
-            self._kernels.setdefault(found[1], (line, [] if arguments[0][1] in ("", "void") else arguments))
+            arguments = [] if arguments[0][1] in ("", "void") else arguments
+            _, known = self._kernels.setdefault(found[1], (line, arguments))
+            if [text for _, text in known] != [text for _, text in arguments]:
+                self._twice.setdefault(found[1], line)
 
     @property
     def kernels(self) -> list[str]:
@@ -96,8 +101,15 @@ class ClSource(CSource):
         return self._kernels[kernel][0]
 
     def arguments(self, kernel: str) -> list[KernelArgument]:
-        """The arguments of a kernel. Raises EpruneError (FILE) for types that no token and no parameter has."""
+        """The arguments of a kernel.
+
+        Raises EpruneError (FILE) for types that no token and no parameter has, and for a kernel with two lists of them.
+        """
         found, findings = [], []
+        if kernel in self._twice:
+            message = f"the kernel {kernel} is there once more, with other arguments than in line {self.line(kernel)}"
+            hint = "give each version a name of its own: conditions (#if) are not read"
+            findings.append(Finding("FILE", Location(self.path, self._twice[kernel]), message, hint))
         for line, text in self._kernels[kernel][1]:
             argument = _argument(line, text)
             if argument is not None:

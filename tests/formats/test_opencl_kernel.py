@@ -108,6 +108,11 @@ def test_a_kernel_is_sound_and_says_what_it_takes(found):
         ),
         ([], [("uchar count", "float4 count")], r"scale\.cl:9: error\[FILE\]: argument 'const float4 count' of"),
         ([], [("float *out", "float **out")], r"scale\.cl:7: error\[FILE\]: argument '__global float \*\*out' of"),
+        (
+            [],
+            [("__kernel void other(void) {}", "#if A\nkernel void scale(int a) {}\n#endif")],
+            r"scale\.cl:8: error\[FILE\]: the kernel scale is there once more, with other arguments than in line 5",
+        ),
         ([], [("sizes.h", "size.h")], r"error\[FILE\]: .*includes 'size\.h', which is not there"),
         ([], [('"sizes.h"', "<math.h>")], r"error\[FILE\]: .*'scale\.cl' includes <math\.h>"),
         ([], [('"sizes.h"', '"../sizes.h"')], r"error\[FILE\]: .*'scale\.cl' includes \"\.\./sizes\.h\""),

@@ -126,7 +126,8 @@ def test_constants_are_a_file(tmp_path):
     np.save(path, np.array([2, 3], np.int32))
     with pytest.raises(UsageError, match=r"table=.*table\.npy: has int32\[2\], where int16 is wanted"):
         actor(text, arguments, *ports, size=(2,), table=str(path))
-    for data in (b"", b"\x93NUMPY nothing", b"PK"):
+    huge = path.read_bytes().replace(b"(2,), }", b"(9999999999,), }"[:18])
+    for data in (b"", b"\x93NUMPY nothing", b"PK", huge):
         path.write_bytes(data)
         with pytest.raises(UsageError, match=r"table=.*table\.npy: is not a \.npy file of numbers"):
             actor(text, arguments, *ports, size=(2,), table=str(path))
@@ -280,3 +281,9 @@ def test_flags_are_told_to_the_compiler_and_a_file_that_includes_itself_is_refus
 def test_a_kernel_that_the_program_lacks_is_refused():
     with pytest.raises(UsageError, match="kernel f: OpenCL: clCreateKernel failed: INVALID_KERNEL_NAME"):
         actor(ADD.replace("void f", "void g"), ADDED, *PORTS, number="1")
+
+
+@NEEDS_OPENCL
+def test_a_kernel_with_other_arguments_than_its_source_shows_is_refused():
+    with pytest.raises(UsageError, match=r"the kernel f has 3 arguments, where its source shows 2$"):
+        actor(ADD, ADDED[:2], *PORTS)

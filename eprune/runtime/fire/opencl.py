@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import importlib
 import re
+import sys
 import threading
 import warnings
 import weakref
@@ -210,14 +211,15 @@ class CopiedSlot(Slot):
 
 def library() -> Any:
     """pyopencl. Raises UsageError where it is not installed."""
+    known = sys.modules.get("pyopencl")
+    if known is not None:
+        return known
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of what its own cache, which is not used, would be faster with
-            found = importlib.import_module("pyopencl")
+            return importlib.import_module("pyopencl")
     except ImportError as error:
         raise UsageError(f"OpenCL: {error}; install it (pip install 'eprune[opencl]')") from None
-    warnings.filterwarnings("ignore", category=found.CompilerWarning)
-    return found
 
 
 def devices() -> list[tuple[str, str]]:
@@ -320,7 +322,8 @@ def _open(device: Any) -> _Opened:
 def _build(opened: _Opened, name: str, text: str, flags: str) -> Any:
     cl = library()
     try:
-        with quiet_stderr():
+        with quiet_stderr(), warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # that the compiler has said something
             return cl.Program(opened.context, text).build([*filter(None, flags.split(","))], cache_dir=False)
     except cl.Error as error:
         raise _refused(name, str(error)) from None

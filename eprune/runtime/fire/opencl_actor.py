@@ -94,6 +94,9 @@ class OpenClActor(Actor):
         program = self._build(self.device)
         try:
             self._kernel = cl.Kernel(program, self._kernel_name)
+            if self._kernel.num_args != len(self._arguments):
+                count = f"{self._kernel.num_args} arguments, where its source shows {len(self._arguments)}"
+                raise UsageError(f"actor {self.name!r}: the kernel {self._kernel_name} has {count}")
             for index, value in enumerate(self._values):
                 if value is not None:
                     self._kernel.set_arg(index, value)
@@ -131,10 +134,10 @@ class OpenClActor(Actor):
     def _constants(self, what: str, path: str, dtype: str) -> Any:
         """The numbers of a .npy file, on the device."""
         try:
-            array = np.load(path, allow_pickle=False)
+            array = np.load(path, mmap_mode="r", allow_pickle=False)  # which believes no size that the file has not
             if not isinstance(array, np.ndarray):
                 array.close()
-                raise ValueError("is an archive")
+                raise ValueError("it is an archive")
         except (OSError, ValueError, EOFError, SyntaxError) as error:
             raise UsageError(f"{what}={path}: is not a .npy file of numbers: {error}") from None
         if array.dtype != dtype or not array.size:
@@ -142,7 +145,7 @@ class OpenClActor(Actor):
                 f"{what}={path}: has {array.dtype}{list(array.shape)}, where {dtype} is wanted: save it as such"
             )
         flags = self._cl.mem_flags
-        array = np.ascontiguousarray(array)
+        array = np.array(array, order="C")
         return self._cl.Buffer(self.device.opened.context, flags.READ_ONLY | flags.COPY_HOST_PTR, hostbuf=array)
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
