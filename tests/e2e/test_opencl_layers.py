@@ -136,6 +136,19 @@ def test_each_layer_is_nearly_that_of_the_reference(vehicle):
             assert mine.any()
 
 
+def test_verify_compares_the_slices_that_are_left(vehicle):
+    """The output of L2 says which tensor of the model it is."""
+    text = (vehicle / "app.xml").read_text()
+    port = '<out name="out" token="float32[1,24,24,32]"/>'
+    assert port in text
+    (vehicle / "verified.xml").write_text(text.replace(port, port.replace("/>", ' tensor="8"/>')))
+    command = (*EPRUNE, "verify", str(vehicle / "verified.xml"), "--model", str(vehicle / "vehicle.tflite"))
+    code, out, err = finish(start_command(*command, "--format", "json"))
+    assert code == 0, err
+    found = json.loads(out)
+    assert (found["equal"], found["actors"]) == (True, 2)
+
+
 def test_a_bundle_takes_the_kernels_and_their_weights_along(vehicle, tmp_path):
     command = [*EPRUNE, "codegen", "app.xml", "-p", "endpoint.xml", "-m", "vehicle_local", "--pyz"]
     subprocess.run([*command, "-o", str(tmp_path / "v.pyz")], cwd=vehicle, env=environment(), check=True)
