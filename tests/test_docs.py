@@ -20,6 +20,7 @@ from eprune.runtime.main import options as program_options
 from scripts import reference
 from tests.kit import pages
 from tests.kit.accelerator import NEEDS_CC
+from tests.kit.opencl import NEEDS_OPENCL
 from tests.kit.programs import ROOT, environment
 
 DOCS = ROOT / "docs"
@@ -131,9 +132,12 @@ def test_the_sessions_of_a_page_are_real(name, tmp_path):
         assert pages.missing(shown, done.stdout) == [], f"$ {command}\n{done.stdout}"
 
 
-@NEEDS_CC
-def test_the_actor_in_c_works_as_shown(tmp_path):
-    text = (DOCS / "how-to/write_a_c_actor.md").read_text(encoding="utf-8")
+@pytest.mark.parametrize(
+    "page",
+    [pytest.param("write_a_c_actor.md", marks=NEEDS_CC), pytest.param("write_an_opencl_actor.md", marks=NEEDS_OPENCL)],
+)
+def test_the_actor_in_another_language_works_as_shown(page, tmp_path):
+    text = (DOCS / "how-to" / page).read_text(encoding="utf-8")
     for name, body in pages.files(text).items():
         (tmp_path / name).write_text(body, encoding="utf-8")
     commands = pages.sessions(text)

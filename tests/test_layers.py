@@ -41,7 +41,18 @@ ON_DEVICE = {"numpy", "ai_edge_litert", "tflite_runtime", "psutil"}
 FOR_ACTORS = {"PIL", "scipy", "av", "zstandard"}
 
 #: What must not be loaded by `import eprune.runtime`, or by `eprune --help`.
-HEAVY = ("lxml", "jinja2", "numpy", "rich", "PIL", "flatbuffers", "ai_edge_litert", "tflite_runtime", "psutil")
+HEAVY = (
+    "lxml",
+    "jinja2",
+    "numpy",
+    "rich",
+    "PIL",
+    "flatbuffers",
+    "ai_edge_litert",
+    "tflite_runtime",
+    "psutil",
+    "pyopencl",
+)
 
 
 def folder(room: str) -> Path:

@@ -80,8 +80,9 @@ RULES = {
     ),
     "M4": Rule("a segment's slices can run as one: one unit, one model, joined as in it, no way out and back in"),
     "M5": Rule(
-        "a unit with a delegate, which is TFLite's, runs slices of models only; an engine reads their format; options "
-        "have a delegate or an engine that takes them"
+        "a unit with a delegate, which is TFLite's, runs slices of models only, one with an OpenCL device actors in "
+        "OpenCL only, and these run nowhere else; an engine reads the format of its models; options have somebody who "
+        "takes them"
     ),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(

@@ -1,4 +1,4 @@
-"""Rule M5: what runs on a unit is what its engine and its delegate can run."""
+"""Rule M5: what runs on a unit is what its engine, its delegate or its OpenCL device can run."""
 
 from __future__ import annotations
 
@@ -9,9 +9,13 @@ from eprune.model.finding import Finding
 from eprune.model.platform import Engine, Platform, Unit
 from eprune.model.system import System
 
+#: What an OpenCL device can be told, and the words for it; (): any text.
+OPENCL_OPTIONS = {"memory": ("shared", "mapped", "copied"), "build": ()}
+OPENCL_HINT = "its options are memory=shared, mapped or copied, and build=FLAG,FLAG for its compiler"
+
 
 def units(system: System) -> Iterator[Finding]:
-    """M5: a delegate is TFLite's, options have somebody who takes them, and each actor is on a unit that runs it."""
+    """M5: a unit has one thing that runs its actors, which takes the options, and each actor is on one that runs it."""
     for platform in system.platforms:
         for unit in platform.units:
             yield from _stated(platform, unit)
@@ -33,9 +37,24 @@ def units(system: System) -> Iterator[Finding]:
 
 def _stated(platform: Platform, unit: Unit) -> Iterator[Finding]:
     what = f"platform '{platform.name}': unit '{unit.name}'"
-    if unit.delegate is not None and unit.engine not in (None, Engine.TFLITE):
+    if unit.opencl is not None:
+        yield from _with_opencl(what, unit)
+    elif unit.delegate is not None and unit.engine not in (None, Engine.TFLITE):
         message = f"{what} has a delegate, which is TFLite's, but the engine {unit.engine.value if unit.engine else ''}"
         yield violation("M5", unit.where, message, "remove one of them")
     elif unit.options and unit.delegate is None and unit.engine in (None, Engine.TFLITE):
         message = f"{what} has options, but no delegate that takes them"
         yield violation("M5", unit.where, message, 'add delegate="...", or remove the options')
+
+
+def _with_opencl(what: str, unit: Unit) -> Iterator[Finding]:
+    """What runs slices of models has no place beside an OpenCL device, which runs kernels only."""
+    beside = {"a delegate": unit.delegate is not None, "an engine": unit.engine is not None}
+    for other in [name for name, there in {**beside, "threads": unit.threads != 1}.items() if there]:
+        message = f"{what} has {other}, for slices of models, but its OpenCL device runs kernels only"
+        yield violation("M5", unit.where, message, "give each a unit of its own")
+    for name, value in unit.options:
+        words = OPENCL_OPTIONS.get(name)
+        if words is None or (words and value not in words):
+            message = f"{what}: an OpenCL device is not told {name}={value}"
+            yield violation("M5", unit.where, message, OPENCL_HINT)

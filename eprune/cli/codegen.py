@@ -66,7 +66,7 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.deploy import build
     from eprune.formats.atomic import write_file
-    from eprune.measure.c_builds import build_all
+    from eprune.measure.builds import build_all
     from eprune.measure.verified import unverified
 
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())

@@ -391,7 +391,7 @@ def _classes(line: Line) -> Iterator[Item]:
     from eprune.formats.library import library_classes
 
     yield from (Item(WORD, each.name, each.summary) for each in library_classes())
-    yield Item(FILES, "*.py *.c *.tflite *.onnx *.xml")
+    yield Item(FILES, "*.py *.c *.cl *.tflite *.onnx *.xml")
 
 
 def _files(patterns: str) -> Completer:

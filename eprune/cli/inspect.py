@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from eprune.formats.python_classes import ClassDescription
 
 #: Files that are summarized as a whole.
-SUMMARIZED = (".c", ".onnx", ".tflite", ".xml")
+SUMMARIZED = (".c", ".cl", ".onnx", ".tflite", ".xml")
 #: Up to so many names are listed in a message.
 NAMED = 9
 
@@ -29,8 +29,9 @@ def command(what: Optional[str], fmt: str) -> None:
     """Show what a class of actors or a file holds; without an argument, list the actors that ship with eprune.
 
     Of a class (a name from the library, or FILE.py:Class) you see its ports, its parameters with their defaults, and
-    its documentation; of a C file its actors; of a model its inputs, outputs and operators; of an application,
-    a platform or a mapping a short summary. Python files are read, never run, and C files are not compiled.
+    its documentation; of a C file its actors, of an OpenCL file its kernels; of a model its inputs, outputs and
+    operators; of an application, a platform or a mapping a short summary. Python files are read, never run, and files
+    in C and OpenCL are not compiled.
 
     \b
     Examples:
@@ -197,6 +198,21 @@ def _c(data: dict[str, Any]) -> str:
     return "\n\n".join(parts)
 
 
+def _opencl(data: dict[str, Any]) -> str:
+    from eprune.views.tables import table
+
+    parts = [data["file"], *([f"  {data['doc']}"] if data["doc"] else [])]
+    for kernel in data["kernels"]:
+        rows = [tuple(argument.values()) for argument in kernel["arguments"]]
+        arguments = (
+            table(("argument", "type", "memory", "of the actor"), rows).rstrip("\n") if rows else "  no arguments"
+        )
+        parts.append(f"kernel {kernel['name']}, line {kernel['line']}\n{arguments}")
+    if not data["kernels"]:
+        parts.append("It has no kernel whose arguments can be read.")
+    return "\n\n".join(parts)
+
+
 def _platform(data: dict[str, Any]) -> str:
     from eprune.model.quantity import format_size, format_time
     from eprune.views.tables import counted, table
@@ -208,7 +224,7 @@ def _platform(data: dict[str, Any]) -> str:
         for name, core in data["units"].items()
         for engine in [data["engines"].get(name, "-")]
     ]
-    text += table(("unit", "core", "models by"), units)
+    text += table(("unit", "core", "runs"), units)
     rows = [
         (
             link["to"],
@@ -231,4 +247,11 @@ def _mapping(data: dict[str, Any]) -> str:
     return f"{head}\n\n{table(('actor', 'on'), rows)}"
 
 
-_SUMMARIES = {"c": _c, "model": _model, "application": _application, "platform": _platform, "mapping": _mapping}
+_SUMMARIES = {
+    "c": _c,
+    "opencl": _opencl,
+    "model": _model,
+    "application": _application,
+    "platform": _platform,
+    "mapping": _mapping,
+}

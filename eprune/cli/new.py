@@ -23,7 +23,10 @@ TAKEN = {"eprune", "numpy", "ai_edge_litert", "tflite_runtime"}
 @click.argument("kind", type=click.Choice(["app", "actor"]))
 @click.argument("name", metavar="NAME")
 @click.option(
-    "-o", "--output", metavar="PATH", help="The folder of the application (NAME), or the actor's FILE.py, or FILE.c."
+    "-o",
+    "--output",
+    metavar="PATH",
+    help="The folder of the application (NAME), or the actor's FILE.py, FILE.c or FILE.cl.",
 )
 @click.option("--format", "fmt", type=click.Choice(["text", "json"]), default="text", help="text (default) or json.")
 def command(kind: str, name: str, output: Optional[str], fmt: str) -> None:
@@ -31,7 +34,8 @@ def command(kind: str, name: str, output: Optional[str], fmt: str) -> None:
 
     `new app NAME` makes a folder with a graph of three actors, their classes, two platforms, mappings for one machine
     and for a split, and a Makefile with the commands. `new actor NAME` makes a Python file with a class of that name,
-    or with -o FILE.c a C file with an actor of that name. Nothing is overwritten. The names of the files go to stdout.
+    or with -o FILE.c a C file with an actor of that name, with -o FILE.cl an OpenCL file with a kernel of that name.
+    Nothing is overwritten. The names of the files go to stdout.
 
     \b
     Examples:
@@ -61,12 +65,13 @@ def _application(name: str, folder: str) -> list[str]:
 
 
 def _actor(name: str, output: Optional[str]) -> list[str]:
-    from eprune.formats.templates import actor, c_actor
+    from eprune.formats.templates import actor, c_actor, opencl_actor
 
-    if output is not None and Path(output).suffix == ".c":
+    language = {".c": c_actor, ".cl": opencl_actor}.get(Path(output or "").suffix)
+    if output is not None and language is not None:
         if not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]{0,99}", name):
             raise click.BadParameter(f"{name!r} is not a name in C, such as 'edges'", param_hint="NAME")
-        return _write(output, c_actor(name))
+        return _write(output, language(name))
     if not re.fullmatch(r"[A-Z][A-Za-z0-9]*", name) or keyword.iskeyword(name):
         example = "".join(part[:1].upper() + part[1:] for part in re.findall(r"[A-Za-z0-9]+", name)).lstrip(
             "0123456789"
@@ -98,10 +103,11 @@ def _next(kind: str, name: str, written: list[str]) -> str:
     if kind == "app":
         folder = shlex.quote(str(Path(next(file for file in written if file.endswith("application.xml"))).parent))
         return f"next: cd {folder} && make check split"
-    attribute = "c" if written[0].endswith(".c") else "class"
+    attribute = {".c": "c", ".cl": "opencl"}.get(Path(written[0]).suffix, "class")
+    factor = '    <param name="factor" value="1"/>\n' * (attribute == "opencl")
     return (
         "next: name it in a graph, for example\n"
-        f'  <actor name="{name}" {attribute}="{Path(written[0]).name}:{name}">\n'
+        f'  <actor name="{name}" {attribute}="{Path(written[0]).name}:{name}">\n{factor}'
         '    <in name="in" token="float32[64]"/>\n'
         '    <out name="out" token="float32[64]"/>\n'
         "  </actor>"

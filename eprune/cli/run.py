@@ -107,7 +107,7 @@ def command(
     from eprune.deploy.local import launch
     from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured, stdin_reader
     from eprune.formats.atomic import write_file
-    from eprune.measure.c_builds import build_all
+    from eprune.measure.builds import build_all
     from eprune.measure.summary import summarize
     from eprune.model.platform import Security
     from eprune.views.summary import text

@@ -230,6 +230,7 @@ def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, .
             unit.engine.value if unit.engine is not None else "",
             unit.threads,
             unit.delegate,
+            unit.opencl,
             unit.options,
             tuple(runs[unit.name]),
             unit.where,

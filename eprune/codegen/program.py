@@ -25,6 +25,7 @@ class ProcessingUnit:
     engine: str
     threads: int
     delegate: Optional[str]
+    opencl: Optional[str]
     told: tuple[tuple[str, str], ...]
     nodes: tuple[str, ...]
     where: Location
@@ -39,6 +40,7 @@ class ProcessingUnit:
             "engine": self.engine,
             "threads": self.threads,
             "delegate": self.delegate,
+            "opencl": self.opencl,
             "options": dict(self.told),
         }
 

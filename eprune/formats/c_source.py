@@ -69,7 +69,12 @@ class CSource:
     @property
     def strange(self) -> str:
         """The first include that is neither a file beside it nor a header of the system; "" if there is none."""
-        return next((text.strip() for text in _ANY_INCLUDE.findall(self.text) if not _PLAIN.fullmatch(text)), "")
+        return next((text for text in self.included_texts if not _PLAIN.fullmatch(text)), "")
+
+    @property
+    def included_texts(self) -> list[str]:
+        """What it includes, as it is written."""
+        return [text.strip() for text in _ANY_INCLUDE.findall(self.text)]
 
     def stated(self, name: str) -> Stated:
         """What the actor of that name states. Raises ValueError for a macro that is not understood."""

@@ -131,13 +131,46 @@ class CSummary:
     actors: tuple[CActorSummary, ...]
 
 
-Summary = Union[CSummary, ModelSummary, ApplicationSummary, PlatformSummary, MappingSummary]
+@dataclass(frozen=True)
+class ArgumentSummary:
+    """An argument of a kernel: the type of an element, where it is, and what it can be of an actor."""
+
+    name: str
+    type: str
+    memory: str
+    meaning: str
+
+
+@dataclass(frozen=True)
+class KernelSummary:
+    """A kernel of an OpenCL file."""
+
+    name: str
+    line: int
+    arguments: tuple[ArgumentSummary, ...]
+
+
+@dataclass(frozen=True)
+class OpenclSummary:
+    """An OpenCL file. ``doc`` is its first comment."""
+
+    file: str
+    doc: str
+    kernels: tuple[KernelSummary, ...]
+
+
+Summary = Union[CSummary, OpenclSummary, ModelSummary, ApplicationSummary, PlatformSummary, MappingSummary]
 
 
 def summarize_file(path: str) -> Summary:
-    """The summary of a model, a C or an XML file. Raises EpruneError (FILE, XML) for what is none, or not readable."""
-    if Path(path).suffix == ".c":
-        return _c_file(path)
+    """The summary of a model, a C, OpenCL or XML file. Raises EpruneError (FILE, XML) for what cannot be read."""
+    if Path(path).suffix in (".c", ".cl"):
+        try:
+            return _c_file(path) if Path(path).suffix == ".c" else _opencl_file(path)
+        except OSError as error:
+            raise EpruneError(Finding("FILE", Location(path), f"cannot be read: {error.strerror}")) from None
+        except ValueError as error:
+            raise EpruneError(Finding("FILE", Location(path), str(error))) from None
     if is_model(path):
         return summarize_model(path)
     from eprune.formats.xml.safe import parse
@@ -174,13 +207,8 @@ def summarize_model(path: str) -> ModelSummary:
 def _c_file(path: str) -> CSummary:
     from eprune.formats.c_source import CSource
 
-    try:
-        source = CSource(path)
-        stated = [(name, source.stated(name)) for name in source.actors]
-    except OSError as error:
-        raise EpruneError(Finding("FILE", Location(path), f"cannot be read: {error.strerror}")) from None
-    except ValueError as error:
-        raise EpruneError(Finding("FILE", Location(path), str(error))) from None
+    source = CSource(path)
+    stated = [(name, source.stated(name)) for name in source.actors]
     return CSummary(
         path,
         source.doc,
@@ -189,6 +217,20 @@ def _c_file(path: str) -> CSummary:
             for name, each in stated
         ),
     )
+
+
+def _opencl_file(path: str) -> OpenclSummary:
+    from eprune.formats.cl_source import ClSource, KernelArgument
+
+    def shown(argument: KernelArgument) -> ArgumentSummary:
+        width = f" x {argument.width}" if argument.width > 1 else ""
+        return ArgumentSummary(argument.name, argument.dtype + width, argument.space or "value", argument.meaning)
+
+    source = ClSource(path)
+    kernels = [
+        KernelSummary(name, source.line(name), tuple(map(shown, source.arguments(name)))) for name in source.kernels
+    ]
+    return OpenclSummary(path, source.doc, tuple(kernels))
 
 
 def _application(path: str) -> ApplicationSummary:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from typing import Any
 
 from eprune.formats.models.files import is_model
@@ -11,6 +12,7 @@ from eprune.model.finding import WrongUsage
 from eprune.model.platform import Engine, Unit
 from eprune.model.system import System
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.opencl import Device
 from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
 
@@ -38,10 +40,18 @@ def plain_engine(model: Model, interpreter: str = "auto") -> ModelEngine:
     return ModelEngine(model.format.engines[0], interpreter)
 
 
-def version_of(unit: Unit, interpreter: str, model: str) -> str:
-    """What runs a model on a unit, with versions. Raises WrongUsage where it is not on this machine."""
+def describe(unit: Unit, interpreter: str, models: Iterable[str] = ()) -> str:
+    """What runs these models, or kernels, on a unit, with versions. Raises UsageError where it is not here."""
+    if unit.opencl is not None:
+        return Device(unit.opencl, dict(unit.options)).describe()
+    engine = model_engine(unit, interpreter)
+    return ", ".join(dict.fromkeys(engine.of(path).describe() for path in models)) or engine.describe()
+
+
+def version_of(unit: Unit, interpreter: str, *models: str) -> str:
+    """The same. Raises WrongUsage where it is not on this machine."""
     try:
-        return model_engine(unit, interpreter).of(model).describe()
+        return describe(unit, interpreter, models)
     except UsageError as error:
         who = "" if unit is PLAIN else f"{unit.where}: unit {unit.name!r}: "
         raise WrongUsage(f"{who}{error}") from None
@@ -51,12 +61,13 @@ def versions_of(system: System, interpreter: str) -> str:
     """What runs the models of a system in this process, with versions. Raises WrongUsage where some is not here."""
     behaviours = [actor.behaviour for actor in system.graph.actors if actor.behaviour is not None]
     models = dict.fromkeys(path for each in behaviours for path in each.files() if is_model(path))
-    return ", ".join(dict.fromkeys(version_of(PLAIN, interpreter, path) for path in models or ("",)))
+    return version_of(PLAIN, interpreter, *models)
 
 
 def with_plain(unit: Unit) -> tuple[Unit, ...]:
-    """This unit, and with it one for what its delegate or engine does not run."""
-    return (unit, PLAIN) if unit.delegate is not None or unit.engine is not None else (unit,)
+    """This unit, and with it one for what its delegate, engine or OpenCL device does not run."""
+    plain = unit.delegate is None and unit.engine is None and unit.opencl is None
+    return (unit,) if plain else (unit, PLAIN)
 
 
 def as_text(unit: Unit) -> str:

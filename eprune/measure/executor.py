@@ -175,9 +175,7 @@ class Executor:
         program.unit(node.unit, **self.program.unit(node.unit).options)
         getattr(program, declaration.call)(node.name, _spelled(declaration.source), unit=node.unit, **options)
         (declared,) = program.declared.actors
-        engine = (
-            program.declared.units[node.unit].engine.of(declared.model or "")._replace(interpreter=self.interpreter)
-        )
+        engine = program.declared.engine(declared, self.interpreter)
         given = {**declaration.option("parameters", {}), **options.get("paths", {})}
         behaviour = declared.make(_Files(declaration.cuts), engine, given)
         behaviour.name = node.name

@@ -28,7 +28,7 @@ PATIENCE = 20
 PYTHON = (3, 9)
 
 #: How many checks there are.
-CHECKS = 26
+CHECKS = 27
 
 
 class State(str, Enum):
@@ -88,6 +88,7 @@ def checks() -> Iterator[Check]:
     yield _python()
     yield from (_library(name) for name in _LIBRARIES)
     yield from _interpreters()
+    yield _opencl()
     yield from (_program(name) for name in _PROGRAMS)
     yield _netem()
     yield _cores()
@@ -173,6 +174,21 @@ def _interpreter(name: str) -> Check:
     except EpruneError as error:
         return Check(name, State.BROKEN, error.findings[0].message, uses, f"pip install --force-reinstall {name}")
     return Check(name, State.OK, f"{_version(name) or '?'}, runs a model", uses)
+
+
+def _opencl() -> Check:
+    """The OpenCL devices, as units state them; looked for in a process of its own, which a driver may crash."""
+    uses = 'units with opencl="PLATFORM:DEVICE"'
+    if importlib.util.find_spec("pyopencl") is None:
+        return Check("OpenCL", State.MISSING, "", uses, "pip install 'eprune[opencl]'")
+    code = "from eprune.runtime.fire import opencl; [print(place, said) for place, said in opencl.devices()]"
+    text, problem = _output([sys.executable, "-c", code])
+    if problem:
+        return Check("OpenCL", State.BROKEN, problem, uses, "install the driver of the device anew")
+    if not text:
+        remedy = "the driver of the device; pip install pocl-binary-distribution has one for processors"
+        return Check("OpenCL", State.MISSING, "no device", uses, remedy)
+    return Check("OpenCL", State.OK, "; ".join(text.replace(" opencl ", " ").splitlines()), uses)
 
 
 def _program(name: str) -> Check:

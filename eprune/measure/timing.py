@@ -35,7 +35,7 @@ from eprune.explore.flow import flow
 from eprune.explore.space import fastest, mapping
 from eprune.formats.system import read_system
 from eprune.measure import apart
-from eprune.measure.engines import PLAIN, as_text, from_text, model_engine, with_plain
+from eprune.measure.engines import PLAIN, as_text, describe, from_text, model_engine, with_plain
 from eprune.measure.executor import Executor, Firing, choices
 from eprune.measure.node_times import fill, node_times
 from eprune.measure.progress import SILENT, Progress
@@ -150,9 +150,8 @@ def _main() -> None:
         print(json.dumps(line), file=answer, flush=True)
 
     system = read_system(options.application, allow_outside=options.allow_outside)
-    engine = model_engine(unit, options.interpreter)
     models = dict.fromkeys(actor.behaviour.path for actor in system.graph.actors if actor.is_slice and actor.behaviour)
-    described = ", ".join(dict.fromkeys(engine.of(path).describe() for path in models)) or engine.describe()
+    described = describe(unit, options.interpreter, models)
     times, rates = _times(system, unit, options.interpreter, lambda step, steps: send({"step": step, "steps": steps}))
     send(
         {

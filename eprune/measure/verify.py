@@ -191,6 +191,8 @@ class Slices:
     def _inner(self, interpreter: str) -> _Model:
         """The model with the tensors between slices as further outputs."""
         between = [self.tensors[PortRef(actor.name, port.name)] for actor in self.actors for port in actor.outputs]
+        # What an actor that is no slice puts together, or computes by itself, is taken from the model.
+        between += [self.tensors[port] for port in self.feeds if self.tensors[port] not in self.model.inputs]
         shown = list(dict.fromkeys([*self.model.outputs, *between]))
         every = [operator.index for operator in self.model.operators]
         data = slice_model(self._stated(), every, self.model.inputs, shown)

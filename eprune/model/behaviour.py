@@ -74,13 +74,13 @@ class Declaration:
     """How an actor is declared to the runtime: the method ``call`` of its program, ``source``, and keyword arguments.
 
     Values of ``options`` are plain data, or again a File or a Cut; those of the dictionary ``paths`` are Places.
-    ``compiled``: the source is C code, which is built where it runs.
+    ``compiled`` is the language of a source that is built where it runs, "c" or "opencl"; "" where none is.
     """
 
     call: str
     source: Union[File, Cut]
     options: tuple[tuple[str, Any], ...] = ()
-    compiled: bool = False
+    compiled: str = ""
 
     @property
     def files(self) -> tuple[str, ...]:
@@ -211,7 +211,9 @@ class Behaviour:
         raise NotImplementedError
 
     def misplaced(self, unit: Unit) -> str:
-        """Why it cannot run on a unit, "" if it can: a delegate runs slices of models only."""
+        """Why it cannot run on a unit, "" if it can: a delegate runs slices of models only, a device kernels."""
+        if unit.opencl is not None:
+            return "an OpenCL device runs actors in OpenCL only"
         return "a delegate runs slices of models only" if unit.delegate is not None else ""
 
     @property

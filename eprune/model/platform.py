@@ -30,9 +30,9 @@ class Engine(str, Enum):
 class Unit:
     """A processing unit. ``cores`` are the CPU cores that its threads are pinned to; (): not pinned.
 
-    Slices of models run by its ``engine``, None: each by that of its format, in so many ``threads``.
-    ``delegate`` is the shared library of an accelerator
-    for TFLite, as the loader finds it, None: there is none; ``options`` are what it, or the engine, is told.
+    Slices of models run by its ``engine``, None: each by that of its format, in so many ``threads``. ``delegate`` is
+    the shared library of an accelerator for TFLite, as the loader finds it, None: there is none; ``opencl`` the device
+    that runs kernels, PLATFORM:DEVICE. ``options`` are what the delegate, the device or the engine is told.
     ``slowdown`` is how many times slower than that core the unit is, where this machine emulates it.
     ``watts`` is what it takes while it works, ``idle`` while it does not; None where the file does not state it.
     ``groups`` of units, links and platforms name common causes of failure: all things of one group fail together.
@@ -47,14 +47,16 @@ class Unit:
     engine: Optional[Engine] = None
     threads: int = 1
     delegate: Optional[str] = None
+    opencl: Optional[str] = None
     options: tuple[tuple[str, str], ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
     @property
     def runs(self) -> str:
-        """What runs models here, in words: ``openvino, 2 threads``; "" where nothing is said of it."""
+        """What runs models or kernels here, in words: ``openvino, 2 threads``; "" where nothing is said of it."""
         parts = [self.engine.value] if self.engine is not None else []
         parts += [f"delegate {self.delegate}"] if self.delegate else []
+        parts += [f"OpenCL {self.opencl}"] if self.opencl else []
         parts += [f"{self.threads} threads"] if self.threads > 1 else []
         return ", ".join([*parts, *(f"{name}={value}" for name, value in self.options)])
 

@@ -25,6 +25,7 @@ from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
 from scripts.bench.onnx import onnx
+from scripts.bench.opencl import opencl
 from scripts.bench.partition import partition
 from scripts.bench.replicas import replicas
 from scripts.bench.routes import routes
@@ -61,6 +62,7 @@ _ALL = (
     partition,
     engines,
     onnx,
+    opencl,
 )
 BENCHES = {each.__name__: each for each in _ALL}
 

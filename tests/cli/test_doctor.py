@@ -11,6 +11,7 @@ import pytest
 
 from eprune.measure import machine
 from eprune.measure.machine import Check, State, ready
+from tests.kit.opencl import NEEDS_OPENCL
 
 
 @pytest.fixture
@@ -85,6 +86,22 @@ def test_an_interpreter_that_does_not_run_is_broken(monkeypatch):
     found = [check for check in machine.checks() if check.name in ("ai-edge-litert", "tflite-runtime")]
     assert not any(check.state is State.OK for check in found)
     assert not ready(found)
+
+
+@NEEDS_OPENCL
+def test_opencl_devices_are_listed_as_units_state_them(checked):
+    assert checked["OpenCL"]["state"] == "ok"
+    assert checked["OpenCL"]["found"].startswith("0:0 ")
+
+
+def test_without_pyopencl_the_extra_is_named_and_run_has_what_it_needs(eprune, monkeypatch):
+    without(monkeypatch, "pyopencl")
+    done = eprune("doctor")
+    assert done.code == 0
+    assert (
+        "OpenCL is missing; only for: units with opencl=\"PLATFORM:DEVICE\"\n    hint: pip install 'eprune[opencl]'"
+        in (done.out)
+    )
 
 
 def test_ports_that_are_all_taken_are_found(eprune, monkeypatch):

@@ -141,6 +141,30 @@ def test_a_model(eprune):
     assert "a model of 9 operators" in eprune("inspect", str(ROOT / "graphs/vehicle.tflite")).out
 
 
+def test_an_opencl_file(tmp_path, eprune):
+    path = tmp_path / "f.cl"
+    path.write_text(
+        "/* Two. */\nkernel void f(global const float4 *a, local int *b, int c, global char *d) {}\nkernel void g() {}"
+    )
+    data = json.loads(eprune("inspect", str(path), "--format", "json").out)
+    assert (data["kind"], data["doc"], [each["name"] for each in data["kernels"]]) == ("opencl", "Two.", ["f", "g"])
+    assert [(each["type"], each["memory"]) for each in data["kernels"][0]["arguments"]] == [
+        ("float32 x 4", "global"),
+        ("int32", "local"),
+        ("int32", "value"),
+        ("int8", "global"),
+    ]
+    shown = eprune("inspect", str(path)).out
+    assert "b         int32        local   parameter: a number of elements" in shown
+    assert "kernel g, line 3\n  no arguments" in shown
+    path.write_text("kernel void f(image2d_t a) {}")
+    assert (
+        "f.cl:1: error[FILE]: argument 'image2d_t a' of the kernel f is of a type" in eprune("inspect", str(path)).err
+    )
+    path.write_text("void f(void) {}")
+    assert "It has no kernel" in eprune("inspect", str(path)).out
+
+
 def test_xml_files(eprune):
     application = inspected(eprune, str(ROOT / "graphs/vehicle_exit.xml"))
     assert (application["sources"], application["sinks"]) == (["Input"], ["Sink"])
@@ -165,7 +189,7 @@ def test_xml_files(eprune):
         ("none.tflite", "none.tflite: error[FILE]: cannot be read: No such file or directory"),
         ("bad.py", "bad.py:1: error[FILE]: not valid Python"),
         ("empty.py", "empty.py has no classes"),
-        ("notes.txt", "'notes.txt' ends in none of .py, .c, .onnx, .tflite, .xml"),
+        ("notes.txt", "'notes.txt' ends in none of .py, .c, .cl, .onnx, .tflite, .xml"),
         ("other.xml", "other.xml: error[FILE]: its first element is <other>"),
         ("\0.py", "cannot be read"),
     ],

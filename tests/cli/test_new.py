@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import pytest
 from application import ROOT
 
 from tests.kit.accelerator import NEEDS_CC, WARNINGS
+from tests.kit.opencl import NEEDS_OPENCL
 from tests.kit.programs import environment
 
 APPLICATION = {
@@ -117,6 +119,25 @@ def test_a_new_actor_in_c_takes_the_place_of_another_one(wave, eprune, eprune_pr
     subprocess.run(["cc", *flags, "edges.c"], check=True)
     assert eprune("new", "actor", "edges", "-o", "edges.c").code == 2
     assert "is not a name in C" in eprune("new", "actor", "2edges", "-o", "2.c").err
+
+
+@NEEDS_OPENCL
+def test_a_new_kernel_takes_the_place_of_another_actor(wave, eprune, eprune_process):
+    done = eprune("new", "actor", "edges", "-o", "edges.cl")
+    assert (done.code, done.out) == (0, "edges.cl\n")
+    assert '<actor name="edges" opencl="edges.cl:edges">\n    <param name="factor" value="1"/>' in done.err
+    graph, platform, mapping = (
+        wave / "application.xml",
+        wave / "platforms/endpoint.xml",
+        wave / LOCAL[-1] / "endpoint.xml",
+    )
+    text = graph.read_text().replace('class="behaviours.py:Filter"', 'opencl="edges.cl:edges"')
+    graph.write_text(text.replace('<param name="window" value="4"/>', '<param name="factor" value="0"/>'))
+    platform.write_text(platform.read_text().replace("<link", '<unit name="gpu" opencl="0:0"/>\n  <link', 1))
+    mapping.write_text(re.sub('(actor="Filter" unit=)"[^"]*"', r'\1"gpu"', mapping.read_text()))
+    done = eprune("analyze", *LOCAL, "--strict")
+    assert (done.code, done.out.splitlines()[0]) == (0, "no findings")
+    assert {each["peak"] for each in lines(eprune_process("run", *LOCAL, "-q").out)} == {0}
 
 
 def test_a_new_actor_takes_the_place_of_another_one(wave, eprune, eprune_process):

@@ -132,6 +132,7 @@ CALLS = {
         ("odd.py",),
         ("tiny.tflite",),
         ("resize.c",),
+        (str(ROOT / "tests/kit/vehicle_layers.cl"),),
         (str(ROOT / "graphs/vehicle_exit.xml"),),
         ("platforms/endpoint.xml",),
         ("split/server.xml",),

@@ -91,7 +91,7 @@ def test_a_verification_that_fails_takes_back_what_was_known(app, npu, eprune):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ("", "either --model MODEL.tflite, or --unit NAME with -p"),
+        ("", "either --model MODEL, or --unit NAME with -p"),
         ("--model tiny.tflite --tolerance 0", "-p and --tolerance go with --unit"),
         ("--unit cpu0", "--unit: give the platform's file with -p"),
         ("--unit cpuO -p platforms/endpoint.xml", "there is no unit 'cpuO'; did you mean 'cpu0'?"),

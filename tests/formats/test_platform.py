@@ -79,6 +79,7 @@ UNITS = st.builds(
     engine=st.sampled_from(Engine),
     threads=st.integers(1, 256),
     delegate=st.none() | st.just("/usr/lib/libvx_delegate.so") | st.just("libedgetpu.so.1"),
+    opencl=st.none() | st.just("0:0") | st.just("Portable Computing:1"),
     options=st.dictionaries(NAMES, st.text("ab=1/,", max_size=3), max_size=2).map(lambda d: tuple(d.items())),
     slowdown=st.just(1.0) | st.floats(1, 999999),
     watts=WATTS,

@@ -32,6 +32,8 @@ _DEFAULTS: dict[str, Any] = {
     "engine": "",
     "threads": 1,
     "delegate": None,
+    "opencl": None,
+    "local": (),
     "options": {},
     "bandwidth": None,
     "latency": 0,

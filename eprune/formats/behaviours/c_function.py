@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from difflib import get_close_matches
 from pathlib import Path
-from typing import ClassVar, Optional
+from typing import ClassVar, TypeVar
 
 from eprune.formats.behaviours.model_slice import file_finding
 from eprune.formats.behaviours.python_class import ACCESSES, needs_of, parameters_of
@@ -21,6 +21,8 @@ from eprune.model.graph import Actor
 from eprune.model.interface import Interface
 from eprune.model.token import TokenType, parse_token
 from eprune.model.touched import Access
+
+S = TypeVar("S", bound=CSource)
 
 #: In the name of a library, this is the type of the processor: relu.{machine}.so is relu.x86_64.so, or relu.aarch64.so.
 MACHINE = "{machine}"
@@ -100,19 +102,13 @@ class CBehaviour(Behaviour):
 
     def interface(self, actor: Actor, reader: Reader) -> Interface:
         """What the C file states. A library states nothing, and must only be there."""
-        for port in actor.ports:
-            if port.token.variable:
-                message = f"actor {actor.name!r}: port {port.name!r} has tokens of variable size"
-                raise EpruneError(Finding("G2", port.where, message, "an actor in C takes tokens of one size"))
-            if port.control and port in actor.outputs:
-                message = f"actor {actor.name!r}: an actor in C cannot choose for others"
-                raise EpruneError(Finding("G2", port.where, message, "let a Python class be the control source"))
+        refuse_ports(actor, "C")
         if self._ready:
             missing = next((each for each in self._libraries() if not Path(each).is_file()), None)
             if missing is not None:
                 raise EpruneError(file_finding(actor, self.file, "is not there", "build it, or name the C file"))
-            return Interface(tensors=_tensors(actor))
-        source = self._source(actor, reader)
+            return Interface(tensors=tensors_of(actor))
+        source = read_source(actor, self, reader, CSource, "or is a header of the system")
         try:
             stated = source.stated(self.name)
         except ValueError as error:
@@ -131,27 +127,10 @@ class CBehaviour(Behaviour):
             inputs=self._tokens(stated.inputs, stated.lines),
             outputs=self._tokens(stated.outputs, stated.lines),
             parameters={name: value is None for name, value in stated.parameters.items()} or None,
-            tensors=_tensors(actor),
+            tensors=tensors_of(actor),
             waits=stated.waits,
             paths=stated.paths,
         )
-
-    def _source(self, actor: Actor, reader: Reader) -> CSource:
-        source, problem = reader(_read, self.path or self.file)
-        if source is None:
-            raise EpruneError(file_finding(actor, self.file, f"is not usable: {problem}"))
-        others = included(self.path)
-        missing = next((each for each in others if not Path(each).is_file()), None)
-        if missing is not None:
-            raise EpruneError(file_finding(actor, self.file, f"includes {Path(missing).name!r}, which is not there"))
-        for path in (self.path, *others):
-            each, problem = reader(_read, path)
-            if each is None or each.strange:
-                name = Path(path).name
-                message = f"{name} is not usable: {problem}" if each is None else f"includes {each.strange}"
-                hint = "what it includes lies beside it, or is a header of the system"
-                raise EpruneError(file_finding(actor, self.file, message, hint))
-        return source
 
     def _tokens(self, stated: Mapping[str, str], lines: Mapping[str, int]) -> dict[str, TokenType]:
         found = {}
@@ -176,7 +155,7 @@ class CBehaviour(Behaviour):
             **needs_of(actor),
         }
         source = File(self.path, f":{self.name}", beside)
-        return Declaration("c_actor", source, tuple(options.items()), compiled=not self._ready)
+        return Declaration("c_actor", source, tuple(options.items()), compiled="" if self._ready else "c")
 
     @property
     def takes_parameters(self) -> bool:
@@ -184,14 +163,48 @@ class CBehaviour(Behaviour):
         return True
 
 
-def _tensors(actor: Actor) -> dict[str, int]:
+def refuse_ports(actor: Actor, language: str) -> None:
+    """Raise EpruneError (G2) for ports that no actor in C or OpenCL can have."""
+    for port in actor.ports:
+        if port.token.variable:
+            message = f"actor {actor.name!r}: port {port.name!r} has tokens of variable size"
+            raise EpruneError(Finding("G2", port.where, message, f"an actor in {language} takes tokens of one size"))
+        if port.control and port in actor.outputs:
+            message = f"actor {actor.name!r}: an actor in {language} cannot choose for others"
+            raise EpruneError(Finding("G2", port.where, message, "let a Python class be the control source"))
+
+
+def read_source(actor: Actor, behaviour: Behaviour, reader: Reader, read: Callable[[str], S], otherwise: str) -> S:
+    """The file of a behaviour, as ``read`` gives it, with all that it includes. Raises EpruneError (FILE).
+
+    ``otherwise`` is what it may include besides files beside it.
+    """
+    file, path = behaviour.file, behaviour.path
+    try:
+        source = reader(read, path or file)
+    except (OSError, ValueError) as error:
+        raise EpruneError(file_finding(actor, file, f"is not usable: {_reason(error)}")) from None
+    others = included(path)
+    missing = next((each for each in others if not Path(each).is_file()), None)
+    if missing is not None:
+        raise EpruneError(file_finding(actor, file, f"includes {Path(missing).name!r}, which is not there"))
+    for each in (path, *others):
+        message = ""
+        try:
+            strange = reader(read, each).strange
+            message = f"includes {strange}" if strange else ""
+        except (OSError, ValueError) as error:
+            message = f"{Path(each).name} is not usable: {_reason(error)}"
+        if message:
+            hint = ", ".join(filter(None, ["what it includes lies beside it", otherwise]))
+            raise EpruneError(file_finding(actor, file, message, hint))
+    return source
+
+
+def tensors_of(actor: Actor) -> dict[str, int]:
+    """The tensors that the graph states at an actor's ports."""
     return {port.name: port.tensor for port in actor.ports if port.tensor is not None}
 
 
-def _read(path: str) -> tuple[Optional[CSource], str]:
-    try:
-        return CSource(path), ""
-    except OSError as error:
-        return None, error.strerror or str(error)
-    except ValueError as error:
-        return None, str(error)
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)

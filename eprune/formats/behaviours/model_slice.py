@@ -121,12 +121,14 @@ class ModelSlice(Behaviour):
         return replace(self, file=name(self.file))
 
     def misplaced(self, unit: Unit) -> str:
-        """Engines read models of their formats."""
+        """Engines read models of their formats, an OpenCL device none."""
         from eprune.formats.models.files import format_of
 
-        form = format_of(self.file)
+        if unit.opencl is not None:
+            return super().misplaced(unit)
         if unit.engine is None and unit.delegate is None:
             return ""
+        form = format_of(self.file)
         engine = Engine.TFLITE.value if unit.engine is None else unit.engine.value  # delegates are TFLite's
         return "" if engine in form.engines else f"{engine} reads no {form.suffix} models"
 

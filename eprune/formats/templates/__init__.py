@@ -30,6 +30,11 @@ def c_actor(name: str) -> str:
     return _filled(_FOLDER / f"actor.c{_ENDING}", name)
 
 
+def opencl_actor(name: str) -> str:
+    """The OpenCL file of a new actor of that name, with the ports ``in`` and ``out``."""
+    return _filled(_FOLDER / f"actor.cl{_ENDING}", name)
+
+
 def _filled(path: Path, name: str) -> str:
     return path.read_text(encoding="utf-8").replace(_NAME, name)
 

@@ -59,6 +59,7 @@ def _unit(document: Document, element: Node) -> Unit:
         engine=Engine(attributes["engine"]) if "engine" in attributes else None,
         threads=int(attributes.get("threads", Unit.threads)),
         delegate=delegate,
+        opencl=attributes.get("opencl"),
         options=_options(attributes.get("options", "")),
         where=document.where(element),
     )
@@ -90,6 +91,7 @@ def _unit_node(unit: Unit) -> Node:
         name=unit.name,
         engine=None if unit.engine is None else unit.engine.value,
         delegate=unit.delegate,
+        opencl=unit.opencl,
         options=" ".join(f"{name}={value}" for name, value in unit.options) or None,
         threads=None if unit.threads == Unit.threads else unit.threads,
         core=cores if len(unit.cores) == 1 else None,

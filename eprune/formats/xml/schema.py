@@ -213,7 +213,7 @@ def _tables_of(schema: str) -> dict[str, _Element]:
             for chosen in product(*parts)
         ]
         if pattern.tag == "optional":
-            if len(whole) == 1 and len(whole[0].required) == 1:
+            if len(whole) == 1 and len(whole[0].required) == 1 and not whole[0].optional:
                 return [_Shape(optional=whole[0].required)]
             return [_Shape(), *whole]
         return whole

@@ -32,7 +32,7 @@ class CompileError(UsageError):
 
     def __init__(self, file: str, reason: str, line: int = 0) -> None:
         super().__init__(f"{file}:{line}: {reason}" if line else f"{file}: {reason}")
-        self.reason, self.line = reason, line
+        self.file, self.reason, self.line = file, reason, line
 
 
 def here(file: str) -> str:

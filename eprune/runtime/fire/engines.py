@@ -26,6 +26,11 @@ class ModelEngine(NamedTuple):
     delegate: str = ""
     options: Mapping[str, str] = MappingProxyType({})
 
+    @property
+    def beside(self) -> bool:
+        """Whether something computes beside the core."""
+        return bool(self.delegate)
+
     def of(self, model: str) -> ModelEngine:
         """The engine for a model file of that name: this one, but that it has a name."""
         if self.name:

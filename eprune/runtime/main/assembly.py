@@ -34,6 +34,7 @@ from eprune.runtime.fire.matched import (
 from eprune.runtime.fire.matched_ports import Inlet, Outlet, Standing
 from eprune.runtime.fire.matching import Matcher
 from eprune.runtime.fire.numbering import Numbering
+from eprune.runtime.fire.opencl_actor import leave_on_devices
 from eprune.runtime.fire.rates import Follow, Lead, Table
 from eprune.runtime.fire.routed import AnswerInput, Answers, RoutedOutput, Sender
 from eprune.runtime.fire.routing import Router
@@ -46,7 +47,7 @@ from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
-from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters
+from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script, unsafe
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
@@ -123,6 +124,8 @@ class Assembly:
         #: unit -> the interpreters of its segments that share some
         self._shared: dict[str, Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
+        if not self._options.check:  # which copies each token
+            leave_on_devices(self.declared.joined(), {actor.name: actor.behaviour for actor in self.actors})
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
             actor.initialized = actor.name in self._kept
@@ -187,7 +190,7 @@ class Assembly:
             unit = units[actors[0].name]
             cores = self.cores[unit]
             # An accelerator computes beside the core.
-            alone = len(cores) != 1 or bool(self.declared.units[unit].engine.delegate)
+            alone = len(cores) != 1 or self.declared.units[unit].engine.beside
             if aligned:
                 crews.append((cores, [[actor] for actor in actors]))
             elif alone or not together or any(actor.rates or actor.behaviour.waits for actor in actors):
@@ -318,7 +321,7 @@ class Assembly:
         if fifo.source is None:
             host = "127.0.0.1" if fifo.security == "ssh" else self._options.bind
         if fifo.security != "tls" and not self._options.insecure and not is_loopback(host):
-            raise UsageError(_unsafe(name, host, fifo, self.declared.platform))
+            raise UsageError(unsafe(name, host, fifo.peer, fifo.security, self.declared.platform))
         port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
         if port > 65535:
             raise UsageError(f"{name}: TCP port {port} does not exist; choose lower ports")
@@ -338,7 +341,7 @@ class Assembly:
         if fifo.security == "tls":
             end.keys = self._keys
         elif fifo.security == "ssh":
-            end.tunnel = _script(self.declared.platform)
+            end.tunnel = script(self.declared.platform)
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
         """Seconds of silence after which the peer of these FIFOs is dead."""
@@ -582,19 +585,3 @@ def _policy(fifo: DeclaredFifo) -> str:
 def _room_timeout(fifo: DeclaredFifo) -> float:
     """Seconds for which room is waited for in a FIFO that may lose tokens."""
     return fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE
-
-
-def _script(platform: str) -> str:
-    """The script beside a platform's program that opens its SSH tunnels."""
-    return f"{platform}.ssh.sh"
-
-
-def _unsafe(name: str, host: str, fifo: DeclaredFifo, platform: str) -> str:
-    """Why a link must not use this address, and the remedies."""
-    way_out = 'write security="tls" or security="ssh" for this link into both platform files'
-    if fifo.security == "ssh":
-        way_out = f"SSH tunnels end on loopback, and {_script(platform)} --ssh {fifo.peer}=HOST opens one"
-    return (
-        f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
-        "or add --insecure if you trust everybody on the network"
-    )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import PurePath
@@ -11,6 +11,8 @@ from typing import NamedTuple, Optional, Union
 
 from eprune.runtime.fire.c_actor import CActor
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.opencl import Device
+from eprune.runtime.fire.opencl_actor import Argument, OpenClActor
 from eprune.runtime.fire.segment import Model, SegmentActor
 from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
 from eprune.runtime.kernel.errors import UsageError
@@ -34,12 +36,22 @@ class Live(NamedTuple):
     shares: bool = False
 
 
+#: What runs the slices of models of a unit, or its kernels.
+Engine = Union[ModelEngine, Device]
+
+
 class DeclaredUnit(NamedTuple):
     """A processing unit; see Program.unit. The engine's interpreter is chosen when the program starts."""
 
     cores: frozenset[int] = frozenset()
     slowdown: float = 1
-    engine: ModelEngine = ModelEngine()
+    engine: Engine = ModelEngine()
+
+    def runs(self, interpreter: str, model: str = "") -> Engine:
+        """What runs the unit's actors, with a model or without: of TFLite's interpreters this one."""
+        if isinstance(self.engine, ModelEngine):
+            return self.engine.of(model)._replace(interpreter=interpreter)
+        return self.engine
 
 
 class Functions(NamedTuple):
@@ -51,15 +63,45 @@ class Functions(NamedTuple):
     headers: Sequence[str]
     waits: bool
 
-    def make(self, files: Files, behaviour: str, parameters: Mapping[str, str]) -> Actor:
+    @property
+    def on_engine(self) -> bool:
+        """Whether it needs what runs the unit's actors."""
+        return False
+
+    def make(self, files: Files, engine: Engine, behaviour: str, parameters: Mapping[str, str]) -> Actor:
         """The behaviour ``FILE:NAME``, built and not initialized. Raises UsageError if it cannot be built."""
         file, _, name = behaviour.rpartition(":")
         library = files.library(file, self.headers)
         return CActor(library, name, parameters, (self.inputs, self.outputs), self.rates, self.waits)
 
 
+class Kernel(NamedTuple):
+    """What is said of a behaviour in OpenCL; see Program.opencl_actor."""
+
+    arguments: Sequence[Argument]
+    size: Sequence[Union[int, str]]
+    local: Sequence[Union[int, str]]
+    headers: Sequence[str]
+
+    @property
+    def on_engine(self) -> bool:
+        """It runs on the unit's device."""
+        return True
+
+    def make(self, files: Files, engine: Engine, behaviour: str, parameters: Mapping[str, str]) -> Actor:
+        """The behaviour ``FILE:NAME``, not initialized: it is built then. A unit without a device has the first one."""
+        file, _, name = behaviour.rpartition(":")
+        sources = files.sources(file, self.headers)
+        device = engine if isinstance(engine, Device) else Device()
+
+        def build(device: Device) -> object:
+            return device.build(next(iter(sources)), sources)
+
+        return OpenClActor(device, name, build, parameters, self.arguments, self.size, self.local)
+
+
 class DeclaredActor(NamedTuple):
-    """An actor whose behaviour is a class, or ``functions`` in C."""
+    """An actor whose behaviour is a class, or ``code`` in C or OpenCL."""
 
     name: str
     unit: str
@@ -69,19 +111,24 @@ class DeclaredActor(NamedTuple):
     optional: Sequence[str] = ()
     quorum: Optional[int] = None
     live: Live = Live()
-    functions: Optional[Functions] = None
+    code: Union[Functions, Kernel, None] = None
 
-    def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
+    @property
+    def on_engine(self) -> bool:
+        """Whether it needs what runs the unit's actors."""
+        return bool(self.model) or (self.code is not None and self.code.on_engine)
+
+    def make(self, files: Files, engine: Engine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized. Raises UsageError if it cannot be made."""
-        if self.functions is not None:
-            return self.functions.make(files, self.behaviour, parameters)
+        if self.code is not None:
+            return self.code.make(files, engine, self.behaviour, parameters)
         factory = files.load_class(self.behaviour)
         try:
             behaviour: Actor = factory(**parameters)
         except (TypeError, ValueError, OSError) as error:
             raise UsageError(f"actor {self.name!r}: {error}") from error
         if self.model:
-            behaviour.model = Model(partial(files.read, self.model), engine)
+            behaviour.model = Model(partial(files.read, self.model), _for_models(engine, self.name))
         return behaviour
 
 
@@ -96,9 +143,21 @@ class DeclaredSegment(NamedTuple):
     outputs: Mapping[str, int]
     live: Live = Live()
 
-    def make(self, files: Files, engine: ModelEngine, parameters: Mapping[str, str]) -> Actor:
+    @property
+    def on_engine(self) -> bool:
+        """It needs what runs the unit's actors."""
+        return True
+
+    def make(self, files: Files, engine: Engine, parameters: Mapping[str, str]) -> Actor:
         """Its behaviour, not initialized."""
-        return SegmentActor(partial(files.read, self.model), engine, self.inputs, self.outputs)
+        return SegmentActor(partial(files.read, self.model), _for_models(engine, self.name), self.inputs, self.outputs)
+
+
+def _for_models(engine: Engine, actor: str) -> ModelEngine:
+    """What runs models, where an actor needs it. Raises UsageError for a device, which runs none."""
+    if isinstance(engine, Device):
+        raise UsageError(f"actor {actor!r}: OpenCL {engine.place} runs no models")
+    return engine
 
 
 #: tokens per firing, or their lower and upper limit
@@ -181,27 +240,32 @@ class Declared:
         """The other platforms that FIFOs come from or go to."""
         return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
 
-    def engines(self, interpreter: str) -> dict[str, ModelEngine]:
-        """Unit -> what runs the models on it, of those that have some; of TFLite's interpreters this one.
+    def engines(self, interpreter: str) -> dict[str, Engine]:
+        """Unit -> what runs models or kernels on it, of those that have some; of TFLite's interpreters this one.
 
         Of a plain unit with models of several formats, the others are those of ``UNIT (SUFFIX)``.
         """
-        found: dict[str, ModelEngine] = {}
+        found: dict[str, Engine] = {}
         for actor in self.actors:
-            if actor.model:
+            if actor.on_engine:
                 engine = self.engine(actor, interpreter)
                 if found.setdefault(actor.unit, engine) != engine:
-                    found[f"{actor.unit} ({PurePath(actor.model).suffix})"] = engine
+                    found[f"{actor.unit} ({PurePath(actor.model or '').suffix})"] = engine
         return found
 
-    def engine(self, actor: DeclaredActor | DeclaredSegment, interpreter: str) -> ModelEngine:
-        """What runs the model of an actor, if it has one; of TFLite's interpreters this one."""
-        unit = self.units.get(actor.unit, DeclaredUnit())
-        return unit.engine.of(actor.model or "")._replace(interpreter=interpreter)
+    def engine(self, actor: DeclaredActor | DeclaredSegment, interpreter: str) -> Engine:
+        """What runs an actor, as far as it needs more than Python; of TFLite's interpreters this one."""
+        return self.units.get(actor.unit, DeclaredUnit()).runs(interpreter, actor.model or "")
 
     def first_port(self, peer: str) -> int:
         """The lowest port of the link with a peer; the others are given as distances from it."""
         return min(fifo.port for fifo in self.fifos if fifo.peer == peer)
+
+    def joined(self) -> Iterator[tuple[tuple[str, str], tuple[str, str]]]:
+        """The two ends, actor and port, of each FIFO for data within this platform."""
+        for fifo in self.fifos:
+            if fifo.source and fifo.target and not fifo.control:
+                yield (owner(fifo.source), _port(fifo.source)), (owner(fifo.target), _port(fifo.target))
 
     def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
         """Input port -> FIFO, of an actor."""

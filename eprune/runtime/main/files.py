@@ -78,14 +78,17 @@ class Files:
         from eprune.runtime.fire import c_build  # only such programs need what runs a compiler
 
         if path.endswith(".c"):
-            names = [Path(path).name, *headers]
-            sources = {name: self.read(Path(path).with_name(name).as_posix()) for name in names}
-            return c_build.build(names[0], sources)
+            return c_build.build(Path(path).name, self.sources(path, headers))
         name = c_build.here(path)
         try:
             return self.part(name)
         except UsageError as error:
             raise UsageError(f"{error}: there is no library for this machine ({platform.machine()})") from None
+
+    def sources(self, path: str, headers: Sequence[str]) -> dict[str, bytes]:
+        """The bytes of a file that is built, and of the files beside it that it includes, by their names."""
+        names = [Path(path).name, *headers]
+        return {name: self.read(Path(path).with_name(name).as_posix()) for name in names}
 
     def load_class(self, reference: str) -> type[Actor]:
         """The behaviour class of ``file.py:Class``. Its file may import its neighbours, see ``imports``.

@@ -172,6 +172,22 @@ def parameters(given: Sequence[str], declared: Mapping[str, Mapping[str, str]]) 
     return result
 
 
+def script(platform: str) -> str:
+    """The script beside a platform's program that opens its SSH tunnels."""
+    return f"{platform}.ssh.sh"
+
+
+def unsafe(name: str, host: str, peer: str, security: str, platform: str) -> str:
+    """Why a link must not use this address, and the remedies."""
+    way_out = 'write security="tls" or security="ssh" for this link into both platform files'
+    if security == "ssh":
+        way_out = f"SSH tunnels end on loopback, and {script(platform)} --ssh {peer}=HOST opens one"
+    return (
+        f"{name}: {host or 'every address'} is not loopback, and nothing protects the tokens there: {way_out}, "
+        "or add --insecure if you trust everybody on the network"
+    )
+
+
 def _variable(platform: str) -> str:
     return platform.upper().replace("-", "_")
 

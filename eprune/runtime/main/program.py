@@ -8,10 +8,12 @@ import sys
 import traceback
 from collections.abc import Mapping, Sequence
 from queue import SimpleQueue
-from typing import Any, Optional
+from typing import Any, Optional, Union
 
 from eprune.runtime.fire.engine import Event, Signals
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.opencl import Device
+from eprune.runtime.fire.opencl_actor import Argument
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
 from eprune.runtime.kernel.variable import Shape
@@ -22,6 +24,7 @@ from eprune.runtime.main.declared import (
     DeclaredSegment,
     DeclaredUnit,
     Functions,
+    Kernel,
     Live,
     Rate,
 )
@@ -48,17 +51,21 @@ class Program:
         engine: str = "",
         threads: int = 1,
         delegate: Optional[str] = None,
+        opencl: Optional[str] = None,
         options: Optional[Mapping[str, str]] = None,
     ) -> None:
         """Declare a processing unit: the CPU core, or cores, that its actors' threads are pinned to, and for emulation,
         how many times slower than these it is.
 
-        Its slices of models run by ``engine``, "": each by that of its format, in so many ``threads``;
-        ``delegate`` is the shared library of an
-        accelerator, which is told the ``options``; without a delegate the engine is.
+        Its slices of models run by ``engine``, "": each by that of its format, in so many ``threads``; ``delegate`` is
+        the shared library of an accelerator, which is told the ``options``; without a delegate the engine is. Or its
+        actors in OpenCL run on the device ``opencl``, PLATFORM:DEVICE, which is told them.
         """
         pinned = frozenset(cores if core is None else (core,))
-        runs = ModelEngine(engine, threads=threads, delegate=delegate or "", options=dict(options or {}))
+        told = dict(options or {})
+        runs: Union[ModelEngine, Device] = ModelEngine(engine, threads=threads, delegate=delegate or "", options=told)
+        if opencl is not None:
+            runs = Device(opencl, told)
         self.declared.units[name] = DeclaredUnit(pinned, slowdown, runs)
 
     def link(self, to: str, bandwidth: Optional[float] = None, latency: float = 0) -> None:
@@ -85,7 +92,7 @@ class Program:
         answers: Sequence[str] = (),
         paths: Optional[Mapping[str, str]] = None,
         parts: Optional[Mapping[str, str]] = None,
-        functions: Optional[Functions] = None,
+        code: Union[Functions, Kernel, None] = None,
     ) -> None:
         """Declare an actor whose behaviour is the class ``file.py:Class``, which may call a ``model``.
 
@@ -99,7 +106,8 @@ class Program:
         ``rate`` that of its tokens. ``stall_after`` is how many seconds one call of its behaviour may take. ``nested``:
         it does not fire in each iteration, and its firings have the indices of their tokens. ``relays``: it is in a
         branch of a route, and takes tokens in the order in which they come. ``answers``: it reads those of a route; the
-        actor that sends by it, and the inputs in the order of its FIFOs. ``functions`` are what c_actor has been told.
+        actor that sends by it, and the inputs in the order of its FIFOs. ``code`` is what c_actor or opencl_actor has
+        been told.
         """
         located = {parameter: self.declared.files.beside(path) for parameter, path in (paths or {}).items()}
         unpacked = {parameter: self.declared.files.part(path) for parameter, path in (parts or {}).items()}
@@ -107,7 +115,7 @@ class Program:
         live = Live(tuple(hold), dict(max_age or {}), tuple(map(tuple, groups)), clock, rate, stall_after, nested)
         live = live._replace(relays=relays, answers=tuple(answers))
         self.declared.actors.append(
-            DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live, functions)
+            DeclaredActor(name, unit, behaviour, given, model, tuple(optional), quorum, live, code)
         )
 
     def c_actor(
@@ -129,7 +137,27 @@ class Program:
         The rest as in actor.
         """
         functions = Functions(tuple(inputs), tuple(outputs), dict(rates or {}), tuple(headers), waits)
-        self.actor(name, behaviour, unit, functions=functions, **said)
+        self.actor(name, behaviour, unit, code=functions, **said)
+
+    def opencl_actor(
+        self,
+        name: str,
+        behaviour: str,
+        unit: str,
+        arguments: Sequence[tuple[str, str, Union[int, str]]],
+        size: Sequence[Union[int, str]],
+        local: Sequence[Union[int, str]] = (),
+        headers: Sequence[str] = (),
+        **said: Any,
+    ) -> None:
+        """Declare an actor whose behaviour is a kernel in OpenCL C: ``file.cl:name``.
+
+        ``arguments`` are what the kernel's arguments are, in their order, as fire.opencl_actor.Argument has it: tokens
+        of ports, and parameters. ``size`` is the global work size, ``local`` that of a work-group: numbers, and names
+        of parameters. ``headers`` are the files beside the OpenCL file that it includes. The rest as in actor.
+        """
+        kernel = Kernel(tuple(Argument(*each) for each in arguments), tuple(size), tuple(local), tuple(headers))
+        self.actor(name, behaviour, unit, code=kernel, **said)
 
     def segment(
         self,
