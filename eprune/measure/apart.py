@@ -9,6 +9,7 @@ import contextlib
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -16,9 +17,12 @@ import tempfile
 import threading
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Optional, TextIO
+from typing import Any, Optional, TextIO, TypeVar
 
 import eprune
+
+T = TypeVar("T")
+U = TypeVar("U")
 
 
 class Died(Exception):
@@ -94,3 +98,19 @@ def _objects(lines: queue.SimpleQueue[Optional[str]], patience: float) -> Iterat
         if line.startswith("{"):  # the rest is what an interpreter prints
             with contextlib.suppress(ValueError):  # or half a line
                 yield json.loads(line)
+
+
+def plain_words(text: str) -> str:
+    """An interpreter's message on one line, each sentence once, without addresses of web pages."""
+    line = " ".join(re.sub(r"See instructions: \S+", "", text).split()).rstrip(".")
+    sentences = (sentence.strip() for sentence in re.split(r"\.\s*(?=[A-Z])", line))
+    return ". ".join(dict.fromkeys(filter(None, sentences)))[:400]
+
+
+def same_in_all(runs: Sequence[Mapping[T, U]]) -> dict[T, U]:
+    """What all runs agree on."""
+    return {
+        index: value
+        for index, value in (dict(runs[0]) if runs else {}).items()
+        if all(run.get(index) == value for run in runs)
+    }

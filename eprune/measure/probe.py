@@ -7,13 +7,12 @@ from __future__ import annotations
 
 import contextlib
 import json
-import re
 import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.measure import apart
 
@@ -21,9 +20,6 @@ if TYPE_CHECKING:
     from eprune.formats.models.parts import Model
     from eprune.model.token import TokenType
     from eprune.runtime.fire.engines import ModelEngine
-
-T = TypeVar("T")
-U = TypeVar("U")
 
 #: Seconds that an interpreter may take to load a model, and run it twice if it has open shapes.
 TIMEOUT = 120
@@ -151,29 +147,13 @@ def _answer(
             details = {detail["index"]: detail for detail in model.get_tensor_details()}
             runs.append({index: _type(details[index], np) for index in tensors if index in details})
     except Exception as error:
-        return {"types": {}, "problem": plain_words(str(error)) or type(error).__name__}
-    return {"types": same_in_all(runs), "problem": ""}
-
-
-def same_in_all(runs: Sequence[Mapping[T, U]]) -> dict[T, U]:
-    """What all runs agree on."""
-    return {
-        index: value
-        for index, value in (dict(runs[0]) if runs else {}).items()
-        if all(run.get(index) == value for run in runs)
-    }
+        return {"types": {}, "problem": apart.plain_words(str(error)) or type(error).__name__}
+    return {"types": apart.same_in_all(runs), "problem": ""}
 
 
 def _type(detail: Any, numpy: Any) -> tuple[str, list[int]]:
     kind = numpy.dtype(detail["dtype"])
     return ("" if kind.hasobject or kind.kind in "SU" else kind.name), detail["shape"].tolist()
-
-
-def plain_words(text: str) -> str:
-    """An interpreter's message on one line, each sentence once, without addresses of web pages."""
-    line = " ".join(re.sub(r"See instructions: \S+", "", text).split()).rstrip(".")
-    sentences = (sentence.strip() for sentence in re.split(r"\.\s*(?=[A-Z])", line))
-    return ". ".join(dict.fromkeys(filter(None, sentences)))[:400]
 
 
 def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:

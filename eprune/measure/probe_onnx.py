@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from eprune.measure import apart
+
 #: A constant of more elements than this is no shape, and inference can do without its values.
 _SMALL = 1024
 
@@ -16,7 +18,6 @@ _SMALL = 1024
 def answer(path: str, tensors: Sequence[int], run: bool, inputs: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """As ``probe._answer`` gives it."""
     from eprune.formats.models.files import read_model
-    from eprune.measure.probe import plain_words
 
     try:
         model = read_model(path)
@@ -28,7 +29,7 @@ def answer(path: str, tensors: Sequence[int], run: bool, inputs: Mapping[str, Se
         if missing or run:
             found.update(_seen(stated, path, missing))
     except Exception as error:
-        return {"types": {}, "problem": plain_words(str(error)) or type(error).__name__}
+        return {"types": {}, "problem": apart.plain_words(str(error)) or type(error).__name__}
     return {"types": {index: found[name] for index, name in names.items() if name in found}, "problem": ""}
 
 
@@ -81,7 +82,6 @@ def _seen(stated: Any, path: str, names: Sequence[str]) -> dict[str, tuple[str, 
     import numpy as np
     import onnx
 
-    from eprune.measure.probe import same_in_all
     from eprune.runtime.fire import onnxruntime
 
     proto = type(stated)()
@@ -106,7 +106,7 @@ def _seen(stated: Any, path: str, names: Sequence[str]) -> dict[str, tuple[str, 
         return {}
     if not runs:
         raise ValueError(problem)
-    return same_in_all(runs)
+    return apart.same_in_all(runs)
 
 
 def _data(value: Any) -> bool:

@@ -67,7 +67,7 @@ def ends_of(model: Model, flow: OperatorFlow, metadata: Metadata) -> Ends:
         while origin in writers and writers[origin].name in _SAME:
             origin = writers[origin].inputs[0]
         writer = writers.get(origin)
-        about = metadata.of(model, side, tensor)
+        about = metadata.of(side, getattr(model, side).index(tensor))
         place = writer.outputs.index(origin) if writer else 0
         token = flow.types[tensor]
         return End(

@@ -10,7 +10,7 @@ import pytest
 from lxml import etree
 from PIL import Image
 
-from eprune.measure import probe
+from eprune.measure import apart
 from tests.kit import ends, tiny_models
 from tests.kit.ends import save_sound
 
@@ -408,7 +408,7 @@ def test_a_model_without_operators_is_called_one(folder, eprune):
     ],
 )
 def test_an_interpreters_text_is_said_once(text, said):
-    assert probe.plain_words(text) == said
+    assert apart.plain_words(text) == said
 
 
 @pytest.mark.parametrize("command", ["run", "verify"])

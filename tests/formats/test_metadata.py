@@ -16,8 +16,8 @@ from tests.kit import ends, tiny_models
 def test_normalisation_and_labels_are_read():
     model = parse_model(ends.with_metadata(ends.brightest(), "red\ngreen\nblue\n", [127.5], [128]))
     found = read_metadata(model)
-    assert found.of(model, "inputs", model.inputs[0]) == About(image=True, mean=(127.5,), std=(128,))
-    assert found.of(model, "outputs", model.outputs[0]) == About(labels=("red", "green", "blue"))
+    assert found.of("inputs", 0) == About(image=True, mean=(127.5,), std=(128,))
+    assert found.of("outputs", 0) == About(labels=("red", "green", "blue"))
     assert found.problem == ""
 
 
@@ -28,7 +28,7 @@ def test_the_rate_of_sound():
 
 def test_a_model_without_says_nothing():
     model = parse_model(tiny_models.conv_pool_dense())
-    assert read_metadata(model).of(model, "inputs", model.inputs[0]) == About()
+    assert read_metadata(model).of("inputs", 0) == About()
 
 
 def test_a_std_of_0_is_no_normalisation():

@@ -14,8 +14,7 @@ from eprune.model.platform import Engine, Unit
 from eprune.model.token import TokenType
 
 if TYPE_CHECKING:
-    from eprune.formats.models.format import Left
-    from eprune.formats.models.parts import Model, Tensor
+    from eprune.formats.models.parts import Left, Model, Tensor
 
 
 #: More operators than any model has: what a file claims is not spelled out beyond.

@@ -6,7 +6,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Optional
 
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.format import Format
+from eprune.formats.models.parts import Format
 from eprune.formats.onnx.format import ONNX
 from eprune.formats.tflite.format import TFLITE
 

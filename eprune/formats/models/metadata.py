@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from eprune.formats.models.parts import Model
-
 #: A list of labels with more bytes than this is some other file.
 MAX_LABELS = 2**20
 
@@ -36,9 +34,8 @@ class Metadata:
     outputs: tuple[About, ...] = ()
     problem: str = ""
 
-    def of(self, model: Model, side: str, tensor: int) -> About:
-        """What is said of an input or output (``side`` is "inputs" or "outputs"), by its tensor."""
-        place = getattr(model, side).index(tensor)
+    def of(self, side: str, place: int) -> About:
+        """What is said of an input or output (``side`` is "inputs" or "outputs"), by its place among them."""
         known: tuple[About, ...] = getattr(self, side)
         return known[place] if place < len(known) else About()
 

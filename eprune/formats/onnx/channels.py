@@ -12,8 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Optional
 
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.format import Left
-from eprune.formats.models.parts import Model, Operator
+from eprune.formats.models.parts import Left, Model, Operator
 from eprune.formats.onnx.model import attribute, external_bytes, is_constant, nodes_of, proto_of
 from eprune.model.behaviour import Kept
 

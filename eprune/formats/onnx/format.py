@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from eprune.formats.models.format import Format
-from eprune.formats.models.parts import Model, Operator
+from eprune.formats.models.parts import Format, Model, Operator
 
 if TYPE_CHECKING:
-    from eprune.formats.models.format import Left
+    from eprune.formats.models.parts import Left
     from eprune.model.behaviour import Kept
     from eprune.model.token import TokenType
 
@@ -40,7 +39,7 @@ class OnnxFormat(Format):
         """See ``model.parse_model``."""
         from eprune.formats.onnx.model import parse_model
 
-        return parse_model(data, path, signature)
+        return parse_model(self, data, path, signature)
 
     def early(self, model: Model) -> frozenset[int]:
         """See ``model.early``."""

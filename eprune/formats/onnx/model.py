@@ -18,8 +18,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.parts import Model, Operator, Tensor
-from eprune.formats.onnx.format import ONNX
+from eprune.formats.models.parts import Format, Model, Operator, Tensor
 from eprune.model.token import TokenType
 
 #: ONNX's element types that can be tokens -> numpy's names
@@ -47,15 +46,15 @@ _OWN = ("", "ai.onnx")
 _DEEPEST = 20
 
 
-def parse_model(data: bytes, path: str, signature: Optional[str] = None) -> Model:
-    """See ``Format.parse``. ONNX knows no signatures."""
+def parse_model(form: Format, data: bytes, path: str, signature: Optional[str] = None) -> Model:
+    """See ``Format.parse``; ``form`` is what the model is said to be of. ONNX knows no signatures."""
     if signature is not None:
         raise model_error(path, f"has no signature {signature!r}: models as ONNX have none")
     proto = proto_of(data, path)
     if not proto.ir_version or not proto.graph.output:
         raise model_error(path, "is not an ONNX model: it has no graph", "is it the right file, and complete?")
     try:
-        return _Reader(proto, data, path).model()
+        return _Reader(form, proto, data, path).model()
     except (ValueError, OverflowError) as error:
         raise model_error(path, f"is corrupt: {error}", "copy or export it again") from None
 
@@ -147,7 +146,8 @@ def external_bytes(tensor: Any, path: str) -> bytes:
 class _Reader:
     """Reads one graph, numbering its tensors: inputs, constants that are no nodes, what nodes give."""
 
-    def __init__(self, proto: Any, data: bytes, path: str) -> None:
+    def __init__(self, form: Format, proto: Any, data: bytes, path: str) -> None:
+        self.form = form
         self.proto = proto
         self.graph = proto.graph
         self.data = data
@@ -169,7 +169,7 @@ class _Reader:
         operators = tuple(self._operators())
         outputs = tuple(self._known(each.name, "its outputs name") for each in graph.output)
         tensors = tuple(self.tensors)
-        return Model(self.path, operators, tensors, inputs, outputs, 1, self.data, ONNX)
+        return Model(self.path, operators, tensors, inputs, outputs, 1, self.data, self.form)
 
     def _operators(self) -> Iterator[Operator]:
         count = 0

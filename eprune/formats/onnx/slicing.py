@@ -6,6 +6,7 @@ Constants that lay in other files are inside of a slice. The types of all tensor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Optional
 
@@ -40,22 +41,33 @@ def write_slice(
     kept: Sequence[Kept] = (),
 ) -> bytes:
     """See ``Format.write``."""
-    return _Slicer(model).slice(operators, inputs, outputs, kept)
+    with _sound(model.path):
+        return _Slicer(model).slice(operators, inputs, outputs, kept)
 
 
 def restated(model: Model, types: Mapping[int, TokenType]) -> bytes:
     """See ``slices.restated``. All else is as it was, but that weights which lay in other files are inside."""
     made = _Slicer(model)
     proto = library(model.path).ModelProto()
-    proto.CopyFrom(made.proto)
-    for tensor in _tensors(proto.graph):
-        made.fill(tensor)
-    known = {model.tensors[index].name: (index, token) for index, token in types.items()}
-    for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
-        if value.name in known:
-            value.CopyFrom(made.value(*known.pop(value.name)))
-    proto.graph.value_info.extend(made.value(*each) for each in known.values())
-    return _written(proto, model.path)
+    with _sound(model.path):
+        proto.CopyFrom(made.proto)
+        for tensor in _tensors(proto.graph):
+            made.fill(tensor)
+        known = {model.tensors[index].name: (index, token) for index, token in types.items()}
+        for value in (*proto.graph.input, *proto.graph.output, *proto.graph.value_info):
+            if value.name in known:
+                value.CopyFrom(made.value(*known.pop(value.name)))
+        proto.graph.value_info.extend(made.value(*each) for each in known.values())
+        return _written(proto, model.path)
+
+
+@contextlib.contextmanager
+def _sound(path: str) -> Iterator[None]:
+    """Say of a file that it is corrupt where texts of it are none."""
+    try:
+        yield
+    except ValueError as error:
+        raise model_error(path, f"is corrupt: {error}", "copy or export it again") from None
 
 
 def constant_spans(data: bytes) -> list[slice]:
@@ -121,10 +133,7 @@ def _tensors(graph: Any) -> Iterator[Any]:
 
 
 def _written(proto: Any, path: str) -> bytes:
-    try:
-        data: bytes = proto.SerializeToString(deterministic=True)
-    except ValueError as error:
-        raise model_error(path, f"cannot be written as one file: {error}") from None
+    data: bytes = proto.SerializeToString(deterministic=True)
     if len(data) > _LARGEST:
         raise model_error(path, "has more weights than one file can hold (2 GiB)", "cut it into more parts")
     return data

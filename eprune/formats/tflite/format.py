@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from eprune.formats.models.format import Format
-from eprune.formats.models.parts import Model, Operator
+from eprune.formats.models.parts import Format, Model, Operator
 
 if TYPE_CHECKING:
-    from eprune.formats.models.format import Left
     from eprune.formats.models.metadata import Metadata
+    from eprune.formats.models.parts import Left
     from eprune.formats.models.quantization import Quantization
     from eprune.model.behaviour import Kept
     from eprune.model.token import TokenType
@@ -43,7 +42,7 @@ class TfliteFormat(Format):
         """See ``model.parse_model``."""
         from eprune.formats.tflite.model import parse_model
 
-        return parse_model(data, path, signature)
+        return parse_model(self, data, path, signature)
 
     def early(self, model: Model) -> frozenset[int]:
         """See ``model.preparatory``."""
@@ -109,7 +108,7 @@ class TfliteFormat(Format):
 
     def narrowed(self, model: Model, operators: Iterable[int], kept: Sequence[Kept]) -> Left:
         """See ``narrowing.narrowed``."""
-        from eprune.formats.models.format import Left
+        from eprune.formats.models.parts import Left
         from eprune.formats.tflite.channels import narrowed_bytes
         from eprune.formats.tflite.narrowing import narrowed, tensor_channels
 

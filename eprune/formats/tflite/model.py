@@ -20,10 +20,9 @@ from dataclasses import replace
 from typing import Any, Callable, Optional, Union
 
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.parts import Model, Operator, Tensor
+from eprune.formats.models.parts import Format, Model, Operator, Tensor
 from eprune.formats.models.signatures import chosen as chosen_signature
 from eprune.formats.tflite import resources, shapes
-from eprune.formats.tflite.format import TFLITE
 from eprune.formats.tflite.signatures import read_signatures
 from eprune.model.token import TokenType
 
@@ -67,14 +66,14 @@ _HANDLES = ("RESOURCE", "VARIANT")
 CORRUPT = (struct.error, ValueError, IndexError, TypeError, AttributeError, OverflowError, MemoryError)
 
 
-def parse_model(data: bytes, path: str, signature: Optional[str] = None) -> Model:
-    """See ``Format.parse``."""
+def parse_model(form: Format, data: bytes, path: str, signature: Optional[str] = None) -> Model:
+    """See ``Format.parse``; ``form`` is what the model is said to be of."""
     if data[4:8] != b"TFL3":
         raise model_error(
             path, "is not a TFLite model: bytes 4 to 7 are not 'TFL3'", "is it the right file, and complete?"
         )
     try:
-        return _Reader(data, path).model(signature)
+        return _Reader(form, data, path).model(signature)
     except CORRUPT as error:
         raise model_error(path, f"is corrupt or cut short: {error}", "copy or convert it again") from None
 
@@ -167,7 +166,8 @@ class _Reader:
     a hostile file in which many small tables point at one huge vector.
     """
 
-    def __init__(self, data: bytes, path: str) -> None:
+    def __init__(self, form: Format, data: bytes, path: str) -> None:
+        self.form = form
         self.schema = load_schema(path)
         self.data = data
         self.path = path
@@ -209,7 +209,7 @@ class _Reader:
             touched = resources.touched(root, self.schema, number, operators, [name for name, _ in opcodes], handles)
             operators = tuple(replace(each, resources=touched.get(each.index, ())) for each in operators)
         model = Model(
-            *(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data, TFLITE),
+            *(self.path, operators, tensors, inputs, outputs, root.SubgraphsLength(), self.data, self.form),
             graph=number,
             signature=signature,
             signatures=signatures,
