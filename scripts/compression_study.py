@@ -19,7 +19,7 @@ import numpy as np
 
 from eprune.face import load
 from eprune.formats.behaviours.model_slice import ModelSlice
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.measure.answers import SystemAnswers, on_disk
 from eprune.measure.data import TEST, read_data, token_of
 from eprune.measure.evaluate import evaluate

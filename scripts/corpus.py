@@ -110,7 +110,7 @@ def judge(path: Union[str, Path], entries: Sequence[dict[str, Any]], ended: str)
 
 def examine(path: str, cuts: int, frames: int) -> Iterator[dict[str, Any]]:
     """What comes of one model, in the current folder: its operators, then a line for each way of cutting it."""
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
     from eprune.formats.models.signatures import several
     from eprune.model.finding import EpruneError
 

@@ -24,7 +24,7 @@ from train_vehicle import infer  # noqa: E402
 from vehicle_renderer import CLASSES, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
-from eprune.formats.models.files import read_model  # noqa: E402
+from eprune.formats.model_files import read_model  # noqa: E402
 from eprune.formats.models.slices import slice_model  # noqa: E402
 from eprune.formats.tflite.head import head_model, pool_of  # noqa: E402
 from eprune.measure.exits import Head, fitted, values_of  # noqa: E402

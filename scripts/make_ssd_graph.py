@@ -18,7 +18,7 @@ sys.path += [str(ROOT), str(ROOT / "scripts")]
 from ssd_network import heads, layers  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
-from eprune.formats.models.files import read_model  # noqa: E402
+from eprune.formats.model_files import read_model  # noqa: E402
 from eprune.formats.models.parts import Model  # noqa: E402
 
 MODEL = "ssd_mobilenet.tflite"

@@ -25,7 +25,7 @@ from typing import Optional
 import numpy as np
 
 from eprune.face import load
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.measure import lone, reuse
 from eprune.measure.answers import class_of, on_disk

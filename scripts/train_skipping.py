@@ -30,7 +30,7 @@ from train_vehicle import BATCH, ModelWriter, Weights, folded, infer, pictures, 
 from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
-from eprune.formats.models.files import parse_model, read_model  # noqa: E402
+from eprune.formats.model_files import parse_model, read_model  # noqa: E402
 from eprune.formats.models.slices import slice_model  # noqa: E402
 from eprune.runtime.fire.tflite import choose, describe, load  # noqa: E402
 

@@ -30,7 +30,7 @@ sys.path += [str(ROOT), str(ROOT / "actors")]
 from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noqa: E402
 
 from eprune.formats.atomic import write_file  # noqa: E402
-from eprune.formats.models.files import read_model  # noqa: E402
+from eprune.formats.model_files import read_model  # noqa: E402
 from eprune.formats.models.slices import slice_model  # noqa: E402
 from eprune.runtime.fire.tflite import choose, describe, load  # noqa: E402
 

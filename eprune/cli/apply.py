@@ -136,7 +136,7 @@ def apply(
     """Apply a pass, check what comes out, and write it; the figures of its report."""
     from eprune.analysis.check import check
     from eprune.cli.reading import read, read_sound
-    from eprune.formats.models.files import is_model
+    from eprune.formats.model_files import is_model
     from eprune.formats.system import reaches_outside, write_system
     from eprune.model.finding import EpruneError, has_errors
     from eprune.passes import relocate

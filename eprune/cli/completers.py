@@ -349,8 +349,8 @@ def _devices(line: Line) -> Iterator[Item]:
 
 def _operators(line: Line) -> Iterator[Item]:
     """The operators of the model, by name."""
+    from eprune.formats.model_files import read_model
     from eprune.formats.models.cuts import label
-    from eprune.formats.models.files import read_model
     from eprune.model.finding import EpruneError
 
     for path in line.given("model"):
@@ -369,7 +369,7 @@ def _splits(line: Line) -> Iterator[Item]:
 
 def _signatures(line: Line) -> Iterator[Item]:
     """The signatures of the model."""
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
     from eprune.model.finding import EpruneError
 
     for path in line.given("model"):

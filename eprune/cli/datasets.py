@@ -141,7 +141,7 @@ def evaluated(
 def system_at(application: str, platforms: Sequence[str], mappings: Sequence[str]) -> Iterator[System]:
     """The application, or the model as one. Raises EpruneError for a broken rule, WrongUsage for half a mapping."""
     from eprune.cli.reading import read_sound
-    from eprune.formats.models.files import is_model
+    from eprune.formats.model_files import is_model
     from eprune.measure.answers import system_of
     from eprune.model.finding import WrongUsage
 

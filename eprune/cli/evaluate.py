@@ -64,7 +64,7 @@ def command(
       eprune evaluate app.xml -p platforms -m mappings/split --data photos --against exits --against cascade
       eprune evaluate app.xml -p platforms -m mappings/split --data mnist.npz --frames 1000
     """
-    from eprune.formats.models.files import is_model
+    from eprune.formats.model_files import is_model
     from eprune.formats.system import written_in
     from eprune.views import evaluate as view
 
@@ -84,6 +84,6 @@ def command(
 
 
 def _model(path: Optional[str]) -> Any:
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
 
     return None if path is None else read_model(path)

@@ -79,7 +79,7 @@ def command(
     """
     from eprune.cli.progress import progress
     from eprune.formats.atomic import write_file
-    from eprune.formats.models.files import is_model
+    from eprune.formats.model_files import is_model
     from eprune.measure.engines import versions_of
     from eprune.views.robustness import RobustnessReport
 

@@ -143,7 +143,7 @@ def _with_model(system: System, model: str, given: _Given, fmt: str) -> int:
 def _on_unit(system: System, files: Sequence[str], name: str, tolerance: float, given: _Given, fmt: str) -> int:
     """Every slice that the unit takes, against a plain interpreter."""
     from eprune.cli.progress import progress
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
     from eprune.measure.engines import PLAIN
     from eprune.measure.on_unit import on_unit
     from eprune.measure.verified import remember

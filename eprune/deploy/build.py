@@ -18,7 +18,7 @@ from eprune.codegen.program import PlatformProgram
 from eprune.codegen.targets import python, service, tunnels
 from eprune.codegen.targets.python import Layout
 from eprune.formats.atomic import link_file, write_file
-from eprune.formats.models.files import format_of, read_model
+from eprune.formats.model_files import format_of, read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import slice_model
 from eprune.formats.touching import parts_of

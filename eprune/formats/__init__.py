@@ -1,1 +1,1 @@
-"""Files in and out: XML with its schemas, .tflite models, findings as text, JSON, SARIF and JUnit."""
+"""Files in and out: XML with its schemas, models, findings as text, JSON, SARIF and JUnit."""

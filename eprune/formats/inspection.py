@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional, Union
 
-from eprune.formats.models.files import is_model
+from eprune.formats.model_files import is_model
 from eprune.model.finding import EpruneError, Finding, Location
 
 
@@ -184,8 +184,8 @@ def summarize_file(path: str) -> Summary:
 
 def summarize_model(path: str) -> ModelSummary:
     """The summary of a model. Raises EpruneError (FILE)."""
+    from eprune.formats.model_files import read_model
     from eprune.formats.models.boundary import weight_bytes
-    from eprune.formats.models.files import read_model
 
     model = read_model(path)
 

@@ -18,8 +18,8 @@ from eprune.analysis.routes import routes
 from eprune.codegen.lower import lower
 from eprune.codegen.program import LocalFifo
 from eprune.explore.space import mapping
+from eprune.formats.model_files import read_model
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.files import read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.system import files_in, read_system, write_system
 from eprune.measure.engines import plain_engine

@@ -16,8 +16,8 @@ import numpy as np
 
 from eprune.explore.cost import Costs
 from eprune.explore.plan import LinkFigures, Plan
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import weight_bytes
-from eprune.formats.models.files import read_model
 from eprune.formats.tflite.channels import narrow, narrowed_bytes
 from eprune.formats.touching import placed
 from eprune.measure.answers import SystemAnswers, alone

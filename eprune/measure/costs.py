@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.model.graph import Actor, Graph
 from eprune.passes._places import Place
 

@@ -8,7 +8,7 @@ from typing import Optional
 
 import numpy as np
 
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.tflite.noise import noisy_weights
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterable
 from typing import Any
 
-from eprune.formats.models.files import is_model
+from eprune.formats.model_files import is_model
 from eprune.formats.models.parts import Model
 from eprune.model.finding import WrongUsage
 from eprune.model.platform import Engine, Unit

@@ -161,7 +161,7 @@ def _interpreters() -> list[Check]:
 
 
 def _interpreter(name: str) -> Check:
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
     from eprune.measure.probe import try_out
     from eprune.model.finding import EpruneError
     from eprune.runtime.fire.tflite import INTERPRETERS

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from eprune.deploy.build import cut
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.model.behaviour import Cut
 from eprune.runtime.fire import onnxruntime
 from eprune.runtime.fire.engines import ModelEngine

@@ -18,8 +18,8 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.deploy.build import cut
+from eprune.formats.model_files import read_model
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.measure import apart
 from eprune.measure.comparison import PATIENCE, asked_about, question_of

@@ -17,7 +17,7 @@ _SMALL = 1024
 
 def answer(path: str, tensors: Sequence[int], run: bool, inputs: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     """As ``probe._answer`` gives it."""
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
 
     try:
         model = read_model(path)

@@ -13,8 +13,8 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import read_model
 from eprune.formats.tflite.constants import constant
 from eprune.model.graph import Actor
 

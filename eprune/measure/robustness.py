@@ -12,8 +12,8 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import weight_bytes
-from eprune.formats.models.files import read_model
 from eprune.formats.models.flow import flow
 from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import Layer

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import PurePath
 from typing import Optional
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.metadata import Metadata
 from eprune.formats.models.parts import Model, Tensor
 from eprune.formats.models.signatures import listed, several

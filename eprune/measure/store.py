@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Union
 
 from eprune.formats.atomic import write_file
-from eprune.formats.models.files import format_of, is_model
+from eprune.formats.model_files import format_of, is_model
 from eprune.measure.script import PARTS, STORE
 
 #: Fewer bytes than this are not worth a file of their own.

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.formats.atomic import write_file
-from eprune.formats.models.files import format_of
+from eprune.formats.model_files import format_of
 from eprune.measure.engines import model_engine
 from eprune.model.platform import Engine, Platform, Unit
 from eprune.model.system import System

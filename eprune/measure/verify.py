@@ -13,8 +13,8 @@ import numpy as np
 from eprune.codegen.lower import lower
 from eprune.codegen.program import PlatformProgram
 from eprune.explore.space import mapping
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.errors import model_error
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import restated, slice_model
 from eprune.measure.engines import plain_engine

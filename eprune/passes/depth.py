@@ -16,7 +16,7 @@ from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.flow import flow as find_flow
 from eprune.formats.models.parts import Model
 from eprune.formats.models.quantization import Quantization

@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import Any
 
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.model.quantity import parse_time, parse_timeout
 from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of

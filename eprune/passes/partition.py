@@ -16,8 +16,8 @@ from pathlib import PurePath
 from typing import Any, Optional
 
 from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import weight_bytes
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.flow import OperatorFlow
 from eprune.formats.models.flow import flow as find_flow
 from eprune.formats.models.parts import Model

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 from scripts.bench.harness import say

@@ -6,8 +6,8 @@ import itertools
 from pathlib import Path
 
 from eprune.deploy.ports import free_base_port
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import read_model
 from eprune.formats.tflite.cost import macs
 from scripts.bench.harness import ACTORS, MODELS, ROOT, VEHICLE, bare, generate, period, ratios, run, say
 

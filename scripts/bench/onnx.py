@@ -12,8 +12,8 @@ from typing import Any, Callable
 
 import numpy as np
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.cuts import layers, pieces
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.flow import flow
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import slice_model

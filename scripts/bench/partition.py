@@ -37,7 +37,7 @@ def partition(folder: Path) -> None:
 
 
 def _planning() -> None:
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
     from eprune.formats.models.flow import flow
     from eprune.formats.tflite.channels import layers as layers_of
     from eprune.formats.tflite.dealing import dealable, worth

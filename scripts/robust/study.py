@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.tflite.channels import Layer
 from eprune.formats.tflite.dealing import chained, full, lop
 from eprune.measure.data import CALIBRATION, TEST, read_data

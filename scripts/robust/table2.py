@@ -15,8 +15,8 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import weight_bytes
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.tflite.cost import macs
 from eprune.model.system import System
 from scripts.robust.devices import Board, Devices

@@ -6,7 +6,7 @@ import pytest
 from classifier import Classifier
 from driver import prepared
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.segment import Model

@@ -14,7 +14,7 @@ from application import ACTORS, APPLICATION, ENDPOINT, HELPER, SERVER, mapping
 from click.testing import CliRunner
 
 from eprune.cli.main import cli
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.tflite.head import head_model
 from eprune.formats.tflite.model import buffer_bytes, load_schema
 from eprune.model.token import parse_token

@@ -10,7 +10,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.face import load
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.measure.data import read_data
 from eprune.measure.evaluate import evaluate
 from tests.kit import pages, tiny_models

@@ -141,7 +141,7 @@ def test_without_labels_it_agrees_with_the_large_model_on_the_picture_itself(fol
     assert 0.6 < told["agreement"]["cascade"]["value"] <= 1
     assert told["agreement"]["large"]["value"] > told["agreement"]["small"]["value"]
     system = load("made/application.xml", "made/platforms", "made/mappings", allow_outside=True)
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
 
     found = evaluate(system, read_data(str(pictures / "vehicles.npz")), model=read_model(LARGE))
     assert found.share.value == pytest.approx(told["agreement"]["cascade"]["value"])

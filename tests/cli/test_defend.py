@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.tflite.noise import noisy_weights
 from eprune.model.finding import EpruneError
 from tests.kit import pages, shades, tiny_models

@@ -11,7 +11,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.face import load
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.flow import flow
 from eprune.formats.models.quantization import Quantization
 from eprune.formats.models.slices import slice_model

@@ -116,7 +116,7 @@ def test_the_latency_can_be_measured_or_emulated(pictures, eprune):
 
 def pooled(folder):
     """The tensor behind the pool."""
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
 
     return read_model(str(folder / "tiny.tflite")).operators[1].outputs[0]
 

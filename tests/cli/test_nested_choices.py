@@ -11,7 +11,7 @@ import pytest
 
 from eprune.analysis.check import check
 from eprune.face import load
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.measure.answers import SystemAnswers
 from eprune.runtime.fire.tflite import choose

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from tests.kit import tiny_models
 

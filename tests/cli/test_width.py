@@ -61,7 +61,7 @@ def test_a_narrow_frame_is_what_the_masks_and_predictions_say(folder, eprune, wi
     assert {len(each) for each in parts.values()} == {3}
     plan = Plan(3, "width", tuple(LayerParts(first, tuple(each)) for first, each in parts.items()))
     data = (folder / "wide.tflite").read_bytes()
-    from eprune.formats.models.files import parse_model
+    from eprune.formats.model_files import parse_model
 
     model = parse_model(data)
     stages = Stages(model, [each for each in layers(model) if each.first in parts], choose())
@@ -90,7 +90,7 @@ def test_what_is_evaluated_is_what_was_foretold(folder, eprune):
     assert [each["macs"] for each in figures["widths"]] == pytest.approx([0.5, 1], abs=0.2)
     assert sum(each["share"] for each in figures["widths"]) == pytest.approx(1)
     system = load("made/application.xml", "made/platform.xml", "made/mapping.xml", allow_outside=True)
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
 
     found = evaluate(system, read_data("pictures.npz"), model=read_model("wide.tflite"))
     assert found.share.of == figures["pictures"]
@@ -115,7 +115,7 @@ def test_programs_run_it_and_the_width_can_be_set(folder, eprune):
 def test_parts_are_dealt_by_importance(folder, eprune):
     told(eprune, "--widths", "4")
     system = load("made/application.xml", "made/platform.xml", "made/mapping.xml", allow_outside=True)
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
     from eprune.measure.scores import channel_scores
 
     model = read_model("wide.tflite")

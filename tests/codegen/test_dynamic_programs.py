@@ -15,7 +15,7 @@ from eprune.analysis.mapping import segments
 from eprune.codegen.digest import digest
 from eprune.codegen.targets.python import LINE_LENGTH, render
 from eprune.formats.behaviours import inspect
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.model.system import System
 from eprune.model.token import TokenType

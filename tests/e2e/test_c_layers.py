@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from eprune.deploy.ports import free_base_port
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.tflite.constants import constant
 from eprune.runtime.fire import c_build
 from tests.kit.accelerator import NEEDS_CC

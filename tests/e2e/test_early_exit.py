@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from actors.vehicle_renderer import CLASSES, render_vehicle, vehicle_class
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 from tests.kit.programs import ROOT, environment

@@ -11,7 +11,7 @@ from click.testing import CliRunner
 
 from eprune.cli.main import cli
 from eprune.formats.atomic import write_file
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.xml.application import read_application
 from eprune.formats.xml.mapping import write_mapping
 from eprune.formats.xml.platform import write_platform

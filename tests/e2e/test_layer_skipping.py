@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from vehicle_renderer import render_vehicle, vehicle_class
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 from tests.kit import pages

@@ -424,7 +424,7 @@ def test_the_way_to_give_two_ports_one_tensor_is_told(branches) -> None:
 
 
 def test_operators_that_share_state_stay_together(tmp_path: Path) -> None:
-    from eprune.formats.models.files import parse_model
+    from eprune.formats.model_files import parse_model
     from eprune.formats.tflite.model import bonds
 
     model = tiny_models.counter()

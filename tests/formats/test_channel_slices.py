@@ -16,8 +16,8 @@ from eprune.analysis.check import check
 from eprune.analysis.fusing import wirings
 from eprune.cli.main import cli
 from eprune.formats.behaviours.model_slice import ModelSlice
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.parts import Model, Operator
 from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.formats.system import read_system

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eprune.formats.model_files import parse_model
 from eprune.formats.models.boundary import boundary
 from eprune.formats.models.cuts import cut_after, pieces, why_not
-from eprune.formats.models.files import parse_model
 from eprune.formats.models.flow import flow
 from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite.fused import fused_pairs

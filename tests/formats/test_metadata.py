@@ -6,7 +6,7 @@ import random
 
 import pytest
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.models.metadata import About, labels_of
 from eprune.formats.tflite.metadata import read_metadata
 from eprune.formats.tflite.quantization import quantization

@@ -15,9 +15,9 @@ pytest.importorskip("onnxruntime")
 
 from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
+from eprune.formats.model_files import parse_model, read_model  # noqa: E402
 from eprune.formats.models.boundary import boundary, weight_bytes  # noqa: E402
 from eprune.formats.models.cuts import layers, pieces, why_not  # noqa: E402
-from eprune.formats.models.files import parse_model, read_model  # noqa: E402
 from eprune.formats.models.flow import flow  # noqa: E402
 from eprune.formats.models.slices import restated, slice_model  # noqa: E402
 from eprune.measure.probe import open_types  # noqa: E402

@@ -14,8 +14,8 @@ pytest.importorskip("onnxruntime")
 
 from onnx import helper
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary, weight_bytes
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.model.finding import EpruneError

@@ -14,7 +14,7 @@ pytest.importorskip("onnxruntime")
 
 from onnx import helper  # noqa: E402
 
-from eprune.formats.models.files import parse_model  # noqa: E402
+from eprune.formats.model_files import parse_model  # noqa: E402
 from tests.kit import onnx_models  # noqa: E402
 from tests.kit.onnx_cuts import differences  # noqa: E402
 from tests.kit.onnx_models import Builder  # noqa: E402

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary, weight_bytes
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite.model import bonds, preparatory
@@ -225,7 +225,7 @@ def test_wrong_order_and_wrong_indices_are_refused() -> None:
 
 def test_reading_loads_no_interpreter() -> None:
     code = (
-        "import sys, eprune.formats.models.files as t; assert 'numpy' not in sys.modules, 'importing costs numpy';"
+        "import sys, eprune.formats.model_files as t; assert 'numpy' not in sys.modules, 'importing costs numpy';"
         f"t.parse_model({CHAIN!r}); print([m for m in sys.modules if 'interpreter' in m and 'litert' in m])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

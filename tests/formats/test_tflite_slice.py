@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary, weight_bytes
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite import model as tflite_model
@@ -312,7 +312,7 @@ def test_weights_behind_the_flatbuffer_are_found() -> None:
 
 def test_same_arguments_give_the_same_bytes_in_any_process() -> None:
     code = (
-        "import hashlib; from eprune.formats.models.files import parse_model;"
+        "import hashlib; from eprune.formats.model_files import parse_model;"
         "from eprune.formats.models.slices import slice_model;"
         "from tests.kit import tiny_models;"
         "m = parse_model(tiny_models.loop()); print(hashlib.sha256(slice_model(m, {2, 1, 0})).hexdigest())"

@@ -17,7 +17,7 @@ from eprune import face
 from eprune.codegen.lower import lower
 from eprune.explore.space import mapping
 from eprune.formats.behaviours.python_class import PythonBehaviour
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.models.slices import slice_model
 from eprune.formats.system import write_system
 from eprune.formats.tflite.head import head_model

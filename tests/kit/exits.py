@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.tflite.head import head_model, pool_of
 from eprune.model.system import System
 from eprune.passes._places import places

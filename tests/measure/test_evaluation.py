@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from eprune.codegen.lower import lower
 from eprune.face import System
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.formats.system import read_system
 from eprune.measure.answers import ModelAnswers, SystemAnswers, alone, system_of
 from eprune.measure.data import read_data

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.tflite.channels import HEADS, layers
 from eprune.formats.tflite.constants import constant
 from eprune.measure import gradients, scores

@@ -7,8 +7,8 @@ import itertools
 import numpy as np
 import pytest
 
+from eprune.formats.model_files import parse_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import parse_model
 from eprune.formats.models.flow import flow
 from eprune.formats.models.slices import slice_channels, slice_model
 from eprune.formats.tflite.channels import layers, narrow

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.tflite.channels import layers
 from eprune.formats.tflite.dealing import chained, lop, widths
 from eprune.measure.masks import Case, Stages, alive

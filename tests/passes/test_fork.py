@@ -15,8 +15,8 @@ from eprune.cli.main import cli
 from eprune.explore.flow import flow
 from eprune.explore.space import mapping
 from eprune.formats.atomic import write_file
+from eprune.formats.model_files import parse_model
 from eprune.formats.models.cuts import pieces
-from eprune.formats.models.files import parse_model
 from eprune.formats.models.flow import flow as operator_flow
 from eprune.formats.system import read_system
 from eprune.formats.xml.mapping import write_mapping

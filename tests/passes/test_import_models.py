@@ -15,9 +15,9 @@ from eprune.analysis.check import check
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
 from eprune.formats.behaviours.python_class import PythonBehaviour
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary
 from eprune.formats.models.cuts import balanced, cut_after, label, layers, pieces
-from eprune.formats.models.files import parse_model, read_model
 from eprune.formats.models.flow import crossing, flow
 from eprune.formats.models.slices import slice_model
 from eprune.formats.tflite import shapes

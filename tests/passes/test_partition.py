@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from eprune.analysis.check import check
 from eprune.codegen.lower import lower
 from eprune.face import load as load_system
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.system import write_system
 from eprune.formats.tflite.channels import layers
 from eprune.formats.tflite.dealing import blocks, chained, lop

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from eprune.formats.models.files import read_model
+from eprune.formats.model_files import read_model
 from eprune.runtime.fire import openvino, tflite
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.segment import Model

@@ -20,7 +20,7 @@ from ssd_evaluation import Found, average_precision, tracking
 from eprune.analysis.check import check
 from eprune.formats.behaviours import inspect
 from eprune.formats.behaviours.model_slice import ModelSlice
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.slices import slice_model
 from eprune.formats.xml.application import read_application
 from eprune.formats.xml.mapping import read_mapping

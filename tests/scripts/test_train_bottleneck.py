@@ -10,8 +10,8 @@ from train_vehicle import infer, to_bfloat16
 
 from eprune.analysis.check import check
 from eprune.face import load as load_system
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import read_model
 from eprune.formats.models.slices import slice_model
 from eprune.runtime.fire.tflite import choose, load
 

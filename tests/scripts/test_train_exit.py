@@ -9,8 +9,8 @@ import pytest
 import train_exit
 from train_vehicle import vehicle_class
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import parse_model, read_model
 from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 GRAPHS = train_exit.ROOT / "graphs"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import train_robust
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.tflite.channels import layers
 from eprune.measure.data import CALIBRATION, TEST, read_data
 from eprune.measure.masks import Stages

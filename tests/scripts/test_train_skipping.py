@@ -10,8 +10,8 @@ import pytest
 import train_skipping as ours
 from train_vehicle import infer, to_bfloat16
 
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import read_model
 from eprune.runtime.fire.tflite import choose, load
 
 ROOT = Path(__file__).resolve().parents[2]

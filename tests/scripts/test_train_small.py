@@ -7,7 +7,7 @@ import pytest
 import train_small
 from train_vehicle import HELD_OUT_SEED, render_vehicle, vehicle_class
 
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 PATH = train_small.ROOT / "graphs/vehicle_small.tflite"

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 import train_vehicle
 
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import parse_model, read_model
 from eprune.runtime.fire.tflite import INTERPRETERS, load
 
 ROOT = Path(__file__).resolve().parents[2]

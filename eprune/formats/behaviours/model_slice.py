@@ -121,7 +121,7 @@ class ModelSlice(Behaviour):
 
     def misplaced(self, unit: Unit) -> str:
         """Engines read models of their formats, an OpenCL device none."""
-        from eprune.formats.models.files import format_of
+        from eprune.formats.model_files import format_of
 
         if unit.opencl is not None:
             return super().misplaced(unit)
@@ -224,7 +224,7 @@ def problem_of(error: EpruneError) -> str:
 
 
 def _read_model(path: str) -> tuple[Optional[Model], str]:
-    from eprune.formats.models.files import read_model
+    from eprune.formats.model_files import read_model
 
     try:
         return read_model(path), ""

@@ -8,8 +8,8 @@ from typing import Optional
 
 import numpy as np
 
+from eprune.formats.model_files import read_model
 from eprune.formats.models.boundary import boundary
-from eprune.formats.models.files import read_model
 from eprune.formats.models.parts import Model
 from eprune.formats.tflite.channels import stored
 from eprune.measure.attacks.base import Target

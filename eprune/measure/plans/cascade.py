@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from eprune.formats.library import library_folder
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.measure import exits
 from eprune.measure.answers import class_of
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data

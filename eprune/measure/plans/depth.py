@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.tflite.head import gate_model, pool_within, pooled
 from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk

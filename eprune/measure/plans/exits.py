@@ -8,7 +8,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.formats.models.files import parse_model, read_model
+from eprune.formats.model_files import parse_model, read_model
 from eprune.formats.models.quantization import Quantization
 from eprune.formats.tflite.head import DTYPES, head_model, pool_within
 from eprune.measure import exits

@@ -9,7 +9,7 @@ from typing import Any, Optional
 
 import numpy as np
 
-from eprune.formats.models.files import parse_model
+from eprune.formats.model_files import parse_model
 from eprune.formats.models.flow import flow as find_flow
 from eprune.formats.models.parts import Model
 from eprune.formats.models.quantization import Quantization
