@@ -1,7 +1,8 @@
 """What a model file consists of, as far as eprune looks at it: tensors, operators, the model that they are of; and what
 a format of model files answers. Everything else about models is the same for all formats.
 
-A format is a class derived from ``Format``, in a room of its own beside this one, and a line in ``model_files.FORMATS``.
+A format is a class derived from ``Format``, in a room of its own beside this one, and an entry in
+``model_files.FORMATS``.
 """
 
 from __future__ import annotations
