@@ -180,6 +180,11 @@ def test_weights_that_are_not_there_are_one_clear_message(tmp_path: Path, entrie
     assert "has the weights" in str(caught.value)
 
 
+def varint(value: int) -> bytes:
+    groups = [value >> shift & 0x7F for shift in range(0, max(value.bit_length(), 1), 7)]
+    return bytes(group | 0x80 for group in groups[:-1]) + bytes(groups[-1:])
+
+
 @pytest.mark.parametrize(
     ("data", "message"),
     [
@@ -187,6 +192,8 @@ def test_weights_that_are_not_there_are_one_clear_message(tmp_path: Path, entrie
         (b"\xff" * 40, "is not an ONNX model"),
         (onnx_models.network()[:1000], "is not an ONNX model, or cut short"),
         (b"\x08\x08", "is not an ONNX model: it has no graph"),
+        (b"\x08\x08" + b"\x3a" + varint(2 * 2**21) + 2**21 * b"\x0a\x00", "it has more than 1000000 parts"),
+        (b"\x08\x08\x3a\x7f\x0a", "a part is longer than what it is in"),
     ],
 )
 def test_what_is_no_model_is_said_to_be_none(data: bytes, message: str) -> None:

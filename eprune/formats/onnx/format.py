@@ -89,8 +89,8 @@ class OnnxFormat(Format):
         return restated(model, types)
 
     def constant_spans(self, data: bytes) -> list[slice]:
-        """See ``slicing.constant_spans``."""
-        from eprune.formats.onnx.slicing import constant_spans
+        """See ``wire.constant_spans``."""
+        from eprune.formats.onnx.wire import constant_spans
 
         return constant_spans(data)
 

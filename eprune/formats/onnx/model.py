@@ -19,6 +19,7 @@ from typing import Any, Optional
 
 from eprune.formats.models.errors import model_error
 from eprune.formats.models.parts import Format, Model, Operator, Tensor
+from eprune.formats.onnx import wire
 from eprune.model.token import TokenType
 
 #: ONNX's element types that can be tokens -> numpy's names
@@ -65,6 +66,7 @@ def proto_of(data: bytes, path: str) -> Any:
     onnx = library(path)
     proto = onnx.ModelProto()
     try:
+        wire.check(data)
         proto.ParseFromString(data)
     except Exception as error:  # of google.protobuf, which several packages bring
         raise model_error(

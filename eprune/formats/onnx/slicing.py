@@ -26,9 +26,6 @@ from eprune.formats.onnx.model import (
 from eprune.model.behaviour import Kept
 from eprune.model.token import TokenType
 
-#: Fields of TensorProto that hold values: as raw bytes, or numbers of a type.
-_DATA = (9, 4, 5, 7, 10, 11)
-_LARGE = 1024  # bytes: a smaller constant is not worth a file of its own
 #: A message of more bytes than this cannot be read again.
 _LARGEST = 2**31 - 1
 
@@ -68,59 +65,6 @@ def _sound(path: str) -> Iterator[None]:
         yield
     except ValueError as error:
         raise model_error(path, f"is corrupt: {error}", "copy or export it again") from None
-
-
-def constant_spans(data: bytes) -> list[slice]:
-    """See ``Format.constant_spans``. The places follow from how protocol buffers are written: tag, length, bytes."""
-    spans = []
-    for field, span in _fields(data, slice(0, len(data))):
-        if field == 7:  # ModelProto.graph
-            spans += list(_in_graph(data, span))
-    return sorted(spans, key=lambda span: span.start)
-
-
-def _in_graph(data: bytes, graph: slice) -> Iterator[slice]:
-    for field, span in _fields(data, graph):
-        if field == 5:  # GraphProto.initializer
-            yield from _raw(data, span)
-        if field == 1:  # GraphProto.node
-            for inner, attribute in _fields(data, span):
-                for last, value in _fields(data, attribute) if inner == 5 else ():  # NodeProto.attribute
-                    if last == 5:  # AttributeProto.t
-                        yield from _raw(data, value)
-
-
-def _raw(data: bytes, tensor: slice) -> Iterator[slice]:
-    for field, span in _fields(data, tensor):
-        if field in _DATA and span.stop - span.start >= _LARGE:
-            yield span
-
-
-def _fields(data: bytes, message: slice) -> Iterator[tuple[int, slice]]:
-    """The fields of a message that are bytes or messages themselves, and where they lie."""
-    place = message.start
-    while place < message.stop:
-        tag, place = _varint(data, place)
-        kind = tag & 7
-        if kind == 2:
-            size, place = _varint(data, place)
-            yield tag >> 3, slice(place, place + size)
-            place += size
-        elif kind == 0:
-            _, place = _varint(data, place)
-        else:
-            place += {1: 8, 5: 4}[kind]
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        place += 1
-        value |= (byte & 0x7F) << shift
-        shift += 7
-        if byte < 0x80:
-            return value, place
 
 
 def _tensors(graph: Any) -> Iterator[Any]:
