@@ -79,7 +79,7 @@ class CActor(Actor):
         self._rates = rates
         self._calls: dict[Any, Callable[[], int]] = {}
         self._watched: dict[Any, list[weakref.ref[Any]]] = {}
-        if [*map(len, ports)] == [1, 1] and not rates:
+        if all(upper == 1 for _, upper in rates.values()):
             self.fire = self._simple()  # type: ignore[assignment, method-assign]
         self._mode = ctypes.c_int32(0)
         self._made: Any = None
@@ -156,11 +156,21 @@ class CActor(Actor):
         self._judge((self._calls.get(key) or self._prepare(key, arrays))())
 
     def _simple(self) -> Callable[[Mapping[str, Any], Mapping[str, Any]], None]:
-        """The same for one token at either side, as fast as Python is."""
-        (source,), (target,) = self._ports
+        """The same for one token at each port, as fast as Python is."""
+        sources, targets = self._ports
         calls, prepare, judge = self._calls, self._prepare, self._judge
 
         def fire(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
+            arrays = [*map(inputs.get, sources), *map(outputs.get, targets)]
+            key = tuple(map(id, arrays))
+            try:
+                code = calls[key]()
+            except KeyError:
+                code = prepare(key, arrays)()
+            if code:
+                judge(code)
+
+        def fire_one(inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
             given, room = inputs.get(source), outputs.get(target)
             try:
                 code = calls[id(given), id(room)]()
@@ -169,7 +179,10 @@ class CActor(Actor):
             if code:
                 judge(code)
 
-        return fire
+        if len(sources) != 1 or len(targets) != 1:
+            return fire
+        (source,), (target,) = self._ports
+        return fire_one
 
     def _prepare(self, key: Any, arrays: Sequence[Any]) -> Callable[[], int]:
         """A call with the addresses of these arrays, known by their identities as long as all of them live."""
