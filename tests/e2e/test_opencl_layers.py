@@ -13,9 +13,9 @@ import pytest
 from eprune.analysis.check import check
 from eprune.deploy.build import programs_of
 from eprune.deploy.ports import free_base_port
+from eprune.formats.model_files import read_model
 from eprune.formats.system import read_system
 from eprune.formats.tflite.constants import constant
-from eprune.formats.tflite.model import read_model
 from eprune.measure.executor import Executor
 from tests.kit.opencl import NEEDS_OPENCL
 from tests.kit.programs import ROOT, environment, finish, start_command
