@@ -290,12 +290,18 @@ def _time_actors(
 
     plan, folder = done.plan, done.folder
     timed: dict[str, Any] = {}
+    alike: dict[Any, str] = {}
     for name, file in zip(plan.roles.platforms, plan.files[1:]):
         if name in kept:
             timed[name] = kept[name]
             say(f"note: {name}: the times from {kept[name]['host']} stay; --again takes this machine's instead")
             continue
         platform = read_platform(str(folder / file))
+        same = alike.setdefault(tuple(replace(unit, watts=None, idle=None, groups=()) for unit in platform.units), name)
+        if same != name:
+            timed[name] = timed[same]
+            say(f"note: {name} has the units of {same}, and its times")
+            continue
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
             units = platform.units if pin else tuple(replace(unit, cores=()) for unit in platform.units)
@@ -318,7 +324,7 @@ def _time_actors(
 
 def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Setting, quiet: bool) -> Profile:
     """Measure the best alternatives, and set what was predicted for this machine beside it."""
-    from eprune.explore.cost import Costs, predict
+    from eprune.explore.cost import predict
     from eprune.measure.exploration import read_costs
     from eprune.views.profile import Validation
 
@@ -327,19 +333,20 @@ def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Se
     if costs is None:
         raise click.UsageError("there are no predictions yet: add --actors")
     ranked = sorted(
-        plan.alternatives, key=lambda each: predict(plan.flow, plan.roles, costs, each.homes).value(objective)
+        plan.alternatives,
+        key=lambda each: predict(plan.flow, plan.roles, costs.placed(each.units), each.homes).value(objective),
     )[:count]
     done = _measure(done, kind, [alternative.name for alternative in ranked], setting, quiet)
     if done.measured is None or done.measured.stopped:
         return done
     taken = {line["alternative"]: 1e3 / line["frames_per_second"] for line in done.measured.lines if line["ok"]}
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
-    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates, units=costs.units)
+    true = replace(costs, links=costs.links if setting.emulate else (), power={}, speeds={}, coded={})
     rows = [
         Validation(
             alternative.name,
             alternative.after,
-            predict(plan.flow, plan.roles, true, alternative.homes).value("throughput"),
+            predict(plan.flow, plan.roles, true.placed(alternative.units), alternative.homes).value("throughput"),
             taken.get(alternative.name),
         )
         for alternative in ranked

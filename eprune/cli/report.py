@@ -14,7 +14,7 @@ import click
 from eprune.cli import options
 from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by
+from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by, seconds_option
 from eprune.cli.printing import write
 from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, with_codings
 
@@ -60,6 +60,7 @@ TOLERANCE = 10.0
 @click.option(
     "--frames", type=click.IntRange(min=1), metavar="N", help="With --data: only N pictures, drawn at random."
 )
+@seconds_option
 @click.option("--as-it-is", is_flag=True, help="No cut is coded, even if eprune profile --compress has tried how.")
 @options.outside_option
 @click.option(
@@ -82,6 +83,7 @@ def command(
     data: Optional[str],
     frames: Optional[int],
     as_it_is: bool,
+    seconds: Optional[float],
     tolerance: Optional[float],
     **given: Any,
 ) -> int:
@@ -151,11 +153,12 @@ def command(
     over = []
     for name, each in costs_over(plan, costs, links):
         each_rows = answer.rows(plan, results, each, constraints)
-        over.append(Over(name, each, each_rows, best_cut(plan, constraints, each, objective) if each else None))
+        best = best_cut(plan, constraints, each, objective, seconds) if each else None
+        over.append(Over(name, each, each_rows, best))
     rows, best = over[0].rows, over[0].best
     if all(row.excluded for row in rows) and best is None:
         excluded = {**{row.alternative.name: row.excluded for row in rows}, **plan.excluded}
-        raise NoCut("\n".join(["no cut is allowed, neither a partition point nor another", *left_out(excluded)]))
+        raise NoCut("\n".join([f"no cut is allowed, neither a {plan.point} nor another", *left_out(excluded)]))
     if against:
         found = _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
         write(output, {"text": found.text, "json": found.json, "csv": found.csv}[fmt](), fmt)

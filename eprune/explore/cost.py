@@ -21,7 +21,7 @@ from eprune.explore.plan import LinkFigures, Power
 from eprune.explore.space import Roles, Units
 
 #: What a hop between two units of a platform is taken to cost where a search may choose among these: seconds to wake
-#: the other thread up and to begin another segment, and bytes a second of the copies out of one segment and into another.
+#: the other thread up and to begin another segment, and bytes a second of the copies out of one and into the next.
 HOP, COPY = 50e-6, 2e9
 
 #: Objective -> its unit and what it is.
@@ -86,7 +86,7 @@ class Costs:
     FIFOs, how they could be coded, which they are over a link on which that saves time; or, with ``fewest``, bytes.
     ``units``: platform -> actor -> the unit that it is on, where a platform has several: these work at the same time.
     ``on``: platform -> unit -> actor -> seconds, of platforms on whose units a search may put each actor as it likes,
-    among those that take it. ``memory``: platform -> bytes, where it is limited.
+    among those that take it. ``memory``: platform -> bytes, where it is limited. ``estimated``: nothing was timed.
     """
 
     times: Mapping[str, Mapping[str, float]]
@@ -99,6 +99,7 @@ class Costs:
     units: Units = field(default_factory=dict)
     on: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
     memory: Mapping[str, int] = field(default_factory=dict)
+    estimated: bool = False
 
     def placed(self, units: Units) -> Costs:
         """The same with the actors of platforms in ``on`` on these units."""

@@ -28,7 +28,7 @@ PATHS = 5
 
 
 class Program:
-    """The variables and conditions of a search. ``most``: where the latency counts alone, one that is possible, in ms."""
+    """The variables and conditions of a search. ``most``: where latency alone counts, one that is possible, in ms."""
 
     def __init__(self, search: Search, most: Optional[float] = None) -> None:
         self.search, self._most = search, most

@@ -32,6 +32,8 @@ from eprune.explore.space import Constraints, Roles, Units, owners, pinned_ends,
 SECONDS = 30.0
 #: Roundings of a solution in fractions that are tried.
 ROUNDINGS = 20
+#: So many actors are moved at most to where their neighbours are.
+TIDIED = 20
 
 Homes = Mapping[str, str]
 
@@ -100,13 +102,47 @@ class Search:
             if not known:
                 raise
         found = min(known, key=lambda best: best.value)
+        if self.roles.anywhere:
+            found = self._tidied(objective, found)
         return Best(found.homes, found.value, min(bound, found.value), found.units)
+
+    def _tidied(self, objective: str, best: Best) -> Best:
+        """As good, but without crossings that are no use: what need not be elsewhere is where its neighbours are."""
+
+        def rank(one: Best) -> tuple[float, ...]:
+            made = predict(self.flow, self.roles, self.costs.placed(one.units), one.homes)
+            return made.latency, made.nbytes, len(set(one.homes.values()))
+
+        least = rank(best)
+        for _ in range(TIDIED):
+            crossing = [each for each in self.flow.streams if best.homes[each.source] != best.homes[each.target]]
+            moves = {pair for each in crossing for pair in ((each.source, each.target), (each.target, each.source))}
+            for actor, other in sorted(moves):
+                homes = {**best.homes, actor: best.homes[other]}
+                if not self.allows(homes):
+                    continue
+                moved = self._valued(objective, homes, best.units)
+                if moved.value <= best.value * (1 + 1e-9) and (now := rank(moved)) < least:
+                    best, least = moved, now
+                    break
+            else:
+                break
+        return best
 
     def _found(self, objective: str, program: Program, solution: Solution) -> Best:
         return self._valued(objective, program.homes(solution.values), program.units(solution.values))
 
     def _valued(self, objective: str, homes: Homes, units: Units) -> Best:
         """A cut with its value; the bound says nothing yet."""
+        homes = {actor: homes[actor] for actor in self.flow.actors}
+        units = {
+            platform: {
+                actor: units.get(platform, {}).get(actor) or self.costs.units[platform][actor]
+                for actor, home in homes.items()
+                if home == platform
+            }
+            for platform in self.costs.on
+        }
         value = predict(self.flow, self.roles, self.costs.placed(units), homes).value(objective)
         return Best(homes, value, -math.inf, units)
 

@@ -9,7 +9,7 @@ between endpoint and server, point j-k runs the first j actors on the endpoint, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from itertools import combinations_with_replacement
 from types import MappingProxyType
@@ -28,6 +28,9 @@ from eprune.model.system import System
 GAIN = 0.95
 #: Up to so many actors before a cut are named.
 _NAMED = 3
+
+#: Platform -> actor -> the unit that it is on, where that is not the first one that takes it.
+Units = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -70,7 +73,7 @@ class Roles:
     @property
     def platforms(self) -> tuple[str, ...]:
         """All of them, the server last."""
-        return (*self.endpoints, *self.edges, self.server)
+        return tuple(dict.fromkeys((*self.endpoints, *self.edges, self.server)))
 
     @property
     def tiers(self) -> tuple[tuple[str, ...], ...]:
@@ -93,11 +96,15 @@ class Roles:
 
 @dataclass(frozen=True)
 class Alternative:
-    """A cut: where each actor runs. ``after`` names the last actors before the cut, for people."""
+    """A cut: where each actor runs. ``after`` names the last actors before the cut, for people.
+
+    ``units`` says on which unit, of platforms whose units were chosen for it.
+    """
 
     name: str
     homes: Mapping[str, str]
     after: str
+    units: Units = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -249,8 +256,6 @@ def _several(names: Sequence[str]) -> str:
     return f"{names[-1]} and {len(names) - 1} others" if len(names) > _NAMED else ", ".join(names)
 
 
-#: Platform -> actor -> the unit that it is on, where that is not the first one that takes it.
-Units = Mapping[str, Mapping[str, str]]
 NO_UNITS: Units = MappingProxyType({})
 
 

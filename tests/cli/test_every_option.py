@@ -47,6 +47,7 @@ GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 CODED = "tests/cli/test_coded_cuts.py"
 CUT = "tests/cli/test_cut.py"
+PLACEMENT = "tests/cli/test_placement.py"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
@@ -523,7 +524,8 @@ TABLE = {
         "--platform": Acts(EXPLORE, EXPLORE.replace("platforms/server.xml", "platforms/server.xml edge/edge.xml")),
         "--output": Acts(EXPLORE, EXPLORE.replace("-o new", "-o newer"), names),
         "--fastest-units": Elsewhere("tests/cli/test_explore_units.py::test_actors_go_to_the_fastest_units"),
-        "--edge": Elsewhere("tests/cli/test_explore.py::test_three_platforms_are_two_endpoints_unless_one_is_an_edge"),
+        "--edge": Elsewhere("tests/cli/test_explore.py::test_endpoints_are_around_a_server_unless_one_is_an_edge"),
+        "--seconds": Elsewhere(f"{PLACEMENT}::test_a_search_that_is_stopped_says_how_good_its_answer_is_at_least"),
         "--frames": plus(EXPLORE, "--frames 7", json_of("frames", "new/explore.json")),
         "--keep-on": plus(EXPLORE, "--keep-on endpoint L1", out),
         "--not-on": plus(EXPLORE, "--not-on endpoint L2", out),
@@ -576,6 +578,7 @@ TABLE = {
         "--after": Elsewhere(f"{CUT}::test_a_point_and_what_an_actor_needs"),
         "--link": Elsewhere(f"{CUT}::test_other_links_and_speeds_lead_to_other_cuts"),
         "--speed": Elsewhere(f"{CUT}::test_other_links_and_speeds_lead_to_other_cuts"),
+        "--seconds": Elsewhere(f"{PLACEMENT}::test_a_search_that_is_stopped_says_how_good_its_answer_is_at_least"),
         "--as-it-is": Elsewhere(f"{CODED}::test_the_cut_that_is_made_is_coded_unless_it_is_not_to_be"),
         "--output": Elsewhere(f"{CUT}::test_what_cannot_be_is_refused_and_nothing_is_written"),
         "--validate": Elsewhere(f"{CUT}::test_it_is_measured_beside_its_prediction"),
@@ -593,6 +596,7 @@ TABLE = {
         "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
         "--data": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
         "--frames": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
+        "--seconds": Elsewhere(f"{PLACEMENT}::test_a_search_that_is_stopped_says_how_good_its_answer_is_at_least"),
         "--as-it-is": Elsewhere(f"{CODED}::test_each_cut_counts_as_it_could_be_coded"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),
