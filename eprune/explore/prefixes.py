@@ -64,6 +64,8 @@ class _Table:
                 buffers[target] += buffer_bytes(stream, costs, platform, platform)
             fits = self._between(weights + buffers) <= costs.memory.get(platform, np.inf)
             may = (self._between(~allowed) == 0) & fits & (whole if number else ends[:, None] == 0)
+            if platform in search.constraints.must_use:
+                may &= ends[None, :] > ends[:, None]
             self.stages.append(np.where(may, self._between(work), np.inf))
             self.sent.append(self._sending(search, streams, platform, way[number + 1 : number + 2]))
 

@@ -32,6 +32,8 @@ from eprune.explore.space import Constraints, Roles, Units, owners, pinned_ends,
 SECONDS = 30.0
 #: Roundings of a solution in fractions that are tried.
 ROUNDINGS = 20
+#: Cuts in the order of up to so many actors are tried first.
+IN_ORDER = 1500
 #: So many actors are moved at most to where their neighbours are.
 TIDIED = 20
 
@@ -148,7 +150,7 @@ class Search:
 
     def _known(self, objective: str) -> list[Best]:
         """Allowed cuts that are found without the integer program: in order along ways over the platforms."""
-        if not self.roles.anywhere:
+        if len(self.roles.platforms) < 3 or len(self.flow.actors) > IN_ORDER:
             return []
         return [self._valued(objective, homes, {}) for homes in along_ways(self) if self.allows(homes)]
 

@@ -25,6 +25,7 @@ from scripts.bench.local import local, split
 from scripts.bench.mesh import endpoints, mesh
 from scripts.bench.nests import nests
 from scripts.bench.partition import partition
+from scripts.bench.placement import placement
 from scripts.bench.replicas import replicas
 from scripts.bench.routes import routes
 from scripts.bench.search import search
@@ -58,6 +59,7 @@ _ALL = (
     batch,
     faults,
     partition,
+    placement,
     engines,
 )
 BENCHES = {each.__name__: each for each in _ALL}

@@ -301,6 +301,10 @@ def test_more_files_than_are_copied(folder, eprune, monkeypatch):
         (["-p", "a,b,c", "--split", "best", "best"], "--split best is for two platforms"),
         (["-p", "pi,pi", "--split", "best"], "the platforms need different names"),
         (["-p", "pi.xml,s", "--split", "best"], "--platform takes names of platforms, whose files it makes: pi?"),
+        (["-p", "a,b,c", "--split", "2"], "--split 2: 3 platforms; give as many, two or more"),
+        (["--split", "1"], "--split 1: 1 platforms; give as many, two or more"),
+        (["--split", "best", "-p", "a,b", "--memory", "1MiB"], "--memory is that of each device of a pipeline"),
+        (["--split", "2", "--memory", "lots"], "Invalid value for --memory"),
         (["--best", "3"], "--best is for --list"),
     ],
 )
