@@ -149,13 +149,13 @@ def measure_points(
         except Stopped as stopped:
             progress.clear()
             why = f"{stopped}; {_goes_on(folder, name)}"
-            return Measured(*_so_far(plan, kind, setting), stopped.code, why, tuple(lines))
+            return Measured(*so_far(plan, kind, setting), stopped.code, why, tuple(lines))
         progress.clear()
         try:
             script.append(kind.results, line)
         except OSError as error:
             problem = f"error: {kind.results}: {error.strerror}; {_goes_on(folder, name)}"
-            return Measured(*_so_far(plan, kind, setting), USAGE, problem, tuple(lines))
+            return Measured(*so_far(plan, kind, setting), USAGE, problem, tuple(lines))
         lines.append(line)
         for note in line["notes"]:
             if note not in noted:
@@ -163,7 +163,7 @@ def measure_points(
         noted.update(line["notes"])
         if not line["ok"]:
             progress.say(f"partition point {name} failed: {line['problem']}")
-    failed, total = _so_far(plan, kind, setting)
+    failed, total = so_far(plan, kind, setting)
     return Measured(failed, total, FINDINGS if failed else 0, lines=tuple(lines))
 
 
@@ -171,7 +171,7 @@ def _goes_on(folder: Path, name: str) -> str:
     return f"eprune profile {folder} goes on with partition point {name}"
 
 
-def _so_far(plan: Plan, kind: Kind, setting: Setting) -> tuple[tuple[str, ...], int]:
+def so_far(plan: Plan, kind: Kind, setting: Setting) -> tuple[tuple[str, ...], int]:
     """The alternatives that failed, and how many have results."""
     results = script.read(kind.results, plan.id, setting.emulate)
     return tuple(name for name, line in results.items() if not line["ok"]), len(results)
