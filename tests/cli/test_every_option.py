@@ -567,6 +567,7 @@ TABLE = {
         "--endpoint": Elsewhere(
             "tests/cli/test_remote.py::test_every_point_is_measured_on_the_device_and_named_after_it"
         ),
+        "--at-once": Elsewhere("tests/cli/test_boards.py::test_what_does_not_fit_is_refused"),
         "--device-python": Elsewhere("tests/cli/test_remote.py::test_each_of_two_endpoints_may_be_a_device"),
         "--emulate": plus(POINT, "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]),
         "--quiet": plus("profile cuts", "-q", silent),
