@@ -141,7 +141,7 @@ def command(
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts --keep-on endpoint Sink --private-until L2
       eprune explore app.xml -p endpoint.xml edge.xml cloud.xml --edge edge -o build/cuts
-      eprune explore app.xml -p a.xml b.xml c.xml d.xml -o build/cuts --keep-on a Sink
+      eprune explore app.xml -p a.xml b.xml c.xml d.xml -o build/cuts
       eprune explore app.xml -p platforms -o build/cuts --privacy revealed.json --private-until ssim=0.5
     """
     from eprune.cli.progress import progress

@@ -69,9 +69,11 @@ class Wanted:
         if self.memory is not None and not self.devices:
             raise click.UsageError("--memory is that of each device of a pipeline: --split 4")
         if self.devices:
-            if self.devices < 2 or len(self.names) != self.devices:
+            if self.devices < 2:
+                raise click.UsageError("--split N is a pipeline over two devices or more")
+            if len(self.names) != self.devices:
                 raise click.UsageError(
-                    f"--split {self.devices}: {len(self.names)} platforms; give as many, two or more"
+                    f"--split {self.devices} is over as many platforms: --platform names {len(self.names)}"
                 )
             return
         if self.split and len(self.names) < 2:
@@ -275,7 +277,7 @@ def _pipelined(system: System, wanted: Wanted, progress: Progress) -> tuple[Syst
     slowest = max(found.seconds.values())
     total = sum(found.seconds.values())
     share = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in found.seconds.items())
-    proof = "the best" if found.exact else f"at most {100 * (slowest / found.bound - 1):.2g} % from the best"
+    proof = "the best" if found.exact else f"and it cannot be less than {1e3 * found.bound:.3g} ms"
     notes = [
         f"timed on this machine, per frame: {share}; of {1e3 * total:.3g} ms in all the slowest has "
         f"{slowest / total:.0%}, {proof}; {found.nbytes:.0f} bytes/frame over links, whose times do not count"

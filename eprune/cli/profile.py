@@ -249,6 +249,8 @@ def _coded(done: Profile, data: str, wish: Optional[str], frames: Optional[int],
     from eprune.measure.coding import WISH, candidates, measured, write_coding
 
     plan, folder = done.plan, done.folder
+    if plan.roles.anywhere and plan.units:
+        raise click.UsageError("--compress is for platforms of one unit each: where coding is done would be open")
     if plan.from_stdin:
         raise click.UsageError("--compress runs the application: explore it from a file, not from stdin")
     system = read_sound(plan.files_at(folder)[0])

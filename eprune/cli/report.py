@@ -135,6 +135,8 @@ def command(
     if data and (links or speeds):
         raise click.UsageError("--data compares over the links and with the speeds of the platform files")
     plan = read_plan_of(folder)
+    if besides and not data and plan.roles.anywhere:
+        raise click.UsageError("--beside predicts for devices like an endpoint and its link to a server: give --data")
     constraints = together(plan, given)
     wanted = weights(objective)
     costs = costs_of(plan, Path(folder), speeds)

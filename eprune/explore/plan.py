@@ -226,6 +226,8 @@ def script(plan: Plan, platform: str) -> str:
     else:
         role = f"It waits for {leader}, runs what {leader} asks for, and ends when {leader} has measured everything."
     reach = others if platform == leader else [plan.roles.server] if platform != plan.roles.server else []
+    if plan.roles.anywhere and platform != leader:
+        reach = [link.to for link in plan.links if link.origin == platform]
     example = [f"--at {name}=192.168.1.{10 + plan.roles.platforms.index(name)}" for name in reach]
     if platform != leader:
         example.append(f"--bind 192.168.1.{10 + plan.roles.platforms.index(platform)}")

@@ -82,7 +82,7 @@ class Search:
         if not all(self.choices.values()):
             return None
         begun = time.monotonic()
-        known = self._known(objective)
+        known = self._known(objective) if self.roles.anywhere else []
         program = Program(self, min((best.value for best in known), default=None) if objective == "latency" else None)
         terms = program.objective(objective)
         bound = 0.0  # no figure is less
@@ -93,6 +93,7 @@ class Search:
             bound = max(relaxed.bound, 0.0)
             whole = program.integers.is_whole(relaxed.values)
             known += [self._found(objective, program, relaxed)] if whole else self._rounded(objective, program, relaxed)
+            known += self._known(objective) if not (whole or self.roles.anywhere) else []
             if not whole and bound < min((best.value for best in known), default=math.inf) * (1 - CLOSE):
                 spent = time.monotonic() - begun if self.roles.anywhere else 0.0
                 solution = program.integers.minimise(terms, max(seconds - spent, seconds / 10))

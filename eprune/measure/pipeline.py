@@ -13,7 +13,7 @@ from typing import Optional
 from eprune.explore.cost import Costs, memory_use, predict
 from eprune.explore.flow import flow
 from eprune.explore.plan import LinkFigures
-from eprune.explore.search import SECONDS, Best, Search
+from eprune.explore.search import SECONDS, Search
 from eprune.explore.space import Constraints, Roles
 from eprune.measure.answers import on_disk
 from eprune.measure.progress import SILENT, Progress
@@ -21,15 +21,16 @@ from eprune.measure.timing import time_actors
 from eprune.model.platform import Unit
 from eprune.model.system import System
 
-#: What is least: milliseconds of the slowest device, and a nanosecond for each byte, which decides between equals.
-OBJECTIVE = "throughput=1,bytes=0.000001"
+#: What all FIFOs together weigh if all of them cross, as a part of all work: it decides between equals.
+BYTES = 1e-4
 
 
 @dataclass(frozen=True)
 class Pipeline:
     """Actor -> device; device -> seconds and bytes of memory per frame; ``nbytes`` a frame over all links.
 
-    ``bound``: no pipeline has a slowest device that takes less seconds; ``exact``: this one is the best.
+    ``bound``: no pipeline has a slowest device that takes less seconds; ``exact``: this one is the best, but for what
+    decides between equals.
     """
 
     homes: Mapping[str, str]
@@ -59,21 +60,19 @@ def dealt(
     """The same of actors that take these seconds: from device to neighbour, or past some where that is no way."""
     found = flow(system.graph, system.interfaces)
     roles = Roles(tuple(devices[:1]), devices[-1], tuple(devices[1:-1]))
+    nbytes, work = sum(stream.nbytes for stream in found.streams), 1e3 * sum(times.values())
+    weight = BYTES * work / nbytes if work and nbytes else 1.0
     room = {} if memory is None else dict.fromkeys(devices, memory)
+    objective = f"throughput=1,bytes={weight!r}"
     lines = [*zip(devices, devices[1:])]
     meshes = [(one, other) for place, one in enumerate(devices) for other in devices[place + 1 :]]
     for pairs in (lines, meshes):
         links = tuple(LinkFigures(*ends) for pair in pairs for ends in (pair, pair[::-1]))
         costs = Costs(dict.fromkeys(devices, times), links, memory=room)
-        best = Search(found, roles, Constraints(must_use=tuple(devices)), costs).best(OBJECTIVE, SECONDS)
+        best = Search(found, roles, Constraints(must_use=tuple(devices)), costs).best(objective, SECONDS)
         if best is not None:
-            return _pipeline(
-                best, predict(found, roles, costs, best.homes).platforms, memory_use(found, costs, best.homes)
-            )
+            made = predict(found, roles, costs, best.homes)
+            held = memory_use(found, costs, best.homes)
+            least = max(best.bound - weight * nbytes, 0.0) / 1e3
+            return Pipeline(best.homes, made.platforms, held, made.nbytes, least, best.exact)
     return None
-
-
-def _pipeline(best: Best, seconds: Mapping[str, float], memory: Mapping[str, int]) -> Pipeline:
-    slowest = max(seconds.values())
-    nbytes = (best.value - 1e3 * slowest) / 1e-6
-    return Pipeline(best.homes, seconds, memory, round(nbytes), best.bound / 1e3, best.exact)

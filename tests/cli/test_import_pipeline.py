@@ -26,7 +26,7 @@ def test_the_slowest_device_takes_as_little_as_can_be(system):
         found = dealt(system, ["one", "two"], times)
         parts = [([*times.values()][:cut], [*times.values()][cut:]) for cut in (1, 2, 3)]
         assert max(found.seconds.values()) == min(max(map(sum, part)) for part in parts)
-        assert found.exact and found.bound == pytest.approx(max(found.seconds.values()), rel=1e-3)
+        assert found.exact and found.bound <= max(found.seconds.values()) < found.bound * 1.001
 
 
 def test_of_equals_the_one_that_sends_less(system):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
+from dataclasses import replace
 
 import pytest
 from flows import make, random_flow
@@ -44,7 +45,7 @@ def random_costs(rng, flow, platforms, links, several):
         units = {name: dict.fromkeys(flow.actors, "cpu")}
         if name in power:
             power[name] = Power(4.0, 0.5, {"npu": 1.5})
-    memory = {p: rng.choice((200, 400)) for p in platforms if rng.random() < 0.3}
+    memory = {p: rng.randrange(200, 2000) for p in platforms if rng.random() < 0.5}
     return Costs(times, links, power, units=units, on=on, memory=memory)
 
 
@@ -110,6 +111,11 @@ def roles_for(platforms, constraints, flow):
 
 def check(rng, flow, count, more, several):
     platforms = [*"pqrst"[:count]]
+    flow = replace(
+        flow,
+        streams=tuple(replace(each, slot=each.nbytes) for each in flow.streams),
+        weights={actor: rng.randrange(200) for actor in flow.actors},
+    )
     constraints = random_constraints(rng, flow, platforms)
     costs = random_costs(rng, flow, platforms, random_links(rng, platforms, more), several)
     roles = roles_for(platforms, constraints, flow)
@@ -130,19 +136,19 @@ def check(rng, flow, count, more, several):
         assert Search(flow, roles, constraints, costs).allows(best.homes)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_on_a_tree_of_platforms(seed):
     rng = random.Random(seed)
     check(rng, random_flow(rng, rng.randrange(2, 6)), rng.randrange(2, 5), more=0, several=False)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_on_any_graph_of_platforms(seed):
     rng = random.Random(100 + seed)
     check(rng, random_flow(rng, rng.randrange(2, 6)), rng.randrange(3, 5), more=rng.randrange(1, 4), several=False)
 
 
-@pytest.mark.parametrize("seed", range(14))
+@pytest.mark.parametrize("seed", range(12))
 def test_with_several_units_on_a_platform(seed, monkeypatch):
     monkeypatch.setattr(cost, "HOP", 0.3)  # as much as the actors, so that it counts
     monkeypatch.setattr(cost, "COPY", 200.0)
@@ -150,7 +156,7 @@ def test_with_several_units_on_a_platform(seed, monkeypatch):
     check(rng, random_flow(rng, rng.randrange(2, 6)), 3, more=rng.randrange(2), several=True)
 
 
-@pytest.mark.parametrize("seed", range(16))
+@pytest.mark.parametrize("seed", range(12))
 def test_with_several_sources_and_sinks(seed):
     """Two flows that meet, and part again."""
     rng = random.Random(300 + seed)
