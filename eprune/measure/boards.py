@@ -129,17 +129,22 @@ def _board(
         command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
         text=True,
         env=apart.environment(),
     ) as process:
         running.append(process)
-        assert process.stdin is not None and process.stdout is not None and process.stderr is not None
+        assert process.stdin is not None and process.stdout is not None
         process.stdin.write(json.dumps(question))
         process.stdin.close()
         last: Optional[dict[str, Any]] = None
+        why = ""
         for text in process.stdout:
-            line = json.loads(text)
+            try:
+                line = json.loads(text)
+            except ValueError:
+                why = text.strip() or why  # what Python says of a mistake of ours
+                continue
             with said:
                 if "begin" in line:
                     progress.begin(f"{board}: {line['begin']}")
@@ -148,11 +153,10 @@ def _board(
                     progress.say(f"{board}: {line['say']}")
                 else:
                     last = line
-        errors = process.stderr.read().strip().splitlines()
         code = process.wait()
     results = str(kind_of(plan, folder, board, ask).results)
     if last is None:
-        why = errors[-1] if errors else f"exit code {code}"
+        why = why or f"exit code {code}"
         return BoardOutcome(device.url, results, problem=f"its measuring ended: {why}", exit_code=FINDINGS)
     problem = str(last["problem"]).removeprefix("error: ")
     done = tuple(last["lines"]), tuple(last["failed"]), last["total"]

@@ -22,7 +22,7 @@ def text(plan: Plan, orders: Mapping[str, Sequence[str]]) -> str:
     flow = plan.flow
     lines = [f"{flow.application}: {counted(len(plan.alternatives), plan.point)} of {len(flow.actors)} actors"]
     if plan.roles.anywhere:
-        lines[0] += f" on {len(plan.roles.platforms)} platforms, {', '.join(joined(plan.links))}"
+        lines[0] += f" on {len(plan.roles.platforms)} platforms, {', '.join(joined(plan.links)) or 'without links'}"
     for endpoint, order in orders.items():
         lines.append(f"Order on {endpoint} (where it is open, as in the file): {' -> '.join(order)}")
     rows = [

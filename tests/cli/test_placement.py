@@ -183,6 +183,18 @@ def test_memory_and_units_are_part_of_the_search(folder, eprune, eprune_process)
         assert set(found["homes"].values()) == homes, "2 ms there and back are the time of 167 tokens"
 
 
+def test_buffers_that_turn_out_larger_than_the_search_knows_lead_to_another_placement(folder, eprune, monkeypatch):
+    """As where tokens wait for others that come a longer way."""
+    from eprune.explore import cost, program
+
+    explored(eprune, "chain", platforms(folder, LINE, b="5KiB"))
+    timed(folder, **dict.fromkeys("abcd", TIMES))
+    for module in (cost, program):
+        monkeypatch.setattr(module, "buffer_bytes", lambda stream, *_: 1000)
+    found, _ = made(eprune, "--best", "throughput")
+    assert set(found["homes"].values()) == {"a"}
+
+
 def test_the_report_compares_the_placements_and_says_what_is_proved(folder, eprune):
     explored(eprune, "chain", platforms(folder, LINE))
     timed(folder, **dict.fromkeys("abcd", TIMES))
