@@ -49,7 +49,8 @@ class _Cut(NamedTuple):
     "--best",
     type=Objective(),
     metavar="OBJECTIVE",
-    help="The best of all cuts by endpoint (default), latency, throughput, bytes, energy, or weights.",
+    help="The best of all cuts by endpoint (default), latency (default on a graph of platforms), throughput, bytes, "
+    "energy, or weights.",
 )
 @click.option("--point", metavar="K", help="This partition point.")
 @click.option(
@@ -125,7 +126,7 @@ def command(
         raise click.UsageError(f"--link and --speed need predictions: run eprune profile {folder} --actors")
     if costs is not None and link:
         ((_, costs),) = costs_over(plan, costs, [link])
-    objective = best or "endpoint"
+    objective = best or plan.objective
     coding = coding_of(plan, Path(folder), as_it_is)
     costs = with_codings(costs, coding, objective)
     for tries in range(TRIES, 0, -1):

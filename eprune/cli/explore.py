@@ -55,15 +55,16 @@ def seconds_option(function: options.Decorated) -> options.Decorated:
     return option(function)
 
 
-def objective_option(default: Optional[str] = "endpoint") -> options.Decorator[Any]:
+def objective_option(function: options.Decorated) -> options.Decorated:
     """--objective, the same for all commands that rank cuts."""
-    return click.option(
+    option = click.option(
         "--objective",
         type=Objective(),
         metavar="NAME",
-        default=default,
-        help="Optimize endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
+        help="Optimize endpoint (default), latency (default on a graph of platforms), throughput, bytes, energy; or "
+        "weights: endpoint=1,bytes=0.002.",
     )
+    return option(function)
 
 
 def constraint_options(function: options.Decorated) -> options.Decorated:

@@ -59,7 +59,7 @@ _NOT_CODING = (
     metavar="N",
     help="With --compress: up to so many pictures of each part (default: 100).",
 )
-@objective_option(None)
+@objective_option
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option(
     "--again",
@@ -204,7 +204,7 @@ def command(
         elif validate or not (actors or compress):
             with certificates(plan.roles.platforms):
                 if validate:
-                    done = _validate(done, validate, objective or "endpoint", kind, setting, quiet)
+                    done = _validate(done, validate, objective or plan.objective, kind, setting, quiet)
                 else:
                     names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
                     done = _measure(done, kind, names, setting, quiet)

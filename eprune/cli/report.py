@@ -36,7 +36,7 @@ TOLERANCE = 10.0
 
 @click.command("report", cls=options.Command, short_help="Show where to cut.")
 @click.argument("folder", metavar="DIR")
-@objective_option()
+@objective_option
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "html"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where to write; "-" is stdout (default).')
 @click.option("--chart", metavar="FILE", help="Also draw the papers' bar chart: FILE.svg or FILE.png.")
@@ -72,7 +72,7 @@ TOLERANCE = 10.0
 @constraint_options
 def command(
     folder: str,
-    objective: str,
+    objective: Optional[str],
     fmt: str,
     output: str,
     chart: Optional[str],
@@ -138,6 +138,7 @@ def command(
     if besides and not data and plan.roles.anywhere:
         raise click.UsageError("--beside predicts for devices like an endpoint and its link to a server: give --data")
     constraints = together(plan, given)
+    objective = objective or plan.objective
     wanted = weights(objective)
     costs = costs_of(plan, Path(folder), speeds)
     if besides and not data and costs is None:

@@ -86,6 +86,11 @@ class Plan:
         return "placement" if self.roles.anywhere else "partition point"
 
     @property
+    def objective(self) -> str:
+        """What is best, unless somebody says otherwise."""
+        return "latency" if self.roles.anywhere else "endpoint"
+
+    @property
     def from_stdin(self) -> bool:
         """Whether the application was read from stdin, and so is in no file."""
         return self.files[0] == "-"
