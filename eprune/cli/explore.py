@@ -199,7 +199,7 @@ def _placements(
     from eprune.measure.costs import estimated
     from eprune.measure.exploration import costs_by
 
-    times, _ = estimated(system.graph, system.platforms)
+    times = estimated(system.graph, system.platforms)
     costs = costs_by(times, link_figures(system.platforms), power(system.platforms), memory(system.platforms))
     shown = progress(1, unit="")
     shown.begin("searching for the best placements")

@@ -114,13 +114,15 @@ def placements(
 ) -> tuple[Alternative, ...]:
     """Of actors that may be anywhere: the best placement by each objective that there is, by name; each once.
 
-    None where no placement is allowed. Raises integer.Unsolved, and ImportError without scipy.
+    Empty where no placement is allowed. ``seconds`` are those of all searches together. Raises integer.Unsolved, and
+    ImportError without scipy.
     """
     from eprune.explore.search import SECONDS, Search
 
     found: list[Alternative] = []
-    for objective in ("latency", "throughput", *["energy"] * bool(costs.power)):
-        best = Search(flow, roles, constraints, costs).best(objective, seconds or SECONDS)
+    objectives = ("latency", "throughput", *["energy"] * bool(costs.power))
+    for objective in objectives:
+        best = Search(flow, roles, constraints, costs).best(objective, (seconds or SECONDS) / len(objectives))
         if best is None:
             return ()
         if all((best.homes, best.units) != (each.homes, each.units) for each in found):

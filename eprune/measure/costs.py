@@ -39,8 +39,8 @@ def spread(places: Iterable[Place], behind: Callable[[Place], float], total: flo
     return list({int(_PLACES * share / 1.0001): place for place, share in worth}.values())
 
 
-def estimated(graph: Graph, platforms: Sequence[Platform]) -> tuple[dict[str, dict[str, dict[str, float]]], bool]:
-    """Platform -> unit -> actor -> seconds, of the units that take it; and whether all actors state their times.
+def estimated(graph: Graph, platforms: Sequence[Platform]) -> dict[str, dict[str, dict[str, float]]]:
+    """Platform -> unit -> actor -> seconds, of the units that take it.
 
     An actor that states none has its multiplications to do, and one operation for each byte that it writes, at a speed
     that is assumed of every unit. A unit's ``slowdown`` counts in any case.
@@ -55,7 +55,7 @@ def estimated(graph: Graph, platforms: Sequence[Platform]) -> tuple[dict[str, di
         else (macs_of(actor) + written.get(actor.name, 0)) / ENDPOINT
         for actor in graph.actors
     }
-    times = {
+    return {
         platform.name: {
             unit.name: {
                 actor.name: unit.slowdown * seconds[actor.name] for actor in graph.actors if not actor.misplaced(unit)
@@ -64,7 +64,6 @@ def estimated(graph: Graph, platforms: Sequence[Platform]) -> tuple[dict[str, di
         }
         for platform in platforms
     }
-    return times, all(actor.time is not None for actor in graph.actors)
 
 
 def macs_of(actor: Actor) -> float:

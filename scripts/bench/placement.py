@@ -71,7 +71,7 @@ def chain(folder: Path) -> None:
     subprocess.run(command, cwd=ROOT, stderr=subprocess.DEVNULL, check=True)
     system = read_system(str(folder / "application.xml"))
     flow = flow_of(system.graph, system.interfaces)
-    times, _ = estimated(system.graph, [Platform("d", (Unit("cpu"),))])
+    times = estimated(system.graph, [Platform("d", (Unit("cpu"),))])
     for form in ("equal", "unequal"):
         _, roles, costs = problem("chain", 4, 0, form == "equal", own=times["d"]["cpu"])
         search = Search(flow, roles, Constraints(), costs)
