@@ -17,7 +17,7 @@ Pair = tuple[str, str]
 
 
 class Network:
-    """Platforms and links. ``starts`` are the platforms on which sources are."""
+    """Platforms and links. ``starts`` are the platforms on which there may be actors that wait for no other."""
 
     def __init__(self, roles: Roles, links: Iterable[Pair], starts: Collection[str]) -> None:
         self.platforms = roles.platforms
@@ -73,7 +73,7 @@ class Network:
         return found
 
     def ways(self, most: int) -> list[tuple[str, ...]]:
-        """Up to so many ways from a source's platform over links that lead on as far as it goes, the longest first."""
+        """Up to so many ways from such a platform over links that lead on as far as it goes, the longest first."""
         found: list[tuple[str, ...]] = []
         stack: list[tuple[str, ...]] = [(start,) for start in self.starts]
         while stack and len(found) < 4 * most:

@@ -70,7 +70,8 @@ class Search:
             self._owner.update({actor: home for actor, home in self.pinned.items() if actor in flow.sources})
         self._private = flow.before(constraints.private_until)
         self.choices = {actor: self._allowed(actor) for actor in flow.actors}
-        starts = dict.fromkeys(place for source in flow.sources for place in self.choices[source])
+        waiting = {stream.target for stream in flow.streams if stream.waits}
+        starts = dict.fromkeys(place for actor in flow.actors if actor not in waiting for place in self.choices[actor])
         self.network = Network(roles, ((link.origin, link.to) for link in costs.links), tuple(starts))
 
     def best(self, objective: str, seconds: float = SECONDS) -> Optional[Best]:

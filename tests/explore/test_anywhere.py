@@ -11,6 +11,7 @@ from flows import make, random_flow
 
 from eprune.explore import cost
 from eprune.explore.cost import Costs, memory_use, predict
+from eprune.explore.flow import Stream
 from eprune.explore.plan import LinkFigures, Power
 from eprune.explore.search import Search
 from eprune.explore.space import Constraints, Roles, violation
@@ -85,7 +86,8 @@ def placements(flow, roles, constraints, costs):
         ends = [(homes[each.source], homes[each.target]) for each in flow.streams]
         if any(a != b and (a, b) not in links for a, b in ends):
             continue
-        if not acyclic({(a, b) for (a, b), s in zip(ends, flow.streams) if a != b and s.target not in flow.sinks}):
+        on = [pair for pair, each in zip(ends, flow.streams) if each.waits and each.target not in flow.sinks]
+        if not acyclic({(a, b) for a, b in on if a != b}):
             continue
         use = memory_use(flow, costs, homes)
         if any(use.get(p, 0) > most for p, most in costs.memory.items()):
@@ -162,3 +164,18 @@ def test_with_several_sources_and_sinks(seed):
     rng = random.Random(300 + seed)
     flow = make("S1 A 40", "S2 B 30", "A C 9", "B C 12", "C D 7", "C T1 3", "D T2 5")
     check(rng, flow, 3, more=rng.randrange(2), several=False)
+
+
+def test_a_frame_also_begins_where_an_actor_has_its_state_from_the_frame_before():
+    """B and C exchange what they know of the frame before; only A has a source, at the other end of the line."""
+    flow = make("S A 10", "A T 1", "C E 5", "E D 5")
+    state = [Stream("x", "B", "C", 8, waits=False), Stream("y", "C", "B", 8, waits=False)]
+    flow = replace(flow, actors=(*flow.actors, "B"), streams=(*flow.streams, *state))
+    links = (*both("p", "q"), *both("q", "r"))
+    times = {p: dict.fromkeys(flow.actors, 1.0) for p in "pqr"}
+    roles = Roles(("p",), "r", ("q",), anywhere=True)
+    constraints = Constraints(keep_on=(("r", "C"), ("q", "B"), ("q", "E")))
+    every = list(placements(flow, roles, constraints, Costs(times, links)))
+    for objective in ("latency", "throughput", "bytes"):
+        best = Search(flow, roles, constraints, Costs(times, links)).best(objective)
+        assert best.value == pytest.approx(min(each.value(objective) for each in every), rel=1e-5)
