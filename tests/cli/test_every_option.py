@@ -126,7 +126,9 @@ TABLE = {
         "--rate": Elsewhere("tests/cli/test_import_ends.py::test_an_unknown_rate_is_said"),
         "--platform": plus("import tiny.tflite -o new", "--platform pi"),
         "--split": Acts(f"{ON_TWO} --split after_0", f"{ON_TWO} --split after_1"),
-        "--memory": Elsewhere("tests/cli/test_import_pipeline.py::test_each_device_has_the_memory_that_is_said"),
+        "--memory": Elsewhere(
+            "tests/cli/test_import_pipeline.py::test_each_device_has_the_name_the_address_and_the_memory_that_are_said"
+        ),
         "--force": Elsewhere("tests/cli/test_import_ends.py::test_a_second_import_leaves_what_was_edited"),
         "--best": plus("import tiny.tflite --list", "--best 2", out),
         "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),

@@ -66,17 +66,12 @@ def test_a_pipeline_is_written_and_computes_what_the_model_does(app, eprune, epr
     assert runs[0].out == runs[1].out and len(runs[0].out.splitlines()) == 3
 
 
-def test_names_and_addresses_are_those_that_are_given(app, eprune):
-    done = eprune("import", "tiny.tflite", "-o", "new", "--split", "2", "-p", "pi=10.0.0.1,jetson=10.0.0.2")
+def test_each_device_has_the_name_the_address_and_the_memory_that_are_said(app, eprune):
+    asked = ("--split", "2", "-p", "pi=10.0.0.1,jetson=10.0.0.2", "--memory")
+    done = eprune("import", "tiny.tflite", "-o", "new", *asked, "1MiB")
     assert done.code == 0, done.err
     text = (app / "new/platforms/pi.xml").read_text()
-    assert 'to="jetson"' in text and "10.0.0.2" in text
-
-
-def test_each_device_has_the_memory_that_is_said(app, eprune):
-    done = eprune("import", "tiny.tflite", "-o", "new", "--split", "2", "--memory", "1MiB")
-    assert done.code == 0, done.err
-    assert 'memory="1MiB"' in (app / "new/platforms/device1.xml").read_text()
-    done = eprune("import", "tiny.tflite", "-o", "newer", "--split", "2", "--memory", "100B")
+    assert 'memory="1MiB"' in text and 'to="jetson"' in text and "10.0.0.2" in text
+    done = eprune("import", "tiny.tflite", "-o", "newer", *asked, "100B")
     assert done.code == 2 and "there is no pipeline over 2 devices with 100B each" in done.err
     assert not (app / "newer").exists()
