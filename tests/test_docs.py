@@ -116,6 +116,7 @@ RUN_HERE = [
     "how-to/from_model_to_machines.md",
     "how-to/offload.md",
     "how-to/partition_a_model.md",
+    "how-to/place_on_many_devices.md",
 ]
 
 

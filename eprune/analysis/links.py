@@ -16,6 +16,7 @@ from typing import Any, Optional
 from eprune.analysis.buffers import Sizes
 from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import fifo_rates
+from eprune.analysis.precedence import firing_order
 from eprune.analysis.throughput import Resources, Transfer, resources, room_for, window_of
 from eprune.model.graph import Fifo, Graph
 from eprune.model.system import System
@@ -87,18 +88,52 @@ def _over_link(
 def widened(system: System) -> System:
     """The system with a window for each FIFO over a link that has none, so that it does not limit throughput.
 
-    FIFOs that state a window keep it, and so do those of links that state one or whose bandwidth is not known.
+    FIFOs that state a window keep it, and so do those of links that state one or whose bandwidth is not known. Where
+    tokens that meet have come different ways, those of the shorter one have room to wait: a FIFO within a platform
+    gets the capacity for that.
     """
     graph = system.graph
     shared, between, rates = resources(system, {}), set(dividing(graph)), fifo_rates(graph)
     busy = _busy(shared)
+    steps = {fifo.name: _steps(fifo, system, shared.transfers.get(fifo.name), busy) for fifo in graph.fifos}
+    level = _levels(graph, steps)
     fifos = []
     for fifo in graph.fifos:
-        transfer = shared.transfers.get(fifo.name)
-        if transfer is not None and fifo.window is None and not transfer.window and fifo not in between:
-            fifo = replace(fifo, window=_enough_window(fifo, rates[fifo.name], transfer, busy[transfer.link]) or None)
+        transfer, rate = shared.transfers.get(fifo.name), rates[fifo.name]
+        later = max(level[fifo.target.actor] - level[fifo.source.actor], 0)
+        if fifo in between:
+            pass
+        elif transfer is None:
+            if later > 1:
+                fifo = replace(fifo, capacity=max(fifo.capacity, fifo.delay + (later + 1) * rate))
+        elif fifo.window is None and not transfer.window:
+            more = max(later - steps[fifo.name], 0)
+            fifo = replace(fifo, window=_enough_window(fifo, rate, transfer, busy[transfer.link], more) or None)
         fifos.append(fifo)
     return replace(system, graph=replace(graph, fifos=tuple(fifos)))
+
+
+def _steps(fifo: Fifo, system: System, transfer: Optional[Transfer], busy: Mapping[str, Fraction]) -> int:
+    """In how many iterations' time at most the tokens of a FIFO come from one place to the next, if each is as slow as
+    it may be; 0 within a unit.
+    """
+    if transfer is None:
+        return int(system.units.get(fifo.source.actor) != system.units.get(fifo.target.actor))
+    least = busy[transfer.link]
+    return 1 + (math.ceil((transfer.busy + transfer.latency) / least) if least else 0)
+
+
+def _levels(graph: Graph, steps: Mapping[str, int]) -> dict[str, int]:
+    """Actor -> by how many iterations it is behind the sources, on the longest way from them."""
+    rates = fifo_rates(graph)
+    into: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
+    for fifo in graph.fifos:
+        if fifo.delay < rates[fifo.name]:
+            into[fifo.target.actor].append(fifo)
+    level: dict[str, int] = {}
+    for name in firing_order(graph):
+        level[name] = max((level.get(fifo.source.actor, 0) + steps[fifo.name] for fifo in into[name]), default=0)
+    return level
 
 
 def _busy(shared: Resources) -> dict[str, Fraction]:
@@ -109,14 +144,14 @@ def _busy(shared: Resources) -> dict[str, Fraction]:
     return found
 
 
-def _enough_window(fifo: Fifo, rate: int, transfer: Transfer, least: Fraction) -> Optional[int]:
+def _enough_window(fifo: Fifo, rate: int, transfer: Transfer, least: Fraction, more: int = 0) -> Optional[int]:
     """The window with which a FIFO does not limit throughput, whatever times its actors take.
 
-    One firing's tokens are written and one's are read, while others are under way; ``least`` is the time that an
-    iteration takes at least. None where that is not known, but there is a latency.
+    One firing's tokens are written and one's are read, while others are under way, and ``more`` wait; ``least`` is the
+    time that an iteration takes at least. None where that is not known, but there is a latency.
     """
     under_way = transfer.busy + transfer.latency + transfer.back
     if under_way and not least:
         return None
-    firings = 2 + (math.ceil(under_way / least) if under_way else 0) - fifo.delay // rate
+    firings = 2 + more + (math.ceil(under_way / least) if under_way else 0) - fifo.delay // rate
     return max(fifo.delay + max(firings, 1) * rate - fifo.capacity, 0)

@@ -392,6 +392,17 @@ def memory_use(
     return use
 
 
+def overfull(system: System) -> dict[str, float]:
+    """Platform -> how many times as much memory as it has FIFO buffers and weights take, where that is too much."""
+    under_way = windows(system)
+    found = {}
+    for platform, mapping in _pairs(system.platforms, system.mappings):
+        total = sum(memory_use(system.graph, mapping, system.interfaces, under_way).values())
+        if platform.memory is not None and total > platform.memory:
+            found[platform.name] = total / max(platform.memory, 1)
+    return found
+
+
 def memory(system: System) -> Iterator[Finding]:
     """M3: FIFO buffers and model weights fit a platform's memory, where it states one."""
     under_way = windows(system)

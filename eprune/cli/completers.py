@@ -446,7 +446,7 @@ COMPLETERS: dict[str, Completer] = {
     "PLATFORM=F": _speeds,
     "[NAME=]URL": _devices,
     "OPERATOR ...": _operators,
-    "after_OPERATOR|best ...": _splits,
+    "after_OPERATOR|best|N ...": _splits,
     "[RULE]": _rules,
     "[CLASS|FILE]": _classes,
     "ATTACK": lambda line: [Item(WORD, name) for name in ATTACKS],

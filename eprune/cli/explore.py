@@ -19,7 +19,9 @@ from eprune.views.tables import counted
 if TYPE_CHECKING:
     from eprune.explore.flow import Flow
     from eprune.explore.space import Constraints, Roles, Space
+    from eprune.measure.exploration import Times
     from eprune.model.platform import Platform
+    from eprune.model.system import System
 
 
 #: A bound in place of an actor.
@@ -42,15 +44,27 @@ class Objective(click.ParamType):
         return str(value)
 
 
-def objective_option(default: Optional[str] = "endpoint") -> options.Decorator[Any]:
+def seconds_option(function: options.Decorated) -> options.Decorated:
+    """--seconds, the same for all commands that search."""
+    option = click.option(
+        "--seconds",
+        type=click.FloatRange(min=0.1),
+        metavar="S",
+        help="Search for so long at most (default: 30); what is not proved to be best by then has a bound.",
+    )
+    return option(function)
+
+
+def objective_option(function: options.Decorated) -> options.Decorated:
     """--objective, the same for all commands that rank cuts."""
-    return click.option(
+    option = click.option(
         "--objective",
         type=Objective(),
         metavar="NAME",
-        default=default,
-        help="Optimize endpoint (default), latency, throughput, bytes, energy; or weights: endpoint=1,bytes=0.002.",
+        help="Optimize endpoint (default), latency (default on a graph of platforms), throughput, bytes, energy; or "
+        "weights: endpoint=1,bytes=0.002.",
     )
+    return option(function)
 
 
 def constraint_options(function: options.Decorated) -> options.Decorated:
@@ -90,6 +104,7 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
     help="Put each actor on the unit of its platform that eprune profile DIR --actors found fastest.",
 )
 @click.option("--edge", "edges", multiple=True, metavar="PLATFORM", help="A platform between endpoint and server.")
+@seconds_option
 @click.option(
     "--frames", type=click.IntRange(min=1), default=100, metavar="N", help="Frames per measurement (default: 100)."
 )
@@ -102,6 +117,7 @@ def command(
     output: str,
     fastest_units: bool,
     edges: Sequence[str],
+    seconds: Optional[float],
     frames: int,
     force: bool,
     fmt: str,
@@ -115,18 +131,25 @@ def command(
     runs the first j on the endpoint and those up to the k-th on the edge. A source or sink that a constraint ties to
     one platform stays there; constraints on other actors leave partition points out.
 
+    Three platforms or more that are not endpoints around a server are a graph: any actor may be on any of them, and on
+    any unit that takes it, as far as they have links; sources are on the platform that is named first, unless
+    --keep-on says otherwise. In place of partition points there are the placements that are best by latency,
+    throughput and energy, by an estimate of the actors' times; eprune report and eprune cut find them anew once these
+    are measured.
+
     \b
     Examples:
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts
       eprune explore app.xml -p endpoint.xml server.xml -o build/cuts --keep-on endpoint Sink --private-until L2
       eprune explore app.xml -p endpoint.xml edge.xml cloud.xml --edge edge -o build/cuts
+      eprune explore app.xml -p a.xml b.xml c.xml d.xml -o build/cuts
       eprune explore app.xml -p platforms -o build/cuts --privacy revealed.json --private-until ssim=0.5
     """
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
     from eprune.explore.flow import flow
     from eprune.explore.plan import link_figures
-    from eprune.measure.exploration import NoPoint, foreign, write_exploration
+    from eprune.measure.exploration import NO_TIMES, NoPoint, foreign, write_exploration
     from eprune.views.exploration import as_json, notes, text
 
     if not force and foreign(Path(output)):
@@ -135,28 +158,74 @@ def command(
         )
     system = read_sound(application)
     read = _read_platforms(platforms)
-    roles = _roles([platform.name for platform in read], edges)
     streams = flow(system.graph, system.interfaces)
+    roles = _roles(read, edges, streams, constraints["keep_on"])
+    read.sort(key=lambda platform: roles.platforms.index(platform.name))
     applied = constraints_of(constraints, roles.platforms, streams)
     if constraints["privacy"] and not any(_SSIM.match(each) for each in constraints["private_until"]):
         raise click.UsageError("--privacy is for a bound: give --private-until ssim=0.5, say, too")
-    space = partition_points_or_say(streams, roles, applied)
-    shown = progress(len(space.alternatives), unit="partition point")
-    placed, typed = replace(system, platforms=tuple(read)), options.typed()
+    placed, typed, estimated = replace(system, platforms=tuple(read)), options.typed(), NO_TIMES
+    if roles.anywhere:
+        options.refuse(("fastest_units",), "on a graph of platforms the search chooses the units itself")
+        space, estimated = _placements(placed, roles, applied, streams, seconds)
+    else:
+        options.refuse(("seconds",), "--seconds is for the search on a graph of platforms; partition points need none")
+        space = partition_points_or_say(streams, roles, applied)
+    shown = progress(len(space.alternatives), unit="placement" if roles.anywhere else "partition point")
     try:
-        plan = write_exploration(placed, roles, applied, space, frames, Path(output), typed, shown, fastest_units)
+        plan = write_exploration(
+            placed, roles, applied, space, frames, Path(output), typed, shown, fastest_units, estimated
+        )
     except NoPoint as none:
+        if roles.anywhere:
+            raise no_cut(none.excluded) from None
         raise no_cut(none.excluded, _other_cut(streams, roles, applied, link_figures(read))) from None
     show(as_json(plan, space.orders, output) if fmt == "json" else text(plan, space.orders), fmt)
     for note in notes(plan):
         say(f"note: {note}")
     if fmt != "json":
-        say(f"next: eprune profile {shlex.quote(output)}")
+        say(f"next: eprune profile {shlex.quote(output)}{' --actors' * roles.anywhere}")
 
 
-def _roles(names: Sequence[str], edges: Sequence[str]) -> Roles:
+def _placements(
+    system: System, roles: Roles, constraints: Constraints, streams: Flow, seconds: Optional[float]
+) -> tuple[Space, Times]:
+    """The best placements by an estimate, which is the second result. Raises NoCut where none is allowed."""
+    from eprune.cli.progress import progress
+    from eprune.explore.answer import placements
+    from eprune.explore.integer import Unsolved
+    from eprune.explore.plan import link_figures, memory, power
+    from eprune.explore.space import Space
+    from eprune.measure.costs import estimated
+    from eprune.measure.exploration import costs_by
+
+    times = estimated(system.graph, system.platforms)
+    costs = costs_by(times, link_figures(system.platforms), power(system.platforms), memory(system.platforms))
+    shown = progress(1, unit="")
+    shown.begin("searching for the best placements")
+    try:
+        found = placements(streams, roles, constraints, costs, seconds)
+    except Unsolved as unsolved:
+        raise click.ClickException(f"no placement was found {unsolved}: give --seconds more") from None
+    except ImportError:
+        raise click.UsageError("the search over a graph of platforms needs scipy: pip install scipy") from None
+    finally:
+        shown.clear()
+    if not found:
+        raise NoCut(
+            "no placement is allowed: of the platforms that may have an actor none takes it, links do not lead there, "
+            "or memory or constraints leave no room"
+        )
+    return Space({}, found, {}), times
+
+
+def _roles(
+    platforms: Sequence[Platform], edges: Sequence[str], streams: Flow, kept: Iterable[tuple[str, str]]
+) -> Roles:
+    """What the platforms are to each other: endpoint and server, tiers, endpoints around a server, or any graph."""
     from eprune.explore.space import Roles
 
+    names = [platform.name for platform in platforms]
     for edge in edges:
         _known(edge, names, "platform", "edge")
     between = tuple(name for name in names if name in edges)
@@ -165,7 +234,14 @@ def _roles(names: Sequence[str], edges: Sequence[str]) -> Roles:
         raise click.UsageError("a cut needs an endpoint and a server: give both platform files with -p")
     if between and len(others) > 2:
         raise click.UsageError(f"with --edge there is one endpoint only, not {' and '.join(others[:-1])}")
-    return Roles(tuple(others[:-1]), others[-1], between)
+    around = {frozenset((name, others[-1])) for name in others[:-1]}
+    links = {frozenset((one.name, link.to)) for one in platforms for link in one.links if link.to in names}
+    if between or len(others) == 2 or (links == around and len(streams.sources) >= len(around)):
+        return Roles(tuple(others[:-1]), others[-1], between)
+    homes = {actor: platform for platform, actor in kept if platform in names}
+    endpoints = tuple(dict.fromkeys(homes.get(source, names[0]) for source in streams.sources))
+    rest = [name for name in names if name not in endpoints]
+    return Roles(endpoints, (rest or endpoints)[-1], tuple(rest[:-1]), anywhere=True)
 
 
 def _read_platforms(paths: Iterable[str]) -> list[Platform]:

@@ -110,9 +110,11 @@ class Time(click.ParamType):
 @click.option(
     "--split",
     multiple=True,
-    metavar="after_OPERATOR|best ...",
-    help="Where the part of the next platform begins: after an operator, or at the cut that is predicted to be best.",
+    metavar="after_OPERATOR|best|N ...",
+    help="Where the next platform's part begins: after an operator; at the best cut by prediction; or N: a pipeline "
+    "over N equal devices, whose parts take about as long, timed on this machine.",
 )
+@click.option("--memory", metavar="SIZE", help="With --split N: the memory of each device, such as 64MiB.")
 @click.option("--force", is_flag=True, help="Replace files that were edited since the last import.")
 @click.option("--list", "listing", is_flag=True, help="Write nothing, list the operators and what each cut would send.")
 @click.option("--best", type=click.IntRange(1), metavar="N", help="With --list: the N best cuts in two, by prediction.")
@@ -139,6 +141,7 @@ def command(
     rate: Optional[int],
     platforms: Sequence[str],
     split: Sequence[str],
+    memory: Optional[str],
     force: bool,
     listing: bool,
     best: Optional[int],
@@ -164,6 +167,7 @@ def command(
       eprune import model.onnx -o app --shape x=1,3,224,224
       eprune run app/application.xml -p app -m app
       eprune import model.tflite -o app --input photos/ --split best -p pi,server
+      eprune import model.tflite -o app --split 4 --memory 64MiB
       eprune import tracker.tflite -o app --cut conv2d_12 --feedback state_out:state_in
       eprune import detector.tflite -o app --into camera.xml
       eprune import speech.tflite -o app --signature encode --shape audio=1,1280
@@ -175,7 +179,7 @@ def command(
     from eprune.cli.progress import progress
     from eprune.measure.stated import stated
 
-    own = ("per", "cuts", "feedback", "into", "inputs", "labels", "mean", "std", "rate", "platforms", "split")
+    own = ("per", "cuts", "feedback", "into", "inputs", "labels", "mean", "std", "rate", "platforms", "split", "memory")
     if per is not None and cuts:
         raise click.UsageError("--per and --cut are two ways to say the same: give one of them")
     if into and output and Path(into).resolve() == Path(output, "application.xml").resolve():
@@ -193,21 +197,23 @@ def command(
     if expand or unit is not None:
         raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
     if into is not None:
-        options.refuse(("inputs", "labels", "mean", "std", "rate", "platforms", "split"), "--into has ends of its own")
+        ends = ("inputs", "labels", "mean", "std", "rate", "platforms", "split", "memory")
+        options.refuse(ends, "--into has ends of its own")
     granularity = "layer" if per is None else per
     wanted = Wanted(
         *(granularity, tuple(cuts), tuple(feedback), tuple(inputs), labels),
         *(mean or "", std or "", rate or 0, tuple(split), tuple(platforms)),
+        memory=_bytes(memory),
     )
     wanted.check()
-    shown = progress(1 if listing else 2, unit="")
+    shown = progress(1 if listing else 2 + bool(wanted.devices), unit="")
     result: Optional[Result] = None
     try:
         shown.begin(f"reading {model}, and finding the shapes that it leaves open")
         found = stated(model, signature, shapes)
         if not listing:
             shown.begin("finding the places for cuts")
-            result = make(found, wanted)
+            result = make(found, wanted, shown)
     finally:
         shown.clear()
     for note in found.notes:
@@ -220,6 +226,15 @@ def command(
     if into is not None:
         result = _put_into(into, found.model, result.system, str(output))
     _write(result, str(output), force, bool(into), fmt)
+
+
+def _bytes(memory: Optional[str]) -> Optional[int]:
+    from eprune.model.quantity import parse_size
+
+    try:
+        return None if memory is None else parse_size(memory)
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--memory") from None
 
 
 def _write(result: Result, folder: str, force: bool, joined: bool, fmt: str) -> None:

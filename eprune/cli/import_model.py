@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,12 +14,13 @@ if TYPE_CHECKING:
     from eprune.formats.ends.base import Ends
     from eprune.formats.models.flow import OperatorFlow
     from eprune.formats.models.parts import Model
+    from eprune.measure.progress import Progress
     from eprune.measure.stated import Stated
     from eprune.model.system import System
     from eprune.passes.base import Result
     from eprune.passes.ends import Given
 
-#: What a value of --split begins with, but for "best".
+#: What a value of --split begins with, but for "best" and numbers of devices.
 AFTER = "after_"
 BEST = "best"
 
@@ -37,6 +39,12 @@ class Wanted:
     rate: int = 0
     split: tuple[str, ...] = ()
     platforms: tuple[str, ...] = ()
+    memory: Optional[int] = None
+
+    @property
+    def devices(self) -> int:
+        """The number of equal devices of a pipeline, ``--split 4``; 0 where it is not for that."""
+        return int(self.split[0]) if len(self.split) == 1 and re.fullmatch("[1-9][0-9]{0,2}", self.split[0]) else 0
 
     @property
     def shows(self) -> bool:
@@ -45,8 +53,9 @@ class Wanted:
 
     @property
     def names(self) -> tuple[str, ...]:
-        """The platforms: ``pi,server`` is two."""
-        return tuple(name for text in self.platforms for name in text.split(",") if name)
+        """The platforms: ``pi,server`` is two; of a pipeline ``device1`` and so on, if nothing else is said."""
+        given = tuple(name for text in self.platforms for name in text.split(",") if name)
+        return given or tuple(f"device{number}" for number in range(1, self.devices + 1))
 
     def check(self) -> None:
         """Raise a usage error for what does not go together."""
@@ -57,6 +66,16 @@ class Wanted:
         for name in self.names:
             if name.endswith(".xml"):
                 raise click.UsageError(f"--platform takes names of platforms, whose files it makes: {Path(name).stem}?")
+        if self.memory is not None and not self.devices:
+            raise click.UsageError("--memory is that of each device of a pipeline: --split 4")
+        if self.devices:
+            if self.devices < 2:
+                raise click.UsageError("--split N is a pipeline over two devices or more")
+            if len(self.names) != self.devices:
+                raise click.UsageError(
+                    f"--split {self.devices} is over as many platforms: --platform names {len(self.names)}"
+                )
+            return
         if self.split and len(self.names) < 2:
             raise click.UsageError("--split takes two platforms or more: -p pi,server")
         cuts = max(1, len(self.names)) - 1
@@ -67,10 +86,13 @@ class Wanted:
             if text != BEST and not text.startswith(AFTER):
                 raise click.UsageError(f"--split {text}: expected {AFTER}OPERATOR, or {BEST}")
         if BEST in self.split and cuts > 1:
-            raise click.UsageError(f"--split {BEST} is for two platforms; say where to cut with {AFTER}OPERATOR")
+            raise click.UsageError(
+                f"--split {BEST} is for two platforms; --split {cuts + 1} balances a pipeline over equal devices, "
+                f"{AFTER}OPERATOR says where to cut"
+            )
 
 
-def make(found: Stated, wanted: Wanted) -> Result:
+def make(found: Stated, wanted: Wanted, progress: Progress) -> Result:
     """The system, and a report with figures and notes. Raises EpruneError for what does not fit the model."""
     from eprune.formats.ends.base import Choices
     from eprune.formats.models import cuts as model_cuts
@@ -98,7 +120,13 @@ def make(found: Stated, wanted: Wanted) -> Result:
         if found.metadata.problem:
             lines.append(found.metadata.problem)
         lines.extend(result.report.lines)
-    system = _on_platforms(result.system, model, borders, wanted)
+    system = result.system
+    if wanted.devices:
+        system, more, told = _pipelined(system, wanted, progress)
+        lines += more
+        figures.update(told)
+    elif wanted.names:
+        system = _on_platforms(system, model, borders, wanted)
     figures.update(actors=len(system.graph.actors), fifos=len(system.graph.fifos))
     return Result(system, Report(tuple(lines), figures))
 
@@ -188,6 +216,8 @@ def _borders(
     from eprune.formats.models.cuts import label
     from eprune.formats.models.ranking import ASSUMED, ranked
 
+    if wanted.devices:
+        return (), []
     if wanted.split != (BEST,):
         return tuple(text[len(AFTER) :] for text in wanted.split), []
     cuts = ranked(model, flow, pieces)
@@ -206,8 +236,6 @@ def _on_platforms(system: System, model: Model, borders: tuple[str, ...], wanted
     from eprune.formats.models.cuts import find_operator
     from eprune.passes import split
 
-    if not wanted.names:
-        return system
     last = []
     for border in borders:
         operator = find_operator(model, border)
@@ -218,3 +246,49 @@ def _on_platforms(system: System, model: Model, borders: tuple[str, ...], wanted
         return split.apply(system, split.Options(wanted.names, tuple(last))).system
     except ValueError as error:
         raise click.UsageError(f"--platform, --split: {error}") from None
+
+
+def _pipelined(system: System, wanted: Wanted, progress: Progress) -> tuple[System, list[str], dict[str, Any]]:
+    """The system as a pipeline over equal devices; notes and figures of how they share it."""
+    from eprune.analysis.links import widened
+    from eprune.explore.integer import Unsolved
+    from eprune.measure.pipeline import pipeline
+    from eprune.model.platform import Unit
+    from eprune.model.quantity import format_size
+    from eprune.passes import split
+
+    try:
+        names = list(split.addresses_of(wanted.names))
+        found = pipeline(system, names, Unit("cpu"), wanted.memory, progress)
+    except ValueError as error:
+        raise click.UsageError(f"--platform, --split: {error}") from None
+    except RuntimeError as error:
+        raise click.ClickException(f"the actors cannot be timed: {error}") from None
+    except Unsolved as unsolved:
+        raise click.ClickException(f"no pipeline was found {unsolved}") from None
+    except ImportError:
+        raise click.UsageError("--split over equal devices needs scipy: pip install scipy") from None
+    if found is None:
+        room = f" with {format_size(wanted.memory)} each" if wanted.memory is not None else ""
+        raise click.UsageError(
+            f"--split {wanted.devices}: there is no pipeline over {wanted.devices} devices{room}: fewer devices, more "
+            "memory, or finer actors, --per operator"
+        )
+    slowest = max(found.seconds.values())
+    total = sum(found.seconds.values())
+    share = ", ".join(f"{name} {1e3 * seconds:.3g} ms" for name, seconds in found.seconds.items())
+    proof = "the best" if found.exact else f"and it cannot be less than {1e3 * found.bound:.3g} ms"
+    notes = [
+        f"timed on this machine, per frame: {share}; of {1e3 * total:.3g} ms in all the slowest has "
+        f"{slowest / total:.0%}, {proof}; {found.nbytes:.0f} bytes/frame over links, whose times do not count"
+    ]
+    figures = {
+        "pipeline": {
+            "seconds": dict(found.seconds),
+            "memory": dict(found.memory),
+            "bytes": found.nbytes,
+            "bound": found.bound,
+            "exact": found.exact,
+        }
+    }
+    return widened(split.onto(system, wanted.names, found.homes, wanted.memory).system), notes, figures

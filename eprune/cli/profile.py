@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -17,13 +18,14 @@ from eprune.cli.printing import show
 if TYPE_CHECKING:
     from eprune.deploy.ssh import Device
     from eprune.explore.plan import Plan
+    from eprune.measure.boards import Ask
     from eprune.measure.points import Kind, Measured, Setting
     from eprune.views.profile import Profile
 
 #: What has no meaning beside --compress.
 _NOT_CODING = (
     *("points", "latency", "actors", "validate", "objective", "retry", "again", "interpreter", "limit", "pin"),
-    *("endpoints", "device_python", "emulate"),
+    *("endpoints", "at_once", "device_python", "emulate"),
 )
 
 
@@ -57,7 +59,7 @@ _NOT_CODING = (
     metavar="N",
     help="With --compress: up to so many pictures of each part (default: 100).",
 )
-@objective_option(None)
+@objective_option
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option(
     "--again",
@@ -82,7 +84,15 @@ _NOT_CODING = (
     "endpoints",
     multiple=True,
     metavar="[NAME=]URL",
-    help="The endpoint's real device, ssh://[USER@]HOST[:PORT]; with NAME= if there are several endpoints.",
+    help="The endpoint's real device, ssh://[USER@]HOST[:PORT]; with NAME= if there are several endpoints. Several "
+    "devices for one endpoint: each is measured, NAME= is what it is called.",
+)
+@click.option(
+    "--at-once",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Measure on up to N devices at the same time (default: as many as this machine has cores for; one where the "
+    "other platforms are pinned to cores).",
 )
 @click.option("--device-python", metavar="FILE", help="The Python of the device (default: python3).")
 @click.option(
@@ -110,6 +120,7 @@ def command(
     limit: float,
     pin: bool,
     endpoints: Sequence[str],
+    at_once: Optional[int],
     device_python: Optional[str],
     emulate: bool,
     quiet: bool,
@@ -118,7 +129,9 @@ def command(
     """Measure every partition point that `eprune explore` put into DIR, both sides on this machine.
 
     With --endpoint the endpoint's programs run on the real device, over OpenSSH, and nothing stays there; the server's
-    run here. The device needs Python, numpy and, for models, a TFLite interpreter.
+    run here. The device needs Python, numpy and, for models, a TFLite interpreter. With several --endpoint of the same
+    endpoint each of these devices is measured, and what they give is in DIR/boards/NAME, for `eprune report` and
+    `eprune cut`. One that fails does not stop the others; the exit code is 1 then.
 
     With --compress, no point is measured: each FIFO that a cut sends is coded in every way, and the fewest bytes that
     keep the wish go to DIR/coding.json, beside the picture as a JPEG.
@@ -138,9 +151,11 @@ def command(
       eprune profile build/cuts --actors --validate 3
       eprune profile build/cuts --compress --data photos --wish accuracy=0.97
       eprune profile build/cuts --endpoint ssh://pi@192.168.1.20
+      eprune profile build/cuts --endpoint pi4=ssh://pi@192.168.1.20 --endpoint jetson=ssh://192.168.1.30 --at-once 2
     """
     from eprune.deploy.options import certificates
     from eprune.measure import points as measuring
+    from eprune.measure.boards import Ask
     from eprune.measure.exploration import alone, read_plan_of, remember, times_from_elsewhere
     from eprune.measure.single_frame import single_frames
     from eprune.views.profile import Profile
@@ -161,7 +176,12 @@ def command(
         options.refuse(("data", "wish", "frames"), "these are of --compress: give it too")
     arguments = [f"--interpreter={interpreter}"] * bool(interpreter) + ["--no-pin"] * (not pin)
     home = None if plan.from_stdin else str(Path(folder, plan.files[0]).parent)
-    devices = _devices(plan, endpoints, device_python or "python3")
+    boards = _boards(plan, endpoints, device_python or "python3")
+    if boards:
+        options.refuse(("actors", "validate", "compress"), "several devices are measured, point by point")
+    elif at_once is not None:
+        raise click.UsageError("--at-once is for several devices: give --endpoint for each")
+    devices = {} if boards else _devices(plan, endpoints, device_python or "python3")
     setting = measuring.Setting(arguments, limit, devices, emulate, home)
     place, trusted = Path(folder), options.allows_outside()
     kind = single_frames(plan, place, trusted) if latency else measuring.steady(plan, place)
@@ -176,15 +196,24 @@ def command(
         if actors:
             kept = {} if again else times_from_elsewhere(plan, place)
             done = _time_actors(done, kept, interpreter, pin, emulate, quiet)
-        if validate or not (actors or compress):
+        if boards:
+            with certificates(plan.roles.platforms):
+                ask = Ask(latency, tuple(arguments), limit, trusted)
+                count = at_once or _at_once(plan, place, len(boards), pin)
+                done = _on_boards(done, boards, ask, (points, retry, again), count, quiet)
+        elif validate or not (actors or compress):
             with certificates(plan.roles.platforms):
                 if validate:
-                    done = _validate(done, validate, objective or "endpoint", kind, setting, quiet)
+                    done = _validate(done, validate, objective or plan.objective, kind, setting, quiet)
                 else:
                     names = measuring.names_to_measure(plan, kind.results, points, retry, again, emulate)
                     done = _measure(done, kind, names, setting, quiet)
     if fmt == "json":
         show(done.json(), fmt)
+    elif done.boards is not None:
+        from eprune.views.profile import boards_text
+
+        show(boards_text(plan, done.boards))
     elif done.coding is not None:
         from eprune.views.coding import coding_text
 
@@ -194,6 +223,8 @@ def command(
 
         show(validation_text(done.validation))
         say(f"over {'emulated links' if emulate else 'loopback'}, in a steady stream")
+    if done.boards is not None:
+        return max(each.exit_code for each in done.boards.values())
     return done.measured.exit_code if done.measured else 0
 
 
@@ -218,6 +249,8 @@ def _coded(done: Profile, data: str, wish: Optional[str], frames: Optional[int],
     from eprune.measure.coding import WISH, candidates, measured, write_coding
 
     plan, folder = done.plan, done.folder
+    if plan.roles.anywhere and plan.units:
+        raise click.UsageError("--compress is for platforms of one unit each: where coding is done would be open")
     if plan.from_stdin:
         raise click.UsageError("--compress runs the application: explore it from a file, not from stdin")
     system = read_sound(plan.files_at(folder)[0])
@@ -252,6 +285,66 @@ def _say(plan: Plan, measured: Measured, count: int, quiet: bool) -> None:
         )
 
 
+def _boards(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:
+    """Name -> device, where several are given for one endpoint; else none. Raises BadParameter."""
+    from eprune.deploy.ssh import parse_device
+
+    if len(given) < 2 or len(plan.roles.endpoints) > 1:
+        return {}
+    boards: dict[str, Device] = {}
+    for text in given:
+        name, _, url = text.partition("=") if "=" in text.partition("://")[0] else ("", "", text)
+        try:
+            device = parse_device(url, python)
+        except ValueError as error:
+            raise click.BadParameter(str(error), param_hint="--endpoint") from None
+        name = name or device.host
+        if not re.fullmatch(r"\w[\w.+-]*", name):
+            raise click.BadParameter(
+                f"{name!r} cannot be the name of a folder: say NAME={url}", param_hint="--endpoint"
+            )
+        if name in boards:
+            raise click.BadParameter(f"two devices are called {name!r}: say NAME={url}", param_hint="--endpoint")
+        boards[name] = device
+    return boards
+
+
+def _at_once(plan: Plan, folder: Path, boards: int, pin: bool) -> int:
+    """On how many boards to measure at the same time: what this machine plays of each needs its cores."""
+    import os
+
+    from eprune.formats.xml.platform import read_platform
+
+    near = [read_platform(path) for path in plan.files_at(folder)[1:]]
+    others = [platform for platform in near if platform.name not in plan.roles.endpoints]
+    if pin and any(unit.cores for platform in others for unit in platform.units):
+        return 1
+    return max(1, min(boards, (os.cpu_count() or 1) // max(len(others), 1)))
+
+
+def _on_boards(
+    done: Profile,
+    boards: Mapping[str, Device],
+    ask: Ask,
+    which: tuple[Sequence[str], bool, bool],
+    at_once: int,
+    quiet: bool,
+) -> Profile:
+    """Measure on each board what is not measured there yet. ``which``: points, --retry and --again."""
+    from eprune.cli.progress import progress
+    from eprune.measure.boards import kind_of, measure_boards
+    from eprune.measure.points import names_to_measure
+
+    plan, folder = done.plan, done.folder
+    names = {name: names_to_measure(plan, kind_of(plan, folder, name, ask).results, *which, False) for name in boards}
+    shown = progress(sum(map(len, names.values())), quiet=quiet, unit="")
+    try:
+        outcomes = measure_boards(plan, folder, boards, names, ask, at_once, shown)
+    finally:
+        shown.clear()
+    return replace(done, boards=outcomes)
+
+
 def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]:
     """Endpoint -> its real device. Raises BadParameter."""
     from eprune.deploy.ssh import parse_device
@@ -267,6 +360,8 @@ def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]
         if name not in plan.roles.endpoints:
             known = ", ".join(plan.roles.endpoints)
             raise click.BadParameter(f"there is no endpoint {name!r}; there is {known}", param_hint="--endpoint")
+        if name in devices:
+            raise click.BadParameter(f"{name} is given twice", param_hint="--endpoint")
         try:
             devices[name] = parse_device(url, python)
         except ValueError as error:
@@ -290,12 +385,18 @@ def _time_actors(
 
     plan, folder = done.plan, done.folder
     timed: dict[str, Any] = {}
+    alike: dict[Any, str] = {}
     for name, file in zip(plan.roles.platforms, plan.files[1:]):
         if name in kept:
             timed[name] = kept[name]
             say(f"note: {name}: the times from {kept[name]['host']} stay; --again takes this machine's instead")
             continue
         platform = read_platform(str(folder / file))
+        same = alike.setdefault(tuple(replace(unit, watts=None, idle=None, groups=()) for unit in platform.units), name)
+        if same != name:
+            timed[name] = timed[same]
+            say(f"note: {name} has the units of {same}, and its times")
+            continue
         shown = progress(len(plan.flow.actors), quiet=quiet, unit=f"{name}: actor")
         try:
             units = platform.units if pin else tuple(replace(unit, cores=()) for unit in platform.units)
@@ -318,7 +419,7 @@ def _time_actors(
 
 def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Setting, quiet: bool) -> Profile:
     """Measure the best alternatives, and set what was predicted for this machine beside it."""
-    from eprune.explore.cost import Costs, predict
+    from eprune.explore.cost import predict
     from eprune.measure.exploration import read_costs
     from eprune.views.profile import Validation
 
@@ -327,19 +428,20 @@ def _validate(done: Profile, count: int, objective: str, kind: Kind, setting: Se
     if costs is None:
         raise click.UsageError("there are no predictions yet: add --actors")
     ranked = sorted(
-        plan.alternatives, key=lambda each: predict(plan.flow, plan.roles, costs, each.homes).value(objective)
+        plan.alternatives,
+        key=lambda each: predict(plan.flow, plan.roles, costs.placed(each.units), each.homes).value(objective),
     )[:count]
     done = _measure(done, kind, [alternative.name for alternative in ranked], setting, quiet)
     if done.measured is None or done.measured.stopped:
         return done
     taken = {line["alternative"]: 1e3 / line["frames_per_second"] for line in done.measured.lines if line["ok"]}
     # Both sides are on this machine: the links of the platform files are between them only where they are emulated.
-    true = Costs(costs.times, costs.links if setting.emulate else (), rates=costs.rates, units=costs.units)
+    true = replace(costs, links=costs.links if setting.emulate else (), power={}, speeds={}, coded={})
     rows = [
         Validation(
             alternative.name,
             alternative.after,
-            predict(plan.flow, plan.roles, true, alternative.homes).value("throughput"),
+            predict(plan.flow, plan.roles, true.placed(alternative.units), alternative.homes).value("throughput"),
             taken.get(alternative.name),
         )
         for alternative in ranked

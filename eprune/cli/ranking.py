@@ -25,17 +25,24 @@ speed_option = click.option(
 )
 
 
-def best_cut(plan: Plan, constraints: Constraints, costs: Costs, objective: str) -> Optional[Best]:
+def best_cut(
+    plan: Plan, constraints: Constraints, costs: Costs, objective: str, seconds: Optional[float] = None
+) -> Optional[Best]:
     """The best of all cuts, None if there is none, or none was found."""
+    from eprune.cli.progress import progress
     from eprune.explore.integer import Unsolved
-    from eprune.explore.search import Search
+    from eprune.explore.search import SECONDS, Search
 
+    shown = progress(1, unit="")
+    shown.begin("searching all cuts")
     try:
-        return Search(plan.flow, plan.roles, constraints, costs).best(objective)
+        return Search(plan.flow, plan.roles, constraints, costs).best(objective, seconds or SECONDS)
     except Unsolved:
-        say("note: the search over all cuts has not come to an end in time; these are the partition points")
+        say(f"note: the search over all cuts has not come to an end in time; these are the {plan.point}s")
     except ImportError:
-        say("note: without scipy only partition points are compared (pip install scipy)")
+        say(f"note: without scipy only {plan.point}s are compared (pip install scipy)")
+    finally:
+        shown.clear()
     return None
 
 
@@ -52,13 +59,22 @@ def together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
 
 
 def costs_of(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional[Costs]:
-    """What the actors cost, as timed; None where they were not, or under an earlier plan."""
+    """What the actors cost, as timed; else as estimated, on a graph of platforms.
+
+    None where they were not timed, or under an earlier plan, and are not estimated.
+    """
     from eprune.explore.plan import ACTORS
-    from eprune.measure.exploration import read_costs, stale_costs
+    from eprune.measure.exploration import estimated_costs, read_costs, stale_costs
+    from eprune.views.exploration import UNTIMED
 
     if stale_costs(plan, folder):
         say(f"note: {folder / ACTORS} is of an earlier exploration: run eprune profile {folder} --actors again")
-    return read_costs(plan, folder, _values(speeds, plan, "--speed"))
+    factors = _values(speeds, plan, "--speed")
+    timed = read_costs(plan, folder, factors)
+    if timed is None and plan.estimated:
+        say(f"note: {UNTIMED}")
+        return estimated_costs(plan, factors)
+    return timed
 
 
 def _values(given: Sequence[str], plan: Plan, option: str) -> dict[str, float]:

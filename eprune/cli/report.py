@@ -14,7 +14,7 @@ import click
 from eprune.cli import options
 from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by
+from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by, seconds_option
 from eprune.cli.printing import write
 from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, with_codings
 
@@ -36,7 +36,7 @@ TOLERANCE = 10.0
 
 @click.command("report", cls=options.Command, short_help="Show where to cut.")
 @click.argument("folder", metavar="DIR")
-@objective_option()
+@objective_option
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "html"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where to write; "-" is stdout (default).')
 @click.option("--chart", metavar="FILE", help="Also draw the papers' bar chart: FILE.svg or FILE.png.")
@@ -60,6 +60,7 @@ TOLERANCE = 10.0
 @click.option(
     "--frames", type=click.IntRange(min=1), metavar="N", help="With --data: only N pictures, drawn at random."
 )
+@seconds_option
 @click.option("--as-it-is", is_flag=True, help="No cut is coded, even if eprune profile --compress has tried how.")
 @options.outside_option
 @click.option(
@@ -71,7 +72,7 @@ TOLERANCE = 10.0
 @constraint_options
 def command(
     folder: str,
-    objective: str,
+    objective: Optional[str],
     fmt: str,
     output: str,
     chart: Optional[str],
@@ -82,6 +83,7 @@ def command(
     data: Optional[str],
     frames: Optional[int],
     as_it_is: bool,
+    seconds: Optional[float],
     tolerance: Optional[float],
     **given: Any,
 ) -> int:
@@ -133,7 +135,10 @@ def command(
     if data and (links or speeds):
         raise click.UsageError("--data compares over the links and with the speeds of the platform files")
     plan = read_plan_of(folder)
+    if besides and not data and plan.roles.anywhere:
+        raise click.UsageError("--beside predicts for devices like an endpoint and its link to a server: give --data")
     constraints = together(plan, given)
+    objective = objective or plan.objective
     wanted = weights(objective)
     costs = costs_of(plan, Path(folder), speeds)
     if besides and not data and costs is None:
@@ -151,11 +156,12 @@ def command(
     over = []
     for name, each in costs_over(plan, costs, links):
         each_rows = answer.rows(plan, results, each, constraints)
-        over.append(Over(name, each, each_rows, best_cut(plan, constraints, each, objective) if each else None))
+        best = best_cut(plan, constraints, each, objective, seconds) if each else None
+        over.append(Over(name, each, each_rows, best))
     rows, best = over[0].rows, over[0].best
     if all(row.excluded for row in rows) and best is None:
         excluded = {**{row.alternative.name: row.excluded for row in rows}, **plan.excluded}
-        raise NoCut("\n".join(["no cut is allowed, neither a partition point nor another", *left_out(excluded)]))
+        raise NoCut("\n".join([f"no cut is allowed, neither a {plan.point} nor another", *left_out(excluded)]))
     if against:
         found = _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
         write(output, {"text": found.text, "json": found.json, "csv": found.csv}[fmt](), fmt)

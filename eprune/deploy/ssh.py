@@ -67,6 +67,13 @@ class Device:
     def __str__(self) -> str:
         return self.url
 
+    @property
+    def host(self) -> str:
+        """The name or address of the machine."""
+        match = _URL.fullmatch(self.url)
+        assert match is not None  # parse_device has seen it
+        return match["host"].strip("[]")
+
     def command(self, tunnels: Sequence[str] = ()) -> list[str]:
         """The ssh command, with such tunnels."""
         match = _URL.fullmatch(self.url)

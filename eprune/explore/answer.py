@@ -10,7 +10,7 @@ from typing import Any, Optional
 from eprune.explore.cost import Costs, Prediction, predict, weights
 from eprune.explore.flow import Flow
 from eprune.explore.plan import Plan
-from eprune.explore.space import Alternative, Constraints, Roles, violation
+from eprune.explore.space import Alternative, Constraints, Roles, after, violation
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ def rows(
         PointRow(
             alternative=each,
             nbytes=plan.flow.nbytes(each.homes),
-            predicted=predict(plan.flow, plan.roles, costs, each.homes) if costs else None,
+            predicted=predict(plan.flow, plan.roles, costs.placed(each.units), each.homes) if costs else None,
             measured=results.get(each.name),
             excluded=violation(plan.flow, plan.roles, constraints, each.homes, costs.most if costs else None),
         )
@@ -109,6 +109,27 @@ def best_cut(
     return None if least is None else least.alternative.homes
 
 
+def placements(
+    flow: Flow, roles: Roles, constraints: Constraints, costs: Costs, seconds: Optional[float] = None
+) -> tuple[Alternative, ...]:
+    """Of actors that may be anywhere: the best placement by each objective that there is, by name; each once.
+
+    Empty where no placement is allowed. ``seconds`` are those of all searches together. Raises integer.Unsolved, and
+    ImportError without scipy.
+    """
+    from eprune.explore.search import SECONDS, Search
+
+    found: list[Alternative] = []
+    objectives = ("latency", "throughput", *["energy"] * bool(costs.power))
+    for objective in objectives:
+        best = Search(flow, roles, constraints, costs).best(objective, (seconds or SECONDS) / len(objectives))
+        if best is None:
+            return ()
+        if all((best.homes, best.units) != (each.homes, each.units) for each in found):
+            found.append(Alternative(objective, best.homes, after(flow, roles, best.homes), best.units))
+    return tuple(found)
+
+
 def ranked(plan: Plan, given: Sequence[PointRow], objective: str) -> tuple[PointRow, ...]:
     """Those that have a figure, the best first."""
     found = [row for row in given if row.value(objective, plan.roles.endpoints) < math.inf]
@@ -124,10 +145,17 @@ def cut_in_words(row: PointRow) -> str:
     """``Cut after L2 (point 3)``, ``Do not cut (point 6)``."""
     cut = row.alternative.after
     if cut.endswith(" only"):
-        text = "Do not cut" if cut == "endpoint only" else f"Run all on the {cut[: -len(' only')]}"
+        the = "the " if row.alternative.name[0].isdigit() else ""
+        text = "Do not cut" if cut == "endpoint only" else f"Run all on {the}{cut[: -len(' only')]}"
     else:
         text = f"Cut {cut}" if cut.startswith("after") else f"Cut: {cut}"
-    return f"{text} (point {row.alternative.name})"
+    return f"{text} ({_called(row)})"
+
+
+def _called(row: PointRow) -> str:
+    """``point 3``, ``placement throughput``."""
+    name = row.alternative.name
+    return f"{'point' if name[0].isdigit() else 'placement'} {name}"
 
 
 def advice(plan: Plan, given: Sequence[PointRow], objective: str, unit: str) -> str:
@@ -157,8 +185,8 @@ def single_and_steady(plan: Plan, given: Sequence[PointRow]) -> str:
         return ""
     latency, rate = single[0].value("latency", ()), 1 / steady[0].predicted.period
     return (
-        f"A single frame is fastest at point {single[0].alternative.name} ({quantity(latency, 'ms')}), "
-        f"a steady stream at point {steady[0].alternative.name} ({quantity(rate, 'frames/s')})."
+        f"A single frame is fastest at {_called(single[0])} ({quantity(latency, 'ms')}), "
+        f"a steady stream at {_called(steady[0])} ({quantity(rate, 'frames/s')})."
     )
 
 

@@ -1,8 +1,8 @@
 """The cost model: what a cut costs per frame, from the times of its actors, the sizes of its tokens and its links.
 
 A platform fires one actor after the other, and a fused segment gives its tokens away when it is done. So a single frame
-takes the sum: endpoint, link, server. In a steady stream of frames all of these work at the same time, and the slowest
-sets the pace. That is why latency and throughput may want different cuts.
+takes the longest way over the platforms: endpoint, link, server; sinks come last. In a steady stream of frames all of
+these work at the same time, and the slowest sets the pace. That is why latency and throughput may want different cuts.
 
 A FIFO over a link has room for its capacity and window, which comes back after a round trip: both platforms, the link
 there and back. So no more frames than there is room for begin in that time.
@@ -19,6 +19,10 @@ from typing import Optional
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.plan import LinkFigures, Power
 from eprune.explore.space import Roles, Units
+
+#: What a hop between two units of a platform is taken to cost where a search may choose among these: seconds to wake
+#: the other thread up and to begin another segment, and bytes a second of the copies out of one and into the next.
+HOP, COPY = 50e-6, 2e9
 
 #: Objective -> its unit and what it is.
 OBJECTIVES = {
@@ -81,6 +85,8 @@ class Costs:
     already. ``rates``: of FIFOs whose rate varies, the part of their bytes that a frame has on average. ``coded``: of
     FIFOs, how they could be coded, which they are over a link on which that saves time; or, with ``fewest``, bytes.
     ``units``: platform -> actor -> the unit that it is on, where a platform has several: these work at the same time.
+    ``on``: platform -> unit -> actor -> seconds, of platforms on whose units a search may put each actor as it likes,
+    among those that take it. ``memory``: platform -> bytes, where it is limited. ``estimated``: nothing was timed.
     """
 
     times: Mapping[str, Mapping[str, float]]
@@ -91,6 +97,41 @@ class Costs:
     coded: Mapping[str, Coded] = field(default_factory=dict)
     fewest: bool = False
     units: Units = field(default_factory=dict)
+    on: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+    estimated: bool = False
+
+    def placed(self, units: Units) -> Costs:
+        """The same with the actors of platforms in ``on`` on these units."""
+        if not self.on:
+            return self
+        chosen = {platform: {**self.units.get(platform, {}), **units.get(platform, {})} for platform in self.on}
+        times = {
+            platform: {
+                actor: self.on[platform][unit][actor]
+                for actor, unit in own.items()
+                if actor in self.on[platform].get(unit, {})
+            }
+            for platform, own in chosen.items()
+        }
+        return replace(self, times={**self.times, **times}, units={**self.units, **chosen})
+
+    def hop(self, stream: Stream, platform: str) -> float:
+        """Seconds that a FIFO costs its source where its ends are on different units of one platform."""
+        own = self.units.get(platform, {})
+        if platform not in self.on or own.get(stream.source) == own.get(stream.target):
+            return 0.0
+        return self.hand_over(stream)
+
+    def hand_over(self, stream: Stream) -> float:
+        """Seconds of a hop between two units."""
+        return HOP + self._plain(stream) / COPY
+
+    def work_watts(self, platform: str, actor: str) -> float:
+        """What a platform takes while an actor computes there."""
+        unit = self.units.get(platform, {}).get(actor, "")
+        power = self.power[platform]
+        return power.units.get(unit, power.watts)
 
     def stage(self, platform: str, actor: str) -> str:
         """The unit that an actor takes time on there: ``platform/unit``, or the platform where it has one unit."""
@@ -153,6 +194,38 @@ class Costs:
         return link.watts if link and link.watts is not None else self.power[origin].watts
 
 
+def memory_use(flow: Flow, costs: Costs, homes: Mapping[str, str]) -> dict[str, int]:
+    """Platform -> bytes that weights and FIFOs take, as rule M3 counts them, or somewhat more.
+
+    A FIFO over a link counts at both ends. Where neither it nor the link states a window, it will have one with which
+    it is no limit (``analysis.links.widened``): as if the link had nothing else to carry.
+    """
+    use = dict.fromkeys(homes.values(), 0)
+    for actor, home in homes.items():
+        use[home] += flow.weights.get(actor, 0)
+    for stream in flow.streams:
+        ends = homes[stream.source], homes[stream.target]
+        for platform in dict.fromkeys(ends):
+            use[platform] += buffer_bytes(stream, costs, *ends)
+    return use
+
+
+def buffer_bytes(stream: Stream, costs: Costs, origin: str, to: str) -> int:
+    """Bytes of a FIFO at each end; both ends may be one platform."""
+    if origin == to:
+        return stream.slot * stream.capacity
+    window, link = stream.window, costs.link(origin, to)
+    if window is None and link is not None and link.window:
+        window = math.ceil(link.window * stream.tokens / max(stream.nbytes, 1))
+    if window is None:
+        window = 0
+        if not stream.newest and link is not None and link.bandwidth and stream.nbytes:
+            busy = stream.nbytes / link.bandwidth
+            latency = (link.latency or 0.0) + costs.seconds(to, origin)[1]
+            window = max((3 + math.ceil(latency / busy)) * stream.tokens - stream.capacity, 0)
+    return stream.slot * (stream.capacity + window)
+
+
 @dataclass(frozen=True)
 class Prediction:
     """A cut's figures per frame, in seconds, bytes and joules; ``energy`` is None where no watts are known.
@@ -188,11 +261,22 @@ class Prediction:
 
 def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) -> Prediction:
     """The figures of one cut. Raises KeyError for an actor without a time."""
-    compute = dict.fromkeys(roles.platforms, 0.0)
+    compute, joules = dict.fromkeys(roles.platforms, 0.0), 0.0
     stages = dict.fromkeys((costs.stage(p, actor) for p in roles.platforms for actor in costs.times[p]), 0.0)
+    last = dict.fromkeys(roles.platforms, 0.0)
+
+    def work(actor: str, home: str, seconds: float) -> None:
+        nonlocal joules
+        compute[home] += seconds
+        stages[costs.stage(home, actor)] += seconds
+        joules += costs.work_watts(home, actor) * seconds if home in costs.power else 0.0
+        last[home] += seconds if actor in flow.sinks else 0.0
+
     for actor, home in homes.items():
-        compute[home] += costs.times[home][actor]
-        stages[costs.stage(home, actor)] += costs.times[home][actor]
+        work(actor, home, costs.times[home][actor])
+    for stream in flow.streams if costs.on else ():
+        if homes[stream.source] == homes[stream.target]:
+            work(stream.source, homes[stream.source], costs.hop(stream, homes[stream.source]))
     links: dict[tuple[str, str], float] = {}
     coded: dict[str, str] = {}
     for stream in flow.crossing(homes):
@@ -200,14 +284,12 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
         links[ends] = links.get(ends, 0.0) + costs.sending(stream, *ends)
         coding = costs.coding(stream, *ends)
         if coding is not None:
-            for actor, home, seconds in zip((stream.source, stream.target), ends, (coding.encode, coding.decode)):
-                compute[home] += seconds
-                stages[costs.stage(home, actor)] += seconds
+            work(stream.source, ends[0], coding.encode)
+            work(stream.target, ends[1], coding.decode)
             coded[stream.name] = coding.way
-    total, delay = dict(compute), dict.fromkeys(roles.platforms, 0.0)
-    for (origin, to), time in links.items():
+    total = dict(compute)
+    for (origin, _), time in links.items():
         total[origin] += time
-        delay[origin] = max(delay[origin], costs.seconds(origin, to)[1])
     stages.update({f"link {a} -> {b}": time for (a, b), time in links.items()})
     for stream in flow.crossing(homes):
         origin, to = homes[stream.source], homes[stream.target]
@@ -216,12 +298,11 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
             under_way = costs.sending(stream, origin, to) + costs.seconds(origin, to)[1] + costs.seconds(to, origin)[1]
             stages[f"room in {stream.name}"] = (compute[origin] + under_way + compute[to]) / room
     bottleneck = max(stages, key=stages.__getitem__)
-    latency = sum(max(total[p] + delay[p] for p in tier) for tier in roles.tiers)
-    energy = sum(
-        costs.power[p].watts * compute[p]
-        + sum(costs.watts(*ends) * time for ends, time in links.items() if ends[0] == p)
-        + costs.power[p].idle * (latency - total[p])
-        for p in costs.power
+    latency = _latency(flow, roles, costs, homes, {p: total[p] - last[p] for p in roles.platforms}, last)
+    energy = (
+        joules
+        + sum(costs.watts(*ends) * time for ends, time in links.items() if ends[0] in costs.power)
+        + sum(power.idle * (latency - total[p]) for p, power in costs.power.items())
     )
     return Prediction(
         endpoint=max(total[p] for p in roles.endpoints),
@@ -233,4 +314,36 @@ def predict(flow: Flow, roles: Roles, costs: Costs, homes: Mapping[str, str]) ->
         nbytes=sum(costs.nbytes(each, homes[each.source], homes[each.target]) for each in flow.crossing(homes)),
         energy=energy if costs.power else None,
         coded=coded,
+    )
+
+
+def _latency(
+    flow: Flow,
+    roles: Roles,
+    costs: Costs,
+    homes: Mapping[str, str],
+    first: Mapping[str, float],
+    last: Mapping[str, float],
+) -> float:
+    """The seconds of a single frame: the longest way over the platforms, each of which does its part in one go.
+
+    ``first``: platform -> seconds of all but its sinks, which come ``last``, when all of that is done everywhere.
+    """
+    onward: set[tuple[str, str]] = set()
+    results = {(p, p) for p in roles.platforms}
+    for stream in flow.streams:
+        ends = homes[stream.source], homes[stream.target]
+        if stream.target in flow.sinks:
+            results.add(ends)
+        elif ends[0] != ends[1] and stream.waits and roles.onward(*ends):
+            onward.add(ends)
+    done = dict(first)
+    for _ in roles.platforms:  # no way is longer
+        before = dict(done)
+        for origin, to in onward:
+            done[to] = max(done[to], before[origin] + costs.seconds(origin, to)[1] + first[to])
+        if done == before:
+            break
+    return max(done.values()) + max(
+        last[to] + (costs.seconds(origin, to)[1] if origin != to else 0.0) for origin, to in results
     )

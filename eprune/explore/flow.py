@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Optional
 
 from eprune.analysis.domains import dividing
-from eprune.analysis.lookup import token_bytes
+from eprune.analysis.lookup import slot_bytes, token_bytes
 from eprune.analysis.precedence import firing_order
 from eprune.analysis.sharing import same_tokens
 from eprune.model.graph import Graph
@@ -21,7 +21,8 @@ class Stream:
 
     ``tokens`` are those of a frame; ``capacity`` and ``window`` (None: not stated) are in tokens, too. Where
     ``newest``, its source never waits for room. ``same`` is the first of several FIFOs that carry the same tokens, of
-    which one is enough between two platforms; "" where there are no others.
+    which one is enough between two platforms; "" where there are no others. ``slot`` are the bytes that a token takes
+    in memory.
     """
 
     name: str
@@ -34,15 +35,20 @@ class Stream:
     window: Optional[int] = None
     newest: bool = False
     same: str = ""
+    slot: int = 0
 
 
 @dataclass(frozen=True)
 class Flow:
-    """An application. ``actors`` are in precedence order; where that is open, the first in the file goes first."""
+    """An application. ``actors`` are in precedence order; where that is open, the first in the file goes first.
+
+    ``weights``: the bytes of the model's weights that actors hold.
+    """
 
     application: str
     actors: tuple[str, ...]
     streams: tuple[Stream, ...]
+    weights: Mapping[str, int] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> tuple[str, ...]:
@@ -52,9 +58,14 @@ class Flow:
 
     @cached_property
     def ends(self) -> frozenset[str]:
-        """The sources, and the sinks: the actors without outputs."""
+        """The sources, and the sinks."""
+        return self.sinks | frozenset(self.sources)
+
+    @cached_property
+    def sinks(self) -> frozenset[str]:
+        """The actors without outputs that have inputs."""
         sources = {stream.source for stream in self.streams}
-        return frozenset(self.sources) | {actor for actor in self.actors if actor not in sources}
+        return frozenset(stream.target for stream in self.streams if stream.target not in sources)
 
     def crossing(self, homes: Mapping[str, str]) -> tuple[Stream, ...]:
         """The FIFOs between platforms; of several that carry the same to one platform, the first.
@@ -83,7 +94,7 @@ class Flow:
 def flow(graph: Graph, interfaces: Mapping[str, Interface]) -> Flow:
     """The flow of an application that has passed ``analysis.check``; ``interfaces`` are the System's."""
     same = same_tokens(graph, interfaces)
-    sizes = token_bytes(graph)
+    sizes, slots = token_bytes(graph), slot_bytes(graph)
     rates = {ref: port.url for ref, port in graph.ports()}
     between = set(dividing(graph))
     streams = tuple(
@@ -98,10 +109,12 @@ def flow(graph: Graph, interfaces: Mapping[str, Interface]) -> Flow:
             window=fifo.window,
             newest=fifo in between,
             same=same.get(fifo.name, ""),
+            slot=slots[fifo.name],
         )
         for fifo in graph.fifos
     )
-    return Flow(graph.name, firing_order(graph), streams)
+    weights = {name: each.weight_bytes for name, each in interfaces.items() if each.weight_bytes}
+    return Flow(graph.name, firing_order(graph), streams, weights)
 
 
 def _reached(actors: Iterable[str], streams: tuple[Stream, ...], near: str, far: str) -> set[str]:

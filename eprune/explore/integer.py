@@ -69,10 +69,10 @@ class IntegerProgram:
         """Whether those variables are whole numbers that must be."""
         return all(abs(value - round(value)) < CLOSE for value, whole in zip(values, self._whole) if whole)
 
-    def relaxed(self, terms: Terms) -> Optional[Solution]:
+    def relaxed(self, terms: Terms, seconds: float = SIMPLEX + INTERIOR) -> Optional[Solution]:
         """The least sum of these terms, were no variable a whole one; None if nothing fulfils the conditions.
 
-        Raises Unsolved.
+        Raises Unsolved where ``seconds`` are not enough.
         """
         import numpy as np
         from scipy.optimize import linprog
@@ -82,7 +82,10 @@ class IntegerProgram:
         matrix, least, most = self._conditions()
         same = least == most
         above, below = np.isfinite(least) & ~same, np.isfinite(most) & ~same
-        for method, limit in (("highs-ds", SIMPLEX), ("highs-ipm", INTERIOR)):
+        first = min(SIMPLEX, seconds)
+        for method, limit in (("highs-ds", first), ("highs-ipm", seconds - first)):
+            if limit <= 0:
+                break
             found = linprog(
                 costs,
                 A_ub=vstack([matrix[below], -matrix[above]]),
@@ -97,7 +100,7 @@ class IntegerProgram:
                 return Solution(tuple(found.x), float(found.fun / scale))
             if found.status == 2:
                 return None
-        raise Unsolved(found.message)
+        raise Unsolved(f"not within {seconds:g} s")
 
     def minimise(self, terms: Terms, seconds: float) -> Optional[Solution]:
         """The least sum of these terms, or the least that is found in time; None if nothing fulfils the conditions.

@@ -42,10 +42,14 @@ class LinkFigures:
 
 @dataclass(frozen=True)
 class Power:
-    """What a platform takes, in watts: while it computes, or sends over a link that states nothing else; and else."""
+    """What a platform takes, in watts: while it computes, or sends over a link that states nothing else; and else.
+
+    ``units``: what other units than the first take while they compute, where they state it.
+    """
 
     watts: float
     idle: float = 0.0
+    units: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,6 +60,8 @@ class Plan:
     those of this one. ``files`` are the application's and the platforms', relative to the folder. ``excluded`` maps
     the names of partition points to why they are left out. ``command`` is what the user typed, in ``directory``, which
     is relative to the folder. ``units`` says of platforms that have several which one each actor would be on.
+    ``memory``: platform -> bytes, where its file states them. ``estimated``: platform -> unit -> actor -> seconds, from
+    the file of the model alone, where ``roles.anywhere``; each unit has those actors that it takes.
     """
 
     id: str
@@ -71,6 +77,18 @@ class Plan:
     command: str
     directory: str = "."
     units: Units = field(default_factory=dict)
+    memory: Mapping[str, int] = field(default_factory=dict)
+    estimated: Mapping[str, Mapping[str, Mapping[str, float]]] = field(default_factory=dict)
+
+    @property
+    def point(self) -> str:
+        """What an alternative is called."""
+        return "placement" if self.roles.anywhere else "partition point"
+
+    @property
+    def objective(self) -> str:
+        """What is best, unless somebody says otherwise."""
+        return "latency" if self.roles.anywhere else "endpoint"
 
     @property
     def from_stdin(self) -> bool:
@@ -109,7 +127,20 @@ def without_window(plan: Plan) -> tuple[LinkFigures, ...]:
 def power(platforms: Sequence[Platform]) -> dict[str, Power]:
     """What the platforms take whose first unit, on which actors run, states it."""
     units = {platform.name: platform.units[0] for platform in platforms if platform.units}
-    return {name: Power(unit.watts, unit.idle or 0.0) for name, unit in units.items() if unit.watts is not None}
+    others = {
+        platform.name: {unit.name: unit.watts for unit in platform.units[1:] if unit.watts is not None}
+        for platform in platforms
+    }
+    return {
+        name: Power(unit.watts, unit.idle or 0.0, others[name])
+        for name, unit in units.items()
+        if unit.watts is not None
+    }
+
+
+def memory(platforms: Sequence[Platform]) -> dict[str, int]:
+    """Platform -> bytes, of those that state their memory."""
+    return {platform.name: platform.memory for platform in platforms if platform.memory is not None}
 
 
 def write_plan(plan: Plan) -> str:
@@ -122,9 +153,11 @@ def write_plan(plan: Plan) -> str:
         "files": plan.files,
         "platforms": plan.roles.platforms,
         "edges": plan.roles.edges,
+        **({"endpoints": plan.roles.endpoints} if plan.roles.anywhere else {}),
         "frames": plan.frames,
         "order": plan.flow.actors,
         "fifos": [asdict(stream) for stream in plan.flow.streams],
+        "weights": plan.flow.weights,
         "constraints": asdict(plan.constraints),
         "alternatives": [asdict(alternative) for alternative in plan.alternatives],
         "excluded": plan.excluded,
@@ -134,6 +167,8 @@ def write_plan(plan: Plan) -> str:
         ],
         "power": {name: asdict(each) for name, each in plan.power.items()},
         "units": plan.units,
+        "memory": plan.memory,
+        **({"estimated": plan.estimated} if plan.estimated else {}),
     }
     return json.dumps(data, indent=1) + "\n"
 
@@ -144,13 +179,21 @@ def read_plan(text: str) -> Plan:
         data = json.loads(text)
         *others, server = data["platforms"]
         edges = tuple(data["edges"])
+        endpoints = data.get("endpoints")
         for name in (*data["platforms"], *(each["name"] for each in data["alternatives"])):
             if not _NAME.fullmatch(name):  # they name files
                 raise ValueError(f"{name!r} is not a name")
         return Plan(
             id=data["id"],
-            flow=Flow(data["application"], tuple(data["order"]), tuple(Stream(**each) for each in data["fifos"])),
-            roles=Roles(tuple(name for name in others if name not in edges), server, edges),
+            flow=Flow(
+                data["application"],
+                tuple(data["order"]),
+                tuple(Stream(**each) for each in data["fifos"]),
+                data.get("weights", {}),
+            ),
+            roles=Roles(
+                tuple(endpoints or (name for name in others if name not in edges)), server, edges, bool(endpoints)
+            ),
             frames=data["frames"],
             constraints=_constraints(data["constraints"]),
             alternatives=tuple(Alternative(**each) for each in data["alternatives"]),
@@ -161,6 +204,8 @@ def read_plan(text: str) -> Plan:
             command=data["command"],
             directory=str(data.get("directory", ".")),
             units={name: dict(own) for name, own in data.get("units", {}).items()},
+            memory=data.get("memory", {}),
+            estimated=data.get("estimated", {}),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise ValueError(f"it has no valid {error}" if isinstance(error, KeyError) else str(error)) from None
@@ -186,6 +231,8 @@ def script(plan: Plan, platform: str) -> str:
     else:
         role = f"It waits for {leader}, runs what {leader} asks for, and ends when {leader} has measured everything."
     reach = others if platform == leader else [plan.roles.server] if platform != plan.roles.server else []
+    if plan.roles.anywhere and platform != leader:
+        reach = [link.to for link in plan.links if link.origin == platform]
     example = [f"--at {name}=192.168.1.{10 + plan.roles.platforms.index(name)}" for name in reach]
     if platform != leader:
         example.append(f"--bind 192.168.1.{10 + plan.roles.platforms.index(platform)}")

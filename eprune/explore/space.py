@@ -9,7 +9,8 @@ between endpoint and server, point j-k runs the first j actors on the endpoint, 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from itertools import combinations_with_replacement
 from types import MappingProxyType
 from typing import Optional
@@ -27,6 +28,9 @@ from eprune.model.system import System
 GAIN = 0.95
 #: Up to so many actors before a cut are named.
 _NAMED = 3
+
+#: Platform -> actor -> the unit that it is on, where that is not the first one that takes it.
+Units = Mapping[str, Mapping[str, str]]
 
 
 @dataclass(frozen=True)
@@ -55,34 +59,52 @@ class Constraints:
 
 @dataclass(frozen=True)
 class Roles:
-    """The endpoints and their server, and what lies between them, in order."""
+    """The endpoints and their server, and what lies between them, in order.
+
+    ``anywhere``: any actor may be on any platform, as far as links allow, and tokens go on in any direction, instead
+    of from tier to tier. The endpoints then are the platforms that sources are on.
+    """
 
     endpoints: tuple[str, ...]
     server: str
     edges: tuple[str, ...] = ()
+    anywhere: bool = False
 
     @property
     def platforms(self) -> tuple[str, ...]:
         """All of them, the server last."""
-        return (*self.endpoints, *self.edges, self.server)
+        return tuple(dict.fromkeys((*self.endpoints, *self.edges, self.server)))
 
     @property
     def tiers(self) -> tuple[tuple[str, ...], ...]:
         """The platforms by their distance from the sources."""
         return (self.endpoints, *((edge,) for edge in self.edges), (self.server,))
 
+    def onward(self, origin: str, to: str) -> bool:
+        """Whether a frame goes on that way, and does not merely come back."""
+        return self.anywhere or self._ranks[origin] < self._ranks[to]
+
+    @cached_property
+    def _ranks(self) -> dict[str, int]:
+        return {platform: place for place, tier in enumerate(self.tiers) for platform in tier}
+
     def line(self, owner: str) -> tuple[str, ...]:
         """The platforms that an actor can be on, whose owner (see ``owners``) is this one."""
-        return tuple(dict.fromkeys((owner, *self.edges, self.server)))
+        others = self.platforms if self.anywhere else (*self.edges, self.server)
+        return tuple(dict.fromkeys((owner, *others)))
 
 
 @dataclass(frozen=True)
 class Alternative:
-    """A cut: where each actor runs. ``after`` names the last actors before the cut, for people."""
+    """A cut: where each actor runs. ``after`` names the last actors before the cut, for people.
+
+    ``units`` says on which unit, of platforms whose units were chosen for it.
+    """
 
     name: str
     homes: Mapping[str, str]
     after: str
+    units: Units = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -146,8 +168,11 @@ def pinned_ends(flow: Flow, roles: Roles, constraints: Constraints) -> dict[str,
 
 
 def owners(flow: Flow, roles: Roles, pinned: Mapping[str, str]) -> dict[str, str]:
-    """Each actor's endpoint; the server for those that several endpoints feed. Raises AmbiguousSources."""
-    if len(roles.endpoints) == 1:
+    """Each actor's endpoint; the server for those that several endpoints feed. Raises AmbiguousSources.
+
+    Where actors may be anywhere, sources that nobody has put elsewhere are on the first endpoint, which owns all.
+    """
+    if len(roles.endpoints) == 1 or roles.anywhere:
         return dict.fromkeys(flow.actors, roles.endpoints[0])
     unknown = [source for source in flow.sources if source not in pinned]
     if unknown:
@@ -190,7 +215,9 @@ def violation(
 
 
 def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
-    """The cut in words: the actors whose tokens go on to an edge or to the server."""
+    """The cut in words: the actors whose tokens go on to an edge or to the server; or, anywhere, to which platform."""
+    if roles.anywhere:
+        return _after_anywhere(flow, roles, homes)
     rank = {platform: place for place, tier in enumerate(roles.tiers) for platform in tier}
     last: dict[str, dict[str, None]] = {}
     for stream in flow.crossing(homes):
@@ -201,8 +228,7 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     for platform in (*roles.edges, roles.server):
         names = sorted(last.get(platform, ()), key=flow.actors.index)
         if names:
-            named = f"{names[-1]} and {len(names) - 1} others" if len(names) > _NAMED else ", ".join(names)
-            parts.append(f"{platform} after {named}" if roles.edges else f"after {named}")
+            parts.append(f"{platform} after {_several(names)}" if roles.edges else f"after {_several(names)}")
     if parts:
         return ", ".join(parts)
     used = set(homes.values())
@@ -211,8 +237,25 @@ def after(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
     return next((f"{edge} only" for edge in roles.edges if edge in used), "endpoint only")
 
 
-#: Platform -> actor -> the unit that it is on, where that is not the first one that takes it.
-Units = Mapping[str, Mapping[str, str]]
+def _after_anywhere(flow: Flow, roles: Roles, homes: Mapping[str, str]) -> str:
+    """``b after L1, c after L3``; what only brings results to sinks is not told where there is something else."""
+    used = [platform for platform in roles.platforms if platform in homes.values()]
+    if len(used) == 1:
+        return f"{used[0]} only"
+    crossing = flow.crossing(homes)
+    onward = [stream for stream in crossing if stream.target not in flow.sinks] or crossing
+    parts = []
+    for platform in used:
+        names = {stream.source for stream in onward if homes[stream.target] == platform}
+        if names:
+            parts.append(f"{platform} after {_several(sorted(names, key=flow.actors.index))}")
+    return ", ".join(parts) or " and ".join(used)
+
+
+def _several(names: Sequence[str]) -> str:
+    return f"{names[-1]} and {len(names) - 1} others" if len(names) > _NAMED else ", ".join(names)
+
+
 NO_UNITS: Units = MappingProxyType({})
 
 
@@ -222,6 +265,8 @@ def cut_behind(flow: Flow, roles: Roles, constraints: Constraints, places: Seque
     ``places``: an actor for the endpoints, and one for each edge. What a constraint ties to a platform is there. Raises
     ValueError for actors that there are not, and where their number does not fit.
     """
+    if roles.anywhere:
+        raise ValueError("actors may be on any platform here: say which is where by --keep-on PLATFORM ACTOR")
     if len(places) != len(roles.tiers) - 1:
         raise ValueError(f"{len(places)} actors for {len(roles.tiers)} tiers: name one for each but the last")
     for name in places:

@@ -181,8 +181,10 @@ def write_system(system: System, folder: str) -> Written:
     """Write a system into a folder: files that passes made, platforms, mappings, and the application last.
 
     What it refers to is then there. One platform is written to platform.xml and mapping.xml, several to platforms/ and
-    mappings/. A file that is there and has these contents is left alone.
+    mappings/. A file that is there and has these contents is left alone. Mappings of this application to platforms that
+    it no longer is on would contradict the others: they go, with the files of these platforms.
     """
+    _remove_former(system, folder)
     for name, data in rendered(system).items():
         target = Path(folder, name)
         if not (target.is_file() and target.read_bytes() == data):
@@ -196,6 +198,26 @@ def write_system(system: System, folder: str) -> Written:
         mappings if system.mappings else "",
         tuple(str(Path(folder, name)) for name in system.files),
     )
+
+
+def _remove_former(system: System, folder: str) -> None:
+    """Take away what an earlier system of the same application has in mappings/ and platforms/, and this has not."""
+    written = rendered(system)
+    if not system.mappings:
+        return
+    for path in Path(folder, "mappings").glob("*.xml"):
+        if f"mappings/{path.name}" in written:
+            continue
+        try:
+            former = read_mapping(str(path))
+        except EpruneError:
+            continue  # not one of ours
+        if former.application == system.graph.name and path.stem == former.platform:
+            path.unlink()
+            Path(folder, "platforms", path.name).unlink(missing_ok=True)
+    for name in ("mappings", "platforms"):
+        if len(system.platforms) == 1 and Path(folder, name).is_dir() and not any(Path(folder, name).iterdir()):
+            Path(folder, name).rmdir()
 
 
 def rendered(system: System) -> dict[str, bytes]:

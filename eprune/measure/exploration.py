@@ -9,16 +9,29 @@ import os
 import platform as host
 import shutil
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Optional
 
 from eprune.analysis.check import check
 from eprune.deploy.build import bundle_of, programs_of
 from eprune.explore.cost import Costs
 from eprune.explore.flow import flow
-from eprune.explore.plan import ACTORS, PLAN, Plan, link_figures, power, read_plan, script, write_plan
-from eprune.explore.space import Alternative, Constraints, Roles, Space, Units, mapping, place
+from eprune.explore.plan import (
+    ACTORS,
+    PLAN,
+    LinkFigures,
+    Plan,
+    Power,
+    link_figures,
+    memory,
+    power,
+    read_plan,
+    script,
+    write_plan,
+)
+from eprune.explore.space import Alternative, Constraints, Roles, Space, Units, fastest, mapping, place
 from eprune.formats.atomic import write_file
 from eprune.formats.xml.mapping import write_mapping
 from eprune.measure import script as measuring
@@ -31,6 +44,10 @@ from eprune.model.system import System
 LOCK = ".profile.lock"
 #: The commands that measured there.
 COMMANDS = "commands.json"
+
+#: Platform -> unit -> actor -> seconds.
+Times = Mapping[str, Mapping[str, Mapping[str, float]]]
+NO_TIMES: Times = MappingProxyType({})
 
 
 class NoPoint(Exception):
@@ -51,11 +68,12 @@ def write_exploration(
     command: str,
     progress: Progress = SILENT,
     fast: bool = False,
+    estimated: Times = NO_TIMES,
 ) -> Plan:
     """Write everything; explore.json comes last, so that a folder with one is whole.
 
-    ``fast``: actors are on the units of their platforms that were timed as the fastest. Raises NoPoint, and WrongUsage
-    where there are no such times.
+    ``fast``: actors are on the units of their platforms that were timed as the fastest. ``estimated`` are what to take
+    for times until actors are timed. Raises NoPoint, and WrongUsage where there are no such times.
     """
     timed = _timed_units(system, folder) if fast else {}
     several = [platform for platform in system.platforms if len(platform.units) > 1]
@@ -90,13 +108,15 @@ def write_exploration(
         frames=frames,
         constraints=constraints,
         alternatives=tuple(alternatives),
-        excluded=dict(sorted(excluded.items(), key=lambda item: [*map(int, item[0].split("-"))])),
+        excluded=excluded if roles.anywhere else dict(sorted(excluded.items(), key=_by_number)),
         links=link_figures(system.platforms),
         power=power(system.platforms),
         files=tuple(path if path == "-" else os.path.relpath(path, folder) for path in given),
         command=command,
         directory=here(folder),
         units=units,
+        memory=memory(system.platforms),
+        estimated=estimated,
     )
     if fast and (times := read_times(folder)):
         write_times(plan, folder, times.platforms)
@@ -107,6 +127,10 @@ def write_exploration(
         path.chmod(0o755)
     write_file(str(folder / PLAN), write_plan(plan))
     return plan
+
+
+def _by_number(item: tuple[str, str]) -> list[int]:
+    return [*map(int, item[0].split("-"))]
 
 
 @dataclass(frozen=True)
@@ -166,6 +190,7 @@ def _write_alternative(
 ) -> str:
     """Write a pair of mappings, and the programs of the platforms that run something; or say what is wrong with it."""
     name, homes = alternative.name, alternative.homes
+    units = {**units, **alternative.units}
     placed = place(system, homes, units)
     for finding in errors(check(placed)):
         return f"{finding.rule}: {finding.message}"
@@ -240,7 +265,44 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
     }
     relative = {name: factors.get(name, 1.0) / slow[name] for name in slow}
     emulated = {name: factor for name, factor in relative.items() if factor != 1}
-    return Costs(scaled, plan.links, plan.power, emulated, rates, units=plan.units)
+    on: Times = {}
+    units = plan.units
+    if plan.roles.anywhere:
+        on = {
+            name: {
+                unit: {actor: seconds * slow[name] / factors.get(name, 1.0) for actor, seconds in own.items()}
+                for unit, own in each["units"].items()
+            }
+            for name, each in timed.platforms.items()
+            if "units" in each
+        }
+        units = {name: timed.platforms[name]["fastest"] for name in on}
+    return Costs(scaled, plan.links, plan.power, emulated, rates, units=units, on=on, memory=plan.memory)
+
+
+def estimated_costs(plan: Plan, speeds: Optional[Mapping[str, float]] = None) -> Optional[Costs]:
+    """What the actors cost by the estimate of the plan, with platforms so many times faster; None if it has none."""
+    if not plan.estimated:
+        return None
+    factors = speeds or {}
+    scaled = {
+        name: {
+            unit: {actor: each / factors.get(name, 1.0) for actor, each in own.items()} for unit, own in units.items()
+        }
+        for name, units in plan.estimated.items()
+    }
+    return replace(costs_by(scaled, plan.links, plan.power, plan.memory), speeds=dict(factors), estimated=True)
+
+
+def costs_by(
+    times: Times, links: tuple[LinkFigures, ...], power: Mapping[str, Power], memory: Mapping[str, int]
+) -> Costs:
+    """Costs of actors that may be on any unit that has a time for them, and else are on the fastest one."""
+    units = {name: fastest(own) for name, own in times.items()}
+    best = {name: {actor: times[name][unit][actor] for actor, unit in own.items()} for name, own in units.items()}
+    on = {name: own for name, own in times.items() if len(own) > 1}
+    chosen = {name: own for name, own in units.items() if name in on}
+    return Costs(best, links, power, units=chosen, on=on, memory=memory)
 
 
 def _on_units(timed: Mapping[str, Any], units: Optional[Mapping[str, str]]) -> Mapping[str, float]:

@@ -85,7 +85,7 @@ def names_to_measure(
     for point in points:
         if point not in names:
             why = f": {plan.excluded[point]}" if point in plan.excluded else f"; there are {', '.join(names)}"
-            raise WrongUsage(f"there is no partition point {point!r}{why}", "--point")
+            raise WrongUsage(f"there is no {plan.point} {point!r}{why}", "--point")
     if points or again:
         return list(points) or names
     return script.waiting(names, script.read(results, plan.id, emulate), retry)
@@ -148,30 +148,30 @@ def measure_points(
             line = _measure(kind, alternative, setting, progress)
         except Stopped as stopped:
             progress.clear()
-            why = f"{stopped}; {_goes_on(folder, name)}"
-            return Measured(*_so_far(plan, kind, setting), stopped.code, why, tuple(lines))
+            why = f"{stopped}; {_goes_on(plan, folder, name)}"
+            return Measured(*so_far(plan, kind, setting), stopped.code, why, tuple(lines))
         progress.clear()
         try:
             script.append(kind.results, line)
         except OSError as error:
-            problem = f"error: {kind.results}: {error.strerror}; {_goes_on(folder, name)}"
-            return Measured(*_so_far(plan, kind, setting), USAGE, problem, tuple(lines))
+            problem = f"error: {kind.results}: {error.strerror}; {_goes_on(plan, folder, name)}"
+            return Measured(*so_far(plan, kind, setting), USAGE, problem, tuple(lines))
         lines.append(line)
         for note in line["notes"]:
             if note not in noted:
-                progress.say(f"note: partition point {name}: {note}")
+                progress.say(f"note: {plan.point} {name}: {note}")
         noted.update(line["notes"])
         if not line["ok"]:
-            progress.say(f"partition point {name} failed: {line['problem']}")
-    failed, total = _so_far(plan, kind, setting)
+            progress.say(f"{plan.point} {name} failed: {line['problem']}")
+    failed, total = so_far(plan, kind, setting)
     return Measured(failed, total, FINDINGS if failed else 0, lines=tuple(lines))
 
 
-def _goes_on(folder: Path, name: str) -> str:
-    return f"eprune profile {folder} goes on with partition point {name}"
+def _goes_on(plan: Plan, folder: Path, name: str) -> str:
+    return f"eprune profile {folder} goes on with {plan.point} {name}"
 
 
-def _so_far(plan: Plan, kind: Kind, setting: Setting) -> tuple[tuple[str, ...], int]:
+def so_far(plan: Plan, kind: Kind, setting: Setting) -> tuple[tuple[str, ...], int]:
     """The alternatives that failed, and how many have results."""
     results = script.read(kind.results, plan.id, setting.emulate)
     return tuple(name for name, line in results.items() if not line["ok"]), len(results)

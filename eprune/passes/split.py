@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
+from typing import Optional
 
-from eprune.model.mapping import Mapping, Placement
+from eprune.model.mapping import Mapping as PlatformMapping
+from eprune.model.mapping import Placement
 from eprune.model.names import NAME
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
@@ -36,14 +39,7 @@ def apply(system: System, options: Options) -> Result:
     Raises ValueError for names that are none, and for actors that are not there or in another order.
     """
     actors = [actor.name for actor in system.graph.actors]
-    pairs = [text.partition("=") for text in options.over]
-    names = [name for name, _, _ in pairs]
-    addresses = {name: address or "127.0.0.1" for name, _, address in pairs}
-    for name in names:
-        if not re.fullmatch(NAME, name):
-            raise ValueError(f"{name!r} cannot be the name of a platform")
-    if len(set(names)) < len(names):
-        raise ValueError(f"the platforms need different names: {', '.join(names)}")
+    names = list(addresses_of(options.over))
     if len(options.after) != len(names) - 1:
         raise ValueError(f"{len(names)} platforms take {len(names) - 1} cuts, not {len(options.after)}")
     for name in options.after:
@@ -54,22 +50,45 @@ def apply(system: System, options: Options) -> Result:
         raise ValueError(f"each platform needs an actor: after {', '.join(options.after)} does not leave any to one")
     bounds = [0, *ends, len(actors)]
     homes = {actor: name for name, start, end in zip(names, bounds, bounds[1:]) for actor in actors[start:end]}
+    return onto(system, options.over, homes)
+
+
+def addresses_of(over: Sequence[str]) -> dict[str, str]:
+    """Platform -> address of ``NAME[=ADDRESS]``. Raises ValueError for names that are none, and for one given twice."""
+    pairs = [text.partition("=") for text in over]
+    for name, _, _ in pairs:
+        if not re.fullmatch(NAME, name):
+            raise ValueError(f"{name!r} cannot be the name of a platform")
+    names = [name for name, _, _ in pairs]
+    if len(set(names)) < len(names):
+        raise ValueError(f"the platforms need different names: {', '.join(names)}")
+    return {name: address or "127.0.0.1" for name, _, address in pairs}
+
+
+def onto(system: System, over: Sequence[str], homes: Mapping[str, str], memory: Optional[int] = None) -> Result:
+    """The system with its actors on the platforms that ``homes`` says; ``over`` are these, ``NAME[=ADDRESS]``.
+
+    ``memory``: the bytes of each. Raises ValueError as ``addresses_of`` does.
+    """
+    addresses = addresses_of(over)
+    names, actors = list(addresses), [actor.name for actor in system.graph.actors]
     ports = {frozenset(pair): PORT + STEP * place for place, pair in enumerate(combinations(names, 2))}
     platforms = tuple(
         Platform(
             name,
             (Unit("cpu"),),
             tuple(Link(other, addresses[other], ports[frozenset((name, other))]) for other in names if other != name),
+            memory,
         )
         for name in names
     )
-    mappings = tuple(Mapping(system.graph.name, name, _placements(homes, name)) for name in names)
+    mappings = tuple(PlatformMapping(system.graph.name, name, _placements(homes, name)) for name in names)
     lines = tuple(f"{name}: {', '.join(actor for actor in actors if homes[actor] == name)}" for name in names)
     made = replace(system, platforms=platforms, mappings=mappings)
-    return Result(made, Report(lines, {"homes": homes}))
+    return Result(made, Report(lines, {"homes": dict(homes)}))
 
 
-def _placements(homes: dict[str, str], platform: str) -> tuple[Placement, ...]:
+def _placements(homes: Mapping[str, str], platform: str) -> tuple[Placement, ...]:
     return tuple(
         Placement(actor, unit="cpu") if home == platform else Placement(actor, platform=home)
         for actor, home in homes.items()

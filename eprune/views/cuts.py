@@ -24,10 +24,12 @@ def _some(names: Sequence[str]) -> str:
 
 
 def placed(roles: Roles, homes: Mapping[str, str]) -> str:
-    """``Input, L1 on endpoint; L2 on edge``: where actors are that are not on the server."""
+    """``Input, L1 on endpoint; L2 on edge``: where actors are that are not on the server; of a graph, all of them."""
     parts = []
-    for platform in roles.platforms[:-1]:
+    for platform in roles.platforms if roles.anywhere else roles.platforms[:-1]:
         own = [actor for actor, home in homes.items() if home == platform]
+        if roles.anywhere and not own:
+            continue
         more = [f"{len(own) - 2 * NAMED} more"] if len(own) > 2 * NAMED else []
         parts.append(f"{', '.join([*own[: 2 * NAMED], *more]) or 'nothing'} on {platform}")
     return "; ".join(parts)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.explore.plan import Plan
+from eprune.measure.boards import BoardOutcome
 from eprune.measure.coding import CodedFifos
 from eprune.measure.points import Measured
 from eprune.views.tables import table
@@ -30,7 +31,7 @@ class Profile:
 
     ``actors`` is what timing the actors gave, by platform, and ``actors_file`` where it was written; ``coding`` is how
     FIFOs could be coded, and ``coding_file`` likewise. ``measured`` says how measuring partition points ended, whose
-    measurements are in ``results``.
+    measurements are in ``results``. ``boards``: name -> the same of each of several devices.
     """
 
     plan: Plan
@@ -42,6 +43,7 @@ class Profile:
     results: Optional[Path] = None
     measured: Optional[Measured] = None
     validation: Optional[Sequence[Validation]] = None
+    boards: Optional[Mapping[str, BoardOutcome]] = None
 
     def json(self) -> str:
         """For programs."""
@@ -63,6 +65,7 @@ class Profile:
                 "stopped": measured.stopped,
             },
             "validation": None if self.validation is None else [asdict(each) for each in self.validation],
+            **({} if self.boards is None else {"boards": {name: asdict(each) for name, each in self.boards.items()}}),
         }
         return json.dumps(data, indent=1) + "\n"
 
@@ -81,6 +84,21 @@ def faster_elsewhere(plan: Plan, timed: Mapping[str, Any]) -> list[str]:
             more = f" and {len(shown) - 3} more" if len(shown) > 3 else ""
             lines.append(f"note: {name}: faster {', '.join(shown[:3])}{more}: eprune explore ... --fastest-units")
     return lines
+
+
+def boards_text(plan: Plan, boards: Mapping[str, BoardOutcome]) -> str:
+    """For people: how measuring ended on each board, and where its results are."""
+    rows = []
+    for name, each in boards.items():
+        failed = f"failed: {', '.join(each.failed)}" if each.failed else ""
+        rates = [line["frames_per_second"] for line in each.points if line["ok"] and line.get("frames_per_second")]
+        best = f"{max(rates):.1f}" if rates else ""
+        measured = f"{each.total} of {len(plan.alternatives)}"
+        rows.append(
+            (name, each.device, measured, best, each.problem or failed or "fine", str(Path(each.results).parent))
+        )
+    header = ("board", "device", "measured", "best frames/s now", "", "results")
+    return table(header, rows)
 
 
 def validation_text(validation: Sequence[Validation]) -> str:

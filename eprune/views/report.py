@@ -17,6 +17,7 @@ from eprune.explore.space import after
 from eprune.measure.script import emulated
 from eprune.views.cuts import left_out, placed
 from eprune.views.evaluate import evaluation, side_by_side
+from eprune.views.exploration import UNTIMED
 from eprune.views.single_frames import single_frames
 from eprune.views.tables import table
 
@@ -89,10 +90,11 @@ class CutReport:
         self.unit, self.meaning = meaning(objective)
         self.ranked = answer.ranked(plan, self.rows, objective)
         self.advice = self._advice(over[0])
-        between = [f"{name} ms" for name in plan.roles.edges]
+        roles = plan.roles
+        names = roles.platforms if roles.anywhere else ("endpoint", *roles.edges, "server")
         self.header = (
-            *("point", "cut", "bytes", "endpoint ms", *between, "server ms", "latency ms", "frames/s", "energy mJ"),
-            *("coded", "measured ms", "measured f/s", "emulated"),
+            *(plan.point.partition(" ")[2] or plan.point, "cut", "bytes", *(f"{name} ms" for name in names)),
+            *("latency ms", "frames/s", "energy mJ", "coded", "measured ms", "measured f/s", "emulated"),
             *(["SSIM"] if more.revealed else []),
         )
 
@@ -104,6 +106,7 @@ class CutReport:
     def _note(self) -> str:
         source = f"Predicted over {self.over[0].name}" if self.costs else "Measured on the machines that ran it"
         note = f"{source}; what is measured here is over loopback."
+        note += f" Estimated: {UNTIMED}." if self.costs and self.costs.estimated else ""
         if self.costs and self.costs.speeds:
             speeds = ", ".join(f"{name}={factor:.3g}" for name, factor in self.costs.speeds.items())
             note += f" Emulated speeds: {speeds}."
@@ -115,7 +118,7 @@ class CutReport:
             note += f" Measured on real devices, over SSH: {', '.join(distant)}."
         unmeasured = [row for row in self.rows if not row.excluded and row.measured is None]
         if unmeasured and not self.costs:
-            note += f" {len(unmeasured)} of {len(self.rows)} partition points are not measured."
+            note += f" {len(unmeasured)} of {len(self.rows)} {self.plan.point}s are not measured."
         return note + self._assumed() + self._surprises()
 
     def _surprises(self) -> str:
@@ -128,6 +131,7 @@ class CutReport:
             if taken is None or row.measured is None:
                 continue
             there = self.costs if emulated(row.measured) else replace(self.costs, links=())
+            there = there.placed(row.alternative.units)
             expected = predict(self.plan.flow, self.plan.roles, there, row.alternative.homes).value("throughput")
             if max(taken, expected) > SURPRISE * min(taken, expected):
                 found.append(f"point {row.alternative.name} ({taken:.4g} ms, predicted {expected:.4g} ms)")
@@ -158,14 +162,24 @@ class CutReport:
         points = self._of_points(self.over[0]) if self.other(self.over[0]) and self.ranked else ""
         single = answer.single_and_steady(self.plan, self.rows) if self.costs else ""
         coded = self.more.coding.notes(self.ranked[0] if self.ranked else None) if self.more.coding else []
-        return [note for note in (self.note, *coded, points, single, *others) if note]
+        return [note for note in (self.note, self._proof(), *coded, points, single, *others) if note]
+
+    def _proof(self) -> str:
+        """On a graph of platforms: how good the best placement is at least."""
+        best = self.best
+        if best is None or not self.plan.roles.anywhere:
+            return ""
+        if best.exact:
+            return f"No placement is better than {answer.quantity(best.value, self.unit)}: this is proved."
+        bound = answer.quantity(best.bound, self.unit)
+        return f"No placement is below {bound}; --seconds gives the search more time to prove that none is better."
 
     def _advice(self, over: Over) -> str:
         return self.other(over) or self._of_points(over)
 
     def _of_points(self, over: Over) -> str:
         if not answer.ranked(self.plan, over.rows, self.objective):
-            return "No partition point is allowed."
+            return f"No {self.plan.point} is allowed."
         return answer.advice(self.plan, over.rows, self.objective, self.unit)
 
     def other(self, over: Over) -> str:
@@ -179,16 +193,18 @@ class CutReport:
             return ""
         roles, homes = self.plan.roles, best.homes
         proof = "" if best.exact else f" (no cut is below {best.bound:.4g})"
-        title = "Better than every partition point is" if least < math.inf else "What is left is"
+        better = "these placements" if roles.anywhere else "every partition point"
+        title = f"Better than {better} is" if least < math.inf else "What is left is"
         figure = answer.quantity(best.value, self.unit)
         return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {placed(roles, homes)}."
 
     def cells(self, row: PointRow) -> tuple[str, ...]:
         """A row of the table."""
         predicted, roles = row.predicted, self.plan.roles
-        figures = [""] * (5 + len(roles.edges))
+        figures = [""] * (3 + len(roles.platforms if roles.anywhere else (*roles.edges, "", "")))
         if predicted is not None:
             times = (predicted.endpoint, *(predicted.platforms[edge] for edge in roles.edges), predicted.server)
+            times = tuple(predicted.platforms[each] for each in roles.platforms) if roles.anywhere else times
             energy = "" if predicted.energy is None else f"{1e3 * predicted.energy:.3f}"
             figures = [*(f"{1e3 * time:.3f}" for time in (*times, predicted.latency)), _rate(predicted.period), energy]
         measured = [row.measured_value(objective, roles.endpoints) for objective in ("endpoint", "throughput")]
@@ -263,6 +279,7 @@ class CutReport:
                 "point": row.alternative.name,
                 "cut": row.alternative.after,
                 "homes": row.alternative.homes,
+                **({"units": row.alternative.units} if row.alternative.units else {}),
                 "bytes": row.nbytes,
                 "excluded": row.excluded,
                 "predicted": asdict(row.predicted) if row.predicted else None,
@@ -281,7 +298,7 @@ class CutReport:
             "advice": self.advice,
             **({"make": self.more.make} if self.more.make else {}),
             "ranked": [row.alternative.name for row in self.ranked],
-            "best_of_all_cuts": {**asdict(self.best), "exact": self.best.exact} if self.best else None,
+            "best_of_all_cuts": _best(self.best) if self.best else None,
             "points": points,
             "excluded": self.plan.excluded,
             **({"coding": self.more.coding.data()} if self.more.coding else {}),
@@ -340,7 +357,8 @@ class CutReport:
             kind += ", emulated" if self.emulated else ""
         else:
             still = replace(self.costs, links=())
-            made = [predict(self.plan.flow, roles, still, row.alternative.homes) for row in rows]
+            still_at = [(still.placed(row.alternative.units), row.alternative.homes) for row in rows]
+            made = [predict(self.plan.flow, roles, each, homes) for each, homes in still_at]
             computing, kind = [each.value("endpoint") for each in made], "predicted"
             kind += ", emulated" if self.costs.speeds else ""
             for over in self.over:
@@ -359,6 +377,11 @@ class CutReport:
             measured=beside,
             alone=alone[0] if alone else None,
         )
+
+
+def _best(best: Best) -> dict[str, Any]:
+    units = {"units": best.units} if best.units else {}
+    return {"homes": best.homes, **units, "value": best.value, "bound": best.bound, "exact": best.exact}
 
 
 def _rate(seconds: float) -> str:

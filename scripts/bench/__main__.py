@@ -27,6 +27,7 @@ from scripts.bench.nests import nests
 from scripts.bench.onnx import onnx
 from scripts.bench.opencl import opencl
 from scripts.bench.partition import partition
+from scripts.bench.placement import placement
 from scripts.bench.replicas import replicas
 from scripts.bench.routes import routes
 from scripts.bench.search import search
@@ -60,6 +61,7 @@ _ALL = (
     batch,
     faults,
     partition,
+    placement,
     engines,
     onnx,
     opencl,

@@ -47,6 +47,7 @@ GAIN = f"{SWEEP} --format json"
 GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 CODED = "tests/cli/test_coded_cuts.py"
 CUT = "tests/cli/test_cut.py"
+PLACEMENT = "tests/cli/test_placement.py"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
@@ -125,6 +126,9 @@ TABLE = {
         "--rate": Elsewhere("tests/cli/test_import_ends.py::test_an_unknown_rate_is_said"),
         "--platform": plus("import tiny.tflite -o new", "--platform pi"),
         "--split": Acts(f"{ON_TWO} --split after_0", f"{ON_TWO} --split after_1"),
+        "--memory": Elsewhere(
+            "tests/cli/test_import_pipeline.py::test_each_device_has_the_name_the_address_and_the_memory_that_are_said"
+        ),
         "--force": Elsewhere("tests/cli/test_import_ends.py::test_a_second_import_leaves_what_was_edited"),
         "--best": plus("import tiny.tflite --list", "--best 2", out),
         "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),
@@ -523,7 +527,8 @@ TABLE = {
         "--platform": Acts(EXPLORE, EXPLORE.replace("platforms/server.xml", "platforms/server.xml edge/edge.xml")),
         "--output": Acts(EXPLORE, EXPLORE.replace("-o new", "-o newer"), names),
         "--fastest-units": Elsewhere("tests/cli/test_explore_units.py::test_actors_go_to_the_fastest_units"),
-        "--edge": Elsewhere("tests/cli/test_explore.py::test_three_platforms_are_two_endpoints_unless_one_is_an_edge"),
+        "--edge": Elsewhere("tests/cli/test_explore.py::test_endpoints_are_around_a_server_unless_one_is_an_edge"),
+        "--seconds": Elsewhere(f"{PLACEMENT}::test_a_search_that_is_stopped_says_how_good_its_answer_is_at_least"),
         "--frames": plus(EXPLORE, "--frames 7", json_of("frames", "new/explore.json")),
         "--keep-on": plus(EXPLORE, "--keep-on endpoint L1", out),
         "--not-on": plus(EXPLORE, "--not-on endpoint L2", out),
@@ -564,6 +569,7 @@ TABLE = {
         "--endpoint": Elsewhere(
             "tests/cli/test_remote.py::test_every_point_is_measured_on_the_device_and_named_after_it"
         ),
+        "--at-once": Elsewhere("tests/cli/test_boards.py::test_what_does_not_fit_is_refused"),
         "--device-python": Elsewhere("tests/cli/test_remote.py::test_each_of_two_endpoints_may_be_a_device"),
         "--emulate": plus(POINT, "--emulate", lambda o: b'"emulated": true' in o.files["fresh/results.jsonl"]),
         "--quiet": plus("profile cuts", "-q", silent),
@@ -576,6 +582,7 @@ TABLE = {
         "--after": Elsewhere(f"{CUT}::test_a_point_and_what_an_actor_needs"),
         "--link": Elsewhere(f"{CUT}::test_other_links_and_speeds_lead_to_other_cuts"),
         "--speed": Elsewhere(f"{CUT}::test_other_links_and_speeds_lead_to_other_cuts"),
+        "--seconds": Elsewhere(f"{PLACEMENT}::test_a_search_that_is_stopped_says_how_good_its_answer_is_at_least"),
         "--as-it-is": Elsewhere(f"{CODED}::test_the_cut_that_is_made_is_coded_unless_it_is_not_to_be"),
         "--output": Elsewhere(f"{CUT}::test_what_cannot_be_is_refused_and_nothing_is_written"),
         "--validate": Elsewhere(f"{CUT}::test_it_is_measured_beside_its_prediction"),
@@ -593,6 +600,7 @@ TABLE = {
         "--beside": Elsewhere("tests/cli/test_report_beside.py::test_the_text_has_a_row_for_it"),
         "--data": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
         "--frames": Elsewhere(f"{CODED}::test_what_passes_made_stands_beside_the_cuts_on_the_same_pictures"),
+        "--seconds": Elsewhere(f"{PLACEMENT}::test_a_search_that_is_stopped_says_how_good_its_answer_is_at_least"),
         "--as-it-is": Elsewhere(f"{CODED}::test_each_cut_counts_as_it_could_be_coded"),
         "--objective": plus("report timed", "--objective bytes"),
         "--format": plus("report timed", "--format csv"),

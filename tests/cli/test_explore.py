@@ -331,6 +331,13 @@ def test_what_does_not_exist_is_told(app, eprune, arguments, message):
     assert message in done.err
 
 
+SECOND_CAMERA = (
+    '<actor name="In2" class="behaviours.py:Ramp"><out name="out" token="float32[1,8,8,3]"/></actor>'
+    '<actor name="Out2" class="behaviours.py:Print"><in name="in" token="float32[1,8,8,3]"/></actor>'
+    '<fifo name="g" from="In2.out" to="Out2.in"/></application>'
+)
+
+
 @pytest.fixture
 def three(app):
     """An edge between endpoint and cloud; the endpoint has no link to the cloud."""
@@ -361,8 +368,15 @@ def test_with_an_edge_each_point_is_a_pair_of_cuts_and_is_measured_as_any_other(
     assert "edge ms" in done.out
 
 
-def test_three_platforms_are_two_endpoints_unless_one_is_an_edge(app, eprune, three):
-    assert "or --edge edge, if it lies between" in eprune(*three).err
+def test_endpoints_are_around_a_server_unless_one_is_an_edge(app, eprune, three):
+    cameras = (app / "app.xml").read_text().replace("</application>", SECOND_CAMERA)
+    (app / "cameras.xml").write_text(cameras)
+    for name, to, port in (("endpoint", "cloud", 5100), ("edge", "cloud", 5200)):
+        link = f'<link to="{to}" port="{port}"/>'
+        (app / f"around-{name}.xml").write_text(f'<platform name="{name}"><unit name="cpu"/>{link}</platform>')
+    around = ("around-endpoint.xml", "around-edge.xml", "platforms/cloud.xml")
+    done = eprune("explore", "cameras.xml", "-p", *around, "-o", "two")
+    assert "on which endpoint is 'In' and 'In2'?" in done.err and "or --edge edge, if it lies between" in done.err
     assert "did you mean 'edge'?" in eprune(*three, "--edge", "egde").err
     assert "give both platform files" in eprune(*three, "--edge", "edge", "--edge", "cloud").err
 

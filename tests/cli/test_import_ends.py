@@ -301,6 +301,10 @@ def test_more_files_than_are_copied(folder, eprune, monkeypatch):
         (["-p", "a,b,c", "--split", "best", "best"], "--split best is for two platforms"),
         (["-p", "pi,pi", "--split", "best"], "the platforms need different names"),
         (["-p", "pi.xml,s", "--split", "best"], "--platform takes names of platforms, whose files it makes: pi?"),
+        (["-p", "a,b,c", "--split", "2"], "--split 2 is over as many platforms: --platform names 3"),
+        (["--split", "1"], "--split N is a pipeline over two devices or more"),
+        (["--split", "best", "-p", "a,b", "--memory", "1MiB"], "--memory is that of each device of a pipeline"),
+        (["--split", "2", "--memory", "lots"], "Invalid value for --memory"),
         (["--best", "3"], "--best is for --list"),
     ],
 )
