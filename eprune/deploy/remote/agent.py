@@ -249,6 +249,8 @@ class Agent:
         trial = self._place.trial()
         if trial is None:
             self._place.settle()
+        elif self._place.current() == trial["before"] and self._service.active == trial["ran"]:
+            self._place.back()  # nothing has happened yet, and what runs goes on
         else:
             self._service.stop()
             self._place.back()

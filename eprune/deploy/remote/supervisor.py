@@ -27,7 +27,8 @@ WELL = 120.0
 SILENT = 30.0
 #: Seconds that the program has to stop.
 GRACE = 15.0
-LOG_BYTES, LOGS = 1 << 20, 5
+LOG_BYTES = 1 << 20
+LOGS = 5
 #: Exit codes after which it is not started again: wrong usage, which no restart mends.
 LASTING = (2,)
 
