@@ -113,7 +113,10 @@ def make(
         say(f"installing {', '.join(requirements)}")
         pip = [str(new / "bin" / "python"), "-m", "pip", "install", "--disable-pip-version-check", "--no-input"]
         _run([*pip, "--only-binary=:all:", *source, *requirements], f"{' and '.join(requirements)} cannot be installed")
-        new.rename(folder / name)
+        with contextlib.suppress(OSError):  # another platform's agent on this machine was faster
+            new.rename(folder / name)
+        if not python_of(base, name).exists():
+            raise Problem(f"{folder / name} cannot be made")
     finally:
         remove(new)
 

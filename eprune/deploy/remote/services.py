@@ -26,7 +26,7 @@ from eprune.deploy.remote.versions import Place, Problem, read_json, remove
 PATIENCE = 60
 SYSTEM, USER, PLAIN = "system", "user", "plain"
 #: What systemctl shows of a unit.
-_SHOWN = ("ActiveState", "SubState", "MainPID", "NRestarts", "ExecMainStatus", "Result", "UnitFileState")
+_SHOWN = ("ActiveState", "SubState", "MainPID", "NRestarts", "ExecMainStatus", "Result", "Job")
 
 
 class Service:
@@ -149,6 +149,8 @@ class Systemd(Service):
             word = "running"
         elif active == "failed":
             word = "failed"
+        elif found.get("Job", "0") not in ("", "0"):  # its turn has not come, as while the machine starts
+            word = "starting"
         else:
             word = "ended" if found.get("ExecMainStatus") == "0" and self._ended() else "stopped"
         status = read_json(self._runtime / self.place.name / "status.json")
