@@ -73,7 +73,13 @@ def machine(folder: Path) -> Iterator[Machine]:
     group.mkdir()
     script = folder / "boot.sh"
     script.write_text(BOOT)
-    command = ["sh", "-c", f'echo $$ > {group}/cgroup.procs; exec unshare {" ".join(NAMESPACES)} sh "$0" "$1"', str(script), str(folder)]
+    command = [
+        "sh",
+        "-c",
+        f'echo $$ > {group}/cgroup.procs; exec unshare {" ".join(NAMESPACES)} sh "$0" "$1"',
+        str(script),
+        str(folder),
+    ]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
     first: Sequence[str] = ()
     try:
