@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Optional
 
 import click
@@ -14,7 +15,7 @@ from eprune.cli.printing import show
 
 if TYPE_CHECKING:
     from eprune.deploy.prepare import Bootstrap, Prepared, Wanted
-    from eprune.deploy.rollout import Step
+    from eprune.deploy.rollout import Rollout, Step
     from eprune.deploy.sites import Site
     from eprune.model.system import System
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 DEFAULT = "up"
 #: Seconds that programs have to become healthy.
 TIMEOUT = 60.0
+#: Seconds that the version before has to become healthy again.
+BACK = 20.0
 #: Days before its end from which on a certificate is renewed.
 RENEW = 30.0
 
@@ -174,6 +177,7 @@ def log_line(text: str) -> str:
     help=f"Renew certificates that end within so many days (default: {RENEW:g}; 0 only what has ended).",
 )
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
+@click.option("--with-inputs", is_flag=True, help="Also send the files that actors read: pictures, recordings.")
 @click.option("--insecure", is_flag=True, help="Allow unprotected links to other machines.")
 @click.option(
     "--service",
@@ -195,6 +199,7 @@ def up(
     keys: Optional[str],
     renew_before: float,
     settings: Sequence[str],
+    with_inputs: bool,
     insecure: bool,
     service: Optional[str],
     timeout: float,
@@ -226,9 +231,12 @@ def up(
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
     asked = Bootstrap(bootstrap, tuple(require), wheels)
-    wanted = _wanted(system, keys, renew_before, settings, insecure, dry_run)
+    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, dry_run)
     order = order_of(system)
-    with fleet(system.graph.name, sites, _questions(wanted, service)) as devices:
+    with (
+        told_how_it_ended(system, sites, quiet) as trying,
+        fleet(system.graph.name, sites, _questions(wanted, service)) as devices,
+    ):
         devices.complete()
         prepared = _prepared(wanted, sites, devices.facts, asked)
         targets = {name: each.target for name, each in prepared.items() if each.target is not None}
@@ -240,15 +248,8 @@ def up(
             _show_plan(steps, versions, fmt)
             return 0
         if not same:
-            shown = Shown(len(steps), quiet)
-            try:
-                Rollout(devices.sessions, targets, timeout, shown.step, shown.said).carry_out(steps)
-            except BaseException:
-                shown.clear()
-                _say_back(devices.facts)
-                raise
-            finally:
-                shown.clear()
+            trying.update(devices.facts)
+            carry_out(Rollout(devices.sessions, targets, timeout), steps, quiet)
     for name in order:
         if not quiet:
             say(f"{name}: version {versions[name]} {'runs already' if same else 'is healthy'} ({_site(sites, name)})")
@@ -261,10 +262,56 @@ def _site(sites: Sequence[Site], name: str) -> Site:
     return next(site for site in sites if site.platform == name)
 
 
-def _say_back(facts: Mapping[str, Mapping[str, Any]]) -> None:
-    for name, found in facts.items():
-        version = found["version"]
-        say(f"{name}: going back to {f'version {version}' if version else 'what was before: nothing'}")
+def carry_out(rollout: Rollout, steps: Sequence[Step], quiet: bool) -> None:
+    """Carry steps out, and show which."""
+    shown = Shown(len(steps), quiet)
+    rollout.on_step, rollout.on_say = shown.step, shown.said
+    try:
+        rollout.carry_out(steps)
+    finally:
+        shown.clear()
+
+
+@contextmanager
+def told_how_it_ended(system: System, sites: Sequence[Site], quiet: bool) -> Iterator[dict[str, Mapping[str, Any]]]:
+    """Where what is done inside fails, say what has become of the devices, which are looked at once more.
+
+    What they were like before belongs into what this yields.
+    """
+    from eprune.model.finding import Failure
+
+    before: dict[str, Mapping[str, Any]] = {}
+    try:
+        yield before
+    except Failure:
+        for name, facts in before.items():
+            if facts["version"] is None:
+                say(f"{name}: nothing was there before, and nothing is left")
+        ran = [name for name, facts in before.items() if facts["version"] and facts["state"]["active"] != "stopped"]
+        if ran and not quiet:
+            _say_back(system, [site for site in sites if site.platform in ran], before)
+        raise
+
+
+def _say_back(system: System, sites: Sequence[Site], before: Mapping[str, Mapping[str, Any]]) -> None:
+    """Wait for the version before to be well again, and say whether it is."""
+    from eprune.deploy.fleet import fleet
+    from eprune.deploy.rollout import Rollout
+    from eprune.model.finding import Failure
+
+    with fleet(system.graph.name, sites) as devices:
+        for name, failure in devices.silent.items():
+            say(f"{name}: it cannot be asked whether version {before[name]['version']} is back: {failure}")
+        problem = ""
+        try:
+            Rollout(devices.sessions, {}, BACK).await_well(list(devices.sessions))
+        except Failure as failure:
+            problem = str(failure)
+        for name in devices.sessions:
+            same = devices.facts[name]["version"] == before[name]["version"]
+            say(f"{name}: version {devices.facts[name]['version']} {'is back' if same else 'is there'}")
+        if problem:
+            say(f"warning: {problem}")
 
 
 def _wanted(
@@ -272,6 +319,7 @@ def _wanted(
     keys: Optional[str],
     renew_before: float,
     settings: Sequence[str],
+    with_inputs: bool,
     insecure: bool,
     dry_run: bool,
 ) -> dict[str, Wanted]:
@@ -282,7 +330,7 @@ def _wanted(
     from eprune.deploy.needs import needs_of
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
-    from eprune.deploy.release import keys_for, reached_at, unreachable, wants_keys
+    from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
     from eprune.measure.c_builds import build_all
     from eprune.model.finding import EpruneError
 
@@ -302,6 +350,16 @@ def _wanted(
         for line in (*renewed, *(f"note: {note}" for note in notes)):
             say(line)
     placed = placed_settings(system, settings)
+    set_already = {setting.partition("=")[0] for setting in settings}
+    inputs = {
+        program.platform: tuple(
+            each for each in inputs_of(system, program.platform) if f"{each.actor}.{each.parameter}" not in set_already
+        )
+        for program in programs
+    }
+    if not with_inputs:
+        for name, each in ((name, each) for name, several in inputs.items() for each in several):
+            say(f"note: {name}: {each.actor} reads {each.path}, which is not sent: --with-inputs sends it")
     return {
         program.platform: Wanted(
             program,
@@ -313,6 +371,7 @@ def _wanted(
                 *(f"--set={setting}" for platform, setting in placed if platform == program.platform),
             ),
             reached_at(system, program.platform) if program.rx or program.tx else (),
+            inputs[program.platform] if with_inputs else (),
         )
         for program in programs
     }

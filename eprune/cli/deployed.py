@@ -12,7 +12,7 @@ import click
 
 from eprune.cli import options
 from eprune.cli.deploy import (
-    Shown,
+    carry_out,
     command,
     log_line,
     order_of,
@@ -20,6 +20,7 @@ from eprune.cli.deploy import (
     read_deployed,
     system_arguments,
     timeout_option,
+    told_how_it_ended,
 )
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.printing import show
@@ -201,7 +202,7 @@ def start(application: str, platforms: Sequence[str], mappings: Sequence[str], t
             *(Step(Do.START, name) for name in order),
             Step(Do.WELL),
         ]
-        _carry_out(Rollout(devices.sessions, targets, timeout), steps, quiet)
+        carry_out(Rollout(devices.sessions, targets, timeout), steps, quiet)
     return 0
 
 
@@ -220,7 +221,7 @@ def stop(application: str, platforms: Sequence[str], mappings: Sequence[str], qu
         order = order_of(system)[::-1]
         targets = {name: Target(devices.facts[name]["version"]) for name in order}
         steps = [*(Step(Do.CLAIM, name) for name in order), *(Step(Do.STOP, name) for name in order)]
-        _carry_out(Rollout(devices.sessions, targets, 0), steps, quiet)
+        carry_out(Rollout(devices.sessions, targets, 0), steps, quiet)
         devices.each(lambda session: session.call("disable"))
     return 0
 
@@ -234,12 +235,15 @@ def rollback(application: str, platforms: Sequence[str], mappings: Sequence[str]
 
     Example: eprune deploy rollback build/system
     """
+    from eprune.deploy.fleet import fleet
     from eprune.deploy.rollout import Rollout, Target, plan
+    from eprune.deploy.sites import sites_of
     from eprune.model.finding import Failure
 
-    with _devices(application, platforms, mappings) as (system, _, devices):
+    system = read_deployed(application, platforms, mappings)
+    sites, order = sites_of(system), order_of(system)
+    with told_how_it_ended(system, sites, quiet) as trying, fleet(system.graph.name, sites) as devices:
         _deployed(devices)
-        order = order_of(system)
         missing = [name for name in order if devices.facts[name]["previous"] is None]
         if missing:
             raise Failure(f"there is no version before on {' and '.join(missing)}")
@@ -248,11 +252,11 @@ def rollback(application: str, platforms: Sequence[str], mappings: Sequence[str]
             raise Failure("the versions before are not of one deployment: eprune deploy brings one")
         targets = {name: Target(devices.facts[name]["previous"]) for name in order}
         serves = [name for name in order if devices.facts[name]["previous_description"].get("serves")]
-        steps = plan(order, serves, stage=False)
-        _carry_out(Rollout(devices.sessions, targets, timeout), steps, quiet)
-        if not quiet:
-            for name in order:
-                say(f"{name}: version {targets[name].version} is healthy")
+        trying.update(devices.facts)
+        carry_out(Rollout(devices.sessions, targets, timeout), plan(order, serves, stage=False), quiet)
+    if not quiet:
+        for name in order:
+            say(f"{name}: version {targets[name].version} is healthy")
     return 0
 
 
@@ -272,19 +276,9 @@ def undeploy(application: str, platforms: Sequence[str], mappings: Sequence[str]
         order = order_of(system)[::-1]
         targets = {name: Target("") for name in order}
         steps = [*(Step(Do.CLAIM, name) for name in order), *(Step(Do.STOP, name) for name in order)]
-        _carry_out(Rollout(devices.sessions, targets, 0), steps, quiet)
+        carry_out(Rollout(devices.sessions, targets, 0), steps, quiet)
         stays = devices.each(lambda session: session.call("remove", purge=purge))
         for name, left in stays.items():
             if left and not quiet:
                 say(f"{name}: what its program wrote stays in {devices.facts[name]['root']}/data (--purge)")
     return 0
-
-
-def _carry_out(rollout: Any, steps: Sequence[Any], quiet: bool) -> None:
-    """Carry steps out, and show which."""
-    shown = Shown(len(steps), quiet)
-    rollout.on_step, rollout.on_say = shown.step, shown.said
-    try:
-        rollout.carry_out(steps)
-    finally:
-        shown.clear()

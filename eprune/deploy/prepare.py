@@ -16,7 +16,7 @@ from eprune.deploy import keys as certificates
 from eprune.deploy.health import Health, judge
 from eprune.deploy.needs import PYTHON, Needs, fitting, requirements
 from eprune.deploy.options import DAYS
-from eprune.deploy.release import Release, Setup, bind_option, release_of
+from eprune.deploy.release import Input, Release, Setup, bind_option, release_of
 from eprune.deploy.rollout import Environment, Target
 from eprune.deploy.session import supervisor_text
 from eprune.deploy.sites import Site
@@ -33,7 +33,7 @@ SKEW = 3000.0
 class Wanted:
     """What is to be deployed on a platform: its program, all of it in one file, its certificates, its options.
 
-    ``addresses`` are those at which others reach it.
+    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read.
     """
 
     program: PlatformProgram
@@ -42,6 +42,7 @@ class Wanted:
     keys: Mapping[str, bytes]
     options: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
+    inputs: tuple[Input, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -132,7 +133,7 @@ def _release(wanted: Wanted, facts: Mapping[str, Any], environment: Optional[Env
         name, python = environment.name, f"{facts['base']}/environments/{environment.name}/bin/python"
     options = (*bind_option(wanted.addresses, facts["own"]), *wanted.options)
     setup = Setup(root, python, facts["service"], name, options)
-    return release_of(wanted.program, wanted.bundle, setup, wanted.keys, supervisor_text())
+    return release_of(wanted.program, wanted.bundle, setup, wanted.keys, supervisor_text(), wanted.inputs)
 
 
 def renew_keys(folder: str, platforms: Sequence[str], days: float) -> tuple[list[str], list[str]]:

@@ -13,6 +13,7 @@ import eprune
 from eprune.codegen.program import PlatformProgram, RxFifo, TxFifo
 from eprune.codegen.targets import service
 from eprune.deploy.remote.versions import DESCRIPTION
+from eprune.formats.touching import placed
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.platform import Security
 from eprune.model.system import System
@@ -65,14 +66,61 @@ class Setup:
     options: tuple[str, ...] = ()
 
 
+@dataclass(frozen=True)
+class Input:
+    """What a parameter of an actor names to be read: ``path``, a file or a folder, here."""
+
+    actor: str
+    parameter: str
+    path: str
+
+    @property
+    def folder(self) -> str:
+        """Where its files are in a version."""
+        return f"inputs/{self.actor}/{self.parameter}"
+
+    def files(self) -> dict[str, File]:
+        """Its files, by their names in a version."""
+        path = Path(self.path)
+        if not path.is_dir():
+            return {f"{self.folder}/{path.name}": File(path.read_bytes())}
+        found = sorted(each for each in path.rglob("*") if each.is_file())
+        return {f"{self.folder}/{each.relative_to(path).as_posix()}": File(each.read_bytes()) for each in found}
+
+    def option(self, root: str) -> str:
+        """The option that lets the program find them below its ``root``."""
+        end = "" if Path(self.path).is_dir() else f"/{Path(self.path).name}"
+        return f"--set={self.actor}.{self.parameter}={root}/current/{self.folder}{end}"
+
+
+def inputs_of(system: System, platform: str) -> list[Input]:
+    """What the actors of a platform read that is here, but for what a bundle takes along."""
+    found = []
+    for actor in system.graph.actors:
+        interface = system.interfaces.get(actor.name)
+        for name, value in actor.parameters if interface and system.homes.get(actor.name) == platform else ():
+            path = placed(actor, "read", value) if interface and interface.paths.get(name) == "read" else None
+            if path is not None and Path(path).exists():
+                found.append(Input(actor.name, name, path))
+    return found
+
+
 def release_of(
-    program: PlatformProgram, bundle: bytes, setup: Setup, keys: Mapping[str, bytes], supervisor: bytes
+    program: PlatformProgram,
+    bundle: bytes,
+    setup: Setup,
+    keys: Mapping[str, bytes],
+    supervisor: bytes,
+    inputs: Sequence[Input] = (),
 ) -> Release:
-    """The version of a program with these certificates, for a device that was looked at."""
+    """The version of a program with these certificates and inputs, for a device that was looked at."""
     current = f"{setup.root}/current"
     plain = setup.service == "plain"
     command = [setup.python, f"{current}/program.pyz", "--log-format=json", *["--serve"] * program.serves]
+    command += [each.option(setup.root) for each in inputs]
     files = {"program.pyz": File(bundle, 0o755)}
+    for each in inputs:
+        files.update(each.files())
     if plain:
         files["supervisor.py"] = File(supervisor)
         if keys:

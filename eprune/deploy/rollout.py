@@ -153,7 +153,7 @@ class Rollout:
     def _carry_out(self, step: Step) -> None:
         self.on_step(step)
         if step.do is Do.WELL:
-            self._await(list(self.targets), SETTLE)
+            self.await_well(list(self.targets), SETTLE)
             return
         session, target = self.sessions[step.platform], self.targets[step.platform]
         if step.do is Do.CLAIM:
@@ -175,7 +175,7 @@ class Rollout:
             if note:
                 self.on_say(step.platform, note)
         elif step.do is Do.READY:
-            self._await([step.platform], 0)
+            self.await_well([step.platform])
         else:
             session.call("keep")
             self._kept.append(step.platform)
@@ -208,7 +208,7 @@ class Rollout:
                 name, file.data, file.mode, file.sha256, lambda count: self.on_bytes(session.site.platform, count)
             )
 
-    def _await(self, platforms: Sequence[str], settle: float) -> None:
+    def await_well(self, platforms: Sequence[str], settle: float = 0) -> None:
         """Wait until these are well, and have been for so many seconds. Raises Failure where that takes too long."""
         until = time.monotonic() + self.timeout
         since: Optional[float] = None

@@ -100,7 +100,7 @@ def test_programs_that_do_not_become_healthy_bring_the_version_before_back(devic
     assert done.code == 1
     assert "camera: " in done.err and "the camera is broken" in done.err
     assert "is not healthy: it has failed 2 times" in done.err
-    assert "camera: going back to version" in done.err
+    assert f"camera: version {devices.current('camera')} is back" in done.err
     assert {name: devices.state(name) for name in kit.PLATFORMS} == before
     assert devices.counts()
 

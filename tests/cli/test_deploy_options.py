@@ -57,6 +57,41 @@ def test_a_parameter_is_set(fleet):
     assert "takes no parameter 'speed'" in up(fleet, "--dry-run", "--set", "Count.speed=1").err
 
 
+READER = """\
+class Count(Actor):
+    PATHS = {"path": "read"}
+
+    def __init__(self, path, period="0.01"):
+        from pathlib import Path
+
+        self.period, self.number, self.broken = float(period), 0, ""
+        self.texts = sorted(each.read_text() for each in Path(path).rglob("*.txt"))
+        print(self.texts, flush=True)
+
+    def initialize(self):"""
+
+
+def test_what_actors_read_is_sent(fleet):
+    behaviours = fleet.folder / "system/behaviours.py"
+    try:
+        fleet.write(path="some inputs")
+        before, _, after = behaviours.read_text().partition("class Count(Actor):")
+        behaviours.write_text(f"{before}{READER}{after.partition('    def initialize(self):')[2]}")
+        for name in ("a b.txt", "inner/ä.txt"):
+            path = fleet.folder / "system/some inputs" / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(name)
+        done = up(fleet, "--timeout", "20", "--with-inputs")
+        assert done.code == 0, done.err
+        assert "['a b.txt', 'inner/ä.txt']" in call("deploy", "logs", fleet.system, "--on", "camera").out
+        done = up(fleet, "--dry-run")
+        assert "some inputs, which is not sent: --with-inputs sends it" in done.err
+        assert call("deploy", "rollback", fleet.system).code == 0
+    finally:
+        fleet.write(period="0.01")
+    assert fleet.counts()
+
+
 def test_an_unprotected_link_is_allowed(fleet):
     path = fleet.folder / "system/platforms/camera.xml"
     text = path.read_text()

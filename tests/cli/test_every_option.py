@@ -114,6 +114,7 @@ DEPLOYING = {
         "--keys": "test_certificates_that_nothing_needs_are_refused",
         "--renew-before": "test_certificates_are_renewed_when_they_are_to_be",
         "--set": "test_a_parameter_is_set",
+        "--with-inputs": "test_what_actors_read_is_sent",
         "--insecure": "test_an_unprotected_link_is_allowed",
         "--service": "test_a_service_manager_is_chosen",
         "--timeout": "test_programs_have_so_long",

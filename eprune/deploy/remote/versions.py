@@ -33,7 +33,6 @@ KEPT = 3
 PATIENCE = 45.0
 DESCRIPTION = "deployment.json"
 _VERSION = re.compile(r"[0-9a-f]{12,64}")
-_NAME = re.compile(r"(keys/)?[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
 
 class Problem(Exception):
@@ -113,7 +112,7 @@ class Place:
 
         What another version has is linked from there. Raises Problem, OSError.
         """
-        if not _VERSION.fullmatch(version) or not all(_NAME.fullmatch(name) for name in files):
+        if not _VERSION.fullmatch(version) or not all(map(_stays_inside, files)):
             raise Problem("there is something wrong with the names of the files")
         target = self.root / "versions" / version
         if target.exists():
@@ -125,6 +124,8 @@ class Place:
         self._staging = self.root / f".new-{os.getpid()}"
         (self._staging / "keys").mkdir(parents=True)
         (self._staging / "keys").chmod(0o700)
+        for name in files:
+            (self._staging / name).parent.mkdir(parents=True, exist_ok=True)
         known = self._known()
         missing = []
         for name, about in files.items():
@@ -143,7 +144,7 @@ class Place:
 
     def open(self, name: str, mode: int) -> None:
         """Begin a file of the version. Raises OSError."""
-        assert self._staging is not None and _NAME.fullmatch(name)
+        assert self._staging is not None and _stays_inside(name)
         path = self._staging / name
         self._file = os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb", buffering=0)
         self._path, self._mode = path, mode
@@ -295,6 +296,11 @@ def remove(path: Path) -> None:
         shutil.rmtree(path, ignore_errors=True)
     else:
         path.unlink(missing_ok=True)
+
+
+def _stays_inside(name: str) -> bool:
+    """Whether a file of this name is in the folder that it belongs to."""
+    return bool(name) and not any(part in ("", ".", "..") or "\0" in part for part in name.split("/"))
 
 
 def _is(path: Path, digest: str) -> bool:
