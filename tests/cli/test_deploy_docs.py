@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
+import signal
 import sys
+from pathlib import Path
 
 from application import ROOT
 
@@ -15,7 +19,7 @@ PAGE = ROOT / "docs" / "how-to" / "deploy.md"
 NAMED = re.compile(r"\b[0-9a-f]{12}\b|\b20\d\d-\d\d-\d\d\b")
 
 
-def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch):
+def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch, request):
     for folder in ("graphs", "mappings", "actors"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     text = PAGE.read_text(encoding="utf-8")
@@ -37,6 +41,7 @@ def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch):
             files[name] = body
         commands = pages.sessions(text)
         assert len(commands) == 12
+        request.addfinalizer(lambda: kill_all_in(tmp_path))
         for number, (command, shown) in enumerate(commands):
             done = pages.run(command, tmp_path)
             assert done.returncode == 0, f"$ {command}\n{done.stdout}"
@@ -49,6 +54,14 @@ def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch):
                 for name, body in files.items():
                     (tmp_path / name).write_text(body)
     assert not (tmp_path / "devices").exists() or not list((tmp_path / "devices").iterdir())
+
+
+def kill_all_in(folder):
+    """Nothing that runs outlives a session that did not go as shown."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        with contextlib.suppress(OSError):
+            if f"{folder}/devices".encode() in path.read_bytes():
+                os.kill(int(path.parent.name), signal.SIGKILL)
 
 
 def matches(shown, printed):

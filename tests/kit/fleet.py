@@ -8,7 +8,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -169,19 +169,21 @@ def over_ssh(folder: Path, *configuration: str) -> Iterator[Fleet]:
     """Two devices, each behind an sshd; PATH has an ``ssh`` that knows both."""
     with contextlib.ExitStack() as stack:
         servers = {name: stack.enter_context(sshd.server(folder / name, *configuration)) for name in PLATFORMS}
-        binary = folder / "bin"
-        binary.mkdir()
-        lines = [
-            f'case "$*" in *"-p {server.port} "*) exec {server.folder}/bin/ssh "$@";; esac'
-            for server in servers.values()
-        ]
-        (binary / "ssh").write_text("\n".join(["#!/bin/sh", *lines, "exit 99\n"]))
-        (binary / "ssh").chmod(0o755)
+        binary = both(folder / "bin", list(servers.values()))
         path, os.environ["PATH"] = os.environ["PATH"], f"{binary}:{os.environ['PATH']}"
         try:
             yield from _fleet(folder, {name: server.url for name, server in servers.items()}, servers)
         finally:
             os.environ["PATH"] = path
+
+
+def both(binary: Path, servers: Sequence[sshd.Server]) -> Path:
+    """A folder with an ``ssh`` that knows these servers by their ports."""
+    binary.mkdir()
+    lines = [f'case "$*" in *"-p {server.port} "*) exec {server.folder}/bin/ssh "$@" ;; esac' for server in servers]
+    (binary / "ssh").write_text("\n".join(["#!/bin/sh", *lines, "exit 99\n"]))
+    (binary / "ssh").chmod(0o755)
+    return binary
 
 
 def _fleet(folder: Path, hosts: Mapping[str, str], servers: Mapping[str, sshd.Server]) -> Iterator[Fleet]:
