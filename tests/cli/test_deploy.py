@@ -60,6 +60,8 @@ def test_a_system_comes_onto_its_devices_and_all_the_rest_of_its_life(devices, u
 
     again = up()
     assert (again.code, again.err.count("runs already")) == (0, 2)
+    back = eprune("deploy", "rollback", devices.system)
+    assert (back.code, "there is no version before on server and camera" in back.err) == (1, True)
 
     devices.write(period="0.02")
     assert up().code == 0
@@ -105,6 +107,7 @@ def test_programs_that_do_not_become_healthy_bring_the_version_before_back(devic
     assert devices.counts()
 
 
+@pytest.mark.long
 def test_a_program_that_is_killed_comes_back_by_itself(devices, up):
     assert up().code == 0
     (pid,) = devices.programs("camera")
@@ -132,6 +135,7 @@ def test_ctrl_c_leaves_nothing_half_done(devices, up):
     assert devices.counts()
 
 
+@pytest.mark.long
 def test_what_deploys_may_be_killed_and_the_devices_go_back_by_themselves(devices, up):
     assert up().code == 0
     before = {name: devices.state(name) for name in kit.PLATFORMS}
@@ -185,6 +189,7 @@ def test_certificates_come_to_the_devices_and_are_renewed_before_they_end(device
     assert devices.counts()
 
 
+@pytest.mark.long
 def test_what_ends_soon_and_cannot_be_renewed_is_told(devices, up, eprune):
     devices.write(security="tls")
     keys = devices.folder / "other"
@@ -255,6 +260,7 @@ def test_what_could_be_more_than_a_place_is_refused(devices, up, attribute, valu
     assert "camera.xml:1: error" in done.err
 
 
+@pytest.mark.long
 def test_names_that_mean_something_to_a_shell_are_names(devices, up, eprune):
     marker = devices.folder / "made by a shell"
     change(devices, "camera", python=f"/nowhere/$(touch '{marker}');python `id`")
@@ -288,14 +294,7 @@ def test_nothing_is_there_yet(devices, eprune):
     assert not list(devices.folder.glob("devices/*"))
 
 
-def test_there_is_no_version_before(devices, up, eprune):
-    assert up().code == 0
-    done = eprune("deploy", "rollback", devices.system)
-    assert done.code == 1
-    assert "there is no version before on server and camera" in done.err
-    assert devices.counts()
-
-
+@pytest.mark.long
 def test_logs_go_on_until_ctrl_c(devices, up):
     assert up().code == 0
     process = subprocess.Popen(

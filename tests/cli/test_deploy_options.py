@@ -173,7 +173,7 @@ def test_programs_have_so_long(fleet):
 
 
 def test_quiet(fleet):
-    for words in (("up",), ("rollback",), ("rollback",), ("stop",), ("start",)):
+    for words in (("up",), ("rollback",), ("stop",), ("start",)):
         done = call("deploy", *words, fleet.system, "--quiet")
         assert (done.code, done.err) == (0, "")
 
