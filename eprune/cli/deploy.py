@@ -129,12 +129,19 @@ class Shown:
     def __init__(self, count: int, quiet: bool) -> None:
         from eprune.cli.progress import progress
 
-        self.line = progress(count, quiet=quiet, unit="")
+        self.line = progress(count, quiet=quiet, unit="KiB sent")
         self._quiet = quiet
+        self._sent = 0
 
     def step(self, step: Step) -> None:
         """A step begins."""
         self.line.begin(str(step))
+        self.line.update(self._sent >> 10)
+
+    def sent(self, platform: str, count: int) -> None:
+        """So many bytes more have been sent."""
+        self._sent += count
+        self.line.update(self._sent >> 10)
 
     def said(self, platform: str, text: str) -> None:
         """A device says something."""
@@ -265,7 +272,7 @@ def _site(sites: Sequence[Site], name: str) -> Site:
 def carry_out(rollout: Rollout, steps: Sequence[Step], quiet: bool) -> None:
     """Carry steps out, and show which."""
     shown = Shown(len(steps), quiet)
-    rollout.on_step, rollout.on_say = shown.step, shown.said
+    rollout.on_step, rollout.on_say, rollout.on_bytes = shown.step, shown.said, shown.sent
     try:
         rollout.carry_out(steps)
     finally:

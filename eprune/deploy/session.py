@@ -91,8 +91,6 @@ class Session:
         self._errors = bytearray()
         self._listener = threading.Thread(target=self._listen, daemon=True)
         self._listener.start()
-        #: what the device has said last before it left: the version that is current there
-        self.back: Optional[str] = None
         with contextlib.suppress(Failure):  # where ssh has ended, the first call tells why
             self._write(agent_text())
         threading.Thread(target=self._beat, daemon=True).start()
@@ -127,8 +125,8 @@ class Session:
         timer = threading.Timer(GRACE, self._process.kill)
         timer.start()
         try:
-            while (line := self._line()) is not None:
-                self.back = line.get("back", self.back)
+            while self._line() is not None:
+                pass
         finally:
             timer.cancel()
             self._process.kill()

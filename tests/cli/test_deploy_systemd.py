@@ -101,6 +101,18 @@ def test_a_real_systemd_runs_what_is_deployed(tmp_path):
         while {row["health"] for row in status().values()} != {"healthy"}:
             assert time.monotonic() < until
 
+        # What keeps it running may change, there and back.
+        fleet.write(security="tls")
+        rewrite_places(fleet)
+        done = eprune("deploy", fleet.system, "--keys", keys, "--service", "plain")
+        assert done.returncode == 0, done.stderr
+        assert shown("camera", "LoadState") == "not-found"
+        assert {(row["service"], row["health"]) for row in status().values()} == {("plain", "healthy")}
+        done = eprune("deploy", "rollback", fleet.system)
+        assert done.returncode == 0, done.stderr
+        assert {(row["service"], row["health"]) for row in status().values()} == {("system", "healthy")}
+        assert machine.run("pgrep", "-f", "supervisor.py").stdout == ""
+
         assert eprune("deploy", "stop", fleet.system).returncode == 0
         assert shown("camera", "ActiveState") == "inactive"
         assert eprune("deploy", "start", fleet.system).returncode == 0

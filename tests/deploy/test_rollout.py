@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import ast
 import itertools
+import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprune.deploy import remote
 from eprune.deploy.build import bundle_of, programs_of
 from eprune.deploy.health import Health, judge
 from eprune.deploy.needs import Needs, fitting, needs_of, requirements
 from eprune.deploy.release import Setup, bind_option, release_of
 from eprune.deploy.rollout import Do, Step, plan
-from eprune.deploy.session import agent_text
+from eprune.deploy.session import MODULES, agent_text
 from eprune.deploy.sites import start_order
 from eprune.formats.system import read_system, written_in
 from eprune.model.finding import Failure
@@ -172,6 +176,19 @@ def test_a_version_is_named_after_all_that_it_is_made_of(camera):
     ]
     assert version() == version()
     assert len({version(), *others}) == 1 + len(others)
+
+
+@pytest.mark.skipif(sys.version_info < (3, 10), reason="Python 3.9 has no list of its own modules")
+def test_what_runs_on_a_device_imports_the_standard_library_only():
+    folder = Path(remote.__file__).parent
+    assert {*MODULES, "supervisor", "__init__"} == {path.stem for path in folder.glob("*.py")}
+    for path in folder.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) else []
+            ours = [name for name in names if name.partition(".")[0] not in sys.stdlib_module_names]
+            assert path.stem != "supervisor" or ours == []
+            assert all(name.startswith("eprune.deploy.remote") for name in ours)
 
 
 def test_the_agent_has_nothing_of_eprune_but_itself():

@@ -211,7 +211,9 @@ def test_what_did_not_arrive_as_it_was_sent_is_refused(tmp_path):
 def test_only_one_changes_something_at_a_time(tmp_path, monkeypatch):
     monkeypatch.setattr(versions, "PATIENCE", 0.2)
     first, second = place(tmp_path), place(tmp_path)
+    assert not second.locked()
     first.claim()
+    assert second.locked()
     with pytest.raises(Problem, match="somebody else is deploying"):
         second.claim()
     first.clear(purge=True)

@@ -26,7 +26,7 @@ from eprune.deploy.remote.versions import Place, Problem
 #: Seconds of silence after which the other side is taken for gone.
 PATIENCE = 30.0
 #: Bytes of a request at most.
-REQUEST_BYTES = 1 << 20
+REQUEST_BYTES = 16 << 20
 
 Request = dict[str, Any]
 
@@ -89,7 +89,7 @@ class Agent:
     def __init__(self) -> None:
         self._input = Input()
         self._place: Place
-        self._service: services.Service
+        self._wished = services.PLAIN
         self._claimed = False
 
     def run(self) -> None:
@@ -104,7 +104,6 @@ class Agent:
                 signal.signal(number, signal.SIG_IGN)
             if self._claimed:
                 self._go_back()
-                send(back=self._place.current())
 
     def _answer(self, request: Request) -> None:
         try:
@@ -125,10 +124,10 @@ class Agent:
         """Where this is about, and all that is to be known before anything is changed."""
         place = self._place = Place(request["folder"], request["application"], request["platform"])
         offered = services.available()
-        wished = request.get("service") or self._kind_of(place) or offered[0]
+        wished = request.get("service") or place.description(place.current()).get("service") or offered[0]
         if wished not in offered:
             raise Problem(f"there is no service manager of the kind {wished!r} for this user; {' or '.join(offered)}")
-        self._service = services.make(wished, place)
+        self._wished = wished
         found = environment.look(request["modules"], request["addresses"], place.base)
         environments = {}
         for folder in (place.base / "environments").glob("[!.]*"):
@@ -144,11 +143,11 @@ class Agent:
             **self._do_state(request),
         }
 
-    @staticmethod
-    def _kind_of(place: Place) -> Optional[str]:
-        """The kind that the current version was deployed for, so that it does not change from call to call."""
-        kind = place.description(place.current()).get("service")
-        return kind if kind in services.available() else None
+    @property
+    def _service(self) -> services.Service:
+        """What keeps the current version running; where there is none, what is to."""
+        kind = self._place.description(self._place.current()).get("service")
+        return services.make(kind if kind in services.available() else self._wished, self._place)
 
     def _do_state(self, request: Request) -> dict[str, Any]:
         """Which versions there are, and how the program is."""
@@ -156,7 +155,7 @@ class Agent:
         return {
             "version": version,
             "previous": previous,
-            "cut": not self._claimed and place.trial() is not None,
+            "cut": place.trial() is not None and not place.locked(),
             "description": place.description(version),
             "previous_description": place.description(previous),
             "certificate": self._certificate(),
@@ -224,9 +223,16 @@ class Agent:
 
     def _do_start(self, request: Request) -> str:
         """Start the current version; what is to be said about it."""
-        self._service.install()
-        self._service.start()
-        return services.linger() if self._service.kind == services.USER else ""
+        return self._start()
+
+    def _start(self) -> str:
+        service = self._service
+        for kind in services.available():  # the version before may have been for another one
+            if kind != service.kind:
+                services.make(kind, self._place).remove()
+        service.install()
+        service.start()
+        return services.linger() if service.kind == services.USER else ""
 
     def _do_disable(self, request: Request) -> None:
         self._service.disable()
@@ -239,11 +245,6 @@ class Agent:
     def _do_keep(self, request: Request) -> None:
         self._place.keep()
 
-    def _do_back(self, request: Request) -> Optional[str]:
-        """The version before comes back; which one that is."""
-        self._go_back()
-        return self._place.current()
-
     def _go_back(self) -> None:
         """Undo a trial, if there is one, and leave nothing of what was only received."""
         trial = self._place.trial()
@@ -255,23 +256,20 @@ class Agent:
             self._service.stop()
             self._place.back()
             if trial["before"] is None:
-                self._service.remove()
+                self._remove_services()
             elif trial["ran"]:
-                # The version before may have been for another kind of service.
-                kind = self._kind_of(self._place) or self._service.kind
-                if kind != self._service.kind:
-                    self._service.remove()
-                    self._service = services.make(kind, self._place)
-                with contextlib.suppress(Problem):
-                    self._service.install()
-                self._service.start()
+                self._start()
         self._place.forget()
 
     def _do_remove(self, request: Request) -> bool:
         """Leave nothing, except for what the program has written; whether there is something of that."""
         self._service.stop()
-        self._service.remove()
+        self._remove_services()
         return self._place.clear(request["purge"])
+
+    def _remove_services(self) -> None:
+        for kind in services.available():
+            services.make(kind, self._place).remove()
 
     # Logs.
 

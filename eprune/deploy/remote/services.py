@@ -247,7 +247,7 @@ class Plain(Service):
 
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """``tail``, which goes on with the next file."""
-        return ["tail", f"--lines={lines}", *["-F"] * follow, str(self._log / "program.log")]
+        return ["tail", "-n", str(lines), *["-F"] * follow, str(self._log / "program.log")]
 
     def _supervisor(self) -> Optional[int]:
         """The process that holds the lock; None: there is none."""

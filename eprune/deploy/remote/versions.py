@@ -92,6 +92,18 @@ class Place:
         for leftover in self.root.glob(".new-*"):
             remove(leftover)
 
+    def locked(self) -> bool:
+        """Whether somebody is changing something here, this process included."""
+        with contextlib.suppress(OSError):
+            lock = os.open(self.root / "lock", os.O_RDONLY)
+            try:
+                fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return True
+            finally:
+                os.close(lock)
+        return False
+
     def _take_lock(self) -> bool:
         """Take it if it is free, and is still the file of this name: whoever removes everything removes it, too."""
         self.root.mkdir(parents=True, exist_ok=True)
