@@ -212,8 +212,11 @@ class Rollout:
         """Wait until these are well, and have been for so many seconds. Raises Failure where that takes too long."""
         until = time.monotonic() + self.timeout
         since: Optional[float] = None
+        restarts: dict[str, int] = {}  # until now
         while True:
-            verdicts = {platform: judge(self.sessions[platform].call("health")) for platform in platforms}
+            states = {platform: self.sessions[platform].call("health") for platform in platforms}
+            restarts = restarts or {platform: state["restarts"] for platform, state in states.items()}
+            verdicts = {platform: judge(state, restarts[platform]) for platform, state in states.items()}
             now = time.monotonic()
             for platform, verdict in verdicts.items():
                 if verdict.health is Health.ILL or (verdict.health is Health.NOT_YET and now > until):

@@ -14,6 +14,8 @@ from pathlib import Path
 import pytest
 
 from eprune.deploy.remote import supervisor
+from eprune.deploy.remote.services import Plain
+from eprune.deploy.remote.versions import Place
 from tests.kit.waiting import until
 
 #: what a program is, for a supervisor
@@ -158,3 +160,15 @@ def test_another_process_with_the_number_of_one_that_was_left_is_not_touched(roo
     finally:
         other.kill()
         other.wait()
+
+
+def test_a_service_that_was_started_is_never_seen_as_stopped(root):
+    """Not even where the last supervisor has left its number and its report."""
+    write(root, BEATS)
+    (root / "versions/1/supervisor.py").write_text(Path(supervisor.__file__).read_text())
+    service = Plain(Place(str(root.parent.parent), "app", "platform"))
+    for _ in range(5):
+        service.start()
+        assert service.state()["active"] in ("starting", "running")
+        service.stop()
+        assert service.state()["active"] == "stopped"

@@ -199,7 +199,7 @@ class Plain(Service):
         if self._supervisor() is not None:
             return
         supervisor = self.place.root / "current" / "supervisor.py"
-        subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, str(supervisor), str(self.place.root)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -207,16 +207,17 @@ class Plain(Service):
             start_new_session=True,
             cwd="/",
         )
-        until = time.monotonic() + 10
-        while self._supervisor() is None:
-            if time.monotonic() > until:
+        until = time.monotonic() + PATIENCE
+        while self._supervisor() != process.pid:
+            if time.monotonic() > until or process.poll() is not None:
                 raise Problem(f"the supervisor does not start: {sys.executable} {supervisor} {self.place.root}")
             time.sleep(0.02)
 
     def stop(self) -> None:
         """Stop the supervisor, which stops the program; one that was left alone is stopped, too."""
-        pid = self._supervisor()
         until = time.monotonic() + PATIENCE
+        while (pid := self._supervisor()) == 0:
+            time.sleep(0.02)
         if pid is not None:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, signal.SIGTERM)
@@ -250,7 +251,7 @@ class Plain(Service):
         return ["tail", "-n", str(lines), *["-F"] * follow, str(self._log / "program.log")]
 
     def _supervisor(self) -> Optional[int]:
-        """The process that holds the lock; None: there is none."""
+        """The process that holds the lock; 0 where it has not said yet which one it is; None: there is none."""
         try:
             descriptor = os.open(self._run / "lock", os.O_RDONLY)
         except OSError:
@@ -259,7 +260,7 @@ class Plain(Service):
             fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
         except BlockingIOError:
             text = os.read(descriptor, 32).strip()
-            return int(text) if text.isdigit() else None
+            return int(text) if text.isdigit() else 0
         finally:
             os.close(descriptor)
         return None
