@@ -56,7 +56,7 @@ def claimed(folder):
 def deploy(folder, version, text=b"program"):
     with claimed(folder) as store:
         stage(store, version, text)
-        store.begin(version, True)
+        store.begin(version, "running")
         store.switch(version)
         store.keep()
 
@@ -142,7 +142,7 @@ def test_healing_may_be_cut_as_well(tmp_path, monkeypatch):
     before = seen(begun)
     with claimed(begun) as store:
         stage(store, V2, b"two")
-        store.begin(V2, True)
+        store.begin(V2, "running")
         store.switch(V2)
     for number in range(100):
         folder = shutil.copytree(begun, tmp_path / str(number), symlinks=True)

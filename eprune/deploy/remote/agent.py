@@ -213,7 +213,7 @@ class Agent:
         self._place.close(request["sha256"])
 
     def _do_begin(self, request: Request) -> None:
-        self._place.begin(request["version"], self._service.active)
+        self._place.begin(request["version"], self._service.phase)
 
     def _do_stop(self, request: Request) -> None:
         self._service.stop()
@@ -250,14 +250,14 @@ class Agent:
         trial = self._place.trial()
         if trial is None:
             self._place.settle()
-        elif self._place.current() == trial["before"] and self._service.active == trial["ran"]:
+        elif self._place.current() == trial["before"] and self._service.phase == trial["phase"]:
             self._place.back()  # nothing has happened yet, and what runs goes on
         else:
             self._service.stop()
             self._place.back()
             if trial["before"] is None:
                 self._remove_services()
-            elif trial["ran"]:
+            elif trial["phase"] != "stopped":  # what had come to its end begins anew
                 self._start()
         self._place.forget()
 

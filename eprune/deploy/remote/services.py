@@ -64,9 +64,10 @@ class Service:
         raise NotImplementedError
 
     @property
-    def active(self) -> bool:
-        """Whether it runs, or is on the way there."""
-        return self.state()["active"] in ("starting", "running", "restarting")
+    def phase(self) -> str:
+        """Roughly how it is: running (or on the way there), ended, failed, stopped."""
+        active: str = self.state()["active"]
+        return "running" if active in ("starting", "restarting") else active
 
 
 class Systemd(Service):
@@ -199,17 +200,13 @@ class Plain(Service):
         if self._supervisor() is not None:
             return
         supervisor = self.place.root / "current" / "supervisor.py"
-        process = subprocess.Popen(
-            [sys.executable, str(supervisor), str(self.place.root)],
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.DEVNULL,
-            stderr=subprocess.DEVNULL,
-            start_new_session=True,
-            cwd="/",
-        )
+        # Not subprocess, which would wait for it one day: it outlives this process.
+        command = [sys.executable, str(supervisor), str(self.place.root)]
+        streams = [(os.POSIX_SPAWN_OPEN, number, os.devnull, os.O_RDWR, 0) for number in range(3)]
+        pid = os.posix_spawn(sys.executable, command, os.environ, file_actions=streams)
         until = time.monotonic() + PATIENCE
-        while self._supervisor() != process.pid:
-            if time.monotonic() > until or process.poll() is not None:
+        while self._supervisor() != pid:
+            if time.monotonic() > until or os.waitpid(pid, os.WNOHANG)[0]:
                 raise Problem(f"the supervisor does not start: {sys.executable} {supervisor} {self.place.root}")
             time.sleep(0.02)
 

@@ -203,6 +203,9 @@ def _begun(pid: int) -> Optional[str]:
 
 def main() -> int:
     """Supervise the program of a folder, unless somebody does so already."""
+    with contextlib.suppress(OSError):
+        os.setsid()
+    os.chdir("/")
     root = Path(sys.argv[1])
     lock = os.open(root / "run" / "lock", os.O_RDWR | os.O_CREAT, 0o644)
     until = time.monotonic() + 2  # whoever asks whether there is a supervisor holds it for a moment

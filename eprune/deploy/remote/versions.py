@@ -177,13 +177,13 @@ class Place:
 
     # A trial, and how it ends.
 
-    def begin(self, version: str, ran: bool) -> None:
+    def begin(self, version: str, phase: str) -> None:
         """Note what is there before a version is tried out, and put the new version's folder where it belongs.
 
-        ``ran``: what is there was running.
+        ``phase`` is that of the service (``Service.phase``).
         """
         before = self.current()
-        about = {"before": before, "after": version, "ran": ran, "fresh": self._staging is not None}
+        about = {"before": before, "after": version, "phase": phase, "fresh": self._staging is not None}
         self._write_json("trial.json", about)
         if self._staging is not None:
             if not any((self._staging / "keys").iterdir()):
