@@ -7,8 +7,10 @@ import os
 import subprocess
 import sys
 
+import jsonschema
 import pytest
 
+from eprune.views import schemas
 from tests.kit import fleet as kit
 from tests.kit.commands import call
 from tests.kit.programs import environment
@@ -180,12 +182,16 @@ def test_quiet(fleet):
 
 def test_json(fleet):
     rows = json.loads(call("deploy", "status", fleet.system, "--format", "json").out)
+    follow = jsonschema.Draft202012Validator(json.loads(schemas.schema_text("deploy"))).validate
+    follow(rows)
+    follow(json.loads(up(fleet, "--format", "json").out))
     assert {row["platform"]: row["version"] for row in rows} == {name: fleet.current(name) for name in kit.PLATFORMS}
     assert all(row["frames"] >= 0 and row["service"] == "plain" and row["certificate"] is None for row in rows)
     found = json.loads(call("deploy", "doctor", fleet.system, "--format", "json").out)
     assert found["platforms"]["camera"]["python"] == ".".join(map(str, sys.version_info[:3]))
     done = call("deploy", "logs", fleet.system, "--format", "json", "--lines", "3", "--on", "server")
     lines = [json.loads(line) for line in done.out.splitlines()]
+    follow(lines[0])
     assert [line["platform"] for line in lines] == ["server"] * 3
     assert all(line["line"].isdigit() for line in lines)
     assert "there is no platform 'other'" in call("deploy", "logs", fleet.system, "--on", "other").err
