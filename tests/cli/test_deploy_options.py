@@ -181,10 +181,10 @@ def test_quiet(fleet):
 
 
 def test_json(fleet):
-    rows = json.loads(call("deploy", "status", fleet.system, "--format", "json").out)
     follow = jsonschema.Draft202012Validator(json.loads(schemas.schema_text("deploy"))).validate
-    follow(rows)
     follow(json.loads(up(fleet, "--format", "json").out))
+    rows = json.loads(call("deploy", "status", fleet.system, "--format", "json").out)
+    follow(rows)
     assert {row["platform"]: row["version"] for row in rows} == {name: fleet.current(name) for name in kit.PLATFORMS}
     assert all(row["frames"] >= 0 and row["service"] == "plain" and row["certificate"] is None for row in rows)
     found = json.loads(call("deploy", "doctor", fleet.system, "--format", "json").out)
