@@ -62,6 +62,7 @@ GUIDES = {
     "eprune replicate": "../how-to/survive_failures.md",
     "eprune codegen": "../how-to/run_on_several_machines.md",
     "eprune certify": "../how-to/secure_links.md",
+    "eprune deploy": "../how-to/deploy.md",
     "eprune run": "../tutorial/first_application.md",
     "eprune sweep": "../how-to/sweep_parameters.md",
     "eprune evaluate": "../how-to/evaluate.md",

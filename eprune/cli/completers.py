@@ -66,6 +66,10 @@ def parse(root: click.Command, words: Sequence[str], word: str) -> Line:
         if not names:
             break
         found = command.get_command(context, names[0])
+        default = getattr(command, "default", None)
+        if found is None and default is not None:
+            found = command.get_command(context, default)
+            rest = [names[0], *rest]  # which is no subcommand, but an argument of one
         if found is None:
             return Line(click.Command(None))
         rest = rest[rest.index(names[0]) + 1 :]
@@ -170,6 +174,8 @@ def _names(line: Line) -> Iterator[Item]:
             found = line.command.get_command(context, name) if name.startswith(line.word) else None
             if found is not None:
                 yield Item(WORD, name, found.get_short_help_str(limit=80))
+        if getattr(line.command, "default", None) is not None:
+            yield Item(FILES, "*.xml")  # an argument of the subcommand that may be left out
 
 
 def _first_sentence(text: str) -> str:
@@ -411,6 +417,7 @@ def _nothing(line: Line) -> list[Item]:
 COMPLETERS: dict[str, Completer] = {
     "APP.xml": _files("*.xml"),
     "APP.xml|FOLDER ...": _files("*.xml"),
+    "SYSTEM|APP.xml": _files("*.xml"),
     "APP.xml|MODEL": _files("*.xml *.tflite *.onnx"),
     "DATA": _files("*"),
     "PLATFORM.xml ...": _files("*.xml"),
@@ -469,6 +476,8 @@ COMPLETERS: dict[str, Completer] = {
     "TRACE.csv": _files("*.csv"),
     "S": _nothing,
     "WAY": _nothing,
+    "PACKAGE": _nothing,
+    "DAYS": _nothing,
     "METRIC": _nothing,
     "METRIC=VALUE": _nothing,
     "QUALITY,COST": _nothing,

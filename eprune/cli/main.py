@@ -27,6 +27,7 @@ COMMANDS = (
     "simulate",
     "codegen",
     "certify",
+    "deploy",
     "run",
     "sweep",
     "replay",

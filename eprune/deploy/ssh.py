@@ -146,7 +146,7 @@ def talk(
         raise Interrupted
     if not conversation.answered:
         output = bytes(conversation.output).decode("utf-8", "replace").strip()
-        raise Failure(*_explain(device, process.returncode, output, conversation.heard))
+        raise Failure(*explain(device, process.returncode, output, conversation.heard))
 
 
 class _Conversation:
@@ -244,8 +244,10 @@ class _Conversation:
                     on_line(kind, value)
 
 
-def _explain(device: Device, code: int, output: str, heard: bool) -> tuple[str, int]:
-    """What went wrong and what to do, from ssh's output; and the exit code for it."""
+def explain(
+    device: Device, code: int, output: str, heard: bool, another: str = "--device-python names another"
+) -> tuple[str, int]:
+    """What went wrong and what to do, from ssh's output; and the exit code. ``another``: how to name a Python."""
     lines = output.splitlines() or [f"ssh ended with exit code {code}"]
     last = "".join(char if char.isprintable() else "?" for char in lines[-1])
     if heard:
@@ -259,7 +261,7 @@ def _explain(device: Device, code: int, output: str, heard: bool) -> tuple[str, 
     if re.search("forward", output, re.IGNORECASE):
         return f"{device}: a FIFO's port is taken, or its sshd forwards none (AllowTcpForwarding): {last}", PORT_TAKEN
     if code == 127:
-        return f"{device} has no {device.python}: {last}; --device-python names another", UNREACHED
+        return f"{device} has no {device.python}: {last}; {another}", UNREACHED
     if code == 255:
         return f"{device} cannot be reached: {last}", UNREACHED
     return f"{device}: {device.python} failed: {last}", UNREACHED

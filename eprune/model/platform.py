@@ -88,13 +88,20 @@ class Link:
 
 @dataclass(frozen=True)
 class Platform:
-    """A device or a server. ``memory`` is in bytes, None where the file does not state it."""
+    """A device or a server. ``memory`` is in bytes, None where the file does not state it.
+
+    ``host`` is where ``eprune deploy`` finds it: what ssh calls it, or "local" for the machine that deploys. ``python``
+    is the Python to use there, and ``folder`` where programs are put; None: the defaults.
+    """
 
     name: str
     units: tuple[Unit, ...] = ()
     links: tuple[Link, ...] = ()
     memory: Optional[int] = None
     groups: tuple[str, ...] = ()
+    host: Optional[str] = None
+    python: Optional[str] = None
+    folder: Optional[str] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     def unit(self, name: str) -> Optional[Unit]:

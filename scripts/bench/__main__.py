@@ -13,6 +13,7 @@ from pathlib import Path
 
 from scripts.bench.analyzer import analyzer
 from scripts.bench.batch import batch
+from scripts.bench.deploying import deploying
 from scripts.bench.dpg import dpg, dynamic
 from scripts.bench.emulation import emulation
 from scripts.bench.engines import engines
@@ -54,6 +55,7 @@ _ALL = (
     ssd,
     emulation,
     exploring,
+    deploying,
     secure,
     search,
     replicas,

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import fcntl
-import inspect
 import os
 import shutil
 import subprocess
 import sys
-from typing import NamedTuple
 
 import pytest
 from application import ACTORS, APPLICATION, ENDPOINT, HELPER, JOIN, ROOT, SERVER, TWO, mapping
-from click.testing import CliRunner
 from prepared import prepare
 
-from eprune.cli.main import cli
 from eprune.deploy.ports import free_base_port
 from tests.kit import tiny_models
+from tests.kit.commands import Done, call
 
 
 @pytest.fixture
@@ -79,28 +76,9 @@ def two_endpoints(app, eprune):
     return app / "cuts"
 
 
-class Done(NamedTuple):
-    """How a command ended."""
-
-    code: int
-    out: str
-    err: str
-
-
-def _runner() -> CliRunner:
-    """A runner that keeps stdout and stderr apart; click before 8.2 wants to be told."""
-    keywords = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
-    return CliRunner(**keywords)
-
-
 @pytest.fixture
 def eprune():
     """Call eprune in this process: fast; what child processes print is not seen."""
-
-    def call(*arguments: str, stdin: str = "") -> Done:
-        result = _runner().invoke(cli, list(arguments), input=stdin, prog_name="eprune")
-        return Done(result.exit_code, result.stdout, result.stderr)
-
     return call
 
 

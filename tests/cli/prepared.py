@@ -143,6 +143,12 @@ def prepare(folder):
         "odd.py": ODD,
         "old.py": "from eprune.runtime.actor import Actor\n",
         "probes.py": PROBES,
+        **{
+            f"hosted/{name}.xml": text.replace(
+                "<platform ", '<platform host="local" folder="nothing-is-deployed-here" '
+            )
+            for name, text in (("endpoint", ENDPOINT), ("server", SERVER))
+        },
         "platforms/endpoint.xml": ENDPOINT,
         "platforms/server.xml": SERVER,
         "other/endpoint.xml": ENDPOINT.replace('port="5100"', 'port="5200" bandwidth="1MB/s"'),

@@ -105,6 +105,37 @@ def written(base, placed=True):
     }
 
 
+DEPLOY = "tests/cli/test_deploy_options.py"
+#: Subcommand of deploy -> option -> the test that shows it.
+DEPLOYING = {
+    "up": {
+        "--bootstrap": "test_a_package_that_nobody_knows_is_asked_for",
+        "--wheels": "test_what_is_of_bootstrap_is_refused_without_it",
+        "--require": "test_a_package_that_nobody_knows_is_asked_for",
+        "--keys": "test_certificates_that_nothing_needs_are_refused",
+        "--renew-before": "test_certificates_are_renewed_when_they_are_to_be",
+        "--set": "test_a_parameter_is_set",
+        "--with-inputs": "test_what_actors_read_is_sent",
+        "--insecure": "test_an_unprotected_link_is_allowed",
+        "--service": "test_a_service_manager_is_chosen",
+        "--timeout": "test_programs_have_so_long",
+        "--dry-run": "test_a_plan_is_only_shown",
+        "--quiet": "test_quiet",
+        "--format": "test_a_plan_is_only_shown",
+    },
+    "doctor": {"--format": "test_json"},
+    "status": {"--format": "test_json"},
+    "logs": {
+        "--follow": "test_logs_follow",
+        "--lines": "test_json",
+        "--on": "test_json",
+        "--format": "test_json",
+    },
+    "start": {"--timeout": "test_programs_have_so_long", "--quiet": "test_quiet"},
+    "stop": {"--quiet": "test_quiet"},
+    "rollback": {"--timeout": "test_programs_have_so_long", "--quiet": "test_quiet"},
+    "undeploy": {"--purge": "test_results_are_purged", "--quiet": "test_results_are_purged"},
+}
 ON_TWO = "import tiny.tflite -o new -p pi,server"
 SPLIT_PASS = "apply split app.xml --over pi server"
 
@@ -148,6 +179,15 @@ TABLE = {
         "--back-to": Acts(BACK, f"{BACK} --back-to Sink"),
         "--port": plus(KN, "--port 6000"),
         "--format": plus(KN, "--format json", out),
+    },
+    "deploy": {},
+    **{
+        f"deploy {name}": {
+            **dict.fromkeys(("--platform", "--mapping"), Elsewhere(f"{DEPLOY}::test_an_application_with_its_files")),
+            **{option: Elsewhere(f"{DEPLOY}::{test}") for option, test in tests.items()},
+            **OUTSIDE,
+        }
+        for name, tests in DEPLOYING.items()
     },
     "apply": {"--format": plus("apply", "--format json")},
     "apply replicate": {

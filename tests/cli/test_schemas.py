@@ -111,6 +111,11 @@ CALLS = {
         ("wide.tflite", "--data", "pictures.npz", "--failures", "2", "--recovery"),
         ("wide.tflite", "--data", "unlabelled.npz", "--devices", "2"),
     ],
+    "deploy": [
+        ("doctor", "plain.xml", "-p", "hosted", "-m", "split"),
+        ("status", "plain.xml", "-p", "hosted", "-m", "split"),
+        ("plain.xml", "-p", "hosted", "-m", "split", "--dry-run"),
+    ],
     "cut": [
         ("timed", "--best", "latency", "-o", "made-cut"),
         ("cuts", "--point", "2", "-o", "made-cut"),
@@ -154,6 +159,11 @@ SLOW = [("--images", "nothing-here", "--build", "{out}"), ("timed", "--actors", 
 WITHOUT_JSON = {
     "run": "what actors print is its output; --summary FILE writes the summary as JSON, --record DIR the run records",
     "draw": "its output is a picture",
+    "deploy": "its subcommands have it",
+    **dict.fromkeys(
+        ("deploy start", "deploy stop", "deploy rollback", "deploy undeploy"),
+        "it has no result but the state of the devices, which eprune deploy status prints",
+    ),
     "upgrade": "its output is the files that it rewrites",
     "completion": "its output is a script for a shell",
 }

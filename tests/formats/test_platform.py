@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from eprune.formats.xml.platform import read_platform, write_platform
 from eprune.model.platform import Engine, Link, Platform, Security, Unit
 
-EXAMPLE = """<platform name="endpoint" memory="512MiB" group="rack1 ups">
+EXAMPLE = """<platform name="endpoint" host="me@pi" python="python3.11" folder="/srv" memory="512MiB" group="rack1 ups">
   <unit name="cpu0" core="0"/>
   <unit name="cpu" slowdown="7.5" watts="3.5W" idle="800mW" group="ups"/>
   <link to="server" address="192.168.1.10" port="5200" bandwidth="100Mbit/s" latency="1.49ms" watts="4W"/>
@@ -33,6 +33,9 @@ def test_a_platform_is_read_with_units_defaults_and_lines(tmp_path: Path) -> Non
         ),
         memory=512 * 2**20,
         groups=("rack1", "ups"),
+        host="me@pi",
+        python="python3.11",
+        folder="/srv",
     )
     assert [thing.where.line for thing in (platform, *platform.units, *platform.links)] == [1, 2, 3, 4, 5]
     assert write_platform(platform) == EXAMPLE
@@ -93,6 +96,10 @@ PLATFORMS = st.builds(
     links=st.lists(LINKS, max_size=3).map(tuple),
     memory=st.none() | st.integers(0, 2**50) | st.integers(0, 64).map(lambda n: n * 2**30),
     groups=GROUPS,
+    host=st.none()
+    | st.sampled_from(["local", "pi", "pi@192.168.1.20", "ssh://me@h-1.example:2222", "me@[fe80::1%eth0]"]),
+    python=st.none() | st.sampled_from(["python3.11", "/opt/my python/bin/python"]),
+    folder=st.none() | st.sampled_from(["eprune", "/srv/a b", "./x+y"]),
 )
 
 

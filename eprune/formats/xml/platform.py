@@ -30,7 +30,18 @@ def write_platform(platform: Platform) -> str:
     units = [_unit_node(unit) for unit in platform.units]
     links = [_link_node(link) for link in platform.links]
     memory = None if platform.memory is None else exact_size(platform.memory)
-    return render(node("platform", units + links, name=platform.name, memory=memory, group=_group(platform)))
+    return render(
+        node(
+            "platform",
+            units + links,
+            name=platform.name,
+            host=platform.host,
+            python=platform.python,
+            folder=platform.folder,
+            memory=memory,
+            group=_group(platform),
+        )
+    )
 
 
 def _platform(document: Document) -> Platform:
@@ -42,6 +53,9 @@ def _platform(document: Document) -> Platform:
         links=tuple(_link(document, child) for child in root.children if child.tag == "link"),
         memory=None if memory is None else parse_size(memory),
         groups=_groups(root),
+        host=root.attributes.get("host"),
+        python=root.attributes.get("python"),
+        folder=root.attributes.get("folder"),
         where=document.where(root),
     )
 

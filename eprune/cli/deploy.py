@@ -1,0 +1,477 @@
+"""``eprune deploy``: programs onto the devices that the platform files name, and watched there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, Optional
+
+import click
+
+from eprune.cli import options
+from eprune.cli.errors import FINDINGS, say
+from eprune.cli.printing import show
+
+if TYPE_CHECKING:
+    from eprune.deploy.prepare import Bootstrap, Prepared, Wanted
+    from eprune.deploy.rollout import Rollout, Step
+    from eprune.deploy.sites import Site
+    from eprune.model.system import System
+
+#: The subcommand that `eprune deploy SYSTEM` means.
+DEFAULT = "up"
+#: Seconds that programs have to become healthy.
+TIMEOUT = 60.0
+#: Seconds that the version before has to become healthy again.
+BACK = 20.0
+#: Days before its end from which on a certificate is renewed.
+RENEW = 30.0
+
+
+class Deploy(click.Group):
+    """A group whose first subcommand may be left out."""
+
+    #: what completes the words of a command line that names no subcommand
+    default = DEFAULT
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[Optional[str], Optional[click.Command], list[str]]:
+        """Find the subcommand; what is none is an argument of ``up``."""
+        if args[0] in self.commands:
+            return super().resolve_command(ctx, args)
+        return DEFAULT, self.commands[DEFAULT], args
+
+
+@click.group(
+    "deploy",
+    cls=Deploy,
+    short_help="Put a system onto its devices, and watch it there.",
+    context_settings={"ignore_unknown_options": True},
+)
+def command() -> None:
+    """Put a system onto the devices that its platform files name (host="pi@192.168.1.20"), and watch it there.
+
+    `eprune deploy SYSTEM` is `eprune deploy up SYSTEM`. SYSTEM is a folder that eprune has written, or an application
+    with -p and -m. Devices are reached by OpenSSH, as your ssh configuration says; nothing of eprune is needed there.
+
+    \b
+    Examples:
+      eprune deploy build/system --bootstrap
+      eprune deploy app.xml -p platforms/ -m mappings/split/ --keys keys
+      eprune deploy status build/system
+      eprune deploy logs build/system -f
+      eprune deploy rollback build/system
+    """
+
+
+def system_arguments(function: options.Decorated) -> options.Decorated:
+    """SYSTEM, or APP.xml with -p and -m; --allow-outside."""
+    for decorate in (
+        options.outside_option,
+        options.deployment_options(required=False),
+        click.argument("application", metavar="SYSTEM|APP.xml"),
+    ):
+        function = decorate(function)
+    return function
+
+
+def timeout_option(function: options.Decorated) -> options.Decorated:
+    """--timeout."""
+    decorated: options.Decorated = click.option(
+        "--timeout",
+        type=click.FloatRange(min=0.1),
+        default=TIMEOUT,
+        metavar="S",
+        help=f"Seconds that programs have to become healthy (default: {TIMEOUT:g}).",
+    )(function)
+    return decorated
+
+
+def quiet_option(function: options.Decorated) -> options.Decorated:
+    """-q."""
+    decorated: options.Decorated = click.option("-q", "--quiet", is_flag=True, help="No progress on stderr.")(function)
+    return decorated
+
+
+def read_deployed(application: str, platforms: Sequence[str], mappings: Sequence[str]) -> System:
+    """The system of these arguments, in which every platform that has actors is given."""
+    from pathlib import Path
+
+    from eprune.cli.reading import read_sound
+    from eprune.deploy.options import check_complete
+    from eprune.formats.system import written_in
+
+    if application != "-" and Path(application).is_dir():
+        found = written_in(application)
+        application, platforms, mappings = found[0], platforms or found[1], mappings or found[2]
+    for given, option, what in ((platforms, "-p", "platform"), (mappings, "-m", "mapping")):
+        if not given:
+            raise click.UsageError(f"{application}: there are no {what} files: add them with {option}")
+    system = read_sound(application, platforms, mappings)
+    check_complete(system)
+    return system
+
+
+def order_of(system: System) -> tuple[str, ...]:
+    """The platforms in the order in which they are started: receivers first."""
+    from eprune.deploy.sites import start_order
+
+    homes = system.homes
+    edges = [(homes[fifo.source.actor], homes[fifo.target.actor]) for fifo in system.graph.fifos]
+    return start_order([mapping.platform for mapping in system.mappings], edges)
+
+
+class Shown:
+    """Progress of steps on a terminal, and what devices say, above it."""
+
+    def __init__(self, count: int, quiet: bool) -> None:
+        from eprune.cli.progress import progress
+
+        self.line = progress(count, quiet=quiet, unit="KiB sent")
+        self._quiet = quiet
+        self._sent = 0
+
+    def step(self, step: Step) -> None:
+        """A step begins."""
+        self.line.begin(str(step))
+        self.line.update(self._sent >> 10)
+
+    def sent(self, platform: str, count: int) -> None:
+        """So many bytes more have been sent."""
+        self._sent += count
+        self.line.update(self._sent >> 10)
+
+    def said(self, platform: str, text: str) -> None:
+        """A device says something."""
+        if not self._quiet:
+            self.line.say(f"{platform}: {log_line(text)}")
+
+    def clear(self) -> None:
+        """All is over."""
+        self.line.clear()
+
+
+def log_line(text: str) -> str:
+    """A line of a program's log for people: of an event its time and message."""
+    from datetime import datetime
+
+    try:
+        event = json.loads(text)
+        moment = datetime.fromtimestamp(event["time"]).astimezone()
+        level = "" if event["level"] == "info" else f"{event['level']}: "
+        return f"{moment:%Y-%m-%d %H:%M:%S} {level}{event['message']}"
+    except (ValueError, KeyError, TypeError):
+        return "".join(char if char.isprintable() or char == "\t" else "?" for char in text)
+
+
+@command.command("up", cls=options.Command, short_help="Bring a system onto its devices (the default).")
+@system_arguments
+@click.option("--bootstrap", is_flag=True, help="Make a virtual environment with what programs need on each device.")
+@click.option(
+    "--wheels", metavar="FOLDER", help="With --bootstrap: install these wheels, which are sent, and use no index."
+)
+@click.option(
+    "--require", multiple=True, metavar="PACKAGE", help="With --bootstrap: also install this, as pip names it."
+)
+@click.option("--keys", metavar="FOLDER", help="Certificates for links with TLS, as `eprune certify` makes them.")
+@click.option(
+    "--renew-before",
+    type=click.FloatRange(min=0),
+    default=RENEW,
+    metavar="DAYS",
+    help=f"Renew certificates that end within so many days (default: {RENEW:g}; 0 only what has ended).",
+)
+@click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
+@click.option("--with-inputs", is_flag=True, help="Also send the files that actors read: pictures, recordings.")
+@click.option("--insecure", is_flag=True, help="Allow unprotected links to other machines.")
+@click.option(
+    "--service",
+    type=click.Choice(["system", "user", "plain"]),
+    help="What keeps programs running: the system's systemd, the user's, or a supervisor of eprune (default: the first "
+    "of these that the device has).",
+)
+@timeout_option
+@click.option("--dry-run", is_flag=True, help="Look at the devices, print what would be done, and change nothing.")
+@quiet_option
+@options.format_option
+def up(
+    application: str,
+    platforms: Sequence[str],
+    mappings: Sequence[str],
+    bootstrap: bool,
+    wheels: Optional[str],
+    require: Sequence[str],
+    keys: Optional[str],
+    renew_before: float,
+    settings: Sequence[str],
+    with_inputs: bool,
+    insecure: bool,
+    service: Optional[str],
+    timeout: float,
+    dry_run: bool,
+    quiet: bool,
+    fmt: str,
+) -> int:
+    """Bring a system onto its devices: all of it, or nothing of it.
+
+    Every device is looked at first. Programs, certificates and units go into a new version's folder while the version
+    before runs. Then all stop, switch, and start, those that receive first. Only when all are healthy the new version
+    is kept; if one is not in time, the connection breaks, or you press Ctrl-C, the version before comes back on every
+    device. With --format json, stdout has each platform's version. Exit code: 0 all are healthy, 1 the version before
+    is back, 130 interrupted.
+
+    \b
+    Examples:
+      eprune deploy build/system --bootstrap
+      eprune deploy up app.xml -p platforms/ -m mappings/split/ --keys keys --timeout 120
+      eprune deploy build/system --dry-run
+    """
+    from eprune.deploy.fleet import fleet
+    from eprune.deploy.prepare import Bootstrap
+    from eprune.deploy.rollout import Rollout, plan
+    from eprune.deploy.sites import sites_of
+
+    if (wheels or require) and not bootstrap:
+        raise click.UsageError("--wheels and --require are for --bootstrap: give it too")
+    system = read_deployed(application, platforms, mappings)
+    sites = sites_of(system)
+    asked = Bootstrap(bootstrap, tuple(require), wheels)
+    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, dry_run)
+    order = order_of(system)
+    with (
+        told_how_it_ended(system, sites, quiet) as trying,
+        fleet(system.graph.name, sites, _questions(wanted, service)) as devices,
+    ):
+        devices.complete()
+        prepared = _prepared(wanted, sites, devices.facts, asked)
+        targets = {name: each.target for name, each in prepared.items() if each.target is not None}
+        versions = {name: target.version for name, target in targets.items()}
+        environments = [name for name in order if targets[name].environment is not None]
+        same = all(each.same for each in prepared.values()) and not environments
+        steps = () if same else plan(order, [name for name in order if wanted[name].program.serves], environments)
+        if dry_run:
+            _show_plan(steps, versions, fmt)
+            return 0
+        if not same:
+            trying.update(devices.facts)
+            carry_out(Rollout(devices.sessions, targets, timeout), steps, quiet)
+    for name in order:
+        if not quiet:
+            say(f"{name}: version {versions[name]} {'runs already' if same else 'is healthy'} ({_site(sites, name)})")
+    if fmt == "json":
+        show(json.dumps({"application": system.graph.name, "versions": versions, "changed": not same}, indent=2), fmt)
+    return 0
+
+
+def _site(sites: Sequence[Site], name: str) -> Site:
+    return next(site for site in sites if site.platform == name)
+
+
+def carry_out(rollout: Rollout, steps: Sequence[Step], quiet: bool) -> None:
+    """Carry steps out, and show which."""
+    shown = Shown(len(steps), quiet)
+    rollout.on_step, rollout.on_say, rollout.on_bytes = shown.step, shown.said, shown.sent
+    try:
+        rollout.carry_out(steps)
+    finally:
+        shown.clear()
+
+
+@contextmanager
+def told_how_it_ended(system: System, sites: Sequence[Site], quiet: bool) -> Iterator[dict[str, Mapping[str, Any]]]:
+    """Where what is done inside fails, say what has become of the devices, which are looked at once more.
+
+    What they were like before belongs into what this yields.
+    """
+    from eprune.model.finding import Failure
+
+    before: dict[str, Mapping[str, Any]] = {}
+    try:
+        yield before
+    except Failure:
+        for name, facts in before.items():
+            if facts["version"] is None:
+                say(f"{name}: nothing was there before, and nothing is left")
+        ran = [name for name, facts in before.items() if facts["version"] and facts["state"]["active"] != "stopped"]
+        if ran and not quiet:
+            _say_back(system, [site for site in sites if site.platform in ran], before)
+        raise
+
+
+def _say_back(system: System, sites: Sequence[Site], before: Mapping[str, Mapping[str, Any]]) -> None:
+    """Wait for the version before to be well again, and say whether it is."""
+    from eprune.deploy.fleet import fleet
+    from eprune.deploy.rollout import Rollout
+    from eprune.model.finding import Failure
+
+    with fleet(system.graph.name, sites) as devices:
+        for name, failure in devices.silent.items():
+            say(f"{name}: it cannot be asked whether version {before[name]['version']} is back: {failure}")
+        problem = ""
+        try:
+            Rollout(devices.sessions, {}, BACK).await_well(list(devices.sessions))
+        except Failure as failure:
+            problem = str(failure)
+        for name in devices.sessions:
+            same = devices.facts[name]["version"] == before[name]["version"]
+            say(f"{name}: version {devices.facts[name]['version']} {'is back' if same else 'is there'}")
+        if problem:
+            say(f"warning: {problem}")
+
+
+def _wanted(
+    system: System,
+    keys: Optional[str],
+    renew_before: float,
+    settings: Sequence[str],
+    with_inputs: bool,
+    insecure: bool,
+    dry_run: bool,
+) -> dict[str, Wanted]:
+    """What is to be deployed on each platform. Raises EpruneError for what cannot work."""
+    import os
+
+    from eprune.deploy.build import bundle_of, programs_of
+    from eprune.deploy.needs import needs_of
+    from eprune.deploy.options import KEYS, placed_settings
+    from eprune.deploy.prepare import Wanted, renew_keys
+    from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
+    from eprune.measure.c_builds import build_all
+    from eprune.model.finding import EpruneError
+
+    programs = programs_of(system)
+    findings = [finding for each in programs if (finding := unreachable(system, each, insecure)) is not None]
+    if findings:
+        raise EpruneError(*findings)
+    build_all(programs)
+    secure = [program.platform for program in programs if wants_keys(program)]
+    folder = keys or os.environ.get(KEYS)
+    if keys and not secure:
+        raise click.UsageError('--keys is for links with security="tls", and there are none')
+    if secure and not folder:
+        raise click.UsageError('links with security="tls" need certificates: --keys FOLDER; eprune certify makes them')
+    if secure and folder and not dry_run:
+        renewed, notes = renew_keys(folder, secure, renew_before)
+        for line in (*renewed, *(f"note: {note}" for note in notes)):
+            say(line)
+    placed = placed_settings(system, settings)
+    set_already = {setting.partition("=")[0] for setting in settings}
+    inputs = {
+        program.platform: tuple(
+            each for each in inputs_of(system, program.platform) if f"{each.actor}.{each.parameter}" not in set_already
+        )
+        for program in programs
+    }
+    if not with_inputs:
+        for name, each in ((name, each) for name, several in inputs.items() for each in several):
+            say(f"note: {name}: {each.actor} reads {each.path}, which is not sent: --with-inputs sends it")
+    return {
+        program.platform: Wanted(
+            program,
+            bundle_of(program, f"{program.platform}.pyz"),
+            needs_of(program),
+            keys_for(folder, program.platform) if folder and program.platform in secure else {},
+            (
+                *["--insecure"] * insecure,
+                *(f"--set={setting}" for platform, setting in placed if platform == program.platform),
+            ),
+            reached_at(system, program.platform) if program.rx or program.tx else (),
+            inputs[program.platform] if with_inputs else (),
+        )
+        for program in programs
+    }
+
+
+def _questions(wanted: Mapping[str, Wanted], service: Optional[str]) -> dict[str, Any]:
+    from eprune.deploy.fleet import Question
+
+    return {name: Question(each.needs.all, each.addresses, service) for name, each in wanted.items()}
+
+
+def _prepared(
+    wanted: Mapping[str, Wanted], sites: Sequence[Site], facts: Mapping[str, Any], bootstrap: Bootstrap
+) -> dict[str, Prepared]:
+    """What each platform is to come to. Raises Failure with all that stands in the way."""
+    from eprune.deploy.prepare import prepare
+    from eprune.model.finding import Failure
+
+    prepared = {site.platform: prepare(wanted[site.platform], site, facts[site.platform], bootstrap) for site in sites}
+    problems = [
+        f"{site.platform} ({site}): {problem}" for site in sites for problem in prepared[site.platform].problems
+    ]
+    for site in sites:
+        for note in prepared[site.platform].notes:
+            say(f"note: {site.platform} ({site}): {note}")
+    if problems:
+        raise Failure("\n".join(problems))
+    return prepared
+
+
+def _show_plan(steps: Sequence[Step], versions: Mapping[str, str], fmt: str) -> None:
+    if fmt == "json":
+        said = [{"platform": step.platform or None, "do": step.do.value} for step in steps]
+        show(json.dumps({"versions": dict(versions), "steps": said}, indent=2), fmt)
+        return
+    for name, version in versions.items():
+        say(f"{name}: version {version}{'' if steps else ' runs already'}")
+    show("".join(f"{number}. {step}\n" for number, step in enumerate(steps, 1)))
+
+
+@command.command("doctor", cls=options.Command, short_help="Look at the devices: what they are, and what they lack.")
+@system_arguments
+@options.format_option
+def doctor(application: str, platforms: Sequence[str], mappings: Sequence[str], fmt: str) -> int:
+    """Look at each device: Python, interpreter, libraries, service manager, disk, clock. Nothing is changed.
+
+    Exit code: 0 if every device can be deployed to as it is, 1 if something is missing.
+
+    Example: eprune deploy doctor build/system
+    """
+    from eprune.deploy.build import programs_of
+    from eprune.deploy.fleet import Question, fleet
+    from eprune.deploy.needs import needs_of
+    from eprune.deploy.prepare import Wanted, device_problems
+    from eprune.deploy.sites import sites_of
+    from eprune.views.tables import table
+
+    system = read_deployed(application, platforms, mappings)
+    sites = sites_of(system)
+    wanted = {each.platform: Wanted(each, b"", needs_of(each), {}) for each in programs_of(system)}
+    questions = {name: Question(each.needs.all) for name, each in wanted.items()}
+    rows, problems, data = [], [], {}
+    with fleet(system.graph.name, sites, questions) as devices:
+        for site in sites:
+            name = site.platform
+            if name in devices.silent:
+                problems.append(str(devices.silent[name]))
+                data[name] = {"host": str(site), "problems": [str(devices.silent[name])]}
+                continue
+            facts = devices.facts[name]
+            wrong, notes = device_problems(wanted[name], site, facts)
+            wrong += [f"lacks {each}" for each in wanted[name].needs.missing(facts["modules"])]
+            has = [f"{module} {version}" for module, version in facts["modules"].items() if version not in (None, "?")]
+            free = f"{facts['free'] >> 20} MiB"
+            rows.append((name, str(site), facts["machine"], facts["python"], facts["service"], free, ", ".join(has)))
+            problems += [f"{name} ({site}): {each}" for each in wrong]
+            for note in notes:
+                say(f"note: {name} ({site}): {note}")
+            data[name] = {
+                "host": str(site),
+                **{key: facts[key] for key in ("machine", "python", "executable", "service", "free", "modules")},
+                "problems": wrong,
+            }
+    if fmt == "json":
+        show(json.dumps({"ready": not problems, "platforms": data}, indent=2), fmt)
+    else:
+        show(table(("platform", "host", "machine", "Python", "service", "free", "has"), rows))
+        for problem in problems:
+            show(problem)
+        if any("lacks" in problem for problem in problems):
+            show("hint: eprune deploy --bootstrap makes an environment that has what is missing")
+    return FINDINGS if problems else 0
+
+
+# The other subcommands register themselves.
+from eprune.cli import deployed  # noqa: E402, F401

@@ -1,0 +1,323 @@
+"""The device's end of ``eprune deploy``: answers one request after the other, and cleans up whatever happens.
+
+Requests are lines of JSON on standard input (``do``, its arguments, and ``size`` where that many bytes follow), with an
+empty line now and then as a sign of life. Each is answered by a line of JSON on standard output, ``done`` or
+``problem``; before it there may be lines ``say``. When standard input ends or is silent for too long while a version is
+being tried out, the version before comes back at once.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import signal
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from typing import Any, Callable, Optional
+
+from eprune.deploy.remote import environment, services
+from eprune.deploy.remote.environment import Gone
+from eprune.deploy.remote.versions import Place, Problem
+
+#: Seconds of silence after which the other side is taken for gone.
+PATIENCE = 30.0
+#: Bytes of a request at most.
+REQUEST_BYTES = 16 << 20
+
+Request = dict[str, Any]
+
+
+def send(**line: Any) -> None:
+    """Say something, if anybody still listens."""
+    with contextlib.suppress(OSError):
+        data = json.dumps(line).encode() + b"\n"
+        while data:
+            data = data[os.write(1, data) :]
+
+
+class Input:
+    """Standard input, by lines and by bytes."""
+
+    def __init__(self) -> None:
+        self._rest = b""
+
+    def request(self) -> Request:
+        """The next line that says something. Raises Gone, or ValueError for nonsense."""
+        while True:
+            line, newline, rest = self._rest.partition(b"\n")
+            if newline:
+                self._rest = rest
+                if line.strip():
+                    request: Request = json.loads(line)
+                    return request
+            else:
+                if len(line) > REQUEST_BYTES:
+                    raise ValueError("no request")
+                self._rest += self._more()
+
+    def copy(self, size: int, write: Callable[[bytes], Any]) -> None:
+        """The next ``size`` bytes, of which all are read even if writing fails. Raises Gone, OSError."""
+        failure: Optional[OSError] = None
+        while size:
+            data, self._rest = self._rest[:size], self._rest[size:]
+            data = data or self._more(size)
+            size -= len(data)
+            if failure is None:
+                try:
+                    write(data)
+                except OSError as error:
+                    failure = error
+        if failure is not None:
+            raise failure
+
+    def _more(self, most: int = 65536) -> bytes:
+        if not select.select([0], [], [], PATIENCE)[0]:
+            raise Gone
+        data = os.read(0, min(most, 1 << 20))
+        if not data:
+            raise Gone
+        return data
+
+
+class Agent:
+    """Answers requests about one platform of one application."""
+
+    def __init__(self) -> None:
+        self._input = Input()
+        self._place: Place
+        self._wished = services.PLAIN
+        self._claimed = False
+
+    def run(self) -> None:
+        """Answer until standard input ends."""
+        try:
+            while True:
+                self._answer(self._input.request())
+        except Gone:
+            pass
+        finally:
+            for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+                signal.signal(number, signal.SIG_IGN)
+            if self._claimed:
+                self._go_back()
+
+    def _answer(self, request: Request) -> None:
+        try:
+            done = getattr(self, f"_do_{request['do']}")(request)
+        except Problem as problem:
+            send(problem=str(problem))
+        except OSError as error:
+            where = f"{error.filename}: " if error.filename else ""
+            send(problem=f"{where}{error.strerror or error}")
+        except subprocess.TimeoutExpired as error:
+            send(problem=f"{' '.join(map(str, error.cmd))} takes longer than {error.timeout:g} s")
+        else:
+            send(done=done)
+
+    # Looking.
+
+    def _do_look(self, request: Request) -> dict[str, Any]:
+        """Where this is about, and all that is to be known before anything is changed."""
+        place = self._place = Place(request["folder"], request["application"], request["platform"])
+        offered = services.available()
+        wished = request.get("service") or place.description(place.current()).get("service") or offered[0]
+        if wished not in offered:
+            raise Problem(f"there is no service manager of the kind {wished!r} for this user; {' or '.join(offered)}")
+        self._wished = wished
+        found = environment.look(request["modules"], request["addresses"], place.base)
+        environments = {}
+        for folder in (place.base / "environments").glob("[!.]*"):
+            python = environment.python_of(place.base, folder.name)
+            if python.exists():
+                environments[folder.name] = str(python)
+        return {
+            **found,
+            "base": str(place.base),
+            "root": str(place.root),
+            "service": wished,
+            "environments": environments,
+            **self._do_state(request),
+        }
+
+    @property
+    def _service(self) -> services.Service:
+        """What keeps the current version running; where there is none, what is to."""
+        kind = self._place.description(self._place.current()).get("service")
+        return services.make(kind if kind in services.available() else self._wished, self._place)
+
+    def _do_state(self, request: Request) -> dict[str, Any]:
+        """Which versions there are, and how the program is."""
+        place, version, previous = self._place, self._place.current(), self._place.previous()
+        return {
+            "version": version,
+            "previous": previous,
+            "cut": place.trial() is not None and not place.locked(),
+            "description": place.description(version),
+            "previous_description": place.description(previous),
+            "certificate": self._certificate(),
+            "state": self._do_health(request),
+        }
+
+    def _certificate(self) -> Optional[str]:
+        try:
+            path = self._place.root / "current" / "keys" / f"{self._place.root.name}.crt"
+            return path.read_text(errors="replace")
+        except OSError:
+            return None
+
+    def _do_modules(self, request: Request) -> dict[str, Optional[str]]:
+        """Which modules an environment has."""
+        python = environment.python_of(self._place.base, request["environment"])
+        return environment.versions_in(str(python), request["modules"])
+
+    # Changing.
+
+    def _do_claim(self, request: Request) -> dict[str, Any]:
+        """From now on nobody else changes anything; what somebody has left half-done is undone."""
+        self._place.claim()
+        self._claimed = True
+        healed = self._place.trial() is not None
+        if healed:
+            self._go_back()
+            if self._place.current() is None:
+                self._place.claim()
+        self._place.settle()
+        return {"healed": healed, **self._do_state(request)}
+
+    def _do_environment(self, request: Request) -> str:
+        """Make an environment; wheels come as files."""
+        base = self._place.base
+        with tempfile.TemporaryDirectory(prefix="eprune-") as name:
+            for wheel, size in request["wheels"].items():
+                with (Path(name) / Path(wheel).name).open("wb") as file:
+                    self._input.copy(size, file.write)
+            wheels = Path(name) if request["carried"] else None
+            environment.make(base, request["name"], request["requirements"], wheels, lambda text: send(say=text))
+        return str(environment.python_of(base, request["name"]))
+
+    def _do_stage(self, request: Request) -> list[str]:
+        return self._place.stage(request["version"], request["files"])
+
+    def _do_open(self, request: Request) -> None:
+        self._place.open(request["name"], request["mode"])
+
+    def _do_piece(self, request: Request) -> None:
+        """A part of the file, whose bytes follow."""
+        self._input.copy(request["size"], self._place.write)
+
+    def _do_close(self, request: Request) -> None:
+        self._place.close(request["sha256"])
+
+    def _do_begin(self, request: Request) -> None:
+        self._place.begin(request["version"], self._service.phase)
+
+    def _do_stop(self, request: Request) -> None:
+        self._service.stop()
+
+    def _do_switch(self, request: Request) -> None:
+        self._place.switch(request["version"])
+
+    def _do_start(self, request: Request) -> str:
+        """Start the current version; what is to be said about it."""
+        return self._start()
+
+    def _start(self) -> str:
+        service = self._service
+        for kind in services.available():  # the version before may have been for another one
+            if kind != service.kind:
+                services.make(kind, self._place).remove()
+        service.install()
+        service.start()
+        return services.linger() if service.kind == services.USER else ""
+
+    def _do_disable(self, request: Request) -> None:
+        self._service.disable()
+
+    def _do_health(self, request: Request) -> dict[str, Any]:
+        """How the program is; ``age``: seconds since its report."""
+        state = self._service.state()
+        return {**state, "age": time.time() - state["status"]["time"] if state["status"] else None}
+
+    def _do_keep(self, request: Request) -> None:
+        self._place.keep()
+
+    def _go_back(self) -> None:
+        """Undo a trial, if there is one, and leave nothing of what was only received."""
+        trial = self._place.trial()
+        if trial is None:
+            self._place.settle()
+        elif self._place.current() == trial["before"] and self._service.phase == trial["phase"]:
+            self._place.back()  # nothing has happened yet, and what runs goes on
+        else:
+            self._service.stop()
+            self._place.back()
+            if trial["before"] is None:
+                self._remove_services()
+            elif trial["phase"] != "stopped":  # what had come to its end begins anew
+                self._start()
+        self._place.forget()
+
+    def _do_remove(self, request: Request) -> bool:
+        """Leave nothing, except for what the program has written; whether there is something of that."""
+        self._service.stop()
+        self._remove_services()
+        return self._place.clear(request["purge"])
+
+    def _remove_services(self) -> None:
+        for kind in services.available():
+            services.make(kind, self._place).remove()
+
+    # Logs.
+
+    def _do_logs(self, request: Request) -> None:
+        """Lines of the log, as ``say``; with ``follow`` until the other side has enough."""
+        command = self._service.log_command(request["lines"], request["follow"])
+        with subprocess.Popen(
+            command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
+        ) as log:
+            assert log.stdout is not None
+            output = log.stdout.fileno()
+            rest = b""
+            try:
+                while True:
+                    ready = select.select([output, 0], [], [], PATIENCE)[0]
+                    if 0 in ready and not os.read(0, 4096):
+                        raise Gone
+                    if output not in ready:
+                        if not ready:
+                            raise Gone
+                        continue
+                    data = os.read(output, 65536)
+                    if not data:
+                        break
+                    *lines, rest = (rest + data).split(b"\n")
+                    for line in lines:
+                        send(say=line.decode("utf-8", "replace"))
+            finally:
+                log.kill()
+        if rest:
+            send(say=rest.decode("utf-8", "replace"))
+
+
+def _stop(number: int, _: Any) -> None:
+    raise Gone
+
+
+def main() -> int:
+    """Answer requests."""
+    os.umask(0o022)
+    for wanted in (signal.SIGHUP, signal.SIGTERM, signal.SIGINT):
+        signal.signal(wanted, _stop)
+    with contextlib.suppress(OSError):
+        os.setsid()  # the end of the session is no reason to stop half-way
+    send(hello=1)
+    try:
+        Agent().run()
+    except (ValueError, KeyError, AttributeError) as error:
+        send(problem=f"{type(error).__name__}: {error}")
+        return 1
+    return 0
