@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from eprune.codegen.program import PlatformProgram
+from eprune.formats.model_files import format_of
 from eprune.model.finding import Failure
 
 #: The least Python that runs programs.
@@ -24,6 +25,7 @@ PACKAGES = {
     "openvino": "openvino",
     "onnxruntime": "onnxruntime",
     "psutil": "psutil",
+    "pyopencl": "pyopencl",
     "scipy": "scipy",
     "serial": "pyserial",
     "smbus2": "smbus2",
@@ -71,7 +73,12 @@ def needs_of(program: PlatformProgram) -> Needs:
         certain = dict.fromkeys(_imported(tree.body))
         sure.update(certain)
         perhaps.update(dict.fromkeys(name for name in _imported(list(ast.walk(tree))) if name not in certain))
-    engines = {program.unit(node.unit).engine for node in program.nodes if node.declaration.cuts}
+    engines = {
+        program.unit(node.unit).engine or format_of(part.file_name).engines[0]
+        for node in program.nodes
+        for part in node.declaration.cuts
+    }
+    engines |= {"pyopencl" for node in program.nodes if program.unit(node.unit).opencl is not None}
     sure.update(dict.fromkeys(sorted(engines & PACKAGES.keys())))
     modules = tuple(name for name in sure if name not in own and name not in INTERPRETERS)
     wished = tuple(name for name in perhaps if name not in own and name not in sure and name not in INTERPRETERS)

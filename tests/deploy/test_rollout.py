@@ -21,6 +21,7 @@ from eprune.deploy.rollout import Do, Step, plan
 from eprune.deploy.session import MODULES, agent_text
 from eprune.deploy.sites import start_order
 from eprune.formats.system import read_system, written_in
+from eprune.model.behaviour import Cut, Declaration
 from eprune.model.finding import Failure
 from tests.kit import fleet as kit
 
@@ -112,6 +113,23 @@ def test_what_a_program_imports_is_what_it_needs(camera, tmp_path):
     assert needs.interpreter is False
     found = dict.fromkeys(("numpy", "json", "PIL"), "1")
     assert needs.missing(found) == ["opencv-python-headless", "smbus2"]
+
+
+@pytest.mark.parametrize(
+    ("file", "engine", "modules", "interpreter"),
+    [
+        ("m.tflite", "", {"numpy"}, True),
+        ("m.tflite", "openvino", {"numpy", "openvino"}, False),
+        ("m.onnx", "", {"numpy", "onnxruntime"}, False),
+        ("m.onnx", "onnxruntime", {"numpy", "onnxruntime"}, False),
+    ],
+)
+def test_a_program_needs_what_runs_its_models(camera, file, engine, modules, interpreter):
+    cut = Cut("part", file, (0,), (0,), (1,))
+    node = replace(camera.nodes[0], declaration=Declaration("segment", cut, ()))
+    unit = replace(camera.unit(node.unit), engine=engine)
+    needs = needs_of(replace(camera, nodes=(node,), units=(unit,)))
+    assert (set(needs.modules), needs.interpreter) == (modules, interpreter)
 
 
 @pytest.mark.parametrize(
