@@ -21,7 +21,7 @@ from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.system import files_in, read_system, write_system
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.summary import summarize
-from eprune.measure.timing import time_actors
+from eprune.measure.timing import time_platform
 from eprune.model.exit_codes import INTERRUPTED
 from eprune.model.graph import Actor
 from eprune.model.system import System
@@ -174,7 +174,8 @@ def block_times(
     system: System, application: str, options: offload.Options, blocks: Sequence[Sequence[str]],
     interpreter: Optional[str],
 ) -> list[list[float]]:  # fmt: skip
-    """The blocks' seconds on the device and on the server: timed here, by the units' slowdowns.
+    """The blocks' seconds on the device and on the server: timed here, each actor on the unit of
+    its platform that is fastest, by the units' slowdowns.
 
     Raises RuntimeError with the reason of a failure.
     """
@@ -182,9 +183,10 @@ def block_times(
     for name in (options.device, *options.server):
         platform = system.platform(name)
         assert platform is not None
-        unit = platform.units[0]
-        timed = time_actors(application, unit, interpreter, allow_outside=True)["actors"]  # it has been checked
-        times.append([unit.slowdown * sum(timed[actor] for actor in block) for block in blocks])
+        found = time_platform(
+            application, platform, interpreter, allow_outside=True, emulate=True
+        )  # it has been checked
+        times.append([found["slowdown"] * sum(found["actors"][actor] for actor in block) for block in blocks])
     return times
 
 

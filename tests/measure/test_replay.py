@@ -24,11 +24,14 @@ from eprune.measure.replay import (
     AnsweredFrame,
     Replay,
     WayRun,
+    block_times,
     moments,
     read_frames,
 )
 from eprune.model.graph import Actor, Graph
+from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
+from eprune.passes import offload
 from eprune.passes.exits import Exit
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main.files import Files
@@ -189,6 +192,23 @@ def test_the_oracle_knows_how_long_the_device_really_takes(tmp_path):
 def test_what_a_decider_expects_of_the_other_side_is_taken_from_its_parameters():
     given_ = {"rest": "0.3,0.1", "bytes": "100,50", "bandwidth": "1000", "latency": "0.01"}
     assert replaying.expected_far(given_) == pytest.approx((0.02 + 0.1 + 0.3, 0.02 + 0.05 + 0.1, 0))
+
+
+def test_blocks_take_what_they_take_on_the_unit_that_is_fastest(monkeypatch):
+    """The first unit of a platform may be one that takes no slices at all."""
+    asked = []
+
+    def timed(application, unit, interpreter, progress=None, allow_outside=False):
+        asked.append(unit.name)
+        seconds = {"kernels": {}, "core": {"L1": 0.2, "L2": 0.4}, "npu": {"L2": 0.1}, "cpu": {"L1": 0.01, "L2": 0.02}}
+        return {"actors": seconds[unit.name], "interpreter": unit.name}
+
+    monkeypatch.setattr("eprune.measure.timing.time_actors", timed)
+    units = (Unit("kernels", opencl="0:0", slowdown=2), Unit("core", slowdown=2), Unit("npu", slowdown=3))
+    system = System(Graph("g"), (Platform("device", units), Platform("server", (Unit("cpu"),))))
+    found = block_times(system, "app.xml", offload.Options("device", ("server",)), [("L1",), ("L1", "L2")], None)
+    assert asked == ["kernels", "core", "npu", "cpu"]
+    assert found == [pytest.approx([0.4, 0.4 + 0.3]), pytest.approx([0.01, 0.03])]
 
 
 def test_traces_are_made_for_each_kind_and_can_be_read(tmp_path, monkeypatch):
