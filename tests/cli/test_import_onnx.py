@@ -19,13 +19,13 @@ from tests.kit import onnx_models, tiny_models  # noqa: E402
 def folder(tmp_path, monkeypatch):
     """The current folder, with small models."""
     monkeypatch.chdir(tmp_path)
-    for name in ("network", "quantized", "branching", "asking"):
+    for name in ("network", "quantized", "branching", "looping", "asking"):
         (tmp_path / f"{name}.onnx").write_bytes(getattr(onnx_models, name)())
     (tmp_path / "unstated.onnx").write_bytes(onnx_models.network(states=False))
     return tmp_path
 
 
-@pytest.mark.parametrize("name", ["network", "unstated", "quantized", "branching"])
+@pytest.mark.parametrize("name", ["network", "unstated", "quantized", "branching", "looping"])
 def test_an_import_analyzes_clean_equals_the_model_and_runs(folder, eprune, eprune_process, name):
     done = eprune("import", f"{name}.onnx", "-o", "app", "--per", "operator")
     assert done.code == 0, done.err

@@ -45,7 +45,7 @@ def test_operators_are_the_nodes_but_those_that_give_constants() -> None:
     assert model.format.macs(model, conv) == 8 * 8 * 8 * 27
 
 
-@pytest.mark.parametrize("name", ["network", "quantized", "branching"])
+@pytest.mark.parametrize("name", ["network", "quantized", "branching", "looping"])
 def test_every_cut_of_a_model_computes_the_same_bits(name: str) -> None:
     tried = dict(differences(model_of(getattr(onnx_models, name)())))
     assert tried and not any(tried.values())

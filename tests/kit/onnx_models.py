@@ -136,6 +136,34 @@ def branching() -> bytes:
     return b.build([("x", [1, 4])], [("y", [1, 4])])
 
 
+def looping() -> bytes:
+    """A Loop that multiplies its state by weights of the outer graph, three times, and adds a tensor of it."""
+    b = Builder()
+    weights = b.normal(4, 4)
+    moved = b.node("Tanh", ["x"])
+    body = helper.make_graph(
+        [
+            helper.make_node("MatMul", ["state", weights], ["product"]),
+            helper.make_node("Add", ["product", moved], ["next"]),
+            helper.make_node("Identity", ["condition"], ["again"]),
+        ],
+        "body",
+        [
+            helper.make_tensor_value_info("number", TensorProto.INT64, []),
+            helper.make_tensor_value_info("condition", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("state", TensorProto.FLOAT, [1, 4]),
+        ],
+        [
+            helper.make_tensor_value_info("again", TensorProto.BOOL, []),
+            helper.make_tensor_value_info("next", TensorProto.FLOAT, [1, 4]),
+        ],
+    )
+    start = b.node("Neg", [moved])
+    last = b.node("Loop", [b.constant(np.int64(3)), b.constant(np.bool_(True)), start], body=body)
+    b.nodes.append(helper.make_node("Exp", [last], ["y"]))
+    return b.build([("x", [1, 4])], [("y", [1, 4])])
+
+
 def asking() -> bytes:
     """A Reshape to what a Shape, sliced and joined, tells, with an open batch."""
     b = Builder()
