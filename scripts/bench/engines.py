@@ -18,13 +18,17 @@ from types import MethodType
 
 import numpy as np
 
+from eprune.measure.stated import stated
 from eprune.runtime.fire import c_actor, c_build
 from eprune.runtime.kernel.actor import PortType
 from scripts.bench.harness import MODELS, ROOT, VEHICLE, say
+from scripts.bench.onnx import CASES
 
 ROUNDS, CALLS = 21, 50_000
 #: One after the other: TFLite's interpreters, and OpenVINO where it is installed.
 SIDES = (("tflite", "ai-edge-litert"), ("tflite", "tflite-runtime"), ("openvino", "auto"))
+#: Of .onnx models, whose open shapes are stated first.
+ONNX = (("onnxruntime", "auto"),)
 
 RELU = """
 #include "eprune_actor.h"
@@ -74,10 +78,10 @@ def engines(folder: Path) -> None:
     calls(folder)
     say("model", "engine", "ms per frame", "memory, MB", "largest difference, of the largest value")
     say(*["---"] * 5)
-    models = [VEHICLE, *sorted(MODELS.glob("*.tflite"))]
+    models = [VEHICLE, *sorted(MODELS.glob("*.tflite")), *_stated(folder)]
     for model in models:
         right = None
-        for side in SIDES:
+        for side in ONNX if model.suffix == ".onnx" else SIDES:
             found = _alone(folder, model, side)
             if isinstance(found, str):
                 say(model.stem, side[0] if side[0] != "tflite" else side[1], found, "", "")
@@ -87,6 +91,17 @@ def engines(folder: Path) -> None:
             amount = _difference(right, outputs)
             same = "the same bits" if amount == 0 else f"{amount:.1g}"
             say(model.stem, one["as"], f"{one['ms']:.3g}", f"{one['mb']:.0f}", same)
+
+
+def _stated(folder: Path) -> list[Path]:
+    """The shared .onnx models, with all shapes stated."""
+    made = []
+    for name, shapes in CASES.items():
+        path = MODELS / "onnx" / f"{name}.onnx"
+        if path.exists():
+            made.append(folder / path.name)
+            made[-1].write_bytes(stated(str(path), shapes=shapes).model.data)
+    return made
 
 
 def calls(folder: Path) -> None:
