@@ -338,7 +338,7 @@ def _wanted(
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
     from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
-    from eprune.measure.c_builds import build_all
+    from eprune.measure.builds import build_all
     from eprune.model.finding import EpruneError
 
     programs = programs_of(system)
