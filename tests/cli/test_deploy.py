@@ -47,6 +47,7 @@ def status(devices, eprune):
     return {row["platform"]: row for row in json.loads(done.out)}
 
 
+@pytest.mark.long
 def test_a_system_comes_onto_its_devices_and_all_the_rest_of_its_life(devices, up, eprune):
     done = up("--format", "json")
     assert done.code == 0, done.err
@@ -94,6 +95,7 @@ def test_a_system_comes_onto_its_devices_and_all_the_rest_of_its_life(devices, u
     assert not any(devices.programs(name) or devices.supervisors(name) for name in kit.PLATFORMS)
 
 
+@pytest.mark.long
 def test_programs_that_do_not_become_healthy_bring_the_version_before_back(devices, up, eprune):
     assert up().code == 0
     before = {name: devices.state(name) for name in kit.PLATFORMS}
@@ -163,6 +165,7 @@ def test_a_dry_run_and_doctor_change_nothing(devices, up, eprune):
     assert not list(devices.folder.glob("devices/*"))
 
 
+@pytest.mark.long
 def test_certificates_come_to_the_devices_and_are_renewed_before_they_end(devices, up, eprune):
     devices.write(security="tls")
     keys = str(devices.folder / "keys")

@@ -73,6 +73,7 @@ class Count(Actor):
     def initialize(self):"""
 
 
+@pytest.mark.long
 def test_what_actors_read_is_sent(fleet):
     behaviours = fleet.folder / "system/behaviours.py"
     try:
@@ -161,6 +162,7 @@ def test_certificates_are_renewed_when_they_are_to_be(fleet, tmp_path):
     assert fleet.counts()
 
 
+@pytest.mark.long
 def test_programs_have_so_long(fleet):
     done = up(fleet, "--timeout", "0.1", "--set", "Count.period=0.03")
     assert done.code == 1
