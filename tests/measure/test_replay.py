@@ -232,15 +232,15 @@ def test_what_is_asked_for_reaches_the_runs(tmp_path, monkeypatch):
     """Cuts, the interpreter, settings and the ways, all of them if none is named."""
     asked = {}
 
-    def timed(application, core, interpreter, allow_outside):
+    def timed(application, platform, interpreter, allow_outside, emulate):
         asked["timed with"] = interpreter
-        return {"actors": dict.fromkeys(("L1", "L2", "L3", "L4-L5"), 0.001)}
+        return {"actors": dict.fromkeys(("L1", "L2", "L3", "L4-L5"), 0.001), "slowdown": 1}
 
     def run(system, options, trace, changes, seconds, blocks, times, ways, settings, progress):
         asked.update(blocks=blocks, ways=ways, settings=settings, options=options)
         return Replay(blocks, (), (), seconds, (), (way("0", (0.0, 0, 0.1)),))
 
-    monkeypatch.setattr(replaying, "time_actors", timed)
+    monkeypatch.setattr(replaying, "time_platform", timed)
     monkeypatch.setattr(replaying, "replay", run)
     more = ["--cut", "L2", "--interpreter", "tflite-runtime", "--set", "Input.count=0"]
     done = CliRunner().invoke(cli, [*call(tmp_path), *more], prog_name="eprune")
