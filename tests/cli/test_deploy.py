@@ -118,6 +118,7 @@ def test_a_program_that_is_killed_comes_back_by_itself(devices, up):
     assert devices.counts()
 
 
+@pytest.mark.long
 def test_ctrl_c_leaves_nothing_half_done(devices, up):
     assert up().code == 0
     before = {name: devices.state(name) for name in kit.PLATFORMS}

@@ -120,7 +120,7 @@ def name_of(step):
     return f"{step.do.name.lower()}-{step.platform}".rstrip("-")
 
 
-@pytest.mark.parametrize("step", rarely(Do.WELL, Do.KEEP), ids=name_of)
+@pytest.mark.parametrize("step", rarely(Do.WELL), ids=name_of)
 def test_ctrl_c_at_any_step_leaves_everything_as_it_was(local, monkeypatch, step):
     done, before = attempt(local, monkeypatch, step, interrupt)
     assert done.code == 130
@@ -130,6 +130,7 @@ def test_ctrl_c_at_any_step_leaves_everything_as_it_was(local, monkeypatch, step
         assert as_before(local, before)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("step", rarely(Do.WELL)[:-1], ids=name_of)
 def test_a_connection_that_breaks_leaves_everything_as_it_was(remote, monkeypatch, step):
     done, before = attempt(remote, monkeypatch, step, break_one_connection)
