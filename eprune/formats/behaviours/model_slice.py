@@ -248,7 +248,7 @@ def _check_range(actor: Actor, behaviour: ModelSlice, model: Model) -> None:
         message = f"operators {span} are not {kind} of operators of {behaviour.file!r}"
         hint = f"the model has operators 0 to {count - 1}" if count else "the model has no operators"
         raise _refusal(actor, message, hint)
-    for bond in model.format.bonds(model):
+    for bond in model.bonds:
         inside = [index for index in bond if index in behaviour.operators]
         if inside and len(inside) < len(bond):
             message = f"operators {', '.join(map(str, bond))} share state and cannot be in different slices"

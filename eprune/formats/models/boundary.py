@@ -19,7 +19,7 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
     """
     chosen = chosen_operators(model, operators)
     inside = {operator.index for operator in chosen}
-    early = model.format.early(model)
+    early = model.early
     results = {index for operator in early for index in model.operators[operator].outputs}
     carried = with_preparatory(model, chosen)
     others = (o for o in model.operators if o.index not in inside and o.index not in early)
@@ -29,7 +29,7 @@ def boundary(model: Model, operators: Iterable[int]) -> tuple[tuple[int, ...], t
     consumed = dict.fromkeys(index for operator in carried for index in operator.inputs if index >= 0)
     produced = {index for operator in carried for index in operator.outputs}
 
-    fixed = model.format.fixed(model)
+    fixed = model.fixed
 
     def data(index: int) -> bool:
         return index not in fixed and not (model.tensors[index].constant or model.tensors[index].variable)
@@ -56,8 +56,8 @@ def with_preparatory(model: Model, operators: Iterable[Operator]) -> list[Operat
 
     Those whose result is a constant (``Format.fixed``) are not among them.
     """
-    early = model.format.early(model)
-    fixed = model.format.fixed(model)
+    early = model.early
+    fixed = model.fixed
     producer = {tensor: model.operators[index] for index in early for tensor in model.operators[index].outputs}
     found = {operator.index: operator for operator in operators}
     found.update((operator.index, operator) for operator in model.format.starters(model, list(found.values())))

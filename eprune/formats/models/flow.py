@@ -58,8 +58,8 @@ class OperatorFlow:
 
 def flow(model: Model, types: Optional[Mapping[int, TokenType]] = None) -> OperatorFlow:
     """What passes between the operators. ``types`` are those of tensors whose type the file does not state."""
-    early = model.format.early(model)
-    fixed = model.format.fixed(model)
+    early = model.early
+    fixed = model.fixed
     reads: dict[int, tuple[int, ...]] = {}
     writes: dict[int, tuple[int, ...]] = {}
     prepared: dict[int, tuple[int, ...]] = {}  # a preparatory operator's result -> what it is computed from

@@ -10,6 +10,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import ClassVar, Optional
 
 from eprune.formats.models.metadata import Metadata
@@ -95,6 +96,21 @@ class Model:
     graph: int = 0
     signature: Optional[Signature] = None
     signatures: tuple[Signature, ...] = ()
+
+    @cached_property
+    def early(self) -> frozenset[int]:
+        """The operators whose results are known before the run (``Format.early``)."""
+        return self.format.early(self)
+
+    @cached_property
+    def fixed(self) -> Mapping[int, tuple[int, ...]]:
+        """Tensor -> its values, of shapes that the file states (``Format.fixed``)."""
+        return self.format.fixed(self)
+
+    @cached_property
+    def bonds(self) -> tuple[tuple[int, ...], ...]:
+        """Sets of operators that share state (``Format.bonds``)."""
+        return self.format.bonds(self)
 
     def name(self, tensor: int) -> str:
         """A tensor's name: that in the signature, if it has one, else the file's; ``tensor3`` for none."""

@@ -102,7 +102,7 @@ def _check_slice(
 
 def _check_bonds(model: Model, chosen: Sequence[Operator]) -> None:
     inside = {operator.index for operator in chosen}
-    for bond in model.format.bonds(model):
+    for bond in model.bonds:
         missing = [index for index in bond if index not in inside]
         if missing and len(missing) < len(bond):
             inner = next(model.operators[index] for index in bond if index in inside)

@@ -22,7 +22,7 @@ def ties(model: Model, flow: OperatorFlow) -> tuple[Tie, ...]:
     """All that holds operators to place together."""
     work = set(flow.work)
     found = []
-    for bond in model.format.bonds(model):
+    for bond in model.bonds:
         inside = sorted((index for index in bond if index in work), key=flow.position.__getitem__)
         if len(inside) > 1:
             found.append(Tie(inside[0], inside[-1], f"operators {_listed(sorted(inside))} share {_state(model, bond)}"))

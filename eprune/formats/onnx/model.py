@@ -276,7 +276,7 @@ def early(model: Model) -> frozenset[int]:
     Operators that draw random numbers, and those with graphs inside, are never among them.
     """
     known = {tensor.index for tensor in model.tensors if tensor.constant} | {-1}
-    asked = fixed(model)
+    asked = model.fixed
     found: set[int] = set()
     for operator, node in zip(model.operators, nodes_of(proto_of(model.data, model.path).graph)):
         if not operator.builtin or operator.name in _RANDOM or subgraphs(node):

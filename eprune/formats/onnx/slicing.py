@@ -16,7 +16,6 @@ from eprune.formats.onnx.channels import Narrower
 from eprune.formats.onnx.model import (
     captured,
     external_bytes,
-    fixed,
     is_constant,
     library,
     nodes_of,
@@ -102,7 +101,7 @@ class _Slicer:
         names = {name for node in chosen for name in (*node.input, *captured(node))}
         names.update(source.tensors[index].name for index in outputs)
         made = {name for node in chosen for name in node.output}
-        shapes = {source.tensors[index].name: (index, sizes) for index, sizes in fixed(source).items()}
+        shapes = {source.tensors[index].name: (index, sizes) for index, sizes in source.fixed.items()}
         for each in self.proto.graph.initializer:
             if each.name in names:
                 self.fill(graph.initializer.add(), each)

@@ -103,7 +103,7 @@ def bonds(model: Model) -> tuple[tuple[int, ...], ...]:
     writes. Where the file does not tell which resource an operator touches, all that touch any are one set.
     """
     groups: dict[str, list[int]] = {}
-    early = preparatory(model)
+    early = model.early
     stateful = [operator for operator in model.operators if operator.resources and operator.index not in early]
     blurred = any(resources.UNKNOWN in operator.resources for operator in stateful)
     for operator in stateful:

@@ -154,7 +154,7 @@ class _Slicer:
         graph = self.schema.SubGraphT()
         graph.name = source.Name()
         graph.tensors = [self._tensor(source.Tensors(index)) for index in used]
-        for index, values in () if everything else shapes.fixed(self.source).items():
+        for index, values in () if everything else self.source.fixed.items():
             if index in index_of:
                 graph.tensors[index_of[index]].buffer = len(self.buffers)
                 self.buffers.append(_Constant(self.schema, shapes.as_bytes(values, self.source.tensors[index].type)))
