@@ -6,6 +6,9 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
 from eprune.formats.models.parts import Format, Model, Operator
+from eprune.formats.onnx import channels, cost, slicing, wire
+from eprune.formats.onnx import fused as fusing
+from eprune.formats.onnx import model as reading
 
 if TYPE_CHECKING:
     from eprune.formats.models.parts import Left
@@ -37,21 +40,15 @@ class OnnxFormat(Format):
 
     def parse(self, data: bytes, path: str, signature: Optional[str] = None) -> Model:
         """See ``model.parse_model``."""
-        from eprune.formats.onnx.model import parse_model
-
-        return parse_model(self, data, path, signature)
+        return reading.parse_model(self, data, path, signature)
 
     def early(self, model: Model) -> frozenset[int]:
         """See ``model.early``."""
-        from eprune.formats.onnx.model import early
-
-        return early(model)
+        return reading.early(model)
 
     def fixed(self, model: Model) -> Mapping[int, tuple[int, ...]]:
         """See ``model.fixed``."""
-        from eprune.formats.onnx.model import fixed
-
-        return fixed(model)
+        return reading.fixed(model)
 
     def bonds(self, model: Model) -> tuple[tuple[int, ...], ...]:
         """None: no operator keeps anything from one run to the next."""
@@ -59,15 +56,11 @@ class OnnxFormat(Format):
 
     def fused(self, model: Model) -> Iterator[tuple[int, int, str]]:
         """See ``fused.fused``."""
-        from eprune.formats.onnx.fused import fused
-
-        return fused(model)
+        return fusing.fused(model)
 
     def macs(self, model: Model, operator: Operator, types: Optional[Mapping[int, TokenType]] = None) -> int:
         """See ``cost.macs``."""
-        from eprune.formats.onnx.cost import macs
-
-        return macs(model, operator, types)
+        return cost.macs(model, operator, types)
 
     def write(
         self,
@@ -78,27 +71,19 @@ class OnnxFormat(Format):
         kept: Sequence[Kept] = (),
     ) -> bytes:
         """See ``slicing.write_slice``."""
-        from eprune.formats.onnx.slicing import write_slice
-
-        return write_slice(model, operators, inputs, outputs, kept)
+        return slicing.write_slice(model, operators, inputs, outputs, kept)
 
     def restated(self, model: Model, types: Mapping[int, TokenType]) -> bytes:
         """See ``slicing.restated``."""
-        from eprune.formats.onnx.slicing import restated
-
-        return restated(model, types)
+        return slicing.restated(model, types)
 
     def constant_spans(self, data: bytes) -> list[slice]:
         """See ``wire.constant_spans``."""
-        from eprune.formats.onnx.wire import constant_spans
-
-        return constant_spans(data)
+        return wire.constant_spans(data)
 
     def narrowed(self, model: Model, operators: Iterable[int], kept: Sequence[Kept]) -> Left:
         """See ``channels.narrowed``."""
-        from eprune.formats.onnx.channels import narrowed
-
-        return narrowed(model, operators, kept)
+        return channels.narrowed(model, operators, kept)
 
 
 #: The one there is.

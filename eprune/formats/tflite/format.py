@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from eprune.formats.models.parts import Format, Model, Operator
+from eprune.formats.models.parts import Format, Left, Model, Operator
+from eprune.formats.tflite import channels, cost, metadata, narrowing, quantization, resources, shapes, slicing
+from eprune.formats.tflite import fused as fusing
+from eprune.formats.tflite import model as reading
 
 if TYPE_CHECKING:
     from eprune.formats.models.metadata import Metadata
-    from eprune.formats.models.parts import Left
     from eprune.formats.models.quantization import Quantization
     from eprune.model.behaviour import Kept
     from eprune.model.token import TokenType
@@ -40,46 +42,32 @@ class TfliteFormat(Format):
 
     def parse(self, data: bytes, path: str, signature: Optional[str] = None) -> Model:
         """See ``model.parse_model``."""
-        from eprune.formats.tflite.model import parse_model
-
-        return parse_model(self, data, path, signature)
+        return reading.parse_model(self, data, path, signature)
 
     def early(self, model: Model) -> frozenset[int]:
         """See ``model.preparatory``."""
-        from eprune.formats.tflite.model import preparatory
-
-        return preparatory(model)
+        return reading.preparatory(model)
 
     def fixed(self, model: Model) -> Mapping[int, tuple[int, ...]]:
         """See ``shapes.fixed``."""
-        from eprune.formats.tflite import shapes
-
         return shapes.fixed(model)
 
     def open_questions(self, model: Model, types: Mapping[int, TokenType]) -> bool:
         """See ``shapes.open_questions``."""
-        from eprune.formats.tflite import shapes
-
         return shapes.open_questions(model, types)
 
     def bonds(self, model: Model) -> tuple[tuple[int, ...], ...]:
         """See ``model.bonds``."""
-        from eprune.formats.tflite.model import bonds
-
-        return bonds(model)
+        return reading.bonds(model)
 
     def fused(self, model: Model) -> Iterator[tuple[int, int, str]]:
         """See ``fused.fused_pairs``."""
-        from eprune.formats.tflite.fused import fused_pairs
-
-        for first, second in fused_pairs(model):
+        for first, second in fusing.fused_pairs(model):
             yield first, second, "are one kernel in XNNPACK, and cut apart round otherwise"
 
     def macs(self, model: Model, operator: Operator, types: Optional[Mapping[int, TokenType]] = None) -> int:
         """See ``cost.macs``."""
-        from eprune.formats.tflite.cost import macs
-
-        return macs(model, operator, types)
+        return cost.macs(model, operator, types)
 
     def write(
         self,
@@ -90,48 +78,32 @@ class TfliteFormat(Format):
         kept: Sequence[Kept] = (),
     ) -> bytes:
         """See ``slicing.write_slice``."""
-        from eprune.formats.tflite.slicing import write_slice
-
-        return write_slice(model, operators, inputs, outputs, kept)
+        return slicing.write_slice(model, operators, inputs, outputs, kept)
 
     def restated(self, model: Model, types: Mapping[int, TokenType]) -> bytes:
         """See ``slicing.restated``."""
-        from eprune.formats.tflite.slicing import restated
-
-        return restated(model, types)
+        return slicing.restated(model, types)
 
     def constant_spans(self, data: bytes) -> list[slice]:
         """See ``slicing.constant_spans``."""
-        from eprune.formats.tflite.slicing import constant_spans
-
-        return constant_spans(data)
+        return slicing.constant_spans(data)
 
     def narrowed(self, model: Model, operators: Iterable[int], kept: Sequence[Kept]) -> Left:
         """See ``narrowing.narrowed``."""
-        from eprune.formats.models.parts import Left
-        from eprune.formats.tflite.channels import narrowed_bytes
-        from eprune.formats.tflite.narrowing import narrowed, tensor_channels
-
-        found = narrowed(model, operators, kept)
-        whole, left = narrowed_bytes(model, found)
-        return Left(tensor_channels(found), whole - left)
+        found = narrowing.narrowed(model, operators, kept)
+        whole, left = channels.narrowed_bytes(model, found)
+        return Left(narrowing.tensor_channels(found), whole - left)
 
     def quantization(self, model: Model, tensor: int) -> Optional[Quantization]:
         """See ``quantization.quantization``."""
-        from eprune.formats.tflite.quantization import quantization
-
-        return quantization(model, tensor)
+        return quantization.quantization(model, tensor)
 
     def metadata(self, model: Model) -> Metadata:
         """See ``metadata.read_metadata``."""
-        from eprune.formats.tflite.metadata import read_metadata
-
-        return read_metadata(model)
+        return metadata.read_metadata(model)
 
     def starters(self, model: Model, operators: Sequence[Operator]) -> Sequence[Operator]:
         """See ``resources.starters``."""
-        from eprune.formats.tflite import resources
-
         return resources.starters(model.operators, operators)
 
 
