@@ -184,22 +184,21 @@ def _times(
     known: dict[Any, float] = {}
     grown = []
     profiled = {
-        (part.path, index): seconds
+        (part.path, index): taken
         for part in (node.declaration.cuts[0] for node in whole.segments)
         if engine.of(part.path).name == ONNXRUNTIME
-        for index, seconds in node_times(part, engine).items()
+        for index, taken in node_times(part, engine).items()
     }
+
+    def of_part(part: Cut) -> float:
+        if engine.of(part.path).name == ONNXRUNTIME:
+            return sum(profiled.get((part.path, index), 0.0) for index in part.operators)
+        return _segment(part, engine, known)
+
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
         parts = [node.declaration.cuts[0] for node in _program(system, order[:count], unit).segments]
-        grown.append(
-            sum(
-                sum(profiled.get((part.path, index), 0.0) for index in part.operators)
-                if engine.of(part.path).name == ONNXRUNTIME
-                else _segment(part, engine, known)
-                for part in parts
-            )
-        )
+        grown.append(sum(map(of_part, parts)))
     stretch = max(between / grown[-1], 1.0) if grown[-1] and not system.graph.dpgs else 1.0
     for actor, seconds in zip(order, steps(grown)):
         times.setdefault(actor, stretch * seconds * active.get(actor, 1))
