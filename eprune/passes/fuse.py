@@ -6,8 +6,9 @@ out is for the code generator: its names hold signs that no file may have.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 from eprune.analysis.clusters import Cluster, clusters
 from eprune.analysis.fusing import Contraction, activities, model_file, wirings
@@ -18,6 +19,8 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.passes.base import Report, Result, option
+
+T = TypeVar("T")
 
 #: A segment is named after all of its actors up to here, after its first and last beyond.
 _NAMED_IN_FULL = 3
@@ -155,35 +158,24 @@ def _fused(
         return not fifo.delay and source in names and names[source] == names.get(target)
 
     gone = {ref for fifo in graph.fifos if within(fifo) for ref in (fifo.source, fifo.target)}
+
+    def at_ports(members: Iterable[str], of: Callable[[Interface], Mapping[str, T]]) -> dict[str, T]:
+        """What interfaces of members say of ports, by the ports of what they become."""
+        there = ((name, of(system.interfaces[name])) for name in members if name in system.interfaces)
+        stated = {PortRef(name, port): value for name, values in there for port, value in values.items()}
+        return {str(ref): value for ref, value in stated.items() if ref not in gone}
+
     made = {}
     for members in sets:
         parts = [actors[name] for name in members]
         made[members[0]] = actor = _together(parts, gone)
         known = [system.interfaces[name] for name in members if name in system.interfaces]
         interfaces[actor.name] = Interface(
-            tensors={
-                str(PortRef(name, port)): tensor
-                for name in members
-                if name in system.interfaces
-                for port, tensor in system.interfaces[name].tensors.items()
-                if PortRef(name, port) not in gone
-            },
+            tensors=at_ports(members, lambda each: each.tensors),
             weight_bytes=sum(each.weight_bytes for each in known),
             copies=True,
-            channels={
-                str(PortRef(name, port)): channels
-                for name in members
-                if name in system.interfaces
-                for port, channels in system.interfaces[name].channels.items()
-                if PortRef(name, port) not in gone
-            },
-            axes={
-                str(PortRef(name, port)): axis
-                for name in members
-                if name in system.interfaces
-                for port, axis in system.interfaces[name].axes.items()
-                if PortRef(name, port) not in gone
-            },
+            channels=at_ports(members, lambda each: each.channels),
+            axes=at_ports(members, lambda each: each.axes),
         )
     groups = {tuple(members) for members in sets}
     precedence = order(contract(untangled(graph), groups))
