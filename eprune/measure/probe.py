@@ -164,8 +164,10 @@ def _values(detail: Any, seed: Optional[int], numpy: Any) -> Any:
 
 if __name__ == "__main__":
     apart.bound_memory(MEMORY + 16 * Path(sys.argv[2]).stat().st_size)
+    from eprune.formats.model_files import ONNX, format_of
+
     question = json.load(sys.stdin)
-    if sys.argv[2].lower().endswith(".onnx"):
+    if format_of(sys.argv[2]) is ONNX:
         from eprune.measure.probe_onnx import answer as answer_onnx
 
         found = answer_onnx(sys.argv[2], question["tensors"], question["run"], question["inputs"])
