@@ -12,6 +12,7 @@ from eprune.deploy.build import hashes_of
 from eprune.formats.c_source import CSource
 from eprune.formats.system import read_system
 from eprune.formats.xml.application import write_application
+from tests.kit import changed
 
 RELU = """/* ReLU of each element. */
 #include "eprune_actor.h"
@@ -43,12 +44,8 @@ def found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def read(application=(), source=()):
-        texts = {"app.xml": APPLICATION, "relu.c": RELU}
-        for name, changes in (("app.xml", application), ("relu.c", source)):
-            for old, new in changes:
-                assert old in texts[name]
-                texts[name] = texts[name].replace(old, new)
-            Path(name).write_text(texts[name])
+        changed.write("app.xml", APPLICATION, application)
+        changed.write("relu.c", RELU, source)
         Path("sizes.h").write_text("#define EIGHT 8\n")
         read.system = read_system("app.xml", (), (), check)
         return [str(each) for each in check(read.system)]

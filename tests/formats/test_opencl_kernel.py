@@ -12,6 +12,7 @@ from eprune.deploy.build import hashes_of
 from eprune.formats.cl_source import ClSource, KernelArgument
 from eprune.formats.system import read_system
 from eprune.formats.xml.application import write_application
+from tests.kit import changed
 
 SCALE = """/* Each element times a factor, in groups. */
 #include "sizes.h"
@@ -45,12 +46,8 @@ def found(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
     def read(application=(), source=()):
-        texts = {"app.xml": APPLICATION, "scale.cl": SCALE}
-        for name, changes in (("app.xml", application), ("scale.cl", source)):
-            for old, new in changes:
-                assert old in texts[name]
-                texts[name] = texts[name].replace(old, new)
-            Path(name).write_text(texts[name])
+        changed.write("app.xml", APPLICATION, application)
+        changed.write("scale.cl", SCALE, source)
         Path("sizes.h").write_text("#define EIGHT 8\n")
         read.system = read_system("app.xml", (), (), check)
         Path("table.npy").write_bytes(b"any")
