@@ -192,6 +192,11 @@ def front(points: Sequence[Point], axes: Sequence[str], smaller: Iterable[str] =
         figures = point.figures()
         whole = not point.problem and all(name in figures for name in axes)
         costs.append([cost(figures[name], name, smaller) for name in axes] if whole else None)
+    return pareto(costs)
+
+
+def pareto(costs: Sequence[Optional[Sequence[float]]]) -> list[bool]:
+    """For each tuple of costs whether it is Pareto-optimal: no other is as low in all and lower in one; None is not."""
     return [own is not None and not any(_dominates(other, own) for other in costs if other) for own in costs]
 
 
