@@ -108,7 +108,7 @@ def command(
       eprune report build/cuts --objective latency --private-until L2
       eprune report build/cuts --objective endpoint=1,bytes=0.0001
       eprune report build/cuts --link ethernet=11.2MB/s,1.49ms --link wifi=2.3MB/s,2.15ms --format html -o report.html
-      eprune report build/cuts --against last/cuts --tolerance 20
+      eprune report build/cuts --against last/cuts --tolerance 20 --format json
       eprune report build/cuts --beside build/parts --allow-outside
       eprune report build/cuts --beside build/exits --beside build/cascade --data photos --allow-outside
       eprune report build/cuts --privacy revealed.json --private-until ssim=0.5

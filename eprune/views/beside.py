@@ -46,7 +46,7 @@ class BesideReport:
             f"beside them, {dealt.application}: layers dealt to {dealt.devices} devices like {dealt.endpoint}, "
             f"with links like {' -> '.join(dealt.link)}"
         )
-        header = ("", "latency ms", "frames/s", "bytes", f"weights on {dealt.endpoint}, a device")
+        header = ("application", "latency ms", "frames/s", "bytes", f"weights on {dealt.endpoint}, a device")
         return Table(title, header, rows)
 
     def data(self) -> Mapping[str, Any]:

@@ -85,7 +85,7 @@ def _table(plan: Plan, found: CodedFifos, inputs: Sequence[tuple[str, Row]], poi
         *(_cells(*row) for row in rows),
         *(_cells(f"the input, point {point}" if point else "the input", row.way, time, row) for time, row in inputs),
     ]
-    header = ["", "coded", "bytes", "instead of", "coding ms", "latency ms", "agreement", "accuracy"]
+    header = ["token", "coded", "bytes", "instead of", "coding ms", "latency ms", "agreement", "accuracy"]
     return Table(f"tokens coded, on {found.pictures} pictures", header, shown, _remarks(found)).filled()
 
 

@@ -143,10 +143,7 @@ def _colour(chart: Chart, group: int) -> int:
 
 @dataclass(frozen=True)
 class Point:
-    """A dot of a scatter chart, in percent; its ``label`` stands beside it, on its left where ``before``.
-
-    That of the chosen dot is above it, and others below.
-    """
+    """A dot of a scatter chart, in percent; ``label`` stands above it or ``below``, on its left where ``before``."""
 
     x: float
     y: float
@@ -155,15 +152,15 @@ class Point:
     front: bool
     chosen: bool
     before: bool
+    below: bool
 
 
 @dataclass(frozen=True)
 class Scatter:
-    """A chart of a trade-off; ``unit`` is that along y, ``steps`` are segments of the Pareto front, from dot to dot."""
+    """A chart of a trade-off; ``axes`` label x and y, ``steps`` are segments of the Pareto front, from dot to dot."""
 
     title: str
-    axes: tuple[str, str]
-    unit: str
+    axes: Sequence[str]
     points: Sequence[Point]
     steps: Sequence[tuple[Point, Point]]
     xs: Sequence[Tick]
@@ -172,37 +169,62 @@ class Scatter:
 
 #: Dots of the front that are labelled at most.
 _LABELLED = 10
+#: Percent of the chart within which a dot leaves the place above the chosen one to that.
+_NEAR = 12
 
 
 def scatter(title: str, axes: tuple[str, str], units: tuple[str, str], dots: Sequence[Dot], joined: bool) -> Scatter:
     """A dot for each point, as a part of a page; the front is ``joined`` where the axes are all that it is of."""
-    left, right, xs = _range([dot.x for dot in dots])
-    low, high, ys = _range([dot.y for dot in dots])
+    along, up = _axis([dot.x for dot in dots]), _axis([dot.y for dot in dots])
     front = sorted((dot for dot in dots if dot.front), key=lambda dot: (dot.x, dot.y))
+    chosen = [dot for dot in dots if dot.chosen]
     step = -(-len(front) // _LABELLED)
     labelled = {id(dot) for place, dot in enumerate(front) if place % step == 0}
 
-    def across(value: float) -> float:
-        return 100 * (value - left) / (right - left)
-
-    def down(value: float) -> float:
-        return 100 - 100 * (value - low) / (high - low)
-
     def placed(dot: Dot) -> Point:
         figures = f"{axes[0]} {quantity(dot.x, units[0])}, {axes[1]} {quantity(dot.y, units[1])}"
-        x, label = across(dot.x), dot.label if dot.chosen or id(dot) in labelled else ""
-        return Point(x, down(dot.y), label, f"{dot.label}: {figures}", dot.front, dot.chosen, x > 60)
+        x, y, label = along.at(dot.x), 100 - up.at(dot.y), dot.label if dot.chosen or id(dot) in labelled else ""
+        crowded = any(abs(x - along.at(one.x)) < _NEAR and abs(y - 100 + up.at(one.y)) < _NEAR for one in chosen)
+        below = crowded and not dot.chosen
+        return Point(x, y, label, f"{dot.label}: {figures}", dot.front, dot.chosen, x > 60, below)
 
     line = [placed(dot) for dot in front]
     return Scatter(
         title,
-        axes,
-        units[1],
+        tuple(axis if unit == "B" else f"{axis}, {unit}" for axis, unit in zip(axes, units)),
         [placed(dot) for dot in sorted(dots, key=lambda dot: (dot.chosen, dot.front))],
         list(zip(line, line[1:])) if joined else [],
-        [Tick(across(tick), _short(tick, units[0]), bool(place % 2)) for place, tick in enumerate(xs)],
-        [Tick(down(tick), _short(tick, units[1])) for tick in ys],
+        [Tick(along.at(tick), _short(tick, units[0]), bool(place % 2)) for place, tick in enumerate(along.ticks)],
+        [Tick(100 - up.at(tick), _short(tick, units[1])) for tick in up.ticks],
     )
+
+
+@dataclass(frozen=True)
+class _Axis:
+    """From ``begin`` to ``end``; these are logarithms where it has ``decades``, and 0 is one before them."""
+
+    begin: float
+    end: float
+    ticks: Sequence[float]
+    decades: bool = False
+
+    def at(self, value: float) -> float:
+        """How far along it a value is, in percent."""
+        along = value
+        if self.decades:
+            along = math.log10(value) if value > 0 else self.begin
+        return 100 * (along - self.begin) / (self.end - self.begin)
+
+
+def _axis(values: Sequence[float]) -> _Axis:
+    """Logarithmic if the values differ by more than two decades."""
+    positive = [value for value in values if value > 0]
+    if not positive or max(positive) <= 100 * min(positive):
+        return _Axis(*_range(values))
+    first, last = math.floor(math.log10(min(positive))), math.ceil(math.log10(max(positive)))
+    zero = [0.0] * any(value <= 0 for value in values)
+    ticks = [10.0**power for power in range(first, last + 1)]
+    return _Axis(first - len(zero), last, [*zero, *ticks], True)
 
 
 def _range(values: Sequence[float]) -> tuple[float, float, list[float]]:

@@ -20,7 +20,7 @@ def single_frames(plan: Plan, lines: Mapping[str, Mapping[str, Any]]) -> Optiona
     rows = [(each.name, each.after, *row, label) for each, row, label in zip(fine, cells, emulated)]
     count = min(lines[each.name]["frames"] for each in fine)
     caption = f"Single frames, from source to result and back to it, measured ({count} frames)"
-    return Table(caption, ("point", "cut", *header, ""), rows)
+    return Table(caption, ("point", "cut", *header, "emulated"), rows).filled()
 
 
 def failures(lines: Mapping[str, Mapping[str, Any]]) -> list[str]:
