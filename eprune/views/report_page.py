@@ -35,7 +35,7 @@ def report_page(report: CutReport, graph: Optional[Graph], commands: Sequence[st
         chart=columns(objective_chart(report, COLUMNS)),
         points=report.points(rows),
         first=report.first,
-        mark="best point" if report.other(report.over[0]) else "chosen",
+        mark=f"best {report.plan.point}" if report.other(report.over[0]) else "chosen",
         missing=[line.strip() for line in report.missing(POINTS)],
         trade_offs=[(each, front_table(each)) for each in every if each],
         drawing=drawing(graph or _plain_graph(report), homes, _sizes(report)),

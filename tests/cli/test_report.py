@@ -16,6 +16,7 @@ import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
+import lxml.html
 import numpy as np
 import pytest
 from application import ROOT
@@ -184,6 +185,41 @@ def test_csv_html_and_charts(predicted, eprune):
     text = (predicted / "r.html").read_text()
     assert "Cut after L1 (point 2)" in text and "2 after L1: 7.56 ms" in text
     assert ET.parse(predicted / "c.svg").getroot().tag.endswith("svg")
+
+
+def rows_on(page, caption):
+    """The cells of a page's table."""
+    [table] = [each for each in lxml.html.fromstring(page).xpath("//table") if each.find("caption").text == caption]
+    return [[(cell.text or "").strip() for cell in row] for row in table.find("tbody")]
+
+
+def test_the_page_has_all_points_the_chosen_one_and_the_pareto_front(predicted, eprune):
+    slow = ("report", "cuts", "--link", "slow=20kB/s,1ms", "--objective", "bytes", "--must-use", "server")
+    page = eprune(*slow, "--format", "html").out
+    told = json.loads(eprune(*slow, "--format", "json").out)
+    points = [each for each in told["points"] if not each["excluded"]]
+    assert [row[:2] for row in rows_on(page, "Partition points")] == [[each["point"], each["cut"]] for each in points]
+    tree = lxml.html.fromstring(page)
+    assert [each[0].text.strip() for each in tree.find_class("best")] == [told["ranked"][0]]
+    assert f"chosen: {told['ranked'][0]} " in tree.text_content()
+
+    costs = {
+        f"{each['point']} {each['cut']}": (each["predicted"]["nbytes"], each["predicted"]["latency"]) for each in points
+    }
+    front = {
+        name
+        for name, own in costs.items()
+        if not any(other != own and other[0] <= own[0] and other[1] <= own[1] for other in costs.values())
+    }
+    assert {row[0] for row in rows_on(page, "Pareto front")} == front
+    assert 0 < len(front) < len(points)
+
+
+def test_the_page_marks_the_best_of_all_cuts_where_no_point_is_as_good(predicted, eprune):
+    page = eprune("report", "cuts", "--keep-on", "server", "In", "--objective", "latency", "--format", "html").out
+    tree = lxml.html.fromstring(page)
+    assert len(tree.find_class("line-best")) == 2 and "best of all cuts: 4 ms" in tree.text_content()
+    assert {each.text for each in tree.find_class("chip")} == {"server"}, "the graph shows the cut of the advice"
 
 
 def commands_on(page):

@@ -159,7 +159,11 @@
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
     let wide = 0;
     figure.classList.add("zoom");
+    // On paper all of it is shown.
+    window.addEventListener("beforeprint", () => svg.setAttribute("viewBox", `0 0 ${width} ${height}`));
+    window.addEventListener("afterprint", () => show(view.x, view.y, view.w, view.h));
     new ResizeObserver(() => {
+      if (matchMedia("print").matches) return;
       if (canvas.clientWidth !== wide) fit();
       wide = canvas.clientWidth;
     }).observe(canvas);
