@@ -50,11 +50,6 @@ def plain_page(title: str, notes: Sequence[str], table: Table, below: str, image
     return rendered("plain.html.j2", title=title, notes=shown, table=table, below=below, image=image)
 
 
-def inline(svg: str) -> str:
-    """An SVG file's text as a part of a page: without what comes before its root element."""
-    return svg[svg.index("<svg") :]
-
-
 def _part(name: str) -> Markup:
     """A file of ours that pages hold as it is."""
     from markupsafe import Markup

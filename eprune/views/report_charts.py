@@ -64,6 +64,10 @@ def objective_chart(report: CutReport, most: int = ROWS) -> Chart:
     return replace(chart, alone=alone[0]) if alone else chart
 
 
+#: Dots that a chart has at most.
+_DOTS = 1000
+
+
 @dataclass(frozen=True)
 class Candidate:
     """Something that can be chosen: bytes and ms of a frame, and the percent of right answers, None where unknown."""
@@ -79,13 +83,15 @@ class Candidate:
 class TradeOff:
     """Candidates, which of them are Pareto-optimal, and charts of two of their figures each.
 
-    ``answers`` says what their answers are measured by, "" where all have the same.
+    ``answers`` says what their answers are measured by, "" where all have the same; ``left`` how many candidates that
+    are not on the front are left out, the slowest ones.
     """
 
     candidates: Sequence[Candidate]
     front: Sequence[bool]
     answers: str
     charts: Sequence[Scatter]
+    left: int = 0
 
     @property
     def figures(self) -> str:
@@ -136,6 +142,9 @@ def of_evaluated(report: CutReport) -> Optional[TradeOff]:
 def _trade_off(found: Sequence[Candidate], answers: str) -> TradeOff:
     known = answers if any(each.answers != found[0].answers for each in found) else ""
     front = pareto([(each.nbytes, each.latency, -(each.answers or 0.0)) for each in found])
+    kept = sorted(zip(found, front), key=lambda pair: (not (pair[1] or pair[0].chosen), pair[0].latency))[:_DOTS]
+    left = len(found) - len(kept)
+    found, front = [each for each, _ in kept], [best for _, best in kept]
     axes = {"bytes": "B", "latency": "ms", **({known: "%"} if known else {})}
     figures = [dict(zip(axes, (each.nbytes, each.latency, each.answers or 0.0))) for each in found]
     pairs = [("bytes", "latency"), *([("bytes", known), ("latency", known)] if known else [])]
@@ -145,4 +154,4 @@ def _trade_off(found: Sequence[Candidate], answers: str) -> TradeOff:
             Dot(values[x], values[y], each.name, best, each.chosen) for each, values, best in zip(found, figures, front)
         ]
         charts.append(scatter(f"{y.capitalize()} over {x}", (x, y), (axes[x], axes[y]), dots, joined=not known))
-    return TradeOff(found, front, known, charts)
+    return TradeOff(found, front, known, charts, left)

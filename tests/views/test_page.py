@@ -32,7 +32,7 @@ def hostile_page():
     graph = Graph(HOSTILE, actors, (Fifo(HOSTILE, *ends),))
     chart = Chart(HOSTILE, [HOSTILE], [1.0], {HOSTILE: [2.0]}, [3.0], 4.0, 1.0, 0, added=HOSTILE, places=HOSTILE)
     dots = scatter(HOSTILE, (HOSTILE, HOSTILE), ("B", "ms"), [Dot(1, 2, HOSTILE, True, True)], True)
-    found = {"candidates": [], "figures": HOSTILE, "charts": [dots]}
+    found = {"candidates": [], "figures": HOSTILE, "charts": [dots], "left": 0}
     table = Table(HOSTILE, [HOSTILE, HOSTILE], [[HOSTILE, HOSTILE]], [HOSTILE])
     return page.rendered(
         "report.html.j2",

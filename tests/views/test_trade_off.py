@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from types import SimpleNamespace
 
 import pytest
 
+from eprune.explore.sweep import pareto
 from eprune.measure.evaluate import Evaluation, Share
 from eprune.views.report_charts import of_evaluated
 
@@ -39,6 +41,27 @@ def test_where_all_answers_are_as_good_the_front_is_of_two_figures():
     assert [each.name for each in made.best] == ["exit", "cut"]
     [(one, other)] = made.charts[0].steps
     assert (one.label, other.label) == ("exit", "cut") and one.x < other.x and one.y < other.y
+
+
+def test_of_many_the_front_and_the_fastest_others_are_shown():
+    many = [(f"slow{place}", 1000.0 + place, 1000.0 + place, 5) for place in range(1500)]
+    made = found(("small", 1, 5000.0, 9), *many, ("good", 9000, 9000.0, 10))
+    assert len(made.candidates) == len(made.charts[0].points) == 1000 and made.left == 502
+    assert {"small", "good", "slow0", "slow900"} <= {each.name for each in made.candidates}
+    assert [each.name for each in made.best] == ["small", "slow0", "good"]
+
+
+def test_the_front_is_what_nothing_dominates():
+    rng = random.Random(3)
+    for _ in range(200):
+        costs = [tuple(rng.randrange(6) for _ in range(3)) for _ in range(rng.randrange(12))]
+        costs = [each if rng.random() < 0.9 else None for each in costs]
+        slow = [
+            own is not None
+            and not any(other and other != own and all(a <= b for a, b in zip(other, own)) for other in costs)
+            for own in costs
+        ]
+        assert pareto(costs) == slow
 
 
 @pytest.mark.parametrize("applications", [(), (("cut", 100, 10.0, 9),)])
