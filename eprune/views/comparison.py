@@ -7,7 +7,7 @@ import io
 import json
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from eprune.explore.answer import Change, quantity
@@ -66,6 +66,12 @@ class Comparison:
 
     def _named(self, change: Change) -> str:
         return f"{change.name} {self.cuts[change.name]}"
+
+    def most_changed(self, most: int) -> Comparison:
+        """The same of at most so many points, those that have changed most, in their order."""
+        kept = sorted(self.changes, key=lambda each: -abs(each.percent))[:most]
+        names = {each.name for each in kept}
+        return replace(self, changes=[each for each in self.changes if each.name in names])
 
     def text(self) -> str:
         """For people."""

@@ -69,11 +69,13 @@ def _sizes(report: CutReport) -> Mapping[str, str]:
 
 def comparison_page(found: Comparison) -> str:
     """What has changed, as one page that needs no other file."""
+    shown = found.most_changed(POINTS)
     return rendered(
         "comparison.html.j2",
         title=f"{found.application}: before and now",
         found=found,
-        chart=columns(found.chart()),
-        points=found.table(),
-        metrics=found.metrics_table(),
+        chart=columns(found.most_changed(COLUMNS).chart()),
+        points=shown.table(),
+        metrics=shown.metrics_table(),
+        left=len(found.changes) - len(shown.changes),
     )

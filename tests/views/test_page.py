@@ -151,6 +151,16 @@ def test_dots_are_within_their_chart(values):
     assert len(places) == len(set(values))
 
 
+def test_of_many_points_a_comparison_shows_those_that_have_changed_most():
+    changes = [Change(str(place), 10.0, 10.0 + (place % 1499) / 100) for place in range(1500)]
+    found = Comparison("app", "latency", 10, changes, {each.name: "cut" for each in changes}, {"latency": {}})
+    tree = html.fromstring(comparison_page(found))
+    assert "500 that have changed less are not shown here" in tree.text_content()
+    names = [each.text for each in tree.xpath("//table")[0].xpath(".//th[@scope='row']")]
+    assert len(names) == 1000 and "1498" in names and "3" not in names
+    assert len(tree.xpath("//figure[@class='chart']//rect")) == 2 * 200
+
+
 def test_a_figure_that_was_nothing_and_is_something_is_worse():
     change = Change("1", 0.0, 5.0)
     found = Comparison(
