@@ -679,8 +679,7 @@ TABLE = {
 #: Calls with an option that could do nothing, and the message that refuses it.
 REFUSED = {
     "report timed --tolerance 20": "--tolerance says how much worse than --against a point may be",
-    "report timed --against cuts --format html": "--against compares two explorations, as text, JSON or CSV",
-    "report timed --against cuts --chart new.svg": "it has no page and no chart",
+    "report timed --against cuts --chart new.svg": "--chart is of one exploration",
     "report timed --must-use nope": "there is no platform 'nope'",
     "report cuts --speed server=2": "that needs predictions",
     "report cuts --link wifi=1MB/s": "that needs predictions",
