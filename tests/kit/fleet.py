@@ -23,6 +23,8 @@ from eprune.runtime import Actor
 
 
 class Count(Actor):
+    STATE = ("number",)
+
     def __init__(self, period="0.01", broken="no"):
         self.period, self.broken, self.number = float(period), broken, 0
 

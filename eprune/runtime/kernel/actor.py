@@ -112,7 +112,7 @@ class Actor:
         return {name: getattr(self, name) for name in self.STATE}
 
     def resume(self, state: Mapping[str, Any]) -> None:
-        """Go on from the ``state`` of the generation before. Called before ``initialize``, and only if there is some."""
+        """Go on from the ``state`` of the generation before: called before ``initialize``, where there is some."""
         for name in self.STATE:
             if name in state:
                 setattr(self, name, state[name])

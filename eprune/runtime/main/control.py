@@ -1,8 +1,8 @@
 """The socket on which a program that runs is asked: for its state, and to change to the next generation.
 
-It is a socket in the file system of this machine, open to this user only. Requests and answers are lines of JSON: ``do``
-and its arguments, ``done`` or ``problem``. Whoever has started a change stays connected until it is made: when the
-connection ends before, so does the change.
+It is a socket in the file system of this machine, open to this user only. Requests and answers are lines of JSON:
+``do`` and its arguments, ``done`` or ``problem``. Whoever has started a change stays connected until it is made: when
+the connection ends before, so does the change.
 """
 
 from __future__ import annotations
@@ -86,7 +86,8 @@ class Control:
         if do == "describe":
             return succession.describe()
         if do == "start":
-            return succession.start([str(word) for word in request["command"]])
+            reset = [str(name) for name in request.get("reset", ())]
+            return succession.start([str(word) for word in request["command"]], reset)
         if do == "hold":
             at = {str(name): int(index) for name, index in request["at"].items()}
             begin = request["begin"]

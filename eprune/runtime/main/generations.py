@@ -20,7 +20,7 @@ import socket
 import subprocess
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Callable, Optional
 
@@ -138,6 +138,7 @@ class Succession:
         self._process: Optional[subprocess.Popen[bytes]] = None
         self._channel: Optional[Channel] = None
         self._fifos: list[str] = []
+        self._reset: frozenset[str] = frozenset()
         self._agreed: Optional[int] = None
         self._told = 0
         self._until = 0.0  # when the sources go on by themselves (time.monotonic)
@@ -181,7 +182,7 @@ class Succession:
                 "process": os.getpid(),
                 "actors": [actor.name for actor in actors],
                 "states": [actor.name for actor in actors if has_state(actor)],
-                "fifos": sorted(_delayed(assembly)) if assembly else [],
+                "fifos": _delayed(assembly) if assembly else {},
                 "sources": {actor.name: self._source(actor) for actor in actors if not actor.inputs},
             }
 
@@ -192,8 +193,8 @@ class Succession:
         clock = matched.numbering.clock if matched else None
         return {"next": next_index(actor), "clock": clock, "own": matched is not None and not clock}
 
-    def start(self, command: Sequence[str]) -> int:
-        """Start the next generation; its process. Raises Refused."""
+    def start(self, command: Sequence[str], reset: Collection[str] = ()) -> int:
+        """Start the next generation, in which the actors ``reset`` begin anew; its process. Raises Refused."""
         with self._lock:
             self._go("start")
             self.problem = ""
@@ -215,7 +216,9 @@ class Succession:
             self._channel = Channel(near)
             assert self._assembly is not None
             names = [actor.name for actor in self._assembly.actors]
-            self._channel.send({"actors": names, "fifos": sorted(_delayed(self._assembly))})
+            fifos = [name for name, reader in _delayed(self._assembly).items() if reader not in reset]
+            self._reset = frozenset(reset)
+            self._channel.send({"actors": names, "fifos": sorted(fifos)})
             threading.Thread(target=self._listen, args=(self._channel, self._process), daemon=True).start()
             self._journal.log("note", f"the next generation starts: process {self._process.pid}")
             return self._process.pid
@@ -309,7 +312,7 @@ class Succession:
         """An actor has ended in an orderly way, and leaves this. Called by its thread."""
         if self.leaving and self._channel is not None:
             try:
-                data = pack(state)
+                data = pack(state) if state and actor.name not in self._reset else b""
             except ValueError as error:
                 self._journal.log("warning", f"actor {actor.name!r} cannot hand over: {error}", actor=actor.name)
                 data = b""
