@@ -194,7 +194,7 @@ def log_line(text: str) -> str:
     help="What keeps programs running: the system's systemd, the user's, or a supervisor of eprune (default: the first "
     "of these that the device has).",
 )
-@click.option("--live", is_flag=True, help="Change while frames flow: both versions run side by side until one takes over.")
+@click.option("--live", is_flag=True, help="Change while frames flow: both versions run until the new one takes over.")
 @click.option("--reset", multiple=True, metavar="ACTOR", help="With --live: begin anew, and forget this actor's state.")
 @timeout_option
 @click.option("--dry-run", is_flag=True, help="Look at the devices, print what would be done, and change nothing.")

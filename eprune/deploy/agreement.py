@@ -6,6 +6,7 @@ go on, and another firing further ahead is proposed.
 
 from __future__ import annotations
 
+import contextlib
 import math
 import time
 from collections.abc import Mapping
@@ -78,7 +79,7 @@ def agree(sessions: Mapping[str, Session]) -> Proposal:
         refused = _hold(sessions, proposal)
         if refused is None:
             break
-        at_once(lambda session: _release(session), list(sessions.values()))
+        at_once(_release, list(sessions.values()))
         ahead *= 2
         if ahead > FURTHEST:
             raise Failure(f"the sources do not agree on a firing: {refused}")
@@ -105,7 +106,5 @@ def _hold(sessions: Mapping[str, Session], proposal: Proposal) -> Optional[Failu
 
 
 def _release(session: Session) -> None:
-    try:
+    with contextlib.suppress(Refused):  # it has not held anything
         ask(session, "release")
-    except Refused:
-        pass  # it has refused to hold

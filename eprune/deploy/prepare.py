@@ -33,8 +33,8 @@ SKEW = 3000.0
 class Wanted:
     """What is to be deployed on a platform: its program, all of it in one file, its certificates, its options.
 
-    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read, and ``shift`` by how much the
-    ports of its links have been moved.
+    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read, and ``shift``
+    by how much the ports of its links have been moved.
     """
 
     program: PlatformProgram

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
-import subprocess
-import sys
 
 import pytest
 
 from tests.kit import fleet as kit
-from tests.kit.programs import environment
 from tests.kit.waiting import until
 
 
@@ -54,3 +52,54 @@ def test_nothing_is_lost_and_what_took_over_is_what_runs(devices, eprune):
     count = len(printed(devices))
     until(lambda: len(printed(devices)) > count + 20)
     assert printed(devices) == list(range(1, len(printed(devices)) + 1))
+
+
+def test_it_can_be_changed_again_and_again_and_is_kept_running(devices, eprune):
+    ports = set()
+    for period in ("0.006", "0.007"):
+        devices.write(period=period)
+        done = deploy(devices, eprune, "--live")
+        assert done.code == 0, done.err
+        description = json.loads((devices.root("server") / "current" / "deployment.json").read_text())
+        ports.add(tuple(description["ports"]))
+    assert len(ports) == 2
+    again = deploy(devices, eprune, "--live", "--format", "json")
+    assert json.loads(again.out)["changed"] is False
+    (pid,) = pids(devices, "server")
+    os.kill(pid, signal.SIGKILL)  # the supervisor starts the version that took over
+    until(lambda: pids(devices, "server") not in ([], [pid]))
+    assert devices.counts()
+    done = eprune("deploy", "rollback", devices.system)
+    assert done.code == 0, done.err
+    assert devices.counts()
+
+
+def pids(devices, platform):
+    """The processes of the version that runs, whoever has started it."""
+    root = devices.root(platform)
+    paths = [root / folder / "program.pyz" for folder in ("current", f"versions/{devices.current(platform)}")]
+    return sorted({pid for path in paths for pid in devices.processes(str(path))})
+
+
+def test_a_source_that_cannot_begin_brings_the_version_before_back(devices, eprune):
+    before = {name: devices.state(name) for name in kit.PLATFORMS}
+    devices.write(broken="yes")
+    done = deploy(devices, eprune, "--live")
+    assert done.code == 1
+    assert "the camera is broken" in done.err
+    assert "camera (ssh://root@127.0.0.1" in done.err and "is not healthy: it has failed 2 times" in done.err
+    assert devices.counts()
+    assert {name: devices.state(name) for name in kit.PLATFORMS} == before
+
+
+def test_what_cannot_be_handed_over_is_told_before_anything_is_changed(devices, eprune):
+    moved = {"Count": "server", "Print": "camera"}
+    for name in kit.PLATFORMS:
+        path = devices.folder / "system" / "mappings" / f"{name}.xml"
+        path.write_text(kit.mapping(name, moved))
+    done = deploy(devices, eprune, "--live")
+    assert done.code == 1
+    assert done.err.splitlines()[0] == "Error: source 'Count' moves from camera to server: that takes a stop"
+    done = deploy(devices, eprune, "--reset", "Count")
+    assert done.code == 2
+    assert "--reset is for --live" in done.err

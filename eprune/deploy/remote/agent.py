@@ -250,7 +250,7 @@ class Agent:
         return self._told().ask(request["what"], **request["arguments"])
 
     def _do_commit(self, request: Request) -> None:
-        """The last word: what runs hands over to the next generation. What is cut from now on is undone by a restart."""
+        """The last word: what runs hands over to the next generation. A cut after it is undone by a restart."""
         self._place.commit()
         self._told().ask("commit")
 

@@ -69,7 +69,8 @@ def has_state(actor: RunningActor) -> bool:
 def pack(state: Mapping[str, Any]) -> bytes:
     """A state as the bytes of an .npz file. Raises ValueError for what is no number, text or array of these."""
     file = io.BytesIO()
-    np.savez(file, **{name: _plain(name, value) for name, value in state.items()})
+    values = {str(number): _plain(name, value) for number, (name, value) in enumerate(state.items())}
+    np.savez(file, names=np.array(list(state), str), **values)
     return file.getvalue()
 
 
@@ -85,7 +86,8 @@ def unpack(data: bytes) -> dict[str, Any]:
     if not data:
         return {}
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        return {name: array if array.ndim else array.item() for name, array in file.items()}
+        found = {name: file[str(number)] for number, name in enumerate(file["names"].tolist())}
+    return {name: array if array.ndim else array.item() for name, array in found.items()}
 
 
 class Channel:
@@ -397,7 +399,7 @@ class Predecessor:
     def _number(self, begin: Optional[int]) -> None:
         assert self._assembly is not None
         for actor in self._assembly.actors if begin is not None else ():
-            actor.firing = begin
+            actor.firing = begin or 0
 
     def _fill(self, name: str, tokens: Mapping[str, Any]) -> None:
         """The tokens that are in a FIFO when its consumer begins: those that it had before."""
