@@ -151,7 +151,7 @@ class Supervisor:
         try:
             command = json.loads((self._root / "current" / "deployment.json").read_bytes())["command"]
             process = subprocess.Popen(
-                [*command, f"--status={self._statuses[0]}", f"--control={self._root / 'run' / 'control'}"],
+                [*command, f"--control={self._root / 'run' / 'control'}", f"--status={self._statuses[0]}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
