@@ -519,4 +519,4 @@ def doctor(application: str, platforms: Sequence[str], mappings: Sequence[str], 
 
 
 # The other subcommands register themselves.
-from eprune.cli import deployed  # noqa: E402, F401
+from eprune.cli import deployed, replan  # noqa: E402, F401
