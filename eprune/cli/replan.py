@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
 import click
 
 from eprune.cli import cut, options
 from eprune.cli.deploy import TIMEOUT, command, quiet_option, read_deployed, system_arguments, timeout_option, up
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.explore import Objective, constraint_options
+from eprune.cli.explore import Objective
 from eprune.cli.printing import show
 
 if TYPE_CHECKING:
@@ -26,9 +26,15 @@ if TYPE_CHECKING:
 @click.option("--gone", multiple=True, metavar="PLATFORM", help="Do without this one, too, however it is.")
 @click.option("--best", type=Objective(), metavar="OBJECTIVE", help="Best by what (default: that of the exploration).")
 @click.option("--make", is_flag=True, help="Also deploy it, as eprune deploy does.")
+@click.option(
+    "--keep-on",
+    multiple=True,
+    nargs=2,
+    metavar="PLATFORM ACTOR",
+    help="ACTOR runs on PLATFORM: a source whose device has failed, and which can be elsewhere.",
+)
 @timeout_option
 @quiet_option
-@constraint_options
 @options.format_option
 @click.pass_context
 def replan(
@@ -41,10 +47,10 @@ def replan(
     gone: Sequence[str],
     best: Optional[str],
     make: bool,
+    keep_on: Sequence[tuple[str, str]],
     timeout: float,
     quiet: bool,
     fmt: str,
-    **constraints: Any,
 ) -> int:
     """Propose the best system for the devices that are left where others have failed, and with --make deploy it.
 
@@ -81,18 +87,19 @@ def replan(
     if len(why) == len(known):
         say("no device is left")
         return FINDINGS
-    moved = {actor for _, actor in constraints["keep_on"]}
+    moved = {actor for _, actor in keep_on}
     lost = [source for source in _sources(system) if system.homes[source] in why and source not in moved]
     if lost:
         hint = f"if it can be elsewhere: --keep-on PLATFORM {lost[0]}"
         say("\n".join(f"source {source!r} was on {system.homes[source]}" for source in lost) + f"; {hint}")
         return FINDINGS
-    constraints["must_not_use"] = (*constraints["must_not_use"], *why)
-    context.invoke(cut.command, folder=cuts, best=best, output=output, fmt="table", **constraints)
+    context.invoke(
+        cut.command, folder=cuts, best=best, output=output, fmt="text", keep_on=keep_on, must_not_use=tuple(why)
+    )
     outside = reaches_outside(str(Path(output, "application.xml")))
     if make:
         options.allow_outside()
-        code = context.invoke(up, application=output, timeout=timeout, quiet=quiet, fmt="table")
+        code = context.invoke(up, application=output, timeout=timeout, quiet=quiet, fmt="text")
         if code:
             return int(code)
     if fmt == "json":

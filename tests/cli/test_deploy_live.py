@@ -100,6 +100,8 @@ def test_what_cannot_be_handed_over_is_told_before_anything_is_changed(devices, 
     done = deploy(devices, eprune, "--live")
     assert done.code == 1
     assert done.err.splitlines()[0] == "Error: source 'Count' moves from camera to server: that takes a stop"
+    done = deploy(devices, eprune, "--live", "--reset", "Print", "--reset", "Nobody")
+    assert "--reset Nobody: there is no such actor" in done.err
     done = deploy(devices, eprune, "--reset", "Count")
     assert done.code == 2
     assert "--reset is for --live" in done.err

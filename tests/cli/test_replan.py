@@ -58,6 +58,19 @@ def test_what_ran_on_a_failed_device_comes_onto_those_that_are_left(devices, epr
     assert devices.counts("camera")
 
 
+def test_each_option_acts(devices, eprune, replan):
+    gone = ("--gone", "server")
+    assert "predicted" in replan(*gone, "--best", "latency").err
+    assert replan(*gone, "--best", "beauty").code == 2
+    assert replan(*gone, "-o", str(devices.folder / "other")).out.split()[2] == f"{devices.folder}/other"
+    assert replan(*gone, "--cuts", str(devices.folder / "none")).code == 2
+    assert json.loads(replan(*gone, "--format", "json").out)["deployed"] is False
+    done = replan(*gone, "--timeout", "9")
+    assert (done.code, "--timeout is for --make" in done.err) == (2, True)
+    done = replan(*gone, "--quiet", "--make", "--timeout", "30")
+    assert (done.code, "is healthy" in done.err) == (0, False)
+
+
 def test_where_nothing_can_do_without_the_failed_device_that_is_said(devices, replan):
     done = replan("--gone", "camera")
     assert done.code == 1
