@@ -177,7 +177,8 @@ def test_the_options_of_programs_are_documented(monkeypatch):
     made = []
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda parser, _: made.append(parser))
     program_options.parse("", links=True, faults=True, arguments=[])
-    options = {action.option_strings[-1] for action in made[0]._actions} - {"--help"}
+    shown = [action for action in made[0]._actions if action.help is not argparse.SUPPRESS]
+    options = {action.option_strings[-1] for action in shown} - {"--help"}
     page = (DOCS / "reference" / "programs.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
 

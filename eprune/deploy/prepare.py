@@ -33,7 +33,8 @@ SKEW = 3000.0
 class Wanted:
     """What is to be deployed on a platform: its program, all of it in one file, its certificates, its options.
 
-    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read.
+    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read, and ``shift``
+    by how much the ports of its links have been moved.
     """
 
     program: PlatformProgram
@@ -43,6 +44,7 @@ class Wanted:
     options: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
+    shift: int = 0
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def _release(wanted: Wanted, facts: Mapping[str, Any], environment: Optional[Env
     if environment is not None:
         name, python = environment.name, f"{facts['base']}/environments/{environment.name}/bin/python"
     options = (*bind_option(wanted.addresses, facts["own"]), *wanted.options)
-    setup = Setup(root, python, facts["service"], name, options)
+    setup = Setup(root, python, facts["service"], name, wanted.shift, options)
     return release_of(wanted.program, wanted.bundle, setup, wanted.keys, supervisor_text(), wanted.inputs)
 
 

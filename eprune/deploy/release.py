@@ -12,6 +12,7 @@ from typing import Any, Optional, Union
 import eprune
 from eprune.codegen.program import PlatformProgram, RxFifo, TxFifo
 from eprune.codegen.targets import service
+from eprune.deploy.live import ports_of
 from eprune.deploy.remote.versions import DESCRIPTION
 from eprune.formats.touching import placed
 from eprune.model.finding import EpruneError, Finding, Location
@@ -63,6 +64,8 @@ class Setup:
     python: str
     service: str
     environment: Optional[str] = None
+    #: by how much the ports of its links have been moved, so that it can come up beside another version
+    shift: int = 0
     options: tuple[str, ...] = ()
 
 
@@ -138,6 +141,8 @@ def release_of(
         "service": setup.service,
         "serves": program.serves,
         "environment": setup.environment,
+        "shift": setup.shift,
+        "ports": ports_of(program),
         "command": command,
         "files": {name: file.sha256 for name, file in files.items()},
     }

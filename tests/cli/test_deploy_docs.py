@@ -40,7 +40,7 @@ def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch, request):
                 body = body.replace(there, instead)
             files[name] = body
         commands = pages.sessions(text)
-        assert len(commands) == 12
+        assert len(commands) == 14
         request.addfinalizer(lambda: kill_all_in(tmp_path))
         for number, (command, shown) in enumerate(commands):
             done = pages.run(command, tmp_path)

@@ -40,12 +40,21 @@ def look(modules: Sequence[str], addresses: Sequence[str], base: Path) -> dict[s
         "machine": platform.machine(),
         "libc": platform.libc_ver()[0],
         "cores": os.cpu_count(),
+        "memory": _free_memory(),
         "free": free.f_bavail * free.f_frsize,
         "time": time.time(),
         "writable": os.access(place, os.W_OK),
         "modules": {module: _version(module) for module in modules},
         "own": [address for address in addresses if _own(address)],
     }
+
+
+def _free_memory() -> Optional[int]:
+    """Bytes that programs can still have; None where the system does not say."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith("MemAvailable:")).split()[1])
+    return None
 
 
 def versions_in(python: str, modules: Sequence[str]) -> dict[str, Optional[str]]:
