@@ -118,9 +118,13 @@ RUN_HERE = [
     "how-to/partition_a_model.md",
     "how-to/place_on_many_devices.md",
 ]
+#: those that take seconds each time
+QUICK = ("how-to/offload.md", "how-to/from_model_to_machines.md")
 
 
-@pytest.mark.parametrize("name", RUN_HERE)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in RUN_HERE]
+)
 def test_the_sessions_of_a_page_are_real(name, tmp_path):
     for folder in ("graphs", "mappings", "actors"):
         (tmp_path / folder).symlink_to(ROOT / folder)

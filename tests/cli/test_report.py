@@ -229,6 +229,7 @@ def commands_on(page):
     return [(each["place"] or ".", shlex.split(each["rest"])) for each in found]
 
 
+@pytest.mark.long
 def test_the_commands_of_the_page_make_it_again(links, eprune, monkeypatch):
     """From the folder of the report, wherever the others were typed, with the options that figures depend on."""
     (links / "elsewhere").mkdir()
