@@ -378,6 +378,7 @@ def _wanted(
     from eprune.deploy.build import bundle_of, programs_of
     from eprune.deploy.live import shifted
     from eprune.deploy.needs import needs_of
+    from eprune.deploy.neighbours import memory_of
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
     from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
@@ -400,6 +401,7 @@ def _wanted(
         renewed, notes = renew_keys(folder, secure, renew_before)
         for line in (*renewed, *(f"note: {note}" for note in notes)):
             say(line)
+    limits = {platform.name: platform.memory for platform in system.platforms}
     placed = placed_settings(system, settings)
     set_already = {setting.partition("=")[0] for setting in settings}
     inputs = {
@@ -424,6 +426,8 @@ def _wanted(
             reached_at(system, program.platform) if program.rx or program.tx else (),
             inputs[program.platform] if with_inputs else (),
             shift or 0,
+            memory_of(system, program.platform),
+            limits.get(program.platform),
         )
         for program in programs
     }
@@ -477,13 +481,20 @@ def doctor(application: str, platforms: Sequence[str], mappings: Sequence[str], 
     from eprune.deploy.build import programs_of
     from eprune.deploy.fleet import Question, fleet
     from eprune.deploy.needs import needs_of
+    from eprune.deploy.neighbours import memory_of
     from eprune.deploy.prepare import Wanted, device_problems
     from eprune.deploy.sites import sites_of
     from eprune.views.tables import table
 
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
-    wanted = {each.platform: Wanted(each, b"", needs_of(each), {}) for each in programs_of(system)}
+    limits = {platform.name: platform.memory for platform in system.platforms}
+    wanted = {
+        each.platform: Wanted(
+            each, b"", needs_of(each), {}, memory=memory_of(system, each.platform), limit=limits.get(each.platform)
+        )
+        for each in programs_of(system)
+    }
     questions = {name: Question(each.needs.all) for name, each in wanted.items()}
     rows, problems, data = [], [], {}
     with fleet(system.graph.name, sites, questions) as devices:

@@ -6,9 +6,8 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from eprune.analysis.lookup import windows
-from eprune.analysis.mapping import memory_use
 from eprune.codegen.program import PlatformProgram
+from eprune.deploy.neighbours import memory_of
 from eprune.model.system import System
 
 
@@ -83,11 +82,10 @@ def obstacles(
 
 def _short_of_memory(system: System, platform: str, facts: Mapping[str, Any]) -> list[str]:
     """Both generations are in memory for a while: what runs says how much one takes, beside buffers and weights."""
-    mapping, free = system.mapping(platform), facts["memory"]
-    if mapping is None or free is None:
+    free = facts["memory"]
+    if free is None:
         return []
-    told = sum(memory_use(system.graph, mapping, system.interfaces, windows(system)).values())
-    needed = max(told, (facts["state"]["status"] or {}).get("resident_bytes") or 0)
+    needed = max(memory_of(system, platform), (facts["state"]["status"] or {}).get("resident_bytes") or 0)
     if needed <= free:
         return []
     return [f"{platform}: both versions need {needed >> 20} MiB of memory more for a while, and {free >> 20} are free"]

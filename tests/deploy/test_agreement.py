@@ -43,10 +43,10 @@ def test_the_firing_is_ahead_of_everybody(sources, seconds, ahead):
 
 
 class Device:
-    """A program that is ``pace`` firings further with each question, and refuses what is behind it."""
+    """A program that is ``pace`` firings further with each question, and refuses to hold so many times."""
 
-    def __init__(self, pace, hurry=0):
-        self.next, self.pace, self.hurry, self.asked = 0, pace, hurry, []
+    def __init__(self, pace, refusals=0):
+        self.next, self.pace, self.refusals, self.asked = 0, pace, refusals, []
 
     def call(self, do, what="", arguments=None):
         self.asked.append(what or do)
@@ -54,8 +54,9 @@ class Device:
             self.next += self.pace
             return {"sources": {"S": source(self.next)}}
         if what == "hold":
-            self.next += self.hurry
-            if arguments["at"]["S"] <= self.next:
+            assert arguments["at"]["S"] > self.next
+            self.refusals -= 1
+            if self.refusals >= 0:
                 raise Refused("it is too late")
         if do == "commit":
             self.asked.append("committed")
@@ -85,7 +86,7 @@ def test_everybody_promises_before_anybody_is_told():
 
 
 def test_where_one_refuses_all_go_on_and_a_later_firing_is_proposed():
-    devices = {"slow": Device(1), "fast": Device(100, hurry=8000)}
+    devices = {"slow": Device(1), "fast": Device(100, refusals=1)}
     agree(devices)
     assert [each.asked.count("hold") for each in devices.values()] == [2, 2]
     assert [each.asked.count("release") for each in devices.values()] == [1, 1]
@@ -93,7 +94,7 @@ def test_where_one_refuses_all_go_on_and_a_later_firing_is_proposed():
 
 
 def test_where_one_always_refuses_nobody_is_told():
-    devices = {"slow": Device(1), "never": Device(1, hurry=10**9)}
+    devices = {"slow": Device(1), "never": Device(1, refusals=99)}
     with pytest.raises(Failure, match="the sources do not agree on a firing: it is too late"):
         agree(devices)
     for device in devices.values():

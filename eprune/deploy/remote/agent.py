@@ -144,6 +144,7 @@ class Agent:
             "root": str(place.root),
             "service": wished,
             "environments": environments,
+            "neighbours": place.neighbours(),
             **self._do_state(request),
         }
 

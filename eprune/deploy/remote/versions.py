@@ -71,6 +71,15 @@ class Place:
         """What a version's description says; {} where there is none."""
         return (version and read_json(self.root / "versions" / version / DESCRIPTION)) or {}
 
+    def neighbours(self) -> dict[str, Any]:
+        """``APPLICATION/PLATFORM`` of what else is deployed here -> what its description says."""
+        found = {}
+        for path in sorted(self.base.glob(f"*/*/current/{DESCRIPTION}")):
+            root = path.parent.parent
+            if root != self.root:
+                found[f"{root.parent.name}/{root.name}"] = read_json(path) or {}
+        return found
+
     def command(self, version: str) -> list[str]:
         """How a version is started beside the one that runs: from its own folder, not by the link."""
         link, folder = f"{self.root}/current/", f"{self.root}/versions/{version}/"
