@@ -15,7 +15,7 @@ from vehicle_source import VehicleSource
 from wav_source import WavSource
 
 from eprune.runtime import EndOfStream
-from eprune.runtime.main.generations import pack, unpack
+from eprune.runtime.main.legacy import pack, unpack
 from tests.kit.ends import save_sound
 
 PICTURE = "float32[1,96,96,3]"

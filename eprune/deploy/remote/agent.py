@@ -239,7 +239,7 @@ class Agent:
         service.start()
         return services.linger() if service.kind == services.USER else ""
 
-    # Changing while it runs: see runtime/main/generations.py.
+    # Changing while it runs: see runtime/main/succession.py.
 
     def _do_next(self, request: Request) -> None:
         """Start the version that was staged as the next generation of what runs."""

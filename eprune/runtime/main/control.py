@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from eprune.runtime.kernel.errors import RunError
-from eprune.runtime.main.generations import Refused, Succession
+from eprune.runtime.main.succession import Refused, Succession
 
 #: Bytes of a request at most.
 REQUEST_BYTES = 1 << 20

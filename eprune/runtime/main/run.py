@@ -19,8 +19,9 @@ from eprune.runtime.kernel.errors import Interrupted, RunError, UsageError, unex
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.control import Control
 from eprune.runtime.main.declared import Declared, no_service
-from eprune.runtime.main.generations import Predecessor, Succession
+from eprune.runtime.main.predecessor import Predecessor
 from eprune.runtime.main.report import Reporter
+from eprune.runtime.main.succession import Succession
 from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell import record

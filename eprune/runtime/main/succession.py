@@ -12,9 +12,6 @@ runs as it is, and ends the other one.
 
 from __future__ import annotations
 
-import contextlib
-import io
-import json
 import os
 import socket
 import subprocess
@@ -24,19 +21,14 @@ from collections.abc import Collection, Mapping, Sequence
 from functools import partial
 from typing import Any, Callable, Optional
 
-import numpy as np
-
 from eprune.runtime.fire.firing import RunningActor
-from eprune.runtime.fire.handover import Await, Halt, next_index
+from eprune.runtime.fire.handover import Halt, next_index
 from eprune.runtime.fire.matched import Matched
-from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import RunError
 from eprune.runtime.main.assembly import Assembly
-from eprune.runtime.main.declared import owner
+from eprune.runtime.main.legacy import Channel, delayed, has_state, pack
 from eprune.runtime.tell.journal import Journal
 
-#: Bytes that an actor may leave at most.
-STATE_BYTES = 256 << 20
 #: Seconds for the next generation to set the index that was agreed on.
 _AGREE = 5.0
 #: Seconds for which sources are held at most, and how long before their end nothing is decided any more.
@@ -58,69 +50,6 @@ TRANSITIONS = {
 
 class Refused(Exception):
     """A request that cannot be met now; the message says why."""
-
-
-def has_state(actor: RunningActor) -> bool:
-    """Whether an actor has something to hand over."""
-    behaviour = actor.behaviour
-    return bool(behaviour.STATE) or type(behaviour).state is not Actor.state
-
-
-def pack(state: Mapping[str, Any]) -> bytes:
-    """A state as the bytes of an .npz file. Raises ValueError for what is no number, text or array of these."""
-    file = io.BytesIO()
-    values = {str(number): _plain(name, value) for number, (name, value) in enumerate(state.items())}
-    np.savez(file, names=np.array(list(state), str), **values)
-    return file.getvalue()
-
-
-def _plain(name: str, value: Any) -> np.ndarray:
-    array = np.asarray(value)
-    if array.dtype.hasobject:
-        raise ValueError(f"its state {name!r} is not made of numbers or text: {type(value).__name__}")
-    return array
-
-
-def unpack(data: bytes) -> dict[str, Any]:
-    """The state that was packed; single numbers and texts are Python's."""
-    if not data:
-        return {}
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        found = {name: file[str(number)] for number, name in enumerate(file["names"].tolist())}
-    return {name: array if array.ndim else array.item() for name, array in found.items()}
-
-
-class Channel:
-    """One end of what two generations say to each other: lines of JSON, and ``bytes`` of data behind them."""
-
-    def __init__(self, end: socket.socket) -> None:
-        self._end = end
-        self._file = end.makefile("rb")
-        self._lock = threading.Lock()
-
-    def send(self, message: Mapping[str, Any], data: bytes = b"") -> None:
-        """Say something, if the other side is there."""
-        line = json.dumps({**message, "bytes": len(data)}).encode() + b"\n"
-        with self._lock, contextlib.suppress(OSError):
-            self._end.sendall(line + data)
-
-    def receive(self) -> Optional[tuple[dict[str, Any], bytes]]:
-        """What the other side says next; None: it has gone."""
-        with contextlib.suppress(OSError, ValueError):
-            line = self._file.readline()
-            if line.endswith(b"\n"):
-                message: dict[str, Any] = json.loads(line)
-                size = message["bytes"]
-                data = self._file.read(size) if 0 <= size <= STATE_BYTES else b""
-                if len(data) == size:
-                    return message, data
-        return None
-
-    def close(self) -> None:
-        """The other side is told that this one has gone."""
-        with contextlib.suppress(OSError):
-            self._end.shutdown(socket.SHUT_RDWR)
-        self._end.close()
 
 
 class Succession:
@@ -184,7 +113,7 @@ class Succession:
                 "process": os.getpid(),
                 "actors": [actor.name for actor in actors],
                 "states": [actor.name for actor in actors if has_state(actor)],
-                "fifos": _delayed(assembly) if assembly else {},
+                "fifos": delayed(assembly) if assembly else {},
                 "sources": {actor.name: self._source(actor) for actor in actors if not actor.inputs},
             }
 
@@ -218,7 +147,7 @@ class Succession:
             self._channel = Channel(near)
             assert self._assembly is not None
             names = [actor.name for actor in self._assembly.actors]
-            fifos = [name for name, reader in _delayed(self._assembly).items() if reader not in reset]
+            fifos = [name for name, reader in delayed(self._assembly).items() if reader not in reset]
             self._reset = frozenset(reset)
             self._channel.send({"actors": names, "fifos": sorted(fifos)})
             threading.Thread(target=self._listen, args=(self._channel, self._process), daemon=True).start()
@@ -340,101 +269,10 @@ class Succession:
             self._channel.send({"main": True})
 
 
-class Predecessor:
-    """The generation before, as the next one sees it."""
-
-    def __init__(self, descriptor: int, journal: Journal, fail: Callable[[RunError], None]) -> None:
-        """``fail`` gets the error when the generation before has gone without handing over."""
-        self._journal = journal
-        self._fail = fail
-        self._channel = Channel(socket.socket(fileno=descriptor))
-        self._assembly: Optional[Assembly] = None
-        self._awaits: dict[str, Await] = {}
-        #: actor -> what has still to come for it, and what has come
-        self._missing: dict[str, set[str]] = {}
-        self._came: dict[str, dict[str, Any]] = {}
-        #: called when this generation is the main one
-        self.on_main: Callable[[], None] = lambda: None
-
-    def follow(self, assembly: Assembly) -> None:
-        """Let those actors of this generation wait that must not run beside their predecessors. Raises RunError."""
-        said = self._channel.receive()
-        if said is None:
-            raise RunError("the generation before has gone")
-        before, delayed = set(said[0]["actors"]), set(said[0]["fifos"])
-        self._assembly = assembly
-        kept = {name: reader for name, reader in _delayed(assembly).items() if name in delayed}
-        for actor in assembly.actors:
-            fifos = {name for name, reader in kept.items() if reader == actor.name}
-            alone = not actor.inputs or not actor.outputs or has_state(actor)
-            wanted = {f"fifo {name}" for name in fifos} | ({f"actor {actor.name}"} if alone or fifos else set())
-            if wanted and actor.name in before:
-                self._missing[actor.name] = wanted
-                self._awaits[actor.name] = Await(actor, self._begin)
-        self._channel.send({"fifos": sorted(kept)})
-        threading.Thread(target=self._listen, name="generation before", daemon=True).start()
-
-    def ready(self) -> None:
-        """All peers are there."""
-        self._channel.send({"ready": True})
-
-    def _listen(self) -> None:
-        main = False
-        while (said := self._channel.receive()) is not None:
-            message, data = said
-            if "begin" in message:
-                self._number(message["begin"])
-                self._channel.send({"agreed": message["number"]})
-            elif "actor" in message:
-                self._come(f"actor {message['actor']}", unpack(data))
-            elif "fifo" in message:
-                self._fill(message["fifo"], unpack(data))
-                self._come(f"fifo {message['fifo']}", {})
-            elif "main" in message:
-                main = True
-                self.on_main()
-        if not main:
-            self._fail(RunError("the generation before has ended without handing over"))
-
-    def _number(self, begin: Optional[int]) -> None:
-        assert self._assembly is not None
-        for actor in self._assembly.actors if begin is not None else ():
-            actor.firing = begin or 0
-
-    def _fill(self, name: str, tokens: Mapping[str, Any]) -> None:
-        """The tokens that are in a FIFO when its consumer begins: those that it had before."""
-        assert self._assembly is not None
-        fifo = self._assembly.fifos[name]
-        if len(tokens) != fifo.delay:
-            self._journal.log("warning", f"FIFO {name!r} begins anew: it was left with {len(tokens)} tokens")
-            return
-        for number in range(fifo.delay):
-            fifo.writable[number][...] = tokens[str(number)]
-
-    def _come(self, what: str, state: Mapping[str, Any]) -> None:
-        for name, missing in self._missing.items():
-            if what in missing:
-                missing.remove(what)
-                self._came.setdefault(name, {}).update(state)
-                if not missing:
-                    self._awaits[name].come(self._came[name])
-
-    def _begin(self, actor: RunningActor, state: Mapping[str, Any]) -> None:
-        """Called by the actor's thread, when its predecessor has ended."""
-        if state:
-            actor.run("resume", partial(actor.behaviour.resume, state))
-        actor.run("initialize", actor.behaviour.initialize)
-
-
 def other_status(path: str) -> str:
     """Where the next generation keeps its status: beside that of this one, which is the next one's next."""
     stem, dot, end = path.rpartition(".")
     return stem.removesuffix(".2") + dot + end if stem.endswith(".2") else f"{stem}.2{dot}{end}"
-
-
-def _delayed(assembly: Assembly) -> dict[str, str]:
-    """FIFO with a delay -> the actor here that reads it."""
-    return {fifo.name: owner(fifo.target) for fifo in assembly.declared.fifos if fifo.delay and fifo.target}
 
 
 def _reap(process: subprocess.Popen[bytes]) -> int:
