@@ -12,6 +12,7 @@ from typing import Optional
 
 from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.tell import health
 from eprune.runtime.tell.journal import JSON, TEXT
 from eprune.runtime.tell.outlets import is_stream
 from eprune.runtime.tell.watch import STALL_AFTER
@@ -134,7 +135,21 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         help="format of stderr: text, or one line of JSON per event (also EPRUNE_LOG_FORMAT; default: %(default)s)",
     )
     add("--status", metavar="FILE", help="keep a status report in FILE (JSON); a pipe gets one line per report")
+    add(
+        health.CHECK_STATUS,
+        action=_Check,
+        metavar="FILE",
+        help="do not run, but look at the status report of a program that does: exit with 0 if it is well, else with 1",
+    )
+    add(health.CHECK_ALIVE, action=_Check, metavar="FILE", help="the same, if a new start would not help it")
     return parser.parse_args(arguments)
+
+
+class _Check(argparse.Action):
+    """Answers a question about a status report, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = "") -> None:
+        parser.exit(health.check(str(option), str(values)))
 
 
 def check_writable(*paths: Optional[str]) -> None:
