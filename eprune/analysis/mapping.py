@@ -335,6 +335,7 @@ def _agreed(link: Link) -> tuple[tuple[str, str], ...]:
         ("base port", f"port {link.port}"),
         ("ports", f'ports="{"shared" if link.shared else "each"}"'),
         ("security", f'security="{link.security.value}"'),
+        ("via", "no via" if link.via is None else f'via="{link.via.value}"'),
         ("window", f'window="{exact_size(link.window)}"'),
     )
 

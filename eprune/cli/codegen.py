@@ -12,12 +12,17 @@ import click
 from eprune.cli import options
 from eprune.cli.errors import say
 from eprune.cli.printing import show
+from eprune.codegen.targets.table import TARGETS
 from eprune.views.tables import counted
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from eprune.codegen.program import PlatformProgram
+    from eprune.model.system import System
+
+#: The target that the others pack or run.
+PYTHON = "python"
 
 
 @click.command("codegen", cls=options.Command, short_help="Compile an application to one program per platform.")
@@ -37,6 +42,21 @@ if TYPE_CHECKING:
     is_flag=True,
     help="With --pyz: also write eprune-PLATFORM.service, which runs the program as a systemd service.",
 )
+@click.option(
+    "--target",
+    type=click.Choice([PYTHON, *TARGETS]),
+    default=PYTHON,
+    help="What to write: programs (python, the default), or for an engine, into a folder: "
+    + "; ".join(f"{target.name}, {target.summary}" for target in TARGETS.values())
+    + ".",
+)
+@click.option("--registry", metavar="PREFIX", default="", help="Where images are pushed: registry.example/team.")
+@click.option(
+    "--keys", metavar="FOLDER", help='Certificates of platforms (eprune certify), for links with security="tls".'
+)
+@click.option("--insecure", is_flag=True, help="Allow unprotected links between containers.")
+@click.option("--with-inputs", is_flag=True, help="Pack the files that actors read, such as pictures.")
+@click.option("--require", metavar="PACKAGE", multiple=True, help="A package that an actor needs besides.")
 @options.fuse_option
 @options.format_option
 def command(
@@ -46,6 +66,12 @@ def command(
     output: str,
     pyz: bool,
     systemd: bool,
+    target: str,
+    registry: str,
+    keys: Optional[str],
+    insecure: bool,
+    with_inputs: bool,
+    require: Sequence[str],
     fuse: bool,
     fmt: str,
 ) -> None:
@@ -61,6 +87,7 @@ def command(
       eprune codegen app.xml -p endpoint.xml -m endpoint_mapping.xml --pyz -o endpoint.pyz
       eprune codegen app.xml -p platforms/ -m mappings/split/ -o build/
       eprune codegen app.xml -p platforms/ -m mappings/split/ --pyz --systemd -o build/
+      eprune codegen app.xml -p platforms/ -m mappings/split/ --target kubernetes --registry registry.example -o build/
     """
     from eprune.cli.progress import progress
     from eprune.cli.reading import read_sound
@@ -74,6 +101,12 @@ def command(
         raise click.UsageError(f'{len(mappings)} mappings make {len(mappings)} programs: give a folder, "-o {output}/"')
     if systemd and (not pyz or output == "-" or (not into_folder and _is_stream(output))):
         raise click.UsageError("--systemd goes with --pyz and -o FILE: a service runs the one file that was installed")
+    if target == PYTHON:
+        options.refuse(("registry", "keys", "insecure", "with_inputs", "require"), "goes with --target")
+    else:
+        options.refuse(("pyz", "systemd"), f"--target {target} packs programs its own way")
+        if not into_folder:
+            raise click.UsageError(f'--target {target} writes several files: give a folder, "-o {output}/"')
     if fmt == "json" and output == "-":
         raise click.UsageError("--format json: stdout is for the program; give a file or a folder with -o")
     system = read_sound(application, platforms, mappings)
@@ -81,6 +114,9 @@ def command(
     not_built = build_all(programs)
     if not_built:
         say(f"note: not built here, but where it starts first: {not_built}")
+    if target != PYTHON:
+        _write_target(system, programs, target, output, (registry, keys, insecure), with_inputs, require, fmt)
+        return
     shown, writer = progress(len(programs), unit="program"), build.Writer()
     written: list[dict[str, Any]] = []
     for number, program in enumerate(programs, 1):
@@ -114,6 +150,55 @@ def command(
         )
     if fmt == "json":
         show(json.dumps({"application": system.graph.name, "programs": written}, indent=2), fmt)
+
+
+def _write_target(
+    system: System,
+    programs: Sequence[PlatformProgram],
+    name: str,
+    output: str,
+    choices: tuple[str, Optional[str], bool],
+    with_inputs: bool,
+    require: Sequence[str],
+    fmt: str,
+) -> None:
+    """Write what a target makes of the programs, and say what was written and what was left out."""
+    from eprune.codegen.targets.target import Choices
+    from eprune.deploy.pack import part_of
+    from eprune.deploy.release import inputs_of, keys_for
+    from eprune.formats.atomic import write_file
+    from eprune.model.finding import EpruneError
+
+    target, (registry, keys, insecure) = TARGETS[name], choices
+    reasons = {program.platform: target.chosen(program) for program in programs}
+    chosen = [program for program in programs if not reasons[program.platform]]
+    left_out = {platform: reason for platform, reason in reasons.items() if reason}
+    for platform, reason in left_out.items():
+        say(f"note: {platform} is left out: {reason}")
+    if not chosen:
+        raise click.UsageError(f"--target {name}: nothing is left to write")
+    if keys and not any(program.secure for program in chosen):
+        raise click.UsageError('--keys is for links with security="tls", and there are none')
+    inputs = {program.platform: inputs_of(system, program.platform) for program in chosen}
+    if not with_inputs:
+        for platform, each in ((platform, each) for platform, several in inputs.items() for each in several):
+            say(f"note: {platform}: {each.actor} reads {each.path}, which is not packed: --with-inputs packs it")
+    parts = [part_of(each, require, inputs[each.platform] if with_inputs else ()) for each in chosen]
+    certificates = {each.platform: keys_for(keys, each.platform) for each in chosen if keys and each.secure}
+    made = Choices(insecure, registry.rstrip("/"), certificates)
+    findings = list(target.refused(parts, made))
+    if findings:
+        raise EpruneError(*findings)
+    files = target.emit(parts, made)
+    for path, data in files.items():
+        write_file(str(Path(output, path)), data, private=path.startswith(target.secret))
+    if fmt == "json":
+        told = {"application": system.graph.name, "target": name, "files": sorted(files), "left_out": left_out}
+        show(json.dumps(told, indent=2), fmt)
+        return
+    for path in files:
+        if "/" not in path:
+            say(f"{Path(output, path)}: how to use it is written in it")
 
 
 def _is_stream(path: str) -> bool:

@@ -337,7 +337,7 @@ def _wanted(
     from eprune.deploy.needs import needs_of
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
-    from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
+    from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable
     from eprune.measure.builds import build_all
     from eprune.model.finding import EpruneError
 
@@ -346,7 +346,7 @@ def _wanted(
     if findings:
         raise EpruneError(*findings)
     build_all(programs)
-    secure = [program.platform for program in programs if wants_keys(program)]
+    secure = [program.platform for program in programs if program.secure]
     folder = keys or os.environ.get(KEYS)
     if keys and not secure:
         raise click.UsageError('--keys is for links with security="tls", and there are none')

@@ -160,11 +160,6 @@ def keys_for(folder: str, platform: str) -> dict[str, bytes]:
     return found
 
 
-def wants_keys(program: PlatformProgram) -> bool:
-    """Whether it has links with TLS."""
-    return any(end.security == Security.TLS.value for end in (*program.tx, *program.rx))
-
-
 def reached_at(system: System, platform: str) -> tuple[str, ...]:
     """The addresses, but for loopback, at which other platforms reach this one to send to it."""
     senders = {
