@@ -55,6 +55,7 @@ PYTHON = "python"
     "--keys", metavar="FOLDER", help='Certificates of platforms (eprune certify), for links with security="tls".'
 )
 @click.option("--insecure", is_flag=True, help="Allow unprotected links between containers.")
+@options.zenoh_option
 @click.option("--with-inputs", is_flag=True, help="Pack the files that actors read, such as pictures.")
 @click.option("--require", metavar="PACKAGE", multiple=True, help="A package that an actor needs besides.")
 @options.fuse_option
@@ -70,6 +71,7 @@ def command(
     registry: str,
     keys: Optional[str],
     insecure: bool,
+    zenoh: Sequence[str],
     with_inputs: bool,
     require: Sequence[str],
     fuse: bool,
@@ -102,7 +104,7 @@ def command(
     if systemd and (not pyz or output == "-" or (not into_folder and _is_stream(output))):
         raise click.UsageError("--systemd goes with --pyz and -o FILE: a service runs the one file that was installed")
     if target == PYTHON:
-        options.refuse(("registry", "keys", "insecure", "with_inputs", "require"), "goes with --target")
+        options.refuse(("registry", "keys", "insecure", "zenoh", "with_inputs", "require"), "goes with --target")
     else:
         options.refuse(("pyz", "systemd"), f"--target {target} packs programs its own way")
         if not into_folder:
@@ -115,7 +117,9 @@ def command(
     if not_built:
         say(f"note: not built here, but where it starts first: {not_built}")
     if target != PYTHON:
-        _write_target(system, programs, target, output, (registry, keys, insecure), with_inputs, require, fmt)
+        _write_target(
+            system, programs, target, output, (registry, keys, insecure, tuple(zenoh)), with_inputs, require, fmt
+        )
         return
     shown, writer = progress(len(programs), unit="program"), build.Writer()
     written: list[dict[str, Any]] = []
@@ -157,7 +161,7 @@ def _write_target(
     programs: Sequence[PlatformProgram],
     name: str,
     output: str,
-    choices: tuple[str, Optional[str], bool],
+    choices: tuple[str, Optional[str], bool, tuple[str, ...]],
     with_inputs: bool,
     require: Sequence[str],
     fmt: str,
@@ -169,7 +173,7 @@ def _write_target(
     from eprune.formats.atomic import write_file
     from eprune.model.finding import EpruneError
 
-    target, (registry, keys, insecure) = TARGETS[name], choices
+    target, (registry, keys, insecure, zenoh) = TARGETS[name], choices
     reasons = {program.platform: target.chosen(program) for program in programs}
     chosen = [program for program in programs if not reasons[program.platform]]
     left_out = {platform: reason for platform, reason in reasons.items() if reason}
@@ -179,13 +183,15 @@ def _write_target(
         raise click.UsageError(f"--target {name}: nothing is left to write")
     if keys and not any(program.secure for program in chosen):
         raise click.UsageError('--keys is for links with security="tls", and there are none')
+    if zenoh and not any(program.over_zenoh for program in chosen):
+        raise click.UsageError('--zenoh is for links with via="zenoh", and there are none')
     inputs = {program.platform: inputs_of(system, program.platform) for program in chosen}
     if not with_inputs:
         for platform, each in ((platform, each) for platform, several in inputs.items() for each in several):
             say(f"note: {platform}: {each.actor} reads {each.path}, which is not packed: --with-inputs packs it")
     parts = [part_of(each, require, inputs[each.platform] if with_inputs else ()) for each in chosen]
     certificates = {each.platform: keys_for(keys, each.platform) for each in chosen if keys and each.secure}
-    made = Choices(insecure, registry.rstrip("/"), certificates)
+    made = Choices(insecure, registry.rstrip("/"), zenoh, certificates)
     findings = list(target.refused(parts, made))
     if findings:
         raise EpruneError(*findings)

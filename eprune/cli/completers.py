@@ -478,6 +478,7 @@ COMPLETERS: dict[str, Completer] = {
     "WAY": _nothing,
     "PACKAGE": _nothing,
     "PREFIX": _nothing,
+    "WHERE": _nothing,
     "DAYS": _nothing,
     "METRIC": _nothing,
     "METRIC=VALUE": _nothing,

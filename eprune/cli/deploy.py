@@ -186,6 +186,7 @@ def log_line(text: str) -> str:
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
 @click.option("--with-inputs", is_flag=True, help="Also send the files that actors read: pictures, recordings.")
 @click.option("--insecure", is_flag=True, help="Allow unprotected links to other machines.")
+@options.zenoh_option
 @click.option(
     "--service",
     type=click.Choice(["system", "user", "plain"]),
@@ -208,6 +209,7 @@ def up(
     settings: Sequence[str],
     with_inputs: bool,
     insecure: bool,
+    zenoh: Sequence[str],
     service: Optional[str],
     timeout: float,
     dry_run: bool,
@@ -238,7 +240,7 @@ def up(
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
     asked = Bootstrap(bootstrap, tuple(require), wheels)
-    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, dry_run)
+    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, zenoh, dry_run)
     order = order_of(system)
     with (
         told_how_it_ended(system, sites, quiet) as trying,
@@ -328,6 +330,7 @@ def _wanted(
     settings: Sequence[str],
     with_inputs: bool,
     insecure: bool,
+    zenoh: Sequence[str],
     dry_run: bool,
 ) -> dict[str, Wanted]:
     """What is to be deployed on each platform. Raises EpruneError for what cannot work."""
@@ -345,6 +348,10 @@ def _wanted(
     findings = [finding for each in programs if (finding := unreachable(system, each, insecure)) is not None]
     if findings:
         raise EpruneError(*findings)
+    if zenoh and not any(program.over_zenoh for program in programs):
+        raise click.UsageError('--zenoh is for links with via="zenoh", and there are none')
+    if any(program.over_zenoh for program in programs) and not zenoh:
+        raise click.UsageError('links with via="zenoh" need a router: --zenoh tcp/HOST:7447, or --zenoh discover')
     build_all(programs)
     secure = [program.platform for program in programs if program.secure]
     folder = keys or os.environ.get(KEYS)
@@ -375,6 +382,7 @@ def _wanted(
             keys_for(folder, program.platform) if folder and program.platform in secure else {},
             (
                 *["--insecure"] * insecure,
+                *(f"--zenoh={place}" for place in zenoh if program.over_zenoh),
                 *(f"--set={setting}" for platform, setting in placed if platform == program.platform),
             ),
             reached_at(system, program.platform) if program.rx or program.tx else (),

@@ -166,6 +166,7 @@ class _Lowering:
                 "room_timeout": fifo.room_timeout,
                 "group": fifo.group,
                 "route": None if fifo.route is None else fifo.route.value,
+                "via": "" if link.via is None else link.via.value,
             }
             if source == own:
                 # The near end of a tunnel is on this platform.

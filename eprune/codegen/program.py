@@ -117,7 +117,7 @@ class Crossing:
     receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default), ``timeout_floor``, ``ack``,
     ``room_timeout``, ``group`` and ``route`` are those of model.graph.Fifo, ``security`` that of model.platform.Link,
     as text.
-    ``window`` is in tokens.
+    ``via`` is what carries it, that of the link. ``window`` is in tokens.
     """
 
     fifo: LocalFifo
@@ -133,11 +133,13 @@ class Crossing:
     room_timeout: Optional[float]
     group: Optional[str]
     route: Optional[str]
+    via: str
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments that are mostly left out, as the runtime calls them."""
         return {
+            "via": self.via,
             "policy": self.policy,
             "timeout": self.timeout,
             "timeout_floor": self.timeout_floor,
@@ -238,6 +240,11 @@ class PlatformProgram:
     def tunnels(self) -> tuple[LinkEnd, ...]:
         """The links over SSH."""
         return tuple(end for end in self.ends if end.security == Security.SSH.value)
+
+    @property
+    def over_zenoh(self) -> bool:
+        """Whether it has links that are not made directly."""
+        return any(end.via for end in self.ends)
 
     @property
     def secure(self) -> bool:

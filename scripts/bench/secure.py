@@ -1,8 +1,9 @@
-"""What TLS and SSH tunnels cost: the same two programs over plain loopback, over TLS and through a tunnel, in turn."""
+"""What TLS and tunnels cost: two programs over plain loopback, over TLS, through SSH and over zenoh, in turn."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import socket
@@ -15,23 +16,27 @@ from pathlib import Path
 from typing import Optional
 
 from scripts.bench.harness import say
+from tests.kit import zenoh_router
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTORS = ROOT / "scripts" / "bench" / "actors.py"
-WAYS = ("none", "tls", "ssh")
+WAYS = ("none", "tls", "ssh", "zenoh")
 ROUNDS = 5
 ECHOES = 100
 
 
 def secure(folder: Path) -> None:
-    """Throughput of large tokens and round trips of small ones, over TLS and through SSH, against plain links."""
+    """Throughput of large tokens and round trips of small ones, over TLS, SSH and zenoh, against plain links."""
     from eprune.deploy.keys import make
 
     make(str(folder / "keys"), ["left", "right"], 1)
     with _sshd(folder / "sshd") as ssh:
         if ssh is None:
             print("no sshd starts here: nothing to say of SSH", file=sys.stderr)
-        ways = WAYS if ssh else WAYS[:2]
+        if not importlib.util.find_spec("zenoh"):
+            print("eclipse-zenoh is not installed: nothing to say of it", file=sys.stderr)
+        ways = tuple(way for way in WAYS if way != "ssh" or ssh)
+        ways = tuple(way for way in ways if way != "zenoh" or importlib.util.find_spec("zenoh"))
         say("", "plain", *(way.upper() for way in ways[1:]), *(f"{way.upper()} to plain" for way in ways[1:]))
         say(*["---"] * (2 * len(ways)))
         for nbytes, count in ((73728, 5000), (4 * 1024 * 1024, 200)):
@@ -57,6 +62,8 @@ def _run(folder: Path, ssh: Optional[list[str]], way: str, nbytes: int, count: i
     base = free_base_port(4)
     here, there = base, base + 2 if way == "ssh" else base
     shape = f"'uint8', ({nbytes},), capacity=4, security={way!r}"
+    if way == "zenoh":
+        shape = f"'uint8', ({nbytes},), capacity=4, via='zenoh'"
     to = f"{shape}, address='127.0.0.1'"
     if count:
         left = [f"actor('A', 'ACTORS:Some', 'cpu', {{'count': '{count}'}})"]
@@ -71,14 +78,18 @@ def _run(folder: Path, ssh: Optional[list[str]], way: str, nbytes: int, count: i
     left.insert(1, f"tx('f', 'A.out', {to}, to='right', port={here})")
     right.insert(1, f"rx('f', 'B.in', {shape}, frm='left', port={there})")
     tunnel = [f"-L{here}:127.0.0.1:{there}", f"-R{there + 1}:127.0.0.1:{here + 1}"]
+    router = zenoh_router.start(base + 3) if way == "zenoh" else None
+    options = [f"--zenoh=tcp/127.0.0.1:{base + 3}"] if router else []
     with _tunnel([*(ssh or []), *tunnel], here) if way == "ssh" else contextlib.nullcontext():
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "EPRUNE_KEYS": str(folder / "keys")}
         programs = [_program(folder, name, lines) for name, lines in (("left", left), ("right", right))]
-        commands = [[sys.executable, str(path), f"--record={path.with_suffix('.json')}"] for path in programs]
+        commands = [[sys.executable, str(path), f"--record={path.with_suffix('.json')}", *options] for path in programs]
         processes = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for command in commands]
         codes = [process.wait() for process in processes]
-        if any(codes):
-            raise SystemExit(f"{way}: the programs failed")
+    if router:
+        zenoh_router.stop(router)
+    if any(codes):
+        raise SystemExit(f"{way}: the programs failed")
     if not count:
         return float((folder / "told").read_text())
     actor = json.loads((folder / "right.json").read_text())["actors"]["B"]

@@ -34,16 +34,15 @@ def _emit(parts: Sequence[Part], choices: Choices) -> dict[str, bytes]:
 
 def _service(made: Image, names: dict[str, str], choices: Choices) -> dict[str, Any]:
     program = made.program
-    outside = [end for end in program.ends if end.inwards and end.peer not in names]
+    ends = image.direct(program)
+    outside = [end for end in ends if end.inwards and end.peer not in names]
     return {
         "program": program,
         "name": names[program.platform],
         "image": made.name,
         "arguments": image.arguments(made.part, choices),
         "links": [
-            (f"EPRUNE_LINK_{variable(end.peer)}", names[end.peer])
-            for end in program.ends
-            if end.outwards and end.peer in names
+            (f"EPRUNE_LINK_{variable(end.peer)}", names[end.peer]) for end in ends if end.outwards and end.peer in names
         ],
         "published": [end.port + distance for end in outside for distance in end.inwards],
         "outside": [end.peer for end in outside],

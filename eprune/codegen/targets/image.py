@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from eprune.codegen.program import PlatformProgram
+from eprune.codegen.program import LinkEnd, PlatformProgram
 from eprune.codegen.targets.target import Choices, Part
 from eprune.codegen.targets.text import comment, fill
 from eprune.model.behaviour import File
@@ -84,7 +84,13 @@ def dns_label(text: str) -> str:
 
 def arguments(part: Part, choices: Choices) -> list[str]:
     """What a container adds to the command of its image."""
-    return [*["--insecure"] * choices.insecure, *[f"--keys={KEYS}"] * part.program.secure]
+    zenoh = [f"--zenoh={place}" for place in choices.zenoh if part.program.over_zenoh]
+    return [*["--insecure"] * choices.insecure, *[f"--keys={KEYS}"] * part.program.secure, *zenoh]
+
+
+def direct(program: PlatformProgram) -> list[LinkEnd]:
+    """The links that are: only these have ports that others reach."""
+    return [end for end in program.ends if not end.via]
 
 
 def refused(parts: Sequence[Part], choices: Choices) -> Iterator[Finding]:
@@ -128,9 +134,13 @@ def _unlinked(part: Part, inside: frozenset[str], choices: Choices) -> Iterator[
         if link.security == "ssh":
             hint = 'state security="tls" in both platform files'
             yield Finding("FILE", place, f"{between} goes over SSH, and no container holds its tunnel", hint)
-        elif link.security == "none" and not link.via and not choices.insecure:
+        elif link.security == "none" and not choices.insecure:
             hint = 'state security="tls" in both platform files, or give --insecure if you trust everybody there'
             yield Finding("FILE", place, f"nothing protects {between}", hint)
         elif link.outwards and link.peer not in inside and link.local and not link.via:
             hint = f'state address="..." in the link to {link.peer!r}'
             yield Finding("FILE", place, f"{between} has no address at which a container finds {link.peer!r}", hint)
+        elif link.via and not choices.zenoh:
+            yield Finding(
+                "FILE", place, f"{between} goes over zenoh, and nobody says where", "add --zenoh tcp/HOST:7447"
+            )

@@ -60,12 +60,15 @@ def _emit(parts: Sequence[Part], choices: Choices) -> dict[str, bytes]:
 
 def _pod(made: Image, names: dict[str, str], choices: Choices) -> dict[str, Any]:
     program = made.program
-    listens = [Rule(end.peer, _ports(end, end.inwards), names.get(end.peer, "")) for end in program.ends if end.inwards]
+    ends = image.direct(program)
+    listens = [Rule(end.peer, _ports(end, end.inwards), names.get(end.peer, "")) for end in ends if end.inwards]
     dials = [
         Rule(end.peer, _ports(end, end.outwards), names.get(end.peer, ""), _block(end.address))
-        for end in program.ends
+        for end in ends
         if end.outwards
     ]
+    if program.over_zenoh:
+        dials += [rule for place in choices.zenoh if (rule := _router(place)) is not None]
     return {
         "program": program,
         "name": names[program.platform],
@@ -85,6 +88,12 @@ def _pod(made: Image, names: dict[str, str], choices: Choices) -> dict[str, Any]
 
 def _ports(end: LinkEnd, distances: Sequence[int]) -> tuple[int, ...]:
     return tuple(end.port + distance for distance in distances)
+
+
+def _router(place: str) -> Optional[Rule]:
+    """What reaches a router of zenoh; None where the place is none."""
+    host, _, port = place.partition("/")[2].rpartition(":")
+    return Rule("a router of zenoh", (int(port),), "", _block(host.strip("[]"))) if port.isdecimal() else None
 
 
 def _block(address: str) -> str:

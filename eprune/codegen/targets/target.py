@@ -14,11 +14,13 @@ from eprune.model.finding import Finding
 class Choices:
     """What the user says of a target: ``insecure`` links are allowed, images are pushed to ``registry`` ("": to none).
 
-    ``keys`` are the certificates that go with it: platform -> file name -> contents; {}: they are delivered by hand.
+    ``zenoh`` is where links over zenoh lead. ``keys`` are the certificates that go with it: platform -> file name ->
+    contents; {}: they are delivered by hand.
     """
 
     insecure: bool = False
     registry: str = ""
+    zenoh: tuple[str, ...] = ()
     keys: Mapping[str, Mapping[str, bytes]] = field(default_factory=dict)
 
 

@@ -46,6 +46,7 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
+from eprune.runtime.main import via
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script, unsafe
 from eprune.runtime.net.conditions import changes_of
@@ -76,6 +77,8 @@ class Assembly:
         self._journal = journal
         self._addresses = addresses(options.link, declared.peers)
         self._keys = self._read_keys()
+        #: what carries the connections that are not made directly
+        self.tunnel = via.open_tunnel(declared, options, self._addresses, journal)
         actors = declared.actors
         own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
         self._parameters = parameters(options.set, own)
@@ -102,6 +105,11 @@ class Assembly:
     def warm_up(self) -> int:
         """How many firings of each actor come before what is measured."""
         return int(self._options.warm_up)
+
+    def close(self) -> None:
+        """End what runs beside the program."""
+        if self.tunnel is not None:
+            self.tunnel.close()
 
     def anew(self) -> Assembly:
         """The parts of a service's next stream. What keeps its state is handed on."""
@@ -316,10 +324,13 @@ class Assembly:
 
     def _address(self, name: str, fifo: DeclaredFifo) -> tuple[str, int]:
         """Where the FIFO's connection is listened for, or dialled. Raises UsageError where that is not safe."""
+        tunnelled = self.tunnel is not None and bool(fifo.via)
+        if self.tunnel is not None and tunnelled and fifo.source is not None:
+            return "127.0.0.1", self.tunnel.ports[via.distance(self.declared, fifo)]
         host, base = self._addresses.get(fifo.peer, ("", 0))
         host = host or fifo.address
         if fifo.source is None:
-            host = "127.0.0.1" if fifo.security == "ssh" else self._options.bind
+            host = "127.0.0.1" if fifo.security == "ssh" or tunnelled else self._options.bind
         if fifo.security != "tls" and not self._options.insecure and not is_loopback(host):
             raise UsageError(unsafe(name, host, fifo.peer, fifo.security, self.declared.platform))
         port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
@@ -341,7 +352,9 @@ class Assembly:
         if fifo.security == "tls":
             end.keys = self._keys
         elif fifo.security == "ssh":
-            end.tunnel = script(self.declared.platform)
+            end.tunnel = f"an SSH tunnel {{}} it open? {script(self.declared.platform)} runs this program with one"
+        if fifo.via and self.tunnel is not None:
+            end.tunnel = "its tunnel at the same router, or on the same network (--zenoh)?"
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
         """Seconds of silence after which the peer of these FIFOs is dead."""

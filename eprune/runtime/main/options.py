@@ -12,6 +12,7 @@ from typing import Optional
 
 from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.net.tunnels import DISCOVER
 from eprune.runtime.tell import health
 from eprune.runtime.tell.journal import JSON, TEXT
 from eprune.runtime.tell.outlets import is_stream
@@ -24,8 +25,12 @@ DEAD_AFTER, STOP_AFTER = 2.0, 30.0
 CLUSTER, ACTOR = "cluster", "actor"
 
 
-def parse(description: str, links: bool, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
-    """Parse ``arguments``, None for those of this process. ``faults``: some of the program's links may break."""
+def parse(
+    description: str, links: bool, faults: bool, carried: bool, arguments: Optional[Sequence[str]]
+) -> argparse.Namespace:
+    """Parse ``arguments``, None for those of this process. ``faults``: some of the program's links may break;
+    ``carried``: some go over zenoh.
+    """
     environment = os.environ.get
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
@@ -45,6 +50,15 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         metavar="PLATFORM=HOST[:PORT]",
         help="address of PLATFORM and first port of the link to it (also EPRUNE_LINK_<PLATFORM>)",
     )
+    if carried:
+        add(
+            "--zenoh",
+            action="append",
+            type=_place,
+            metavar="WHERE",
+            help="carry links over zenoh: a router, for example tcp/192.168.1.10:7447, 'discover' to look for peers on "
+            "the network, or FILE.json5, zenoh's configuration; without it they are made directly (also EPRUNE_ZENOH)",
+        )
     add(
         "--bind",
         default=environment("EPRUNE_BIND", "127.0.0.1"),
@@ -142,7 +156,13 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         help="do not run, but look at the status report of a program that does: exit with 0 if it is well, else with 1",
     )
     add(health.CHECK_ALIVE, action=_Check, metavar="FILE", help="the same, if a new start would not help it")
-    return parser.parse_args(arguments)
+    options = parser.parse_args(arguments)
+    if carried and not options.zenoh:
+        try:
+            options.zenoh = [_place(word) for word in environment("EPRUNE_ZENOH", "").split()]
+        except argparse.ArgumentTypeError as error:
+            parser.error(f"EPRUNE_ZENOH: {error}")
+    return options
 
 
 class _Check(argparse.Action):
@@ -205,6 +225,15 @@ def unsafe(name: str, host: str, peer: str, security: str, platform: str) -> str
 
 def _variable(platform: str) -> str:
     return platform.upper().replace("-", "_")
+
+
+def _place(text: str) -> str:
+    """Where zenoh is."""
+    protocol, slash, rest = text.partition("/")
+    if text == DISCOVER or text.endswith((".json5", ".json")) or (slash and protocol.isidentifier() and rest):
+        return text
+    known = "an endpoint such as tcp/192.168.1.10:7447, nor discover, nor FILE.json5"
+    raise argparse.ArgumentTypeError(f"{text!r} is neither {known}")
 
 
 def _positive(text: str) -> int:

@@ -105,6 +105,10 @@ class Run:
         if reason:
             raise UsageError(f"--serve: {reason}")
         assembly = Assembly(self._declared, self.options, self.events, self.journal)
+        with contextlib.closing(assembly):
+            self._follow(assembly)
+
+    def _follow(self, assembly: Assembly) -> None:
         self._prepare(assembly, 1 if self.options.serve else None)
         _confine(assembly.cores.values())
         self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)

@@ -1,0 +1,56 @@
+"""Which connections of a program go through a tunnel, and the tunnel that carries them."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Mapping
+from typing import Optional
+
+from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.main.declared import Declared, DeclaredFifo
+from eprune.runtime.net.tunnels import Ends, Tunnel, reach
+from eprune.runtime.tell.journal import Journal
+
+Addresses = Mapping[str, tuple[str, int]]
+
+
+def tunnelled(declared: Declared, options: argparse.Namespace) -> list[DeclaredFifo]:
+    """The FIFOs whose connections go through a tunnel: those of one connection are one, the first of them."""
+    if not getattr(options, "zenoh", None):
+        return []
+    return [fifo for fifo in declared.fifos if fifo.via and fifo.number == 0]
+
+
+def distance(declared: Declared, fifo: DeclaredFifo) -> str:
+    """What both ends call a connection: the peer, and how far its port is from the first one of the link."""
+    return f"{fifo.peer}/{fifo.port - declared.first_port(fifo.peer)}"
+
+
+def open_tunnel(
+    declared: Declared, options: argparse.Namespace, addresses: Addresses, journal: Journal
+) -> Optional[Tunnel]:
+    """The tunnel of a program, if one of its links goes over zenoh and somebody says where. Raises UsageError."""
+    fifos = tunnelled(declared, options)
+    if not fifos:
+        peers = sorted({fifo.peer for fifo in declared.fifos if fifo.via})
+        if peers:
+            journal.log("note", f"no --zenoh is given: the link with {' and '.join(peers)} is made directly")
+        return None
+    outside = reach(options.zenoh)
+    bare = next((fifo for fifo in fifos if fifo.security != "tls"), None)
+    if outside and bare is not None and not options.insecure:
+        raise UsageError(
+            f"--zenoh {outside} may lead to other machines, and nothing protects the tokens of FIFO {bare.name!r} "
+            f'there: write security="tls" for the link with {bare.peer} into both platform files, or add --insecure '
+            "if you trust everybody on the network"
+        )
+    return Tunnel(declared.application, declared.platform, _ends(declared, fifos, addresses), options.zenoh, journal)
+
+
+def _ends(declared: Declared, fifos: list[DeclaredFifo], addresses: Addresses) -> Ends:
+    accepts = {}
+    for fifo in fifos:
+        if fifo.source is None:
+            base = addresses.get(fifo.peer, ("", 0))[1]
+            accepts[distance(declared, fifo)] = fifo.port + (base - declared.first_port(fifo.peer) if base else 0)
+    return Ends([distance(declared, fifo) for fifo in fifos if fifo.source is not None], accepts)
