@@ -34,8 +34,8 @@ demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes
 test: $(VENV)/.dev  ## run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-test-long: $(VENV)/.dev  ## run all tests, also the long ones (installs openvino)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino]'
+test-long: $(VENV)/.dev  ## run all tests, also the long ones (installs openvino and dora)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino,dora]'
 	EPRUNE_ALL_EXAMPLES=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev  ## check style and types
@@ -53,8 +53,8 @@ docs: $(VENV)/.dev  ## write the reference pages from the code, the manual pages
 bench: $(VENV)/.dev  ## measure the figures of docs/results/performance.md
 	$(BIN)/python -m scripts.bench
 
-bench-peers: $(VENV)/.dev  ## the same job by bare sockets, eprune, dora and pyzmq, side by side (installs the last two)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers]'
+bench-peers: $(VENV)/.dev  ## the same job by bare sockets, eprune, dora and pyzmq, side by side and over zenoh (installs the others)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers,dora,zenoh]'
 	$(BIN)/python -m scripts.bench stages
 
 fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SECONDS_EACH=60, for each of four targets)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: The target that the others pack or run.
 PYTHON = "python"
+#: Options that only other targets take.
+CHOICES = {option for target in TARGETS.values() for option in target.takes}
 
 
 @click.command("codegen", cls=options.Command, short_help="Compile an application to one program per platform.")
@@ -104,9 +106,10 @@ def command(
     if systemd and (not pyz or output == "-" or (not into_folder and _is_stream(output))):
         raise click.UsageError("--systemd goes with --pyz and -o FILE: a service runs the one file that was installed")
     if target == PYTHON:
-        options.refuse(("registry", "keys", "insecure", "zenoh", "with_inputs", "require"), "goes with --target")
+        options.refuse(tuple(CHOICES), "goes with --target")
     else:
         options.refuse(("pyz", "systemd"), f"--target {target} packs programs its own way")
+        options.refuse(tuple(CHOICES - set(TARGETS[target].takes)), f"this means nothing to --target {target}")
         if not into_folder:
             raise click.UsageError(f'--target {target} writes several files: give a folder, "-o {output}/"')
     if fmt == "json" and output == "-":
@@ -168,6 +171,7 @@ def _write_target(
 ) -> None:
     """Write what a target makes of the programs, and say what was written and what was left out."""
     from eprune.codegen.targets.target import Choices
+    from eprune.deploy import build
     from eprune.deploy.pack import part_of
     from eprune.deploy.release import inputs_of, keys_for
     from eprune.formats.atomic import write_file
@@ -186,10 +190,11 @@ def _write_target(
     if zenoh and not any(program.over_zenoh for program in chosen):
         raise click.UsageError('--zenoh is for links with via="zenoh", and there are none')
     inputs = {program.platform: inputs_of(system, program.platform) for program in chosen}
-    if not with_inputs:
+    if not with_inputs and "with_inputs" in target.takes:
         for platform, each in ((platform, each) for platform, several in inputs.items() for each in several):
             say(f"note: {platform}: {each.actor} reads {each.path}, which is not packed: --with-inputs packs it")
-    parts = [part_of(each, require, inputs[each.platform] if with_inputs else ()) for each in chosen]
+    packed = "require" in target.takes
+    parts = [part_of(each, packed, require, inputs[each.platform] if with_inputs else ()) for each in chosen]
     certificates = {each.platform: keys_for(keys, each.platform) for each in chosen if keys and each.secure}
     made = Choices(insecure, registry.rstrip("/"), zenoh, certificates)
     findings = list(target.refused(parts, made))
@@ -197,13 +202,15 @@ def _write_target(
         raise EpruneError(*findings)
     files = target.emit(parts, made)
     for path, data in files.items():
-        write_file(str(Path(output, path)), data, private=path.startswith(target.secret))
+        write_file(str(Path(output, path)), data, private=bool(target.secret) and path.startswith(target.secret))
+        if target.executable and path.endswith(target.executable):
+            build.make_executable(str(Path(output, path)))
     if fmt == "json":
         told = {"application": system.graph.name, "target": name, "files": sorted(files), "left_out": left_out}
         show(json.dumps(told, indent=2), fmt)
         return
     for path in files:
-        if "/" not in path:
+        if "/" not in path and not path.endswith(target.executable or ("/",)):
             say(f"{Path(output, path)}: how to use it is written in it")
 
 

@@ -19,14 +19,17 @@ from eprune.deploy.release import Input
 MACHINE, PYTHON = "x86_64", "3.12"
 
 
-def part_of(program: PlatformProgram, require: Sequence[str] = (), inputs: Sequence[Input] = ()) -> Part:
-    """A program with what goes into its image. ``require``: packages that nobody can guess. Raises Failure."""
+def part_of(program: PlatformProgram, packed: bool, require: Sequence[str] = (), inputs: Sequence[Input] = ()) -> Part:
+    """A program with what its target packs. ``packed``: packages, too, to which ``require`` adds what nobody can guess.
+
+    Raises Failure.
+    """
     needs = needs_of(program)
     missing = [module for module in needs.modules if not _standard(module)]
     return Part(
         program,
         bundle_of(program, f"{program.platform}.pyz"),
-        requirements(needs, missing, MACHINE, PYTHON, require),
+        requirements(needs, missing, MACHINE, PYTHON, require) if packed else (),
         {name: file.data for each in inputs for name, file in each.files().items()},
         tuple(each.option(INPUTS) for each in inputs),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from eprune.codegen.targets import compose, kubernetes
+from eprune.codegen.targets import compose, dora, kubernetes
 from eprune.codegen.targets.target import Target
 
-TARGETS: dict[str, Target] = {target.name: target for target in (kubernetes.TARGET, compose.TARGET)}
+TARGETS: dict[str, Target] = {target.name: target for target in (kubernetes.TARGET, compose.TARGET, dora.TARGET)}

@@ -43,7 +43,8 @@ class Target:
     """``summary`` is for the help. ``chosen`` says which programs it takes, and in words why not the others.
 
     ``refused`` are the findings that keep it from ``emit``, which gives path -> contents, all at once and pure. Files
-    whose path begins with one of ``secret`` are for nobody else to read.
+    whose path begins with one of ``secret`` are for nobody else to read; those whose name ends in one of ``executable``
+    are run. ``takes`` are the options that mean something to it.
     """
 
     name: str
@@ -52,3 +53,5 @@ class Target:
     emit: Callable[[Sequence[Part], Choices], dict[str, bytes]]
     chosen: Callable[[PlatformProgram], str] = lambda program: ""
     secret: tuple[str, ...] = ()
+    executable: tuple[str, ...] = ()
+    takes: tuple[str, ...] = ("registry", "keys", "insecure", "zenoh", "with_inputs", "require")

@@ -93,6 +93,7 @@ def parse(
         "(default: %(default)g)",
     )
     if links:
+        add("--dora", action="store_true", help="run as a node of a dora dataflow, whose edges are the links")
         add(
             "--dead-after",
             type=float,

@@ -1,4 +1,4 @@
-"""Which connections of a program go through a tunnel, and the tunnel that carries them."""
+"""Where the connections of a program lead, and the tunnel that carries those that are not made directly."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Optional
 
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main.declared import Declared, DeclaredFifo
+from eprune.runtime.main.options import unsafe
+from eprune.runtime.net.tls import is_loopback
 from eprune.runtime.net.tunnels import Ends, Tunnel, reach
 from eprune.runtime.tell.journal import Journal
 
@@ -54,3 +56,29 @@ def _ends(declared: Declared, fifos: list[DeclaredFifo], addresses: Addresses) -
             base = addresses.get(fifo.peer, ("", 0))[1]
             accepts[distance(declared, fifo)] = fifo.port + (base - declared.first_port(fifo.peer) if base else 0)
     return Ends([distance(declared, fifo) for fifo in fifos if fifo.source is not None], accepts)
+
+
+def place_of(
+    declared: Declared,
+    options: argparse.Namespace,
+    addresses: Addresses,
+    tunnel: Optional[Tunnel],
+    fifo: DeclaredFifo,
+    name: str,
+) -> tuple[str, int]:
+    """Where the FIFO's connection, called ``name``, is listened for, or dialled. Raises UsageError where that is not
+    safe.
+    """
+    tunnelled = tunnel is not None and bool(fifo.via)
+    if tunnel is not None and tunnelled and fifo.source is not None:
+        return "127.0.0.1", tunnel.ports[distance(declared, fifo)]
+    host, base = addresses.get(fifo.peer, ("", 0))
+    host = host or fifo.address
+    if fifo.source is None:
+        host = "127.0.0.1" if fifo.security == "ssh" or tunnelled else options.bind
+    if fifo.security != "tls" and not options.insecure and not is_loopback(host):
+        raise UsageError(unsafe(name, host, fifo.peer, fifo.security, declared.platform))
+    port = base + fifo.port - declared.first_port(fifo.peer) if base else fifo.port
+    if port > 65535:
+        raise UsageError(f"{name}: TCP port {port} does not exist; choose lower ports")
+    return host, port
