@@ -39,7 +39,7 @@ def _refused(parts: Sequence[Part], choices: Choices) -> Iterator[Finding]:
 
 def _unlike(tx: TxFifo) -> Iterator[Finding]:
     if tx.policy != "stop":
-        message = f'FIFO {tx.fifo.name!r} has policy="{tx.policy}", and dora does not say which tokens it has lost'
+        message = f'FIFO {tx.fifo.name!r} has policy="{tx.policy}", and a node of dora that is gone does not come back'
         yield Finding("FILE", tx.fifo.where, message, f'let it be "stop", or {_NATIVE}')
 
 

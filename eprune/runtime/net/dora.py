@@ -1,12 +1,13 @@
 """A program as a node of a dora dataflow (https://dora-rs.ai): its FIFOs to other platforms are edges of that.
 
 A FIFO is two edges. One carries its tokens, a message each, as flat Arrow arrays; the other, from consumer to producer,
-how many tokens were given back. The producer writes no more than the FIFO has room for, so dora's own queues, which
-drop the oldest message where they are full, never are. Tokens are numbered all the same, for dora lets one overtake
-another where it finds a shorter way meanwhile: whoever comes early waits, and one that does not come ends the run.
+how many tokens have come and how many were given back. The producer writes no more than the FIFO has room for, so the
+queues of dora, which drop the oldest message where they are full, never are.
 
-What dora is given before an edge works is lost without a word. So nobody sends a token before both ends have heard the
-other one: the consumer says hello until the producer answers, and then that it has heard that.
+dora may lose messages all the same, before an edge works and where it finds a shorter way for it later, and lets them
+overtake each other then. So tokens are numbered. A consumer says what it has with each token that it gives back, and
+now and then; the producer, which keeps tokens until they were given back, sends again what is missing. Whatever is said
+is a state, true however late or often it comes.
 
 What is sent is sent by whoever fires; one thread receives.
 """
@@ -14,7 +15,6 @@ What is sent is sent by whoever fires; one thread receives.
 from __future__ import annotations
 
 import importlib
-import math
 import threading
 import time
 from collections.abc import Mapping
@@ -27,7 +27,6 @@ from eprune.runtime.kernel.bell import Lookout
 from eprune.runtime.kernel.errors import (
     Interrupted,
     LinkError,
-    LostTokens,
     PeerError,
     ProtocolError,
     RunError,
@@ -41,9 +40,10 @@ from eprune.runtime.tell.record import Activity
 #: What the edge is called that carries back what was given back.
 CREDIT = ".credit"
 #: Seconds between two looks whether this node is to end, and that the last messages have.
-LOOK, LAST = 0.2, 1.0
-#: Seconds that a token may come later than the next one.
-LATE = 10.0
+LOOK, LAST = 0.1, 1.0
+#: Seconds after which a consumer repeats what it has, and the producer what is missing; and that the last message of a
+#: node may come later than its end.
+REPEAT, AGAIN, GRACE = 0.5, 0.3, 2.0
 
 
 class Stopped(Interrupted):
@@ -88,14 +88,34 @@ class DoraTx(Fifo):
         self._node = node
         self.activity = Activity()
         self.released = -capacity  # no room, until the consumer says so
+        self.resent = 0
+        self._sent_at = 0.0  # time.monotonic
 
     def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
         """Send what the producer has written."""
         begin, first = time.perf_counter_ns(), self.written
         super().commit(count, firing, birth)
-        for number in range(first, first + count):
-            self._node.send(self.name, flat(self.token(number)), number=number, firing=firing)
+        self._send(first, first + count)
         self.activity.add(begin, time.perf_counter_ns(), count)
+
+    def _send(self, first: int, end: int) -> None:
+        self._sent_at = time.monotonic()
+        for number in range(first, end):
+            firing = self.firings[number % self.capacity]
+            self._node.send(self.name, flat(self.token(number)), number=number, firing=firing)
+
+    def told(self, given: int, have: int) -> None:
+        """The consumer has so many tokens, of which it has given back some."""
+        self.released = max(self.released, given)
+        if self.writer.asleep:
+            self.writer.ring()
+        written, ended = self.written, self.ended
+        first = max(have, self.released)
+        if (first < written or ended) and time.monotonic() - self._sent_at > AGAIN:
+            self.resent += written - first
+            self._send(first, written)
+            if ended:
+                self.end()
 
     def answer(self) -> None:
         """Say hello."""
@@ -104,6 +124,7 @@ class DoraTx(Fifo):
     def end(self) -> None:
         """Say that the producer writes no more."""
         super().end()
+        self._sent_at = time.monotonic()
         self._node.send(self.name, np.zeros(0, np.uint8), number=self.written, end=1)
 
 
@@ -123,33 +144,31 @@ class DoraRx(Fifo):
         super().__init__(name, dtype, shape, capacity, delay, initial)
         self._node = node
         self.activity = Activity()
-        #: what has come before its turn, by its number: when, and what
-        self._early: dict[int, tuple[float, Mapping[str, Any], np.ndarray]] = {}
+        #: what has come before its turn, by its number
+        self._early: dict[int, tuple[Mapping[str, Any], np.ndarray]] = {}
+        #: whether the producer has been heard
+        self.heard = False
+        self._reported_at = 0.0  # time.monotonic
 
     def take(self, metadata: Mapping[str, Any], value: Any) -> None:
-        """A token, or the end, has come. Raises LinkError where that cannot be."""
+        """A token, or the end, has come. Raises ProtocolError where that cannot be."""
         number = metadata["number"]
         early = number - (self.written - self.delay)
+        if early < 0 or self.ended or number in self._early:
+            return  # it has come before
+        if early > self.capacity:
+            raise ProtocolError(f"FIFO {self.name!r}: the producer sends more than there is room for")
         if early:
-            if not 0 < early <= self.capacity:
-                raise ProtocolError(f"FIFO {self.name!r}: number {number} has come, which cannot be")
-            self._early[number] = (time.monotonic(), metadata, value.to_numpy(zero_copy_only=True).copy())
+            self._early[number] = metadata, value.to_numpy(zero_copy_only=True).copy()
             return
         self._take(metadata, value.to_numpy(zero_copy_only=True))
         while not self.ended and (known := self._early.pop(self.written - self.delay, None)) is not None:
-            self._take(*known[1:])
-
-    def look(self) -> None:
-        """Raises LostTokens where a token is missing for too long."""
-        since = min((at for at, _, _ in self._early.values()), default=math.inf)
-        if time.monotonic() - since > LATE:
-            missing = self.written - self.delay
-            raise LostTokens(f"FIFO {self.name!r}: dora lost token {missing}: number {min(self._early)} has come")
+            self._take(*known)
 
     def _take(self, metadata: Mapping[str, Any], data: np.ndarray) -> None:
         if "end" in metadata:
             super().end()
-            self.report(end=1)
+            self.report()
             return
         begin, slot = time.perf_counter_ns(), self.written % self.capacity
         data = data.view(np.uint8)
@@ -176,11 +195,21 @@ class DoraRx(Fifo):
     def leave(self) -> None:
         """The consumer takes no more."""
         super().leave()
-        self.report(left=1)
+        self.report()
 
-    def report(self, **more: Union[int, str]) -> None:
-        """Say how many of the producer's tokens were given back."""
-        self._node.send(self.name + CREDIT, np.zeros(0, np.uint8), given=self.released - self.delay, **more)
+    def report(self, digest: str = "") -> None:
+        """Say what has come and what was given back; before the producer was heard, also of which build this is."""
+        self._reported_at = time.monotonic()
+        flags = {"heard": self.heard, "end": self.ended, "left": self.left}
+        state = {name: 1 for name, true in flags.items() if true}
+        given, have = self.released - self.delay, self.written - self.delay
+        more = {"digest": digest} if digest else {}
+        self._node.send(self.name + CREDIT, np.zeros(0, np.uint8), given=given, have=have, **state, **more)
+
+    def repeat(self, digest: str) -> None:
+        """Report again what may have been lost."""
+        if time.monotonic() - self._reported_at > (REPEAT if self.heard else LOOK):
+            self.report("" if self.heard else digest)
 
 
 def flat(token: np.ndarray) -> np.ndarray:
@@ -203,6 +232,7 @@ class Dataflow:
         self._node, self._ends, self._digest, self._report = node, ends, digest, report
         self._waiting = set(ends)
         self._over: set[str] = set()
+        self._closed: dict[str, float] = {}  # time.monotonic
         self._deadline = 0.0
         self._closing = False
         self._thread = threading.Thread(target=self._run, name="dora", daemon=True)
@@ -215,18 +245,22 @@ class Dataflow:
         self._deadline = deadline
         self._thread.start()
 
-    def greet(self) -> None:
-        """Say hello to the producers that have not answered yet."""
-        for name in self._waiting:
-            end = self._ends[name]
-            if isinstance(end, DoraRx):
-                end.report(digest=self._digest)
-
     def look(self) -> None:
-        """Raises LostTokens where a token is missing for too long."""
-        for end in self._ends.values():
-            if isinstance(end, DoraRx):
-                end.look()
+        """Say again what may have been lost, and see who is missing. Raises LinkError."""
+        now = time.monotonic()
+        for name, end in self._ends.items():
+            if isinstance(end, DoraRx) and name not in self._over:
+                end.repeat(self._digest)
+        if self._waiting and now > self._deadline:
+            name = min(self._waiting)
+            raise LinkError(f"FIFO {name!r}: the node at its other end did not begin in time")
+        self._miss(now - GRACE)
+
+    def _miss(self, since: float) -> None:
+        """Raises LinkError if an edge that was closed before then had more to say."""
+        for name, at in self._closed.items():
+            if name not in self._over and at < since:
+                raise LinkError(f"FIFO {name!r}: the node at its other end has ended, or was killed")
 
     def abort(self, message: str) -> None:
         """Inform the peers that this run failed."""
@@ -256,14 +290,10 @@ class Dataflow:
     def _run(self) -> None:
         try:
             while not self._closing:
-                self.greet()
                 self.look()
                 event = self._node.receive()
                 if event is not None:
                     self._take(event)
-                if self._waiting and time.monotonic() > self._deadline:
-                    name = min(self._waiting)
-                    raise LinkError(f"FIFO {name!r}: the node at its other end did not begin in time")
         except RunError as error:
             self._report(error)
         except Exception as error:
@@ -274,13 +304,14 @@ class Dataflow:
         kind, edge = event["type"], str(event.get("id", ""))
         end = self._ends.get(edge.removesuffix(CREDIT) if edge.endswith(CREDIT) else edge)
         if kind == "STOP" and len(self._over) < len(self._ends):
+            self._miss(time.monotonic())  # why dora stops all others
             raise Stopped("the dataflow was stopped")
         if kind == "ERROR":
             raise LinkError(f"dora: {str(event.get('error', event)).splitlines()[0]}")
         if end is None:
             return
-        if kind == "INPUT_CLOSED" and end.name not in self._over:
-            raise LinkError(f"FIFO {end.name!r}: the node at its other end has ended, or was killed")
+        if kind == "INPUT_CLOSED":  # its last messages may come later
+            self._closed[end.name] = time.monotonic()
         if kind != "INPUT":
             return
         metadata = event["metadata"]
@@ -289,8 +320,9 @@ class Dataflow:
         if isinstance(end, DoraTx):
             self._credit(end, metadata)
         elif "hello" in metadata:
+            end.heard = True
             self._open(end.name)
-            end.report(heard=1)
+            end.report()
         else:
             end.take(metadata, event["value"])
             if end.ended:
@@ -303,12 +335,10 @@ class Dataflow:
             if end.name in self._waiting:
                 end.answer()
             return
-        if "heard" in metadata:
-            self._open(end.name)
-        end.released = max(end.released, metadata["given"])
-        if "left" in metadata:
+        if "left" in metadata and not end.left:
             end.leave()
-        if end.writer.asleep:
-            end.writer.ring()
         if "end" in metadata:
             self._end(end.name)
+        else:
+            end.told(metadata["given"], metadata["have"])
+        self._open(end.name)
