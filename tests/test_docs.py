@@ -118,6 +118,7 @@ RUN_HERE = [
     "how-to/partition_a_model.md",
     "how-to/place_on_many_devices.md",
     "how-to/run_in_containers.md",
+    "how-to/run_on_dora.md",
 ]
 
 
@@ -177,7 +178,7 @@ def test_the_tutorial_works_from_beginning_to_end(tmp_path):
 def test_the_options_of_programs_are_documented(monkeypatch):
     made = []
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda parser, _: made.append(parser))
-    program_options.parse("", links=True, faults=True, arguments=[])
+    program_options.parse("", links=True, faults=True, carried=True, arguments=[])
     options = {action.option_strings[-1] for action in made[0]._actions} - {"--help"}
     page = (DOCS / "reference" / "programs.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options

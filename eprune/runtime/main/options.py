@@ -157,13 +157,16 @@ def parse(
         help="do not run, but look at the status report of a program that does: exit with 0 if it is well, else with 1",
     )
     add(health.CHECK_ALIVE, action=_Check, metavar="FILE", help="the same, if a new start would not help it")
-    options = parser.parse_args(arguments)
-    if carried and not options.zenoh:
-        try:
-            options.zenoh = [_place(word) for word in environment("EPRUNE_ZENOH", "").split()]
-        except argparse.ArgumentTypeError as error:
-            parser.error(f"EPRUNE_ZENOH: {error}")
-    return options
+    return parser.parse_args(arguments)
+
+
+def zenoh_places(options: argparse.Namespace) -> list[str]:
+    """Where links over zenoh lead; []: they are made directly. Raises UsageError."""
+    given: Optional[list[str]] = getattr(options, "zenoh", None)
+    try:
+        return given or [_place(word) for word in os.environ.get("EPRUNE_ZENOH", "").split()]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"EPRUNE_ZENOH: {error}") from None
 
 
 class _Check(argparse.Action):

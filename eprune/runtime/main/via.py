@@ -8,19 +8,12 @@ from typing import Optional
 
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.main.declared import Declared, DeclaredFifo
-from eprune.runtime.main.options import unsafe
+from eprune.runtime.main.options import unsafe, zenoh_places
 from eprune.runtime.net.tls import is_loopback
 from eprune.runtime.net.tunnels import Ends, Tunnel, reach
 from eprune.runtime.tell.journal import Journal
 
 Addresses = Mapping[str, tuple[str, int]]
-
-
-def tunnelled(declared: Declared, options: argparse.Namespace) -> list[DeclaredFifo]:
-    """The FIFOs whose connections go through a tunnel: those of one connection are one, the first of them."""
-    if not getattr(options, "zenoh", None):
-        return []
-    return [fifo for fifo in declared.fifos if fifo.via and fifo.number == 0]
 
 
 def distance(declared: Declared, fifo: DeclaredFifo) -> str:
@@ -32,13 +25,16 @@ def open_tunnel(
     declared: Declared, options: argparse.Namespace, addresses: Addresses, journal: Journal
 ) -> Optional[Tunnel]:
     """The tunnel of a program, if one of its links goes over zenoh and somebody says where. Raises UsageError."""
-    fifos = tunnelled(declared, options)
+    # of those that share a connection, the first is it
+    fifos = [fifo for fifo in declared.fifos if fifo.via and fifo.number == 0]
     if not fifos:
-        peers = sorted({fifo.peer for fifo in declared.fifos if fifo.via})
-        if peers:
-            journal.log("note", f"no --zenoh is given: the link with {' and '.join(peers)} is made directly")
         return None
-    outside = reach(options.zenoh)
+    places = zenoh_places(options)
+    if not places:
+        peers = sorted({fifo.peer for fifo in fifos})
+        journal.log("note", f"no --zenoh is given: the link with {' and '.join(peers)} is made directly")
+        return None
+    outside = reach(places)
     bare = next((fifo for fifo in fifos if fifo.security != "tls"), None)
     if outside and bare is not None and not options.insecure:
         raise UsageError(
@@ -46,7 +42,7 @@ def open_tunnel(
             f'there: write security="tls" for the link with {bare.peer} into both platform files, or add --insecure '
             "if you trust everybody on the network"
         )
-    return Tunnel(declared.application, declared.platform, _ends(declared, fifos, addresses), options.zenoh, journal)
+    return Tunnel(declared.application, declared.platform, _ends(declared, fifos, addresses), places, journal)
 
 
 def _ends(declared: Declared, fifos: list[DeclaredFifo], addresses: Addresses) -> Ends:
