@@ -98,7 +98,6 @@ def command(
     from eprune.deploy import build
     from eprune.formats.atomic import write_file
     from eprune.measure.builds import build_all
-    from eprune.measure.verified import unverified
 
     into_folder = output != "-" and (output.endswith("/") or Path(output).is_dir())
     if len(mappings) > 1 and not into_folder:
@@ -120,9 +119,9 @@ def command(
     if not_built:
         say(f"note: not built here, but where it starts first: {not_built}")
     if target != PYTHON:
-        _write_target(
-            system, programs, target, output, (registry, keys, insecure, tuple(zenoh)), with_inputs, require, fmt
-        )
+        choices = (registry, keys, insecure, tuple(zenoh))
+        _write_target(system, programs, target, output, choices, with_inputs, require, fmt)
+        _warn(system, application)
         return
     shown, writer = progress(len(programs), unit="program"), build.Writer()
     written: list[dict[str, Any]] = []
@@ -149,12 +148,7 @@ def command(
         written.append(_as_data(program, path, script, service))
         if fmt == "text" and path != "-":
             _say(program, path, script, service)
-    for platform, unit, model, why in unverified(system):
-        files = f"{shlex.quote(application)} -p {shlex.quote(platform.where.file)}"
-        say(
-            f"warning: unit {unit.name!r} of platform {platform.name!r} {why} with {Path(model).name}: "
-            f"eprune verify {files} --unit {shlex.quote(unit.name)}"
-        )
+    _warn(system, application)
     if fmt == "json":
         show(json.dumps({"application": system.graph.name, "programs": written}, indent=2), fmt)
 
@@ -202,16 +196,28 @@ def _write_target(
         raise EpruneError(*findings)
     files = target.emit(parts, made)
     for path, data in files.items():
-        write_file(str(Path(output, path)), data, private=bool(target.secret) and path.startswith(target.secret))
-        if target.executable and path.endswith(target.executable):
+        write_file(str(Path(output, path)), data, private=path.startswith(target.secret))
+        if path.endswith(target.executable):
             build.make_executable(str(Path(output, path)))
     if fmt == "json":
         told = {"application": system.graph.name, "target": name, "files": sorted(files), "left_out": left_out}
         show(json.dumps(told, indent=2), fmt)
         return
     for path in files:
-        if "/" not in path and not path.endswith(target.executable or ("/",)):
+        if "/" not in path and not path.endswith(target.executable):
             say(f"{Path(output, path)}: how to use it is written in it")
+
+
+def _warn(system: System, application: str) -> None:
+    """Warn of accelerators that nobody has compared with an interpreter."""
+    from eprune.measure.verified import unverified
+
+    for platform, unit, model, why in unverified(system):
+        files = f"{shlex.quote(application)} -p {shlex.quote(platform.where.file)}"
+        say(
+            f"warning: unit {unit.name!r} of platform {platform.name!r} {why} with {Path(model).name}: "
+            f"eprune verify {files} --unit {shlex.quote(unit.name)}"
+        )
 
 
 def _is_stream(path: str) -> bool:

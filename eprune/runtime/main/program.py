@@ -259,7 +259,8 @@ class Program:
         ``ack`` is when a token under ``wait`` is delivered. ``window`` tokens may be under way beyond
         the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
         are late together; those of one actor that state a ``route``, "one" or "sticky", share its tokens.
-        ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``.
+        ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``; ``via`` is what
+        carries the connection, "zenoh", or "".
         """
         self.declared.fifos.append(
             DeclaredFifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)

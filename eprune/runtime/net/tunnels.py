@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,8 +17,8 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.net.tls import is_loopback
 from eprune.runtime.tell.journal import Journal
 
-#: Seconds before a process that has ended is started again.
-REST = 1.0
+#: Seconds before a process that has ended is started again: at first, and at most, if it ends again and again.
+REST, LONGEST = 1.0, 60.0
 #: Where the peers are looked for by multicast.
 DISCOVER = "discover"
 
@@ -98,14 +99,17 @@ class Tunnel:
         return process, answer
 
     def _keep(self) -> None:
+        rest = REST
         while True:
+            begun = time.monotonic()
             said = self._process.stdout.read()  # type: ignore[union-attr]
             code = self._process.wait()
             if self._closed.is_set():
                 return
-            reason = said.strip() or f"exit code {code}"
+            reason = json.loads(said)["problem"] if said.strip() else f"exit code {code}"
             self._journal.log("warning", f"the zenoh tunnel has ended, and is started again: {reason}")
-            if self._closed.wait(REST):
+            rest = REST if time.monotonic() - begun > LONGEST else min(2 * rest, LONGEST)
+            if self._closed.wait(rest / 2):
                 return
             self._process, _ = self._start()
             if self._closed.is_set():

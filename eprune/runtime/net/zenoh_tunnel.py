@@ -14,6 +14,7 @@ from __future__ import annotations
 import contextlib
 import importlib
 import json
+import math
 import os
 import queue
 import secrets
@@ -21,6 +22,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from typing import Any, Callable, Optional
 
 #: Bytes that are read and published at once.
@@ -30,6 +32,8 @@ NUMBER = struct.Struct(">Q")
 BROKEN = 2**64 - 1
 #: Seconds that the other tunnel has to connect, and that the last messages have to leave.
 PATIENCE, LAST = 5.0, 1.0
+#: Seconds that a connection of which one direction has ended may last: the other tunnel may be gone.
+HALF = 30.0
 
 
 class Carried:
@@ -40,6 +44,7 @@ class Carried:
         self._received: queue.SimpleQueue[Optional[bytes]] = queue.SimpleQueue()
         self._expected = 0
         self._open = 2  # directions
+        self._closed_at = math.inf  # time.monotonic, when the program has closed its end
         self._lock = threading.Lock()
         self.over = threading.Event()
 
@@ -69,15 +74,21 @@ class Carried:
                 number += 1
                 if not count:
                     break
-        except OSError:
+        except Exception:  # of the socket, or of the session
             self._break()
             return
+        self._closed_at = time.monotonic()
         self._close_one()
 
     def _write(self) -> None:
         try:
             while True:
-                data = self._received.get()
+                try:
+                    data = self._received.get(timeout=HALF)
+                except queue.Empty:
+                    if time.monotonic() < self._closed_at + HALF:
+                        continue
+                    data = None
                 if data is None:
                     self._break()
                     return
@@ -159,36 +170,28 @@ class Tunnels:
     def _dial(self, key: str, local: socket.socket) -> None:
         """The program has dialled: have the other tunnel dial its program."""
         name = f"{key}/{secrets.token_hex(8)}"
-        if self._session is None:
-            local.close()
-            return
-        carried = self._carry(local, f"{name}/there", f"{name}/back")
-        try:
-            replies = self._session.get(key, payload=name, timeout=PATIENCE)
-            answered = any(reply.ok is not None for reply in replies)
-        except self._zenoh.ZError:
-            answered = False
-        if answered:
+        answered, carried = False, None
+        with contextlib.suppress(Exception):  # there may be no session yet, or no more
+            carried = self._carry(local, f"{name}/there", f"{name}/back")
+            answered = any(reply.ok is not None for reply in self._session.get(key, payload=name, timeout=PATIENCE))
+        if carried is not None and answered:
             carried.begin()
-        else:
+            return
+        if carried is not None:
             self._forget(carried)
-            local.close()
+        local.close()
 
     def _answer(self, key: str, port: int) -> Callable[[Any], None]:
         def connect(query: Any) -> None:
-            with query:
+            with contextlib.suppress(Exception), query:  # whoever has asked tries again
                 name = query.payload.to_string() if query.payload is not None else ""
                 if not name.startswith(f"{key}/"):
                     return
-                try:
-                    local = socket.create_connection(("127.0.0.1", port), PATIENCE)
-                except OSError as error:
-                    query.reply_err(str(error))
-                    return
+                local = socket.create_connection(("127.0.0.1", port), PATIENCE)
                 local.settimeout(None)
                 carried = self._carry(local, f"{name}/back", f"{name}/there")
-                query.reply(key, "")
                 carried.begin()
+                query.reply(key, "")
 
         return lambda query: threading.Thread(target=connect, args=(query,), daemon=True).start()
 
