@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
@@ -172,6 +173,8 @@ def _write_target(
     from eprune.model.finding import EpruneError
 
     target, (registry, keys, insecure, zenoh) = TARGETS[name], choices
+    if registry and not re.fullmatch(r"[a-z0-9][a-z0-9._/:-]*", registry):
+        raise click.UsageError(f"--registry {registry!r}: a prefix of names of images, such as registry.example/team")
     reasons = {program.platform: target.chosen(program) for program in programs}
     chosen = [program for program in programs if not reasons[program.platform]]
     left_out = {platform: reason for platform, reason in reasons.items() if reason}

@@ -223,6 +223,18 @@ def test_a_new_behaviour_makes_new_tags_and_nothing_else_does(chain):
     assert all(first[name]["image"] != second[name]["image"] for name in first)  # they work only all together
 
 
+def test_a_registry_that_is_none_is_refused(chain):
+    assert "--registry 'Not one\\n': a prefix of names" in chain("compose", "--registry", "Not one\n", code=2).err
+
+
+def test_json_has_what_was_written_and_what_was_not(chain):
+    told = json.loads(chain("kubernetes", "--format", "json").out)
+    assert told["target"] == "kubernetes"
+    assert "kubernetes.yaml" in told["files"]
+    assert "images/server/program.pyz" in told["files"]
+    assert list(told["left_out"]) == ["cam_1"]
+
+
 def test_names_become_names_of_dns():
     assert dns_label("Vehicle_2--x-") == "vehicle-2-x"
     assert dns_label("4-L5") == "app-4-l5"

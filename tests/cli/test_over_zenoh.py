@@ -35,7 +35,7 @@ def write(app):
     return platforms
 
 
-@pytest.mark.parametrize("ports", ["each", "shared"])
+@pytest.mark.parametrize("ports", [pytest.param("each", marks=pytest.mark.long), "shared"])
 def test_bundles_run_over_a_router_in_both_directions(app, eprune, eprune_process, write, ports):
     pytest.importorskip("zenoh", reason="needs eclipse-zenoh")
     write(f'via="zenoh" ports="{ports}"')
