@@ -188,6 +188,11 @@ def zenoh_option(function: Decorated) -> Decorated:
     )(function)
 
 
+def allow_outside() -> None:
+    """Have the running command go on as if it had been given --allow-outside: what it reads was read before."""
+    click.get_current_context().meta[_OUTSIDE] = True
+
+
 def fuse_option(function: Decorated) -> Decorated:
     """--no-fuse."""
     return click.option(

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.bench.analyzer import analyzer
 from scripts.bench.batch import batch
-from scripts.bench.deploying import deploying
+from scripts.bench.deploying import deploying, updating
 from scripts.bench.dpg import dpg, dynamic
 from scripts.bench.emulation import emulation
 from scripts.bench.engines import engines
@@ -56,6 +56,7 @@ _ALL = (
     emulation,
     exploring,
     deploying,
+    updating,
     secure,
     search,
     replicas,

@@ -21,6 +21,7 @@ from typing import Any, Callable, Optional
 
 from eprune.deploy.remote import environment, services
 from eprune.deploy.remote.environment import Gone
+from eprune.deploy.remote.running import Running
 from eprune.deploy.remote.versions import Place, Problem
 
 #: Seconds of silence after which the other side is taken for gone.
@@ -91,6 +92,9 @@ class Agent:
         self._place: Place
         self._wished = services.PLAIN
         self._claimed = False
+        #: the program that runs, once it is asked for a change, and the process of its next generation
+        self._running: Optional[Running] = None
+        self._next = 0
 
     def run(self) -> None:
         """Answer until standard input ends."""
@@ -140,6 +144,7 @@ class Agent:
             "root": str(place.root),
             "service": wished,
             "environments": environments,
+            "neighbours": place.neighbours(),
             **self._do_state(request),
         }
 
@@ -234,6 +239,41 @@ class Agent:
         service.start()
         return services.linger() if service.kind == services.USER else ""
 
+    # Changing while it runs: see runtime/main/generations.py.
+
+    def _do_next(self, request: Request) -> None:
+        """Start the version that was staged as the next generation of what runs."""
+        self._running = Running(self._service.control)
+        self._next = self._running.ask("start", command=self._place.command(request["version"]), reset=request["reset"])
+
+    def _do_ask(self, request: Request) -> Any:
+        """What the program that runs answers."""
+        return self._told().ask(request["what"], **request["arguments"])
+
+    def _do_commit(self, request: Request) -> None:
+        """The last word: what runs hands over to the next generation. A cut after it is undone by a restart."""
+        self._place.commit()
+        self._told().ask("commit")
+
+    def _do_taken_over(self, request: Request) -> bool:
+        """Whether the next generation is the one that runs. Raises Problem where it never will be."""
+        state = self._service.state()
+        if state["pid"] == self._next:
+            return state["status"] is not None and state["status"]["pid"] == self._next
+        problem = ""
+        with contextlib.suppress(Problem):
+            problem = self._told().ask("describe")["problem"]
+        if problem:
+            raise Problem(problem)
+        if state["active"] not in ("running", "starting"):
+            raise Problem(f"nobody has taken over: the program is {state['active']}")
+        return False
+
+    def _told(self) -> Running:
+        if self._running is None:
+            self._running = Running(self._service.control)
+        return self._running
+
     def _do_disable(self, request: Request) -> None:
         self._service.disable()
 
@@ -250,7 +290,9 @@ class Agent:
         trial = self._place.trial()
         if trial is None:
             self._place.settle()
-        elif self._place.current() == trial["before"] and self._service.phase == trial["phase"]:
+        elif self._untouched(trial):
+            if self._running is not None:
+                self._running.close()  # which ends the next generation
             self._place.back()  # nothing has happened yet, and what runs goes on
         else:
             self._service.stop()
@@ -260,6 +302,11 @@ class Agent:
             elif trial["phase"] != "stopped":  # what had come to its end begins anew
                 self._start()
         self._place.forget()
+
+    def _untouched(self, trial: dict[str, Any]) -> bool:
+        """Whether what ran before the trial runs on as if nothing had happened."""
+        same = self._place.current() == trial["before"] and self._service.phase == trial["phase"]
+        return same and not trial.get("committed")
 
     def _do_remove(self, request: Request) -> bool:
         """Leave nothing, except for what the program has written; whether there is something of that."""

@@ -16,9 +16,12 @@ from eprune.runtime.tell.journal import Journal
 Addresses = Mapping[str, tuple[str, int]]
 
 
-def distance(declared: Declared, fifo: DeclaredFifo) -> str:
-    """What both ends call a connection: the peer, and how far its port is from the first one of the link."""
-    return f"{fifo.peer}/{fifo.port - declared.first_port(fifo.peer)}"
+def carried_as(fifo: DeclaredFifo) -> str:
+    """What both ends call a connection: the peer, and the port that both platforms' files give it.
+
+    So two generations of an application side by side, which have ports of their own, do not meet.
+    """
+    return f"{fifo.peer}/{fifo.port}"
 
 
 def open_tunnel(
@@ -50,8 +53,8 @@ def _ends(declared: Declared, fifos: list[DeclaredFifo], addresses: Addresses) -
     for fifo in fifos:
         if fifo.source is None:
             base = addresses.get(fifo.peer, ("", 0))[1]
-            accepts[distance(declared, fifo)] = fifo.port + (base - declared.first_port(fifo.peer) if base else 0)
-    return Ends([distance(declared, fifo) for fifo in fifos if fifo.source is not None], accepts)
+            accepts[carried_as(fifo)] = fifo.port + (base - declared.first_port(fifo.peer) if base else 0)
+    return Ends([carried_as(fifo) for fifo in fifos if fifo.source is not None], accepts)
 
 
 def place_of(
@@ -67,7 +70,7 @@ def place_of(
     """
     tunnelled = tunnel is not None and bool(fifo.via)
     if tunnel is not None and tunnelled and fifo.source is not None:
-        return "127.0.0.1", tunnel.ports[distance(declared, fifo)]
+        return "127.0.0.1", tunnel.ports[carried_as(fifo)]
     host, base = addresses.get(fifo.peer, ("", 0))
     host = host or fifo.address
     if fifo.source is None:

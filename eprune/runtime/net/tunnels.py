@@ -25,7 +25,7 @@ DISCOVER = "discover"
 
 @dataclass(frozen=True)
 class Ends:
-    """What of a program's links goes through tunnels: ``PEER/DISTANCE`` of a port from the link's first one.
+    """What of a program's links goes through tunnels: ``PEER/PORT``, as the platforms' files have it.
 
     ``dials`` are the connections that are made here, ``accepts`` (with the port on which the program listens) those
     that are made there.
@@ -47,7 +47,7 @@ def reach(places: Sequence[str]) -> str:
 class Tunnel:
     """The process that carries connections over zenoh, started again whenever it ends, until this is closed.
 
-    ``ports`` is where the program dials: ``PEER/DISTANCE`` -> port on loopback; they stay the same.
+    ``ports`` is where the program dials: ``PEER/PORT`` -> port on loopback; they stay the same.
     """
 
     def __init__(self, application: str, platform: str, ends: Ends, places: Sequence[str], journal: Journal) -> None:

@@ -149,8 +149,8 @@ class Tunnels:
             threading.Thread(target=self._listen, args=(name, listener), daemon=True).start()
         self._session = zenoh.open(config)
         for name, port in self._accepts.items():
-            peer, _, distance = name.partition("/")
-            key = f"{self._prefix}/{self._platform}/{peer}/{distance}"
+            peer, _, number = name.partition("/")
+            key = f"{self._prefix}/{self._platform}/{peer}/{number}"
             self._session.declare_queryable(key, self._answer(key, port))
 
     def close(self) -> None:
@@ -161,8 +161,8 @@ class Tunnels:
             self._session.close()
 
     def _listen(self, name: str, listener: socket.socket) -> None:
-        peer, _, distance = name.partition("/")
-        key = f"{self._prefix}/{peer}/{self._platform}/{distance}"
+        peer, _, number = name.partition("/")
+        key = f"{self._prefix}/{peer}/{self._platform}/{number}"
         while True:
             local, _ = listener.accept()
             threading.Thread(target=self._dial, args=(key, local), daemon=True).start()
