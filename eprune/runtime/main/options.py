@@ -162,7 +162,12 @@ def parse(
         metavar="FILE",
         help="do not run, but look at the status report of a program that does: exit with 0 if it is well, else with 1",
     )
-    add(health.CHECK_ALIVE, action=_Check, metavar="FILE", help="the same, if a new start would not help it")
+    add(
+        health.CHECK_ALIVE,
+        action=_Check,
+        metavar="FILE",
+        help="the same, but exit with 1 only where a new start may help",
+    )
     return parser.parse_args(arguments)
 
 

@@ -114,9 +114,9 @@ class Run:
             raise UsageError(f"--serve: {reason}")
         assembly = _kind(self.options)(self._declared, self.options, self.events, self.journal)
         with contextlib.closing(assembly):
-            self._follow(assembly)
+            self._conduct(assembly)
 
-    def _follow(self, assembly: Assembly) -> None:
+    def _conduct(self, assembly: Assembly) -> None:
         self._prepare(assembly, 1 if self.options.serve else None)
         _confine(assembly.cores.values())
         self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)
