@@ -131,6 +131,16 @@ def test_reports_of_room_may_overtake_each_other():
     assert pair.room == 2
 
 
+def test_the_record_says_what_was_sent_again():
+    pair = Pair().meet()
+    pair.write(0), pair.write(1)
+    pair.wire.messages.clear()
+    pair.tx._sent_at = float("-inf")  # long ago
+    pair.rx.report()
+    pair.deliver(1), pair.deliver()
+    assert (pair.rx.written, pair.tx.summary().tokens, pair.tx.summary().resent) == (2, 2, 2)
+
+
 @given(st.lists(st.booleans(), max_size=80), st.integers(1, 3), st.integers(0, 2))
 def test_whatever_dora_loses_is_sent_again(losses, capacity, delay):
     """A stream of ten tokens and its end, over edges that lose what ``losses`` says."""

@@ -18,6 +18,7 @@ import importlib
 import threading
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Callable, Optional, Union
 
 import numpy as np
@@ -33,7 +34,8 @@ from eprune.runtime.kernel.errors import (
     UsageError,
     unexpected,
 )
-from eprune.runtime.kernel.fifo import Fifo
+from eprune.runtime.kernel.fifo import Fifo, FifoCounts
+from eprune.runtime.kernel.policy import STOP
 from eprune.runtime.kernel.variable import Shape
 from eprune.runtime.tell.record import Activity
 
@@ -103,6 +105,11 @@ class DoraTx(Fifo):
         for number in range(first, end):
             firing = self.firings[number % self.capacity]
             self._node.send(self.name, flat(self.token(number)), number=number, firing=firing)
+
+    def summary(self) -> FifoCounts:
+        """Counters for the run record: tokens were ``resent`` that dora had lost."""
+        given = max(self.released, 0)
+        return replace(super().summary(), consumed=given, policy=STOP, confirmed=given, dropped=0, resent=self.resent)
 
     def told(self, given: int, have: int) -> None:
         """The consumer has so many tokens, of which it has given back some."""
