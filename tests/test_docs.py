@@ -117,6 +117,8 @@ RUN_HERE = [
     "how-to/offload.md",
     "how-to/partition_a_model.md",
     "how-to/place_on_many_devices.md",
+    "how-to/run_in_containers.md",
+    "how-to/run_on_dora.md",
 ]
 #: those that take seconds each time
 QUICK = ("how-to/offload.md", "how-to/from_model_to_machines.md")
@@ -180,7 +182,7 @@ def test_the_tutorial_works_from_beginning_to_end(tmp_path):
 def test_the_options_of_programs_are_documented(monkeypatch):
     made = []
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda parser, _: made.append(parser))
-    program_options.parse("", links=True, faults=True, arguments=[])
+    program_options.parse("", links=True, faults=True, carried=True, arguments=[])
     shown = [action for action in made[0]._actions if action.help is not argparse.SUPPRESS]
     options = {action.option_strings[-1] for action in shown} - {"--help"}
     page = (DOCS / "reference" / "programs.md").read_text(encoding="utf-8")

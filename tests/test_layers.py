@@ -23,7 +23,7 @@ ARROWS = {
     "passes": {"model", "formats", "analysis"},
     "explore": {"model", "analysis"},
     "codegen": {"model", "analysis"},
-    "deploy": {"model", "formats", "analysis", "passes", "explore", "codegen"},
+    "deploy": {"model", "formats", "analysis", "passes", "explore", "codegen", "runtime.tell"},
     "runtime": {"runtime.kernel", "runtime.main"},
     "runtime.kernel": set(),
     "runtime.tell": {"runtime.kernel"},

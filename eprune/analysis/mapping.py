@@ -255,7 +255,7 @@ def _one_host(system: System) -> Iterator[Finding]:
                     listening.append(_Listener(platform, link, link.port + k, tunnel, tunnel=True))
             # One address means one host where one platform dials both; elsewhere it may be that of another network.
             first = platform.name if _is_loopback(link.address) else at.setdefault(link.address, peer)
-            if not (tunnelled and _is_loopback(link.address)):
+            if not ((tunnelled or link.via is not None) and _is_loopback(link.address)):
                 one, same = hosts[first], hosts[peer]
                 hosts = {name: one if host == same else host for name, host in hosts.items()}
     taken: dict[tuple[str, int], _Listener] = {}
@@ -335,6 +335,7 @@ def _agreed(link: Link) -> tuple[tuple[str, str], ...]:
         ("base port", f"port {link.port}"),
         ("ports", f'ports="{"shared" if link.shared else "each"}"'),
         ("security", f'security="{link.security.value}"'),
+        ("via", "no via" if link.via is None else f'via="{link.via.value}"'),
         ("window", f'window="{exact_size(link.window)}"'),
     )
 

@@ -477,6 +477,8 @@ COMPLETERS: dict[str, Completer] = {
     "S": _nothing,
     "WAY": _nothing,
     "PACKAGE": _nothing,
+    "PREFIX": _nothing,
+    "WHERE": _nothing,
     "DAYS": _nothing,
     "METRIC": _nothing,
     "METRIC=VALUE": _nothing,

@@ -188,6 +188,7 @@ def log_line(text: str) -> str:
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
 @click.option("--with-inputs", is_flag=True, help="Also send the files that actors read: pictures, recordings.")
 @click.option("--insecure", is_flag=True, help="Allow unprotected links to other machines.")
+@options.zenoh_option
 @click.option(
     "--service",
     type=click.Choice(["system", "user", "plain"]),
@@ -212,6 +213,7 @@ def up(
     settings: Sequence[str],
     with_inputs: bool,
     insecure: bool,
+    zenoh: Sequence[str],
     service: Optional[str],
     live: bool,
     reset: Sequence[str],
@@ -251,7 +253,7 @@ def up(
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
     asked = Bootstrap(bootstrap, tuple(require), wheels)
-    make = partial(_wanted, system, keys, renew_before, settings, with_inputs, insecure, dry_run)
+    make = partial(_wanted, system, keys, renew_before, settings, with_inputs, insecure, zenoh, dry_run)
     wanted = make()
     order = order_of(system)
     with (
@@ -366,6 +368,7 @@ def _wanted(
     settings: Sequence[str],
     with_inputs: bool,
     insecure: bool,
+    zenoh: Sequence[str],
     dry_run: bool,
     shift: Optional[int] = None,
 ) -> dict[str, Wanted]:
@@ -381,7 +384,7 @@ def _wanted(
     from eprune.deploy.neighbours import memory_of
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
-    from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
+    from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable
     from eprune.measure.builds import build_all
     from eprune.model.finding import EpruneError
 
@@ -390,8 +393,12 @@ def _wanted(
     findings = [finding for each in programs if (finding := unreachable(system, each, insecure)) is not None]
     if findings:
         raise EpruneError(*findings)
+    if zenoh and not any(program.over_zenoh for program in programs):
+        raise click.UsageError('--zenoh is for links with via="zenoh", and there are none')
+    if any(program.over_zenoh for program in programs) and not zenoh:
+        raise click.UsageError('links with via="zenoh" need a router: --zenoh tcp/HOST:7447, or --zenoh discover')
     build_all(programs)
-    secure = [program.platform for program in programs if wants_keys(program)]
+    secure = [program.platform for program in programs if program.secure]
     folder = keys or os.environ.get(KEYS)
     if keys and not secure:
         raise click.UsageError('--keys is for links with security="tls", and there are none')
@@ -421,6 +428,7 @@ def _wanted(
             keys_for(folder, program.platform) if folder and program.platform in secure else {},
             (
                 *["--insecure"] * insecure,
+                *(f"--zenoh={place}" for place in zenoh if program.over_zenoh),
                 *(f"--set={setting}" for platform, setting in placed if platform == program.platform),
             ),
             reached_at(system, program.platform) if program.rx or program.tx else (),

@@ -178,6 +178,16 @@ def allows_outside() -> bool:
     return context is not None and bool(context.meta.get(_OUTSIDE))
 
 
+def zenoh_option(function: Decorated) -> Decorated:
+    """--zenoh WHERE, of programs that others start."""
+    return click.option(
+        "--zenoh",
+        metavar="WHERE",
+        multiple=True,
+        help='Where links with via="zenoh" lead: tcp/HOST:7447, a router; discover; or FILE.json5 on the device.',
+    )(function)
+
+
 def allow_outside() -> None:
     """Have the running command go on as if it had been given --allow-outside: what it reads was read before."""
     click.get_current_context().meta[_OUTSIDE] = True

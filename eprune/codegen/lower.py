@@ -19,14 +19,15 @@ from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import firing_order
 from eprune.analysis.routes import routes
 from eprune.codegen.program import (
+    LOOPBACK,
     ControlRow,
+    LinkEnd,
     LocalFifo,
     Node,
     PeerLink,
     PlatformProgram,
     ProcessingUnit,
     RxFifo,
-    Tunnel,
     TxFifo,
 )
 from eprune.model.graph import Actor, FaultPolicy, Fifo, PortRef, Route
@@ -34,9 +35,6 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.platform import Platform, Security
 from eprune.model.system import System
-
-#: Addresses at which nobody on another machine is found.
-LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 def lower(system: System, digest: str = "", only: Optional[Set[str]] = None) -> tuple[PlatformProgram, ...]:
@@ -106,7 +104,7 @@ class _Lowering:
             tx=tx,
             rx=rx,
             links=_links(platform, {*(end.to for end in tx), *(end.origin for end in rx)}),
-            tunnels=_tunnels(platform, tx, rx),
+            ends=_link_ends(platform, tx, rx),
             sources=(self.system.graph.where.file, platform.where.file, mapping.where.file),
         )
 
@@ -168,6 +166,7 @@ class _Lowering:
                 "room_timeout": fifo.room_timeout,
                 "group": fifo.group,
                 "route": None if fifo.route is None else fifo.route.value,
+                "via": "" if link.via is None else link.via.value,
             }
             if source == own:
                 # The near end of a tunnel is on this platform.
@@ -240,20 +239,20 @@ def _units(platform: Platform, nodes: Iterable[Node]) -> tuple[ProcessingUnit, .
     )
 
 
-def _tunnels(platform: Platform, tx: Sequence[TxFifo], rx: Sequence[RxFifo]) -> tuple[Tunnel, ...]:
-    """A tunnel for each link that wants one and that a FIFO crosses. Who sends the first FIFO opens it."""
-    tunnels = []
+def _link_ends(platform: Platform, tx: Sequence[TxFifo], rx: Sequence[RxFifo]) -> tuple[LinkEnd, ...]:
+    """The links that a FIFO crosses, in the order of the platform file."""
+    ends = []
     for link in platform.links:
         out = {end.number: end.port - link.port for end in tx if end.to == link.to}
         back = {end.number: end.port - link.port for end in rx if end.origin == link.to}
-        if link.security is not Security.SSH or not (out or back):
+        if not (out or back):
             continue
-        opens = 0 in out
         if link.shared:
-            out, back = ({0: 0}, {}) if opens else ({}, {0: 0})
-        host = "" if link.address in LOOPBACK else link.address
-        tunnels.append(Tunnel(link.to, host, link.port, tuple(out.values()), tuple(back.values()), opens))
-    return tuple(tunnels)
+            out, back = ({0: 0}, {}) if 0 in out else ({}, {0: 0})
+        via = "" if link.via is None else link.via.value
+        distances = tuple(out.values()), tuple(back.values())
+        ends.append(LinkEnd(link.to, link.address, link.port, *distances, link.security.value, via, link.where))
+    return tuple(ends)
 
 
 def _links(platform: Platform, peers: Set[str]) -> tuple[PeerLink, ...]:

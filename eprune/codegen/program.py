@@ -12,7 +12,11 @@ from typing import Any, Optional
 
 from eprune.model.behaviour import Cut, Declaration
 from eprune.model.finding import Location
+from eprune.model.platform import Security
 from eprune.model.token import TokenType
+
+#: Addresses at which nobody on another machine is found.
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
 @dataclass(frozen=True)
@@ -113,7 +117,7 @@ class Crossing:
     receiver listens. ``policy``, ``timeout`` (seconds, None: the runtime's default), ``timeout_floor``, ``ack``,
     ``room_timeout``, ``group`` and ``route`` are those of model.graph.Fifo, ``security`` that of model.platform.Link,
     as text.
-    ``window`` is in tokens.
+    ``via`` is what carries it, that of the link. ``window`` is in tokens.
     """
 
     fifo: LocalFifo
@@ -129,11 +133,13 @@ class Crossing:
     room_timeout: Optional[float]
     group: Optional[str]
     route: Optional[str]
+    via: str
 
     @property
     def options(self) -> dict[str, Any]:
         """The arguments that are mostly left out, as the runtime calls them."""
         return {
+            "via": self.via,
             "policy": self.policy,
             "timeout": self.timeout,
             "timeout_floor": self.timeout_floor,
@@ -167,19 +173,36 @@ class RxFifo(Crossing):
 
 
 @dataclass(frozen=True)
-class Tunnel:
-    """The SSH tunnel of the link with platform ``peer``, which ssh finds at ``host`` ('' if the file does not say).
+class LinkEnd:
+    """This platform's end of its link with platform ``peer``, which it finds at ``address``.
 
     ``port`` is the link's first. ``outwards`` are the connections that are made here, as distances of their ports from
-    the first one; ``inwards`` those made there. ``opens``: whether it is this platform that opens the tunnel.
+    the first one; ``inwards`` those made there. ``security`` and ``via`` are those of model.platform.Link, as text.
     """
 
     peer: str
-    host: str
+    address: str
     port: int
     outwards: tuple[int, ...]
     inwards: tuple[int, ...]
-    opens: bool
+    security: str
+    via: str
+    where: Location
+
+    @property
+    def opens(self) -> bool:
+        """Whether a tunnel of this link is opened here: whoever sends its first FIFO does it."""
+        return 0 in self.outwards
+
+    @property
+    def local(self) -> bool:
+        """Whether the address, by itself, is found on this machine only."""
+        return self.address in LOOPBACK
+
+    @property
+    def host(self) -> str:
+        """Where ssh finds the peer; '' if the file does not say."""
+        return "" if self.local else self.address
 
 
 @dataclass(frozen=True)
@@ -204,7 +227,7 @@ class PlatformProgram:
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]
     links: tuple[PeerLink, ...]
-    tunnels: tuple[Tunnel, ...]
+    ends: tuple[LinkEnd, ...]
     sources: tuple[str, ...]
 
     @property
@@ -212,6 +235,21 @@ class PlatformProgram:
         """Whether it can serve one stream after the other: all that it does begins with what other platforms send."""
         fed = {fifo.target.partition(".")[0] for fifo in (*self.fifos, *(each.fifo for each in self.rx))}
         return bool(self.rx) and fed.issuperset(node.name for node in self.nodes)
+
+    @property
+    def tunnels(self) -> tuple[LinkEnd, ...]:
+        """The links over SSH."""
+        return tuple(end for end in self.ends if end.security == Security.SSH.value)
+
+    @property
+    def over_zenoh(self) -> bool:
+        """Whether it has links that are not made directly."""
+        return any(end.via for end in self.ends)
+
+    @property
+    def secure(self) -> bool:
+        """Whether it has links with TLS."""
+        return any(end.security == Security.TLS.value for end in self.ends)
 
     def unit(self, name: str) -> ProcessingUnit:
         """The unit of that name."""

@@ -77,7 +77,7 @@ class Writer:
                 self._model(str(folder / name), data)
             else:
                 write_file(str(folder / name), data)
-        _make_executable(output)
+        make_executable(output)
         for name in stale - set(models):
             (folder / layout.models / name).unlink(missing_ok=True)
 
@@ -104,7 +104,7 @@ def write_programs(system: System, folder: str) -> dict[str, str]:
 def write_bundle(program: PlatformProgram, output: str) -> None:
     """Write a program with all that it needs as one executable file; "-" for stdout."""
     write_file(output, bundle_of(program, output))
-    _make_executable(output)
+    make_executable(output)
 
 
 def bundle_of(program: PlatformProgram, output: str) -> bytes:
@@ -139,7 +139,7 @@ def write_tunnels(program: PlatformProgram, output: str) -> str:
     """Write the script that opens the SSH tunnels of the program at ``output``, beside it; the script's path."""
     name = Path(output).with_suffix(".ssh.sh").name
     path = _write_beside(output, tunnels.emit(program, name, Path(output).name))
-    _make_executable(path)
+    make_executable(path)
     return path
 
 
@@ -186,7 +186,7 @@ def _segments_of(output: str, folder: str) -> set[str]:
     return set(re.findall(rf'{before}"{re.escape(folder)}/([^"/]+\.(?:tflite|onnx))"', text, re.M))
 
 
-def _make_executable(path: str) -> None:
+def make_executable(path: str) -> None:
     """Let whoever may read the file also run it."""
     if path != "-" and Path(path).is_file():
         mode = Path(path).stat().st_mode

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Any, NamedTuple
 
-#: Seconds after which a report is old.
-OLD = 5.0
+from eprune.runtime.tell import health
+
 #: After so many restarts a program does not become well by itself.
 RESTARTS = 2
 
@@ -48,16 +48,5 @@ def judge(state: Mapping[str, Any], restarts: int = 0) -> Verdict:
         return Verdict(Health.NOT_YET, f"it has failed, and will be started again: {failure}")
     if not status:
         return Verdict(Health.NOT_YET, "it has not reported yet")
-    if state["age"] > OLD:
-        return Verdict(Health.NOT_YET, f"its last report is {state['age']:.0f} s old")
-    if status["stalled"]:
-        return Verdict(Health.NOT_YET, f"stalled: {', '.join(status['stalled'])}")
-    lost = [name for name, peer in status["peers"].items() if peer["state"] == "lost"]
-    if lost:
-        return Verdict(Health.NOT_YET, f"it has lost {', '.join(lost)}")
-    if status["state"] == "waiting":
-        return Verdict(Health.WELL, f"it waits for stream {status.get('stream', 1)}")
-    if status["state"] in ("running", "ended"):
-        return Verdict(Health.WELL, f"it is {status['state']}" if status["state"] == "running" else "it ends")
-    waits = [name for name, peer in status["peers"].items() if peer["state"] == "waiting"]
-    return Verdict(Health.NOT_YET, f"it waits for {', '.join(waits)}" if waits else f"it is {status['state']}")
+    well, why = health.judge(status, state["age"])
+    return Verdict(Health.WELL if well else Health.NOT_YET, why)

@@ -30,6 +30,7 @@ PACKAGES = {
     "serial": "pyserial",
     "smbus2": "smbus2",
     "yaml": "pyyaml",
+    "zenoh": "eclipse-zenoh",
     "zstandard": "zstandard",
 }
 _LITERT_MACHINES = ("x86_64", "aarch64", "arm64", "AMD64")
@@ -80,6 +81,7 @@ def needs_of(program: PlatformProgram) -> Needs:
     }
     engines |= {"pyopencl" for node in program.nodes if program.unit(node.unit).opencl is not None}
     sure.update(dict.fromkeys(sorted(engines & PACKAGES.keys())))
+    sure.update(dict.fromkeys(end.via for end in program.ends if end.via))
     modules = tuple(name for name in sure if name not in own and name not in INTERPRETERS)
     wished = tuple(name for name in perhaps if name not in own and name not in sure and name not in INTERPRETERS)
     return Needs(modules, wished, "tflite" in engines)

@@ -174,11 +174,6 @@ def keys_for(folder: str, platform: str) -> dict[str, bytes]:
     return found
 
 
-def wants_keys(program: PlatformProgram) -> bool:
-    """Whether it has links with TLS."""
-    return any(end.security == Security.TLS.value for end in (*program.tx, *program.rx))
-
-
 def reached_at(system: System, platform: str) -> tuple[str, ...]:
     """The addresses, but for loopback, at which other platforms reach this one to send to it."""
     senders = {
@@ -213,7 +208,7 @@ def unreachable(system: System, program: PlatformProgram, insecure: bool) -> Opt
         if end.security == Security.SSH.value and not link.address.startswith(LOOPBACK):
             message = f"the link between {program.platform!r} and {peer!r} goes over SSH, for which there is no service"
             return Finding("FILE", link.where, message, 'state security="tls" in both platform files')
-        if end.security == "none" and not link.address.startswith(LOOPBACK) and not insecure:
+        if end.security == "none" and (end.via or not link.address.startswith(LOOPBACK)) and not insecure:
             message = f"nothing protects the link between {program.platform!r} and {peer!r}"
             hint = 'state security="tls" in both platform files, or give --insecure if you trust everybody there'
             return Finding("FILE", link.where, message, hint)

@@ -28,7 +28,7 @@ PATIENCE = 20
 PYTHON = (3, 9)
 
 #: How many checks there are.
-CHECKS = 27
+CHECKS = 29
 
 
 class State(str, Enum):
@@ -71,6 +71,8 @@ _LIBRARIES = {
     "av": ("av", "frames from video files", False, "eprune[video]"),
     "onnx": ("onnx", "reading .onnx models", False, "eprune[onnx]"),
     "onnxruntime": ("onnxruntime", "running .onnx models", False, "eprune[onnx]"),
+    "eclipse-zenoh": ("zenoh", 'links with via="zenoh"', False, "eprune[zenoh]"),
+    "dora-rs": ("dora", "programs as nodes of dora dataflows", False, "eprune[dora]"),
     "openvino": ("openvino", 'units with engine="openvino"', False, "eprune[openvino]"),
 }
 

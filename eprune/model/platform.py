@@ -18,6 +18,12 @@ class Security(str, Enum):
     TLS = "tls"
 
 
+class Via(str, Enum):
+    """What carries the connections of a link that are not made directly."""
+
+    ZENOH = "zenoh"
+
+
 class Engine(str, Enum):
     """The library that runs slices of models."""
 
@@ -68,7 +74,8 @@ class Link:
     ``address`` is where the other platform is reached. Each FIFO between the two platforms, in either direction, has
     one TCP port, numbered from ``port`` in the order of the application file; or, if ``shared``, all of them have one
     connection, to ``port`` of the platform that receives the first of them. Both platforms' files state the same
-    ``port``, ``shared``, ``security`` and ``window``. ``bandwidth`` is in bytes per second, ``latency`` in seconds, and
+    ``port``, ``shared``, ``security``, ``via`` and ``window``. ``via`` is what carries the connections; None: nothing
+    else than the network. ``bandwidth`` is in bytes per second, ``latency`` in seconds, and
     ``watts`` what the platform takes while it sends there; None where unknown. ``window`` is how many bytes of a FIFO
     may be under way beyond its capacity, rounded up to whole tokens, where the FIFO does not say.
     """
@@ -81,6 +88,7 @@ class Link:
     watts: Optional[float] = None
     shared: bool = False
     security: Security = Security.NONE
+    via: Optional[Via] = None
     window: int = 0
     groups: tuple[str, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)

@@ -85,3 +85,8 @@ def generate(graph: Path, arguments: list[str], output: Path, *more: str) -> Pat
     command += ["--allow-outside", "-o", str(output), *more]
     subprocess.run(command, check=True, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     return output
+
+
+def own_path() -> str:
+    """A PATH on which what is installed beside this Python comes first, and this Python itself."""
+    return f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"

@@ -1,8 +1,9 @@
-"""What TLS and SSH tunnels cost: the same two programs over plain loopback, over TLS and through a tunnel, in turn."""
+"""What TLS, tunnels and dora cost: two programs over plain loopback, over TLS, through SSH, over zenoh, on dora."""
 
 from __future__ import annotations
 
 import contextlib
+import importlib.util
 import json
 import os
 import socket
@@ -14,24 +15,28 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Optional
 
-from scripts.bench.harness import say
+from scripts.bench.harness import own_path, say
+from tests.kit import zenoh_router
 
 ROOT = Path(__file__).resolve().parents[2]
 ACTORS = ROOT / "scripts" / "bench" / "actors.py"
-WAYS = ("none", "tls", "ssh")
+WAYS = ("none", "tls", "ssh", "zenoh", "dora")
 ROUNDS = 5
 ECHOES = 100
 
 
 def secure(folder: Path) -> None:
-    """Throughput of large tokens and round trips of small ones, over TLS and through SSH, against plain links."""
+    """Throughput of large tokens and round trips of small ones, over TLS, SSH, zenoh and dora, against plain links."""
     from eprune.deploy.keys import make
 
     make(str(folder / "keys"), ["left", "right"], 1)
     with _sshd(folder / "sshd") as ssh:
         if ssh is None:
             print("no sshd starts here: nothing to say of SSH", file=sys.stderr)
-        ways = WAYS if ssh else WAYS[:2]
+        missing = [name for name in ("zenoh", "dora") if not importlib.util.find_spec(name)]
+        if missing:
+            print(f"not installed, so nothing to say of it: {', '.join(missing)}", file=sys.stderr)
+        ways = tuple(way for way in WAYS if way not in missing and (ssh or way != "ssh"))
         say("", "plain", *(way.upper() for way in ways[1:]), *(f"{way.upper()} to plain" for way in ways[1:]))
         say(*["---"] * (2 * len(ways)))
         for nbytes, count in ((73728, 5000), (4 * 1024 * 1024, 200)):
@@ -57,6 +62,10 @@ def _run(folder: Path, ssh: Optional[list[str]], way: str, nbytes: int, count: i
     base = free_base_port(4)
     here, there = base, base + 2 if way == "ssh" else base
     shape = f"'uint8', ({nbytes},), capacity=4, security={way!r}"
+    if way == "dora":
+        shape = f"'uint8', ({nbytes},), capacity=4"
+    if way == "zenoh":
+        shape = f"'uint8', ({nbytes},), capacity=4, via='zenoh'"
     to = f"{shape}, address='127.0.0.1'"
     if count:
         left = [f"actor('A', 'ACTORS:Some', 'cpu', {{'count': '{count}'}})"]
@@ -71,18 +80,41 @@ def _run(folder: Path, ssh: Optional[list[str]], way: str, nbytes: int, count: i
     left.insert(1, f"tx('f', 'A.out', {to}, to='right', port={here})")
     right.insert(1, f"rx('f', 'B.in', {shape}, frm='left', port={there})")
     tunnel = [f"-L{here}:127.0.0.1:{there}", f"-R{there + 1}:127.0.0.1:{here + 1}"]
+    router = zenoh_router.start(base + 3) if way == "zenoh" else None
+    options = [f"--zenoh=tcp/127.0.0.1:{base + 3}"] if router else []
     with _tunnel([*(ssh or []), *tunnel], here) if way == "ssh" else contextlib.nullcontext():
         environment = {**os.environ, "PYTHONPATH": str(ROOT), "EPRUNE_KEYS": str(folder / "keys")}
         programs = [_program(folder, name, lines) for name, lines in (("left", left), ("right", right))]
-        commands = [[sys.executable, str(path), f"--record={path.with_suffix('.json')}"] for path in programs]
-        processes = [subprocess.Popen(command, env=environment, stderr=subprocess.DEVNULL) for command in commands]
+        commands = [[sys.executable, str(path), f"--record={path.with_suffix('.json')}", *options] for path in programs]
+        if way == "dora":
+            commands, environment = [_dataflow(folder, bool(count))], {**environment, "PATH": own_path()}
+        quiet = {"stderr": subprocess.DEVNULL, "stdout": subprocess.DEVNULL}
+        processes = [subprocess.Popen(command, env=environment, cwd=folder, **quiet) for command in commands]
         codes = [process.wait() for process in processes]
-        if any(codes):
-            raise SystemExit(f"{way}: the programs failed")
+    if router:
+        zenoh_router.stop(router)
+    if any(codes):
+        raise SystemExit(f"{way}: the programs failed")
     if not count:
         return float((folder / "told").read_text())
     actor = json.loads((folder / "right.json").read_text())["actors"]["B"]
     return (actor["last_s"] - actor["first_s"]) / (actor["firings"] - 1)
+
+
+def _dataflow(folder: Path, one_way: bool) -> list[str]:
+    """The command that runs the two programs as nodes."""
+    there = {"left": ("f", "right"), "right": ("b", "left")}
+    nodes = []
+    for name, (sent, peer) in there.items():
+        received = there[peer][0]
+        edges = [(f"{sent}.credit", [sent])] if name == "left" or not one_way else []
+        edges += [(received, [f"{received}.credit"])] if name == "right" or not one_way else []
+        inputs = {edge: {"source": f"{peer}/{edge}", "queue_size": 6} for edge, _ in edges}
+        outputs = [each for _, several in edges for each in several]
+        node = {"id": name, "path": f"{name}.py", "args": f"--dora --record={folder / name}.json"}
+        nodes.append({**node, "inputs": inputs, "outputs": outputs})
+    (folder / "dataflow.yml").write_text(json.dumps({"nodes": nodes}))  # JSON is YAML
+    return ["dora", "run", "dataflow.yml"]
 
 
 def _program(folder: Path, name: str, declarations: list[str]) -> Path:

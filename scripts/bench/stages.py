@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from eprune.deploy.ports import free_base_port
-from scripts.bench.harness import BARE, MODELS, bare, generate, period, run, say, told
+from scripts.bench.harness import BARE, MODELS, ROOT, bare, generate, own_path, period, run, say, told
 from scripts.bench.local import application, where
+from tests.kit import zenoh_router
 
 PEERS = Path(__file__).with_name("peers.py")
 FRAMES, ROUNDS = 120, 5
@@ -36,8 +37,13 @@ def stages(folder: Path) -> None:
     }
     if importlib.util.find_spec("zmq"):
         ways["pyzmq"] = lambda: _pair([sys.executable, str(PEERS), "zmq"], halves)
+    if importlib.util.find_spec("zenoh"):
+        carried = _carried(folder, graph)
+        ways["eprune over zenoh"] = lambda: _over_zenoh(folder, carried)
     if importlib.util.find_spec("dora"):
         ways["dora"] = lambda: _dora(folder, halves)
+        flow = _nodes(folder, graph)
+        ways["eprune on dora"] = lambda: _eprune_on_dora(flow)
     say("way", "ms per frame", "throughput, of the slower stage alone")
     say("---", "---", "---")
     measured: dict[str, list[float]] = {name: [] for name in ways}
@@ -50,8 +56,8 @@ def stages(folder: Path) -> None:
     for name, seconds in measured.items():
         ratio = statistics.median(bound / each for bound, each in zip(alone, seconds))
         say(name, f"{1e3 * statistics.median(seconds):.2f}", f"{ratio:.3f}")
-    if set(ways) != {"bare sockets", "eprune", "pyzmq", "dora"}:
-        print("\nmake bench-peers installs and measures dora and pyzmq as well.")
+    if not {"pyzmq", "dora", "eprune over zenoh"} <= set(ways):
+        print("\nmake bench-peers installs and measures dora, zenoh and pyzmq as well.")
 
 
 def _pair(command: Sequence[str], halves: Sequence[Path]) -> float:
@@ -77,8 +83,51 @@ def _dora(folder: Path, halves: Sequence[Path]) -> float:
     ]
     flow = folder / "flow.yml"
     flow.write_text(json.dumps({"nodes": nodes}))  # JSON is YAML
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
-    subprocess.run(
-        ["dora", "run", str(flow)], cwd=folder, env={**os.environ, "PATH": path}, stdout=subprocess.DEVNULL, check=True
-    )
+    _run_dora(folder, flow.name)
     return json.loads(result.read_text())["frame_s"]
+
+
+def _run_dora(folder: Path, flow: str) -> None:
+    quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+    environment = {**os.environ, "PATH": own_path(), "PYTHONPATH": str(ROOT)}
+    subprocess.run(["dora", "run", flow], cwd=folder, env=environment, check=True, **quiet)
+
+
+def _carried(folder: Path, graph: Path) -> list[Path]:
+    """The programs of the same application with a link over zenoh."""
+    texts = {path: path.read_text() for path in (folder / "first.xml", folder / "second.xml")}
+    for path, text in texts.items():
+        path.write_text(text.replace("<link ", '<link via="zenoh" '))
+    programs = [generate(graph, where(folder, path.stem), folder / f"{path.stem}_over.py") for path in texts]
+    for path, text in texts.items():
+        path.write_text(text)
+    return programs
+
+
+def _nodes(folder: Path, graph: Path) -> Path:
+    """The same application as a dataflow, whose nodes leave records; its folder."""
+    flow = folder / "flow"
+    files = [word for name in ("first", "second") for word in where(folder, name)]
+    flow.mkdir()
+    generate(graph, files, flow, "--target=dora")
+    text = (flow / "dataflow.yml").read_text()
+    for name in ("first", "second"):
+        options = f"--dora --frames {FRAMES} --record {flow / name}.json"
+        text = text.replace('args: "--dora"', f'args: "{options}"', 1)
+    (flow / "dataflow.yml").write_text(text)
+    return flow
+
+
+def _eprune_on_dora(flow: Path) -> float:
+    _run_dora(flow, "dataflow.yml")
+    return period(json.loads((flow / "second.json").read_text()), "Sink")
+
+
+def _over_zenoh(folder: Path, programs: Sequence[Path]) -> float:
+    place = free_base_port(1)
+    router = zenoh_router.start(place)
+    try:
+        arguments = ("--frames", str(FRAMES), f"--zenoh=tcp/127.0.0.1:{place}")
+        return period(run(folder, *programs, arguments=arguments)[1], "Sink")
+    finally:
+        zenoh_router.stop(router)

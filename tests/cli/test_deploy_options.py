@@ -106,6 +106,23 @@ def test_an_unprotected_link_is_allowed(fleet):
         path.write_text(text)
 
 
+def test_links_over_zenoh_are_told_where_it_is(fleet):
+    paths = list((fleet.folder / "system/platforms").glob("*.xml"))
+    texts = {path: path.read_text() for path in paths}
+    for path, text in texts.items():
+        path.write_text(text.replace("<link ", '<link via="zenoh" '))
+    try:
+        assert "need a router: --zenoh tcp/HOST:7447" in up(fleet, "--dry-run", "--insecure").err
+        where = ("--zenoh", "tcp/192.0.2.1:7447")
+        assert "nothing protects the link" in up(fleet, "--dry-run", *where).err
+        one, other = (planned(fleet, "--insecure", "--zenoh", f"tcp/192.0.2.{n}:7447")["versions"] for n in (1, 2))
+        assert one.keys() == other.keys()
+        assert all(one[name] != other[name] for name in one)
+    finally:
+        for path, text in texts.items():
+            path.write_text(text)
+
+
 def test_a_service_manager_is_chosen(fleet):
     kind = "user" if os.geteuid() == 0 else "system"
     done = call("deploy", fleet.system, "--service", kind, "--dry-run")

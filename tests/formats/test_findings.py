@@ -101,7 +101,7 @@ def sarif() -> Draft4Validator:
             files = []
         path = next((str(file.locate()) for file in files if file.name == "sarif-schema.json"), None)
     if path is None:
-        pytest.skip("no SARIF schema: install the extra 'dev', or name the file in EPRUNE_SARIF_SCHEMA")
+        pytest.skip("no SARIF schema: `make .venv/.dev` installs it, or name the file in EPRUNE_SARIF_SCHEMA")
     schema = json.loads(Path(path).read_text(encoding="utf-8"))
     assert "SARIF" in schema["title"]
     assert "2.1.0" in schema["title"]

@@ -191,6 +191,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "frequency": "30/s",
         "ports": "shared",
         "security": "tls",
+        "via": "zenoh",
         "groups": "a b",
         "names": "a b",
         "ends": "a.b c.d",

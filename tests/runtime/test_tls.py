@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import signal
 import socket
 import ssl
@@ -404,6 +405,15 @@ def test_a_key_that_others_can_read_is_warned_of(tmp_path, port, folder):
     code, _, err = run(left(tmp_path, port), f"--keys={folder}", "--timeout=0.2")
     assert code == 1
     assert f"left: warning: {folder / 'left.key'} is readable by others: chmod 600 " in err
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file to another group")
+@pytest.mark.parametrize(("mode", "group", "warned"), [(0o640, 10001, False), (0o644, 10001, True), (0o640, 7, True)])
+def test_a_key_that_root_lends_to_the_group_of_a_container_is_no_mistake(folder, monkeypatch, mode, group, warned):
+    os.chown(folder / "left.key", 0, group)
+    (folder / "left.key").chmod(mode)
+    monkeypatch.setattr(os, "getegid", lambda: 10001)
+    assert bool(Keys(str(folder), "left").warning) is warned
 
 
 @pytest.mark.parametrize(

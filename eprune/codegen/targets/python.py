@@ -58,6 +58,7 @@ _DEFAULTS: dict[str, Any] = {
     "room_timeout": None,
     "group": None,
     "route": None,
+    "via": "",
     "nested": False,
     "relays": False,
     "answers": (),

@@ -7,7 +7,7 @@ from typing import Optional, Union
 
 from eprune.formats.xml.safe import Document, Node, node, render
 from eprune.formats.xml.schema import read
-from eprune.model.platform import Engine, Link, Platform, Security, Unit
+from eprune.model.platform import Engine, Link, Platform, Security, Unit, Via
 from eprune.model.quantity import (
     exact_bandwidth,
     exact_power,
@@ -134,6 +134,7 @@ def _link(document: Document, element: Node) -> Link:
         watts=_watts(element, "watts"),
         shared=attributes.get("ports") == "shared",
         security=Security(attributes.get("security", "none")),
+        via=Via(attributes["via"]) if "via" in attributes else None,
         window=parse_size(attributes["window"]) if "window" in attributes else Link.window,
         groups=_groups(element),
         where=document.where(element),
@@ -160,6 +161,7 @@ def _link_node(link: Link) -> Node:
         latency=None if link.latency is None else exact_time(link.latency),
         watts=None if link.watts is None else exact_power(link.watts),
         security=None if link.security is Security.NONE else link.security.value,
+        via=None if link.via is None else link.via.value,
         window=exact_size(link.window) if link.window else None,
         group=_group(link),
     )

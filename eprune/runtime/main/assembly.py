@@ -6,7 +6,6 @@ import argparse
 import copy
 import dataclasses
 import hashlib
-import io
 import math
 import os
 import time
@@ -46,16 +45,18 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
+from eprune.runtime.main import via
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
-from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script, unsafe
+from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
 from eprune.runtime.net.ends import TOGETHER, NewestTxFifo, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
+from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.net.shaping import Figures
-from eprune.runtime.net.tls import Keys, is_loopback
+from eprune.runtime.net.tls import Keys
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import Activity
 
@@ -76,6 +77,8 @@ class Assembly:
         self._journal = journal
         self._addresses = addresses(options.link, declared.peers)
         self._keys = self._read_keys()
+        #: what carries the connections that are not made directly
+        self.tunnel = via.open_tunnel(declared, options, self._addresses, journal)
         actors = declared.actors
         own = {actor.name: actor.parameters for actor in actors if isinstance(actor, DeclaredActor)}
         self._parameters = parameters(options.set, own)
@@ -102,6 +105,11 @@ class Assembly:
     def warm_up(self) -> int:
         """How many firings of each actor come before what is measured."""
         return int(self._options.warm_up)
+
+    def close(self) -> None:
+        """End what runs beside the program."""
+        if self.tunnel is not None:
+            self.tunnel.close()
 
     def anew(self) -> Assembly:
         """The parts of a service's next stream. What keeps its state is handed on."""
@@ -160,6 +168,15 @@ class Assembly:
         for port in [port for actor in self.actors for port in actor.inputs if isinstance(port, MatchedInput)]:
             if port.fifo.written == port.fifo.delay and id(port.fifo) in behind:
                 port.fifo.lost = port.fifo.gone = True
+
+    @property
+    def links(self) -> int:
+        """The number of connections, each of which begins and ends once."""
+        return len(self.connections)
+
+    def make_network(self, report: Callable[[Any], None], listeners: Optional[Listeners]) -> Network:
+        """What carries the FIFOs to other platforms; ``listeners``: those of a service."""
+        return Network(self.connections, report, listeners)
 
     def use(self, network: Network) -> None:
         """Threads that wait for what comes from other platforms wait for the sockets themselves."""
@@ -258,39 +275,36 @@ class Assembly:
     def _make_fifo(self, fifo: DeclaredFifo) -> Fifo:
         initial = None
         if fifo.initial is not None:
-            where = self.declared.files.locate(fifo.initial)
-            try:
-                initial = np.load(io.BytesIO(self.declared.files.read(fifo.initial)), allow_pickle=False)
-            except (ValueError, EOFError) as error:
-                raise UsageError(f"{where}: not a .npy file of plain numbers: {error}") from None
-            if initial.shape != (fifo.delay, *fifo.shape) or initial.dtype != fifo.dtype:
-                raise UsageError(
-                    f"{where}: {initial.dtype}{list(initial.shape)}, but FIFO {fifo.name!r} starts with "
-                    f"{fifo.dtype}{[fifo.delay, *fifo.shape]}"
-                )
+            shape = (fifo.delay, *fifo.shape)
+            initial = self.declared.files.tokens(fifo.initial, f"FIFO {fifo.name!r}", fifo.dtype, shape)
         kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
         try:
-            if not fifo.peer and fifo.policy == NEWEST:
-                return NewestFifo(*kind, fifo.rate)
-            if not fifo.peer:
-                return Fifo(*kind, fifo.delay, initial, self._held(fifo))
-            if fifo.policy == NEWEST and fifo.target is None:
-                return NewestTxFifo(*kind, fifo.rate)
+            if fifo.peer:
+                return self._make_crossing(fifo, initial)
             if fifo.policy == NEWEST:
-                return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
-            if fifo.target is None:
-                sender = TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
-                sender.adaptive = self._adaptive if fifo.range else None
-                return sender
-            receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
-            receiver.need = fifo.rate
-            if fifo.range:
-                receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
-            receiver.unordered = owner(fifo.target) in self._routed
-            receiver.prompt = receiver.stride > 1 and (receiver.prompt or fifo.route is not None)
-            return receiver
+                return NewestFifo(*kind, fifo.rate)
+            return Fifo(*kind, fifo.delay, initial, self._held(fifo))
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
+
+    def _make_crossing(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
+        """This platform's end of a FIFO to or from another one."""
+        kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
+        if fifo.policy == NEWEST and fifo.target is None:
+            return NewestTxFifo(*kind, fifo.rate)
+        if fifo.policy == NEWEST:
+            return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
+        if fifo.target is None:
+            sender = TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+            sender.adaptive = self._adaptive if fifo.range else None
+            return sender
+        receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
+        receiver.need = fifo.rate
+        if fifo.range:
+            receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
+        receiver.unordered = owner(fifo.target) in self._routed
+        receiver.prompt = receiver.stride > 1 and (receiver.prompt or fifo.route is not None)
+        return receiver
 
     def _held(self, fifo: DeclaredFifo) -> int:
         """How many tokens are in a FIFO at most, if that is known: in a cluster its ends fire in turn. Else 0."""
@@ -314,19 +328,6 @@ class Assembly:
             self._journal.log("warning", keys.warning)
         return keys
 
-    def _address(self, name: str, fifo: DeclaredFifo) -> tuple[str, int]:
-        """Where the FIFO's connection is listened for, or dialled. Raises UsageError where that is not safe."""
-        host, base = self._addresses.get(fifo.peer, ("", 0))
-        host = host or fifo.address
-        if fifo.source is None:
-            host = "127.0.0.1" if fifo.security == "ssh" else self._options.bind
-        if fifo.security != "tls" and not self._options.insecure and not is_loopback(host):
-            raise UsageError(unsafe(name, host, fifo.peer, fifo.security, self.declared.platform))
-        port = base + fifo.port - self.declared.first_port(fifo.peer) if base else fifo.port
-        if port > 65535:
-            raise UsageError(f"{name}: TCP port {port} does not exist; choose lower ports")
-        return host, port
-
     def _greet(self, fifo: DeclaredFifo, name: str, token: str) -> Greeting:
         """How this program identifies itself on the connection of a FIFO."""
         figures = None if self.emulation is None else self.emulation.links[fifo.peer].figures
@@ -341,7 +342,9 @@ class Assembly:
         if fifo.security == "tls":
             end.keys = self._keys
         elif fifo.security == "ssh":
-            end.tunnel = script(self.declared.platform)
+            end.tunnel = f"an SSH tunnel {{}} it open? {script(self.declared.platform)} runs this program with one"
+        if fifo.via and self.tunnel is not None:
+            end.tunnel = "its tunnel at the same router, or on the same network (--zenoh)?"
 
     def _dead_after(self, fifos: list[DeclaredFifo]) -> float:
         """Seconds of silence after which the peer of these FIFOs is dead."""
@@ -371,7 +374,7 @@ class Assembly:
             first.peer,
             self._greet(first, greeted, token),
             channels,
-            self._address(name, first),
+            via.place_of(self.declared, self._options, self._addresses, self.tunnel, first, name),
             first.target is None,
             self._dead_after(fifos),
             getattr(self._options, "patience", 0.0),  # an option where something waits

@@ -192,6 +192,8 @@ class DeclaredFifo(NamedTuple):
     group: Optional[str] = None
     #: how it shares its tokens with others of its actor, and whether these are kept until one brings an answer
     route: Optional[str] = None
+    #: what carries its connection, "zenoh"; '' where it is made directly
+    via: str = ""
     keeps: bool = False
 
     @property

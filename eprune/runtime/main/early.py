@@ -9,6 +9,7 @@ import signal
 import sys
 
 from eprune.runtime.kernel import descriptors
+from eprune.runtime.tell import health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,11 +30,15 @@ def prepare() -> None:
     """Fill standard descriptors that are closed; if a program is being started, have signals end it quietly.
 
     Until ``main`` handles signals there is nothing to be cleaned up: the exit code is 130, and there is no traceback.
-    A program's actors compute in their own threads, and keep the memory that they use.
+    A program's actors compute in their own threads, and keep the memory that they use. Who only asks about the status
+    of another process has the answer here. Raises SystemExit then.
     """
     descriptors.fill()
     if not _asked_by_a_program():
         return
+    question = health.asked(sys.argv[1:])
+    if question:
+        raise SystemExit(health.check(*question))
     compute_in_one_thread(os.environ)
     keep_freed_memory()
     for name in ("SIGINT", "SIGTERM", "SIGHUP"):

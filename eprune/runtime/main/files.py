@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import io
 import json
 import os
 import platform
@@ -11,7 +12,9 @@ import tempfile
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import IO
+from typing import IO, Union
+
+import numpy as np
 
 from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.errors import UsageError
@@ -39,6 +42,18 @@ class Files:
         except (OSError, KeyError) as error:
             reason = getattr(error, "strerror", None) or "not in the archive"
             raise UsageError(f"{self.locate(path)}: {reason}; generate the program again") from None
+
+    def tokens(self, path: str, fifo: str, dtype: str, shape: Sequence[Union[int, str]]) -> np.ndarray:
+        """The initial tokens of a FIFO, of which there are ``shape[0]``. Raises UsageError if they do not fit."""
+        try:
+            found = np.load(io.BytesIO(self.read(path)), allow_pickle=False)
+        except (ValueError, EOFError) as error:
+            raise UsageError(f"{self.locate(path)}: not a .npy file of plain numbers: {error}") from None
+        if found.shape != tuple(shape) or found.dtype != dtype:
+            here, there = f"{found.dtype}{list(found.shape)}", f"{dtype}{list(shape)}"
+            raise UsageError(f"{self.locate(path)}: {here}, but {fifo} starts with {there}")
+        tokens: np.ndarray = found
+        return tokens
 
     def locate(self, path: str) -> str:
         """Where a person finds the file."""

@@ -12,6 +12,8 @@ from typing import Optional
 
 from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.net.tunnels import DISCOVER
+from eprune.runtime.tell import health
 from eprune.runtime.tell.journal import JSON, TEXT
 from eprune.runtime.tell.outlets import is_stream
 from eprune.runtime.tell.watch import STALL_AFTER
@@ -23,8 +25,12 @@ DEAD_AFTER, STOP_AFTER = 2.0, 30.0
 CLUSTER, ACTOR = "cluster", "actor"
 
 
-def parse(description: str, links: bool, faults: bool, arguments: Optional[Sequence[str]]) -> argparse.Namespace:
-    """Parse ``arguments``, None for those of this process. ``faults``: some of the program's links may break."""
+def parse(
+    description: str, links: bool, faults: bool, carried: bool, arguments: Optional[Sequence[str]]
+) -> argparse.Namespace:
+    """Parse ``arguments``, None for those of this process. ``faults``: some of the program's links may break;
+    ``carried``: some go over zenoh.
+    """
     environment = os.environ.get
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
@@ -44,6 +50,15 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         metavar="PLATFORM=HOST[:PORT]",
         help="address of PLATFORM and first port of the link to it (also EPRUNE_LINK_<PLATFORM>)",
     )
+    if carried:
+        add(
+            "--zenoh",
+            action="append",
+            type=_place,
+            metavar="WHERE",
+            help="carry links over zenoh: a router, for example tcp/192.168.1.10:7447, 'discover' to look for peers on "
+            "the network, or FILE.json5, zenoh's configuration; without it they are made directly (also EPRUNE_ZENOH)",
+        )
     add(
         "--bind",
         default=environment("EPRUNE_BIND", "127.0.0.1"),
@@ -78,6 +93,7 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         "(default: %(default)g)",
     )
     if links:
+        add("--dora", action="store_true", help="run as a node of a dora dataflow, whose edges are the links")
         add(
             "--dead-after",
             type=float,
@@ -140,7 +156,35 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
     )
     add("--succeed", type=int, metavar="N", help=argparse.SUPPRESS)  # the descriptor on which the generation before is
     add("--status", metavar="FILE", help="keep a status report in FILE (JSON); a pipe gets one line per report")
+    add(
+        health.CHECK_STATUS,
+        action=_Check,
+        metavar="FILE",
+        help="do not run, but look at the status report of a program that does: exit with 0 if it is well, else with 1",
+    )
+    add(
+        health.CHECK_ALIVE,
+        action=_Check,
+        metavar="FILE",
+        help="the same, but exit with 1 only where a new start may help",
+    )
     return parser.parse_args(arguments)
+
+
+def zenoh_places(options: argparse.Namespace) -> list[str]:
+    """Where links over zenoh lead; []: they are made directly. Raises UsageError."""
+    given: Optional[list[str]] = getattr(options, "zenoh", None)
+    try:
+        return given or [_place(word) for word in os.environ.get("EPRUNE_ZENOH", "").split()]
+    except argparse.ArgumentTypeError as error:
+        raise UsageError(f"EPRUNE_ZENOH: {error}") from None
+
+
+class _Check(argparse.Action):
+    """Answers a question about a status report, and ends."""
+
+    def __call__(self, parser: argparse.ArgumentParser, namespace: object, values: object, option: object = "") -> None:
+        parser.exit(health.check(str(option), str(values)))
 
 
 def check_writable(*paths: Optional[str]) -> None:
@@ -196,6 +240,15 @@ def unsafe(name: str, host: str, peer: str, security: str, platform: str) -> str
 
 def _variable(platform: str) -> str:
     return platform.upper().replace("-", "_")
+
+
+def _place(text: str) -> str:
+    """Where zenoh is."""
+    protocol, slash, rest = text.partition("/")
+    if text == DISCOVER or text.endswith((".json5", ".json")) or (slash and protocol.isidentifier() and rest):
+        return text
+    known = "an endpoint such as tcp/192.168.1.10:7447, nor discover, nor FILE.json5"
+    raise argparse.ArgumentTypeError(f"{text!r} is neither {known}")
 
 
 def _positive(text: str) -> int:

@@ -250,6 +250,7 @@ class Program:
         timeout_floor: Optional[float] = None,
         group: Optional[str] = None,
         route: Optional[str] = None,
+        via: str = "",
     ) -> None:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
@@ -258,13 +259,14 @@ class Program:
         ``ack`` is when a token under ``wait`` is delivered. ``window`` tokens may be under way beyond
         the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
         are late together; those of one actor that state a ``route``, "one" or "sticky", share its tokens.
-        ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``.
+        ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``; ``via`` is what
+        carries the connection, "zenoh", or "".
         """
         self.declared.fifos.append(
             DeclaredFifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
             ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
-            ._replace(**_routed(route, policy))
+            ._replace(**_routed(route, policy), via=via)
         )
 
     def rx(
@@ -291,13 +293,14 @@ class Program:
         timeout_floor: Optional[float] = None,
         group: Optional[str] = None,
         route: Optional[str] = None,
+        via: str = "",
     ) -> None:
         """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
         self.declared.fifos.append(
             DeclaredFifo(name, None, target, dtype, shape, rate, control, capacity, delay, initial, frm, "", port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
             ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
-            ._replace(**_routed(route, policy))
+            ._replace(**_routed(route, policy), via=via)
         )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:
@@ -326,7 +329,8 @@ class Program:
         names = ", ".join(actor.name for actor in declared.actors)
         description = f"Application {declared.application}, platform {declared.platform}: {names}"
         faults = any(fifo.peer and not fifo.plain for fifo in declared.fifos)
-        return parse(description, bool(declared.peers), faults, arguments)
+        carried = any(fifo.via for fifo in declared.fifos)
+        return parse(description, bool(declared.peers), faults, carried, arguments)
 
 
 def _routed(route: Optional[str], policy: str) -> dict[str, Any]:

@@ -23,7 +23,6 @@ from eprune.runtime.main.predecessor import Predecessor
 from eprune.runtime.main.report import Reporter
 from eprune.runtime.main.succession import Succession
 from eprune.runtime.net.handshake import Listeners
-from eprune.runtime.net.network import Network
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.outlets import FileOutlet
@@ -48,10 +47,9 @@ class Stream:
         if options.trace:
             for activity in self.activities.values():
                 activity.spans = []
-        self.network = network = Network(assembly.connections, events.put, run.listeners)
+        self.network = network = assembly.make_network(events.put, run.listeners)
         assembly.use(network)
-        count = len(assembly.connections)
-        self.engine = Engine(assembly.crews, network, count, events, journal, self._begin, self._ready)
+        self.engine = Engine(assembly.crews, network, assembly.links, events, journal, self._begin, self._ready)
         self.reporter = Reporter(assembly, journal, run.watch, bool(options.record or options.status), number)
         self.reporter.unreported = run.unreported
         self.reporter.successor = lambda: run.succession.successor if run.succession else None
@@ -115,7 +113,11 @@ class Run:
         reason = no_service(self._declared) if self.options.serve else ""
         if reason:
             raise UsageError(f"--serve: {reason}")
-        assembly = Assembly(self._declared, self.options, self.events, self.journal)
+        assembly = _kind(self.options)(self._declared, self.options, self.events, self.journal)
+        with contextlib.closing(assembly):
+            self._conduct(assembly)
+
+    def _conduct(self, assembly: Assembly) -> None:
         self._prepare(assembly, 1 if self.options.serve else None)
         _confine(assembly.cores.values())
         self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)
@@ -233,6 +235,15 @@ class Run:
         for problem in _write(stream.results(self.options)):
             self.journal.log("warning", str(problem))
         self.journal.begin_anew()
+
+
+def _kind(options: argparse.Namespace) -> type[Assembly]:
+    """What a run is assembled by."""
+    if not getattr(options, "dora", False):
+        return Assembly
+    from eprune.runtime.main.node import NodeAssembly  # only nodes need it
+
+    return NodeAssembly
 
 
 def _limits(assembly: Assembly, usual: float) -> dict[str, float]:

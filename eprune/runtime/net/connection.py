@@ -72,7 +72,7 @@ class Connection:
         self.emulated: Optional[emulation.EmulatedLink] = None
         #: certificates and keys, if the link uses TLS
         self.keys: Optional[Keys] = None
-        #: the script that opens an SSH tunnel for this link, if it uses one
+        #: what to ask about the tunnel of this link, if it uses one
         self.tunnel = ""
         #: called when the peer has come: (whether it turns out that the application has been running)
         self.met: Callable[[bool], None] = lambda late: None

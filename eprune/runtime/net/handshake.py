@@ -216,16 +216,12 @@ def _network(family: int, address: str) -> bytes:
 
 
 def nobody_answered(who: object, peer: str, address: tuple[str, int], error: Exception, tunnel: str) -> str:
-    """The message when dialling was in vain; ``tunnel``: the script that opens an SSH tunnel for this link, or ''."""
+    """The message when dialling was in vain; ``tunnel``: what to ask about the one of this link, if any."""
     if isinstance(error, OSError) and error.errno in _NO_MORE_FILES:
         return f"{who}: {OutOfDescriptors()}"
     reason = getattr(error, "strerror", None) or error
     message = f"{who}: nobody answered at {address[0]}:{address[1]} in time ({reason}); is {peer} running there"
-    return message + (
-        f", and is an SSH tunnel to it open? {tunnel} runs this program with one"
-        if tunnel
-        else " and listening on that address (--bind)?"
-    )
+    return message + (f", and is {tunnel.format('to')}" if tunnel else " and listening on that address (--bind)?")
 
 
 def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str, tunnel: str) -> str:
@@ -235,7 +231,7 @@ def nobody_came(who: object, peer: str, address: tuple[str, int], refusal: str, 
     if refusal:
         message += f" (refused in the meantime: {refusal})"
     elif tunnel:
-        message += f"; is an SSH tunnel from it open? {tunnel} runs this program with one"
+        message += f"; is {tunnel.format('from')}"
     elif host.startswith("127.") or host == "localhost":
         message += "; this program listens on loopback only: use --bind ADDRESS if the peer is on another machine"
     return message

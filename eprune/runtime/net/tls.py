@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import math
+import os
 import select
 import socket
 import ssl
@@ -81,7 +82,11 @@ class Keys:
     @property
     def warning(self) -> str:
         """What a person should know about the files, or ''."""
-        if self._key.stat().st_mode & (stat.S_IRWXG | stat.S_IRWXO):
+        found = self._key.stat()
+        others = stat.S_IRWXG | stat.S_IRWXO
+        if found.st_uid == 0 and found.st_gid == os.getegid() != 0:
+            others &= ~stat.S_IRGRP  # so Kubernetes delivers it: root lends it to the group of this program
+        if found.st_mode & others:
             return f"{self._key} is readable by others: chmod 600 {self._key}"
         return ""
 
