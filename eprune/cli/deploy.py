@@ -272,7 +272,8 @@ def up(
         environments = [name for name in order if targets[name].environment is not None]
         steps: tuple[Step, ...] = ()
         if live and not same:
-            _check_live(system, devices, reset, shift)
+            listens = {name: [end.port + shift for end in each.program.rx] for name, each in wanted.items()}
+            _check_live(system, devices, reset, listens)
             steps = live_plan(order, environments)
         elif not same:
             steps = plan(order, [name for name in order if wanted[name].program.serves], environments)
@@ -290,8 +291,8 @@ def up(
     return 0
 
 
-def _check_live(system: System, devices: Fleet, reset: Sequence[str], shift: int) -> None:
-    """Raises Failure where a version cannot take over from what runs while frames flow."""
+def _check_live(system: System, devices: Fleet, reset: Sequence[str], listens: Mapping[str, Sequence[int]]) -> None:
+    """Raises Failure where a version, on these ports, cannot take over from what runs while frames flow."""
     from eprune.deploy.agreement import ask
     from eprune.deploy.live import obstacles
     from eprune.model.finding import Failure
@@ -301,6 +302,8 @@ def _check_live(system: System, devices: Fleet, reset: Sequence[str], shift: int
         raise Failure(f"nothing runs on {' and '.join(silent)} that could hand over: deploy without --live")
     running = devices.each(lambda session: ask(session, "describe"))
     problems = obstacles(system, devices.facts, running, reset)
+    taken = devices.each(lambda session: session.call("taken", ports=list(listens[session.site.platform])))
+    problems += [f"{name}: port {port} is in use: the new version needs it" for name in taken for port in taken[name]]
     if problems:
         raise Failure("\n".join(problems))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 
 import pytest
 
@@ -54,6 +55,7 @@ def test_nothing_is_lost_and_what_took_over_is_what_runs(devices, eprune):
     assert printed(devices) == list(range(1, len(printed(devices)) + 1))
 
 
+@pytest.mark.long
 def test_it_can_be_changed_again_and_again_and_is_kept_running(devices, eprune):
     ports = set()
     for period in ("0.006", "0.007"):
@@ -81,6 +83,7 @@ def pids(devices, platform):
     return sorted({pid for path in paths for pid in devices.processes(str(path))})
 
 
+@pytest.mark.long
 def test_a_source_that_cannot_begin_brings_the_version_before_back(devices, eprune):
     before = {name: devices.state(name) for name in kit.PLATFORMS}
     devices.write(broken="yes")
@@ -89,6 +92,17 @@ def test_a_source_that_cannot_begin_brings_the_version_before_back(devices, epru
     assert "the camera is broken" in done.err
     assert "camera (ssh://root@127.0.0.1" in done.err and "is not healthy: it has failed 2 times" in done.err
     assert devices.counts()
+    assert {name: devices.state(name) for name in kit.PLATFORMS} == before
+
+
+def test_a_port_that_the_new_version_needs_is_looked_at_first(devices, eprune):
+    before = {name: devices.state(name) for name in kit.PLATFORMS}
+    devices.write(period="0.004")
+    (port,) = json.loads((devices.root("server") / "current" / "deployment.json").read_text())["ports"]
+    with socket.create_server(("127.0.0.1", port + 1)):
+        done = deploy(devices, eprune, "--live")
+    assert done.code == 1
+    assert f"server: port {port + 1} is in use: the new version needs it" in done.err
     assert {name: devices.state(name) for name in kit.PLATFORMS} == before
 
 

@@ -144,7 +144,7 @@ def undisturbed(fleet, step, running):
     return step in TOLD or {name: fleet.programs(name) for name in kit.PLATFORMS} == running
 
 
-@pytest.mark.parametrize("step", live(Do.AGREE, Do.TAKE_OVER), ids=name_of)
+@pytest.mark.parametrize("step", live(Do.TAKE_OVER), ids=name_of)
 def test_ctrl_c_at_any_step_of_an_update_while_frames_flow(local, monkeypatch, step):
     deployed(local)
     running = {name: local.programs(name) for name in kit.PLATFORMS}

@@ -279,6 +279,7 @@ def test_whoever_goes_away_before_the_last_word_leaves_all_as_it_was(change):
     goes_on(change)
 
 
+@pytest.mark.long
 def test_sources_are_not_held_for_long(change):
     change = change("server", "endpoint", serves=["server"])
     pending(change, free_base_port(2))
@@ -291,6 +292,7 @@ def test_sources_are_not_held_for_long(change):
     goes_on(change)
 
 
+@pytest.mark.long
 def test_a_firing_that_has_begun_is_not_agreed_on(change):
     change = change("server", "endpoint", serves=["server"])
     pending(change, free_base_port(2))

@@ -246,6 +246,10 @@ class Agent:
         self._running = Running(self._service.control)
         self._next = self._running.ask("start", command=self._place.command(request["version"]), reset=request["reset"])
 
+    def _do_taken(self, request: Request) -> list[int]:
+        """Those of the ports that somebody listens on."""
+        return [port for port in request["ports"] if not environment.can_listen(port)]
+
     def _do_ask(self, request: Request) -> Any:
         """What the program that runs answers."""
         return self._told().ask(request["what"], **request["arguments"])

@@ -50,6 +50,17 @@ def look(modules: Sequence[str], addresses: Sequence[str], base: Path) -> dict[s
     }
 
 
+def can_listen(port: int) -> bool:
+    """Whether a program could listen on a TCP port of this machine, whatever the address."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind(("", port))
+        except OSError:
+            return False
+    return True
+
+
 def _memory(kind: str) -> Optional[int]:
     """Bytes of such a kind; None where the system does not say."""
     with contextlib.suppress(OSError, ValueError, StopIteration):
