@@ -28,6 +28,7 @@ COMMANDS = (
     "codegen",
     "certify",
     "deploy",
+    "top",
     "run",
     "sweep",
     "replay",

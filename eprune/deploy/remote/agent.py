@@ -16,6 +16,7 @@ import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -25,6 +26,8 @@ from eprune.deploy.remote.versions import Place, Problem
 
 #: Seconds of silence after which the other side is taken for gone.
 PATIENCE = 30.0
+#: Seconds between two questions to what keeps a program that is watched running.
+WATCHED = 5.0
 #: Bytes of a request at most.
 REQUEST_BYTES = 16 << 20
 
@@ -275,32 +278,61 @@ class Agent:
 
     def _do_logs(self, request: Request) -> None:
         """Lines of the log, as ``say``; with ``follow`` until the other side has enough."""
-        command = self._service.log_command(request["lines"], request["follow"])
+        for line in self._log(request["lines"], request["follow"]):
+            if line is not None:
+                send(say=line)
+
+    def _do_watch(self, request: Request) -> None:
+        """How the program is, every ``period`` seconds, and what it logs, until the other side has enough.
+
+        Both as JSON in ``say``: {"state": ..., "version": ...} as in ``state``, or {"line": ...}.
+        """
+        period, asked, state = request["period"], 0.0, self._do_health({})
+        due = 0.0
+        for line in self._log(request["lines"], True, period):
+            if line is not None:
+                send(say=json.dumps({"line": line}))
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + period
+            # What keeps it running may be slow to ask; the program's own report is a file.
+            report = self._service.report()
+            same = report is not None and report["pid"] == state["pid"] and state["active"] == "running"
+            if not same or time.monotonic() >= asked + WATCHED:
+                asked, state = time.monotonic(), self._do_health({})
+            elif report is not None:
+                state = {**state, "status": report, "age": time.time() - report["time"]}
+            send(say=json.dumps({"version": self._place.current(), "state": state}))
+
+    def _log(self, lines: int, follow: bool, period: float = PATIENCE) -> Iterator[Optional[str]]:
+        """Lines of the log; None whenever there was none for ``period`` seconds. Raises Gone."""
+        command = self._service.log_command(lines, follow)
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as log:
             assert log.stdout is not None
-            output = log.stdout.fileno()
-            rest = b""
+            output, rest, heard = log.stdout.fileno(), b"", time.monotonic()
             try:
                 while True:
-                    ready = select.select([output, 0], [], [], PATIENCE)[0]
-                    if 0 in ready and not os.read(0, 4096):
+                    ready = select.select([output, 0], [], [], period)[0]
+                    if 0 in ready:
+                        heard = time.monotonic()
+                        if not os.read(0, 4096):
+                            raise Gone
+                    if time.monotonic() > heard + PATIENCE:
                         raise Gone
                     if output not in ready:
-                        if not ready:
-                            raise Gone
+                        yield None
                         continue
                     data = os.read(output, 65536)
                     if not data:
                         break
-                    *lines, rest = (rest + data).split(b"\n")
-                    for line in lines:
-                        send(say=line.decode("utf-8", "replace"))
+                    *whole, rest = (rest + data).split(b"\n")
+                    yield from (line.decode("utf-8", "replace") for line in whole)
             finally:
                 log.kill()
         if rest:
-            send(say=rest.decode("utf-8", "replace"))
+            yield rest.decode("utf-8", "replace")
 
 
 def _stop(number: int, _: Any) -> None:

@@ -59,6 +59,10 @@ class Service:
         """How it is."""
         raise NotImplementedError
 
+    def report(self) -> Optional[dict[str, Any]]:
+        """What the program says of itself; None where it has not said anything."""
+        raise NotImplementedError
+
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """The command that prints the last lines of its log, and then those to come."""
         raise NotImplementedError
@@ -154,8 +158,11 @@ class Systemd(Service):
             word = "starting"
         else:
             word = "ended" if found.get("ExecMainStatus") == "0" and self._ended() else "stopped"
-        status = read_json(self._runtime / self.place.name / "status.json")
-        return _state(word, pid, restarts, code, status)
+        return _state(word, pid, restarts, code, self.report())
+
+    def report(self) -> Optional[dict[str, Any]]:
+        """The file in its folder below /run."""
+        return read_json(self._runtime / self.place.name / "status.json")
 
     def _ended(self) -> bool:
         """Whether it ran to its end by itself since it was started last."""
@@ -240,8 +247,11 @@ class Plain(Service):
             active = "stopped"
         elif supervisor is not None and supervisor != report.get("supervisor"):  # it has not noted anything yet
             return _state("starting", 0, 0, None, None)
-        status = read_json(self._run / "status.json")
-        return _state(active, report.get("pid") or 0, report.get("restarts", 0), report.get("code"), status)
+        return _state(active, report.get("pid") or 0, report.get("restarts", 0), report.get("code"), self.report())
+
+    def report(self) -> Optional[dict[str, Any]]:
+        """The file beside the supervisor's."""
+        return read_json(self._run / "status.json")
 
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """``tail``, which goes on with the next file."""

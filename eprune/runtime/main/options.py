@@ -134,6 +134,12 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         help="format of stderr: text, or one line of JSON per event (also EPRUNE_LOG_FORMAT; default: %(default)s)",
     )
     add("--status", metavar="FILE", help="keep a status report in FILE (JSON); a pipe gets one line per report")
+    add(
+        "--metrics",
+        default=environment("EPRUNE_METRICS"),
+        metavar="[HOST:]PORT",
+        help="answer http://HOST:PORT/metrics in Prometheus' text format (also EPRUNE_METRICS; default host: loopback)",
+    )
     return parser.parse_args(arguments)
 
 

@@ -49,7 +49,8 @@ class Stream:
         assembly.use(network)
         count = len(assembly.connections)
         self.engine = Engine(assembly.crews, network, count, events, journal, self._begin, self._ready)
-        self.reporter = Reporter(assembly, journal, run.watch, bool(options.record or options.status), number)
+        measures = bool(options.record or options.status or options.metrics)
+        self.reporter = Reporter(assembly, journal, run.watch, measures, number)
         self.reporter.unreported = run.unreported
         self._journal = journal
 
@@ -110,7 +111,7 @@ class Run:
         self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)
         failure: Optional[RunError] = None
         try:
-            with self._status:
+            with self._status, self._metrics():
                 try:
                     self._serve() if self.options.serve else self._run()
                     self.journal.log("ended")
@@ -128,6 +129,14 @@ class Run:
             failure = missing[0]
         if failure:
             raise failure
+
+    def _metrics(self) -> contextlib.AbstractContextManager[Any]:
+        if not self.options.metrics:
+            return contextlib.nullcontext()
+        from eprune.runtime.tell.scrape import MetricsServer
+
+        status = self._status
+        return MetricsServer(self.options.metrics, lambda: status.last.as_json() if status and status.last else None)
 
     def _snapshot(self) -> StatusReport:
         return self._stream.reporter.snapshot()

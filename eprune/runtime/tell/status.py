@@ -128,6 +128,8 @@ class Status:
         self._snapshot = snapshot
         self._fail = fail
         self._watch = watch
+        #: the last report
+        self.last: Optional[StatusReport] = None
         self._closed = False
         self._problem = ""
         self._outlet: Union[FileOutlet, PipeOutlet, None] = None
@@ -182,7 +184,7 @@ class Status:
                 self._report()
 
     def _report(self) -> None:
-        report = self._snapshot()
+        self.last = report = self._snapshot()
         self._notify_systemd(report)
         if self._outlet is None:
             return
