@@ -29,6 +29,7 @@ COMMANDS = (
     "certify",
     "deploy",
     "top",
+    "watch",
     "run",
     "sweep",
     "replay",

@@ -76,6 +76,8 @@ class Following:
 
         self.state = state
         self.alarms: list[Alarm] = []
+        #: what is new of alarms, and of commands for them
+        self.news: list[Said] = []
         self._limits = limits
         self._watching = watching
         self._said: list[Said] = []
@@ -105,11 +107,13 @@ class Following:
         if seen:
             self.alarms = alarms(self.state, self._limits)
             new = self._commands.look(self.alarms, self.state.time)
-            for alarm in new:
-                self.state = observe(
-                    self.state,
-                    Said(alarm.platform, self.state.time, "warning", f"{alarm.kind}: {alarm.message}", "alarm"),
-                )
+            raised = [
+                Said(alarm.platform, self.state.time, "warning", f"{alarm.kind}: {alarm.message}", "alarm")
+                for alarm in new
+            ]
+            for each in raised:
+                self.state = observe(self.state, each)
+            self.news = [*raised, *said]
         return bool(seen)
 
 

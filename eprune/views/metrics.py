@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from eprune.runtime.tell.metrics import COUNTER, GAUGE, Family, families, text
+from eprune.runtime.tell.metrics import CONTENT_TYPE, COUNTER, GAUGE, Family, families, text
 from eprune.watch.alarms import Alarm
 from eprune.watch.state import HEALTHY, UNREACHABLE, State
+
+__all__ = ["CONTENT_TYPE", "metrics"]
 
 
 def metrics(state: State, alarms: Sequence[Alarm]) -> str:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.views.watching import busy_share
 from eprune.watch.alarms import Alarm
-from eprune.watch.state import HEALTHY, UNREACHABLE, Flow, Program, State
+from eprune.watch.state import HEALTHY, Flow, Program, State
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -91,11 +91,10 @@ def _platform(program: Program) -> list[str]:
     used, whole = program.figure("available_bytes"), program.figure("machine_memory_bytes")
     share = f"{100 * (1 - used / whole):.0f} %" if used is not None and whole else "-"
     frames = min((program.figure("firings") or {}).values(), default=None)
-    health = program.health if program.health in (HEALTHY, UNREACHABLE) else f"{program.health}: {program.why}"
     temperature = program.figure("temperature_c")
     return [
         program.platform,
-        health,
+        program.health,
         "-" if frames is None else str(frames),
         _number(program.figure("machine_load") or program.figure("load")),
         str(program.figure("machine_cores") or "-"),

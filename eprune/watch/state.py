@@ -18,6 +18,8 @@ EVENTS, MOMENTS, STEP = 200, 600, 1.0
 #: What a program can be, besides what ``deploy.health`` says of it.
 UNKNOWN, UNREACHABLE = "unknown", "unreachable"
 HEALTHY = "healthy"
+#: Seconds after which a report says nothing of now.
+OLD = 5.0
 
 
 @dataclass(frozen=True)
@@ -109,11 +111,13 @@ class Program:
     version: Optional[str] = None
     restarts: int = 0
     report: Mapping[str, Any] = field(default_factory=dict)
+    age: Optional[float] = None
 
     @property
     def recent(self) -> Mapping[str, Any]:
-        """What its report says of the last seconds; nothing where it is not reached."""
-        found: Mapping[str, Any] = {} if self.health == UNREACHABLE else self.report.get("recent", {})
+        """What its report says of the last seconds; nothing where it is not reached, or does not run."""
+        runs = self.figure("state") == "running" and (self.age is None or self.age <= OLD)
+        found: Mapping[str, Any] = self.report.get("recent", {}) if runs else {}
         return found
 
     def figure(self, name: str) -> Any:
@@ -254,6 +258,7 @@ def observe(state: State, seen: Observation) -> State:
             version=seen.version,
             restarts=seen.restarts,
             report=seen.report,
+            age=seen.age,
         )
     state = replace(state, programs={**state.programs, seen.platform: after})
     if before.health != after.health and UNREACHABLE in (before.health, after.health):
