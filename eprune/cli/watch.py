@@ -89,17 +89,14 @@ def command(
 
 
 def page_data(watched: Following, last: int = 0) -> dict[str, Any]:
-    """What the page gets: the state, the layers of the graph, and the moments for its charts, all or the last ones."""
+    """What the page gets: the state, and the moments for its charts, all or the last ones."""
     from dataclasses import asdict
 
-    from eprune.views.layers import layers
     from eprune.views.watching import data
 
-    state, shape = watched.state, watched.state.shape
-    edges = [(edge.source, edge.target) for edge in shape.edges]
+    state = watched.state
     return {
         **data(state, watched.alarms, watched.advice),
-        "layers": layers([node.name for node in shape.nodes], edges),
         "moments": [asdict(moment) for moment in state.moments[-last:]],
     }
 
@@ -108,11 +105,10 @@ def _parts(watched: Following) -> dict[str, Part]:
     """Path -> what is there."""
     from eprune.deploy.server import Part
     from eprune.views.metrics import CONTENT_TYPE, metrics
-    from eprune.views.pages import part
+    from eprune.views.watching import page
 
+    shown = page(watched.system)
     return {
-        "": Part("text/html; charset=utf-8", lambda: part("watch.html")),
-        "watch.css": Part("text/css; charset=utf-8", lambda: part("watch.css")),
-        "watch.js": Part("text/javascript; charset=utf-8", lambda: part("watch.js")),
+        "": Part("text/html; charset=utf-8", lambda: shown),
         "metrics": Part(CONTENT_TYPE, lambda: metrics(watched.state, watched.alarms)),
     }

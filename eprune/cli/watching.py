@@ -71,9 +71,12 @@ def watching_options(function: options.Decorated) -> options.Decorated:
 class Following:
     """The state of a deployed system that goes on, and the alarms that it gives."""
 
-    def __init__(self, watching: Watching, state: State, limits: Limits, commands: dict[str, list[str]]) -> None:
+    def __init__(
+        self, system: System, watching: Watching, state: State, limits: Limits, commands: dict[str, list[str]]
+    ) -> None:
         from eprune.deploy.alarming import Commands
 
+        self.system = system
         self.state = state
         self.alarms: list[Alarm] = []
         #: what is new of alarms, and of commands for them
@@ -139,7 +142,7 @@ def following(
     shape = shape_of(programs_of(system), sites)
     limits = Limits(late_after, _expected(system, against) if against is not None else None)
     with Watching(shape.application, sites, every) as watching:
-        yield Following(watching, State(shape), limits, commands)
+        yield Following(system, watching, State(shape), limits, commands)
 
 
 def _expected(system: System, folder: str) -> Expected:

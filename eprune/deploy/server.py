@@ -14,11 +14,8 @@ from eprune.model.finding import Failure
 
 #: Streams at the same time at most, seconds between signs of life in one, and those that a reader may take.
 STREAMS, ALIVE, PATIENCE = 16, 10.0, 20.0
-#: What a page may do: load its own parts from here, and nothing from anywhere else.
-_POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src data:; base-uri 'none'; "
-    "form-action 'none'; frame-ancestors 'none'"
-)
+#: A page says itself what it may load; nobody may show it within another one.
+_POLICY = "frame-ancestors 'none'"
 
 
 @dataclass(frozen=True)

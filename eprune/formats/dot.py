@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import math
 import subprocess
 from collections.abc import Mapping
 from typing import Optional
 
+from eprune.model import depths
 from eprune.model.exit_codes import USAGE
 from eprune.model.finding import Failure
-from eprune.model.graph import Actor, ActorType, Fifo, Graph, Port
+from eprune.model.graph import Actor, ActorType, Graph, Port
 from eprune.model.quantity import format_size
 
 #: Fill colours for platforms, in turn: light, and different also for colour-blind readers.
@@ -26,8 +26,6 @@ _SHAPES = {
 }
 #: Seconds that Graphviz may take.
 TIMEOUT = 120
-#: Graphs that are deeper than this are folded into columns, which are at least this high.
-_DEEPEST = 14
 
 
 def write_dot(
@@ -44,7 +42,7 @@ def write_dot(
     homes = homes or {}
     platforms = list(dict.fromkeys(homes[actor.name] for actor in graph.actors if actor.name in homes))
     colours = {platform: _COLOURS[place % len(_COLOURS)] for place, platform in enumerate(platforms)}
-    columns = _columns(graph)
+    columns = depths.columns(graph)
     lines = [
         f"digraph {_quoted(graph.name)} {{",
         f"  label={_legend(graph.name, colours)}",
@@ -100,45 +98,14 @@ def _box(actor: Actor) -> str:
     return f"<{_escaped(actor.name)}{small}>"
 
 
-def _columns(graph: Graph) -> dict[str, int]:
-    """Actor -> the column that it is drawn in."""
-    depth = _depths(graph)
-    # A row is about 0.75 inches high, a column of single actors 3 wide: a picture somewhat wider than high.
-    height = max(_DEEPEST, math.ceil(math.sqrt(3 * len(depth))))
-    return {actor: row // height for actor, row in depth.items()}
-
-
-def _depths(graph: Graph) -> dict[str, int]:
-    """Actor -> the longest way to it from a source, along FIFOs without a delay."""
-    waiting = {actor.name: 0 for actor in graph.actors}  # unread inputs
-    readers: dict[str, list[str]] = {name: [] for name in waiting}
-    for fifo in graph.fifos:
-        if _forward(fifo) and fifo.source.actor in readers and fifo.target.actor in waiting:
-            readers[fifo.source.actor].append(fifo.target.actor)
-            waiting[fifo.target.actor] += 1
-    depth = dict.fromkeys(waiting, 0)
-    ready = [name for name, count in waiting.items() if not count]
-    for name in ready:
-        for reader in readers[name]:
-            depth[reader] = max(depth[reader], depth[name] + 1)
-            waiting[reader] -= 1
-            if not waiting[reader]:
-                ready.append(reader)
-    return depth
-
-
 def _tops(graph: Graph, columns: Mapping[str, int]) -> list[str]:
     """The actors that begin the columns behind the first one: they are to be at the top, too."""
     below = {
         fifo.target.actor
         for fifo in graph.fifos
-        if _forward(fifo) and columns.get(fifo.source.actor) == columns.get(fifo.target.actor)
+        if not fifo.delay and columns.get(fifo.source.actor) == columns.get(fifo.target.actor)
     }
     return [actor.name for actor in graph.actors if actor.name not in below and columns[actor.name] > 0]
-
-
-def _forward(fifo: Fifo) -> bool:
-    return fifo.delay == 0
 
 
 def _quoted(text: str) -> str:

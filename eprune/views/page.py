@@ -1,9 +1,82 @@
-"""Self-contained HTML pages: of an exploration, with advice, chart, table, cut and commands; or with a table only."""
+"""Self-contained HTML pages, by the templates in ``web/``: all text is escaped, nothing is loaded from elsewhere."""
 
 from __future__ import annotations
 
+import base64
+import hashlib
 from collections.abc import Mapping, Sequence
+from functools import cache
 from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import jinja2
+    from markupsafe import Markup
+
+_FOLDER = Path(__file__).parent / "web"
+
+
+@cache
+def _environment() -> jinja2.Environment:
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    environment.filters.update(is_number=_is_number, source=_source)
+    environment.globals.update(part=_part, styles=("style.css",), scripts=("page.js",), reaches="")
+    return environment
+
+
+def rendered(template: str, **given: Any) -> str:
+    """The page that a template of ``web/`` makes of what it is given.
+
+    ``styles``, ``scripts``: the files of ``web/`` that it has, ``style.css`` and ``page.js`` if none are given;
+    ``reaches``: more of its Content-Security-Policy, which lets it load nothing.
+    """
+    return _environment().get_template(template).render(**given)
+
+
+def plain_page(
+    title: str,
+    notes: Sequence[str],
+    header: Sequence[str],
+    rows: Sequence[Sequence[str]],
+    caption: str,
+    below: str,
+    image: str,
+) -> str:
+    """A page with a table, and ``below`` it an image (a data URL)."""
+    given = {"notes": [note for note in notes if note], "header": header, "rows": rows}
+    return rendered("plain.html.j2", title=title, caption=caption, below=below, image=image, **given)
+
+
+def inline(svg: str) -> str:
+    """An SVG file's text as a part of a page: without what comes before its root element."""
+    return svg[svg.index("<svg") :]
+
+
+def _part(name: str) -> Markup:
+    """A file of ours that pages hold as it is."""
+    from markupsafe import Markup
+
+    return Markup((_FOLDER / name).read_text(encoding="utf-8"))
+
+
+def _source(part: str) -> str:
+    """How a Content-Security-Policy names this style or script, and lets in no other."""
+    return f"'sha256-{base64.b64encode(hashlib.sha256(part.encode()).digest()).decode()}'"
+
+
+def _is_number(cell: str) -> bool:
+    return cell.lstrip("+-")[:1].isdigit()
+
 
 _STYLE = """body { font: 15px/1.45 system-ui, sans-serif; max-width: 75em; margin: 2em auto; padding: 0 1em;
 color: #222 } h2 { margin-top: 1.8em; border-bottom: 1px solid #ddd }
@@ -44,14 +117,6 @@ def page(
     )
 
 
-def plain_page(
-    title: str, notes: Sequence[str], header: Sequence[str], rows: Sequence[Sequence[str]], below: str
-) -> str:
-    """A page with a table; ``below`` is HTML, the rest is text."""
-    body = "\n".join(f"<tr>{_cells(row)}</tr>" for row in rows)
-    return f"{_beginning(title)}{_paragraphs(notes)}\n{_table(header, body)}\n{below}\n</body></html>\n"
-
-
 def _paragraphs(notes: Sequence[str]) -> str:
     return "\n".join(f"<p>{escape(note)}</p>" for note in notes if note)
 
@@ -66,11 +131,6 @@ def _beginning(title: str) -> str:
 def _table(header: Sequence[str], body: str) -> str:
     head = "".join(f"<th>{escape(each)}</th>" for each in header)
     return f'<div class="table"><table>\n<tr>{head}</tr>\n{body}\n</table></div>'
-
-
-def inline(svg: str) -> str:
-    """An SVG file's text as a part of a page: without what comes before its root element."""
-    return svg[svg.index("<svg") :]
 
 
 def plain_graph(homes: Mapping[str, str]) -> str:

@@ -142,7 +142,7 @@ def page(found: Privacy) -> str:
     """One HTML page that needs no other file: the table, and the pictures."""
     head, rows = _table(found)
     picture_data = base64.b64encode(picture(found)).decode()
-    image = f'<figure><img alt="pictures and reconstructions" src="data:image/png;base64,{picture_data}"></figure>'
-    below = "<p>Pictures of the test part, and below them what was reconstructed from their tokens at each cut.</p>"
+    below = "Pictures of the test part, and below them what was reconstructed from their tokens at each cut."
     notes = [_summary(found), *_accuracy(found)]
-    return plain_page(f"{found.application}: what cuts reveal", notes, head, rows, f"{below}\n{image}")
+    title, image = f"{found.application}: what cuts reveal", f"data:image/png;base64,{picture_data}"
+    return plain_page(title, notes, head, rows, "Cuts", below, image)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict
-from typing import Any, Optional
+from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.watch.alarms import Alarm
 from eprune.watch.state import Program, State
+
+if TYPE_CHECKING:
+    from eprune.model.system import System
 
 #: The figures of a program's report that are its platform's.
 _FIGURES = (
@@ -44,6 +47,21 @@ def data(state: State, alarms: Sequence[Alarm] = (), advice: str = "") -> dict[s
         "advice": advice,
         "events": [asdict(event) for event in state.events],
     }
+
+
+def page(system: System) -> str:
+    """The page that shows such data as it comes: one file, which reaches only the server that it is from."""
+    from eprune.views.graph import drawing
+    from eprune.views.page import rendered
+
+    return rendered(
+        "watch.html.j2",
+        title=system.graph.name,
+        drawing=drawing(system.graph, system.homes, dict.fromkeys((fifo.name for fifo in system.graph.fifos), "")),
+        styles=("style.css", "watch.css"),
+        scripts=("page.js", "watch.js"),
+        reaches="; connect-src 'self'; base-uri 'none'; form-action 'none'",
+    )
 
 
 def busy_share(rate: Optional[float], busy_ms: Optional[float]) -> Optional[float]:
