@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Callable
 
+from eprune.model.exit_codes import USAGE
 from eprune.model.finding import Failure
 
 #: Streams at the same time at most, seconds between signs of life in one, and those that a reader may take.
@@ -68,7 +69,7 @@ class Server:
         try:
             self._server = made((host, port), handler)
         except (OSError, OverflowError) as error:
-            raise Failure(f"{host}:{port}: {getattr(error, 'strerror', None) or error}") from None
+            raise Failure(f"{host}:{port}: {getattr(error, 'strerror', None) or error}", USAGE) from None
         self._events = events
         shown = f"[{host}]" if ":" in host else host
         self.url = f"http://{shown}:{self._server.server_address[1]}/{token}/"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from queue import Empty, SimpleQueue
 from typing import Any, Optional
 
@@ -16,9 +16,9 @@ from eprune.deploy.sites import Site
 from eprune.model.finding import Failure
 from eprune.watch.state import Edge, Node, Observation, Reported, Said, Shape, Silent
 
-#: Seconds between two reports of a program, and lines of its log to begin with.
+#: Seconds between two reports of a program, and lines of its log to begin with, in which the last events are.
 PERIOD = 1.0
-LINES = 20
+LINES = 1000
 #: Seconds until a connection that broke is made again, at first and at most.
 AGAIN, AT_MOST = 1.0, 30.0
 
@@ -116,7 +116,7 @@ class Watching:
         try:
             told = json.loads(said)
             if "line" in told:
-                self._seen.put(event_of(site.platform, str(told["line"])))
+                self._seen.put(event_of(site.platform, json.loads(told["line"])))
             elif "state" in told:
                 self._seen.put(reported(site.platform, told["version"], told["state"]))
         except (ValueError, KeyError, TypeError):
@@ -131,11 +131,7 @@ def reported(platform: str, version: Optional[str], state: dict[str, Any]) -> Re
     return Reported(platform, time.time(), health, verdict.why, version, state["restarts"], report, state["age"])
 
 
-def event_of(platform: str, line: str) -> Said:
-    """An event of a program's log, or a line that it printed."""
-    try:
-        event = json.loads(line)
-        moment, level = float(event["time"]), str(event["level"])
-        return Said(platform, moment, level, str(event["message"]), str(event["event"]))
-    except (ValueError, KeyError, TypeError):
-        return Said(platform, time.time(), "output", line)
+def event_of(platform: str, event: Mapping[str, Any]) -> Said:
+    """An event of a program's log. Raises KeyError or ValueError for something else."""
+    message, name = str(event["message"]), str(event["event"])
+    return Said(platform, float(event["time"]), str(event["level"]), message, name)

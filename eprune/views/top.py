@@ -152,7 +152,7 @@ def _told(state: State, alarms: Sequence[Alarm], advice: str) -> list[Renderable
     lines: list[RenderableType] = [Text(f"{alarm.kind}: {alarm.message}", style="bold red") for alarm in alarms]
     lines += [Text(advice, style="yellow")] * bool(advice)
     now = {f"{alarm.kind}: {alarm.message}" for alarm in alarms}
-    events = [each for each in state.events if each.level != "output" and each.message not in now]
+    events = [each for each in state.events if each.message not in now]
     for said in reversed(events[-_EVENTS:]):
         style = {"warning": "yellow", "error": "red"}.get(said.level, "dim")
         moment = datetime.fromtimestamp(said.at).astimezone()

@@ -78,7 +78,7 @@ class Reported:
 
 @dataclass(frozen=True)
 class Said:
-    """An event of a program, or a line that it has printed (``event`` '')."""
+    """An event of a program, or of watching it (``event`` '')."""
 
     platform: str
     at: float

@@ -28,6 +28,8 @@ from eprune.deploy.remote.versions import Place, Problem
 PATIENCE = 30.0
 #: Seconds between two questions to what keeps a program that is watched running.
 WATCHED = 5.0
+#: How a line of the log begins that is an event.
+EVENT = '{"time": '
 #: Bytes of a request at most.
 REQUEST_BYTES = 16 << 20
 
@@ -283,14 +285,15 @@ class Agent:
                 send(say=line)
 
     def _do_watch(self, request: Request) -> None:
-        """How the program is, every ``period`` seconds, and what it logs, until the other side has enough.
+        """How the program is, every ``period`` seconds, and its events, until the other side has enough.
 
-        Both as JSON in ``say``: {"state": ..., "version": ...} as in ``state``, or {"line": ...}.
+        Both as JSON in ``say``: {"state": ..., "version": ...} as in ``state``, or {"line": ...}. What actors print may
+        be as much as there are frames, and is not sent.
         """
         period, asked, state = request["period"], 0.0, self._do_health({})
         due = 0.0
         for line in self._log(request["lines"], True, period):
-            if line is not None:
+            if line is not None and line.startswith(EVENT):
                 send(say=json.dumps({"line": line}))
             if time.monotonic() < due:
                 continue

@@ -39,13 +39,13 @@
   // Parts of the page.
 
   function header() {
-      const sick = state.platforms.filter((each) => each.health !== "healthy");
+    const sick = state.platforms.filter((each) => each.health !== "healthy");
     const ports = Object.values(state.missing).flat();
     const line = $("state");
-    line.className = sick.length ? "bad" : state.degraded ? "warn" : "good";
+    line.className = sick.length ? "bad" : state.degraded || state.alarms.length ? "warn" : "good";
     line.textContent = sick.length ? sick.map((each) => each.platform + ": " + each.why).join("; ")
       : ports.length ? "degraded: nothing at the other end of " + ports.join(", ")
-      : state.degraded ? "degraded: an actor is stalled" : "all is well";
+      : state.degraded ? "degraded: an actor is stalled" : state.alarms.length ? "it runs; there are alarms" : "all is well";
     line.append(" · " + clock(state.time));
   }
 
