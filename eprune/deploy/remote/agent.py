@@ -8,9 +8,11 @@ being tried out, the version before comes back at once.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
@@ -28,6 +30,8 @@ from eprune.deploy.remote.versions import Place, Problem
 PATIENCE = 30.0
 #: Seconds between two questions to what keeps a program that is watched running.
 WATCHED = 5.0
+#: Seconds in which a program writes what it has copied, and bytes of a piece of a file.
+FINISHED, PIECE = 10.0, 1 << 20
 #: How a line of the log begins that is an event.
 EVENT = '{"time": '
 #: Bytes of a request at most.
@@ -306,6 +310,43 @@ class Agent:
             elif report is not None:
                 state = {**state, "status": report, "age": time.time() - report["time"]}
             send(say=json.dumps({"version": self._place.current(), "state": state}))
+
+    # Recordings.
+
+    def _do_record(self, request: Request) -> dict[str, Any]:
+        """Have the program copy tokens of its FIFOs (``taps``: FIFO -> limits) for so many seconds; how far it came."""
+        wish = self._service.report_path.with_name("status.json.tap")
+        if wish.exists():
+            raise Problem("somebody else is recording here")
+        taps: dict[str, Any] = {}
+        until = time.monotonic() + request["seconds"]
+        try:
+            wish.write_text(json.dumps(request["taps"]))
+            while time.monotonic() < until and not (taps and all(tap["done"] for tap in taps.values())):
+                if select.select([0], [], [], 0.2)[0] and not os.read(0, 4096):
+                    raise Gone
+                taps = self._taps(request)
+        finally:
+            wish.unlink(missing_ok=True)
+        short = {name for name, tap in taps.items() if not tap["done"]}
+        until = time.monotonic() + FINISHED
+        while short & set(self._taps(request)) and time.monotonic() < until:  # what was copied is being written
+            time.sleep(0.1)
+        return taps
+
+    def _taps(self, request: Request) -> dict[str, Any]:
+        report = self._service.report() or {}
+        return {name: tap for name, tap in report.get("taps", {}).items() if name in request["taps"]}
+
+    def _do_fetch(self, request: Request) -> None:
+        """A recording, in pieces, as ``say``; it is removed here."""
+        path = Path(request["file"])
+        if not re.fullmatch(r"recorded-[\w-]+\.npy", path.name):
+            raise Problem(f"{path} is no recording")
+        with path.open("rb") as file:
+            while data := file.read(PIECE):
+                send(say=base64.b64encode(data).decode())
+        path.unlink()
 
     def _log(self, lines: int, follow: bool, period: float = PATIENCE) -> Iterator[Optional[str]]:
         """Lines of the log; None whenever there was none for ``period`` seconds. Raises Gone."""

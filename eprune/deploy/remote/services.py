@@ -59,9 +59,14 @@ class Service:
         """How it is."""
         raise NotImplementedError
 
+    @property
+    def report_path(self) -> Path:
+        """Where the program keeps what it says of itself."""
+        raise NotImplementedError
+
     def report(self) -> Optional[dict[str, Any]]:
         """What the program says of itself; None where it has not said anything."""
-        raise NotImplementedError
+        return read_json(self.report_path)
 
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """The command that prints the last lines of its log, and then those to come."""
@@ -160,9 +165,10 @@ class Systemd(Service):
             word = "ended" if found.get("ExecMainStatus") == "0" and self._ended() else "stopped"
         return _state(word, pid, restarts, code, self.report())
 
-    def report(self) -> Optional[dict[str, Any]]:
-        """The file in its folder below /run."""
-        return read_json(self._runtime / self.place.name / "status.json")
+    @property
+    def report_path(self) -> Path:
+        """A file in its folder below /run."""
+        return self._runtime / self.place.name / "status.json"
 
     def _ended(self) -> bool:
         """Whether it ran to its end by itself since it was started last."""
@@ -249,9 +255,10 @@ class Plain(Service):
             return _state("starting", 0, 0, None, None)
         return _state(active, report.get("pid") or 0, report.get("restarts", 0), report.get("code"), self.report())
 
-    def report(self) -> Optional[dict[str, Any]]:
-        """The file beside the supervisor's."""
-        return read_json(self._run / "status.json")
+    @property
+    def report_path(self) -> Path:
+        """A file beside the supervisor's."""
+        return self._run / "status.json"
 
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """``tail``, which goes on with the next file."""

@@ -14,6 +14,7 @@ from eprune.runtime.fire.tflite import INTERPRETERS
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.tell.journal import JSON, TEXT
 from eprune.runtime.tell.outlets import is_stream
+from eprune.runtime.tell.tap import TOKENS
 from eprune.runtime.tell.watch import STALL_AFTER
 
 #: Seconds of silence after which a peer is dead: if it can come back, and if its death ends the run, which an
@@ -134,6 +135,13 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         help="format of stderr: text, or one line of JSON per event (also EPRUNE_LOG_FORMAT; default: %(default)s)",
     )
     add("--status", metavar="FILE", help="keep a status report in FILE (JSON); a pipe gets one line per report")
+    add(
+        "--tap",
+        action="append",
+        default=[],
+        metavar="FIFO=FILE",
+        help=f"copy the first {TOKENS} tokens of a FIFO that has its producer here into a .npy file",
+    )
     add(
         "--metrics",
         default=environment("EPRUNE_METRICS"),

@@ -20,6 +20,7 @@ from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.recent import Counted, Window
 from eprune.runtime.tell.record import ActorRecord, ClockRecord, FifoRecord, InputRecord, LinkRecord, RunRecord
 from eprune.runtime.tell.status import FifoStatus, PeerStatus, StatusReport
+from eprune.runtime.tell.tap import Taps
 from eprune.runtime.tell.usage import Usage, UsageMeter
 from eprune.runtime.tell.watch import Watch
 
@@ -40,6 +41,8 @@ class Reporter:
         #: the number of status reports that were left out so far
         self.unreported: Callable[[], int] = lambda: 0
         self._measures = measures
+        #: the taps of the run, if there can be some
+        self.taps: Optional[Taps] = None
         self._window = Window()
         self._count()
         #: FIFO -> tokens dropped and resent that the journal was fields of
@@ -65,6 +68,7 @@ class Reporter:
             peers=self._peers(),
             stalled=self._watch.stalled,
             missing=self._missing() if state == "running" else (),
+            taps=self.taps.status if self.taps is not None else {},
             recent=self._window.add(self._counted()),
             figures={
                 each.name: dict(each.behaviour.figures) for each in self._assembly.actors if each.behaviour.figures

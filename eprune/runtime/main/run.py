@@ -23,8 +23,9 @@ from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.outlets import FileOutlet
+from eprune.runtime.tell.outlets import FileOutlet, is_stream
 from eprune.runtime.tell.status import Status, StatusReport
+from eprune.runtime.tell.tap import Taps
 from eprune.runtime.tell.watch import Watch
 
 #: Seconds that a program with threads that do not stop waits for standard output, before it leaves without.
@@ -52,6 +53,7 @@ class Stream:
         measures = bool(options.record or options.status or options.metrics)
         self.reporter = Reporter(assembly, journal, run.watch, measures, number)
         self.reporter.unreported = run.unreported
+        self.taps = self.reporter.taps = _taps(assembly, options)
         self._journal = journal
 
     def _ready(self) -> None:
@@ -62,6 +64,15 @@ class Stream:
         self.assembly.begin()
         self.reporter.begin()
         self._journal.log("running")
+
+    def end_taps(self) -> None:
+        """Write what taps have copied, and say how much it is."""
+        self.taps.close()
+        for fifo, tap in self.taps.status.items():
+            lost = f"; {tap.lost} were lost, as the disk was slow" * bool(tap.lost)
+            said = f"; then: {tap.problem}" * bool(tap.problem)
+            event = "warning" if tap.lost or tap.problem else "note"
+            self._journal.log(event, f"FIFO {fifo!r}: {tap.tokens} tokens in {tap.file}{lost}{said}", fifo=fifo)
 
     def results(self, options: argparse.Namespace) -> dict[str, str]:
         """File -> its content, of the record and the trace that are wanted."""
@@ -139,6 +150,7 @@ class Run:
         return MetricsServer(self.options.metrics, lambda: status.last.as_json() if status and status.last else None)
 
     def _snapshot(self) -> StatusReport:
+        self._stream.taps.look()
         return self._stream.reporter.snapshot()
 
     def _prepare(self, assembly: Assembly, number: Optional[int]) -> None:
@@ -153,6 +165,7 @@ class Run:
             engine.run(self.options.timeout)
         finally:
             self.left_behind = engine.left_behind
+            self._stream.end_taps()
         self._stream.reporter.tally(last=True)
 
     def _serve(self) -> None:
@@ -187,6 +200,20 @@ class Run:
         for problem in _write(stream.results(self.options)):
             self.journal.log("warning", str(problem))
         self.journal.begin_anew()
+
+
+def _taps(assembly: Assembly, options: argparse.Namespace) -> Taps:
+    """The taps of FIFOs whose producers are here. Raises UsageError for others."""
+    fifos = {each.name: assembly.fifos[each.name] for each in assembly.declared.fifos if each.source is not None}
+    begun = dict(text.partition("=")[::2] for text in options.tap)
+    for name, path in begun.items():
+        if name not in fifos or not path:
+            raise UsageError(f"--tap {name}={path}: expected FIFO=FILE; FIFOs with a producer here: {', '.join(fifos)}")
+    polled = options.status and not is_stream(options.status)
+    try:
+        return Taps(fifos, begun, f"{options.status}.tap" if polled else None)
+    except OSError as error:
+        raise UsageError(f"--tap {error.filename}: {error.strerror}") from None
 
 
 def _limits(assembly: Assembly, usual: float) -> dict[str, float]:

@@ -19,6 +19,7 @@ from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.outlets import FileOutlet, PipeOutlet, is_stream
 from eprune.runtime.tell.recent import Recent
 from eprune.runtime.tell.record import known
+from eprune.runtime.tell.tap import TapStatus
 from eprune.runtime.tell.usage import Usage
 from eprune.runtime.tell.watch import Stall, Watch
 
@@ -71,7 +72,8 @@ class StatusReport:
     ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
     ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been. ``recent``: what
     has happened in the last seconds. ``missing``: the ports, ``actor.port``, whose other ends are missing now.
-    ``figures``: actor -> what its behaviour counts or measures, of those that do.
+    ``taps``: FIFO -> how far the copying of its tokens is. ``figures``: actor -> what its behaviour counts or measures,
+    of those that do.
     ``stream``: of a service, the number of the stream that it serves or waits for; None: it is none.
     ``unlogged`` lines of the log and ``unreported`` reports could not be written.
     """
@@ -90,6 +92,7 @@ class StatusReport:
     peers: Mapping[str, PeerStatus]
     stalled: Mapping[str, Stall]
     missing: Sequence[str]
+    taps: Mapping[str, TapStatus]
     recent: Recent
     figures: Mapping[str, Mapping[str, float]]
     unlogged: int
