@@ -61,6 +61,9 @@ def apply(system: System, options: Options) -> Result:
         homes[name] = fifo.source.actor
         fifos.append(replace(fifo, source=PortRef(name, "out")))
     made, gone = _pruned(replace(graph, actors=(*graph.actors, *players), fifos=tuple(fifos)))
+    idle = [player.name.removeprefix("Play-") for player in players if player.name in gone]
+    if idle:
+        raise ValueError(f"nobody would take the tokens of {', '.join(idle)}: what is played behind is enough")
     interfaces = {**system.interfaces, **{player.name: Interface(paths={"path": "read"}) for player in players}}
     mappings = tuple(_placed(mapping, homes, gone) for mapping in system.mappings)
     lines = [f"{name}: plays {path}" for name, path in files.items()]

@@ -49,15 +49,15 @@ def _measure(folder: Path, servers: Mapping[str, Any]) -> None:
         text = f'<platform name="{name}" {where}><unit name="cpu"/>{link}</platform>\n'
         (folder / f"{name}.xml").write_text(text)
     platforms = ("-p", "endpoint.xml", "server.xml")
-    _eprune(folder, "explore", str(ROOT / "graphs/vehicle.xml"), *platforms, "-o", "cuts")
-    _eprune(folder, "profile", "cuts", "--actors", "-q")
-    _eprune(folder, "report", "cuts")
+    eprune(folder, "explore", str(ROOT / "graphs/vehicle.xml"), *platforms, "-o", "cuts")
+    eprune(folder, "profile", "cuts", "--actors", "-q")
+    eprune(folder, "report", "cuts")
     steps: dict[str, list[float]] = {}
     for number in range(ROUNDS):
         many = f"Input.count={10**6 + number}"
 
         def timed(what: str, *words: str) -> None:
-            steps.setdefault(what, []).append(_eprune(folder, *words))
+            steps.setdefault(what, []).append(eprune(folder, *words))
 
         ssh = ["ssh", "-p", str(servers["endpoint"].port), "127.0.0.1", "true"]
         begun = time.monotonic()
@@ -82,7 +82,7 @@ def _measure(folder: Path, servers: Mapping[str, Any]) -> None:
         say(what, *(f"{each:.2f}" for each in (statistics.median(seconds), min(seconds), max(seconds), ratio)))
 
 
-def _eprune(folder: Path, *words: str) -> float:
+def eprune(folder: Path, *words: str) -> float:
     """How many seconds a command takes."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = time.monotonic()

@@ -48,8 +48,7 @@ def process(*arguments, **more):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env=environment(),
-        **more,
+        **{"env": environment(), **more},
     )
     try:
         yield started
@@ -163,9 +162,9 @@ def test_top_is_live_on_a_terminal_until_q(fleet):
 
 
 @contextlib.contextmanager
-def served(fleet, *more):
+def served(fleet, *more, **how):
     """``eprune watch``, and its URL."""
-    with process("watch", fleet.system, "--every", "0.2", *more) as watch:
+    with process("watch", fleet.system, "--every", "0.2", *more, **how) as watch:
         yield watch.stdout.readline().strip(), watch
 
 
@@ -268,3 +267,39 @@ def test_a_connection_that_breaks_is_made_again(tmp_path):
             until(lambda: "unreachable" in health())
             until(lambda: health() == ["healthy", "healthy"])
         assert call("deploy", "undeploy", fleet.system, "--purge").code == 0
+
+
+def test_an_application_with_its_files(fleet, eprune):
+    names = ("application.xml", "--platform", "platforms", "--mapping", "mappings")
+    files = [name if name.startswith("-") else f"{fleet.system}/{name}" for name in names]
+    assert json.loads(eprune("top", *files, "--once", "--format", "json").out)["application"] == "count"
+    for command in ("top", "watch"):
+        assert "there are no platform files: add them with -p" in eprune(command, files[0], *files[3:]).err
+        assert "there are no mapping files: add them with -m" in eprune(command, *files[:3]).err
+
+
+def test_the_page_is_at_an_address_of_ones_own_and_opens_by_itself(fleet, tmp_path):
+    opened = tmp_path / "opened"
+    (tmp_path / "browser").write_text(f'#!/bin/sh\necho "$1" > {opened}\n')
+    (tmp_path / "browser").chmod(0o755)
+    browser = {**environment(), "BROWSER": f"{tmp_path}/browser %s"}
+    with served(fleet, "--bind", "127.0.0.2", "--open", env=browser) as (url, _):
+        assert url.startswith("http://127.0.0.2:")
+        assert "<title>count</title>" in fetch(url)[1]
+        until(lambda: opened.exists() and opened.read_text())
+        assert opened.read_text().strip() == url
+
+
+def test_what_was_predicted_is_set_beside_what_is_measured(fleet, eprune, tmp_path):
+    platforms = [f"{fleet.system}/platforms/{name}.xml" for name in kit.PLATFORMS]
+    cuts = str(tmp_path / "cuts")
+    done = eprune("explore", f"{fleet.system}/application.xml", "-p", *platforms, "-o", cuts)
+    assert done.code == 0, done.err
+    done = eprune("top", fleet.system, "--once", "--against", cuts)
+    assert (done.code, "run eprune profile" in done.err) == (2, True)
+    done = eprune("profile", cuts, "--actors", "-q")
+    assert done.code == 0, done.err
+    actors = json.loads((tmp_path / "cuts" / "actors.json").read_text())
+    assert actors
+    done = eprune("top", fleet.system, "--once", "--against", cuts)
+    assert done.code in (0, 1) and done.err == ""

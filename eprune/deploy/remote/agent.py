@@ -318,6 +318,9 @@ class Agent:
         wish = self._service.report_path.with_name("status.json.tap")
         if wish.exists():
             raise Problem("somebody else is recording here")
+        self._await_untapped(request)  # the program may not have noticed yet that an earlier recording is over
+        if self._taps(request):
+            raise Problem(f"{', '.join(self._taps(request))}: the program records that already, as it was told to")
         taps: dict[str, Any] = {}
         until = time.monotonic() + request["seconds"]
         try:
@@ -328,11 +331,14 @@ class Agent:
                 taps = self._taps(request)
         finally:
             wish.unlink(missing_ok=True)
-        short = {name for name, tap in taps.items() if not tap["done"]}
-        until = time.monotonic() + FINISHED
-        while short & set(self._taps(request)) and time.monotonic() < until:  # what was copied is being written
-            time.sleep(0.1)
+        if not all(tap["done"] for tap in taps.values()):
+            self._await_untapped(request)  # what was copied is being written
         return taps
+
+    def _await_untapped(self, request: Request) -> None:
+        until = time.monotonic() + FINISHED
+        while self._taps(request) and time.monotonic() < until:
+            time.sleep(0.1)
 
     def _taps(self, request: Request) -> dict[str, Any]:
         report = self._service.report() or {}

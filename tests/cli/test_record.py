@@ -1,0 +1,110 @@
+"""`eprune record` and `eprune play`: tokens of a deployed system, and applications that get them again."""
+
+from __future__ import annotations
+
+import json
+import re
+
+import numpy as np
+import pytest
+from application import SPLIT
+
+from tests.kit import fleet as kit
+from tests.kit.commands import call
+from tests.kit.waiting import until
+
+
+@pytest.fixture(scope="module")
+def fleet(tmp_path_factory):
+    """Two devices that are this machine; on both runs what counts, a hundred a second."""
+    with kit.local(tmp_path_factory.mktemp("recorded")) as fleet:
+        done = call("deploy", fleet.system, "--service", "plain")
+        assert done.code == 0, done.err
+        yield fleet
+
+
+def files(fleet):
+    names = ("application.xml", "-p", "platforms", "-m", "mappings")
+    return [name if name.startswith("-") else f"{fleet.system}/{name}" for name in names]
+
+
+def test_tokens_of_a_deployed_system_come_here_and_are_played(fleet, eprune, eprune_process, tmp_path):
+    out = tmp_path / "tokens"
+    done = eprune("record", fleet.system, "--fifo", "f", "--tokens", "7", "-o", str(out))
+    assert (done.code, done.err) == (0, f"{out}/f.npy: 7 tokens of f\n")
+    rows = np.load(out / "f.npy")
+    numbers = rows["token"][:, 0].tolist()
+    assert numbers == list(range(numbers[0], numbers[0] + 7))
+    assert rows["firing"].tolist() == [number - 1 for number in numbers]
+    until(lambda: fleet.status("camera")["taps"] == {}, 20)
+    assert not list(fleet.root("camera").rglob("*.npy")), "nothing stays on the device"
+    assert fleet.counts()
+
+    done = eprune_process("play", *files(fleet), "--tokens", f"f={out}/f.npy")
+    assert (done.code, done.out.split()) == (0, [str(number) for number in numbers])
+    assert "left out, as nobody takes their tokens: Count" in done.err
+
+    again = eprune("record", fleet.system, "--fifo", "f", "--tokens", "3", "-o", str(out), "--format", "json")
+    assert json.loads(again.out) == [{"fifo": "f", "file": f"{out}/f.npy", "tokens": 3, "lost": 0, "problem": ""}]
+    assert len(np.load(out / "f.npy")) == 3
+    assert eprune("record", fleet.system, "--fifo", "f", "--tokens", "3", "-o", str(out), "-q").err == ""
+    assert "there is no FIFO 'g'; there is f" in eprune("record", fleet.system, "--fifo", "g", "-o", str(out)).err
+
+
+def test_a_file_has_no_more_bytes_than_one_wishes(fleet, eprune, tmp_path):
+    done = eprune("record", fleet.system, "--fifo", "f", "--tokens", "1000", "--bytes", "4396", "-o", str(tmp_path))
+    assert done.code == 0, done.err
+    assert 1 <= len(np.load(tmp_path / "f.npy")) <= 300 // 28
+    wrong = eprune("record", fleet.system, "--fifo", "f", "--bytes", "many", "-o", str(tmp_path))
+    assert (wrong.code, "expected a size, for example 64MiB" in wrong.err) == (2, True)
+
+
+def test_after_so_many_seconds_there_is_what_there_is(fleet, eprune, tmp_path):
+    done = eprune("record", fleet.system, "--fifo", "f", "--tokens", "1000000", "--seconds", "2", "-o", str(tmp_path))
+    assert (done.code, "there were no more in that time" in done.err) == (1, True)
+    rows = np.load(tmp_path / "f.npy")
+    assert len(rows) == int(re.search(r"(\d+) tokens", done.err)[1]) > 0
+
+
+def test_what_is_played_gives_what_the_whole_gave(app, eprune_process):
+    whole = eprune_process("run", *SPLIT, "--tap", "f2=f2.npy", "--tap", "f1=f1.npy", "-q")
+    assert whole.code == 0, whole.err
+    for tokens in ("f2=f2.npy", "f1=f1.npy"):
+        played = eprune_process("play", *SPLIT, "--tokens", tokens, "-q")
+        assert (played.code, played.out) == (0, whole.out), played.err
+    both = eprune_process("play", *SPLIT, "--tokens", "f2=f2.npy", "--tokens", "f1=f1.npy")
+    assert (both.code, "nobody would take the tokens of f1" in both.err) == (2, True)
+    written = eprune_process("apply", "play", *SPLIT, "--tokens", "f2=f2.npy", "-o", "played")
+    assert written.code == 0, written.err
+    system = ("played/application.xml", "-p", "played/platforms", "-m", "played/mappings", "--allow-outside")
+    assert eprune_process("run", *system, "-q").out == whole.out
+
+
+def test_tokens_come_at_the_times_at_which_they_were_made(app, eprune_process):
+    assert eprune_process("run", *SPLIT, "--tap", "f2=f2.npy", "-q").code == 0
+    rows = np.load("f2.npy", mmap_mode="r+")
+    rows["time"] = 1000 + 0.4 * np.arange(len(rows))
+    rows.flush()
+
+    command = ("play", *SPLIT, "--tokens", "f2=f2.npy", "--pace", "recorded", "--record", "records")
+    assert eprune_process(*command).code == 0
+    player = json.loads((app / "records/endpoint.json").read_text())["actors"]["Play-f2"]
+    assert player["last_s"] - player["first_s"] >= 0.4 * (len(rows) - 1)
+
+
+@pytest.mark.parametrize(
+    ("tokens", "message"),
+    [
+        ("f9=f2.npy", "expected FIFO=FILE, and FIFO one of f1, f2, f3"),
+        ("f2", "expected FIFO=FILE"),
+        ("f2=no.npy", "no.npy: No such file or directory"),
+        ("f2=app.xml", "app.xml: not a .npy file"),
+        ("f1=f2.npy", "does not fit port 'out'"),
+    ],
+)
+def test_what_cannot_be_played_is_said(app, eprune_process, tokens, message):
+    if "f2.npy" in tokens:
+        assert eprune_process("run", *SPLIT, "--tap", "f2=f2.npy", "-q").code == 0
+    done = eprune_process("play", *SPLIT, "--tokens", tokens)
+    assert done.code in (1, 2)
+    assert message in done.err and "Traceback" not in done.err, done.err
