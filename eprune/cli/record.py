@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import click
 
 from eprune.cli import options
 from eprune.cli.deploy import quiet_option, read_deployed, system_arguments
 from eprune.cli.errors import FINDINGS, say
-from eprune.cli.printing import show
 
 _UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}
 
@@ -45,7 +42,6 @@ def _size(ctx: click.Context, param: click.Parameter, text: str) -> int:
     help="Then take what there is (default: 30).",
 )
 @quiet_option
-@options.format_option
 def command(
     application: str,
     platforms: Sequence[str],
@@ -56,7 +52,6 @@ def command(
     most: int,
     seconds: float,
     quiet: bool,
-    fmt: str,
 ) -> int:
     """Copy tokens of a deployed system's FIFOs into files, while it goes on.
 
@@ -85,12 +80,10 @@ def command(
     with fleet(system.graph.name, sites) as devices:
         devices.complete()
         taken = record(devices, homes, Wish(tokens, most, seconds), output)
-    rows: list[dict[str, Any]] = [{"fifo": name, **taken[name]} for name in chosen]
-    if fmt == "json":
-        show(json.dumps(rows, indent=2), fmt)
-    elif not quiet:
-        for row in rows:
-            lost = f"; {row['lost']} were left out, as the disk was slow" * bool(row["lost"])
-            problem = f"; {row['problem']}" * bool(row["problem"])
-            say(f"{row['file']}: {row['tokens']} tokens of {row['fifo']}{lost}{problem}")
-    return FINDINGS if any(row["lost"] or row["problem"] for row in rows) else 0
+    for name in chosen:
+        each = taken[name]
+        lost = f"; {each.lost} were left out, as the disk was slow" * bool(each.lost)
+        problem = f"; {each.problem}" * bool(each.problem)
+        if not quiet or lost or problem:
+            say(f"{each.file}: {each.tokens} tokens of {name}{lost}{problem}")
+    return FINDINGS if any(each.lost or each.problem for each in taken.values()) else 0

@@ -27,13 +27,23 @@ class Wish:
     seconds: float
 
 
-def record(devices: Fleet, homes: Mapping[str, str], wish: Wish, folder: str) -> dict[str, dict[str, Any]]:
-    """FIFO -> its ``file`` in the folder, its ``tokens``, how many were ``lost``, and what the ``problem`` was.
+@dataclass(frozen=True)
+class Recording:
+    """A recording in ``file``: its tokens, how many were left out, and what the problem was, '' if there was none."""
+
+    file: str
+    tokens: int
+    lost: int
+    problem: str
+
+
+def record(devices: Fleet, homes: Mapping[str, str], wish: Wish, folder: str) -> dict[str, Recording]:
+    """FIFO -> its recording, in the folder.
 
     ``homes``: FIFO -> the platform of its producer. Raises Failure where a device cannot do it.
     """
 
-    def take(session: Session) -> dict[str, dict[str, Any]]:
+    def take(session: Session) -> dict[str, Recording]:
         names = [name for name, home in homes.items() if home == session.site.platform]
         told = {name: {"tokens": wish.tokens, "bytes": wish.most} for name in names}
         found = session.call("record", taps=told, seconds=wish.seconds)
@@ -42,16 +52,11 @@ def record(devices: Fleet, homes: Mapping[str, str], wish: Wish, folder: str) ->
     return {name: row for rows in devices.each(take).values() for name, row in rows.items()}
 
 
-def _brought(session: Session, name: str, found: Any, folder: str) -> dict[str, Any]:
+def _brought(session: Session, name: str, found: Any, folder: str) -> Recording:
     """A recording, once it is here."""
-    if found is None:
-        return {
-            "file": None,
-            "tokens": 0,
-            "lost": 0,
-            "problem": "its program does not record: it is in a segment, or old",
-        }
     target = Path(folder, f"{name}.npy")
+    if found is None:
+        return Recording(str(target), 0, 0, "its program does not record it: it is within a segment, or nothing runs")
     partial = target.with_name(f".{target.name}.{secrets.token_hex(4)}")
     try:
         with partial.open("xb") as file:
@@ -69,4 +74,4 @@ def _brought(session: Session, name: str, found: Any, folder: str) -> dict[str, 
     problem = found["problem"] or ("" if found["done"] else "there were no more in that time")
     rows = np.load(target, mmap_mode="r")  # the last tokens may have come after the last report
     lost = max(found["lost"], int(rows["lost"].sum()))
-    return {"file": str(target), "tokens": len(rows), "lost": lost, "problem": problem}
+    return Recording(str(target), len(rows), lost, problem)

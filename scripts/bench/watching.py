@@ -8,7 +8,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,12 +52,17 @@ def _status(folder: Path) -> None:
         frames += ("--status", str(folder / "status.json")) if status else ()
         record = _quiet(folder, program, frames)
         used = (record["user_s"] + record["system_s"]) / FRAMES
-        found[status].append((1 / period(record, "Sink"), 1e3 * used))
-    for place, (what, unit) in enumerate((("frames", "/s"), ("processor time per frame", "ms"))):
-        values = {status: [each[place] for each in found[status]] for status in found}
+        found[status].append((1 / period(record, "Sink"), used))
+    _compare("one program, `--status FILE`", found)
+
+
+def _compare(what: str, found: Mapping[bool, Sequence[tuple[float, float]]]) -> None:
+    """Two rows: frames per second, and seconds of processor time per frame, without and with."""
+    for place, (figure, unit, scale) in enumerate((("frames", "/s", 1.0), ("processor time per frame", "ms", 1e3))):
+        values = {each: [scale * one[place] for one in found[each]] for each in found}
         ratio = statistics.median(one / other for other, one in zip(values[False], values[True]))
-        shown = [f"{statistics.median(values[status]):.2f} {unit}" for status in (False, True)]
-        say(f"one program, `--status FILE`: {what}", f"{ratio:.3f}", *shown)
+        shown = [f"{statistics.median(values[each]):.2f} {unit}" for each in (False, True)]
+        say(f"{what}: {figure}", f"{ratio:.3f}", *shown)
 
 
 def _quiet(folder: Path, program: Path, arguments: tuple[str, ...]) -> dict[str, Any]:
@@ -83,27 +88,25 @@ def _watched(folder: Path, servers: Mapping[str, Any]) -> None:
     eprune(folder, "cut", "cuts", "--after", "L2", "-o", "system")
     eprune(folder, "deploy", "system", "--service", "plain", "--set", f"Input.count={10**9}")
     try:
-        rates: dict[bool, list[float]] = {False: [], True: []}
-        pairs, used = [], []
+        found: dict[bool, list[tuple[float, float]]] = {False: [], True: []}
+        agents = []
         for turn in range(PAIRS):
-            order = (False, True) if turn % 2 else (True, False)
-            found = {}
-            for watched in order:
-                found[watched], cost = _rate(folder, watched)
-                rates[watched].append(found[watched])
-                used += [cost] * watched
-            pairs.append(found[True] / found[False])
-        without, with_it = (statistics.median(rates[watched]) for watched in (False, True))
-        ratio = statistics.median(pairs)
-        say("deployed over ssh, `eprune top` each second", f"{ratio:.3f}", f"{without:.1f} /s", f"{with_it:.1f} /s")
-        share = f"{100 * statistics.median(used):.2f} % of a core"
-        say("... of which the agents on both devices take", "", "", share)
+            for watched in (False, True) if turn % 2 else (True, False):
+                rate, used, of_agents = _rate(folder, watched)
+                found[watched].append((rate, used))
+                agents += [of_agents] * watched
+        _compare("deployed over ssh, `eprune top` each second", found)
+        say(
+            "... of which the agents on both devices take", "", "", f"{100 * statistics.median(agents):.2f} % of a core"
+        )
     finally:
         eprune(folder, "deploy", "undeploy", "system", "--purge")
 
 
-def _rate(folder: Path, watched: bool) -> tuple[float, float]:
-    """Frames per second that the server takes, and the cores that the agents use that watch it."""
+def _rate(folder: Path, watched: bool) -> tuple[float, float, float]:
+    """Frames per second that the server takes; seconds of processor time per frame on both devices, of programs and of
+    agents that watch them; the cores that the agents use.
+    """
     top = None
     if watched:
         command = [sys.executable, "-m", "eprune", "top", "system", "--format", "json"]
@@ -115,20 +118,23 @@ def _rate(folder: Path, watched: bool) -> tuple[float, float]:
                 break
     try:
         time.sleep(SETTLE)
-        frames, at, used = *_frames(folder), _used()
+        before = _counts(folder)
         time.sleep(SECONDS)
-        more, later, used_then = *_frames(folder), _used()
-        return (more - frames) / (later - at), (used_then - used) / (later - at)
+        frames, seconds, programs, agents = (after - each for after, each in zip(_counts(folder), before))
+        return frames / seconds, (programs + agents) / frames, agents / seconds
     finally:
         if top is not None:
             top.terminate()
             top.communicate()
 
 
-def _frames(folder: Path) -> tuple[int, float]:
-    """Frames so far, and when that was, by the program's own report."""
-    status = json.loads((folder / "devices/server/vehicle/server/run/status.json").read_text())
-    return min(status["firings"].values()), status["time"]
+def _counts(folder: Path) -> tuple[float, ...]:
+    """Frames so far, when that was, and the seconds of processor time of programs, by their reports, and of agents."""
+    reports = [
+        json.loads((folder / f"devices/{name}/vehicle/{name}/run/status.json").read_text()) for name in PLATFORMS
+    ]
+    programs = sum(report["user_s"] + report["system_s"] for report in reports)
+    return min(reports[-1]["firings"].values()), reports[-1]["time"], programs, _used()
 
 
 def _used() -> float:

@@ -218,7 +218,7 @@ TABLE = {
     "record": {
         **dict.fromkeys(("--platform", "--mapping"), Elsewhere(f"{DEPLOY}::test_an_application_with_its_files")),
         **dict.fromkeys(
-            ("--fifo", "--output", "--tokens", "--format", "--quiet"),
+            ("--fifo", "--output", "--tokens", "--quiet"),
             Elsewhere("tests/cli/test_record.py::test_tokens_of_a_deployed_system_come_here_and_are_played"),
         ),
         "--bytes": Elsewhere("tests/cli/test_record.py::test_a_file_has_no_more_bytes_than_one_wishes"),
@@ -228,8 +228,8 @@ TABLE = {
     "play": {
         **OUTSIDE,
         "--platform": Acts(PLAY, PLAY.replace("platforms", "platforms/server.xml"), code),
-        "--mapping": Acts(PLAY, PLAY.replace("-m split", "-m local"), code),
-        "--tokens": Acts(PLAY, PLAY.replace("f3=f3.npy", "f1=f1.npy"), out),
+        "--mapping": Acts(f"{PLAY} --record new", f"{PLAY} --record new".replace("-m split", "-m local"), names),
+        "--tokens": Acts(PLAY, PLAY.replace("f3=f3.npy", "f1=f1.npy"), lambda outcome: outcome.err),
         "--pace": plus(PLAY, "--pace recorded --summary new.json", names),
         "--frames": plus(PLAY, "--frames 1", out),
         "--set": plus(PLAY, "--set Play-f3.pace=no", code),

@@ -44,10 +44,8 @@ def test_tokens_of_a_deployed_system_come_here_and_are_played(fleet, eprune, epr
     assert (done.code, done.out.split()) == (0, [str(number) for number in numbers])
     assert "left out, as nobody takes their tokens: Count" in done.err
 
-    again = eprune("record", fleet.system, "--fifo", "f", "--tokens", "3", "-o", str(out), "--format", "json")
-    assert json.loads(again.out) == [{"fifo": "f", "file": f"{out}/f.npy", "tokens": 3, "lost": 0, "problem": ""}]
-    assert len(np.load(out / "f.npy")) == 3
     assert eprune("record", fleet.system, "--fifo", "f", "--tokens", "3", "-o", str(out), "-q").err == ""
+    assert len(np.load(out / "f.npy")) == 3
     assert "there is no FIFO 'g'; there is f" in eprune("record", fleet.system, "--fifo", "g", "-o", str(out)).err
 
 
