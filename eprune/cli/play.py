@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Optional
 
 import click
@@ -66,6 +67,9 @@ def command(
         result = play.apply(system, play.Options(tuple(tokens), play.Pace(pace)))
     except ValueError as error:
         raise click.UsageError(str(error)) from None
+    for path in result.report.figures["played"].values():
+        if not Path(path).is_file():
+            raise click.UsageError(f"{path}: no such file")
     played = settled(result.system)
     sound(played)
     if not quiet:

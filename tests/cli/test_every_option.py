@@ -136,7 +136,7 @@ DEPLOYING = {
     "rollback": {"--timeout": "test_programs_have_so_long", "--quiet": "test_quiet"},
     "undeploy": {"--purge": "test_results_are_purged", "--quiet": "test_results_are_purged"},
 }
-WATCH = "tests/cli/test_watch.py"
+WATCH = "tests/cli/test_watching.py"
 #: Option -> the test that shows it, of `top` and `watch`.
 WATCHING = {
     "--platform": "test_an_application_with_its_files",

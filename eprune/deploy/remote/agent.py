@@ -30,6 +30,8 @@ from eprune.deploy.remote.versions import Place, Problem
 PATIENCE = 30.0
 #: Seconds between two questions to what keeps a program that is watched running.
 WATCHED = 5.0
+#: Seconds until the events of a program that is watched are sent.
+SOON = 0.1
 #: Seconds in which a program writes what it has copied, and bytes of a piece of a file.
 FINISHED, PIECE = 10.0, 1 << 20
 #: How a line of the log begins that is an event.
@@ -296,7 +298,7 @@ class Agent:
         """
         period, asked, state = request["period"], 0.0, self._do_health({})
         due = 0.0
-        for line in self._log(request["lines"], True, period):
+        for line in self._log(request["lines"], True, period, SOON):
             if line is not None and line.startswith(EVENT):
                 send(say=json.dumps({"line": line}))
             if time.monotonic() < due:
@@ -354,8 +356,11 @@ class Agent:
                 send(say=base64.b64encode(data).decode())
         path.unlink()
 
-    def _log(self, lines: int, follow: bool, period: float = PATIENCE) -> Iterator[Optional[str]]:
-        """Lines of the log; None whenever there was none for ``period`` seconds. Raises Gone."""
+    def _log(self, lines: int, follow: bool, period: float = PATIENCE, pause: float = 0.0) -> Iterator[Optional[str]]:
+        """Lines of the log; None whenever there was none for ``period`` seconds. Raises Gone.
+
+        After each look it rests for ``pause`` seconds: a log may get a line a frame.
+        """
         command = self._service.log_command(lines, follow)
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
@@ -379,6 +384,7 @@ class Agent:
                         break
                     *whole, rest = (rest + data).split(b"\n")
                     yield from (line.decode("utf-8", "replace") for line in whole)
+                    time.sleep(pause)
             finally:
                 log.kill()
         if rest:

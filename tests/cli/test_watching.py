@@ -220,6 +220,10 @@ def test_a_browser_shows_what_happens(fleet, tmp_path):
         assert text("#actors tbody td:first-child") == "Count Print"
         assert len(page.find("#charts svg")) == 4
         until(lambda: page.run("document.querySelector('#charts .series').getAttribute('d').length > 20"))
+        for width in (360, 1400):
+            size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
+            page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
+            assert page.run("document.documentElement.scrollWidth") <= width
         restart(fleet)
         until(lambda: "lost" in text("#alarms"))
         until(lambda: "all is well" in text("#state"))
@@ -227,17 +231,6 @@ def test_a_browser_shows_what_happens(fleet, tmp_path):
         loaded = page.run("performance.getEntriesByType('resource').map((each) => each.name)")
         assert all(each.startswith(url) for each in loaded)
         assert [each for each in page.complaints() if "favicon" not in each] == []
-
-
-@kit_browser.needs_browser
-@pytest.mark.parametrize("width", [360, 1400])
-def test_the_page_is_no_wider_than_its_window(fleet, tmp_path, width):
-    with served(fleet) as (url, _), kit_browser.browser(tmp_path) as page:
-        size = {"width": width, "height": 800, "deviceScaleFactor": 1, "mobile": width < 600}
-        page.driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", size)
-        page.driver.get(url)
-        until(lambda: page.find("#fifos tbody tr"))
-        assert page.run("document.documentElement.scrollWidth") <= width
 
 
 def test_a_port_that_is_taken_and_a_token_that_can_be_guessed_are_refused(fleet, eprune):
