@@ -59,6 +59,7 @@ def test_a_file_has_no_more_bytes_than_one_wishes(fleet, eprune, tmp_path):
     assert (wrong.code, "expected a size, for example 64MiB" in wrong.err) == (2, True)
 
 
+@pytest.mark.long
 def test_after_so_many_seconds_there_is_what_there_is(fleet, eprune, tmp_path):
     done = eprune("record", fleet.system, "--fifo", "f", "--tokens", "1000000", "--seconds", "2", "-o", str(tmp_path))
     assert (done.code, "there were no more in that time" in done.err) == (1, True)
@@ -88,6 +89,7 @@ def recorded(path, count=4):
     tap.close()
 
 
+@pytest.mark.long
 def test_tokens_come_at_the_times_at_which_they_were_made(app, eprune_process):
     recorded(app / "f2.npy")
     rows = np.load(app / "f2.npy", mmap_mode="r+")
@@ -99,6 +101,7 @@ def test_tokens_come_at_the_times_at_which_they_were_made(app, eprune_process):
     assert player["last_s"] - player["first_s"] >= 0.2 * 3
 
 
+@pytest.mark.long
 def test_a_file_that_cannot_be_played_is_said(app, eprune_process):
     recorded(app / "f2.npy")
     done = eprune_process("play", *SPLIT, "--tokens", "f1=f2.npy")

@@ -271,6 +271,7 @@ def test_an_application_with_its_files(fleet, eprune):
         assert "there are no mapping files: add them with -m" in eprune(command, *files[:3]).err
 
 
+@pytest.mark.long
 def test_the_page_is_at_an_address_of_ones_own_and_opens_by_itself(fleet, tmp_path):
     opened = tmp_path / "opened"
     (tmp_path / "browser").write_text(f'#!/bin/sh\necho "$1" > {opened}\n')

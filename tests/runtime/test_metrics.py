@@ -59,6 +59,7 @@ def test_a_running_program_answers_with_what_its_status_says(program, tmp_path):
     assert rest(process)[0] == 130
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_ends_the_program_with_a_message(program):
     port = free_base_port(1)
     process = start(program, "--metrics", str(port))

@@ -117,12 +117,22 @@ def test_what_was_written_when_a_program_was_killed_can_be_read(tmp_path):
     tap.close()
 
 
-@given(st.binary(max_size=300), st.integers(0, 4200))
-def test_other_files_are_refused_with_a_reason(tmp_path_factory, noise, place):
-    folder = tmp_path_factory.mktemp("noise", numbered=True)
-    path = folder / "f.npy"
-    Tap(Fifo("f", "int32", (), 4), str(path)).close()
-    data = bytearray(path.read_bytes())
+@pytest.fixture(scope="module")
+def recording(tmp_path_factory):
+    """A file, and what is in it."""
+    path = tmp_path_factory.mktemp("noise") / "f.npy"
+    fifo = Fifo("f", "int32", (), 4)
+    tap = Tap(fifo, str(path))
+    for firing in range(20):
+        write(fifo, firing, firing)
+    tap.close()
+    return path, path.read_bytes()
+
+
+@given(noise=st.binary(max_size=100), place=st.integers(0, 150))
+def test_other_files_are_refused_with_a_reason(recording, noise, place):
+    path, whole = recording
+    data = bytearray(whole)
     data[place : place + len(noise)] = noise
     path.write_bytes(data)
     try:

@@ -60,9 +60,9 @@ class Window:
 
 
 def between(old: Counted, new: Counted) -> Recent:
-    """What happened between two moments."""
+    """What happened between two moments; nothing is said of less than a second."""
     seconds = new.at - old.at
-    if seconds <= 0:
+    if seconds < _STEP:
         return Recent()
     fired = {name: count - old.actors[name][0] for name, (count, _) in new.actors.items()}
     busy = {name: seconds - old.actors[name][1] for name, (_, seconds) in new.actors.items()}
