@@ -41,7 +41,7 @@ def lost(state: State, limits: Limits) -> Iterator[Alarm]:
     for program in state.all_programs:
         name = program.platform
         if program.health not in (HEALTHY, UNKNOWN):
-            yield Alarm("lost", name, name, f"{name}: {program.why}")
+            yield Alarm("lost", name, name, f"{name} is not well: {program.why}")
         peers = program.figure("peers") or {}
         for peer in sorted(peer for peer, about in peers.items() if about["state"] == "lost"):
             yield Alarm("lost", name, peer, f"{name} has lost {peer}")

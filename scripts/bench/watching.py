@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import statistics
@@ -144,8 +145,9 @@ def _used() -> float:
     from eprune.deploy.ssh import BOOT
 
     total = 0.0
-    for process in psutil.process_iter(["cmdline"]):
-        if BOOT in (process.info["cmdline"] or []):
-            times = process.cpu_times()
-            total += times.user + times.system + times.children_user + times.children_system
+    for process in psutil.Process().children(recursive=True):
+        with contextlib.suppress(psutil.Error):
+            if BOOT in process.cmdline():
+                times = process.cpu_times()
+                total += times.user + times.system + times.children_user + times.children_system
     return total
