@@ -468,6 +468,7 @@ COMPLETERS: dict[str, Completer] = {
     "FIFO": _fifos,
     "FIFO=N": _capacities,
     "FIFO=FILE": _recordings,
+    "PLATFORM=[HOST:]PORT": _nothing,
     "KINDS COMMAND": _kinds,
     "DPG=V,V,...": _controls,
     "K": _points,

@@ -187,6 +187,12 @@ def log_line(text: str) -> str:
 @click.option("--with-inputs", is_flag=True, help="Also send the files that actors read: pictures, recordings.")
 @click.option("--insecure", is_flag=True, help="Allow unprotected links to other machines.")
 @click.option(
+    "--metrics",
+    multiple=True,
+    metavar="PLATFORM=[HOST:]PORT",
+    help="The program of PLATFORM answers http://HOST:PORT/metrics for Prometheus (default host: its loopback).",
+)
+@click.option(
     "--service",
     type=click.Choice(["system", "user", "plain"]),
     help="What keeps programs running: the system's systemd, the user's, or a supervisor of eprune (default: the first "
@@ -208,6 +214,7 @@ def up(
     settings: Sequence[str],
     with_inputs: bool,
     insecure: bool,
+    metrics: Sequence[str],
     service: Optional[str],
     timeout: float,
     dry_run: bool,
@@ -238,7 +245,8 @@ def up(
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
     asked = Bootstrap(bootstrap, tuple(require), wheels)
-    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, dry_run)
+    answering = _answering(system, metrics)
+    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, answering, dry_run)
     order = order_of(system)
     with (
         told_how_it_ended(system, sites, quiet) as trying,
@@ -328,6 +336,7 @@ def _wanted(
     settings: Sequence[str],
     with_inputs: bool,
     insecure: bool,
+    answering: Mapping[str, str],
     dry_run: bool,
 ) -> dict[str, Wanted]:
     """What is to be deployed on each platform. Raises EpruneError for what cannot work."""
@@ -375,6 +384,7 @@ def _wanted(
             keys_for(folder, program.platform) if folder and program.platform in secure else {},
             (
                 *["--insecure"] * insecure,
+                *(f"--metrics={address}" for name, address in answering.items() if name == program.platform),
                 *(f"--set={setting}" for platform, setting in placed if platform == program.platform),
             ),
             reached_at(system, program.platform) if program.rx or program.tx else (),
@@ -382,6 +392,19 @@ def _wanted(
         )
         for program in programs
     }
+
+
+def _answering(system: System, given: Sequence[str]) -> dict[str, str]:
+    """Platform -> where its program answers with metrics."""
+    import re
+
+    known = [mapping.platform for mapping in system.mappings]
+    for text in given:
+        name, _, address = text.partition("=")
+        if name not in known or not re.fullmatch(r"(([\w.-]+|\[[0-9A-Fa-f:.]+\]):)?\d{1,5}", address):
+            expected = f"expected PLATFORM=[HOST:]PORT, and PLATFORM one of {', '.join(known)}"
+            raise click.BadParameter(f"{text!r}: {expected}", param_hint="--metrics")
+    return dict(text.split("=", 1) for text in given)
 
 
 def _questions(wanted: Mapping[str, Wanted], service: Optional[str]) -> dict[str, Any]:

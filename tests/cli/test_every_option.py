@@ -117,6 +117,7 @@ DEPLOYING = {
         "--set": "test_a_parameter_is_set",
         "--with-inputs": "test_what_actors_read_is_sent",
         "--insecure": "test_an_unprotected_link_is_allowed",
+        "--metrics": "test_a_program_answers_with_metrics",
         "--service": "test_a_service_manager_is_chosen",
         "--timeout": "test_programs_have_so_long",
         "--dry-run": "test_a_plan_is_only_shown",
