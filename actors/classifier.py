@@ -29,6 +29,7 @@ class Classifier(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
+    STATE = ("frame",)
 
     def __init__(self, labels: str = "", path: str = "-", batch: str = "1") -> None:
         self.labels = read_labels(labels)
@@ -51,7 +52,7 @@ class Classifier(Actor):
                 if port.shape[:1] != (1,):
                     raise ValueError(f"port {name!r}: batch={self.batch} needs tokens whose first dimension is 1")
             self.model.batch([np.zeros(port.shape, port.dtype)], self.batch)
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Write a line for each input that has a token."""

@@ -27,6 +27,7 @@ class DetectionLines(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
+    STATE = ("frame",)
 
     def __init__(self, labels: str = "", score: str = "0.4", path: str = "-") -> None:
         self.labels = read_labels(labels)
@@ -41,7 +42,7 @@ class DetectionLines(Actor):
         [rows] = found["scores"]
         if [*found.values()] != [(rows, 4), (rows,), (rows,)]:
             raise ValueError(f"rows and columns do not fit together: {found}")
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line."""

@@ -42,6 +42,7 @@ class ExitLines(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
+    STATE = ("frame", "early", "broken")
 
     def __init__(self, labels: str = "", path: str = "-", wish: str = "") -> None:
         self.wish = fraction("wish", wish) if wish else None
@@ -65,7 +66,7 @@ class ExitLines(Actor):
             if name in self.inputs and self.inputs[name] != wanted:
                 raise ValueError(f"port {name!r}: expected {wanted.dtype}{list(wanted.shape)}, one per firing")
         self.check(next(iter(exits.values())))
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def check(self, answer: PortType) -> None:
         """Raises ValueError if there are not as many labels as scores."""

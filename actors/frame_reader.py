@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from image_source import ImageSource
@@ -42,6 +42,14 @@ class FrameReader(Actor):
             self.source = VideoSource(path, repeat, on_error)
         else:
             self.source = ImageSource(path, repeat, on_error=on_error)
+
+    def state(self) -> Mapping[str, Any]:
+        """That of the chosen source."""
+        return self.source.state()
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """It goes on."""
+        self.source.resume(state)
 
     def initialize(self) -> None:
         """Pass the first port to the chosen source. Raises ValueError if the other ports differ from it."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from image_source import ImageSource
@@ -45,6 +45,14 @@ class FrameSource(Actor):
             self.source = NpySource(path, repeat)
         else:
             self.source = ImageSource(path, repeat, mean, std, on_error)
+
+    def state(self) -> Mapping[str, Any]:
+        """That of the chosen source."""
+        return self.source.state()
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """It goes on."""
+        self.source.resume(state)
 
     def initialize(self) -> None:
         """Pass the ports to the chosen source."""

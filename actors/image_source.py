@@ -45,6 +45,7 @@ class ImageSource(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
+    STATE = ("position", "passes", "read")
     copies = True
 
     def __init__(

@@ -27,6 +27,7 @@ class JsonLines(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
+    STATE = ("frame",)
 
     def __init__(self, labels: str = "", path: str = "-", scale: str = "", zero_point: str = "0") -> None:
         self.labels = read_labels(labels)
@@ -40,7 +41,7 @@ class JsonLines(Actor):
         classes = int(np.prod(port.shape))
         if self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line."""

@@ -15,13 +15,16 @@ MAX_LABELS = 2**20  # bytes; more is some other file
 
 
 class LineFile:
-    """Lines of JSON, written at once, and never in part. ``path`` is a file, or ``-`` for standard output."""
+    """Lines of JSON, written at once, and never in part.
 
-    def __init__(self, path: str) -> None:
+    ``path`` is a file, or ``-`` for standard output. ``append``: behind those that are in the file.
+    """
+
+    def __init__(self, path: str, append: bool = False) -> None:
         self.path = path
         sys.stdout.flush()
         standard = path == "-"
-        self.file = open(1 if standard else path, "wb", buffering=0, closefd=not standard)  # noqa: SIM115
+        self.file = open(1 if standard else path, "ab" if append else "wb", buffering=0, closefd=not standard)  # noqa: SIM115
 
     def write(self, value: Any) -> None:
         """Write one line. Raises EndOfStream if nobody reads any more, OSError on other failures."""

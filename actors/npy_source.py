@@ -29,6 +29,7 @@ class NpySource(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
+    STATE = ("frame",)
     stdin = "path"
 
     def __init__(self, path: str, repeat: str = "1") -> None:

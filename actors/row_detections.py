@@ -40,6 +40,7 @@ class RowDetections(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
+    STATE = ("frame",)
 
     def __init__(
         self,
@@ -75,7 +76,7 @@ class RowDetections(Actor):
         classes = min(shape) - first
         if self.form != "corners" and self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} classes: {', '.join(self.labels[:5])}, ...")
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line."""

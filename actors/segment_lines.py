@@ -39,6 +39,7 @@ class SegmentLines(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write", "images": "write"}
+    STATE = ("frame",)
 
     def __init__(
         self,
@@ -68,7 +69,7 @@ class SegmentLines(Actor):
         self.shape = shape[:2] if self.form == "map" else shape
         if self.images:
             self.images.mkdir(parents=True, exist_ok=True)
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line, and one picture."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
 import sys
 from collections.abc import Mapping
@@ -37,6 +38,7 @@ class TensorSink(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "write"}
+    STATE = ("frame", "written")
 
     def __init__(self, path: str = "", layers: str = "", devices: str = "", only: str = "") -> None:
         self.path = path
@@ -59,8 +61,10 @@ class TensorSink(Actor):
                 raise ValueError(f"port {port!r}: handles one token per firing, but its rate is {described.rate}")
             if self.path:
                 Path(self.path).mkdir(parents=True, exist_ok=True)
-                self.files[port] = Path(self.path, f"{port}.npy").open("wb")  # noqa: SIM115 - closed by finalize
+                mode = "r+b" if self.written else "wb"
+                self.files[port] = Path(self.path, f"{port}.npy").open(mode)  # noqa: SIM115 - closed by finalize
                 self.files[port].write(self._header(port))
+                self.files[port].seek(0, os.SEEK_END)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one frame."""

@@ -29,6 +29,7 @@ class TensorSource(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"path": "read"}
+    STATE = ("frame",)
     stdin = "path"
     copies = True
 
@@ -39,6 +40,7 @@ class TensorSource(Actor):
         self.seed = whole_number("seed", seed)
         whole_number("repeat", repeat)
         self.waits = path == "-"
+        self.frame = 0
         self.file: NpySource | None = None
         if path and not Path(path).is_dir():
             self.file = NpySource(path, repeat)
@@ -50,10 +52,10 @@ class TensorSource(Actor):
             raise ValueError("needs output ports of one type, with one token per firing")
         self.type: PortType = next(iter(types))
         self.first = next(iter(self.outputs))
-        self.frame = 0
         if self.path and self.file is None:
             self.file = NpySource(str(Path(self.path, f"{self.name}.npy")), self.repeat)
         if self.file is not None:
+            self.file.frame = self.frame
             self.file.name, self.file.inputs, self.file.outputs = self.name, {}, {self.first: self.type}
             self.file.initialize()
 

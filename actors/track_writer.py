@@ -39,6 +39,7 @@ class TrackWriter(Actor):
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write", "images": "write"}
+    STATE = ("frame",)
 
     def __init__(self, labels: str = "", path: str = "-", images: str = "") -> None:
         self.labels = read_labels(labels)
@@ -62,7 +63,7 @@ class TrackWriter(Actor):
             raise ValueError("drawing pictures needs an input port 'frame'")
         if self.images:
             self.images.mkdir(parents=True, exist_ok=True)
-        self.lines = LineFile(self.path)
+        self.lines = LineFile(self.path, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line, and one picture."""

@@ -49,6 +49,30 @@ class Tracker(Actor):
         self.overlap = fraction("overlap", overlap)
         self.min_hits = whole_number("min_hits", min_hits)
         self.max_age = whole_number("max_age", max_age)
+        self.tracks: list[Track] = []
+        self.frame = self.started = self.crowded = 0
+
+    def state(self) -> Mapping[str, Any]:
+        """The tracks, and how many there were."""
+        votes = [(row, kind, score) for row, track in enumerate(self.tracks) for kind, score in track.votes.items()]
+        return {
+            "counts": [self.frame, self.started, self.crowded],
+            "tracks": [(track.identity, track.seen, track.unseen) for track in self.tracks],
+            "states": [track.state for track in self.tracks],
+            "doubts": [track.doubt for track in self.tracks],
+            "votes": votes,
+        }
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Follow the same tracks."""
+        self.frame, self.started, self.crowded = map(int, state["counts"])
+        self.tracks = []
+        for row, (identity, seen, unseen) in enumerate(state["tracks"]):
+            track = Track(int(identity), np.array([0.0, 0, 1, 1]), 0, 0.0)
+            track.seen, track.unseen = int(seen), int(unseen)
+            track.state, track.doubt = state["states"][row], state["doubts"][row]
+            track.votes = {int(kind): float(score) for at, kind, score in state["votes"] if int(at) == row}
+            self.tracks.append(track)
 
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if ports or shapes differ from those above."""
@@ -60,8 +84,6 @@ class Tracker(Actor):
             rows = next(iter(found.values()))[0]
             if [*found.values()] != [(rows, 4), (rows,), (rows,)]:
                 raise ValueError(f"rows and columns do not fit together: {found}")
-        self.tracks: list[Track] = []
-        self.frame = self.started = self.crowded = 0
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Track the boxes of one frame."""

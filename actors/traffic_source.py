@@ -23,6 +23,8 @@ class TrafficSource(Actor):
         count: the number of frames; 0 never ends.
     """
 
+    STATE = ("frame",)
+
     def __init__(self, seed: str = "1", count: str = "100") -> None:
         self.seed = whole_number("seed", seed)
         self.count = whole_number("count", count)

@@ -25,6 +25,7 @@ class VehicleSource(Actor):
     """
 
     OUTPUTS = {"out": "float32[1,96,96,3]"}  # noqa: RUF012
+    STATE = ("frame",)
 
     def __init__(self, seed: str = "1", count: str = "100", view: str = "0") -> None:
         self.seed = whole_number("seed", seed)

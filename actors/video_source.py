@@ -38,13 +38,23 @@ class VideoSource(Actor):
         self.path = path
         self.repeat = whole_number("repeat", repeat)
         self.on_error = one_of("on_error", on_error, ("stop", "skip"))
+        self.passes = 0
         self._open()
+
+    def state(self) -> Mapping[str, Any]:
+        """How often the file has been read, and how far."""
+        return {"passes": self.passes, "frames": self.frames}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Read on from there."""
+        self.passes = state["passes"]
+        while self.frames < state["frames"] and self._next() is not None:
+            pass
 
     def initialize(self) -> None:
         """Check the port. Raises ValueError if its token is not a uint8 picture."""
         self.port, port = only_port(self.outputs, "output")
         self.height, self.width = picture_shape(self.port, port, ("uint8",))
-        self.passes = 0
         if len(self.video.streams.video) > 1:
             self.note(f"{self.path}: has {len(self.video.streams.video)} video streams; the first one is read")
 

@@ -6,7 +6,7 @@ import glob
 import struct
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 from checks import only_type, whole_number
@@ -54,6 +54,16 @@ class WavSource(Actor):
         self.file = self.passes = self.start = 0
         self.samples: np.ndarray | None = None
 
+    def state(self) -> Mapping[str, Any]:
+        """How often the files have been read, and how far."""
+        return {"passes": self.passes, "file": self.file, "start": self.start, "within": self.samples is not None}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Read on from there."""
+        self.passes, self.file, self.start = state["passes"], state["file"], state["start"]
+        if state["within"]:
+            self.samples = self._read(self.files[self.file - 1])
+
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if their token is not a window of samples, and for files without sound."""
         self.port, port = only_type(self.outputs, "output")
@@ -95,11 +105,7 @@ class WavSource(Actor):
                 self.file, self.passes = 0, self.passes + 1
             if self.repeat and self.passes == self.repeat:
                 raise EndOfStream
-            path = self.files[self.file]
-            samples, rate = read_sound(path)
-            if not samples.size:
-                raise ValueError(f"{path}: holds no samples")
-            self.samples = resampled(samples, rate, self.rate) if self.rate else samples
+            self.samples = self._read(self.files[self.file])
             self.file, self.start = self.file + 1, 0
         window = self.samples[self.start : self.start + self.window]
         self.start += self.hop
@@ -107,6 +113,12 @@ class WavSource(Actor):
         if self.start >= len(self.samples) or self.start - self.hop + self.window >= len(self.samples):
             self.samples = None
         return window
+
+    def _read(self, path: Path) -> np.ndarray:
+        samples, rate = read_sound(path)
+        if not samples.size:
+            raise ValueError(f"{path}: holds no samples")
+        return resampled(samples, rate, self.rate) if self.rate else samples
 
 
 def find_sounds(path: str) -> list[Path]:

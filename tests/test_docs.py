@@ -118,9 +118,13 @@ RUN_HERE = [
     "how-to/partition_a_model.md",
     "how-to/place_on_many_devices.md",
 ]
+#: those that take seconds each time
+QUICK = ("how-to/offload.md", "how-to/from_model_to_machines.md")
 
 
-@pytest.mark.parametrize("name", RUN_HERE)
+@pytest.mark.parametrize(
+    "name", [name if name in QUICK else pytest.param(name, marks=pytest.mark.long) for name in RUN_HERE]
+)
 def test_the_sessions_of_a_page_are_real(name, tmp_path):
     for folder in ("graphs", "mappings", "actors"):
         (tmp_path / folder).symlink_to(ROOT / folder)
@@ -177,7 +181,8 @@ def test_the_options_of_programs_are_documented(monkeypatch):
     made = []
     monkeypatch.setattr(argparse.ArgumentParser, "parse_args", lambda parser, _: made.append(parser))
     program_options.parse("", links=True, faults=True, arguments=[])
-    options = {action.option_strings[-1] for action in made[0]._actions} - {"--help"}
+    shown = [action for action in made[0]._actions if action.help is not argparse.SUPPRESS]
+    options = {action.option_strings[-1] for action in shown} - {"--help"}
     page = (DOCS / "reference" / "programs.md").read_text(encoding="utf-8")
     assert set(re.findall(r"^\| `(--[a-z-]+)", page, re.MULTILINE)) == options
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import TYPE_CHECKING, Any, Optional
 
 import click
@@ -14,6 +15,7 @@ from eprune.cli.errors import FINDINGS, say
 from eprune.cli.printing import show
 
 if TYPE_CHECKING:
+    from eprune.deploy.fleet import Fleet
     from eprune.deploy.prepare import Bootstrap, Prepared, Wanted
     from eprune.deploy.rollout import Rollout, Step
     from eprune.deploy.sites import Site
@@ -198,6 +200,8 @@ def log_line(text: str) -> str:
     help="What keeps programs running: the system's systemd, the user's, or a supervisor of eprune (default: the first "
     "of these that the device has).",
 )
+@click.option("--live", is_flag=True, help="Change while frames flow: both versions run until the new one takes over.")
+@click.option("--reset", multiple=True, metavar="ACTOR", help="With --live: begin anew, and forget this actor's state.")
 @timeout_option
 @click.option("--dry-run", is_flag=True, help="Look at the devices, print what would be done, and change nothing.")
 @quiet_option
@@ -216,6 +220,8 @@ def up(
     insecure: bool,
     metrics: Sequence[str],
     service: Optional[str],
+    live: bool,
+    reset: Sequence[str],
     timeout: float,
     dry_run: bool,
     quiet: bool,
@@ -226,51 +232,83 @@ def up(
     Every device is looked at first. Programs, certificates and units go into a new version's folder while the version
     before runs. Then all stop, switch, and start, those that receive first. Only when all are healthy the new version
     is kept; if one is not in time, the connection breaks, or you press Ctrl-C, the version before comes back on every
-    device. With --format json, stdout has each platform's version. Exit code: 0 all are healthy, 1 the version before
-    is back, 130 interrupted.
+    device. With --live nothing stops: the new version comes up beside the one that runs, on other ports; when all of it
+    is connected, all sources change at a frame that they have agreed on; what is under way is finished by the version
+    before, and sources, sinks and actors with state go on where it has ended. If one platform does not agree in time,
+    none changes. With --format json, stdout has each platform's version. Exit code: 0 all are healthy, 1 the version
+    before is back, 130 interrupted.
 
     \b
     Examples:
       eprune deploy build/system --bootstrap
+      eprune deploy build/system --live
       eprune deploy up app.xml -p platforms/ -m mappings/split/ --keys keys --timeout 120
       eprune deploy build/system --dry-run
     """
     from eprune.deploy.fleet import fleet
+    from eprune.deploy.live import next_shift, shift_of
     from eprune.deploy.prepare import Bootstrap
-    from eprune.deploy.rollout import Rollout, plan
+    from eprune.deploy.rollout import Rollout, live_plan, plan
     from eprune.deploy.sites import sites_of
 
     if (wheels or require) and not bootstrap:
         raise click.UsageError("--wheels and --require are for --bootstrap: give it too")
+    if reset and not live:
+        raise click.UsageError("--reset is for --live: without it every actor begins anew")
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
     asked = Bootstrap(bootstrap, tuple(require), wheels)
     answering = _answering(system, metrics)
-    wanted = _wanted(system, keys, renew_before, settings, with_inputs, insecure, answering, dry_run)
+    make = partial(_wanted, system, keys, renew_before, settings, with_inputs, insecure, answering, dry_run)
+    wanted = make()
     order = order_of(system)
     with (
         told_how_it_ended(system, sites, quiet) as trying,
         fleet(system.graph.name, sites, _questions(wanted, service)) as devices,
     ):
         devices.complete()
-        prepared = _prepared(wanted, sites, devices.facts, asked)
+        runs = shift_of(devices.facts)
+        prepared = _prepared(make(runs) if runs else wanted, sites, devices.facts, asked)
+        same = all(each.same for each in prepared.values())
+        shift = next_shift([each.program for each in wanted.values()], devices.facts) if live and not same else 0
+        if not same and shift != runs:
+            prepared = _prepared(make(shift) if shift else wanted, sites, devices.facts, asked)
         targets = {name: each.target for name, each in prepared.items() if each.target is not None}
         versions = {name: target.version for name, target in targets.items()}
         environments = [name for name in order if targets[name].environment is not None]
-        same = all(each.same for each in prepared.values()) and not environments
-        steps = () if same else plan(order, [name for name in order if wanted[name].program.serves], environments)
+        steps: tuple[Step, ...] = ()
+        if live and not same:
+            _check_live(system, devices, reset, shift)
+            steps = live_plan(order, environments)
+        elif not same:
+            steps = plan(order, [name for name in order if wanted[name].program.serves], environments)
         if dry_run:
             _show_plan(steps, versions, fmt)
             return 0
         if not same:
             trying.update(devices.facts)
-            carry_out(Rollout(devices.sessions, targets, timeout), steps, quiet)
+            carry_out(Rollout(devices.sessions, targets, timeout, reset=reset), steps, quiet)
     for name in order:
         if not quiet:
             say(f"{name}: version {versions[name]} {'runs already' if same else 'is healthy'} ({_site(sites, name)})")
     if fmt == "json":
         show(json.dumps({"application": system.graph.name, "versions": versions, "changed": not same}, indent=2), fmt)
     return 0
+
+
+def _check_live(system: System, devices: Fleet, reset: Sequence[str], shift: int) -> None:
+    """Raises Failure where a version cannot take over from what runs while frames flow."""
+    from eprune.deploy.agreement import ask
+    from eprune.deploy.live import obstacles
+    from eprune.model.finding import Failure
+
+    silent = [name for name, facts in devices.facts.items() if facts["state"]["active"] != "running"]
+    if silent:
+        raise Failure(f"nothing runs on {' and '.join(silent)} that could hand over: deploy without --live")
+    running = devices.each(lambda session: ask(session, "describe"))
+    problems = obstacles(system, devices.facts, running, reset)
+    if problems:
+        raise Failure("\n".join(problems))
 
 
 def _site(sites: Sequence[Site], name: str) -> Site:
@@ -338,18 +376,25 @@ def _wanted(
     insecure: bool,
     answering: Mapping[str, str],
     dry_run: bool,
+    shift: Optional[int] = None,
 ) -> dict[str, Wanted]:
-    """What is to be deployed on each platform. Raises EpruneError for what cannot work."""
+    """What is to be deployed on each platform, with the ports of its links moved by ``shift``.
+
+    None: they are where they are, and what is to be said is said. Raises EpruneError for what cannot work.
+    """
     import os
 
     from eprune.deploy.build import bundle_of, programs_of
+    from eprune.deploy.live import shifted
     from eprune.deploy.needs import needs_of
+    from eprune.deploy.neighbours import memory_of
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
     from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable, wants_keys
     from eprune.measure.builds import build_all
     from eprune.model.finding import EpruneError
 
+    system = shifted(system, shift or 0)
     programs = programs_of(system)
     findings = [finding for each in programs if (finding := unreachable(system, each, insecure)) is not None]
     if findings:
@@ -361,10 +406,11 @@ def _wanted(
         raise click.UsageError('--keys is for links with security="tls", and there are none')
     if secure and not folder:
         raise click.UsageError('links with security="tls" need certificates: --keys FOLDER; eprune certify makes them')
-    if secure and folder and not dry_run:
+    if secure and folder and not dry_run and shift is None:
         renewed, notes = renew_keys(folder, secure, renew_before)
         for line in (*renewed, *(f"note: {note}" for note in notes)):
             say(line)
+    limits = {platform.name: platform.memory for platform in system.platforms}
     placed = placed_settings(system, settings)
     set_already = {setting.partition("=")[0] for setting in settings}
     inputs = {
@@ -373,7 +419,7 @@ def _wanted(
         )
         for program in programs
     }
-    if not with_inputs:
+    if not with_inputs and shift is None:
         for name, each in ((name, each) for name, several in inputs.items() for each in several):
             say(f"note: {name}: {each.actor} reads {each.path}, which is not sent: --with-inputs sends it")
     return {
@@ -389,6 +435,9 @@ def _wanted(
             ),
             reached_at(system, program.platform) if program.rx or program.tx else (),
             inputs[program.platform] if with_inputs else (),
+            shift or 0,
+            memory_of(system, program.platform),
+            limits.get(program.platform),
         )
         for program in programs
     }
@@ -455,13 +504,20 @@ def doctor(application: str, platforms: Sequence[str], mappings: Sequence[str], 
     from eprune.deploy.build import programs_of
     from eprune.deploy.fleet import Question, fleet
     from eprune.deploy.needs import needs_of
+    from eprune.deploy.neighbours import memory_of
     from eprune.deploy.prepare import Wanted, device_problems
     from eprune.deploy.sites import sites_of
     from eprune.views.tables import table
 
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
-    wanted = {each.platform: Wanted(each, b"", needs_of(each), {}) for each in programs_of(system)}
+    limits = {platform.name: platform.memory for platform in system.platforms}
+    wanted = {
+        each.platform: Wanted(
+            each, b"", needs_of(each), {}, memory=memory_of(system, each.platform), limit=limits.get(each.platform)
+        )
+        for each in programs_of(system)
+    }
     questions = {name: Question(each.needs.all) for name, each in wanted.items()}
     rows, problems, data = [], [], {}
     with fleet(system.graph.name, sites, questions) as devices:
@@ -497,4 +553,4 @@ def doctor(application: str, platforms: Sequence[str], mappings: Sequence[str], 
 
 
 # The other subcommands register themselves.
-from eprune.cli import deployed  # noqa: E402, F401
+from eprune.cli import deployed, replan  # noqa: E402, F401

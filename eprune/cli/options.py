@@ -178,6 +178,11 @@ def allows_outside() -> bool:
     return context is not None and bool(context.meta.get(_OUTSIDE))
 
 
+def allow_outside() -> None:
+    """Have the running command go on as if it had been given --allow-outside: what it reads was read before."""
+    click.get_current_context().meta[_OUTSIDE] = True
+
+
 def fuse_option(function: Decorated) -> Decorated:
     """--no-fuse."""
     return click.option(

@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from eprune.explore.plan import Plan
     from eprune.measure.evaluate import Evaluation
     from eprune.measure.exploration import Typed
+    from eprune.model.graph import Graph
     from eprune.views.beside import BesideReport
     from eprune.views.chart import Chart
     from eprune.views.comparison import Comparison
-    from eprune.views.report import CutReport
 
 
 #: Percent that a point may be worse than before.
@@ -39,7 +39,7 @@ TOLERANCE = 10.0
 @objective_option
 @click.option("--format", "fmt", type=click.Choice(["text", "json", "csv", "html"]), default="text", help="Output.")
 @click.option("-o", "--output", metavar="FILE", default="-", help='Where to write; "-" is stdout (default).')
-@click.option("--chart", metavar="FILE", help="Also draw the papers' bar chart: FILE.svg or FILE.png.")
+@click.option("--chart", metavar="FILE", help="Also draw the objective by partition point: FILE.svg or FILE.png.")
 @click.option(
     "--link", "links", multiple=True, metavar="NAME=B,L", help="Predict for another link: wifi=2.3MB/s,2.15ms."
 )
@@ -108,7 +108,7 @@ def command(
       eprune report build/cuts --objective latency --private-until L2
       eprune report build/cuts --objective endpoint=1,bytes=0.0001
       eprune report build/cuts --link ethernet=11.2MB/s,1.49ms --link wifi=2.3MB/s,2.15ms --format html -o report.html
-      eprune report build/cuts --against last/cuts --tolerance 20
+      eprune report build/cuts --against last/cuts --tolerance 20 --format json
       eprune report build/cuts --beside build/parts --allow-outside
       eprune report build/cuts --beside build/exits --beside build/cascade --data photos --allow-outside
       eprune report build/cuts --privacy revealed.json --private-until ssim=0.5
@@ -121,13 +121,15 @@ def command(
     from eprune.views.coding import coding_report
     from eprune.views.cuts import left_out
     from eprune.views.report import CutReport, More, Over
+    from eprune.views.report_charts import objective_chart
+    from eprune.views.report_page import comparison_page, report_page
 
-    if against and (fmt == "html" or chart):
-        raise click.UsageError("--against compares two explorations, as text, JSON or CSV: it has no page and no chart")
+    if against and chart:
+        raise click.UsageError("--chart is of one exploration; with --against, --format html draws both")
     if tolerance is not None and not against:
         raise click.UsageError("--tolerance says how much worse than --against a point may be: give it too")
-    if (besides or data) and (fmt in ("csv", "html") or against):
-        raise click.UsageError("--beside and --data add to the text and the JSON of one exploration")
+    if (besides or data) and (fmt == "csv" or against):
+        raise click.UsageError("--beside and --data add to text, page and JSON of one exploration")
     if options.allows_outside() and not (besides or data):
         raise click.UsageError("--allow-outside is for the applications that --beside runs: give it too")
     if frames and not data:
@@ -164,7 +166,8 @@ def command(
         raise NoCut("\n".join([f"no cut is allowed, neither a {plan.point} nor another", *left_out(excluded)]))
     if against:
         found = _compare(plan, rows, read_plan_of(against), Path(against), objective, tolerance)
-        write(output, {"text": found.text, "json": found.json, "csv": found.csv}[fmt](), fmt)
+        forms = {"text": found.text, "json": found.json, "csv": found.csv, "html": lambda: comparison_page(found)}
+        write(output, forms[fmt](), fmt)
         if found.worse:
             say(f"worse by more than {found.tolerance:g} %: {', '.join(found.worse)}")
         return FINDINGS if found.worse else 0
@@ -183,9 +186,9 @@ def command(
     )
     report = CutReport(plan, objective, over, latencies, more)
     if chart:
-        _draw(report.chart(), chart)
+        _draw(objective_chart(report), chart)
     if fmt == "html":
-        text = report.html(_picture(report.chart()), _graph(plan, Path(folder), report), _commands(plan, folder))
+        text = report_page(report, _graph(plan, Path(folder)), _commands(plan, folder))
     else:
         text = {"text": report.text, "json": report.json, "csv": report.csv}[fmt]()
     write(output, text, fmt)
@@ -255,30 +258,15 @@ def _side_by_side(
     return [replace(each, application=name) for each, name in zip(found, names)]
 
 
-def _picture(chart: Chart) -> str:
-    """The chart as a part of the page, or why there is none."""
-    from eprune.views.chart import draw
-    from eprune.views.page import inline
-
-    try:
-        return inline(draw(chart, "svg").decode())
-    except ImportError:
-        return "<p>The chart needs matplotlib: <code>pip install 'eprune[plot]'</code>.</p>"
-
-
-def _graph(plan: Plan, folder: Path, report: CutReport) -> str:
-    """The graph with the chosen cut, drawn by Graphviz where that and the application's file are there."""
-    from eprune.formats.dot import layout, write_dot
+def _graph(plan: Plan, folder: Path) -> Optional[Graph]:
+    """The application's graph, None where its file is not there any more."""
     from eprune.formats.xml.application import read_application
     from eprune.model.finding import EpruneError, Failure
-    from eprune.views.page import inline, plain_graph
 
-    homes = report.homes()
     try:
-        graph = read_application(str(folder / plan.files[0]))
-        return inline(layout(write_dot(graph, homes), "svg").decode())
+        return read_application(str(folder / plan.files[0]))
     except (EpruneError, Failure):
-        return plain_graph({actor: homes[actor] for actor in plan.flow.actors if actor in homes})
+        return None
 
 
 def _commands(plan: Plan, folder: str) -> list[str]:
@@ -307,14 +295,22 @@ def _compare(
 ) -> Comparison:
     """What has changed since an earlier exploration. Raises a usage error where nothing can be compared."""
     from eprune.explore import answer
+    from eprune.explore.cost import OBJECTIVES
     from eprune.explore.plan import RESULTS
     from eprune.measure import script
     from eprune.views.comparison import Comparison
 
     before = answer.rows(old, script.read(folder / RESULTS, old.id), costs_of(old, folder), old.constraints)
-    allowed = [row for row in rows if not row.excluded]
-    found = answer.changes(before, allowed, objective, plan.roles.endpoints)
+    allowed, endpoints = [row for row in rows if not row.excluded], plan.roles.endpoints
+    found = answer.changes(before, allowed, objective, endpoints)
     if not found:
         raise click.UsageError("the two have no partition point with figures in common")
-    cuts = {row.alternative.name: row.alternative.after for row in rows}
-    return Comparison(plan.flow.application, objective, TOLERANCE if tolerance is None else tolerance, found, cuts)
+    every = {metric: answer.changes(before, allowed, metric, endpoints) for metric in OBJECTIVES}
+    return Comparison(
+        plan.flow.application,
+        objective,
+        TOLERANCE if tolerance is None else tolerance,
+        found,
+        {row.alternative.name: row.alternative.after for row in rows},
+        {metric: {each.name: each for each in made} for metric, made in every.items()},
+    )

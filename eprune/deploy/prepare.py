@@ -15,6 +15,7 @@ from eprune.codegen.program import PlatformProgram
 from eprune.deploy import keys as certificates
 from eprune.deploy.health import Health, judge
 from eprune.deploy.needs import PYTHON, Needs, fitting, requirements
+from eprune.deploy.neighbours import share_of, together
 from eprune.deploy.options import DAYS
 from eprune.deploy.release import Input, Release, Setup, bind_option, release_of
 from eprune.deploy.rollout import Environment, Target
@@ -33,7 +34,9 @@ SKEW = 3000.0
 class Wanted:
     """What is to be deployed on a platform: its program, all of it in one file, its certificates, its options.
 
-    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read.
+    ``addresses`` are those at which others reach it; ``inputs`` is what is sent of what its actors read, and ``shift``
+    by how much the ports of its links have been moved. ``memory`` is what buffers and weights take, in bytes, and
+    ``limit`` what the platform file states.
     """
 
     program: PlatformProgram
@@ -43,6 +46,9 @@ class Wanted:
     options: tuple[str, ...] = ()
     addresses: tuple[str, ...] = ()
     inputs: tuple[Input, ...] = ()
+    shift: int = 0
+    memory: int = 0
+    limit: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -105,6 +111,9 @@ def device_problems(wanted: Wanted, site: Site, facts: Mapping[str, Any]) -> tup
     cores = max((core for unit in wanted.program.units for core in unit.cores), default=-1)
     if facts["cores"] is not None and cores >= facts["cores"]:
         problems.append(f"the platform file names core {cores}; there are {facts['cores']}, counted from 0")
+    beside = together(share_of(wanted.program, wanted.memory), wanted.limit, facts)
+    problems += beside[0]
+    notes += beside[1]
     if facts["cut"]:
         notes.append("an earlier deployment was cut here; it is undone by the next one")
     return problems, notes
@@ -132,8 +141,10 @@ def _release(wanted: Wanted, facts: Mapping[str, Any], environment: Optional[Env
     if environment is not None:
         name, python = environment.name, f"{facts['base']}/environments/{environment.name}/bin/python"
     options = (*bind_option(wanted.addresses, facts["own"]), *wanted.options)
-    setup = Setup(root, python, facts["service"], name, options)
-    return release_of(wanted.program, wanted.bundle, setup, wanted.keys, supervisor_text(), wanted.inputs)
+    setup = Setup(root, python, facts["service"], name, wanted.shift, options)
+    return release_of(
+        wanted.program, wanted.bundle, setup, wanted.keys, supervisor_text(), wanted.inputs, wanted.memory
+    )
 
 
 def renew_keys(folder: str, platforms: Sequence[str], days: float) -> tuple[list[str], list[str]]:

@@ -12,6 +12,8 @@ from typing import Any, Optional, Union
 import eprune
 from eprune.codegen.program import PlatformProgram, RxFifo, TxFifo
 from eprune.codegen.targets import service
+from eprune.deploy.live import ports_of
+from eprune.deploy.neighbours import share_of
 from eprune.deploy.remote.versions import DESCRIPTION
 from eprune.formats.touching import placed
 from eprune.model.finding import EpruneError, Finding, Location
@@ -63,6 +65,8 @@ class Setup:
     python: str
     service: str
     environment: Optional[str] = None
+    #: by how much the ports of its links have been moved, so that it can come up beside another version
+    shift: int = 0
     options: tuple[str, ...] = ()
 
 
@@ -112,8 +116,12 @@ def release_of(
     keys: Mapping[str, bytes],
     supervisor: bytes,
     inputs: Sequence[Input] = (),
+    memory: int = 0,
 ) -> Release:
-    """The version of a program with these certificates and inputs, for a device that was looked at."""
+    """The version of a program with these certificates and inputs, for a device that was looked at.
+
+    ``memory``: bytes that its buffers and weights take.
+    """
     current = f"{setup.root}/current"
     plain = setup.service == "plain"
     command = [setup.python, f"{current}/program.pyz", "--log-format=json", *["--serve"] * program.serves]
@@ -130,6 +138,7 @@ def release_of(
         name = f"eprune-{program.application}-{program.platform}"
         unit = service.deployed(program, name, command, setup.root, setup.service == "user", bool(keys))
         files[f"{name}.service"] = File(unit)
+    share = share_of(program, memory)
     description = {
         "application": program.application,
         "platform": program.platform,
@@ -138,6 +147,11 @@ def release_of(
         "service": setup.service,
         "serves": program.serves,
         "environment": setup.environment,
+        "shift": setup.shift,
+        "ports": ports_of(program),
+        "cores": share.cores,
+        "listens": share.ports,
+        "memory": share.memory,
         "command": command,
         "files": {name: file.sha256 for name, file in files.items()},
     }

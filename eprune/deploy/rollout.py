@@ -16,6 +16,7 @@ from enum import Enum
 from itertools import groupby
 from typing import Any, Callable, Optional
 
+from eprune.deploy.agreement import agree, ask
 from eprune.deploy.health import Health, Verdict, judge
 from eprune.deploy.release import Release
 from eprune.deploy.session import Session
@@ -35,6 +36,10 @@ class Do(str, Enum):
     STOP = "stop"
     SWITCH = "switch"
     START = "start"
+    NEXT = "start beside it"
+    STAND_BY = "wait until all next generations are connected"
+    AGREE = "agree on a frame"
+    TAKE_OVER = "wait until the next generations have taken over"
     READY = "wait until it can be connected to"
     WELL = "wait until all are healthy"
     KEEP = "keep"
@@ -85,6 +90,19 @@ def plan(
     )
 
 
+def live_plan(order: Sequence[str], environments: Sequence[str] = ()) -> tuple[Step, ...]:
+    """The steps that change to a version on each platform while frames flow; ``order``: receivers first."""
+    before, after = plan(order, environments=environments), len(order) + 1
+    beside = next(index for index, step in enumerate(before) if step.do is Do.STOP)
+    return (
+        *before[:beside],
+        *(Step(Do.NEXT, platform) for platform in order),
+        *(Step(do) for do in (Do.STAND_BY, Do.AGREE, Do.TAKE_OVER)),
+        *(Step(Do.SWITCH, platform) for platform in order),
+        *before[-after:],
+    )
+
+
 @dataclass(frozen=True)
 class Environment:
     """A virtual environment to be made: what is in it, and the wheels that are sent for it (name -> data).
@@ -117,6 +135,8 @@ class Rollout:
     on_step: Callable[[Step], None] = lambda step: None
     on_say: Callable[[str, str], None] = lambda platform, text: None
     on_bytes: Callable[[str, int], None] = lambda platform, count: None
+    #: the actors that begin anew where the next generation takes over
+    reset: Sequence[str] = ()
     #: platform -> what it was like when it was claimed
     before: dict[str, Mapping[str, Any]] = field(default_factory=dict)
     _kept: list[str] = field(default_factory=list)
@@ -152,8 +172,12 @@ class Rollout:
 
     def _carry_out(self, step: Step) -> None:
         self.on_step(step)
+        everywhere = {Do.STAND_BY: self._stand_by, Do.AGREE: self._agree, Do.TAKE_OVER: self._take_over}
         if step.do is Do.WELL:
             self.await_well(list(self.targets), SETTLE)
+            return
+        if step.do in everywhere:
+            everywhere[step.do]()
             return
         session, target = self.sessions[step.platform], self.targets[step.platform]
         if step.do is Do.CLAIM:
@@ -166,6 +190,8 @@ class Rollout:
             self._stage(session, target)
         elif step.do is Do.BEGIN:
             session.call("begin", version=target.version)
+        elif step.do is Do.NEXT:
+            session.call("next", version=target.version, reset=list(self.reset))
         elif step.do is Do.STOP:
             session.call("stop")
         elif step.do is Do.SWITCH:
@@ -179,6 +205,27 @@ class Rollout:
         else:
             session.call("keep")
             self._kept.append(step.platform)
+
+    def _stand_by(self) -> None:
+        until = time.monotonic() + self.timeout
+        for platform, session in self.sessions.items():
+            while (found := ask(session, "describe"))["change"] != "ready":
+                if found["problem"] or time.monotonic() > until:
+                    why = found["problem"] or f"its peers have not come within {self.timeout:g} s"
+                    raise self._ill(platform, Verdict(Health.ILL, why))
+                time.sleep(LOOK)
+
+    def _agree(self) -> None:
+        agree(self.sessions)
+
+    def _take_over(self) -> None:
+        until = time.monotonic() + self.timeout
+        for platform, session in self.sessions.items():
+            while not session.call("taken_over"):
+                if time.monotonic() > until:
+                    why = f"what was under way has not ended within {self.timeout:g} s"
+                    raise self._ill(platform, Verdict(Health.ILL, why))
+                time.sleep(LOOK)
 
     def _make_environment(self, session: Session, target: Target) -> None:
         wanted = target.environment

@@ -18,7 +18,7 @@ from eprune.deploy.ssh import BOOT, HEARTBEAT, explain
 from eprune.model.finding import Failure
 
 #: The modules of the agent, each after those that it imports.
-MODULES = ("versions", "environment", "services", "agent")
+MODULES = ("versions", "environment", "services", "running", "agent")
 #: Bytes in one piece of a file.
 PIECE = 4 << 20
 #: Seconds that a device has to go back to the version before, once it is let go.

@@ -206,8 +206,17 @@ class Change:
 
     @property
     def percent(self) -> float:
-        """The change, in percent of the figure before."""
-        return 100 * (self.after - self.before) / self.before if self.before else 0.0
+        """The change, in percent of the figure before; infinite where that is 0 and the figure now is not."""
+        return 100 * (self.after - self.before) / self.before if self.before else 100 * (self.ratio - 1)
+
+    @property
+    def ratio(self) -> float:
+        """The figure now, as a multiple of that before."""
+        return self.after / self.before if self.before else math.inf if self.after else 1.0
+
+    def verdict(self, tolerance: float) -> str:
+        """``worse``, ``better`` or ``same``: whether it has changed by more than ``tolerance`` percent."""
+        return "worse" if self.percent > tolerance else "better" if self.percent < -tolerance else "same"
 
 
 def changes(
@@ -223,6 +232,6 @@ def changes(
         pair = [each.measured_value(objective, endpoints) for each in (other, row)]
         if None in pair:
             pair = [each.predicted.value(objective) if each.predicted else None for each in (other, row)]
-        if pair[0] is not None and pair[1] is not None:
+        if pair[0] is not None and pair[1] is not None and math.inf not in pair:
             result.append(Change(row.alternative.name, pair[0], pair[1]))
     return tuple(result)

@@ -192,7 +192,16 @@ def front(points: Sequence[Point], axes: Sequence[str], smaller: Iterable[str] =
         figures = point.figures()
         whole = not point.problem and all(name in figures for name in axes)
         costs.append([cost(figures[name], name, smaller) for name in axes] if whole else None)
-    return [own is not None and not any(_dominates(other, own) for other in costs if other) for own in costs]
+    return pareto(costs)
+
+
+def pareto(costs: Sequence[Optional[Sequence[float]]]) -> list[bool]:
+    """For each tuple of costs whether it is Pareto-optimal: no other is as low in all and lower in one; None is not."""
+    front: dict[tuple[float, ...], None] = {}
+    for own in sorted({tuple(each) for each in costs if each is not None}):  # what dominates comes first
+        if not any(_dominates(other, own) for other in front):
+            front[own] = None
+    return [each is not None and tuple(each) in front for each in costs]
 
 
 def _dominates(one: Sequence[float], other: Sequence[float]) -> bool:

@@ -77,7 +77,7 @@ _LIBRARIES = {
 #: Program -> (arguments that print its version, what needs it, Debian's package).
 _PROGRAMS = {
     "cc": (("--version",), "actors in C, where no library is ready for them", "gcc"),
-    "dot": (("-V",), "pictures of eprune draw, and the graph in HTML reports", "graphviz"),
+    "dot": (("-V",), "pictures of eprune draw", "graphviz"),
     "ssh": (("-V",), 'eprune profile --endpoint, and links with security="ssh"', "openssh-client"),
 }
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from eprune.views.tables import table
+from eprune.views.tables import Table
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
@@ -28,26 +28,26 @@ class BesideReport:
     cuts: Sequence[CutBeside]
     dealt: Beside
 
-    def lines(self) -> list[str]:
+    def table(self) -> Table:
         """For people."""
         dealt = self.dealt
         rows = [
             (
                 f"cut {each.row.alternative.after}",
                 *_figures(predicted.latency, predicted.period, predicted.nbytes),
-                each.weights,
+                str(each.weights),
             )
             for each in self.cuts
             if (predicted := each.row.predicted)
         ]
         most = max(dealt.weights.values())
-        rows.append((dealt.application, *_figures(dealt.latency, dealt.period, dealt.nbytes), most))
+        rows.append((dealt.application, *_figures(dealt.latency, dealt.period, dealt.nbytes), str(most)))
         title = (
             f"beside them, {dealt.application}: layers dealt to {dealt.devices} devices like {dealt.endpoint}, "
             f"with links like {' -> '.join(dealt.link)}"
         )
-        header = ("", "latency ms", "frames/s", "bytes", f"weights on {dealt.endpoint}, a device")
-        return [title, "", table(header, rows).rstrip("\n"), ""]
+        header = ("application", "latency ms", "frames/s", "bytes", f"weights on {dealt.endpoint}, a device")
+        return Table(title, header, rows)
 
     def data(self) -> Mapping[str, Any]:
         """For programs."""

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.explore.cost import Costs, Prediction, predict
-from eprune.views.tables import table
+from eprune.views.tables import Table
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 def coding_text(plan: Plan, found: CodedFifos) -> str:
     """For people."""
-    return "\n".join(_lines(plan, found, [("", row) for row in found.inputs], "")) + "\n"
+    return "\n".join(_table(plan, found, [("", row) for row in found.inputs], "").lines())
 
 
 @dataclass(frozen=True)
@@ -35,10 +35,14 @@ class CodingReport:
     inputs: Sequence[tuple[Row, Optional[Prediction]]]
     point: str
 
-    def lines(self) -> list[str]:
+    def table(self) -> Table:
         """For people."""
         rows = [("" if made is None else f"{1e3 * made.latency:.3f}", row) for row, made in self.inputs]
-        return [*_lines(self.plan, self.found, rows, self.point), ""]
+        return _table(self.plan, self.found, rows, self.point)
+
+    def share(self, fifos: Sequence[str]) -> float:
+        """The part of the answers that is right, or agrees, with these FIFOs coded, each by itself: the least."""
+        return min((_share(self.found.rows[name]) for name in fifos), default=_share(self.found.answers))
 
     def data(self) -> Mapping[str, Any]:
         """For programs."""
@@ -74,25 +78,31 @@ def coding_report(
     return CodingReport(plan, folder, found, [(row, None) for row in found.inputs], "")
 
 
-def _lines(plan: Plan, found: CodedFifos, inputs: Sequence[tuple[str, Row]], point: str) -> list[str]:
+def _table(plan: Plan, found: CodedFifos, inputs: Sequence[tuple[str, Row]], point: str) -> Table:
     raw = {stream.name: stream.nbytes for stream in plan.flow.streams}
     rows = [(name, row.way, "", row, raw[name]) for name, row in found.rows.items()]
     shown = [
         *(_cells(*row) for row in rows),
         *(_cells(f"the input, point {point}" if point else "the input", row.way, time, row) for time, row in inputs),
     ]
-    header = ["", "coded", "bytes", "instead of", "coding ms", "latency ms", "agreement", "accuracy"]
-    keep = [place for place in range(len(header)) if any(row[place] for row in shown)]
-    text = table([header[place] for place in keep], [[row[place] for place in keep] for row in shown])
-    lines = [f"tokens coded, on {found.pictures} pictures:", "", *text.rstrip("\n").splitlines(), ""]
+    header = ["token", "coded", "bytes", "instead of", "coding ms", "latency ms", "agreement", "accuracy"]
+    return Table(f"tokens coded, on {found.pictures} pictures", header, shown, _remarks(found)).filled()
+
+
+def _remarks(found: CodedFifos) -> list[str]:
+    lines = []
     whole = found.answers.accuracy
     if whole is not None:
-        lines.append(f"  accuracy as it is: {100 * whole['value']:.1f} %")
-    lines += [f"  {name} stays as it is: {why}" for name, why in found.left.items()]
+        lines.append(f"accuracy as it is: {100 * whole['value']:.1f} %")
+    lines += [f"{name} stays as it is: {why}" for name, why in found.left.items()]
     lines += [
-        f"  {name}: {found.wish} is not kept on the test part: {value:.4g}" for name, value in found.missed().items()
+        f"{name}: {found.wish} is not kept on the test part: {value:.4g}" for name, value in found.missed().items()
     ]
-    return [*lines, *(f"  note: {note}" for note in found.notes)]
+    return [*lines, *(f"note: {note}" for note in found.notes)]
+
+
+def _share(row: Row) -> float:
+    return (row.accuracy or row.agreement)["value"]
 
 
 def _cells(name: str, way: str, latency: str, row: Row, raw: int = 0) -> tuple[str, ...]:

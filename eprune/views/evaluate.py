@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from eprune.measure.evaluate import Evaluation, Share
-from eprune.views.tables import table
+from eprune.views.tables import Table
 
 
 def percent(share: Share) -> str:
@@ -18,7 +18,7 @@ def percent(share: Share) -> str:
 def as_text(found: Evaluation, *others: Evaluation) -> str:
     """For people; with others, a table."""
     if others:
-        return side_by_side([found, *others])
+        return "\n".join(side_by_side([found, *others]).lines())
     of = f"{found.share.right} of {found.share.of} pictures"
     part = "" if found.part == "all" else f" of the {found.part} part"
     what = found.measure if found.model is None else f"{found.measure} with {found.model}"
@@ -32,8 +32,8 @@ def as_text(found: Evaluation, *others: Evaluation) -> str:
     return "\n".join(lines) + "\n"
 
 
-def side_by_side(found: Sequence[Evaluation]) -> str:
-    """A table of several, on the same pictures."""
+def side_by_side(found: Sequence[Evaluation]) -> Table:
+    """Several, on the same pictures."""
     first = found[0]
     what = first.measure if first.model is None else f"{first.measure} with {first.model}"
     part = "" if first.part == "all" else f" of the {first.part} part"
@@ -49,8 +49,8 @@ def side_by_side(found: Sequence[Evaluation]) -> str:
         )
         for each in found
     ]
-    shown = table(head, rows)
-    return f"{what}, {first.share.of} pictures{part}; latency {first.how}; with {first.interpreter}\n\n{shown}"
+    caption = f"{what}, {first.share.of} pictures{part}; latency {first.how}; with {first.interpreter}"
+    return Table(caption, head, rows)
 
 
 def share_data(share: Share) -> dict[str, float]:

@@ -14,7 +14,7 @@ from eprune.measure.evaluate import Share
 from eprune.measure.privacy import Cut, Privacy
 from eprune.views.evaluate import share_data
 from eprune.views.page import plain_page
-from eprune.views.tables import table
+from eprune.views.tables import Table, table
 
 #: Pixels between pictures, of the names on the left, and by how much pictures are enlarged.
 _GAP, _LEFT, _ZOOM = 4, 150, 2
@@ -145,4 +145,4 @@ def page(found: Privacy) -> str:
     below = "Pictures of the test part, and below them what was reconstructed from their tokens at each cut."
     notes = [_summary(found), *_accuracy(found)]
     title, image = f"{found.application}: what cuts reveal", f"data:image/png;base64,{picture_data}"
-    return plain_page(title, notes, head, rows, "Cuts", below, image)
+    return plain_page(title, notes, Table("Cuts", head, rows), below, image)

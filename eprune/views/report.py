@@ -18,8 +18,8 @@ from eprune.measure.script import emulated
 from eprune.views.cuts import left_out, placed
 from eprune.views.evaluate import evaluation, side_by_side
 from eprune.views.exploration import UNTIMED
-from eprune.views.single_frames import single_frames
-from eprune.views.tables import table
+from eprune.views.single_frames import failures, single_frames
+from eprune.views.tables import Table, table
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from eprune.explore.search import Best
     from eprune.measure.evaluate import Evaluation
     from eprune.views.beside import BesideReport
-    from eprune.views.chart import Chart
     from eprune.views.coding import CodingReport
 
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
@@ -230,13 +229,11 @@ class CutReport:
         lines = [f"{self.plan.flow.application}: the best cuts by {self.objective} ({self.meaning})", ""]
         lines += [table(("", "point", "cut", self.objective), self._top()).rstrip("\n"), ""]
         chosen = self.shown([row for row in self.rows if not row.excluded])
-        header, rows = _filled(self.header, [self.cells(row) for row in chosen])
-        marked = [("*" if row[0] == self.first else "", *row) for row in rows]
-        lines += [table(("", *header), marked).rstrip("\n"), ""]
-        lines += [*self.missing(), *single_frames(self.plan, self.latencies)]
-        lines += self.more.coding.lines() if self.more.coding else []
-        lines += [line for each in self.more.besides for line in each.lines()]
-        lines += [*side_by_side(self.more.evaluated).splitlines(), ""] if self.more.evaluated else []
+        points = self.points(chosen)
+        marked = [("*" if row[0] == self.first else "", *row) for row in points.rows]
+        lines += [table(("", *points.header), marked).rstrip("\n"), ""]
+        lines += self.missing()
+        lines += [line for each in self.tables() for line in each.lines()]
         made = [f"To make the best cut a system: {self.more.make}"] if self.more.make else []
         lines += [*self.notes(), *made, self.advice]
         return "\n".join(lines) + "\n"
@@ -244,7 +241,7 @@ class CutReport:
     def _top(self) -> list[tuple[str, ...]]:
         """The best cuts: that of all, where it is no partition point, and the best points."""
         rows = [
-            (row.alternative.name, row.alternative.after, answer.quantity(self._value(row), self.unit))
+            (row.alternative.name, row.alternative.after, answer.quantity(self.value(row), self.unit))
             for row in self.ranked[:SHOWN]
         ]
         if self.best is not None and self.other(self.over[0]):
@@ -252,23 +249,38 @@ class CutReport:
             rows.insert(0, ("-", cut, answer.quantity(self.best.value, self.unit)))
         return [(str(place), *row) for place, row in enumerate(rows[:SHOWN], 1)]
 
-    def missing(self) -> list[str]:
-        """Lines on the partition points that are not in the table, and those that failed."""
+    def points(self, rows: Sequence[PointRow]) -> Table:
+        """These partition points, with the columns in which something is."""
+        caption = "Placements" if self.plan.roles.anywhere else "Partition points"
+        return Table(caption, self.header, [self.cells(row) for row in rows]).filled()
+
+    def tables(self) -> list[Table]:
+        """What else was measured, and asked for."""
+        more = self.more
+        found = [single_frames(self.plan, self.latencies), more.coding.table() if more.coding else None]
+        found += [each.table() for each in more.besides]
+        found += [side_by_side(more.evaluated) if more.evaluated else None]
+        return [each for each in found if each]
+
+    def missing(self, most: int = ROWS) -> list[str]:
+        """Lines on the partition points that are not in a table of ``most`` rows, and those that failed."""
         excluded = {row.alternative.name: row.excluded for row in self.rows if row.excluded}
         lines = left_out({**excluded, **self.plan.excluded})
-        more = sum(not row.excluded for row in self.rows) - ROWS
+        more = sum(not row.excluded for row in self.rows) - most
         lines += [f"  {more} worse ones are not shown here (--format csv has all)"] if more > 0 else []
         failed = [row for row in self.rows if row.failed and row.measured]
-        return lines + [f"  {row.alternative.name} failed: {row.measured['problem']}" for row in failed if row.measured]
+        lines += [f"  {row.alternative.name} failed: {row.measured['problem']}" for row in failed if row.measured]
+        return lines + failures(self.latencies)
 
-    def shown(self, rows: Sequence[PointRow]) -> list[PointRow]:
+    def shown(self, rows: Sequence[PointRow], most: int = ROWS) -> list[PointRow]:
         """The rows, or the best of them where they are too many, in their order."""
-        if len(rows) <= ROWS:
+        if len(rows) <= most:
             return list(rows)
-        best = {id(row) for row in sorted(rows, key=self._value)[:ROWS]}
+        best = {id(row) for row in sorted(rows, key=self.value)[:most]}
         return [row for row in rows if id(row) in best]
 
-    def _value(self, row: PointRow) -> float:
+    def value(self, row: PointRow) -> float:
+        """What it is ranked by."""
         return row.value(self.objective, self.plan.roles.endpoints)
 
     def json(self) -> str:
@@ -315,68 +327,11 @@ class CutReport:
         writer.writerows(self.cells(row) for row in self.rows)
         return stream.getvalue()
 
-    def html(self, chart: str, graph: str, commands: Sequence[str]) -> str:
-        """For people with a browser: one page that needs no other file, around a chart and a picture of the graph."""
-        from eprune.views.page import page
-
-        header, rows = _filled(self.header, [self.cells(row) for row in self.shown(self.rows)])
-        return page(
-            f"{self.plan.flow.application}: where to cut",
-            self.advice,
-            [f"By {self.objective}: {self.meaning}.", *self.notes()],
-            chart,
-            header,
-            rows,
-            self.first,
-            [line.strip() for line in self.missing()],
-            graph,
-            commands,
-        )
-
     def homes(self) -> Mapping[str, str]:
-        """Actor -> platform at the best partition point, or in the best cut where no point is left."""
-        return self.ranked[0].alternative.homes if self.ranked else self.best.homes if self.best else {}
-
-    def chart(self) -> Chart:
-        """The papers' chart, of what is predicted, or else of what was measured.
-
-        Measured figures are set beside predicted ones where they are of the same links: the platform files', emulated.
-        """
-        from eprune.views.chart import Chart
-
-        roles = self.plan.roles
-        places = [self.rows.index(row) for row in self.shown([row for row in self.rows if not row.excluded])]
-        measured = {place: self.rows[place].measured_value("endpoint", roles.endpoints) for place in places}
-        if self.costs is None:
-            places = [place for place in places if measured[place] is not None]
-        rows = [self.rows[place] for place in places]
-        sending: dict[str, list[float]] = {}
-        beside: list[Optional[float]] = []
-        if self.costs is None:
-            computing, kind = [measured[place] or 0.0 for place in places], "measured, sending included"
-            kind += ", emulated" if self.emulated else ""
-        else:
-            still = replace(self.costs, links=())
-            still_at = [(still.placed(row.alternative.units), row.alternative.homes) for row in rows]
-            made = [predict(self.plan.flow, roles, each, homes) for each, homes in still_at]
-            computing, kind = [each.value("endpoint") for each in made], "predicted"
-            kind += ", emulated" if self.costs.speeds else ""
-            for over in self.over:
-                predicted = [over.rows[place].predicted for place in places]
-                whole = [each.value("endpoint") if each else 0.0 for each in predicted]
-                name = over.name if over.name != PLATFORM_LINKS else ""
-                sending[name] = [max(time - own, 0.0) for time, own in zip(whole, computing)]
-            if self.over[0].name == PLATFORM_LINKS:
-                beside = [measured[p] if self.rows[p].alternative.name in self.emulated else None for p in places]
-        alone = [time for row, time in zip(rows, computing) if row.alternative.after == "endpoint only"]
-        return Chart(
-            title=f"{self.plan.flow.application}: time of the endpoint per frame, {kind}",
-            labels=[f"{row.alternative.name} {row.alternative.after}" for row in rows],
-            computing=computing,
-            sending=sending,
-            measured=beside,
-            alone=alone[0] if alone else None,
-        )
+        """Actor -> platform in the cut that the advice names."""
+        if self.best is not None and (self.other(self.over[0]) or not self.ranked):
+            return self.best.homes
+        return self.ranked[0].alternative.homes if self.ranked else {}
 
 
 def _best(best: Best) -> dict[str, Any]:
@@ -386,9 +341,3 @@ def _best(best: Best) -> dict[str, Any]:
 
 def _rate(seconds: float) -> str:
     return f"{1 / seconds:.1f}" if seconds else ""
-
-
-def _filled(header: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[list[str], list[list[str]]]:
-    """Without the columns in which nothing is."""
-    keep = [place for place in range(len(header)) if any(row[place] for row in rows)]
-    return [header[place] for place in keep], [[row[place] for place in keep] for row in rows]

@@ -4,11 +4,34 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from eprune.model.finding import Finding, Severity
 
 #: Columns of a console that cuts nothing.
 _WIDE = 1_000_000
+
+
+@dataclass(frozen=True)
+class Table:
+    """A table with what it is of, and with remarks ``below`` it, for text and for pages."""
+
+    caption: str
+    header: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    below: Sequence[str] = ()
+
+    def lines(self) -> list[str]:
+        """For people, as lines of text; the last one is empty."""
+        shown = table(self.header, self.rows).splitlines()
+        below = [*(f"  {each}" for each in self.below), *[""] * bool(self.below)]
+        return [f"{self.caption}:", "", *shown, "", *below]
+
+    def filled(self) -> Table:
+        """Without the columns in which nothing is."""
+        keep = [place for place in range(len(self.header)) if any(row[place] for row in self.rows)]
+        rows = [[row[place] for place in keep] for row in self.rows]
+        return Table(self.caption, [self.header[place] for place in keep], rows, self.below)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:

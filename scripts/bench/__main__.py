@@ -13,7 +13,7 @@ from pathlib import Path
 
 from scripts.bench.analyzer import analyzer
 from scripts.bench.batch import batch
-from scripts.bench.deploying import deploying
+from scripts.bench.deploying import deploying, updating
 from scripts.bench.dpg import dpg, dynamic
 from scripts.bench.emulation import emulation
 from scripts.bench.engines import engines
@@ -58,6 +58,7 @@ _ALL = (
     exploring,
     deploying,
     watching,
+    updating,
     secure,
     search,
     replicas,

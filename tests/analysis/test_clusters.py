@@ -307,6 +307,7 @@ def test_clusters_of_live_graphs_never_deadlock_and_compute_the_same(data):
         assert Threads(graph, parts, 4).run(random.Random(seed)) == plain
 
 
+@pytest.mark.long
 @settings(max_examples=100, derandomize=True, deadline=None, database=None)
 @given(st.data())
 def test_clusters_of_dynamic_graphs_fire_every_row(data):

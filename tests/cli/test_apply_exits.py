@@ -141,6 +141,7 @@ def test_pictures_of_one_class_are_no_use(folder, eprune):
     assert "Traceback" not in done.err
 
 
+@pytest.mark.long
 def test_the_session_of_the_page_is_real(tmp_path, vehicles):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)

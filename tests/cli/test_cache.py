@@ -196,6 +196,7 @@ def test_where_two_tensors_lead_on_there_is_no_place(folder, eprune, vehicles):
     assert "no place for a cache" in done.err
 
 
+@pytest.mark.long
 def test_the_session_of_the_page_is_real(tmp_path, vehicles):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)

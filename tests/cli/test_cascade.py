@@ -116,6 +116,7 @@ def test_it_decides_and_answers_as_plain_python_does(folder, eprune, pictures, s
     assert told["bytes_per_frame"] <= sent < told["bytes_per_frame"] + 40, "tokens, and control tokens"
 
 
+@pytest.mark.long
 def test_two_processes_answer_as_was_foretold(folder, eprune, pictures):
     told = cascade(eprune, "quantized.tflite", pictures, "--wish", "accuracy=0.9", "--audit", "0.5")
     shown = folder / "shown"
@@ -191,6 +192,7 @@ def test_what_cannot_be_is_said_in_one_message(folder, eprune, pictures, small, 
     assert not (folder / "made").exists()
 
 
+@pytest.mark.long
 def test_the_session_of_the_page_is_real(tmp_path, pictures):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)

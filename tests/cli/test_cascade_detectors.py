@@ -94,6 +94,7 @@ def certainty(rows):
     return 2 * sum(sure) / (len(sure) + sum(scores)) if scores else 1
 
 
+@pytest.mark.long
 def test_it_decides_and_answers_as_plain_python_does(folder, eprune, scenes):
     given = ("--data", str(scenes), *HALVES, "--quality", "60", "--wish", "bytes=4KiB")
     done = eprune("apply", "cascade", SMALL, LARGE, *given, "-o", "made", "--format", "json")

@@ -40,6 +40,7 @@ def attacked(eprune, *more):
     return cut
 
 
+@pytest.mark.long
 def test_all_ways_are_attacked_and_the_one_that_shows_least_is_taken(folder, eprune):
     """The wish is no hindrance here. What was written is what was measured, and the chart has all ways."""
     found = defended(eprune, "--average", "2", "--seed", "1", "--chart", "ways.svg")
@@ -72,6 +73,7 @@ def test_noise_of_each_frame_is_averaged_away_and_that_of_a_scene_is_not(folder,
     assert often["psnr_db"] < once["psnr_db"] + 1
 
 
+@pytest.mark.long
 def test_with_a_seed_a_run_over_two_platforms_is_repeated_to_the_bit(folder, eprune_process):
     how = (*GIVEN, "--method", "noise", "--strength", "0.3", "--average", "1")
     assert eprune_process("apply", "defend", *how, "--seed", "3", "-o", "safe").code == 0

@@ -152,6 +152,7 @@ def test_what_deploys_may_be_killed_and_the_devices_go_back_by_themselves(device
     assert devices.counts()
 
 
+@pytest.mark.long
 def test_a_dry_run_and_doctor_change_nothing(devices, up, eprune):
     done = up("--dry-run")
     assert done.code == 0

@@ -9,6 +9,7 @@ import signal
 import sys
 from pathlib import Path
 
+import pytest
 from application import ROOT
 
 from eprune.deploy.ports import free_base_port
@@ -19,6 +20,7 @@ PAGE = ROOT / "docs" / "how-to" / "deploy.md"
 NAMED = re.compile(r"\b[0-9a-f]{12}\b|\b20\d\d-\d\d-\d\d\b")
 
 
+@pytest.mark.long
 def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch, request):
     for folder in ("graphs", "mappings", "actors"):
         (tmp_path / folder).symlink_to(ROOT / folder)
@@ -40,7 +42,7 @@ def test_the_sessions_of_deploy_md_are_real(tmp_path, monkeypatch, request):
                 body = body.replace(there, instead)
             files[name] = body
         commands = pages.sessions(text)
-        assert len(commands) == 12
+        assert len(commands) == 14
         request.addfinalizer(lambda: kill_all_in(tmp_path))
         for number, (command, shown) in enumerate(commands):
             done = pages.run(command, tmp_path)

@@ -87,6 +87,26 @@ def test_a_real_systemd_runs_what_is_deployed(tmp_path):
             assert time.monotonic() < until
         assert int(shown("camera", "NRestarts")) >= 1
 
+        # What is changed while frames flow is the unit's main process then, and is kept running.
+        before = {name: shown(name, "MainPID") for name in kit.PLATFORMS}
+        restarts = {name: shown(name, "NRestarts") for name in kit.PLATFORMS}
+        fleet.write(security="tls", period="0.02")
+        rewrite_places(fleet)
+        done = eprune("deploy", fleet.system, "--keys", keys, "--live")
+        assert done.returncode == 0, done.stderr
+        for name in kit.PLATFORMS:
+            pid = shown(name, "MainPID")
+            assert pid not in ("0", before[name])
+            assert shown(name, "NRestarts") == restarts[name]
+            assert status()[name]["version"] in machine.run("cat", f"/proc/{pid}/cmdline").stdout
+        assert {row["health"] for row in status().values()} == {"healthy"}
+        pid = shown("camera", "MainPID")
+        machine.run("kill", "-9", pid)
+        until = time.monotonic() + 30
+        while status()["camera"]["health"] != "healthy" or shown("camera", "MainPID") == pid:
+            assert time.monotonic() < until
+        first = status()
+
         # What does not become healthy is undone.
         fleet.write(security="tls", broken="yes")
         rewrite_places(fleet)

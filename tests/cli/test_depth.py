@@ -138,6 +138,7 @@ def told(eprune, *more):
     return json.loads(done.out)
 
 
+@pytest.mark.long
 def test_what_is_evaluated_is_what_was_foretold(folder, eprune, vehicles):
     figures = told(eprune, str(SKIPPING), "--data", vehicles, "--wish", "accuracy=0.95", "--blocks", "2")
     assert 0 < figures["saved"] <= figures["removed"]["saved"] + 1e-9 < 1
@@ -230,6 +231,7 @@ def test_blocks_over_two_platforms_send_nothing_where_they_are_bypassed(folder):
     assert sent[1] == {("a", "b"): 4}
 
 
+@pytest.mark.long
 def test_the_session_of_the_page_is_real(tmp_path, vehicles):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)

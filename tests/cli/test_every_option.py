@@ -106,6 +106,8 @@ def written(base, placed=True):
 
 
 DEPLOY = "tests/cli/test_deploy_options.py"
+LIVE = "tests/cli/test_deploy_live.py::test_what_cannot_be_handed_over_is_told_before_anything_is_changed"
+REPLAN = "tests/cli/test_replan.py::test_each_option_acts"
 #: Subcommand of deploy -> option -> the test that shows it.
 DEPLOYING = {
     "up": {
@@ -123,7 +125,11 @@ DEPLOYING = {
         "--dry-run": "test_a_plan_is_only_shown",
         "--quiet": "test_quiet",
         "--format": "test_a_plan_is_only_shown",
+        "--live": LIVE,
+        "--reset": LIVE,
     },
+    "replan": dict.fromkeys(("--cuts", "--output", "--gone", "--make", "--keep-on", "--best"), REPLAN)
+    | dict.fromkeys(("--format", "--timeout", "--quiet"), REPLAN),
     "doctor": {"--format": "test_json"},
     "status": {"--format": "test_json"},
     "logs": {
@@ -197,7 +203,7 @@ TABLE = {
     **{
         f"deploy {name}": {
             **dict.fromkeys(("--platform", "--mapping"), Elsewhere(f"{DEPLOY}::test_an_application_with_its_files")),
-            **{option: Elsewhere(f"{DEPLOY}::{test}") for option, test in tests.items()},
+            **{option: Elsewhere(test if "::" in test else f"{DEPLOY}::{test}") for option, test in tests.items()},
             **OUTSIDE,
         }
         for name, tests in DEPLOYING.items()
@@ -734,8 +740,7 @@ TABLE = {
 #: Calls with an option that could do nothing, and the message that refuses it.
 REFUSED = {
     "report timed --tolerance 20": "--tolerance says how much worse than --against a point may be",
-    "report timed --against cuts --format html": "--against compares two explorations, as text, JSON or CSV",
-    "report timed --against cuts --chart new.svg": "it has no page and no chart",
+    "report timed --against cuts --chart new.svg": "--chart is of one exploration",
     "report timed --must-use nope": "there is no platform 'nope'",
     "report cuts --speed server=2": "that needs predictions",
     "report cuts --link wifi=1MB/s": "that needs predictions",

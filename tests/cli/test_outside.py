@@ -117,6 +117,7 @@ def test_what_is_set_on_the_command_line_is_the_users_own(app, eprune, tmp_path_
     shutil.rmtree(folder)
 
 
+@pytest.mark.long
 def test_measured_points_find_the_files_of_the_application_wherever_one_is(app, eprune):
     Path("home").mkdir()
     np.save("home/frames.npy", np.zeros((3, 2), np.float32))

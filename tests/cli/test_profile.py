@@ -89,6 +89,7 @@ def test_a_program_that_is_killed_is_a_failure_of_its_point_only(cuts, eprune):
     assert lines(cuts)[1]["problem"] == "server: error: killed by SIGKILL"
 
 
+@pytest.mark.long
 def test_a_server_that_dies_in_the_middle_of_its_frames_fails_its_point_only(app, eprune):
     die = "os.path.exists('die') and self.frames > 1 and os.kill(os.getpid(), 9)"
     behaviours = (app / "behaviours.py").read_text()
@@ -190,6 +191,7 @@ def test_results_that_cannot_be_written_end_the_profile_with_the_reason(cuts, ep
     assert "results.jsonl: Is a directory" in done.err
 
 
+@pytest.mark.long
 def test_a_disk_that_fills_keeps_what_is_measured_and_the_profile_goes_on_later(cuts, eprune):
     room = 4_000_000  # more than a program has
     assert eprune(*PROFILE, "--point", "1").code == 0

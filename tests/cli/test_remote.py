@@ -109,6 +109,7 @@ def test_every_point_is_measured_on_the_device_and_named_after_it(device, cuts, 
     assert "Measured on real devices, over SSH: 1, 2, 3, 4." in eprune("report", "cuts").out
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("ports", ["each", "shared"])
 def test_a_result_comes_back_to_the_device(device, app, eprune, ports):
     for path in (app / "platforms").iterdir():
@@ -150,6 +151,7 @@ def test_ctrl_c_while_the_device_is_looked_at(device, app, cuts):
     assert (process.returncode, said) == (130, "interrupted\n")
 
 
+@pytest.mark.long
 def test_nothing_stays_on_the_device_when_profile_is_killed(device, app, eprune):
     slowly(app)
     assert eprune(*CUTS, "--frames", "60").code == 0

@@ -68,7 +68,7 @@ def test_what_cannot_be_set_beside_is_refused(folder, eprune):
         (("--beside", "parts"), 1, "--allow-outside, if you trust the application"),
         (("--beside", "nothing"), 2, "nothing/application.xml: error[FILE]"),
         (("--allow-outside",), 2, "--allow-outside is for the applications that --beside runs"),
-        ((*trusted, "--format", "csv"), 2, "--beside and --data add to the text and the JSON"),
+        ((*trusted, "--format", "csv"), 2, "--beside and --data add to text, page and JSON"),
     ):
         done = eprune("report", "cuts", *arguments)
         assert (done.code, said in done.err) == (code, True), done.err

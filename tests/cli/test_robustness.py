@@ -73,6 +73,7 @@ def test_a_partitioned_application_is_tried_as_it_is(folder, eprune):
     assert "device3" in text
 
 
+@pytest.mark.long
 def test_what_makes_a_plan_robust_can_be_chosen(folder, eprune):
     base = ("wide.tflite", "--method", "robust", "--memory", "0.7", "--devices", "3", "--failures", "1")
     plain = robustness(eprune, *base)

@@ -137,6 +137,7 @@ def test_a_run_that_fails_is_told_and_the_next_one_goes_on(eprune):
     assert done.err == "1 of 2 runs failed\n"
 
 
+@pytest.mark.long
 def test_what_is_measured_is_not_measured_again(eprune, tmp_path):
     results = ["--results", str(tmp_path / "runs.jsonl")]
     first = swept(eprune, *vary(ALWAYS[1], "bad"), *results, code=1)

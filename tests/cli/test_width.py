@@ -143,6 +143,7 @@ def test_what_cannot_be_is_said_in_one_message(folder, eprune, model, more, code
     assert not (folder / "made").exists()
 
 
+@pytest.mark.long
 def test_the_session_of_the_page_is_real(tmp_path):
     for name in ("graphs", "mappings", "actors"):
         (tmp_path / name).symlink_to(ROOT / name)

@@ -11,13 +11,16 @@ from pathlib import Path
 
 import pytest
 
-from eprune.deploy.rollout import Do, Rollout, Step, plan
+from eprune.deploy.rollout import Do, Rollout, Step, live_plan, plan
 from tests.kit import fleet as kit
 from tests.kit.commands import call
 
 #: the steps of an update, in their order; at each of them something happens before it is carried out
 STEPS = plan(("server", "camera"), ("server",))
 NEW = {"period": "0.02"}
+#: the same of an update while frames flow, and those of them after which the version before has been told to leave
+LIVE = live_plan(("server", "camera"))
+TOLD = LIVE[LIVE.index(Step(Do.AGREE)) + 1 :]
 
 
 @pytest.fixture(scope="module")
@@ -36,8 +39,8 @@ def remote(tmp_path_factory):
         yield fleet
 
 
-def up(fleet, timeout="30"):
-    return call("deploy", fleet.system, "--service", "plain", "--timeout", timeout)
+def up(fleet, timeout="30", *more):
+    return call("deploy", fleet.system, "--service", "plain", "--timeout", timeout, *more)
 
 
 def deployed(fleet):
@@ -82,7 +85,7 @@ def runs_what_it_ran(fleet, before):
     return all(same) and fleet.counts()
 
 
-def attempt(fleet, monkeypatch, step, action, timeout="30"):
+def attempt(fleet, monkeypatch, step, action, timeout="30", *more):
     """Deploy another version, and let something happen at a step; the result, and what the devices were like before."""
     deployed(fleet)
     before = {name: fleet.state(name) for name in kit.PLATFORMS}
@@ -90,7 +93,7 @@ def attempt(fleet, monkeypatch, step, action, timeout="30"):
     try:
         with monkeypatch.context() as patch:
             hooked(patch, at(step, action))
-            return up(fleet, timeout), before
+            return up(fleet, timeout, *more), before
     finally:
         fleet.write()
 
@@ -128,6 +131,41 @@ def test_ctrl_c_at_any_step_leaves_everything_as_it_was(local, monkeypatch, step
         assert runs_what_it_ran(local, before)
     else:
         assert as_before(local, before)
+
+
+def live(*often):
+    """The steps of an update while frames flow, those that others do not have: most of them only in the long run."""
+    new = [step for step in LIVE if step not in STEPS or step in TOLD]
+    return [step if step.do in often else pytest.param(step, marks=pytest.mark.long) for step in new]
+
+
+def undisturbed(fleet, step, running):
+    """Whether those that ran when an update was cut run on; once they have been told to leave, they come back."""
+    return step in TOLD or {name: fleet.programs(name) for name in kit.PLATFORMS} == running
+
+
+@pytest.mark.parametrize("step", live(Do.AGREE, Do.TAKE_OVER), ids=name_of)
+def test_ctrl_c_at_any_step_of_an_update_while_frames_flow(local, monkeypatch, step):
+    deployed(local)
+    running = {name: local.programs(name) for name in kit.PLATFORMS}
+    done, before = attempt(local, monkeypatch, step, interrupt, "30", "--live")
+    assert done.code == 130
+    if step == Step(Do.KEEP, "camera"):
+        assert runs_what_it_ran(local, before)
+    else:
+        assert as_before(local, before)
+        assert undisturbed(local, step, running)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("step", live()[:-1], ids=name_of)
+def test_a_connection_that_breaks_at_any_step_of_an_update_while_frames_flow(remote, monkeypatch, step):
+    deployed(remote)
+    running = {name: remote.programs(name) for name in kit.PLATFORMS}
+    done, before = attempt(remote, monkeypatch, step, break_one_connection, "30", "--live")
+    assert done.code == 1
+    assert (runs_what_it_ran if step.do is Do.KEEP else as_before)(remote, before)
+    assert step.do is Do.KEEP or undisturbed(remote, step, running)
 
 
 @pytest.mark.long

@@ -95,6 +95,51 @@ def test_a_program_that_is_frozen_is_killed_and_started_again(root):
     assert process.wait(20) == 0
 
 
+HANDS_OVER = """\
+import json, os, subprocess, sys
+status = sys.argv[-1].partition("=")[2]
+if os.path.exists("second"):
+    print("anew", flush=True)
+    raise SystemExit(0)
+second = status.replace("status.json", "status.2.json")
+beats = open(os.path.join(os.path.dirname(sys.argv[0]), "beats.py")).name
+process = subprocess.Popen([sys.executable, beats, "--status=" + second])
+open("second", "w").close()
+with open(status, "w") as file:
+    json.dump({"pid": os.getpid(), "time": 0, "stalled": {}, "successor": process.pid}, file)
+"""
+
+
+def test_the_successor_of_a_program_is_kept_running(root):
+    write(root, HANDS_OVER)
+    (root / "current" / "beats.py").write_text(f"print('second', flush=True)\n{BEATS}")
+    process = start(root)
+    until(lambda: (root / "run/status.2.json").exists())
+    second = json.loads((root / "run/status.2.json").read_text())["pid"]
+    until(lambda: report(root)["pid"] == second)
+    assert (report(root)["active"], report(root)["restarts"]) == ("running", 0)
+    os.kill(second, signal.SIGKILL)
+    assert process.wait(20) == 0  # started again was the program of the version that is there
+    assert (report(root)["active"], report(root)["restarts"], report(root)["code"]) == ("ended", 1, 0)
+    assert (root / "log/program.log").read_text() == "second\nanew\n"
+
+
+@pytest.mark.parametrize("signals", [{"SILENT": 0.5}, {}])
+def test_a_successor_that_is_frozen_or_left_by_the_supervisor_is_killed(root, signals):
+    write(root, HANDS_OVER)
+    (root / "current" / "beats.py").write_text(BEATS)
+    process = start(root, **signals)
+    until(lambda: (root / "run/status.2.json").exists())
+    second = json.loads((root / "run/status.2.json").read_text())["pid"]
+    until(lambda: report(root)["pid"] == second)
+    if signals:
+        os.kill(second, signal.SIGSTOP)
+    else:
+        process.terminate()
+    assert process.wait(20) == 0
+    assert supervisor._begun(second) is None
+
+
 def test_a_program_that_does_not_stop_is_killed(root):
     write(root, f"import signal\nsignal.signal(signal.SIGTERM, signal.SIG_IGN)\nprint('up', flush=True)\n{BEATS}")
     process = start(root, GRACE=0.3)

@@ -122,6 +122,7 @@ def test_all_leave_or_none_does(threshold, deep):
     assert exits.count("early") == FRAMES - deep
 
 
+@pytest.mark.long
 def test_where_none_leaves_the_answers_are_those_of_the_classifier_without_an_exit():
     mine = eprune("run", APPLICATION, *deployment("split"), "--frames", FRAMES, "--set", "Exit.threshold=1.1", "-q")
     graphs = [ROOT / "graphs" / name for name in ("vehicle.xml", "endpoint.xml")]
@@ -144,6 +145,7 @@ def swept(count, bins, *more):
     )
 
 
+@pytest.mark.long
 def test_thresholds_come_from_the_confidence_of_the_frames_and_the_cheapest_is_chosen():
     done = swept(60, 3, "--wish", "accuracy=0.9")
     assert done.returncode == 0, done.stderr
@@ -157,6 +159,7 @@ def test_thresholds_come_from_the_confidence_of_the_frames_and_the_cheapest_is_c
     assert told["chosen"] == good[0]["values"]
 
 
+@pytest.mark.long
 def test_a_wish_that_is_more_than_the_network_can_do_is_not_granted():
     done = swept(20, 1, "--wish", "accuracy=1.01")
     assert done.returncode == 1
@@ -183,6 +186,7 @@ def close(one, other):
     return abs(float(one) - float(other)) <= 0.02 * max(1, abs(float(one)))
 
 
+@pytest.mark.long
 def test_the_run_of_the_page_is_real():
     [(command, shown)] = [each for each in SESSIONS if each[0].startswith("run") and "tail" not in each[0]]
     done = eprune(*command.split())

@@ -129,6 +129,7 @@ def test_with_all_blocks_it_is_the_whole_network(tmp_path):
 SESSIONS = re.findall(r"^\$ eprune ([^\n]*)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("command", "shown"), SESSIONS, ids=[command.split()[0] for command, _ in SESSIONS])
 def test_the_sessions_of_the_page_are_real(command, shown):
     done = eprune(*command.split())
@@ -163,6 +164,7 @@ def test_the_proof_covers_every_row():
         assert done.returncode == 0, done.stdout
 
 
+@pytest.mark.long
 def test_gates_are_timed_with_the_models_that_they_call(tmp_path):
     platforms = ["-p", ROOT / "graphs" / "endpoint.xml", ROOT / "graphs" / "server.xml"]
     assert eprune("explore", APPLICATION, *platforms, "-o", tmp_path / "cuts").returncode == 0

@@ -86,6 +86,7 @@ def test_the_split_classifier_runs_on_two_hosts_and_its_link_is_the_bound(hosts,
     assert rate < 1.2 * BANDWIDTH
 
 
+@pytest.mark.long
 def test_a_program_on_loopback_cannot_be_reached_from_another_host(hosts, tmp_path):
     done = command(
         *("ip", "netns", "exec", hosts[0], sys.executable, "-m", "eprune", "codegen"),

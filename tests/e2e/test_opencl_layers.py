@@ -84,6 +84,7 @@ def same(ours, right):
     assert np.allclose([line["score"] for line in ours], [line["score"] for line in right], atol=1e-5)
 
 
+@pytest.mark.long
 def test_layers_in_opencl_and_in_tflite_are_one_application_on_two_platforms(vehicle, right):
     ours, records = run(vehicle / "app.xml", vehicle / "vehicle_split", "endpoint", "server", folder=vehicle)
     same(ours, right)

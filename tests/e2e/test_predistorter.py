@@ -112,6 +112,7 @@ def test_the_taps_of_the_graph_are_what_the_script_fits():
     assert np.allclose(ours, fitted, atol=1e-4)
 
 
+@pytest.mark.long
 def test_its_cuts_are_explored_and_its_actors_timed_at_the_rates_that_they_choose(tmp_path):
     platforms = ["-p", ROOT / "graphs" / "endpoint.xml", ROOT / "graphs" / "server.xml"]
     assert eprune("explore", APPLICATION, *platforms, "-o", tmp_path / "cuts").returncode == 0

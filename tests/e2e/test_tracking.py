@@ -118,12 +118,14 @@ def test_split_and_unfused_it_says_and_draws_the_same(folder, tracked, deploymen
     assert run(folder, "app", deployment) == tracked
 
 
+@pytest.mark.long
 @needs_model
 def test_cut_into_layers_it_says_and_draws_the_same(folder, tracked):
     eprune(IMPORT[0].replace("-o app --per 4", "-o layers --per layer"), folder)
     assert run(folder, "layers", "-p layers -m layers") == tracked
 
 
+@pytest.mark.long
 @needs_model
 def test_the_commands_of_the_page_print_what_it_shows(folder):
     def shape(line):
@@ -137,6 +139,7 @@ def test_the_commands_of_the_page_print_what_it_shows(folder):
     assert len(list((folder / "pictures").iterdir())) == 3
 
 
+@pytest.mark.long
 @needs_model
 def test_larger_pictures_take_four_other_tokens(folder):
     from PIL import Image
@@ -152,6 +155,7 @@ def test_larger_pictures_take_four_other_tokens(folder):
         assert image.size == (640, 360)
 
 
+@pytest.mark.long
 @needs_model
 def test_a_video_file_does_as_well(folder, tracked):
     av = pytest.importorskip("av")

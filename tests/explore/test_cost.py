@@ -13,7 +13,6 @@ from eprune.explore.cost import Costs, meaning, predict, weights
 from eprune.explore.plan import LinkFigures, Plan, Power
 from eprune.explore.space import Constraints, Roles, partition_points
 from eprune.views.chart import Chart, draw
-from eprune.views.page import page, plain_graph
 
 ROLES = Roles(("endpoint",), "server")
 LINKS = (LinkFigures("endpoint", "server", "", 1000.0, 0.5), LinkFigures("server", "endpoint", "", 1000.0, 0.5))
@@ -185,10 +184,3 @@ def test_a_chart_is_the_same_whenever_it_is_drawn_and_whole_whatever_the_names_a
     words = "".join(root.itertext())
     assert all(label in words for label in (chart.title, *chart.labels, *chart.sending))
     assert draw(chart, "png").startswith(b"\x89PNG")
-
-
-def test_the_page_escapes_what_it_is_given():
-    graph = plain_graph({"<A>": "<P>"})
-    text = page("<t>", "a", ["<n>"], "<svg/>", ("p",), [("<1>",)], "<1>", ["<b>"], graph, ["x && y"])
-    assert not any(each in text.replace("<title>", "") for each in ("<t>", "<1>", "<A>", "<P>", "<n>", "<b>"))
-    assert "x &amp;&amp; y" in text and 'class="best"' in text and "<svg/>" in text

@@ -187,6 +187,7 @@ def large(actors):
     return flow, random_costs(rng, flow)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("objective", ["latency", "throughput"])
 def test_large_graphs_take_seconds(objective):
     flow, costs = large(2000)

@@ -23,6 +23,8 @@ from eprune.runtime import Actor
 
 
 class Count(Actor):
+    STATE = ("number",)
+
     def __init__(self, period="0.01", broken="no"):
         self.period, self.broken, self.number = float(period), broken, 0
 
@@ -51,8 +53,8 @@ HOMES = {"Count": "camera", "Print": "server"}
 PLATFORMS = ("camera", "server")
 
 
-def mapping(platform: str) -> str:
-    places = {actor: 'unit="cpu0"' if home == platform else f'platform="{home}"' for actor, home in HOMES.items()}
+def mapping(platform: str, homes: Mapping[str, str] = HOMES) -> str:
+    places = {actor: 'unit="cpu0"' if home == platform else f'platform="{home}"' for actor, home in homes.items()}
     body = "".join(f'  <map actor="{actor}" {place}/>\n' for actor, place in places.items())
     return f'<mapping application="count" platform="{platform}">\n{body}</mapping>\n'
 

@@ -302,6 +302,7 @@ def test_progress_is_shown_unless_it_is_not_wanted(quiet, shown, tmp_path, monke
     assert [each._quiet for each in found] == [not shown]
 
 
+@pytest.mark.long
 def test_a_network_is_replayed_and_compared(tmp_path):
     """Two ways over a second: the decider and everything on the device."""
     arguments = [*call(tmp_path), "--seconds", "1", "--way", "4", "--way", "offload", "--set", "Input.count=0"]

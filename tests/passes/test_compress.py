@@ -92,6 +92,7 @@ def test_each_way_is_measured_and_without_loss_nothing_changes(measured):
     assert sum(row["chosen"] for row in found.values()) == 1
 
 
+@pytest.mark.long
 def test_the_wish_takes_the_fewest_bytes_that_keep_it_and_the_bytes_the_best_answers(vehicle, rendered):
     least = planned(vehicle, Options(("f3",), data=rendered, wish="accuracy=0", frames=4))
     small = planned(vehicle, Options(("f3",), data=rendered, bytes="8KiB", frames=4))
@@ -100,6 +101,7 @@ def test_the_wish_takes_the_fewest_bytes_that_keep_it_and_the_bytes_the_best_ans
     assert fewest["bytes"] <= best["bytes"] <= 8192 * 1.1
 
 
+@pytest.mark.long
 def test_over_two_platforms_the_answers_are_those_that_were_stated(vehicle, tmp_path):
     plain, raw = answers(vehicle, tmp_path / "plain")
     assert raw == 73728

@@ -151,6 +151,7 @@ def test_a_hanging_server_holds_up_neither_the_cameras_nor_the_other_server(tmp_
         assert other.of(port).rate(begin + 1.5, end) > 0.9 * seen.of(port).rate(begin + 1.5, end)
 
 
+@pytest.mark.long
 def test_a_server_that_hangs_in_its_first_firing_holds_up_nobody_either(tmp_path):
     run = Cameras(tmp_path, 2, 2, {"server2": {"hang_at": "0", "hang": "60"}})
     stamps.wait_for(run.file(1), lambda seen: all(len(seen.of(port)) > 100 for port in run.inputs))

@@ -23,6 +23,7 @@ def run(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.long
 def test_a_folder_of_models_becomes_a_table_with_totals(tmp_path, run):
     (tmp_path / "deep").mkdir()
     (tmp_path / "deep" / "blockwise.tflite").write_bytes(tiny_models.blockwise())

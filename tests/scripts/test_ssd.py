@@ -101,6 +101,7 @@ def run(folder, *options):
     return [json.loads(line) for line in result.stdout.splitlines()]
 
 
+@pytest.mark.long
 def test_it_tracks_and_draws_and_where_it_is_cut_changes_nothing(tmp_path):
     lines = run("ssd_mobilenet_local", "--frames", "6", "--set", f"Writer.images={tmp_path}")
     assert [line["frame"] for line in lines] == list(range(6))
@@ -112,6 +113,7 @@ def test_it_tracks_and_draws_and_where_it_is_cut_changes_nothing(tmp_path):
 # What it finds
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("interpreter", INSTALLED)
 def test_detections_on_fresh_scenes_are_about_as_good_as_documented(interpreter):
     network = load(interpreter, MODEL.read_bytes())

@@ -39,6 +39,7 @@ def test_a_written_exit_computes_what_its_regression_says(interpreter):
     assert parse_model(train_exit.exit_model(weights)) is not None
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("interpreter", INTERPRETERS)
 def test_shares_and_accuracy_on_fresh_pictures_are_what_the_documentation_states(interpreter):
     assert len(TABLE) == len(train_exit.THRESHOLDS)

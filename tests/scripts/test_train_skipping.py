@@ -109,6 +109,7 @@ def near(percent):
     return pytest.approx(share, abs=3 * (share * (1 - share) / FRAMES) ** 0.5)
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("blocks", "percent"), re.findall(r"^([-123]{3}) +([0-9.]+) %$", PAGE, re.MULTILINE))
 def test_accuracy_with_the_same_blocks_for_each_frame_is_what_the_page_states(fresh, blocks, percent):
     choice = tuple(mark != "-" for mark in blocks)

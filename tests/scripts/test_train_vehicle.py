@@ -53,6 +53,7 @@ def test_the_dual_head_joins_two_feature_vectors():
     assert tensors(model, model.outputs) == [("float32[1,4]", 16)]
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("interpreter", INSTALLED)
 def test_accuracy_on_fresh_pictures_is_what_the_documentation_states(interpreter):
     text = (ROOT / "docs" / "reference" / "vehicle.md").read_text(encoding="utf-8")

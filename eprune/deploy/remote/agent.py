@@ -24,6 +24,7 @@ from typing import Any, Callable, Optional
 
 from eprune.deploy.remote import environment, services
 from eprune.deploy.remote.environment import Gone
+from eprune.deploy.remote.running import Running
 from eprune.deploy.remote.versions import Place, Problem
 
 #: Seconds of silence after which the other side is taken for gone.
@@ -102,6 +103,9 @@ class Agent:
         self._place: Place
         self._wished = services.PLAIN
         self._claimed = False
+        #: the program that runs, once it is asked for a change, and the process of its next generation
+        self._running: Optional[Running] = None
+        self._next = 0
 
     def run(self) -> None:
         """Answer until standard input ends."""
@@ -151,6 +155,7 @@ class Agent:
             "root": str(place.root),
             "service": wished,
             "environments": environments,
+            "neighbours": place.neighbours(),
             **self._do_state(request),
         }
 
@@ -245,6 +250,41 @@ class Agent:
         service.start()
         return services.linger() if service.kind == services.USER else ""
 
+    # Changing while it runs: see runtime/main/succession.py.
+
+    def _do_next(self, request: Request) -> None:
+        """Start the version that was staged as the next generation of what runs."""
+        self._running = Running(self._service.control)
+        self._next = self._running.ask("start", command=self._place.command(request["version"]), reset=request["reset"])
+
+    def _do_ask(self, request: Request) -> Any:
+        """What the program that runs answers."""
+        return self._told().ask(request["what"], **request["arguments"])
+
+    def _do_commit(self, request: Request) -> None:
+        """The last word: what runs hands over to the next generation. A cut after it is undone by a restart."""
+        self._place.commit()
+        self._told().ask("commit")
+
+    def _do_taken_over(self, request: Request) -> bool:
+        """Whether the next generation is the one that runs. Raises Problem where it never will be."""
+        state = self._service.state()
+        if state["pid"] == self._next:
+            return state["status"] is not None and state["status"]["pid"] == self._next
+        problem = ""
+        with contextlib.suppress(Problem):
+            problem = self._told().ask("describe")["problem"]
+        if problem:
+            raise Problem(problem)
+        if state["active"] not in ("running", "starting"):
+            raise Problem(f"nobody has taken over: the program is {state['active']}")
+        return False
+
+    def _told(self) -> Running:
+        if self._running is None:
+            self._running = Running(self._service.control)
+        return self._running
+
     def _do_disable(self, request: Request) -> None:
         self._service.disable()
 
@@ -261,7 +301,9 @@ class Agent:
         trial = self._place.trial()
         if trial is None:
             self._place.settle()
-        elif self._place.current() == trial["before"] and self._service.phase == trial["phase"]:
+        elif self._untouched(trial):
+            if self._running is not None:
+                self._running.close()  # which ends the next generation
             self._place.back()  # nothing has happened yet, and what runs goes on
         else:
             self._service.stop()
@@ -271,6 +313,11 @@ class Agent:
             elif trial["phase"] != "stopped":  # what had come to its end begins anew
                 self._start()
         self._place.forget()
+
+    def _untouched(self, trial: dict[str, Any]) -> bool:
+        """Whether what ran before the trial runs on as if nothing had happened."""
+        same = self._place.current() == trial["before"] and self._service.phase == trial["phase"]
+        return same and not trial.get("committed")
 
     def _do_remove(self, request: Request) -> bool:
         """Leave nothing, except for what the program has written; whether there is something of that."""
@@ -305,7 +352,7 @@ class Agent:
                 continue
             due = time.monotonic() + period
             # What keeps it running may be slow to ask; the program's own report is a file.
-            report = self._service.report()
+            report = self._service.report(state["pid"])
             same = report is not None and report["pid"] == state["pid"] and state["active"] == "running"
             if not same or time.monotonic() >= asked + WATCHED:
                 asked, state = time.monotonic(), self._do_health({})
@@ -317,7 +364,8 @@ class Agent:
 
     def _do_record(self, request: Request) -> dict[str, Any]:
         """Have the program copy tokens of its FIFOs (``taps``: FIFO -> limits) for so many seconds; how far it came."""
-        wish = self._service.report_path.with_name("status.json.tap")
+        status = self._service.report_path(self._do_health({})["pid"])
+        wish = status.with_name(f"{status.name}.tap")
         if wish.exists():
             raise Problem("somebody else is recording here")
         self._await_untapped(request)  # the program may not have noticed yet that an earlier recording is over
@@ -343,7 +391,7 @@ class Agent:
             time.sleep(0.1)
 
     def _taps(self, request: Request) -> dict[str, Any]:
-        report = self._service.report() or {}
+        report = self._service.report(self._do_health({})["pid"]) or {}
         return {name: tap for name, tap in report.get("taps", {}).items() if name in request["taps"]}
 
     def _do_fetch(self, request: Request) -> None:

@@ -40,12 +40,22 @@ def look(modules: Sequence[str], addresses: Sequence[str], base: Path) -> dict[s
         "machine": platform.machine(),
         "libc": platform.libc_ver()[0],
         "cores": os.cpu_count(),
+        "memory": _memory("MemAvailable"),
+        "memory_total": _memory("MemTotal"),
         "free": free.f_bavail * free.f_frsize,
         "time": time.time(),
         "writable": os.access(place, os.W_OK),
         "modules": {module: _version(module) for module in modules},
         "own": [address for address in addresses if _own(address)],
     }
+
+
+def _memory(kind: str) -> Optional[int]:
+    """Bytes of such a kind; None where the system does not say."""
+    with contextlib.suppress(OSError, ValueError, StopIteration):
+        lines = Path("/proc/meminfo").read_text().splitlines()
+        return 1024 * int(next(line for line in lines if line.startswith(f"{kind}:")).split()[1])
+    return None
 
 
 def versions_in(python: str, modules: Sequence[str]) -> dict[str, Optional[str]]:

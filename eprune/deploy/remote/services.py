@@ -25,6 +25,8 @@ from eprune.deploy.remote.versions import Place, Problem, read_json, remove
 #: Seconds that systemctl may take; a program has 15 to stop.
 PATIENCE = 60
 SYSTEM, USER, PLAIN = "system", "user", "plain"
+#: Where a program reports: a generation and the next one take turns.
+STATUS = ("status.json", "status.2.json")
 #: What systemctl shows of a unit.
 _SHOWN = ("ActiveState", "SubState", "MainPID", "NRestarts", "ExecMainStatus", "Result", "Job")
 
@@ -34,8 +36,26 @@ class Service:
 
     kind = ""
 
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, folder: Path) -> None:
+        """``folder`` is where the program reports, and can be asked."""
         self.place = place
+        self._reports = folder
+
+    @property
+    def control(self) -> Path:
+        """The socket on which the program is asked."""
+        return self._reports / "control"
+
+    def report(self, pid: int) -> Optional[dict[str, Any]]:
+        """What the program reports; where it has been changed while it ran, the process ``pid`` of its."""
+        return read_json(self.report_path(pid))
+
+    def report_path(self, pid: int) -> Path:
+        """The file in which it does."""
+        found = {name: read_json(self._reports / name) for name in STATUS}
+        reports = sorted(((each["time"], name) for name, each in found.items() if each), reverse=True)
+        own = [name for name, each in found.items() if each and each["pid"] == pid]
+        return self._reports / (own + [name for _, name in reports] + [STATUS[0]])[0]
 
     def install(self) -> None:
         """Take notice of the current version, and start it whenever the machine starts."""
@@ -59,15 +79,6 @@ class Service:
         """How it is."""
         raise NotImplementedError
 
-    @property
-    def report_path(self) -> Path:
-        """Where the program keeps what it says of itself."""
-        raise NotImplementedError
-
-    def report(self) -> Optional[dict[str, Any]]:
-        """What the program says of itself; None where it has not said anything."""
-        return read_json(self.report_path)
-
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """The command that prints the last lines of its log, and then those to come."""
         raise NotImplementedError
@@ -83,16 +94,16 @@ class Systemd(Service):
     """A unit of the machine's systemd, or of the user's. The unit is a file of the version, and links lead to it."""
 
     def __init__(self, place: Place, user: bool) -> None:
-        super().__init__(place)
+        runtime = Path((runtime_folder() if user else None) or "/run")
+        super().__init__(place, runtime / place.name)
         self.kind = USER if user else SYSTEM
         self._user = user
         self.unit = f"{place.name}.service"
         if user:
             configuration = os.environ.get("XDG_CONFIG_HOME") or str(Path.home() / ".config")
             self._folder = Path(configuration, "systemd", "user")
-            self._runtime = Path(runtime_folder() or "/run")
         else:
-            self._folder, self._runtime = Path("/etc/systemd/system"), Path("/run")
+            self._folder = Path("/etc/systemd/system")
         target = "default.target" if user else "multi-user.target"
         self._wanted = self._folder / f"{target}.wants" / self.unit
 
@@ -163,12 +174,7 @@ class Systemd(Service):
             word = "starting"
         else:
             word = "ended" if found.get("ExecMainStatus") == "0" and self._ended() else "stopped"
-        return _state(word, pid, restarts, code, self.report())
-
-    @property
-    def report_path(self) -> Path:
-        """A file in its folder below /run."""
-        return self._runtime / self.place.name / "status.json"
+        return _state(word, pid, restarts, code, self.report(pid))
 
     def _ended(self) -> bool:
         """Whether it ran to its end by itself since it was started last."""
@@ -199,8 +205,8 @@ class Plain(Service):
     kind = PLAIN
 
     def __init__(self, place: Place) -> None:
-        super().__init__(place)
         self._run = place.root / "run"
+        super().__init__(place, self._run)
         self._log = place.root / "log"
 
     def install(self) -> None:
@@ -238,7 +244,7 @@ class Plain(Service):
         report = read_json(self._run / "service.json") or {}
         if report.get("pid") and begun(report["pid"]) == report.get("begun"):
             with contextlib.suppress(ProcessLookupError):
-                os.killpg(report["pid"], signal.SIGKILL)
+                os.killpg(report.get("group", report["pid"]), signal.SIGKILL)
 
     def remove(self) -> None:
         """Remove what it has noted."""
@@ -253,12 +259,8 @@ class Plain(Service):
             active = "stopped"
         elif supervisor is not None and supervisor != report.get("supervisor"):  # it has not noted anything yet
             return _state("starting", 0, 0, None, None)
-        return _state(active, report.get("pid") or 0, report.get("restarts", 0), report.get("code"), self.report())
-
-    @property
-    def report_path(self) -> Path:
-        """A file beside the supervisor's."""
-        return self._run / "status.json"
+        pid = report.get("pid") or 0
+        return _state(active, pid, report.get("restarts", 0), report.get("code"), self.report(pid))
 
     def log_command(self, lines: int, follow: bool) -> list[str]:
         """``tail``, which goes on with the next file."""

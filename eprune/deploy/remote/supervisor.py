@@ -3,12 +3,14 @@
 ``python3 supervisor.py ROOT`` runs the current version's program in ROOT/data, and starts it again when it fails: after
 2 s, and from one failure to the next later, up to a minute, as the unit for systemd does. A program that has given no
 sign of life for 30 s, or is stalled as long, is killed and started again. What it prints goes to ROOT/log/program.log,
-of which five older parts stay. SIGTERM ends both. Nothing here waits for a disk that is full.
+of which five older parts stay. SIGTERM ends both. Where a program's last report names a successor, that one is kept
+running instead. Nothing here waits for a disk that is full.
 """
 
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import fcntl
 import json
 import os
@@ -18,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Any, Optional
+from typing import IO, Any, Optional, Union
 
 #: Seconds between two starts at least and at most, the factor from one to the next, and after how long all is well.
 DELAYS = (2.0, 60.0, 2.0)
@@ -31,6 +33,8 @@ LOG_BYTES = 1 << 20
 LOGS = 5
 #: Exit codes after which it is not started again: wrong usage, which no restart mends.
 LASTING = (2,)
+#: Of prctl(2): orphans among this process's descendants become its children.
+_SET_CHILD_SUBREAPER = 36
 
 
 class Log:
@@ -54,6 +58,50 @@ class Log:
         return self._path.with_name(f"{self._path.name}.{number}")
 
 
+class Successor:
+    """A process that the program has started, and that has taken over from it; as far as it is asked, like Popen.
+
+    It is this process's child once the program has ended, where the kernel knows subreapers; else its exit code is not
+    known, and 1 stands for it.
+    """
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._begun = _begun(pid)
+        self._code: Optional[int] = None
+
+    def poll(self) -> Optional[int]:
+        """Its exit code, negative if a signal ended it; None: it runs."""
+        if self._code is None:
+            try:
+                found, status = os.waitpid(self.pid, os.WNOHANG)
+                self._code = os.waitstatus_to_exitcode(status) if found else None
+            except ChildProcessError:
+                self._code = None if _begun(self.pid) == self._begun is not None else 1
+        return self._code
+
+    def wait(self) -> int:
+        """Its exit code, when it has ended."""
+        while (code := self.poll()) is None:
+            time.sleep(0.02)
+        return code
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self._send(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self._send(signal.SIGKILL)
+
+    def _send(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+
+Running = Union["subprocess.Popen[bytes]", Successor]
+
+
 class Supervisor:
     """Runs the program of ROOT until it has ended well or is told to stop."""
 
@@ -61,9 +109,9 @@ class Supervisor:
         self._root = root
         self._log = Log(root / "log" / "program.log")
         self._report: dict[str, Any] = {"supervisor": os.getpid(), "active": "starting", "restarts": 0, "code": None}
-        self._status = root / "run" / "status.json"
+        self._statuses = (root / "run" / "status.json", root / "run" / "status.2.json")
         self._stopping = False
-        self._process: Optional[subprocess.Popen[bytes]] = None
+        self._process: Optional[Running] = None
         self._wake, self._waker = os.pipe()
         os.set_blocking(self._waker, False)
 
@@ -74,6 +122,8 @@ class Supervisor:
             signal.signal(number, self._stop)
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         signal.signal(signal.SIGCHLD, lambda *_: None)
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
         self._end_leftover()
         delay = DELAYS[0]
         while not self._stopping:
@@ -101,7 +151,7 @@ class Supervisor:
         try:
             command = json.loads((self._root / "current" / "deployment.json").read_bytes())["command"]
             process = subprocess.Popen(
-                [*command, f"--status={self._status}"],
+                [*command, f"--control={self._root / 'run' / 'control'}", f"--status={self._statuses[0]}"],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -111,24 +161,40 @@ class Supervisor:
         except (OSError, ValueError, KeyError) as error:
             self._log.write(f"error: it cannot be started: {error}\n".encode())
             return 127
-        self._process = process
-        self._note(active="running", pid=process.pid, begun=_begun(process.pid))
+        running: Running = process
+        assert process.stdout is not None
         try:
-            self._follow(process)
+            with process.stdout as output:
+                while True:
+                    self._process = running
+                    self._note(active="running", pid=running.pid, begun=_begun(running.pid), group=process.pid)
+                    self._follow(running, output)
+                    successor = self._report_of(running.pid).get("successor")
+                    if self._stopping or running.wait() or successor is None:
+                        break
+                    running = Successor(successor)
         finally:
             with contextlib.suppress(OSError):
                 os.killpg(process.pid, signal.SIGKILL)
-            code = process.wait()
+            code = running.wait()
         return code
 
-    def _follow(self, process: subprocess.Popen[bytes]) -> None:
+    def _report_of(self, pid: int) -> dict[str, Any]:
+        """What a process has reported last."""
+        for path in self._statuses:
+            with contextlib.suppress(OSError, ValueError):
+                report: dict[str, Any] = json.loads(path.read_bytes())
+                if report.get("pid") == pid:
+                    return {**report, "written": path.stat().st_mtime}
+        return {}
+
+    def _follow(self, process: Running, output: IO[bytes]) -> None:
         """Keep its output, until it has ended."""
-        assert process.stdout is not None
         asked: Optional[float] = None
         alive = time.monotonic()
-        with selectors.DefaultSelector() as selector, process.stdout:
-            os.set_blocking(process.stdout.fileno(), False)
-            selector.register(process.stdout, selectors.EVENT_READ)
+        with selectors.DefaultSelector() as selector:
+            os.set_blocking(output.fileno(), False)
+            selector.register(output, selectors.EVENT_READ)
             selector.register(self._wake, selectors.EVENT_READ)
             while True:
                 ended = process.poll() is not None
@@ -139,10 +205,10 @@ class Supervisor:
                     if data:
                         self._log.write(data)
                     else:
-                        selector.unregister(process.stdout)
+                        selector.unregister(output)
                 if ended:
                     with contextlib.suppress(OSError, ValueError):
-                        while data := os.read(process.stdout.fileno(), 65536):
+                        while data := os.read(output.fileno(), 65536):
                             self._log.write(data)
                     return
                 now = time.monotonic()
@@ -159,13 +225,8 @@ class Supervisor:
 
     def _lives(self) -> bool:
         """Whether the program has reported lately, and nothing in it is stalled. Its first report may take long."""
-        try:
-            report = json.loads(self._status.read_bytes())
-        except (OSError, ValueError):
-            return True
-        if self._process is None or report.get("pid") != self._process.pid:
-            return True
-        fresh = abs(time.time() - self._status.stat().st_mtime) < SILENT
+        report = self._report_of(self._process.pid) if self._process else {}
+        fresh = not report or abs(time.time() - report["written"]) < SILENT
         return fresh and not report.get("stalled")
 
     def _wait(self, seconds: float) -> None:
@@ -190,7 +251,7 @@ class Supervisor:
         with contextlib.suppress(OSError, ValueError, KeyError):
             before = json.loads((self._root / "run" / "service.json").read_bytes())
             if before["begun"] is not None and _begun(before["pid"]) == before["begun"]:
-                os.killpg(before["pid"], signal.SIGKILL)
+                os.killpg(before["group"], signal.SIGKILL)
 
 
 def _begun(pid: int) -> Optional[str]:

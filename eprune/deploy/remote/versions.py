@@ -71,6 +71,20 @@ class Place:
         """What a version's description says; {} where there is none."""
         return (version and read_json(self.root / "versions" / version / DESCRIPTION)) or {}
 
+    def neighbours(self) -> dict[str, Any]:
+        """``APPLICATION/PLATFORM`` of what else is deployed here -> what its description says."""
+        found = {}
+        for path in sorted(self.base.glob(f"*/*/current/{DESCRIPTION}")):
+            root = path.parent.parent
+            if root != self.root:
+                found[f"{root.parent.name}/{root.name}"] = read_json(path) or {}
+        return found
+
+    def command(self, version: str) -> list[str]:
+        """How a version is started beside the one that runs: from its own folder, not by the link."""
+        link, folder = f"{self.root}/current/", f"{self.root}/versions/{version}/"
+        return [word.replace(link, folder) for word in self.description(version)["command"]]
+
     def _linked(self, link: str) -> Optional[str]:
         try:
             return (self.root / link).readlink().name
@@ -199,6 +213,10 @@ class Place:
     def switch(self, version: str) -> None:
         """The version becomes the current one."""
         self._link("current", version)
+
+    def commit(self) -> None:
+        """From now on the version before has been told to leave, whatever else is still as it was."""
+        self._write_json("trial.json", {**(self.trial() or {}), "committed": True})
 
     def back(self) -> None:
         """The version before is the current one again; ``forget`` must follow."""

@@ -181,7 +181,7 @@ class Engine:
                 begun.append(actor)
                 if not actor.initialized:
                     actor.initialized = True
-                    _do(actor, "initialize", actor.behaviour.initialize)
+                    actor.run("initialize", actor.behaviour.initialize)
             self._events.put("initialized")
             self._gate.wait()
             self._fire(crew, begun)
@@ -252,7 +252,10 @@ class Engine:
         """Only an orderly end travels along the FIFOs; for a failure see _stop."""
         try:
             if not actor.stays:
-                _do(actor, "finalize", actor.behaviour.finalize)
+                if orderly and not self._stopping:
+                    actor.finish()
+                else:
+                    actor.run("finalize", actor.behaviour.finalize)
         except RunError as error:
             self._events.put(error)
         else:
@@ -284,7 +287,7 @@ def finalize(actors: Sequence[RunningActor]) -> tuple[list[RunError], list[str]]
 
     def act(actor: RunningActor) -> None:
         try:
-            _do(actor, "finalize", actor.behaviour.finalize)
+            actor.finish()
         except RunError as error:
             failures.append(error)
 
@@ -296,19 +299,6 @@ def finalize(actors: Sequence[RunningActor]) -> tuple[list[RunError], list[str]]
     for thread in threads:
         thread.join(max(0.0, deadline - time.monotonic()))
     return failures, [thread.name for thread in threads if thread.is_alive()]
-
-
-def _do(actor: RunningActor, stage: str, act: Callable[[], None]) -> None:
-    """Run a method of the behaviour. Raises ActorError for whatever it raises."""
-    actor.begin(stage)
-    try:
-        act()
-    except RunError:
-        raise
-    except BaseException as error:
-        raise ActorError(actor.name, stage, error) from error
-    finally:
-        actor.stage = ""
 
 
 def _too_long(actors: Sequence[str]) -> str:

@@ -16,6 +16,7 @@ from eprune.runtime.fire.skipping import MISSING
 from eprune.runtime.kernel.actor import Actor, EndOfStream
 from eprune.runtime.kernel.ages import UNBORN, Ages
 from eprune.runtime.kernel.bell import Bell
+from eprune.runtime.kernel.errors import ActorError, RunError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.outputs import Outputs
 from eprune.runtime.tell.record import Activity
@@ -136,6 +137,8 @@ class RunningActor:
         self.stage, self.since_ns = "", 0
         #: whether initialize was called, perhaps in an earlier stream of a service; whether the service finalizes it
         self.initialized = self.stays = False
+        #: what gets its state when it has ended in an orderly way, if there is somebody who goes on from it
+        self.heir: Optional[Callable[[Mapping[str, Any]], None]] = None
         #: whether the actor does not fire in each iteration: its firings have the indices of their tokens
         self.nested = nested
         #: the index of the next firing, where nothing else says it
@@ -161,6 +164,27 @@ class RunningActor:
         """The behaviour begins a stage."""
         self.since_ns = time.perf_counter_ns()
         self.stage = stage
+
+    def run(self, stage: str, act: Callable[[], None]) -> None:
+        """Run a method of the behaviour. Raises ActorError for whatever it raises."""
+        self.begin(stage)
+        try:
+            act()
+        except RunError:
+            raise
+        except BaseException as error:
+            raise ActorError(self.name, stage, error) from error
+        finally:
+            self.stage = ""
+
+    def finish(self) -> None:
+        """Finalize the behaviour, and give its state to whoever goes on from it. Raises ActorError."""
+        state: dict[str, Any] = {}
+        if self.heir is not None:
+            self.run("state", lambda: state.update(self.behaviour.state()))
+        self.run("finalize", self.behaviour.finalize)
+        if self.heir is not None:
+            self.heir(state)
 
     def use(self, bell: Bell) -> None:
         """Have the FIFOs ring this bell, that of the thread that fires the actor."""

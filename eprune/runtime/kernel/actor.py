@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
 
 
@@ -78,6 +78,9 @@ class Actor:
     #: whether it keeps its state from one stream to the next of a service (``--serve``): it is initialized once, before
     #: the first, and finalized once, after the last. Each stream has a thread of its own.
     keeps_state: bool = False
+    #: the attributes that make up its state: numbers, texts, arrays of these. Where a program is updated while it runs
+    #: (``eprune deploy --live``), the actor of the next generation goes on from them; without any it begins anew.
+    STATE: Sequence[str] = ()
     #: whether it reads standard input: True, or the name of the parameter that is ``-`` where it does
     stdin: Union[bool, str] = False
     #: where ``note`` says it: the runtime gives each actor the journal of its run
@@ -100,6 +103,19 @@ class Actor:
             self.tell(text)
         else:
             print(f"{self.name}: {text}", file=sys.stderr, flush=True)
+
+    def state(self) -> Mapping[str, Any]:
+        """What the actor of the next generation goes on from: numbers, texts, arrays of these. By default, STATE.
+
+        Called after the last firing, before ``finalize``.
+        """
+        return {name: getattr(self, name) for name in self.STATE}
+
+    def resume(self, state: Mapping[str, Any]) -> None:
+        """Go on from the ``state`` of the generation before: called before ``initialize``, where there is some."""
+        for name in self.STATE:
+            if name in state:
+                setattr(self, name, state[name])
 
     def initialize(self) -> None:
         """Called once before the first firing: open files, allocate memory."""

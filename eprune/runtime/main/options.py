@@ -134,6 +134,12 @@ def parse(description: str, links: bool, faults: bool, arguments: Optional[Seque
         choices=[TEXT, JSON],
         help="format of stderr: text, or one line of JSON per event (also EPRUNE_LOG_FORMAT; default: %(default)s)",
     )
+    add(
+        "--control",
+        metavar="FILE",
+        help="listen on this socket for `eprune deploy --live`, which changes to the next generation without a stop",
+    )
+    add("--succeed", type=int, metavar="N", help=argparse.SUPPRESS)  # the descriptor on which the generation before is
     add("--status", metavar="FILE", help="keep a status report in FILE (JSON); a pipe gets one line per report")
     add(
         "--tap",

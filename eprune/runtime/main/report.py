@@ -40,6 +40,8 @@ class Reporter:
         self._stream = stream
         #: the number of status reports that were left out so far
         self.unreported: Callable[[], int] = lambda: 0
+        #: the process of the next generation, once it has taken over
+        self.successor: Callable[[], Optional[int]] = lambda: None
         self._measures = measures
         #: the taps of the run, if there can be some
         self.taps: Optional[Taps] = None
@@ -62,6 +64,7 @@ class Reporter:
             since=_on_the_clock(since),
             stream=self._stream,
             failure=journal.failure,
+            successor=self.successor(),
             firings={actor.name: actor.activity.count for actor in self._assembly.actors},
             ages={f"{actor.name}.{port}": age for actor in self._assembly.actors for port, age in _ages(actor).items()},
             fifos={fifo.name: self._counts(fifo) for fifo in declared.fifos},

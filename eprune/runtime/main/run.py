@@ -17,8 +17,11 @@ from eprune.runtime.fire.engine import Engine, Event, finalize
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import Interrupted, RunError, UsageError, unexpected
 from eprune.runtime.main.assembly import Assembly
+from eprune.runtime.main.control import Control
 from eprune.runtime.main.declared import Declared, no_service
+from eprune.runtime.main.predecessor import Predecessor
 from eprune.runtime.main.report import Reporter
+from eprune.runtime.main.succession import Succession
 from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.tell import record
@@ -54,6 +57,8 @@ class Stream:
         self.reporter = Reporter(assembly, journal, run.watch, measures, number)
         self.reporter.unreported = run.unreported
         self.taps = self.reporter.taps = _taps(assembly, options)
+        self.reporter.successor = lambda: run.succession.successor if run.succession else None
+        self._before = run.before
         self._journal = journal
 
     def _ready(self) -> None:
@@ -64,6 +69,8 @@ class Stream:
         self.assembly.begin()
         self.reporter.begin()
         self._journal.log("running")
+        if self._before is not None:
+            self._before.ready()
 
     def end_taps(self) -> None:
         """Write what taps have copied, and say how much it is."""
@@ -104,6 +111,10 @@ class Run:
         self.watch = Watch([], {}, journal)
         #: the threads that did not stop: in foreign code, which cannot be stopped
         self.left_behind: list[str] = []
+        #: the change to the next generation of this program, and the generation before, where there may be some
+        self.succession = Succession(journal, options.status, options.control) if options.control else None
+        self.before = None if options.succeed is None else Predecessor(options.succeed, journal, events.put)
+        self._control = Control(options.control, self.succession) if self.succession else None
         self._stream: Stream
         self._status: Optional[Status] = None
 
@@ -120,11 +131,14 @@ class Run:
         self._prepare(assembly, 1 if self.options.serve else None)
         _confine(assembly.cores.values())
         self._status = Status(self.options.status, self.journal, self._snapshot, self.events.put, self.watch)
+        self._status.main = self.before is None
         failure: Optional[RunError] = None
         try:
             with self._status, self._metrics():
                 try:
+                    self._take_part()
                     self._serve() if self.options.serve else self._run()
+                    self._hand_over()
                     self.journal.log("ended")
                 except RunError as error:
                     self._stream.reporter.tally(last=True)
@@ -147,7 +161,47 @@ class Run:
         from eprune.runtime.tell.scrape import MetricsServer
 
         status = self._status
-        return MetricsServer(self.options.metrics, lambda: status.last.as_json() if status and status.last else None)
+
+        def tell() -> Optional[dict[str, Any]]:
+            return status.last.as_json() if status is not None and status.last is not None else None
+
+        return MetricsServer(self.options.metrics, tell, waits=self.before is not None)
+
+    def _take_part(self) -> None:
+        """Be there for the generations before and after this one."""
+        if self.before is not None:
+            self.before.on_main = self._become_main
+            self.before.follow(self._stream.assembly)
+        elif self._control is not None:
+            self._control.listen()
+        if self.succession is not None and self.options.serve:
+            self.succession.on_leave = self._stop_waiting
+
+    def _become_main(self) -> None:
+        """The generation before has ended."""
+        assert self._status is not None
+        self._status.main = True
+        if self._control is not None:
+            self._control.listen()
+        self.journal.log("note", "this generation has taken over")
+
+    def _hand_over(self) -> None:
+        """Everything has ended here: if there is a next generation, it goes on."""
+        if self.succession is not None:
+            self.succession.conclude()
+            if self.succession.successor is not None and self._status is not None:
+                self._status.name_main(self.succession.successor)
+            self.succession.name_main()
+
+    def _stop_waiting(self) -> None:
+        """No stream comes any more."""
+        if self._stream.network.idle:
+            self.events.put(Interrupted("the next generation takes over"))
+
+    @property
+    def _leaving(self) -> bool:
+        """Whether there is no next stream, since another generation takes over."""
+        return self.succession is not None and self.succession.leaving
 
     def _snapshot(self) -> StatusReport:
         self._stream.taps.look()
@@ -155,6 +209,8 @@ class Run:
 
     def _prepare(self, assembly: Assembly, number: Optional[int]) -> None:
         self._stream = Stream(self, assembly, number)
+        if self.succession is not None:
+            self.succession.follow(assembly)
         self.watch.follow(assembly.actors, _limits(assembly, self.options.stall_after))
         self.journal.log("starting")
 
@@ -176,7 +232,10 @@ class Run:
             for number in itertools.count(2):
                 self._run()
                 self._conclude()
-                self._prepare(self._anew(), number)
+                if not self._leaving:
+                    self._prepare(self._anew(), number)
+                if self._leaving:
+                    break
         except RunError as error:
             if not (isinstance(error, Interrupted) and self._stream.network.idle):
                 failures.append(error)

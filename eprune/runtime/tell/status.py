@@ -75,6 +75,7 @@ class StatusReport:
     ``taps``: FIFO -> how far the copying of its tokens is. ``figures``: actor -> what its behaviour counts or measures,
     of those that do.
     ``stream``: of a service, the number of the stream that it serves or waits for; None: it is none.
+    ``successor``: the process of the next generation, which has taken over; None: there is none.
     ``unlogged`` lines of the log and ``unreported`` reports could not be written.
     """
 
@@ -86,6 +87,7 @@ class StatusReport:
     since: float
     stream: Optional[int]
     failure: str
+    successor: Optional[int]
     firings: Mapping[str, int]
     ages: Mapping[str, Age]
     fifos: Mapping[str, FifoStatus]
@@ -105,8 +107,9 @@ class StatusReport:
         usage = fields.pop("usage")
         for group in ("fifos", "peers"):
             fields[group] = {name: known(each) for name, each in fields[group].items()}
-        if self.stream is None:
-            del fields["stream"]
+        for name in ("stream", "successor"):
+            if fields[name] is None:
+                del fields[name]
         return {**fields, **usage}
 
 
@@ -133,6 +136,8 @@ class Status:
         self._watch = watch
         #: the last report
         self.last: Optional[StatusReport] = None
+        #: whether this process is the one that systemd watches, and not a generation that is still to take over
+        self.main = True
         self._closed = False
         self._problem = ""
         self._outlet: Union[FileOutlet, PipeOutlet, None] = None
@@ -144,6 +149,11 @@ class Status:
     def missed(self) -> int:
         """The number of reports that were left out: a disk was slow, or nobody read the pipe."""
         return self._outlet.missed if self._outlet else 0
+
+    def name_main(self, process: int) -> None:
+        """Another process of this service is the one to be watched from now on."""
+        self.main = False
+        self._systemd.notify(f"MAINPID={process}")
 
     def __enter__(self) -> Status:
         """Begin. Raises RunError where a pipe or device cannot be opened."""
@@ -188,7 +198,8 @@ class Status:
 
     def _report(self) -> None:
         self.last = report = self._snapshot()
-        self._notify_systemd(report)
+        if self.main:
+            self._notify_systemd(report)
         if self._outlet is None:
             return
         try:

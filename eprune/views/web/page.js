@@ -43,6 +43,8 @@
       button.addEventListener("click", () => sort(table, column));
       heading.append(button);
     });
+    const best = table.querySelector(".best");
+    if (best) table.parentElement.scrollTop = best.offsetTop - table.parentElement.clientHeight / 2;
     if (!("filter" in table.dataset)) continue;
     const field = made("input", { type: "search" });
     const count = made("output");
@@ -60,7 +62,7 @@
     const [width, height] = [whole.width, whole.height];
     const actors = [...svg.querySelectorAll("[data-actor]")];
     const pointers = new Map();
-    let view;
+    let view = { x: 0, y: 0, w: width, h: height };
 
     const show = (x, y, w, h) => {
       view = { x, y, w, h };
@@ -68,6 +70,7 @@
       canvas.classList.toggle("near", w < width * 0.98 || h < height * 0.98);
     };
     const fit = () => {
+      if (!canvas.clientWidth) return; // not shown yet
       canvas.style.height = `${Math.min(0.75 * window.innerHeight, height + 4, Math.max(240, (canvas.clientWidth * height) / width))}px`;
       // A small drawing is not blown up.
       const scale = Math.max(width / canvas.clientWidth, height / canvas.clientHeight, 1);
@@ -154,9 +157,16 @@
       pointers.set(event.pointerId, event);
     });
     for (const end of ["pointerup", "pointercancel"]) canvas.addEventListener(end, (event) => pointers.delete(event.pointerId));
-    window.addEventListener("resize", fit);
+    let wide = 0;
     figure.classList.add("zoom");
-    fit();
+    // On paper all of it is shown.
+    window.addEventListener("beforeprint", () => svg.setAttribute("viewBox", `0 0 ${width} ${height}`));
+    window.addEventListener("afterprint", () => show(view.x, view.y, view.w, view.h));
+    new ResizeObserver(() => {
+      if (matchMedia("print").matches) return;
+      if (canvas.clientWidth !== wide) fit();
+      wide = canvas.clientWidth;
+    }).observe(canvas);
   }
   document.querySelectorAll("figure[data-zoom]").forEach(zoom);
 })();
