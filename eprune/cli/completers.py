@@ -193,7 +193,9 @@ def _alternatives(line: Line) -> Iterator[Item]:
 
 
 def _applications(line: Line) -> list[str]:
-    return line.given("application")
+    """Applications, also those in folders of systems."""
+    given = map(Path, line.given("application"))
+    return [str(path / "application.xml" if path.is_dir() else path) for path in given]
 
 
 def _actors(line: Line) -> Iterator[tuple[str, str]]:
@@ -306,6 +308,23 @@ def _fifos(line: Line) -> Iterator[Item]:
     from eprune.formats.outline import outline
 
     yield from (Item(WORD, fifo) for path in _applications(line) for fifo in outline(path).fifos)
+
+
+def _recordings(line: Line) -> Iterator[Item]:
+    """``FIFO=``, then a file."""
+    if "=" in line.word:
+        yield Item(FILES, "*.npy", after_equals=True)
+    else:
+        yield from _capacities(line)
+
+
+def _kinds(line: Line) -> Iterator[Item]:
+    """Kinds of alarms, one after the other; then a command."""
+    from eprune.watch.alarms import KINDS
+
+    if line.place == 0:
+        before = line.word[: line.word.rfind(",") + 1]
+        yield from (Item(WORD, before + kind) for kind in KINDS if kind not in before.split(","))
 
 
 def _controls(line: Line) -> Iterator[Item]:
@@ -448,6 +467,9 @@ COMPLETERS: dict[str, Completer] = {
     "ACTOR=TIME": _actor_times,
     "FIFO": _fifos,
     "FIFO=N": _capacities,
+    "FIFO=FILE": _recordings,
+    "PLATFORM=[HOST:]PORT": _nothing,
+    "KINDS COMMAND": _kinds,
     "DPG=V,V,...": _controls,
     "K": _points,
     "PLATFORM=F": _speeds,
@@ -475,6 +497,10 @@ COMPLETERS: dict[str, Completer] = {
     "WHAT=VALUE": _nothing,
     "TRACE.csv": _files("*.csv"),
     "S": _nothing,
+    "MS": _nothing,
+    "N": _nothing,
+    "ADDRESS": _nothing,
+    "TEXT": _nothing,
     "WAY": _nothing,
     "PACKAGE": _nothing,
     "PREFIX": _nothing,

@@ -190,6 +190,12 @@ def log_line(text: str) -> str:
 @click.option("--insecure", is_flag=True, help="Allow unprotected links to other machines.")
 @options.zenoh_option
 @click.option(
+    "--metrics",
+    multiple=True,
+    metavar="PLATFORM=[HOST:]PORT",
+    help="The program of PLATFORM answers http://HOST:PORT/metrics for Prometheus (default host: its loopback).",
+)
+@click.option(
     "--service",
     type=click.Choice(["system", "user", "plain"]),
     help="What keeps programs running: the system's systemd, the user's, or a supervisor of eprune (default: the first "
@@ -214,6 +220,7 @@ def up(
     with_inputs: bool,
     insecure: bool,
     zenoh: Sequence[str],
+    metrics: Sequence[str],
     service: Optional[str],
     live: bool,
     reset: Sequence[str],
@@ -253,7 +260,8 @@ def up(
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
     asked = Bootstrap(bootstrap, tuple(require), wheels)
-    make = partial(_wanted, system, keys, renew_before, settings, with_inputs, insecure, zenoh, dry_run)
+    answering = _answering(system, metrics)
+    make = partial(_wanted, system, keys, renew_before, settings, with_inputs, insecure, zenoh, answering, dry_run)
     wanted = make()
     order = order_of(system)
     with (
@@ -372,6 +380,7 @@ def _wanted(
     with_inputs: bool,
     insecure: bool,
     zenoh: Sequence[str],
+    answering: Mapping[str, str],
     dry_run: bool,
     shift: Optional[int] = None,
 ) -> dict[str, Wanted]:
@@ -432,6 +441,7 @@ def _wanted(
             (
                 *["--insecure"] * insecure,
                 *(f"--zenoh={place}" for place in zenoh if program.over_zenoh),
+                *(f"--metrics={address}" for name, address in answering.items() if name == program.platform),
                 *(f"--set={setting}" for platform, setting in placed if platform == program.platform),
             ),
             reached_at(system, program.platform) if program.rx or program.tx else (),
@@ -442,6 +452,19 @@ def _wanted(
         )
         for program in programs
     }
+
+
+def _answering(system: System, given: Sequence[str]) -> dict[str, str]:
+    """Platform -> where its program answers with metrics."""
+    import re
+
+    known = [mapping.platform for mapping in system.mappings]
+    for text in given:
+        name, _, address = text.partition("=")
+        if name not in known or not re.fullmatch(r"(([\w.-]+|\[[0-9A-Fa-f:.]+\]):)?\d{1,5}", address):
+            expected = f"expected PLATFORM=[HOST:]PORT, and PLATFORM one of {', '.join(known)}"
+            raise click.BadParameter(f"{text!r}: {expected}", param_hint="--metrics")
+    return dict(text.split("=", 1) for text in given)
 
 
 def _questions(wanted: Mapping[str, Wanted], service: Optional[str]) -> dict[str, Any]:

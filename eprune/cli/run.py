@@ -6,12 +6,15 @@ import json
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import click
 
 from eprune.cli import options
 from eprune.cli.errors import say
+
+if TYPE_CHECKING:
+    from eprune.model.system import System
 
 
 @click.command("run", cls=options.Command, short_help="Run all platforms on this machine.")
@@ -67,6 +70,13 @@ from eprune.cli.errors import say
     help="Emulate the speed of the links and units in the platform files; results are labelled.",
 )
 @click.option("--keys", metavar="FOLDER", help="Certificates for links with TLS (default: new ones, for this run).")
+@click.option(
+    "--tap",
+    "taps",
+    multiple=True,
+    metavar="FIFO=FILE",
+    help="Copy the first 1000 tokens of FIFO into FILE, which `eprune play` and numpy.load read.",
+)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary on stderr.")
 def command(
     application: str,
@@ -88,6 +98,7 @@ def command(
     check: bool,
     emulate: bool,
     keys: Optional[str],
+    taps: Sequence[str],
     quiet: bool,
 ) -> int:
     """Run all platforms of an application on this machine: one process each, joined over loopback.
@@ -101,8 +112,54 @@ def command(
       eprune run app.xml -p platforms/ -m mappings/split/ --frames 100
       eprune run app.xml -p platforms/ -m mappings/split/ --set Input.path=photos | jq .class
     """
-    from eprune.cli.progress import RunProgress
     from eprune.cli.reading import read_sound
+
+    return run_system(
+        read_sound(application, platforms, mappings),
+        frames,
+        settings,
+        fuse,
+        interpreter,
+        record,
+        trace,
+        summary,
+        build,
+        ports,
+        timeout,
+        stall_after,
+        pin,
+        threads,
+        check,
+        emulate,
+        keys,
+        taps,
+        quiet,
+    )
+
+
+def run_system(
+    system: System,
+    frames: Optional[int] = None,
+    settings: Sequence[str] = (),
+    fuse: bool = True,
+    interpreter: Optional[str] = None,
+    record: Optional[str] = None,
+    trace: Optional[str] = None,
+    summary: Optional[str] = None,
+    build: Optional[str] = None,
+    ports: str = "auto",
+    timeout: Optional[float] = None,
+    stall_after: Optional[float] = None,
+    pin: bool = True,
+    threads: str = "cluster",
+    check: bool = False,
+    emulate: bool = False,
+    keys: Optional[str] = None,
+    taps: Sequence[str] = (),
+    quiet: bool = False,
+) -> int:
+    """Run a system on this machine; the exit code. What it takes is what the command's options say."""
+    from eprune.cli.progress import RunProgress
     from eprune.deploy.build import Writer, programs_of
     from eprune.deploy.local import launch
     from eprune.deploy.options import certificates, check_complete, link_options, placed_settings, secured, stdin_reader
@@ -112,7 +169,6 @@ def command(
     from eprune.model.platform import Security
     from eprune.views.summary import text
 
-    system = read_sound(application, platforms, mappings)
     check_complete(system)
     tls = secured(system, Security.TLS)
     if keys and not tls:
@@ -129,6 +185,8 @@ def command(
     arguments = {platform: [*common, *own] for platform, own in link_options(system, ports).items()}
     for platform, setting in placed:
         arguments[platform].append(f"--set={setting}")
+    for platform, tap in _placed_taps(system, taps):
+        arguments[platform].append(f"--tap={tap}")
     for results, option, suffix in ((record, "record", ".json"), (trace, "trace", ".trace.json")):
         if results:
             Path(results).mkdir(parents=True, exist_ok=True)
@@ -154,3 +212,16 @@ def command(
         if not quiet:
             say(text(amount))
     return outcome.exit_code
+
+
+def _placed_taps(system: System, taps: Sequence[str]) -> list[tuple[str, str]]:
+    """The platform of each tap: that of the FIFO's producer."""
+    producers = {fifo.name: system.homes[fifo.source.actor] for fifo in system.graph.fifos}
+    placed = []
+    for text in taps:
+        fifo, _, path = text.partition("=")
+        if fifo not in producers or not path:
+            known = ", ".join(producers)
+            raise click.BadParameter(f"{text!r}: expected FIFO=FILE, FIFO one of {known}", param_hint="--tap")
+        placed.append((producers[fifo], f"{fifo}={Path(path).absolute()}"))
+    return placed

@@ -31,15 +31,15 @@ def _environment() -> jinja2.Environment:
         undefined=jinja2.StrictUndefined,
     )
     environment.filters.update(is_number=_is_number, source=_source)
-    environment.globals.update(part=_part, scripts=("page.js",), reaches="")
+    environment.globals.update(part=_part, styles=("style.css",), scripts=("page.js",), reaches="")
     return environment
 
 
 def rendered(template: str, **given: Any) -> str:
     """The page that a template of ``web/`` makes of what it is given.
 
-    ``scripts``: the files of ``web/`` that it runs, ``page.js`` if none are given; ``reaches``: more of its
-    Content-Security-Policy, which lets it load nothing.
+    ``styles``, ``scripts``: the files of ``web/`` that it has, ``style.css`` and ``page.js`` if none are given;
+    ``reaches``: more of its Content-Security-Policy, which lets it load nothing.
     """
     return _environment().get_template(template).render(**given)
 

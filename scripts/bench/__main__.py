@@ -36,6 +36,7 @@ from scripts.bench.secure import secure
 from scripts.bench.ssd import ssd
 from scripts.bench.stages import stages
 from scripts.bench.start import start
+from scripts.bench.watching import watching
 
 _ALL = (
     local,
@@ -56,6 +57,7 @@ _ALL = (
     emulation,
     exploring,
     deploying,
+    watching,
     updating,
     secure,
     search,

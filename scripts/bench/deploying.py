@@ -61,9 +61,9 @@ def _cuts(folder: Path, servers: Mapping[str, Any]) -> None:
         text = f'<platform name="{name}" {where}><unit name="cpu"/>{link}</platform>\n'
         (folder / f"{name}.xml").write_text(text)
     platforms = ("-p", "endpoint.xml", "server.xml")
-    _eprune(folder, "explore", str(ROOT / "graphs/vehicle.xml"), *platforms, "-o", "cuts")
-    _eprune(folder, "profile", "cuts", "--actors", "-q")
-    _eprune(folder, "report", "cuts")
+    eprune(folder, "explore", str(ROOT / "graphs/vehicle.xml"), *platforms, "-o", "cuts")
+    eprune(folder, "profile", "cuts", "--actors", "-q")
+    eprune(folder, "report", "cuts")
 
 
 def _measure(folder: Path, servers: Mapping[str, Any]) -> None:
@@ -73,7 +73,7 @@ def _measure(folder: Path, servers: Mapping[str, Any]) -> None:
         many = f"Input.count={10**6 + number}"
 
         def timed(what: str, *words: str) -> None:
-            steps.setdefault(what, []).append(_eprune(folder, *words))
+            steps.setdefault(what, []).append(eprune(folder, *words))
 
         ssh = ["ssh", "-p", str(servers["endpoint"].port), "127.0.0.1", "true"]
         begun = time.monotonic()
@@ -141,10 +141,10 @@ class Results:
 
 def _update(folder: Path, servers: Mapping[str, Any]) -> None:
     _cuts(folder, servers)
-    _eprune(folder, "cut", "cuts", "--after", "L2", "-o", "system")
+    eprune(folder, "cut", "cuts", "--after", "L2", "-o", "system")
     told = ("--set", "Sink.path=results.jsonl")
     number = 10**6
-    _eprune(folder, "deploy", "system", *told, "--set", f"Input.count={number}")
+    eprune(folder, "deploy", "system", *told, "--set", f"Input.count={number}")
     data = folder / "devices" / "server" / "vehicle" / "server" / "data" / "results.jsonl"
     results = Results(data)
     found: dict[str, list[tuple[float, int]]] = {}
@@ -153,13 +153,13 @@ def _update(folder: Path, servers: Mapping[str, Any]) -> None:
             for what, more in (("nothing is changed", None), ("`deploy --live`", ("--live",)), ("`deploy`", ())):
                 number += 1
                 words = ("deploy", "system", *told, "--set", f"Input.count={number}", *(more or ()))
-                act = (lambda: time.sleep(5)) if more is None else (lambda words=words: _eprune(folder, *words))
+                act = (lambda: time.sleep(5)) if more is None else (lambda words=words: eprune(folder, *words))
                 pause, frames = results.during(act)
                 lost = sum(later - earlier != 1 for earlier, later in zip(frames, frames[1:]))
                 found.setdefault(what, []).append((pause, lost))
     finally:
         results.end()
-        _eprune(folder, "deploy", "undeploy", "system", "--purge")
+        eprune(folder, "deploy", "undeploy", "system", "--purge")
     say("", "longest pause, ms", "from", "to", "frames lost, doubled or begun anew")
     say(*["---"] * 5)
     for what, rounds in found.items():
@@ -168,7 +168,7 @@ def _update(folder: Path, servers: Mapping[str, Any]) -> None:
         say(what, *figures, str(sum(lost for _, lost in rounds)))
 
 
-def _eprune(folder: Path, *words: str) -> float:
+def eprune(folder: Path, *words: str) -> float:
     """How many seconds a command takes."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     begun = time.monotonic()

@@ -26,6 +26,7 @@ PREPARED = [
     ["import", "tiny.tflite", "-o", "changed"],
     ["apply", "partition", "wide.tflite", "--devices", "2", "--method", "lop", "-o", "parted"],
     ["certify", "keys", "endpoint"],
+    ["run", "plain.xml", "-p", "platforms", "-m", "split", "--tap", "f1=f1.npy", "--tap", "f3=f3.npy", "-q"],
     ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "fresh", "--frames", "3"],
     ["explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "modelled", "--frames", "3"],
     ["explore", "plain.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts", "--frames", "3"],

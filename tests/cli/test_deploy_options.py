@@ -123,6 +123,15 @@ def test_links_over_zenoh_are_told_where_it_is(fleet):
             path.write_text(text)
 
 
+def test_a_program_answers_with_metrics(fleet):
+    without, with_it = planned(fleet), planned(fleet, "--metrics", "camera=9400")
+    assert with_it["versions"]["server"] == without["versions"]["server"]
+    assert with_it["versions"]["camera"] != without["versions"]["camera"]
+    for wrong in ("moon=9400", "camera", "camera=here", "camera=a b:1"):
+        done = up(fleet, "--dry-run", "--metrics", wrong)
+        assert (done.code, "expected PLATFORM=[HOST:]PORT, and PLATFORM one of camera, server" in done.err) == (2, True)
+
+
 def test_a_service_manager_is_chosen(fleet):
     kind = "user" if os.geteuid() == 0 else "system"
     done = call("deploy", fleet.system, "--service", kind, "--dry-run")

@@ -120,6 +120,7 @@ DEPLOYING = {
         "--with-inputs": "test_what_actors_read_is_sent",
         "--insecure": "test_an_unprotected_link_is_allowed",
         "--zenoh": "test_links_over_zenoh_are_told_where_it_is",
+        "--metrics": "test_a_program_answers_with_metrics",
         "--service": "test_a_service_manager_is_chosen",
         "--timeout": "test_programs_have_so_long",
         "--dry-run": "test_a_plan_is_only_shown",
@@ -143,6 +144,18 @@ DEPLOYING = {
     "rollback": {"--timeout": "test_programs_have_so_long", "--quiet": "test_quiet"},
     "undeploy": {"--purge": "test_results_are_purged", "--quiet": "test_results_are_purged"},
 }
+WATCH = "tests/cli/test_watching.py"
+#: Option -> the test that shows it, of `top` and `watch`.
+WATCHING = {
+    "--platform": "test_an_application_with_its_files",
+    "--mapping": "test_an_application_with_its_files",
+    "--every": "test_states_are_lines_of_json_for_as_long_as_one_wishes",
+    "--on": "test_alarms_run_commands_and_are_findings",
+    "--late-after": "test_alarms_run_commands_and_are_findings",
+    "--against": "test_what_was_predicted_is_set_beside_what_is_measured",
+}
+PLAY = f"play {BOTH} --tokens f3=f3.npy"
+APPLY_PLAY = "apply play app.xml --tokens f3=f3.npy -o k"
 ON_TWO = "import tiny.tflite -o new -p pi,server"
 SPLIT_PASS = "apply split app.xml --over pi server"
 
@@ -195,6 +208,47 @@ TABLE = {
             **OUTSIDE,
         }
         for name, tests in DEPLOYING.items()
+    },
+    "top": {
+        **{option: Elsewhere(f"{WATCH}::{test}") for option, test in WATCHING.items()},
+        "--once": Elsewhere(f"{WATCH}::test_top_shows_once_what_there_is_and_says_by_its_exit_code_whether_it_is_well"),
+        "--format": Elsewhere(f"{WATCH}::test_states_are_lines_of_json_for_as_long_as_one_wishes"),
+        **OUTSIDE,
+    },
+    "watch": {
+        **{option: Elsewhere(f"{WATCH}::{test}") for option, test in WATCHING.items()},
+        "--port": Elsewhere(f"{WATCH}::test_a_port_that_is_taken_and_a_token_that_can_be_guessed_are_refused"),
+        "--bind": Elsewhere(f"{WATCH}::test_the_page_is_at_an_address_of_ones_own_and_opens_by_itself"),
+        "--token": Elsewhere(f"{WATCH}::test_a_browser_shows_what_happens"),
+        "--open": Elsewhere(f"{WATCH}::test_the_page_is_at_an_address_of_ones_own_and_opens_by_itself"),
+        **OUTSIDE,
+    },
+    "record": {
+        **dict.fromkeys(("--platform", "--mapping"), Elsewhere(f"{DEPLOY}::test_an_application_with_its_files")),
+        **dict.fromkeys(
+            ("--fifo", "--output", "--tokens", "--quiet"),
+            Elsewhere("tests/cli/test_record.py::test_tokens_of_a_deployed_system_come_here_and_are_played"),
+        ),
+        "--bytes": Elsewhere("tests/cli/test_record.py::test_a_file_has_no_more_bytes_than_one_wishes"),
+        "--seconds": Elsewhere("tests/cli/test_record.py::test_after_so_many_seconds_there_is_what_there_is"),
+        **OUTSIDE,
+    },
+    "play": {
+        **OUTSIDE,
+        "--platform": Acts(PLAY, PLAY.replace("platforms", "platforms/server.xml"), code),
+        "--mapping": Acts(f"{PLAY} --record new", f"{PLAY} --record new".replace("-m split", "-m local"), names),
+        "--tokens": Acts(PLAY, PLAY.replace("f3=f3.npy", "f1=f1.npy"), lambda outcome: outcome.err),
+        "--pace": plus(PLAY, "--pace recorded --summary new.json", names),
+        "--frames": plus(PLAY, "--frames 1", out),
+        "--set": plus(PLAY, "--set Play-f3.pace=no", code),
+        "--record": plus(PLAY, "--record new", names),
+        "--summary": plus(PLAY, "--summary new.json", names),
+        "--quiet": plus(PLAY, "-q", silent),
+    },
+    "apply play": {
+        "--tokens": Acts(APPLY_PLAY, APPLY_PLAY.replace("f3=f3.npy", "f1=f1.npy")),
+        "--pace": plus(APPLY_PLAY, "--pace recorded"),
+        **written(APPLY_PLAY),
     },
     "apply": {"--format": plus("apply", "--format json")},
     "apply replicate": {
@@ -437,6 +491,7 @@ TABLE = {
         "--pin": plus(f"run {ONE}", "--no-pin", out),
         "--emulate": plus(f"run {TWO}", "--emulate", lambda outcome: "emulated" in outcome.err),
         "--keys": plus(f"run {BOTH.replace('platforms', 'tls')}", "--keys nowhere", code),
+        "--tap": plus(f"run {PLAIN}", "--tap f1=new.npy", names),
         "--quiet": plus(f"run {PLAIN}", "-q", silent),
     },
     "sweep": {

@@ -111,6 +111,7 @@ CALLS = {
         ("wide.tflite", "--data", "pictures.npz", "--failures", "2", "--recovery"),
         ("wide.tflite", "--data", "unlabelled.npz", "--devices", "2"),
     ],
+    "top": [("plain.xml", "-p", "hosted", "-m", "split", "--once")],
     "deploy": [
         ("doctor", "plain.xml", "-p", "hosted", "-m", "split"),
         ("status", "plain.xml", "-p", "hosted", "-m", "split"),
@@ -158,6 +159,9 @@ SLOW = [("--images", "nothing-here", "--build", "{out}"), ("timed", "--actors", 
 #: Commands without ``--format json``, and why.
 WITHOUT_JSON = {
     "run": "what actors print is its output; --summary FILE writes the summary as JSON, --record DIR the run records",
+    "play": "what actors print is its output, as of run",
+    "record": "its output is the recordings",
+    "watch": "its output is a page; eprune top prints what is on it",
     "draw": "its output is a picture",
     "deploy": "its subcommands have it",
     **dict.fromkeys(

@@ -16,7 +16,15 @@ CHAIN = (
 )
 FIELDS = {
     *("user_s", "system_s", "resident_bytes", "peak_memory_bytes", "unique_bytes"),
-    *("load", "machine_load", "machine_cores", "usage_note"),
+    *(
+        "load",
+        "machine_load",
+        "machine_cores",
+        "machine_memory_bytes",
+        "available_bytes",
+        "temperature_c",
+        "usage_note",
+    ),
 }
 
 

@@ -8,14 +8,17 @@ being tried out, the version before comes back at once.
 
 from __future__ import annotations
 
+import base64
 import contextlib
 import json
 import os
+import re
 import select
 import signal
 import subprocess
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Callable, Optional
 
@@ -26,6 +29,14 @@ from eprune.deploy.remote.versions import Place, Problem
 
 #: Seconds of silence after which the other side is taken for gone.
 PATIENCE = 30.0
+#: Seconds between two questions to what keeps a program that is watched running.
+WATCHED = 5.0
+#: Seconds until the events of a program that is watched are sent.
+SOON = 0.1
+#: Seconds in which a program writes what it has copied, and bytes of a piece of a file.
+FINISHED, PIECE = 10.0, 1 << 20
+#: How a line of the log begins that is an event.
+EVENT = '{"time": '
 #: Bytes of a request at most.
 REQUEST_BYTES = 16 << 20
 
@@ -326,32 +337,110 @@ class Agent:
 
     def _do_logs(self, request: Request) -> None:
         """Lines of the log, as ``say``; with ``follow`` until the other side has enough."""
-        command = self._service.log_command(request["lines"], request["follow"])
+        for line in self._log(request["lines"], request["follow"]):
+            if line is not None:
+                send(say=line)
+
+    def _do_watch(self, request: Request) -> None:
+        """How the program is, every ``period`` seconds, and its events, until the other side has enough.
+
+        Both as JSON in ``say``: {"state": ..., "version": ...} as in ``state``, or {"line": ...}. What actors print may
+        be as much as there are frames, and is not sent.
+        """
+        period, asked, state = request["period"], 0.0, self._do_health({})
+        due = 0.0
+        for line in self._log(request["lines"], True, period, SOON):
+            if line is not None and line.startswith(EVENT):
+                send(say=json.dumps({"line": line}))
+            if time.monotonic() < due:
+                continue
+            due = time.monotonic() + period
+            # What keeps it running may be slow to ask; the program's own report is a file.
+            report = self._service.report(state["pid"])
+            same = report is not None and report["pid"] == state["pid"] and state["active"] == "running"
+            if not same or time.monotonic() >= asked + WATCHED:
+                asked, state = time.monotonic(), self._do_health({})
+            elif report is not None:
+                state = {**state, "status": report, "age": time.time() - report["time"]}
+            send(say=json.dumps({"version": self._place.current(), "state": state}))
+
+    # Recordings.
+
+    def _do_record(self, request: Request) -> dict[str, Any]:
+        """Have the program copy tokens of its FIFOs (``taps``: FIFO -> limits) for so many seconds; how far it came."""
+        status = self._service.report_path(self._do_health({})["pid"])
+        wish = status.with_name(f"{status.name}.tap")
+        if wish.exists():
+            raise Problem("somebody else is recording here")
+        self._await_untapped(request)  # the program may not have noticed yet that an earlier recording is over
+        if self._taps(request):
+            raise Problem(f"{', '.join(self._taps(request))}: the program records that already, as it was told to")
+        taps: dict[str, Any] = {}
+        until = time.monotonic() + request["seconds"]
+        try:
+            wish.write_text(json.dumps(request["taps"]))
+            while time.monotonic() < until and not (taps and all(tap["done"] for tap in taps.values())):
+                if select.select([0], [], [], 0.2)[0] and not os.read(0, 4096):
+                    raise Gone
+                taps = self._taps(request)
+        finally:
+            wish.unlink(missing_ok=True)
+        if not all(tap["done"] for tap in taps.values()):
+            self._await_untapped(request)  # what was copied is being written
+        return taps
+
+    def _await_untapped(self, request: Request) -> None:
+        until = time.monotonic() + FINISHED
+        while self._taps(request) and time.monotonic() < until:
+            time.sleep(0.1)
+
+    def _taps(self, request: Request) -> dict[str, Any]:
+        report = self._service.report(self._do_health({})["pid"]) or {}
+        return {name: tap for name, tap in report.get("taps", {}).items() if name in request["taps"]}
+
+    def _do_fetch(self, request: Request) -> None:
+        """A recording, in pieces, as ``say``; it is removed here."""
+        path = Path(request["file"])
+        if not re.fullmatch(r"recorded-[\w-]+\.npy", path.name):
+            raise Problem(f"{path} is no recording")
+        with path.open("rb") as file:
+            while data := file.read(PIECE):
+                send(say=base64.b64encode(data).decode())
+        path.unlink()
+
+    def _log(self, lines: int, follow: bool, period: float = PATIENCE, pause: float = 0.0) -> Iterator[Optional[str]]:
+        """Lines of the log; None whenever there was none for ``period`` seconds. Raises Gone.
+
+        After each look it rests for ``pause`` seconds: a log may get a line a frame.
+        """
+        command = self._service.log_command(lines, follow)
         with subprocess.Popen(
             command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL
         ) as log:
             assert log.stdout is not None
-            output = log.stdout.fileno()
-            rest = b""
+            output, rest, heard = log.stdout.fileno(), b"", time.monotonic()
             try:
                 while True:
-                    ready = select.select([output, 0], [], [], PATIENCE)[0]
-                    if 0 in ready and not os.read(0, 4096):
+                    ready = select.select([output, 0], [], [], period)[0]
+                    if 0 in ready:
+                        heard = time.monotonic()
+                        if not os.read(0, 4096):
+                            raise Gone
+                    if time.monotonic() > heard + PATIENCE:
                         raise Gone
                     if output not in ready:
-                        if not ready:
-                            raise Gone
+                        yield None
                         continue
                     data = os.read(output, 65536)
                     if not data:
                         break
-                    *lines, rest = (rest + data).split(b"\n")
-                    for line in lines:
-                        send(say=line.decode("utf-8", "replace"))
+                    *whole, rest = (rest + data).split(b"\n")
+                    yield from (line.decode("utf-8", "replace") for line in whole)
+                    time.sleep(pause)
             finally:
                 log.kill()
         if rest:
-            send(say=rest.decode("utf-8", "replace"))
+            yield rest.decode("utf-8", "replace")
 
 
 def _stop(number: int, _: Any) -> None:

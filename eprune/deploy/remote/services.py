@@ -48,9 +48,14 @@ class Service:
 
     def report(self, pid: int) -> Optional[dict[str, Any]]:
         """What the program reports; where it has been changed while it ran, the process ``pid`` of its."""
-        found = [read_json(self._reports / name) for name in STATUS]
-        reports: list[dict[str, Any]] = sorted(filter(None, found), key=lambda each: each["time"])
-        return next((each for each in reports if each["pid"] == pid), reports[-1] if reports else None)
+        return read_json(self.report_path(pid))
+
+    def report_path(self, pid: int) -> Path:
+        """The file in which it does."""
+        found = {name: read_json(self._reports / name) for name in STATUS}
+        reports = sorted(((each["time"], name) for name, each in found.items() if each), reverse=True)
+        own = [name for name, each in found.items() if each and each["pid"] == pid]
+        return self._reports / (own + [name for _, name in reports] + [STATUS[0]])[0]
 
     def install(self) -> None:
         """Take notice of the current version, and start it whenever the machine starts."""

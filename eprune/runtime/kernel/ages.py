@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Optional
 
@@ -39,13 +40,22 @@ class Ages:
         kind = micros if shift <= 0 else ((shift << _BITS) + (micros >> shift))
         self._counts[kind] = self._counts.get(kind, 0) + 1
 
+    def counts(self) -> dict[int, int]:
+        """How many ages were counted so far in each class."""
+        return self._counts.copy()
+
     def summary(self) -> Optional[Age]:
         """None where nothing was counted."""
-        counts = sorted(self._counts.copy().items())
-        total = sum(count for _, count in counts)
-        if not total:
-            return None
-        return Age(total, _percentile(counts, 0.50 * total), _percentile(counts, 0.99 * total))
+        return age_of(self.counts())
+
+
+def age_of(classes: Mapping[int, int]) -> Optional[Age]:
+    """What so many ages in each class say; None where there are none."""
+    counts = sorted(classes.items())
+    total = sum(count for _, count in counts)
+    if not total:
+        return None
+    return Age(total, _percentile(counts, 0.50 * total), _percentile(counts, 0.99 * total))
 
 
 def _percentile(counts: list[tuple[int, int]], rank: float) -> float:

@@ -225,6 +225,16 @@ class Fifo:
     def will_fire(self, firing: int) -> None:
         """The consumer's next firing has the index ``firing``. A producer on another platform learns it."""
 
+    @property
+    def fill(self) -> int:
+        """How many tokens were made and are not consumed yet."""
+        return max(self.written - self.released, 0)
+
+    @property
+    def bytes_written(self) -> int:
+        """How many bytes the tokens had that were written, initial ones apart."""
+        return self._bytes_written if self.variable else (self.written - self.delay) * self.token_bytes
+
     def summary(self) -> FifoCounts:
         """Counters for the run record."""
         tokens = self.written - self.delay
@@ -234,7 +244,7 @@ class Fifo:
             tokens,
             self.released,
             self.discarded,
-            self._bytes_written if self.variable else tokens * self.token_bytes,
+            self.bytes_written,
             self.peak,
         )
 

@@ -16,6 +16,7 @@ from eprune.runtime.net.tunnels import DISCOVER
 from eprune.runtime.tell import health
 from eprune.runtime.tell.journal import JSON, TEXT
 from eprune.runtime.tell.outlets import is_stream
+from eprune.runtime.tell.tap import TOKENS
 from eprune.runtime.tell.watch import STALL_AFTER
 
 #: Seconds of silence after which a peer is dead: if it can come back, and if its death ends the run, which an
@@ -167,6 +168,19 @@ def parse(
         action=_Check,
         metavar="FILE",
         help="the same, but exit with 1 only where a new start may help",
+    )
+    add(
+        "--tap",
+        action="append",
+        default=[],
+        metavar="FIFO=FILE",
+        help=f"copy the first {TOKENS} tokens of a FIFO that has its producer here into a .npy file",
+    )
+    add(
+        "--metrics",
+        default=environment("EPRUNE_METRICS"),
+        metavar="[HOST:]PORT",
+        help="answer http://HOST:PORT/metrics in Prometheus' text format (also EPRUNE_METRICS; default host: loopback)",
     )
     return parser.parse_args(arguments)
 

@@ -12,12 +12,15 @@ from typing import Callable, Optional
 from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.fire.matched import MatchedInput
 from eprune.runtime.kernel.ages import Age
+from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.declared import Declared, DeclaredFifo, DeclaredSegment
 from eprune.runtime.net.ends import TxFifo
 from eprune.runtime.tell.journal import Journal
+from eprune.runtime.tell.recent import Counted, Window
 from eprune.runtime.tell.record import ActorRecord, ClockRecord, FifoRecord, InputRecord, LinkRecord, RunRecord
 from eprune.runtime.tell.status import FifoStatus, PeerStatus, StatusReport
+from eprune.runtime.tell.tap import Taps
 from eprune.runtime.tell.usage import Usage, UsageMeter
 from eprune.runtime.tell.watch import Watch
 
@@ -40,6 +43,9 @@ class Reporter:
         #: the process of the next generation, once it has taken over
         self.successor: Callable[[], Optional[int]] = lambda: None
         self._measures = measures
+        #: the taps of the run, if there can be some
+        self.taps: Optional[Taps] = None
+        self._window = Window()
         self._count()
         #: FIFO -> tokens dropped and resent that the journal was fields of
         self._logged: dict[tuple[str, str], int] = {}
@@ -61,9 +67,12 @@ class Reporter:
             successor=self.successor(),
             firings={actor.name: actor.activity.count for actor in self._assembly.actors},
             ages={f"{actor.name}.{port}": age for actor in self._assembly.actors for port, age in _ages(actor).items()},
-            fifos={fifo.name: self._counts(fifo) for fifo in declared.fifos if fifo.peer},
+            fifos={fifo.name: self._counts(fifo) for fifo in declared.fifos},
             peers=self._peers(),
             stalled=self._watch.stalled,
+            missing=self._missing() if state == "running" else (),
+            taps=self.taps.status if self.taps is not None else {},
+            recent=self._window.add(self._counted()),
             figures={
                 each.name: dict(each.behaviour.figures) for each in self._assembly.actors if each.behaviour.figures
             },
@@ -74,6 +83,7 @@ class Reporter:
 
     def begin(self) -> None:
         """All peers are there: of a service, this is when the stream begins, however long it has waited for it."""
+        self._window = Window()
         if self._stream is not None:
             self._count()
 
@@ -106,12 +116,32 @@ class Reporter:
 
     def _counts(self, declared: DeclaredFifo) -> FifoStatus:
         fifo = self._assembly.fifos[declared.name]
-        kind, peer = _kind(declared), declared.peer
+        kind, peer, fill = _kind(declared), declared.peer, fifo.fill
         if not isinstance(fifo, TxFifo):
-            return FifoStatus(kind, peer, fifo.written - fifo.delay)
+            return FifoStatus(kind, peer, fifo.written - fifo.delay, fifo.capacity, fill, fifo.discarded)
         confirmed, dropped = fifo.confirmed, fifo.given_up
         made = fifo.made  # read last: the others only follow it
-        return FifoStatus(kind, peer, made, confirmed, made - confirmed - dropped, dropped, fifo.resent)
+        waiting = made - confirmed - dropped
+        return FifoStatus(kind, peer, made, fifo.capacity, fill, None, confirmed, waiting, dropped, fifo.resent)
+
+    def _counted(self) -> Counted:
+        """The counters from which follows what is recent."""
+        actors, fifos = self._assembly.actors, self._assembly.fifos
+        return Counted(
+            time.monotonic(),
+            {actor.name: (actor.activity.count, actor.activity.busy / 1e9) for actor in actors},
+            {name: _flown(fifo) for name, fifo in fifos.items()},
+            {f"{actor.name}.{port}": ages.counts() for actor in actors for port, ages in actor.ages.items()},
+        )
+
+    def _missing(self) -> list[str]:
+        """The ports whose producers are dead or starved, or whose consumers cannot be reached."""
+        missing = []
+        for actor in self._assembly.actors:
+            ports = [port.name for port in actor.inputs if port.fifo.lost and not port.fifo.ended]
+            ports += [port.name for port in actor.outputs if not port.fifo.connected and not port.fifo.left]
+            missing += [f"{actor.name}.{port}" for port in ports]
+        return missing
 
     def _peers(self) -> dict[str, PeerStatus]:
         """Platform -> the state of its connections, the worst one, and since when."""
@@ -186,6 +216,13 @@ def _actor_record(program: Declared, actor: RunningActor, warm: bool) -> ActorRe
         modes = {str(value): mode.firings for value, mode in actor.rates.modes.items()}
     figures = dict(actor.behaviour.figures) or None
     return ActorRecord(declared.unit, role, members, actor.activity.summary(warm), modes, _inputs(actor), figures)
+
+
+def _flown(fifo: Fifo) -> tuple[int, int, int]:
+    """How many tokens were made, their bytes as far as they were written, and how many were lost."""
+    if isinstance(fifo, TxFifo):
+        return fifo.made, fifo.bytes_written, fifo.given_up
+    return fifo.written - fifo.delay, fifo.bytes_written, fifo.discarded
 
 
 def _ages(actor: RunningActor) -> dict[str, Age]:

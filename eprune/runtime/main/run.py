@@ -25,8 +25,9 @@ from eprune.runtime.main.succession import Succession
 from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.tell import record
 from eprune.runtime.tell.journal import Journal
-from eprune.runtime.tell.outlets import FileOutlet
+from eprune.runtime.tell.outlets import FileOutlet, is_stream
 from eprune.runtime.tell.status import Status, StatusReport
+from eprune.runtime.tell.tap import Taps
 from eprune.runtime.tell.watch import Watch
 
 #: Seconds that a program with threads that do not stop waits for standard output, before it leaves without.
@@ -50,8 +51,10 @@ class Stream:
         self.network = network = assembly.make_network(events.put, run.listeners)
         assembly.use(network)
         self.engine = Engine(assembly.crews, network, assembly.links, events, journal, self._begin, self._ready)
-        self.reporter = Reporter(assembly, journal, run.watch, bool(options.record or options.status), number)
+        measures = bool(options.record or options.status or options.metrics)
+        self.reporter = Reporter(assembly, journal, run.watch, measures, number)
         self.reporter.unreported = run.unreported
+        self.taps = self.reporter.taps = _taps(assembly, options)
         self.reporter.successor = lambda: run.succession.successor if run.succession else None
         self._before = run.before
         self._journal = journal
@@ -66,6 +69,15 @@ class Stream:
         self._journal.log("running")
         if self._before is not None:
             self._before.ready()
+
+    def end_taps(self) -> None:
+        """Write what taps have copied, and say how much it is."""
+        self.taps.close()
+        for fifo, tap in self.taps.status.items():
+            lost = f"; {tap.lost} were lost, as the disk was slow" * bool(tap.lost)
+            said = f"; then: {tap.problem}" * bool(tap.problem)
+            event = "warning" if tap.lost or tap.problem else "note"
+            self._journal.log(event, f"FIFO {fifo!r}: {tap.tokens} tokens in {tap.file}{lost}{said}", fifo=fifo)
 
     def results(self, options: argparse.Namespace) -> dict[str, str]:
         """File -> its content, of the record and the trace that are wanted."""
@@ -124,7 +136,7 @@ class Run:
         self._status.main = self.before is None
         failure: Optional[RunError] = None
         try:
-            with self._status:
+            with self._status, self._metrics():
                 try:
                     self._take_part()
                     self._serve() if self.options.serve else self._run()
@@ -144,6 +156,18 @@ class Run:
             failure = missing[0]
         if failure:
             raise failure
+
+    def _metrics(self) -> contextlib.AbstractContextManager[Any]:
+        if not self.options.metrics:
+            return contextlib.nullcontext()
+        from eprune.runtime.tell.scrape import MetricsServer
+
+        status = self._status
+
+        def tell() -> Optional[dict[str, Any]]:
+            return status.last.as_json() if status is not None and status.last is not None else None
+
+        return MetricsServer(self.options.metrics, tell, waits=self.before is not None)
 
     def _take_part(self) -> None:
         """Be there for the generations before and after this one."""
@@ -182,6 +206,7 @@ class Run:
         return self.succession is not None and self.succession.leaving
 
     def _snapshot(self) -> StatusReport:
+        self._stream.taps.look()
         return self._stream.reporter.snapshot()
 
     def _prepare(self, assembly: Assembly, number: Optional[int]) -> None:
@@ -198,6 +223,7 @@ class Run:
             engine.run(self.options.timeout)
         finally:
             self.left_behind = engine.left_behind
+            self._stream.end_taps()
         self._stream.reporter.tally(last=True)
 
     def _serve(self) -> None:
@@ -244,6 +270,20 @@ def _kind(options: argparse.Namespace) -> type[Assembly]:
     from eprune.runtime.main.node import NodeAssembly  # only nodes need it
 
     return NodeAssembly
+
+
+def _taps(assembly: Assembly, options: argparse.Namespace) -> Taps:
+    """The taps of FIFOs whose producers are here. Raises UsageError for others."""
+    fifos = {each.name: assembly.fifos[each.name] for each in assembly.declared.fifos if each.source is not None}
+    begun = dict(text.partition("=")[::2] for text in options.tap)
+    for name, path in begun.items():
+        if name not in fifos or not path:
+            raise UsageError(f"--tap {name}={path}: expected FIFO=FILE; FIFOs with a producer here: {', '.join(fifos)}")
+    polled = options.status and not is_stream(options.status)
+    try:
+        return Taps(fifos, begun, f"{options.status}.tap" if polled else None)
+    except OSError as error:
+        raise UsageError(f"--tap {error.filename}: {error.strerror}") from None
 
 
 def _limits(assembly: Assembly, usual: float) -> dict[str, float]:

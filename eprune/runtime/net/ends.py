@@ -183,6 +183,11 @@ class NewestTxFifo(TxFifo):
         return self._kept.written
 
     @property
+    def fill(self) -> int:
+        """How many tokens wait to be sent, or were sent and are not consumed yet."""
+        return self._kept.fill + super().fill
+
+    @property
     def drained(self) -> bool:
         """Whether nothing waits to be sent."""
         return not self._kept.waits and super().drained

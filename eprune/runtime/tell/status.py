@@ -8,7 +8,7 @@ import os
 import socket
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from types import TracebackType
 from typing import Any, Callable, Optional, Union
@@ -17,7 +17,9 @@ from eprune.runtime.kernel.ages import Age
 from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.outlets import FileOutlet, PipeOutlet, is_stream
+from eprune.runtime.tell.recent import Recent
 from eprune.runtime.tell.record import known
+from eprune.runtime.tell.tap import TapStatus
 from eprune.runtime.tell.usage import Usage
 from eprune.runtime.tell.watch import Stall, Watch
 
@@ -32,14 +34,18 @@ LAST = 1.0
 
 @dataclass(frozen=True)
 class FifoStatus:
-    """This platform's end of a FIFO to or from another one.
+    """A FIFO of this platform, or its end of one to or from another platform.
 
-    Where the peer confirms tokens: ``tokens`` = ``confirmed`` + ``waiting`` + ``dropped``.
+    ``fill`` tokens of at most ``capacity`` are in it, as far as this end knows. Where the peer confirms tokens:
+    ``tokens`` = ``confirmed`` + ``waiting`` + ``dropped``. ``discarded``: tokens that were not used in any firing.
     """
 
     kind: str
     peer: str
     tokens: int
+    capacity: int
+    fill: int
+    discarded: Optional[int] = None
     confirmed: Optional[int] = None
     waiting: Optional[int] = None
     dropped: Optional[int] = None
@@ -64,8 +70,10 @@ class StatusReport:
     """How a run fares at ``time``. Times are in seconds since the epoch; ``usage`` is flat in JSON.
 
     ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
-    ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been.
-    ``figures``: actor -> what its behaviour counts or measures, of those that do.
+    ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been. ``recent``: what
+    has happened in the last seconds. ``missing``: the ports, ``actor.port``, whose other ends are missing now.
+    ``taps``: FIFO -> how far the copying of its tokens is. ``figures``: actor -> what its behaviour counts or measures,
+    of those that do.
     ``stream``: of a service, the number of the stream that it serves or waits for; None: it is none.
     ``successor``: the process of the next generation, which has taken over; None: there is none.
     ``unlogged`` lines of the log and ``unreported`` reports could not be written.
@@ -85,6 +93,9 @@ class StatusReport:
     fifos: Mapping[str, FifoStatus]
     peers: Mapping[str, PeerStatus]
     stalled: Mapping[str, Stall]
+    missing: Sequence[str]
+    taps: Mapping[str, TapStatus]
+    recent: Recent
     figures: Mapping[str, Mapping[str, float]]
     unlogged: int
     unreported: int
@@ -123,6 +134,8 @@ class Status:
         self._snapshot = snapshot
         self._fail = fail
         self._watch = watch
+        #: the last report
+        self.last: Optional[StatusReport] = None
         #: whether this process is the one that systemd watches, and not a generation that is still to take over
         self.main = True
         self._closed = False
@@ -184,7 +197,7 @@ class Status:
                 self._report()
 
     def _report(self) -> None:
-        report = self._snapshot()
+        self.last = report = self._snapshot()
         if self.main:
             self._notify_systemd(report)
         if self._outlet is None:

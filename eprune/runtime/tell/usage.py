@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+import glob
 import os
 import time
 from dataclasses import dataclass
 from typing import Any, Optional
 
-#: Seconds between two readings of the unique memory, for which the system walks through all of the process's pages.
+#: Seconds between two readings of what is slow to read: of the unique memory, for which the system walks through all of
+#: the process's pages, and of the sensors.
 UNIQUE_PERIOD = 5.0
+#: Degrees Celsius that no sensor can have measured.
+_HOTTEST = 150.0
 _MISSING = "psutil is not installed: unique memory and loads are unknown (pip install psutil)"
 
 
@@ -21,6 +26,8 @@ class Usage:
     memory that would be free if the process ended (at most UNIQUE_PERIOD old while it runs). ``load``: processor
     seconds of the process per second, 1.5 is one and a half cores; ``machine_load``: the same of the whole machine,
     which has ``machine_cores``. Loads are those since the reading before; in a last reading, since the start.
+    ``machine_memory_bytes``: the machine's memory, of which ``available_bytes`` can still be had. ``temperature_c``: of
+    the hottest part of the machine that has a sensor.
     """
 
     user_s: Optional[float] = None
@@ -31,6 +38,9 @@ class Usage:
     load: Optional[float] = None
     machine_load: Optional[float] = None
     machine_cores: Optional[int] = None
+    machine_memory_bytes: Optional[int] = None
+    available_bytes: Optional[int] = None
+    temperature_c: Optional[float] = None
     usage_note: str = ""
 
 
@@ -42,7 +52,8 @@ class UsageMeter:
         self._process = self._psutil and self._psutil.Process()
         self._begin = self._before = self._times()
         self._unique: Optional[int] = None
-        self._unique_due = 0.0
+        self._temperature: Optional[float] = None
+        self._slow_due = 0.0
 
     def read(self, last: bool = False) -> Usage:
         """A reading; ``last``: the loads since the start, and the unique memory now."""
@@ -52,20 +63,24 @@ class UsageMeter:
         seconds = max(now[0] - before[0], 1e-9)
         load = (now[1] - before[1]) / seconds
         cores = os.cpu_count()
+        slow = last or now[0] >= self._slow_due
+        if slow:
+            self._slow_due = now[0] + UNIQUE_PERIOD
+            self._temperature = _temperature(self._psutil)
+        machine_wide = (cores, *_memory(), self._temperature)
         if not self._psutil:
-            return Usage(user, system, _resident(), peak, None, load, None, cores, _MISSING)
+            return Usage(user, system, _resident(), peak, None, load, None, *machine_wide, _MISSING)
         try:
             resident = self._process.memory_info().rss
-            if last or now[0] >= self._unique_due:
-                self._unique_due = now[0] + UNIQUE_PERIOD
+            if slow:
                 self._unique = getattr(self._process.memory_full_info(), "uss", None)
         except (self._psutil.Error, OSError) as error:
-            return Usage(user, system, _resident(), peak, None, load, None, cores, f"psutil: {error}")
+            return Usage(user, system, _resident(), peak, None, load, None, *machine_wide, f"psutil: {error}")
         # The system counts in ticks: over a short time there may seem to be more than there can be.
         machine = None
         if now[2] and before[2]:
             machine = max(0.0, min((now[2] - before[2]) / seconds, float(cores or 1)))
-        return Usage(user, system, resident, peak, self._unique, load, machine, cores)
+        return Usage(user, system, resident, peak, self._unique, load, machine, *machine_wide)
 
     def _times(self) -> tuple[float, float, float]:
         """Seconds on the clock, of this process's processor time, and of the whole machine's (0 where unknown)."""
@@ -103,6 +118,31 @@ def _resource_usage() -> tuple[Optional[float], Optional[float], Optional[int]]:
         return times.user, times.system, None
     used = resource.getrusage(resource.RUSAGE_SELF)
     return used.ru_utime, used.ru_stime, used.ru_maxrss * 1024
+
+
+def _memory() -> tuple[Optional[int], Optional[int]]:
+    """The machine's memory, and what of it can still be had, in bytes, on Linux."""
+    try:
+        with open("/proc/meminfo", encoding="ascii") as file:  # noqa: PTH123
+            found = dict(line.split(":", 1) for line in file)
+        total, available = (int(found[name].split()[0]) * 1024 for name in ("MemTotal", "MemAvailable"))
+    except (OSError, ValueError, KeyError, IndexError):
+        return None, None
+    return total, available
+
+
+def _temperature(psutil: Any) -> Optional[float]:
+    """The highest temperature that a sensor tells, in degrees Celsius; without psutil those of the kernel's zones."""
+    found: list[float] = []
+    if hasattr(psutil, "sensors_temperatures"):
+        with contextlib.suppress(OSError, ValueError):
+            found = [each.current for several in psutil.sensors_temperatures().values() for each in several]
+    else:
+        for zone in glob.glob("/sys/class/thermal/thermal_zone*/temp"):  # noqa: PTH207
+            with contextlib.suppress(OSError, ValueError), open(zone, encoding="ascii") as file:  # noqa: PTH123
+                found.append(int(file.read()) / 1000)
+    # A sensor that is off says what no machine that runs can be like.
+    return max((each for each in found if 0 < each < _HOTTEST), default=None)
 
 
 def _resident() -> Optional[int]:

@@ -1,0 +1,133 @@
+"""Alarms: what is told of a state, once; and the commands that are run for it."""
+
+import os
+import threading
+
+import pytest
+
+from eprune.deploy.alarming import Commands
+from eprune.watch.alarms import HOLD, KINDS, Alarm, Limits, Raised, alarms
+from eprune.watch.drift import Expected, advice, drifts
+from eprune.watch.state import Silent
+from tests.kit.programs import ROOT
+from tests.kit.waiting import until
+from tests.kit.watched import report, reported, well
+
+NONE = Limits()
+LOST = Alarm("lost", "pi", "server", "pi has lost server")
+
+
+def told(state, limits=NONE):
+    return [(alarm.kind, alarm.platform, alarm.subject) for alarm in alarms(state, limits)]
+
+
+def test_a_system_that_is_well_gives_no_alarm():
+    assert told(well(), Limits(late_ms=40, expected=Expected("cuts", {"Track": 8.0}, 25.0, 40.0))) == []
+
+
+def test_lost_is_who_cannot_be_reached_who_is_not_well_and_what_has_no_other_end():
+    peers = {"server": {"state": "lost", "since": 1.0}}
+    assert told(well(reported("pi", peers=peers))) == [("lost", "pi", "server")]
+    assert told(well(Silent("server", 1001, "no route to host"))) == [("lost", "server", "server")]
+    assert told(well(reported("server", missing=["Track.in"]))) == [("lost", "server", "Track.in")]
+    assert told(well(reported("server", health="unhealthy", why="it has failed"))) == [("lost", "server", "server")]
+
+
+def test_late_is_what_was_lost_and_what_is_older_than_the_limit():
+    lossy = {**report("pi")["recent"], "lost": {"f2": 3}}
+    (alarm,) = alarms(well(reported("pi", recent=lossy)), Limits())
+    assert (alarm.kind, alarm.message) == ("late", "FIFO f2 has lost 3 tokens in 10 s")
+    assert told(well(), Limits(late_ms=33)) == [("late", "server", "Track.in")]
+
+
+def test_stalled_is_named_with_its_stage():
+    (alarm,) = alarms(well(reported("pi", stalled={"Camera": {"stage": "fire", "seconds": 61.2}})), Limits())
+    assert alarm.message == "actor Camera on pi is stalled: 61 s in fire"
+
+
+def test_what_flaps_is_one_alarm_and_what_comes_back_much_later_is_another():
+    raised = Raised()
+    assert raised.new([LOST], 0) == [LOST]
+    assert raised.new([], 1) == []
+    assert raised.new([LOST], HOLD) == [], "it was gone for a moment"
+    assert raised.new([LOST], HOLD + 20) == [], "it has lasted"
+    assert raised.new([LOST], 3 * HOLD) == [LOST]
+
+
+def test_a_command_is_run_for_each_new_alarm_and_gets_it_in_its_environment(tmp_path):
+    said = []
+    out = tmp_path / "out"
+    message = 'it\'s `lost`; $(touch hacked) "quoted"'
+    commands = Commands(
+        {"lost": [f'printf "%s|" "$EPRUNE_ALARM" "$EPRUNE_PLATFORM" "$EPRUNE_MESSAGE" >> {out}']}, said.append
+    )
+    lost = Alarm("lost", "pi", "server", message)
+    commands.look([lost, Alarm("late", "pi", "f", "late")], 0)
+    commands.look([lost], 1)
+    commands.look([Alarm("lost", "pi", "other", "2")], 2)
+    until(lambda: out.exists() and out.read_text().count("|") == 6)
+    assert out.read_text() == f"lost|pi|{message}|lost|pi|2|"
+    assert (said, (tmp_path / "hacked").exists()) == ([], False)
+
+
+def test_a_command_that_fails_is_told_and_holds_up_nobody(tmp_path):
+    said = []
+    os.mkfifo(tmp_path / "gate")
+    commands = Commands({"lost": [f"cat {tmp_path}/gate; echo no mail >&2; exit 3"]}, said.append)
+    for number in range(150):  # more than may wait: the first hangs
+        commands.look([Alarm("lost", "pi", str(number), f"alarm {number}")], number)
+    assert any("100 commands wait" in each for each in said)
+    said.clear()
+    threading.Thread(target=lambda: (tmp_path / "gate").write_text(""), daemon=True).start()
+    until(lambda: said)
+    assert said[0] == "warning: --on lost: exit code 3: no mail"
+
+
+@pytest.mark.parametrize(
+    ("expected", "drifted"),
+    [
+        (Expected("cuts", {"Track": 2.0}), [("Track", 4.0)]),
+        (Expected("cuts", {"Track": 16.1}), [("Track", 8 / 16.1)]),
+        (Expected("cuts", {"Track": 7.0}), []),
+        (Expected("cuts", {"A": 1.0, "B": 1.0}), [("A+B", 4.0)]),
+        (Expected("cuts", {"A": 1.0}), []),
+        (Expected("cuts", {"Camera": 0.1}), []),
+        (Expected("cuts", {"Track": 2.0}, latency_ms=1000.0), []),
+        (Expected("cuts", latency_ms=10.5), [("Track.in", 2.0)]),
+        (Expected("cuts", links={("pi", "server"): 0.1}), [("pi-server", 5.0)]),
+        (Expected("cuts", links={("pi", "server"): 5.0}), []),
+        (Expected("cuts", frames_per_s=100.0), []),
+        (Expected("cuts", frames_per_s=10.0), [("throughput", 3.0)]),
+    ],
+    ids=[
+        *(
+            "slower",
+            "faster",
+            "as predicted",
+            "a segment",
+            "a part of a segment is unknown",
+            "a source waits for a camera",
+        ),
+        *("too little to matter", "older", "a slow link", "a fast link", "the source gives no more", "more frames"),
+    ],
+)
+def test_drift_is_what_is_far_from_the_prediction(expected, drifted):
+    found = drifts(well(), expected)
+    assert [(drift.subject, round(drift.factor, 3)) for drift in found] == [(s, round(f, 3)) for s, f in drifted]
+    assert bool(advice(found, expected)) == bool(drifted)
+
+
+def test_fewer_frames_than_predicted_are_drift_where_a_fifo_is_full_and_then_ages_say_nothing():
+    fifos = report("pi")["fifos"]
+    fifos["f2"]["fill"] = 6
+    state = well(reported("pi", fifos=fifos))
+    found = drifts(state, Expected("cuts", latency_ms=1.0, frames_per_s=100.0))
+    assert [drift.subject for drift in found] == ["throughput"]
+    text = advice(found, Expected("cuts"))
+    assert "throughput is 0.3 times what was predicted" in text
+    assert "eprune cut cuts" in text
+
+
+def test_each_kind_is_documented():
+    text = (ROOT / "docs/how-to/watch_a_run.md").read_text(encoding="utf-8")
+    assert all(f"| `{kind}` |" in text for kind in KINDS)
