@@ -140,5 +140,10 @@ class Actor:
         """
         raise NotImplementedError
 
+    def interrupt(self) -> None:
+        """Called from another thread, if the actor ``waits``, where the run is stopped: nobody needs what another method
+        waits for, which should return or raise, EndOfStream for example.
+        """
+
     def finalize(self) -> None:
         """Called once after the last firing, also after a failure: close files, print totals."""
