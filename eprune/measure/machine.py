@@ -69,7 +69,7 @@ _LIBRARIES = {
     "psutil": ("psutil", "processor time and memory in records", False, ""),
     "matplotlib": ("matplotlib", "charts of eprune report and sweep, PNG files of simulate", False, "eprune[plot]"),
     "av": ("av", "cameras, and frames from and into video files", False, "eprune[video]"),
-    "paho-mqtt": ("paho.mqtt", "messages from and to an MQTT broker", False, "eprune[mqtt]"),
+    "paho-mqtt": ("paho", "messages from and to an MQTT broker", False, "eprune[mqtt]"),
     "prometheus-client": ("prometheus_client", "figures for a Pushgateway", False, "eprune[prometheus]"),
     "sounddevice": ("sounddevice", "a microphone", False, "eprune[sound]"),
     "onnx": ("onnx", "reading .onnx models", False, "eprune[onnx]"),
