@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 import os
 import urllib.parse
 from pathlib import Path
@@ -46,3 +47,11 @@ def web_address(name: str, url: str, schemes: tuple[str, ...]) -> urllib.parse.S
     if "@" in parts.netloc:
         raise ValueError(f"{name}: holds a user or a password, which everybody reads: use login or login_file for it")
     return parts
+
+
+def loopback(host: str) -> bool:
+    """Whether a host is this machine and nobody else can reach it."""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
