@@ -240,4 +240,4 @@ def test_a_line_that_is_longer_than_its_token_is_refused(door):
     with pytest.raises(ValueError, match="port 'line': a line of 40 bytes"):
         fired(lines, **{"in": [1, 2, 3]})
     with pytest.raises(ValueError, match="path='x': lines go to the output port"):
-        door(JsonLines(path="x"), {"in": "float32[3]"}, {"line": "uint8[<=20]"})
+        prepared(JsonLines(path="x"), {"in": "float32[3]"}, {"line": "uint8[<=20]"})
