@@ -20,6 +20,8 @@ from eprune.runtime import Actor, EndOfStream
 
 #: Seconds that opening a camera and each of its frames may take before it is taken for lost.
 OPENING, SILENCE = 10.0, 5.0
+#: Microseconds in which FFmpeg guesses what the stream has beyond what the camera says; the frame rate is not needed.
+_GUESSING = "500000"
 #: Seconds between two tries to open a camera that was lost.
 _PAUSE = 1.0
 
@@ -77,6 +79,7 @@ class CameraSource(Actor):
             who = ":".join(urllib.parse.quote(part, safe="") for part in found) + "@" if found else ""
             self.address = urllib.parse.urlunsplit(parts._replace(netloc=who + parts.netloc))
             self.format, self.options = "rtsp", {"rtsp_transport": one_of("transport", transport, ("tcp", "udp"))}
+            self.options["analyzeduration"] = _GUESSING
         elif login or login_file:
             raise ValueError("login and login_file are for RTSP, not for devices")
         elif size and not re.fullmatch(r"[0-9]+x[0-9]+", size):
