@@ -54,7 +54,10 @@ class MqttClient:
         if found:
             self.client.username_pw_set(*found)
         if secure:
-            self.client.tls_set(ca_certs=ca or None)
+            try:
+                self.client.tls_set(ca_certs=ca or None)
+            except OSError as error:  # no such file, or no certificates in it
+                raise ValueError(f"ca={ca!r}: {error.strerror or error}") from None
         elif ca:
             raise ValueError("ca is for tls=yes")
         self.changed = threading.Condition()

@@ -17,6 +17,7 @@ from PIL import Image
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime import EndOfStream
+from tests.kit import keys
 from tests.kit.mosquitto import Broker
 from tests.kit.waiting import until
 
@@ -197,6 +198,29 @@ def test_a_password_opens_the_broker_and_is_in_no_message(tmp_path, monkeypatch)
             prepared(source, {}, {"out": "uint8[1]"})
         assert "guessed" not in str(refused.value)
         source.finalize()
+    finally:
+        broker.kill()
+
+
+def test_with_tls_the_broker_has_to_be_the_right_one(tmp_path):
+    for name in ("right", "wrong"):
+        keys.write(tmp_path / name, keys.authority(), "broker", name="localhost")
+    right = tmp_path / "right"
+    secure = ("allow_anonymous true", f"certfile {right}/broker.crt", f"keyfile {right}/broker.key")
+    broker = Broker(tmp_path, free_base_port(1), *secure, f"user {getpass.getuser()}")
+    try:
+        parameters = {"topic": "t", "port": str(broker.port), "tls": "yes"}
+        source = prepared(MqttSource(**parameters, ca=str(right / "ca.crt")), {}, {"out": "uint8[1]"})
+        sink = prepared(MqttSink(**parameters, ca=str(right / "ca.crt")), {"in": "uint8[1]"}, {})
+        fired(sink, **{"in": [7]})
+        assert fired(source)["out"][0] == 7
+        source.finalize()
+        sink.finalize()
+        stranger = MqttSource(**parameters, ca=str(tmp_path / "wrong" / "ca.crt"))
+        with pytest.raises(OSError, match=f"no MQTT broker at localhost:{broker.port}: .*certificate verify failed"):
+            prepared(stranger, {}, {"out": "uint8[1]"})
+        with pytest.raises(ValueError, match=r"ca='nowhere\.pem'"):
+            MqttSource(**parameters, ca="nowhere.pem")
     finally:
         broker.kill()
 

@@ -141,8 +141,9 @@ class Actor:
         raise NotImplementedError
 
     def interrupt(self) -> None:
-        """Called from another thread, if the actor ``waits``, where the run is stopped: nobody needs what another method
-        waits for, which should return or raise, EndOfStream for example.
+        """Called from another thread, if the actor ``waits``, where the run is stopped.
+
+        Nobody needs what another method waits for: that should return, or raise EndOfStream.
         """
 
     def finalize(self) -> None:
