@@ -140,7 +140,7 @@ class CameraSource(Actor):
             return "no such camera"
         if isinstance(error, OSError) and error.errno == 25:  # no such ioctl
             return "is not a camera"
-        return getattr(error, "strerror", None) or type(error).__name__
+        return getattr(error, "strerror", None) or str(error)
 
     def _read(self, video: Any) -> None:
         """The body of the thread: frames into the inbox, until the camera is lost for good."""

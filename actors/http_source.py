@@ -17,7 +17,7 @@ from inbox import Inbox
 from login import login_of, loopback
 from payload import TYPES, Payload
 
-from eprune.runtime import Actor
+from eprune.runtime import Actor, EndOfStream
 
 #: Callers that are heard at a time, seconds that each may be silent, and bytes of an answer.
 CALLERS, SILENCE, MAX_ANSWER = 32, 10.0, 2**20
@@ -113,7 +113,7 @@ class HttpSource(Actor):
         while True:  # what was accepted, and no firing will take
             try:
                 number, _ = self.inbox.take()
-            except Exception:
+            except EndOfStream:
                 break
             with self.changed:
                 self.answers.pop(number, None)
@@ -172,28 +172,28 @@ class HttpSource(Actor):
 
 
 class _Server(ThreadingHTTPServer):
-    """Hears so many callers at a time, a thread each."""
+    """Hears so many callers at a time, a thread each. Those whose requests are in the graph do not count."""
 
     daemon_threads = True
+    request_queue_size = CALLERS
 
     def __init__(self, place: tuple[str, int], source: HttpSource) -> None:
         self.source = source
-        self.places = threading.BoundedSemaphore(CALLERS)
+        self.heard: set[Any] = set()
         super().__init__(place, _Handler)
 
     def process_request(self, request: Any, client_address: Any) -> None:
         """A caller for whom there is no place is disconnected."""
-        if self.places.acquire(blocking=False):
+        if len(self.heard) < CALLERS:
+            self.heard.add(request)
             super().process_request(request, client_address)
         else:
             self.shutdown_request(request)
 
-    def process_request_thread(self, request: Any, client_address: Any) -> None:
-        """Hear one caller."""
-        try:
-            super().process_request_thread(request, client_address)
-        finally:
-            self.places.release()
+    def shutdown_request(self, request: Any) -> None:
+        """Disconnect a caller."""
+        self.heard.discard(request)
+        super().shutdown_request(request)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """A caller that went away is nobody's trouble."""
@@ -227,6 +227,7 @@ class _Handler(BaseHTTPRequestHandler):
             data = self.rfile.read(int(length))
             if len(data) < int(length):
                 return  # went away
+            self.server.heard.discard(self.request)
             if number is None:
                 self._reply(source.accept(data))
             else:

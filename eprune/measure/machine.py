@@ -28,7 +28,7 @@ PATIENCE = 20
 PYTHON = (3, 9)
 
 #: How many checks there are.
-CHECKS = 27
+CHECKS = 30
 
 
 class State(str, Enum):

@@ -99,6 +99,18 @@ def test_a_caller_gets_the_answer_to_its_own_request(door, port):
         assert json.loads(text)["class"] == ("car", "bus", "truck")[best]
 
 
+def test_callers_who_wait_for_their_answers_keep_neither_others_nor_the_answers_out(door, port):
+    source = door(HttpSource(str(port), keep="64"), {}, {"out": "uint8[1]", "request": "int64[1]"})
+    sink = door(HttpSink(f"http://127.0.0.1:{port}/answers"), {"in": "uint8[1]", "request": "int64[1]"}, {})
+    with ThreadPoolExecutor(CALLERS + 8) as pool:
+        replies = [pool.submit(post, port, bytes([65 + number])) for number in range(CALLERS + 8)]
+        until(lambda: source.counts["accepted"] == CALLERS + 8)
+        for _ in replies:
+            got = fired(source)
+            fired(sink, **{"in": got["out"], "request": got["request"]})
+        assert [reply.result() for reply in replies] == [(200, chr(65 + number)) for number in range(CALLERS + 8)]
+
+
 def test_who_gets_no_answer_hears_that_and_an_answer_that_comes_late_is_refused(door, port):
     source = door(HttpSource(str(port), patience="0"), {}, {"out": "uint8[1]", "request": "int64[1]"})
     sink = door(HttpSink(f"http://127.0.0.1:{port}/answers"), {"in": "uint8[1]", "request": "int64[1]"}, {})

@@ -13,7 +13,10 @@ from driver import fired, prepared
 from eprune.runtime import EndOfStream
 from tests.kit.programs import ROOT, environment
 
-sounddevice = pytest.importorskip("sounddevice", reason="sounddevice is not installed", exc_type=(ImportError, OSError))
+try:
+    import sounddevice
+except (ImportError, OSError) as error:
+    pytest.skip(f"sounddevice or PortAudio is not installed here: {error}", allow_module_level=True)
 
 from microphone_source import MicrophoneSource  # noqa: E402
 
