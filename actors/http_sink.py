@@ -32,7 +32,8 @@ class HttpSink(Actor):
         url: where to send, ``http://`` or ``https://``, without a password.
         form: what a request holds: ``raw``, the bytes of the token, ``picture``, a JPEG, or ``json``: the numbers, or
             the text in a token ``uint8[<=n]`` as ``JsonLines`` gives it.
-        login, login_file: the environment variable, or the file, that holds ``USER:PASSWORD``.
+        login: the environment variable that holds ``USER:PASSWORD``.
+        login_file: or the file that does.
         patience: seconds for which a server may be away.
     """
 

@@ -40,8 +40,8 @@ class HttpSource(Actor):
     Parameters:
         port, address: where to listen.
         form: what a request holds: ``raw``, the bytes of the token, ``picture``, a JPEG, PNG or BMP, or ``json``.
-        login, login_file: the environment variable, or the file, that holds ``USER:PASSWORD``, which callers have to
-            give.
+        login: the environment variable that holds ``USER:PASSWORD``, which callers have to give.
+        login_file: or the file that does.
         keep: how many requests wait for the graph.
         patience: seconds that a caller waits for its answer.
     """

@@ -24,9 +24,10 @@ class MqttSink(Actor):
         form: what a message holds: ``raw``, the bytes of the token, ``picture``, a JPEG, or ``json``: the numbers, or
             the text in a token ``uint8[<=n]`` as ``JsonLines`` gives it.
         host, port: of the broker; port 0: 1883, with TLS 8883.
-        login, login_file: the environment variable, or the file, that holds ``USER:PASSWORD``.
+        login: the environment variable that holds ``USER:PASSWORD``.
+        login_file: or the file that does.
         tls: ``yes`` encrypts, and checks who the broker is.
-        ca: the certificates of authorities, if not those of the system.
+        ca: a file with the certificates of authorities, if not those of the system.
         qos: 0, at most once, or 1, at least once.
         retain: ``yes`` has the broker keep the last message for those who subscribe later.
         patience: seconds for which a lost broker is awaited.

@@ -29,9 +29,10 @@ class MqttSource(Actor):
         topic: with ``+`` and ``#`` for any: ``cameras/+/picture``.
         form: what a message holds: ``raw``, the bytes of the token, ``picture``, a JPEG, PNG or BMP, or ``json``.
         host, port: of the broker; port 0: 1883, with TLS 8883.
-        login, login_file: the environment variable, or the file, that holds ``USER:PASSWORD``.
+        login: the environment variable that holds ``USER:PASSWORD``.
+        login_file: or the file that does.
         tls: ``yes`` encrypts, and checks who the broker is.
-        ca: the certificates of authorities, if not those of the system.
+        ca: a file with the certificates of authorities, if not those of the system.
         qos: 0, at most once, or 1, at least once.
         keep: how many messages wait for the graph.
         patience: seconds for which a lost broker is awaited.

@@ -33,7 +33,8 @@ class PrometheusPush(Actor):
         labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
             numbers' places are used.
         every: seconds from one push to the next; the last token is pushed at the end.
-        login, login_file: the environment variable, or the file, that holds ``USER:PASSWORD``.
+        login: the environment variable that holds ``USER:PASSWORD``.
+        login_file: or the file that does.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "login_file": "read"}

@@ -18,7 +18,7 @@ try:
 except (ImportError, OSError) as error:
     pytest.skip(f"sounddevice or PortAudio is not installed here: {error}", allow_module_level=True)
 
-from microphone_source import MicrophoneSource  # noqa: E402
+from microphone_source import MicrophoneSource
 
 HEAR = """
 import sys
