@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from checks import fraction, shapes
-from line_file import LineFile, label, read_labels
+from line_file import label, lines_of, read_labels
 
 from eprune.runtime import Actor
 
@@ -23,7 +23,8 @@ class DetectionLines(Actor):
         labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
             numbers of the classes are used.
         score: objects below it are left out.
-        path: the file to write, ``-`` for standard output.
+        path: the file to write, ``-`` for standard output, unless there is an output port ``uint8[<=n]``: lines go
+            there then, for example to an ``MqttSink``.
     """
 
     PATHS: ClassVar[Mapping[str, str]] = {"labels": "list", "path": "write"}
@@ -42,7 +43,7 @@ class DetectionLines(Actor):
         [rows] = found["scores"]
         if [*found.values()] != [(rows, 4), (rows,), (rows,)]:
             raise ValueError(f"rows and columns do not fit together: {found}")
-        self.lines = LineFile(self.path, append=self.frame > 0)
+        self.lines = lines_of(self.path, self.outputs, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line."""
@@ -53,7 +54,7 @@ class DetectionLines(Actor):
         rows = [row for row in range(min(count, len(scores))) if scores[row] >= max(self.score, 1e-9)]
         rows.sort(key=lambda row: -scores[row])
         objects = [described(self.labels, classes[row], scores[row], boxes[row]) for row in rows]
-        self.lines.write({"frame": self.frame, "objects": objects})
+        self.lines.write({"frame": self.frame, "objects": objects}, outputs)
         self.frame += 1
 
     def finalize(self) -> None:

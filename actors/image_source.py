@@ -5,7 +5,7 @@ from __future__ import annotations
 import glob
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import BinaryIO, ClassVar, Union
 
 import numpy as np
 from checks import numbers, one_of, only_type, whole_number
@@ -191,6 +191,14 @@ def find_images(path: str) -> list[Path]:
 def read_image(file: Path, width: int, height: int, channels: int) -> np.ndarray:
     """Decode and resize one image: uint8 (height, width, channels). Raises OSError or ValueError, naming the file."""
     try:
+        return decoded_image(file, width, height, channels)
+    except ValueError as error:
+        raise ValueError(f"{file}: {error}") from None
+
+
+def decoded_image(file: Union[Path, BinaryIO], width: int, height: int, channels: int) -> np.ndarray:
+    """The same of a file or stream. Raises ValueError, FileNotFoundError."""
+    try:
         with Image.open(file, formats=FORMATS) as image:
             if image.width * image.height > MAX_PIXELS:
                 raise ValueError(f"{image.width}x{image.height} pixels are more than {MAX_PIXELS:,}")
@@ -201,7 +209,7 @@ def read_image(file: Path, width: int, height: int, channels: int) -> np.ndarray
         raise
     except Exception as error:  # Pillow's decoders raise whatever they meet in a broken file
         reason = "not a PNG, JPEG or BMP file" if isinstance(error, Image.UnidentifiedImageError) else error
-        raise ValueError(f"{file}: cannot be read as an image: {reason}") from None
+        raise ValueError(f"cannot be read as an image: {reason}") from None
     return np.asarray(resized).reshape(height, width, channels)
 
 

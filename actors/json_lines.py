@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 from checks import only_port
-from line_file import LineFile, label, read_labels
+from line_file import label, lines_of, read_labels
 from quantized import Quantized
 
 from eprune.runtime import Actor
@@ -22,7 +22,8 @@ class JsonLines(Actor):
     Parameters:
         labels: the names of the classes, ``car,bus,truck``, or a text file with one name per line. Without labels, the
             numbers of the classes are used.
-        path: the file to write, ``-`` for standard output.
+        path: the file to write, ``-`` for standard output, unless there is an output port ``uint8[<=n]``: lines go
+            there then, for example to an ``MqttSink``.
         scale, zero_point: for scores in integers: q stands for scale * (q - zero_point).
     """
 
@@ -41,7 +42,7 @@ class JsonLines(Actor):
         classes = int(np.prod(port.shape))
         if self.labels and len(self.labels) != classes:
             raise ValueError(f"{len(self.labels)} labels for {classes} scores: {', '.join(self.labels[:5])}, ...")
-        self.lines = LineFile(self.path, append=self.frame > 0)
+        self.lines = lines_of(self.path, self.outputs, append=self.frame > 0)
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write one line."""
@@ -53,7 +54,7 @@ class JsonLines(Actor):
             "class": label(self.labels, best),
             "score": float(str(score)) if np.isfinite(score) else None,
         }
-        self.lines.write(line)
+        self.lines.write(line, outputs)
         self.frame += 1
 
     def finalize(self) -> None:

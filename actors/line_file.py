@@ -6,10 +6,14 @@ import contextlib
 import json
 import os
 import sys
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Union
 
-from eprune.runtime import EndOfStream
+import numpy as np
+from checks import only_port
+
+from eprune.runtime import EndOfStream, PortType
 
 MAX_LABELS = 2**20  # bytes; more is some other file
 
@@ -26,7 +30,7 @@ class LineFile:
         standard = path == "-"
         self.file = open(1 if standard else path, "ab" if append else "wb", buffering=0, closefd=not standard)  # noqa: SIM115
 
-    def write(self, value: Any) -> None:
+    def write(self, value: Any, _: Any = None) -> None:
         """Write one line. Raises EndOfStream if nobody reads any more, OSError on other failures."""
         line = json.dumps(value, ensure_ascii=False).encode() + b"\n"
         rest = memoryview(line)
@@ -43,6 +47,34 @@ class LineFile:
     def close(self) -> None:
         """Close the file, unless it is standard output."""
         self.file.close()
+
+
+class LinePort:
+    """The same lines as tokens ``uint8[<=n]`` of an actor's only output, without the line feed."""
+
+    def __init__(self, ports: Mapping[str, PortType]) -> None:
+        self.name, port = only_port(ports, "output")
+        if not port.variable or port.dtype != "uint8":
+            raise ValueError(f"port {self.name!r}: expected tokens of variable size, uint8[<=n], for lines")
+
+    def write(self, value: Any, outputs: Mapping[str, Any]) -> None:
+        """Write one token. Raises ValueError for a line that is longer than it may be."""
+        line, out = json.dumps(value, ensure_ascii=False).encode(), outputs[self.name]
+        if len(line) > len(out):
+            raise ValueError(f"port {self.name!r}: a line of {len(line)} bytes is no token uint8[<={len(out)}]")
+        out[: len(line)], out.used = np.frombuffer(line, np.uint8), len(line)
+
+    def close(self) -> None:
+        """There is nothing to close."""
+
+
+def lines_of(path: str, outputs: Mapping[str, PortType], append: bool) -> Union[LineFile, LinePort]:
+    """Where an actor's lines go: to its output, if it has one, else into the file ``path``."""
+    if not outputs:
+        return LineFile(path, append)
+    if path != "-":
+        raise ValueError(f"path={path!r}: lines go to the output port {next(iter(outputs))!r}")
+    return LinePort(outputs)
 
 
 def read_labels(text: str) -> list[str]:

@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-from checks import only_type, whole_number
+from checks import whole_number
 from quantized import Quantized
+from sound_window import SoundWindow
 
 from eprune.runtime import Actor, EndOfStream
 
@@ -50,7 +51,7 @@ class WavSource(Actor):
         self.repeat = whole_number("repeat", repeat)
         self.rate = whole_number("rate", rate)
         self.hop = whole_number("hop", hop)
-        self.quantized = Quantized(scale, zero_point)
+        self.windows = SoundWindow(Quantized(scale, zero_point))
         self.file = self.passes = self.start = 0
         self.samples: np.ndarray | None = None
 
@@ -66,38 +67,12 @@ class WavSource(Actor):
 
     def initialize(self) -> None:
         """Check the ports. Raises ValueError if their token is not a window of samples, and for files without sound."""
-        self.port, port = only_type(self.outputs, "output")
-        self.window = int(np.prod(port.shape))
-        kinds = (
-            "float32",
-            "float64",
-            "float16",
-            "int16",
-            *(("int8", "uint8", "int32") if self.quantized.given else ()),
-        )
-        if max(port.shape, default=1) != self.window or port.dtype not in kinds:
-            raise ValueError(
-                f"port {self.port!r}: {port.dtype}{list(port.shape)} is not a window of samples; expected float or "
-                "int16, other integers with scale, and one dimension but for those of 1"
-            )
-        self.dtype = port.dtype
-        if self.dtype.startswith("float") and self.quantized.given:
-            raise ValueError(f"port {self.port!r}: scale is for integer tokens, not {self.dtype}")
+        self.window = self.windows.bind(self.outputs)
         self.hop = self.hop or self.window
 
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Write the next window."""
-        samples = self._next()
-        if self.dtype.startswith("float"):
-            values = samples
-        elif self.quantized.given:
-            values = self.quantized.stored(samples, self.dtype)
-        else:
-            values = np.rint(np.clip(samples * 32768, -32768, 32767)).astype(np.int16)
-        for token in outputs.values():
-            flat = token.reshape(-1)  # a view
-            flat[: len(values)] = values
-            flat[len(values) :] = self.quantized.zero_point
+        self.windows.write(self._next(), outputs)
 
     def _next(self) -> np.ndarray:
         if self.samples is None:

@@ -39,7 +39,7 @@ ARROWS = {
 #: What the runtime and the actors may use besides the standard library. A device has the first two, or one of them.
 ON_DEVICE = {"numpy", "ai_edge_litert", "tflite_runtime", "psutil"}
 #: Only some actors, which say so when it is missing.
-FOR_ACTORS = {"PIL", "scipy", "av", "zstandard"}
+FOR_ACTORS = {"PIL", "scipy", "av", "paho", "prometheus_client", "sounddevice", "zstandard"}
 
 #: What must not be loaded by `import eprune.runtime`, or by `eprune --help`.
 HEAVY = (

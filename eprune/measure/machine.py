@@ -28,7 +28,7 @@ PATIENCE = 20
 PYTHON = (3, 9)
 
 #: How many checks there are.
-CHECKS = 29
+CHECKS = 32
 
 
 class State(str, Enum):
@@ -68,7 +68,10 @@ _LIBRARIES = {
     "scipy": ("scipy", "the best of all cuts in eprune report, and the tracker", False, ""),
     "psutil": ("psutil", "processor time and memory in records", False, ""),
     "matplotlib": ("matplotlib", "charts of eprune report and sweep, PNG files of simulate", False, "eprune[plot]"),
-    "av": ("av", "frames from video files", False, "eprune[video]"),
+    "av": ("av", "cameras, and frames from and into video files", False, "eprune[video]"),
+    "paho-mqtt": ("paho", "messages from and to an MQTT broker", False, "eprune[mqtt]"),
+    "prometheus-client": ("prometheus_client", "figures for a Pushgateway", False, "eprune[prometheus]"),
+    "sounddevice": ("sounddevice", "a microphone", False, "eprune[sound]"),
     "onnx": ("onnx", "reading .onnx models", False, "eprune[onnx]"),
     "onnxruntime": ("onnxruntime", "running .onnx models", False, "eprune[onnx]"),
     "eclipse-zenoh": ("zenoh", 'links with via="zenoh"', False, "eprune[zenoh]"),

@@ -8,6 +8,7 @@ from eprune.model.token import parse_token
 from eprune.runtime import PortType
 from eprune.runtime.kernel.actor import VariablePortType
 from eprune.runtime.kernel.outputs import Outputs
+from eprune.runtime.kernel.variable import VariableRoom
 
 
 def prepared(actor, inputs, outputs):
@@ -22,11 +23,16 @@ def fired(actor, **inputs):
     """One firing's outputs. Inputs are read-only, outputs full of rubbish before, as in a FIFO's slots."""
     given = {}
     for name, port in actor.inputs.items():
-        given[name] = np.asarray(inputs[name], port.dtype).reshape(port.shape)
+        given[name] = np.array(inputs[name], port.dtype).reshape((-1,) if port.variable else port.shape)
         given[name].flags.writeable = False
-    outputs = Outputs({name: np.full(port.shape, 77, port.dtype) for name, port in actor.outputs.items()})
+    outputs = Outputs({name: _room(port) for name, port in actor.outputs.items()})
     actor.fire(given, outputs)
     return outputs
+
+
+def _room(port):
+    room = np.full(port.shape, 77, port.dtype)
+    return room.view(VariableRoom) if port.variable else room
 
 
 def padded(values, count):

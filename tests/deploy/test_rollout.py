@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from eprune.deploy import remote
 from eprune.deploy.build import bundle_of, programs_of
 from eprune.deploy.health import Health, judge
-from eprune.deploy.needs import Needs, fitting, needs_of, requirements
+from eprune.deploy.needs import PACKAGES, Needs, fitting, needs_of, requirements
 from eprune.deploy.release import Setup, bind_option, release_of
 from eprune.deploy.rollout import Do, Step, plan
 from eprune.deploy.session import MODULES, agent_text
@@ -24,6 +24,7 @@ from eprune.formats.system import read_system, written_in
 from eprune.model.behaviour import Cut, Declaration
 from eprune.model.finding import Failure
 from tests.kit import fleet as kit
+from tests.kit.programs import ROOT
 
 NAMES = "abcdef"
 EDGES = st.lists(st.tuples(st.sampled_from(NAMES), st.sampled_from(NAMES)), max_size=12)
@@ -113,6 +114,16 @@ def test_what_a_program_imports_is_what_it_needs(camera, tmp_path):
     assert needs.interpreter is False
     found = dict.fromkeys(("numpy", "json", "PIL"), "1")
     assert needs.missing(found) == ["opencv-python-headless", "smbus2"]
+
+
+def test_the_package_of_each_module_that_the_librarys_actors_import_is_known():
+    files = list((ROOT / "actors").glob("*.py"))
+    nodes = [node for file in files for node in ast.walk(ast.parse(file.read_bytes()))]
+    imported = [each.name for node in nodes if isinstance(node, ast.Import) for each in node.names]
+    imported += [node.module for node in nodes if isinstance(node, ast.ImportFrom)]
+    names = {name.partition(".")[0] for name in imported}
+    others = names - sys.stdlib_module_names - {file.stem for file in files} - {"eprune"}
+    assert {"av", "paho", "prometheus_client", "sounddevice"} <= others <= set(PACKAGES)
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import signal
 import sys
+import threading
 import time
 
 from eprune.runtime import Actor, EndOfStream
@@ -401,6 +402,23 @@ class Camera(Naps):
     """The same as a camera would: it waits for the world."""
 
     waits = True
+
+
+class Doorkeeper(Actor):
+    """Waits for somebody who never comes, until the run is stopped."""
+
+    waits = True
+
+    def __init__(self):
+        self.stopped = threading.Event()
+
+    def fire(self, inputs, outputs):
+        say("waiting")
+        self.stopped.wait()
+        raise EndOfStream
+
+    def interrupt(self):
+        self.stopped.set()
 
 
 class SlowEnds(Copy):

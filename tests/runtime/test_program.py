@@ -229,6 +229,14 @@ def test_an_actor_that_never_returns_cannot_hold_the_program(tmp_path):
     assert "actor 'B' did not stop within 5 s and is left behind" in err
 
 
+def test_an_actor_that_waits_for_the_world_hears_that_the_run_is_stopped(tmp_path):
+    actors = ("actor('A', 'ACTORS:Doorkeeper', 'cpu')", "actor('B', 'ACTORS:Show', 'cpu')")
+    process = start(write_program(tmp_path, "host", *actors, "fifo('f', 'A.out', 'B.in', 'int32', (1,), capacity=2)"))
+    assert process.stdout.readline() == "waiting\n"
+    process.send_signal(signal.SIGINT)
+    assert finish(process) == (130, "B finalized\n", "host: error: interrupted by SIGINT\n")
+
+
 def test_the_run_record_counts_what_happened(tmp_path):
     record = tmp_path / "record.json"
     assert run(write_program(tmp_path, "host", *CHAIN), "--record", str(record))[0] == 0

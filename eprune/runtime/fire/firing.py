@@ -400,6 +400,8 @@ class RunningActor:
     def wake(self) -> None:
         """The run has failed: nobody waits any more."""
         self.stopped = True
+        if self.behaviour.waits:
+            self.behaviour.interrupt()
         if self.matching is not None:
             self.matching.stopped = True
         for port in self.inputs:

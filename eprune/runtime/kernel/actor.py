@@ -140,5 +140,11 @@ class Actor:
         """
         raise NotImplementedError
 
+    def interrupt(self) -> None:
+        """Called from another thread, if the actor ``waits``, where the run is stopped.
+
+        Nobody needs what another method waits for: that should return, or raise EndOfStream.
+        """
+
     def finalize(self) -> None:
         """Called once after the last firing, also after a failure: close files, print totals."""
