@@ -11,9 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from eprune.cli import options
-from eprune.cli.deploy import (
+from eprune.cli.deploying import (
     carry_out,
-    command,
     log_line,
     order_of,
     quiet_option,
@@ -54,7 +53,7 @@ def _deployed(devices: Fleet) -> None:
         raise Failure(f"nothing is deployed on {' and '.join(missing)}: eprune deploy brings it there")
 
 
-@command.command("status", cls=options.Command, short_help="Show how the programs on the devices are.")
+@click.command("status", cls=options.Command, short_help="Show how the programs on the devices are.")
 @system_arguments
 @options.format_option
 def status(application: str, platforms: Sequence[str], mappings: Sequence[str], fmt: str) -> int:
@@ -129,7 +128,7 @@ def _status(site: Site, devices: Fleet) -> dict[str, Any]:
     }
 
 
-@command.command("logs", cls=options.Command, short_help="Show what the programs have said.")
+@click.command("logs", cls=options.Command, short_help="Show what the programs have said.")
 @system_arguments
 @click.option("-f", "--follow", is_flag=True, help="Go on with what comes, until Ctrl-C.")
 @click.option(
@@ -182,7 +181,7 @@ def _refuse_unknown(only: Sequence[str], known: Sequence[str]) -> None:
             raise click.BadParameter(f"there is no platform {name!r}; there is {', '.join(known)}", param_hint="--on")
 
 
-@command.command("start", cls=options.Command, short_help="Start the programs.")
+@click.command("start", cls=options.Command, short_help="Start the programs.")
 @system_arguments
 @timeout_option
 @quiet_option
@@ -206,7 +205,7 @@ def start(application: str, platforms: Sequence[str], mappings: Sequence[str], t
     return 0
 
 
-@command.command("stop", cls=options.Command, short_help="Stop the programs.")
+@click.command("stop", cls=options.Command, short_help="Stop the programs.")
 @system_arguments
 @quiet_option
 def stop(application: str, platforms: Sequence[str], mappings: Sequence[str], quiet: bool) -> int:
@@ -226,7 +225,7 @@ def stop(application: str, platforms: Sequence[str], mappings: Sequence[str], qu
     return 0
 
 
-@command.command("rollback", cls=options.Command, short_help="Return to the version before.")
+@click.command("rollback", cls=options.Command, short_help="Return to the version before.")
 @system_arguments
 @timeout_option
 @quiet_option
@@ -260,7 +259,7 @@ def rollback(application: str, platforms: Sequence[str], mappings: Sequence[str]
     return 0
 
 
-@command.command("undeploy", cls=options.Command, short_help="Remove everything from the devices.")
+@click.command("undeploy", cls=options.Command, short_help="Remove everything from the devices.")
 @system_arguments
 @click.option("--purge", is_flag=True, help="Also remove what the programs have written into their data folders.")
 @quiet_option
@@ -282,3 +281,7 @@ def undeploy(application: str, platforms: Sequence[str], mappings: Sequence[str]
             if left and not quiet:
                 say(f"{name}: what its program wrote stays in {devices.facts[name]['root']}/data (--purge)")
     return 0
+
+
+#: The subcommands.
+COMMANDS = (status, logs, start, stop, rollback, undeploy)

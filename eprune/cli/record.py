@@ -9,7 +9,7 @@ from pathlib import Path
 import click
 
 from eprune.cli import options
-from eprune.cli.deploy import quiet_option, read_deployed, system_arguments
+from eprune.cli.deploying import quiet_option, read_deployed, system_arguments
 from eprune.cli.errors import FINDINGS, say
 
 _UNITS = {"": 1, "B": 1, "KB": 1000, "MB": 10**6, "GB": 10**9, "KIB": 1 << 10, "MIB": 1 << 20, "GIB": 1 << 30}

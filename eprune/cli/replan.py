@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 from eprune.cli import cut, options
-from eprune.cli.deploy import TIMEOUT, command, quiet_option, read_deployed, system_arguments, timeout_option, up
+from eprune.cli.deploy_up import up
+from eprune.cli.deploying import TIMEOUT, quiet_option, read_deployed, system_arguments, timeout_option
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.explore import Objective
 from eprune.cli.printing import show
@@ -19,7 +20,7 @@ if TYPE_CHECKING:
     from eprune.model.system import System
 
 
-@command.command("replan", cls=options.Command, short_help="Place all anew on the devices that are left.")
+@click.command("replan", cls=options.Command, short_help="Place all anew on the devices that are left.")
 @system_arguments
 @click.option("--cuts", required=True, metavar="DIR", help="The exploration, with times, from `eprune explore`.")
 @click.option("-o", "--output", required=True, metavar="DIR", help="The folder for the new system.")

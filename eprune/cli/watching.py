@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Optional
 import click
 
 from eprune.cli import options
-from eprune.cli.deploy import read_deployed, system_arguments
+from eprune.cli.deploying import read_deployed, system_arguments
 from eprune.watch.alarms import KINDS, Limits, alarms
 from eprune.watch.drift import DRIFT, advice, drifts
 from eprune.watch.state import UNKNOWN, Observation, Said, State, observe

@@ -38,14 +38,14 @@ def propose(
 ) -> Proposal:
     """A firing so many seconds ahead of what the sources said: platform -> source -> ``next``, ``clock``, ``own``.
 
-    They said ``before`` and, ``seconds`` later, ``now``. Sources that number by one clock, and all those that have
+    A source that waits in a firing is past it only when that is over. They said ``before`` and, ``seconds`` later, ``now``. Sources that number by one clock, and all those that have
     none, stop at the same firing; one that numbers its own firings stops at one of its own.
     """
     latest: dict[Any, int] = {}
     for platform, sources in now.items():
         for name, source in sources.items():
             pace = (source["next"] - before[platform].get(name, source)["next"]) / seconds
-            at = source["next"] + 2 + math.ceil(max(pace, 0.0) * ahead)
+            at = source["next"] + 1 + math.ceil(max(pace, 0.0) * ahead)
             latest[_line(platform, name, source)] = max(at, latest.get(_line(platform, name, source), 0))
     at = {
         platform: {name: latest[_line(platform, name, source)] for name, source in sources.items()}
