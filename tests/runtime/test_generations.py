@@ -253,6 +253,22 @@ def pending(change, port, **keywords):
     change.start_next(change.generation("two", **two))
 
 
+def standing_by(make):
+    """A change for which both sides are ready."""
+    change = make("server", "endpoint", serves=["server"])
+    pending(change, free_base_port(2))
+    change.await_ready()
+    return change
+
+
+def hold(change, ahead):
+    """Have everybody promise to stop so many firings ahead; that firing."""
+    at = change.run("endpoint").ask("describe")["sources"]["Source"]["next"] + ahead
+    for platform in change.platforms:
+        change.run(platform).ask("hold", at={"Source": at} if platform == "endpoint" else {}, begin=at)
+    return at
+
+
 def test_a_next_generation_that_fails_disturbs_nobody(change):
     change = change("server", "endpoint", serves=["server"])
     pending(change, free_base_port(2), broken=True)
@@ -265,11 +281,8 @@ def test_a_next_generation_that_fails_disturbs_nobody(change):
 
 
 def test_whoever_goes_away_before_the_last_word_leaves_all_as_it_was(change):
-    change = change("server", "endpoint", serves=["server"])
-    pending(change, free_base_port(2))
-    change.await_ready()
-    at = change.run("endpoint").ask("describe")["sources"]["Source"]["next"] + 10
-    change.run("endpoint").ask("hold", at={"Source": at}, begin=at)
+    change = standing_by(change)
+    at = hold(change, 10)
     nexts = [json.loads(change.file(platform, "status.2.json").read_text())["pid"] for platform in change.platforms]
     wait(lambda: len(change.lines()) == at)
     time.sleep(0.3)
@@ -281,11 +294,8 @@ def test_whoever_goes_away_before_the_last_word_leaves_all_as_it_was(change):
 
 @pytest.mark.long
 def test_sources_are_not_held_for_long(change):
-    change = change("server", "endpoint", serves=["server"])
-    pending(change, free_base_port(2))
-    change.await_ready()
-    at = change.run("endpoint").ask("describe")["sources"]["Source"]["next"] + 10
-    change.run("endpoint").ask("hold", at={"Source": at}, begin=at)
+    change = standing_by(change)
+    hold(change, 10)
     goes_on(change)
     with pytest.raises(Problem, match="have been held for 5 s"):
         change.run("endpoint").ask("commit")
@@ -294,9 +304,7 @@ def test_sources_are_not_held_for_long(change):
 
 @pytest.mark.long
 def test_a_firing_that_has_begun_is_not_agreed_on(change):
-    change = change("server", "endpoint", serves=["server"])
-    pending(change, free_base_port(2))
-    change.await_ready()
+    change = standing_by(change)
     with pytest.raises(Problem, match=r"source 'Source' is at firing \d+ already"):
         change.run("endpoint").ask("hold", at={"Source": 1}, begin=1)
     assert change.run("endpoint").ask("describe")["change"] == "ready"
@@ -304,12 +312,8 @@ def test_a_firing_that_has_begun_is_not_agreed_on(change):
 
 
 def test_a_next_generation_that_dies_before_it_takes_over_disturbs_nobody(change):
-    change = change("server", "endpoint", serves=["server"])
-    pending(change, free_base_port(2))
-    change.await_ready()
-    at = change.run("endpoint").ask("describe")["sources"]["Source"]["next"] + 300
-    for platform in change.platforms:
-        change.run(platform).ask("hold", at={"Source": at} if platform == "endpoint" else {}, begin=at)
+    change = standing_by(change)
+    at = hold(change, 300)
     change.run("endpoint").ask("commit")
     os.kill(json.loads(change.file("endpoint", "status.2.json").read_text())["pid"], signal.SIGKILL)
     wait(lambda: change.run("endpoint").ask("describe")["change"] == "alone")
