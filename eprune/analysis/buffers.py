@@ -1,4 +1,4 @@
-"""Buffer sizes: the least capacities that keep a graph live, and the least with which it is as fast as it can be.
+"""Buffer sizes: the least capacities that keep a graph live, with which it has a pace, and with which it is fastest.
 
 Least is in bytes of all buffers together; a FIFO that crosses platforms has a buffer on both. A FIFO of rate r and
 delay d has a capacity of d + k r, for nothing else is ever of use, and k is to be found. Over a link that is its
@@ -27,6 +27,7 @@ from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import fifo_rates, slot_bytes
 from eprune.analysis.throughput import ALONE, Resources, Transfer, room_of, timed, window_of
 from eprune.model.graph import FaultPolicy, Fifo, Graph
+from eprune.model.quantity import format_time
 
 #: How many edges the search for the least may look at: some seconds.
 BUDGET = 4_000_000
@@ -84,8 +85,29 @@ def least_fast(
     return _solve(graph, times, resources, budget, split=True)
 
 
-def _solve(graph: Graph, times: Mapping[str, Fraction], resources: Resources, budget: int, split: bool) -> Sizes:
-    problem = _Problem(graph, times, resources)
+def least_for(
+    graph: Graph,
+    times: Mapping[str, Fraction],
+    period: Fraction,
+    resources: Resources = ALONE,
+    budget: int = BUDGET,
+) -> Sizes:
+    """The least capacities with which an iteration begins every ``period`` seconds, or more often.
+
+    The rest as least_fast. Raises ValueError, too, where no room makes the graph that fast.
+    """
+    return _solve(graph, times, resources, budget, split=True, period=period)
+
+
+def _solve(
+    graph: Graph,
+    times: Mapping[str, Fraction],
+    resources: Resources,
+    budget: int,
+    split: bool,
+    period: Optional[Fraction] = None,
+) -> Sizes:
+    problem = _Problem(graph, times, resources, period)
     best = problem.descend()
     firings, bound = problem.search(best, budget)
     sizes = slot_bytes(graph)
@@ -108,10 +130,20 @@ class _Problem:
     if it takes no time, all of this is multiplied by a large number, and 1 - (nodes + 1) * m added.
     """
 
-    def __init__(self, graph: Graph, times: Mapping[str, Fraction], resources: Resources) -> None:
+    def __init__(
+        self,
+        graph: Graph,
+        times: Mapping[str, Fraction],
+        resources: Resources,
+        wanted: Optional[Fraction] = None,
+    ) -> None:
+        """``wanted``: the seconds of an iteration; None: as few as with room for ever. Raises ValueError if fewer."""
         free = timed(graph, times, resources, bounded=False)
         worst = max_cycle_ratio(free.times, free.edges)
         period = Fraction(0) if worst is None else worst.ratio
+        if wanted is not None and wanted < period:
+            raise ValueError(f"an iteration takes {format_time(float(period))} at least")
+        period = period if wanted is None else wanted
         scale = math.lcm(period.denominator, *(time.denominator for time in free.times.values()))
         whole = {node: int(time * scale) for node, time in free.times.items()}
         per_token = int(period * scale)

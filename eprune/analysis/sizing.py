@@ -7,15 +7,20 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Optional
 
-from eprune.analysis.buffers import Sizes, least_fast, least_live
+from eprune.analysis.buffers import Sizes, least_fast, least_for, least_live
 from eprune.analysis.clusters import Cluster
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.links import OverLink, over_links
 from eprune.analysis.lookup import slot_bytes
 from eprune.analysis.throughput import ALONE, Resources, advice, resources, timed, window_of
+from eprune.analysis.tradeoff import Front, front
 from eprune.model.graph import Graph
 from eprune.model.system import System
+
+
+class TooFast(ValueError):
+    """No room makes a graph as fast as is wished; the message says how fast it can be."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +45,18 @@ class Pace:
 
 
 @dataclass(frozen=True)
+class Wish:
+    """The least capacities for an iteration every ``period`` seconds, or more often."""
+
+    period: Fraction
+    sizes: Sizes
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"period_s": float(self.period), **_sizes(self.sizes)}
+
+
+@dataclass(frozen=True)
 class Sizing:
     """Capacities in tokens, sizes in bytes.
 
@@ -47,6 +64,7 @@ class Sizing:
     is what the graph never exceeds. Where ``newest`` and ``hold`` divide the graph, throughput is that of its slowest
     part, and ``paces`` has each part; else it is empty. ``resources`` has the clusters of the units, and ``links`` the
     FIFOs over links. ``channels`` of a graph that was imported and expanded: channel -> its FIFOs; else it is empty.
+    ``wish`` and ``front`` are there where they were asked for.
     """
 
     given: Mapping[str, int]
@@ -61,6 +79,15 @@ class Sizing:
     resources: Resources = ALONE
     links: tuple[OverLink, ...] = ()
     channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    wish: Optional[Wish] = None
+    front: Optional[Front] = None
+
+    @property
+    def chosen(self) -> tuple[str, Sizes]:
+        """What is wished for, else what full speed needs, else what living needs: in words, and the capacities."""
+        if self.wish is not None:
+            return f"least for {float(1 / self.wish.period):g}/s", self.wish.sizes
+        return ("least to live", self.live) if self.fast is None else ("least for full speed", self.fast)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -84,6 +111,8 @@ class Sizing:
                 for cluster in parts
             ],
             "links": [link.as_data() for link in self.links],
+            **({} if self.wish is None else {"wish": self._with_channels(self.wish.as_data())}),
+            **({} if self.front is None else {"front": self.front.as_data()}),
         }
 
     def _with_channels(self, column: dict[str, Any]) -> dict[str, Any]:
@@ -109,11 +138,17 @@ def _channels(graph: Graph) -> dict[str, tuple[str, ...]]:
 
 
 def sizing(
-    system: System, times: Mapping[str, Fraction], parts: Optional[Mapping[str, Sequence[Cluster]]] = None
+    system: System,
+    times: Mapping[str, Fraction],
+    parts: Optional[Mapping[str, Sequence[Cluster]]] = None,
+    period: Optional[Fraction] = None,
+    trade: bool = False,
 ) -> Sizing:
     """The answer for a sound system; ``times``: actor -> seconds per firing; ``parts``: see ``throughput.resources``.
 
-    Raises ValueError for a graph that is live only because its rates are never all at their upper limits.
+    ``period``: also the least for an iteration in so many seconds. ``trade``: also all that lies between. Both need the
+    time of each actor. Raises ValueError for a graph that is live only because its rates are never all at their upper
+    limits, and TooFast where no room makes it as fast as is wished.
     """
     graph = system.graph
     unknown = tuple(actor.name for actor in graph.actors if actor.name not in times)
@@ -133,7 +168,16 @@ def sizing(
         resources=shared,
         links=over_links(graph, shared, times, fast),
         channels=_channels(graph),
+        wish=None if period is None or unknown else _wish(graph, times, period, shared),
+        front=front(graph, times, shared) if trade and not unknown else None,
     )
+
+
+def _wish(graph: Graph, times: Mapping[str, Fraction], period: Fraction, shared: Resources) -> Wish:
+    try:
+        return Wish(period, least_for(graph, times, period, shared))
+    except ValueError as error:
+        raise TooFast(str(error)) from None
 
 
 def _given_bytes(graph: Graph, shared: Resources) -> int:

@@ -8,11 +8,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 import click
 
 from eprune.cli import options
+from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import FINDINGS, USAGE, say
 from eprune.cli.printing import write
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from fractions import Fraction
 
     from eprune.analysis.sizing import Sizing
     from eprune.analysis.survey import Survey
@@ -76,7 +78,14 @@ class Sources(click.ParamType):
     metavar="ACTOR=TIME|FILE ...",
     help="Firing times of actors, for --buffers: A=1.2ms, or a JSON file such as actors.json of `eprune profile`.",
 )
-@click.option("--apply", metavar="FILE", help="With --buffers: write the graph with these buffer sizes to FILE.")
+@click.option("--rate", metavar="N/s", help="With --buffers: also the least for so many iterations, such as 25/s.")
+@click.option("--front", is_flag=True, help="With --buffers: also each trade-off between buffers and throughput.")
+@click.option("--chart", metavar="FILE", help="With --front: draw it, as .svg or .png.")
+@click.option(
+    "--apply",
+    metavar="FILE",
+    help="With --buffers: write the graph with these sizes to FILE: those for --rate, else for full speed.",
+)
 def command(
     application: Sequence[str],
     platforms: Sequence[str],
@@ -89,6 +98,9 @@ def command(
     service: Any,
     buffers: bool,
     times: Sequence[str],
+    rate: Optional[str],
+    front: bool,
+    chart: Optional[str],
     apply: Optional[str],
 ) -> int:
     """Check application graphs against the design rules, with platforms and mappings where given.
@@ -109,8 +121,12 @@ def command(
     """
     from eprune.formats.system import Inputs, inputs_in, parts_of
 
-    if (times or apply is not None) and not buffers:
-        raise click.UsageError("--times and --apply go with --buffers")
+    if (times or rate or front or apply is not None) and not buffers:
+        raise click.UsageError("--times, --rate, --front and --apply go with --buffers")
+    if chart and not front:
+        raise click.UsageError("--chart draws what --front finds: give it too")
+    kind_of(chart, "--chart")
+    period = None if rate is None else _period(rate)
     if buffers and fmt not in ("text", "json"):
         raise click.UsageError(f"--buffers has no place in {fmt}: use --format text or json")
     if apply == output == "-":
@@ -121,7 +137,7 @@ def command(
         if platforms or mappings:
             raise click.UsageError(f"-p and -m are those of one application, and {len(apps)} are given")
         options.refuse(
-            ("faults", "essential", "service", "buffers", "times", "apply"),
+            ("faults", "essential", "service", "buffers", "times", "rate", "front", "chart", "apply"),
             f"it is asked of one application, and {len(apps)} are given",
         )
     elif inputs.platforms or inputs.mappings:
@@ -143,7 +159,7 @@ def command(
         fmt,
         output,
         strict,
-        _Asked(faults, essential, service, buffers, times, apply),
+        _Asked(faults, essential, service, buffers, times, period, front, chart, apply),
     )
 
 
@@ -155,7 +171,23 @@ class _Asked(NamedTuple):
     service: Any
     buffers: bool
     times: Sequence[str]
+    period: Optional[Fraction]
+    front: bool
+    chart: Optional[str]
     apply: Optional[str]
+
+
+def _period(rate: str) -> Fraction:
+    """Seconds of an iteration, of which there are so many. Raises BadParameter."""
+    from fractions import Fraction
+
+    from eprune.model.quantity import parse_frequency
+
+    try:
+        parse_frequency(rate)
+        return 1 / Fraction(rate.partition("/")[0].strip())
+    except ValueError as error:
+        raise click.BadParameter(f"{error}; such as 25/s", param_hint="--rate") from None
 
 
 def _single(
@@ -170,7 +202,7 @@ def _single(
 ) -> int:
     """Check one application, and the ``rest`` of the files by themselves."""
     from eprune.analysis.check import check
-    from eprune.analysis.sizing import sizing
+    from eprune.analysis.sizing import TooFast, sizing
     from eprune.analysis.survey import survey
     from eprune.cli.reading import read
     from eprune.cli.times import read_times
@@ -193,13 +225,21 @@ def _single(
     sized = None
     if sound and asked.buffers:
         try:
-            sized = sizing(system, read_times(asked.times, system), clusters_of(system))
+            known = read_times(asked.times, system)
+            sized = sizing(system, known, clusters_of(system), asked.period, asked.front)
+        except TooFast as error:
+            raise click.ClickException(f"no room makes it that fast: {error}") from None
         except ValueError:
             message = "with all rates at their upper limits the graph deadlocks: its buffers cannot be sized as one"
             raise click.ClickException(message) from None
+        if (asked.front or asked.period) and sized.without_time:
+            lacking = sized.without_time[0]
+            raise click.UsageError(f"--rate and --front need the time of each actor: --times {lacking}=1ms ...")
     findings = [*findings, *(surveyed.findings if surveyed else ())]
     checked = (application, *platforms, *mappings)
     write(output, report(findings, system if sound else None, fmt, surveyed, sized, checked, system.touched), fmt)
+    if asked.chart is not None and sized is not None:
+        _draw(asked.chart, sized)
     if asked.apply is not None and sized is not None:
         _apply(asked.apply, system, sized)
     return _code(findings, unreadable, strict)
@@ -320,8 +360,16 @@ def report(
     return render(findings, fmt, {name: rule.meaning for name, rule in RULES.items()}, helps, checked)
 
 
+def _draw(path: str, sized: Sizing) -> None:
+    """Draw the front."""
+    from eprune.formats.atomic import write_file
+    from eprune.views import buffers
+
+    write_file(path, drawn(lambda: buffers.chart(sized, kind_of(path, "--chart"))))
+
+
 def _apply(path: str, system: System, sized: Sizing) -> None:
-    """Write the graph with the capacities for full speed, or with those to live where times are unknown."""
+    """Write the graph with the capacities that are chosen: see Sizing.chosen."""
     from pathlib import Path
 
     from eprune.formats.atomic import write_file
@@ -329,7 +377,7 @@ def _apply(path: str, system: System, sized: Sizing) -> None:
     from eprune.formats.xml.edit import rewrite
     from eprune.passes.relocate import relocated
 
-    title, chosen = ("least to live", sized.live) if sized.fast is None else ("least for full speed", sized.fast)
+    title, chosen = sized.chosen
     folder = "" if path == "-" else str(Path(path).parent)
     graph = chosen.applied(system.graph, sized.resources)
     write_file(path, rewrite(system.graph, relocated(graph, folder, interfaces=system.interfaces)))

@@ -38,8 +38,9 @@ def propose(
 ) -> Proposal:
     """A firing so many seconds ahead of what the sources said: platform -> source -> ``next``, ``clock``, ``own``.
 
-    A source that waits in a firing is past it only when that is over. They said ``before`` and, ``seconds`` later, ``now``. Sources that number by one clock, and all those that have
-    none, stop at the same firing; one that numbers its own firings stops at one of its own.
+    A source that waits in a firing is past it only when that is over. They said ``before`` and, ``seconds`` later,
+    ``now``. Sources that number by one clock, and all those that have none, stop at the same firing; one that numbers
+    its own firings stops at one of its own.
     """
     latest: dict[Any, int] = {}
     for platform, sources in now.items():

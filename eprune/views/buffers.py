@@ -16,12 +16,16 @@ _MEMBERS = 8
 
 #: What the table calls the sets of capacities.
 COLUMNS = {"given": "given", "least to live": "live", "least for full speed": "fast"}
+#: How many points of a front people are shown.
+_POINTS = 24
 
 
 def as_text(answer: Sizing) -> str:
     """The answer for people."""
     sized = answer.as_data()
     columns = [(title, sized[key]) for title, key in COLUMNS.items() if sized[key] is not None]
+    if "wish" in sized:
+        columns.insert(2, (answer.chosen[0], sized["wish"]))
     rows: list[tuple[object, ...]] = [
         (name, *(_room(column, name) for _, column in columns)) for name in sized["given"]["capacities"]
     ]
@@ -46,10 +50,50 @@ def as_text(answer: Sizing) -> str:
         found = sized[key]
         if key == "throughput" or found["period_s"] != sized["throughput"]["period_s"]:
             text += f"\nThroughput, {title}: {_pace(found['period_s'])}{bound}\n{_bottleneck(found['bottleneck'])}"
+    if answer.front is not None:
+        text += _front(sized["front"], sized["given"])
     if sized["domains"]:
         rows = [(", ".join(each["actors"]), _pace(each["period_s"])) for each in sized["domains"]]
         text += f"\nParts with a pace of their own, by themselves:\n\n{table(('actors', 'at most'), rows)}"
     return text
+
+
+def _front(front: Mapping[str, Any], given: Mapping[str, Any]) -> str:
+    """Each point, with what it needs more than the one before."""
+    points = front["points"]
+    shown = points if len(points) <= _POINTS else [*points[: _POINTS - 1], points[-1]]
+    rows: list[tuple[object, ...]] = []
+    before: Optional[Mapping[str, Any]] = None
+    for number, point in enumerate(shown):
+        if number == len(shown) - 1 and len(points) > len(shown):
+            rows.append((f"... {len(points) - len(shown)} more", "", "", ""))
+            before = None
+        size = format_size(point["bytes"]) + ("" if point["least"] else " or less")
+        period = point["period_s"]
+        rate = f"{1 / period:.4g}/s" if period else "any"
+        rows.append((size, rate, format_time(period), "" if before is None else _changes(before, point)))
+        before = point
+    text = f"\nBuffers against throughput{'' if front['whole'] else ', not all of it'}:\n\n"
+    return text + table(("buffers", "at most", "one every", "what changes, in tokens"), rows)
+
+
+def _changes(before: Mapping[str, Any], point: Mapping[str, Any]) -> str:
+    names = [name for name in point["capacities"] if _room(before, name) != _room(point, name)]
+    listed = ", ".join(f"{name} {_room(point, name)}" for name in names[:_MEMBERS])
+    return listed + ", ..." * (len(names) > _MEMBERS)
+
+
+def chart(answer: Sizing, kind: str) -> bytes:
+    """The front as ``svg`` or ``png``, by matplotlib. Raises ImportError where that is missing."""
+    from eprune.views.scatter import Dot, draw
+
+    assert answer.front is not None
+    dots = [
+        Dot(point.sizes.nbytes / 1024, 1 / float(point.period), f"{1 / float(point.period):.4g}/s", True)
+        for point in answer.front.points
+        if point.period
+    ]
+    return draw("Buffers against throughput", ("buffers, KiB", "iterations per second"), dots, kind)
 
 
 def _room(column: Mapping[str, Any], name: str) -> str:

@@ -156,6 +156,7 @@ WATCHING = {
 }
 PLAY = f"play {BOTH} --tokens f3=f3.npy"
 APPLY_PLAY = "apply play app.xml --tokens f3=f3.npy -o k"
+TIMED = "--times In=1ms L1=1ms L2=1ms Out=1ms"
 ON_TWO = "import tiny.tflite -o new -p pi,server"
 SPLIT_PASS = "apply split app.xml --over pi server"
 
@@ -427,8 +428,11 @@ TABLE = {
         "--essential": plus(f"analyze {SINKS} --faults 1", "--essential Out"),
         "--service": plus(f"analyze {SINKS} --faults 1", "--service 2"),
         "--buffers": plus("analyze app.xml", "--buffers"),
-        "--times": plus("analyze app.xml --buffers", "--times In=1ms L1=1ms L2=1ms Out=1ms"),
+        "--times": plus("analyze app.xml --buffers", TIMED),
         "--apply": plus("analyze app.xml --buffers", "--apply new.xml", names),
+        "--rate": plus(f"analyze app.xml --buffers {TIMED}", "--rate 100/s"),
+        "--front": plus(f"analyze app.xml --buffers {TIMED}", "--front"),
+        "--chart": plus(f"analyze app.xml --buffers --front {TIMED}", "--chart new.svg", names),
     },
     "simulate": {
         "--control": Acts(f"simulate {EXIT} --control Deep=0", f"simulate {EXIT} --control Deep=1"),

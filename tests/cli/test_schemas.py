@@ -27,7 +27,7 @@ CALLS = {
         SPLIT,
         (*SPLIT, "--faults", "1"),
         ("app.xml", "--buffers"),
-        ("app.xml", "--buffers", "--times", "In=1ms", "L1=2ms", "L2=1ms", "Out=1us"),
+        ("app.xml", "--buffers", "--times", "In=1ms", "L1=2ms", "L2=1ms", "Out=1us", "--front", "--rate", "100/s"),
         ("broken.xml",),
         ("wrong.xml",),
         ("missing.xml",),

@@ -23,7 +23,7 @@ def test_the_page_shows_what_is_printed(eprune, monkeypatch):
     page = (ROOT / "docs/how-to/size_buffers.md").read_text(encoding="utf-8")
     monkeypatch.chdir(ROOT)
     sessions = re.findall(r"^\$ eprune ([^\n]*)\n(.*?)```", page, re.M | re.S)
-    assert len(sessions) == 2
+    assert len(sessions) == 3
     for command, shown in sessions:
         printed = eprune(*command.split()).out
         for part in shown.split("...\n"):
@@ -256,3 +256,34 @@ def test_options_of_graphs_are_not_for_models(app, eprune):
     done = eprune("import", "app.xml", "-o", "new")
     assert done.code == 2
     assert "is not an SDF3 file" in done.err
+
+
+def test_a_wished_rate_has_its_own_sizes_which_are_applied(app, eprune):
+    told = buffers(eprune("analyze", "app.xml", "--buffers", *TIMES, "--rate", "200/s", "--format", "json"))
+    assert told["wish"]["period_s"] == 0.005
+    assert told["live"]["bytes"] < told["wish"]["bytes"] < told["fast"]["bytes"]
+    done = eprune("analyze", "app.xml", "--buffers", *TIMES, "--rate", "200/s", "--apply", "new.xml")
+    assert "new.xml: capacities least for 200/s" in done.err
+    told = buffers(eprune("analyze", "new.xml", "--buffers", *TIMES, "--front", "--format", "json"))
+    assert told["throughput"]["period_s"] <= 0.005
+    assert told["given"]["bytes"] in [point["bytes"] for point in told["front"]["points"]]
+
+
+def test_what_cannot_be_wished_for_is_said(app, eprune):
+    for words, code, message in (
+        (("--buffers", *TIMES, "--rate", "1000/s"), 1, "no room makes it that fast: an iteration takes 4ms at least"),
+        (("--buffers", *TIMES, "--rate", "fast"), 2, "such as 25/s"),
+        (("--buffers", "--rate", "10/s"), 2, "need the time of each actor: --times In=1ms"),
+        (("--buffers", "--front"), 2, "need the time of each actor: --times In=1ms"),
+        (("--rate", "10/s"), 2, "go with --buffers"),
+        (("--buffers", *TIMES, "--chart", "x.svg"), 2, "--chart draws what --front finds"),
+        (("--buffers", *TIMES, "--front", "--chart", "x.pdf"), 2, "ends in neither .svg nor .png"),
+    ):
+        done = eprune("analyze", "app.xml", *words)
+        assert (done.code, message in done.err) == (code, True), done.err
+
+
+def test_the_front_is_drawn(app, eprune):
+    done = eprune("analyze", "app.xml", "--buffers", *TIMES, "--front", "--chart", "front.svg")
+    assert "Buffers against throughput:" in done.out
+    assert "iterations per second" in (app / "front.svg").read_text()
