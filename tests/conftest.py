@@ -4,6 +4,7 @@ import importlib.util
 import os
 import signal
 import tempfile
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -35,8 +36,16 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 LONG = 3600
 
 
+@pytest.hookimpl(tryfirst=True)  # before those that are not wanted are left out
 def pytest_collection_modifyitems(items):
+    variants = Counter()
     for item in items:
+        sampled = item.get_closest_marker("sampled")
+        if sampled:
+            name = item.nodeid.partition("[")[0]
+            if variants[name] % sampled.args[0]:
+                item.add_marker(pytest.mark.long)
+            variants[name] += 1
         if item.get_closest_marker("long"):
             item.add_marker(pytest.mark.timeout(LONG))
 

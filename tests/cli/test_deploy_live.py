@@ -95,6 +95,7 @@ def test_a_source_that_cannot_begin_brings_the_version_before_back(devices, epru
     assert {name: devices.state(name) for name in kit.PLATFORMS} == before
 
 
+@pytest.mark.long
 def test_a_port_that_the_new_version_needs_is_looked_at_first(devices, eprune):
     before = {name: devices.state(name) for name in kit.PLATFORMS}
     devices.write(period="0.004")

@@ -171,6 +171,7 @@ def test_certificates_that_nothing_needs_are_refused(fleet):
     assert (done.code, "there are none" in done.err) == (2, True)
 
 
+@pytest.mark.long
 def test_certificates_are_renewed_when_they_are_to_be(fleet, tmp_path):
     keys = str(tmp_path / "keys")
     assert call("certify", keys, *kit.PLATFORMS, "--days", "20").code == 0
@@ -202,6 +203,7 @@ def test_programs_have_so_long(fleet):
     assert fleet.counts()
 
 
+@pytest.mark.long
 def test_quiet(fleet):
     for words in (("up",), ("rollback",), ("stop",), ("start",)):
         done = call("deploy", *words, fleet.system, "--quiet")

@@ -27,6 +27,7 @@ def test_here_run_has_what_it_needs(eprune):
     assert "eprune run has what it needs" in done.err
 
 
+@pytest.mark.long
 def test_versions_are_those_that_are_installed(checked):
     import numpy
 
@@ -34,6 +35,7 @@ def test_versions_are_those_that_are_installed(checked):
     assert checked["Python"]["found"].startswith(f"{sys.version_info[0]}.{sys.version_info[1]}.")
 
 
+@pytest.mark.long
 def test_an_interpreter_counts_because_it_runs(checked):
     working = [name for name in ("ai-edge-litert", "tflite-runtime") if checked[name]["state"] == "ok"]
     assert working

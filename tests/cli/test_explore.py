@@ -224,6 +224,7 @@ def test_scripts_do_not_talk_in_the_clear_beyond_loopback_unless_told(on_free_po
     assert "--insecure" in said
 
 
+@pytest.mark.long
 def test_a_script_that_dies_with_an_alternative_is_recorded_and_the_next_one_runs_once_it_is_back(
     on_free_ports, eprune
 ):

@@ -415,6 +415,7 @@ def test_an_interpreters_text_is_said_once(text, said):
     assert apart.plain_words(text) == said
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("command", ["run", "verify"])
 @pytest.mark.parametrize(
     ("path", "problem"),

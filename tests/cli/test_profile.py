@@ -106,6 +106,7 @@ def test_a_server_that_dies_in_the_middle_of_its_frames_fails_its_point_only(app
     assert "1 measured now, 4 of 4 in all" in eprune(*PROFILE, "--retry").err
 
 
+@pytest.mark.long
 def test_a_terminal_shows_which_point_and_frame_it_is_at_and_the_time_that_is_left(cuts):
     terminal, other = pty.openpty()
     process = subprocess.Popen(

@@ -188,6 +188,7 @@ def test_a_connection_that_breaks_is_a_failure_of_its_point_only(device, cuts, e
     assert nothing_is_left(device)
 
 
+@pytest.mark.long
 def test_a_device_that_has_gone_ends_the_measuring_and_it_goes_on_later(device, cuts, eprune, monkeypatch):
     stop = "import os\nos.kill(" + str(device.process.pid) + ", 15)\nraise SystemExit('endpoint: error: last words')"
     (cuts / "2/endpoint.pyz").write_text(stop)

@@ -71,6 +71,7 @@ def test_each_option_acts(devices, eprune, replan):
     assert (done.code, "is healthy" in done.err) == (0, False)
 
 
+@pytest.mark.long
 def test_where_nothing_can_do_without_the_failed_device_that_is_said(devices, replan):
     done = replan("--gone", "camera")
     assert done.code == 1

@@ -82,6 +82,7 @@ def test_of_the_runs_of_a_sweep(noting, eprune_process):
     assert "note: results.jsonl: lines that cannot be read, and are passed over: 1" in again.err
 
 
+@pytest.mark.long
 def test_of_measured_points_and_of_results_that_do_not_count(noting, eprune_process):
     explore = ("explore", "app.xml", "-p", "platforms/endpoint.xml", "platforms/server.xml", "-o", "cuts")
     assert eprune_process(*explore, "--frames", "5").code == 0

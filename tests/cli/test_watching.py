@@ -233,6 +233,7 @@ def test_a_browser_shows_what_happens(fleet, tmp_path):
         assert [each for each in page.complaints() if "favicon" not in each] == []
 
 
+@pytest.mark.long
 def test_a_port_that_is_taken_and_a_token_that_can_be_guessed_are_refused(fleet, eprune):
     with served(fleet) as (url, _):
         port = re.search(r":(\d+)/", url)[1]

@@ -210,6 +210,7 @@ def test_a_range_of_ports_that_is_none_is_said_to_be(monkeypatch, text):
         free_base_port(3)
 
 
+@pytest.mark.long
 def test_the_limit_holds_for_a_program_that_reports_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     program = tmp_path / "silent.py"

@@ -183,6 +183,7 @@ def test_three_devices_go_on_without_one_and_say_what_is_missing(devices: Any) -
     check_killed(devices(VEHICLE, 3, "lop", 70), exact=False)
 
 
+@pytest.mark.long
 def test_a_device_that_is_stopped_is_left_out_and_takes_part_again(devices: Any) -> None:
     run = devices(VEHICLE, 2, "lop", 150)
     run.wait_for_frames(20)

@@ -153,6 +153,7 @@ def test_over_a_link_too_whatever_the_clocks_of_the_hosts(tmp_path, port, policy
     assert status["peers"]["near"].items() >= clock.items()
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("limit", "used"), [(0.1, False), (60, True)])
 def test_a_token_older_than_max_age_is_missing(tmp_path, port, limit, used):
     link = f"{TYPE}, capacity=1, port={port}, policy='drop'"

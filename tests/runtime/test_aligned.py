@@ -118,6 +118,7 @@ def mesh(tmp_path, port, endpoints, servers, n=600, quorum=1):
     return programs
 
 
+@pytest.mark.long
 def test_k22_goes_on_when_a_server_and_then_an_endpoint_is_killed(tmp_path, port):
     programs = mesh(tmp_path, port, 2, 2)
     running = {name: start(program) for name, program in programs.items()}
@@ -134,6 +135,7 @@ def test_k22_goes_on_when_a_server_and_then_an_endpoint_is_killed(tmp_path, port
     assert 200 <= len(both) < 600
 
 
+@pytest.mark.long
 def test_an_endpoint_that_was_restarted_joins_at_the_present_firing(tmp_path, port):
     programs = mesh(tmp_path, port, 2, 1, n=3000)
     running = {name: start(program) for name, program in programs.items()}

@@ -129,6 +129,7 @@ def test_what_comes_after_a_dynamic_processing_graph_may_be_lost(tmp_path, port,
     assert record["actors"][control]["modes"] == {"0": 1000, "1": 1000, "2": 1000}
 
 
+@pytest.mark.long
 def test_frames_that_an_entry_never_sees_are_no_frames_to_the_others(tmp_path, port):
     """The member is on a platform of its own, which must not wait for what was lost before the entry."""
     source = write_program(

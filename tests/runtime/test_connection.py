@@ -147,6 +147,7 @@ def test_wait_gives_up_after_its_patience(tmp_path, port):
     assert "tokens were not delivered" in err
 
 
+@pytest.mark.long
 def test_a_receiver_of_another_build_is_no_peer_to_wait_for(tmp_path, port):
     """The sender keeps its tokens for one that belongs to it, but not longer than for one that does not come."""
     first = start(left(tmp_path, port, 0), "--patience", "8")
@@ -204,6 +205,7 @@ def test_a_frozen_peer_is_noticed_and_taken_back(tmp_path, port, policy):
         assert got[-1] == 499
 
 
+@pytest.mark.sampled(4)
 @pytest.mark.parametrize("policy", ["wait", pytest.param("drop", marks=pytest.mark.long)])
 @pytest.mark.parametrize("silence", [(0.3, 0.3), (0.3, 2.0), (2.0, 0.3)], ids=["both", "sender", "receiver"])
 def test_a_link_that_comes_and_goes_settles_whoever_takes_whom_for_dead(tmp_path, port, policy, silence):

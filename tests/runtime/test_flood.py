@@ -107,6 +107,7 @@ def test_a_peer_behind_a_slow_network_is_not_the_one_that_has_to_go(port):
     assert end.finish() == []
 
 
+@pytest.mark.long
 def test_a_stranger_who_talks_without_end_keeps_nobody_out(port):
     end = End(0, "wait", port)
     talker = subprocess.Popen(

@@ -207,6 +207,7 @@ def test_an_impostor_takes_no_place_of_a_peer_that_is_alive(port):
     assert end.finish() == []
 
 
+@pytest.mark.long
 def test_an_impostor_cannot_drive_away_a_peer_that_was_just_accepted(port):
     """Both come while the receiving end still waits: the first one has the place."""
     end = End(0, "wait", port)

@@ -111,6 +111,7 @@ def test_a_producer_tries_to_say_so_no_longer_than_its_patience(tmp_path, port, 
     second.kill()
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("outage", ["killed", "frozen", "unplugged"])
 @pytest.mark.parametrize("policy", [*LOSSY, "wait"])
 def test_a_consumer_waits_for_a_producer_that_is_gone_no_longer_than_its_patience(

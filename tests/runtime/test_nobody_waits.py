@@ -100,6 +100,7 @@ def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
     assert_went_on(run, seen, "in2", (start, begin), (begin, seen[-1].time))
 
 
+@pytest.mark.long
 @some_long(4, 12)
 def test_a_slow_camera_counts_with_each_token_and_holds_up_nobody(tmp_path, seconds):
     run = Cameras(tmp_path, 1, 2, {"camera1": {"period": "0.5"}, "camera2": {"period": "0.1"}})
@@ -117,6 +118,7 @@ def test_a_slow_camera_counts_with_each_token_and_holds_up_nobody(tmp_path, seco
     assert fast.rate(begin, end) > 8 * min(1.0, calm.rate(begin, end) / 50)
 
 
+@pytest.mark.long
 def test_a_camera_that_is_killed_and_started_again_counts_again(tmp_path):
     run = Cameras(tmp_path, 1, 2, {})
     before = run.settle(BEFORE)

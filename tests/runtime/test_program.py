@@ -219,6 +219,7 @@ def test_what_only_imports_the_runtime_keeps_its_signals_as_they_are(tmp_path):
     assert finish(process) == (0, "True\n", "")
 
 
+@pytest.mark.long
 def test_an_actor_that_never_returns_cannot_hold_the_program(tmp_path):
     process = start(middle(tmp_path, "Stuck"))
     while process.stdout.readline() != "stuck\n":

@@ -269,6 +269,7 @@ def test_but_once_one_has_come_the_others_have_that_time(tmp_path, port):
     assert finish(producer)[0] == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("security", ["none", "tls"])
 @pytest.mark.parametrize("dials", ["producer", "service"])
 def test_answers_go_back_over_the_same_connection(tmp_path, port, dials, security):

@@ -93,6 +93,7 @@ def test_a_peer_that_freezes_when_it_wants_no_more_holds_up_nobody(tmp_path, por
             assert finish(sender) == (0, "", "")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize(
     ("producer", "consumer"),
     [("Idle", "Show"), ("Count", "Sleeper"), ("LateStart", "Show"), ("Count", "LateStartShow")],
@@ -110,6 +111,7 @@ def test_who_only_takes_its_time_is_not_dead(tmp_path, port, producer, consumer,
     assert codes[1][1].split()[:2] == ["0", "1"]
 
 
+@pytest.mark.long
 def test_tokens_right_behind_a_heartbeat_are_whole(tmp_path, port):
     receiver = start(right(tmp_path, port, capacity=20))
     hello = {"application": "app", "platform": "left", "digest": "d", "fifo": "f", "token": "int32[3] at rate 1"}

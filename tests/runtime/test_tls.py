@@ -66,6 +66,7 @@ def numbers(out):
     return [int(line) for line in out.splitlines() if line.lstrip("-").isdigit()]
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("policy", ["stop", "wait", "drop"])
 @pytest.mark.parametrize("shape", ["()", "(100,)", "(5000,)", "(1000, 1200)"])
 def test_every_token_arrives_once_and_in_order(tmp_path, port, folder, policy, shape):
@@ -219,6 +220,7 @@ def test_who_trusts_our_authority_but_is_of_another_is_refused_on_both_sides(tmp
     assert f"the certificate shown is not signed by the authority in {folder / 'ca.crt'}" in err2
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("impostor", ["left", "right"])
 @pytest.mark.parametrize("policy", ["stop", "wait"])
 def test_another_platform_is_refused_on_both_sides(tmp_path, port, folder, authority, impostor, policy):
@@ -246,6 +248,7 @@ def test_a_program_says_that_its_own_certificate_is_not_valid_now(tmp_path, port
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("side", ["left", "right"])
 @pytest.mark.parametrize(
     ("valid", "told", "alert"),

@@ -29,6 +29,7 @@ def seen(case, folder):
         pytest.skip(f"not possible here: {error}")
 
 
+@pytest.mark.sampled(3)
 @pytest.mark.parametrize("case", cases.lean_cases(), ids=str)
 def test_what_is_predicted_happens(case, tmp_path):
     assert not seen(case, tmp_path).wrong

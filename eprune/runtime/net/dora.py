@@ -236,7 +236,7 @@ class Dataflow:
     def __init__(
         self, node: Node, ends: Mapping[str, Union[DoraTx, DoraRx]], digest: str, report: Callable[[Any], None]
     ) -> None:
-        self._node, self._ends, self._digest, self._report = node, ends, digest, report
+        self._node, self._ends, self._digest, self._notify = node, ends, digest, report
         self._waiting = set(ends)
         self._over: set[str] = set()
         self._closed: dict[str, float] = {}  # time.monotonic
@@ -287,12 +287,12 @@ class Dataflow:
     def _open(self, name: str) -> None:
         if name in self._waiting:
             self._waiting.discard(name)
-            self._report("opened")
+            self._notify("opened")
 
     def _end(self, name: str) -> None:
         if name not in self._over:
             self._over.add(name)
-            self._report("ended")
+            self._notify("ended")
 
     def _run(self) -> None:
         try:
@@ -302,9 +302,9 @@ class Dataflow:
                 if event is not None:
                     self._take(event)
         except RunError as error:
-            self._report(error)
+            self._notify(error)
         except Exception as error:
-            self._report(unexpected(error, "the thread of the dataflow"))
+            self._notify(unexpected(error, "the thread of the dataflow"))
 
     def _take(self, event: Mapping[str, Any]) -> None:
         """Raises RunError."""
