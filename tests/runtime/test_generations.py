@@ -280,6 +280,19 @@ def test_a_next_generation_that_fails_disturbs_nobody(change):
     goes_on(change)
 
 
+def test_what_ends_by_itself_after_a_change_that_failed_ends_well(change):
+    change = change("server", "endpoint")
+    port, few = free_base_port(2), "{'pause': '0.002', 'n': '1000'}"
+    change.start(change.generation("one", **both_sides(change, port, 0, parameters=few)))
+    change.await_lines(bool)
+    two = both_sides(change, port + 1, MORE, parameters=few)
+    two["endpoint"][1] = two["endpoint"][1].replace("{'more'", "{'broken': 'yes', 'more'")
+    change.start_next(change.generation("two", **two))
+    wait(lambda: change.run("endpoint").ask("describe")["problem"])
+    assert set(change.await_end_of_first().values()) == {0}
+    assert change.lines() == [(number, number) for number in range(1000)]
+
+
 def test_whoever_goes_away_before_the_last_word_leaves_all_as_it_was(change):
     change = standing_by(change)
     at = hold(change, 10)

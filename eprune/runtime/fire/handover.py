@@ -39,6 +39,8 @@ class Halt:
         self._until = 0.0
         self._final = False
         self._decided = threading.Condition()
+        #: whether the source has stopped here for good
+        self.stopped = False
 
     def hold(self, at: int, until: float) -> bool:
         """It will not do the firing ``at`` before it is told to; False if it may have begun with it already.
@@ -70,6 +72,7 @@ class Halt:
         with self._decided:
             while next_index(self._actor) >= self._at and not self._actor.stopped:
                 if self._final:
+                    self.stopped = True
                     return False
                 if time.monotonic() > self._until:
                     self._at = math.inf

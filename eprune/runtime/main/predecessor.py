@@ -29,6 +29,7 @@ class Predecessor:
         #: actor -> what has still to come for it, and what has come
         self._missing: dict[str, set[str]] = {}
         self._came: dict[str, dict[str, Any]] = {}
+        self._ready = False
         #: called when this generation is the main one
         self.on_main: Callable[[], None] = lambda: None
 
@@ -51,8 +52,10 @@ class Predecessor:
         threading.Thread(target=self._listen, name="generation before", daemon=True).start()
 
     def ready(self) -> None:
-        """All peers are there."""
-        self._channel.send({"ready": True})
+        """All peers are there. A service says so of its first stream only."""
+        if not self._ready:
+            self._ready = True
+            self._channel.send({"ready": True})
 
     def _listen(self) -> None:
         main = False

@@ -72,6 +72,7 @@ class Succession:
         self._reset: frozenset[str] = frozenset()
         self._agreed: Optional[int] = None
         self._told = 0
+        self._stopped = False  # whether a source has stopped for a generation that is no more
         self._until = 0.0  # when the sources go on by themselves (time.monotonic)
         #: why the next generation ended, if it did
         self.problem = ""
@@ -235,6 +236,7 @@ class Succession:
                 self._journal.log("warning", self.problem)
                 self._channel = self._process = None
                 self._go("lost")
+                self._stopped = any(halt.stopped for halt in self._halts.values())
                 self._let_go()
 
     # What is handed over.
@@ -250,12 +252,15 @@ class Succession:
             self._channel.send({"actor": actor.name}, data)
 
     def conclude(self) -> None:
-        """All has ended here: hand over what is left, and the process that is to be watched from now on."""
+        """All has ended here: hand over what is left, and the process that is to be watched from now on.
+
+        Raises RunError where this generation has stopped for one that is no more.
+        """
         with self._lock:
             assembly, channel, process = self._assembly, self._channel, self._process
+            if self._stopped:
+                raise RunError(f"nobody takes over: {self.problem}")
             if not self.leaving or assembly is None or channel is None or process is None:
-                if self.problem:
-                    raise RunError(f"nobody takes over: {self.problem}")
                 return
             for name in self._fifos:
                 fifo = assembly.fifos[name]
