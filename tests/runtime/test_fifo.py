@@ -151,3 +151,18 @@ def test_where_ends_take_turns_a_fifo_has_the_memory_of_the_tokens_that_are_in_i
         seen.append(int(sink.acquire()[0]))
         sink.release()
     assert seen == [*[-1] * delay, *range(10 - delay)]
+
+
+def test_initial_tokens_can_be_those_of_a_fifo_before():
+    fifo = Fifo("f", "int32", (2,), 3, delay=2)
+    assert fifo.fits(np.array([1, 2], np.int32))
+    assert not fifo.fits(np.array([1, 2, 3], np.int32))
+    assert not fifo.fits(np.array([0.5, 2]))
+    fifo.begin_with(1, np.array([1, 2], np.int32))
+    assert [fifo.token(number).tolist() for number in (0, 1)] == [[0, 0], [1, 2]]
+
+    variable = Fifo("v", "uint8", "<=4", 2, delay=1)
+    assert variable.fits(np.array([1, 2], np.uint8))
+    assert not variable.fits(np.zeros(5, np.uint8))
+    variable.begin_with(0, np.array([1, 2], np.uint8))
+    assert variable.token(0).tolist() == [1, 2]

@@ -135,6 +135,20 @@ class Fifo:
             for slot in range(delay):
                 self.writable[slot][...] = initial[slot]
 
+    def fits(self, token: np.ndarray) -> bool:
+        """Whether an array can be a token of this FIFO."""
+        slot = self.readable[0]
+        same = token.size <= slot.size and token.ndim == 1 if self.variable else token.shape == slot.shape
+        return same and bool(np.can_cast(token.dtype, slot.dtype, "same_kind"))
+
+    def begin_with(self, number: int, token: np.ndarray) -> None:
+        """Replace an initial token, before anybody has taken it."""
+        if self.variable:
+            self.used[number] = token.size
+            self.writable[number][: token.size] = token
+        else:
+            self.writable[number][...] = token
+
     @property
     def connected(self) -> bool:
         """Whether the consumer can be reached, as far as is known."""

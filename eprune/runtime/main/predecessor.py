@@ -8,6 +8,8 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, Callable, Optional
 
+import numpy as np
+
 from eprune.runtime.fire.firing import RunningActor
 from eprune.runtime.fire.handover import Await
 from eprune.runtime.kernel.errors import RunError
@@ -77,18 +79,22 @@ class Predecessor:
 
     def _number(self, begin: Optional[int]) -> None:
         assert self._assembly is not None
-        for actor in self._assembly.actors if begin is not None else ():
-            actor.firing = begin or 0
+        if begin is not None:
+            for actor in self._assembly.actors:
+                actor.firing = begin
 
     def _fill(self, name: str, tokens: Mapping[str, Any]) -> None:
         """The tokens that are in a FIFO when its consumer begins: those that it had before."""
         assert self._assembly is not None
         fifo = self._assembly.fifos[name]
-        if len(tokens) != fifo.delay:
-            self._journal.log("warning", f"FIFO {name!r} begins anew: it was left with {len(tokens)} tokens")
+        left = [np.asarray(tokens[str(number)]) for number in range(len(tokens))]
+        fits = len(left) == fifo.delay and all(fifo.fits(token) for token in left)
+        if not fits:
+            said = f"it was left with {len(left)} tokens" if len(left) != fifo.delay else "its tokens are others now"
+            self._journal.log("warning", f"FIFO {name!r} begins anew: {said}")
             return
-        for number in range(fifo.delay):
-            fifo.writable[number][...] = tokens[str(number)]
+        for number, token in enumerate(left):
+            fifo.begin_with(number, token)
 
     def _come(self, what: str, state: Mapping[str, Any]) -> None:
         for name, missing in self._missing.items():
