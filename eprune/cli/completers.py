@@ -497,6 +497,7 @@ COMPLETERS: dict[str, Completer] = {
     "WHAT=VALUE": _nothing,
     "TRACE.csv": _files("*.csv"),
     "S": _nothing,
+    "N/s": _nothing,
     "MS": _nothing,
     "N": _nothing,
     "ADDRESS": _nothing,

@@ -139,6 +139,7 @@ def test_a_hit_computes_nothing_and_sends_as_little_as_its_place_allows(on):
     assert ("Cache", HIT) in fired
 
 
+@pytest.mark.long
 def test_what_is_evaluated_is_what_was_foretold(folder, eprune, vehicles):
     figures = told(eprune, vehicles, "--false-hits", "0.3", "--frames-under-way", "1", "--audit", "0.05")
     assert figures["hits"]["value"] > 0.2

@@ -157,6 +157,7 @@ def fish(folder, lines):
     return {line: [row.partition("\t")[0] for row in text.splitlines()] for line, _, text in answers}
 
 
+@pytest.mark.long
 def test_lines_are_completed_in_fish(folder):
     the_shell("fish")
     answers = fish(folder, COMPLETED)

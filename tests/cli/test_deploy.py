@@ -289,6 +289,7 @@ def test_links_that_cannot_work_are_told(devices, up):
     assert "goes over SSH, for which there is no service" in up().err
 
 
+@pytest.mark.long
 def test_nothing_is_there_yet(devices, eprune):
     for subcommand in ("start", "stop", "rollback", "logs"):
         done = eprune("deploy", subcommand, devices.system)

@@ -38,6 +38,7 @@ def planned(fleet, *more):
     return json.loads(done.out)
 
 
+@pytest.mark.long
 def test_an_application_with_its_files(fleet, eprune):
     names = ("application.xml", "--platform", "platforms", "--mapping", "mappings")
     files = [name if name.startswith("-") else f"{fleet.system}/{name}" for name in names]

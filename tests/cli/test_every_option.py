@@ -789,7 +789,7 @@ REFUSED = {
     "import tiny.tflite -o new --expand": "--expand and --unit are for SDF3's XML",
     "import sdf3.xml -o new --per layer": "--per: for models, not for SDF3's XML",
     "import tiny.tflite -o new --per layer --cut 0": "--per and --cut are two ways to say the same",
-    "analyze app.xml --times In=1ms": "--times and --apply go with --buffers",
+    "analyze app.xml --times In=1ms": "--times, --rate, --front and --apply go with --buffers",
     "analyze app.xml --essential Out": "say what --faults K asks",
     "analyze app.xml --buffers --format junit": "--buffers has no place in junit",
     "codegen app.xml -p platforms -m split -o new/ --systemd": "--systemd goes with --pyz",

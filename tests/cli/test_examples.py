@@ -59,6 +59,7 @@ def test_the_demo_shows_that_splitting_changes_no_result(eprune_process, tmp_pat
     assert {path.name for path in (tmp_path / "programs").glob("*.py")} == {"endpoint.py", "server.py"}
 
 
+@pytest.mark.long
 def test_the_demo_passes_on_what_fails(eprune_process, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     done = eprune_process("demo", "--images", "nothing-here")

@@ -168,6 +168,7 @@ def test_both_scripts_measure_every_alternative(on_free_ports, eprune):
     assert lines[1]["platforms"]["server"]["interpreter"].split()[0] in ("ai-edge-litert", "tflite-runtime")
 
 
+@pytest.mark.long
 def test_a_failing_alternative_is_recorded_and_the_next_one_runs_and_nothing_is_measured_twice(on_free_ports, eprune):
     app = on_free_ports
     assert eprune(*FAST).code == 0

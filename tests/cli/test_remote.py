@@ -230,6 +230,7 @@ def bare(folder):
     return str(path)
 
 
+@pytest.mark.long
 def test_an_sshd_that_forwards_no_ports_is_told(tmp_path_factory, cuts, eprune, monkeypatch):
     folder = tmp_path_factory.mktemp("device") / "sshd"
     with sshd.server(folder, "AllowTcpForwarding no") as device:

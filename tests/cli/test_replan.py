@@ -33,6 +33,7 @@ def replan(devices, eprune):
     return lambda *more: eprune("deploy", "replan", devices.system, "--cuts", cuts, "-o", new, *more)
 
 
+@pytest.mark.long
 def test_what_ran_on_a_failed_device_comes_onto_those_that_are_left(devices, eprune, replan):
     done = replan()
     assert (done.code, done.err.strip()) == (0, "all devices are there: nothing is to be placed anew")

@@ -185,6 +185,7 @@ def test_links_with_tls_get_certificates_for_the_run(app, eprune_process, links_
     assert "nowhere/ca.crt: No such file or directory" in done.err
 
 
+@pytest.mark.long
 def test_links_with_tls_use_the_certificates_that_are_given(app, eprune_process, links_with):
     links_with("tls")
     assert eprune_process("certify", "keys", "endpoint").code == 0

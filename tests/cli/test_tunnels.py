@@ -176,6 +176,7 @@ def test_a_program_that_is_killed_takes_the_tunnel_with_it(build, device, ports)
     assert closed(device, ports)
 
 
+@pytest.mark.long
 def test_a_broken_tunnel_is_opened_again_and_nothing_is_lost(build, device, ports):
     endpoint, server = both(build(policy="wait"), device, ports, "--set=In.count=3000")
     begun(endpoint, server)

@@ -74,6 +74,7 @@ def lossy(tmp_path, left="Copy", right="Total"):
     return programs, links
 
 
+@pytest.mark.long
 def test_what_tolerates_failures_goes_on_without_the_one_that_failed(tmp_path):
     programs, links = lossy(tmp_path, right="DiesQuietly")
     messages = []

@@ -68,6 +68,7 @@ def test_a_diamond_with_a_lossy_arm_stays_in_step(tmp_path, port, policy):
     assert 100 < len(missing) < 4000 - 200
 
 
+@pytest.mark.long
 def test_an_actor_that_lacks_a_required_input_starves_and_comes_back_in_step(tmp_path, port):
     left, mid = diamond(tmp_path, port, "drop", 5000, required=True)
     first, second = start(left), start(mid)

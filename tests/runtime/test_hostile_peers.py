@@ -195,6 +195,7 @@ def test_a_peer_that_has_more_than_was_sent_spoils_no_count(port, policy, lie):
     end.close()
 
 
+@pytest.mark.long
 def test_an_impostor_takes_no_place_of_a_peer_that_is_alive(port):
     end = End(0, "wait", port)
     first = hostile.dial(port, "first")

@@ -86,6 +86,7 @@ def test_a_frozen_camera_of_a_scene_is_in_step_again(tmp_path):
     assert apart < 0.04 + calm.pause(back, end)  # a period, and one that a source may be off its clock
 
 
+@pytest.mark.long
 def test_a_camera_that_hangs_holds_up_nobody(tmp_path):
     run = Cameras(tmp_path, 1, 2, {"camera1": {"hang_at": "200", "hang": "1.5"}})
     run.settle(0)
