@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import threading
 from collections.abc import Mapping, Sequence
@@ -49,20 +50,21 @@ class Commands:
     def _carry_out(self, command: str, alarm: Alarm) -> None:
         told = {"ALARM": alarm.kind, "PLATFORM": alarm.platform, "SUBJECT": alarm.subject, "MESSAGE": alarm.message}
         environment = {**os.environ, **{f"EPRUNE_{name}": value for name, value in told.items()}}
-        try:
-            done = subprocess.run(
-                command,
-                shell=True,
-                env=environment,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                timeout=PATIENCE,
-                check=False,
-            )
-        except subprocess.TimeoutExpired:
-            self._say(f"warning: --on {alarm.kind}: the command takes longer than {PATIENCE:g} s and was ended")
-            return
-        if done.returncode:
-            last = done.stdout.decode("utf-8", "replace").strip().rpartition("\n")[2]
-            self._say(f"warning: --on {alarm.kind}: exit code {done.returncode}{': ' * bool(last)}{last}")
+        with subprocess.Popen(
+            command,
+            shell=True,
+            env=environment,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,  # so that all that it starts can be ended
+        ) as process:
+            try:
+                output, _ = process.communicate(timeout=PATIENCE)
+            except subprocess.TimeoutExpired:
+                os.killpg(process.pid, signal.SIGKILL)
+                self._say(f"warning: --on {alarm.kind}: the command takes longer than {PATIENCE:g} s and was ended")
+                return
+        if process.returncode:
+            last = output.decode("utf-8", "replace").strip().rpartition("\n")[2]
+            self._say(f"warning: --on {alarm.kind}: exit code {process.returncode}{': ' * bool(last)}{last}")

@@ -1,10 +1,11 @@
 """Alarms: what is told of a state, once; and the commands that are run for it."""
 
 import os
-import threading
+from pathlib import Path
 
 import pytest
 
+from eprune.deploy import alarming
 from eprune.deploy.alarming import Commands
 from eprune.watch.alarms import HOLD, KINDS, Alarm, Limits, Raised, alarms
 from eprune.watch.drift import Expected, advice, drifts
@@ -78,9 +79,21 @@ def test_a_command_that_fails_is_told_and_holds_up_nobody(tmp_path):
         commands.look([Alarm("lost", "pi", str(number), f"alarm {number}")], number)
     assert any("100 commands wait" in each for each in said)
     said.clear()
-    threading.Thread(target=lambda: (tmp_path / "gate").write_text(""), daemon=True).start()
+    with (tmp_path / "gate").open("w"):  # the first one reads now
+        (tmp_path / "gate").unlink()
     until(lambda: said)
     assert said[0] == "warning: --on lost: exit code 3: no mail"
+
+
+def test_a_command_that_takes_too_long_is_ended_with_all_that_it_has_started(tmp_path, monkeypatch):
+    monkeypatch.setattr(alarming, "PATIENCE", 0.5)
+    said = []
+    commands = Commands({"lost": [f"sleep 1000 & echo $! > {tmp_path}/pid; wait"]}, said.append)
+    commands.look([Alarm("lost", "pi", "server", "gone")], 0)
+    until(lambda: said, 10)
+    assert said == ["warning: --on lost: the command takes longer than 0.5 s and was ended"]
+    pid = (tmp_path / "pid").read_text().strip()
+    until(lambda: not Path(f"/proc/{pid}").exists() or "zombie" in Path(f"/proc/{pid}/status").read_text(), 10)
 
 
 @pytest.mark.parametrize(
