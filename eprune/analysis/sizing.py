@@ -169,7 +169,7 @@ def sizing(
         links=over_links(graph, shared, times, fast),
         channels=_channels(graph),
         wish=None if period is None or unknown else _wish(graph, times, period, shared),
-        front=front(graph, times, shared) if trade and not unknown else None,
+        front=front(graph, times, shared, fast=fast) if trade and not unknown else None,
     )
 
 

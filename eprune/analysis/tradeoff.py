@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fractions import Fraction
-from typing import Any
+from typing import Any, Optional
 
 from eprune.analysis.buffers import BUDGET, Sizes, least_fast, least_for
 from eprune.analysis.cycle_ratio import max_cycle_ratio
@@ -60,20 +60,23 @@ def front(
     resources: Resources = ALONE,
     most: int = POINTS,
     budget: int = BUDGET,
+    fast: Optional[Sizes] = None,
 ) -> Front:
     """The front of a sound graph; ``times``: actor -> seconds per firing. Raises ValueError as buffers.least_fast.
 
     Where the search for the least takes too long (``budget``, for each point), that point may not be the least.
+    ``fast`` are the sizes for full speed, where they are known already.
     """
-    last = Point(
-        fast := least_fast(graph, times, resources, budget), pace(fast.applied(graph, resources), times, resources)
-    )
+
+    def point_of(sizes: Sizes) -> Point:
+        return Point(sizes, pace(sizes.applied(graph, resources), times, resources))
+
+    last = point_of(fast or least_fast(graph, times, resources, budget))
     found: list[Point] = []
     # With room for one iteration only, it takes no longer than all firings one after the other.
     wanted = max(sum(timed(graph, times, resources, bounded=False).times.values(), Fraction(0)), last.period)
     while wanted > last.period and len(found) < most:
-        sizes = least_for(graph, times, wanted, resources, budget)
-        point = Point(sizes, pace(sizes.applied(graph, resources), times, resources))
+        point = point_of(least_for(graph, times, wanted, resources, budget))
         _put(found, point)
         if point.period <= last.period:
             break

@@ -26,17 +26,21 @@ def doctor(application: str, platforms: Sequence[str], mappings: Sequence[str], 
     from eprune.deploy.build import programs_of
     from eprune.deploy.fleet import Question, fleet
     from eprune.deploy.needs import needs_of
-    from eprune.deploy.neighbours import memory_of
+    from eprune.deploy.neighbours import limit_of, memory_of
     from eprune.deploy.prepare import Wanted, device_problems
     from eprune.deploy.sites import sites_of
     from eprune.views.tables import table
 
     system = read_deployed(application, platforms, mappings)
     sites = sites_of(system)
-    limits = {platform.name: platform.memory for platform in system.platforms}
     wanted = {
         each.platform: Wanted(
-            each, b"", needs_of(each), {}, memory=memory_of(system, each.platform), limit=limits.get(each.platform)
+            each,
+            b"",
+            needs_of(each),
+            {},
+            memory=memory_of(system, each.platform),
+            limit=limit_of(system, each.platform),
         )
         for each in programs_of(system)
     }

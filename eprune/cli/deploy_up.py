@@ -206,7 +206,7 @@ def _wanted(
     from eprune.deploy.build import bundle_of, programs_of
     from eprune.deploy.live import shifted
     from eprune.deploy.needs import needs_of
-    from eprune.deploy.neighbours import memory_of
+    from eprune.deploy.neighbours import limit_of, memory_of
     from eprune.deploy.options import KEYS, placed_settings
     from eprune.deploy.prepare import Wanted, renew_keys
     from eprune.deploy.release import inputs_of, keys_for, reached_at, unreachable
@@ -233,7 +233,6 @@ def _wanted(
         renewed, notes = renew_keys(folder, secure, renew_before)
         for line in (*renewed, *(f"note: {note}" for note in notes)):
             say(line)
-    limits = {platform.name: platform.memory for platform in system.platforms}
     placed = placed_settings(system, settings)
     set_already = {setting.partition("=")[0] for setting in settings}
     inputs = {
@@ -261,7 +260,7 @@ def _wanted(
             inputs[program.platform] if with_inputs else (),
             shift or 0,
             memory_of(system, program.platform),
-            limits.get(program.platform),
+            limit_of(system, program.platform),
         )
         for program in programs
     }

@@ -29,6 +29,12 @@ def memory_of(system: System, platform: str) -> int:
     return sum(memory_use(system.graph, mapping, system.interfaces, windows(system)).values())
 
 
+def limit_of(system: System, platform: str) -> Optional[int]:
+    """Bytes of memory that a platform's file states."""
+    found = system.platform(platform)
+    return None if found is None else found.memory
+
+
 def share_of(program: PlatformProgram, memory: int) -> Share:
     """What a program takes whose buffers and weights are so many bytes."""
     cores = {core for unit in program.units for core in unit.cores}

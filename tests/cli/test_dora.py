@@ -185,9 +185,8 @@ def test_rates_may_change(app, eprune_process):
     assert sorted(lines) == sorted(line for line in direct.out.splitlines() if line.startswith("{"))
 
 
-@NEEDS_DORA
-@pytest.mark.long
-def test_a_node_that_is_killed_ends_the_others_with_its_name(flow, app):
+def endless(flow, app):
+    """A dataflow whose source goes on for ever, once it has results."""
     graph = APPLICATION.replace(
         'class="behaviours.py:Ramp">', 'class="behaviours.py:Ramp"><param name="count" value="9999999"/>'
     )
@@ -196,6 +195,13 @@ def test_a_node_that_is_killed_ends_the_others_with_its_name(flow, app):
     process = start(app / "flow")
     while "stdout server: [[" not in (line := process.stdout.readline()):
         assert line, "dora has ended"
+    return process
+
+
+@NEEDS_DORA
+@pytest.mark.long
+def test_a_node_that_is_killed_ends_the_others_with_its_name(flow, app):
+    process = endless(flow, app)
     (node,) = (pid for pid, words in commands() if words[-2:] == [f"{app}/flow/server.pyz", "--dora"])
     os.kill(node, signal.SIGKILL)
     code, printed, out = finish(process)
@@ -206,14 +212,7 @@ def test_a_node_that_is_killed_ends_the_others_with_its_name(flow, app):
 @NEEDS_DORA
 @pytest.mark.long
 def test_a_dataflow_without_an_end_is_stopped_well(flow, app):
-    graph = APPLICATION.replace(
-        'class="behaviours.py:Ramp">', 'class="behaviours.py:Ramp"><param name="count" value="9999999"/>'
-    )
-    (app / "app.xml").write_text(graph)
-    flow()
-    process = start(app / "flow")
-    while "stdout server: [[" not in (line := process.stdout.readline()):
-        assert line, "dora has ended"
+    process = endless(flow, app)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
     code, _, out = finish(process)
