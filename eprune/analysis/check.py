@@ -14,6 +14,7 @@ from eprune.analysis.graph import check_graph, roomy
 from eprune.analysis.live import lateness, meetings
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
+from eprune.analysis.requirements import requirements
 from eprune.analysis.routes import misrouted
 from eprune.analysis.table import activity, borders, constants, nested, totality, unasked
 from eprune.analysis.units import units
@@ -33,7 +34,7 @@ def check(system: System) -> list[Finding]:
     they were read comes first. The findings are in the order of the files, as given, and of the lines in them.
     """
     graph = system.graph
-    findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph)]
+    findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph), *requirements(graph)]
     if graph.dpgs and _sound_but_for_room(findings):
         findings += [*totality(graph), *borders(graph)]
     if graph.dpgs and _sound_but_for_room(findings):

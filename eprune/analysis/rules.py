@@ -84,6 +84,9 @@ RULES = {
         "OpenCL only, and these run nowhere else; an engine reads the format of its models; options have somebody who "
         "takes them"
     ),
+    "T1": Rule(
+        "a requirement states a rate or a latency, on a way of tokens from an output of a source to an input of a sink"
+    ),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "

@@ -137,8 +137,9 @@ class Actor:
     """A computation. ``parameters`` go to its behaviour, as text; a behaviour may be absent.
 
     ``quorum`` is the least number of live data inputs with which the actor goes on; None: 1. ``time`` is how many
-    seconds a firing takes, None where that is not declared; it is for analysis only. ``members`` are the actors that
-    the pass ``fuse`` has made one of; its ports are then called ``MEMBER.PORT``.
+    seconds a firing typically takes, and ``bounds`` the least and the most that it takes; None where that is not
+    declared. Both are for analysis only. ``members`` are the actors that the pass ``fuse`` has made one of; its ports
+    are then called ``MEMBER.PORT``.
 
     ``match`` says how the actor chooses the tokens of a firing; None: as ``analysis.matching`` finds out. Of a source,
     ``clock`` is the frequency by which it numbers its firings, and ``rate`` that of its tokens, both per second; None:
@@ -153,6 +154,7 @@ class Actor:
     parameters: tuple[tuple[str, str], ...] = ()
     quorum: Optional[int] = None
     time: Optional[Fraction] = None
+    bounds: Optional[tuple[Fraction, Fraction]] = None
     members: tuple[str, ...] = ()
     match: Optional[Match] = None
     clock: Optional[float] = None
@@ -287,13 +289,34 @@ class Dpg:
 
 
 @dataclass(frozen=True)
+class Requirement:
+    """What tokens on their way from an output of a source to an input of a sink have to keep.
+
+    ``rate`` is how many firings per second the sink has to begin, at least. ``latency`` is how old the tokens may be,
+    in seconds: the time from the beginning of the source's firing to that of the sink's. None: any. ``share`` is the
+    part of all tokens, above 0 and at most 1, that may not be older.
+    """
+
+    source: PortRef
+    target: PortRef
+    rate: Optional[Fraction] = None
+    latency: Optional[Fraction] = None
+    share: Fraction = Fraction(1)
+    where: Location = field(default=NOWHERE, compare=False)
+
+    def __str__(self) -> str:
+        return f"{self.source} -> {self.target}"
+
+
+@dataclass(frozen=True)
 class Graph:
-    """An application: actors, FIFOs and dynamic processing graphs, in the order of the file."""
+    """An application: actors, FIFOs, dynamic processing graphs and requirements, in the order of the file."""
 
     name: str
     actors: tuple[Actor, ...] = ()
     fifos: tuple[Fifo, ...] = ()
     dpgs: tuple[Dpg, ...] = ()
+    requirements: tuple[Requirement, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
     def actor(self, name: str) -> Optional[Actor]:

@@ -69,6 +69,40 @@ def parse_timeouts(text: str) -> tuple[Optional[float], float]:
     return floor, ceiling
 
 
+def exact_times(text: str) -> tuple[Fraction, Optional[tuple[Fraction, Fraction]]]:
+    """Seconds of ``4ms``, and None; of ``3ms..4ms..9ms``, what is typical, and the bounds. Raises ValueError."""
+    parts = [exact_seconds(part) for part in text.split("..")]
+    if len(parts) == 1:
+        return parts[0], None
+    if len(parts) != 3 or parts != sorted(parts):
+        raise ValueError(f"{text!r} is neither a time nor the least, the typical and the greatest one, 3ms..4ms..9ms")
+    return parts[1], (parts[0], parts[2])
+
+
+def exact_rate(text: str) -> Fraction:
+    """How often a second of ``30/s``, not rounded. Raises ValueError as ``parse_frequency`` does."""
+    parse_frequency(text)
+    return Fraction(_QUANTITY.fullmatch(text).group(1))  # type: ignore[union-attr]
+
+
+def fraction_rate(rate: Fraction) -> str:
+    """Text that ``exact_rate`` reads back as this frequency, rounded to 30 decimals."""
+    return f"{decimal(rate)}/s"
+
+
+def decimal(value: Fraction) -> str:
+    """A number that is not negative in digits, rounded to 30 decimals."""
+    whole, rest = divmod(round(value * 10**30), 10**30)
+    return f"{whole}.{rest:030d}".rstrip("0").rstrip(".")
+
+
+def parse_share(text: str) -> Fraction:
+    """The part of a whole, above 0 and at most 1, of ``0.99``. Raises ValueError for anything else."""
+    if not re.fullmatch(r"[0-9]{1,18}(\.[0-9]{0,30})?|\.[0-9]{1,30}", text) or not 0 < Fraction(text) <= 1:
+        raise ValueError(f"{text!r} is not a part of a whole, above 0 and at most 1")
+    return Fraction(text)
+
+
 def parse_frequency(text: str) -> float:
     """How often a second of ``30/s``, which must be more than 0."""
     value = parse_quantity(text, FREQUENCY)
@@ -88,8 +122,7 @@ def fraction_time(seconds: Fraction) -> str:
     """Text that ``exact_seconds`` reads back as these seconds, rounded to 30 decimals."""
     factors = {unit: Fraction(str(TIME[unit])) for unit in ("s", "ms", "us", "ns")}
     unit = next((unit for unit, factor in factors.items() if seconds >= factor), "s" if seconds == 0 else "ns")
-    whole, rest = divmod(round(seconds / factors[unit] * 10**30), 10**30)
-    return f"{whole}.{rest:030d}".rstrip("0").rstrip(".") + unit
+    return decimal(seconds / factors[unit]) + unit
 
 
 def _format(value: float, units: tuple[tuple[str, float], ...]) -> str:

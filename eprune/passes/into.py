@@ -61,6 +61,7 @@ def apply(system: System, options: Options) -> Result:
         tuple(replace(actor, ports=joiner.ports_of(actor)) for actor in every),
         (*fifos, *inner),
         application.dpgs,
+        application.requirements,
         application.where,
     )
     (platform,) = imported.platforms

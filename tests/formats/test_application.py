@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import sys
 import time
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 
@@ -29,6 +30,7 @@ from eprune.model.graph import (
     Match,
     Port,
     PortRef,
+    Requirement,
     Row,
 )
 from eprune.model.token import ITEM_SIZES, TokenType
@@ -54,6 +56,7 @@ EXAMPLE = """<application name="vehicle">
       <row value="1" rates="1 12"/>
     </table>
   </dpg>
+  <require from="Input.out" to="Sink.in" rate="30/s" latency="100ms" share="0.99"/>
 </application>
 """
 
@@ -112,6 +115,11 @@ def test_an_application_is_read_with_defaults_and_lines(tmp_path: Path) -> None:
                 ("L3", "L4-L5"),
                 (PortRef("Split", "deep"), PortRef("L3", "in")),
                 (Row(-1, (0, 0)), Row(1, (1, 12))),
+            ),
+        ),
+        requirements=(
+            Requirement(
+                PortRef("Input", "out"), PortRef("Sink", "in"), Fraction(30), Fraction(1, 10), Fraction(99, 100)
             ),
         ),
     )
@@ -292,6 +300,18 @@ ACTORS = st.builds(
 ROWS = st.builds(Row, value=st.integers(-(2**31), 2**31 - 1), rates=st.lists(COUNTS, max_size=4).map(tuple))
 
 
+POSITIVE = TIMES.filter(lambda value: value > 0)
+
+
+def bounded(actor: Actor, lengths: list[Fraction]) -> Actor:
+    """The actor with bounds of its time, where it has one."""
+    least, time, most = sorted(lengths)
+    return actor if actor.time is None else replace(actor, time=time, bounds=(least, most))
+
+
+ACTORS |= st.builds(bounded, ACTORS, st.lists(TIMES, min_size=3, max_size=3))
+
+
 @st.composite
 def graphs(draw: st.DrawFn) -> Graph:
     actors = tuple(draw(st.lists(ACTORS, max_size=4)))
@@ -322,8 +342,18 @@ def graphs(draw: st.DrawFn) -> Graph:
         ports=st.lists(ends, max_size=3).map(tuple),
         rows=st.lists(ROWS, max_size=3).map(tuple),
     )
+    required = st.builds(
+        Requirement,
+        source=ends,
+        target=ends,
+        rate=st.none() | POSITIVE,
+        latency=st.none() | POSITIVE,
+        share=POSITIVE.filter(lambda value: value <= 1),
+    )
     fifo_list, dpg_list = draw(st.lists(fifos, max_size=4)), draw(st.lists(dpgs, max_size=2))
-    return Graph(draw(NAMES), actors, tuple(fifo_list), tuple(dpg_list))
+    return Graph(
+        draw(NAMES), actors, tuple(fifo_list), tuple(dpg_list), tuple(draw(st.lists(required, max_size=2)))
+    )
 
 
 @given(graphs())

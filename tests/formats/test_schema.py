@@ -189,6 +189,8 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "ack": "fired",
         "match": "index",
         "frequency": "30/s",
+        "times": "1ms..2ms..5ms",
+        "share": "0.9",
         "ports": "shared",
         "security": "tls",
         "via": "zenoh",

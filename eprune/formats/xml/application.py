@@ -28,6 +28,7 @@ from eprune.model.graph import (
     Match,
     Port,
     PortRef,
+    Requirement,
     Route,
     Row,
     default_capacity,
@@ -35,11 +36,16 @@ from eprune.model.graph import (
     rate_range,
 )
 from eprune.model.quantity import (
+    decimal,
     exact_frequency,
+    exact_rate,
     exact_seconds,
     exact_time,
+    exact_times,
+    fraction_rate,
     fraction_time,
     parse_frequency,
+    parse_share,
     parse_timeout,
     parse_timeouts,
 )
@@ -70,6 +76,7 @@ def write_application(graph: Graph) -> str:
     limits = _limits(graph.actors)
     children = [_actor_node(actor) for actor in graph.actors] + [_fifo_node(fifo, limits) for fifo in graph.fifos]
     children += [_dpg_node(dpg) for dpg in graph.dpgs]
+    children += [_require_node(each) for each in graph.requirements]
     return render(node("application", children, name=graph.name))
 
 
@@ -79,7 +86,8 @@ def _graph(locate: _Locate, document: Document) -> Graph:
     limits = _limits(actors)
     fifos = tuple(_fifo(document, limits, child) for child in root.children if child.tag == "fifo")
     dpgs = tuple(_dpg(document, child) for child in root.children if child.tag == "dpg")
-    return Graph(root.attributes["name"], actors, fifos, dpgs, where=document.where(root))
+    required = tuple(_requirement(document, child) for child in root.children if child.tag == "require")
+    return Graph(root.attributes["name"], actors, fifos, dpgs, required, where=document.where(root))
 
 
 def _seconds(element: Node, name: str) -> Optional[float]:
@@ -95,6 +103,7 @@ def _frequency(element: Node, name: str) -> Optional[float]:
 
 def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
     quorum = element.attributes.get("quorum")
+    time, bounds = exact_times(element.attributes["time"]) if "time" in element.attributes else (None, None)
     try:
         behaviour = Behaviour.of(element.attributes, locate)
     except ValueError as error:
@@ -109,7 +118,8 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
             (child.attributes["name"], child.attributes["value"]) for child in element.children if child.tag == "param"
         ),
         quorum=None if quorum is None else int(quorum),
-        time=exact_seconds(element.attributes["time"]) if "time" in element.attributes else None,
+        time=time,
+        bounds=bounds,
         match=Match(element.attributes["match"]) if "match" in element.attributes else None,
         clock=_frequency(element, "clock"),
         rate=_frequency(element, "rate"),
@@ -185,6 +195,18 @@ def _row(document: Document, element: Node) -> Row:
     return Row(int(element.attributes["value"]), rates, where=document.where(element))
 
 
+def _requirement(document: Document, element: Node) -> Requirement:
+    attributes = element.attributes
+    return Requirement(
+        source=PortRef(*attributes["from"].split(".")),
+        target=PortRef(*attributes["to"].split(".")),
+        rate=exact_rate(attributes["rate"]) if "rate" in attributes else None,
+        latency=exact_seconds(attributes["latency"]) if "latency" in attributes else None,
+        share=parse_share(attributes.get("share", "1")),
+        where=document.where(element),
+    )
+
+
 def _limits(actors: tuple[Actor, ...]) -> dict[PortRef, int]:
     """Each port's upper rate limit; of ports that share a name, the first one's."""
     limits: dict[PortRef, int] = {}
@@ -206,6 +228,13 @@ def _timeouts(fifo: Fifo) -> Optional[str]:
     return longest if fifo.timeout_floor is None else f"{exact_time(fifo.timeout_floor)}..{longest}"
 
 
+def _times(actor: Actor) -> Optional[str]:
+    if actor.time is None or actor.bounds is None:
+        return None if actor.time is None else fraction_time(actor.time)
+    least, most = actor.bounds
+    return "..".join(map(fraction_time, (least, actor.time, most)))
+
+
 def _optional(write: Callable[[float], str], value: Optional[float]) -> Optional[str]:
     return None if value is None else write(value)
 
@@ -217,7 +246,7 @@ def _actor_node(actor: Actor) -> Node:
         + [_port_node(port) for port in actor.ports],
         name=actor.name,
         type=None if actor.type is ActorType.SPA else actor.type.value,
-        time=None if actor.time is None else fraction_time(actor.time),
+        time=_times(actor),
         **(actor.behaviour.attributes() if actor.behaviour else {}),
         quorum=actor.quorum,
         match=None if actor.match is None else actor.match.value,
@@ -272,3 +301,15 @@ def _dpg_node(dpg: Dpg) -> Node:
     members = " ".join(dpg.members) or None
     ends = {"control": dpg.control, "entry": dpg.entry, "exit": dpg.exit}
     return node("dpg", [table], name=dpg.name, inside=dpg.inside or None, **ends, members=members)
+
+
+def _require_node(requirement: Requirement) -> Node:
+    return node(
+        "require",
+        (),
+        from_=requirement.source,
+        to=requirement.target,
+        rate=None if requirement.rate is None else fraction_rate(requirement.rate),
+        latency=None if requirement.latency is None else fraction_time(requirement.latency),
+        share=None if requirement.share == 1 else decimal(requirement.share),
+    )

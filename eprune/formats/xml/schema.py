@@ -26,9 +26,11 @@ from eprune.model.behaviour import Behaviour
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.names import NAME
 from eprune.model.quantity import (
+    exact_times,
     parse_bandwidth,
     parse_frequency,
     parse_power,
+    parse_share,
     parse_size,
     parse_time,
     parse_timeout,
@@ -49,9 +51,11 @@ _PARSERS: dict[str, Callable[[str], object]] = {
     "bandwidth": parse_bandwidth,
     "power": parse_power,
     "time": parse_time,
+    "times": exact_times,
     "timeout": parse_timeout,
     "timeouts": parse_timeouts,
     "frequency": parse_frequency,
+    "share": parse_share,
 }
 
 T = TypeVar("T")
