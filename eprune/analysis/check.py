@@ -34,7 +34,8 @@ def check(system: System) -> list[Finding]:
     they were read comes first. The findings are in the order of the files, as given, and of the lines in them.
     """
     graph = system.graph
-    findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph), *requirements(graph)]
+    findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph)]
+    findings += requirements(graph)
     if graph.dpgs and _sound_but_for_room(findings):
         findings += [*totality(graph), *borders(graph)]
     if graph.dpgs and _sound_but_for_room(findings):

@@ -23,7 +23,7 @@ def requirements(graph: Graph) -> Iterator[Finding]:
 
 
 def reached(graph: Graph, source: PortRef) -> set[str]:
-    """The actors to which tokens of a port, and what is made of them, get: through FIFOs without a delay, or with one."""
+    """The actors to which tokens of a port get, or what is made of them, over FIFOs with and without a delay."""
     behind: dict[str, list[str]] = {}
     for fifo in graph.fifos:
         behind.setdefault(fifo.source.actor, []).append(fifo.target.actor)
