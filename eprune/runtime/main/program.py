@@ -209,17 +209,17 @@ class Program:
         self,
         source: str,
         target: str,
-        latency: Optional[float] = None,
-        rate: Optional[float] = None,
-        share: float = 1.0,
+        seconds: Optional[float] = None,
+        per_second: Optional[float] = None,
+        share: float = 1,
         fifos: Sequence[str] = (),
     ) -> None:
         """Declare a requirement of tokens from an output of a source to an input of a sink; ends are ``actor.port``.
 
-        A ``share`` of them may be ``latency`` seconds old at most, and the sink is to begin ``rate`` firings per
-        second. ``fifos`` are those with an end on this platform that are on the way.
+        A ``share`` of them may be so many ``seconds`` old at most, and the sink is to begin so many firings
+        ``per_second``. ``fifos`` are those with an end on this platform that are on the way.
         """
-        self.declared.required.append(Required(source, target, latency, rate, share, tuple(fifos)))
+        self.declared.required.append(Required(source, target, seconds, per_second, share, tuple(fifos)))
 
     def late(self, dpg: str, value: int, after: Mapping[str, float]) -> None:
         """Declare the row of a dynamic processing graph that its control source takes for a frame that is late there.
