@@ -32,6 +32,6 @@ def _late_row(graph: Graph, dpg: Dpg) -> Iterator[Finding]:
         message = f"{name}: late, and its control source '{dpg.control}' has no inputs: nothing is late there"
         yield violation("D8", dpg.where, message, "the actor that chooses must get the tokens that may be late")
     elif not budgets(graph, dpg):
-        message = f'{name}: late="{dpg.late}", and nothing says which frames are late at \'{dpg.control}\''
+        message = f"{name}: late=\"{dpg.late}\", and nothing says which frames are late at '{dpg.control}'"
         hint = 'write late-after="60ms", or a <require> with a latency for tokens that pass there'
         yield violation("D8", dpg.where, message, hint)
