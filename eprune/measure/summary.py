@@ -53,8 +53,8 @@ class RunSummary:
     ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
     so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame. ``ages`` are those of
     the tokens at the data inputs of sinks, ``actor.port``. ``requirements`` and ``degraded`` are as in the records:
-    how requirements were met, and how often rows for late frames were taken. ``notes`` are what programs noted of what was left out,
-    assumed or cut short.
+    how requirements were met, and how often rows for late frames were taken. ``notes`` are what programs noted
+    of what was left out, assumed or cut short.
     """
 
     application: str

@@ -37,18 +37,19 @@ def _required(summary: RunSummary) -> list[str]:
     """How requirements were met, and how often rows for late frames were taken."""
     rows = []
     for name, each in summary.requirements.items():
-        counted_ = f"{each['within']} of {each['tokens']}" if each["latency_ms"] is not None else ""
-        counted_ += f", {each['undecided']} undecided" if each["undecided"] else ""
+        within = f"{each['within']} of {each['tokens']}" if each["latency_ms"] is not None else ""
+        within += f", {each['undecided']} undecided" if each["undecided"] else ""
         asked = f"{each['required_share']:.6g} in {each['latency_ms']:g} ms" if each["latency_ms"] is not None else ""
         rate = "" if each["rate_per_s"] is None else f"{each['rate_per_s']:.1f}"
         wanted = "" if each["required_rate_per_s"] is None else f"{each['required_rate_per_s']:g}"
         met = {True: "yes", False: "no", None: "undecided"}[each["met"]]
         by = ", ".join(f"{what} {count}" for what, count in sorted(each["late_by"].items(), key=lambda kind: -kind[1]))
-        rows.append((name, counted_, asked, rate, wanted, met, by))
+        rows.append((name, within, asked, rate, wanted, met, by))
     names = ("requirement", "in time", "required", "frames/s", "required", "met", "late by")
     lines = table(names, rows).splitlines() if rows else []
     for name, each in summary.degraded.items():
-        lines.append(f"  {name}: row {each['row']} for {each['taken']} of {counted(each['frames'], 'frame')}, which were late")
+        taken = f"{each['taken']} of {counted(each['frames'], 'frame')}"
+        lines.append(f"  {name}: row {each['row']} for {taken}, which were late")
     return lines
 
 

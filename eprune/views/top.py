@@ -147,18 +147,19 @@ def _required(state: State) -> list[RenderableType]:
 
     made = _table("requirement", "in time", "required", "frames/s", "required", "by", right=range(1, 5))
     for name, found in state.requirements.items():
-        by = next((each["late_by"] for each in _reports(state, name) if each["late_by"]), {})
+        by: dict[str, int] = next((each["late_by"] for each in _reports(state, name) if each["late_by"]), {})
+        limit = found["latency_ms"]
         cells = [
             name,
             "-" if found["share"] is None else f"{100 * found['share']:.1f} %",
-            "-" if found["latency_ms"] is None else f"{100 * found['required_share']:g} % in {found['latency_ms']:g} ms",
+            "-" if limit is None else f"{100 * found['required_share']:g} % in {limit:g} ms",
             _number(found["rate_per_s"]),
             _number(found["required_rate_per_s"]),
             max(by, key=lambda each: by[each], default=""),
         ]
         made.add_row(*cells, style="red" if found["met"] is False else "")
     rows = [
-        Text(f"{dpg} took row {each['row']} for {each['taken']} of {each['frames']} frames, as they were late", "yellow")
+        Text(f"{dpg} took row {each['row']} for {each['taken']} of {each['frames']} frames: they were late", "yellow")
         for dpg, each in state.degraded_rows.items()
         if each["taken"]
     ]

@@ -77,9 +77,9 @@ def unmet(found: Mapping[str, Any], by: Mapping[str, int]) -> str:
     if found["late"]:
         share = f"{100 * found['share']:.4g} % within {found['latency_ms']:g} ms"
         said.append(f"{share}, required are {100 * found['required_share']:.4g} %")
-    if found["required_rate_per_s"] is not None and found["rate_per_s"] is not None:
-        if found["rate_per_s"] < found["required_rate_per_s"]:
-            said.append(f"{found['rate_per_s']:.4g} frames/s, required are {found['required_rate_per_s']:g}")
+    rate, wanted = found["rate_per_s"], found["required_rate_per_s"]
+    if rate is not None and wanted is not None and rate < wanted:
+        said.append(f"{rate:.4g} frames/s, required are {wanted:g}")
     worst = max(by, key=lambda each: by[each], default="")
     return "; ".join(said) + f"; most time was taken by {worst}" * bool(worst and found["late"])
 

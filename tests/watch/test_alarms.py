@@ -56,9 +56,7 @@ def judged(within, late, rate=30.0, **required):
 def test_late_is_what_does_not_meet_its_requirement():
     assert told(judged(990, 10)) == []
     (alarm,) = alarms(judged(980, 20), Limits())
-    assert alarm.message == (
-        f"{WAY}: 98 % within 100 ms, required are 99 %; most time was taken by actor Net"
-    )
+    assert alarm.message == (f"{WAY}: 98 % within 100 ms, required are 99 %; most time was taken by actor Net")
     (alarm,) = alarms(judged(100, 0, rate=20.0), Limits())
     assert alarm.message == f"{WAY}: 20 frames/s, required are 30"
 
