@@ -9,23 +9,19 @@ from eprune.model.graph import Dpg, Fifo, Graph, Requirement
 
 
 def way(graph: Graph, requirement: Requirement) -> tuple[Fifo, ...]:
-    """The FIFOs, in order, over which tokens of the source get to the sink's port, or what is made of them.
+    """The FIFOs, in order, over which tokens of the source get to the sink, or what is made of them.
 
-    Those of control tokens are among them: what they bring is waited for as well.
+    Those of control tokens are among them, and those to other ports of the sink: what they bring is waited for as well.
     """
     behind = _reached(
         [fifo.target.actor for fifo in graph.fifos if fifo.source == requirement.source],
         [(fifo.source.actor, fifo.target.actor) for fifo in graph.fifos],
     )
-    before = _reached(
-        [fifo.source.actor for fifo in graph.fifos if fifo.target == requirement.target],
-        [(fifo.target.actor, fifo.source.actor) for fifo in graph.fifos],
-    )
+    before = _reached([requirement.target.actor], [(fifo.target.actor, fifo.source.actor) for fifo in graph.fifos])
     return tuple(
         fifo
         for fifo in graph.fifos
-        if (fifo.source == requirement.source or fifo.source.actor in behind)
-        and (fifo.target == requirement.target or fifo.target.actor in before)
+        if (fifo.source == requirement.source or fifo.source.actor in behind) and fifo.target.actor in before
     )
 
 

@@ -64,6 +64,7 @@ class TracedActor:
         self._fire, actor.fire = actor.fire, self.fire
         if isinstance(actor.rates, Lead):
             self._choose, actor.rates.decide = actor.rates.decide, self.choose
+            self._modes = actor.rates.modes
 
     def fire(self, tokens: Any, rooms: Any) -> None:
         """As the behaviour's, and the time that it takes is noted."""
@@ -77,18 +78,20 @@ class TracedActor:
         self._over()
 
     def choose(self, tokens: Any) -> int:
-        """The behaviour's choice; for a frame that is late, the row for these, whatever it is."""
+        """The behaviour's choice; for a frame that is late by the time there is room for it, the row for these."""
         self._begin = begin = now()
         self._legs = self._join(tokens, begin)
         value: int = self._choose(tokens)
         self.choices += 1
+        self._over()
         if self.late is not None:
-            age = self._too_old(begin)
-            if age:
+            if value != self.late.value:
+                self._await_room(value)
+            age, left = self._age()
+            if left < 0:
                 self.taken += 1
                 self.worst = max(self.worst, age)
                 value = self.late.value
-        self._over()
         return value
 
     def trail(self, birth: int, source: str) -> Trail:
@@ -123,26 +126,37 @@ class TracedActor:
         return self.shift.during(begin, end, f"FIFO {next(full, fifo)}")
 
     def _judge(self, port: Input, trail: Trail, begin: int) -> None:
-        parts: dict[str, Leg] = {}
+        """The age is that of the port's token; what took the time may have come over another one."""
         for judge in self._judges.get(port.name, ()):
-            source = judge.required.source
-            if source in trail.legs:
-                parts = parts or joined([Came(port.fifo.name, trail, True)], begin, self._waited)
-                leg = parts[source]
-                judge.add(begin, leg.birth, leg.unsure, leg.parts)
+            own = trail.legs.get(judge.required.source)
+            if own is not None:
+                judge.add(begin, own.birth, own.unsure, self._legs[judge.required.source].parts)
 
-    def _too_old(self, begin: int) -> int:
-        """The age in nanoseconds of what the control source fires on, if that is late; else 0."""
+    def _age(self) -> tuple[int, int]:
+        """How old is what the control source fires on, and how long until it is late; nanoseconds."""
         assert self.late is not None
+        moment, found = now(), []
         for source, seconds in self.late.after.items():
             if source:
                 leg = self._legs.get(source)
                 birth = None if leg is None else leg.birth
             else:
                 birth = min((port.birth for port in self._inputs if _leads(port)), default=UNBORN)
-            if birth is not None and begin - birth > 1e9 * seconds:
-                return begin - birth
-        return 0
+            if birth is not None and birth != UNBORN:
+                found.append((moment - birth, round(1e9 * seconds) - moment + birth))
+        return min(found, key=lambda each: each[1], default=(0, 0))
+
+    def _await_room(self, value: int) -> None:
+        """Wait until the firing could begin that was chosen, or the frame is late."""
+        mode = self._modes.get(value)
+        until = time.monotonic() + max(self._age()[1], 0) / 1e9
+        for output in mode.outputs if mode is not None else ():
+            fifo, begin = output.fifo, now()
+            if not fifo.lossy and not _room(fifo, output.rate):
+                fifo.await_room(output.rate, until)
+                self._end = now()
+                waited = [(f"FIFO {fifo.name}", self._end - begin)]
+                self._legs = {source: leg.then(waited) for source, leg in self._legs.items()}
 
 
 def _leads(port: Input) -> bool:
@@ -153,4 +167,8 @@ def _leads(port: Input) -> bool:
 
 def _just_fits(fifo: Any, rate: int) -> bool:
     """Whether there is room for no more than one firing: it was probably waited for."""
-    return bool(fifo.keeper is None and fifo.capacity - fifo.written + fifo.released < 2 * rate)
+    return fifo.keeper is None and not _room(fifo, 2 * rate)
+
+
+def _room(fifo: Any, count: int) -> bool:
+    return bool(fifo.capacity - fifo.written + fifo.released >= count)

@@ -118,7 +118,7 @@ class Judge:
         limit = self._limit
         if limit is not None:
             self._unsure = max(self._unsure, unsure)
-            if birth is None or abs(begin - birth - limit) <= unsure:
+            if birth is None or begin - birth - unsure <= limit < begin - birth + unsure:
                 self._undecided += 1
             elif begin - birth <= limit:
                 self._within += 1
