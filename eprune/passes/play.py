@@ -14,7 +14,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.passes._names import fresh, names_of
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 
 class Pace(str, Enum):
@@ -32,6 +32,7 @@ class Options:
     pace: Pace = option(Pace.FAST, help="fast (default), or recorded: at the times at which tokens were made.")
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """An actor ``Play-FIFO`` in the place of the FIFO's producer, on the producer's unit.
 
