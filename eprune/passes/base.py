@@ -52,7 +52,7 @@ Placed = TypeVar("Placed", Actor, Port)
 
 
 def carries(apply: Apply) -> Apply:
-    """What every pass's ``apply`` is decorated by: requirements go along, and what is dropped is said.
+    """What every pass's ``apply`` is decorated by: requirements go along, and what is left out is said.
 
     An end of a requirement is where its actor is afterwards, by its name or, for copies that have others, by its place
     in the file. A requirement holds from each of its sources to each of its sinks to which tokens get from there.
@@ -61,7 +61,7 @@ def carries(apply: Apply) -> Apply:
     @functools.wraps(apply)
     def carrying(system: System, *options: Any) -> Result:
         made, report = apply(system, *options)
-        wanted = dict.fromkeys((*made.graph.requirements, *system.graph.requirements))
+        wanted = made.graph.requirements or system.graph.requirements
         if not wanted:
             return Result(made, report)
         kept, lines = dict[Requirement, None](), list[str]()

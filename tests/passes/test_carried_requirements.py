@@ -14,7 +14,7 @@ from eprune.analysis.requirements import requirements
 from eprune.formats.xml.application import read_application
 from eprune.model.graph import Location, PortRef, Requirement
 from eprune.model.system import System
-from eprune.passes import feedback, replicate, resize
+from eprune.passes import feedback, play, replicate, resize
 from eprune.passes.base import names, options_of
 from tests.kit.programs import ROOT
 
@@ -73,6 +73,15 @@ def test_copies_of_the_ends_have_the_requirement_each():
         (one, other) for one in sources for other in sinks
     }
     assert not list(requirements(made.graph))
+
+
+def test_what_is_played_in_the_place_of_a_source_is_the_source(vehicle):
+    (first,) = (fifo for fifo in vehicle.graph.fifos if fifo.source == WANTED.source)
+    made = play.apply(vehicle, play.Options((f"{first.name}=frames.npy",)))
+    assert made.system.graph.requirements == (replace(WANTED, source=PortRef(f"Play-{first.name}", "out")),)
+    (last,) = (fifo for fifo in vehicle.graph.fifos if fifo.target == WANTED.target)
+    made = play.apply(vehicle, play.Options((f"{last.name}=answers.npy",)))
+    assert (made.system.graph.requirements, "left out" in made.report.lines[-1]) == ((), True)
 
 
 def test_what_has_no_ends_any_more_is_left_out_and_that_is_said(vehicle):

@@ -98,7 +98,7 @@ class TracedActor:
         """That of a token just made: the time until now is that of the firing."""
         legs = self._legs
         if source:
-            legs = {source: Leg(self._begin, 0, ((f"actor {self._name}", self._end - self._begin),))}
+            legs = {source: Leg(self._begin, 0, {f"actor {self._name}": self._end - self._begin})}
         return Trail(birth, self._end, legs)
 
     def record(self) -> Optional[DegradedRecord]:

@@ -25,19 +25,19 @@ class Leg(NamedTuple):
     """How a token of one source got here.
 
     Its firing began at ``birth`` (perf_counter_ns; None: by a clock that is not known yet), up to ``unsure``
-    nanoseconds sooner or later; ``parts`` add up to the time since.
+    nanoseconds sooner or later; ``parts`` add up to the time since: what took it -> nanoseconds.
     """
 
     birth: Optional[int]
     unsure: int
-    parts: tuple[Part, ...]
+    parts: Mapping[str, int]
 
     def then(self, parts: Iterable[Part]) -> Leg:
         """The same after some more time."""
         known = dict(self.parts)
         for what, took in parts:
             known[what] = known.get(what, 0) + took
-        return self._replace(parts=tuple(known.items()))
+        return Leg(self.birth, self.unsure, known)
 
 
 class Trail(int):
@@ -91,6 +91,10 @@ def joined(tokens: Sequence[Came], begin: int, wait: Callable[[int, int, str], l
     several FIFOs, its leg is that of the last to come, and as old as the oldest; where another source's come later,
     they are what was waited for.
     """
+    if len(tokens) == 1:
+        (only,) = tokens
+        waited = wait(only.trail.at, begin, only.fifo)
+        return {source: leg.then(waited) for source, leg in only.trail.legs.items()}
     pace = [came for came in tokens if came.leads] or list(tokens)
     last = max(pace, key=lambda came: came.trail.at, default=None)
     legs: dict[str, Leg] = {}
@@ -107,7 +111,8 @@ def joined(tokens: Sequence[Came], begin: int, wait: Callable[[int, int, str], l
             ready = last.trail.at
         if begin > ready:
             parts += wait(ready, begin, own.fifo)
-        legs[source] = leg.then(parts)._replace(birth=min(known) if len(known) == len(births) else None)
+        birth = min(known) if len(known) == len(births) else None
+        legs[source] = Leg(birth, leg.unsure, leg.then(parts).parts)
     return legs
 
 

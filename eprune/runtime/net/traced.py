@@ -32,7 +32,7 @@ def pack(trail: Trail) -> bytes:
             source: [
                 None if leg.birth is None else clocks.since_epoch(leg.birth),
                 leg.unsure // 1000,
-                [[what, took // 1000] for what, took in leg.parts] if parts else [],
+                [[what, took // 1000] for what, took in leg.parts.items()] if parts else [],
             ]
             for source, leg in legs.items()
         }
@@ -126,7 +126,7 @@ class _Arriving(Fifo):
             source: Leg(
                 None if began is None or offset is None else clocks.moment(began, offset),
                 1000 * doubt + unsure,
-                tuple((what, 1000 * each) for what, each in parts),
+                {what: 1000 * each for what, each in parts},
             ).then([(self.link, took)])
             for source, (began, doubt, parts) in told.items()
             if source in self.sources

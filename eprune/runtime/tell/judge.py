@@ -15,7 +15,8 @@ _SMOOTHING = 1 / 8
 #: So much less than the required rate is as good, as a source's own clock may be off.
 RATE_SHARE = 0.99
 
-Parts = Sequence[tuple[str, int]]
+#: What took the time of a token -> nanoseconds.
+Parts = Mapping[str, int]
 
 
 class Required(NamedTuple):
@@ -123,7 +124,7 @@ class Judge:
             elif begin - birth <= limit:
                 self._within += 1
                 usual = self._usual
-                for what, took in parts:
+                for what, took in parts.items():
                     before = usual.get(what, took)
                     usual[what] = before + _SMOOTHING * (took - before)
             else:
@@ -147,13 +148,13 @@ class Judge:
         """What took the time: what took most of it beyond what is usual; where nothing is, what took most of it."""
         while self._misses:
             age, parts, usual = self._misses.popleft()
-            excess = {what: took - usual.get(what, 0) for what, took in parts}
+            excess = {what: took - usual.get(what, 0) for what, took in parts.items()}
             if not excess:
                 self._untold.append(Miss(age / 1e6))
                 continue
             by = max(excess, key=lambda what: excess[what])
             self._by[by] = self._by.get(by, 0) + 1
-            took = dict(parts)[by]
+            took = parts[by]
             self._untold.append(Miss(age / 1e6, by, took / 1e6, usual[by] / 1e6 if by in usual else None))
 
     def record(self) -> RequirementRecord:
