@@ -269,3 +269,26 @@ def test_a_slow_link_is_named(tmp_path):
     assert (found["tokens"], found["late"], found["met"]) == (3, 3, False)
     assert found["late_by"] == {"link a -> b": 3}
     assert next(event["by"] for event in events if event["event"] == "late") == "link a -> b"
+
+
+def test_of_live_data_what_is_dropped_is_not_measured_and_a_token_waits_for_who_is_busy(tmp_path):
+    kind = TYPE % 2
+    program = write_program(
+        tmp_path,
+        "one",
+        "actor('Cam', 'ACTORS:Count', 'cpu', {'n': '0'})",
+        "actor('Work', 'ACTORS:SlowForEveryFourth', 'cpu', rate=1000.0)",
+        "actor('Snk', 'ACTORS:Few', 'cpu', {'n': '5'})",
+        f"fifo('f', 'Cam.out', 'Work.in', {kind}, 3, policy='newest')",
+        f"fifo('g', 'Work.out', 'Snk.in', {kind}, 2)",
+        "require('Cam.out', 'Snk.in', 0.5, fifos=('f', 'g'))",
+        aligned=True,
+    )
+    code, _, errors = finish(start(program, "--record", str(tmp_path / "one.json")))
+    assert code == 0, errors
+    record = json.loads((tmp_path / "one.json").read_text())
+    (found,) = record["requirements"].values()
+    assert found["tokens"] == record["actors"]["Snk"]["firings"] == 5
+    assert record["fifos"]["f"]["discarded"] > 0
+    assert found["late"] == found["tokens"] // 4
+    assert found["late_by"] == {"actor Work": found["late"]}

@@ -11,7 +11,7 @@ from eprune.runtime.tell import judge
 from eprune.runtime.tell.judge import Required
 from eprune.watch.alarms import HOLD, KINDS, Alarm, Limits, Raised, alarms
 from eprune.watch.drift import Expected, advice, drifts
-from eprune.watch.state import Silent
+from eprune.watch.state import Silent, observe
 from tests.kit.programs import ROOT
 from tests.kit.waiting import until
 from tests.kit.watched import report, reported, well
@@ -170,3 +170,17 @@ def test_fewer_frames_than_predicted_are_drift_where_a_fifo_is_full_and_then_age
 def test_each_kind_is_documented():
     text = (ROOT / "docs/how-to/watch_a_run.md").read_text(encoding="utf-8")
     assert all(f"| `{kind}` |" in text for kind in KINDS)
+
+
+def test_top_shows_how_requirements_are_met_and_which_rows_late_frames_took():
+    from eprune.views.top import plain
+    from eprune.views.watching import data
+
+    state = judged(980, 20)
+    shown = " ".join(plain(state).split())
+    assert f"{WAY} 98.0 % 99 % in 100 ms 30.0 30.0 actor Net" in shown
+    told = {"Keep": {"row": 0, "taken": 7, "frames": 30}}
+    state = observe(state, reported("pi", degraded=told))
+    assert "Keep took row 0 for 7 of 30 frames: they were late" in plain(state)
+    made = data(state)
+    assert (made["requirements"][WAY]["share"], made["degraded_rows"]) == (0.98, told)

@@ -70,11 +70,11 @@ class TracedActor:
         """As the behaviour's, and the time that it takes is noted."""
         self._begin = begin = now()
         self._legs = self._join(tokens, begin)
-        for port in self._inputs if self._judges else ():
-            birth = port.birth
-            if port.name in tokens and isinstance(birth, Trail):
-                self._judge(port, birth, begin)
+        judged = [(port.name, port.birth) for port in self._inputs if port.name in tokens] if self._judges else ()
         self._fire(tokens, rooms)
+        for port, birth in judged:
+            if isinstance(birth, Trail):
+                self._judge(port, birth, begin)
         self._over()
 
     def choose(self, tokens: Any) -> int:
@@ -125,9 +125,9 @@ class TracedActor:
         full = (port.fifo.name for port in self._outputs if _just_fits(port.fifo, port.rate))
         return self.shift.during(begin, end, f"FIFO {next(full, fifo)}")
 
-    def _judge(self, port: Input, trail: Trail, begin: int) -> None:
+    def _judge(self, port: str, trail: Trail, begin: int) -> None:
         """The age is that of the port's token; what took the time may have come over another one."""
-        for judge in self._judges.get(port.name, ()):
+        for judge in self._judges.get(port, ()):
             own = trail.legs.get(judge.required.source)
             if own is not None:
                 judge.add(begin, own.birth, own.unsure, self._legs[judge.required.source].parts)
