@@ -131,6 +131,10 @@ class Latencies:
         """Seconds between two firings in the long run, and the cycle that is why; None where a source's pace is."""
         return self._paces[self._part[actor]]
 
+    def seconds(self, node: str) -> Fraction:
+        """Of an actor, a transfer or another node of the graph."""
+        return self._model.times[node]
+
     @cached_property
     def _paces(self) -> dict[_Part, tuple[Fraction, Optional[Cycle]]]:
         """That of each part: its own, or that of one whose tokens it has to wait for, if that is slower."""
@@ -178,6 +182,8 @@ class Latencies:
         """
         bound = "bound" if part.sets_pace(source) else "estimate"
         reasons = []
+        if any(fifo.route is not None for fifo in self.graph.fifos):
+            reasons.append(("estimate", "of a route's branches each takes part of the time, for part of the tokens"))
         if any(not port.static for ref, port in self.graph.ports() if ref.actor in part.model.times):
             reasons.append((bound, "all rates are taken at their upper limits"))
         units = dict.fromkeys(unit for name, (_, unit) in self._waits.items() if name in part.model.times)
