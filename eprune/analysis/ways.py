@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Optional
 
+from eprune.analysis.requirements import reached
 from eprune.model.graph import Dpg, Fifo, Graph, Requirement
 
 
@@ -13,15 +13,19 @@ def way(graph: Graph, requirement: Requirement) -> tuple[Fifo, ...]:
 
     Those of control tokens are among them, and those to other ports of the sink: what they bring is waited for as well.
     """
-    behind = _reached(
-        [fifo.target.actor for fifo in graph.fifos if fifo.source == requirement.source],
-        [(fifo.source.actor, fifo.target.actor) for fifo in graph.fifos],
-    )
-    before = _reached([requirement.target.actor], [(fifo.target.actor, fifo.source.actor) for fifo in graph.fifos])
+    behind = {ref.actor for ref in reached(graph, requirement.source)}
+    before: dict[str, list[str]] = {}
+    for fifo in graph.fifos:
+        before.setdefault(fifo.target.actor, []).append(fifo.source.actor)
+    stack, leading = [requirement.target.actor], {requirement.target.actor}
+    while stack:
+        fresh = [name for name in before.get(stack.pop(), ()) if name not in leading]
+        leading.update(fresh)
+        stack += fresh
     return tuple(
         fifo
         for fifo in graph.fifos
-        if (fifo.source == requirement.source or fifo.source.actor in behind) and fifo.target.actor in before
+        if (fifo.source == requirement.source or fifo.source.actor in behind) and fifo.target.actor in leading
     )
 
 
@@ -38,16 +42,3 @@ def budgets(graph: Graph, dpg: Dpg) -> dict[str, float]:
     if dpg.late_after is not None:
         return dict.fromkeys(passing or ("",), dpg.late_after)
     return {source: limit for source, limit in passing.items() if limit is not None}
-
-
-def _reached(first: Iterable[str], joined: Iterable[tuple[str, str]]) -> set[str]:
-    onwards: dict[str, list[str]] = {}
-    for one, other in joined:
-        onwards.setdefault(one, []).append(other)
-    stack, found = list(first), set[str]()
-    while stack:
-        name = stack.pop()
-        if name not in found:
-            found.add(name)
-            stack += onwards.get(name, [])
-    return found

@@ -79,12 +79,10 @@ def carries(apply: Apply) -> Apply:
 def _followed(requirement: Requirement, before: Graph, after: Graph) -> Iterator[Requirement]:
     """A requirement between the ends that there are after a pass."""
     sinks = list(_copies(requirement.target, before, after, Direction.OUT))
-    into = {fifo.target: fifo.source for fifo in after.fifos}
     for source in _copies(requirement.source, before, after, Direction.IN):
-        behind = reached(after, source)
+        behind = reached(after, source, delays=requirement.latency is None)
         for target in sinks:
-            last = into.get(target)
-            if last is not None and (last == source or last.actor in behind):
+            if target in behind:
                 yield replace(requirement, source=source, target=target)
 
 
