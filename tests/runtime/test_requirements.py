@@ -214,7 +214,7 @@ def test_where_nothing_is_required_nothing_is_another_class():
 TYPE = "'float64', (%s,)"
 
 
-def run(folder, a, b, limit, size=2, share=0.75, arguments=()):
+def run(folder, a, b, limit, size=2, share=0.75, link="bandwidth=2e6", arguments=()):
     """Cam on platform a sends to Work on platform b, and that to Snk; the records, and b's events."""
     port = free_base_port(2)
     kind = TYPE % size
@@ -224,7 +224,7 @@ def run(folder, a, b, limit, size=2, share=0.75, arguments=()):
         "a",
         f"actor('Cam', 'ACTORS:Count', 'cpu', {a})",
         f"tx('f', 'Cam.out', {kind}, 1, 'b', '127.0.0.1', {port})",
-        "link('b', bandwidth=2e6)",
+        f"link('b', {link})",
         required % "('f',)",
     )
     second = write_program(
@@ -234,7 +234,7 @@ def run(folder, a, b, limit, size=2, share=0.75, arguments=()):
         "actor('Snk', 'ACTORS:Total', 'cpu')",
         f"rx('f', 'Work.in', {kind}, 1, 'a', {port})",
         f"fifo('g', 'Work.out', 'Snk.in', {kind}, 1)",
-        "link('a', bandwidth=2e6)",
+        f"link('a', {link})",
         required % "('f', 'g')",
     )
     options = ("--log-format=json", *arguments)
@@ -269,6 +269,41 @@ def test_a_slow_link_is_named(tmp_path):
     assert (found["tokens"], found["late"], found["met"]) == (3, 3, False)
     assert found["late_by"] == {"link a -> b": 3}
     assert next(event["by"] for event in events if event["event"] == "late") == "link a -> b"
+
+
+def test_what_the_clocks_do_not_tell_is_undecided(tmp_path):
+    """Half a second under way each way, by which the clocks may be apart, and at most 0.6 are required."""
+    _, second, events = run(tmp_path, {"n": "2"}, "Copy", 0.6, link="latency=0.5", arguments=("--emulate",))
+    (found,) = second["requirements"].values()
+    assert (found["tokens"], found["undecided"], found["share"], found["share_at_most"]) == (2, 2, 0.0, 1.0)
+    assert found["met"] is None
+    assert not [event for event in events if event["event"] == "late"]
+
+
+def test_a_token_that_is_sent_again_takes_its_trail_along_again():
+    class Carrier:
+        gathers = False
+
+        def send(self, end, count, follows=False):
+            end.put(count)
+
+    class Tracer:
+        def trail(self, birth, source):
+            return Trail(birth, birth, {source: leg(birth, ("actor Cam", 5))})
+
+    end = traced.TracedTxFifo("f", "uint8", (4,), 2, "wait")
+    end.carrier, end.tracer, end.source = Carrier(), Tracer(), CAM
+    now = time.perf_counter_ns()
+    for firing in (7, 8):
+        end.commit(1, firing, now)
+    for _ in "again":
+        frames = end.frames(0, 2)
+        assert len(frames) == 4, "what belongs to one token stays together"
+        for firing, first in zip((7, 8), frames[::2]):
+            header = wire.unpack_header(first, {})
+            assert (header.kind, header.firing) == (wire.TRAIL, firing)
+            rest = first[wire.HEADER_BYTES + header.nbytes :]
+            assert wire.unpack_header(rest, {0: 4})[:4] == (wire.DATA, 0, clocks.to_wire(now), firing)
 
 
 def test_of_live_data_what_is_dropped_is_not_measured_and_a_token_waits_for_who_is_busy(tmp_path):
