@@ -85,10 +85,9 @@ class TracedActor:
         self.choices += 1
         self._over()
         if self.late is not None:
-            if value != self.late.value:
-                self._await_room(value)
+            room = value == self.late.value or self._await_room(value)
             age, left = self._age()
-            if left < 0:
+            if left < 0 or not room:
                 self.taken += 1
                 self.worst = max(self.worst, age)
                 value = self.late.value
@@ -146,17 +145,22 @@ class TracedActor:
                 found.append((moment - birth, round(1e9 * seconds) - moment + birth))
         return min(found, key=lambda each: each[1], default=(0, 0))
 
-    def _await_room(self, value: int) -> None:
-        """Wait until the firing could begin that was chosen, or the frame is late."""
+    def _await_room(self, value: int) -> bool:
+        """Wait until the firing could begin that was chosen, or the frame is late: then False."""
         mode = self._modes.get(value)
-        until = time.monotonic() + max(self._age()[1], 0) / 1e9
-        for output in mode.outputs if mode is not None else ():
+        age, left = self._age()
+        until = time.monotonic() + max(left, 0) / 1e9
+        for output in mode.outputs if age and mode is not None else ():
             fifo, begin = output.fifo, now()
-            if not fifo.lossy and not _room(fifo, output.rate):
-                fifo.await_room(output.rate, until)
-                self._end = now()
-                waited = [(f"FIFO {fifo.name}", self._end - begin)]
-                self._legs = {source: leg.then(waited) for source, leg in self._legs.items()}
+            if fifo.lossy or _room(fifo, output.rate):
+                continue
+            there = fifo.await_room(output.rate, until) or fifo.left
+            self._end = now()
+            waited = [(f"FIFO {fifo.name}", self._end - begin)]
+            self._legs = {source: leg.then(waited) for source, leg in self._legs.items()}
+            if not there:
+                return False
+        return True
 
 
 def _leads(port: Input) -> bool:
