@@ -283,7 +283,7 @@ def _late(verdict: Verdict, latencies: tuple[Latency, Latency, Latency], name: s
 
 
 def _finding(required: Requirement, message: str, hint: str, error: bool) -> Finding:
-    found = violation("T2", required.where, message, hint)
+    found = violation("T2", required.where, message, hint if error else "")
     return found if error else replace(found, severity=Severity.WARNING)
 
 
