@@ -100,7 +100,9 @@ PROBE = """<application name="tiny">
 #: What a requirement asks for is missed: L1 takes too long, now and then.
 REQUIRED = """<application name="tiny">
   <actor name="In" rate="25/s" time="1ms"><out name="out" token="float32[4]"/></actor>
-  <actor name="L1" time="10ms..30ms..60ms"><in name="in" token="float32[4]"/><out name="out" token="float32[4]"/></actor>
+  <actor name="L1" time="10ms..30ms..60ms">
+    <in name="in" token="float32[4]"/><out name="out" token="float32[4]"/>
+  </actor>
   <actor name="Out" time="1ms"><in name="in" token="float32[4]"/></actor>
   <fifo name="f1" from="In.out" to="L1.in"/>
   <fifo name="f2" from="L1.out" to="Out.in"/>
