@@ -218,7 +218,7 @@ def run(folder, a, b, limit, size=2, share=0.75, link="bandwidth=2e6", arguments
     """Cam on platform a sends to Work on platform b, and that to Snk; the records, and b's events."""
     port = free_base_port(2)
     kind = TYPE % size
-    required = f"require('Cam.out', 'Snk.in', {limit}, 1.0, {share}, fifos=%s)"
+    required = f"require('Cam.out', 'Snk.in', {limit}, 0.01, {share}, fifos=%s)"
     first = write_program(
         folder,
         "a",
