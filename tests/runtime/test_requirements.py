@@ -13,6 +13,7 @@ from eprune.runtime.kernel.errors import ProtocolError
 from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.kernel.trails import Came, Leg, Shift, Traced, Trail, joined
 from eprune.runtime.net import clocks, traced, wire
+from eprune.runtime.net.ends import RxFifo
 from eprune.runtime.tell.judge import Judge, Required
 from tests.kit.programs import finish, start, write_program
 
@@ -192,6 +193,11 @@ def test_a_trail_that_is_too_long_loses_its_parts_and_not_its_age():
 def test_a_trail_of_a_hostile_peer_is_an_error_of_the_protocol(payload):
     with pytest.raises(ProtocolError):
         traced.unpack(payload)
+
+
+def test_a_trail_for_a_fifo_on_no_way_is_refused():
+    with pytest.raises(ProtocolError, match="'f'"):
+        RxFifo("f", "uint8", (4,), 2).trail(0, b'{"at":1,"legs":{}}')
 
 
 def test_a_frame_of_a_trail_is_bounded():
