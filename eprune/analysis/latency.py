@@ -117,7 +117,8 @@ class Latencies:
             line = f"it is the greatest of {ages.unsettled} firings, which do not repeat themselves yet"
             why.append(("estimate", line))
         period = self.pace(sink)[0]
-        return Latency(source, sink, ages.first, ages.steady, ages.most, period, ages.parts, *_kind(why), component.keeps_up)
+        kept = component.keeps_up
+        return Latency(source, sink, ages.first, ages.steady, ages.most, period, ages.parts, *_kind(why), kept)
 
     def ways(self) -> list[tuple[str, str]]:
         """All pairs of a source and a sink that its tokens get to, in file order."""
@@ -149,7 +150,7 @@ class Latencies:
         return found
 
     def _reached(self, source: str, across: bool = False) -> set[str]:
-        """The actors that tokens of a source get to, and those of what is made of them, within its component or beyond."""
+        """The actors that tokens of a source get to, and what is made of them, within its component or beyond."""
         found, stack = {source}, [source]
         while stack:
             for fifo in self._out[stack.pop()]:
