@@ -100,6 +100,7 @@ class CameraSource(Actor):
     def fire(self, inputs: Mapping[str, np.ndarray], outputs: Mapping[str, np.ndarray]) -> None:
         """Wait for the next frame. Raises OSError if the camera was lost and did not come back."""
         frame = self.inbox.take()
+        self.came()
         pixels = turned(frame.to_ndarray(format="rgb24"), frame.side_data.get("DISPLAYMATRIX"))
         first = outputs[self.port]
         first[...] = resized(pixels, self.height, self.width)

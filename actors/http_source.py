@@ -95,6 +95,7 @@ class HttpSource(Actor):
     def fire(self, inputs: Mapping[str, Any], outputs: Mapping[str, Any]) -> None:
         """Wait for the next request."""
         number, token = self.inbox.take()
+        self.came()
         put(outputs[self.port], token)
         if self.answered:
             outputs["request"][...] = number

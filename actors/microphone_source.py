@@ -92,6 +92,7 @@ class MicrophoneSource(Actor):
             self.heard = np.concatenate([self.heard, piece])[-max(self.samples, self.hop) :]
             if len(self.heard) >= self.samples:
                 break
+        self.came()
         self.window.write(self.heard[-self.samples :], outputs)
         self.figures = {"dropped": self.inbox.dropped, "overflows": self.overflows}
 

@@ -78,6 +78,7 @@ class MqttSource(Actor):
         """Wait for the next message. Raises OSError if the broker is lost for too long."""
         if not self.mqtt.wait(lambda: self.waiting):
             raise EndOfStream
+        self.came()
         put(outputs[self.port], self.waiting.popleft())
         self.figures = {"dropped": self.dropped, "refused": self.refused, "lost": self.mqtt.lost}
 

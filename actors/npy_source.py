@@ -72,7 +72,10 @@ class NpySource(Actor):
             self._check(self.outputs[self.port])
         if self.repeat and self.frame == self.repeat * len(self.stack):
             raise EndOfStream
-        outputs[self.port][...] = self.stack[self.frame % len(self.stack)]
+        token = self.stack[self.frame % len(self.stack)]
+        if self.path == "-":
+            self.came()
+        outputs[self.port][...] = token
         self.frame += 1
 
 

@@ -66,3 +66,4 @@ class Player(Actor):
         if self.place == 0:
             self.begun = now - moment
         time.sleep(max(moment + self.begun - now, 0.0))
+        self.came()

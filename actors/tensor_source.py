@@ -63,6 +63,7 @@ class TensorSource(Actor):
         """Write the next tensor to every port."""
         if self.file is not None:
             self.file.fire({}, {self.first: outputs[self.first]})
+            self.came_ns = self.file.came_ns
         elif self.count and self.frame == self.count:
             raise EndOfStream
         else:

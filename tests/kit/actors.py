@@ -530,6 +530,14 @@ class Stamps(Actor):
         self.file.close()
 
 
+class Awaited(Paced):
+    """The same, which says when it has waited."""
+
+    def fire(self, inputs, outputs):
+        super().fire(inputs, outputs)
+        self.came()
+
+
 class PacedAhead(Paced):
     """The same on a host whose clock is an hour ahead."""
 

@@ -131,6 +131,16 @@ def test_the_age_of_a_token_is_the_time_since_its_source_fired(tmp_path):
     assert status["ages"] == {"S.in": {"tokens": 20, "p50_ms": age["age_p50_ms"], "p99_ms": age["age_p99_ms"]}}
 
 
+@pytest.mark.parametrize("policy", ["stop", "drop"])
+def test_what_a_source_waits_for_does_not_age_its_tokens(tmp_path, policy):
+    """It waits for 50 ms in each firing, and says when that is over; nobody else takes any time."""
+    fifo = f"fifo('f', 'C.out', 'S.in', {TYPE}, capacity=3, policy='{policy}')"
+    (record,) = run_all(tmp_path, write_program(tmp_path, "one", source("Awaited"), stage(tmp_path, "S", 0), fifo))
+    camera = record["actors"]["C"]
+    assert record["actors"]["S"]["inputs"]["in"]["age_p50_ms"] < 25
+    assert camera["waiting_s"] > 0.5 > camera["busy_s"]
+
+
 @pytest.mark.parametrize("policy", ["stop", "drop", "newest"])
 @pytest.mark.parametrize("kind", ["Paced", "PacedAhead"])
 def test_over_a_link_too_whatever_the_clocks_of_the_hosts(tmp_path, port, policy, kind):

@@ -291,6 +291,8 @@ class RunningActor:
                     matching.linger()
                 return False
             self.stage = ""
+            if self._is_source and self.behaviour.came_ns > begin:
+                begin = birth = self.behaviour.came_ns
         end = now()
         if matching is not None:
             number = firing if rates is not None else matching.index()
@@ -339,6 +341,7 @@ class RunningActor:
         late = [fifo for fifo in sources if fifo not in early]
         aged = [(port.fifo, self.ages[port.name]) for port in self.inputs if port.name in self.ages]
         bell, activity, limit, fire, ways = self._bell, self.activity, self.limit, self.fire, self._mode.ways
+        behaviour, is_source = self.behaviour, self._is_source
         phase = 0
 
         def give_back() -> None:
@@ -376,6 +379,8 @@ class RunningActor:
             except EndOfStream:
                 return False
             self.stage = ""
+            if is_source and behaviour.came_ns > begin:
+                begin = birth = behaviour.came_ns
             end = now()
             for fifo in late:
                 fifo.release(1)

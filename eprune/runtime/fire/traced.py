@@ -51,6 +51,7 @@ class TracedActor:
         #: what its thread fires
         self.shift = Shift()
         self._name = actor.name
+        self._behaviour = actor.behaviour
         #: the inputs on the way, and whether every firing has their tokens: those of control
         self._on_way = [(port, port.fifo.name in control) for port in actor.inputs if port.fifo.name in fifos]
         self._inputs = actor.inputs
@@ -72,6 +73,8 @@ class TracedActor:
         self._legs = self._join(tokens, begin)
         judged = [(port.name, port.birth) for port in self._inputs if port.name in tokens] if self._judges else ()
         self._fire(tokens, rooms)
+        if not self._inputs:
+            self._begin = max(begin, self._behaviour.came_ns)
         for port, birth in judged:
             if isinstance(birth, Trail):
                 self._judge(port, birth, begin)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Callable, NamedTuple, Optional, Union
 
@@ -78,6 +79,8 @@ class Actor:
     #: whether it keeps its state from one stream to the next of a service (``--serve``): it is initialized once, before
     #: the first, and finalized once, after the last. Each stream has a thread of its own.
     keeps_state: bool = False
+    #: of a source that waits in ``fire``: when what it waited for was there, by ``time.perf_counter_ns``; see ``came``
+    came_ns: int = 0
     #: the attributes that make up its state: numbers, texts, arrays of these. Where a program is updated while it runs
     #: (``eprune deploy --live``), the actor of the next generation goes on from them; without any it begins anew.
     STATE: Sequence[str] = ()
@@ -103,6 +106,13 @@ class Actor:
             self.tell(text)
         else:
             print(f"{self.name}: {text}", file=sys.stderr, flush=True)
+
+    def came(self) -> None:
+        """Say that what ``fire`` has waited for is there: a frame, a message, a moment.
+
+        Of an actor without inputs, the firing counts from here on: the age of its tokens, and the time that it takes.
+        """
+        self.came_ns = time.perf_counter_ns()
 
     def state(self) -> Mapping[str, Any]:
         """What the actor of the next generation goes on from: numbers, texts, arrays of these. By default, STATE.
