@@ -495,6 +495,7 @@ COMPLETERS: dict[str, Completer] = {
     "INPUT=1,1280 ...": _nothing,
     "LIST": _nothing,
     "WHAT=VALUE": _nothing,
+    "rate=R,latency=T": _nothing,
     "TRACE.csv": _files("*.csv"),
     "S": _nothing,
     "N/s": _nothing,

@@ -213,9 +213,8 @@ def read_plan(text: str) -> Plan:
 
 
 def _constraints(data: Mapping[str, Any]) -> Constraints:
-    plain = {"max_bytes": data["max_bytes"], "required": Required(**data.get("required", {}))}
-    tuples = {key: tuple(map(_frozen, value)) for key, value in data.items() if key not in plain}
-    return Constraints(**tuples, **plain)
+    tuples = {key: tuple(map(_frozen, value)) for key, value in data.items() if key not in ("max_bytes", "required")}
+    return Constraints(**tuples, max_bytes=data["max_bytes"], required=Required(**data.get("required", {})))
 
 
 def _frozen(value: Any) -> Any:

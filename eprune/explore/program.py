@@ -170,9 +170,9 @@ class Program:
             most = total((self.costs.most(stream, *pair), terms) for pair, own in crossing for stream, terms in own)
             terms = {variable: nbytes / unit for variable, nbytes in most.items()}
             self.integers.hold(terms, most=constraints.max_bytes / unit)
-        for terms in self._ratios(constraints.required):
+        for ratio in self._ratios(constraints.required):
             # Tolerances are absolute: 1000 is far above them.
-            self.integers.hold(total(((1e3, terms),)), most=1e3)
+            self.integers.hold(total(((1e3, ratio),)), most=1e3)
 
     def _fit(self) -> None:
         """What each platform holds fits its memory, as ``cost.memory_use`` counts."""
@@ -398,7 +398,7 @@ class Program:
                 yield total(((1e-3 * required.rate, terms),))
 
     def _rooms(self) -> Iterator[Terms]:
-        """For each FIFO whose room may set the pace, what a frame takes where it crosses; 0 or less where it does not."""
+        """For each FIFO whose room may set the pace: what a frame takes where it crosses, else 0 or less."""
         working: dict[str, Terms] = {}
         for (origin, to), crossing in self._each.items():
             before: dict[str, list[Terms]] = defaultdict(list)

@@ -1,8 +1,9 @@
 """What cuts have to keep: how long a single frame may take, and how many frames a second there have to be.
 
-The cost model knows one latency and one rate of a cut, for all sources and sinks together: a frame has been taken by all
-sources, and all sinks are done with it. So of several requirements the strictest counts, whatever their ends are, and a
-sink's own time is counted although an application's requirement ends where the sink begins: what is met here is met.
+The cost model knows one latency and one rate of a cut, for all its sources and sinks together: a frame begins with the
+first source that fires, and ends when the last sink is done. So of several requirements the strictest counts, whatever
+their ends are, and the sinks' own time counts although a requirement ends where its sink begins: both are on the safe
+side.
 """
 
 from __future__ import annotations
@@ -59,9 +60,9 @@ class Required:
         """By how much a cut misses this, for people; "" if it does not."""
         parts = []
         if self.rate is not None and period is not None and period * self.rate > 1 + CLOSE:
-            parts.append(f"{1 / period:.4g} of {self.rate:.4g} frames/s")
+            parts.append(f"{1 / period:.3g} of {self.rate:.4g} frames/s")
         if self.latency is not None and latency is not None and latency / self.latency > 1 + CLOSE:
-            parts.append(f"{1e3 * (latency - self.latency):.4g} ms late")
+            parts.append(f"{1e3 * (latency - self.latency):.3g} ms late")
         return ", ".join(parts)
 
 
@@ -72,9 +73,7 @@ ANYTHING = Required()
 def required_of(graph: Graph) -> Required:
     """What an application itself requires."""
     return together(
-        Required(
-            None if each.latency is None else float(each.latency), None if each.rate is None else float(each.rate)
-        )
+        Required(None if each.latency is None else float(each.latency), None if each.rate is None else float(each.rate))
         for each in graph.requirements
     )
 

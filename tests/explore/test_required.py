@@ -1,4 +1,4 @@
-"""Cuts that keep a latency and a rate: the best one is the one that trying all finds, and what is nearest is nearest."""
+"""Cuts that keep a latency and a rate: the best is the one that trying all finds, and so is the nearest."""
 
 from __future__ import annotations
 
@@ -7,17 +7,15 @@ import random
 from dataclasses import replace
 
 import pytest
-from flows import CHAIN, make, random_flow
+from flows import random_flow
 from test_anywhere import placements, random_links, roles_for
 from test_anywhere import random_costs as costs_anywhere
 from test_search import ROLES, THREE, WEIGHTED, random_constraints, random_costs
 
-from eprune.explore.cost import Costs, predict
-from eprune.explore.plan import LinkFigures
-from eprune.explore.required import ANYTHING, Required, parse_required, required_of
+from eprune.explore.cost import predict
+from eprune.explore.required import Required
 from eprune.explore.search import Search
-from eprune.explore.space import Constraints, Roles, pinned_ends, violation
-from eprune.formats.system import read_system
+from eprune.explore.space import Constraints, pinned_ends, violation
 
 
 def cuts(flow, roles, constraints, costs):
