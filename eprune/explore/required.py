@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
-from eprune.model.quantity import parse_frequency, parse_timeout
+from eprune.model.quantity import exact_rate, exact_seconds, parse_timeout
 
 if TYPE_CHECKING:
     from eprune.explore.cost import Prediction
@@ -94,5 +94,7 @@ def parse_required(text: str) -> Required:
         name = name.strip()
         if name not in ("rate", "latency") or name in found:
             raise ValueError(f"{part!r}: expected rate=30/s, latency=100ms, or both, with a comma")
-        found[name] = parse_frequency(value) if name == "rate" else parse_timeout(value)
+        if name == "latency":
+            parse_timeout(value)  # it is not 0
+        found[name] = float(exact_rate(value) if name == "rate" else exact_seconds(value))
     return Required(**found)

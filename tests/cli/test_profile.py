@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from application import ROOT
@@ -28,6 +29,20 @@ def cuts(app, eprune):
 
 def lines(cuts):
     return [json.loads(line) for line in (cuts / "results.jsonl").read_text().splitlines()]
+
+
+def test_units_rest_between_firings(cuts, eprune):
+    """A rest is a wait: it takes its time, and the times of actors say how much they vary."""
+    begin = time.monotonic()
+    done = eprune("profile", "cuts", "--actors", "--no-pin", "--rest", "20")
+    assert done.code == 0, done.err
+    assert time.monotonic() - begin > 20 * 0.020, "20 repetitions of each of the two platforms' segments, at least"
+    for platform in json.loads((cuts / "actors.json").read_text())["platforms"].values():
+        least, most = (sum(each[place] for each in platform["spread"].values()) for place in (0, 1))
+        assert platform["spread"].keys() == platform["actors"].keys() == {"In", "L1", "L2", "Out"}
+        assert 0 < least <= most
+    done = eprune("profile", "cuts", "--rest", "20")
+    assert (done.code, "--rest is for timing the actors: give --actors too" in done.err) == (2, True)
 
 
 def test_every_point_is_measured_once(cuts, eprune):
