@@ -97,8 +97,8 @@ class CutReport:
         names = roles.platforms if roles.anywhere else ("endpoint", *roles.edges, "server")
         self.header = (
             *(plan.point.partition(" ")[2] or plan.point, "cut", "bytes", *(f"{name} ms" for name in names)),
-            *("latency ms", "frames/s", "energy mJ", "coded", "measured ms", "measured f/s", "emulated"),
-            *(["required"] if more.required else []),
+            *("latency ms", "frames/s", *(["required"] if more.required else [])),
+            *("energy mJ", "coded", "measured ms", "measured f/s", "emulated"),
             *(["SSIM"] if more.revealed else []),
         )
 
@@ -191,7 +191,7 @@ class CutReport:
 
     def _advice(self, over: Over) -> str:
         if self.more.unmet is not None and over is self.over[0]:
-            return self.more.unmet.sentences()
+            return " ".join(self.more.unmet.verdict())
         return self.other(over) or self._of_points(over)
 
     def _of_points(self, over: Over) -> str:
@@ -222,13 +222,13 @@ class CutReport:
 
     def cells(self, row: PointRow) -> tuple[str, ...]:
         """A row of the table."""
-        predicted, roles = row.predicted, self.plan.roles
-        figures = [""] * (3 + len(roles.platforms if roles.anywhere else (*roles.edges, "", "")))
+        predicted, roles, energy = row.predicted, self.plan.roles, ""
+        figures = [""] * (2 + len(roles.platforms if roles.anywhere else (*roles.edges, "", "")))
         if predicted is not None:
             times = (predicted.endpoint, *(predicted.platforms[edge] for edge in roles.edges), predicted.server)
             times = tuple(predicted.platforms[each] for each in roles.platforms) if roles.anywhere else times
             energy = "" if predicted.energy is None else f"{1e3 * predicted.energy:.3f}"
-            figures = [*(f"{1e3 * time:.3f}" for time in (*times, predicted.latency)), _rate(predicted.period), energy]
+            figures = [*(f"{1e3 * time:.3f}" for time in (*times, predicted.latency)), _rate(predicted.period)]
         measured = [row.measured_value(objective, roles.endpoints) for objective in ("endpoint", "throughput")]
         shown = ["" if measured[0] is None else f"{measured[0]:.3f}", _rate((measured[1] or 0) / 1e3)]
         if row.failed:
@@ -242,7 +242,7 @@ class CutReport:
         told = [f"{self.seen(row):.3f}".replace("0.000", "")] if self.more.revealed else []
         named = row.alternative.name, row.alternative.after
         kept = [row.missed or ("met" if self.costs else "")] if self.more.required else []
-        return (*named, nbytes, *figures, coded, *shown, ", ".join(emulation), *kept, *told)
+        return (*named, nbytes, *figures, *kept, energy, coded, *shown, ", ".join(emulation), *told)
 
     def seen(self, row: PointRow) -> float:
         """The SSIM of what is reconstructed from the tokens that leave the endpoints; 0 where none does."""

@@ -28,28 +28,33 @@ class UnmetReport:
 
     def lines(self) -> list[str]:
         """For people."""
+        return [*self.verdict(), *self.helps()]
+
+    def verdict(self) -> list[str]:
+        """That no cut does, and which one is nearest: a sentence each."""
         found, required, made = self.found, self.found.required, self.found.predicted
         parts = [f"{1e3 * made.latency:.4g} ms for a single frame"] if required.latency is not None else []
         if required.rate is not None and made.period:
             parts.append(f"{1 / made.period:.4g} frames/s, set by {made.bottleneck}")
         missed = required.missed(made.latency, made.period)
-        helpful = [f"  {_remedy(self.plan, self.costs, each)}" for each in found.remedies if each.factor is not None]
-        if found.coded is not None:
-            helpful.append(f"  coded tokens, without --as-it-is: cut {_cut(self.plan, found.coded)}")
-        useless = [_of(each) for each in found.remedies if each.factor is None]
         return [
             f"No cut meets what is required: {required}.",
             f"The nearest is a cut {_cut(self.plan, found.nearest)}: {'; '.join(parts)} ({missed}).",
             *_least(found),
+        ]
+
+    def helps(self) -> list[str]:
+        """What would let a cut do, a line each, and what would not."""
+        remedies = self.found.remedies
+        helpful = [f"  {_remedy(self.plan, self.costs, each)}" for each in remedies if each.factor is not None]
+        if self.found.coded is not None:
+            helpful.append(f"  coded tokens, without --as-it-is: cut {_cut(self.plan, self.found.coded)}")
+        useless = [_of(each) for each in remedies if each.factor is None]
+        return [
             *["Each of these by itself would do:"] * bool(helpful),
             *helpful,
             *[f"Of no help by itself, not even {MOST:.0f} times as fast: {', '.join(useless)}."] * bool(useless),
         ]
-
-    def sentences(self) -> str:
-        """The same in one paragraph."""
-        lines = [line.strip() if line.endswith((".", ":")) else f"{line.strip()};" for line in self.lines()]
-        return " ".join(lines).replace("; Of", ". Of").rstrip(";")
 
     def data(self) -> dict[str, Any]:
         """For programs."""
