@@ -369,6 +369,8 @@ class Cuts:
         if self.costs is None and objective != "bytes":
             raise WrongUsage(f"{objective!r} needs predictions: cuts.predict() first")
         limits = _constraints(self, constraints)
+        if self.costs is None and limits.required:
+            raise WrongUsage(f'{limits.required}: that needs predictions: cuts.predict() first, or required=""')
         homes = best_cut(self.flow, self.roles, limits, self.costs, objective, self.rows(**constraints))
         if homes is None:
             required = f" that meets what is required, {limits.required}" if limits.required else ""

@@ -55,8 +55,8 @@ from eprune.runtime.main.early import compute_in_one_thread, keep_freed_memory
 #: Seconds for the repetitions of one segment, and how many there are at least.
 SECONDS = 0.08
 LEAST = 5
-#: Repetitions where a unit waits in between: enough for a 95th percentile.
-RESTED = 20
+#: Repetitions where a unit waits in between, enough for a 95th percentile, and seconds for those of all segments.
+RESTED, RESTED_SECONDS = 20, 30.0
 #: Seconds that a unit waits at most: longer ones make a firing hardly slower.
 REST = 0.2
 #: Frames and seconds for the actors that are Python classes.
@@ -268,7 +268,7 @@ def _times(
         if engine.of(part.path).name == ONNXRUNTIME:
             seconds = sum(profiled.get((part.path, index), 0.0) for index in part.operators)
             return Spread(seconds, seconds, seconds)
-        return _segment(part, engine, known, pace)
+        return _segment(part, engine, known, pace, RESTED_SECONDS / len(order))
 
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
@@ -346,8 +346,8 @@ def _program(system: System, near: Sequence[str], unit: Unit) -> PlatformProgram
     return program
 
 
-def _segment(part: Cut, engine: ModelEngine, known: dict[Any, Spread], pace: Pace) -> Spread:
-    """Seconds of one run of a segment, on random values."""
+def _segment(part: Cut, engine: ModelEngine, known: dict[Any, Spread], pace: Pace, most: float) -> Spread:
+    """Seconds of one run of a segment, on random values; where it waits in between, in up to ``most`` seconds."""
     key = (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
     if key not in known:
         model = engine.load(cut(part))
@@ -356,8 +356,12 @@ def _segment(part: Cut, engine: ModelEngine, known: dict[Any, Spread], pace: Pac
         if pace.waits:
             pace.clocked(model.invoke)
         taken: list[float] = []
-        end = time.perf_counter() + SECONDS
-        while len(taken) < (RESTED if pace.waits else LEAST) or time.perf_counter() < end:
+        begin = time.perf_counter()
+        while (
+            len(taken) < LEAST
+            or time.perf_counter() < begin + SECONDS
+            or (pace.waits and len(taken) < RESTED and time.perf_counter() < begin + most)
+        ):
             taken.append(pace.clocked(model.invoke))
         known[key] = Spread.of(taken)
     return known[key]
