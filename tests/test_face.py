@@ -111,7 +111,7 @@ def test_the_best_cut_keeps_what_is_required(app, cuts):
     fast = cuts.best("bytes", required="rate=60/s")
     assert fast.homes["L1"] == "server", "the endpoint alone sends nothing, but is too slow"
     assert [row.missed for row in cuts.rows(required="rate=60/s")][-1].endswith("of 60 frames/s")
-    with pytest.raises(Failure, match="no cut is allowed by these constraints that meets what is required, 1000 frames/s"):
+    with pytest.raises(Failure, match="that meets what is required, 1000 frames/s"):
         cuts.best("bytes", required="rate=1000/s")
     with pytest.raises(WrongUsage, match="that needs predictions"):
         eprune.cuts(app).best("bytes", required="rate=1/s")

@@ -260,7 +260,7 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
         late = {
             name: {actor: float(p95) * slow[name] for actor, (_, p95) in each["spread"].items()}
             for name, each in timed.platforms.items()
-            if "spread" in each
+            if each.get("rested")
         }
     except (ValueError, TypeError, AttributeError, KeyError):
         raise _damaged(folder) from None

@@ -184,6 +184,7 @@ def time_platform(
         best = fastest(times)
         result["actors"] = {actor: times[unit][actor] for actor, unit in best.items()}
         own = {unit.name: (each["spread"], factor) for unit, each, factor in zip(units, timed, factors)}
+        result["rested"] = all(each["rested"] for each in timed)
         result["spread"] = {
             actor: [own[unit][1] * seconds for seconds in own[unit][0][actor]] for actor, unit in best.items()
         }
@@ -230,6 +231,7 @@ def _main() -> None:
         {
             "actors": {actor: each.median for actor, each in found.items()},
             "spread": {actor: [each.least, each.p95] for actor, each in found.items()},
+            "rested": pace.waits,
             "rates": rates,
             "interpreter": described,
             "python": host.python_version(),

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.explore import answer
 from eprune.explore.cost import meaning, predict
+from eprune.explore.late import p95
 from eprune.explore.required import ANYTHING, Required
 from eprune.explore.revealed import of_cut
 from eprune.explore.space import after
@@ -97,7 +98,7 @@ class CutReport:
         names = roles.platforms if roles.anywhere else ("endpoint", *roles.edges, "server")
         self.header = (
             *(plan.point.partition(" ")[2] or plan.point, "cut", "bytes", *(f"{name} ms" for name in names)),
-            *("latency ms", "frames/s", *(["required"] if more.required else [])),
+            *("latency ms", "p95 ms", "frames/s", *(["required"] if more.required else [])),
             *("energy mJ", "coded", "measured ms", "measured f/s", "emulated"),
             *(["SSIM"] if more.revealed else []),
         )
@@ -223,12 +224,14 @@ class CutReport:
     def cells(self, row: PointRow) -> tuple[str, ...]:
         """A row of the table."""
         predicted, roles, energy = row.predicted, self.plan.roles, ""
-        figures = [""] * (2 + len(roles.platforms if roles.anywhere else (*roles.edges, "", "")))
+        figures = [""] * (3 + len(roles.platforms if roles.anywhere else (*roles.edges, "", "")))
         if predicted is not None:
             times = (predicted.endpoint, *(predicted.platforms[edge] for edge in roles.edges), predicted.server)
             times = tuple(predicted.platforms[each] for each in roles.platforms) if roles.anywhere else times
             energy = "" if predicted.energy is None else f"{1e3 * predicted.energy:.3f}"
-            figures = [*(f"{1e3 * time:.3f}" for time in (*times, predicted.latency)), _rate(predicted.period)]
+            late = self.late(row)
+            figures = [f"{1e3 * time:.3f}" for time in (*times, predicted.latency)]
+            figures += ["" if late is None else f"{1e3 * late:.3f}", _rate(predicted.period)]
         measured = [row.measured_value(objective, roles.endpoints) for objective in ("endpoint", "throughput")]
         shown = ["" if measured[0] is None else f"{measured[0]:.3f}", _rate((measured[1] or 0) / 1e3)]
         if row.failed:
@@ -243,6 +246,13 @@ class CutReport:
         named = row.alternative.name, row.alternative.after
         kept = [row.missed or ("met" if self.costs else "")] if self.more.required else []
         return (*named, nbytes, *figures, *kept, energy, coded, *shown, ", ".join(emulation), *told)
+
+    def late(self, row: PointRow) -> Optional[float]:
+        """The seconds that 95 of 100 single frames keep, None where that is not predicted."""
+        if not self.costs:
+            return None
+        costs, homes = self.costs.placed(row.alternative.units), row.alternative.homes
+        return p95(self.plan.flow, self.plan.roles, costs, homes)
 
     def seen(self, row: PointRow) -> float:
         """The SSIM of what is reconstructed from the tokens that leave the endpoints; 0 where none does."""
@@ -326,6 +336,8 @@ class CutReport:
             others = {over.name: over.rows[index].predicted for over in self.over[1:]}
             over = {name: asdict(predicted) for name, predicted in others.items() if predicted}
             told: dict[str, Any] = {"ssim": self.seen(row)} if self.more.revealed else {}
+            late = self.late(row)
+            told.update({} if late is None else {"latency_p95": late})
             if self.more.required:
                 told.update(missed=row.missed)
                 if row.predicted:

@@ -34,7 +34,6 @@ from eprune.measure.exploration import read_costs, read_plan_of, write_times
 from eprune.measure.latency import LINK
 from eprune.measure.single_frame import returning
 from eprune.measure.timing import time_platform
-from eprune.views.tables import table
 from scripts.figures.papers import CASES, Case
 from scripts.figures.study import PLATFORMS, ROOT, application, eprune, explore
 
@@ -224,6 +223,18 @@ def rows(case: Case, found: Sequence[Latency]) -> list[tuple[str, ...]]:
     return cells
 
 
+def markdown(cells: Sequence[Sequence[str]]) -> str:
+    """The table, and below it how many points are within the aims, and how good the predictions are."""
+    lines = [HEADER, ["---"] * len(HEADER), *cells]
+    errors = [[abs(float(row[place].rstrip(" %"))) for row in cells] for place in (5, 8, 9)]
+    within = [sum(error <= most for error in own) for own, most in zip(errors, (P50, P95))]
+    told = [f"{statistics.median(own):.0f} % (worst {max(own):.0f} %)" for own in errors]
+    return "".join(f"| {' | '.join(line)} |\n" for line in lines) + (
+        f"\np50 within {P50:.0f} % at {within[0]} of {len(cells)} points, p95 within {P95:.0f} % at {within[1]}. "
+        f"Median error of p50 {told[0]}, of p95 {told[1]}; were all platforms late at once, {told[2]}.\n"
+    )
+
+
 def reason(latency: Latency) -> str:
     """What makes most of the difference: a part's typical time, or how much it varies."""
     name = max(latency.shares, key=lambda part: abs(latency.shares[part] - latency.parts[part]))
@@ -278,15 +289,15 @@ def main() -> None:
             slowdowns[device] = slowdown_of(case, graphs[name])
         found[case.name] = accepted(case, graphs[name], slowdowns[device], folder, options)
         cells = [row for case in CASES if case.name in found for row in rows(case, found[case.name])]
-        text = table(HEADER, cells)
+        text = markdown(cells)
         data = {
             "slowdowns": {f"{app} on {unit}": factor for (app, unit), factor in slowdowns.items()},
             "rounds": options.rounds,
             "cases": {name: [asdict(each) for each in own] for name, own in found.items()},
         }
         (folder / "acceptance.json").write_text(json.dumps(data, indent=1) + "\n")
-        (folder / "acceptance.txt").write_text(text)
-    print((folder / "acceptance.txt").read_text(), end="")
+        (folder / "acceptance.md").write_text(text)
+    print((folder / "acceptance.md").read_text(), end="")
 
 
 if __name__ == "__main__":

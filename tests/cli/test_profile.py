@@ -41,6 +41,11 @@ def test_units_rest_between_firings(cuts, eprune):
         least, most = (sum(each[place] for each in platform["spread"].values()) for place in (0, 1))
         assert platform["spread"].keys() == platform["actors"].keys() == {"In", "L1", "L2", "Out"}
         assert 0 < least <= most
+    assert "p95 ms" in eprune("report", "cuts").out
+    for point in json.loads(eprune("report", "cuts", "--format", "json").out)["points"]:
+        assert point["latency_p95"] >= point["predicted"]["latency"]
+    assert eprune("profile", "cuts", "--actors", "--no-pin").code == 0
+    assert "p95 ms" not in eprune("report", "cuts").out, "nobody has looked how frames vary that come one by one"
     done = eprune("profile", "cuts", "--rest", "20")
     assert (done.code, "--rest is for timing the actors: give --actors too" in done.err) == (2, True)
 
