@@ -124,8 +124,8 @@ def unmet(
 
 
 def _alike(roles: Roles) -> Sequence[tuple[str, ...]]:
-    """Platforms that would be made faster together: those of a tier."""
-    return [(each,) for each in roles.platforms] if roles.anywhere else roles.tiers
+    """Platforms that would be made faster together: those of a tier; of a graph, each, and all."""
+    return [*((each,) for each in roles.platforms), roles.platforms] if roles.anywhere else roles.tiers
 
 
 def faster_links(costs: Costs, factor: float) -> Costs:

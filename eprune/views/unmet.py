@@ -38,8 +38,8 @@ class UnmetReport:
             parts.append(f"{1 / made.period:.4g} frames/s, set by {made.bottleneck}")
         missed = required.missed(made.latency, made.period)
         return [
-            f"No cut meets what is required: {required}.",
-            f"The nearest is a cut {_cut(self.plan, found.nearest)}: {'; '.join(parts)} ({missed}).",
+            f"No {'placement' if self.plan.roles.anywhere else 'cut'} meets what is required: {required}.",
+            f"The nearest is {_cut(self.plan, found.nearest)}: {'; '.join(parts)} ({missed}).",
             *_least(found),
         ]
 
@@ -48,8 +48,8 @@ class UnmetReport:
         remedies = self.found.remedies
         helpful = [f"  {_remedy(self.plan, self.costs, each)}" for each in remedies if each.factor is not None]
         if self.found.coded is not None:
-            helpful.append(f"  coded tokens, without --as-it-is: cut {_cut(self.plan, self.found.coded)}")
-        useless = [_of(each) for each in remedies if each.factor is None]
+            helpful.append(f"  coded tokens, without --as-it-is: {_cut(self.plan, self.found.coded)}")
+        useless = [_of(self.plan, each) for each in remedies if each.factor is None]
         return [
             *["Each of these by itself would do:"] * bool(helpful),
             *helpful,
@@ -84,15 +84,19 @@ def _least(found: Unmet) -> list[str]:
         return []
     rate = "any rate" if least.rate == math.inf else f"{least.rate:.4g} frames/s"
     latency = f"{1e3 * least.latency:.4g} ms"
-    return [f"Taken by itself, the least latency of any cut is {latency}, and the highest rate {rate}."]
+    return [f"Taken by itself, the least latency is {latency}, and the highest rate {rate}."]
 
 
 def _cut(plan: Plan, best: Best) -> str:
     point = point_of(plan, best.homes, best.units)
-    return f"{after(plan.flow, plan.roles, best.homes)}{f' ({plan.point} {point})' if point else ''}"
+    words = after(plan.flow, plan.roles, best.homes)
+    words = f"the cut {words}" if words.startswith("after") else words
+    return f"{words}{f' ({plan.point} {point})' if point else ''}"
 
 
-def _of(remedy: Remedy) -> str:
+def _of(plan: Plan, remedy: Remedy) -> str:
+    if plan.roles.anywhere and remedy.platforms == plan.roles.platforms:
+        return "all platforms"
     return " and ".join(remedy.platforms) or "the links"
 
 
@@ -102,14 +106,14 @@ def _remedy(plan: Plan, costs: Costs, remedy: Remedy) -> str:
     if not remedy.proved:
         factor = f"at most {factor}"
     if remedy.platforms:
-        return f"{_of(remedy)} {factor} as fast: cut {cut}"
+        return f"{_of(plan, remedy)} {factor} as fast: {cut}"
     homes = remedy.best.homes
     used = {(homes[each.source], homes[each.target]) for each in plan.flow.crossing(homes)}
     links = [each for each in costs.links if each.bandwidth and (each.origin, each.to) in used]
     ends = [f"{each.origin} -> {each.to} {_bandwidth(each, remedy.factor)}" for each in links]
     told = f" ({', '.join(ends)})" if 0 < len(ends) <= _LINKS else ""
     coding = "than eprune profile --compress has found" if costs.coded else "(eprune profile --compress tries how)"
-    return f"links {factor} as fast{told}, or tokens that many times smaller {coding}: cut {cut}"
+    return f"links {factor} as fast{told}, or tokens that many times smaller {coding}: {cut}"
 
 
 def _bandwidth(link: LinkFigures, factor: float) -> str:

@@ -100,7 +100,7 @@ def test_where_no_cut_does_the_nearest_and_what_would_help_are_told(explored, tm
     assert endpoint["factor"] == pytest.approx(3 / 2.2, rel=0.01) and near(endpoint["homes"]) == {"In", "A", "B"}
     assert server["factor"] is None
     text = eprune("report", "cuts").out
-    assert "The nearest is a cut after A, B: 4.8" in text
+    assert "The nearest is the cut after A, B: 4.8" in text
     assert "endpoint -> server 0.036" in text and "MB/s instead of 0.01" in text
     assert "Of no help by itself, not even 1000 times as fast: server." in text
     assert "To make the best cut a system" not in text
