@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, Optional
 
+#: The length of a path that there is not; below all others.
+UNREACHED = -(2**1000)
 #: (source, target, weight), nodes as numbers
 Arc = tuple[int, int, int]
 
@@ -51,11 +53,13 @@ class PathSearch(NamedTuple):
     """``potentials``: one a node, such that no arc's target is lower than its source and weight; None if there is none.
 
     ``cycles``: then some cycles of positive weight, as numbers of arcs. ``looks``: how many arcs were looked at.
+    ``came_by``: the arc on the longest path to each node, -1 where that begins.
     """
 
     potentials: Optional[list[int]]
     cycles: list[list[int]]
     looks: int
+    came_by: list[int]
 
 
 def max_cycle_ratio(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> Optional[Cycle]:
@@ -63,7 +67,7 @@ def max_cycle_ratio(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -
 
     ``times``: node -> time, not below 0. Raises ValueError for a cycle without tokens: a deadlock.
     """
-    order = _order(times, edges)
+    order = forward(times, edges)
     numbers = {node: number for number, node in enumerate(order)}
     scale = math.lcm(*(time.denominator for time in times.values())) if times else 1
     scaled = [int(times[node] * scale) for node in order]
@@ -88,8 +92,11 @@ def _longer(best: Optional[Cycle], other: Cycle) -> Cycle:
     return other if best is None or other.ratio > best.ratio else best
 
 
-def _order(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> list[str]:
-    """The nodes so that edges without tokens lead forward; the search for longest paths is fast in that order."""
+def forward(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> list[str]:
+    """The nodes so that edges without tokens lead forward; the search for longest paths is fast in that order.
+
+    Raises ValueError for a cycle without tokens: a deadlock.
+    """
     waiting = dict.fromkeys(times, 0)
     outgoing: dict[str, list[str]] = {node: [] for node in times}
     for edge in edges:
@@ -107,15 +114,23 @@ def _order(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> list[st
     return order
 
 
-def longest_paths(count: int, arcs: Sequence[Arc]) -> PathSearch:
-    """Potentials of ``count`` nodes, the least that are not negative, or cycles of positive weight."""
+def longest_paths(count: int, arcs: Sequence[Arc], roots: Optional[Iterable[int]] = None) -> PathSearch:
+    """Potentials of ``count`` nodes, the least that are not negative, or cycles of positive weight.
+
+    With ``roots``: the lengths of the longest paths from these, UNREACHED where there is none.
+    """
     outgoing: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
     for number, (source, target, weight) in enumerate(arcs):
         outgoing[source].append((target, weight, number))
-    value = [0] * count
+    begin = range(count) if roots is None else sorted(set(roots))
+    value = [0 if roots is None else UNREACHED] * count
+    for node in begin:
+        value[node] = 0
     came_by = [-1] * count
-    queue = deque(range(count))
-    queued = [True] * count
+    queue = deque(begin)
+    queued = [False] * count
+    for node in begin:
+        queued[node] = True
     raised = looks = 0
     while queue:
         node = queue.popleft()
@@ -134,8 +149,8 @@ def longest_paths(count: int, arcs: Sequence[Arc]) -> PathSearch:
             raised = 0
             cycles = _cycles(came_by, arcs)
             if cycles:
-                return PathSearch(None, cycles, looks)
-    return PathSearch(value, [], looks)
+                return PathSearch(None, cycles, looks, came_by)
+    return PathSearch(value, [], looks, came_by)
 
 
 def _cycles(came_by: Sequence[int], arcs: Sequence[Arc]) -> list[list[int]]:

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Optional
 
 from eprune.analysis.faults import LOSSY
-from eprune.analysis.lookup import fifo_rates, some, token_bytes, windows
+from eprune.analysis.lookup import exact, fifo_rates, some, token_bytes, windows
 from eprune.analysis.matching import Matching, matching
 from eprune.analysis.precedence import Edge, Precedence, postorder
 from eprune.analysis.routes import routes
@@ -186,7 +186,7 @@ def _source_pace(actor: Actor) -> Optional[Fraction]:
     """Tokens per second of a source: what it states, or what its time allows at most; None: unknown."""
     stated = actor.rate if actor.rate is not None else actor.clock
     if stated is not None:
-        return _exact(stated)
+        return exact(stated)
     return 1 / actor.time if actor.time else None
 
 
@@ -220,7 +220,7 @@ class _Timing:
     def _pace(self, actor: Actor, led: list[Fifo]) -> Optional[Fraction]:
         if not actor.inputs:
             stated = actor.rate if actor.rate is not None else actor.clock
-            return None if stated is None else _exact(stated)
+            return None if stated is None else exact(stated)
         return _sum(*(self.pace.get(fifo.source.actor) for fifo in led), join=min) if led else None
 
     def link(self, fifo: Fifo) -> Optional[Link]:
@@ -236,7 +236,7 @@ class _Timing:
         if link is None or (link.latency is None and not link.bandwidth):
             return None
         nbytes = self.rates[fifo.name] * self.sizes[fifo.name]
-        return _exact(link.latency or 0) + (nbytes / _exact(link.bandwidth) if link.bandwidth else 0)
+        return exact(link.latency or 0) + (nbytes / exact(link.bandwidth) if link.bandwidth else 0)
 
     def room(self, fifo: Fifo) -> int:
         """Tokens that may be under way."""
@@ -246,11 +246,6 @@ class _Timing:
         """How many tokens of the FIFO are made in so many seconds."""
         pace = self.pace[fifo.source.actor]
         return None if pace is None else math.ceil(pace * seconds) * self.rates[fifo.name]
-
-
-def _exact(value: float) -> Fraction:
-    """The number that was written, not that next to it."""
-    return Fraction(value).limit_denominator(10**9)
 
 
 def _sum(*values: Optional[Fraction], join: Callable[[list[Fraction]], Fraction] = sum) -> Optional[Fraction]:  # type: ignore[assignment]
@@ -331,7 +326,7 @@ def _round_trips(timing: _Timing, graph: Graph) -> Iterator[Finding]:
         link = timing.link(fifo)
         if fifo.policy not in LOSSY or fifo.policy is FaultPolicy.NEWEST or link is None or not link.latency:
             continue
-        needed = timing.tokens(fifo, 2 * _exact(link.latency))
+        needed = timing.tokens(fifo, 2 * exact(link.latency))
         if needed is not None and needed > timing.room(fifo):
             message = (
                 f"FIFO '{fifo.name}': a round trip of its link takes {format_time(2 * link.latency)}, in which "

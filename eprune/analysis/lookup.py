@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Iterator
+from fractions import Fraction
 
 from eprune.model.graph import ActorType, Fifo, Graph, Port
 from eprune.model.system import System
@@ -95,6 +96,11 @@ def windows(system: System) -> dict[str, int]:
         allowed = 0 if link is None else -(-link.window // max(sizes[fifo.name], 1))
         found[fifo.name] = allowed if fifo.window is None else fifo.window
     return found
+
+
+def exact(value: float) -> Fraction:
+    """The number that was written, not that next to it."""
+    return Fraction(value).limit_denominator(10**9)
 
 
 def some(names: Iterable[str], limit: int = 6) -> str:

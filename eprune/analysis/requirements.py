@@ -16,24 +16,29 @@ def requirements(graph: Graph) -> Iterator[Finding]:
     guesser = Guesser()
     for each in graph.requirements:
         found = [*_ends(each, table, guesser), *_asks(each)]
-        if not found and each.target.actor not in reached(graph, each.source):
-            message = f"{_name(each)}: no tokens get from {each.source} to actor '{each.target.actor}'"
+        if not found and each.target not in reached(graph, each.source):
+            message = f"{_name(each)}: no tokens get from {each.source} to {each.target}"
             found.append(violation("T1", each.where, message, "name the two ends of one way"))
+        elif not found and each.latency is not None and each.target not in reached(graph, each.source, False):
+            message = f"{_name(each)}: all tokens that get there pass a FIFO with a delay, and are of other firings"
+            found.append(violation("T1", each.where, message, "such tokens have no age: require a rate only"))
         yield from found
 
 
-def reached(graph: Graph, source: PortRef) -> set[str]:
-    """The actors to which tokens of a port get, or what is made of them, over FIFOs with and without a delay."""
-    behind: dict[str, list[str]] = {}
+def reached(graph: Graph, source: PortRef, delays: bool = True) -> set[PortRef]:
+    """The inputs that tokens of an output get to, or what is made of them; with ``delays``, over these, too."""
+    behind: dict[str, list[PortRef]] = {}
+    found: set[PortRef] = set()
     for fifo in graph.fifos:
-        behind.setdefault(fifo.source.actor, []).append(fifo.target.actor)
-    stack = [fifo.target.actor for fifo in graph.fifos if fifo.source == source]
-    found: set[str] = set()
+        if delays or not fifo.delay:
+            behind.setdefault(fifo.source.actor, []).append(fifo.target)
+            if fifo.source == source:
+                found.add(fifo.target)
+    stack = list(found)
     while stack:
-        name = stack.pop()
-        if name not in found:
-            found.add(name)
-            stack += behind.get(name, [])
+        fresh = [ref for ref in behind.get(stack.pop().actor, ()) if ref not in found]
+        found.update(fresh)
+        stack += fresh
     return found
 
 

@@ -87,6 +87,7 @@ RULES = {
     "T1": Rule(
         "a requirement states a rate or a latency, on a way of tokens from an output of a source to an input of a sink"
     ),
+    "T2": Rule("a requirement is kept, as far as times are known: with typical times, and with the longest"),
     "F1": Rule("on request, --faults K: the service survives every K failing platforms, units, links and groups"),
     "F2": Rule(
         "no drop, zero, newest or hold on a control FIFO or in a dynamic processing graph, nor before one that its "

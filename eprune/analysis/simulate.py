@@ -56,8 +56,11 @@ class Simulation:
         return bool(self.blocked)
 
 
-class _State:
-    """Tokens and reserved room per FIFO, firings per actor: all that changes."""
+class Wiring:
+    """What does not change in a run: who joins whom, the rows that give rates, how often each actor fires.
+
+    ``due``: actor -> firings that are asked of it in so many iterations, with these control values.
+    """
 
     def __init__(self, graph: Graph, iterations: int, control: Mapping[str, Sequence[int]]) -> None:
         self.iterations = iterations
@@ -71,20 +74,11 @@ class _State:
         self.inputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
         self.outputs: dict[str, list[Fifo]] = {actor.name: [] for actor in graph.actors}
         self.controlled: dict[str, Fifo] = {}
-        #: the values of the tokens in each control FIFO, the oldest first
-        self.values: dict[str, deque[int]] = {}
         for fifo in graph.fifos:
             self.outputs[fifo.source.actor].append(fifo)
             self.inputs[fifo.target.actor].append(fifo)
             if fifo.target in control_ports:
                 self.controlled[fifo.target.actor] = fifo
-                self.values[fifo.name] = deque()
-        self.tokens = {fifo.name: fifo.delay for fifo in graph.fifos}
-        self.reserved = {fifo.name: 0 for fifo in graph.fifos}
-        self.peak = dict(self.tokens)
-        self.passed = {fifo.name: 0 for fifo in graph.fifos}
-        self.finished = {actor.name: 0 for actor in graph.actors}
-        #: actor -> firings that are asked of it: those without a control input fire in the rows that give them a rate
         self.due = {actor.name: iterations for actor in graph.actors}
         #: graph -> how often it works; inner ones in those rows of the outer one that give their border a rate
         working: dict[str, int] = {}
@@ -94,15 +88,14 @@ class _State:
                 border = {ref for ref, owner in nests.border.items() if owner is dpg}
                 working[dpg.name] = self._active(dpg.inside, working[dpg.inside], border)
         self.due.update({name: working[dpg.name] for name, dpg in nests.home.items()})
+        # those without a control input fire in the rows that give them a rate
         for name in untold(graph):
             dpg = self.follows[name]
             own = {ref for ref in dpg.ports if ref.actor == name}
             self.due[name] = self._active(dpg.name, working[dpg.name], own)
-        self.running: dict[str, dict[str, int]] = {}
         held = {ref for ref, port in graph.ports() if port.hold}
         self.yielding = {fifo.name for fifo in dividing(graph)}
         self.holding = {fifo.name for fifo in graph.fifos if fifo.target in held}
-        self.dropped = dict.fromkeys(self.yielding, 0)
 
     def _active(self, dpg: str, iterations: int, ports: Set[PortRef]) -> int:
         """In how many iterations of a graph some of these ports have a rate."""
@@ -110,23 +103,49 @@ class _State:
         rows = (self.rows[dpg][values[k % len(values)]] for k in range(iterations))
         return sum(any(row.get(ref) for ref in ports) for row in rows)
 
-    def value(self, actor: str) -> Optional[tuple[Dpg, int]]:
-        """The control value of an actor's next firing, and whose it is; None if there is none, or none yet."""
-        if actor in self.leads:
-            dpg = self.leads[actor]
-            values = self.control[dpg.name]
-            return dpg, values[self.finished[actor] % len(values)]
-        if actor in self.controlled and self.values[self.controlled[actor].name]:
-            return self.follows[actor], self.values[self.controlled[actor].name][0]
-        return None
+    def chosen(self, actor: str, firing: int) -> Optional[int]:
+        """The control value that a control source sends in that firing, from 0; None where it is none."""
+        if actor not in self.leads:
+            return None
+        values = self.control[self.leads[actor].name]
+        return values[firing % len(values)]
 
-    def rates(self, actor: str) -> dict[str, int]:
-        """FIFO name -> tokens that an actor's next firing takes from it, or gives to it."""
-        chosen = self.value(actor)
-        row = {} if chosen is None else self.rows[chosen[0].name][chosen[1]]
+    def rates_at(self, actor: str, value: Optional[int]) -> dict[str, int]:
+        """FIFO name -> tokens that a firing takes from it, or gives to it, with that control value."""
+        row = {}
+        if value is not None:
+            dpg = self.leads[actor] if actor in self.leads else self.follows[actor]
+            row = self.rows[dpg.name][value]
         ends = [(fifo, fifo.target) for fifo in self.inputs[actor]]
         ends += [(fifo, fifo.source) for fifo in self.outputs[actor]]
         return {fifo.name: row.get(ref, self.limits[ref]) for fifo, ref in ends}
+
+
+class _State(Wiring):
+    """Tokens and reserved room per FIFO, firings per actor: all that changes."""
+
+    def __init__(self, graph: Graph, iterations: int, control: Mapping[str, Sequence[int]]) -> None:
+        super().__init__(graph, iterations, control)
+        #: the values of the tokens in each control FIFO, the oldest first
+        self.values: dict[str, deque[int]] = {fifo.name: deque() for fifo in self.controlled.values()}
+        self.tokens = {fifo.name: fifo.delay for fifo in graph.fifos}
+        self.reserved = {fifo.name: 0 for fifo in graph.fifos}
+        self.peak = dict(self.tokens)
+        self.passed = {fifo.name: 0 for fifo in graph.fifos}
+        self.finished = {actor.name: 0 for actor in graph.actors}
+        self.running: dict[str, dict[str, int]] = {}
+        self.dropped = dict.fromkeys(self.yielding, 0)
+
+    def value(self, actor: str) -> Optional[int]:
+        """The control value of an actor's next firing; None if there is none, or none yet."""
+        if actor in self.controlled and actor not in self.leads:
+            waiting = self.values[self.controlled[actor].name]
+            return waiting[0] if waiting else None
+        return self.chosen(actor, self.finished[actor])
+
+    def rates(self, actor: str) -> dict[str, int]:
+        """FIFO name -> tokens that an actor's next firing takes from it, or gives to it."""
+        return self.rates_at(actor, self.value(actor))
 
     def obstacles(self, actor: str) -> tuple[str, ...]:
         """Why an actor that is not running cannot start."""
@@ -144,7 +163,8 @@ class _State:
             for fifo in self.outputs[actor]
             if self.room(fifo) + self.idle(fifo) < rates[fifo.name]
         )
-        mode = "" if chosen is None else f" (row {chosen[1]} of '{chosen[0].name}')"
+        dpg = self.leads.get(actor) or self.follows.get(actor)
+        mode = "" if chosen is None or dpg is None else f" (row {chosen} of '{dpg.name}')"
         return tuple(f"{obstacle}{mode}" for obstacle in (*short, *full))
 
     def room(self, fifo: Fifo) -> int:
@@ -221,7 +241,7 @@ class _State:
                 self.reserved[fifo.name] -= rates[fifo.name]
                 self.tokens[fifo.name] += rates[fifo.name]
                 if fifo.name in self.values and chosen is not None:
-                    self.values[fifo.name].append(chosen[1])
+                    self.values[fifo.name].append(chosen)
 
     def held(self) -> dict[str, int]:
         """FIFO name -> tokens, reserved room included."""

@@ -37,7 +37,9 @@ from eprune.analysis.routes import routes
 from eprune.model.graph import Fifo, Graph, Route
 from eprune.model.system import System
 
-_LATENCY, _ROOM, _ON = "latency of ", "room in ", " on "
+#: How the node of a transfer's latency begins.
+LATENCY = "latency of "
+_ROOM, _ON = "room in ", " on "
 
 
 @dataclass(frozen=True)
@@ -133,7 +135,7 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
             nodes[stops[-1]] = transfer.busy * part
             sent.setdefault((transfer.link, domain[fifo.source.actor]), []).append(stops[-1])
             if transfer.latency:
-                stops.append(f"{_LATENCY}{stops[-1]}")
+                stops.append(f"{LATENCY}{stops[-1]}")
                 nodes[stops[-1]] = transfer.latency * part
         stops.append(fifo.target.actor)
         ahead = [0] * (len(stops) - 2) + [fifo.delay // rates[fifo.name]]

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from eprune.analysis.sizing import Sizing
     from eprune.analysis.survey import Survey
+    from eprune.analysis.timing import Timing
     from eprune.formats.system import Inputs
     from eprune.model.finding import Finding
     from eprune.model.system import System
@@ -76,7 +77,13 @@ class Sources(click.ParamType):
     "--times",
     multiple=True,
     metavar="ACTOR=TIME|FILE ...",
-    help="Firing times of actors, for --buffers: A=1.2ms, or a JSON file such as actors.json of `eprune profile`.",
+    help="Firing times of actors, for requirements, --latency and --buffers: A=1.2ms, or the least, the typical and "
+    "the greatest, A=1ms..1.2ms..4ms, or a JSON file such as actors.json of `eprune profile`.",
+)
+@click.option(
+    "--latency",
+    is_flag=True,
+    help="Also show how soon tokens get from each source to each sink, and what takes the time.",
 )
 @click.option("--rate", metavar="N/s", help="With --buffers: also the least for so many iterations, such as 25/s.")
 @click.option("--front", is_flag=True, help="With --buffers: also each trade-off between buffers and throughput.")
@@ -98,6 +105,7 @@ def command(
     service: Any,
     buffers: bool,
     times: Sequence[str],
+    latency: bool,
     rate: Optional[str],
     front: bool,
     chart: Optional[str],
@@ -106,9 +114,10 @@ def command(
     """Check application graphs against the design rules, with platforms and mappings where given.
 
     Reports all that is wrong with any of the files at once. For a sound graph it prints actors, FIFOs, buffer memory
-    and precedence order. "-" reads APP.xml from stdin. Several files, and folders with all that is below them, are
-    checked one after another; platforms and mappings among them are read, and belong to the application if there is
-    only one. Exit code: 0 sound, 1 findings, 2 unreadable input.
+    and precedence order, and whether its requirements are met, where the times of all actors are known. "-" reads
+    APP.xml from stdin. Several files, and folders with all that is below them, are checked one after another; platforms
+    and mappings among them are read, and belong to the application if there is only one. Exit code: 0 sound, 1
+    findings, 2 unreadable input.
 
     \b
     Examples:
@@ -118,17 +127,19 @@ def command(
       eprune analyze app.xml --format sarif -o findings.sarif
       eprune analyze app.xml -p platforms -m mappings --faults 1
       eprune analyze app.xml --buffers --times A=1.2ms B=3ms --apply sized.xml
+      eprune analyze app.xml --latency --times build/cuts/actors.json
     """
     from eprune.formats.system import Inputs, inputs_in, parts_of
 
-    if (times or rate or front or apply is not None) and not buffers:
-        raise click.UsageError("--times, --rate, --front and --apply go with --buffers")
+    if (rate or front or apply is not None) and not buffers:
+        raise click.UsageError("--rate, --front and --apply go with --buffers")
     if chart and not front:
         raise click.UsageError("--chart draws what --front finds: give it too")
     kind_of(chart, "--chart")
     period = None if rate is None else _period(rate)
-    if buffers and fmt not in ("text", "json"):
-        raise click.UsageError(f"--buffers has no place in {fmt}: use --format text or json")
+    if (buffers or latency) and fmt not in ("text", "json"):
+        which = "--buffers" if buffers else "--latency"
+        raise click.UsageError(f"{which} has no place in {fmt}: use --format text or json")
     if apply == output == "-":
         raise click.UsageError("the report and the new graph cannot both go to stdout: give -o or --apply a file")
     inputs = inputs_in(application)
@@ -137,7 +148,7 @@ def command(
         if platforms or mappings:
             raise click.UsageError(f"-p and -m are those of one application, and {len(apps)} are given")
         options.refuse(
-            ("faults", "essential", "service", "buffers", "times", "rate", "front", "chart", "apply"),
+            ("faults", "essential", "service", "buffers", "times", "latency", "rate", "front", "chart", "apply"),
             f"it is asked of one application, and {len(apps)} are given",
         )
     elif inputs.platforms or inputs.mappings:
@@ -159,7 +170,7 @@ def command(
         fmt,
         output,
         strict,
-        _Asked(faults, essential, service, buffers, times, period, front, chart, apply),
+        _Asked(faults, essential, service, buffers, times, latency, period, front, chart, apply),
     )
 
 
@@ -171,6 +182,7 @@ class _Asked(NamedTuple):
     service: Any
     buffers: bool
     times: Sequence[str]
+    latency: bool
     period: Optional[Fraction]
     front: bool
     chart: Optional[str]
@@ -204,6 +216,7 @@ def _single(
     from eprune.analysis.check import check
     from eprune.analysis.sizing import TooFast, sizing
     from eprune.analysis.survey import survey
+    from eprune.analysis.timing import timing
     from eprune.cli.reading import read
     from eprune.cli.times import read_times
     from eprune.model.finding import EpruneError, has_errors
@@ -222,11 +235,17 @@ def _single(
     surveyed = (
         survey(system, asked.faults, asked.essential, asked.service) if sound and asked.faults is not None else None
     )
+    if asked.times and not (asked.buffers or asked.latency or system.graph.requirements):
+        raise click.UsageError("--times is for --buffers, --latency, and applications with requirements")
+    known = read_times(asked.times, system)
+    timed = None
+    if sound and (asked.latency or system.graph.requirements):
+        timed = timing(system, known, clusters_of(system), asked.latency)
+        findings += timed.findings
     sized = None
     if sound and asked.buffers:
         try:
-            known = read_times(asked.times, system)
-            sized = sizing(system, known, clusters_of(system), asked.period, asked.front)
+            sized = sizing(system, known.typical, clusters_of(system), asked.period, asked.front)
         except TooFast as error:
             raise click.ClickException(f"no room makes it that fast: {error}") from None
         except ValueError:
@@ -237,7 +256,8 @@ def _single(
             raise click.UsageError(f"--rate and --front need the time of each actor: --times {lacking}=1ms ...")
     findings = [*findings, *(surveyed.findings if surveyed else ())]
     checked = (application, *platforms, *mappings)
-    write(output, report(findings, system if sound else None, fmt, surveyed, sized, checked, system.touched), fmt)
+    shown = report(findings, system if sound else None, fmt, surveyed, sized, checked, system.touched, timed)
+    write(output, shown, fmt)
     if asked.chart is not None and sized is not None:
         _draw(asked.chart, sized)
     if asked.apply is not None and sized is not None:
@@ -322,17 +342,19 @@ def report(
     sized: Optional[Sizing] = None,
     checked: Sequence[str] = (),
     files: Sequence[Touched] = (),
+    timed: Optional[Timing] = None,
 ) -> str:
     """Findings in one of the formats, with what there is to know of a sound ``system`` where the format has room.
 
     ``checked`` are the files that were. The ``files`` that the application touches are listed for a sound one, and
-    where one is outside of its folder. What it survives (``survey``) and its buffer sizes (``sized``) are there where
-    that was asked.
+    where one is outside of its folder. What it survives (``survey``), its buffer sizes (``sized``) and what becomes of
+    its requirements (``timed``) are there where that was asked.
     """
     from eprune.analysis.explain import explanation
     from eprune.analysis.rules import RULES
     from eprune.formats.findings import as_data, render
     from eprune.views import application, buffers, faults, touched
+    from eprune.views import timing as timing_view
     from eprune.views.tables import counts
 
     if fmt == "text":
@@ -343,12 +365,16 @@ def report(
             text += touched.as_text(files)
         if survey is not None:
             text += faults.as_text(survey)
+        if timed is not None:
+            text += f"\n{timing_view.as_text(timed)}"
         return text if sized is None else f"{text}\n{buffers.as_text(sized)}"
     if fmt == "json":
         listed = touched.as_data(files)
         data = {**as_data(findings), "files": listed, "graph": None if system is None else application.as_data(system)}
         if survey is not None:
             data["faults"] = survey.as_data()
+        if timed is not None:
+            data["timing"] = timed.as_data()
         if sized is not None:
             data["buffers"] = sized.as_data()
         return json.dumps(data, indent=2, ensure_ascii=False) + "\n"

@@ -13,18 +13,24 @@ import click
 from eprune.cli.errors import say
 
 if TYPE_CHECKING:
+    from eprune.analysis.timing import ActorTimes
     from eprune.model.system import System
 
 
-def read_times(given: Sequence[str], system: System) -> dict[str, Fraction]:
-    """Actor -> seconds per firing: what the graph declares, and over it ``given``, each ACTOR=TIME or a JSON file.
+def read_times(given: Sequence[str], system: System) -> ActorTimes:
+    """Seconds per firing: what the graph declares, and over it ``given``, each ACTOR=TIME or a JSON file.
 
-    Raises BadParameter for what is neither, and for actors that do not exist.
+    A TIME is one time, or the least, the typical and the greatest. Raises BadParameter for what is neither, and for
+    actors that do not exist.
     """
     from eprune.analysis.lookup import Guesser
-    from eprune.model.quantity import exact_seconds
+    from eprune.analysis.timing import ActorTimes
 
-    times = {actor.name: actor.time for actor in system.graph.actors if actor.time is not None}
+    times, bounds = {}, {}
+    for own in system.graph.actors:
+        if own.time is not None:
+            times[own.name] = own.time
+            bounds[own.name] = own.bounds or (own.time, own.time)
     names = [actor.name for actor in system.graph.actors]
     for text in given:
         actor, equals, value = text.rpartition("=")
@@ -33,15 +39,23 @@ def read_times(given: Sequence[str], system: System) -> dict[str, Fraction]:
             if name not in names:
                 hint = Guesser().hint(name, names)
                 raise click.BadParameter(f"{text}: there is no actor {name!r}; {hint}", param_hint="--times")
-            try:
-                exact = exact_seconds(time) if isinstance(time, str) else Fraction(time)
-            except (ValueError, TypeError, OverflowError):
-                message = f"{text}: the time of {name} is {time!r}; write it as 1.2ms, or in a file as seconds"
-                raise click.BadParameter(message, param_hint="--times") from None
-            if exact < 0:
-                raise click.BadParameter(f"{text}: the time of {name} is below 0", param_hint="--times")
-            times[name] = exact
-    return times
+            times[name], bounds[name] = _exact(text, name, time)
+    least = {name: least for name, (least, _) in bounds.items()}
+    return ActorTimes(times, least, {name: most for name, (_, most) in bounds.items()})
+
+
+def _exact(text: str, name: str, time: Any) -> tuple[Fraction, tuple[Fraction, Fraction]]:
+    """A typical time, the least and the greatest."""
+    from eprune.model.quantity import exact_times
+
+    try:
+        exact, bounds = exact_times(time) if isinstance(time, str) else (Fraction(time), None)
+    except (ValueError, TypeError, OverflowError):
+        message = f"{text}: the time of {name} is {time!r}; write it as 1.2ms, 1ms..1.2ms..4ms, or in a file as seconds"
+        raise click.BadParameter(message, param_hint="--times") from None
+    if exact < 0:
+        raise click.BadParameter(f"{text}: the time of {name} is below 0", param_hint="--times")
+    return exact, bounds or (exact, exact)
 
 
 def _read_file(path: str, system: System) -> dict[str, Any]:

@@ -351,9 +351,7 @@ def graphs(draw: st.DrawFn) -> Graph:
         share=POSITIVE.filter(lambda value: value <= 1),
     )
     fifo_list, dpg_list = draw(st.lists(fifos, max_size=4)), draw(st.lists(dpgs, max_size=2))
-    return Graph(
-        draw(NAMES), actors, tuple(fifo_list), tuple(dpg_list), tuple(draw(st.lists(required, max_size=2)))
-    )
+    return Graph(draw(NAMES), actors, tuple(fifo_list), tuple(dpg_list), tuple(draw(st.lists(required, max_size=2))))
 
 
 @given(graphs())

@@ -1,0 +1,255 @@
+"""What would meet a requirement that is missed: the smallest change of each kind, tried before it is named.
+
+How much faster something has to be is found by Newton's method: a period and a latency are convex in the time of what
+they are made of, so that each step along the critical cycle, or the critical way, ends no further than the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from fractions import Fraction
+from typing import Any, NamedTuple, Optional
+
+from eprune.analysis.latency import Latencies
+from eprune.analysis.lookup import fifo_rates, slot_bytes
+from eprune.analysis.throughput import Resources, room_for, subject, window_of
+from eprune.analysis.timeline import paces
+from eprune.model.graph import Fifo, Graph, Requirement
+from eprune.model.quantity import format_size, format_time
+from eprune.model.system import System
+
+#: Changes of one kind that are tried, and how many actors' answers that may take in all: fewer of large graphs.
+TRIES, ACTORS = 6, 60_000
+#: Steps of Newton's method, and of raising capacities.
+STEPS = 40
+#: Two times that differ by less than this share are one.
+_SAME = Fraction(1, 10**6)
+
+
+@dataclass(frozen=True)
+class Change:
+    """``kind``: capacity, actor, unit, link or source; ``about``: which; ``value``: what it should be, in SI units.
+
+    A unit's value is how many times as fast it has to be.
+    """
+
+    kind: str
+    about: str
+    value: Mapping[str, float]
+    text: str
+
+    def as_data(self) -> dict[str, Any]:
+        """For JSON."""
+        return {"kind": self.kind, "about": self.about, "value": dict(self.value), "text": self.text}
+
+
+class _Try(NamedTuple):
+    """A system to be, and what is asked of it."""
+
+    graph: Graph
+    times: Mapping[str, Fraction]
+    shared: Resources
+
+
+class _Seen(NamedTuple):
+    """What came out: the figure, and the seconds in it of each actor and of each FIFO's transfers.
+
+    ``room``: the FIFOs whose room it waits for, and ``tokens`` those of the cycle.
+    """
+
+    value: Fraction
+    shares: Mapping[str, Fraction]
+    room: tuple[str, ...]
+
+
+def changes(
+    system: System, required: Requirement, times: Mapping[str, Fraction], shared: Resources
+) -> Iterator[Change]:
+    """The changes that help, each by itself, with which the requirement is kept."""
+    search = _Search(system, required, _Try(system.graph, times, shared))
+    found = [*search.rooms(), *search.pace(), *search.faster()]
+    yield from found
+
+
+class _Search:
+    def __init__(self, system: System, required: Requirement, now: _Try) -> None:
+        self.system, self.required, self.now = system, required, now
+        self.source, self.sink = required.source.actor, required.target.actor
+        self.tries = max(min(TRIES, ACTORS // (10 * len(now.graph.actors))), 1)
+
+    def _goals(self) -> list[tuple[Callable[[Latencies], _Seen], Fraction]]:
+        goals: list[tuple[Callable[[Latencies], _Seen], Fraction]] = []
+        if self.required.rate is not None:
+            goals.append((self._period, 1 / self.required.rate))
+        if self.required.latency is not None:
+            goals.append((self._latency, self.required.latency))
+        return goals
+
+    def _period(self, asked: Latencies) -> _Seen:
+        period, cycle = asked.pace(self.sink)
+        if cycle is None:
+            return _Seen(period, {}, ())
+        shares: dict[str, Fraction] = {}
+        for edge in cycle.edges:
+            name = subject(edge.source)
+            shares[name] = shares.get(name, Fraction(0)) + asked.seconds(edge.source) / cycle.tokens
+        return _Seen(period, shares, tuple(edge.about for edge in cycle.edges if edge.kind == "room"))
+
+    def _latency(self, asked: Latencies) -> _Seen:
+        found = asked(self.source, self.sink)
+        shares: dict[str, Fraction] = {}
+        for part in found.parts:
+            if part.does in ("fires", "is sent"):
+                shares[part.about] = shares.get(part.about, Fraction(0)) + part.seconds
+        room = tuple(part.why[len("room in ") :] for part in found.parts if part.why.startswith("room in "))
+        return _Seen(found.steady, shares, room)
+
+    def _missed(self, attempt: _Try) -> Optional[tuple[_Seen, Fraction]]:
+        """What is missed first, and the goal; None if all is kept."""
+        asked = Latencies(attempt.graph, attempt.times, attempt.shared)
+        for look, goal in self._goals():
+            seen = look(asked)
+            if seen.value > goal * (1 + _SAME):
+                return seen, goal
+        return None
+
+    # Room
+
+    def rooms(self) -> Iterator[Change]:
+        """More room where firings wait for it."""
+        attempt, raised = self.now, {}
+        rates, sizes = fifo_rates(attempt.graph), slot_bytes(attempt.graph)
+        for _ in range(STEPS):
+            missed = self._missed(attempt)
+            if missed is None:
+                break
+            names = [name for name in dict.fromkeys(missed[0].room) if name in rates]
+            if not names:
+                return
+            name = min(names, key=lambda each: sizes[each] * rates[each])
+            fifos = {fifo.name: fifo for fifo in attempt.graph.fifos}
+            raised[name] = self._raised(fifos[name], rates[name], attempt.shared)
+            fifos[name] = raised[name]
+            attempt = attempt._replace(graph=replace(attempt.graph, fifos=tuple(fifos.values())))
+        else:
+            return
+        if raised:
+            yield self._room_change(raised)
+
+    def _raised(self, fifo: Fifo, rate: int, shared: Resources) -> Fifo:
+        """With room for one firing more."""
+        transfer = shared.transfers.get(fifo.name)
+        needed = fifo.delay + rate * (room_for(fifo, rate, transfer) + 1)
+        return replace(fifo, capacity=needed) if transfer is None else replace(fifo, window=needed - fifo.capacity)
+
+    def _room_change(self, raised: Mapping[str, Fifo]) -> Change:
+        before = {fifo.name: fifo for fifo in self.now.graph.fifos}
+        texts, value = [], {}
+        sizes, more = slot_bytes(self.now.graph), 0
+        for name, fifo in raised.items():
+            transfer = self.now.shared.transfers.get(name)
+            word, size = ("capacity", fifo.capacity) if transfer is None else ("window", fifo.window or 0)
+            own = before[name].capacity if transfer is None else window_of(before[name], transfer)
+            more += (size - own) * sizes[name]
+            texts.append(f"{name} a {word} of {size}")
+            value[f"{name}.{word}"] = float(size)
+        text = f"give {' and '.join(texts)} ({format_size(more)} more)"
+        return Change("capacity", " ".join(raised), value, text)
+
+    # Sources
+
+    def pace(self) -> Iterator[Change]:
+        """A source that states how often it fires, so that it does not fill the buffers."""
+        if self.required.latency is None or paces(self.now.graph).get(self.source):
+            return
+        period = Latencies(self.now.graph, self.now.times, self.now.shared).pace(self.sink)[0]
+        if not period:
+            return
+        rate = _below(1 / period)
+        if self.required.rate is not None and self.required.rate <= 1 / period:
+            rate = self.required.rate
+        actors = tuple(
+            replace(actor, rate=float(rate)) if actor.name == self.source else actor for actor in self.now.graph.actors
+        )
+        attempt = self.now._replace(graph=replace(self.now.graph, actors=actors))
+        if self._missed(attempt) is None:
+            text = f"let '{self.source}' fire no more than {float(rate):.4g} times per second, and state its rate"
+            yield Change("source", self.source, {"rate": float(rate)}, text)
+
+    # Faster
+
+    def faster(self) -> Iterator[Change]:
+        """Units, actors and links that take less time."""
+        missed = self._missed(self.now)
+        if missed is None:
+            return
+        shares = sorted(missed[0].shares, key=missed[0].shares.__getitem__, reverse=True)
+        units = self.system.units
+        transfers = self.now.shared.transfers
+        tried: dict[tuple[str, str], tuple[str, ...]] = {}
+        for name in shares:
+            if name in transfers:
+                link = transfers[name].link
+                tried["link", link] = tuple(each for each, own in transfers.items() if own.link == link)
+            else:
+                tried["actor", name] = (name,)
+                if name in units:
+                    home = units[name]
+                    tried["unit", "/".join(home)] = tuple(each for each, own in units.items() if own == home)
+        for (kind, about), names in sorted(tried.items(), key=lambda each: each[0][0] == "actor")[: self.tries]:
+            scale = self._scale(names)
+            if scale is not None and 0 < scale < 1:
+                yield self._faster(kind, about, names, scale)
+
+    def _scale(self, names: tuple[str, ...]) -> Optional[Fraction]:
+        """To what part of it the time of these has to come down; None where that is not enough."""
+        scale, kept = Fraction(1), None
+        for _ in range(STEPS):
+            missed = self._missed(self._scaled(names, scale))
+            if missed is None:
+                kept = scale
+                break
+            seen, goal = missed
+            own = sum((seen.shares.get(name, Fraction(0)) for name in names), Fraction(0))
+            if not own:
+                return None
+            scale = (scale * (own - (seen.value - goal)) / own).limit_denominator(10**9) * (1 - _SAME)
+            if scale <= 0:
+                return None
+        return kept
+
+    def _scaled(self, names: tuple[str, ...], scale: Fraction) -> _Try:
+        times = {name: time * scale if name in names else time for name, time in self.now.times.items()}
+        transfers = {
+            name: replace(each, busy=each.busy * scale) if name in names else each
+            for name, each in self.now.shared.transfers.items()
+        }
+        return self.now._replace(times=times, shared=replace(self.now.shared, transfers=transfers))
+
+    def _faster(self, kind: str, about: str, names: tuple[str, ...], scale: Fraction) -> Change:
+        times = float(1 / scale)
+        if kind == "actor":
+            (name,) = names
+            seconds = self.now.times[name]
+            text = f"make '{name}' take {format_time(float(seconds * scale))}, not {format_time(float(seconds))}"
+            return Change(kind, about, {"time_s": float(seconds * scale)}, text)
+        if kind == "unit":
+            return Change(kind, about, {"times_as_fast": times}, f"make {about} {times:.3g} times as fast")
+        origin, _, to = about.partition(" -> ")
+        platform = self.system.platform(origin)
+        link = None if platform is None else platform.link(to)
+        bandwidth = 0.0 if link is None or link.bandwidth is None else link.bandwidth * times
+        much = f" ({bandwidth / 1e6:.4g}MB/s)" if bandwidth else ""
+        text = f"give the link {about} {times:.3g} times its bandwidth{much}"
+        return Change(kind, about, {"bandwidth": bandwidth, "times_as_fast": times}, text)
+
+
+def _below(rate: Fraction) -> Fraction:
+    """A rate with three digits that is not above this one."""
+    unit = Fraction(1)
+    while rate / unit >= 1000:
+        unit *= 10
+    while rate / unit < 100:
+        unit /= 10
+    return rate // unit * unit

@@ -1,0 +1,154 @@
+"""Latency by max-plus is what happens in the timeline of a run, firing by firing, on random systems."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from fractions import Fraction
+
+import pytest
+from deployed_systems import deployed_systems
+from hypothesis import HealthCheck, assume, given, settings
+from sample_graphs import build, layered
+from self_timed import period, timed_graphs
+
+from eprune.analysis.latency import Latencies
+from eprune.analysis.throughput import resources
+from eprune.analysis.timeline import timeline
+from eprune.model.graph import Graph
+
+#: Firings of a run: enough for small systems to repeat themselves.
+FIRINGS = 120
+#: The last firings, at least a round of them.
+ROUND = 24
+
+many = pytest.mark.parametrize(
+    "examples", [pytest.param(40, id="some"), pytest.param(3000, id="many", marks=pytest.mark.long)]
+)
+relaxed = {"deadline": None, "suppress_health_check": list(HealthCheck)}
+
+
+def seconds(**times: object) -> dict[str, Fraction]:
+    return {name: Fraction(str(time)) for name, time in times.items()}
+
+
+def paced(graph: Graph, **rates: float) -> Graph:
+    actors = tuple(replace(actor, rate=rates.get(actor.name)) for actor in graph.actors)
+    return replace(graph, actors=actors)
+
+
+def chain(*capacities: int) -> Graph:
+    return build([(f"a{k}", f"a{k + 1}", 1, 0, capacity) for k, capacity in enumerate(capacities)])
+
+
+@many
+def test_it_is_that_of_the_timeline(examples):
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=examples, **relaxed)
+    @given(deployed_systems())
+    def compare(drawn):
+        system, times = drawn
+        shared = resources(system)
+        asked = Latencies(system.graph, times, shared)
+        run = timeline(system.graph, times, shared, FIRINGS)
+        assert not run.short
+        for source, sink in asked.ways():
+            found = asked(source, sink)
+            ages = [each.age for each in run.ages if (each.source, each.sink) == (source, sink)]
+            assert len(ages) == FIRINGS
+            seen[found.kind] += 1
+            if found.kind == "exact":
+                assert (ages[0], max(ages), max(ages[-ROUND:])) == (found.first, found.most, found.steady)
+                assert sum(part.seconds for part in found.parts) == found.steady
+            elif found.kind == "bound":
+                assert max(ages) <= found.steady
+
+    compare()
+    assert seen["exact"] and seen["bound"]
+
+
+@many
+def test_live_data_is_no_older_than_it_says(examples):
+    """As long as all sources still fire: later an input on hold has its last token for ever."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=examples, **relaxed)
+    @given(deployed_systems(live=True))
+    def compare(drawn):
+        system, times = drawn
+        shared = resources(system)
+        asked = Latencies(system.graph, times, shared)
+        assume(asked.ways())
+        run = timeline(system.graph, times, shared, FIRINGS)
+        sources = {actor.name for actor in system.graph.actors if not actor.inputs}
+        begins = {name: [each.begin for each in run.firings if each.name == name] for name in asked._out}
+        over = min(begins[name][-1] for name in sources)
+        for source, sink in asked.ways():
+            found = asked(source, sink)
+            ages = [
+                each.age
+                for each in run.ages
+                if (each.source, each.sink) == (source, sink) and over / 2 <= begins[sink][each.firing] <= over
+            ]
+            seen[found.kind] += bool(ages)
+            if found.kind != "estimate" and ages:
+                assert max(ages) <= found.steady
+
+    compare()
+    assert seen["bound"]
+
+
+@settings(max_examples=60, **relaxed)
+@given(timed_graphs())
+def test_the_timeline_is_that_of_self_timed_execution(drawn):
+    """Another simulator, which knows of no sources and no mappings: both find the same time between iterations."""
+    graph, times = drawn
+    expected = period(graph, times)
+    run = timeline(graph, times, iterations=60)
+    assert (expected is None) == bool(run.short)
+    if expected is not None:
+        begins = [each.begin for each in run.firings if each.name == graph.actors[0].name]
+        assert any(
+            all(begins[-1 - k] - begins[-1 - k - length] == length * expected for k in range(5))
+            for length in range(1, 40)
+        )
+
+
+def test_a_source_that_keeps_its_period_has_tokens_as_old_as_the_way_is_long():
+    found = Latencies(paced(chain(2, 2), a0=10), seconds(a0="0.01", a1="0.05", a2="0.001"))("a0", "a2")
+    assert (found.first, found.steady, found.period) == (Fraction("0.06"), Fraction("0.06"), Fraction("0.1"))
+    assert [(part.about, part.does) for part in found.parts] == [("a0", "fires"), ("a1", "fires")]
+    assert found.keeps_up and found.kind == "exact"
+
+
+def test_a_source_without_one_fills_the_buffers_before_the_slowest():
+    """Four tokens wait, or are written, while a1 takes 50 ms for each."""
+    found = Latencies(chain(4, 2), seconds(a0="0.01", a1="0.05", a2="0.001"))("a0", "a2")
+    assert found.first == Fraction("0.06")
+    assert found.steady == 4 * Fraction("0.05") and not found.keeps_up
+    assert max(found.parts, key=lambda part: part.seconds).why == "its firing before"
+
+
+def test_what_a_token_waits_for_is_named():
+    graph = paced(build([("a", "b", 1, 0, 2), ("c", "b", 1, 0, 2)]), a=10, c=10)
+    found = Latencies(graph, seconds(a="0.01", c="0.04", b="0.001"))("a", "b")
+    assert [tuple(part) for part in found.parts] == [
+        ("a", "fires", Fraction("0.01"), ""),
+        ("b", "waits", Fraction("0.03"), "tokens in f1"),
+    ]
+
+
+def test_there_is_none_over_a_delay():
+    graph = build([("a", "b", 1, 1, 2)])
+    with pytest.raises(ValueError, match="without a delay"):
+        Latencies(graph, seconds(a=1, b=1))("a", "b")
+
+
+def test_ten_thousand_actors_are_no_matter():
+    graph = layered(10_000)
+    sources = {actor.name: 20.0 for actor in graph.actors if not actor.inputs}
+    times = {actor.name: Fraction(1, 1000) for actor in graph.actors}
+    asked = Latencies(paced(graph, **sources), times)
+    source, sink = asked.ways()[-1]
+    assert asked(source, sink).kind == "exact"
