@@ -378,13 +378,14 @@ def _other_cut(flow: Any, roles: Roles, constraints: Constraints, links: Any) ->
     """The allowed cut with the fewest bytes, be it a partition point or not, in words; "" if there is none."""
     from eprune.explore.cost import Costs
     from eprune.explore.integer import Unsolved
+    from eprune.explore.required import ANYTHING
     from eprune.explore.search import Search
     from eprune.explore.space import after
     from eprune.views.cuts import placed
 
     times = {platform: dict.fromkeys(flow.actors, 0.0) for platform in roles.platforms}
     try:
-        best = Search(flow, roles, constraints, Costs(times, links)).best("bytes")
+        best = Search(flow, roles, replace(constraints, required=ANYTHING), Costs(times, links)).best("bytes")
     except (Unsolved, ImportError):
         return ""
     return "" if best is None else f"{after(flow, roles, best.homes)}: {placed(roles, best.homes)}"
