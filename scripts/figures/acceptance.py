@@ -51,7 +51,7 @@ class Discard(Actor):
 #: How far a prediction may be from what is measured, in percent.
 P50, P95 = 10.0, 20.0
 #: Frames of a point in each round, by application.
-FRAMES = {"vehicle": 40, "ssd_mobilenet": 12}
+FRAMES = {"vehicle": 30, "ssd_mobilenet": 12}
 ROUNDS = 3
 #: Seconds that a platform rests at most between two frames when its actors are timed.
 REST = 0.1
