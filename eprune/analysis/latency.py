@@ -115,15 +115,22 @@ class Latencies:
         if sink not in self._reached(source, across=True):
             raise ValueError(f"no tokens get from '{source}' to '{sink}' without a delay")
         part = self._part[source]
-        if sink not in self._reached(source):
-            return self._bound(source, sink)
+        into = self._into(source)
+        before, stack = {sink}, [sink]
+        while stack:
+            for fifo in into.get(stack.pop(), ()):
+                if fifo in self._dividing:
+                    return self._bound(source, sink, into)
+                if fifo.source.actor not in before:
+                    before.add(fifo.source.actor)
+                    stack.append(fifo.source.actor)
         carrying = {fifo.name for own in self._out.values() for fifo in own if fifo not in self._dividing}
         return part.latency(source, sink, carrying, self._why(part, source), self.pace(sink)[0])
 
     def ways(self) -> list[tuple[str, str]]:
         """All pairs of a source and a sink that its tokens get to, in file order."""
         sources = [actor.name for actor in self.graph.actors if not actor.inputs]
-        sinks = [actor.name for actor in self.graph.actors if not actor.outputs]
+        sinks = [actor.name for actor in self.graph.actors if actor.inputs and not actor.outputs]
         reached = {source: self._reached(source, across=True) for source in sources}
         return [(source, sink) for source in sources for sink in sinks if sink in reached[source]]
 
@@ -175,6 +182,16 @@ class Latencies:
                     found[thread[0]] = seconds, unit
         return found
 
+    def _into(self, source: str) -> dict[str, list[Fifo]]:
+        """Actor -> the FIFOs over which its tokens are of a source: those into inputs on hold only if there are no
+        others.
+        """
+        into: dict[str, list[Fifo]] = {}
+        for name in self._reached(source, across=True):
+            for fifo in self._out[name]:
+                into.setdefault(fifo.target.actor, []).append(fifo)
+        return {name: [fifo for fifo in own if fifo.target not in self._held] or own for name, own in into.items()}
+
     def _why(self, part: _Part, source: str) -> list[tuple[str, str]]:
         """Why a latency within a part is not exact: what it is instead, and a line.
 
@@ -200,21 +217,15 @@ class Latencies:
         several = [link for link, own in writers.items() if link in used and len(own) > 1]
         return reasons + [("estimate", f"what {link} carries is taken to come in a fixed order") for link in several]
 
-    def _bound(self, source: str, sink: str) -> Latency:
+    def _bound(self, source: str, sink: str, into: Mapping[str, Sequence[Fifo]]) -> Latency:
         """Over FIFOs that divide the graph."""
         found = {source: _Bound(Fraction(0), self._part[source].gap(source), ())}
         entries: dict[_Part, list[str]] = {self._part[source]: [source]}
-        names = self._reached(source, across=True)
-        into: dict[str, list[Fifo]] = {name: [] for name in names}
-        for name in names:
-            for fifo in self._out[name]:
-                into[fifo.target.actor].append(fifo)
         for name in firing_order(self.graph):
-            if name == source or name not in names:
+            if name == source or name not in into:
                 continue
             part = self._part[name]
-            ways = [fifo for fifo in into[name] if fifo.target not in self._held] or into[name]
-            across = [self._across(fifo, found[fifo.source.actor]) for fifo in ways if fifo in self._dividing]
+            across = [self._across(fifo, found[fifo.source.actor]) for fifo in into[name] if fifo in self._dividing]
             if across:
                 entries.setdefault(part, []).append(name)
             within = [
@@ -288,16 +299,19 @@ class _Part:
         whole = max_cycle_ratio(self.model.times, self.model.edges)
         self._least = Fraction(0) if whole is None else whole.ratio
         #: whether sources set the pace, as they state it
-        self.keeps_up = bool(self.paced) and slowest >= self._least
+        self.keeps_up = bool(self.paced) and slowest >= max(self._least, self.period)
         self._round = max(self._least, slowest)
         self._walks: dict[str, Recurrence] = {}
 
     def _in_turn(self, model: Timed) -> Timed:
-        """The model, in which what an actor waits for its unit comes before it."""
+        """The model, in which what an actor waits for its unit comes before it, without the load of units."""
+        load = {edge.source for edge in model.edges if edge.kind == "unit" and model.actors[edge.source] != edge.source}
         turns = {name: f"{_TURN}{name}" for name in self._waits}
-        edges = [edge._replace(target=turns.get(edge.target, edge.target)) for edge in model.edges]
+        own = [edge for edge in model.edges if edge.source not in load]
+        edges = [edge._replace(target=turns.get(edge.target, edge.target)) for edge in own]
         edges += [TimedEdge(turns[name], name, 0, "turn", unit) for name, (_, unit) in self._waits.items()]
-        times = {**model.times, **{turns[name]: seconds for name, (seconds, _) in self._waits.items()}}
+        times = {node: seconds for node, seconds in model.times.items() if node not in load}
+        times.update({turns[name]: seconds for name, (seconds, _) in self._waits.items()})
         return Timed(times, tuple(edges), {**model.actors, **{turn: name for name, turn in turns.items()}})
 
     def _ready(self, actor: str) -> str:

@@ -31,7 +31,7 @@ from typing import Optional
 from eprune.analysis.clusters import Cluster, clusters
 from eprune.analysis.cycle_ratio import Cycle, TimedEdge
 from eprune.analysis.domains import dividing, rate_domains
-from eprune.analysis.lookup import fifo_rates, some, token_bytes, windows
+from eprune.analysis.lookup import exact, fifo_rates, some, token_bytes, windows
 from eprune.analysis.precedence import order, precedence
 from eprune.analysis.routes import routes
 from eprune.model.graph import Fifo, Graph, Route
@@ -102,10 +102,10 @@ def resources(system: System, parts: Optional[Mapping[str, Sequence[Cluster]]] =
         origin, to = str(ends[0]), str(ends[1])
         link = links.get((origin, to)) or links.get((to, origin))
         nbytes = rates[fifo.name] * sizes[fifo.name]
-        busy = nbytes / Fraction(link.bandwidth) if link is not None and link.bandwidth else Fraction(0)
-        latency = Fraction(link.latency) if link is not None and link.latency else Fraction(0)
+        busy = nbytes / exact(link.bandwidth) if link is not None and link.bandwidth else Fraction(0)
+        latency = exact(link.latency) if link is not None and link.latency else Fraction(0)
         other = links.get((to, origin)) or link
-        back = Fraction(other.latency) if other is not None and other.latency else Fraction(0)
+        back = exact(other.latency) if other is not None and other.latency else Fraction(0)
         transfers[fifo.name] = Transfer(f"{origin} -> {to}", busy, latency, back, under_way[fifo.name])
     return Resources(placed, transfers)
 

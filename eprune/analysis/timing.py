@@ -142,7 +142,11 @@ def timing(
     if unknown:
         return Timing(without_time=unknown)
     shared = resources(system, parts)
-    asked = tuple(Latencies(graph, each, shared) for each in (times.least, times.typical, times.most))
+    typically = Latencies(graph, times.typical, shared)
+    asked = tuple(
+        typically if each == times.typical else Latencies(graph, each, shared)
+        for each in (times.least, times.typical, times.most)
+    )
     verdicts = tuple(_verdict(system, each, asked, times, shared) for each in graph.requirements)
     if not ways:
         return Timing(verdicts)
@@ -216,7 +220,8 @@ def _verdict(
     share = None
     if required.latency is not None:
         limit = required.latency
-        latencies = (asked[0](source, sink), asked[1](source, sink), asked[2](source, sink))
+        found = {each: each(source, sink) for each in dict.fromkeys(asked)}
+        latencies = (found[asked[0]], found[asked[1]], found[asked[2]])
         latency = Met(latencies[1].steady <= limit, latencies[2].steady <= limit)
         if not latency.always and latencies[1].kind != "exact":
             share = _simulated(system.graph, times.typical, shared, source, sink, limit)
@@ -283,7 +288,7 @@ def _late(verdict: Verdict, latencies: tuple[Latency, Latency, Latency], name: s
 
 
 def _finding(required: Requirement, message: str, hint: str, error: bool) -> Finding:
-    found = violation("T2", required.where, message, hint)
+    found = violation("T2", required.where, message, hint if error else "")
     return found if error else replace(found, severity=Severity.WARNING)
 
 

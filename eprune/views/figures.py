@@ -26,7 +26,7 @@ def figure_of(width: float, height: float, kind: str) -> Iterator[tuple[Any, io.
 
 
 def quiet(axes: Any, lines: str = "both") -> None:
-    """Light ``lines`` (``both``, or ``y`` only) behind what is drawn, and no frame."""
+    """Light ``lines`` (``both``, or those of ``x`` or ``y`` only) behind what is drawn, and no frame."""
     axes.grid(axis=lines, color="#dddddd")
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)

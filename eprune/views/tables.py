@@ -1,15 +1,11 @@
-"""Tables as plain aligned text, laid out by rich. Whoever prints them on a terminal cuts them to its width."""
+"""Tables as plain aligned text. Whoever prints them on a terminal cuts them to its width."""
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from eprune.model.finding import Finding, Severity
-
-#: Columns of a console that cuts nothing.
-_WIDE = 1_000_000
 
 
 @dataclass(frozen=True)
@@ -36,21 +32,21 @@ class Table:
 
 def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
     """Lines of text, indented; columns of numbers are aligned to the right."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    from rich.cells import cell_len
 
-    cells = [[str(value) for value in row] for row in rows]
-    made = Table(box=None, padding=(0, 0, 0, 2), pad_edge=True, header_style="")
-    for place, name in enumerate(header):
-        column = [row[place] for row in cells]
-        right = all(value.lstrip("-")[:1].isdigit() for value in column if value)
-        made.add_column(Text(name), justify="right" if right else "left", no_wrap=True)
-    for row in cells:
-        made.add_row(*map(Text, row))
-    stream = io.StringIO()
-    Console(file=stream, width=_WIDE, color_system=None, legacy_windows=False).print(made)
-    return "".join(f"{line.rstrip()}\n" for line in stream.getvalue().splitlines())
+    cells = [[" ".join(str(value).split("\n")) for value in row] for row in rows]
+    columns = list(zip(*cells)) if cells else [()] * len(header)
+    right = [all(value.lstrip("-")[:1].isdigit() for value in column if value) for column in columns]
+    widths = [max(map(cell_len, (name, *column))) for name, column in zip(header, columns)]
+
+    def line(values: Sequence[str]) -> str:
+        shown = "".join(
+            f"  {' ' * (width - cell_len(value))}{value}" if end else f"  {value}{' ' * (width - cell_len(value))}"
+            for value, width, end in zip(values, widths, right)
+        )
+        return f"{shown.rstrip()}\n"
+
+    return "".join(map(line, (header, *cells)))
 
 
 def counts(findings: Sequence[Finding]) -> str:

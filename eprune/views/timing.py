@@ -31,7 +31,7 @@ def as_text(answer: Timing) -> str:
             parts.append(_way(verdict.latencies[1]))
         if verdict.changes:
             lines = "".join(f"  - {change.text}\n" for change in verdict.changes)
-            parts.append(f"Each of these by itself would meet {verdict.requirement}:\n{lines}")
+            parts.append(f"Each of these by itself would meet {verdict.requirement}, with typical times:\n{lines}")
     if answer.ways:
         parts.append(_ways(answer))
     return "\n".join(parts)

@@ -65,7 +65,7 @@ def test_it_is_that_of_the_timeline(examples):
                 assert max(ages) <= found.steady
 
     compare()
-    assert seen["exact"] and seen["bound"]
+    assert seen["exact"] and (seen["bound"] or examples < 100)
 
 
 @many
@@ -96,7 +96,7 @@ def test_live_data_is_no_older_than_it_says(examples):
                 assert max(ages) <= found.steady
 
     compare()
-    assert seen["bound"]
+    assert seen["bound"] or examples < 100
 
 
 @settings(max_examples=60, **relaxed)

@@ -157,6 +157,7 @@ WATCHING = {
 }
 PLAY = f"play {BOTH} --tokens f3=f3.npy"
 APPLY_PLAY = "apply play app.xml --tokens f3=f3.npy -o k"
+EXIT_TIMES = "--times times.json"
 TIMED = "--times In=1ms L1=1ms L2=1ms Out=1ms"
 ON_TWO = "import tiny.tflite -o new -p pi,server"
 SPLIT_PASS = "apply split app.xml --over pi server"
@@ -430,18 +431,30 @@ TABLE = {
         "--service": plus(f"analyze {SINKS} --faults 1", "--service 2"),
         "--buffers": plus("analyze app.xml", "--buffers"),
         "--times": plus("analyze app.xml --buffers", TIMED),
+        "--latency": plus("analyze required.xml", "--latency"),
         "--apply": plus("analyze app.xml --buffers", "--apply new.xml", names),
         "--rate": plus(f"analyze app.xml --buffers {TIMED}", "--rate 100/s"),
         "--front": plus(f"analyze app.xml --buffers {TIMED}", "--front"),
         "--chart": plus(f"analyze app.xml --buffers --front {TIMED}", "--chart new.svg", names),
     },
     "simulate": {
+        **OUTSIDE,
         "--control": Acts(f"simulate {EXIT} --control Deep=0", f"simulate {EXIT} --control Deep=1"),
         "--iterations": plus("simulate app.xml", "--iterations 3"),
         "--seed": plus("simulate app.xml", "--seed 7"),
         "--format": plus("simulate app.xml", "--format json"),
         "--output": plus("simulate app.xml", "-o new.txt", names),
         "--chart": plus("simulate app.xml", "--chart new.svg", names),
+        "--platform": plus(f"simulate app.xml -m split --time {TIMED}", "-p platforms"),
+        "--mapping": plus(f"simulate app.xml -p platforms --time {TIMED}", "-m split"),
+        "--time": plus("simulate required.xml", "--time"),
+        "--times": plus("simulate required.xml --time", "--times L1=2ms"),
+        "--chances": Acts(*(f"simulate {EXIT} --time {EXIT_TIMES} --chances Deep={odds}" for odds in ("0:1", "1:1"))),
+        "--gantt": plus("simulate required.xml --time", "--gantt new.svg", names),
+        "--trace": plus("simulate required.xml --time", "--trace new.json", names),
+        "--beside": plus(
+            "simulate required.xml --time --gantt new.svg", "--beside predicted.json", lambda run: run.files["new.svg"]
+        ),
     },
     "codegen": {
         **OUTSIDE,
@@ -797,7 +810,11 @@ REFUSED = {
     "import tiny.tflite -o new --expand": "--expand and --unit are for SDF3's XML",
     "import sdf3.xml -o new --per layer": "--per: for models, not for SDF3's XML",
     "import tiny.tflite -o new --per layer --cut 0": "--per and --cut are two ways to say the same",
-    "analyze app.xml --times In=1ms": "--times, --rate, --front and --apply go with --buffers",
+    "analyze app.xml --times In=1ms": "--times is for --buffers, --latency, and applications with requirements",
+    "analyze app.xml --rate 5/s": "--rate, --front and --apply go with --buffers",
+    "simulate app.xml --times In=1ms": "it goes with --time",
+    "simulate required.xml --time --beside predicted.json": "--beside draws measured traces into --gantt",
+    "simulate required.xml --time --chart new.svg": "--gantt draws time",
     "analyze app.xml --essential Out": "say what --faults K asks",
     "analyze app.xml --buffers --format junit": "--buffers has no place in junit",
     "codegen app.xml -p platforms -m split -o new/ --systemd": "--systemd goes with --pyz",
