@@ -7,20 +7,26 @@ they are made of, so that each step along the critical cycle, or the critical wa
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from typing import Any, NamedTuple, Optional
 
+from eprune.analysis.check import check
 from eprune.analysis.latency import Latencies
 from eprune.analysis.lookup import fifo_rates, slot_bytes
-from eprune.analysis.throughput import Resources, room_for, subject, window_of
+from eprune.analysis.precedence import firing_order
+from eprune.analysis.throughput import Resources, resources, room_for, subject, window_of
 from eprune.analysis.timeline import paces
+from eprune.model.finding import has_errors
 from eprune.model.graph import Fifo, Graph, Requirement
+from eprune.model.mapping import Placement
 from eprune.model.quantity import format_size, format_time
 from eprune.model.system import System
 
 #: Changes of one kind that are tried, and how many actors' answers that may take in all: fewer of large graphs.
 TRIES, ACTORS = 6, 60_000
+#: So many times as many cuts are tried.
+CUTS = 5
 #: Steps of Newton's method, and of raising capacities.
 STEPS = 40
 #: Two times that differ by less than this share are one.
@@ -29,19 +35,22 @@ _SAME = Fraction(1, 10**6)
 
 @dataclass(frozen=True)
 class Change:
-    """``kind``: capacity, actor, unit, link or source; ``about``: which; ``value``: what it should be, in SI units.
+    """``kind``: capacity, actor, unit, link, source or cut; ``about``: which; ``value``: what it should be.
 
-    A unit's value is how many times as fast it has to be.
+    Values are in SI units; a unit's is how many times as fast it has to be, and a cut's how many actors move.
+    ``homes``: of a cut, actor -> platform.
     """
 
     kind: str
     about: str
     value: Mapping[str, float]
     text: str
+    homes: Mapping[str, str] = field(default_factory=dict)
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
-        return {"kind": self.kind, "about": self.about, "value": dict(self.value), "text": self.text}
+        data = {"kind": self.kind, "about": self.about, "value": dict(self.value), "text": self.text}
+        return {**data, "homes": dict(self.homes)} if self.homes else data
 
 
 class _Try(NamedTuple):
@@ -64,12 +73,18 @@ class _Seen(NamedTuple):
 
 
 def changes(
-    system: System, required: Requirement, times: Mapping[str, Fraction], shared: Resources
+    system: System,
+    required: Requirement,
+    times: Mapping[str, Fraction],
+    shared: Resources,
+    on: Mapping[str, Mapping[str, Fraction]],
 ) -> Iterator[Change]:
-    """The changes that help, each by itself, with which the requirement is kept."""
+    """The changes that help, each by itself, with which the requirement is kept. ``on``: see ``timing.ActorTimes``."""
     search = _Search(system, required, _Try(system.graph, times, shared))
-    found = [*search.rooms(), *search.pace(), *search.faster()]
-    yield from found
+    yield from search.rooms()
+    yield from search.pace()
+    yield from search.cut(on)
+    yield from search.faster()
 
 
 class _Search:
@@ -177,6 +192,64 @@ class _Search:
             text = f"let '{self.source}' fire no more than {float(rate):.4g} times per second, and state its rate"
             yield Change("source", self.source, {"rate": float(rate)}, text)
 
+    # Cuts
+
+    def cut(self, on: Mapping[str, Mapping[str, Fraction]]) -> Iterator[Change]:
+        """The nearest cut between two platforms that keeps it: all up to one actor on the first, the rest beyond.
+
+        Sources and sinks stay where they are. There is none where times on both platforms are not known.
+        """
+        graph, homes = self.system.graph, self.system.homes
+        near = homes.get(self.source, "")
+        ends = {actor.name for actor in graph.actors if not (actor.inputs and actor.outputs)}
+        own = [name for name in firing_order(graph) if name not in ends]
+        for far in on:
+            both = {near, far}
+            if far == near or near not in on or not {homes.get(name) for name in own} <= both:
+                continue
+            cuts = [
+                {**homes, **{name: near if k < place else far for k, name in enumerate(own)}}
+                for place in range(len(own) + 1)
+            ]
+            moved = [sum(homes[name] != cut[name] for name in own) for cut in cuts]
+            for place in sorted(range(len(cuts)), key=moved.__getitem__)[: CUTS * self.tries]:
+                if moved[place] and self._kept_by(cuts[place], on):
+                    after = own[place - 1] if place else self.source
+                    text = f"cut after '{after}' ({_moving(moved[place])})"
+                    yield Change("cut", after, {"moved": float(moved[place])}, text, cuts[place])
+                    return
+
+    def _kept_by(self, homes: Mapping[str, str], on: Mapping[str, Mapping[str, Fraction]]) -> bool:
+        times = {name: on[home].get(name) for name, home in homes.items() if home in on}
+        known = {name: time for name, time in times.items() if time is not None}
+        if len(known) < len(self.now.graph.actors):
+            return False
+        system = self._moved(homes)
+        if system is None or has_errors(check(system)):
+            return False
+        return self._missed(_Try(self.now.graph, known, resources(system))) is None
+
+    def _moved(self, homes: Mapping[str, str]) -> Optional[System]:
+        """The system with actors on these platforms: on the units that they had, else on the first that takes them."""
+        units = self.system.units
+        mappings = []
+        for mapping in self.system.mappings:
+            platform = self.system.platform(mapping.platform)
+            placements = []
+            for actor in self.system.graph.actors:
+                home = homes[actor.name]
+                unit = platform.unit_for(actor) if platform is not None else None
+                if home != mapping.platform:
+                    placements.append(Placement(actor.name, platform=home))
+                elif units.get(actor.name, ("", ""))[0] == home:
+                    placements.append(Placement(actor.name, unit=units[actor.name][1]))
+                elif unit is not None:
+                    placements.append(Placement(actor.name, unit=unit.name))
+                else:
+                    return None
+            mappings.append(replace(mapping, placements=tuple(placements)))
+        return replace(self.system, mappings=tuple(mappings))
+
     # Faster
 
     def faster(self) -> Iterator[Change]:
@@ -243,6 +316,11 @@ class _Search:
         much = f" ({bandwidth / 1e6:.4g}MB/s)" if bandwidth else ""
         text = f"give the link {about} {times:.3g} times its bandwidth{much}"
         return Change(kind, about, {"bandwidth": bandwidth, "times_as_fast": times}, text)
+
+
+def _moving(number: int) -> str:
+    """``1 actor moves``, ``2 actors move``."""
+    return "1 actor moves" if number == 1 else f"{number} actors move"
 
 
 def _below(rate: Fraction) -> Fraction:

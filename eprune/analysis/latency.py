@@ -10,8 +10,8 @@ by FIFOs, threads and links (``recurrence``).
 - Any other source is held up by the room of FIFOs alone, which it fills. The recurrence then repeats itself after a
   while, and the latency is that of the oldest token in a round.
 
-Where ``newest`` and ``hold`` divide the graph, latency is a bound: within a part the greatest that any pace of its
-tokens can cause, and between two parts what a token waits, at most, until the reader takes it, or on hold until there
+Where ``newest`` and ``hold`` divide the graph, latency is a bound: within a component the greatest that any pace of its
+tokens can cause, and between two what a token waits, at most, until the reader takes it, or on hold until there
 is a newer one.
 
 It is exact for static graphs, where each unit has one thread and each link is written to by one. Rates that vary are
@@ -22,33 +22,20 @@ first (first come, first served, without preemption). Both are bounds where sour
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, NamedTuple, Optional
+from typing import Any, Optional
 
-from eprune.analysis.cycle_ratio import Cycle, TimedEdge, forward, longest_paths, max_cycle_ratio
+from eprune.analysis.component import Component, Part, connected
+from eprune.analysis.cycle_ratio import Cycle
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.lookup import fifo_rates, some
 from eprune.analysis.precedence import firing_order
-from eprune.analysis.recurrence import NEVER, Recurrence
-from eprune.analysis.throughput import ALONE, LATENCY, Resources, Timed, subject, timed
+from eprune.analysis.throughput import ALONE, Resources, timed
 from eprune.analysis.timeline import paces
 from eprune.model.graph import FaultPolicy, Fifo, Graph
-
-
-class Part(NamedTuple):
-    """A part of a token's way: ``about`` an actor or a FIFO, which ``does`` something for so many seconds.
-
-    ``does``: ``fires``, ``is sent``, ``is under way``, or ``waits``, and then ``why`` says for what.
-    """
-
-    about: str
-    does: str
-    seconds: Fraction
-    why: str = ""
 
 
 @dataclass(frozen=True)
@@ -107,14 +94,14 @@ class Latencies:
             if not fifo.delay and fifo.target not in control:
                 self._out[fifo.source.actor].append(fifo)
         stated = paces(graph)
-        self._parts = [_Part(model, stated, self._waits) for model in _connected(self._model)]
-        self._part = {node: part for part in self._parts for node in part.model.times}
+        self._components = [Component(model, stated, self._waits) for model in connected(self._model)]
+        self._component = {node: each for each in self._components for node in each.model.times}
 
     def __call__(self, source: str, sink: str) -> Latency:
         """That from a source to a sink. Raises ValueError where no tokens get there without a delay."""
         if sink not in self._reached(source, across=True):
             raise ValueError(f"no tokens get from '{source}' to '{sink}' without a delay")
-        part = self._part[source]
+        component = self._component[source]
         into = self._into(source)
         before, stack = {sink}, [sink]
         while stack:
@@ -125,7 +112,13 @@ class Latencies:
                     before.add(fifo.source.actor)
                     stack.append(fifo.source.actor)
         carrying = {fifo.name for own in self._out.values() for fifo in own if fifo not in self._dividing}
-        return part.latency(source, sink, carrying, self._why(part, source), self.pace(sink)[0])
+        ages, why = component.ages(source, sink, carrying), self._why(component, source)
+        if ages.unsettled:
+            line = f"it is the greatest of {ages.unsettled} firings, which do not repeat themselves yet"
+            why.append(("estimate", line))
+        period = self.pace(sink)[0]
+        kept = component.keeps_up
+        return Latency(source, sink, ages.first, ages.steady, ages.most, period, ages.parts, *_kind(why), kept)
 
     def ways(self) -> list[tuple[str, str]]:
         """All pairs of a source and a sink that its tokens get to, in file order."""
@@ -136,28 +129,28 @@ class Latencies:
 
     def pace(self, actor: str) -> tuple[Fraction, Optional[Cycle]]:
         """Seconds between two firings in the long run, and the cycle that is why; None where a source's pace is."""
-        return self._paces[self._part[actor]]
+        return self._paces[self._component[actor]]
 
     def seconds(self, node: str) -> Fraction:
         """Of an actor, a transfer or another node of the graph."""
         return self._model.times[node]
 
     @cached_property
-    def _paces(self) -> dict[_Part, tuple[Fraction, Optional[Cycle]]]:
-        """That of each part: its own, or that of one whose tokens it has to wait for, if that is slower."""
+    def _paces(self) -> dict[Component, tuple[Fraction, Optional[Cycle]]]:
+        """That of each component: its own, or that of one whose tokens it has to wait for, if that is slower."""
         found = {}
-        for part in self._parts:
-            slowest = part.cycle is not None and part.cycle.ratio == part.period
-            found[part] = part.period, part.cycle if slowest else None
+        for component in self._components:
+            slowest = component.cycle is not None and component.cycle.ratio == component.period
+            found[component] = component.period, component.cycle if slowest else None
         feeding = [fifo for fifo in self._dividing if fifo.target not in self._held]
-        for _ in self._parts:
+        for _ in self._components:
             for fifo in feeding:
-                before, behind = self._part[fifo.source.actor], self._part[fifo.target.actor]
+                before, behind = self._component[fifo.source.actor], self._component[fifo.target.actor]
                 found[behind] = max(found[behind], found[before], key=lambda pace: pace[0])
         return found
 
     def _reached(self, source: str, across: bool = False) -> set[str]:
-        """The actors that tokens of a source get to, and those of what is made of them, within its part or beyond."""
+        """The actors that tokens of a source get to, and what is made of them, within its component or beyond."""
         found, stack = {source}, [source]
         while stack:
             for fifo in self._out[stack.pop()]:
@@ -192,18 +185,18 @@ class Latencies:
                 into.setdefault(fifo.target.actor, []).append(fifo)
         return {name: [fifo for fifo in own if fifo.target not in self._held] or own for name, own in into.items()}
 
-    def _why(self, part: _Part, source: str) -> list[tuple[str, str]]:
-        """Why a latency within a part is not exact: what it is instead, and a line.
+    def _why(self, component: Component, source: str) -> list[tuple[str, str]]:
+        """Why a latency within a component is not exact: what it is instead, and a line.
 
         It is a bound of what is counted from a time that is kept; the firings of any other source may begin earlier.
         """
-        bound = "bound" if part.sets_pace(source) else "estimate"
+        bound = "bound" if component.sets_pace(source) else "estimate"
         reasons = []
         if any(fifo.route is not None for fifo in self.graph.fifos):
             reasons.append(("estimate", "of a route's branches each takes part of the time, for part of the tokens"))
-        if any(not port.static for ref, port in self.graph.ports() if ref.actor in part.model.times):
+        if any(not port.static for ref, port in self.graph.ports() if ref.actor in component.model.times):
             reasons.append((bound, "all rates are taken at their upper limits"))
-        units = dict.fromkeys(unit for name, (_, unit) in self._waits.items() if name in part.model.times)
+        units = dict.fromkeys(unit for name, (_, unit) in self._waits.items() if name in component.model.times)
         reasons += [(bound, f"threads share {unit}, and wait for each other as long as they can") for unit in units]
         threads = {name: thread for own in self.resources.units.values() for thread in own for name in thread}
         writers: dict[str, set[object]] = {}
@@ -213,40 +206,40 @@ class Latencies:
             if transfer is not None:
                 writer = fifo.name if fifo in self._dividing else threads.get(name, name)
                 writers.setdefault(transfer.link, set()).add(writer)
-                used |= {transfer.link} if name in part.model.times else set()
+                used |= {transfer.link} if name in component.model.times else set()
         several = [link for link, own in writers.items() if link in used and len(own) > 1]
         return reasons + [("estimate", f"what {link} carries is taken to come in a fixed order") for link in several]
 
     def _bound(self, source: str, sink: str, into: Mapping[str, Sequence[Fifo]]) -> Latency:
         """Over FIFOs that divide the graph."""
-        found = {source: _Bound(Fraction(0), self._part[source].gap(source), ())}
-        entries: dict[_Part, list[str]] = {self._part[source]: [source]}
+        found = {source: _Bound(Fraction(0), self._component[source].gap(source), ())}
+        entries: dict[Component, list[str]] = {self._component[source]: [source]}
         for name in firing_order(self.graph):
             if name == source or name not in into:
                 continue
-            part = self._part[name]
+            component = self._component[name]
             across = [self._across(fifo, found[fifo.source.actor]) for fifo in into[name] if fifo in self._dividing]
             if across:
-                entries.setdefault(part, []).append(name)
+                entries.setdefault(component, []).append(name)
             within = [
-                found[entry].then(part.spread(entry, name))
-                for entry in entries.get(part, ())
+                found[entry].then(component.spread(entry, name))
+                for entry in entries.get(component, ())
                 if entry != name and name in self._reached(entry)
             ]
             found[name] = max([*across, *within], key=lambda bound: bound.age)
         why = [("bound", "no token waits longer for a reader that takes the newest, or is held longer")]
-        for part, own in entries.items():
-            why += [each for each in self._why(part, own[0]) if each not in why]
+        for component, own in entries.items():
+            why += [each for each in self._why(component, own[0]) if each not in why]
             if own[1:]:
                 why.append(("estimate", f"what meets behind {some(own)} is taken as if it came when it is wanted"))
-        bound, period, kept = found[sink], self.pace(sink)[0], self._part[source].keeps_up
+        bound, period, kept = found[sink], self.pace(sink)[0], self._component[source].keeps_up
         return Latency(source, sink, bound.least, bound.age, bound.age, period, bound.parts, *_kind(why), kept)
 
     def _across(self, fifo: Fifo, before: _Bound) -> _Bound:
         """How old tokens of a FIFO that divides the graph are when its reader begins, at most."""
         transfer = self.resources.transfers.get(fifo.name)
         writer, reader = fifo.source.actor, fifo.target.actor
-        gap = self._part[reader].gap(reader)
+        gap = self._component[reader].gap(reader)
         bound = before.then(Part(writer, "fires", self._model.times[writer]))
         if transfer is not None:
             if fifo.policy is FaultPolicy.NEWEST:
@@ -285,186 +278,8 @@ class _Bound:
         return _Bound(self.age + part.seconds, self.gap, parts, self.least + certain * part.seconds)
 
 
-class _Part:
-    """What FIFOs, threads and links join, which fires at one pace."""
-
-    def __init__(self, model: Timed, stated: Mapping[str, Fraction], waits: Mapping[str, tuple[Fraction, str]]) -> None:
-        self.paced = {name: pace for name, pace in stated.items() if name in model.times}
-        self.cycle = max_cycle_ratio(model.times, model.edges)
-        self._waits = {name: wait for name, wait in waits.items() if name in model.times}
-        self.model = self._in_turn(model)
-        slowest = max(self.paced.values(), default=Fraction(0))
-        self.period = max(Fraction(0) if self.cycle is None else self.cycle.ratio, slowest)
-        # What threads wait for their unit makes cycles longer, too.
-        whole = max_cycle_ratio(self.model.times, self.model.edges)
-        self._least = Fraction(0) if whole is None else whole.ratio
-        #: whether sources set the pace, as they state it
-        self.keeps_up = bool(self.paced) and slowest >= max(self._least, self.period)
-        self._round = max(self._least, slowest)
-        self._walks: dict[str, Recurrence] = {}
-
-    def _in_turn(self, model: Timed) -> Timed:
-        """The model, in which what an actor waits for its unit comes before it, without the load of units."""
-        load = {edge.source for edge in model.edges if edge.kind == "unit" and model.actors[edge.source] != edge.source}
-        turns = {name: f"{_TURN}{name}" for name in self._waits}
-        own = [edge for edge in model.edges if edge.source not in load]
-        edges = [edge._replace(target=turns.get(edge.target, edge.target)) for edge in own]
-        edges += [TimedEdge(turns[name], name, 0, "turn", unit) for name, (_, unit) in self._waits.items()]
-        times = {node: seconds for node, seconds in model.times.items() if node not in load}
-        times.update({turns[name]: seconds for name, (seconds, _) in self._waits.items()})
-        return Timed(times, tuple(edges), {**model.actors, **{turn: name for name, turn in turns.items()}})
-
-    def _ready(self, actor: str) -> str:
-        """The node that begins when an actor has all that it needs but its unit."""
-        return f"{_TURN}{actor}" if actor in self._waits else actor
-
-    def sets_pace(self, source: str) -> bool:
-        """Whether a source fires at its period, always."""
-        return self.keeps_up and self.paced.get(source) == self._round
-
-    @cached_property
-    def _run(self) -> tuple[Recurrence, int]:
-        """The firings, and the length of the round in which they repeat themselves in the end, or 0."""
-        paced = {self._ready(name): pace for name, pace in self.paced.items()}
-        recurrence = Recurrence(self.model, paced, self._round)
-        return recurrence, recurrence.settle()
-
-    @cached_property
-    def _latest(self) -> dict[str, Fraction]:
-        """Node -> how much later than the sources that set the pace it begins in the long run."""
-        nodes = forward(self.model.times, self.model.edges)
-        number = {node: place for place, node in enumerate(nodes)}
-        scale = math.lcm(*(length.denominator for length in (*self.model.times.values(), self._round)))
-        seconds = [int(self.model.times[node] * scale) for node in nodes]
-        arcs = []
-        for edge in self.model.edges:
-            source = number[edge.source]
-            arcs.append((source, number[edge.target], seconds[source] - edge.tokens * int(self._round * scale)))
-        roots = (number[self._ready(name)] for name in self.paced if self.sets_pace(name))
-        potentials = longest_paths(len(nodes), arcs, roots).potentials or []
-        return {node: Fraction(value, scale) for node, value in zip(nodes, potentials) if value > NEVER}
-
-    def latency(
-        self, source: str, sink: str, carrying: Set[str], why: list[tuple[str, str]], period: Fraction
-    ) -> Latency:
-        """From a source to a sink of this part, over FIFOs that are ``carrying`` tokens of it."""
-        (recurrence, length), begin = self._run, self._ready(source)
-        count = len(recurrence.begins)
-        ages = [recurrence.begin(sink, each) - recurrence.begin(begin, each) for each in range(count)]
-        tail = range(count - length, count) if length else range(count)
-        oldest = max(tail, key=ages.__getitem__)
-        steady = ages[oldest]
-        if self.keeps_up and {begin, sink} <= self._latest.keys():
-            steady = self._latest[sink] - self._latest[begin]
-        elif not length:
-            why = [*why, ("estimate", f"it is the greatest of {count} firings, which do not repeat themselves yet")]
-        parts = tuple(self._way(begin, sink, oldest, carrying))
-        most = max(steady, *ages)
-        return Latency(source, sink, ages[0], steady, most, period, parts, *_kind(why), self.keeps_up)
-
-    def _way(self, source: str, sink: str, iteration: int, carrying: Set[str]) -> Iterator[Part]:
-        """Where a token was, from its source on: the latest of all ways that it and its like came."""
-        recurrence = self._run[0]
-        before: dict[str, list[str]] = {}
-        behind: dict[str, list[str]] = {}
-        for edge in self.model.edges:
-            if edge.kind == "turn" or (edge.kind == "token" and not edge.tokens and edge.about in carrying):
-                before.setdefault(edge.target, []).append(edge.source)
-                behind.setdefault(edge.source, []).append(edge.target)
-        reached, stack = {source}, [source]
-        while stack:
-            for node in behind.get(stack.pop(), ()):
-                if node not in reached:
-                    reached.add(node)
-                    stack.append(node)
-        way = [sink]
-        while way[-1] != source:
-            came = (node for node in before[way[-1]] if node in reached)
-            way.append(max(came, key=lambda node: recurrence.begin(node, iteration) + self.model.times[node]))
-        way.reverse()
-        for node, after in zip(way, way[1:]):
-            if self.model.times[node]:
-                yield self._at(node)
-            ended = recurrence.begin(node, iteration) + self.model.times[node]
-            wait = recurrence.begin(after, iteration) - ended
-            if wait:
-                yield Part(subject(after), "waits", wait, _reason(recurrence.binding(after, iteration)))
-
-    def _at(self, node: str) -> Part:
-        """What a token does at a node."""
-        does, why = "is sent" if " " in node else "fires", ""
-        if node.startswith(LATENCY):
-            does = "is under way"
-        elif node.startswith(_TURN):
-            does, why = "waits", f"other threads of {self._waits[subject(node)][1]}"
-        return Part(subject(node), does, self.model.times[node], why)
-
-    def _from(self, origin: str) -> Recurrence:
-        """What follows from one firing of an actor alone."""
-        if origin not in self._walks:
-            self._walks[origin] = Recurrence(self.model, {}, self._least, self._ready(origin))
-            self._walks[origin].settle()
-        return self._walks[origin]
-
-    def spread(self, entry: str, actor: str) -> Part:
-        """How long after a firing of ``entry`` that of an actor begins, at most, whenever ``entry`` fires."""
-        walk = self._from(entry)
-        places = walk.number[self._ready(entry)], walk.number[actor]
-        later = (now[places[1]] - now[places[0]] for now in walk.begins if min(now[p] for p in places) > NEVER)
-        return Part(actor, "is reached", Fraction(max(later), walk.scale), f"all between '{entry}' and it")
-
-    def gap(self, actor: str) -> Fraction:
-        """Seconds between the beginnings of two firings of an actor, at most, where it has tokens at any time."""
-        walk = self._from(actor)
-        place = walk.number[self._ready(actor)]
-        steps = (
-            now[place] - before[place] for before, now in zip(walk.begins, walk.begins[1:]) if before[place] > NEVER
-        )
-        return max(Fraction(max(steps, default=0), walk.scale), self.paced.get(actor, Fraction(0)))
-
-
-_TURN = "turn of "
-_WAITS = {
-    "token": "tokens in {}",
-    "room": "room in {}",
-    "self": "its firing before",
-    "unit": "its turn on {}",
-    "link": "its turn on {}",
-}
-
-
 def _kind(why: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
     """What a latency is, and the lines that say why."""
     kinds = [kind for kind, _ in why]
     kind = "estimate" if "estimate" in kinds else "bound" if kinds else "exact"
     return kind, tuple(line for _, line in why)
-
-
-def _reason(edge: Optional[TimedEdge]) -> str:
-    return "its time" if edge is None else _WAITS[edge.kind].format(edge.about)
-
-
-def _connected(model: Timed) -> list[Timed]:
-    """The model in parts that no edges join. What a unit has to do is part of what those actors do."""
-    owner = {node: node for node in model.times}
-
-    def root(node: str) -> str:
-        while owner[node] != node:
-            owner[node] = owner[owner[node]]
-            node = owner[node]
-        return node
-
-    for edge in model.edges:
-        owner[root(edge.source)] = root(edge.target)
-    for node, actor in model.actors.items():
-        owner[root(node)] = root(actor)
-    nodes: dict[str, dict[str, Fraction]] = {}
-    edges: dict[str, list[TimedEdge]] = {}
-    for node, seconds in model.times.items():
-        nodes.setdefault(root(node), {})[node] = seconds
-    for edge in model.edges:
-        edges.setdefault(root(edge.source), []).append(edge)
-    return [
-        Timed(own, tuple(edges.get(name, ())), {node: model.actors[node] for node in own})
-        for name, own in nodes.items()
-    ]

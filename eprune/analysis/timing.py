@@ -10,6 +10,7 @@ import random
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.changes import Change, changes
@@ -29,11 +30,12 @@ FIRINGS, ALL_FIRINGS = 300, 100_000
 
 
 class ActorTimes(NamedTuple):
-    """Actor -> seconds per firing: typically, at least, at most."""
+    """Actor -> seconds per firing: typically, at least, at most. ``on``: platform -> actor -> what is typical there."""
 
     typical: Mapping[str, Fraction]
     least: Mapping[str, Fraction]
     most: Mapping[str, Fraction]
+    on: Mapping[str, Mapping[str, Fraction]] = MappingProxyType({})
 
 
 class Met(NamedTuple):
@@ -227,7 +229,7 @@ def _verdict(
             share = _simulated(system.graph, times.typical, shared, source, sink, limit)
     verdict = Verdict(required, rate, latency, periods, latencies, paces[1][1], share)
     if False in (rate.typically, latency.typically):
-        return replace(verdict, changes=tuple(changes(system, required, times.typical, shared)))
+        return replace(verdict, changes=tuple(changes(system, required, times.typical, shared, times.on)))
     return verdict
 
 

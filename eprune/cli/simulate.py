@@ -212,7 +212,7 @@ def in_time(asked: _Asked, fmt: str, output: str) -> int:
     try:
         answer = expected(graph, times, shared, count, control, draw)
     except ValueError as error:
-        raise click.ClickException(str(error)) from None
+        raise click.UsageError(f"--time: {error}") from None
     head = {"application": graph.name, "iterations": count, "seed": asked.seed, "rows": _rows_taken(control)}
     named = {key: head[key] for key in ("application", "iterations", "seed")}
     data = {**named, "control": control, "time": answer.as_data()}

@@ -27,6 +27,7 @@ def read_times(given: Sequence[str], system: System) -> ActorTimes:
     from eprune.analysis.timing import ActorTimes
 
     times, bounds = {}, {}
+    on: dict[str, dict[str, Fraction]] = {}
     for own in system.graph.actors:
         if own.time is not None:
             times[own.name] = own.time
@@ -34,14 +35,20 @@ def read_times(given: Sequence[str], system: System) -> ActorTimes:
     names = [actor.name for actor in system.graph.actors]
     for text in given:
         actor, equals, value = text.rpartition("=")
-        found: Mapping[str, Any] = {actor: value} if equals and not Path(text).exists() else _read_file(text, system)
+        if equals and not Path(text).exists():
+            found: Mapping[str, Any] = {actor: value}
+        else:
+            found, elsewhere = _read_file(text, system)
+            for platform, there in elsewhere.items():
+                exact = {name: _exact(text, name, time)[0] for name, time in there.items() if name in names}
+                on[platform] = {**on.get(platform, {}), **exact}
         for name, time in found.items():
             if name not in names:
                 hint = Guesser().hint(name, names)
                 raise click.BadParameter(f"{text}: there is no actor {name!r}; {hint}", param_hint="--times")
             times[name], bounds[name] = _exact(text, name, time)
     least = {name: least for name, (least, _) in bounds.items()}
-    return ActorTimes(times, least, {name: most for name, (_, most) in bounds.items()})
+    return ActorTimes(times, least, {name: most for name, (_, most) in bounds.items()}, on)
 
 
 def _exact(text: str, name: str, time: Any) -> tuple[Fraction, tuple[Fraction, Fraction]]:
@@ -58,14 +65,17 @@ def _exact(text: str, name: str, time: Any) -> tuple[Fraction, tuple[Fraction, F
     return exact, bounds or (exact, exact)
 
 
-def _read_file(path: str, system: System) -> dict[str, Any]:
-    """Actor -> time, of a file that ``eprune profile --actors`` wrote, or one that has nothing but that."""
+def _read_file(path: str, system: System) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """Actor -> time, of a file that ``eprune profile --actors`` wrote, or one that has nothing but that.
+
+    Of the first also platform -> actor -> time.
+    """
     from eprune.formats.xml.safe import read_bytes
 
     try:
         data = json.loads(read_bytes(path))
         if "platforms" not in data:
-            return dict(data.get("actors", data))
+            return dict(data.get("actors", data)), {}
         platforms = {name: dict(timed["actors"]) for name, timed in data["platforms"].items()}
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
         message = f"{path} has no times: it is a JSON file of eprune profile --actors, or actor and seconds"
@@ -79,8 +89,9 @@ def _read_file(path: str, system: System) -> dict[str, Any]:
     others = sorted({name for timed in platforms.values() for name in timed} - known)
     if others:
         say(f"note: {path} also has times of {', '.join(others[:6])}{', ...' * (len(others) > 6)}: no actors here")
-    return {
+    own = {
         actor.name: platforms[home][actor.name]
         for actor in system.graph.actors
         if actor.name in platforms.get(home := homes.get(actor.name, only), {})
     }
+    return own, platforms

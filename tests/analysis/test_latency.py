@@ -9,13 +9,20 @@ from fractions import Fraction
 import pytest
 from deployed_systems import deployed_systems
 from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
 from sample_graphs import build, layered
 from self_timed import period, timed_graphs
 
+from eprune.analysis.check import check
 from eprune.analysis.latency import Latencies
 from eprune.analysis.throughput import resources
 from eprune.analysis.timeline import timeline
+from eprune.model.finding import has_errors
 from eprune.model.graph import Graph
+from eprune.model.mapping import Mapping, Placement
+from eprune.model.platform import Platform, Unit
+from eprune.model.system import System
+from tests.kit.dpgs import control_sequences, dynamic_graphs
 
 #: Firings of a run: enough for small systems to repeat themselves.
 FIRINGS = 120
@@ -94,6 +101,40 @@ def test_live_data_is_no_older_than_it_says(examples):
             seen[found.kind] += bool(ages)
             if found.kind != "estimate" and ages:
                 assert max(ages) <= found.steady
+
+    compare()
+    assert seen["bound"] or examples < 100
+
+
+@many
+def test_rates_that_vary_are_within_the_bound(examples):
+    """Whatever rows follow each other, alone and on one unit."""
+    seen: Counter[str] = Counter()
+
+    @settings(max_examples=examples // 2, **relaxed)
+    @given(dynamic_graphs(), st.data())
+    def compare(graph, data):
+        paces = st.sampled_from([None, 1 / 20, 1 / 100])
+        graph = paced(graph, **{actor.name: data.draw(paces) for actor in graph.actors if not actor.inputs})
+        times = {actor.name: data.draw(st.fractions(0, 5, max_denominator=2)) for actor in graph.actors}
+        system = System(graph)
+        if data.draw(st.booleans()):
+            placements = tuple(Placement(actor.name, unit="u") for actor in graph.actors)
+            system = System(graph, (Platform("p", (Unit("u"),)),), (Mapping(graph.name, "p", placements),))
+        assume(not has_errors(check(system)))
+        shared = resources(system)
+        try:
+            asked = Latencies(graph, times, shared)
+        except ValueError:  # live, but not with all rates at their upper limits
+            assume(False)
+        run = timeline(graph, times, shared, 40, data.draw(control_sequences(graph, 40)))
+        assert not run.short
+        for source, sink in asked.ways():
+            found = asked(source, sink)
+            ages = [each.age for each in run.ages if (each.source, each.sink) == (source, sink)]
+            seen[found.kind] += bool(ages)
+            if found.kind == "bound" and ages:
+                assert max(ages) <= found.most
 
     compare()
     assert seen["bound"] or examples < 100

@@ -147,6 +147,33 @@ def test_a_link_is_to_carry_more():
     assert change.value["bandwidth"] == pytest.approx(16 / 0.019, rel=1e-4)
 
 
+def test_the_nearest_cut_that_meets_it_is_named_where_times_on_both_sides_are_known():
+    """c is slow on p; b's tokens are sent in no time, so that c may move, or b and c."""
+    graph = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2), ("c", "d", 1, 0, 2)])
+    graph = required(paced(graph, a=10), "a.o0", "d.i2", latency="0.05")
+    platforms = tuple(Platform(p, (Unit("u"),), (Link(q, address="10.0.0.1"),)) for p, q in (("p", "q"), ("q", "p")))
+    homes = {"a": "p", "b": "p", "c": "p", "d": "q"}
+    mappings = tuple(
+        Mapping(
+            "random",
+            name,
+            tuple(
+                Placement(actor, unit="u") if home == name else Placement(actor, platform=home)
+                for actor, home in homes.items()
+            ),
+        )
+        for name in ("p", "q")
+    )
+    slow = {"a": Fraction("0.001"), "b": Fraction("0.01"), "c": Fraction("0.09"), "d": Fraction("0.001")}
+    fast = {"b": Fraction("0.002"), "c": Fraction("0.02"), "d": Fraction("0.001")}
+    known = ActorTimes(slow, slow, slow, {"p": slow, "q": fast})
+    (verdict,) = timing(System(graph, platforms, mappings), known).verdicts
+    (cut,) = [each for each in verdict.changes if each.kind == "cut"]
+    assert (cut.about, cut.value, cut.homes["b"], cut.homes["c"]) == ("b", {"moved": 1.0}, "p", "q")
+    alone = timing(System(graph, platforms, mappings), known._replace(on={})).verdicts[0]
+    assert [each.kind for each in alone.changes if each.kind == "cut"] == []
+
+
 def test_what_is_met_with_typical_times_alone_is_a_warning_unless_a_share_is_required():
     graph = paced(build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2)]), a=10)
     typical = {"a": Fraction("0.001"), "b": Fraction("0.02"), "c": Fraction("0.001")}
