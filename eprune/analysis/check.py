@@ -11,6 +11,7 @@ from eprune.analysis.consistency import consistency
 from eprune.analysis.dynamic import check_dynamic
 from eprune.analysis.faults import declarations
 from eprune.analysis.graph import check_graph, roomy
+from eprune.analysis.late_rows import late_rows
 from eprune.analysis.live import lateness, meetings
 from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
@@ -35,7 +36,7 @@ def check(system: System) -> list[Finding]:
     """
     graph = system.graph
     findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph)]
-    findings += requirements(graph)
+    findings += [*requirements(graph), *late_rows(graph)]
     if graph.dpgs and _sound_but_for_room(findings):
         findings += [*totality(graph), *borders(graph)]
     if graph.dpgs and _sound_but_for_room(findings):

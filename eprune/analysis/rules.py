@@ -59,6 +59,7 @@ RULES = {
         "inside of another"
     ),
     "D7": Rule("a dynamic port has not the same rate in all rows", Severity.WARNING),
+    "D8": Rule("a row for late frames is in the control table, and something says which frames are late"),
     "N1": Rule(
         "a dynamic processing graph inside of another is joined to actors of that one alone: by data inputs of its "
         "entry and its CA and by outputs of its exit, which are dynamic to the outer one and static to itself"

@@ -44,7 +44,8 @@ def watching_options(function: options.Decorated) -> options.Decorated:
             "--late-after",
             type=click.FloatRange(min=0, min_open=True),
             metavar="MS",
-            help="Frames that are older than so many milliseconds at a sink are late: more than 1 in 100 is an alarm.",
+            help="Where no requirement says it: frames that are older than so many milliseconds at a sink are late, "
+            "and more than 1 in 100 is an alarm.",
         ),
         click.option(
             "--on",

@@ -16,7 +16,8 @@ def digest(system: System, hashes: Mapping[str, str]) -> str:
     """The SHA-256, in hexadecimal, of what every platform of a deployment must agree on.
 
     That is the graph with its parameters and fault policies, the contents of behaviours, models, initial tokens and
-    files that are parts of an actor (``hashes``: path -> hash), and which platform each actor is on. Where the files
+    files that are parts of an actor (``hashes``: path -> hash), which platform each actor is on, and from where to
+    where something is required, as tokens on the way say more of themselves; not what is required. Where the files
     lie, their lines and comments, the units, addresses and ports, and whether segments are fused take no part. The
     order of FIFOs does: ports are numbered by it. A file that ``hashes`` lacks is known by its name in the graph.
     """
@@ -26,6 +27,7 @@ def digest(system: System, hashes: Mapping[str, str]) -> str:
         [_actor(actor, homes[actor.name], hashes) for actor in graph.actors],
         [_fifo(fifo, hashes) for fifo in graph.fifos],
         [_dpg(dpg) for dpg in graph.dpgs],
+        *[["require", str(each.source), str(each.target)] for each in graph.requirements],
     ]
     return hashlib.sha256(json.dumps(description, separators=(",", ":")).encode()).hexdigest()
 
@@ -71,4 +73,6 @@ def _fifo(fifo: Fifo, hashes: Mapping[str, str]) -> Json:
 
 def _dpg(dpg: Dpg) -> Json:
     rows: list[Json] = [[row.value, *row.rates] for row in dpg.rows]
-    return [dpg.name, *dpg.actors, [str(ref) for ref in dpg.ports], rows, *_stated(inside=dpg.inside or None)]
+    late = None if dpg.late is None else str(dpg.late)
+    said = _stated(inside=dpg.inside or None, late=late, late_after=dpg.late_after)
+    return [dpg.name, *dpg.actors, [str(ref) for ref in dpg.ports], rows, *said]

@@ -18,15 +18,18 @@ from eprune.analysis.matching import matching
 from eprune.analysis.nests import Nests
 from eprune.analysis.precedence import firing_order
 from eprune.analysis.routes import routes
+from eprune.analysis.ways import budgets, way
 from eprune.codegen.program import (
     LOOPBACK,
     ControlRow,
+    LateRow,
     LinkEnd,
     LocalFifo,
     Node,
     PeerLink,
     PlatformProgram,
     ProcessingUnit,
+    Required,
     RxFifo,
     TxFifo,
 )
@@ -77,6 +80,8 @@ class _Lowering:
         )
         self.groups = matching(graph).groups if self.aligned else {}
         self.windows = windows(system)
+        self.ways = [(each, way(graph, each)) for each in graph.requirements]
+        self.budgets = {dpg.name: budgets(graph, dpg) for dpg in graph.dpgs if dpg.late is not None}
         #: platform -> its FIFOs, in file order
         self.fifos: dict[str, list[Fifo]] = {}
         for fifo in graph.fifos:
@@ -100,6 +105,8 @@ class _Lowering:
             nodes=nodes,
             clusters=tuple(each for each in self.clusters[platform.name] if len(each) > 1),
             rows=self._rows(platform, named),
+            late=self._late(set(names)),
+            required=self._required(named),
             fifos=fifos,
             tx=tx,
             rx=rx,
@@ -197,6 +204,26 @@ class _Lowering:
         """``NODE.PORT``; elsewhere ``ACTOR.PORT``, for what is fused there is that platform's affair."""
         fused_elsewhere = self.system.homes[ref.actor] != platform and self.actors[ref.actor].members
         return ref.port if fused_elsewhere else str(ref)
+
+    def _late(self, names: Set[str]) -> tuple[LateRow, ...]:
+        """The rows for late frames that are chosen by the actors of these names."""
+        return tuple(
+            LateRow(dpg.name, dpg.late, tuple(self.budgets[dpg.name].items()), dpg.where)
+            for dpg in self.system.graph.dpgs
+            if dpg.late is not None and dpg.control in names
+        )
+
+    def _required(self, named: Set[str]) -> tuple[Required, ...]:
+        """The requirements on whose ways some of the FIFOs ``named`` are."""
+        found = []
+        for each, fifos in self.ways:
+            own = tuple(fifo.name for fifo in fifos if fifo.name in named)
+            if own:
+                latency = None if each.latency is None else float(each.latency)
+                rate = None if each.rate is None else float(each.rate)
+                ends = str(each.source), str(each.target)
+                found.append(Required(*ends, latency, rate, float(each.share), own, each.where))
+        return tuple(found)
 
     def _rows(self, platform: Platform, named: Set[str]) -> tuple[ControlRow, ...]:
         """The control tables of which a control FIFO is among those ``named``, with the dynamic ones among them."""

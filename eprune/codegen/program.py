@@ -100,6 +100,32 @@ class ControlRow:
 
 
 @dataclass(frozen=True)
+class LateRow:
+    """The row that a dynamic processing graph takes for late frames; its control source is on this platform.
+
+    ``after``: output of a source -> seconds after which its tokens are late there; of "", those of the oldest source.
+    """
+
+    dpg: str
+    value: int
+    after: tuple[tuple[str, float], ...]
+    where: Location
+
+
+@dataclass(frozen=True)
+class Required:
+    """A requirement whose tokens pass here, over ``fifos``; see model.graph.Requirement. Times are in seconds."""
+
+    source: str
+    target: str
+    latency: Optional[float]
+    rate: Optional[float]
+    share: float
+    fifos: tuple[str, ...]
+    where: Location
+
+
+@dataclass(frozen=True)
 class PeerLink:
     """The link to platform ``to`` where it is emulated: bytes per second, None where unknown, and seconds."""
 
@@ -223,6 +249,8 @@ class PlatformProgram:
     nodes: tuple[Node, ...]
     clusters: tuple[tuple[str, ...], ...]
     rows: tuple[ControlRow, ...]
+    late: tuple[LateRow, ...]
+    required: tuple[Required, ...]
     fifos: tuple[LocalFifo, ...]
     tx: tuple[TxFifo, ...]
     rx: tuple[RxFifo, ...]

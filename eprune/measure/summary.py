@@ -52,8 +52,9 @@ class RunSummary:
 
     ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
     so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame. ``ages`` are those of
-    the tokens at the data inputs of sinks, ``actor.port``. ``notes`` are what programs noted of what was left out,
-    assumed or cut short.
+    the tokens at the data inputs of sinks, ``actor.port``. ``requirements`` and ``degraded`` are as in the records:
+    how requirements were met, and how often rows for late frames were taken. ``notes`` are what programs noted
+    of what was left out, assumed or cut short.
     """
 
     application: str
@@ -64,6 +65,8 @@ class RunSummary:
     platforms: Mapping[str, PlatformSummary]
     links: tuple[LinkSummary, ...]
     ages: Mapping[str, AgeSummary] = field(default_factory=dict)
+    requirements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    degraded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
     def as_data(self) -> dict[str, Any]:
@@ -107,6 +110,8 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Run
             for port, each in actor.get("inputs", {}).items()
             if "age_p50_ms" in each
         },
+        requirements={name: each for one in records.values() for name, each in one.get("requirements", {}).items()},
+        degraded={name: each for one in records.values() for name, each in one.get("degraded", {}).items()},
         notes=tuple(notes(records)),
     )
 

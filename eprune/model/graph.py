@@ -260,7 +260,9 @@ class Dpg:
     ``control`` names a CA, or the entry DA, which then plays the CA's part itself. ``members`` are the DPAs and SPAs
     between the two DAs. The control table has one column for each of ``ports``, the dynamic ports at both ends of their
     FIFOs, and one row for each value that a control token may have. ``inside`` names the dynamic processing graph that
-    it is nested in, if any: the rows of that one say in which iterations it works.
+    it is nested in, if any: the rows of that one say in which iterations it works. ``late`` is the value that
+    ``control`` sends, whatever else it would, for a frame that is late there: older than ``late_after`` seconds, None:
+    than the requirements allow whose tokens it gets.
     """
 
     name: str
@@ -271,6 +273,8 @@ class Dpg:
     ports: tuple[PortRef, ...] = ()
     rows: tuple[Row, ...] = ()
     inside: str = ""
+    late: Optional[int] = None
+    late_after: Optional[float] = None
     where: Location = field(default=NOWHERE, compare=False)
 
     @property

@@ -1,7 +1,8 @@
 """What every pass has: options in, a System and a report out.
 
 A pass is a module of this package: a docstring whose first line says what it does, a frozen dataclass ``Options``, and
-``apply(system, options) -> Result``, a pure function. What must be measured first comes as plain data in the options.
+``apply(system, options) -> Result``, a pure function, decorated by ``carries``. What must be measured first comes as
+plain data in the options.
 Whatever is in this folder is a pass, but for modules whose names begin with ``_``; ``eprune apply`` makes a command of
 each that needs no more than a System. A pass that takes what breaks rules, and mends it, says ``MENDS = True``; one
 that makes other actors, and so has no use for platforms and mappings, says ``UNMAPPED = True``; one that takes a
@@ -12,16 +13,19 @@ its name, says ``CHART = True``.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib
 import inspect
 import keyword
 import pkgutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, field, fields, replace
 from enum import Enum
 from pathlib import Path
-from typing import Any, NamedTuple, Optional, get_origin, get_type_hints
+from typing import Any, Callable, NamedTuple, Optional, TypeVar, cast, get_origin, get_type_hints
 
+from eprune.analysis.requirements import reached
+from eprune.model.graph import NOWHERE, Actor, Direction, Graph, Port, PortRef, Requirement
 from eprune.model.mapping import Placement
 from eprune.model.platform import Platform
 from eprune.model.system import System
@@ -40,6 +44,63 @@ class Result(NamedTuple):
 
     system: System
     report: Report
+
+
+Apply = TypeVar("Apply", bound=Callable[..., Result])
+#: What has a place in the file.
+Placed = TypeVar("Placed", Actor, Port)
+
+
+def carries(apply: Apply) -> Apply:
+    """What every pass's ``apply`` is decorated by: requirements go along, and what is left out is said.
+
+    An end of a requirement is where its actor is afterwards, by its name or, for copies that have others, by its place
+    in the file. A requirement holds from each of its sources to each of its sinks to which tokens get from there.
+    """
+
+    @functools.wraps(apply)
+    def carrying(system: System, *options: Any) -> Result:
+        made, report = apply(system, *options)
+        wanted = made.graph.requirements or system.graph.requirements
+        if not wanted:
+            return Result(made, report)
+        kept, lines = dict[Requirement, None](), list[str]()
+        for each in wanted:
+            found = list(_followed(each, system.graph, made.graph))
+            kept.update(dict.fromkeys(found))
+            if not found:
+                lines.append(f"the requirement {each} is left out: its ends are no source and sink any more")
+        graph = replace(made.graph, requirements=tuple(kept))
+        return Result(replace(made, graph=graph), replace(report, lines=(*report.lines, *lines)))
+
+    return cast("Apply", carrying)
+
+
+def _followed(requirement: Requirement, before: Graph, after: Graph) -> Iterator[Requirement]:
+    """A requirement between the ends that there are after a pass."""
+    sinks = list(_copies(requirement.target, before, after, Direction.OUT))
+    for source in _copies(requirement.source, before, after, Direction.IN):
+        behind = reached(after, source, delays=requirement.latency is None)
+        for target in sinks:
+            if target in behind:
+                yield replace(requirement, source=source, target=target)
+
+
+def _copies(ref: PortRef, before: Graph, after: Graph, never: Direction) -> Iterator[PortRef]:
+    """Where a port is after a pass, at actors that have no ports of the other direction."""
+    old = before.actor(ref.actor)
+    port = None if old is None else old.port(ref.port)
+    for actor in after.actors:
+        fits = all(each.direction is not never for each in actor.ports)
+        if fits and (actor.name == ref.actor or (old is not None and _copied(actor, old, before.actors))):
+            for each in actor.ports:
+                if each.name == ref.port or (old is not None and port is not None and _copied(each, port, old.ports)):
+                    yield PortRef(actor.name, each.name)
+
+
+def _copied(new: Placed, old: Placed, others: Sequence[Placed]) -> bool:
+    """Whether it is a copy of what is at a place in the file where nothing else is."""
+    return new.where == old.where != NOWHERE and [each.where for each in others].count(old.where) == 1
 
 
 def settled(system: System) -> System:

@@ -22,7 +22,7 @@ from eprune.model.graph import ActorType, PortRef
 from eprune.model.system import System
 from eprune.passes._draft import Draft
 from eprune.passes._places import Place, places
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 from eprune.passes.exits import MERGED, ending_in_one
 
 #: A .tflite model will do: it becomes an actor for each operator.
@@ -91,6 +91,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with this cache. Raises ValueError where there is no place for it."""
     if options.made is None:

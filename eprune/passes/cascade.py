@@ -26,7 +26,7 @@ from eprune.model.token import TokenType
 from eprune.passes import exits
 from eprune.passes._detectors import PACK, decoded, members
 from eprune.passes._places import Place
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 MODELS = True
 UNMAPPED = True
@@ -106,6 +106,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The cascade of ``options.stages``. What was in the system is replaced.
 

@@ -24,7 +24,7 @@ from eprune.model.system import System
 from eprune.model.token import ITEM_SIZES, TokenType
 from eprune.passes._draft import Draft
 from eprune.passes._names import fresh
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 COMPRESSOR, DECOMPRESSOR = "Compress", "Decompress"
 
@@ -115,6 +115,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with a ``Compress-FIFO`` and a ``Decompress-FIFO`` for each FIFO, on the units of its ends.
 

@@ -32,7 +32,7 @@ from eprune.model.graph import Actor, ActorType, Fifo, Graph, PortRef
 from eprune.model.system import System
 from eprune.passes import compress
 from eprune.passes._draft import Draft
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 from eprune.passes.compress import Coding, checked, token_of
 
 #: ``eprune apply`` has --chart, drawn by ``views.defend``.
@@ -103,6 +103,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with the defence. Raises ValueError for a FIFO that cannot be defended, and without one."""
     fifo = defensible(system, options.fifo)

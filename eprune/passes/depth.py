@@ -27,7 +27,7 @@ from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._names import fresh, names_of, plain
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 #: A .tflite model will do: it becomes an actor for each operator.
 MODELS = True
@@ -92,6 +92,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with these gates. Raises ValueError where there are no such blocks."""
     if not options.made:

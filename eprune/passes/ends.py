@@ -17,7 +17,7 @@ from eprune.model.graph import Actor, Fifo, Graph, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
-from eprune.passes.base import Report, Result
+from eprune.passes.base import Report, Result, carries
 from eprune.passes.import_ import SINK_NAME, SOURCE, end_names
 
 #: Operators behind which the meaning of what another has computed is still the same.
@@ -46,6 +46,7 @@ class Options:
     choices: Choices = field(default_factory=Choices)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system that the pass ``import`` gives, with other sources for the inputs that files are given for, and sinks.
 

@@ -22,7 +22,7 @@ from eprune.model.token import TokenType
 from eprune.passes._draft import Draft, On
 from eprune.passes._names import fresh, plain
 from eprune.passes._places import Place, places
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 #: A .tflite model will do: it becomes an actor for each operator.
 MODELS = True
@@ -92,6 +92,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with these exits, the first one the nearest to the source; each is inside of the one before.
 

@@ -18,7 +18,7 @@ from eprune.formats.xml.sdf3 import STEADY, Phases, rates_at_ends
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.system import System
-from eprune.passes.base import Report, Result
+from eprune.passes.base import Report, Result, carries
 
 MENDS = True
 UNMAPPED = True
@@ -33,6 +33,7 @@ class Options:
     """There are none."""
 
 
+@carries
 def apply(system: System, options: Options = Options()) -> Result:
     """The single-rate graph that does the same. Platforms and mappings are left out, for the actors are others.
 

@@ -16,7 +16,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._names import fresh
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 #: What a source waits for.
 GO = TokenType("uint8", (1,))
@@ -30,6 +30,7 @@ class Options:
     fixed: tuple[str, ...] = option((), help="A sink that stays on its platform.", metavar="ACTOR")
 
 
+@carries
 def apply(system: System, options: Options = Options()) -> Result:
     """Let every result return to every source, ``frames`` times; then the run ends, unless the sources end it before.
 

@@ -17,7 +17,7 @@ from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
 from eprune.passes._names import fresh, names_of
-from eprune.passes.base import Report, Result
+from eprune.passes.base import Report, Result, carries
 
 
 @dataclass(frozen=True)
@@ -25,6 +25,7 @@ class Options:
     """There are none."""
 
 
+@carries
 def apply(system: System, options: Options = Options()) -> Result:
     """An actor ``Fork-FIFO`` where several FIFOs would bring the same tokens (``analysis.sharing``) from one platform.
 

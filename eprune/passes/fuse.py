@@ -18,7 +18,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 T = TypeVar("T")
 
@@ -33,6 +33,7 @@ class Options:
     together: bool = option(True, help="Run consecutive slices of a model as one segment (default), or each alone.")
 
 
+@carries
 def apply(system: System, options: Options = Options()) -> Result:
     """Each set of slices of one unit that may run as one segment becomes one actor; FIFOs within a set are gone.
 

@@ -25,7 +25,7 @@ from eprune.model.mapping import Placement
 from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
-from eprune.passes.base import Report, Result
+from eprune.passes.base import Report, Result, carries
 
 SOURCE = PythonBehaviour("tensor_source.py", "TensorSource")
 SINK = PythonBehaviour("tensor_sink.py", "TensorSink")
@@ -53,6 +53,7 @@ class Options:
     borders: tuple[str, ...] = ()
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The model as a system on one platform: its slices as actors, a source for each input, one sink for all outputs.
 

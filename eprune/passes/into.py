@@ -13,7 +13,7 @@ from eprune.model.graph import Actor, Fifo, Graph, Port, PortRef
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
 from eprune.model.system import System
-from eprune.passes.base import Report, Result
+from eprune.passes.base import Report, Result, carries
 from eprune.passes.import_ import SINK_NAME, SOURCE, end_names, find_end
 
 #: What an application calls the model that is put into it, where its FIFOs end there.
@@ -28,6 +28,7 @@ class Options:
     imported: System
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system's application with the model in it, on the imported system's platform.
 

@@ -24,7 +24,7 @@ from eprune.model.system import System
 from eprune.passes._offload_network import Network, network_of, times_of
 from eprune.passes._offload_wiring import HEADER, OUTER, SENDING, Wiring
 from eprune.passes._places import places
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 from eprune.passes.compress import Coding
 from eprune.passes.exits import Exit
 
@@ -135,6 +135,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with deciders, a copy of the network for each platform, and an answer. Raises ValueError.
 

@@ -41,7 +41,7 @@ from eprune.model.quantity import parse_frequency, parse_timeouts
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._mesh import Mesh, Settings, tensor_of
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 __all__ = ["LayerParts", "Method", "Options", "Plan", "apply", "chosen_layers", "model_of"]
 
@@ -125,6 +125,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with ``options.devices`` devices, each with its part of the model and copies of all other actors.
 

@@ -14,7 +14,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.passes._names import fresh, names_of
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 
 class Pace(str, Enum):
@@ -32,10 +32,12 @@ class Options:
     pace: Pace = option(Pace.FAST, help="fast (default), or recorded: at the times at which tokens were made.")
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """An actor ``Play-FIFO`` in the place of the FIFO's producer, on the producer's unit.
 
-    Actors whose tokens nobody takes any more are removed, and so on up to the sources. Raises ValueError for a FIFO
+    A requirement from there begins at the player. Actors whose tokens nobody takes any more are removed, and so on up
+    to the sources. Raises ValueError for a FIFO
     that there is not, whose rate varies, or that is inside of a dynamic processing graph.
     """
     graph = system.graph
@@ -60,7 +62,10 @@ def apply(system: System, options: Options) -> Result:
         players.append(Actor(name, (end,), behaviour=behaviour, parameters=told, where=graph.where))
         homes[name] = fifo.source.actor
         fifos.append(replace(fifo, source=PortRef(name, "out")))
-    made, gone = _pruned(replace(graph, actors=(*graph.actors, *players), fifos=tuple(fifos)))
+    begins = {old.source: new.source for old, new in zip(graph.fifos, fifos) if old.name in files}
+    required = tuple(replace(each, source=begins.get(each.source, each.source)) for each in graph.requirements)
+    actors = (*graph.actors, *players)
+    made, gone = _pruned(replace(graph, actors=actors, fifos=tuple(fifos), requirements=required))
     idle = [player.name.removeprefix("Play-") for player in players if player.name in gone]
     if idle:
         raise ValueError(f"nobody would take the tokens of {', '.join(idle)}: what is played behind is enough")

@@ -12,7 +12,7 @@ from typing import Any
 
 from eprune.model.graph import Actor
 from eprune.model.system import System
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 #: The parameter of an exchange that names the file.
 PARAMETER = "recovery"
@@ -34,6 +34,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """Each exchange with a file of predictions. Raises ValueError where nothing is partitioned."""
     exchanges = [actor.name for actor in system.graph.actors if is_exchange(actor)]

@@ -13,7 +13,7 @@ from eprune.formats.behaviours.python_class import relative
 from eprune.model.graph import Actor, Graph
 from eprune.model.interface import Interface
 from eprune.model.system import System
-from eprune.passes.base import Report, Result
+from eprune.passes.base import Report, Result, carries
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Options:
     folder: str = ""
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with the names of its files as seen from a folder, "" for where it is.
 

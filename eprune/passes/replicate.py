@@ -18,7 +18,7 @@ from eprune.model.mapping import Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.quantity import parse_timeout
 from eprune.model.system import System
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 UNMAPPED = True
 
@@ -64,6 +64,7 @@ class Options:
     port: int = option(Link.port, help="The first TCP port; each link has one (5100).", metavar="PORT")
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """K(servers, endpoints) of a sound graph: ``cut_after`` and all that leads to it on endpoints, the rest on servers.
 

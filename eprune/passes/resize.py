@@ -12,7 +12,7 @@ from eprune.analysis.throughput import resources
 from eprune.model.graph import Graph
 from eprune.model.quantity import exact_seconds
 from eprune.model.system import System
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 from eprune.passes.fuse import clusters_of
 
 MENDS = True
@@ -31,6 +31,7 @@ class Options:
     capacities: tuple[str, ...] = option((), help="The capacity of a FIFO, in tokens.", metavar="FIFO=N")
 
 
+@carries
 def apply(system: System, options: Options = Options()) -> Result:
     """The system with the least capacities for the aim, and with those that are stated.
 

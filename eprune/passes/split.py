@@ -13,7 +13,7 @@ from eprune.model.mapping import Placement
 from eprune.model.names import NAME
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 #: The pass makes the platforms and mappings.
 UNMAPPED = True
@@ -33,6 +33,7 @@ class Options:
     )
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system on platforms of one unit each, with a link between any two, without its former mappings.
 

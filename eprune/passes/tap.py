@@ -13,7 +13,7 @@ from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.system import System
 from eprune.passes._names import fresh, names_of
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,7 @@ class Options:
     folder: str = option(help="The folder for the files SINK.PORT/in.npy, each a stack of tokens.", metavar="DIR")
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """An actor ``Tap-SINK-PORT`` before each sink's input of rate 1, on the sink's unit.
 

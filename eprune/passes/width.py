@@ -30,7 +30,7 @@ from eprune.model.platform import Platform, Unit
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._mesh import EXCHANGE, Mesh, Settings
-from eprune.passes.base import Report, Result, option
+from eprune.passes.base import Report, Result, carries, option
 from eprune.passes.partition import model_of
 
 MODELS = True
@@ -74,6 +74,7 @@ class Options:
     figures: Mapping[str, Any] = field(default_factory=dict)
 
 
+@carries
 def apply(system: System, options: Options) -> Result:
     """The system with ``options.plan`` as its widths. Raises ValueError where there is no single way in and out."""
     if options.plan is None or options.gate is None:

@@ -20,7 +20,7 @@ def text(summary: RunSummary) -> str:
     for link in summary.links:
         share = f", {format_size(link.bytes_per_frame)} per frame" if link.bytes_per_frame else ""
         lines.append(f"  {link.source} -> {link.target}: {format_size(link.bytes)}{share}")
-    return "\n".join([*lines, *_ages(summary), *_usage(summary)])
+    return "\n".join([*lines, *_ages(summary), *_required(summary), *_usage(summary)])
 
 
 def _ages(summary: RunSummary) -> list[str]:
@@ -31,6 +31,26 @@ def _ages(summary: RunSummary) -> list[str]:
     oldest = [max(ends, key=lambda end: summary.ages[end].p50_ms) for ends in sinks.values()]
     rows = [(end, f"{summary.ages[end].p50_ms:.3f}", f"{summary.ages[end].p99_ms:.3f}") for end in oldest]
     return table(("age of tokens", "median ms", "99 % ms"), rows).splitlines() if rows else []
+
+
+def _required(summary: RunSummary) -> list[str]:
+    """How requirements were met, and how often rows for late frames were taken."""
+    rows = []
+    for name, each in summary.requirements.items():
+        within = f"{each['within']} of {each['tokens']}" if each["latency_ms"] is not None else ""
+        within += f", {each['undecided']} undecided" if each["undecided"] else ""
+        asked = f"{each['required_share']:.6g} in {each['latency_ms']:g} ms" if each["latency_ms"] is not None else ""
+        rate = "" if each["rate_per_s"] is None else f"{each['rate_per_s']:.1f}"
+        wanted = "" if each["required_rate_per_s"] is None else f"{each['required_rate_per_s']:g}"
+        met = {True: "yes", False: "no", None: "undecided"}[each["met"]]
+        by = ", ".join(f"{what} {count}" for what, count in sorted(each["late_by"].items(), key=lambda kind: -kind[1]))
+        rows.append((name, within, asked, rate, wanted, met, by))
+    names = ("requirement", "in time", "required", "frames/s", "required", "met", "late by")
+    lines = table(names, rows).splitlines() if rows else []
+    for name, each in summary.degraded.items():
+        taken = f"{each['taken']} of {counted(each['frames'], 'frame')}"
+        lines.append(f"  {name}: row {each['row']} for {taken}, which were late")
+    return lines
 
 
 def _usage(summary: RunSummary) -> list[str]:

@@ -52,7 +52,7 @@ def screen(
     left = [(len(nodes) - len(shown), "actors"), (len(flows) - len(fifos), "FIFOs")]
     more = ", ".join(f"{count} more {what}" for count, what in left if count)
     parts: list[Any] = [_headline(state), _platforms(state), Text(), _actors(state, shown), Text(), _fifos(fifos)]
-    parts += [Text(more, style="dim")] * bool(more) + [Text()] + told
+    parts += [Text(more, style="dim")] * bool(more) + _required(state) + [Text()] + told
     return Group(*parts)
 
 
@@ -139,6 +139,37 @@ def _fifos(flows: Sequence[Flow]) -> Table:
         cells = [flow.fifo, flow.source, flow.target, _number(flow.tokens_per_s), _size(flow.bytes_per_s), fill]
         made.add_row(*cells, str(flow.lost) if flow.lost else "-", style=style)
     return made
+
+
+def _required(state: State) -> list[RenderableType]:
+    """How requirements were met in the last seconds, and the rows that were taken for late frames."""
+    from rich.text import Text
+
+    made = _table("requirement", "in time", "required", "frames/s", "required", "by", right=range(1, 5))
+    for name, found in state.requirements.items():
+        by: dict[str, int] = next((each["late_by"] for each in _reports(state, name) if each["late_by"]), {})
+        limit = found["latency_ms"]
+        cells = [
+            name,
+            "-" if found["share"] is None else f"{100 * found['share']:.1f} %",
+            "-" if limit is None else f"{100 * found['required_share']:g} % in {limit:g} ms",
+            _number(found["rate_per_s"]),
+            _number(found["required_rate_per_s"]),
+            max(by, key=lambda each: by[each], default=""),
+        ]
+        made.add_row(*cells, style="red" if found["met"] is False else "")
+    rows = [
+        Text(f"{dpg} took row {each['row']} for {each['taken']} of {each['frames']} frames: they were late", "yellow")
+        for dpg, each in state.degraded_rows.items()
+        if each["taken"]
+    ]
+    shown: list[RenderableType] = [Text(), made] if state.requirements else []
+    return [*shown, *rows]
+
+
+def _reports(state: State, requirement: str) -> list[Any]:
+    found = ((program.figure("requirements") or {}).get(requirement) for program in state.all_programs)
+    return [each for each in found if each is not None]
 
 
 def _fullness(flow: Flow) -> float:

@@ -42,6 +42,8 @@ def data(state: State, alarms: Sequence[Alarm] = (), advice: str = "") -> dict[s
         ],
         "fifos": [asdict(flow) for flow in state.flows],
         "ages": {port: dict(age) for port, age in state.ages.items()},
+        "requirements": {name: dict(found) for name, found in state.requirements.items()},
+        "degraded_rows": {dpg: dict(found) for dpg, found in state.degraded_rows.items()},
         "missing": state.missing,
         "alarms": [asdict(alarm) for alarm in alarms],
         "advice": advice,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Callable, Optional
+from typing import Any, Callable, Optional
 
 from eprune.watch.drift import Expected, drifts
 from eprune.watch.state import HEALTHY, UNKNOWN, State
@@ -37,7 +37,9 @@ class Alarm:
 
 
 def lost(state: State, limits: Limits) -> Iterator[Alarm]:
-    """Devices that cannot be asked, programs that are not well, peers that are lost, ports without their other end."""
+    """Devices that cannot be asked, programs that are not well, peers that are lost, ports without their other end;
+    and tokens that were dropped, or came too late to be used, in the last seconds.
+    """
     for program in state.all_programs:
         name = program.platform
         if program.health not in (HEALTHY, UNKNOWN):
@@ -45,21 +47,41 @@ def lost(state: State, limits: Limits) -> Iterator[Alarm]:
         peers = program.figure("peers") or {}
         for peer in sorted(peer for peer, about in peers.items() if about["state"] == "lost"):
             yield Alarm("lost", name, peer, f"{name} has lost {peer}")
+        for fifo, count in program.recent.get("lost", {}).items():
+            seconds = program.recent.get("seconds", 0)
+            yield Alarm("lost", name, fifo, f"FIFO {fifo} has lost {count} tokens in {seconds:.0f} s")
     for platform, ports in state.missing.items():
         for port in ports:
             yield Alarm("lost", platform, port, f"{port} on {platform} is without its other end")
 
 
 def late(state: State, limits: Limits) -> Iterator[Alarm]:
-    """Tokens that were dropped or came too late in the last seconds, and frames that are older than the limit."""
+    """Requirements that were not met in the last seconds; where none has a latency, frames older than the limit."""
     for program in state.all_programs:
-        for fifo, count in program.recent.get("lost", {}).items():
-            seconds = program.recent.get("seconds", 0)
-            yield Alarm("late", program.platform, fifo, f"FIFO {fifo} has lost {count} tokens in {seconds:.0f} s")
+        timed = set()
+        for name, found in program.recent.get("requirements", {}).items():
+            if found["latency_ms"] is not None:
+                timed.add(name.rpartition(" ")[2])
+            if found["met"] is False:
+                by = (program.figure("requirements") or {}).get(name, {}).get("late_by", {})
+                yield Alarm("late", program.platform, name, f"{name}: {unmet(found, by)}")
         for port, age in program.recent.get("ages", {}).items():
-            if limits.late_ms is not None and age["p99_ms"] > limits.late_ms:
+            if limits.late_ms is not None and age["p99_ms"] > limits.late_ms and port not in timed:
                 message = f"of the frames at {port}, 1 in 100 is older than {age['p99_ms']:.1f} ms"
                 yield Alarm("late", program.platform, port, f"{message}: the limit is {limits.late_ms:g} ms")
+
+
+def unmet(found: Mapping[str, Any], by: Mapping[str, int]) -> str:
+    """What a requirement lacks, as a report has it, and what took the time."""
+    said = []
+    if found["late"]:
+        share = f"{100 * found['share']:.4g} % within {found['latency_ms']:g} ms"
+        said.append(f"{share}, required are {100 * found['required_share']:.4g} %")
+    rate, wanted = found["rate_per_s"], found["required_rate_per_s"]
+    if rate is not None and wanted is not None and rate < wanted:
+        said.append(f"{rate:.4g} frames/s, required are {wanted:g}")
+    worst = max(by, key=lambda each: by[each], default="")
+    return "; ".join(said) + f"; most time was taken by {worst}" * bool(worst and found["late"])
 
 
 def stalled(state: State, limits: Limits) -> Iterator[Alarm]:

@@ -186,6 +186,16 @@ class State:
         """Input of a sink, ACTOR.PORT -> the age of the tokens that it took: ``tokens``, ``p50_ms``, ``p99_ms``."""
         return self._recent("ages")
 
+    @property
+    def requirements(self) -> dict[str, Mapping[str, Any]]:
+        """Requirement, FROM -> TO, to how it was met in the last seconds, as a report has it."""
+        return self._recent("requirements")
+
+    @property
+    def degraded_rows(self) -> dict[str, Mapping[str, Any]]:
+        """Dynamic processing graph -> how often its row for late frames was taken: ``row``, ``taken``, ``frames``."""
+        return {name: each for one in self.all_programs for name, each in (one.figure("degraded") or {}).items()}
+
     def _recent(self, what: str) -> dict[str, Any]:
         return {name: value for each in self.all_programs for name, value in each.recent.get(what, {}).items()}
 

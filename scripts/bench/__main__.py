@@ -30,6 +30,7 @@ from scripts.bench.opencl import opencl
 from scripts.bench.partition import partition
 from scripts.bench.placement import placement
 from scripts.bench.replicas import replicas
+from scripts.bench.required import required
 from scripts.bench.routes import routes
 from scripts.bench.search import search
 from scripts.bench.secure import secure
@@ -62,6 +63,7 @@ _ALL = (
     secure,
     search,
     replicas,
+    required,
     routes,
     batch,
     faults,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import inspect
 from dataclasses import replace
+from fractions import Fraction
 from types import SimpleNamespace
 
 import jinja2
@@ -13,10 +14,11 @@ from deployments import ENDPOINT, FORK, INTERFACES, SERVER, actor, chain, fifo, 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from eprune.analysis.ways import way
 from eprune.codegen.targets.python import LINE_LENGTH, Code, Layout, docstring, literal, render, statement
 from eprune.codegen.targets.text import comment, listing
 from eprune.model.finding import Location
-from eprune.model.graph import FaultPolicy, Graph
+from eprune.model.graph import FaultPolicy, Graph, PortRef, Requirement
 from eprune.runtime import Program as RuntimeProgram
 
 LAYOUT = Layout({"actors/in.py": "../actors/in.py"}, "endpoint.models")
@@ -268,8 +270,56 @@ def test_what_is_said_of_live_data_is_written_only_where_it_is_said():
         assert by_name[end, "Sensor-Join"].keys().isdisjoint({"policy", "room_timeout", "group", "timeout_floor"})
 
 
+WANTED = Requirement(PortRef("A", "out"), PortRef("D", "in"), Fraction(1), Fraction(1, 10), Fraction(99, 100))
+
+
+def test_a_requirement_is_written_on_each_platform_that_its_tokens_pass():
+    graph = replace(chain("A", "B", "C", "D"), requirements=(WANTED, replace(WANTED, rate=None, share=Fraction(1))))
+    homes = {"A": "endpoint", "B": "endpoint", "C": "server", "D": "server"}
+    programs = [program_of(graph, each, mapping(graph, each.name, homes), INTERFACES) for each in (ENDPOINT, SERVER)]
+    one, other = (render(program, LAYOUT) for program in programs)
+    start = one.index("# ---- Requirements")
+    assert one[start : one.index("# ---- FIFOs within")].replace("  # <none>", "") == (
+        """\
+# ---- Requirements: from, to, seconds, firings per second, and the FIFOs here that are on the way ----
+program.require("A.out", "D.in", seconds=0.1, per_second=1.0, share=0.99, fifos=("A-B", "B-C"))
+program.require("A.out", "D.in", seconds=0.1, fifos=("A-B", "B-C"))
+
+"""
+    )
+    assert 'program.require("A.out", "D.in", seconds=0.1, fifos=("B-C", "C-D"))' in other
+    for name, arguments, keywords in calls(one):
+        if name == "program.require":
+            inspect.signature(RuntimeProgram.require).bind(None, *arguments, **keywords)
+    assert "require" not in split(chain("A", "B", "C", "D"))
+
+
+def test_the_way_of_a_requirement_has_all_that_its_tokens_pass_and_nothing_else():
+    graph = Graph(
+        "ways",
+        (
+            actor("A", (), ("out", "side")),
+            actor("B", ("in", "old"), ("out", "back")),
+            actor("Other", (), ("out",)),
+            actor("D", ("in", "more"), ()),
+            actor("E", ("in",), ()),
+        ),
+        (
+            fifo("A.out", "B.in"),
+            fifo("A.side", "E.in"),
+            replace(fifo("B.back", "B.old"), delay=1, capacity=3),
+            fifo("B.out", "D.in"),
+            fifo("Other.out", "D.more"),
+        ),
+    )
+    assert [each.name for each in way(graph, WANTED)] == ["A-B", "B-B", "B-D"]
+
+
 def test_what_is_not_said_does_not_change_the_fingerprint_and_what_is_said_does():
     graph = chain("A", "B")
     said = replace(graph, fifos=(replace(graph.fifos[0], window=2),))
     live = replace(graph, actors=(replace(graph.actors[0], clock=30.0), graph.actors[1]))
-    assert len({digest_of(split(each)) for each in (graph, said, live)}) == 3
+    required = replace(graph, requirements=(replace(WANTED, target=PortRef("B", "in")),))
+    assert len({digest_of(split(each)) for each in (graph, said, live, required)}) == 4
+    stricter = replace(required, requirements=(replace(required.requirements[0], latency=Fraction(1, 20)),))
+    assert digest_of(split(stricter)) == digest_of(split(required)), "only the sink's platform need know"

@@ -341,6 +341,8 @@ def graphs(draw: st.DrawFn) -> Graph:
         members=st.lists(NAMES, max_size=3).map(tuple),
         ports=st.lists(ends, max_size=3).map(tuple),
         rows=st.lists(ROWS, max_size=3).map(tuple),
+        late=st.none() | st.integers(-9, 9),
+        late_after=SECONDS,
     )
     required = st.builds(
         Requirement,

@@ -398,6 +398,17 @@ class Naps(Copy):
         super().fire(inputs, outputs)
 
 
+class SlowForEveryFourth(Copy):
+    """A second for every fourth frame."""
+
+    frame = 0
+
+    def fire(self, inputs, outputs):
+        self.frame += 1
+        time.sleep(self.frame % 4 == 0)
+        super().fire(inputs, outputs)
+
+
 class Camera(Naps):
     """The same as a camera would: it waits for the world."""
 

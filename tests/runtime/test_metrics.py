@@ -23,6 +23,7 @@ def program(tmp_path):
         "actor('A', 'ACTORS:SlowCount', 'cpu', {'n': '0'})",
         "actor('B', 'ACTORS:Total', 'cpu')",
         "fifo('f', 'A.out', 'B.in', 'int32', (), capacity=2)",
+        "require('A.out', 'B.in', 1e-9, 1.0, fifos=('f',))",
     )
 
 
@@ -48,6 +49,11 @@ def test_a_running_program_answers_with_what_its_status_says(program, tmp_path):
     found = samples(written)
     names = {name for name, *_ in found}
     assert {"eprune_running", "eprune_fifo_fill", "eprune_age_seconds", "eprune_cpu_seconds_total"} <= names
+    required = {"eprune_requirement_tokens_total", "eprune_requirement_late_total", "eprune_late_total"}
+    assert required | {"eprune_requirement_share", "eprune_requirement_rate"} <= names
+    (late,) = [value for (name, *_), value in found.items() if name == "eprune_requirement_late_total"]
+    (total,) = [value for (name, *_), value in found.items() if name == "eprune_requirement_tokens_total"]
+    assert late == total > 0
     (firings,) = [
         value for (name, *labels), value in found.items() if name == "eprune_firings_total" and ("actor", "A") in labels
     ]

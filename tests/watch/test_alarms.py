@@ -7,9 +7,11 @@ import pytest
 
 from eprune.deploy import alarming
 from eprune.deploy.alarming import Commands
+from eprune.runtime.tell import judge
+from eprune.runtime.tell.judge import Required
 from eprune.watch.alarms import HOLD, KINDS, Alarm, Limits, Raised, alarms
 from eprune.watch.drift import Expected, advice, drifts
-from eprune.watch.state import Silent
+from eprune.watch.state import Silent, observe
 from tests.kit.programs import ROOT
 from tests.kit.waiting import until
 from tests.kit.watched import report, reported, well
@@ -34,11 +36,35 @@ def test_lost_is_who_cannot_be_reached_who_is_not_well_and_what_has_no_other_end
     assert told(well(reported("server", health="unhealthy", why="it has failed"))) == [("lost", "server", "server")]
 
 
-def test_late_is_what_was_lost_and_what_is_older_than_the_limit():
+def test_tokens_that_are_dropped_are_lost():
     lossy = {**report("pi")["recent"], "lost": {"f2": 3}}
     (alarm,) = alarms(well(reported("pi", recent=lossy)), Limits())
-    assert (alarm.kind, alarm.message) == ("late", "FIFO f2 has lost 3 tokens in 10 s")
+    assert (alarm.kind, alarm.message) == ("lost", "FIFO f2 has lost 3 tokens in 10 s")
+
+
+WAY = "Camera.out -> Track.in"
+
+
+def judged(within, late, rate=30.0, **required):
+    """A system whose sink has taken so many tokens in time and late in the last seconds, and so many per second."""
+    asked = Required("Camera.out", "Track.in", **{"latency": 0.1, "rate": 30.0, "share": 0.99, "fifos": (), **required})
+    found = judge.judged(asked, judge.Tally(within + late, within, late, 0), rate, 0.0, {}).as_json()
+    recent = {**report("server")["recent"], "requirements": {WAY: found}}
+    return well(reported("server", recent=recent, requirements={WAY: {**found, "late_by": {"actor Net": 3}}}))
+
+
+def test_late_is_what_does_not_meet_its_requirement():
+    assert told(judged(990, 10)) == []
+    (alarm,) = alarms(judged(980, 20), Limits())
+    assert alarm.message == (f"{WAY}: 98 % within 100 ms, required are 99 %; most time was taken by actor Net")
+    (alarm,) = alarms(judged(100, 0, rate=20.0), Limits())
+    assert alarm.message == f"{WAY}: 20 frames/s, required are 30"
+
+
+def test_a_limit_of_the_command_line_counts_where_no_requirement_has_one():
     assert told(well(), Limits(late_ms=33)) == [("late", "server", "Track.in")]
+    assert told(judged(100, 0), Limits(late_ms=33)) == []
+    assert told(judged(100, 0, latency=None, share=1), Limits(late_ms=33)) == [("late", "server", "Track.in")]
 
 
 def test_stalled_is_named_with_its_stage():
@@ -144,3 +170,17 @@ def test_fewer_frames_than_predicted_are_drift_where_a_fifo_is_full_and_then_age
 def test_each_kind_is_documented():
     text = (ROOT / "docs/how-to/watch_a_run.md").read_text(encoding="utf-8")
     assert all(f"| `{kind}` |" in text for kind in KINDS)
+
+
+def test_top_shows_how_requirements_are_met_and_which_rows_late_frames_took():
+    from eprune.views.top import plain
+    from eprune.views.watching import data
+
+    state = judged(980, 20)
+    shown = " ".join(plain(state).split())
+    assert f"{WAY} 98.0 % 99 % in 100 ms 30.0 30.0 actor Net" in shown
+    told = {"Keep": {"row": 0, "taken": 7, "frames": 30}}
+    state = observe(state, reported("pi", degraded=told))
+    assert "Keep took row 0 for 7 of 30 frames: they were late" in plain(state)
+    made = data(state)
+    assert (made["requirements"][WAY]["share"], made["degraded_rows"]) == (0.98, told)

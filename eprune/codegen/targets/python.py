@@ -63,6 +63,9 @@ _DEFAULTS: dict[str, Any] = {
     "relays": False,
     "answers": (),
     "shares": False,
+    "seconds": None,
+    "per_second": None,
+    "share": 1,
 }
 
 

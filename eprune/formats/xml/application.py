@@ -186,6 +186,8 @@ def _dpg(document: Document, element: Node) -> Dpg:
         ports=tuple(PortRef(*port.split(".")) for port in table.attributes["ports"].split()),
         rows=tuple(_row(document, row) for row in table.children),
         inside=attributes.get("inside", ""),
+        late=int(attributes["late"]) if "late" in attributes else None,
+        late_after=_seconds(element, "late-after"),
         where=document.where(element),
     )
 
@@ -300,7 +302,8 @@ def _dpg_node(dpg: Dpg) -> Node:
     table = node("table", rows, ports=" ".join(map(str, dpg.ports)))
     members = " ".join(dpg.members) or None
     ends = {"control": dpg.control, "entry": dpg.entry, "exit": dpg.exit}
-    return node("dpg", [table], name=dpg.name, inside=dpg.inside or None, **ends, members=members)
+    late = {"late": dpg.late, "late-after": _optional(exact_time, dpg.late_after)}
+    return node("dpg", [table], name=dpg.name, inside=dpg.inside or None, **ends, members=members, **late)
 
 
 def _require_node(requirement: Requirement) -> Node:

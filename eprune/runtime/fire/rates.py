@@ -81,7 +81,8 @@ class Lead:
         self._behaviour = behaviour
         self._table = table
         self._control = control
-        self._choose = choose
+        #: what says the value of the row, from the tokens
+        self.decide = choose
         self.index = 0
         self.modes = {value: Mode((), outputs, row) for value, row in table.rows.items()}
 
@@ -89,7 +90,7 @@ class Lead:
         """Ask the behaviour for the row and send it to the other actors; None at the end."""
         behaviour = self._behaviour
         try:
-            value = operator.index(self._choose(tokens))
+            value = operator.index(self.decide(tokens))
         except EndOfStream:
             return None
         except Exception as error:

@@ -45,9 +45,11 @@ from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
+from eprune.runtime.kernel.trails import Traced, TracedNewestFifo
 from eprune.runtime.main import via
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script
+from eprune.runtime.main.requirements import Requirements
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
@@ -57,6 +59,7 @@ from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.net.tls import Keys
+from eprune.runtime.net.traced import TracedNewestTxFifo, TracedRxFifo, TracedTxFifo
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import Activity
 
@@ -141,7 +144,10 @@ class Assembly:
         for fifo in self.declared.fifos:
             if fifo.peer:
                 self.crossing[fifo.name].warm_up = self.warm_up * fifo.rate
+        #: what measures the requirements, and what is done about late frames
+        self.requirements = Requirements(self.declared, self.actors)
         self.crews = self._make_crews()
+        self.requirements.share(self.crews)
 
     @property
     def crossing(self) -> dict[str, Activity]:
@@ -278,27 +284,30 @@ class Assembly:
             shape = (fifo.delay, *fifo.shape)
             initial = self.declared.files.tokens(fifo.initial, f"FIFO {fifo.name!r}", fifo.dtype, shape)
         kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
+        traced = fifo.name in self.declared.traced
         try:
             if fifo.peer:
                 return self._make_crossing(fifo, initial)
             if fifo.policy == NEWEST:
-                return NewestFifo(*kind, fifo.rate)
-            return Fifo(*kind, fifo.delay, initial, self._held(fifo))
+                return (TracedNewestFifo if traced else NewestFifo)(*kind, fifo.rate)
+            return (Traced if traced else Fifo)(*kind, fifo.delay, initial, self._held(fifo))
         except MemoryError as error:
             raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
 
     def _make_crossing(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
         """This platform's end of a FIFO to or from another one."""
         kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
+        traced = fifo.name in self.declared.traced
+        rx = TracedRxFifo if traced else RxFifo
         if fifo.policy == NEWEST and fifo.target is None:
-            return NewestTxFifo(*kind, fifo.rate)
+            return (TracedNewestTxFifo if traced else NewestTxFifo)(*kind, fifo.rate)
         if fifo.policy == NEWEST:
-            return RxFifo(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
+            return rx(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
         if fifo.target is None:
-            sender = TxFifo(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+            sender = (TracedTxFifo if traced else TxFifo)(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
             sender.adaptive = self._adaptive if fifo.range else None
             return sender
-        receiver = RxFifo(*kind, fifo.policy, fifo.window, fifo.delay, initial)
+        receiver = rx(*kind, fifo.policy, fifo.window, fifo.delay, initial)
         receiver.need = fifo.rate
         if fifo.range:
             receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer

@@ -14,11 +14,13 @@ from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.opencl import Device
 from eprune.runtime.fire.opencl_actor import Argument, OpenClActor
 from eprune.runtime.fire.segment import Model, SegmentActor
+from eprune.runtime.fire.traced import LateRow
 from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.variable import Shape, most
 from eprune.runtime.main.files import Files
 from eprune.runtime.net.shaping import Figures
+from eprune.runtime.tell.judge import Required
 
 
 class Live(NamedTuple):
@@ -236,6 +238,14 @@ class Declared:
     clusters: list[tuple[str, ...]] = field(default_factory=list)
     fifos: list[DeclaredFifo] = field(default_factory=list)
     tables: dict[str, dict[int, Mapping[str, int]]] = field(default_factory=dict)
+    #: what is required of tokens that pass here, and the rows for those that are late
+    required: list[Required] = field(default_factory=list)
+    late: list[LateRow] = field(default_factory=list)
+
+    @property
+    def traced(self) -> frozenset[str]:
+        """The FIFOs on the way of a requirement."""
+        return frozenset(fifo for each in self.required for fifo in each.fifos)
 
     @property
     def peers(self) -> list[str]:

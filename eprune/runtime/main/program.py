@@ -14,6 +14,7 @@ from eprune.runtime.fire.engine import Event, Signals
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.opencl import Device
 from eprune.runtime.fire.opencl_actor import Argument
+from eprune.runtime.fire.traced import LateRow
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
 from eprune.runtime.kernel.variable import Shape
@@ -33,6 +34,7 @@ from eprune.runtime.main.options import check_writable, parse
 from eprune.runtime.main.run import Run, helpers_guarded, leave, log_failure
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.tell.journal import Journal
+from eprune.runtime.tell.judge import Required
 
 
 class Program:
@@ -202,6 +204,29 @@ class Program:
         ``rates`` maps the graph's dynamic FIFOs with an end on this platform to tokens per firing.
         """
         self.declared.tables.setdefault(dpg, {})[value] = rates
+
+    def require(
+        self,
+        source: str,
+        target: str,
+        seconds: Optional[float] = None,
+        per_second: Optional[float] = None,
+        share: float = 1,
+        fifos: Sequence[str] = (),
+    ) -> None:
+        """Declare a requirement of tokens from an output of a source to an input of a sink; ends are ``actor.port``.
+
+        A ``share`` of them may be so many ``seconds`` old at most, and the sink is to begin so many firings
+        ``per_second``. ``fifos`` are those with an end on this platform that are on the way.
+        """
+        self.declared.required.append(Required(source, target, seconds, per_second, share, tuple(fifos)))
+
+    def late(self, dpg: str, value: int, after: Mapping[str, float]) -> None:
+        """Declare the row of a dynamic processing graph that its control source takes for a frame that is late there.
+
+        ``after``: output of a source -> seconds after which its tokens are late; of "", those of the oldest source.
+        """
+        self.declared.late.append(LateRow(dpg, value, dict(after)))
 
     def fifo(
         self,

@@ -45,7 +45,7 @@ class Reporter:
         self._measures = measures
         #: the taps of the run, if there can be some
         self.taps: Optional[Taps] = None
-        self._window = Window()
+        self._window = Window(assembly.requirements.recent)
         self._count()
         #: FIFO -> tokens dropped and resent that the journal was fields of
         self._logged: dict[tuple[str, str], int] = {}
@@ -72,6 +72,8 @@ class Reporter:
             stalled=self._watch.stalled,
             missing=self._missing() if state == "running" else (),
             taps=self.taps.status if self.taps is not None else {},
+            requirements=self._assembly.requirements.record(),
+            degraded=self._assembly.requirements.degraded(),
             recent=self._window.add(self._counted()),
             figures={
                 each.name: dict(each.behaviour.figures) for each in self._assembly.actors if each.behaviour.figures
@@ -83,7 +85,7 @@ class Reporter:
 
     def begin(self) -> None:
         """All peers are there: of a service, this is when the stream begins, however long it has waited for it."""
-        self._window = Window()
+        self._window = Window(self._assembly.requirements.recent)
         if self._stream is not None:
             self._count()
 
@@ -112,6 +114,7 @@ class Reporter:
                     if number > logged:
                         self._logged[event, fifo.name] = number
                         self._journal.log_repeated(event, "tokens", number - logged, fifo=fifo.name, peer=declared.peer)
+        self._assembly.requirements.tell(self._journal)
         self._journal.flush(last)
 
     def _counts(self, declared: DeclaredFifo) -> FifoStatus:
@@ -132,6 +135,7 @@ class Reporter:
             {actor.name: (actor.activity.count, actor.activity.busy / 1e9) for actor in actors},
             {name: _flown(fifo) for name, fifo in fifos.items()},
             {f"{actor.name}.{port}": ages.counts() for actor in actors for port, ages in actor.ages.items()},
+            self._assembly.requirements.tallies(),
         )
 
     def _missing(self) -> list[str]:
@@ -194,6 +198,8 @@ class Reporter:
             },
             links={fifo.name: LinkRecord(fifo.peer, crossing[fifo.name].summary(warm)) for fifo in fifos if fifo.peer},
             peers=self._clocks(),
+            requirements=assembly.requirements.record(),
+            degraded=assembly.requirements.degraded(),
             events=list(journal.events),
             events_omitted=journal.count - len(journal.events),
             unlogged=journal.unlogged,

@@ -30,7 +30,17 @@ _AHEAD = 60_000_000
 
 def micros() -> int:
     """This process's clock, in microseconds since the epoch."""
-    return (time.perf_counter_ns() + _EPOCH) // 1000
+    return since_epoch(time.perf_counter_ns())
+
+
+def since_epoch(moment: int) -> int:
+    """A moment of perf_counter_ns here, in microseconds since the epoch by this process's clock."""
+    return (moment + _EPOCH) // 1000
+
+
+def moment(micros: int, offset: int) -> int:
+    """The same back, of the clock of a peer that is ``offset`` microseconds ahead."""
+    return 1000 * (micros - offset) - _EPOCH
 
 
 def to_wire(birth: int) -> int:

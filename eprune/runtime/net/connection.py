@@ -399,11 +399,11 @@ class Connection:
     def _frame(self, header: wire.Header, payload: bytes) -> None:
         """A frame that is not a token."""
         if header.kind == wire.CREDIT:
-            credit, end = new_credit(wire.unpack_credit(payload)), self.tx.get(header.fifo)
+            credit, sender = new_credit(wire.unpack_credit(payload)), self.tx.get(header.fifo)
             with self._lock:
-                if end is not None and self._protocol.state is State.TOGETHER:
-                    end.credit(credit)
-                    self._made_room(end)
+                if sender is not None and self._protocol.state is State.TOGETHER:
+                    sender.credit(credit)
+                    self._made_room(sender)
                 else:
                     self._credited(header.fifo, credit)
         elif header.kind == wire.HEARTBEAT:
@@ -412,10 +412,11 @@ class Connection:
             text = payload.decode("utf-8", "replace")
             clean = "".join(char if char.isprintable() else "?" for char in text)
             raise PeerError(f"peer {self.peer!r} failed: {clean}")
-        elif header.kind == wire.PAST:
-            if header.fifo not in self.rx:
-                raise ProtocolError(f"FIFO number {header.fifo} skips indices, of which it is not the sender")
-            Fifo.pass_over(self.rx[header.fifo], header.firing)
+        elif header.kind in (wire.PAST, wire.TRAIL):
+            end = self.rx.get(header.fifo)
+            if end is None:
+                raise ProtocolError(f"what is said of tokens of FIFO number {header.fifo} is not the receiver's to say")
+            Fifo.pass_over(end, header.firing) if header.kind == wire.PAST else end.trail(header.firing, payload)
         elif header.kind == wire.END:
             with self._lock:
                 self._handle(Event.END, header.fifo, header.firing)
@@ -428,7 +429,7 @@ class Connection:
         clock, there = wire.unpack_heartbeat(payload)
         answer = self.clocks.heard(time.monotonic(), clocks.micros(), clock, there)
         for end in self.rx.values():
-            end.offset = self.clocks.offset
+            end.offset, end.uncertainty = self.clocks.offset, self.clocks.uncertainty
         if answer:
             with self._lock:
                 self._beat()

@@ -10,6 +10,7 @@ import numpy as np
 
 from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 from eprune.runtime.kernel.ages import UNBORN
+from eprune.runtime.kernel.errors import ProtocolError
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, WAIT, lossy
@@ -47,6 +48,8 @@ class TxFifo(Fifo, Sending):
     """The sending end: the producer's ring, and what happens to its tokens. ``window``: tokens beyond the capacity."""
 
     carrier: Carrier
+    #: whether what is sent of its tokens varies in size
+    uneven = False
 
     def __init__(
         self,
@@ -60,6 +63,7 @@ class TxFifo(Fifo, Sending):
     ) -> None:
         Fifo.__init__(self, name, dtype, shape, capacity + window)
         Sending.__init__(self, policy, capacity + window, fired)
+        self.uneven = self.uneven or self.variable
         self.number = 0
         self.lossy = lossy(policy)
         #: what its tokens tell the peer of time-outs, if its own is a range
@@ -222,6 +226,8 @@ class RxFifo(Fifo, Receiving):
     """The receiving end: the consumer's ring. ``window``: tokens beyond the capacity."""
 
     carrier: Carrier
+    #: whether what comes of its tokens varies in size
+    uneven = False
 
     def __init__(
         self,
@@ -236,6 +242,7 @@ class RxFifo(Fifo, Receiving):
     ) -> None:
         Fifo.__init__(self, name, dtype, shape, capacity + window, delay, initial)
         Receiving.__init__(self, policy, capacity + window, delay)
+        self.uneven = self.uneven or self.variable
         self.number = 0
         self.kept = policy == WAIT
         self.activity = Activity()
@@ -243,8 +250,9 @@ class RxFifo(Fifo, Receiving):
         self.adaptive: Optional[AdaptiveTimeout] = None
         self.range = (0.0, 0.0)
         self.peer = ""
-        #: how far the sender's clock is ahead of this one, in microseconds; None: unknown
+        #: how far the sender's clock is ahead of this one, and how wrong that may be, in microseconds; None: unknown
         self.offset: Optional[int] = None
+        self.uncertainty: Optional[int] = None
         #: how many tokens the producer needs room for; whether it has that is reported at once
         self.need = 1
         #: whether it has less: what the consumer gives back is reported at once
@@ -310,6 +318,10 @@ class RxFifo(Fifo, Receiving):
         self.peak = max(self.peak, self.written - self.released)
         if self.reader.asleep:
             self.reader.ring()
+
+    def trail(self, firing: int, payload: bytes) -> None:
+        """Where the time of the next token went; only where a requirement asks for it. Raises ProtocolError."""
+        raise ProtocolError(f"a trail for FIFO {self.name!r}, which has none")
 
     def lose(self, gone: bool) -> None:
         """Notify the consumer that its producer is starved, or ``gone``, until the next token."""

@@ -113,7 +113,7 @@ class ReceiveBuffer:
         self._follower[self._previous] = fifo
         self._previous = number
         likely = self._follower.get(number, fifo)
-        self._likely = likely if likely.token_bytes >= LARGE and not likely.variable else None
+        self._likely = likely if likely.token_bytes >= LARGE and not likely.uneven else None
 
     def _expect(self, fifo: RxFifo) -> None:
         """The header and the payload of the token that probably comes, in one call."""

@@ -149,7 +149,7 @@ class SendQueue:
         frames = fifo.frames(fifo.next - count, count, credited, fired)
         self._buffers += frames
         self._closing += (False, True) * count
-        self._size += sum(map(len, frames)) if fifo.variable else count * (fifo.token_bytes + wire.HEADER_BYTES)
+        self._size += sum(map(len, frames)) if fifo.uneven else count * (fifo.token_bytes + wire.HEADER_BYTES)
         self._fifos.append((fifo, count))
 
     def _choose_rider(self) -> tuple[int, int]:

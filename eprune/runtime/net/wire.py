@@ -23,6 +23,8 @@ Then frames, each a header of 28 bytes and ``nbytes`` of payload, integers in ne
                on a connection are answered at once.
     IDLE       TX to RX: the producer is starved and makes no tokens for now
     PAST       TX to RX: no tokens of an index up to ``firing`` will come any more
+    TRAIL      TX to RX, before a DATA frame of the same firing: where that token's time went, as JSON (``traced``);
+               only over FIFOs on the way of a requirement
 
 A CREDIT frame for each FIFO follows the greetings, before any token. No more tokens are sent than there is room for.
 A credit in a token's header is as good as a CREDIT frame where producers need not know what has only been received:
@@ -52,10 +54,11 @@ GREETING_BYTES = _GREETING.size
 HEADER_BYTES = _HEADER.size
 MAX_GREETING = 16 * 1024
 MAX_ERROR = 4096
+MAX_TRAIL = 4096
 #: A firing index stays below this and a counter below twice as much, which leaves room for what is computed from them.
 MAX_INDEX = 2**62
 
-DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE, PAST = range(1, 8)
+DATA, CREDIT, HEARTBEAT, END, ERROR, IDLE, PAST, TRAIL = range(1, 9)
 
 _COUNTERS = struct.Struct("!QQQQ")
 _CREDIT = struct.Struct("!BBHIQQHHQQQQ")  # header and counters
@@ -109,6 +112,11 @@ def control_frame(kind: int, fifo: int, firing: int = 0, message: str = "") -> b
     return _HEADER.pack(kind, 0, fifo, 0, firing, len(payload), 0, 0) + payload
 
 
+def trail_frame(fifo: int, firing: int, payload: bytes) -> bytes:
+    """A TRAIL frame, whole."""
+    return _HEADER.pack(TRAIL, 0, fifo, 0, firing, len(payload), 0, 0) + payload
+
+
 def credit_frame(fifo: int, counters: tuple[int, int, int, int]) -> bytes:
     """A CREDIT frame, whole."""
     return _CREDIT.pack(CREDIT, 0, fifo, 0, 0, _COUNTERS.size, 0, 0, *counters)
@@ -152,6 +160,9 @@ def unpack_header(
     if kind == ERROR:
         if nbytes > MAX_ERROR:
             raise ProtocolError(f"an error message of {nbytes} bytes; the limit is {MAX_ERROR}")
+    elif kind == TRAIL:
+        if nbytes > MAX_TRAIL:
+            raise ProtocolError(f"a trail of {nbytes} bytes; the limit is {MAX_TRAIL}")
     elif nbytes != _FIXED.get(kind) or flags:
         raise ProtocolError(f"a frame of unknown kind {kind} with {nbytes} bytes")
     _check(firing, MAX_INDEX)

@@ -23,7 +23,7 @@ MAX_EVENTS = 1000
 #: Seconds between two events of something that happens repeatedly, such as dropped tokens: an event sums it up.
 INTERVAL = 10.0
 
-_WARNINGS = ("warning", "lost", "refused", "protocol_error", "dropped", "stalled", "unlogged")
+_WARNINGS = ("warning", "lost", "refused", "protocol_error", "dropped", "stalled", "late", "degraded", "unlogged")
 _ERRORS = ("failed", "interrupted")
 #: the states of a run
 _STATES = ("starting", "waiting", "running", "ended", *_ERRORS)
@@ -41,6 +41,8 @@ _SENTENCES = {
     "protocol_error": "{subject}: peer {peer!r} violated the protocol: {reason}",
     "dropped": "{subject}: dropped {tokens} tokens for peer {peer!r}",
     "resent": "{subject}: resent {tokens} tokens to peer {peer!r}",
+    "late": "{tokens} tokens {requirement} were late: up to {age_ms:.1f} ms old, the limit is {limit_ms:g} ms",
+    "degraded": "{dpg!r} took row {row} {frames} times, for frames up to {age_ms:.1f} ms old",
     "stalled": "actor {actor!r} is stalled: {seconds} s in {stage}",
     "resumed": "actor {actor!r} goes on after {seconds} s in {stage}",
     "waiting": "waiting for stream {stream}",
@@ -134,7 +136,7 @@ class Journal:
         ``number`` is added to the detail ``counted``; the other details are those of the last call.
         """
         with self._lock:
-            key = (event, details.get("connection"), details.get("fifo"))
+            key = (event, *(details.get(name) for name in ("connection", "fifo", "requirement", "dpg")))
             repeated = self._repeated.setdefault(key, _Repeated())
             repeated.number += number
             repeated.details = {**details, counted: repeated.number}
@@ -175,4 +177,12 @@ def _sentence(event: str, details: dict[str, Any]) -> str:
         return event
     subject = details.get("connection") or f"FIFO {details.get('fifo')!r}"
     repeated = f" ({details['times']} times)" if details.get("times", 1) != 1 else ""
-    return _SENTENCES[event].format(subject=subject, **details) + repeated
+    return _SENTENCES[event].format(subject=subject, **details) + repeated + _blame(details)
+
+
+def _blame(details: dict[str, Any]) -> str:
+    """What took the time of late tokens, if that is known."""
+    if "by" not in details:
+        return ""
+    usual = f", usually {details['usual_ms']:.1f} ms" if "usual_ms" in details else ""
+    return f"; {details['by']} took {details['by_ms']:.1f} ms of one{usual}"

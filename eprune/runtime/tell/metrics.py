@@ -75,12 +75,33 @@ def families(report: Mapping[str, Any]) -> list[Family]:
         for actor, several in report.get("figures", {}).items()
         for name, value in several.items()
     ]
+    required = recent.get("requirements", {})
+    limits = report.get("requirements", {})
+    by = [
+        ({"requirement": name, "by": by}, number)
+        for name, each in limits.items()
+        for by, number in each["late_by"].items()
+    ]
+    taken = [({"dpg": dpg, "row": str(each["row"])}, each["taken"]) for dpg, each in report.get("degraded", {}).items()]
+
+    def judged(what: Mapping[str, Any], field: str, scale: float = 1.0) -> list[tuple[Labels, Optional[float]]]:
+        return each({name: record[field] for name, record in what.items()}, "requirement", scale)
+
     return [
         family("running", GAUGE, "Whether the actors fire.", [({}, report["state"] == "running")]),
         family("report_time_seconds", GAUGE, "When this was reported, since the epoch.", one("time")),
         family("firings_total", COUNTER, "Firings of an actor.", each(report["firings"], "actor")),
         family("busy_seconds", GAUGE, "Recent mean time of a firing.", each(recent.get("busy_ms", {}), "actor", 1e-3)),
         family("age_seconds", GAUGE, "Recent age of the tokens that a sink takes.", ages),
+        family("requirement_tokens_total", COUNTER, "Tokens that a requirement is about.", judged(limits, "tokens")),
+        family("requirement_within_total", COUNTER, "Those that were in time.", judged(limits, "within")),
+        family("requirement_late_total", COUNTER, "Those that were late.", judged(limits, "late")),
+        family("requirement_undecided_total", COUNTER, "Those of unsure age.", judged(limits, "undecided")),
+        family("requirement_latency_seconds", GAUGE, "How old tokens may be.", judged(limits, "latency_ms", 1e-3)),
+        family("requirement_share", GAUGE, "Recent share that was in time, at least.", judged(required, "share")),
+        family("requirement_rate", GAUGE, "Recent firings per second of the sink.", judged(required, "rate_per_s")),
+        family("late_total", COUNTER, "Late tokens by what took their time.", by),
+        family("degraded_total", COUNTER, "Choices of the row for late frames.", taken),
         family("fifo_tokens_total", COUNTER, "Tokens made, or arrived.", ends("tokens")),
         family("fifo_fill", GAUGE, "Tokens in a FIFO now.", ends("fill")),
         family("fifo_capacity", GAUGE, "Tokens in a FIFO at most.", ends("capacity")),

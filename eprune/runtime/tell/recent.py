@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from typing import Callable, Optional
 
 from eprune.runtime.kernel.ages import Age, age_of
+from eprune.runtime.tell.judge import RequirementRecord, Tally
 
 #: Seconds that count as recent, and between two of the counts that are kept for it.
 WINDOW = 10.0
@@ -16,13 +18,14 @@ _STEP = 1.0
 @dataclass(frozen=True)
 class Counted:
     """Counters at a moment (time.monotonic): of actors their firings and seconds busy, of FIFOs tokens, bytes and lost
-    tokens, of sinks' inputs the classes of ages.
+    tokens, of sinks' inputs the classes of ages, of requirements what they have found.
     """
 
     at: float
     actors: Mapping[str, tuple[int, float]]
     fifos: Mapping[str, tuple[int, int, int]]
     ages: Mapping[str, Mapping[int, int]]
+    requirements: Mapping[str, Tally] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -31,7 +34,7 @@ class Recent:
 
     ``firings_per_s`` of each actor, and ``busy_ms``, the mean time of a firing, of those that fired. ``tokens_per_s``
     and ``bytes_per_s`` of each FIFO, and how many tokens were ``lost`` in those that lost some: dropped, or discarded
-    unused. ``ages`` as in the status, of the tokens of this time.
+    unused. ``ages`` and ``requirements`` as in the status, of the tokens of this time.
     """
 
     seconds: float = 0.0
@@ -41,12 +44,17 @@ class Recent:
     bytes_per_s: Mapping[str, float] = field(default_factory=dict)
     lost: Mapping[str, int] = field(default_factory=dict)
     ages: Mapping[str, Age] = field(default_factory=dict)
+    requirements: Mapping[str, RequirementRecord] = field(default_factory=dict)
 
 
 class Window:
-    """Compares counters with those of WINDOW seconds ago, or of its beginning. Any one thread at a time may call it."""
+    """Compares counters with those of WINDOW seconds ago, or of its beginning. Any one thread at a time may call it.
 
-    def __init__(self) -> None:
+    ``judge`` says what counts of a requirement in so many seconds mean.
+    """
+
+    def __init__(self, judge: Optional[Callable[[str, Tally, float], RequirementRecord]] = None) -> None:
+        self._judge = judge
         self._kept: deque[Counted] = deque()
 
     def add(self, new: Counted) -> Recent:
@@ -56,7 +64,12 @@ class Window:
             kept.popleft()
         if not kept or new.at - kept[-1].at >= _STEP:
             kept.append(new)
-        return between(kept[0], new)
+        recent = between(kept[0], new)
+        if self._judge is None or not recent.seconds:
+            return recent
+        counts = {name: tally.since(kept[0].requirements[name]) for name, tally in new.requirements.items()}
+        judged = {name: self._judge(name, tally, recent.seconds) for name, tally in counts.items()}
+        return replace(recent, requirements=judged)
 
 
 def between(old: Counted, new: Counted) -> Recent:

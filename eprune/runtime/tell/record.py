@@ -10,6 +10,7 @@ from typing import Any, Optional
 
 from eprune.runtime.kernel.ages import Age
 from eprune.runtime.kernel.fifo import FifoCounts
+from eprune.runtime.tell.judge import DegradedRecord, RequirementRecord
 from eprune.runtime.tell.usage import Usage
 
 #: Spans that one actor keeps for the trace at most; a longer run's trace ends there, and its label states it.
@@ -168,6 +169,8 @@ class RunRecord:
     fifos: Mapping[str, FifoRecord]
     links: Mapping[str, LinkRecord]
     peers: Mapping[str, ClockRecord]
+    requirements: Mapping[str, RequirementRecord]
+    degraded: Mapping[str, DegradedRecord]
     events: Sequence[Mapping[str, Any]]
     events_omitted: int
     unlogged: int
@@ -182,6 +185,9 @@ class RunRecord:
         usage = fields.pop("usage")
         for optional in ("interpreter", "stream"):
             if fields[optional] is None:
+                del fields[optional]
+        for optional in ("requirements", "degraded"):
+            if not fields[optional]:
                 del fields[optional]
         for name, actor in fields["actors"].items():
             more = {key: actor.pop(key) for key in ("modes", "figures")}

@@ -16,6 +16,7 @@ from typing import Any, Callable, Optional, Union
 from eprune.runtime.kernel.ages import Age
 from eprune.runtime.kernel.errors import Interrupted, RunError, unexpected
 from eprune.runtime.tell.journal import Journal
+from eprune.runtime.tell.judge import DegradedRecord, RequirementRecord
 from eprune.runtime.tell.outlets import FileOutlet, PipeOutlet, is_stream
 from eprune.runtime.tell.recent import Recent
 from eprune.runtime.tell.record import known
@@ -72,7 +73,9 @@ class StatusReport:
     ``time`` - ``since`` is a duration, whatever the clock has done meanwhile. ``stalled``: actor -> its stall.
     ``ages``: data input of an actor without outputs, ``actor.port`` -> how old its tokens have been. ``recent``: what
     has happened in the last seconds. ``missing``: the ports, ``actor.port``, whose other ends are missing now.
-    ``taps``: FIFO -> how far the copying of its tokens is. ``figures``: actor -> what its behaviour counts or measures,
+    ``requirements``: ``actor.port -> actor.port`` to how it was met so far; ``degraded``: dynamic processing graph ->
+    how often its row for late frames was taken. ``taps``: FIFO -> how far the copying of its tokens is.
+    ``figures``: actor -> what its behaviour counts or measures,
     of those that do.
     ``stream``: of a service, the number of the stream that it serves or waits for; None: it is none.
     ``successor``: the process of the next generation, which has taken over; None: there is none.
@@ -95,6 +98,8 @@ class StatusReport:
     stalled: Mapping[str, Stall]
     missing: Sequence[str]
     taps: Mapping[str, TapStatus]
+    requirements: Mapping[str, RequirementRecord]
+    degraded: Mapping[str, DegradedRecord]
     recent: Recent
     figures: Mapping[str, Mapping[str, float]]
     unlogged: int
@@ -110,6 +115,11 @@ class StatusReport:
         for name in ("stream", "successor"):
             if fields[name] is None:
                 del fields[name]
+        for name in ("requirements", "degraded"):
+            if not fields[name]:
+                del fields[name]
+        if not fields["recent"]["requirements"]:
+            del fields["recent"]["requirements"]
         return {**fields, **usage}
 
 

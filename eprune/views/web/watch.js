@@ -61,8 +61,11 @@
     const sums = (field) => state.fifos.filter((each) => each.crosses).reduce((sum, each) => sum + (each[field] || 0), 0);
     const ages = Object.entries(state.ages).map(([port, age]) =>
       tile(number(age.p50_ms, " ms"), "age at " + port + "; 1 in 100 above " + number(age.p99_ms, " ms")));
+    const required = Object.entries(state.requirements).filter(([, each]) => each.share !== null).map(([name, each]) =>
+      tile(number(100 * each.share, " %"), name + ": in time, " + number(100 * each.required_share, " %") + " required within " +
+        number(each.latency_ms, " ms")));
     const lost = state.fifos.reduce((sum, each) => sum + each.lost, 0);
-    $("tiles").replaceChildren(tile(number(state.frames_per_s), "frames per second"), ...ages,
+    $("tiles").replaceChildren(tile(number(state.frames_per_s), "frames per second"), ...ages, ...required,
       tile(size(sums("bytes_per_s")) + "/s", "between platforms"), tile(String(lost), "tokens lost in the last seconds"));
   }
 
