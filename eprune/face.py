@@ -353,13 +353,14 @@ class Cuts:
             space = partition_points(self.flow, self.roles, limits)
         except AmbiguousSources as error:
             raise WrongUsage(f"{error} say keep_on=[({self.roles.endpoints[0]!r}, {error.sources[0]!r})]") from None
-        return point_rows(self.flow, self.roles, space.alternatives, self.costs)
+        return point_rows(self.flow, self.roles, space.alternatives, self.costs, limits.required)
 
     def best(self, objective: str = "endpoint", **constraints: Any) -> System:
         """The system at its best cut: best at endpoint, latency, throughput, bytes or energy, or at weights of them.
 
         ``constraints``: ``private_until="L2"``, ``max_bytes=65536``, ``keep_on=[("endpoint", "Sink")]``, ``not_on``,
-        ``must_use``, ``must_not_use``. Of all cuts where scipy is installed, else of the partition points. Raises
+        ``must_use``, ``must_not_use``, and ``required="rate=30/s,latency=100ms"``, which by default is what the
+        application requires ("": nothing). Of all cuts where scipy is installed, else of the partition points. Raises
         WrongUsage where the objective needs predictions, and Failure where no cut is allowed.
         """
         from eprune.explore.answer import best_cut
@@ -368,9 +369,12 @@ class Cuts:
         if self.costs is None and objective != "bytes":
             raise WrongUsage(f"{objective!r} needs predictions: cuts.predict() first")
         limits = _constraints(self, constraints)
+        if self.costs is None and limits.required:
+            raise WrongUsage(f'{limits.required}: that needs predictions: cuts.predict() first, or required=""')
         homes = best_cut(self.flow, self.roles, limits, self.costs, objective, self.rows(**constraints))
         if homes is None:
-            raise Failure("no cut is allowed by these constraints")
+            required = f" that meets what is required, {limits.required}" if limits.required else ""
+            raise Failure(f"no cut is allowed by these constraints{required}")
         return System.of(place(self.system, homes, self.costs.units if self.costs else {}))
 
     def _table(self) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
@@ -421,6 +425,7 @@ def cuts(
 
 
 def _constraints(made: Cuts, given: Mapping[str, Any]) -> Constraints:
+    from eprune.explore.required import ANYTHING, parse_required, required_of
     from eprune.explore.space import Constraints as Constraints_
 
     known = [each.name for each in fields(Constraints_)]
@@ -440,7 +445,12 @@ def _constraints(made: Cuts, given: Mapping[str, Any]) -> Constraints:
     for platform in (*used, *(platform for platform, _ in pairs)):
         if platform not in platforms:
             raise WrongUsage(f"there is no platform {platform!r}; there are {', '.join(made.roles.platforms)}")
-    return Constraints_(**listed)
+    try:
+        text = given.get("required")
+        required = required_of(made.system.graph) if text is None else parse_required(text) if text else ANYTHING
+    except ValueError as error:
+        raise WrongUsage(str(error)) from None
+    return Constraints_(**{**listed, "required": required})
 
 
 def _listed(paths: Union[PathLike, Sequence[PathLike]]) -> list[str]:

@@ -107,6 +107,18 @@ def test_cuts_are_predicted_and_the_best_one_is_a_system(cuts):
     assert "after L2" in repr(cuts) and "<td>after L2</td>" in cuts._repr_html_()
 
 
+def test_the_best_cut_keeps_what_is_required(app, cuts):
+    fast = cuts.best("bytes", required="rate=60/s")
+    assert fast.homes["L1"] == "server", "the endpoint alone sends nothing, but is too slow"
+    assert [row.missed for row in cuts.rows(required="rate=60/s")][-1].endswith("of 60 frames/s")
+    with pytest.raises(Failure, match="that meets what is required, 1000 frames/s"):
+        cuts.best("bytes", required="rate=1000/s")
+    with pytest.raises(WrongUsage, match="that needs predictions"):
+        eprune.cuts(app).best("bytes", required="rate=1/s")
+    with pytest.raises(WrongUsage, match="expected rate=30/s"):
+        cuts.best("bytes", required="fast")
+
+
 @pytest.mark.parametrize(
     ("constraints", "message"),
     [

@@ -496,6 +496,7 @@ COMPLETERS: dict[str, Completer] = {
     "INPUT=1,1280 ...": _nothing,
     "LIST": _nothing,
     "WHAT=VALUE": _nothing,
+    "rate=R,latency=T": _nothing,
     "TRACE.csv": _files("*.csv"),
     "TRACE ...": _files("*.trace.json"),
     "S": _nothing,

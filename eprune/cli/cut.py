@@ -14,7 +14,7 @@ from eprune.cli import options
 from eprune.cli.errors import say, say_next
 from eprune.cli.explore import NoCut, Objective, constraint_options, seconds_option
 from eprune.cli.printing import show
-from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, with_codings
+from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, unmet, with_codings
 
 if TYPE_CHECKING:
     from eprune.explore.cost import Costs, Prediction
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from eprune.explore.space import Constraints, Units
     from eprune.measure.coding import CodedFifos
     from eprune.model.system import System
+    from eprune.views.unmet import UnmetReport
 
 #: Frames of a measurement.
 FRAMES = 200
@@ -130,7 +131,12 @@ def command(
     coding = coding_of(plan, Path(folder), as_it_is)
     costs = with_codings(costs, coding, objective)
     for tries in range(TRIES, 0, -1):
-        cut = _chosen(plan, Path(folder), constraints, costs, objective, point, after, seconds)
+        try:
+            cut = _chosen(plan, Path(folder), constraints, costs, objective, point, after, seconds, as_it_is)
+        except Unmet as none:
+            if fmt == "json":
+                show(json.dumps({"required": asdict(constraints.required), "unmet": none.found.data()}, indent=2), fmt)
+            raise
         system, over = _placed(plan, folder, cut, last=tries == 1 or cut.best is None)
         if costs is None or not over:
             break
@@ -184,6 +190,7 @@ def _chosen(
     point: Optional[str],
     after: Sequence[str],
     seconds: Optional[float],
+    as_it_is: bool,
 ) -> _Cut:
     """The cut that is asked for. Raises a usage error where there is none, NoCut where none is allowed."""
     from eprune.explore import answer
@@ -212,12 +219,23 @@ def _chosen(
         broken = violation(plan.flow, plan.roles, constraints, homes, costs.most if costs else None)
         if broken:
             raise click.UsageError(f"the constraints do not allow that cut: {broken}")
+        made = predict(plan.flow, plan.roles, costs.placed(units), homes) if costs else None
+        missed = constraints.required.missed(made.latency, made.period) if made else ""
+        if missed:
+            raise click.UsageError(
+                f"that cut misses what is required, {constraints.required}: {missed}; --no-require leaves that aside"
+            )
     else:
         rows = answer.rows(plan, script.read(folder / RESULTS, plan.id), costs, constraints)
         ranked = answer.ranked(plan, rows, objective)
         every = best_cut(plan, constraints, costs, objective, seconds) if costs else None
         if not ranked and every is None:
-            excluded = {**{row.alternative.name: row.excluded for row in rows if row.excluded}, **plan.excluded}
+            if costs and (why := unmet(plan, folder, constraints, costs, seconds, as_it_is)):
+                raise Unmet(why)
+            excluded = {
+                **{row.alternative.name: row.excluded or row.missed for row in rows if row.excluded or row.missed},
+                **plan.excluded,
+            }
             if len(excluded) < len(rows):
                 raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
             raise NoCut("\n".join([f"no cut is allowed, neither a {plan.point} nor another", *left_out(excluded)]))
@@ -227,8 +245,15 @@ def _chosen(
             homes, units = every.homes, every.units
         best = every
     predicted = predict(plan.flow, plan.roles, costs.placed(units), homes) if costs else None
-    names = (each.name for each in plan.alternatives if (each.homes, each.units) == (homes, units))
-    return _Cut(homes, next(names, ""), predicted, units, best)
+    return _Cut(homes, answer.point_of(plan, homes, units), predicted, units, best)
+
+
+class Unmet(NoCut):
+    """No cut keeps what is required."""
+
+    def __init__(self, found: UnmetReport) -> None:
+        super().__init__("\n".join(found.lines()))
+        self.found = found
 
 
 def _words(plan: Plan, cut: _Cut) -> str:

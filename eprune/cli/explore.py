@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from eprune.model.system import System
 
 
+#: Those constraints that several options add up to.
+LISTED = ("keep_on", "not_on", "must_use", "must_not_use", "private_until")
 #: A bound in place of an actor.
 _SSIM = re.compile(r"ssim<?=([0-9]+(?:\.[0-9]*)?|\.[0-9]+)$")
 
@@ -72,6 +74,16 @@ def constraint_options(function: options.Decorated) -> options.Decorated:
     pair: Any = {"nargs": 2, "type": (str, str), "multiple": True, "metavar": "PLATFORM ACTOR"}
     platform: Any = {"multiple": True, "metavar": "PLATFORM"}
     for option in (
+        click.option(
+            "--no-require", is_flag=True, help="Leave aside what the application, and the exploration, require."
+        ),
+        click.option(
+            "--require",
+            multiple=True,
+            metavar="rate=R,latency=T",
+            help="So many frames per second, so long for a single one at most, by prediction: rate=30/s,latency=100ms. "
+            "What the application requires holds as well.",
+        ),
         click.option(
             "--privacy", metavar="FILE.json", help="What tokens reveal, from eprune privacy --every --format json."
         ),
@@ -149,6 +161,7 @@ def command(
     from eprune.cli.reading import read_sound
     from eprune.explore.flow import flow
     from eprune.explore.plan import link_figures
+    from eprune.explore.required import required_of
     from eprune.measure.exploration import NO_TIMES, NoPoint, foreign, write_exploration
     from eprune.views.exploration import as_json, notes, text
 
@@ -162,6 +175,8 @@ def command(
     roles = _roles(read, edges, streams, constraints["keep_on"])
     read.sort(key=lambda platform: roles.platforms.index(platform.name))
     applied = constraints_of(constraints, roles.platforms, streams)
+    if not constraints["no_require"]:
+        applied = replace(applied, required=applied.required.and_(required_of(system.graph)))
     if constraints["privacy"] and not any(_SSIM.match(each) for each in constraints["private_until"]):
         raise click.UsageError("--privacy is for a bound: give --private-until ssim=0.5, say, too")
     placed, typed, estimated = replace(system, platforms=tuple(read)), options.typed(), NO_TIMES
@@ -195,6 +210,7 @@ def _placements(
     from eprune.explore.answer import placements
     from eprune.explore.integer import Unsolved
     from eprune.explore.plan import link_figures, memory, power
+    from eprune.explore.required import ANYTHING
     from eprune.explore.space import Space
     from eprune.measure.costs import estimated
     from eprune.measure.exploration import costs_by
@@ -204,7 +220,8 @@ def _placements(
     shown = progress(1, unit="")
     shown.begin("searching for the best placements")
     try:
-        found = placements(streams, roles, constraints, costs, seconds)
+        # What is required is kept once times are known: an estimate proves nothing.
+        found = placements(streams, roles, replace(constraints, required=ANYTHING), costs, seconds)
     except Unsolved as unsolved:
         raise click.ClickException(f"no placement was found {unsolved}: give --seconds more") from None
     except ImportError:
@@ -267,6 +284,7 @@ def _read_platforms(paths: Iterable[str]) -> list[Platform]:
 
 def constraints_of(given: Mapping[str, Any], platforms: Sequence[str], flow: Flow) -> Constraints:
     """The constraints that the options say. Raises BadParameter for names that do not exist, and bounds of nothing."""
+    from eprune.explore.required import parse_required, together
     from eprune.explore.space import Constraints
     from eprune.model.quantity import parse_size
 
@@ -289,8 +307,12 @@ def constraints_of(given: Mapping[str, Any], platforms: Sequence[str], flow: Flo
         max_bytes = -1 if given["max_bytes"] is None else parse_size(given["max_bytes"])
     except ValueError as error:
         raise click.BadParameter(str(error), param_hint="--max-bytes") from None
-    named = {name: value for name, value in given.items() if name != "privacy"}
-    return Constraints(**{**named, "max_bytes": max_bytes, "private_until": tuple(private)})
+    try:
+        required = together(map(parse_required, given["require"]))
+    except ValueError as error:
+        raise click.BadParameter(str(error), param_hint="--require") from None
+    named = {name: given[name] for name in LISTED}
+    return Constraints(**{**named, "private_until": tuple(private)}, max_bytes=max_bytes, required=required)
 
 
 def revealed_by(file: str, flow: Flow) -> dict[str, float]:
@@ -356,13 +378,14 @@ def _other_cut(flow: Any, roles: Roles, constraints: Constraints, links: Any) ->
     """The allowed cut with the fewest bytes, be it a partition point or not, in words; "" if there is none."""
     from eprune.explore.cost import Costs
     from eprune.explore.integer import Unsolved
+    from eprune.explore.required import ANYTHING
     from eprune.explore.search import Search
     from eprune.explore.space import after
     from eprune.views.cuts import placed
 
     times = {platform: dict.fromkeys(flow.actors, 0.0) for platform in roles.platforms}
     try:
-        best = Search(flow, roles, constraints, Costs(times, links)).best("bytes")
+        best = Search(flow, roles, replace(constraints, required=ANYTHING), Costs(times, links)).best("bytes")
     except (Unsolved, ImportError):
         return ""
     return "" if best is None else f"{after(flow, roles, best.homes)}: {placed(roles, best.homes)}"

@@ -59,6 +59,13 @@ _NOT_CODING = (
     metavar="N",
     help="With --compress: up to so many pictures of each part (default: 100).",
 )
+@click.option(
+    "--rest",
+    type=click.FloatRange(min=0, max=200),
+    metavar="MS",
+    help="With --actors: let units wait so long after each firing, as between single frames (default: none, but as "
+    "long as an emulated unit does with --emulate).",
+)
 @objective_option
 @click.option("--retry", is_flag=True, help="Also measure again what failed.")
 @click.option(
@@ -113,6 +120,7 @@ def command(
     data: Optional[str],
     wish: Optional[str],
     frames: Optional[int],
+    rest: Optional[float],
     objective: Optional[str],
     retry: bool,
     again: bool,
@@ -169,6 +177,8 @@ def command(
         raise click.UsageError("--objective says which points --validate K takes: give it too")
     if device_python is not None and not endpoints:
         raise click.UsageError("--device-python is the Python of the device that --endpoint names: give it too")
+    if rest is not None and not actors:
+        raise click.UsageError("--rest is for timing the actors: give --actors too")
     _refuse_idle(actors, validate is not None, bool(points), again)
     if compress:
         options.refuse(_NOT_CODING, "--compress tries how tokens are coded, on this machine, and measures no point")
@@ -195,7 +205,7 @@ def command(
             done = _coded(done, data or "", wish, frames, quiet)
         if actors:
             kept = {} if again else times_from_elsewhere(plan, place)
-            done = _time_actors(done, kept, interpreter, pin, emulate, quiet)
+            done = _time_actors(done, kept, interpreter, pin, emulate, rest or 0.0, quiet)
         if boards:
             with certificates(plan.roles.platforms):
                 ask = Ask(latency, tuple(arguments), limit, trusted)
@@ -370,12 +380,18 @@ def _devices(plan: Plan, given: Sequence[str], python: str) -> dict[str, Device]
 
 
 def _time_actors(
-    done: Profile, kept: Mapping[str, Any], interpreter: Optional[str], pin: bool, emulate: bool, quiet: bool
+    done: Profile,
+    kept: Mapping[str, Any],
+    interpreter: Optional[str],
+    pin: bool,
+    emulate: bool,
+    rest: float,
+    quiet: bool,
 ) -> Profile:
     """Time the unsplit application for each platform, and write what came out to actors.json.
 
     The platforms whose times are ``kept`` are not timed. With ``emulate`` it also says how much slower the platform's
-    unit is than the core that plays it.
+    unit is than the core that plays it. Units wait ``rest`` milliseconds after each firing.
     """
     from eprune.cli.progress import progress
     from eprune.formats.xml.platform import read_platform
@@ -402,7 +418,7 @@ def _time_actors(
             units = platform.units if pin else tuple(replace(unit, cores=()) for unit in platform.units)
             platform, trusted = replace(platform, units=units), options.allows_outside()
             application = str(folder / plan.files[0])
-            timed[name] = time_platform(application, platform, interpreter, shown, trusted, emulate)
+            timed[name] = time_platform(application, platform, interpreter, shown, trusted, emulate, rest / 1e3)
             for note in timed[name].get("notes", ()):
                 say(f"note: the actors of {name} were timed {note}")
         except RuntimeError as error:

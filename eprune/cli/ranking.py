@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Optional
 import click
 
 from eprune.cli.errors import say
-from eprune.cli.explore import constraints_of
+from eprune.cli.explore import LISTED, constraints_of
 
 if TYPE_CHECKING:
     from eprune.explore.cost import Costs
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from eprune.explore.search import Best
     from eprune.explore.space import Constraints
     from eprune.measure.coding import CodedFifos
+    from eprune.views.unmet import UnmetReport
 
 
 speed_option = click.option(
@@ -53,9 +54,43 @@ def together(plan: Plan, given: Mapping[str, Any]) -> Constraints:
     limits = [limit for limit in (old.max_bytes, more.max_bytes) if limit >= 0]
     return replace(
         old,
-        **{name: (*getattr(old, name), *getattr(more, name)) for name in given if name not in ("max_bytes", "privacy")},
+        **{name: (*getattr(old, name), *getattr(more, name)) for name in LISTED},
         max_bytes=min(limits, default=-1),
+        required=more.required if given["no_require"] else old.required.and_(more.required),
     )
+
+
+def unmet(
+    plan: Plan,
+    folder: Path,
+    constraints: Constraints,
+    costs: Costs,
+    seconds: Optional[float] = None,
+    as_it_is: bool = False,
+) -> Optional[UnmetReport]:
+    """Why no cut keeps what is required; None where that is not why there is none, or where it is not known."""
+    from eprune.cli.progress import progress
+    from eprune.explore import unmet as search
+    from eprune.explore.integer import Unsolved
+    from eprune.measure.coding import read_coding
+    from eprune.views.unmet import UnmetReport
+
+    if not constraints.required:
+        return None
+    coding = read_coding(plan, folder) if as_it_is else None
+    coded = replace(costs, coded=coding.coded) if coding else None
+    shown = progress(1, unit="")
+    shown.begin("searching what would meet the requirements")
+    try:
+        found = search.unmet(plan.flow, plan.roles, constraints, costs, seconds, coded)
+    except Unsolved:
+        say("note: the search for what would meet the requirements has not come to an end in time")
+        return None
+    except ImportError:
+        return None
+    finally:
+        shown.clear()
+    return None if found is None else UnmetReport(plan, costs, found)
 
 
 def costs_of(plan: Plan, folder: Path, speeds: Sequence[str] = ()) -> Optional[Costs]:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     metavar="PLATFORM ACTOR",
     help="ACTOR runs on PLATFORM: a source whose device has failed, and which can be elsewhere.",
 )
+@click.option("--no-require", is_flag=True, help="Leave aside what the application, and the exploration, require.")
 @timeout_option
 @quiet_option
 @options.format_option
@@ -49,6 +50,7 @@ def replan(
     best: Optional[str],
     make: bool,
     keep_on: Sequence[tuple[str, str]],
+    no_require: bool,
     timeout: float,
     quiet: bool,
     fmt: str,
@@ -95,7 +97,14 @@ def replan(
         say("\n".join(f"source {source!r} was on {system.homes[source]}" for source in lost) + f"; {hint}")
         return FINDINGS
     context.invoke(
-        cut.command, folder=cuts, best=best, output=output, fmt="text", keep_on=keep_on, must_not_use=tuple(why)
+        cut.command,
+        folder=cuts,
+        best=best,
+        output=output,
+        fmt="text",
+        keep_on=keep_on,
+        must_not_use=tuple(why),
+        no_require=no_require,
     )
     outside = reaches_outside(str(Path(output, "application.xml")))
     if make:

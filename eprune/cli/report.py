@@ -16,7 +16,7 @@ from eprune.cli.charts import drawn, kind_of
 from eprune.cli.errors import FINDINGS, say
 from eprune.cli.explore import NoCut, constraint_options, objective_option, revealed_by, seconds_option
 from eprune.cli.printing import write
-from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, with_codings
+from eprune.cli.ranking import best_cut, coding_of, costs_of, costs_over, speed_option, together, unmet, with_codings
 
 if TYPE_CHECKING:
     from eprune.explore.answer import PointRow
@@ -155,13 +155,16 @@ def command(
         if left := script.passed_over(Path(folder, file), plan.id):
             say(f"note: {left}")
     results = script.read(Path(folder, RESULTS), plan.id)
-    over = []
+    over: list[Over] = []
     for name, each in costs_over(plan, costs, links):
         each_rows = answer.rows(plan, results, each, constraints)
         best = best_cut(plan, constraints, each, objective, seconds) if each else None
         over.append(Over(name, each, each_rows, best))
-    rows, best = over[0].rows, over[0].best
-    if all(row.excluded for row in rows) and best is None:
+    rows, best, first = over[0].rows, over[0].best, over[0].costs
+    missed = None
+    if best is None and first is not None and not answer.ranked(plan, rows, objective):
+        missed = unmet(plan, Path(folder), constraints, first, seconds, as_it_is)
+    if all(row.excluded for row in rows) and best is None and missed is None:
         excluded = {**{row.alternative.name: row.excluded for row in rows}, **plan.excluded}
         raise NoCut("\n".join([f"no cut is allowed, neither a {plan.point} nor another", *left_out(excluded)]))
     if against:
@@ -171,7 +174,7 @@ def command(
         if found.worse:
             say(f"worse by more than {found.tolerance:g} %: {', '.join(found.worse)}")
         return FINDINGS if found.worse else 0
-    if not answer.ranked(plan, rows, objective) and best is None:
+    if not answer.ranked(plan, rows, objective) and best is None and not any(row.missed for row in rows):
         raise click.UsageError(f"nothing is measured: run eprune profile {folder}, or with --actors to predict")
     latencies = script.read(Path(folder, LATENCIES), plan.id)
     allowed = {row.alternative.name: not row.excluded for row in rows}
@@ -181,8 +184,10 @@ def command(
         besides=[each for each in dealt if each],
         evaluated=_side_by_side(besides, data, frames, plan, folder, rows, objective) if data else (),
         coding=coding_report(plan, folder, coding, ranked_by, allowed) if coding and ranked_by else None,
-        make="" if plan.from_stdin else _make(folder, objective, links, given),
+        make="" if plan.from_stdin or missed else _make(folder, objective, links, given),
         revealed=revealed_by(given["privacy"], plan.flow) if given["privacy"] else {},
+        required=constraints.required,
+        unmet=missed,
     )
     report = CutReport(plan, objective, over, latencies, more)
     if chart:
@@ -192,7 +197,7 @@ def command(
     else:
         text = {"text": report.text, "json": report.json, "csv": report.csv}[fmt]()
     write(output, text, fmt)
-    return 0
+    return FINDINGS if any(row.missed for row in rows) and best is None and not report.ranked else 0
 
 
 def _make(folder: str, objective: str, links: Sequence[str], given: Mapping[str, Any]) -> str:

@@ -10,18 +10,23 @@ from typing import Any, Optional
 from eprune.explore.cost import Costs, Prediction, predict, weights
 from eprune.explore.flow import Flow
 from eprune.explore.plan import Plan
-from eprune.explore.space import Alternative, Constraints, Roles, after, violation
+from eprune.explore.required import ANYTHING, Required
+from eprune.explore.space import Alternative, Constraints, Roles, Units, after, violation
 
 
 @dataclass(frozen=True)
 class PointRow:
-    """A partition point. ``measured``: its line of the results; ``excluded``: why constraints leave it out, or ""."""
+    """A partition point. ``measured``: its line of the results; ``excluded``: why constraints leave it out, or "".
+
+    ``missed``: by how much it misses what is required, or "".
+    """
 
     alternative: Alternative
     nbytes: int
     predicted: Optional[Prediction]
     measured: Optional[Mapping[str, Any]]
     excluded: str
+    missed: str = ""
 
     @property
     def failed(self) -> bool:
@@ -50,7 +55,7 @@ class PointRow:
 
     def value(self, objective: str, endpoints: Sequence[str]) -> float:
         """The figure to rank by: the predicted one where there are predictions, else the measured one; or infinite."""
-        if self.excluded or self.failed:
+        if self.excluded or self.missed or self.failed:
             return math.inf
         if self.predicted is not None:
             return self.predicted.value(objective)
@@ -63,25 +68,43 @@ class PointRow:
 def rows(
     plan: Plan, results: Mapping[str, Mapping[str, Any]], costs: Optional[Costs], constraints: Constraints
 ) -> tuple[PointRow, ...]:
-    """All partition points of a plan, in order."""
-    return tuple(
-        PointRow(
-            alternative=each,
-            nbytes=plan.flow.nbytes(each.homes),
-            predicted=predict(plan.flow, plan.roles, costs.placed(each.units), each.homes) if costs else None,
-            measured=results.get(each.name),
-            excluded=violation(plan.flow, plan.roles, constraints, each.homes, costs.most if costs else None),
-        )
-        for each in plan.alternatives
-    )
+    """All partition points of a plan, in order. Without costs, only a rate that is required can be missed."""
+    found = []
+    for each in plan.alternatives:
+        predicted = predict(plan.flow, plan.roles, costs.placed(each.units), each.homes) if costs else None
+        measured = results.get(each.name)
+        excluded = violation(plan.flow, plan.roles, constraints, each.homes, costs.most if costs else None)
+        missed = _missed(constraints.required, predicted, measured)
+        found.append(PointRow(each, plan.flow.nbytes(each.homes), predicted, measured, excluded, missed))
+    return tuple(found)
 
 
-def point_rows(flow: Flow, roles: Roles, points: Sequence[Alternative], costs: Optional[Costs]) -> tuple[PointRow, ...]:
+def point_rows(
+    flow: Flow,
+    roles: Roles,
+    points: Sequence[Alternative],
+    costs: Optional[Costs],
+    required: Required = ANYTHING,
+) -> tuple[PointRow, ...]:
     """Partition points with their predictions, where there are costs; nothing was measured."""
-    return tuple(
-        PointRow(each, flow.nbytes(each.homes), predict(flow, roles, costs, each.homes) if costs else None, None, "")
-        for each in points
-    )
+    found = []
+    for each in points:
+        predicted = predict(flow, roles, costs, each.homes) if costs else None
+        missed = _missed(required, predicted, None)
+        found.append(PointRow(each, flow.nbytes(each.homes), predicted, None, "", missed))
+    return tuple(found)
+
+
+def _missed(required: Required, predicted: Optional[Prediction], measured: Optional[Mapping[str, Any]]) -> str:
+    if predicted is not None:
+        return required.missed(predicted.latency, predicted.period)
+    rate = measured["frames_per_second"] if measured is not None and measured["ok"] else None
+    return required.missed(None, 1 / rate if rate else None)
+
+
+def point_of(plan: Plan, homes: Mapping[str, str], units: Units) -> str:
+    """The name of the partition point that a cut is; "" if it is none."""
+    return next((each.name for each in plan.alternatives if (each.homes, each.units) == (homes, units)), "")
 
 
 def best_cut(
@@ -105,7 +128,8 @@ def best_cut(
             return None if found is None else found.homes
         except (Unsolved, ImportError):
             pass
-    least = min(points, key=lambda row: row.value(objective, roles.endpoints), default=None)
+    kept = [row for row in points if not row.missed]
+    least = min(kept, key=lambda row: row.value(objective, roles.endpoints), default=None)
     return None if least is None else least.alternative.homes
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, Optional, Union
 
 from eprune.explore.flow import Flow, Stream
+from eprune.explore.required import Required
 from eprune.explore.space import Alternative, Constraints, Roles, Units
 from eprune.model.platform import Platform
 
@@ -212,8 +213,8 @@ def read_plan(text: str) -> Plan:
 
 
 def _constraints(data: Mapping[str, Any]) -> Constraints:
-    tuples = {key: tuple(map(_frozen, value)) for key, value in data.items() if key != "max_bytes"}
-    return Constraints(**tuples, max_bytes=data["max_bytes"])
+    tuples = {key: tuple(map(_frozen, value)) for key, value in data.items() if key not in ("max_bytes", "required")}
+    return Constraints(**tuples, max_bytes=data["max_bytes"], required=Required(**data.get("required", {})))
 
 
 def _frozen(value: Any) -> Any:

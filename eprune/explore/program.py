@@ -12,12 +12,13 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Optional, Union
 
 from eprune.explore.cost import buffer_bytes, weights
 from eprune.explore.flow import Stream
 from eprune.explore.integer import IntegerProgram, Terms
 from eprune.explore.network import Pair
+from eprune.explore.required import Required
 
 if TYPE_CHECKING:
     from eprune.explore.search import Search
@@ -28,7 +29,7 @@ PATHS = 5
 
 
 class Program:
-    """The variables and conditions of a search. ``most``: where latency alone counts, one that is possible, in ms."""
+    """The variables and conditions of a search. ``most``: a latency that the best cut does not exceed, in ms."""
 
     def __init__(self, search: Search, most: Optional[float] = None) -> None:
         self.search, self._most = search, most
@@ -169,6 +170,9 @@ class Program:
             most = total((self.costs.most(stream, *pair), terms) for pair, own in crossing for stream, terms in own)
             terms = {variable: nbytes / unit for variable, nbytes in most.items()}
             self.integers.hold(terms, most=constraints.max_bytes / unit)
+        for ratio in self._ratios(constraints.required):
+            # Tolerances are absolute: 1000 is far above them.
+            self.integers.hold(total(((1e3, ratio),)), most=1e3)
 
     def _fit(self) -> None:
         """What each platform holds fits its memory, as ``cost.memory_use`` counts."""
@@ -212,8 +216,10 @@ class Program:
             for platform in self.costs.on
         }
 
-    def objective(self, objective: str) -> Terms:
-        """The sum to minimise, in the units of the objective's figures."""
+    def objective(self, objective: Union[str, Required]) -> Terms:
+        """The sum to minimise, in the units of the objective's figures; of what is required, how far that is missed."""
+        if isinstance(objective, Required):
+            return self._largest(list(self._ratios(objective)))
         figures = {
             "endpoint": self._endpoint,
             "latency": lambda: self._latency,
@@ -375,9 +381,48 @@ class Program:
         return self._largest([*(terms for terms in last.values() if terms), *ways])
 
     def _throughput(self) -> Terms:
+        return self._largest([*self._stages(), *self._rooms()])
+
+    def _stages(self) -> list[Terms]:
+        """What takes its time at the same time as the others: units and links."""
         sending = [self._sending(*pair) for pair in self.crossing]
         units = [terms for platform in self.roles.platforms for terms in self._by_unit(platform).values()]
-        return self._largest([*units, *sending])
+        return [*units, *sending]
+
+    def _ratios(self, required: Required) -> Iterator[Terms]:
+        """Sums of which none is above 1 where a cut keeps what is required."""
+        if required.latency is not None:
+            yield total(((1e-3 / required.latency, self._latency),))
+        if required.rate is not None:
+            for terms in (*self._stages(), *self._rooms()):
+                yield total(((1e-3 * required.rate, terms),))
+
+    def _rooms(self) -> Iterator[Terms]:
+        """For each FIFO whose room may set the pace: what a frame takes where it crosses, else 0 or less."""
+        working: dict[str, Terms] = {}
+        for (origin, to), crossing in self._each.items():
+            before: dict[str, list[Terms]] = defaultdict(list)
+            for stream, terms in crossing:
+                # Of FIFOs that carry the same tokens the first one that crosses counts.
+                others = before[stream.same or stream.name]
+                room = self.costs.room(stream, origin, to)
+                if room:
+                    for platform in (origin, to):
+                        if platform not in working:
+                            working[platform] = self._largest([self._compute(platform), {}])
+                    most = sum(self._most_work(platform) for platform in (origin, to))
+                    there, back = (self.costs.seconds(*pair)[1] for pair in ((origin, to), (to, origin)))
+                    under_way = 1e3 * (self.costs.sending(stream, origin, to) + there + back)
+                    parts = [(1.0, working[origin]), (1.0, working[to]), (under_way + most, terms)]
+                    parts += [(-most, {self.integers.one: 1.0}), *((-most, other) for other in others)]
+                    yield total((weight / room, each) for weight, each in parts)
+                others.append(terms)
+
+    def _most_work(self, platform: str) -> float:
+        """No cut computes for more milliseconds there."""
+        coding = sum(seconds for _, _, seconds, _ in self._coding(platform))
+        hops = sum(seconds for _, _, seconds, _ in self._hops.get(platform, ()))
+        return 1e3 * (sum(self._slowest.get(platform, {}).values()) + coding + hops)
 
     def _energy(self) -> Terms:
         parts: list[tuple[float, Terms]] = []

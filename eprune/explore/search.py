@@ -8,24 +8,25 @@ sends it: once.
 
 All figures of the cost model are sums of what is 0 or 1, or the largest of some sums: an integer program (``program``).
 Of one endpoint and a server, every objective but throughput is a minimum cut, for which the linear program alone
-already comes out in whole numbers. What the room of FIFOs over links allows is not in it: where files state so little
-room that it sets the pace, the bound may be below the best cut.
+already comes out in whole numbers.
 """
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Optional
+from typing import Optional, Union
 
-from eprune.explore.cost import Costs, memory_use, predict
+from eprune.explore.cost import Costs, Prediction, memory_use, predict
 from eprune.explore.flow import Flow, Stream
 from eprune.explore.integer import CLOSE, Solution, Unsolved
 from eprune.explore.network import Network, Pair, order
 from eprune.explore.prefixes import along_ways
 from eprune.explore.program import Program
+from eprune.explore.required import CLOSE as MET
+from eprune.explore.required import Required
 from eprune.explore.space import Constraints, Roles, Units, owners, pinned_ends, violation
 
 #: Seconds after which the best cut so far is taken, with its bound.
@@ -38,6 +39,8 @@ IN_ORDER = 1500
 TIDIED = 20
 
 Homes = Mapping[str, str]
+#: What is to be least: an objective, or how many times as much a cut takes as it may.
+Goal = Union[str, Required]
 
 
 @dataclass(frozen=True)
@@ -74,8 +77,8 @@ class Search:
         starts = dict.fromkeys(place for actor in flow.actors if actor not in waiting for place in self.choices[actor])
         self.network = Network(roles, ((link.origin, link.to) for link in costs.links), tuple(starts))
 
-    def best(self, objective: str, seconds: float = SECONDS) -> Optional[Best]:
-        """The best allowed cut; None if there is none.
+    def best(self, objective: Goal, seconds: float = SECONDS) -> Optional[Best]:
+        """The best allowed cut that meets what is required; None if there is none.
 
         ``seconds`` are those of the integer program, where actors may be anywhere of all. Raises integer.Unsolved if
         neither is found in time, and ImportError without scipy.
@@ -84,7 +87,7 @@ class Search:
             return None
         begun = time.monotonic()
         known = self._known(objective) if self.roles.anywhere else []
-        program = Program(self, min((best.value for best in known), default=None) if objective == "latency" else None)
+        program = Program(self, self._most_latency(objective, known))
         terms = program.objective(objective)
         bound = 0.0  # no figure is less
         try:
@@ -106,11 +109,24 @@ class Search:
             if not known:
                 raise
         found = min(known, key=lambda best: best.value)
+        if found.value == math.inf:
+            raise Unsolved("but for rounding")
         if self.roles.anywhere:
             found = self._tidied(objective, found)
         return Best(found.homes, found.value, min(bound, found.value), found.units)
 
-    def _tidied(self, objective: str, best: Best) -> Best:
+    def _most_latency(self, objective: Goal, known: Sequence[Best]) -> Optional[float]:
+        """Milliseconds that a single frame takes at most at the best cut, where that is known."""
+        least = min((best.value for best in known), default=math.inf)
+        found = [least] if objective == "latency" else []
+        if isinstance(objective, Required) and objective.latency is not None:
+            found.append(1e3 * least * objective.latency)
+        if self.constraints.required.latency is not None:
+            found.append(1e3 * self.constraints.required.latency)
+        most = min(found, default=math.inf)
+        return None if most == math.inf else most
+
+    def _tidied(self, objective: Goal, best: Best) -> Best:
         """As good, but without crossings that are no use: what need not be elsewhere is where its neighbours are."""
 
         def rank(one: Best) -> tuple[float, ...]:
@@ -133,11 +149,11 @@ class Search:
                 break
         return best
 
-    def _found(self, objective: str, program: Program, solution: Solution) -> Best:
+    def _found(self, objective: Goal, program: Program, solution: Solution) -> Best:
         return self._valued(objective, program.homes(solution.values), program.units(solution.values))
 
-    def _valued(self, objective: str, homes: Homes, units: Units) -> Best:
-        """A cut with its value; the bound says nothing yet."""
+    def _valued(self, objective: Goal, homes: Homes, units: Units) -> Best:
+        """A cut with its value, infinite where it misses what is required; the bound says nothing yet."""
         homes = {actor: homes[actor] for actor in self.flow.actors}
         units = {
             platform: {
@@ -147,16 +163,17 @@ class Search:
             }
             for platform in self.costs.on
         }
-        value = predict(self.flow, self.roles, self.costs.placed(units), homes).value(objective)
-        return Best(homes, value, -math.inf, units)
+        made = predict(self.flow, self.roles, self.costs.placed(units), homes)
+        met = self.constraints.required.of(made) <= 1 + MET
+        return Best(homes, _value(objective, made) if met else math.inf, -math.inf, units)
 
-    def _known(self, objective: str) -> list[Best]:
+    def _known(self, objective: Goal) -> list[Best]:
         """Allowed cuts that are found without the integer program: in order along ways over the platforms."""
         if len(self.roles.platforms) < 3 or len(self.flow.actors) > IN_ORDER:
             return []
         return [self._valued(objective, homes, {}) for homes in along_ways(self) if self.allows(homes)]
 
-    def _rounded(self, objective: str, program: Program, relaxed: Solution) -> list[Best]:
+    def _rounded(self, objective: Goal, program: Program, relaxed: Solution) -> list[Best]:
         """Allowed cuts that come of a solution in fractions: what is true to more than some degree is true.
 
         The conditions compare two variables, which such a rounding keeps; those on all bytes or on a whole platform may
@@ -223,3 +240,7 @@ class Search:
             for to in self.choices[stream.target]
             if (origin, to) in pairs
         ]
+
+
+def _value(objective: Goal, made: Prediction) -> float:
+    return objective.of(made) if isinstance(objective, Required) else made.value(objective)

@@ -17,6 +17,7 @@ from typing import Optional
 
 from eprune.analysis.links import widened
 from eprune.explore.flow import Flow, Stream
+from eprune.explore.required import ANYTHING, Required
 from eprune.model.graph import Graph
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -38,7 +39,7 @@ class Constraints:
     """Questions to the space of cuts; ``keep_on`` and ``not_on`` are pairs of platform and actor.
 
     ``private_until``: these actors and all before them run on an endpoint, and no token of those before them leaves
-    it. ``max_bytes`` is a frame's, over all links; -1: any number.
+    it. ``max_bytes`` is a frame's, over all links; -1: any number. ``required`` is what the cut's figures have to keep.
     """
 
     keep_on: tuple[tuple[str, str], ...] = ()
@@ -47,6 +48,7 @@ class Constraints:
     must_not_use: tuple[str, ...] = ()
     max_bytes: int = -1
     private_until: tuple[str, ...] = ()
+    required: Required = ANYTHING
 
     def allowed(self, actor: str, platforms: Sequence[str]) -> tuple[str, ...]:
         """The platforms on which an actor may run."""

@@ -257,6 +257,11 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
         # They are the application's, though each platform sampled them: those of the first platform count.
         sampled = [each.get("rates", {}) for each in timed.platforms.values()]
         rates = {name: float(rate) for each in reversed(sampled) for name, rate in each.items()}
+        late = {
+            name: {actor: float(p95) * slow[name] for actor, (_, p95) in each["spread"].items()}
+            for name, each in timed.platforms.items()
+            if each.get("rested")
+        }
     except (ValueError, TypeError, AttributeError, KeyError):
         raise _damaged(folder) from None
     factors = speeds or {}
@@ -277,7 +282,8 @@ def read_costs(plan: Plan, folder: Path, speeds: Optional[Mapping[str, float]] =
             if "units" in each
         }
         units = {name: timed.platforms[name]["fastest"] for name in on}
-    return Costs(scaled, plan.links, plan.power, emulated, rates, units=units, on=on, memory=plan.memory)
+    late = {name: {actor: each / factors.get(name, 1.0) for actor, each in own.items()} for name, own in late.items()}
+    return Costs(scaled, plan.links, plan.power, emulated, rates, units=units, on=on, memory=plan.memory, late=late)
 
 
 def estimated_costs(plan: Plan, speeds: Optional[Mapping[str, float]] = None) -> Optional[Costs]:

@@ -15,7 +15,7 @@ from statistics import fmean
 from typing import Any, NamedTuple
 
 #: Which percentiles are reported; 100 is the maximum.
-PERCENTILES = (50, 90, 99, 100)
+PERCENTILES = (50, 90, 95, 99, 100)
 #: What the links' part is called, beside the names of platforms.
 LINK = "(link)"
 
@@ -94,7 +94,7 @@ def _busy(spans: Mapping[str, Mapping[int, tuple[float, float]]], skip: Iterable
 
 @dataclass(frozen=True)
 class LatencySummary:
-    """Of many frames, in ms: p50, p90, p99, max and mean; the means of the platforms' parts and the link's."""
+    """Of many frames, in ms: p50, p90, p95, p99, max and mean; the means of the platforms' parts and the link's."""
 
     latency_ms: Mapping[str, float]
     split_ms: Mapping[str, float]

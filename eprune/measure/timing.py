@@ -5,12 +5,16 @@ first k actors on the platform, for each k; what the k-th adds is its time. Betw
 place of its own in the caches, a segment is slower than over and over: all times are stretched by what that makes of
 the whole network. It runs in a process of its own, pinned.
 Time in which others had the core does not count, where the system knows.
+
+A unit that is emulated waits after each firing, and one that works on single frames waits for the others: what is in
+the caches then is not its own any more, and the same firing takes up to twice as long. So it waits here as well.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import platform as host
 import statistics
@@ -20,11 +24,11 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from itertools import accumulate
 from pathlib import Path
-from typing import Any, Callable, Optional
+from typing import Any, Callable, NamedTuple, Optional
 
 from eprune.analysis.check import check
 from eprune.analysis.nests import Nests
@@ -51,11 +55,63 @@ from eprune.runtime.main.early import compute_in_one_thread, keep_freed_memory
 #: Seconds for the repetitions of one segment, and how many there are at least.
 SECONDS = 0.08
 LEAST = 5
+#: Repetitions where a unit waits in between, enough for a 95th percentile, and seconds for those of all segments.
+RESTED, RESTED_SECONDS = 20, 30.0
+#: Seconds that a unit waits at most: longer ones make a firing hardly slower.
+REST = 0.2
 #: Frames and seconds for the actors that are Python classes.
 FRAMES = 30
 #: Frames where rates vary, to see how often each row of a control table is chosen.
 DYNAMIC_FRAMES = 200
 FRAMES_SECONDS = 3.0
+
+
+@dataclass(frozen=True)
+class Pace:
+    """How a unit is timed: after each firing it waits, as one that is ``slowdown`` times slower, or ``rest`` seconds.
+
+    What an emulated unit takes goes by the processor time of a firing, so that is what counts there.
+    """
+
+    slowdown: float = 1.0
+    rest: float = 0.0
+
+    @property
+    def waits(self) -> bool:
+        """Whether it waits at all."""
+        return self.slowdown > 1 or self.rest > 0
+
+    def clocked(self, call: Callable[[], object]) -> float:
+        """Seconds that a call takes; then it waits."""
+        if self.slowdown > 1:
+            begin = time.thread_time()
+            call()
+            taken = time.thread_time() - begin
+        else:
+            taken = timed(call)
+        if self.waits:
+            time.sleep(min(max((self.slowdown - 1) * taken, self.rest), REST))
+        return taken
+
+
+AT_ONCE = Pace()
+
+
+class Spread(NamedTuple):
+    """Seconds: the least, the median, and what 95 of 100 do not exceed."""
+
+    least: float
+    median: float
+    p95: float
+
+    @classmethod
+    def of(cls, taken: Sequence[float]) -> Spread:
+        """Of some times, of which there is at least one."""
+        ordered = sorted(taken)
+        return cls(ordered[0], statistics.median(ordered), ordered[math.ceil(0.95 * len(ordered)) - 1])
+
+
+NOTHING = Spread(0.0, 0.0, 0.0)
 
 
 def time_actors(
@@ -64,14 +120,17 @@ def time_actors(
     interpreter: Optional[str],
     progress: Progress = SILENT,
     allow_outside: bool = False,
+    pace: Pace = AT_ONCE,
 ) -> dict[str, Any]:
     """Actor -> seconds on a unit, of those that it takes, with the interpreter, as JSON has it.
+
+    ``spread`` are for each actor what it adds to the least time of all before it, and to the 95th percentile.
 
     ``progress`` shows how many actors are done. Raises RuntimeError with the reason of a failure.
     """
     command = [sys.executable, "-m", "eprune.measure.timing", application, f"--interpreter={interpreter or 'auto'}"]
     command += ["--allow-outside"] * allow_outside
-    command += [f"--unit={as_text(unit)}"]
+    command += [f"--unit={as_text(unit)}", f"--slowdown={pace.slowdown!r}", f"--rest={pace.rest!r}"]
     environment = apart.environment()
     compute_in_one_thread(environment)
     with (
@@ -101,14 +160,19 @@ def time_platform(
     progress: Progress = SILENT,
     allow_outside: bool = False,
     emulate: bool = False,
+    rest: float = 0.0,
 ) -> dict[str, Any]:
     """What ``time_actors`` gives for the unit on which each actor takes the least time; of several units also
 
     ``units``: unit -> actor -> seconds, and ``fastest``: actor -> unit. With ``emulate``, ``slowdown`` says how much
-    slower the first unit is than its core; the times of the others have theirs, relative to it.
+    slower the first unit is than its core; the times of the others have theirs, relative to it. ``rest``: the seconds
+    that each unit waits after a firing.
     """
     units = platform.units or (PLAIN,)
-    timed = [time_actors(application, unit, interpreter, progress, allow_outside) for unit in units]
+    paces = [Pace(unit.slowdown if emulate else 1.0, rest) for unit in units]
+    timed = [
+        time_actors(application, unit, interpreter, progress, allow_outside, pace) for unit, pace in zip(units, paces)
+    ]
     first = units[0].slowdown if emulate else 1
     result = {**timed[0], "slowdown": first}
     if len(units) > 1:
@@ -119,8 +183,13 @@ def time_platform(
         }
         best = fastest(times)
         result["actors"] = {actor: times[unit][actor] for actor, unit in best.items()}
+        own = {unit.name: (each["spread"], factor) for unit, each, factor in zip(units, timed, factors)}
+        result["rested"] = all(each["rested"] for each in timed)
+        result["spread"] = {
+            actor: [own[unit][1] * seconds for seconds in own[unit][0][actor]] for actor, unit in best.items()
+        }
         result.update(units=times, fastest=best)
-        result["interpreter"] = "; ".join(f"{unit.name}: {own['interpreter']}" for unit, own in zip(units, timed))
+        result["interpreter"] = "; ".join(f"{unit.name}: {each['interpreter']}" for unit, each in zip(units, timed))
     return result
 
 
@@ -130,6 +199,8 @@ def _main() -> None:
     parser.add_argument("--unit", type=from_text, default=PLAIN)
     parser.add_argument("--interpreter", default="auto")
     parser.add_argument("--allow-outside", action="store_true")
+    parser.add_argument("--slowdown", type=float, default=1.0)
+    parser.add_argument("--rest", type=float, default=0.0)
     options = parser.parse_args()
     keep_freed_memory()  # as programs do
     # What actors print must not come between the lines of the answer.
@@ -152,10 +223,15 @@ def _main() -> None:
     system = read_system(options.application, allow_outside=options.allow_outside)
     models = dict.fromkeys(actor.behaviour.path for actor in system.graph.actors if actor.is_slice and actor.behaviour)
     described = describe(unit, options.interpreter, models)
-    times, rates = _times(system, unit, options.interpreter, lambda step, steps: send({"step": step, "steps": steps}))
+    pace = Pace(options.slowdown, options.rest)
+    found, rates = _times(
+        system, unit, options.interpreter, pace, lambda step, steps: send({"step": step, "steps": steps})
+    )
     send(
         {
-            "actors": times,
+            "actors": {actor: each.median for actor, each in found.items()},
+            "spread": {actor: [each.least, each.p95] for actor, each in found.items()},
+            "rested": pace.waits,
             "rates": rates,
             "interpreter": described,
             "python": host.python_version(),
@@ -169,8 +245,8 @@ def _main() -> None:
 
 
 def _times(
-    system: System, unit: Unit, interpreter: str, on_progress: Callable[[int, int], None]
-) -> tuple[dict[str, float], dict[str, float]]:
+    system: System, unit: Unit, interpreter: str, pace: Pace, on_progress: Callable[[int, int], None]
+) -> tuple[dict[str, Spread], dict[str, float]]:
     """Actor that the unit takes -> seconds per frame; and dynamic FIFO -> the average part of its upper rate limit."""
     wrong = errors(check(system))
     if wrong:
@@ -178,11 +254,11 @@ def _times(
     order = flow(system.graph, system.interfaces).actors
     whole = _program(system, order, unit)
     engine = model_engine(unit, interpreter)
-    times, chosen = _in_turn(whole, interpreter)
-    between = sum(times.pop(node.name) for node in whole.segments)
+    times, chosen = _in_turn(whole, interpreter, pace)
+    between = sum(times.pop(node.name).median for node in whole.segments)
     active, rates = averages(system.graph, chosen)
-    known: dict[Any, float] = {}
-    grown = []
+    known: dict[Any, Spread] = {}
+    grown: list[Spread] = []
     profiled = {
         (part.path, index): taken
         for part in (node.declaration.cuts[0] for node in whole.segments)
@@ -190,18 +266,21 @@ def _times(
         for index, taken in node_times(part, engine).items()
     }
 
-    def of_part(part: Cut) -> float:
+    def of_part(part: Cut) -> Spread:
         if engine.of(part.path).name == ONNXRUNTIME:
-            return sum(profiled.get((part.path, index), 0.0) for index in part.operators)
-        return _segment(part, engine, known)
+            seconds = sum(profiled.get((part.path, index), 0.0) for index in part.operators)
+            return Spread(seconds, seconds, seconds)
+        return _segment(part, engine, known, pace, RESTED_SECONDS / len(order))
 
     for count in range(1, len(order) + 1):
         on_progress(count, len(order))
         parts = [node.declaration.cuts[0] for node in _program(system, order[:count], unit).segments]
-        grown.append(sum(map(of_part, parts)))
-    stretch = max(between / grown[-1], 1.0) if grown[-1] and not system.graph.dpgs else 1.0
-    for actor, seconds in zip(order, steps(grown)):
-        times.setdefault(actor, stretch * seconds * active.get(actor, 1))
+        taken = list(map(of_part, parts))
+        grown.append(Spread(*(sum(column) for column in zip(*taken))) if taken else NOTHING)
+    last = grown[-1].median
+    stretch = max(between / last, 1.0) if last and not system.graph.dpgs else 1.0
+    for actor, each in zip(order, zip(*(steps(column) for column in zip(*grown)))):
+        times.setdefault(actor, Spread(*(stretch * seconds * active.get(actor, 1) for seconds in each)))
     refused = {actor.name for actor in system.graph.actors if actor.misplaced(unit)}
     return {actor: times[actor] for actor in order if actor not in refused}, rates
 
@@ -269,23 +348,31 @@ def _program(system: System, near: Sequence[str], unit: Unit) -> PlatformProgram
     return program
 
 
-def _segment(part: Cut, engine: ModelEngine, known: dict[Any, float]) -> float:
-    """Seconds of one run of a segment, on random values."""
+def _segment(part: Cut, engine: ModelEngine, known: dict[Any, Spread], pace: Pace, most: float) -> Spread:
+    """Seconds of one run of a segment, on random values; where it waits in between, in up to ``most`` seconds."""
     key = (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
     if key not in known:
         model = engine.load(cut(part))
         fill(model)
         model.invoke()
+        if pace.waits:
+            pace.clocked(model.invoke)
         taken: list[float] = []
-        end = time.perf_counter() + SECONDS
-        while len(taken) < LEAST or time.perf_counter() < end:
-            taken.append(timed(model.invoke))
-        known[key] = statistics.median(taken)
+        begin = time.perf_counter()
+        while (
+            len(taken) < LEAST
+            or time.perf_counter() < begin + SECONDS
+            or (pace.waits and len(taken) < RESTED and time.perf_counter() < begin + most)
+        ):
+            taken.append(pace.clocked(model.invoke))
+        known[key] = Spread.of(taken)
     return known[key]
 
 
-def _in_turn(program: PlatformProgram, interpreter: str) -> tuple[dict[str, float], dict[str, Counter[int]]]:
-    """Actor or segment -> median seconds per firing: all fire in turn, on real tokens.
+def _in_turn(
+    program: PlatformProgram, interpreter: str, pace: Pace
+) -> tuple[dict[str, Spread], dict[str, Counter[int]]]:
+    """Actor or segment -> seconds per firing: all fire in turn, on real tokens.
 
     The medians of a dynamic actor's modes count as often as these occur. The second result is how often each control
     value was chosen, for each dynamic processing graph.
@@ -293,15 +380,19 @@ def _in_turn(program: PlatformProgram, interpreter: str) -> tuple[dict[str, floa
     taken: dict[str, list[tuple[int, float]]] = {node.name: [] for node in program.nodes}
     every: list[Firing] = []
     end = time.perf_counter() + FRAMES_SECONDS
-    with Executor(program, interpreter, clocked=timed) as executor:
+    with Executor(program, interpreter, clocked=pace.clocked) as executor:
         for count, firings in enumerate(executor.run(DYNAMIC_FRAMES if program.rows else FRAMES), 1):
             every += firings
             for firing in firings:
                 taken[firing.node].append((firing.mode or 0, firing.seconds))
-            if count > 1 and time.perf_counter() > end:
+            if count > (RESTED if pace.waits else 1) and time.perf_counter() > end:
                 break
     # Frames differ, and other load on the machine adds to some firings; the first one also warms up.
-    times = {name: _typical(seconds[1:] or seconds) for name, seconds in taken.items()}
+    times = {}
+    for name, each in taken.items():
+        later = each[1:] or each
+        least, _, p95 = Spread.of([seconds for _, seconds in later])
+        times[name] = Spread(least, _typical(later), p95)
     return times, choices(every, program)
 
 

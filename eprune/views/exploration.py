@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
 from eprune.explore.plan import LinkFigures, Plan, without_window
 from eprune.measure.costs import ASSUMED
@@ -31,6 +32,8 @@ def text(plan: Plan, orders: Mapping[str, Sequence[str]]) -> str:
     header = ("best by", "placement") if plan.roles.anywhere else ("point", "cut")
     lines += ["", table((*header, "FIFOs", "bytes/frame"), rows).rstrip("\n")]
     lines += left_out(plan.excluded)
+    if plan.constraints.required:
+        lines.append(f"Required: {plan.constraints.required}. eprune report and eprune cut keep that, by prediction.")
     return "\n".join(lines)
 
 
@@ -75,6 +78,7 @@ def as_json(plan: Plan, orders: Mapping[str, Sequence[str]], folder: str) -> str
         "orders": {endpoint: list(order) for endpoint, order in orders.items()},
         "points": points,
         "excluded": dict(plan.excluded),
+        **({"required": asdict(plan.constraints.required)} if plan.constraints.required else {}),
         "notes": notes(plan),
     }
     return json.dumps(data, indent=1) + "\n"

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, Optional
 
 from eprune.explore import answer
 from eprune.explore.cost import meaning, predict
+from eprune.explore.late import p95
+from eprune.explore.required import ANYTHING, Required
 from eprune.explore.revealed import of_cut
 from eprune.explore.space import after
 from eprune.measure.script import emulated
@@ -29,6 +31,7 @@ if TYPE_CHECKING:
     from eprune.measure.evaluate import Evaluation
     from eprune.views.beside import BesideReport
     from eprune.views.coding import CodingReport
+    from eprune.views.unmet import UnmetReport
 
 #: How many of the best cuts are listed, and how many rows a table or a chart has at most.
 SHOWN = 5
@@ -58,7 +61,7 @@ class More:
 
     ``besides``: partitions by channels, ``evaluated``: cuts and applications on the same pictures, ``coding``: how
     tokens can be coded, ``make``: the command that makes the best cut a system, ``revealed``: actor -> what its tokens
-    reveal, as SSIM (``explore.revealed``).
+    reveal, as SSIM (``explore.revealed``), ``required``: what the cuts have to keep, and ``unmet``: that none does.
     """
 
     besides: Sequence[BesideReport] = ()
@@ -66,6 +69,8 @@ class More:
     coding: Optional[CodingReport] = None
     make: str = ""
     revealed: Mapping[str, float] = field(default_factory=dict)
+    required: Required = ANYTHING
+    unmet: Optional[UnmetReport] = None
 
 
 NOTHING = More()
@@ -93,7 +98,8 @@ class CutReport:
         names = roles.platforms if roles.anywhere else ("endpoint", *roles.edges, "server")
         self.header = (
             *(plan.point.partition(" ")[2] or plan.point, "cut", "bytes", *(f"{name} ms" for name in names)),
-            *("latency ms", "frames/s", "energy mJ", "coded", "measured ms", "measured f/s", "emulated"),
+            *("latency ms", "p95 ms", "frames/s", *(["required"] if more.required else [])),
+            *("energy mJ", "coded", "measured ms", "measured f/s", "emulated"),
             *(["SSIM"] if more.revealed else []),
         )
 
@@ -118,7 +124,18 @@ class CutReport:
         unmeasured = [row for row in self.rows if not row.excluded and row.measured is None]
         if unmeasured and not self.costs:
             note += f" {len(unmeasured)} of {len(self.rows)} {self.plan.point}s are not measured."
-        return note + self._assumed() + self._surprises()
+        return note + self._required() + self._assumed() + self._surprises()
+
+    def _required(self) -> str:
+        """Sentences on what is required, and what is not known of it."""
+        required = self.more.required
+        if not required:
+            return ""
+        text = f" Required: {required}"
+        if required.latency is not None and not self.costs:
+            return f"{text}; what single frames take is not predicted: run eprune profile DIR --actors."
+        share = "; times are typical ones, so which share of the frames keeps the latency is not known"
+        return f"{text}{share * (required.latency is not None)}."
 
     def _surprises(self) -> str:
         """A sentence on the points that took far longer or shorter than predicted for where they were measured."""
@@ -174,12 +191,16 @@ class CutReport:
         return f"No placement is below {bound}; --seconds gives the search more time to prove that none is better."
 
     def _advice(self, over: Over) -> str:
+        if self.more.unmet is not None and over is self.over[0]:
+            return " ".join(self.more.unmet.verdict())
         return self.other(over) or self._of_points(over)
 
     def _of_points(self, over: Over) -> str:
         if not answer.ranked(self.plan, over.rows, self.objective):
-            return f"No {self.plan.point} is allowed."
-        return answer.advice(self.plan, over.rows, self.objective, self.unit)
+            missed = any(row.missed and not row.excluded for row in over.rows)
+            return f"No {self.plan.point} {'meets what is required' if missed else 'is allowed'}."
+        text = answer.advice(self.plan, over.rows, self.objective, self.unit)
+        return f"{text.rstrip('.')}; that meets what is required." if self.more.required and self.costs else text
 
     def other(self, over: Over) -> str:
         """A sentence on the best cut that is not a partition point, if it is better than all that are; else ""."""
@@ -195,17 +216,22 @@ class CutReport:
         better = "these placements" if roles.anywhere else "every partition point"
         title = f"Better than {better} is" if least < math.inf else "What is left is"
         figure = answer.quantity(best.value, self.unit)
-        return f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}, with {placed(roles, homes)}."
+        met = ", and meets what is required" if self.more.required else ""
+        return (
+            f"{title} a cut {after(self.plan.flow, roles, homes)}: {figure}{proof}{met}, with {placed(roles, homes)}."
+        )
 
     def cells(self, row: PointRow) -> tuple[str, ...]:
         """A row of the table."""
-        predicted, roles = row.predicted, self.plan.roles
+        predicted, roles, energy = row.predicted, self.plan.roles, ""
         figures = [""] * (3 + len(roles.platforms if roles.anywhere else (*roles.edges, "", "")))
         if predicted is not None:
             times = (predicted.endpoint, *(predicted.platforms[edge] for edge in roles.edges), predicted.server)
             times = tuple(predicted.platforms[each] for each in roles.platforms) if roles.anywhere else times
             energy = "" if predicted.energy is None else f"{1e3 * predicted.energy:.3f}"
-            figures = [*(f"{1e3 * time:.3f}" for time in (*times, predicted.latency)), _rate(predicted.period), energy]
+            late = self.late(row)
+            figures = [f"{1e3 * time:.3f}" for time in (*times, predicted.latency)]
+            figures += ["" if late is None else f"{1e3 * late:.3f}", _rate(predicted.period)]
         measured = [row.measured_value(objective, roles.endpoints) for objective in ("endpoint", "throughput")]
         shown = ["" if measured[0] is None else f"{measured[0]:.3f}", _rate((measured[1] or 0) / 1e3)]
         if row.failed:
@@ -218,7 +244,15 @@ class CutReport:
         coded = ", ".join(f"{name} {way}" for name, way in (predicted.coded if predicted else {}).items())
         told = [f"{self.seen(row):.3f}".replace("0.000", "")] if self.more.revealed else []
         named = row.alternative.name, row.alternative.after
-        return (*named, nbytes, *figures, coded, *shown, ", ".join(emulation), *told)
+        kept = [row.missed or ("met" if self.costs else "")] if self.more.required else []
+        return (*named, nbytes, *figures, *kept, energy, coded, *shown, ", ".join(emulation), *told)
+
+    def late(self, row: PointRow) -> Optional[float]:
+        """The seconds that 95 of 100 single frames keep, None where that is not predicted."""
+        if not self.costs:
+            return None
+        costs, homes = self.costs.placed(row.alternative.units), row.alternative.homes
+        return p95(self.plan.flow, self.plan.roles, costs, homes)
 
     def seen(self, row: PointRow) -> float:
         """The SSIM of what is reconstructed from the tokens that leave the endpoints; 0 where none does."""
@@ -227,7 +261,8 @@ class CutReport:
     def text(self) -> str:
         """For people."""
         lines = [f"{self.plan.flow.application}: the best cuts by {self.objective} ({self.meaning})", ""]
-        lines += [table(("", "point", "cut", self.objective), self._top()).rstrip("\n"), ""]
+        if self.ranked or self.best is not None:
+            lines += [table(("", "point", "cut", self.objective), self._top()).rstrip("\n"), ""]
         chosen = self.shown([row for row in self.rows if not row.excluded])
         points = self.points(chosen)
         marked = [("*" if row[0] == self.first else "", *row) for row in points.rows]
@@ -235,7 +270,7 @@ class CutReport:
         lines += self.missing()
         lines += [line for each in self.tables() for line in each.lines()]
         made = [f"To make the best cut a system: {self.more.make}"] if self.more.make else []
-        lines += [*self.notes(), *made, self.advice]
+        lines += [*self.notes(), *made, *(self.more.unmet.lines() if self.more.unmet else [self.advice])]
         return "\n".join(lines) + "\n"
 
     def _top(self) -> list[tuple[str, ...]]:
@@ -300,7 +335,13 @@ class CutReport:
             }
             others = {over.name: over.rows[index].predicted for over in self.over[1:]}
             over = {name: asdict(predicted) for name, predicted in others.items() if predicted}
-            told = {"ssim": self.seen(row)} if self.more.revealed else {}
+            told: dict[str, Any] = {"ssim": self.seen(row)} if self.more.revealed else {}
+            late = self.late(row)
+            told.update({} if late is None else {"latency_p95": late})
+            if self.more.required:
+                told.update(missed=row.missed)
+                if row.predicted:
+                    told.update(ratio=self.more.required.of(row.predicted))
             points.append({**point, **told, **({"predicted_over": over} if over else {})})
         data = {
             "application": self.plan.flow.application,
@@ -311,6 +352,8 @@ class CutReport:
             **({"make": self.more.make} if self.more.make else {}),
             "ranked": [row.alternative.name for row in self.ranked],
             "best_of_all_cuts": _best(self.best) if self.best else None,
+            **({"required": asdict(self.more.required)} if self.more.required else {}),
+            **({"unmet": self.more.unmet.data()} if self.more.unmet else {}),
             "points": points,
             "excluded": self.plan.excluded,
             **({"coding": self.more.coding.data()} if self.more.coding else {}),
@@ -328,7 +371,9 @@ class CutReport:
         return stream.getvalue()
 
     def homes(self) -> Mapping[str, str]:
-        """Actor -> platform in the cut that the advice names."""
+        """Actor -> platform in the cut that the advice names first."""
+        if self.more.unmet is not None:
+            return self.more.unmet.found.nearest.homes
         if self.best is not None and (self.other(self.over[0]) or not self.ranked):
             return self.best.homes
         return self.ranked[0].alternative.homes if self.ranked else {}

@@ -31,6 +31,8 @@ def report_page(report: CutReport, graph: Optional[Graph], commands: Sequence[st
         "report.html.j2",
         title=f"{report.plan.flow.application}: where to cut",
         advice=report.advice,
+        helps=report.more.unmet.helps() if report.more.unmet else (),
+        unmet=report.more.unmet is not None,
         notes=[f"By {report.objective}: {report.meaning}.", *report.notes()],
         chart=columns(objective_chart(report, COLUMNS)),
         points=report.points(rows),

@@ -126,14 +126,15 @@ def calibrate(case: Case, graph: Path, timed: Mapping[str, Any], folder: Path) -
     slowdown = case.whole / 1e3 / sum(timed["actors"].values())
     cuts = folder / f"{case.name}-calibration"
     for _ in range(CALIBRATIONS):
-        _explore(case, graph, slowdown, cuts, "--must-not-use", "i7")
+        explore(case, graph, slowdown, cuts, "--must-not-use", "i7")
         eprune("profile", str(cuts), "--emulate", "--again")
         (line,) = script.read(cuts / RESULTS, read_plan_of(str(cuts)).id, True).values()
         slowdown *= case.whole / line["platforms"][case.device]["ms"]
     return slowdown
 
 
-def _explore(case: Case, graph: Path, slowdown: float, cuts: Path, *constraints: str) -> None:
+def explore(case: Case, graph: Path, slowdown: float, cuts: Path, *constraints: str) -> None:
+    """Explore a case in ``cuts``, on an endpoint that is so many times slower."""
     files = []
     for name in ("endpoint", "server"):
         platform = read_platform(str(PLATFORMS / f"{case.device}_{case.link}".lower() / f"{name}.xml"))
@@ -148,7 +149,7 @@ def _explore(case: Case, graph: Path, slowdown: float, cuts: Path, *constraints:
 def study(case: Case, graph: Path, timed: Mapping[str, Any], slowdown: float, folder: Path) -> Study:
     """Explore a case in ``folder``, predict all of its points and measure those it names."""
     cuts = folder / case.name
-    _explore(case, graph, slowdown, cuts)
+    explore(case, graph, slowdown, cuts)
     plan = read_plan_of(str(cuts))
     # Predictions, too, are calibrated by the papers' time of the whole model.
     timed_slowdown = case.whole / 1e3 / sum(timed["actors"].values())

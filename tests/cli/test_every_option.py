@@ -48,6 +48,7 @@ GAINS = f"sweep {ONE} --vary Out.gain=1,2 --format json --axes gain,cores"
 CODED = "tests/cli/test_coded_cuts.py"
 CUT = "tests/cli/test_cut.py"
 PLACEMENT = "tests/cli/test_placement.py"
+REQUIRE = "tests/cli/test_require.py"
 POINT = "profile fresh --point 4"
 EVALUATE = "evaluate app.xml --data pictures.npz --format json"
 COMPRESS = "apply compress app.xml -p platforms -m split --fifo f2 --data pictures.npz -o k"
@@ -129,7 +130,7 @@ DEPLOYING = {
         "--live": LIVE,
         "--reset": LIVE,
     },
-    "replan": dict.fromkeys(("--cuts", "--output", "--gone", "--make", "--keep-on", "--best"), REPLAN)
+    "replan": dict.fromkeys(("--cuts", "--output", "--gone", "--make", "--keep-on", "--best", "--no-require"), REPLAN)
     | dict.fromkeys(("--format", "--timeout", "--quiet"), REPLAN),
     "doctor": {"--format": "test_json"},
     "status": {"--format": "test_json"},
@@ -662,6 +663,8 @@ TABLE = {
         "--must-not-use": plus(EXPLORE, "--must-not-use server", out),
         "--max-bytes": plus(EXPLORE, "--max-bytes 300B", out),
         "--private-until": plus(EXPLORE, "--private-until L2", out),
+        "--require": plus(EXPLORE, "--require rate=30/s", out),
+        "--no-require": Elsewhere(f"{REQUIRE}::test_the_strictest_of_all_counts"),
         "--privacy": plus(f"{EXPLORE} --private-until ssim=0.5", "--privacy revealed.json", code),
         "--force": Acts(
             EXPLORE.replace("-o new", "-o platforms"), EXPLORE.replace("-o new", "-o platforms --force"), code
@@ -677,6 +680,7 @@ TABLE = {
         "--data": Elsewhere(f"{CODED}::test_the_picture_itself_stands_beside_them"),
         "--wish": Elsewhere(f"{CODED}::test_a_wish_decides_how_tokens_are_coded"),
         "--frames": Elsewhere(f"{CODED}::test_a_wish_decides_how_tokens_are_coded"),
+        "--rest": Elsewhere("tests/cli/test_profile.py::test_units_rest_between_firings"),
         "--validate": plus("profile timed", "--validate 1", lambda outcome: "predicted" in outcome.out),
         "--objective": Acts(
             "profile timed --validate 1",
@@ -719,6 +723,8 @@ TABLE = {
             name: Elsewhere(f"{CUT}::test_constraints_of_the_exploration_and_of_the_command_hold")
             for name in ("--keep-on", "--not-on", "--must-use", "--must-not-use", "--max-bytes", "--private-until")
         },
+        "--require": plus("cut timed -o k", "--require latency=1ns", code),
+        "--no-require": Elsewhere(f"{REQUIRE}::test_a_cut_that_is_no_partition_point_is_found_where_no_point_does"),
         "--privacy": plus("cut timed -o k --private-until ssim=0.5", "--privacy revealed.json", code),
     },
     "report": {
@@ -742,6 +748,8 @@ TABLE = {
         "--must-not-use": plus("report timed", "--must-not-use server"),
         "--max-bytes": plus("report timed", "--max-bytes 300B"),
         "--private-until": plus("report timed", "--private-until L2"),
+        "--require": plus("report timed", "--require rate=1/s"),
+        "--no-require": Elsewhere(f"{REQUIRE}::test_what_the_application_requires_holds_without_a_word"),
         "--privacy": plus("report timed", "--privacy revealed.json"),
     },
     "demo": {

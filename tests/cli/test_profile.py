@@ -9,6 +9,7 @@ import pty
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from application import ROOT
@@ -28,6 +29,25 @@ def cuts(app, eprune):
 
 def lines(cuts):
     return [json.loads(line) for line in (cuts / "results.jsonl").read_text().splitlines()]
+
+
+def test_units_rest_between_firings(cuts, eprune):
+    """A rest is a wait: it takes its time, and the times of actors say how much they vary."""
+    begin = time.monotonic()
+    done = eprune("profile", "cuts", "--actors", "--no-pin", "--rest", "20")
+    assert done.code == 0, done.err
+    assert time.monotonic() - begin > 20 * 0.020, "20 repetitions of each of the two platforms' segments, at least"
+    for platform in json.loads((cuts / "actors.json").read_text())["platforms"].values():
+        least, most = (sum(each[place] for each in platform["spread"].values()) for place in (0, 1))
+        assert platform["spread"].keys() == platform["actors"].keys() == {"In", "L1", "L2", "Out"}
+        assert 0 < least <= most
+    assert "p95 ms" in eprune("report", "cuts").out
+    for point in json.loads(eprune("report", "cuts", "--format", "json").out)["points"]:
+        assert point["latency_p95"] >= point["predicted"]["latency"]
+    assert eprune("profile", "cuts", "--actors", "--no-pin").code == 0
+    assert "p95 ms" not in eprune("report", "cuts").out, "nobody has looked how frames vary that come one by one"
+    done = eprune("profile", "cuts", "--rest", "20")
+    assert (done.code, "--rest is for timing the actors: give --actors too" in done.err) == (2, True)
 
 
 def test_every_point_is_measured_once(cuts, eprune):

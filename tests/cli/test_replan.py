@@ -70,6 +70,13 @@ def test_each_option_acts(devices, eprune, replan):
     assert (done.code, "--timeout is for --make" in done.err) == (2, True)
     done = replan(*gone, "--quiet", "--make", "--timeout", "30")
     assert (done.code, "is healthy" in done.err) == (0, False)
+    path = devices.folder / "cuts/explore.json"
+    plan = json.loads(path.read_text())
+    plan["constraints"]["required"] = {"latency": 1e-9, "rate": None}
+    path.write_text(json.dumps(plan))
+    done = replan(*gone)
+    assert (done.code, "No cut meets what is required" in done.err) == (1, True)
+    assert replan(*gone, "--no-require").code == 0
 
 
 @pytest.mark.long

@@ -126,6 +126,7 @@ CALLS = {
     ],
     "cut": [
         ("timed", "--best", "latency", "-o", "made-cut"),
+        ("timed", "--require", "latency=1ns", "-o", "made-cut"),
         ("cuts", "--point", "2", "-o", "made-cut"),
     ],
     "report": [
@@ -133,6 +134,8 @@ CALLS = {
         ("timed",),
         ("timed", "--link", "one=1MB/s,1ms", "--link", "two=2MB/s"),
         ("timed", "--privacy", "revealed.json"),
+        ("timed", "--require", "latency=999s,rate=1/s"),
+        ("timed", "--require", "latency=1ns,rate=1/s"),
         ("timed", "--against", "cuts"),
         ("cuts", "--against", "cuts"),
     ],

@@ -61,7 +61,7 @@ def test_a_frame_that_never_came_back_does_not_count():
 
 def test_percentiles_and_means():
     summed = summary([FrameTime(float(time), {"endpoint": time / 2}, time / 2) for time in range(1, 201)])
-    assert summed.latency_ms == {"p50": 100, "p90": 180, "p99": 198, "max": 200, "mean": 100.5}
+    assert summed.latency_ms == {"p50": 100, "p90": 180, "p95": 190, "p99": 198, "max": 200, "mean": 100.5}
     assert summed.split_ms == {"endpoint": 50.25, "(link)": 50.25}
     assert summary([FrameTime(3.0, {"endpoint": 3.0}, 0.0)]).latency_ms["p99"] == 3
 

@@ -198,10 +198,11 @@ def test_blocks_take_what_they_take_on_the_unit_that_is_fastest(monkeypatch):
     """The first unit of a platform may be one that takes no slices at all."""
     asked = []
 
-    def timed(application, unit, interpreter, progress=None, allow_outside=False):
+    def timed(application, unit, interpreter, progress=None, allow_outside=False, pace=None):
         asked.append(unit.name)
         seconds = {"kernels": {}, "core": {"L1": 0.2, "L2": 0.4}, "npu": {"L2": 0.1}, "cpu": {"L1": 0.01, "L2": 0.02}}
-        return {"actors": seconds[unit.name], "interpreter": unit.name}
+        spread = {actor: [each, each] for actor, each in seconds[unit.name].items()}
+        return {"actors": seconds[unit.name], "spread": spread, "rested": True, "interpreter": unit.name}
 
     monkeypatch.setattr("eprune.measure.timing.time_actors", timed)
     units = (Unit("kernels", opencl="0:0", slowdown=2), Unit("core", slowdown=2), Unit("npu", slowdown=3))
