@@ -89,3 +89,17 @@ def test_without_times_it_is_said_what_lacks_one(folder):
     done = call("simulate", "app.xml", "--time")
     assert done.code == 2 and "--times Camera=1ms" in done.err
     assert call("analyze", "app.xml", "--times", "Camera=3ms..2ms..1ms").code == 2
+
+
+def test_measured_times_are_those_of_the_platform_with_what_they_vary(folder):
+    """As ``profile --actors`` writes them for a platform that is emulated, twice as slow, and was timed with rests."""
+    timed = {
+        "actors": {"Camera": 0.001, "Detect": 0.01, "Show": 0.001},
+        "spread": {"Camera": [0.001, 0.001], "Detect": [0.008, 0.015], "Show": [0.001, 0.001]},
+        "rested": True,
+        "slowdown": 2,
+    }
+    Path("actors.json").write_text(json.dumps({"platforms": {"pi": timed}}))
+    done = call("analyze", "app.xml", "--times", "actors.json", "--format", "json")
+    (answer,) = json.loads(done.out)["timing"]["requirements"]
+    assert answer["latency_s"] == pytest.approx({"least": 0.018, "typical": 0.022, "most": 0.032})
