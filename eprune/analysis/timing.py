@@ -99,7 +99,8 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Timing:
-    """The answer. ``without_time``: the actors for lack of whose times there is none.
+    """The answer. ``without_time``: the actors for lack of whose times there is none. ``deadlocks``: there is none, for
+    the graph is live only because its rates are never all at their upper limits.
 
     ``ways``: of each source and each sink that its tokens get to, where that was asked; ``jitter``: the same with the
     least and the greatest times. ``rows``: (DPG, control value) -> the latency of each way as long as that row holds.
@@ -110,6 +111,7 @@ class Timing:
     jitter: tuple[tuple[Latency, Latency], ...] = ()
     rows: Mapping[tuple[str, int], tuple[Latency, ...]] = field(default_factory=dict)
     without_time: tuple[str, ...] = ()
+    deadlocks: bool = False
 
     @property
     def findings(self) -> list[Finding]:
@@ -120,6 +122,7 @@ class Timing:
         """For JSON."""
         return {
             "without_time": list(self.without_time),
+            "deadlocks": self.deadlocks,
             "requirements": [verdict.as_data() for verdict in self.verdicts],
             "ways": [
                 {**way.as_data(), "least_times_s": float(least.steady), "greatest_times_s": float(most.steady)}
@@ -144,7 +147,10 @@ def timing(
     if unknown:
         return Timing(without_time=unknown)
     shared = resources(system, parts)
-    typically = Latencies(graph, times.typical, shared)
+    try:
+        typically = Latencies(graph, times.typical, shared)
+    except ValueError:
+        return Timing(deadlocks=True)
     asked = tuple(
         typically if each == times.typical else Latencies(graph, each, shared)
         for each in (times.least, times.typical, times.most)
@@ -159,12 +165,20 @@ def timing(
         tuple(typical(*pair) for pair in pairs),
         tuple((least(*pair), most(*pair)) for pair in pairs),
         {
-            (dpg.name, row.value): tuple(Latencies(fixed, times.typical, _within(shared, fixed))(*p) for p in pairs)
+            (dpg.name, row.value): _in_row(in_row(graph, dpg, row.value), times.typical, shared, pairs)
             for dpg in graph.dpgs
             for row in dpg.rows
-            for fixed in [in_row(graph, dpg, row.value)]
         },
     )
+
+
+def _in_row(
+    graph: Graph, times: Mapping[str, Fraction], shared: Resources, pairs: Sequence[tuple[str, str]]
+) -> tuple[Latency, ...]:
+    """The latencies of what a row leaves of a graph."""
+    asked = Latencies(graph, times, _within(shared, graph))
+    there = set(asked.ways())
+    return tuple(asked(*pair) for pair in pairs if pair in there)
 
 
 def in_row(graph: Graph, dpg: Dpg, value: int) -> Graph:

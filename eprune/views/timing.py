@@ -21,6 +21,8 @@ def as_text(answer: Timing) -> str:
     if answer.without_time:
         missing = ", ".join(answer.without_time[:6]) + (", ..." if len(answer.without_time) > 6 else "")
         return f"Time: unknown, for these actors have none: {missing} (say how long they take: --times)\n"
+    if answer.deadlocks:
+        return "Time: unknown, for with all rates at their upper limits, which is the bound, the graph deadlocks\n"
     parts = []
     if answer.verdicts:
         rows = [row for verdict in answer.verdicts for row in _rows(verdict)]
