@@ -128,19 +128,23 @@ def load(
     platforms: Union[PathLike, Sequence[PathLike]] = (),
     mappings: Union[PathLike, Sequence[PathLike]] = (),
     allow_outside: bool = False,
+    model: str = "vr-prune",
 ) -> System:
     """The system of an application file with its platform and mapping files, or folders of them.
 
-    ``allow_outside`` trusts the application with files outside of its folder (rule S1).
+    ``allow_outside`` trusts the application with files outside of its folder (rule S1). ``model`` is how token rates
+    are read: "sdf" for a graph in which each end of a FIFO has a rate of its own.
 
     Of a folder of platforms, those count that a mapping is for, if there are mappings. Raises EpruneError with all
     findings where a file cannot be read.
     """
     from eprune.analysis.check import check
     from eprune.formats.system import files_in, read_system
+    from eprune.model.graph import Computation
 
     platform_files, mapping_files = files_in(_listed(platforms), "platform"), files_in(_listed(mappings), "mapping")
-    system = read_system(os.fspath(application), platform_files, mapping_files, check, allow_outside)
+    read_as = Computation(model)
+    system = read_system(os.fspath(application), platform_files, mapping_files, check, allow_outside, read_as)
     wanted = {mapping.platform for mapping in system.mappings}
     if wanted and any(Path(path).is_dir() for path in _listed(platforms)):
         chosen = tuple(platform for platform in system.platforms if platform.name in wanted)

@@ -6,10 +6,12 @@ import argparse
 import ast
 import json
 import os
+import random
 import re
 import shutil
 import subprocess
 import sys
+import wave
 from pathlib import Path
 
 import pytest
@@ -109,11 +111,21 @@ def photograph_vehicles(folder: Path) -> None:
     (folder / "labels.txt").write_text("car\nbus\ntruck\nmotorcycle\n")
 
 
+def record_sound(folder: Path) -> None:
+    """``sound.wav``: two seconds of noise."""
+    with wave.open(str(folder / "sound.wav"), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(16_000)
+        file.writeframes(random.Random(1).randbytes(64_000))
+
+
 #: pages whose sessions are run here, in order, in a folder like a checkout; others have tests of their own
 RUN_HERE = [
     "how-to/compress.md",
     "how-to/explore_cuts.md",
     "how-to/from_model_to_machines.md",
+    "how-to/multi_rate.md",
     "how-to/offload.md",
     "how-to/partition_a_model.md",
     "how-to/place_on_many_devices.md",
@@ -121,7 +133,7 @@ RUN_HERE = [
     "how-to/run_on_dora.md",
 ]
 #: those that take seconds each time
-QUICK = ("how-to/offload.md", "how-to/from_model_to_machines.md")
+QUICK = ("how-to/offload.md", "how-to/from_model_to_machines.md", "how-to/multi_rate.md")
 
 
 @pytest.mark.parametrize(
@@ -131,6 +143,7 @@ def test_the_sessions_of_a_page_are_real(name, tmp_path):
     for folder in ("graphs", "mappings", "actors"):
         (tmp_path / folder).symlink_to(ROOT / folder)
     photograph_vehicles(tmp_path)
+    record_sound(tmp_path)
     commands = pages.sessions((DOCS / name).read_text(encoding="utf-8"))
     assert commands
     for command, shown in commands:

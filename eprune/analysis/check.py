@@ -17,6 +17,7 @@ from eprune.analysis.liveness import connections, deadlocks
 from eprune.analysis.mapping import groups, links, memory, placements, segments
 from eprune.analysis.requirements import requirements
 from eprune.analysis.routes import misrouted
+from eprune.analysis.sdf.rules import check_sdf
 from eprune.analysis.table import activity, borders, constants, nested, totality, unasked
 from eprune.analysis.units import units
 from eprune.model.finding import Finding, has_errors
@@ -34,6 +35,17 @@ def check(system: System) -> list[Finding]:
     Platforms and mappings may be those of a part of it, interfaces of some actors. What was wrong with behaviours when
     they were read comes first. The findings are in the order of the files, as given, and of the lines in them.
     """
+    findings = check_sdf(system) if system.graph.is_sdf else _symmetric(system)
+    findings = [*system.problems, *findings]
+    graph = system.graph
+    places = [graph.where, *(each.where for each in system.platforms), *(each.where for each in system.mappings)]
+    files = [where.file for where in places]
+    rank = {file: index for index, file in reversed(list(enumerate(files)))}
+    return sorted(findings, key=lambda finding: (rank.get(finding.where.file, len(files)), finding.where.line))
+
+
+def _symmetric(system: System) -> list[Finding]:
+    """What is wrong with a system whose graph is to be read as VR-PRUNE."""
     graph = system.graph
     findings = [*check_graph(graph, system.interfaces), *check_dynamic(graph), *declarations(graph)]
     findings += [*requirements(graph), *late_rows(graph)]
@@ -50,8 +62,4 @@ def check(system: System) -> list[Finding]:
         findings += units(system)
     if not has_errors(findings):
         findings += [*meetings(graph), *lateness(system)]
-    findings = [*system.problems, *findings]
-    places = [graph.where, *(each.where for each in system.platforms), *(each.where for each in system.mappings)]
-    files = [where.file for where in places]
-    rank = {file: index for index, file in reversed(list(enumerate(files)))}
-    return sorted(findings, key=lambda finding: (rank.get(finding.where.file, len(files)), finding.where.line))
+    return findings

@@ -24,6 +24,9 @@ A graph that is live in every row of its control tables, but not at the upper ra
 at the upper rates. The actors of such a cycle keep threads of their own: no order of theirs fits all rows. So do DPAs
 without a control input, for nothing tells a thread in which rows to pass them over. For the same reason no cluster has
 actors both inside and outside of a graph that is inside of another.
+
+Of a multi-rate graph (``--model sdf``), the precedence graph is that of the tokens that an iteration needs of itself,
+and a cluster's order is its part of a schedule of all actors (``sdf.execution.schedule``).
 """
 
 from __future__ import annotations
@@ -34,7 +37,9 @@ from eprune.analysis.domains import dividing
 from eprune.analysis.faults import LOSSY
 from eprune.analysis.lookup import untold
 from eprune.analysis.nests import Nests
-from eprune.analysis.precedence import components, firing_order, precedence
+from eprune.analysis.order import firing_order
+from eprune.analysis.precedence import components, precedence
+from eprune.analysis.sdf.execution import Net, needs
 from eprune.model.system import System
 
 #: An actor by name, or several: those of a cluster in firing order.
@@ -68,7 +73,8 @@ class _Merging:
 
     def __init__(self, system: System) -> None:
         graph = system.graph
-        whole = precedence(graph)
+        # Room is nobody's reason to be apart there: see ``sdf.execution.schedule``.
+        whole = needs(Net(graph)) if graph.is_sdf else precedence(graph)
         self.order = firing_order(graph)
         apart = {node for ring in components(whole) for node in ring.nodes} | waiting(system) | untold(graph)
         self._places = {name: place for name, place in system.units.items() if name not in apart}

@@ -212,9 +212,10 @@ def rates(graph: Graph) -> Iterator[Finding]:
 
 
 def symmetry(graph: Graph) -> Iterator[Finding]:
-    """G4: both ends of a FIFO have the same rate limits, and the same initial rate."""
+    """G4: both ends of a FIFO have the same rate limits, and the same initial rate. Rates have no phases."""
     for fifo, source, target in joined(graph):
-        if (source.lrl, source.url) != (target.lrl, target.url):
+        multi_rate = source.static and target.static and not (source.control or target.control)
+        if source.phases or target.phases or (source.lrl, source.url) != (target.lrl, target.url):
             what = f"rate {rate_text(source)} at {fifo.source}, {rate_text(target)} at {fifo.target}"
         elif source.atr != target.atr:
             what = f"initial rate {source.atr} at {fifo.source}, {target.atr} at {fifo.target}"
@@ -224,7 +225,8 @@ def symmetry(graph: Graph) -> Iterator[Finding]:
             "G4",
             fifo.where,
             f"FIFO '{fifo.name}': {what}",
-            "token rates are symmetric: write the same rate at both ends",
+            "token rates are symmetric: write the same rate at both ends"
+            + "; or read the graph as synchronous dataflow: --model sdf" * multi_rate,
             related=_ends(fifo, source, target),
         )
 
@@ -239,7 +241,7 @@ def capacities(graph: Graph) -> Iterator[Finding]:
     """
     for fifo, source, target in joined(graph):
         rate = source.url
-        if source.url != target.url or rate < 1:
+        if source.url != target.url or source.phases or target.phases or rate < 1:
             continue  # G3 or G4 says so
         what = f"FIFO '{fifo.name}'"
         if fifo.delay < 0:
@@ -294,6 +296,5 @@ def check_graph(graph: Graph, interfaces: Mapping[str, Interface]) -> list[Findi
         *methods(graph, interfaces),
         *tokens(graph, interfaces),
         *rates(graph),
-        *symmetry(graph),
-        *capacities(graph),
+        *(() if graph.is_sdf else (*symmetry(graph), *capacities(graph))),
     ]

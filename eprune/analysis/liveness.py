@@ -23,7 +23,7 @@ def deadlocks(graph: Graph) -> Iterator[Finding]:
     fifos = {fifo.name: fifo for fifo in graph.fifos}
     for stuck, repair in diagnose(graph):
         hint = "let one of these FIFOs have rate 0 in such a row; none can have a delay"
-        yield _finding(stuck, fifos, _advice(repair, fifos) if repair else hint)
+        yield _finding(stuck, fifos, advice(repair, fifos) if repair else hint)
 
 
 def diagnose(graph: Graph) -> Iterator[tuple[Stuck, Optional[Repair]]]:
@@ -101,8 +101,8 @@ def _when(stuck: Stuck) -> str:
     return f" in {' and '.join(parts)}" if parts else ""
 
 
-def _advice(repair: Repair, fifos: Mapping[str, Fifo]) -> str:
-    """The repair in words: ``give f7 a delay of 1, or f9 a capacity of 3``."""
+def advice(repair: Repair, fifos: Mapping[str, Fifo]) -> str:
+    """A repair in words: ``give f7 a delay of 1, or f9 a capacity of 3``."""
     shown = [f"{fifo.name} {_change(fifos[fifo.name], fifo)}" for fifo in repair.changes[:8]]
     if len(repair.changes) > len(shown):
         shown.append(f"and {len(repair.changes) - len(shown)} FIFOs more")

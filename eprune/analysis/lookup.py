@@ -6,7 +6,7 @@ import difflib
 from collections.abc import Iterable, Iterator
 from fractions import Fraction
 
-from eprune.model.graph import ActorType, Fifo, Graph, Port
+from eprune.model.graph import ActorType, Fifo, Graph, Port, phases_text
 from eprune.model.system import System
 from eprune.model.token import TokenType
 
@@ -41,8 +41,8 @@ def untold(graph: Graph) -> frozenset[str]:
 
 
 def rate_text(port: Port) -> str:
-    """``[0,2]``, a port's rate limits."""
-    return f"[{port.lrl},{port.url}]"
+    """``[0,2]``, a port's rate limits; ``1,0,0``, its phases."""
+    return phases_text(port.phases) if port.phases else f"[{port.lrl},{port.url}]"
 
 
 def fifo_rates(graph: Graph) -> dict[str, int]:

@@ -25,8 +25,9 @@ from eprune.analysis.lookup import Guesser, buffer_bytes, fifo_rates, slot_bytes
 from eprune.analysis.precedence import components, contract, cycle_through, explain, precedence
 from eprune.analysis.routes import routes
 from eprune.analysis.rules import violation
+from eprune.analysis.sdf.repetition import rates_at_ends, repetition
 from eprune.model.finding import Finding, Location
-from eprune.model.graph import Actor, Fifo, Graph
+from eprune.model.graph import Actor, FaultPolicy, Fifo, Graph
 from eprune.model.interface import Interface
 from eprune.model.mapping import Mapping as PlatformMapping
 from eprune.model.mapping import Placement
@@ -371,8 +372,8 @@ def memory_use(
 
     Tokens count with the slots that they take, control tokens too. A FIFO that crosses platforms has a ring of its
     capacity, and of its window (``under_way``: FIFO name -> tokens), on each. The sender of a route keeps as many
-    tokens as may be under way, and the reader may have to put aside the answer to each. What fusing saves is not taken
-    off.
+    tokens as may be under way, and the reader may have to put aside the answer to each. The sender of a multi-rate FIFO
+    under WAIT keeps the tokens of an iteration besides. What fusing saves is not taken off.
     """
     homes = mapping.homes()
     sizes, slots = buffer_bytes(graph), slot_bytes(graph)
@@ -381,6 +382,12 @@ def memory_use(
         for fifo in graph.fifos
         if mapping.platform in (homes.get(fifo.source.actor), homes.get(fifo.target.actor))
     }
+    if graph.is_sdf:
+        found = repetition(graph)
+        for fifo, rates in zip(graph.fifos, rates_at_ends(graph)):
+            sends = homes.get(fifo.source.actor) == mapping.platform != homes.get(fifo.target.actor)
+            if sends and fifo.policy is FaultPolicy.WAIT:
+                use[f"FIFO '{fifo.name}'"] += found.tokens(fifo, rates) * slots[fifo.name]
     for route in routes(graph):
         if homes.get(route.source) == mapping.platform:
             tokens = [fifo.capacity + under_way.get(fifo.name, 0) for fifo in route.fifos]

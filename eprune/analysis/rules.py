@@ -40,6 +40,11 @@ RULES = {
         "exit; a DPA with data inputs that is, in each row, idle or at its one rate at all ports needs no control input"
     ),
     "G7": Rule("no delay on a dynamic or a control FIFO"),
+    "G8": Rule(
+        "with --model sdf: rates are constant, or go through constant phases, which may differ at both ends of a FIFO; "
+        "SPAs only, no dynamic processing graph; policies stop and wait, no hold, max-age, match, route or optional "
+        "input; slices of models at rate 1, each by itself"
+    ),
     "D1": Rule(
         "each DA, DPA and CA belongs to exactly one dynamic processing graph, which has one control source, one entry "
         "and one exit DA"
@@ -67,8 +72,14 @@ RULES = {
     "N2": Rule("in each row of the outer graph, the ports at an inner one's border are all idle or all at their limit"),
     "N3": Rule("some row of the outer graph activates an inner one"),
     "N4": Rule("each actor of an inner graph is reached from its border without a delay, or it would run free"),
-    "C1": Rule("consistency: in every row one firing of every actor leaves every FIFO as full as it was"),
-    "C2": Rule("no deadlock, in any row of any dynamic processing graph: the precedence graph is acyclic"),
+    "C1": Rule(
+        "consistency: in every row one firing of every actor leaves every FIFO as full as it was; with --model sdf "
+        "there are numbers of firings that do"
+    ),
+    "C2": Rule(
+        "no deadlock, in any row of any dynamic processing graph: the precedence graph is acyclic; with --model sdf an "
+        "iteration completes"
+    ),
     "C3": Rule("every actor is reached from a source, and the graph is connected", Severity.WARNING),
     "M1": Rule("every actor is mapped to exactly one unit of one platform, and the platforms' mappings agree"),
     "M2": Rule(

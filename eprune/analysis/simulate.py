@@ -25,6 +25,7 @@ from typing import Callable, Optional, Union
 from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import untold
 from eprune.analysis.nests import Nests
+from eprune.analysis.sdf.repetition import repetition
 from eprune.model.graph import Dpg, Fifo, Graph, PortRef
 
 #: ("start" or "finish", actor name)
@@ -56,6 +57,19 @@ class Simulation:
         return bool(self.blocked)
 
 
+#: a FIFO's name, the actor's port at its end, and the port's rates firing by firing
+_End = tuple[str, PortRef, tuple[int, ...]]
+#: FIFO name -> tokens that a firing takes from it, and those that it gives to it
+Rates = tuple[dict[str, int], dict[str, int]]
+
+
+def _at(ends: Sequence[_End], row: Mapping[PortRef, int], firing: int) -> dict[str, int]:
+    """FIFO name -> the tokens of that firing."""
+    if row:
+        return {name: row.get(ref, rates[firing % len(rates)]) for name, ref, rates in ends}
+    return {name: rates[firing % len(rates)] for name, _, rates in ends}
+
+
 class Wiring:
     """What does not change in a run: who joins whom, the rows that give rates, how often each actor fires.
 
@@ -65,7 +79,10 @@ class Wiring:
     def __init__(self, graph: Graph, iterations: int, control: Mapping[str, Sequence[int]]) -> None:
         self.iterations = iterations
         self.control = control
-        self.limits = {ref: port.url for ref, port in graph.ports()}
+        #: actor -> its inputs, and its outputs: FIFO, port, and of a static port its rates firing by firing, else its
+        #: upper limit, which a row may change
+        self.ends: dict[str, tuple[list[_End], list[_End]]] = {actor.name: ([], []) for actor in graph.actors}
+        ports = dict(graph.ports())
         self.rows = {dpg.name: {row.value: dpg.rates(row) for row in dpg.rows} for dpg in graph.dpgs}
         self.leads: dict[str, Dpg] = {dpg.control: dpg for dpg in graph.dpgs}
         nests = Nests(graph)
@@ -77,9 +94,12 @@ class Wiring:
         for fifo in graph.fifos:
             self.outputs[fifo.source.actor].append(fifo)
             self.inputs[fifo.target.actor].append(fifo)
+            self.ends[fifo.target.actor][0].append((fifo.name, fifo.target, ports[fifo.target].rates))
+            self.ends[fifo.source.actor][1].append((fifo.name, fifo.source, ports[fifo.source].rates))
             if fifo.target in control_ports:
                 self.controlled[fifo.target.actor] = fifo
-        self.due = {actor.name: iterations for actor in graph.actors}
+        repeats = repetition(graph).firings if graph.is_sdf else {}
+        self.due = {actor.name: iterations * repeats.get(actor.name, 1) for actor in graph.actors}
         #: graph -> how often it works; inner ones in those rows of the outer one that give their border a rate
         working: dict[str, int] = {}
         for dpg in reversed(nests.inside_out()):
@@ -110,15 +130,14 @@ class Wiring:
         values = self.control[self.leads[actor].name]
         return values[firing % len(values)]
 
-    def rates_at(self, actor: str, value: Optional[int]) -> dict[str, int]:
-        """FIFO name -> tokens that a firing takes from it, or gives to it, with that control value."""
-        row = {}
+    def rates_at(self, actor: str, value: Optional[int], firing: int = 0) -> Rates:
+        """What a firing, counted from 0, takes and gives with that control value."""
+        row: Mapping[PortRef, int] = {}
         if value is not None:
             dpg = self.leads[actor] if actor in self.leads else self.follows[actor]
             row = self.rows[dpg.name][value]
-        ends = [(fifo, fifo.target) for fifo in self.inputs[actor]]
-        ends += [(fifo, fifo.source) for fifo in self.outputs[actor]]
-        return {fifo.name: row.get(ref, self.limits[ref]) for fifo, ref in ends}
+        inputs, outputs = self.ends[actor]
+        return _at(inputs, row, firing), _at(outputs, row, firing)
 
 
 class _State(Wiring):
@@ -133,7 +152,7 @@ class _State(Wiring):
         self.peak = dict(self.tokens)
         self.passed = {fifo.name: 0 for fifo in graph.fifos}
         self.finished = {actor.name: 0 for actor in graph.actors}
-        self.running: dict[str, dict[str, int]] = {}
+        self.running: dict[str, Rates] = {}
         self.dropped = dict.fromkeys(self.yielding, 0)
 
     def value(self, actor: str) -> Optional[int]:
@@ -143,25 +162,25 @@ class _State(Wiring):
             return waiting[0] if waiting else None
         return self.chosen(actor, self.finished[actor])
 
-    def rates(self, actor: str) -> dict[str, int]:
-        """FIFO name -> tokens that an actor's next firing takes from it, or gives to it."""
-        return self.rates_at(actor, self.value(actor))
+    def rates(self, actor: str) -> Rates:
+        """What an actor's next firing takes and gives."""
+        return self.rates_at(actor, self.value(actor), self.finished[actor])
 
     def obstacles(self, actor: str) -> tuple[str, ...]:
         """Why an actor that is not running cannot start."""
         chosen = self.value(actor)
         if chosen is None and actor in self.controlled:
             return (f"{self.controlled[actor].name} holds no control token",)
-        rates = self.rates(actor)
+        takes, gives = self.rates(actor)
         short = (
-            f"{fifo.name} holds {self.tokens[fifo.name]} of {rates[fifo.name]} tokens"
+            f"{fifo.name} holds {self.tokens[fifo.name]} of {takes[fifo.name]} tokens"
             for fifo in self.inputs[actor]
-            if self.tokens[fifo.name] < rates[fifo.name] and not self.again(fifo)
+            if self.tokens[fifo.name] < takes[fifo.name] and not self.again(fifo)
         )
         full = (
-            f"{fifo.name} has room for {self.room(fifo)} of {rates[fifo.name]} tokens"
+            f"{fifo.name} has room for {self.room(fifo)} of {gives[fifo.name]} tokens"
             for fifo in self.outputs[actor]
-            if self.room(fifo) + self.idle(fifo) < rates[fifo.name]
+            if self.room(fifo) + self.idle(fifo) < gives[fifo.name]
         )
         dpg = self.leads.get(actor) or self.follows.get(actor)
         mode = "" if chosen is None or dpg is None else f" (row {chosen} of '{dpg.name}')"
@@ -178,7 +197,8 @@ class _State(Wiring):
         """Tokens that newer ones may take the place of."""
         if fifo.name not in self.yielding:
             return 0
-        return self.tokens[fifo.name] - self.running.get(fifo.target.actor, {}).get(fifo.name, 0)
+        reading = self.running.get(fifo.target.actor)
+        return self.tokens[fifo.name] - (0 if reading is None else reading[0][fifo.name])
 
     def drop(self, fifo: Fifo, count: int) -> None:
         self.tokens[fifo.name] -= count
@@ -196,12 +216,12 @@ class _State(Wiring):
             found |= fresh
 
     def _is_over(self, actor: str, done: set[str], ended: set[str]) -> bool:
-        rates = self.rates(actor)
+        takes, gives = self.rates(actor)
         return any(
-            fifo.source.actor in done and self.tokens[fifo.name] < rates[fifo.name] and not self.again(fifo)
+            fifo.source.actor in done and self.tokens[fifo.name] < takes[fifo.name] and not self.again(fifo)
             for fifo in self.inputs[actor]
         ) or any(
-            fifo.target.actor in ended and self.room(fifo) + self.idle(fifo) < rates[fifo.name]
+            fifo.target.actor in ended and self.room(fifo) + self.idle(fifo) < gives[fifo.name]
             for fifo in self.outputs[actor]
         )
 
@@ -218,28 +238,28 @@ class _State(Wiring):
     def happen(self, event: Event) -> None:
         phase, actor = event
         if phase == "start":
-            rates = self.running[actor] = self.rates(actor)
+            takes, gives = self.running[actor] = self.rates(actor)
             for fifo in self.inputs[actor]:
                 if fifo.name in self.holding:
-                    rates[fifo.name] = min(rates[fifo.name], self.tokens[fifo.name])
-                    self.drop(fifo, self.tokens[fifo.name] - rates[fifo.name])
+                    takes[fifo.name] = min(takes[fifo.name], self.tokens[fifo.name])
+                    self.drop(fifo, self.tokens[fifo.name] - takes[fifo.name])
             for fifo in self.outputs[actor]:
-                if self.room(fifo) < rates[fifo.name]:
-                    self.drop(fifo, rates[fifo.name] - self.room(fifo))
-                self.reserved[fifo.name] += rates[fifo.name]
+                if self.room(fifo) < gives[fifo.name]:
+                    self.drop(fifo, gives[fifo.name] - self.room(fifo))
+                self.reserved[fifo.name] += gives[fifo.name]
                 self.peak[fifo.name] = max(self.peak[fifo.name], self.tokens[fifo.name] + self.reserved[fifo.name])
         else:
             chosen = self.value(actor)
-            rates = self.running.pop(actor)
+            takes, gives = self.running.pop(actor)
             self.finished[actor] += 1
             for fifo in self.inputs[actor]:
-                self.tokens[fifo.name] -= rates[fifo.name]
-                self.passed[fifo.name] += rates[fifo.name]
+                self.tokens[fifo.name] -= takes[fifo.name]
+                self.passed[fifo.name] += takes[fifo.name]
                 if fifo.name in self.values:
                     self.values[fifo.name].popleft()
             for fifo in self.outputs[actor]:
-                self.reserved[fifo.name] -= rates[fifo.name]
-                self.tokens[fifo.name] += rates[fifo.name]
+                self.reserved[fifo.name] -= gives[fifo.name]
+                self.tokens[fifo.name] += gives[fifo.name]
                 if fifo.name in self.values and chosen is not None:
                     self.values[fifo.name].append(chosen)
 
@@ -255,7 +275,8 @@ def simulate(
     control: Optional[Mapping[str, Sequence[int]]] = None,
     watch: Optional[Watch] = None,
 ) -> Simulation:
-    """Run until every actor has fired ``iterations`` times or nothing more can happen.
+    """Run until every actor has fired ``iterations`` times or nothing more can happen; of a multi-rate graph, so many
+    times what it fires in an iteration.
 
     ``choose`` picks the next event among those that are possible: a random generator, or a function of their list.
     ``control``: dynamic processing graph -> the control values of its firings, one or more, begun again when they are

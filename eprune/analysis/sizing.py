@@ -7,13 +7,14 @@ from dataclasses import dataclass, field
 from fractions import Fraction
 from typing import Any, Optional
 
-from eprune.analysis.buffers import Sizes, least_fast, least_for, least_live
+from eprune.analysis.buffers import Sizes
 from eprune.analysis.clusters import Cluster
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.links import OverLink, over_links
 from eprune.analysis.lookup import slot_bytes
-from eprune.analysis.throughput import ALONE, Resources, advice, resources, timed, window_of
+from eprune.analysis.methods import methods
+from eprune.analysis.throughput import ALONE, Resources, resources, timed, window_of
 from eprune.analysis.tradeoff import Front, front
 from eprune.model.graph import Graph
 from eprune.model.system import System
@@ -153,8 +154,9 @@ def sizing(
     graph = system.graph
     unknown = tuple(actor.name for actor in graph.actors if actor.name not in times)
     shared = resources(system, parts)
-    live = least_live(graph, shared)
-    fast = None if unknown else least_fast(graph, times, shared)
+    ask = methods(graph)
+    live = ask.least_live(graph, shared)
+    fast = None if unknown else ask.least_fast(graph, times, shared)
     return Sizing(
         given={fifo.name: fifo.capacity for fifo in graph.fifos},
         given_bytes=_given_bytes(graph, shared),
@@ -166,7 +168,7 @@ def sizing(
         bound_only=any(not port.static for _, port in graph.ports()),
         paces=() if unknown else _paces(graph, times, shared),
         resources=shared,
-        links=over_links(graph, shared, times, fast),
+        links=() if graph.is_sdf else over_links(graph, shared, times, fast),
         channels=_channels(graph),
         wish=None if period is None or unknown else _wish(graph, times, period, shared),
         front=front(graph, times, shared, fast=fast) if trade and not unknown else None,
@@ -175,7 +177,7 @@ def sizing(
 
 def _wish(graph: Graph, times: Mapping[str, Fraction], period: Fraction, shared: Resources) -> Wish:
     try:
-        return Wish(period, least_for(graph, times, period, shared))
+        return Wish(period, methods(graph).least_for(graph, times, period, shared))
     except ValueError as error:
         raise TooFast(str(error)) from None
 
@@ -212,12 +214,13 @@ def _paces(graph: Graph, times: Mapping[str, Fraction], shared: Resources) -> tu
 
 
 def _throughput(graph: Graph, times: Mapping[str, Fraction], shared: Resources) -> Throughput:
-    model = timed(graph, times, shared)
-    cycle = max_cycle_ratio(model.times, model.edges)
+    ask = methods(graph)
+    model = ask.timed(graph, times, shared)
+    cycle = ask.slowest(model)
     if cycle is None:
         return Throughput(Fraction(0), None, {}, ())
     own = {edge.source: model.times[edge.source] for edge in cycle.edges}
-    return Throughput(cycle.ratio, cycle, own, tuple(advice(cycle, graph, shared)))
+    return Throughput(cycle.ratio, cycle, own, tuple(ask.advice(cycle, graph, shared)))
 
 
 def _sizes(sizes: Sizes) -> dict[str, Any]:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from eprune.analysis.lookup import buffer_bytes, token_bytes, windows
 from eprune.analysis.mapping import memory_use
-from eprune.analysis.precedence import firing_order
+from eprune.analysis.order import firing_order
+from eprune.analysis.sdf.execution import schedule
+from eprune.analysis.sdf.loops import looped
+from eprune.analysis.sdf.repetition import repetition
 from eprune.model.system import System
 
 
@@ -16,6 +20,8 @@ class Summary:
 
     ``order`` is one in which the actors can fire. ``buffer_bytes`` is the memory of all FIFOs. ``memory_bytes`` is,
     for each platform with a mapping, that of its FIFOs (a crossing one on both platforms) and its slices' weights.
+    Of a multi-rate graph, ``iteration`` has how often each actor fires in one, and ``schedule`` the order of these
+    firings as a looped list.
     """
 
     name: str
@@ -27,6 +33,8 @@ class Summary:
     token_bytes: dict[str, int]
     buffer_bytes: int
     memory_bytes: dict[str, int]
+    iteration: Mapping[str, int] = field(default_factory=dict)
+    schedule: str = ""
 
 
 def summary(system: System) -> Summary:
@@ -45,4 +53,6 @@ def summary(system: System) -> Summary:
             mapping.platform: sum(memory_use(graph, mapping, system.interfaces, under_way).values())
             for mapping in system.mappings
         },
+        iteration=repetition(graph).firings if graph.is_sdf else {},
+        schedule=looped(schedule(graph)) if graph.is_sdf else "",
     )

@@ -156,12 +156,12 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
         if len(parts) > 1:
             load: dict[int, list[str]] = {}
             for name in (name for cluster in parts for name in cluster):
-                node = f"{name}{_ON}{unit}"
+                node = on(name, unit)
                 nodes[node], actors[node] = nodes[name], name
                 load.setdefault(domain[name], []).append(node)
             turns += [(unit, own) for own in load.values()]
     links = [(link, own) for (link, _), own in sent.items()]
-    return Timed(nodes, (*_rings("unit", turns), *_rings("link", links), *edges), actors)
+    return Timed(nodes, (*rings("unit", turns), *rings("link", links), *edges), actors)
 
 
 def _shared(graph: Graph) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
@@ -184,12 +184,17 @@ def _shared(graph: Graph) -> tuple[dict[str, Fraction], dict[str, Fraction]]:
     return sums, ways
 
 
-def _rings(kind: str, shared: Sequence[tuple[str, Sequence[str]]]) -> Iterator[TimedEdge]:
+def rings(kind: str, shared: Sequence[tuple[str, Sequence[str]]]) -> Iterator[TimedEdge]:
     """Of those that share something, one is at work at a time, each in its turn."""
     for name, members in shared:
         for index, member in enumerate(members, start=1):
             last = index == len(members)
             yield TimedEdge(member, members[0] if last else members[index], int(last), kind, name)
+
+
+def on(actor: str, unit: str) -> str:
+    """The name of an actor's load on its unit; no actor has such a name."""
+    return f"{actor}{_ON}{unit}"
 
 
 def transfer_node(fifo: Fifo, transfer: Transfer) -> str:

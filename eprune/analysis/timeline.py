@@ -25,7 +25,7 @@ from itertools import islice
 from typing import NamedTuple, Optional, Union
 
 from eprune.analysis.lookup import exact
-from eprune.analysis.simulate import Wiring
+from eprune.analysis.simulate import Rates, Wiring
 from eprune.analysis.throughput import ALONE, Resources, Transfer, window_of
 from eprune.model.graph import Fifo, Graph
 
@@ -190,7 +190,7 @@ class _Run:
         self._control = {name: self.channels[fifo.name] for name, fifo in wiring.controlled.items()}
         self._control_fifos = {fifo.name for fifo in wiring.controlled.values()}
         self._varying = {name for name in wiring.due if name in wiring.leads or name in wiring.controlled}
-        self._fixed = {name: wiring.rates_at(name, None) for name in wiring.due if name not in self._varying}
+        self._fixed = {name: _whole(wiring.rates_at(name, None)) for name in wiring.due if name not in self._varying}
         self._seconds = times if callable(times) else (lambda name, index: times[name])
         self._paces, self._aged = paces(graph), aged
         self._position = {name: position for position, name in enumerate(wiring.due)}
@@ -250,7 +250,7 @@ class _Run:
         return self.wiring.chosen(name, self.fired[name])
 
     def _rates(self, name: str, value: Optional[int]) -> Mapping[str, int]:
-        return self.wiring.rates_at(name, value) if name in self._varying else self._fixed[name]
+        return _whole(self.wiring.rates_at(name, value)) if name in self._varying else self._fixed[name]
 
     def _can(self, name: str, value: Optional[int]) -> bool:
         if name in self._running or self.fired[name] >= self.wiring.due[name]:
@@ -403,3 +403,8 @@ def _merge(found: dict[str, Fraction], more: Origins) -> None:
     """The older one of each source's."""
     for source, begin in more.items():
         found[source] = min(begin, found.get(source, begin))
+
+
+def _whole(rates: Rates) -> dict[str, int]:
+    """Of symmetric rates, in which a FIFO to its own actor takes what it gives."""
+    return {**rates[0], **rates[1]}

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, Optional
 
-from eprune.analysis.buffers import BUDGET, Sizes, least_fast, least_for
+from eprune.analysis.buffers import BUDGET, Sizes
 from eprune.analysis.cycle_ratio import max_cycle_ratio
-from eprune.analysis.throughput import ALONE, Resources, timed
+from eprune.analysis.methods import methods
+from eprune.analysis.throughput import ALONE, Resources
 from eprune.model.graph import Graph
 
 #: Points of a front at most.
@@ -71,12 +72,13 @@ def front(
     def point_of(sizes: Sizes) -> Point:
         return Point(sizes, pace(sizes.applied(graph, resources), times, resources))
 
-    last = point_of(fast or least_fast(graph, times, resources, budget))
+    ask = methods(graph)
+    last = point_of(fast or ask.least_fast(graph, times, resources, budget))
     found: list[Point] = []
     # With room for one iteration only, it takes no longer than all firings one after the other.
-    wanted = max(sum(timed(graph, times, resources, bounded=False).times.values(), Fraction(0)), last.period)
+    wanted = max(sum(ask.timed(graph, times, resources, bounded=False).times.values(), Fraction(0)), last.period)
     while wanted > last.period and len(found) < most:
-        point = point_of(least_for(graph, times, wanted, resources, budget))
+        point = point_of(ask.least_for(graph, times, wanted, resources, budget))
         _put(found, point)
         if point.period <= last.period:
             break
@@ -96,6 +98,6 @@ def _put(found: list[Point], point: Point) -> None:
 
 def pace(graph: Graph, times: Mapping[str, Fraction], resources: Resources = ALONE) -> Fraction:
     """Seconds between two iterations, in the long run, with the capacities of the graph."""
-    model = timed(graph, times, resources)
+    model = methods(graph).timed(graph, times, resources)
     cycle = max_cycle_ratio(model.times, model.edges)
     return Fraction(0) if cycle is None else cycle.ratio

@@ -43,6 +43,7 @@ class Sources(click.ParamType):
 @click.argument("application", metavar="APP.xml|FOLDER ...", nargs=-1, required=True)
 @options.deployment_options(required=False)
 @options.outside_option
+@options.model_option
 @click.option(
     "--format",
     "fmt",
@@ -230,6 +231,12 @@ def _single(
         return error.exit_code
     if asked.faults is None and (asked.essential or asked.service != "every"):
         raise click.UsageError("--essential and --service say what --faults K asks: give it too")
+    if asked.faults is not None and system.graph.is_sdf:
+        raise click.UsageError(
+            "--faults asks which failures are survived: with --model sdf nothing is, for FIFOs stop or wait"
+        )
+    if asked.latency and system.graph.is_sdf:
+        raise click.UsageError("--latency has no answer with --model sdf yet; --buffers says how often iterations come")
     findings = [*check(system), *alone]
     sound = not has_errors(findings)
     surveyed = (
@@ -239,7 +246,9 @@ def _single(
         raise click.UsageError("--times is for --buffers, --latency, and applications with requirements")
     known = read_times(asked.times, system)
     timed = None
-    if sound and (asked.latency or system.graph.requirements):
+    if sound and system.graph.requirements and system.graph.is_sdf:
+        say("note: with --model sdf it is not known yet whether requirements are met")
+    elif sound and (asked.latency or system.graph.requirements):
         timed = timing(system, known, clusters_of(system), asked.latency)
         findings += timed.findings
     sized = None

@@ -32,6 +32,7 @@ CHOICES = {option for target in TARGETS.values() for option in target.takes}
 @options.application_argument
 @options.deployment_options(required=True)
 @options.outside_option
+@options.model_option
 @click.option(
     "-o",
     "--output",

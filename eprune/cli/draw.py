@@ -15,6 +15,7 @@ FORMATS = ("svg", "png", "pdf", "dot")
 
 @click.command("draw", cls=options.Command, short_help="Draw an application graph.")
 @options.application_argument
+@options.model_option
 @options.deployment_options(required=False)
 @click.option(
     "-o",
@@ -31,7 +32,7 @@ def command(
 ) -> None:
     """Draw an application graph: actors coloured by platform, FIFOs with their token sizes, cuts in red.
 
-    With -p cuts also show the bandwidth of their link.
+    With -p cuts also show the bandwidth of their link, with --model sdf FIFOs the rates at both ends.
 
     Pictures are laid out by Graphviz, which must be installed; DOT text needs nothing. The graph need not be sound.
 
@@ -40,6 +41,8 @@ def command(
       eprune draw app.xml -m mappings/split -o app.svg
       eprune draw app.xml | xdot -
     """
+    from dataclasses import replace
+
     from eprune.formats.atomic import write_file
     from eprune.formats.dot import layout, write_dot
     from eprune.formats.xml.application import read_application
@@ -48,7 +51,7 @@ def command(
     kind = _kind(output, fmt)
     if platforms and not mappings:
         raise click.UsageError("-p says what links between platforms can do: say with -m where the actors are")
-    graph = read_application(application)
+    graph = replace(read_application(application), computation=options.computation())
     homes = {actor: home for path in mappings for actor, home in read_mapping(path).homes().items()}
     text = write_dot(graph, homes, _links(platforms))
     write_file(output, text if kind == "dot" else layout(text, kind))

@@ -78,6 +78,7 @@ class Time(click.ParamType):
     help="An application to put the model into: its FIFOs to and from Model.NAME are joined to inputs and outputs.",
 )
 @options.outside_option
+@options.model_option
 @click.option("--signature", metavar="SIGNATURE", help="The signature to import, of a model that has several.")
 @click.option(
     "--shape",
@@ -194,8 +195,8 @@ def command(
         options.refuse((*own, "listing", "signature", "shapes"), "for models, not for SDF3's XML")
         import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt, force)
         return
-    if expand or unit is not None:
-        raise click.UsageError("--expand and --unit are for SDF3's XML, not for models")
+    if expand or unit is not None or options.computation().value != "vr-prune":
+        raise click.UsageError("--expand, --model and --unit are for SDF3's XML, not for models")
     if into is not None:
         ends = ("inputs", "labels", "mean", "std", "rate", "platforms", "split", "memory")
         options.refuse(ends, "--into has ends of its own")

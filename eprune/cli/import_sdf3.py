@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from eprune.cli import options
 from eprune.cli.errors import say
 
 if TYPE_CHECKING:
@@ -29,14 +31,18 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
     from eprune.formats.imported import write_imported
     from eprune.formats.xml.pisdf import read_dataflow
     from eprune.model.finding import EpruneError, has_errors
+    from eprune.model.graph import Computation
     from eprune.model.system import System
     from eprune.passes import expand
     from eprune.views.tables import counted
 
     sdf = read_dataflow(path, unit)
-    graph = expand.expand(sdf.graph, sdf.phases) if expanded else sdf.graph
+    multi_rate = options.computation() is Computation.SDF
+    if multi_rate and expanded:
+        raise click.UsageError("--expand makes a graph for which --model sdf is not needed: leave one of them out")
+    graph = expand.expand(sdf.graph, sdf.phases) if expanded else replace(sdf.graph, computation=options.computation())
     system = System(graph)
-    findings = [] if expanded else sdf.findings()
+    findings = [] if expanded or multi_rate else sdf.findings()
     findings = findings or check(system)
     if has_errors(findings):
         raise EpruneError(*findings, exit_code=1)
@@ -51,4 +57,4 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
         who = counted(len(sdf.overlapping), "actor")
         say(f"note: in SDF the firings of {who} without a self-loop may overlap; here they do not")
     say(f"{written.application}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
-    say(f"next: eprune analyze {written.application} --buffers")
+    say(f"next: eprune analyze {written.application} --buffers{' --model sdf' * multi_rate}")

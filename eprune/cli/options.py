@@ -6,15 +6,19 @@ import shlex
 from collections.abc import Collection, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any, Callable, Optional, TypeVar
+from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
 
 import click
 from click.core import ParameterSource
+
+if TYPE_CHECKING:
+    from eprune.model.graph import Computation
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
 
 _OUTSIDE = "eprune.allow_outside"
+_MODEL = "eprune.model"
 
 
 class Command(click.Command):
@@ -176,6 +180,32 @@ def allows_outside() -> bool:
     """Whether the running command was given --allow-outside."""
     context = click.get_current_context(silent=True)
     return context is not None and bool(context.meta.get(_OUTSIDE))
+
+
+def model_option(function: Decorated) -> Decorated:
+    """--model, which ``computation`` answers for."""
+    return click.option(
+        "--model",
+        "computation",
+        type=click.Choice(["vr-prune", "sdf"]),
+        default="vr-prune",
+        expose_value=False,
+        callback=_note_model,
+        help="How token rates are read: equal at both ends of a FIFO (vr-prune, default), or constant, each end its "
+        "own (sdf).",
+    )(function)
+
+
+def _note_model(ctx: click.Context, param: click.Parameter, value: str) -> None:
+    ctx.meta[_MODEL] = value
+
+
+def computation() -> Computation:
+    """The model of computation that the running command was given."""
+    from eprune.model.graph import Computation
+
+    context = click.get_current_context(silent=True)
+    return Computation(context.meta.get(_MODEL, "vr-prune") if context is not None else "vr-prune")
 
 
 def zenoh_option(function: Decorated) -> Decorated:

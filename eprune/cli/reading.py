@@ -11,13 +11,14 @@ from eprune.model.system import System
 def read(application: str, platforms: Sequence[str] = (), mappings: Sequence[str] = ()) -> System:
     """The system of these files. Raises EpruneError with all findings where one is unreadable or malformed.
 
-    The running command's --allow-outside lets the application name files anywhere.
+    The running command's --allow-outside lets the application name files anywhere, and its --model says how rates are
+    read.
     """
     from eprune.analysis.check import check
-    from eprune.cli.options import allows_outside
+    from eprune.cli.options import allows_outside, computation
     from eprune.formats.system import read_system
 
-    return read_system(application, platforms, mappings, check, allows_outside())
+    return read_system(application, platforms, mappings, check, allows_outside(), computation())
 
 
 def read_sound(application: str, platforms: Sequence[str] = (), mappings: Sequence[str] = ()) -> System:

@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 @options.application_argument
 @options.deployment_options(required=True)
 @options.outside_option
-@click.option("--frames", type=click.IntRange(min=1), metavar="N", help="Sources stop after N frames.")
+@options.model_option
+@click.option(
+    "--frames",
+    type=click.IntRange(min=1),
+    metavar="N",
+    help="Sources stop after N frames; with --model sdf, iterations.",
+)
 @click.option("--set", "settings", multiple=True, metavar="ACTOR.PARAM=VALUE", help="Set an actor's parameter.")
 @options.fuse_option
 @click.option(

@@ -32,6 +32,7 @@ STRETCHES = 16
 
 @click.command("simulate", cls=options.Command, short_help="Simulate the firings and show what FIFOs hold.")
 @options.application_argument
+@options.model_option
 @options.deployment_options(required=False)
 @options.outside_option
 @click.option(
@@ -45,7 +46,8 @@ STRETCHES = 16
     "--iterations",
     type=click.IntRange(1),
     metavar="N",
-    help=f"Firings of each actor (default: as many as the most control values, or {ITERATIONS}).",
+    help=f"Firings of each actor, or iterations of a multi-rate graph (default: as many as the most control values, or "
+    f"{ITERATIONS}).",
 )
 @click.option(
     "--seed",
@@ -117,6 +119,7 @@ def command(
       eprune simulate app.xml -p platforms -m mappings --time --times build/cuts/actors.json --gantt time.svg
     """
     import random
+    from dataclasses import replace
 
     from eprune.analysis.check import check
     from eprune.analysis.filling import Filling
@@ -127,6 +130,7 @@ def command(
 
     if timed:
         options.refuse(("chart",), "what FIFOs hold by event; --gantt draws time")
+        options.refuse(("computation",), "--time has no answer for a multi-rate graph yet")
         return in_time(
             _Asked(application, platforms, mappings, controls, iterations, seed, times, chances, gantt, trace, besides),
             fmt,
@@ -138,7 +142,7 @@ def command(
     )
     if chart is not None and Path(chart).suffix not in (".svg", ".png"):
         raise click.BadParameter(f"{chart!r} ends in neither .svg nor .png", param_hint="--chart")
-    graph = read_application(application)
+    graph = replace(read_application(application), computation=options.computation())
     findings = check(System(graph))
     if any(finding.rule != "C2" for finding in errors(findings)):
         raise EpruneError(*findings, exit_code=FINDINGS)

@@ -27,6 +27,7 @@ def digest(system: System, hashes: Mapping[str, str]) -> str:
         [_actor(actor, homes[actor.name], hashes) for actor in graph.actors],
         [_fifo(fifo, hashes) for fifo in graph.fifos],
         [_dpg(dpg) for dpg in graph.dpgs],
+        *_stated(computation=graph.computation.value if graph.is_sdf else None),
         *[["require", str(each.source), str(each.target)] for each in graph.requirements],
     ]
     return hashlib.sha256(json.dumps(description, separators=(",", ":")).encode()).hexdigest()
@@ -58,7 +59,7 @@ def _stated(**values: Json) -> list[Json]:
 
 def _port(port: Port) -> Json:
     rates = [port.lrl, port.atr, port.url]
-    live = _stated(hold=port.hold, max_age=port.max_age)
+    live = _stated(hold=port.hold, max_age=port.max_age, phases=list(port.phases) or None)
     return [port.name, port.direction.value, str(port.token), *rates, port.control, port.tensor, port.required, *live]
 
 

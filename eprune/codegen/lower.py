@@ -16,12 +16,16 @@ from eprune.analysis.faults import LOSSY
 from eprune.analysis.lookup import untold, windows
 from eprune.analysis.matching import matching
 from eprune.analysis.nests import Nests
-from eprune.analysis.precedence import firing_order
+from eprune.analysis.order import firing_order
 from eprune.analysis.routes import routes
+from eprune.analysis.sdf.execution import schedule
+from eprune.analysis.sdf.loops import looped
+from eprune.analysis.sdf.repetition import repetition
 from eprune.analysis.ways import budgets, way
 from eprune.codegen.program import (
     LOOPBACK,
     ControlRow,
+    EndRates,
     LateRow,
     LinkEnd,
     LocalFifo,
@@ -80,7 +84,11 @@ class _Lowering:
         )
         self.groups = matching(graph).groups if self.aligned else {}
         self.windows = windows(system)
-        self.ways = [(each, way(graph, each)) for each in graph.requirements]
+        #: of a multi-rate graph, the firings of an iteration: in their order, and of each actor
+        self.schedule = schedule(graph) if graph.is_sdf else ()
+        self.repetition = repetition(graph) if graph.is_sdf else None
+        # What a requirement says of a multi-rate graph is not measured yet.
+        self.ways = [(each, way(graph, each)) for each in graph.requirements if not graph.is_sdf]
         self.budgets = {dpg.name: budgets(graph, dpg) for dpg in graph.dpgs if dpg.late is not None}
         #: platform -> its FIFOs, in file order
         self.fifos: dict[str, list[Fifo]] = {}
@@ -103,7 +111,8 @@ class _Lowering:
             aligned=self.aligned,
             units=_units(platform, nodes),
             nodes=nodes,
-            clusters=tuple(each for each in self.clusters[platform.name] if len(each) > 1),
+            clusters=tuple(each for each in self.clusters[platform.name] if len(each) > 1 and not self.schedule),
+            schedules=tuple(self._schedule(each) for each in self.clusters[platform.name] if self.schedule),
             rows=self._rows(platform, named),
             late=self._late(set(names)),
             required=self._required(named),
@@ -114,6 +123,11 @@ class _Lowering:
             ends=_link_ends(platform, tx, rx),
             sources=(self.system.graph.where.file, platform.where.file, mapping.where.file),
         )
+
+    def _schedule(self, cluster: Sequence[str]) -> str:
+        """A cluster's part of the schedule, as a looped list."""
+        members = set(cluster)
+        return looped([name for name in self.schedule if name in members])
 
     def _node(self, actor: Actor, unit: str) -> Node:
         if actor.behaviour is None:
@@ -195,10 +209,18 @@ class _Lowering:
             delay=fifo.delay,
             initial=fifo.initial_path,
             lrl=port.lrl,
+            ends=self._rates(fifo),
             control=self.controlled_by[fifo.source.actor] if port.control else None,
             policy=FaultPolicy.NEWEST.value if fifo.policy is FaultPolicy.NEWEST else FaultPolicy.STOP.value,
             where=fifo.where,
         )
+
+    def _rates(self, fifo: Fifo) -> Optional[EndRates]:
+        """What a multi-rate FIFO's ends give and take, where that is not one rate."""
+        if self.repetition is None:
+            return None
+        rates = self.ports[fifo.source].rates, self.ports[fifo.target].rates
+        return EndRates(*rates, self.repetition.tokens(fifo, rates))
 
     def _end(self, ref: PortRef, platform: str) -> str:
         """``NODE.PORT``; elsewhere ``ACTOR.PORT``, for what is fused there is that platform's affair."""

@@ -66,13 +66,27 @@ class Node:
 
 
 @dataclass(frozen=True)
+class EndRates:
+    """The rates at both ends of a multi-rate FIFO, firing by firing, and the tokens of an iteration."""
+
+    produced: tuple[int, ...]
+    consumed: tuple[int, ...]
+    iteration: int
+
+    @property
+    def same(self) -> bool:
+        """Whether both give and take the same number of tokens in each firing."""
+        return self.produced == self.consumed and len(self.produced) == 1
+
+
+@dataclass(frozen=True)
 class LocalFifo:
     """A FIFO as this platform sees it. ``initial`` is the path of its delay tokens' values; None: zeros.
 
     ``lrl`` and ``rate`` are the lower and upper rate limit in tokens per firing. ``control`` names the dynamic
     processing graph whose control tokens the FIFO carries, if any. ``policy`` is "newest", or "stop" where none acts
     within a platform. An end on another platform is for readers only:
-    ``ACTOR.PORT``.
+    ``ACTOR.PORT``. ``ends`` are the rates of a multi-rate graph; ``rate`` is the largest at the source.
     """
 
     name: str
@@ -87,6 +101,7 @@ class LocalFifo:
     control: Optional[str]
     policy: str
     where: Location
+    ends: Optional[EndRates] = None
 
 
 @dataclass(frozen=True)
@@ -238,7 +253,7 @@ class PlatformProgram:
     ``digest`` is the same for all platforms of one deployment, by which they recognise each other. ``aligned``: some
     FIFO may lose tokens, or an input is on hold, so that firings go by index. ``clusters`` are sets of nodes that one
     thread fires, in firing order, where these are more than one. ``sources`` are the files that the program was made
-    from.
+    from. ``schedules``: of a multi-rate graph, what each thread fires in an iteration, as a looped list.
     """
 
     application: str
@@ -257,6 +272,7 @@ class PlatformProgram:
     links: tuple[PeerLink, ...]
     ends: tuple[LinkEnd, ...]
     sources: tuple[str, ...]
+    schedules: tuple[str, ...] = ()
 
     @property
     def serves(self) -> bool:

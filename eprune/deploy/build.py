@@ -34,15 +34,16 @@ Stamp = tuple[int, int, int]
 def programs_of(system: System, together: bool = True, only: Optional[Set[str]] = None) -> tuple[PlatformProgram, ...]:
     """The program of each mapping of a sound system, in their order; of the platforms ``only`` where it is given.
 
-    A tensor that several actors of another platform read is sent once (``passes.fork``). ``together``: consecutive
-    slices of a model run as one segment. Raises EpruneError (FILE) if a mapping's platform
-    file was not given.
+    A tensor that several actors of another platform read is sent once (``passes.fork``), and ``together`` consecutive
+    slices of a model run as one segment, but not where each end of a FIFO has a rate of its own. Raises EpruneError
+    (FILE) if a mapping's platform file was not given.
     """
     for mapping in system.mappings:
         if system.platform(mapping.platform) is None:
             message = f"the mapping is for platform {mapping.platform!r}, whose platform file is not given"
             raise EpruneError(Finding("FILE", mapping.where, message, "add it with -p"))
-    fused = fuse.apply(fork.apply(system).system, fuse.Options(together)).system
+    forked = system if system.graph.is_sdf else fork.apply(system).system
+    fused = fuse.apply(forked, fuse.Options(together)).system
     return lower(fused, digest(system, hashes_of(system)), only)
 
 

@@ -9,7 +9,7 @@ from typing import Optional
 from eprune.model import depths
 from eprune.model.exit_codes import USAGE
 from eprune.model.finding import Failure
-from eprune.model.graph import Actor, ActorType, Graph, Port
+from eprune.model.graph import Actor, ActorType, Graph, Port, phases_text
 from eprune.model.quantity import format_size
 
 #: Fill colours for platforms, in turn: light, and different also for colour-blind readers.
@@ -57,7 +57,7 @@ def write_dot(
     ports = dict(graph.ports())
     for fifo in graph.fifos:
         port = ports.get(fifo.source)
-        size = _size(port)
+        size = _multi_rate(port, ports.get(fifo.target)) if graph.is_sdf else _size(port)
         source, target = fifo.source.actor, fifo.target.actor
         attributes = {"label": f" {size}", "tooltip": f"{fifo.name}: {port.token if port else '?'}"}
         if port is not None and port.control:
@@ -83,6 +83,15 @@ def _size(port: Optional[Port]) -> str:
         return "?"
     least, most = (format_size(port.token.nbytes * rate) for rate in (port.lrl, port.url))
     return most if port.static else f"{least} to {most}"
+
+
+def _multi_rate(source: Optional[Port], target: Optional[Port]) -> str:
+    """The size of a token, and the rates at the two ends where they are not both 1."""
+    if source is None or target is None:
+        return "?"
+    rates = [phases_text(port.rates) for port in (source, target)]
+    size = format_size(source.token.nbytes)
+    return size if rates == ["1", "1"] else f"{size}, {rates[0]} → {rates[1]}"
 
 
 def _legend(name: str, colours: Mapping[str, str]) -> str:

@@ -16,7 +16,7 @@ from eprune.formats.xml.application import read_application, write_application
 from eprune.formats.xml.mapping import read_mapping, write_mapping
 from eprune.formats.xml.platform import read_platform, write_platform
 from eprune.model.finding import EpruneError, Finding, WrongUsage
-from eprune.model.graph import Graph
+from eprune.model.graph import Computation, Graph
 from eprune.model.system import System
 
 T = TypeVar("T")
@@ -30,13 +30,15 @@ def read_system(
     mappings: Sequence[str] = (),
     check: Callable[[System], Sequence[Finding]] = lambda system: system.problems,
     allow_outside: bool = False,
+    computation: Computation = Computation.VR_PRUNE,
 ) -> System:
     """The system of these files, "-" for stdin, with what its behaviours say of themselves, and of its
     files of initial tokens what is wrong with them.
 
     Files that the application names are read where they are in its folder or ship with eprune (rule S1), with
-    ``allow_outside`` wherever they are. Where a file is unreadable or malformed, raises EpruneError with the findings
-    of all files, and with what ``check`` finds in the application alone if that could be read.
+    ``allow_outside`` wherever they are. ``computation`` is how rates are read. Where a file is unreadable or malformed,
+    raises EpruneError with the findings of all files, and with what ``check`` finds in the application alone if that
+    could be read.
     """
     unreadable: list[Finding] = []
 
@@ -52,7 +54,7 @@ def read_system(
     read_mappings = tuple(filter(None, [attempt(read_mapping, path) for path in mappings]))
     if graph is None:
         raise EpruneError(*unreadable)
-    alone = _inspected(graph, touching.Territory.of(application), allow_outside)
+    alone = _inspected(replace(graph, computation=computation), touching.Territory.of(application), allow_outside)
     if unreadable:
         raise EpruneError(*check(alone), *unreadable)
     return replace(alone, platforms=read_platforms, mappings=read_mappings)

@@ -50,11 +50,11 @@ class AgeSummary:
 class RunSummary:
     """What a run of all platforms amounts to.
 
-    ``frames`` is what every sink has taken. ``seconds`` are from the first firing to the end of the last one, anywhere,
-    so that filling the pipeline counts; ``frames_per_second`` is None for a run without a frame. ``ages`` are those of
-    the tokens at the data inputs of sinks, ``actor.port``. ``requirements`` and ``degraded`` are as in the records:
-    how requirements were met, and how often rows for late frames were taken. ``notes`` are what programs noted
-    of what was left out, assumed or cut short.
+    ``frames`` is what every sink has taken; where it fires several times in an iteration, these are ``iterations``.
+    ``seconds`` are from the first firing to the end of the last one, anywhere, so that filling the pipeline counts;
+    ``frames_per_second`` is None for a run without a frame. ``ages`` are those of the tokens at the data inputs of
+    sinks, ``actor.port``. ``requirements`` and ``degraded`` are as in the records: how requirements were met, and how
+    often rows for late frames were taken. ``notes`` are what programs noted of what was left out, assumed or cut short.
     """
 
     application: str
@@ -68,6 +68,7 @@ class RunSummary:
     requirements: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     degraded: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
+    iterations: bool = False
 
     def as_data(self) -> dict[str, Any]:
         """For JSON."""
@@ -82,11 +83,11 @@ class RunSummary:
 def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> RunSummary:
     """The summary of the platforms' run records."""
     actors = [actor for record in records.values() for actor in record["actors"].values()]
-    sinks = [actor["firings"] for actor in actors if actor["role"] == "sink"]
-    frames = min(sinks or [actor["firings"] for actor in actors], default=0)
+    ends = [actor for actor in actors if actor["role"] == "sink"] or actors
+    frames = min((actor["firings"] // actor.get("repeats", 1) for actor in ends), default=0)
     begins = [actor["first_s"] for actor in actors if actor["first_s"] is not None]
-    ends = [actor["last_s"] for actor in actors if actor["last_s"] is not None]
-    seconds = max(ends) - min(begins) if begins else 0.0
+    lasts = [actor["last_s"] for actor in actors if actor["last_s"] is not None]
+    seconds = max(lasts) - min(begins) if begins else 0.0
     sent: dict[tuple[str, str], int] = {}
     for platform, record in records.items():
         for fifo in record["fifos"].values():
@@ -113,6 +114,7 @@ def summarize(application: str, records: Mapping[str, Mapping[str, Any]]) -> Run
         requirements={name: each for one in records.values() for name, each in one.get("requirements", {}).items()},
         degraded={name: each for one in records.values() for name, each in one.get("degraded", {}).items()},
         notes=tuple(notes(records)),
+        iterations=any("repeats" in actor for actor in actors),
     )
 
 

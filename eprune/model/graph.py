@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import Enum
 from fractions import Fraction
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Optional
 
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
     from eprune.model.platform import Unit
 
 NOWHERE = Location("<none>")
+#: The most phases of a rate.
+MAX_PHASES = 10_000
 
 
 class ActorType(str, Enum):
@@ -83,6 +86,34 @@ class Route(str, Enum):
     STICKY = "sticky"
 
 
+class Computation(str, Enum):
+    """The model of computation by which a graph is read.
+
+    VR_PRUNE: token rates are the same at both ends of a FIFO, and control tokens may change them. SDF: synchronous and
+    cyclo-static dataflow; each end has a rate of its own, which may go through constant phases.
+    """
+
+    VR_PRUNE = "vr-prune"
+    SDF = "sdf"
+
+
+def parse_phases(text: str) -> tuple[int, ...]:
+    """The rates of ``1,0,0``, or ``1,2*0``, firing by firing. Raises ValueError for anything else."""
+    phases: list[int] = []
+    for part in text.split(","):
+        repeat, star, rate = part.rpartition("*")
+        phases += [int(rate)] * (int(repeat) if star else 1)
+        if len(phases) > MAX_PHASES:
+            raise ValueError(f"a rate of more than {MAX_PHASES} phases")
+    return tuple(phases)
+
+
+def phases_text(phases: tuple[int, ...]) -> str:
+    """Phases as files write them: what comes four times or more in a row once, with how often."""
+    runs = [(rate, len(list(group))) for rate, group in groupby(phases)]
+    return ",".join(f"{count}*{rate}" if count > 3 else ",".join([str(rate)] * count) for rate, count in runs)
+
+
 def rate_range(lrl: int, url: int) -> str:
     """A token rate as files write it: ``2``, or ``0..2`` for one between two limits."""
     return str(url) if lrl == url else f"{lrl}..{url}"
@@ -111,6 +142,9 @@ class Port:
     in the model's graph; None: the slice's inputs and outputs in order. An input that is not ``required`` may be
     dead: its actor goes on without it as long as its quorum lives. An input on ``hold`` gives its last token again
     where it has no other for a firing. A token that is older than ``max_age``, in seconds, is missing; None: none is.
+
+    ``phases`` are the rates of a port whose rate changes from firing to firing, over and over; ``lrl`` and ``url`` are
+    the least and the largest of them. Empty: it does not.
     """
 
     name: str
@@ -124,12 +158,18 @@ class Port:
     required: bool = True
     hold: bool = False
     max_age: Optional[float] = None
+    phases: tuple[int, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
 
     @property
     def static(self) -> bool:
-        """Whether the rate never changes."""
-        return self.lrl == self.url
+        """Whether no control token changes the rate."""
+        return self.lrl == self.url or bool(self.phases)
+
+    @property
+    def rates(self) -> tuple[int, ...]:
+        """The rates of a static port, firing by firing, over and over."""
+        return self.phases or (self.url,)
 
 
 @dataclass(frozen=True)
@@ -314,7 +354,10 @@ class Requirement:
 
 @dataclass(frozen=True)
 class Graph:
-    """An application: actors, FIFOs, dynamic processing graphs and requirements, in the order of the file."""
+    """An application: actors, FIFOs, dynamic processing graphs and requirements, in the order of the file.
+
+    ``computation`` is how its rates are to be read, which no file says.
+    """
 
     name: str
     actors: tuple[Actor, ...] = ()
@@ -322,10 +365,16 @@ class Graph:
     dpgs: tuple[Dpg, ...] = ()
     requirements: tuple[Requirement, ...] = ()
     where: Location = field(default=NOWHERE, compare=False)
+    computation: Computation = Computation.VR_PRUNE
 
     def actor(self, name: str) -> Optional[Actor]:
         """The actor of that name, or None. Takes time linear in the actors: for many look-ups make a dict."""
         return next((actor for actor in self.actors if actor.name == name), None)
+
+    @property
+    def is_sdf(self) -> bool:
+        """Whether each end of a FIFO has a rate of its own."""
+        return self.computation is Computation.SDF
 
     def ports(self) -> Iterator[tuple[PortRef, Port]]:
         """Every port of every actor, with its reference."""

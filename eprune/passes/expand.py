@@ -7,14 +7,13 @@ an actor's rates go through phases (CSDF), each firing of an iteration has those
 
 from __future__ import annotations
 
-import math
 from bisect import bisect_right
 from collections import Counter
 from dataclasses import dataclass, replace
-from fractions import Fraction
 from itertools import accumulate
 
-from eprune.formats.xml.sdf3 import STEADY, Phases, rates_at_ends
+from eprune.analysis.sdf.repetition import rates_at_ends, repetition
+from eprune.formats.xml.sdf3 import STEADY, Phases
 from eprune.model.finding import EpruneError, Finding, Location
 from eprune.model.graph import Direction, Fifo, Graph, Port, PortRef, default_capacity
 from eprune.model.system import System
@@ -48,43 +47,13 @@ def apply(system: System, options: Options = Options()) -> Result:
 def repetitions(graph: Graph, phases: Phases = STEADY) -> dict[str, int]:
     """Actor -> its firings in an iteration, the least whole numbers after which every channel is as full as before.
 
-    An actor with phases goes through all of them, once or several times. Raises EpruneError (C1) for a channel that no
+    An actor with phases goes through all of them, once or several times. Raises EpruneError (C1) for channels that no
     such numbers satisfy.
     """
-    cycles = {actor.name: phases.count(actor.name) for actor in graph.actors}
-    # of all phases together
-    rates = [(sum(produced), sum(consumed)) for produced, consumed in rates_at_ends(graph, phases)]
-    beside: dict[str, list[tuple[str, Fraction]]] = {actor.name: [] for actor in graph.actors}
-    for fifo, (produced, consumed) in zip(graph.fifos, rates):
-        beside[fifo.source.actor].append((fifo.target.actor, Fraction(produced, consumed)))
-        beside[fifo.target.actor].append((fifo.source.actor, Fraction(consumed, produced)))
-    firings: dict[str, int] = {}
-    for root in beside:
-        if root in firings:
-            continue
-        part = {root: Fraction(1)}
-        stack = [root]
-        while stack:
-            actor = stack.pop()
-            for other, factor in beside[actor]:
-                if other not in part:
-                    part[other] = part[actor] * factor
-                    stack.append(other)
-        least = math.lcm(*(count.denominator for count in part.values()))
-        common = math.gcd(*(int(count * least) for count in part.values()))
-        firings.update({actor: int(count * least) // common for actor, count in part.items()})
-    for fifo, (produced, consumed) in zip(graph.fifos, rates):
-        source, target = fifo.source.actor, fifo.target.actor
-        if firings[source] * produced != firings[target] * consumed:
-            message = (
-                f"channel '{fifo.name}': an iteration writes {firings[source] * produced} tokens "
-                f"({firings[source] * cycles[source]} firings of '{source}') and reads {firings[target] * consumed} "
-                f"({firings[target] * cycles[target]} of '{target}')"
-            )
-            raise EpruneError(
-                Finding("C1", fifo.where, message, "no numbers of firings keep it in balance"), exit_code=1
-            )
-    return {actor: count * cycles[actor] for actor, count in firings.items()}
+    found = repetition(graph, {actor.name: phases.count(actor.name) for actor in graph.actors})
+    if found.contradictions:
+        raise EpruneError(*found.contradictions, exit_code=1)
+    return found.firings
 
 
 def expand(graph: Graph, phases: Phases = STEADY) -> Graph:
@@ -105,7 +74,7 @@ def expand(graph: Graph, phases: Phases = STEADY) -> Graph:
     ports: dict[str, list[Port]] = {name: [] for every in copies.values() for name in every}
     types = {ref: port.token for ref, port in graph.ports()}
     fifos: list[Fifo] = []
-    for fifo, rates in zip(graph.fifos, rates_at_ends(graph, phases)):
+    for fifo, rates in zip(graph.fifos, rates_at_ends(graph)):
         paths = _paths(fifo, rates, (firings[fifo.source.actor], firings[fifo.target.actor]))
         if len(fifos) + len(paths) > MAX_FIFOS:
             _too_large(fifo.where, f"more than {MAX_FIFOS} FIFOs")

@@ -37,10 +37,12 @@ class Options:
 def apply(system: System, options: Options = Options()) -> Result:
     """Each set of slices of one unit that may run as one segment becomes one actor; FIFOs within a set are gone.
 
-    A slice that stays alone becomes such an actor, too, and so does every slice where they are not ``together``. The
+    A slice that stays alone becomes such an actor, too, and so does every slice where they are not ``together``, or
+    where each end of a FIFO has a rate of its own. The
     system must have passed ``analysis.check``, with a mapping of each platform that programs are wanted for.
     """
-    sets = choose(system) if options.together else [(name,) for name in _slices(system)]
+    together = options.together and not system.graph.is_sdf
+    sets = choose(system) if together else [(name,) for name in _slices(system)]
     names = {member: segment_name(members) for members in sets for member in members}
     interfaces = {name: interface for name, interface in system.interfaces.items() if name not in names}
     graph = _fused(system, sets, names, interfaces)

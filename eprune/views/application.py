@@ -6,9 +6,13 @@ from collections.abc import Mapping
 from typing import Any
 
 from eprune.analysis.summary import summary
+from eprune.model.graph import Graph, Port, phases_text
 from eprune.model.quantity import format_size
 from eprune.model.system import System
 from eprune.views.tables import counted, table
+
+#: How many characters of a schedule people are shown.
+_SCHEDULE = 400
 
 
 def as_data(system: System) -> dict[str, Any]:
@@ -37,6 +41,7 @@ def as_data(system: System) -> dict[str, Any]:
                 "token": str(ports[fifo.source].token),
                 "token_bytes": found.token_bytes[fifo.name],
                 "rate": ports[fifo.source].url,
+                **_ends(graph, ports[fifo.source], ports[fifo.target]),
                 "capacity": fifo.capacity,
                 "delay": fifo.delay,
             }
@@ -45,7 +50,18 @@ def as_data(system: System) -> dict[str, Any]:
         "buffer_bytes": found.buffer_bytes,
         "memory_bytes": found.memory_bytes,
         "order": list(found.order),
+        **({"iteration": found.iteration, "schedule": found.schedule} if graph.is_sdf else {}),
     }
+
+
+def _short(schedule: str) -> str:
+    """A schedule as far as people read it."""
+    return schedule if len(schedule) <= _SCHEDULE else f"{schedule[:_SCHEDULE].rpartition(' ')[0]} ..."
+
+
+def _ends(graph: Graph, source: Port, target: Port) -> dict[str, list[int]]:
+    """The rates at both ends of a multi-rate graph's FIFO, firing by firing."""
+    return {"produced": list(source.rates), "consumed": list(target.rates)} if graph.is_sdf else {}
 
 
 def as_text(data: Mapping[str, Any]) -> str:
@@ -61,7 +77,10 @@ def as_text(data: Mapping[str, Any]) -> str:
         source, target = (home[fifo[end].partition(".")[0]] or "-" for end in ("from", "to"))
         return source if source == target else f"{source} -> {target}"
 
-    keys = ("name", "from", "to", "token", "token_bytes", "rate", "capacity", "delay")
+    def rate(fifo: dict[str, Any]) -> str:
+        ends = [phases_text(tuple(fifo.get(end, [fifo["rate"]]))) for end in ("produced", "consumed")]
+        return " -> ".join(dict.fromkeys(ends))
+
     actors = table(
         ("actor", "type", "behaviour") + ("on",) * placed,
         [
@@ -71,16 +90,24 @@ def as_text(data: Mapping[str, Any]) -> str:
     )
     fifos = table(
         ("FIFO", "from", "to", "token", "bytes", "rate", "capacity", "delay") + ("on",) * placed,
-        [tuple(fifo[key] for key in keys) + (way(fifo),) * placed for fifo in data["fifos"]],
+        [
+            (fifo["name"], fifo["from"], fifo["to"], fifo["token"], fifo["token_bytes"], rate(fifo))
+            + (fifo["capacity"], fifo["delay"])
+            + (way(fifo),) * placed
+            for fifo in data["fifos"]
+        ],
     )
     memory = "".join(
         f"Memory of {platform}: {format_size(size)}, FIFO buffers and model weights\n"
         for platform, size in data["memory_bytes"].items()
     )
+    order = f"Precedence order: {' -> '.join(data['order'])}\n"
+    if "iteration" in data:
+        firings = ", ".join(f"{count} of {actor}" for actor, count in data["iteration"].items())
+        order = f"Firings of an iteration: {firings}\nSchedule: {_short(data['schedule'])}\n"
     size = f"{counted(len(data['actors']), 'actor')} and {counted(len(data['fifos']), 'FIFO')}"
     return (
         f"{data['application']}: {size}\n\n"
         f"{actors}\n{fifos}\n"
-        f"FIFO buffers: {format_size(data['buffer_bytes'])}\n{memory}"
-        f"Precedence order: {' -> '.join(data['order'])}\n"
+        f"FIFO buffers: {format_size(data['buffer_bytes'])}\n{memory}{order}"
     )

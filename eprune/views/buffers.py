@@ -153,6 +153,8 @@ def _bottleneck(found: Optional[Mapping[str, Any]]) -> str:
         "unit": "its turn on {}",
         "link": "its turn on {}",
     }
+    if any("#" in edge["source"] for edge in found["cycle"]):
+        return _several_firings(found, reasons)
     rows = [
         (
             edge["source"],
@@ -169,3 +171,27 @@ def _bottleneck(found: Optional[Mapping[str, Any]]) -> str:
     lines = "".join(f"  - {line}\n" for line in found["advice"])
     header = ("actor", "time", "then", "which waits for", "tokens")
     return f"Bottleneck, a cycle of {about}:\n\n{table(header, rows)}\nWhat would help:\n{lines}"
+
+
+def _several_firings(found: Mapping[str, Any], reasons: Mapping[str, str]) -> str:
+    """A cycle in which actors fire several times: each once, with all its firings and what the next ones wait for."""
+    firings: dict[str, tuple[int, float]] = {}
+    waits: dict[str, dict[str, int]] = {}
+    for edge in found["cycle"]:
+        name = edge["source"].replace("#", " ", 1).partition(" ")[0] if " on " not in edge["source"] else ""
+        name = name or " on ".join(part.partition("#")[0] for part in edge["source"].split(" on "))
+        count, time = firings.get(name, (0, 0.0))
+        firings[name] = count + 1, time + edge["time_s"]
+        reason = reasons[edge["kind"]].format(edge["about"])
+        waits.setdefault(name, {})[reason] = waits.get(name, {}).get(reason, 0) + 1
+    rows: list[tuple[object, ...]] = [
+        (name, count, format_time(time), ", ".join(f"{why} ({often})" for why, often in waits[name].items()))
+        for name, (count, time) in firings.items()
+    ]
+    if len(rows) > _ROWS:
+        rows[_ROWS - 1 :] = [("...", "", "", f"and {len(rows) - _ROWS + 1} more")]
+    rounds = counted(found["tokens"], "iteration")
+    lines = "".join(f"  - {line}\n" for line in found["advice"])
+    header = ("actor", "firings", "time", "after which what comes next waits for")
+    head = f"Bottleneck, a cycle of {format_time(found['time_s'])} for {rounds}:"
+    return f"{head}\n\n{table(header, rows)}\nWhat would help:\n{lines}"

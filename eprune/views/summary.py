@@ -9,16 +9,17 @@ from eprune.views.tables import counted, table
 
 def text(summary: RunSummary) -> str:
     """The summary for people."""
-    rate = f", {summary.frames_per_second:.1f} frames/s" if summary.frames_per_second else ""
+    frame = "iteration" if summary.iterations else "frame"
+    rate = f", {summary.frames_per_second:.1f} {frame}s/s" if summary.frames_per_second else ""
     rows = [
         (name, f"{each.ms_per_frame:.3f}", ", ".join(f"{actor} {ms:.3f}" for actor, ms in each.actors.items()))
         for name, each in summary.platforms.items()
     ]
-    lines = [f"{summary.application}: {counted(summary.frames, 'frame')} in {summary.seconds:.3f} s{rate}"]
+    lines = [f"{summary.application}: {counted(summary.frames, frame)} in {summary.seconds:.3f} s{rate}"]
     lines[0] += ", emulated links and units" if summary.emulated else ""
-    lines += table(("platform", "ms/frame", "of which"), rows).splitlines()
+    lines += table(("platform", f"ms/{frame}", "of which"), rows).splitlines()
     for link in summary.links:
-        share = f", {format_size(link.bytes_per_frame)} per frame" if link.bytes_per_frame else ""
+        share = f", {format_size(link.bytes_per_frame)} per {frame}" if link.bytes_per_frame else ""
         lines.append(f"  {link.source} -> {link.target}: {format_size(link.bytes)}{share}")
     return "\n".join([*lines, *_ages(summary), *_required(summary), *_usage(summary)])
 

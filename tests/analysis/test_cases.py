@@ -1,8 +1,12 @@
-"""Each rule has minimal graphs in tests/cases: the first lines say what is found, and where; ok-*.xml are clean."""
+"""Each rule has minimal graphs in tests/cases: the first lines say what is found, and where; ok-*.xml are clean.
+
+Those in tests/cases/sdf are read as --model sdf reads them.
+"""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,11 +15,13 @@ from eprune.analysis.check import check
 from eprune.analysis.rules import RULES
 from eprune.formats.xml.application import read_application
 from eprune.model.finding import Finding
+from eprune.model.graph import Computation
 from eprune.model.system import System
 
 CASES = Path(__file__).parents[1] / "cases"
 FAILING = sorted(CASES.glob("[A-Z]*.xml"))
 CLEAN = sorted(CASES.glob("ok-*.xml"))
+MULTI_RATE = sorted(CASES.glob("sdf/*.xml"))
 
 
 def expectations(text: str) -> list[tuple[str, str]]:
@@ -41,6 +47,12 @@ def differences(path: Path, findings: list[Finding], text: str) -> list[str]:
     return result
 
 
+@pytest.mark.parametrize("path", MULTI_RATE, ids=lambda path: path.stem)
+def test_multi_rate_case(path):
+    graph = replace(read_application(str(path)), computation=Computation.SDF)
+    assert not differences(path, check(System(graph)), path.read_text(encoding="utf-8"))
+
+
 @pytest.mark.parametrize("path", [*FAILING, *CLEAN], ids=lambda path: path.stem)
 def test_case(path):
     findings = check(System(read_application(str(path))))
@@ -52,7 +64,7 @@ def test_every_case_expects_its_rule_and_every_rule_of_graphs_has_a_case():
         rules = re.findall(r"\[(\w+)\]", " ".join(head for head, _ in expectations(path.read_text(encoding="utf-8"))))
         # The symmetry of rates (G4) implies consistency (C1), and is checked first.
         assert set(rules) == {path.stem.split("-")[0].replace("C1", "G4")}
-    named = {path.stem.split("-")[0] for path in FAILING}
+    named = {path.stem.split("-")[0] for path in [*FAILING, *MULTI_RATE] if path.stem[0] != "o"}
     assert named == {rule for rule in RULES if rule[0] in "GCDN" or rule in ("T1", "F2", "F3", "F4", "F5")}
     assert CLEAN
 

@@ -28,7 +28,7 @@ def test_the_documentation_has_the_table_of_rules():
 
 
 def test_the_code_and_the_table_name_the_same_rules():
-    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "eprune" / "analysis").glob("*.py"))
+    code = "".join(path.read_text(encoding="utf-8") for path in (ROOT / "eprune" / "analysis").rglob("*.py"))
     used = set(re.findall(r'violation\(\s*"([A-Z]\d)"', code))
     # What may be read is decided before it is, by formats.
     assert used | {touching.RULE} == {rule for rule in RULES if re.fullmatch("[A-Z][0-9]", rule)}

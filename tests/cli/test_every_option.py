@@ -25,6 +25,7 @@ from tests.kit.commands import commands
 EXIT = str(ROOT / "graphs/vehicle_exit.xml")
 VEHICLE = str(ROOT / "graphs/vehicle.xml")
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
+THIRD = str(ROOT / "graphs/vehicle_third.xml")
 PLATFORMS = "-p platforms/endpoint.xml platforms/server.xml"
 LOCAL = "app.xml -p platforms/endpoint.xml -m local"
 SPLIT = "app.xml -p platforms -m split"
@@ -187,6 +188,7 @@ TABLE = {
         "--best": plus("import tiny.tflite --list", "--best 2", out),
         "--list": Acts("import tiny.tflite -o new", "import tiny.tflite --list"),
         "--expand": plus("import sdf3.xml -o new", "--expand", names),
+        "--model": plus("import sdf3.xml -o new", "--model sdf", names),
         "--unit": plus("import sdf3.xml -o new --expand", "--unit 1ms"),
         "--format": plus("import tiny.tflite -o new", "--format json", out),
     },
@@ -425,6 +427,7 @@ TABLE = {
         "--mapping": Acts("analyze app.xml -p platforms", f"analyze {SPLIT}"),
         "--format": plus("analyze app.xml", "--format junit"),
         "--output": plus("analyze app.xml", "-o new.txt", names),
+        "--model": plus(f"analyze {THIRD}", "--model sdf", code),
         "--strict": plus("analyze warned.xml", "--strict", code),
         "--faults": plus(f"analyze {SPLIT}", "--faults 1", code),
         "--essential": plus(f"analyze {SINKS} --faults 1", "--essential Out"),
@@ -438,6 +441,7 @@ TABLE = {
         "--chart": plus(f"analyze app.xml --buffers --front {TIMED}", "--chart new.svg", names),
     },
     "simulate": {
+        "--model": plus(f"simulate {THIRD}", "--model sdf", code),
         **OUTSIDE,
         "--control": Acts(f"simulate {EXIT} --control Deep=0", f"simulate {EXIT} --control Deep=1"),
         "--iterations": plus("simulate app.xml", "--iterations 3"),
@@ -458,6 +462,7 @@ TABLE = {
     },
     "codegen": {
         **OUTSIDE,
+        "--model": plus(f"codegen {LOCAL} -o new/", "--model sdf"),
         "--platform": Acts(f"codegen {SPLIT} -o new/", f"codegen {SPLIT.replace('platforms', 'other')} -o new/"),
         "--mapping": Acts(f"codegen {LOCAL} -o new/", f"codegen {SPLIT} -o new/", names),
         "--output": Acts(f"codegen {LOCAL} -o new/", f"codegen {LOCAL} -o newer/", names),
@@ -481,6 +486,7 @@ TABLE = {
     },
     "run": {
         **OUTSIDE,
+        "--model": Elsewhere("tests/e2e/test_multi_rate_examples.py::test_windows_of_sound_are_what_numpy_cuts_out"),
         "--platform": Acts(f"run {BOTH}", f"run {BOTH.replace('platforms', 'platforms/server.xml')}", code),
         "--mapping": Acts(f"run {PLAIN} --record new", f"run {BOTH} --record new", names),
         "--frames": plus(f"run {PLAIN}", "--frames 1", out),
@@ -644,6 +650,7 @@ TABLE = {
         "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
     },
     "draw": {
+        "--model": plus(f"draw {THIRD}", "--model sdf"),
         "--platform": plus("draw app.xml -m split", "-p other"),
         "--mapping": plus("draw app.xml", "-m split"),
         "--output": plus("draw app.xml", "-o new.dot", names),
@@ -807,12 +814,17 @@ REFUSED = {
     "import tiny.tflite -o new --best 3": "--best is for --list",
     "import tiny.tflite -o new --split best": "--split takes two platforms or more",
     "import tiny.tflite -o new --into app.xml --input split": "--input: --into has ends of its own",
-    "import tiny.tflite -o new --expand": "--expand and --unit are for SDF3's XML",
+    "import tiny.tflite -o new --expand": "--expand, --model and --unit are for SDF3's XML",
+    "import tiny.tflite -o new --model sdf": "--expand, --model and --unit are for SDF3's XML",
+    "import sdf3.xml -o new --model sdf --expand": "--expand makes a graph for which --model sdf is not needed",
+    "analyze app.xml --model sdf --latency": "--latency has no answer with --model sdf yet",
+    "analyze app.xml --model sdf --faults 1": "with --model sdf nothing is, for FIFOs stop or wait",
     "import sdf3.xml -o new --per layer": "--per: for models, not for SDF3's XML",
     "import tiny.tflite -o new --per layer --cut 0": "--per and --cut are two ways to say the same",
     "analyze app.xml --times In=1ms": "--times is for --buffers, --latency, and applications with requirements",
     "analyze app.xml --rate 5/s": "--rate, --front and --apply go with --buffers",
     "simulate app.xml --times In=1ms": "it goes with --time",
+    "simulate app.xml --model sdf --time": "--time has no answer for a multi-rate graph yet",
     "simulate required.xml --time --beside predicted.json": "--beside draws measured traces into --gantt",
     "simulate required.xml --time --chart new.svg": "--gantt draws time",
     "analyze app.xml --essential Out": "say what --faults K asks",

@@ -24,7 +24,12 @@ CASES = {
     "vehicle_dual/server": ("vehicle_dual", ["endpoint1", "endpoint2", "server"]),
     "predistorter_split/endpoint": ("predistorter", ["endpoint", "server"]),
     "predistorter_split/server": ("predistorter", ["endpoint", "server"]),
+    "sound_windows_split/endpoint": ("sound_windows", ["endpoint", "server"]),
+    "sound_windows_split/server": ("sound_windows", ["endpoint", "server"]),
+    "vehicle_third_split/endpoint": ("vehicle_third", ["endpoint", "server"]),
 }
+#: those that are read with --model sdf
+MULTI_RATE = ("sound_windows", "vehicle_third")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -40,7 +45,8 @@ def test_the_programs_are_what_was_reviewed(eprune, monkeypatch, case):
     deployment = (f"graphs/{application}.xml", "-p", *files, "-m", f"mappings/{folder}")
     (ROOT / "build").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=ROOT / "build") as build:
-        done = eprune("codegen", *deployment, "-o", f"{build}/")
+        model = ("--model", "sdf") if application in MULTI_RATE else ()
+        done = eprune("codegen", *deployment, *model, "-o", f"{build}/")
         assert done.code == 0, done.err
         text = Path(build, f"{platform}.py").read_text()
     ast.parse(text)

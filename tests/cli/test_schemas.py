@@ -16,6 +16,7 @@ from tests.kit.commands import commands
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 PLATFORMS = ("-p", "platforms/endpoint.xml", "platforms/server.xml")
 PARTED = ("parted/application.xml", "-p", "parted/platforms", "-m", "parted/mappings")
+MULTI_RATE = ("{graphs}/vehicle_third.xml", "--model", "sdf", "-p", "{graphs}/endpoint.xml", "{graphs}/server.xml")
 KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 OFFLOADED = ("--device", "endpoint", "--server", "server", "--set", "In.count=100000")
@@ -256,6 +257,7 @@ def test_the_summary_of_a_run_follows_the_schema(folder, tmp_path, monkeypatch, 
         ("sinks.xml", "-p", "platforms", "-m", "sinks"),
         ("probe.xml", "-p", "platforms", "-m", "two", "--set", "In.slow=-1"),
         ("-p", "{graphs}/endpoint.xml", "-m", "{mappings}/vehicle_exit_local", "{graphs}/vehicle_exit.xml"),
+        (*MULTI_RATE, "-m", "{mappings}/vehicle_third_split"),
     ],
     ids=" ".join,
 )

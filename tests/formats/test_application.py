@@ -185,7 +185,7 @@ def test_what_breaks_design_rules_is_still_read(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("from_", "to", "capacity"),
-    [("a.o", "b.i", 7), ("nobody.o", "b.i", 5), ("nobody.o", "nobody.i", 3), ("b.i", "a.o", 5)],
+    [("a.o", "b.i", 7), ("nobody.o", "b.i", 5), ("nobody.o", "nobody.i", 3), ("b.i", "a.o", 7)],
 )
 def test_the_default_capacity_lets_one_firing_write_while_the_last_is_read(
     tmp_path: Path, from_: str, to: str, capacity: int

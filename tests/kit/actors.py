@@ -551,3 +551,54 @@ class SumOfAll(Actor):
 
     def fire(self, inputs, outputs):
         print(sum(int(token) for token in inputs.values()), flush=True)
+
+
+class Batches(Actor):
+    """Prints the tokens of each firing on a line, the first element of each; ``-`` where it has none."""
+
+    def fire(self, inputs, outputs):
+        value = inputs.get("in", [])
+        say(" ".join(str(token.flat[0]) for token in (value if isinstance(value, list) else [value])) or "-")
+
+
+class Blocks(Actor):
+    """The number of the token, in every element of all tokens that it gives; its firings end after ``n``."""
+
+    def __init__(self, n="10", wait="0"):
+        self.n, self.wait = int(n), float(wait)
+
+    def initialize(self):
+        self.firing = self.number = 0
+
+    def fire(self, inputs, outputs):
+        if self.firing == self.n:
+            raise EndOfStream
+        self.firing += 1
+        time.sleep(self.wait)
+        for out in outputs.values():
+            for token in out if isinstance(out, list) else [out]:
+                token[...] = self.number
+                self.number += 1
+
+
+class Passes(Actor):
+    """Each token that comes goes out, in whatever pieces."""
+
+    def initialize(self):
+        self.waiting = []
+
+    def fire(self, inputs, outputs):
+        for value in inputs.values():
+            self.waiting += [token.copy() for token in (value if isinstance(value, list) else [value])]
+        for out in outputs.values():
+            for token in out if isinstance(out, list) else [out]:
+                token[...] = self.waiting.pop(0)
+
+
+class Idles(Actor):
+    """Takes what comes, and gives zeros."""
+
+    def fire(self, inputs, outputs):
+        for out in outputs.values():
+            for token in out if isinstance(out, list) else [out]:
+                token[...] = 0

@@ -17,10 +17,10 @@ class Pair:
     The rings are real: a slot that is written again too early shows as a wrong token.
     """
 
-    def __init__(self, policy, slots=4, ack_fired=False):
-        self.policy, self.slots = policy, slots
-        self.sending = Sending(policy, slots, ack_fired)
-        self.sent_ring = [None] * slots
+    def __init__(self, policy, slots=4, ack_fired=False, iteration=0):
+        self.policy, self.slots, self.iteration = policy, slots, iteration
+        self.sending = Sending(policy, slots, ack_fired, iteration)
+        self.sent_ring = [None] * (slots + iteration)
         self.made = 0
         self.incarnations = itertools.count()
         self.got = []
@@ -29,6 +29,7 @@ class Pair:
 
     def start_receiver(self):
         self.receiving = Receiving(self.policy, self.slots)
+        self.receiving.completed = 0 if self.iteration else None
         self.incarnation = str(next(self.incarnations))
         self.ring = [None] * self.slots
         self.on_the_way = []
@@ -36,14 +37,14 @@ class Pair:
 
     def produce(self):
         sending = self.sending
-        if sending.written - sending.released < self.slots:
-            self.sent_ring[sending.written % self.slots] = self.made
+        if sending.written - sending.released < sending.capacity:
+            self.sent_ring[sending.written % sending.capacity] = self.made
             self.made += 1
             sending.put(1)
 
     def send(self):
         if self.connected and self.sending.take(1):
-            self.on_the_way.append(self.sent_ring[(self.sending.next - 1) % self.slots])
+            self.on_the_way.append(self.sent_ring[(self.sending.next - 1) % self.sending.capacity])
 
     def deliver(self):
         if self.connected and self.on_the_way:
@@ -55,6 +56,8 @@ class Pair:
         if self.receiving.written > self.receiving.released:
             self.got.append(self.ring[self.receiving.released % self.slots])
             self.receiving.released += 1
+            if self.iteration and self.receiving.released % self.iteration == 0:
+                self.receiving.completed = self.receiving.released
 
     def tell(self):
         if self.connected and self.receiving.due:
@@ -70,7 +73,7 @@ class Pair:
 
     def ring_of_the_sender(self):
         sending = self.sending
-        return [self.sent_ring[number % self.slots] for number in range(sending.next, sending.written)]
+        return [self.sent_ring[number % sending.capacity] for number in range(sending.next, sending.written)]
 
     def cut(self):
         if self.connected:
@@ -132,6 +135,24 @@ def test_wait_with_ack_fired_loses_nothing_when_the_receiver_restarts(history, s
         getattr(pair, step)()
     pair.settle()
     assert sorted(set(pair.got)) == list(range(pair.made))
+
+
+@given(st.lists(st.sampled_from((*STEPS, "restart")), max_size=200), st.integers(1, 6), st.integers(1, 5))
+def test_a_receiver_that_restarts_in_an_iteration_gets_it_whole(history, slots, iteration):
+    """Of a multi-rate graph. There is no less room than else, however many slots are kept for the iteration."""
+    pair = Pair("wait", slots, ack_fired=True, iteration=iteration)
+    begun = [0]
+    for step in history:
+        if step == "restart":
+            begun.append(len(pair.got))
+        getattr(pair, step)()
+        assert pair.sending.written - pair.sending.next <= slots
+    pair.settle()
+    assert sorted(set(pair.got)) == list(range(pair.made))
+    for first, last in zip(begun, [*begun[1:], len(pair.got)]):
+        own = pair.got[first:last]
+        assert not own or own == list(range(own[0], own[0] + len(own)))
+        assert not own or own[0] % iteration == 0
 
 
 @given(st.lists(st.sampled_from((*STEPS, "restart")), max_size=200), st.integers(1, 6))

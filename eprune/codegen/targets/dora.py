@@ -35,6 +35,9 @@ def _refused(parts: Sequence[Part], choices: Choices) -> Iterator[Finding]:
             yield from _unlike(tx)
     if not any(tx.policy != "stop" for part in parts for tx in part.program.tx):
         yield from _aligned([part.program for part in parts])
+    if any(part.program.schedules for part in parts):
+        message = "a multi-rate graph (--model sdf) was not tried as a dataflow of dora"
+        yield Finding("FILE", Location(parts[0].program.sources[0]), message, _NATIVE)
 
 
 def _unlike(tx: TxFifo) -> Iterator[Finding]:

@@ -14,6 +14,7 @@ from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.codegen.targets.text import comment, fill, listing, printable
 from eprune.model.behaviour import Cut, File, Place
 from eprune.model.finding import Location
+from eprune.model.graph import FaultPolicy
 from eprune.model.token import TokenType
 
 LINE_LENGTH = 120
@@ -103,7 +104,7 @@ def emit(program: PlatformProgram, layout: Layout, name: str, models: Mapping[st
 def render(program: PlatformProgram, layout: Layout) -> str:
     """The text of a program: deterministic, and readable from top to bottom."""
     filters: dict[str, Any] = {"docstring": docstring, "listing": listing}
-    spelling = {"statement": statement, "code": Code, "rate": rate, "shape": shape, "declare": declare}
+    spelling = {"statement": statement, "code": Code, "rate": rate, "ends": ends, "shape": shape, "declare": declare}
     return fill("program.py.j2", filters, spelling, program=program, layout=layout)
 
 
@@ -135,8 +136,19 @@ def declare(node: Node, layout: Layout) -> str:
 
 
 def rate(fifo: LocalFifo) -> Union[int, tuple[int, int]]:
-    """A FIFO's rate in tokens per firing; of a dynamic one, its lower and upper limit."""
+    """A FIFO's rate in tokens per firing; of a dynamic one, its lower and upper limit; 1 where its ends say theirs."""
+    if fifo.ends is not None:
+        return fifo.rate if fifo.ends.same else 1
     return fifo.rate if fifo.lrl == fifo.rate else (fifo.lrl, fifo.rate)
+
+
+def ends(fifo: LocalFifo, policy: str = "") -> dict[str, Any]:
+    """What is said of the ends of a multi-rate FIFO."""
+    if fifo.ends is None:
+        return {}
+    produced, consumed = (each[0] if len(each) == 1 else each for each in (fifo.ends.produced, fifo.ends.consumed))
+    said: dict[str, Any] = {} if fifo.ends.same else {"produced": produced, "consumed": consumed}
+    return {**said, "iteration": fifo.ends.iteration} if policy == FaultPolicy.WAIT.value else said
 
 
 def shape(token: TokenType) -> Union[str, tuple[int, ...]]:

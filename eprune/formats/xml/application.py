@@ -32,7 +32,9 @@ from eprune.model.graph import (
     Route,
     Row,
     default_capacity,
+    parse_phases,
     parse_rate,
+    phases_text,
     rate_range,
 )
 from eprune.model.quantity import (
@@ -130,7 +132,9 @@ def _actor(document: Document, locate: _Locate, element: Node) -> Actor:
 
 def _port(document: Document, element: Node) -> Port:
     attributes = element.attributes
-    lrl, url = parse_rate(attributes.get("rate", "1"))
+    rate = attributes.get("rate", "1")
+    phases = _phases(document, element, rate) if "," in rate or "*" in rate else ()
+    lrl, url = (min(phases), max(phases)) if phases else parse_rate(rate)
     return Port(
         name=attributes["name"],
         direction=Direction(element.tag),
@@ -143,8 +147,17 @@ def _port(document: Document, element: Node) -> Port:
         required=attributes.get("required") != "false",
         hold=attributes.get("hold") == "true",
         max_age=_seconds(element, "max-age"),
+        phases=phases if lrl != url else (),
         where=document.where(element),
     )
+
+
+def _phases(document: Document, element: Node, text: str) -> tuple[int, ...]:
+    try:
+        return parse_phases(text)
+    except ValueError as error:
+        message = f"port {element.attributes['name']!r}: {error}"
+        raise EpruneError(Finding("XML", document.where(element), message)) from None
 
 
 def _fifo(document: Document, limits: dict[PortRef, int], element: Node) -> Fifo:
@@ -221,8 +234,9 @@ def _limits(actors: tuple[Actor, ...]) -> dict[PortRef, int]:
 def _default_capacity(
     limits: dict[PortRef, int], source: PortRef, target: PortRef, delay: int, policy: FaultPolicy
 ) -> int:
-    """The default capacity, at the upper rate limit of whichever end exists."""
-    return default_capacity(limits.get(source, limits.get(target, 1)), delay, policy)
+    """The default capacity, at the larger of its ends' upper rate limits."""
+    rates = [limits[end] for end in (source, target) if end in limits]
+    return default_capacity(max(rates, default=1), delay, policy)
 
 
 def _timeouts(fifo: Fifo) -> Optional[str]:
@@ -259,7 +273,7 @@ def _actor_node(actor: Actor) -> Node:
 
 
 def _port_node(port: Port) -> Node:
-    rate = rate_range(port.lrl, port.url)
+    rate = phases_text(port.phases) if port.phases else rate_range(port.lrl, port.url)
     return node(
         port.direction.value,
         (),

@@ -36,12 +36,11 @@ MAX_PHASES = 10_000
 
 @dataclass(frozen=True)
 class Phases:
-    """What differs from firing to firing, of the actors that have phases; all sequences of one actor are equally long.
+    """How long firings take, of the actors that have phases: as many seconds as there are phases.
 
-    ``rates``: port -> tokens, one number a phase. ``times``: actor -> seconds, one number a phase.
+    Their rates are in the graph (``Port.phases``).
     """
 
-    rates: Mapping[PortRef, tuple[int, ...]] = field(default_factory=dict)
     times: Mapping[str, tuple[Optional[Fraction], ...]] = field(default_factory=dict)
 
     def count(self, actor: str) -> int:
@@ -58,7 +57,7 @@ class Sdf:
     """A graph as SDF3 has it: ``graph`` with the rates of the file at both ends, by rule G4 only if it is single-rate.
 
     ``overlapping`` names the actors without a self-loop: in SDF3 their firings may overlap. Where there are ``phases``,
-    the graph has the largest rates and times. ``notes`` are for the user: what was understood, renamed or left out.
+    the graph has the largest times. ``notes`` are for the user: what was understood, renamed or left out.
     """
 
     graph: Graph
@@ -68,7 +67,7 @@ class Sdf:
 
     def findings(self) -> list[Finding]:
         """A finding under G4 for each channel whose ends have different rates, or rates that change."""
-        hint = "token rates are symmetric here; --expand makes one actor of each firing"
+        hint = "token rates are symmetric here; --expand makes one actor of each firing, --model sdf leaves it as it is"
         return [
             Finding(
                 "G4",
@@ -77,9 +76,13 @@ class Sdf:
                 f"{fifo.target}",
                 hint,
             )
-            for fifo, (produced, consumed) in zip(self.graph.fifos, rates_at_ends(self.graph, self.phases))
+            for fifo, (produced, consumed) in zip(self.graph.fifos, self._rates_at_ends())
             if {*produced, *consumed} != {produced[0]}
         ]
+
+    def _rates_at_ends(self) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
+        ports = {ref: port.rates for ref, port in self.graph.ports()}
+        return [(ports[fifo.source], ports[fifo.target]) for fifo in self.graph.fifos]
 
 
 def _sequence(rates: Sequence[int]) -> str:
@@ -102,12 +105,6 @@ def sdf3_graph(document: Document, unit: Fraction) -> Sdf:
     return _Reader(document, unit).read()
 
 
-def rates_at_ends(graph: Graph, phases: Phases = STEADY) -> list[tuple[tuple[int, ...], tuple[int, ...]]]:
-    """The rates at both ends of each FIFO, in tokens per firing: one number for each phase of the actor."""
-    ports = {ref: phases.rates.get(ref, (port.url,)) for ref, port in graph.ports()}
-    return [(ports[fifo.source], ports[fifo.target]) for fifo in graph.fifos]
-
-
 def _period(count: int, sequences: Sequence[Sequence[object]]) -> int:
     """The least divisor of ``count`` after which all sequences, each repeated ``count`` times, begin again."""
     whole = [[each[phase % len(each)] for phase in range(count)] for each in sequences]
@@ -125,7 +122,6 @@ class _Reader:
         self.findings: list[Finding] = []
         self.notes: list[str] = []
         self.phased = False
-        self.rates: dict[PortRef, tuple[int, ...]] = {}
         self.times: dict[str, tuple[Optional[Fraction], ...]] = {}
         self.names: set[str] = set()
 
@@ -176,7 +172,7 @@ class _Reader:
         )
         bound = {fifo.source.actor for fifo in graph.fifos if fifo.source.actor == fifo.target.actor}
         overlapping = tuple(actor.name for actor in actors if actor.name not in bound)
-        return Sdf(graph, overlapping, Phases(self.rates, self.times), tuple(self.notes))
+        return Sdf(graph, overlapping, Phases(self.times), tuple(self.notes))
 
     def child(self, element: Node, tag: str) -> Node:
         found = [each for each in element.children if each.tag == tag]
@@ -198,11 +194,9 @@ class _Reader:
             self.report(element, f"actor {name!r} has {count} phases; the limit is {MAX_PHASES}")
             count = 1
         period = _period(count, [*rates, spent])
-        ports = tuple(self.port(each, max(sequence)) for each, sequence in zip(own, rates))
+        ports = tuple(self.port(each, sequence) for each, sequence in zip(own, rates))
         if period > 1:
             self.times[name] = tuple(spent[phase % len(spent)] for phase in range(period))
-            for port, sequence in zip(ports, rates):
-                self.rates[PortRef(name, port.name)] = tuple(sequence[k % len(sequence)] for k in range(period))
             if not any(len(set(sequence)) > 1 for sequence in rates):
                 self.notes.append(
                     f"the time of '{name}' goes through {period} phases; without --expand it is the largest"
@@ -250,15 +244,18 @@ class _Reader:
             self.report(element, f"<port>: rate {text!r} is no sequence of whole numbers, such as 1,2 or 3*1,2")
         return tuple(rates) or (1,)
 
-    def port(self, element: Node, rate: int) -> Port:
+    def port(self, element: Node, rates: Sequence[int]) -> Port:
         kind = element.attributes.get("type", "")
         if kind not in ("in", "out"):
             self.report(element, f"<port> has the type {kind!r}", "it is 'in' or 'out'")
+        least, rate = min(rates), max(rates)
         if rate == 0:
             self.report(element, "<port>: rate 0", "write a rate of 1 or more", "G3")
         token = TokenType("uint8")
         direction = Direction.IN if kind == "in" else Direction.OUT
-        return Port(self.name(element), direction, token, rate, rate, rate, where=self.document.where(element))
+        phases = tuple(rates) if least < rate else ()
+        where = self.document.where(element)
+        return Port(self.name(element), direction, token, least, rate, rate, phases=phases, where=where)
 
     def time(self, element: Node) -> tuple[Optional[Fraction], ...]:
         """The time on the processor that is the default one, or the first; of each phase."""

@@ -50,22 +50,31 @@ class Network(Protocol):
         """Release their resources."""
 
 
+class Kept(Protocol):
+    """The end of a FIFO whose producer keeps the tokens of an iteration until it is over."""
+
+    def complete(self) -> None:
+        """All that was taken so far belongs to iterations that are over."""
+
+
 @dataclass(frozen=True)
 class Crew:
     """What one thread fires: clusters, each of which is actors that fire in this order, over and over.
 
     Where there are several clusters, each goes on whenever its next actor can fire without waiting, so that none waits
-    for another. ``cores`` are what the thread is pinned to, ``bell`` its bell.
+    for another. ``cores`` are what the thread is pinned to, ``bell`` its bell. Of a multi-rate graph a cluster is the
+    firings of an iteration, and ``kept`` are the ends of FIFOs that learn when one is over.
     """
 
     clusters: Sequence[Sequence[RunningActor]]
     cores: frozenset[int] = frozenset()
     bell: Bell = field(default_factory=Bell)
+    kept: Sequence[Kept] = ()
 
     @property
     def actors(self) -> list[RunningActor]:
         """All of them."""
-        return [actor for cluster in self.clusters for actor in cluster]
+        return list(dict.fromkeys(actor for cluster in self.clusters for actor in cluster))
 
     def __str__(self) -> str:
         first, *others = self.actors
@@ -82,6 +91,18 @@ class _Round:
     """The actors of a cluster that go on, the next one to fire first."""
 
     actors: list[RunningActor]
+    kept: Sequence[Kept] = ()
+
+    def over(self) -> None:
+        """All of them have fired as often as they do in an iteration."""
+        for end in self.kept:
+            end.complete()
+
+    def leave(self, place: int) -> None:
+        """The actor at that place has ended. The others go on in the same order, from there on."""
+        gone = self.actors[place]
+        turned = [*self.actors[place + 1 :], *self.actors[:place]]
+        self.actors = [actor for actor in turned if actor is not gone]
 
 
 class Engine:
@@ -194,7 +215,7 @@ class Engine:
 
     def _fire(self, crew: Crew, going: list[RunningActor]) -> None:
         """Fire the actors until all have ended. One that has ended leaves ``going``, and is finalized."""
-        rounds = [_Round(list(cluster)) for cluster in crew.clusters]
+        rounds = [_Round(list(cluster), crew.kept) for cluster in crew.clusters]
         try:
             if len(rounds) == 1:
                 self._go_round(rounds[0], going)
@@ -209,12 +230,12 @@ class Engine:
     def _go_round(self, turn: _Round, going: list[RunningActor]) -> None:
         """Fire the actors of one cluster in turn; each waits until it can fire."""
         while turn.actors and not self._stopping:
-            for actor in turn.actors:
+            for place, actor in enumerate(turn.actors):
                 if not actor.step():
+                    self._retire(place, turn, going)
                     break
             else:
-                continue
-            self._retire(actor, turn, going)
+                turn.over()
 
     def _go_rounds(self, rounds: list[_Round], going: list[RunningActor], bell: Bell) -> None:
         """The same for several clusters, each of them as far as it gets without waiting."""
@@ -233,7 +254,7 @@ class Engine:
                     if actor.step():
                         turn.actors.append(turn.actors.pop(0))
                     else:
-                        self._retire(actor, turn, going)
+                        self._retire(0, turn, going)
                 if not turn.actors:
                     rounds.remove(turn)
             if rounds and not fired:
@@ -241,12 +262,13 @@ class Engine:
                 moments = [each.until for each in waiting if each is not None and each.until is not None]
                 bell.wait(there, min(moments, default=None))
 
-    def _retire(self, actor: RunningActor, turn: _Round, going: list[RunningActor]) -> None:
-        """An actor has ended. The others go on in the same order, from the next one on."""
+    def _retire(self, place: int, turn: _Round, going: list[RunningActor]) -> None:
+        """The actor at that place of a round has ended."""
+        actor = turn.actors[place]
         going.remove(actor)
         self._finalize(actor, orderly=True)
-        place = turn.actors.index(actor)
-        turn.actors = [*turn.actors[place + 1 :], *turn.actors[:place]]
+        turn.leave(place)
+        turn.over()
 
     def _finalize(self, actor: RunningActor, orderly: bool) -> None:
         """Only an orderly end travels along the FIFOs; for a failure see _stop."""

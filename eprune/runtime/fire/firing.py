@@ -118,8 +118,11 @@ class RunningActor:
         matching: Optional[Matching] = None,
         taken: Optional[Sequence[Input]] = None,
         nested: bool = False,
+        repeats: int = 0,
     ) -> None:
-        """``taken``: the inputs that are taken before there is a mode (default: all)."""
+        """``taken``: the inputs that are taken before there is a mode (default: all). ``repeats``: in a multi-rate
+        graph, how often it fires in an iteration.
+        """
         self.name = name
         self.behaviour = behaviour
         self.inputs = inputs
@@ -141,6 +144,8 @@ class RunningActor:
         self.heir: Optional[Callable[[Mapping[str, Any]], None]] = None
         #: whether the actor does not fire in each iteration: its firings have the indices of their tokens
         self.nested = nested
+        #: firings per iteration of a multi-rate graph, else 0; and the iteration that the last firing was in
+        self.repeats, self.iteration = repeats, -1
         #: the index of the next firing, where nothing else says it
         self.firing = 0
         #: the ends of FIFOs from other platforms whose reports go with tokens, if they can
@@ -195,7 +200,7 @@ class RunningActor:
             output.fifo.writer = bell
         if self.matching is not None:
             self.matching.bell = bell
-        if self.matching is None and self.rates is None and not self.nested:
+        if self.matching is None and self.rates is None and not self.nested and not self.repeats:
             self.step = self._prepare() or self._step
 
     @property
@@ -278,6 +283,7 @@ class RunningActor:
                 born = fifo.births[fifo.released % fifo.capacity]
                 if born < birth and fifo not in absent:
                     birth = born
+        index = self._iteration_of(firing, mode) if self.repeats else firing
         if self.ages:
             for port in mode.inputs or self._data:
                 self.ages[port.name].add(begin - port.birth)
@@ -310,13 +316,21 @@ class RunningActor:
             for port in self._taken:
                 port.release()
             for output in mode.outputs:
-                output.commit(firing, birth)
+                output.commit(index, birth)
             for receiver in self.reporting:
                 receiver.settle()
         self.firing = firing + 1
         mode.firings += 1
         self.activity.add(begin, end, 1, begin - asked)
         return True
+
+    def _iteration_of(self, firing: int, mode: Mode) -> int:
+        """The index of a firing's tokens. An actor whose process was restarted begins with that of what it takes."""
+        if firing % self.repeats == 0:
+            ports = self._taken if self.rates is None else mode.inputs
+            there = [port.index for port in ports if not port.fifo.delay]
+            self.iteration = max([self.iteration + 1, *there])
+        return self.iteration
 
     def _pass_by(self, mode: Mode, firing: int) -> None:
         """What the firing cannot do without is not there: take the control token, and give nothing."""

@@ -20,7 +20,6 @@ from eprune.runtime.fire.checking import Checked
 from eprune.runtime.fire.engine import Crew, Event
 from eprune.runtime.fire.firing import Rates, RunningActor
 from eprune.runtime.fire.matched import (
-    ROOM_SHARE,
     TIMEOUT,
     ZERO_TIMEOUT,
     FollowingInput,
@@ -46,7 +45,7 @@ from eprune.runtime.kernel.fifo import Fifo, Input, Output
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
 from eprune.runtime.kernel.trails import Traced, TracedNewestFifo
-from eprune.runtime.main import via
+from eprune.runtime.main import scheduled, via
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script
 from eprune.runtime.main.requirements import Requirements
@@ -135,15 +134,15 @@ class Assembly:
         #: unit -> the interpreters of its segments that share some
         self._shared: dict[str, Interpreters] = {}
         self.actors = [self._make_actor(actor) for actor in self.declared.actors]
-        if not self._options.check:  # which copies each token
+        if not self._options.check and not self.declared.schedules:  # which copies each token; takes several at once
             leave_on_devices(self.declared.joined(), {actor.name: actor.behaviour for actor in self.actors})
         for actor in self.actors:
             actor.stays = self._options.serve and actor.behaviour.keeps_state
             actor.initialized = actor.name in self._kept
-            actor.activity.warm_up = self.warm_up
+            actor.activity.warm_up = self.warm_up * (actor.repeats or 1)
         for fifo in self.declared.fifos:
             if fifo.peer:
-                self.crossing[fifo.name].warm_up = self.warm_up * fifo.rate
+                self.crossing[fifo.name].warm_up = self.warm_up * (fifo.iteration or fifo.rate)
         #: what measures the requirements, and what is done about late frames
         self.requirements = Requirements(self.declared, self.actors)
         self.crews = self._make_crews()
@@ -201,6 +200,14 @@ class Assembly:
         world. Where tokens may be lost, clusters share no thread: a consumer that hangs must not hold up others. And
         the actors of one do not wait for each other, for what an actor does not get the next one must learn.
         """
+        carriers = {
+            id(fifo): connection
+            for connection in self.connections
+            for fifo in (*connection.rx.values(), *connection.tx.values())
+        }
+        if self.declared.schedules:
+            made = scheduled.crews(self.declared, self.actors, self.cores, self._options.threads == CLUSTER)
+            return [self._make_crew(cores, clusters, carriers) for cores, clusters in made]
         units = {actor.name: actor.unit for actor in self.declared.actors}
         together, aligned = self._options.threads == CLUSTER, self.declared.aligned
         named = {actor.name: actor for actor in self.actors}
@@ -222,17 +229,12 @@ class Assembly:
                 shared[cores].append(actors)
             else:
                 crews.append((cores, shared.setdefault(cores, [actors])))
-        carriers = {
-            id(fifo): connection
-            for connection in self.connections
-            for fifo in (*connection.rx.values(), *connection.tx.values())
-        }
         return [self._make_crew(cores, clusters, carriers) for cores, clusters in crews]
 
     def _make_crew(
         self, cores: frozenset[int], clusters: list[list[RunningActor]], carriers: dict[int, Connection]
     ) -> Crew:
-        crew = Crew(clusters, cores)
+        crew = Crew(clusters, cores, kept=scheduled.kept(clusters))
         feeds: dict[Connection, None] = {}
         for actor in crew.actors:
             actor.use(crew.bell)
@@ -304,11 +306,13 @@ class Assembly:
         if fifo.policy == NEWEST:
             return rx(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
         if fifo.target is None:
-            sender = (TracedTxFifo if traced else TxFifo)(*kind, fifo.policy, fifo.ack == "fired", fifo.window)
+            kind_of_end = TracedTxFifo if traced else TxFifo
+            sender = kind_of_end(*kind, fifo.policy, fifo.ack == "fired", fifo.window, fifo.iteration)
             sender.adaptive = self._adaptive if fifo.range else None
             return sender
         receiver = rx(*kind, fifo.policy, fifo.window, fifo.delay, initial)
-        receiver.need = fifo.rate
+        receiver.completed = 0 if fifo.iteration else None
+        receiver.need = max(fifo.gives)
         if fifo.range:
             receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
         receiver.unordered = owner(fifo.target) in self._routed
@@ -317,7 +321,8 @@ class Assembly:
 
     def _held(self, fifo: DeclaredFifo) -> int:
         """How many tokens are in a FIFO at most, if that is known: in a cluster its ends fire in turn. Else 0."""
-        if self._options.threads != CLUSTER or self.declared.aligned or not isinstance(fifo.rates, int):
+        turns = self._options.threads == CLUSTER and not self.declared.schedules
+        if not turns or self.declared.aligned or not isinstance(fifo.rates, int):
             return 0
         ends = {owner(fifo.source), owner(fifo.target)}
         return fifo.delay + fifo.rates if any(ends.issubset(names) for names in self.declared.clusters) else 0
@@ -412,10 +417,11 @@ class Assembly:
         behaviour.name = actor.name
         behaviour.tell = partial(self._note, actor.name)
         behaviour.round_trip = self._round_trip
-        behaviour.inputs = port_types(consumed)
-        behaviour.outputs = port_types(produced)
+        behaviour.inputs = port_types(consumed, True)
+        behaviour.outputs = port_types(produced, False)
         frames = self._options.frames
-        limit = None if consumed or frames is None else frames + self.warm_up
+        repeats = self.declared.repeats(actor.name)
+        limit = None if consumed or frames is None else (frames + self.warm_up) * (repeats or 1)
         behaviour.most_firings = limit
         fire: Callable[..., Any] = behaviour.fire
         choose: Callable[..., Any] = behaviour.control
@@ -426,12 +432,13 @@ class Assembly:
             fire, choose = checked.fire, checked.control
         if self.declared.aligned:
             return self._make_matched(actor, behaviour, limit, fire, choose)
-        inputs = [Input(port, self.fifos[fifo.name], fifo.rate) for port, fifo in consumed.items()]
-        outputs = [Output(port, self.fifos[fifo.name], fifo.rate) for port, fifo in produced.items()]
-        rates = self._make_rates(behaviour, inputs, outputs, choose)
+        inputs = [Input(port, self.fifos[fifo.name], max(fifo.takes)) for port, fifo in consumed.items()]
+        outputs = [Output(port, self.fifos[fifo.name], max(fifo.gives)) for port, fifo in produced.items()]
+        rates: Optional[Rates] = scheduled.phases(inputs, outputs, consumed, produced)
+        rates = rates or self._make_rates(behaviour, inputs, outputs, choose)
         taken = None if rates is None or rates.leads else self._control_of(inputs)
         nested = actor.live.nested
-        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire, rates, None, taken, nested)
+        return RunningActor(actor.name, behaviour, inputs, outputs, limit, fire, rates, None, taken, nested, repeats)
 
     def _control_of(self, ports: list[Any]) -> list[Any]:
         """Those ports that carry control tokens."""
@@ -472,7 +479,7 @@ class Assembly:
         for port, fifo in consumed.items():
             inlet = Inlet(
                 port,
-                _policy(fifo),
+                fifo.acting,
                 fifo.rate,
                 port not in optional,
                 fifo.timeout or (ZERO_TIMEOUT if fifo.policy == ZERO else TIMEOUT if port in optional else None),
@@ -487,9 +494,9 @@ class Assembly:
         self._adapt([(port.inlet, consumed[port.name]) for port in inputs])
         outputs = []
         for port, fifo in produced.items():
-            room = None if fifo.route or live.relays else _room_timeout(fifo)
+            room = None if fifo.route or live.relays else fifo.room_wait
             standing = standings.setdefault(fifo.group, Standing()) if fifo.group else None
-            outlet = Outlet(port, _policy(fifo), fifo.rate, room, standing=standing)
+            outlet = Outlet(port, fifo.acting, fifo.rate, room, standing=standing)
             end: Any = self.fifos[fifo.name]
             made = RoutedOutput(port, end, fifo.rate, outlet, end) if fifo.route else None
             outputs.append(made or MatchedOutput(port, end, fifo.rate, outlet))
@@ -551,8 +558,8 @@ class Assembly:
         optional = actor.optional if isinstance(actor, DeclaredActor) else ()
         inputs = [self._followed(port, fifo, port not in optional) for port, fifo in consumed.items()]
         outputs = [
-            SkippingOutput(port, self.fifos[fifo.name], fifo.rate, _room_timeout(fifo))
-            if lossy(_policy(fifo))
+            SkippingOutput(port, self.fifos[fifo.name], fifo.rate, fifo.room_wait)
+            if lossy(fifo.acting)
             else Output(port, self.fifos[fifo.name], fifo.rate)
             for port, fifo in produced.items()
         ]
@@ -579,7 +586,7 @@ class Assembly:
         end = self.fifos[fifo.name]
         if fifo.control:
             return FollowingInput(port, end, fifo.rate)
-        if lossy(_policy(fifo)):
+        if lossy(fifo.acting):
             return AwaitedInput(port, end, fifo.rate, fifo.timeout or TIMEOUT, required)
         return Input(port, end, fifo.rate)
 
@@ -587,13 +594,3 @@ class Assembly:
         """The dynamic processing graph whose control tokens come to these inputs."""
         first = self._control_of(ports)[0].fifo.name
         return next(fifo.control or "" for fifo in self.declared.fifos if fifo.name == first)
-
-
-def _policy(fifo: DeclaredFifo) -> str:
-    """The policy that acts: within a platform none does but one."""
-    return fifo.policy if fifo.peer or fifo.policy == NEWEST else ""
-
-
-def _room_timeout(fifo: DeclaredFifo) -> float:
-    """Seconds for which room is waited for in a FIFO that may lose tokens."""
-    return fifo.room_timeout or (fifo.timeout or TIMEOUT) * ROOM_SHARE

@@ -11,12 +11,14 @@ from typing import NamedTuple, Optional, Union
 
 from eprune.runtime.fire.c_actor import CActor
 from eprune.runtime.fire.engines import ModelEngine
+from eprune.runtime.fire.matched import ROOM_SHARE, TIMEOUT
 from eprune.runtime.fire.opencl import Device
 from eprune.runtime.fire.opencl_actor import Argument, OpenClActor
 from eprune.runtime.fire.segment import Model, SegmentActor
 from eprune.runtime.fire.traced import LateRow
 from eprune.runtime.kernel.actor import Actor, PortType, VariablePortType
 from eprune.runtime.kernel.errors import UsageError
+from eprune.runtime.kernel.policy import NEWEST
 from eprune.runtime.kernel.variable import Shape, most
 from eprune.runtime.main.files import Files
 from eprune.runtime.net.shaping import Figures
@@ -164,6 +166,8 @@ def _for_models(engine: Engine, actor: str) -> ModelEngine:
 
 #: tokens per firing, or their lower and upper limit
 Rate = Union[int, tuple[int, int]]
+#: tokens per firing, or of one firing after the other
+Phases = Union[int, tuple[int, ...]]
 
 
 class DeclaredFifo(NamedTuple):
@@ -197,11 +201,26 @@ class DeclaredFifo(NamedTuple):
     #: what carries its connection, "zenoh"; '' where it is made directly
     via: str = ""
     keeps: bool = False
+    #: the rates of a multi-rate FIFO's ends, None where ``rates`` is that of both
+    produced: Optional[Phases] = None
+    consumed: Optional[Phases] = None
+    #: how many of its tokens pass in an iteration, under "wait"
+    iteration: int = 0
 
     @property
     def plain(self) -> bool:
         """Whether the FIFO is within the platform, or has a connection of its own that may not break."""
         return not self.peer or (not self.shared and self.policy == "stop")
+
+    @property
+    def acting(self) -> str:
+        """The policy that acts: within a platform none does but one."""
+        return self.policy if self.peer or self.policy == NEWEST else ""
+
+    @property
+    def room_wait(self) -> float:
+        """Seconds for which room is waited for in a FIFO that may lose tokens."""
+        return self.room_timeout or (self.timeout or TIMEOUT) * ROOM_SHARE
 
     @property
     def range(self) -> Optional[tuple[float, float]]:
@@ -214,9 +233,21 @@ class DeclaredFifo(NamedTuple):
         return self.rates if isinstance(self.rates, int) else self.rates[1]
 
     @property
+    def gives(self) -> tuple[int, ...]:
+        """What the producer writes, firing by firing, over and over."""
+        return _phases(self.rate if self.produced is None else self.produced)
+
+    @property
+    def takes(self) -> tuple[int, ...]:
+        """What the consumer reads, firing by firing, over and over."""
+        return _phases(self.rate if self.consumed is None else self.consumed)
+
+    @property
     def token(self) -> str:
         """The token type, on which both ends of a link must agree."""
         rates = self.rates if isinstance(self.rates, int) else f"{self.rates[0]}..{self.rates[1]}"
+        if self.produced is not None:
+            rates = f"{self.produced} to {self.consumed}"
         shape = f"[{self.shape}]" if isinstance(self.shape, str) else list(self.shape)
         return f"{self.dtype}{shape} at rate {rates}"
 
@@ -236,6 +267,8 @@ class Declared:
     actors: list[DeclaredActor | DeclaredSegment] = field(default_factory=list)
     #: actors that one thread fires, in firing order; an actor that is in none has a thread of its own
     clusters: list[tuple[str, ...]] = field(default_factory=list)
+    #: of a multi-rate graph, the firings of each thread in an iteration, by actor
+    schedules: list[tuple[str, ...]] = field(default_factory=list)
     fifos: list[DeclaredFifo] = field(default_factory=list)
     tables: dict[str, dict[int, Mapping[str, int]]] = field(default_factory=dict)
     #: what is required of tokens that pass here, and the rows for those that are late
@@ -251,6 +284,10 @@ class Declared:
     def peers(self) -> list[str]:
         """The other platforms that FIFOs come from or go to."""
         return sorted({fifo.peer for fifo in self.fifos if fifo.peer})
+
+    def repeats(self, actor: str) -> int:
+        """How often an actor fires in an iteration of a multi-rate graph; 0 where the graph is none."""
+        return sum(names.count(actor) for names in self.schedules)
 
     def engines(self, interpreter: str) -> dict[str, Engine]:
         """Unit -> what runs models or kernels on it, of those that have some; of TFLite's interpreters this one.
@@ -298,13 +335,19 @@ def no_service(declared: Declared) -> str:
     return ""
 
 
-def port_types(fifos: Mapping[str, DeclaredFifo]) -> dict[str, PortType]:
+def port_types(fifos: Mapping[str, DeclaredFifo], consumed: bool) -> dict[str, PortType]:
     """The types of a behaviour's ports: those for data."""
     return {
-        port: (VariablePortType if isinstance(fifo.shape, str) else PortType)(fifo.dtype, most(fifo.shape), fifo.rate)
+        port: (VariablePortType if isinstance(fifo.shape, str) else PortType)(
+            fifo.dtype, most(fifo.shape), max(fifo.takes if consumed else fifo.gives)
+        )
         for port, fifo in fifos.items()
         if not fifo.control
     }
+
+
+def _phases(rates: Phases) -> tuple[int, ...]:
+    return (rates,) if isinstance(rates, int) else tuple(rates)
 
 
 def owner(end: Optional[str]) -> str:

@@ -35,7 +35,12 @@ def parse(
     environment = os.environ.get
     parser = argparse.ArgumentParser(description=description)
     add = parser.add_argument
-    add("--frames", type=_positive, metavar="N", help="sources stop after N firings")
+    add(
+        "--frames",
+        type=_positive,
+        metavar="N",
+        help="sources stop after N firings, or iterations of a multi-rate graph",
+    )
     add(
         "--warm-up",
         type=_count,

@@ -14,6 +14,7 @@ from eprune.runtime.fire.engine import Event, Signals
 from eprune.runtime.fire.engines import ModelEngine
 from eprune.runtime.fire.opencl import Device
 from eprune.runtime.fire.opencl_actor import Argument
+from eprune.runtime.fire.schedules import unrolled
 from eprune.runtime.fire.traced import LateRow
 from eprune.runtime.kernel import descriptors
 from eprune.runtime.kernel.errors import ActorError, InternalError, RunError, unexpected
@@ -27,6 +28,7 @@ from eprune.runtime.main.declared import (
     Functions,
     Kernel,
     Live,
+    Phases,
     Rate,
 )
 from eprune.runtime.main.files import Files
@@ -198,6 +200,13 @@ class Program:
         """
         self.declared.clusters.append(actors)
 
+    def schedule(self, firings: str) -> None:
+        """Declare what one thread fires in an iteration of a multi-rate graph, as a looped list: ``A*3 (B C)*2``.
+
+        Every actor is in one, which says how often it fires in an iteration.
+        """
+        self.declared.schedules.append(unrolled(firings))
+
     def row(self, dpg: str, value: int, rates: Mapping[str, int]) -> None:
         """Declare a row of a dynamic processing graph's control table: the meaning of control value ``value``.
 
@@ -241,16 +250,19 @@ class Program:
         rate: Rate = 1,
         control: Optional[str] = None,
         policy: str = "stop",
+        produced: Optional[Phases] = None,
+        consumed: Optional[Phases] = None,
     ) -> None:
         """Declare a FIFO between two actors of this platform; ends are ``actor.port``.
 
-        ``rate`` is the number of tokens per firing, or its lower and upper limit. ``control`` names the dynamic
+        ``rate`` is the number of tokens per firing, or its lower and upper limit. In a multi-rate graph, where the ends
+        have different rates or these go through phases, ``produced`` and ``consumed`` are the rates: a number, or those
+        of one firing after the other. ``control`` names the dynamic
         processing graph whose control tokens the FIFO carries. With the ``policy`` "newest" the producer never waits;
         no other acts within a platform.
         """
-        self.declared.fifos.append(
-            DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial, policy=policy)
-        )
+        fifo = DeclaredFifo(name, source, target, dtype, shape, rate, control, capacity, delay, initial, policy=policy)
+        self.declared.fifos.append(fifo._replace(produced=produced, consumed=consumed))
 
     def tx(
         self,
@@ -276,6 +288,9 @@ class Program:
         group: Optional[str] = None,
         route: Optional[str] = None,
         via: str = "",
+        produced: Optional[Phases] = None,
+        consumed: Optional[Phases] = None,
+        iteration: int = 0,
     ) -> None:
         """Declare a FIFO whose consumer is on platform ``to``, which listens on ``address`` and ``port``.
 
@@ -285,13 +300,16 @@ class Program:
         the capacity; a producer that may lose tokens waits ``room_timeout`` seconds for room; FIFOs of one ``group``
         are late together; those of one actor that state a ``route``, "one" or "sticky", share its tokens.
         ``shared``: all FIFOs with that platform use one connection, on which this is FIFO ``number``; ``via`` is what
-        carries the connection, "zenoh", or "".
+        carries the connection, "zenoh", or "". ``produced`` and ``consumed`` are as in fifo; ``iteration`` is how many
+        tokens pass in an iteration of a multi-rate graph: under "wait" so many more are kept, for a consumer that is
+        restarted begins with an iteration.
         """
         self.declared.fifos.append(
             DeclaredFifo(name, source, None, dtype, shape, rate, control, capacity, 0, None, to, address, port)
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
             ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
             ._replace(**_routed(route, policy), via=via)
+            ._replace(produced=produced, consumed=consumed, iteration=iteration)
         )
 
     def rx(
@@ -319,6 +337,9 @@ class Program:
         group: Optional[str] = None,
         route: Optional[str] = None,
         via: str = "",
+        produced: Optional[Phases] = None,
+        consumed: Optional[Phases] = None,
+        iteration: int = 0,
     ) -> None:
         """Declare a FIFO whose producer is on platform ``frm``; this program listens on ``port``. The rest as in tx."""
         self.declared.fifos.append(
@@ -326,6 +347,7 @@ class Program:
             ._replace(policy=policy, timeout=timeout, ack=ack, shared=shared, number=number, security=security)
             ._replace(window=window, room_timeout=room_timeout, timeout_floor=timeout_floor, group=group)
             ._replace(**_routed(route, policy), via=via)
+            ._replace(produced=produced, consumed=consumed, iteration=iteration)
         )
 
     def main(self, arguments: Optional[Sequence[str]] = None) -> int:

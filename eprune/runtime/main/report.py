@@ -95,8 +95,8 @@ class Reporter:
 
     @property
     def frames(self) -> int:
-        """The firings of the actor that has fired least."""
-        return min((actor.activity.count for actor in self._assembly.actors), default=0)
+        """The firings of the actor that has fired least; in a multi-rate graph, its iterations."""
+        return min((actor.activity.count // (actor.repeats or 1) for actor in self._assembly.actors), default=0)
 
     @property
     def seconds(self) -> float:
@@ -218,10 +218,12 @@ def _actor_record(program: Declared, actor: RunningActor, warm: bool) -> ActorRe
     role = "source" if not actor.inputs else "sink" if not actor.outputs else "inner"
     members = list(declared.actors) if isinstance(declared, DeclaredSegment) else [declared.name]
     modes = None
-    if actor.rates is not None:
+    if actor.rates is not None and not actor.repeats:
         modes = {str(value): mode.firings for value, mode in actor.rates.modes.items()}
     figures = dict(actor.behaviour.figures) or None
-    return ActorRecord(declared.unit, role, members, actor.activity.summary(warm), modes, _inputs(actor), figures)
+    counted = actor.activity.summary(warm)
+    repeats = actor.repeats or None
+    return ActorRecord(declared.unit, role, members, counted, modes, _inputs(actor), figures, repeats)
 
 
 def _flown(fifo: Fifo) -> tuple[int, int, int]:

@@ -21,6 +21,7 @@ from eprune.runtime.main.control import Control
 from eprune.runtime.main.declared import Declared, no_service
 from eprune.runtime.main.predecessor import Predecessor
 from eprune.runtime.main.report import Reporter
+from eprune.runtime.main.scheduled import left_over
 from eprune.runtime.main.succession import Succession
 from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.tell import record
@@ -224,6 +225,9 @@ class Run:
         finally:
             self.left_behind = engine.left_behind
             self._stream.end_taps()
+        assembly = self._stream.assembly
+        for line in left_over(assembly.declared, assembly.fifos):
+            self.journal.log("note", line)
         self._stream.reporter.tally(last=True)
 
     def _serve(self) -> None:

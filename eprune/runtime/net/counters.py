@@ -52,16 +52,18 @@ class Sending:
     """The sending end of a FIFO: which tokens are to be sent, and which slots may be written again.
 
     The producer advances ``written`` and may do so while ``written - released < capacity``. Whoever holds the
-    connection's lock writes all the rest.
+    connection's lock writes all the rest. ``spare`` slots, beside those that there is room for, keep tokens that were
+    fired on, but whose iteration is not over.
     """
 
-    def __init__(self, policy: str, capacity: int, ack_fired: bool = False) -> None:
+    def __init__(self, policy: str, capacity: int, ack_fired: bool = False, spare: int = 0) -> None:
         self.policy = policy
-        self.capacity = capacity
+        self.capacity = capacity + spare
+        self.spare = spare
         #: whether there is a connection, and the peer has reported where to continue
         self.alive = False
         #: tokens made, and those below which slots may be written again
-        self.written = self.released = 0
+        self.written, self.released = 0, -spare
         #: the number of the token to send next, and tokens below this one may be sent
         self.next = self.limit = 0
         #: tokens sent once more, and the index of the firing that the peer does next
@@ -250,6 +252,8 @@ class Receiving:
         #: whether nothing remains to be done: the consumer has ended, and the peer knows
         self.over = False
         self.stride = stride(capacity)
+        #: ``released`` when the last iteration was over, where tokens count as fired on only then; None: at once
+        self.completed: Optional[int] = None
         self.reported = 0  # ``released`` when it was reported last
         self._start = 0  # tokens received that are not of this incarnation of the peer
         self._former: dict[str, int] = {}  # what those before it had sent, for one may come back
@@ -300,7 +304,8 @@ class Receiving:
         before = self.delay + self._start
         fired = self.released - before
         self.bound = self.released + self.capacity
-        return Credit(self.written - before, max(fired, 0), fired + self.capacity, self.firing)
+        known = fired if self.completed is None or self.left else self.completed - before
+        return Credit(self.written - before, max(known, 0), fired + self.capacity, self.firing)
 
     def report_briefly(self) -> Optional[int]:
         """The same for the header of a token: how many tokens were fired on. None where a Credit must say it."""

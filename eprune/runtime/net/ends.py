@@ -60,9 +60,10 @@ class TxFifo(Fifo, Sending):
         policy: str = "stop",
         fired: bool = False,
         window: int = 0,
+        spare: int = 0,
     ) -> None:
-        Fifo.__init__(self, name, dtype, shape, capacity + window)
-        Sending.__init__(self, policy, capacity + window, fired)
+        Fifo.__init__(self, name, dtype, shape, capacity + window + spare)
+        Sending.__init__(self, policy, capacity + window, fired, spare)
         self.uneven = self.uneven or self.variable
         self.number = 0
         self.lossy = lossy(policy)
@@ -101,9 +102,14 @@ class TxFifo(Fifo, Sending):
                 self.carrier.send(self, 0)
         else:
             self.carrier.send(self, count, follows)
-        fill = self.written - self.released
+        fill = self.written - self.released - self.spare
         if fill > self.peak:
             self.peak = fill
+
+    @property
+    def fill(self) -> int:
+        """How many tokens were made and are not consumed yet."""
+        return max(self.written - self.released - self.spare, 0)
 
     def end(self) -> None:
         """The producer has ended."""
@@ -159,6 +165,7 @@ class TxFifo(Fifo, Sending):
         """What happened to the ``tokens`` that were made: ``confirmed`` arrived, ``dropped`` may not have arrived."""
         return replace(
             super().summary(),
+            capacity=self.capacity - self.spare,
             tokens=self.made,
             policy=self.policy,
             confirmed=self.confirmed,
@@ -349,6 +356,12 @@ class RxFifo(Fifo, Receiving):
                 self.carrier.put_off(self)
             else:
                 self.carrier.credit(self)
+
+    def complete(self) -> None:
+        """The iteration is over: what it took need not be kept any longer."""
+        if self.completed != self.released:
+            self.completed = self.released
+            self.carrier.credit(self)
 
     def settle(self) -> None:
         """Report the room that there is, if the producer needs it."""

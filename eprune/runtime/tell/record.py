@@ -104,6 +104,7 @@ class ActorRecord:
     """An actor, or a segment of the actors ``members``. ``modes``: value of the control token -> firings.
 
     ``inputs``: those of which there is something to say. ``figures``: what the behaviour counts or measures itself.
+    ``repeats``: how often it fires in an iteration of a multi-rate graph.
     """
 
     unit: str
@@ -113,6 +114,7 @@ class ActorRecord:
     modes: Optional[Mapping[str, int]] = None
     inputs: Mapping[str, InputRecord] = field(default_factory=dict)
     figures: Optional[Mapping[str, float]] = None
+    repeats: Optional[int] = None
 
 
 @dataclass(frozen=True)
@@ -190,7 +192,7 @@ class RunRecord:
             if not fields[optional]:
                 del fields[optional]
         for name, actor in fields["actors"].items():
-            more = {key: actor.pop(key) for key in ("modes", "figures")}
+            more = {key: actor.pop(key) for key in ("modes", "figures", "repeats")}
             actor.update(actor.pop("activity"))
             actor.update(known(more))
             actor["inputs"] = {port: record.as_json() for port, record in inputs[name].items()}
