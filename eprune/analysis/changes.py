@@ -12,9 +12,10 @@ from fractions import Fraction
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.check import check
-from eprune.analysis.latency import Latencies
+from eprune.analysis.latency import Asking
 from eprune.analysis.lookup import fifo_rates, slot_bytes
-from eprune.analysis.precedence import firing_order
+from eprune.analysis.methods import methods
+from eprune.analysis.order import firing_order
 from eprune.analysis.throughput import Resources, resources, room_for, subject, window_of
 from eprune.analysis.timeline import paces
 from eprune.model.finding import has_errors
@@ -93,25 +94,25 @@ class _Search:
         self.source, self.sink = required.source.actor, required.target.actor
         self.tries = max(min(TRIES, ACTORS // (10 * len(now.graph.actors))), 1)
 
-    def _goals(self) -> list[tuple[Callable[[Latencies], _Seen], Fraction]]:
-        goals: list[tuple[Callable[[Latencies], _Seen], Fraction]] = []
+    def _goals(self) -> list[tuple[Callable[[Asking], _Seen], Fraction]]:
+        goals: list[tuple[Callable[[Asking], _Seen], Fraction]] = []
         if self.required.rate is not None:
             goals.append((self._period, 1 / self.required.rate))
         if self.required.latency is not None:
             goals.append((self._latency, self.required.latency))
         return goals
 
-    def _period(self, asked: Latencies) -> _Seen:
+    def _period(self, asked: Asking) -> _Seen:
         period, cycle = asked.pace(self.sink)
         if cycle is None:
             return _Seen(period, {}, ())
         shares: dict[str, Fraction] = {}
         for edge in cycle.edges:
-            name = subject(edge.source)
+            name = subject(edge.source).partition("#")[0]
             shares[name] = shares.get(name, Fraction(0)) + asked.seconds(edge.source) / cycle.tokens
         return _Seen(period, shares, tuple(edge.about for edge in cycle.edges if edge.kind == "room"))
 
-    def _latency(self, asked: Latencies) -> _Seen:
+    def _latency(self, asked: Asking) -> _Seen:
         found = asked(self.source, self.sink)
         shares: dict[str, Fraction] = {}
         for part in found.parts:
@@ -122,7 +123,7 @@ class _Search:
 
     def _missed(self, attempt: _Try) -> Optional[tuple[_Seen, Fraction]]:
         """What is missed first, and the goal; None if all is kept."""
-        asked = Latencies(attempt.graph, attempt.times, attempt.shared)
+        asked = methods(attempt.graph).latencies(attempt.graph, attempt.times, attempt.shared)
         for look, goal in self._goals():
             seen = look(asked)
             if seen.value > goal * (1 + _SAME):
@@ -132,7 +133,9 @@ class _Search:
     # Room
 
     def rooms(self) -> Iterator[Change]:
-        """More room where firings wait for it."""
+        """More room where firings wait for it, of symmetric rates."""
+        if self.now.graph.is_sdf:
+            return
         attempt, raised = self.now, {}
         rates, sizes = fifo_rates(attempt.graph), slot_bytes(attempt.graph)
         for _ in range(STEPS):
@@ -178,7 +181,7 @@ class _Search:
         """A source that states how often it fires, so that it does not fill the buffers."""
         if self.required.latency is None or paces(self.now.graph).get(self.source):
             return
-        period = Latencies(self.now.graph, self.now.times, self.now.shared).pace(self.sink)[0]
+        period = methods(self.now.graph).latencies(self.now.graph, self.now.times, self.now.shared).pace(self.sink)[0]
         if not period:
             return
         rate = _below(1 / period)

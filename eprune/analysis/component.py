@@ -13,7 +13,7 @@ from typing import NamedTuple, Optional
 
 from eprune.analysis.cycle_ratio import TimedEdge, forward, longest_paths, max_cycle_ratio
 from eprune.analysis.recurrence import NEVER, Recurrence
-from eprune.analysis.throughput import LATENCY, Timed, subject
+from eprune.analysis.throughput import LATENCY, Timed, is_load, subject
 
 
 class Part(NamedTuple):
@@ -31,26 +31,36 @@ class Part(NamedTuple):
 class Ages(NamedTuple):
     """Of tokens, in seconds: in the first firing of a sink, in the long run at most, and at most of all looked at.
 
-    ``parts``: where the time goes of a token that is ``steady`` old. ``unsettled``: 0, or the number of firings that
-    were looked at, if they do not repeat themselves yet.
+    ``oldest``: the number of a firing on a token that is ``steady`` old. ``unsettled``: 0, or the number of firings
+    that were looked at, if they do not repeat themselves yet.
     """
 
     first: Fraction
     steady: Fraction
     most: Fraction
-    parts: tuple[Part, ...]
+    oldest: int
     unsettled: int
 
 
 class Component:
     """The actors that FIFOs, threads and links join, with a pace of their own; but for FIFOs that divide a graph."""
 
-    def __init__(self, model: Timed, stated: Mapping[str, Fraction], waits: Mapping[str, tuple[Fraction, str]]) -> None:
+    def __init__(
+        self,
+        model: Timed,
+        stated: Mapping[str, tuple[Fraction, Fraction]],
+        waits: Mapping[str, tuple[Fraction, str]],
+    ) -> None:
+        """``stated``: node of a source -> when it fires first, and its period; ``waits``: actor -> what it may have to
+        wait for its unit in an iteration, and the unit.
+        """
         self.paced = {name: pace for name, pace in stated.items() if name in model.times}
+        #: the timed graph, and below what is left of it without the load of units, with waiting for them
+        self.whole = model
         self.cycle = max_cycle_ratio(model.times, model.edges)
         self._waits = {name: wait for name, wait in waits.items() if name in model.times}
         self.model = self._in_turn(model)
-        slowest = max(self.paced.values(), default=Fraction(0))
+        slowest = max((pace for _, pace in self.paced.values()), default=Fraction(0))
         self.period = max(Fraction(0) if self.cycle is None else self.cycle.ratio, slowest)
         # What threads wait for their unit makes cycles longer, too.
         whole = max_cycle_ratio(self.model.times, self.model.edges)
@@ -62,7 +72,7 @@ class Component:
 
     def _in_turn(self, model: Timed) -> Timed:
         """The model, in which what an actor waits for its unit comes before it, without the load of units."""
-        load = {edge.source for edge in model.edges if edge.kind == "unit" and model.actors[edge.source] != edge.source}
+        load = {edge.source for edge in model.edges if edge.kind == "unit" and is_load(edge.source)}
         turns = {name: f"{_TURN}{name}" for name in self._waits}
         own = [edge for edge in model.edges if edge.source not in load]
         edges = [edge._replace(target=turns.get(edge.target, edge.target)) for edge in own]
@@ -77,7 +87,7 @@ class Component:
 
     def sets_pace(self, source: str) -> bool:
         """Whether a source fires at its period, always."""
-        return self.keeps_up and self.paced.get(source) == self._round
+        return self.keeps_up and source in self.paced and self.paced[source][1] == self._round
 
     @cached_property
     def _run(self) -> tuple[Recurrence, int]:
@@ -91,18 +101,23 @@ class Component:
         """Node -> how much later than the sources that set the pace it begins in the long run."""
         nodes = forward(self.model.times, self.model.edges)
         number = {node: place for place, node in enumerate(nodes)}
-        scale = math.lcm(*(length.denominator for length in (*self.model.times.values(), self._round)))
+        lengths = (*self.model.times.values(), self._round, *(first for first, _ in self.paced.values()))
+        scale = math.lcm(*(length.denominator for length in lengths))
         seconds = [int(self.model.times[node] * scale) for node in nodes]
         arcs = []
         for edge in self.model.edges:
             source = number[edge.source]
             arcs.append((source, number[edge.target], seconds[source] - edge.tokens * int(self._round * scale)))
-        roots = (number[self._ready(name)] for name in self.paced if self.sets_pace(name))
+        roots = {
+            number[self._ready(name)]: int(first * scale)
+            for name, (first, _) in self.paced.items()
+            if self.sets_pace(name)
+        }
         potentials = longest_paths(len(nodes), arcs, roots).potentials or []
         return {node: Fraction(value, scale) for node, value in zip(nodes, potentials) if value > NEVER}
 
-    def ages(self, source: str, sink: str, carrying: Set[str]) -> Ages:
-        """How old tokens of a source are at a sink of this component, over FIFOs that are ``carrying`` them."""
+    def ages(self, source: str, sink: str) -> Ages:
+        """How old tokens of a source are at a sink of this component."""
         (recurrence, length), begin = self._run, self._ready(source)
         count = len(recurrence.begins)
         ages = [recurrence.begin(sink, each) - recurrence.begin(begin, each) for each in range(count)]
@@ -111,16 +126,19 @@ class Component:
         steady, settled = ages[oldest], bool(length)
         if self.keeps_up and {begin, sink} <= self._latest.keys():
             steady, settled = self._latest[sink] - self._latest[begin], True
-        parts = tuple(self._way(begin, sink, oldest, carrying))
-        return Ages(ages[0], steady, max(steady, *ages), parts, 0 if settled else count)
+        return Ages(ages[0], steady, max(steady, *ages), oldest, 0 if settled else count)
 
-    def _way(self, source: str, sink: str, iteration: int, carrying: Set[str]) -> Iterator[Part]:
-        """Where a token was, from its source on: the latest of all ways that it and its like came."""
-        recurrence = self._run[0]
+    def way(self, source: str, sink: str, iteration: int, carrying: Set[str]) -> Iterator[Part]:
+        """Where a token was, from its source on: the latest of all ways that it and its like came.
+
+        ``carrying``: the FIFOs over which tokens are as old as what they are made from.
+        """
+        recurrence, source = self._run[0], self._ready(source)
         before: dict[str, list[str]] = {}
         behind: dict[str, list[str]] = {}
         for edge in self.model.edges:
-            if edge.kind == "turn" or (edge.kind == "token" and not edge.tokens and edge.about in carrying):
+            on_way = edge.kind in ("turn", "self") or (edge.kind == "token" and edge.about in carrying)
+            if on_way and not edge.tokens:
                 before.setdefault(edge.target, []).append(edge.source)
                 behind.setdefault(edge.source, []).append(edge.target)
         reached, stack = {source}, [source]
@@ -172,7 +190,8 @@ class Component:
         steps = (
             now[place] - before[place] for before, now in zip(walk.begins, walk.begins[1:]) if before[place] > NEVER
         )
-        return max(Fraction(max(steps, default=0), walk.scale), self.paced.get(actor, Fraction(0)))
+        _, pace = self.paced.get(actor, (Fraction(0), Fraction(0)))
+        return max(Fraction(max(steps, default=0), walk.scale), pace)
 
 
 _TURN = "turn of "
@@ -201,8 +220,9 @@ def connected(model: Timed) -> list[Timed]:
 
     for edge in model.edges:
         owner[root(edge.source)] = root(edge.target)
+    first: dict[str, str] = {}
     for node, actor in model.actors.items():
-        owner[root(node)] = root(actor)
+        owner[root(node)] = root(first.setdefault(actor, node))
     nodes: dict[str, dict[str, Fraction]] = {}
     edges: dict[str, list[TimedEdge]] = {}
     for node, seconds in model.times.items():

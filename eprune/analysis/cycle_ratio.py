@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import NamedTuple, Optional
@@ -114,23 +114,20 @@ def forward(times: Mapping[str, Fraction], edges: Sequence[TimedEdge]) -> list[s
     return order
 
 
-def longest_paths(count: int, arcs: Sequence[Arc], roots: Optional[Iterable[int]] = None) -> PathSearch:
+def longest_paths(count: int, arcs: Sequence[Arc], roots: Optional[Mapping[int, int]] = None) -> PathSearch:
     """Potentials of ``count`` nodes, the least that are not negative, or cycles of positive weight.
 
-    With ``roots``: the lengths of the longest paths from these, UNREACHED where there is none.
+    With ``roots``: the lengths of the longest paths from these nodes, each of which begins with the length that it is
+    mapped to; UNREACHED where there is none.
     """
     outgoing: list[list[tuple[int, int, int]]] = [[] for _ in range(count)]
     for number, (source, target, weight) in enumerate(arcs):
         outgoing[source].append((target, weight, number))
-    begin = range(count) if roots is None else sorted(set(roots))
-    value = [0 if roots is None else UNREACHED] * count
-    for node in begin:
-        value[node] = 0
+    begin = dict.fromkeys(range(count), 0) if roots is None else roots
+    value = [begin.get(node, UNREACHED) for node in range(count)]
     came_by = [-1] * count
     queue = deque(begin)
-    queued = [False] * count
-    for node in begin:
-        queued[node] = True
+    queued = [node in begin for node in range(count)]
     raised = looks = 0
     while queue:
         node = queue.popleft()

@@ -26,7 +26,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
-from typing import Any, Optional
+from typing import Any, Optional, Protocol
 
 from eprune.analysis.component import Component, Part, connected
 from eprune.analysis.cycle_ratio import Cycle
@@ -76,6 +76,22 @@ class Latency:
         }
 
 
+class Asking(Protocol):
+    """What is asked of a system in time, whatever its model of computation."""
+
+    def __call__(self, source: str, sink: str) -> Latency:
+        """That from a source to a sink. Raises ValueError where no tokens get there without a delay."""
+
+    def ways(self) -> list[tuple[str, str]]:
+        """All pairs of a source and a sink that its tokens get to, in file order."""
+
+    def pace(self, actor: str) -> tuple[Fraction, Optional[Cycle]]:
+        """Seconds between two firings in the long run, and the cycle that is why; None where a source's pace is."""
+
+    def seconds(self, node: str) -> Fraction:
+        """Of a firing, a transfer or another node of the timed graph."""
+
+
 class Latencies:
     """The latencies of a sound system, each on demand. ``times``: actor -> seconds per firing."""
 
@@ -93,7 +109,7 @@ class Latencies:
         for fifo in graph.fifos:
             if not fifo.delay and fifo.target not in control:
                 self._out[fifo.source.actor].append(fifo)
-        stated = paces(graph)
+        stated = {name: (Fraction(0), pace) for name, pace in paces(graph).items()}
         self._components = [Component(model, stated, self._waits) for model in connected(self._model)]
         self._component = {node: each for each in self._components for node in each.model.times}
 
@@ -112,13 +128,12 @@ class Latencies:
                     before.add(fifo.source.actor)
                     stack.append(fifo.source.actor)
         carrying = {fifo.name for own in self._out.values() for fifo in own if fifo not in self._dividing}
-        ages, why = component.ages(source, sink, carrying), self._why(component, source)
-        if ages.unsettled:
-            line = f"it is the greatest of {ages.unsettled} firings, which do not repeat themselves yet"
-            why.append(("estimate", line))
+        ages, why = component.ages(source, sink), self._why(component, source)
+        parts = tuple(component.way(source, sink, ages.oldest, carrying))
+        why += unsettled(ages.unsettled)
         period = self.pace(sink)[0]
         kept = component.keeps_up
-        return Latency(source, sink, ages.first, ages.steady, ages.most, period, ages.parts, *_kind(why), kept)
+        return Latency(source, sink, ages.first, ages.steady, ages.most, period, parts, *kind_of(why), kept)
 
     def ways(self) -> list[tuple[str, str]]:
         """All pairs of a source and a sink that its tokens get to, in file order."""
@@ -233,7 +248,7 @@ class Latencies:
             if own[1:]:
                 why.append(("estimate", f"what meets behind {some(own)} is taken as if it came when it is wanted"))
         bound, period, kept = found[sink], self.pace(sink)[0], self._component[source].keeps_up
-        return Latency(source, sink, bound.least, bound.age, bound.age, period, bound.parts, *_kind(why), kept)
+        return Latency(source, sink, bound.least, bound.age, bound.age, period, bound.parts, *kind_of(why), kept)
 
     def _across(self, fifo: Fifo, before: _Bound) -> _Bound:
         """How old tokens of a FIFO that divides the graph are when its reader begins, at most."""
@@ -278,7 +293,13 @@ class _Bound:
         return _Bound(self.age + part.seconds, self.gap, parts, self.least + certain * part.seconds)
 
 
-def _kind(why: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
+def unsettled(firings: int) -> list[tuple[str, str]]:
+    """Why a latency is not exact, where firings do not repeat themselves yet: so many were looked at, 0 if they do."""
+    line = f"it is the greatest of {firings} firings, which do not repeat themselves yet"
+    return [("estimate", line)] * bool(firings)
+
+
+def kind_of(why: Sequence[tuple[str, str]]) -> tuple[str, tuple[str, ...]]:
     """What a latency is, and the lines that say why."""
     kinds = [kind for kind, _ in why]
     kind = "estimate" if "estimate" in kinds else "bound" if kinds else "exact"

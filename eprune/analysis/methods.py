@@ -7,7 +7,8 @@ from typing import Callable, NamedTuple, Optional
 from eprune.analysis import buffers, throughput
 from eprune.analysis.buffers import Sizes
 from eprune.analysis.cycle_ratio import Cycle, max_cycle_ratio
-from eprune.analysis.sdf import sizes, timing
+from eprune.analysis.latency import Asking, Latencies
+from eprune.analysis.sdf import latency, sizes, timing
 from eprune.analysis.throughput import Timed
 from eprune.model.graph import Graph
 
@@ -21,6 +22,7 @@ class Methods(NamedTuple):
     timed: Callable[..., Timed]
     slowest: Callable[[Timed], Optional[Cycle]]
     advice: Callable[..., list[str]]
+    latencies: Callable[..., Asking]
 
 
 def _slowest(model: Timed) -> Optional[Cycle]:
@@ -28,10 +30,16 @@ def _slowest(model: Timed) -> Optional[Cycle]:
 
 
 _SYMMETRIC = Methods(
-    buffers.least_live, buffers.least_fast, buffers.least_for, throughput.timed, _slowest, throughput.advice
+    buffers.least_live, buffers.least_fast, buffers.least_for, throughput.timed, _slowest, throughput.advice, Latencies
 )
 _MULTI_RATE = Methods(
-    sizes.least_live, sizes.least_fast, sizes.least_for, timing.timed, timing.slowest_cycle, timing.advice
+    sizes.least_live,
+    sizes.least_fast,
+    sizes.least_for,
+    timing.timed,
+    timing.slowest_cycle,
+    timing.advice,
+    latency.Latencies,
 )
 
 

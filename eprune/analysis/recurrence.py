@@ -25,19 +25,23 @@ NEVER = UNREACHED // 2
 class Recurrence:
     """The beginnings of firings, iteration after iteration, in whole numbers of 1 / ``scale`` seconds.
 
-    ``paced``: node -> the period before which it does not fire again. ``origin``: only what follows from the first
+    ``paced``: node -> when it fires first, at the earliest, and the period before which it does not fire again.
+    ``origin``: only what follows from the first
     firing of that node; UNREACHED, or little more, is what does not.
     """
 
-    def __init__(self, model: Timed, paced: Mapping[str, Fraction], period: Fraction, origin: str = "") -> None:
+    def __init__(
+        self, model: Timed, paced: Mapping[str, tuple[Fraction, Fraction]], period: Fraction, origin: str = ""
+    ) -> None:
         times = model.times
         self.nodes = forward(times, model.edges)
         self.number = {node: number for number, node in enumerate(self.nodes)}
-        self.scale = math.lcm(*(length.denominator for length in (*times.values(), *paced.values(), period)))
+        lengths = (*times.values(), *(each for pair in paced.values() for each in pair), period)
+        self.scale = math.lcm(*(length.denominator for length in lengths))
         self.seconds = [int(times[node] * self.scale) for node in self.nodes]
         self.edges = model.edges
         self.begins: list[list[int]] = []
-        self._paced = {self.number[node]: int(pace * self.scale) for node, pace in paced.items()}
+        self._paced = {self.number[node]: (int(a * self.scale), int(b * self.scale)) for node, (a, b) in paced.items()}
         self._origin = self.number[origin] if origin else None
         self._period = int(period * self.scale)
         #: node -> the edges that it waits for: (node, tokens, number of the edge)
@@ -60,7 +64,10 @@ class Recurrence:
                     end = begins[count - tokens][source] + seconds[source]
                     if end > begin:
                         begin = end
-            now[node] = max(begin, self._paced[node] * count) if node in self._paced else begin
+            if node in self._paced:
+                first, pace = self._paced[node]
+                begin = max(begin, first + pace * count)
+            now[node] = begin
 
     def settle(self) -> int:
         """Go on until it repeats itself, or for as long as ITERATIONS and LOOKS allow; the length of a round, or 0."""

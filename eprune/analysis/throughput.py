@@ -197,6 +197,11 @@ def on(actor: str, unit: str) -> str:
     return f"{actor}{_ON}{unit}"
 
 
+def is_load(node: str) -> bool:
+    """Whether a node of a unit's ring is what an actor adds to the unit's load, and no firing of it."""
+    return _ON in node
+
+
 def transfer_node(fifo: Fifo, transfer: Transfer) -> str:
     """The name of a FIFO's transfer; no actor has such a name."""
     return f"{fifo.name}{_ON}{transfer.link}"

@@ -25,6 +25,7 @@ from itertools import islice
 from typing import NamedTuple, Optional, Union
 
 from eprune.analysis.lookup import exact
+from eprune.analysis.sdf.execution import schedule
 from eprune.analysis.simulate import Rates, Wiring
 from eprune.analysis.throughput import ALONE, Resources, Transfer, window_of
 from eprune.model.graph import Fifo, Graph
@@ -95,7 +96,8 @@ def timeline(
     control: Optional[Mapping[str, Sequence[int]]] = None,
     aged: Optional[Collection[str]] = None,
 ) -> Timeline:
-    """Run a sound graph until each actor has fired ``iterations`` times, or nothing more happens.
+    """Run a sound graph for so many iterations, each a firing of every actor (of a multi-rate graph as often as its
+    repetition vector says), or until nothing more happens.
 
     ``control``: as for ``simulate``. ``aged``: the sources for whose tokens ages are told; None: all. Raises KeyError
     for an actor without a time, and ValueError for FIFOs with a route: which branch a token takes is not known.
@@ -120,8 +122,9 @@ class _Token(NamedTuple):
 class _Channel:
     """A FIFO in a run. Capacity and window bound what is ``taken``: reserved, written, and not known to be released."""
 
-    def __init__(self, fifo: Fifo, transfer: Optional[Transfer], newest: bool, held: bool) -> None:
-        self.fifo, self.transfer, self.newest = fifo, transfer, newest
+    def __init__(self, fifo: Fifo, most: int, transfer: Optional[Transfer], newest: bool, held: bool) -> None:
+        """``most``: the tokens that a firing writes at most."""
+        self.fifo, self.most, self.transfer, self.newest = fifo, most, transfer, newest
         self.there = deque(_Token({}) for _ in range(fifo.delay))
         self.room = fifo.capacity + (0 if transfer is None else window_of(fifo, transfer))
         self.taken = fifo.delay
@@ -157,7 +160,7 @@ class _Channel:
 
 class _Firing(NamedTuple):
     begin: Fraction
-    rates: Mapping[str, int]
+    given: Mapping[str, int]
     value: Optional[int]
     origins: Origins
 
@@ -176,9 +179,11 @@ class _Run:
     ) -> None:
         self.wiring = wiring = Wiring(graph, iterations, control)
         self.fired = dict.fromkeys(wiring.due, 0)
+        rates = {ref: port.rates for ref, port in graph.ports()}
         self.channels = {
             fifo.name: _Channel(
                 fifo,
+                max(rates[fifo.source]),
                 resources.transfers.get(fifo.name),
                 fifo.name in wiring.yielding,
                 fifo.name in wiring.holding,
@@ -189,13 +194,18 @@ class _Run:
         self.outputs = {name: [self.channels[each.name] for each in own] for name, own in wiring.outputs.items()}
         self._control = {name: self.channels[fifo.name] for name, fifo in wiring.controlled.items()}
         self._control_fifos = {fifo.name for fifo in wiring.controlled.values()}
-        self._varying = {name for name in wiring.due if name in wiring.leads or name in wiring.controlled}
-        self._fixed = {name: _whole(wiring.rates_at(name, None)) for name in wiring.due if name not in self._varying}
+        self._dynamic = {name for name in wiring.due if name in wiring.leads or name in wiring.controlled}
+        self._varying = self._dynamic if not graph.is_sdf else set(wiring.due)
+        self._fixed = {name: wiring.rates_at(name, None) for name in wiring.due if name not in self._varying}
         self._seconds = times if callable(times) else (lambda name, index: times[name])
         self._paces, self._aged = paces(graph), aged
         self._position = {name: position for position, name in enumerate(wiring.due)}
 
+        #: what each thread fires, in turn; in a multi-rate graph by its schedule, in which actors come several times
         self._threads = [list(part) for parts in resources.units.values() for part in parts]
+        if graph.is_sdf:
+            whole = schedule(graph)
+            self._threads = [[name for name in whole if name in part] for part in self._threads]
         self._thread = {name: number for number, part in enumerate(self._threads) for name in part}
         self._turn = [0] * len(self._threads)
         self._unit = {name: unit for unit, parts in resources.units.items() for part in parts for name in part}
@@ -249,8 +259,9 @@ class _Run:
             return there[0].value if there else None
         return self.wiring.chosen(name, self.fired[name])
 
-    def _rates(self, name: str, value: Optional[int]) -> Mapping[str, int]:
-        return _whole(self.wiring.rates_at(name, value)) if name in self._varying else self._fixed[name]
+    def _rates(self, name: str, value: Optional[int]) -> Rates:
+        """What the next firing takes, and what it gives."""
+        return self.wiring.rates_at(name, value, self.fired[name]) if name in self._varying else self._fixed[name]
 
     def _can(self, name: str, value: Optional[int]) -> bool:
         if name in self._running or self.fired[name] >= self.wiring.due[name]:
@@ -262,33 +273,34 @@ class _Run:
             return False
         if name in self._control and value is None:
             return False
-        rates = self._rates(name, value)
-        return all(each.has_tokens(rates[each.fifo.name]) for each in self.inputs[name]) and all(
-            each.has_room(rates[each.fifo.name]) for each in self.outputs[name]
+        taken, given = self._rates(name, value)
+        return all(each.has_tokens(taken[each.fifo.name]) for each in self.inputs[name]) and all(
+            each.has_room(given[each.fifo.name]) for each in self.outputs[name]
         )
 
     def _begin(self, name: str, value: Optional[int]) -> None:
-        rates = dict(self._rates(name, value))
+        taken, given = self._rates(name, value)
         for channel in self.inputs[name]:
-            count = rates[channel.fifo.name]
+            count = taken[channel.fifo.name]
             if channel.on_hold:
-                count = rates[channel.fifo.name] = min(count, len(channel.there))
+                count = min(count, len(channel.there))
                 channel.drop(len(channel.there) - count)
             channel.reading = count
         for channel in self.outputs[name]:
-            count = rates[channel.fifo.name]
+            count = given[channel.fifo.name]
             if channel.newest and not channel.keeps:
                 channel.drop(max(channel.taken + count - channel.room, 0))
             channel.taken += count
         origins = self._origins(name)
-        self._running[name] = _Firing(self.now, rates, value, origins)
-        data = [c for c in (*self.inputs[name], *self.outputs[name]) if c.fifo.name not in self._control_fifos]
-        idle = name in self._varying and data and not any(rates[c.fifo.name] for c in data)
+        self._running[name] = _Firing(self.now, given, value, origins)
+        data = [c.reading for c in self.inputs[name] if c.fifo.name not in self._control_fifos]
+        data += [given[c.fifo.name] for c in self.outputs[name] if c.fifo.name not in self._control_fifos]
+        idle = name in self._dynamic and data and not any(data)
         if not self.outputs[name]:
             self.ages += [Age(source, name, self.fired[name], self.now - begin) for source, begin in origins.items()]
         self._at(Fraction(0) if idle else self._seconds(name, self.fired[name]), self._end, name)
         for channel in self.inputs[name]:
-            if channel.keeps and rates[channel.fifo.name] and channel.transfer is not None:
+            if channel.keeps and channel.reading and channel.transfer is not None:
                 channel.wanted = True
                 self._send(channel.transfer.link)
 
@@ -321,7 +333,7 @@ class _Run:
                 channel.there.popleft()
             asked |= self._release(channel)
         for channel in self.outputs[name]:
-            count = firing.rates[channel.fifo.name]
+            count = firing.given[channel.fifo.name]
             if count:
                 origins = {} if channel.fifo.delay else firing.origins
                 control = firing.value if channel.fifo.name in self._control_fifos else None
@@ -375,7 +387,8 @@ class _Run:
         channel.wanted = not channel.keeps
         self._busy.add(link)
         channel.under_way.append(channel.unsent.popleft())
-        begin, busy, latency = self.now, channel.transfer.busy, channel.transfer.latency
+        begin, latency = self.now, channel.transfer.latency
+        busy = channel.transfer.busy * len(channel.under_way[-1]) / channel.most
 
         def sent(name: str) -> Iterable[str]:
             self.transfers.append(Span(name, link, channel.sent, begin, self.now))
@@ -403,8 +416,3 @@ def _merge(found: dict[str, Fraction], more: Origins) -> None:
     """The older one of each source's."""
     for source, begin in more.items():
         found[source] = min(begin, found.get(source, begin))
-
-
-def _whole(rates: Rates) -> dict[str, int]:
-    """Of symmetric rates, in which a FIFO to its own actor takes what it gives."""
-    return {**rates[0], **rates[1]}

@@ -16,7 +16,8 @@ from typing import Any, NamedTuple, Optional
 from eprune.analysis.changes import Change, changes
 from eprune.analysis.clusters import Cluster
 from eprune.analysis.cycle_ratio import Cycle
-from eprune.analysis.latency import Latencies, Latency
+from eprune.analysis.latency import Asking, Latencies, Latency
+from eprune.analysis.methods import methods
 from eprune.analysis.rules import violation
 from eprune.analysis.throughput import Resources, resources
 from eprune.analysis.timeline import timeline
@@ -146,13 +147,13 @@ def timing(
     unknown = tuple(actor.name for actor in graph.actors if actor.name not in times.typical)
     if unknown:
         return Timing(without_time=unknown)
-    shared = resources(system, parts)
+    shared, asking = resources(system, parts), methods(graph).latencies
     try:
-        typically = Latencies(graph, times.typical, shared)
+        typically = asking(graph, times.typical, shared)
     except ValueError:
         return Timing(deadlocks=True)
     asked = tuple(
-        typically if each == times.typical else Latencies(graph, each, shared)
+        typically if each == times.typical else asking(graph, each, shared)
         for each in (times.least, times.typical, times.most)
     )
     verdicts = tuple(_verdict(system, each, asked, times, shared) for each in graph.requirements)
@@ -223,7 +224,7 @@ def _within(shared: Resources, graph: Graph) -> Resources:
 
 
 def _verdict(
-    system: System, required: Requirement, asked: Sequence[Latencies], times: ActorTimes, shared: Resources
+    system: System, required: Requirement, asked: Sequence[Asking], times: ActorTimes, shared: Resources
 ) -> Verdict:
     source, sink = required.source.actor, required.target.actor
     paces = [each.pace(sink) for each in asked]

@@ -235,8 +235,6 @@ def _single(
         raise click.UsageError(
             "--faults asks which failures are survived: with --model sdf nothing is, for FIFOs stop or wait"
         )
-    if asked.latency and system.graph.is_sdf:
-        raise click.UsageError("--latency has no answer with --model sdf yet; --buffers says how often iterations come")
     findings = [*check(system), *alone]
     sound = not has_errors(findings)
     surveyed = (
@@ -246,9 +244,7 @@ def _single(
         raise click.UsageError("--times is for --buffers, --latency, and applications with requirements")
     known = read_times(asked.times, system)
     timed = None
-    if sound and system.graph.requirements and system.graph.is_sdf:
-        say("note: with --model sdf it is not known yet whether requirements are met")
-    elif sound and (asked.latency or system.graph.requirements):
+    if sound and (asked.latency or system.graph.requirements):
         timed = timing(system, known, clusters_of(system), asked.latency)
         findings += timed.findings
     sized = None

@@ -130,7 +130,6 @@ def command(
 
     if timed:
         options.refuse(("chart",), "what FIFOs hold by event; --gantt draws time")
-        options.refuse(("computation",), "--time has no answer for a multi-rate graph yet")
         return in_time(
             _Asked(application, platforms, mappings, controls, iterations, seed, times, chances, gantt, trace, besides),
             fmt,

@@ -9,7 +9,7 @@ from itertools import count
 
 import multi_rate as kit
 import pytest
-from hypothesis import given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from multi_rate import multi_rate
 
@@ -17,15 +17,21 @@ from eprune.analysis.check import check
 from eprune.analysis.cycle_ratio import max_cycle_ratio
 from eprune.analysis.repair import apply
 from eprune.analysis.sdf.execution import MAX_FIRINGS, Net, firing_order, least_capacity, schedule
+from eprune.analysis.sdf.latency import Latencies
 from eprune.analysis.sdf.loops import looped
 from eprune.analysis.sdf.repetition import repetition
 from eprune.analysis.sdf.rules import repaired
 from eprune.analysis.sdf.sizes import least_fast, least_for, least_live
 from eprune.analysis.sdf.timing import timed
 from eprune.analysis.simulate import simulate
+from eprune.analysis.throughput import resources
+from eprune.analysis.timeline import timeline
+from eprune.analysis.timing import ActorTimes, timing
 from eprune.formats.xml.sdf3 import read_sdf3
 from eprune.model.finding import has_errors
-from eprune.model.graph import Computation, Graph
+from eprune.model.graph import Computation, Graph, PortRef, Requirement
+from eprune.model.mapping import Mapping, Placement
+from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 from eprune.runtime.fire.schedules import unrolled
 from tests.kit import sdf3
@@ -304,3 +310,89 @@ def test_graphs_of_the_literature_need_the_buffers_that_are_published(tmp_path, 
 def _model(graph, times):
     model = timed(graph, times)
     return model.times, model.edges
+
+
+# Latency.
+
+
+@st.composite
+def deployed(draw: st.DrawFn) -> tuple[System, dict[str, Fraction]]:
+    """A random graph, with sources that keep a pace or do not, alone or on one or two platforms of one thread each."""
+    graph = draw(kit.graphs())
+    paces = st.sampled_from([None, 1 / 3, 1 / 20])
+    actors = tuple(actor if actor.inputs else replace(actor, rate=draw(paces)) for actor in graph.actors)
+    graph = replace(graph, actors=actors)
+    times = {actor.name: draw(st.fractions(0, 5, max_denominator=2)) for actor in actors}
+    names = [f"p{number}" for number in range(draw(st.integers(0, 2)))]
+    if not names:
+        return System(graph), times
+    homes = {actor.name: draw(st.sampled_from(names)) for actor in actors}
+    bandwidths, latencies = st.sampled_from([None, 64.0, 256.0]), st.sampled_from([None, 0.5])
+    platforms = tuple(
+        Platform(
+            name,
+            (Unit("u"),),
+            tuple(Link(other, bandwidth=draw(bandwidths), latency=draw(latencies)) for other in names if other != name),
+        )
+        for name in names
+    )
+    mappings = tuple(
+        Mapping(
+            graph.name,
+            name,
+            tuple(
+                Placement(actor, unit="u") if home == name else Placement(actor, platform=home)
+                for actor, home in homes.items()
+            ),
+        )
+        for name in names
+    )
+    return System(graph, platforms, mappings), times
+
+
+@pytest.mark.parametrize(
+    "number", [pytest.param(150, id="some"), pytest.param(3000, id="many", marks=pytest.mark.long)]
+)
+def test_latency_is_that_of_the_timeline(number):
+    seen = {"exact": 0, "estimate": 0}
+
+    @settings(
+        max_examples=number, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(deployed())
+    def compare(drawn):
+        system, times = drawn
+        wrong = [f for f in check(system) if f.severity.value == "error" and f.rule not in ("M2", "M5")]
+        assume(not wrong and sum(repetition(system.graph).firings.values()) <= 60)
+        shared = resources(system)
+        asked = Latencies(system.graph, times, shared)
+        run = timeline(system.graph, times, shared, 60)
+        assert not run.short
+        for source, sink in asked.ways():
+            found = asked(source, sink)
+            ages = [each.age for each in run.ages if (each.source, each.sink) == (source, sink)]
+            seen[found.kind] += 1
+            if found.kind == "exact":
+                last = ages[-24 * repetition(system.graph).firings[sink] :]
+                assert (max(ages), max(last)) == (found.most, found.steady)
+                assert sum(part.seconds for part in found.parts) == found.steady
+
+    compare()
+    assert seen["exact"]
+
+
+def test_the_oldest_token_of_an_iteration_counts():
+    """Three frames of 10 ms are one of B, which takes 5 ms: the first of them is 35 ms old when C begins."""
+    graph = multi_rate("A 1 3 B", "B 1 1 C")
+    found = Latencies(graph, {"A": ONE / 100, "B": ONE / 200, "C": ONE / 1000})("A", "C")
+    assert [(part.about, part.seconds) for part in found.parts] == [("A", 3 * ONE / 100), ("B", ONE / 200)]
+    assert (found.steady, found.period) == (35 * ONE / 1000, 3 * ONE / 100)
+
+
+def test_requirements_of_multi_rate_graphs_are_answered():
+    graph = multi_rate("A 1 3 B", "B 1 1 C")
+    required = Requirement(PortRef("A", "out1"), PortRef("C", "in2"), rate=Fraction(40), latency=ONE / 10)
+    times = {"A": ONE / 100, "B": ONE / 200, "C": ONE / 1000}
+    (verdict,) = timing(System(replace(graph, requirements=(required,))), ActorTimes(times, times, times)).verdicts
+    assert (verdict.rate.word, verdict.latency.word) == ("missed", "met")
+    assert verdict.changes[0].text == "make 'A' take 8.333ms, not 10ms"
