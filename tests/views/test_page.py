@@ -38,6 +38,8 @@ def hostile_page():
         "report.html.j2",
         title=HOSTILE,
         advice=HOSTILE,
+        helps=[HOSTILE],
+        unmet=True,
         make=HOSTILE,
         notes=[HOSTILE],
         chart=columns(chart),

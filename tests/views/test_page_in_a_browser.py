@@ -38,6 +38,8 @@ def written(path):
         "report.html.j2",
         title="app: where to cut",
         advice="Cut after layer_7 (point 7).",
+        helps=(),
+        unmet=False,
         make="eprune cut cuts --best latency -o SYSTEM",
         notes=["Predicted over the links of the platform files."],
         chart=columns(chart),
