@@ -124,7 +124,9 @@ class Component:
         tail = range(count - length, count) if length else range(count)
         oldest = max(tail, key=ages.__getitem__)
         steady, settled = ages[oldest], bool(length)
-        if self.keeps_up and {begin, sink} <= self._latest.keys():
+        if not settled and self.keeps_up and {begin, sink} <= self._latest.keys():
+            # Were a cycle as slow as the sources, what was late at first would be so for ever: then firings repeat
+            # themselves soon, and are told above.
             steady, settled = self._latest[sink] - self._latest[begin], True
         return Ages(ages[0], steady, max(steady, *ages), oldest, 0 if settled else count)
 

@@ -180,6 +180,14 @@ def test_what_a_token_waits_for_is_named():
     ]
 
 
+def test_what_is_late_at_first_remains_so_where_a_cycle_is_as_slow_as_the_source():
+    """a's token takes 2 s to c; then c takes 1 s, and a may fire again: every 3 s, as b fires, and 2 s later."""
+    graph = paced(build([("a", "m", 1, 0, 1), ("m", "c", 1, 0, 1), ("b", "c", 1, 0, 2)]), b=1 / 3)
+    found = Latencies(graph, seconds(a=0, m=2, b=0, c=1))("b", "c")
+    run = timeline(graph, seconds(a=0, m=2, b=0, c=1), iterations=20)
+    assert {each.age for each in run.ages if each.source == "b"} == {found.first} == {found.steady}
+
+
 def test_there_is_none_over_a_delay():
     graph = build([("a", "b", 1, 1, 2)])
     with pytest.raises(ValueError, match="without a delay"):
