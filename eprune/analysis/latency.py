@@ -5,8 +5,8 @@ by FIFOs, threads and links (``recurrence``).
 
 - A source with a rate or a clock that the graph keeps up with fires at its period P, always. Then no firing is later,
   in the long run, than the longest path from the source by which each token takes P off: that is the latency, exactly,
-  and no later one is longer, unless a cycle takes as long as P: then what is late at first remains so. It grows with the times of actors and links, so that the greatest times give the greatest
-  latency, whatever the others do meanwhile.
+  and no later one is longer, unless a cycle takes as long as P: then what is late at first remains so. Latency grows
+  with the times of actors and links, so that the greatest times give the greatest one, whatever the others do.
 - Any other source is held up by the room of FIFOs alone, which it fills. The recurrence then repeats itself after a
   while, and the latency is that of the oldest token in a round.
 
