@@ -22,7 +22,7 @@ first (first come, first served, without preemption). Both are bounds where sour
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fractions import Fraction
 from functools import cached_property
@@ -109,6 +109,7 @@ class Latencies:
         for fifo in graph.fifos:
             if not fifo.delay and fifo.target not in control:
                 self._out[fifo.source.actor].append(fifo)
+        self._into_actor = {actor.name: actor.inputs for actor in graph.actors}
         stated = {name: (Fraction(0), pace) for name, pace in paces(graph).items()}
         self._components = [Component(model, stated, self._waits) for model in connected(self._model)]
         self._component = {node: each for each in self._components for node in each.model.times}
@@ -200,13 +201,13 @@ class Latencies:
                 into.setdefault(fifo.target.actor, []).append(fifo)
         return {name: [fifo for fifo in own if fifo.target not in self._held] or own for name, own in into.items()}
 
-    def _why(self, component: Component, source: str) -> list[tuple[str, str]]:
+    def _why(self, component: Component, source: str, counted: Collection[Fifo] = ()) -> list[tuple[str, str]]:
         """Why a latency within a component is not exact: what it is instead, and a line.
 
         It is a bound of what is counted from a time that is kept; the firings of any other source may begin earlier.
         """
         bound = "bound" if component.sets_pace(source) else "estimate"
-        reasons = []
+        reasons = self._also_awaited(component, source, counted)
         if any(fifo.route is not None for fifo in self.graph.fifos):
             reasons.append(("estimate", "of a route's branches each takes part of the time, for part of the tokens"))
         if any(not port.static for ref, port in self.graph.ports() if ref.actor in component.model.times):
@@ -224,6 +225,24 @@ class Latencies:
                 used |= {transfer.link} if name in component.model.times else set()
         several = [link for link, own in writers.items() if link in used and len(own) > 1]
         return reasons + [("estimate", f"what {link} carries is taken to come in a fixed order") for link in several]
+
+    def _also_awaited(self, component: Component, source: str, counted: Collection[Fifo]) -> list[tuple[str, str]]:
+        """What a component waits for besides: tokens of others that take their own time, ``counted`` FIFOs aside."""
+        others = [
+            fifo.name
+            for fifo in self.graph.fifos
+            if fifo in self._dividing
+            and fifo not in counted
+            and fifo.target not in self._held
+            and fifo.target.actor in component.model.times
+        ]
+        reasons = [("estimate", f"what comes over {some(others)} is taken as if it were there")] * bool(others)
+        if counted:
+            own = [name for name in self._out if name in component.model.times and name != source]
+            sources = [name for name in own if not self._into_actor[name]]
+            if sources:
+                reasons.append(("estimate", f"what {some(sources)} makes is taken as if it were there"))
+        return reasons
 
     def _bound(self, source: str, sink: str, into: Mapping[str, Sequence[Fifo]]) -> Latency:
         """Over FIFOs that divide the graph."""
@@ -244,7 +263,10 @@ class Latencies:
             found[name] = max([*across, *within], key=lambda bound: bound.age)
         why = [("bound", "no token waits longer for a reader that takes the newest, or is held longer")]
         for component, own in entries.items():
-            why += [each for each in self._why(component, own[0]) if each not in why]
+            counted = [fifo for name in own for fifo in into.get(name, ())]
+            inside = own[0] == source
+            reasons = self._why(component, own[0], () if inside else counted)
+            why += [each for each in reasons if each not in why]
             if own[1:]:
                 why.append(("estimate", f"what meets behind {some(own)} is taken as if it came when it is wanted"))
         bound, period, kept = found[sink], self.pace(sink)[0], self._component[source].keeps_up
