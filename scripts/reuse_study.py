@@ -30,9 +30,10 @@ from eprune.formats.models.slices import slice_model
 from eprune.measure import lone, reuse
 from eprune.measure.answers import class_of, on_disk
 from eprune.measure.data import TEST, read_data
-from eprune.measure.evaluate import Share, evaluate
+from eprune.measure.evaluate import evaluate
 from eprune.measure.plans import cache as plans
 from eprune.measure.reuse import Stream, Tried
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes import cache
 from eprune.passes.cache import Options, Side

@@ -33,7 +33,7 @@ from vehicle_renderer import CLASSES, SIZE, render_vehicle, vehicle_class  # noq
 from eprune.formats.atomic import write_file  # noqa: E402
 from eprune.formats.model_files import read_model  # noqa: E402
 from eprune.formats.models.slices import slice_model  # noqa: E402
-from eprune.measure.evaluate import Share  # noqa: E402
+from eprune.model.samples import Share  # noqa: E402
 from eprune.runtime.fire.tflite import choose, describe, load  # noqa: E402
 
 TRAINING_SEED, HELD_OUT_SEED = 3001, 3003

@@ -16,14 +16,13 @@ from statistics import fmean, stdev
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.throughput import Resources
-from eprune.analysis.timeline import Span, Timeline, timeline
+from eprune.analysis.timeline import Timeline, timeline
 from eprune.analysis.timing import ActorTimes
 from eprune.model.graph import Graph, Requirement
+from eprune.model.samples import Share, percentile
 
 #: Batches, and the quantile of Student's distribution for 95 % with one degree of freedom less.
 BATCHES, STUDENT = 20, 2.093
-#: The quantile of the normal distribution for 95 %.
-NORMAL = 1.96
 #: Drawn times are whole multiples of this, in seconds: numbers remain short.
 GRAIN = 10**9
 
@@ -146,11 +145,8 @@ def _drawn(times: ActorTimes, draw: random.Random) -> Callable[[str, int], Fract
 
 def _ages(source: str, sink: str, ages: Sequence[float]) -> Ages:
     ordered = sorted(ages)
-
-    def percentile(percent: int) -> float:
-        return ordered[max(math.ceil(percent / 100 * len(ordered)) - 1, 0)]
-
-    return Ages(source, sink, len(ages), _mean(ages), percentile(50), percentile(95), percentile(99), ordered[-1])
+    p50, p95, p99 = (percentile(ordered, percent) for percent in (50, 95, 99))
+    return Ages(source, sink, len(ages), _mean(ages), p50, p95, p99, ordered[-1])
 
 
 def _mean(values: Sequence[float]) -> Interval:
@@ -166,22 +162,11 @@ def _kept(requirement: Requirement, ages: Sequence[float], run: Timeline) -> Kep
     share = None
     if requirement.latency is not None and ages:
         limit = float(requirement.latency) * (1 + 1e-12)
-        share = _share(sum(age <= limit for age in ages), len(ages))
-    begins = [float(span.begin) for span in _of(run.firings, requirement.target.actor)]
+        kept = Share(sum(age <= limit for age in ages), len(ages))
+        share = Interval(kept.value, kept.low, kept.high)
+    begins = [float(span.begin) for span in run.firings if span.name == requirement.target.actor]
     if len(begins) < 2 or begins[-1] == begins[0]:
         return Kept(requirement, share, None)
     length = begins[-1] - begins[0]
     slack = (max(ages) - min(ages)) / length if ages else 0.0
     return Kept(requirement, share, (len(begins) - 1) / length, slack)
-
-
-def _of(spans: Sequence[Span], name: str) -> list[Span]:
-    return [span for span in spans if span.name == name]
-
-
-def _share(count: int, of: int) -> Interval:
-    """Wilson's interval."""
-    share, spread = count / of, NORMAL**2 / of
-    middle = (share + spread / 2) / (1 + spread)
-    margin = NORMAL / (1 + spread) * math.sqrt(share * (1 - share) / of + spread / (4 * of))
-    return Interval(share, max(middle - margin, 0.0), min(middle + margin, 1.0))

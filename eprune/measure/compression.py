@@ -15,13 +15,14 @@ import numpy as np
 
 from eprune.measure.answers import SystemAnswers, class_of, milliseconds, on_disk
 from eprune.measure.data import ALL, CALIBRATION, TEST, Data, Example, read_data, token_of
-from eprune.measure.evaluate import Share, class_names
+from eprune.measure.evaluate import class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.progress import Progress
 from eprune.measure.ranges import Statistics, next_convolution, next_layer, projection
 from eprune.model.finding import EpruneError
 from eprune.model.graph import Fifo
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes.compress import COMPRESSOR, DECOMPRESSOR, Coding, Entropy, Method, Options, apply, checked

@@ -16,13 +16,14 @@ from eprune.measure.attacks import chosen_attacks
 from eprune.measure.bottleneck import Features
 from eprune.measure.compression import Trial, prepare
 from eprune.measure.data import CALIBRATION, TEST, Data, token_of
-from eprune.measure.evaluate import Share, class_names
+from eprune.measure.evaluate import class_names
 from eprune.measure.executor import Firing
 from eprune.measure.pictures import Pictures
 from eprune.measure.privacy import Privacy, privacy
 from eprune.measure.progress import Progress
 from eprune.measure.ranges import next_layer
 from eprune.model.finding import EpruneError
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes import compress, defend
 from eprune.passes.compress import Coding, listed

@@ -6,7 +6,6 @@ what all commands that take ``--data`` share.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +22,7 @@ from eprune.measure.lone import FRAMES, lone_frames
 from eprune.measure.pictures import Pictures, image_source
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.stages import objects_of
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.runtime.main import imports
@@ -31,41 +31,6 @@ from eprune.runtime.main import imports
 ACCURACY, AGREEMENT = "accuracy", "agreement"
 #: How a latency is known.
 PREDICTED, MEASURED, EMULATED = "predicted", "measured", "emulated"
-#: Of the normal distribution, for an interval that holds the true share in 95 of 100 cases.
-_Z = 1.959963984540054
-
-
-@dataclass(frozen=True)
-class Share:
-    """So many ``right`` ``of`` all, and Wilson's 95 % confidence interval of the share, ``low`` to ``high``.
-
-    Where answers can be right in part, ``right`` is the sum of the parts, and the interval is wider than it need be.
-    """
-
-    right: float
-    of: int
-
-    @property
-    def value(self) -> float:
-        """The share, from 0 to 1."""
-        return self.right / self.of
-
-    @property
-    def low(self) -> float:
-        """The lower bound."""
-        return self._bound(-1)
-
-    @property
-    def high(self) -> float:
-        """The upper bound."""
-        return self._bound(1)
-
-    def _bound(self, sign: int) -> float:
-        if self.right == (self.of if sign > 0 else 0):
-            return self.value  # which rounding would miss
-        square = _Z * _Z / self.of
-        spread = math.sqrt(square * (self.value * (1 - self.value) + square / 4))
-        return (self.value + square / 2 + sign * spread) / (1 + square)
 
 
 def interval(share: Share) -> str:

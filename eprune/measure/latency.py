@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from statistics import fmean
 from typing import Any, NamedTuple
 
+from eprune.model.samples import percentile
+
 #: Which percentiles are reported; 100 is the maximum.
 PERCENTILES = (50, 90, 95, 99, 100)
 #: What the links' part is called, beside the names of platforms.
@@ -104,7 +106,7 @@ def summary(given: Sequence[FrameTime]) -> LatencySummary:
     """The summary of at least one frame."""
     times = sorted(frame.latency for frame in given)
     names = ["max" if percent == 100 else f"p{percent}" for percent in PERCENTILES]
-    values = [times[math.ceil(percent / 100 * len(times)) - 1] for percent in PERCENTILES]
+    values = [percentile(times, percent) for percent in PERCENTILES]
     parts = [{**frame.platforms, LINK: frame.link} for frame in given]
     return LatencySummary(
         {**dict(zip(names, values)), "mean": fmean(times)},

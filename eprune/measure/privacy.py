@@ -25,12 +25,13 @@ from eprune.measure.attacks import ATTACKS
 from eprune.measure.attacks.base import Own, Target, find, of_own
 from eprune.measure.data import CALIBRATION, LABELS, TEST, Data, Example, data_error, token_of
 from eprune.measure.engines import versions_of
-from eprune.measure.evaluate import Share, class_names
+from eprune.measure.evaluate import class_names
 from eprune.measure.executor import Firing
 from eprune.measure.likeness import psnr, ssim
 from eprune.measure.pictures import Pictures
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.finding import WrongUsage
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.model.token import TokenType
 

@@ -16,8 +16,8 @@ import numpy as np
 
 from eprune.formats.library import library_folder
 from eprune.measure.answers import SystemAnswers, class_of, milliseconds, on_disk
-from eprune.measure.evaluate import Share
 from eprune.measure.executor import Firing
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes.cache import Keys, Options
 from eprune.runtime.main import imports

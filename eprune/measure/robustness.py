@@ -20,13 +20,13 @@ from eprune.formats.tflite.channels import Layer
 from eprune.formats.tflite.channels import layers as find_layers
 from eprune.formats.tflite.dealing import chained, dealable, full, lop, pieces, resident_bytes, worth
 from eprune.measure.answers import class_of, ends, labels_of
-from eprune.measure.evaluate import Share
 from eprune.measure.masks import Case, Stages, alive
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.recovery import Recovery, fit
 from eprune.measure.scores import SCORES, channel_scores, robust_plan
 from eprune.model.finding import EpruneError, Finding
 from eprune.model.partition import LayerParts, Plan, failure_sets
+from eprune.model.samples import Share
 from eprune.model.system import System
 
 

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import os
 import platform as host
 import statistics
@@ -47,6 +46,7 @@ from eprune.model.behaviour import Cut
 from eprune.model.finding import EpruneError, errors
 from eprune.model.graph import Graph, PortRef
 from eprune.model.platform import Link, Platform, Unit
+from eprune.model.samples import percentile
 from eprune.model.system import System
 from eprune.passes import fuse
 from eprune.runtime.fire.engines import ONNXRUNTIME, ModelEngine
@@ -108,7 +108,7 @@ class Spread(NamedTuple):
     def of(cls, taken: Sequence[float]) -> Spread:
         """Of some times, of which there is at least one."""
         ordered = sorted(taken)
-        return cls(ordered[0], statistics.median(ordered), ordered[math.ceil(0.95 * len(ordered)) - 1])
+        return cls(ordered[0], statistics.median(ordered), percentile(ordered, 95))
 
 
 NOTHING = Spread(0.0, 0.0, 0.0)

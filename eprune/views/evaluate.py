@@ -6,7 +6,8 @@ import json
 from collections.abc import Sequence
 from typing import Any
 
-from eprune.measure.evaluate import Evaluation, Share
+from eprune.measure.evaluate import Evaluation
+from eprune.model.samples import Share
 from eprune.views.tables import Table
 
 

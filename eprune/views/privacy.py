@@ -10,8 +10,8 @@ from typing import Any, Optional
 import numpy as np
 
 from eprune.measure.attacks.base import find
-from eprune.measure.evaluate import Share
 from eprune.measure.privacy import Cut, Privacy
+from eprune.model.samples import Share
 from eprune.views.evaluate import share_data
 from eprune.views.page import plain_page
 from eprune.views.tables import Table, table

@@ -13,9 +13,10 @@ from eprune.formats.model_files import read_model
 from eprune.formats.system import read_system
 from eprune.measure.answers import ModelAnswers, SystemAnswers, alone, system_of
 from eprune.measure.data import read_data
-from eprune.measure.evaluate import Share, evaluate
+from eprune.measure.evaluate import evaluate
 from eprune.measure.executor import Executor
 from eprune.model.finding import EpruneError
+from eprune.model.samples import Share
 from tests.kit.programs import ROOT
 
 GRAPHS = ROOT / "graphs"

@@ -8,7 +8,8 @@ from types import SimpleNamespace
 import pytest
 
 from eprune.explore.sweep import pareto
-from eprune.measure.evaluate import Evaluation, Share
+from eprune.measure.evaluate import Evaluation
+from eprune.model.samples import Share
 from eprune.views.report_charts import of_evaluated
 
 

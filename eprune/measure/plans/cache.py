@@ -14,19 +14,14 @@ from eprune.measure import reuse
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk, part_of
 from eprune.measure.costs import costs, spread
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
-from eprune.measure.evaluate import (
-    ACCURACY,
-    AGREEMENT,
-    Share,
-    figures_of,
-    interval,
-)
+from eprune.measure.evaluate import ACCURACY, AGREEMENT, figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.reuse import Stream, Tried
 from eprune.measure.watched import Watched
 from eprune.model.finding import EpruneError, Finding, Location
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes import cache
 from eprune.passes._places import Place, nowhere, places

@@ -14,11 +14,12 @@ from eprune.formats.model_files import parse_model
 from eprune.measure import exits
 from eprune.measure.answers import class_of
 from eprune.measure.data import CALIBRATION, TEST, Data, read_data
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
+from eprune.measure.evaluate import check_class, class_names, figures_of, interval
 from eprune.measure.exits import ACCURACY, AGREEMENT, NEVER, Candidate, Frames
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.stages import run_both, stage_of
 from eprune.measure.stated import stated
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes import cascade
 from eprune.passes.cascade import Options, Stage

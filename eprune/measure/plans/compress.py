@@ -9,10 +9,11 @@ from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from eprune.measure.compression import Measured, Trial, entropy_note, prepare
-from eprune.measure.evaluate import ACCURACY, AGREEMENT, Share
+from eprune.measure.evaluate import ACCURACY, AGREEMENT
 from eprune.measure.progress import SILENT, Progress
 from eprune.model.graph import Fifo
 from eprune.model.quantity import exact_bandwidth, parse_bandwidth, parse_size
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes.compress import Coding, Method, Options
 from eprune.passes.compress import token_of as type_of

@@ -14,7 +14,7 @@ from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import macs_of
 from eprune.measure.data import Data, read_data, token_of
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
+from eprune.measure.evaluate import check_class, class_names, figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Outcome, Wish
 from eprune.measure.gates import VALUES, Tried
@@ -22,6 +22,7 @@ from eprune.measure.pictures import Pictures
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.scores import divergence
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes import depth

@@ -15,13 +15,14 @@ from eprune.measure import exits
 from eprune.measure.answers import SystemAnswers, alone, class_of, on_disk
 from eprune.measure.costs import costs, spread
 from eprune.measure.data import Data, read_data
-from eprune.measure.evaluate import Share, figures_of, interval
+from eprune.measure.evaluate import figures_of, interval
 from eprune.measure.executor import Firing
 from eprune.measure.exits import AGREEMENT, NEVER, Candidate, Frames, Head, Outcome, Wish
 from eprune.measure.probe import chosen_interpreter
 from eprune.measure.progress import SILENT, Progress
 from eprune.measure.watched import Watched
 from eprune.model.graph import Port, PortRef
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.model.token import TokenType
 from eprune.passes._places import Place, nowhere, places

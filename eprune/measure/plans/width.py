@@ -19,7 +19,7 @@ from eprune.formats.tflite.head import gate_model, pool_within, pooled
 from eprune.measure import exits
 from eprune.measure.answers import class_of, ends, labels_of
 from eprune.measure.data import Data, read_data, token_of
-from eprune.measure.evaluate import Share, check_class, class_names, figures_of, interval
+from eprune.measure.evaluate import check_class, class_names, figures_of, interval
 from eprune.measure.exits import ACCURACY, AGREEMENT, BYTES, Outcome, Wish
 from eprune.measure.gates import VALUES, Tried
 from eprune.measure.masks import INTACT, Case, Stages, alive
@@ -29,6 +29,7 @@ from eprune.measure.progress import SILENT, Progress
 from eprune.measure.recovery import Recovery, fit
 from eprune.measure.scores import channel_scores
 from eprune.model.partition import LayerParts, Plan
+from eprune.model.samples import Share
 from eprune.model.system import System
 from eprune.passes.partition import model_of
 from eprune.passes.width import Gate, Options, Region, region
