@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
+from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.check import check
@@ -65,7 +66,7 @@ class _Try(NamedTuple):
 class _Seen(NamedTuple):
     """What came out: the figure, and the seconds in it of each actor and of each FIFO's transfers.
 
-    ``room``: the FIFOs whose room it waits for, and ``tokens`` those of the cycle.
+    ``room``: the FIFOs whose room it waits for.
     """
 
     value: Fraction
@@ -121,9 +122,14 @@ class _Search:
         room = tuple(part.why[len("room in ") :] for part in found.parts if part.why.startswith("room in "))
         return _Seen(found.steady, shares, room)
 
+    @cached_property
+    def _asked(self) -> Asking:
+        """The system as it is."""
+        return _asked(self.now)
+
     def _missed(self, attempt: _Try) -> Optional[tuple[_Seen, Fraction]]:
         """What is missed first, and the goal; None if all is kept."""
-        asked = methods(attempt.graph).latencies(attempt.graph, attempt.times, attempt.shared)
+        asked = self._asked if attempt is self.now else _asked(attempt)
         for look, goal in self._goals():
             seen = look(asked)
             if seen.value > goal * (1 + _SAME):
@@ -181,7 +187,7 @@ class _Search:
         """A source that states how often it fires, so that it does not fill the buffers."""
         if self.required.latency is None or paces(self.now.graph).get(self.source):
             return
-        period = methods(self.now.graph).latencies(self.now.graph, self.now.times, self.now.shared).pace(self.sink)[0]
+        period = self._asked.pace(self.sink)[0]
         if not period:
             return
         rate = _below(1 / period)
@@ -280,12 +286,11 @@ class _Search:
 
     def _scale(self, names: tuple[str, ...]) -> Optional[Fraction]:
         """To what part of it the time of these has to come down; None where that is not enough."""
-        scale, kept = Fraction(1), None
+        scale, attempt = Fraction(1), self.now
         for _ in range(STEPS):
-            missed = self._missed(self._scaled(names, scale))
+            missed = self._missed(attempt)
             if missed is None:
-                kept = scale
-                break
+                return scale
             seen, goal = missed
             own = sum((seen.shares.get(name, Fraction(0)) for name in names), Fraction(0))
             if not own:
@@ -293,7 +298,8 @@ class _Search:
             scale = (scale * (own - (seen.value - goal)) / own).limit_denominator(10**9) * (1 - _SAME)
             if scale <= 0:
                 return None
-        return kept
+            attempt = self._scaled(names, scale)
+        return None
 
     def _scaled(self, names: tuple[str, ...], scale: Fraction) -> _Try:
         times = {name: time * scale if name in names else time for name, time in self.now.times.items()}
@@ -319,6 +325,10 @@ class _Search:
         much = f" ({bandwidth / 1e6:.4g}MB/s)" if bandwidth else ""
         text = f"give the link {about} {times:.3g} times its bandwidth{much}"
         return Change(kind, about, {"bandwidth": bandwidth, "times_as_fast": times}, text)
+
+
+def _asked(attempt: _Try) -> Asking:
+    return methods(attempt.graph).latencies(attempt.graph, attempt.times, attempt.shared)
 
 
 def _moving(number: int) -> str:

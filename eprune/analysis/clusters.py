@@ -64,7 +64,7 @@ def clusters(system: System) -> dict[str, tuple[Cluster, ...]]:
 
 def waiting(system: System) -> set[str]:
     """The actors that wait for the world: their class says so, or they keep to a clock or a rate."""
-    paced = {actor.name for actor in system.graph.actors if actor.clock is not None or actor.rate is not None}
+    paced = {actor.name for actor in system.graph.actors if actor.pace is not None}
     return paced | {name for name, interface in system.interfaces.items() if interface.waits}
 
 

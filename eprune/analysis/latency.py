@@ -109,17 +109,17 @@ class Latencies:
         for fifo in graph.fifos:
             if not fifo.delay and fifo.target not in control:
                 self._out[fifo.source.actor].append(fifo)
-        self._into_actor = {actor.name: actor.inputs for actor in graph.actors}
+        self._sources = [actor.name for actor in graph.actors if not actor.inputs]
         stated = {name: (Fraction(0), pace) for name, pace in paces(graph).items()}
         self._components = [Component(model, stated, self._waits) for model in connected(self._model)]
         self._component = {node: each for each in self._components for node in each.model.times}
 
     def __call__(self, source: str, sink: str) -> Latency:
         """That from a source to a sink. Raises ValueError where no tokens get there without a delay."""
-        if sink not in self._reached(source, across=True):
+        into = self._into(source)
+        if sink not in into:
             raise ValueError(f"no tokens get from '{source}' to '{sink}' without a delay")
         component = self._component[source]
-        into = self._into(source)
         before, stack = {sink}, [sink]
         while stack:
             for fifo in into.get(stack.pop(), ()):
@@ -132,16 +132,14 @@ class Latencies:
         ages, why = component.ages(source, sink), self._why(component, source)
         parts = tuple(component.way(source, sink, ages.oldest, carrying))
         why += unsettled(ages.unsettled)
-        period = self.pace(sink)[0]
-        kept = component.keeps_up
+        period, kept = self.pace(sink)[0], component.keeps_up
         return Latency(source, sink, ages.first, ages.steady, ages.most, period, parts, *kind_of(why), kept)
 
     def ways(self) -> list[tuple[str, str]]:
         """All pairs of a source and a sink that its tokens get to, in file order."""
-        sources = [actor.name for actor in self.graph.actors if not actor.inputs]
         sinks = [actor.name for actor in self.graph.actors if actor.inputs and not actor.outputs]
-        reached = {source: self._reached(source, across=True) for source in sources}
-        return [(source, sink) for source in sources for sink in sinks if sink in reached[source]]
+        reached = {source: self._reached(source, across=True) for source in self._sources}
+        return [(source, sink) for source in self._sources for sink in sinks if sink in reached[source]]
 
     def pace(self, actor: str) -> tuple[Fraction, Optional[Cycle]]:
         """Seconds between two firings in the long run, and the cycle that is why; None where a source's pace is."""
@@ -214,17 +212,8 @@ class Latencies:
             reasons.append((bound, "all rates are taken at their upper limits"))
         units = dict.fromkeys(unit for name, (_, unit) in self._waits.items() if name in component.model.times)
         reasons += [(bound, f"threads share {unit}, and wait for each other as long as they can") for unit in units]
-        threads = {name: thread for own in self.resources.units.values() for thread in own for name in thread}
-        writers: dict[str, set[object]] = {}
-        used = set()
-        for fifo in self.graph.fifos:
-            transfer, name = self.resources.transfers.get(fifo.name), fifo.source.actor
-            if transfer is not None:
-                writer = fifo.name if fifo in self._dividing else threads.get(name, name)
-                writers.setdefault(transfer.link, set()).add(writer)
-                used |= {transfer.link} if name in component.model.times else set()
-        several = [link for link, own in writers.items() if link in used and len(own) > 1]
-        return reasons + [("estimate", f"what {link} carries is taken to come in a fixed order") for link in several]
+        apart = {fifo.name for fifo in self._dividing}
+        return reasons + contended(self.graph, self.resources, component.model.times.keys(), apart)
 
     def _also_awaited(self, component: Component, source: str, counted: Collection[Fifo]) -> list[tuple[str, str]]:
         """What a component waits for besides: tokens of others that take their own time, ``counted`` FIFOs aside."""
@@ -238,8 +227,7 @@ class Latencies:
         ]
         reasons = [("estimate", f"what comes over {some(others)} is taken as if it were there")] * bool(others)
         if counted:
-            own = [name for name in self._out if name in component.model.times and name != source]
-            sources = [name for name in own if not self._into_actor[name]]
+            sources = [name for name in self._sources if name in component.model.times and name != source]
             if sources:
                 reasons.append(("estimate", f"what {some(sources)} makes is taken as if it were there"))
         return reasons
@@ -313,6 +301,25 @@ class _Bound:
         """After one more part of the way; ``certain``: it takes that long in any case."""
         parts = (*self.parts, part) if part.seconds else self.parts
         return _Bound(self.age + part.seconds, self.gap, parts, self.least + certain * part.seconds)
+
+
+def contended(
+    graph: Graph, resources: Resources, actors: Collection[str], apart: Collection[str] = ()
+) -> list[tuple[str, str]]:
+    """Why a latency is not exact, of each link that these actors write to and that several threads write to.
+
+    FIFOs that are ``apart`` count as threads of their own.
+    """
+    threads = {name: thread for own in resources.units.values() for thread in own for name in thread}
+    writers: dict[str, set[object]] = {}
+    used = set()
+    for fifo in graph.fifos:
+        transfer, name = resources.transfers.get(fifo.name), fifo.source.actor
+        if transfer is not None:
+            writers.setdefault(transfer.link, set()).add(fifo.name if fifo.name in apart else threads.get(name, name))
+            used |= {transfer.link} if name in actors else set()
+    several = [link for link, own in writers.items() if link in used and len(own) > 1]
+    return [("estimate", f"what {link} carries is taken to come in a fixed order") for link in several]
 
 
 def unsettled(firings: int) -> list[tuple[str, str]]:

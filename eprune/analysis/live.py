@@ -184,9 +184,8 @@ def _done_without(actor: Actor, fifo: Fifo) -> bool:
 
 def _source_pace(actor: Actor) -> Optional[Fraction]:
     """Tokens per second of a source: what it states, or what its time allows at most; None: unknown."""
-    stated = actor.rate if actor.rate is not None else actor.clock
-    if stated is not None:
-        return exact(stated)
+    if actor.pace is not None:
+        return exact(actor.pace)
     return 1 / actor.time if actor.time else None
 
 
@@ -219,8 +218,7 @@ class _Timing:
 
     def _pace(self, actor: Actor, led: list[Fifo]) -> Optional[Fraction]:
         if not actor.inputs:
-            stated = actor.rate if actor.rate is not None else actor.clock
-            return None if stated is None else exact(stated)
+            return None if actor.pace is None else exact(actor.pace)
         return _sum(*(self.pace.get(fifo.source.actor) for fifo in led), join=min) if led else None
 
     def link(self, fifo: Fifo) -> Optional[Link]:

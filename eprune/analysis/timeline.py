@@ -82,10 +82,7 @@ class Timeline:
 
 def paces(graph: Graph) -> dict[str, Fraction]:
     """Source -> the seconds between two of its firings at least, where it states a rate or a clock."""
-    stated = {
-        actor.name: actor.clock if actor.rate is None else actor.rate for actor in graph.actors if not actor.inputs
-    }
-    return {name: 1 / exact(rate) for name, rate in stated.items() if rate}
+    return {actor.name: 1 / exact(actor.pace) for actor in graph.actors if actor.pace and not actor.inputs}
 
 
 def timeline(

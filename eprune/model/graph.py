@@ -212,6 +212,11 @@ class Actor:
         """The output ports, in order."""
         return tuple(port for port in self.ports if port.direction is Direction.OUT)
 
+    @property
+    def pace(self) -> Optional[float]:
+        """How many tokens a second it states that it makes: its rate, else its clock; None if it states neither."""
+        return self.clock if self.rate is None else self.rate
+
     def port(self, name: str) -> Optional[Port]:
         """The port of that name, or None."""
         return next((port for port in self.ports if port.name == name), None)

@@ -14,7 +14,7 @@ from typing import Optional
 
 from eprune.analysis.component import Component, Part, connected
 from eprune.analysis.cycle_ratio import Cycle
-from eprune.analysis.latency import Latency, kind_of, unsettled
+from eprune.analysis.latency import Latency, contended, kind_of, unsettled
 from eprune.analysis.sdf.execution import Net
 from eprune.analysis.sdf.timing import Unfolded, numbered, slowest_cycle
 from eprune.analysis.throughput import ALONE, Resources
@@ -119,19 +119,12 @@ class Latencies:
     def _why(self, component: Component) -> list[tuple[str, str]]:
         """Why a latency is not exact: what it is instead, and a line."""
         actors = set(component.model.actors.values())
-        threads = {name: part for parts in self.resources.units.values() for part in parts for name in part}
         reasons = [
             ("estimate", f"threads that share {unit} are taken as if each had one of its own")
             for unit, parts in self.resources.units.items()
             if sum(not actors.isdisjoint(part) for part in parts) > 1
         ]
-        writers: dict[str, set[object]] = {}
-        for fifo in self.graph.fifos:
-            if fifo.name in self.resources.transfers:
-                name = fifo.source.actor
-                writers.setdefault(self.resources.transfers[fifo.name].link, set()).add(threads.get(name, name))
-        several = [link for link, own in writers.items() if len(own) > 1]
-        return reasons + [("estimate", f"what {link} carries is taken to come in a fixed order") for link in several]
+        return reasons + contended(self.graph, self.resources, self._firings)
 
 
 def _by_actor(parts: Iterable[Part]) -> tuple[Part, ...]:
