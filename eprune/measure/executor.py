@@ -21,6 +21,7 @@ from eprune.codegen.program import LocalFifo, Node, PlatformProgram
 from eprune.deploy.build import cut
 from eprune.model.behaviour import Cut, File, Place
 from eprune.runtime.kernel.actor import Actor, EndOfStream, PortType, VariablePortType
+from eprune.runtime.kernel.memory import slots
 from eprune.runtime.kernel.outputs import Outputs, Rooms
 from eprune.runtime.kernel.variable import VariableRoom
 from eprune.runtime.main.files import Files
@@ -230,9 +231,10 @@ def _views(
 
 
 def _room(fifo: LocalFifo) -> np.ndarray:
-    """Room for a token."""
-    room = np.empty(fifo.token.shape, fifo.token.dtype)
-    return room.view(VariableRoom) if fifo.token.variable else room
+    """Room for a token, in memory as a FIFO's."""
+    token = fifo.token
+    room = slots(1, token.nbytes)[0, : token.nbytes].view(token.dtype).reshape(token.shape)
+    return room.view(VariableRoom) if token.variable else room
 
 
 def _port_types(fifos: Sequence[LocalFifo], end: str) -> dict[str, PortType]:

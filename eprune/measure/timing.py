@@ -382,7 +382,8 @@ def _in_turn(
     end = time.perf_counter() + FRAMES_SECONDS
     with Executor(program, interpreter, clocked=pace.clocked) as executor:
         for count, firings in enumerate(executor.run(DYNAMIC_FRAMES if program.rows else FRAMES), 1):
-            every += firings
+            # Tokens that were kept would have each firing take new memory, as none does in a run.
+            every += [replace(firing, outputs={}) for firing in firings]
             for firing in firings:
                 taken[firing.node].append((firing.mode or 0, firing.seconds))
             if count > (RESTED if pace.waits else 1) and time.perf_counter() > end:

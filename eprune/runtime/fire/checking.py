@@ -16,7 +16,7 @@ from typing import Any, Callable, Optional
 import numpy as np
 
 from eprune.runtime.kernel.errors import RunError
-from eprune.runtime.kernel.fifo import ALIGNMENT
+from eprune.runtime.kernel.memory import slots
 from eprune.runtime.kernel.outputs import Outputs, Rooms
 from eprune.runtime.kernel.variable import VariableRoom
 
@@ -134,9 +134,7 @@ class _Memory:
     """Memory for one token, that a behaviour works on in the place of a slot."""
 
     def __init__(self, like: np.ndarray) -> None:
-        memory = np.zeros(like.nbytes + ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % ALIGNMENT
-        self._bytes = memory[start : start + like.nbytes]
+        self._bytes = slots(1, like.nbytes)[0, : like.nbytes]
         self.buffer = self._bytes.data
         self.array = self._bytes.view(like.dtype).reshape(like.shape)
         self._pattern = self._bytes.copy()

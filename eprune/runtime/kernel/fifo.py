@@ -14,11 +14,9 @@ import numpy as np
 
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.bell import Bell
+from eprune.runtime.kernel.memory import slots
 from eprune.runtime.kernel.outputs import Rooms
 from eprune.runtime.kernel.variable import Shape, VariableRoom, most
-
-#: Slots start at multiples of this many bytes: a cache line, and what vector instructions like.
-ALIGNMENT = 64
 
 Tokens = Union[np.ndarray, list[np.ndarray]]
 
@@ -92,16 +90,13 @@ class Fifo:
         shape = most(shape)
         self.capacity = capacity
         self.delay = delay
-        slots = held if held and capacity % held == 0 else capacity
+        held = held if held and capacity % held == 0 else capacity
         element = np.dtype(dtype)
         self.token_bytes = element.itemsize * int(np.prod(shape, dtype=np.int64))
-        stride = -(-self.token_bytes // ALIGNMENT) * ALIGNMENT
-        memory = np.zeros(stride * slots + ALIGNMENT, np.uint8)
-        start = -memory.ctypes.data % ALIGNMENT
         #: all slots: row s begins with the bytes of the token in slot s
-        self.memory = memory[start : start + stride * slots].reshape(slots, stride)
+        self.memory = slots(held, self.token_bytes)
         #: slot -> the token's bytes
-        self.raw = [self.memory[slot % slots, : self.token_bytes] for slot in range(capacity)]
+        self.raw = [self.memory[slot % held, : self.token_bytes] for slot in range(capacity)]
         #: slot -> the token, for the producer and for the consumer
         self.writable = [raw.view(element).reshape(shape) for raw in self.raw]
         if self.variable:
