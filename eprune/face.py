@@ -128,12 +128,12 @@ def load(
     platforms: Union[PathLike, Sequence[PathLike]] = (),
     mappings: Union[PathLike, Sequence[PathLike]] = (),
     allow_outside: bool = False,
-    model: str = "vr-prune",
+    model: Optional[str] = None,
 ) -> System:
     """The system of an application file with its platform and mapping files, or folders of them.
 
     ``allow_outside`` trusts the application with files outside of its folder (rule S1). ``model`` is how token rates
-    are read: "sdf" for a graph in which each end of a FIFO has a rate of its own.
+    are read, by default as the application says: "sdf" for a graph in which each end of a FIFO has a rate of its own.
 
     Of a folder of platforms, those count that a mapping is for, if there are mappings. Raises EpruneError with all
     findings where a file cannot be read.
@@ -143,7 +143,7 @@ def load(
     from eprune.model.graph import Computation
 
     platform_files, mapping_files = files_in(_listed(platforms), "platform"), files_in(_listed(mappings), "mapping")
-    read_as = Computation(model)
+    read_as = None if model is None else Computation(model)
     system = read_system(os.fspath(application), platform_files, mapping_files, check, allow_outside, read_as)
     wanted = {mapping.platform for mapping in system.mappings}
     if wanted and any(Path(path).is_dir() for path in _listed(platforms)):

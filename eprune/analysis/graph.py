@@ -226,9 +226,19 @@ def symmetry(graph: Graph) -> Iterator[Finding]:
             fifo.where,
             f"FIFO '{fifo.name}': {what}",
             "token rates are symmetric: write the same rate at both ends"
-            + "; or read the graph as synchronous dataflow: --model sdf" * multi_rate,
+            + '; or read the graph as synchronous dataflow: <application model="sdf">, or --model sdf' * multi_rate,
             related=_ends(fifo, source, target),
         )
+
+
+def symmetric_only(graph: Graph) -> Finding:
+    """G4, where a graph that is read as synchronous dataflow is given to what reads symmetric rates only."""
+    return violation(
+        "G4",
+        graph.where,
+        f"application '{graph.name}' has rates of its own at each end of a FIFO (sdf); only symmetric ones are read here",
+        "'eprune apply expand' makes an application with symmetric rates of it",
+    )
 
 
 def capacities(graph: Graph) -> Iterator[Finding]:

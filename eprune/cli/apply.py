@@ -144,7 +144,7 @@ def apply(
     module = find(name)
     reader = read if getattr(module, "MENDS", False) else read_sound
     model = is_model(application) and getattr(module, "MODELS", False)
-    system = _imported(application) if model else reader(application, platforms, mappings)
+    system = _imported(application) if model else reader(application, platforms, mappings, multi_rate=True)
     try:
         result = module.apply(system, _planned(name, system, options_of(name, given)))
     except ValueError as error:

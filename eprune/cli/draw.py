@@ -41,8 +41,6 @@ def command(
       eprune draw app.xml -m mappings/split -o app.svg
       eprune draw app.xml | xdot -
     """
-    from dataclasses import replace
-
     from eprune.formats.atomic import write_file
     from eprune.formats.dot import layout, write_dot
     from eprune.formats.xml.application import read_application
@@ -51,7 +49,7 @@ def command(
     kind = _kind(output, fmt)
     if platforms and not mappings:
         raise click.UsageError("-p says what links between platforms can do: say with -m where the actors are")
-    graph = replace(read_application(application), computation=options.computation())
+    graph = options.read_as_asked(read_application(application))
     homes = {actor: home for path in mappings for actor, home in read_mapping(path).homes().items()}
     text = write_dot(graph, homes, _links(platforms))
     write_file(output, text if kind == "dot" else layout(text, kind))

@@ -195,7 +195,7 @@ def command(
         options.refuse((*own, "listing", "signature", "shapes"), "for models, not for SDF3's XML")
         import_sdf3(model, str(output), expand, Fraction(1, 10**6) if unit is None else unit, fmt, force)
         return
-    if expand or unit is not None or options.computation().value != "vr-prune":
+    if expand or unit is not None or options.computation() is not None:
         raise click.UsageError("--expand, --model and --unit are for SDF3's XML, not for models")
     if into is not None:
         ends = ("inputs", "labels", "mean", "std", "rate", "platforms", "split", "memory")

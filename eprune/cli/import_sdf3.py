@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,7 +39,7 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
     multi_rate = options.computation() is Computation.SDF
     if multi_rate and expanded:
         raise click.UsageError("--expand makes a graph for which --model sdf is not needed: leave one of them out")
-    graph = expand.expand(sdf.graph, sdf.phases) if expanded else replace(sdf.graph, computation=options.computation())
+    graph = expand.expand(sdf.graph, sdf.phases) if expanded else options.read_as_asked(sdf.graph)
     system = System(graph)
     findings = [] if expanded or multi_rate else sdf.findings()
     findings = findings or check(system)
@@ -57,4 +56,4 @@ def import_sdf3(path: str, folder: str, expanded: bool, unit: Fraction, fmt: str
         who = counted(len(sdf.overlapping), "actor")
         say(f"note: in SDF the firings of {who} without a self-loop may overlap; here they do not")
     say(f"{written.application}: {counted(len(graph.actors), 'actor')}, {counted(len(graph.fifos), 'FIFO')}")
-    say(f"next: eprune analyze {written.application} --buffers{' --model sdf' * multi_rate}")
+    say(f"next: eprune analyze {written.application} --buffers")

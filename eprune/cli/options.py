@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Callable, Optional, TypeVar
@@ -12,7 +13,7 @@ import click
 from click.core import ParameterSource
 
 if TYPE_CHECKING:
-    from eprune.model.graph import Computation
+    from eprune.model.graph import Computation, Graph
 
 Decorated = TypeVar("Decorated", bound=Callable[..., Any])
 Decorator = Callable[[Decorated], Decorated]
@@ -188,24 +189,37 @@ def model_option(function: Decorated) -> Decorated:
         "--model",
         "computation",
         type=click.Choice(["vr-prune", "sdf"]),
-        default="vr-prune",
+        default=None,
         expose_value=False,
         callback=_note_model,
-        help="How token rates are read: equal at both ends of a FIFO (vr-prune, default), or constant, each end its "
-        "own (sdf).",
+        help="How token rates are read: equal at both ends of a FIFO (vr-prune), or constant, each end its own (sdf); "
+        "by default as the application says.",
     )(function)
 
 
-def _note_model(ctx: click.Context, param: click.Parameter, value: str) -> None:
+def _note_model(ctx: click.Context, param: click.Parameter, value: Optional[str]) -> None:
     ctx.meta[_MODEL] = value
 
 
-def computation() -> Computation:
-    """The model of computation that the running command was given."""
+def computation() -> Optional[Computation]:
+    """The model of computation that the running command was given, None for that of the application."""
     from eprune.model.graph import Computation
 
     context = click.get_current_context(silent=True)
-    return Computation(context.meta.get(_MODEL, "vr-prune") if context is not None else "vr-prune")
+    given = None if context is None else context.meta.get(_MODEL)
+    return None if given is None else Computation(given)
+
+
+def read_as_asked(graph: Graph) -> Graph:
+    """The graph with the model of computation that the running command was given, else its own."""
+    asked = computation()
+    return graph if asked is None else replace(graph, computation=asked)
+
+
+def reads_rates() -> bool:
+    """Whether the running command has --model, and so takes any rates."""
+    context = click.get_current_context(silent=True)
+    return context is not None and _MODEL in context.meta
 
 
 def zenoh_option(function: Decorated) -> Decorated:

@@ -119,7 +119,6 @@ def command(
       eprune simulate app.xml -p platforms -m mappings --time --times build/cuts/actors.json --gantt time.svg
     """
     import random
-    from dataclasses import replace
 
     from eprune.analysis.check import check
     from eprune.analysis.filling import Filling
@@ -141,7 +140,7 @@ def command(
     )
     if chart is not None and Path(chart).suffix not in (".svg", ".png"):
         raise click.BadParameter(f"{chart!r} ends in neither .svg nor .png", param_hint="--chart")
-    graph = replace(read_application(application), computation=options.computation())
+    graph = options.read_as_asked(read_application(application))
     findings = check(System(graph))
     if any(finding.rule != "C2" for finding in errors(findings)):
         raise EpruneError(*findings, exit_code=FINDINGS)

@@ -30,13 +30,13 @@ def read_system(
     mappings: Sequence[str] = (),
     check: Callable[[System], Sequence[Finding]] = lambda system: system.problems,
     allow_outside: bool = False,
-    computation: Computation = Computation.VR_PRUNE,
+    computation: Optional[Computation] = None,
 ) -> System:
     """The system of these files, "-" for stdin, with what its behaviours say of themselves, and of its
     files of initial tokens what is wrong with them.
 
     Files that the application names are read where they are in its folder or ship with eprune (rule S1), with
-    ``allow_outside`` wherever they are. ``computation`` is how rates are read. Where a file is unreadable or malformed,
+    ``allow_outside`` wherever they are. ``computation`` is how rates are read, by default as the application says. Where a file is unreadable or malformed,
     raises EpruneError with the findings of all files, and with what ``check`` finds in the application alone if that
     could be read.
     """
@@ -54,7 +54,8 @@ def read_system(
     read_mappings = tuple(filter(None, [attempt(read_mapping, path) for path in mappings]))
     if graph is None:
         raise EpruneError(*unreadable)
-    alone = _inspected(replace(graph, computation=computation), touching.Territory.of(application), allow_outside)
+    graph = graph if computation is None else replace(graph, computation=computation)
+    alone = _inspected(graph, touching.Territory.of(application), allow_outside)
     if unreadable:
         raise EpruneError(*check(alone), *unreadable)
     return replace(alone, platforms=read_platforms, mappings=read_mappings)

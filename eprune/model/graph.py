@@ -361,7 +361,7 @@ class Requirement:
 class Graph:
     """An application: actors, FIFOs, dynamic processing graphs and requirements, in the order of the file.
 
-    ``computation`` is how its rates are to be read, which no file says.
+    ``computation`` is how its rates are to be read.
     """
 
     name: str

@@ -7,7 +7,7 @@ Whatever is in this folder is a pass, but for modules whose names begin with ``_
 each that needs no more than a System. A pass that takes what breaks rules, and mends it, says ``MENDS = True``; one
 that makes other actors, and so has no use for platforms and mappings, says ``UNMAPPED = True``; one that takes a
 model as well, which is then imported, says ``MODELS = True``; one whose figures ``views`` draws, in a module of
-its name, says ``CHART = True``.
+its name, says ``CHART = True``; one that takes multi-rate graphs says ``MULTI_RATE = True``.
 """
 
 from __future__ import annotations
@@ -24,7 +24,9 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Callable, NamedTuple, Optional, TypeVar, cast, get_origin, get_type_hints
 
+from eprune.analysis.graph import symmetric_only
 from eprune.analysis.requirements import reached
+from eprune.model.finding import EpruneError
 from eprune.model.graph import NOWHERE, Actor, Direction, Graph, Port, PortRef, Requirement
 from eprune.model.mapping import Placement
 from eprune.model.platform import Platform
@@ -54,12 +56,16 @@ Placed = TypeVar("Placed", Actor, Port)
 def carries(apply: Apply) -> Apply:
     """What every pass's ``apply`` is decorated by: requirements go along, and what is left out is said.
 
+    A pass whose module does not say ``MULTI_RATE = True`` reads symmetric rates only, and raises EpruneError (G4) for a
+    graph of synchronous dataflow.
     An end of a requirement is where its actor is afterwards, by its name or, for copies that have others, by its place
     in the file. A requirement holds from each of its sources to each of its sinks to which tokens get from there.
     """
 
     @functools.wraps(apply)
     def carrying(system: System, *options: Any) -> Result:
+        if system.graph.is_sdf and not apply.__globals__.get("MULTI_RATE", False):
+            raise EpruneError(symmetric_only(system.graph), exit_code=1)
         made, report = apply(system, *options)
         wanted = made.graph.requirements or system.graph.requirements
         if not wanted:

@@ -20,6 +20,7 @@ from eprune.model.system import System
 from eprune.passes.base import Report, Result, carries
 
 MENDS = True
+MULTI_RATE = True
 UNMAPPED = True
 
 #: Firings and FIFOs of an expanded graph, at most.

@@ -22,6 +22,8 @@ from eprune.passes.base import Report, Result, carries, option
 
 T = TypeVar("T")
 
+MULTI_RATE = True
+
 #: A segment is named after all of its actors up to here, after its first and last beyond.
 _NAMED_IN_FULL = 3
 

@@ -15,6 +15,8 @@ from eprune.model.interface import Interface
 from eprune.model.system import System
 from eprune.passes.base import Report, Result, carries
 
+MULTI_RATE = True
+
 
 @dataclass(frozen=True)
 class Options:

@@ -15,6 +15,8 @@ from eprune.model.system import System
 from eprune.passes._names import fresh, names_of
 from eprune.passes.base import Report, Result, carries, option
 
+MULTI_RATE = True
+
 
 @dataclass(frozen=True)
 class Options:

@@ -26,6 +26,7 @@ EXIT = str(ROOT / "graphs/vehicle_exit.xml")
 VEHICLE = str(ROOT / "graphs/vehicle.xml")
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 THIRD = str(ROOT / "graphs/vehicle_third.xml")
+THIRD_SPLIT = f"-p {ROOT}/graphs/endpoint.xml {ROOT}/graphs/server.xml -m {ROOT}/mappings/vehicle_third_split"
 PLATFORMS = "-p platforms/endpoint.xml platforms/server.xml"
 LOCAL = "app.xml -p platforms/endpoint.xml -m local"
 SPLIT = "app.xml -p platforms -m split"
@@ -427,7 +428,7 @@ TABLE = {
         "--mapping": Acts("analyze app.xml -p platforms", f"analyze {SPLIT}"),
         "--format": plus("analyze app.xml", "--format junit"),
         "--output": plus("analyze app.xml", "-o new.txt", names),
-        "--model": plus(f"analyze {THIRD}", "--model sdf", code),
+        "--model": plus(f"analyze {THIRD}", "--model vr-prune", code),
         "--strict": plus("analyze warned.xml", "--strict", code),
         "--faults": plus(f"analyze {SPLIT}", "--faults 1", code),
         "--essential": plus(f"analyze {SINKS} --faults 1", "--essential Out"),
@@ -441,7 +442,7 @@ TABLE = {
         "--chart": plus(f"analyze app.xml --buffers --front {TIMED}", "--chart new.svg", names),
     },
     "simulate": {
-        "--model": plus(f"simulate {THIRD}", "--model sdf", code),
+        "--model": plus(f"simulate {THIRD}", "--model vr-prune", code),
         **OUTSIDE,
         "--control": Acts(f"simulate {EXIT} --control Deep=0", f"simulate {EXIT} --control Deep=1"),
         "--iterations": plus("simulate app.xml", "--iterations 3"),
@@ -486,7 +487,7 @@ TABLE = {
     },
     "run": {
         **OUTSIDE,
-        "--model": Elsewhere("tests/e2e/test_multi_rate_examples.py::test_windows_of_sound_are_what_numpy_cuts_out"),
+        "--model": plus(f"run {THIRD} {THIRD_SPLIT} --frames 1", "--model vr-prune", code),
         "--platform": Acts(f"run {BOTH}", f"run {BOTH.replace('platforms', 'platforms/server.xml')}", code),
         "--mapping": Acts(f"run {PLAIN} --record new", f"run {BOTH} --record new", names),
         "--frames": plus(f"run {PLAIN}", "--frames 1", out),
@@ -650,7 +651,7 @@ TABLE = {
         "--quiet": Elsewhere("tests/cli/test_every_option.py::test_quiet_commands_show_no_progress_on_a_terminal"),
     },
     "draw": {
-        "--model": plus(f"draw {THIRD}", "--model sdf"),
+        "--model": plus(f"draw {THIRD}", "--model vr-prune"),
         "--platform": plus("draw app.xml -m split", "-p other"),
         "--mapping": plus("draw app.xml", "-m split"),
         "--output": plus("draw app.xml", "-o new.dot", names),

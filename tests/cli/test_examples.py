@@ -28,8 +28,6 @@ CASES = {
     "sound_windows_split/server": ("sound_windows", ["endpoint", "server"]),
     "vehicle_third_split/endpoint": ("vehicle_third", ["endpoint", "server"]),
 }
-#: those that are read with --model sdf
-MULTI_RATE = ("sound_windows", "vehicle_third")
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -45,8 +43,7 @@ def test_the_programs_are_what_was_reviewed(eprune, monkeypatch, case):
     deployment = (f"graphs/{application}.xml", "-p", *files, "-m", f"mappings/{folder}")
     (ROOT / "build").mkdir(exist_ok=True)
     with TemporaryDirectory(dir=ROOT / "build") as build:
-        model = ("--model", "sdf") if application in MULTI_RATE else ()
-        done = eprune("codegen", *deployment, *model, "-o", f"{build}/")
+        done = eprune("codegen", *deployment, "-o", f"{build}/")
         assert done.code == 0, done.err
         text = Path(build, f"{platform}.py").read_text()
     ast.parse(text)

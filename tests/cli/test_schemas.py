@@ -16,7 +16,7 @@ from tests.kit.commands import commands
 CHAIN = str(ROOT / "graphs/vehicle_chain.xml")
 PLATFORMS = ("-p", "platforms/endpoint.xml", "platforms/server.xml")
 PARTED = ("parted/application.xml", "-p", "parted/platforms", "-m", "parted/mappings")
-MULTI_RATE = ("{graphs}/vehicle_third.xml", "--model", "sdf", "-p", "{graphs}/endpoint.xml", "{graphs}/server.xml")
+MULTI_RATE = ("{graphs}/vehicle_third.xml", "-p", "{graphs}/endpoint.xml", "{graphs}/server.xml")
 KN = ("--endpoints", "2", "--servers", "1", "--cut-after", "L3")
 
 OFFLOADED = ("--device", "endpoint", "--server", "server", "--set", "In.count=100000")

@@ -20,7 +20,7 @@ CLASSES = ["car", "bus", "truck", "motorcycle"]
 
 def eprune(command, application, where, *more):
     files = [ROOT / "graphs" / f"{platform}.xml" for platform in PLATFORMS[where]]
-    words = [command, ROOT / f"graphs/{application}.xml", "--model", "sdf", "-p", *files]
+    words = [command, ROOT / f"graphs/{application}.xml", "-p", *files]
     words += ["-m", ROOT / f"mappings/{application}_{where}", *more]
     done = subprocess.run(
         [sys.executable, "-m", "eprune", *map(str, words)],

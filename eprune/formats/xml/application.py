@@ -20,6 +20,7 @@ from eprune.model.graph import (
     Ack,
     Actor,
     ActorType,
+    Computation,
     Direction,
     Dpg,
     FaultPolicy,
@@ -79,7 +80,8 @@ def write_application(graph: Graph) -> str:
     children = [_actor_node(actor) for actor in graph.actors] + [_fifo_node(fifo, limits) for fifo in graph.fifos]
     children += [_dpg_node(dpg) for dpg in graph.dpgs]
     children += [_require_node(each) for each in graph.requirements]
-    return render(node("application", children, name=graph.name))
+    model = graph.computation.value if graph.is_sdf else None
+    return render(node("application", children, name=graph.name, model=model))
 
 
 def _graph(locate: _Locate, document: Document) -> Graph:
@@ -89,7 +91,8 @@ def _graph(locate: _Locate, document: Document) -> Graph:
     fifos = tuple(_fifo(document, limits, child) for child in root.children if child.tag == "fifo")
     dpgs = tuple(_dpg(document, child) for child in root.children if child.tag == "dpg")
     required = tuple(_requirement(document, child) for child in root.children if child.tag == "require")
-    return Graph(root.attributes["name"], actors, fifos, dpgs, required, where=document.where(root))
+    model = Computation(root.attributes.get("model", Computation.VR_PRUNE.value))
+    return Graph(root.attributes["name"], actors, fifos, dpgs, required, document.where(root), model)
 
 
 def _seconds(element: Node, name: str) -> Optional[float]:
