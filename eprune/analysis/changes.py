@@ -17,6 +17,8 @@ from eprune.analysis.latency import Asking
 from eprune.analysis.lookup import fifo_rates, slot_bytes
 from eprune.analysis.methods import methods
 from eprune.analysis.order import firing_order
+from eprune.analysis.sdf.repetition import rates_at_ends, repetition
+from eprune.analysis.sdf.sizes import step_of
 from eprune.analysis.throughput import Resources, resources, room_for, subject, window_of
 from eprune.analysis.timeline import paces
 from eprune.model.finding import has_errors
@@ -139,11 +141,9 @@ class _Search:
     # Room
 
     def rooms(self) -> Iterator[Change]:
-        """More room where firings wait for it, of symmetric rates."""
-        if self.now.graph.is_sdf:
-            return
+        """More room where firings wait for it."""
         attempt, raised = self.now, {}
-        rates, sizes = fifo_rates(attempt.graph), slot_bytes(attempt.graph)
+        rates, sizes = self._steps(), slot_bytes(attempt.graph)
         for _ in range(STEPS):
             missed = self._missed(attempt)
             if missed is None:
@@ -161,10 +161,20 @@ class _Search:
         if raised:
             yield self._room_change(raised)
 
+    def _steps(self) -> Mapping[str, int]:
+        """FIFO -> tokens: less room than for so many more changes nothing."""
+        if not self.now.graph.is_sdf:
+            return fifo_rates(self.now.graph)
+        ends = zip(self.now.graph.fifos, rates_at_ends(self.now.graph))
+        return {fifo.name: step_of(rates, 1) for fifo, rates in ends}
+
     def _raised(self, fifo: Fifo, rate: int, shared: Resources) -> Fifo:
-        """With room for one firing more."""
+        """With room for one firing more, or for ``rate`` tokens more where each end has rates of its own."""
         transfer = shared.transfers.get(fifo.name)
-        needed = fifo.delay + rate * (room_for(fifo, rate, transfer) + 1)
+        if self.now.graph.is_sdf:
+            needed = rate + fifo.capacity + (0 if transfer is None else window_of(fifo, transfer))
+        else:
+            needed = fifo.delay + rate * (room_for(fifo, rate, transfer) + 1)
         return replace(fifo, capacity=needed) if transfer is None else replace(fifo, window=needed - fifo.capacity)
 
     def _room_change(self, raised: Mapping[str, Fifo]) -> Change:
@@ -190,9 +200,11 @@ class _Search:
         period = self._asked.pace(self.sink)[0]
         if not period:
             return
-        rate = _below(1 / period)
+        firings = repetition(self.now.graph).firings if self.now.graph.is_sdf else {}
+        each = Fraction(firings.get(self.source, 1), firings.get(self.sink, 1))  # of the source, for one of the sink
+        rate = _below(each / period)
         if self.required.rate is not None and self.required.rate <= 1 / period:
-            rate = self.required.rate
+            rate = self.required.rate * each
         actors = tuple(
             replace(actor, rate=float(rate)) if actor.name == self.source else actor for actor in self.now.graph.actors
         )

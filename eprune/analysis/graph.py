@@ -236,7 +236,7 @@ def symmetric_only(graph: Graph) -> Finding:
     return violation(
         "G4",
         graph.where,
-        f"application '{graph.name}' has rates of its own at each end of a FIFO (sdf); only symmetric ones are read here",
+        f"application '{graph.name}' has rates of its own at each end of a FIFO, and only symmetric ones are read here",
         "'eprune apply expand' makes an application with symmetric rates of it",
     )
 

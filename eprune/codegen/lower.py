@@ -87,8 +87,7 @@ class _Lowering:
         #: of a multi-rate graph, the firings of an iteration: in their order, and of each actor
         self.schedule = schedule(graph) if graph.is_sdf else ()
         self.repetition = repetition(graph) if graph.is_sdf else None
-        # What a requirement says of a multi-rate graph is not measured yet.
-        self.ways = [(each, way(graph, each)) for each in graph.requirements if not graph.is_sdf]
+        self.ways = [(each, way(graph, each)) for each in graph.requirements]
         self.budgets = {dpg.name: budgets(graph, dpg) for dpg in graph.dpgs if dpg.late is not None}
         #: platform -> its FIFOs, in file order
         self.fifos: dict[str, list[Fifo]] = {}

@@ -36,9 +36,9 @@ def read_system(
     files of initial tokens what is wrong with them.
 
     Files that the application names are read where they are in its folder or ship with eprune (rule S1), with
-    ``allow_outside`` wherever they are. ``computation`` is how rates are read, by default as the application says. Where a file is unreadable or malformed,
-    raises EpruneError with the findings of all files, and with what ``check`` finds in the application alone if that
-    could be read.
+    ``allow_outside`` wherever they are. ``computation`` is how rates are read, by default as the application says.
+    Where a file is unreadable or malformed, raises EpruneError with the findings of all files, and with what ``check``
+    finds in the application alone if that could be read.
     """
     unreadable: list[Finding] = []
 

@@ -4,8 +4,8 @@ python -m scripts.figures.acceptance                           all cases: see do
 python -m scripts.figures.acceptance vehicle-n2-wifi --rounds 3
 
 In each round the actors are timed, then 15 points are measured, and so on, so that both are of the same minutes: the
-machine that plays the platforms has other work to do. Of several rounds the median counts. Emulated platforms are as slow as the
-papers state for the whole model; both the prediction and the run have that slowdown.
+machine that plays the platforms has other work to do. Of several rounds the median counts. Emulated platforms are as
+slow as the papers state for the whole model; both the prediction and the run have that slowdown.
 """
 
 from __future__ import annotations

@@ -396,3 +396,77 @@ def test_requirements_of_multi_rate_graphs_are_answered():
     (verdict,) = timing(System(replace(graph, requirements=(required,))), ActorTimes(times, times, times)).verdicts
     assert (verdict.rate.word, verdict.latency.word) == ("missed", "met")
     assert verdict.changes[0].text == "make 'A' take 8.333ms, not 10ms"
+
+
+def test_more_room_is_named_where_it_meets_the_requirement():
+    """C takes two tokens, 40 ms; A has room for one of three until then, so that they take turns."""
+    graph = multi_rate("A 2 3 C 0 4")
+    required = Requirement(PortRef("A", "out1"), PortRef("C", "in1"), rate=Fraction(20))
+    times = {"A": 2 * ONE / 100, "C": 4 * ONE / 100}
+    (verdict,) = timing(System(replace(graph, requirements=(required,))), ActorTimes(times, times, times)).verdicts
+    assert (verdict.rate.word, verdict.changes[0].kind) == ("missed", "capacity")
+    enough = int(verdict.changes[0].value["f1.capacity"])
+    firings = repetition(graph).firings
+    paces = {size: kit.period(kit.with_capacities(graph, [size]), times, firings) for size in range(4, enough + 1)}
+    assert [size for size, pace in paces.items() if pace * 20 <= firings["C"]] == [enough]
+
+
+def test_a_source_that_keeps_a_pace_does_not_fill_the_buffer():
+    """B takes 10 pairs of tokens per second, and has 10 of them to go through; C fires once for two firings of A."""
+    graph = multi_rate("A 1 2 B 0 20", "B 1 1 C")
+    required = Requirement(PortRef("A", "out1"), PortRef("C", "in2"), latency=3 * ONE / 10)
+    times = {"A": ONE / 100, "B": ONE / 10, "C": ONE / 1000}
+    (verdict,) = timing(System(replace(graph, requirements=(required,))), ActorTimes(times, times, times)).verdicts
+    (change,) = [each for each in verdict.changes if each.kind == "source"]
+    assert (change.about, change.value) == ("A", {"rate": 20.0})
+
+
+@pytest.mark.parametrize("number", [pytest.param(60, id="some"), pytest.param(1500, id="many", marks=pytest.mark.long)])
+def test_each_change_by_itself_meets_a_requirement_of_a_multi_rate_graph(number):
+    seen = dict.fromkeys(("capacity", "source", "actor"), 0)
+
+    @settings(
+        max_examples=number, derandomize=True, deadline=None, database=None, suppress_health_check=list(HealthCheck)
+    )
+    @given(deployed(), st.data())
+    def compare(drawn, data):
+        system, times = drawn
+        wrong = [f for f in check(system) if f.severity.value == "error" and f.rule not in ("M2", "M5")]
+        assume(not wrong and sum(repetition(system.graph).firings.values()) <= 40)
+        asked = Latencies(system.graph, times, resources(system))
+        assume(asked.ways())
+        source, sink = data.draw(st.sampled_from(asked.ways()))
+        found = asked(source, sink)
+        assume(found.steady and found.period)
+        part = data.draw(st.fractions("1/5", "9/10", max_denominator=20))
+        wish = {"latency": found.steady * part} if data.draw(st.booleans()) else {"rate": 1 / (found.period * part)}
+        actors = {actor.name: actor for actor in system.graph.actors}
+        one = Requirement(
+            PortRef(source, actors[source].outputs[0].name), PortRef(sink, actors[sink].inputs[0].name), **wish
+        )
+        system = replace(system, graph=replace(system.graph, requirements=(one,)))
+        (verdict,) = timing(system, ActorTimes(times, times, times)).verdicts
+        for change in verdict.changes:
+            if change.kind not in seen:
+                continue
+            better, then = system.graph, dict(times)
+            if change.kind == "capacity":
+                sizes = {key.rpartition(".")[0]: (key.rpartition(".")[2], int(to)) for key, to in change.value.items()}
+                fifos = (replace(f, **dict([sizes[f.name]])) if f.name in sizes else f for f in better.fifos)
+                better = replace(better, fifos=tuple(fifos))
+            elif change.kind == "source":
+                changed = (
+                    replace(a, rate=change.value["rate"]) if a.name == change.about else a for a in better.actors
+                )
+                better = replace(better, actors=tuple(changed))
+            else:
+                then[change.about] = Fraction(change.value["time_s"])
+            (after,) = timing(replace(system, graph=better), ActorTimes(then, then, then)).verdicts
+            # Within a millionth, for values are written as floats.
+            old = after.latencies and one.latency and after.latencies[1].steady <= one.latency * (1 + ONE / 10**4)
+            fast = one.rate and after.periods[1] * one.rate <= 1 + ONE / 10**4
+            assert old or fast, (change, after)
+            seen[change.kind] += 1
+
+    compare()
+    assert seen["capacity"] and seen["actor"], seen

@@ -38,13 +38,14 @@ def test_an_application_says_how_its_rates_are_read(eprune):
 
 
 @pytest.mark.parametrize(
-    "words", [("explore", THIRD, *SPLIT[:3], "-o", "new"), ("apply", "resize", THIRD, "-o", "new"), ("deploy", THIRD, *SPLIT)]
+    "words",
+    [("explore", THIRD, *SPLIT[:3], "-o", "new"), ("apply", "resize", THIRD, "-o", "new"), ("deploy", THIRD, *SPLIT)],
 )
 def test_who_reads_symmetric_rates_only_says_so(eprune, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
     done = eprune(*words)
     assert done.code == 1, done.err
-    assert "vehicle_third.xml:3: error[G4]: application 'vehicle_third' has rates of its own" in done.err
+    assert "vehicle_third.xml:3: error[G4]: application 'vehicle_third' has rates of its own at each end" in done.err
     assert "eprune apply expand" in done.err
     assert not (tmp_path / "new").exists()
 

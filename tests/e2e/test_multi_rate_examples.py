@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 import wave
@@ -117,3 +118,83 @@ def scored(interpreter, picture):
     interpreter.set_tensor(interpreter.get_input_details()[0]["index"], picture.astype(np.float32))
     interpreter.invoke()
     return interpreter.get_tensor(interpreter.get_output_details()[0]["index"]).reshape(-1)
+
+
+BEATS = """import time
+
+from eprune.runtime import Actor
+
+
+class Beat(Actor):
+    def fire(self, inputs, outputs):
+        began = time.perf_counter_ns()
+        time.sleep(0.1)
+        for out in outputs.values():
+            out[...] = began
+
+
+class Oldest(Actor):
+    def fire(self, inputs, outputs):
+        outputs["out"][...] = min(int(token[0]) for token in inputs["in"])
+
+
+class Watch(Actor):
+    def fire(self, inputs, outputs):
+        print(self.name, (time.perf_counter_ns() - int(inputs["in"][0])) / 1e9, flush=True)
+"""
+BEATING = """<application name="beating" model="sdf">
+  <actor name="Beat" class="beats.py:Beat">
+    <out name="each" token="int64[1]"/>
+    <out name="third" token="int64[1]" rate="0,0,1"/>
+  </actor>
+  <actor name="Three" class="beats.py:Oldest">
+    <in name="in" token="int64[1]" rate="3"/>
+    <out name="out" token="int64[1]"/>
+  </actor>
+  <actor name="All" class="beats.py:Watch"><in name="in" token="int64[1]"/></actor>
+  <actor name="Last" class="beats.py:Watch"><in name="in" token="int64[1]"/></actor>
+  <fifo name="each" from="Beat.each" to="Three.in"/>
+  <fifo name="three" from="Three.out" to="All.in"/>
+  <fifo name="third" from="Beat.third" to="Last.in"/>
+  <require from="Beat.each" to="All.in" latency="250ms" rate="1/s"/>
+  <require from="Beat.third" to="Last.in" latency="250ms"/>
+</application>
+"""
+
+
+@pytest.mark.parametrize("far", [(), ("Three", "All", "Last")])
+def test_requirements_are_measured_a_token_is_as_old_as_the_oldest_that_it_was_made_from(tmp_path, far):
+    (tmp_path / "beats.py").write_text(BEATS)
+    (tmp_path / "app.xml").write_text(BEATING)
+    homes = {name: "server" if name in far else "endpoint" for name in ("Beat", "Three", "All", "Last")}
+    platforms = list(dict.fromkeys(homes.values()))
+    for platform in platforms:
+        unit = re.search(r'unit name="([^"]+)"', (ROOT / f"graphs/{platform}.xml").read_text()).group(1)
+        rows = [f'<map actor="{a}" ' + (f'unit="{unit}"' if h == platform else f'platform="{h}"') + "/>"
+                for a, h in homes.items()]  # fmt: skip
+        text = f'<mapping application="beating" platform="{platform}">{"".join(rows)}</mapping>'
+        (tmp_path / f"{platform}.xml").write_text(text)
+    files = [str(ROOT / f"graphs/{name}.xml") for name in platforms]
+    words = ["run", "app.xml", "-p", *files, "-m", *(f"{name}.xml" for name in platforms), "--frames", "5"]
+    done = subprocess.run(
+        [sys.executable, "-m", "eprune", *words, "--record", "records"],
+        cwd=tmp_path,
+        env=environment(),
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.returncode == 0, done.stderr
+    seen = {"All": [], "Last": []}
+    for line in done.stdout.splitlines():
+        if line.split()[0] in seen:
+            seen[line.split()[0]].append(float(line.split()[1]))
+    assert min(seen["All"]) >= 0.3 > 0.25 > max(seen["Last"])
+    found = {}
+    for name in platforms:
+        found.update(json.loads((tmp_path / "records" / f"{name}.json").read_text()).get("requirements", {}))
+    late, within = found["Beat.each -> All.in"], found["Beat.third -> Last.in"]
+    assert (late["tokens"], late["late"], late["met"]) == (5, 5, False)
+    assert (within["tokens"], within["within"], within["met"]) == (5, 5, True)
+    assert 2.5 < late["rate_per_s"] < 3.5
+    assert late["late_by"] == {"FIFO each" if far else "actor Beat": 5}

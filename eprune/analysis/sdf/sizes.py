@@ -83,7 +83,7 @@ def _least_timed(
     net, goal = unfolded.net, period if wanted is None else wanted
     names = [str(number) for number in range(len(graph.fifos))]
     number = {fifo.name: index for index, fifo in enumerate(graph.fifos)}
-    steps = [_step(rates, through) for rates, through in zip(net.rates, net.through)]
+    steps = [step_of(rates, through) for rates, through in zip(net.rates, net.through)]
 
     def blame(capacities: Sequence[int]) -> Blame:
         stuck = waiting(net, names, capacities)
@@ -127,7 +127,7 @@ def slowest(model: Timed, period: Fraction) -> list[str]:
     return min((each for each in rooms if each), key=len, default=[])
 
 
-def _step(rates: tuple[tuple[int, ...], tuple[int, ...]], through: int) -> int:
+def step_of(rates: tuple[tuple[int, ...], tuple[int, ...]], through: int) -> int:
     """Only capacities that differ by a multiple of this differ in what they allow."""
     return math.gcd(*rates[0], *rates[1]) or through
 
@@ -152,7 +152,7 @@ class _Search:
         self._transfers = resources.transfers
         sizes = slot_bytes(graph)
         self._prices = [sizes[f.name] * (2 if f.name in resources.transfers else 1) for f in graph.fifos]
-        self._steps = [_step(rates, through) for rates, through in zip(net.rates, net.through)]
+        self._steps = [step_of(rates, through) for rates, through in zip(net.rates, net.through)]
 
     def cost(self, capacities: Sequence[int]) -> int:
         """Bytes."""
