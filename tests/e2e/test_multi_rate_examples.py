@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 from vehicle_renderer import render_vehicle
 
+from eprune.deploy.ports import free_base_port
 from eprune.runtime.fire.tflite import choose, load
+from scripts.chaos.proxy import Proxy
 from tests.kit.programs import ROOT, environment, finish, lines, rest, start
 
 PLATFORMS = {"local": ["endpoint"], "split": ["endpoint", "server"]}
@@ -92,6 +94,29 @@ def test_a_server_that_is_killed_comes_back_and_no_patch_is_lost(sound, tmp_path
         assert begin is not None, (at, own[:3])
         at = begin + len(own)
     assert at == len(whole) == 25 * 8
+
+
+def test_a_connection_that_breaks_loses_and_doubles_nothing(sound, tmp_path):
+    path, _ = sound
+    eprune("codegen", "sound_windows", "split", "-o", f"{tmp_path}/")
+    settings = ("--set", f"Sound.path={path}", "--set", "Sound.repeat=25")
+    alone = eprune("run", "sound_windows", "local", *settings)
+    port = free_base_port(1)
+    proxy = Proxy(port, 5100)
+    proxy.rate = 200e3  # a few seconds for all
+    try:
+        server = start(tmp_path / "server.py")
+        endpoint = start(tmp_path / "endpoint.py", "--link", f"server=127.0.0.1:{port}", *settings)
+        begun = []
+        for count in (30, 40, 50):
+            begun.append(lines(server, count))
+            proxy.cut()
+        (code, _, told), (_, text, err) = finish(endpoint), finish(server)
+        assert code == 0, err
+    finally:
+        proxy.close()
+    assert told.count("reconnected to peer 'server'") == 3 and "resent" in told, told
+    assert ("".join(begun) + text).splitlines() == alone.splitlines()
 
 
 def shown(line):
