@@ -72,14 +72,26 @@ class Kept:
         return self.rate * (1 + self.slack) >= float(required.rate) * (1 - 1e-6)
 
 
+class TakenLate(NamedTuple):
+    """Of ``frames`` choices of a dynamic processing graph, the ``row`` for late frames was ``taken`` so often."""
+
+    row: int
+    taken: int
+    frames: int
+
+
 @dataclass(frozen=True)
 class Expectation:
-    """A run, its ages, its requirements, and place (unit or link) -> the share of the time in which it is busy."""
+    """A run, its ages, its requirements, and place (unit or link) -> the share of the time in which it is busy.
+
+    ``late``: dynamic processing graph with a row for late frames -> this row, and for how many of all it was taken.
+    """
 
     run: Timeline
     ages: tuple[Ages, ...]
     kept: tuple[Kept, ...]
     busy: Mapping[str, float]
+    late: Mapping[str, TakenLate]
 
     def as_data(self) -> dict[str, Any]:
         """For JSON, without the firings."""
@@ -99,6 +111,7 @@ class Expectation:
                 for each in self.kept
             ],
             "busy": dict(self.busy),
+            "degraded": {name: each._asdict() for name, each in self.late.items()},
         }
 
 
@@ -124,6 +137,11 @@ def expected(
         tuple(_ages(*pair, own) for pair, own in ages.items()),
         tuple(_kept(each, ages.get((each.source.actor, each.target.actor), []), run) for each in graph.requirements),
         busy,
+        {
+            dpg.name: TakenLate(dpg.late, run.late[dpg.name], sum(span.name == dpg.control for span in run.firings))
+            for dpg in graph.dpgs
+            if dpg.late is not None
+        },
     )
 
 
@@ -164,7 +182,9 @@ def _kept(requirement: Requirement, ages: Sequence[float], run: Timeline) -> Kep
         limit = float(requirement.latency) * (1 + 1e-12)
         kept = Share(sum(age <= limit for age in ages), len(ages))
         share = Interval(kept.value, kept.low, kept.high)
-    begins = [float(span.begin) for span in run.firings if span.name == requirement.target.actor]
+    sink = requirement.target.actor
+    fired = {age.firing for age in run.ages if age.sink == sink}  # without those that were idle
+    begins = [float(span.begin) for span in run.firings if span.name == sink and span.firing in fired]
     if len(begins) < 2 or begins[-1] == begins[0]:
         return Kept(requirement, share, None)
     length = begins[-1] - begins[0]

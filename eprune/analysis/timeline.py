@@ -7,9 +7,11 @@ tokens after the other, and each arrives after the link's latency; room comes ba
 
 Control values are given. A firing with a control value that gives no data port a rate takes no time. Under ``newest``
 the oldest tokens that wait are dropped; over a link, the sender keeps the newest, and sends it when the reader has
-begun to read the one before. An input on hold takes the newest tokens, and gives them again. Nothing is late or lost
-otherwise: ``drop`` and ``zero`` are as ``stop``. A firing's tokens are as old as the oldest of those that it was made
-from, apart from those on hold, unless there are no others, and from those over a FIFO with a delay.
+begun to read the one before. A control source that states a row for late frames takes it instead of the given value
+when its firing could begin, or at the moment at which its frame is late and there is no room yet. An input on hold
+takes the newest tokens, and gives them again. Nothing is late or lost otherwise: ``drop`` and ``zero`` are as ``stop``.
+A firing's tokens are as old as the oldest of those that it was made from, apart from those on hold, unless there are no
+others, and from those over a FIFO with a delay.
 
 Nothing here knows of cycles and paths: the max-plus analysis (``latency``, ``throughput``) is tested against this.
 """
@@ -24,10 +26,12 @@ from fractions import Fraction
 from itertools import islice
 from typing import NamedTuple, Optional, Union
 
-from eprune.analysis.lookup import exact
+from eprune.analysis.lookup import exact, untold
+from eprune.analysis.nests import Nests
 from eprune.analysis.sdf.execution import schedule
 from eprune.analysis.simulate import Rates, Wiring
 from eprune.analysis.throughput import ALONE, Resources, Transfer, window_of
+from eprune.analysis.ways import budgets
 from eprune.model.graph import Fifo, Graph
 
 #: Seconds of a firing: of an actor always the same, or by its number, counted from 0.
@@ -64,8 +68,9 @@ class Age(NamedTuple):
 class Timeline:
     """``firings`` and ``transfers`` in the order in which they end, ``ages`` in that in which sinks begin.
 
-    ``short``: the actors that have not fired as often as asked, for they are blocked or their tokens were dropped.
-    ``dropped``: FIFO -> tokens that newer ones took the place of.
+    ``late``: dynamic processing graph with a row for late frames -> how often it was taken for one. ``short``: the
+    actors that have not fired as often as asked, for they are blocked or their tokens were dropped. ``dropped``: FIFO
+    -> tokens that newer ones took the place of.
     """
 
     firings: tuple[Span, ...]
@@ -73,6 +78,7 @@ class Timeline:
     ages: tuple[Age, ...]
     short: tuple[str, ...] = ()
     dropped: Mapping[str, int] = field(default_factory=dict)
+    late: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def length(self) -> Fraction:
@@ -104,9 +110,9 @@ def timeline(
     sources = {actor.name for actor in graph.actors if not actor.inputs}
     run = _Run(graph, times, resources, iterations, control or {}, sources if aged is None else set(aged))
     run.go()
-    short = tuple(name for name, count in run.fired.items() if count < run.wiring.due[name])
+    short = tuple(name for name, count in run.fired.items() if count < run.wiring.due[name] and name not in run.open)
     dropped = {name: channel.dropped for name, channel in run.channels.items() if channel.dropped}
-    return Timeline(tuple(run.firings), tuple(run.transfers), tuple(run.ages), short, dropped)
+    return Timeline(tuple(run.firings), tuple(run.transfers), tuple(run.ages), short, dropped, run.late)
 
 
 class _Token(NamedTuple):
@@ -155,6 +161,23 @@ class _Channel:
         self.dropped += count
 
 
+class _Late(NamedTuple):
+    """The row for late frames: source -> seconds after which its tokens are late; of "", those of any source."""
+
+    dpg: str
+    row: int
+    after: Mapping[str, Fraction]
+
+    def left(self, origins: Origins, now: Fraction) -> Optional[Fraction]:
+        """The seconds until a frame is late; None for one that never is."""
+        ends = [
+            begin + self.after.get(source, self.after.get("", Fraction(0))) - now
+            for source, begin in origins.items()
+            if source in self.after or "" in self.after
+        ]
+        return min(ends, default=None)
+
+
 class _Firing(NamedTuple):
     begin: Fraction
     given: Mapping[str, int]
@@ -196,6 +219,20 @@ class _Run:
         self._fixed = {name: wiring.rates_at(name, None) for name in wiring.due if name not in self._varying}
         self._seconds = times if callable(times) else (lambda name, index: times[name])
         self._paces, self._aged = paces(graph), aged
+        self._late = {
+            dpg.control: _Late(
+                dpg.name, dpg.late, {out.partition(".")[0]: exact(after) for out, after in budgets(graph, dpg).items()}
+            )
+            for dpg in graph.dpgs
+            if dpg.late is not None
+        }
+        #: dynamic processing graph -> how often its row for late frames was taken
+        self.late = {each.dpg: 0 for each in self._late.values()}
+        #: those whose number of firings depends on what is late; each at most one per iteration
+        self.open = _open(graph, set(self.late))
+        wiring.due.update(dict.fromkeys(self.open, iterations))
+        #: firings that have an event for the moment at which their frames are late
+        self._waiting: set[tuple[str, int]] = set()
         self._position = {name: position for position, name in enumerate(wiring.due)}
 
         #: what each thread fires, in turn; in a multi-rate graph by its schedule, in which actors come several times
@@ -254,7 +291,26 @@ class _Run:
         if name in self._control and name not in self.wiring.leads:
             there = self._control[name].there
             return there[0].value if there else None
-        return self.wiring.chosen(name, self.fired[name])
+        value = self.wiring.chosen(name, self.fired[name])
+        return self._late[name].row if self._is_late(name, value) else value
+
+    def _is_late(self, name: str, value: Optional[int]) -> bool:
+        """Whether a control source that could fire has a late frame, or one that is late now and no room for it."""
+        late = self._late.get(name)
+        if late is None or name in self._running or self.fired[name] >= self.wiring.due[name]:
+            return False
+        taken, given = self._rates(name, value)
+        if not all(each.has_tokens(taken[each.fifo.name]) for each in self.inputs[name]):
+            return False
+        left = late.left(self._origins(name, taken), self.now)
+        if left is None or left < 0 or value == late.row:
+            return left is not None and left < 0
+        if all(each.has_room(given[each.fifo.name]) for each in self.outputs[name]):
+            return False
+        if (name, self.fired[name]) not in self._waiting:
+            self._waiting.add((name, self.fired[name]))
+            self._at(left, lambda name: [name], name)
+        return left == 0
 
     def _rates(self, name: str, value: Optional[int]) -> Rates:
         """What the next firing takes, and what it gives."""
@@ -276,6 +332,8 @@ class _Run:
         )
 
     def _begin(self, name: str, value: Optional[int]) -> None:
+        if name in self._late:
+            self.late[self._late[name].dpg] += self._is_late(name, self.wiring.chosen(name, self.fired[name]))
         taken, given = self._rates(name, value)
         for channel in self.inputs[name]:
             count = taken[channel.fifo.name]
@@ -288,23 +346,27 @@ class _Run:
             if channel.newest and not channel.keeps:
                 channel.drop(max(channel.taken + count - channel.room, 0))
             channel.taken += count
-        origins = self._origins(name)
+        origins = self._origins(name, {channel.fifo.name: channel.reading for channel in self.inputs[name]})
         self._running[name] = _Firing(self.now, given, value, origins)
         data = [c.reading for c in self.inputs[name] if c.fifo.name not in self._control_fifos]
         data += [given[c.fifo.name] for c in self.outputs[name] if c.fifo.name not in self._control_fifos]
         idle = name in self._dynamic and data and not any(data)
         if not self.outputs[name]:
-            self.ages += [Age(source, name, self.fired[name], self.now - begin) for source, begin in origins.items()]
+            self.ages += [
+                Age(source, name, self.fired[name], self.now - begin)
+                for source, begin in origins.items()
+                if source in self._aged
+            ]
         self._at(Fraction(0) if idle else self._seconds(name, self.fired[name]), self._end, name)
         for channel in self.inputs[name]:
             if channel.keeps and channel.reading and channel.transfer is not None:
                 channel.wanted = True
                 self._send(channel.transfer.link)
 
-    def _origins(self, name: str) -> Origins:
-        """Of what a firing reads. A source is an origin itself."""
+    def _origins(self, name: str, taken: Mapping[str, int]) -> Origins:
+        """Of what a firing reads, so many tokens of each FIFO. A source is an origin itself."""
         if not self.inputs[name]:
-            return {name: self.now} if name in self._aged else {}
+            return {name: self.now} if self._late or name in self._aged else {}
         found: dict[str, Fraction] = {}
         held: dict[str, Fraction] = {}
         for channel in self.inputs[name]:
@@ -313,7 +375,7 @@ class _Run:
                     channel.held = _oldest(islice(channel.there, channel.reading))
                 _merge(held, channel.held or {})
             elif channel.fifo.name not in self._control_fifos:
-                _merge(found, _oldest(islice(channel.there, channel.reading)))
+                _merge(found, _oldest(islice(channel.there, taken[channel.fifo.name])))
         return {**held, **found}
 
     def _end(self, name: str) -> Iterable[str]:
@@ -400,6 +462,14 @@ class _Run:
             return [channel.fifo.target.actor]
 
         self._at(busy, sent, channel.fifo.name)
+
+
+def _open(graph: Graph, late: Collection[str]) -> set[str]:
+    """Actors that fire where rows of these graphs give them a rate, without a control token that says so."""
+    nests = Nests(graph)
+    inner = {dpg.name for dpg in graph.dpgs if any(outer.name in late for outer in nests.chain(dpg)[1:])}
+    found = {name for name, dpg in nests.home.items() if dpg.name in inner}
+    return found | {name for name in untold(graph) if nests.home[name].name in late}
 
 
 def _oldest(tokens: Iterable[_Token]) -> dict[str, Fraction]:

@@ -39,6 +39,9 @@ def as_text(answer: Expectation, head: Mapping[str, Any]) -> str:
             for each in answer.kept
         ]
         text += f"\nRequirements in this run:\n\n{table(('requirement', 'in time (95 %)', 'rate', ''), rows)}"
+    for name, late in answer.late.items():
+        taken = f"{late.taken} of {counted(late.frames, 'frame')}"
+        text += f"\n{name}: row {late.row} for {taken}, which were late\n"
     if answer.busy:
         rows = [(place, f"{100 * share:.1f} %") for place, share in answer.busy.items()]
         text += f"\n{table(('unit or link', 'busy'), rows)}"

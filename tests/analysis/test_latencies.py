@@ -141,6 +141,36 @@ def test_rates_that_vary_are_within_the_bound(examples):
 
 
 @settings(max_examples=60, **relaxed)
+@given(dynamic_graphs(), st.sampled_from([10**-6, 1.0, 3.0, 10.0**6]), st.data())
+def test_a_row_for_late_frames_is_taken_for_them_and_for_no_others(graph, after, data):
+    """No frame is in time within a microsecond, and none is late within days; else as many are as take another row."""
+    paces = st.sampled_from([None, 1 / 5, 1 / 20])
+    graph = paced(graph, **{actor.name: data.draw(paces) for actor in graph.actors if not actor.inputs})
+    times = {actor.name: data.draw(st.fractions("1/2", 5, max_denominator=2)) for actor in graph.actors}
+    rows = {dpg.name: data.draw(st.sampled_from([row.value for row in dpg.rows])) for dpg in graph.dpgs}
+    inputs = {actor.name: actor.inputs for actor in graph.actors}
+    dpgs = tuple(
+        replace(dpg, late=rows[dpg.name], late_after=after) if inputs[dpg.control] else dpg for dpg in graph.dpgs
+    )
+    late = {dpg.name: dpg.control for dpg in dpgs if dpg.late is not None}
+    given_rows = data.draw(control_sequences(graph, 30))
+    plain = timeline(graph, times, iterations=30, control=given_rows)
+    run = timeline(replace(graph, dpgs=dpgs), times, iterations=30, control=given_rows)
+    assert not run.short
+    assert run.late.keys() == late.keys()
+    if after > 1000:
+        assert not any(run.late.values())
+        assert (run.firings, run.ages) == (plain.firings, plain.ages)
+    for name, control in late.items():
+        taken = [span.value for span in run.firings if span.name == control]
+        others = sum(value != asked for value, asked in zip(taken, given_rows[name]))
+        assert all(value in (asked, rows[name]) for value, asked in zip(taken, given_rows[name]))
+        assert others <= run.late[name] <= taken.count(rows[name])
+        if after < 0.001:
+            assert run.late[name] == len(taken) == 30
+
+
+@settings(max_examples=60, **relaxed)
 @given(timed_graphs())
 def test_the_timeline_is_that_of_self_timed_execution(drawn):
     """Another simulator, which knows of no sources and no mappings: both find the same time between iterations."""

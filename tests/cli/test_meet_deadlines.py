@@ -50,6 +50,22 @@ def test_what_is_late_is_skipped_and_what_is_not_is_in_time(shown):
     assert found["late"] <= found["tokens"] / 2, "without the row nearly all are"
 
 
+def test_a_simulation_says_how_often_the_row_will_be_taken(shown):
+    """One frame of three, as the page measures it: 34 of 34 in time, and row 0 for 66 of 100."""
+    command = next(line for line, _ in pages.sessions(PAGE) if line.startswith("eprune simulate skip"))
+    done = pages.run(f"{command} --format json", shown)
+    assert done.returncode == 0, done.stdout
+    found = json.loads(done.stdout)["time"]
+    assert found["degraded"] == {"Keep": {"row": 0, "taken": 66, "frames": 100}}
+    (kept,) = found["requirements"]
+    assert (kept["share"]["value"], found["ages"][0]["count"]) == (1.0, 34)
+    assert 16 < kept["rate"] < 17
+    text = (shown / "skip.xml").read_text()
+    (shown / "plain.xml").write_text(text.replace(' late="0" late-after="60ms"', ""))
+    plain = pages.run(f"{command.replace('skip.xml', 'plain.xml')} --format json", shown)
+    assert plain.returncode == 1
+
+
 @pytest.mark.long
 def test_what_is_late_gets_the_last_answer(shown):
     record, out = record_of(shown, "eprune run last.xml -p pc.xml -m last_map.xml")
