@@ -181,19 +181,29 @@ def _interpreter(name: str) -> Check:
     return Check(name, State.OK, f"{_version(name) or '?'}, runs a model", uses)
 
 
+#: Prints each OpenCL device and, behind a tabulator, why no kernel can be built for it.
+_DEVICES = """from eprune.runtime.fire import opencl
+for place, said in opencl.devices():
+    print(place, said + "\\t" + opencl.Device(place).refusal)
+"""
+
+
 def _opencl() -> Check:
     """The OpenCL devices, as units state them; looked for in a process of its own, which a driver may crash."""
     uses = 'units with opencl="PLATFORM:DEVICE"'
     if importlib.util.find_spec("pyopencl") is None:
         return Check("OpenCL", State.MISSING, "", uses, "pip install 'eprune[opencl]'")
-    code = "from eprune.runtime.fire import opencl; [print(place, said) for place, said in opencl.devices()]"
-    text, problem = _output([sys.executable, "-c", code])
+    text, problem = _output([sys.executable, "-c", _DEVICES])
     if problem:
         return Check("OpenCL", State.BROKEN, problem, uses, "install the driver of the device anew")
-    if not text:
+    devices = [line.replace(" opencl ", " ").partition("\t") for line in text.splitlines()]
+    if not devices:
         remedy = "the driver of the device; pip install pocl-binary-distribution has one for processors"
         return Check("OpenCL", State.MISSING, "no device", uses, remedy)
-    return Check("OpenCL", State.OK, "; ".join(text.replace(" opencl ", " ").splitlines()), uses)
+    found = "; ".join(said + f", which builds no kernel: {reason}" * bool(reason) for said, _, reason in devices)
+    if all(reason for _, _, reason in devices):
+        return Check("OpenCL", State.BROKEN, found, uses, "install a newer driver of the device")
+    return Check("OpenCL", State.OK, found, uses)
 
 
 def _program(name: str) -> Check:

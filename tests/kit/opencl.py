@@ -15,10 +15,10 @@ from tests.kit.ports import port_type
 MEMORIES = ("shared", "mapped", "copied")
 
 _DRIVERS = importlib.util.find_spec("pocl_binary_distribution") or list(Path("/etc/OpenCL/vendors").glob("*.icd"))
-NEEDS_OPENCL = pytest.mark.skipif(
-    not (importlib.util.find_spec("pyopencl") and _DRIVERS),
-    reason="there is no OpenCL here: pip install pyopencl pocl-binary-distribution",
-)
+_THERE = importlib.util.find_spec("pyopencl") and _DRIVERS
+_MISSING = "" if _THERE else "there is no OpenCL here: pip install pyopencl pocl-binary-distribution"
+_REASON = _MISSING or opencl.Device().refusal
+NEEDS_OPENCL = pytest.mark.skipif(bool(_REASON), reason=f"OpenCL: {_REASON}")
 
 
 def device(memory: str = "shared", **options: str) -> opencl.Device:

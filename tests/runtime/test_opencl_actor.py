@@ -34,6 +34,32 @@ def adder(number: float, on: opencl.Device | None = None):
     return actor(ADD, ADDED, *PORTS, on=on, number=str(number))
 
 
+@pytest.mark.parametrize("knows", [True, False])
+def test_a_driver_that_is_older_than_the_processor_is_not_taken_for_a_mistake_of_the_kernel(monkeypatch, knows):
+    class Library:
+        class Error(Exception):
+            pass
+
+        class Program:
+            def __init__(self, context, text):
+                self.text = text
+
+            def build(self, flags, cache_dir):
+                if not (knows and "nothing" in self.text):
+                    raise Library.Error("clBuildProgram failed\nerror: unknown target CPU 'generic'\n")
+
+    monkeypatch.setattr(opencl, "library", lambda: Library)
+    opened = opencl._Opened(type("Device", (), {"name": "Some  CPU\0"}), None, None)
+    with pytest.raises(UsageError) as raised:
+        opencl._build(opened, "f.cl", "__kernel void f(void) {}", "")
+    assert isinstance(raised.value, opencl.BuildError) == knows
+    if not knows:
+        assert str(raised.value) == (
+            "OpenCL device Some CPU builds no kernel at all: unknown target CPU 'generic'; "
+            "a newer driver may know this processor"
+        )
+
+
 @NEEDS_OPENCL
 @pytest.mark.parametrize("memory", MEMORIES)
 def test_tokens_go_through_changing_slots(memory):

@@ -34,6 +34,11 @@ _ERROR = re.compile(r"^(?:error: )?([^:\n]+):(\d+):(?:\d+:)? (?:(?:fatal )?error
 _LOCK = threading.Lock()
 
 
+#: A kernel that every compiler builds, and what to do where one does not.
+_NOTHING = "__kernel void nothing(void) {}\n"
+_NEWER = "a newer driver may know this processor"
+
+
 class BuildError(UsageError):
     """The device's compiler refuses a program for a ``reason``, which is at ``line`` of ``file``; 0: it names none."""
 
@@ -82,7 +87,7 @@ class Device:
     def _said(self) -> dict[str, str]:
         device = self.opened.device
         texts = {"platform": device.platform.name, "device": device.name, "driver": device.driver_version}
-        return {name: " ".join(text.replace("\0", "").split()) for name, text in texts.items()}
+        return {name: _said(text) for name, text in texts.items()}
 
     @cached_property
     def opened(self) -> _Opened:
@@ -112,6 +117,14 @@ class Device:
             kind = {"shared": Slot, "mapped": MappedSlot, "copied": CopiedSlot}[self.memory]
             found = self._slots[place] = kind(self.opened, *place)
         return found
+
+    @cached_property
+    def refusal(self) -> str:
+        """Why no kernel can be built for it, and what helps; "" where one can. A driver may not know its processor."""
+        opened = self.opened
+        with _LOCK:
+            reason = _refusal(opened)
+        return f"{reason}; {_NEWER}" if reason else ""
 
     def build(self, name: str, sources: Mapping[str, bytes]) -> Any:
         """The program of the OpenCL file ``name``; ``sources`` are it and the files that it includes.
@@ -326,7 +339,25 @@ def _build(opened: _Opened, name: str, text: str, flags: str) -> Any:
             warnings.simplefilter("ignore")  # that the compiler has said something
             return cl.Program(opened.context, text).build([*filter(None, flags.split(","))], cache_dir=False)
     except cl.Error as error:
-        raise _refused(name, str(error)) from None
+        refused = _refused(name, str(error))
+    if not refused.line and text != _NOTHING:
+        reason = _refusal(opened)
+        if reason:
+            raise UsageError(f"OpenCL device {_said(opened.device.name)} builds no kernel at all: {reason}; {_NEWER}")
+    raise refused
+
+
+def _said(text: str) -> str:
+    return " ".join(text.replace("\0", "").split())
+
+
+def _refusal(opened: _Opened) -> str:
+    """What the compiler says against any kernel; "" where it builds one."""
+    try:
+        _build(opened, "", _NOTHING, "")
+    except BuildError as error:
+        return error.reason.partition("error: ")[2] or error.reason
+    return ""
 
 
 def _refused(name: str, text: str) -> BuildError:
