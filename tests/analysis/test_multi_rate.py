@@ -27,6 +27,7 @@ from eprune.analysis.simulate import simulate
 from eprune.analysis.throughput import resources
 from eprune.analysis.timeline import timeline
 from eprune.analysis.timing import ActorTimes, timing
+from eprune.analysis.tradeoff import front
 from eprune.formats.xml.sdf3 import read_sdf3
 from eprune.model.finding import has_errors
 from eprune.model.graph import Computation, Graph, PortRef, Requirement
@@ -305,6 +306,16 @@ def test_graphs_of_the_literature_need_the_buffers_that_are_published(tmp_path, 
     assert fast is None or sum(quick.capacities.values()) == fast
     slowest = max(repetition(graph).firings[name] * time for name, time in times.items())
     assert max_cycle_ratio(*_model(quick.applied(graph), times)).ratio >= slowest
+
+
+def test_the_front_of_buffers_and_throughput_is_the_published_one():
+    """The running example of the same paper: room for 6, 8, 9 or 10 tokens, 1/7 to 1/4 iterations per time unit."""
+    graph = multi_rate("a 2 3 b", "b 1 2 c")
+    found = front(graph, {"a": ONE, "b": 2 * ONE, "c": 2 * ONE})
+    points = {sum(point.sizes.capacities.values()): 1 / point.period for point in found.points}
+    assert points == {6: ONE / 7, 8: ONE / 6, 9: ONE / 5, 10: ONE / 4}
+    assert found.points[0].sizes.capacities == {"f1": 4, "f2": 2}
+    assert found.whole
 
 
 def _model(graph, times):
