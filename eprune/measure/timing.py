@@ -4,7 +4,8 @@ Operators timed one by one cost 1.4 to 1.5 times the whole model. So segments ar
 first k actors on the platform, for each k; what the k-th adds is its time. Between other actors, whose data takes the
 place of its own in the caches, a segment is slower than over and over: all times are stretched by what that makes of
 the whole network. It runs in a process of its own, pinned.
-Time in which others had the core does not count, where the system knows.
+Time in which others had the core does not count, where the system knows. Other work on the host slows a core down for
+seconds: so all segments have their turn several times, and the median is one of all turns.
 
 A unit that is emulated waits after each firing, and one that works on single frames waits for the others: what is in
 the caches then is not its own any more, and the same firing takes up to twice as long. So it waits here as well.
@@ -52,9 +53,11 @@ from eprune.passes import fuse
 from eprune.runtime.fire.engines import ONNXRUNTIME, ModelEngine
 from eprune.runtime.main.early import compute_in_one_thread, keep_freed_memory
 
-#: Seconds for the repetitions of one segment, and how many there are at least.
-SECONDS = 0.08
-LEAST = 5
+#: How often each segment has its turn.
+TURNS = 3
+#: Seconds for the repetitions of one segment in each turn, and how many there are at least.
+SECONDS = 0.03
+LEAST = 2
 #: Repetitions where a unit waits in between, enough for a 95th percentile, and seconds for those of all segments.
 RESTED, RESTED_SECONDS = 20, 30.0
 #: Seconds that a unit waits at most: longer ones make a firing hardly slower.
@@ -257,8 +260,6 @@ def _times(
     times, chosen = _in_turn(whole, interpreter, pace)
     between = sum(times.pop(node.name).median for node in whole.segments)
     active, rates = averages(system.graph, chosen)
-    known: dict[Any, Spread] = {}
-    grown: list[Spread] = []
     profiled = {
         (part.path, index): taken
         for part in (node.declaration.cuts[0] for node in whole.segments)
@@ -266,17 +267,26 @@ def _times(
         for index, taken in node_times(part, engine).items()
     }
 
-    def of_part(part: Cut) -> Spread:
-        if engine.of(part.path).name == ONNXRUNTIME:
-            seconds = sum(profiled.get((part.path, index), 0.0) for index in part.operators)
-            return Spread(seconds, seconds, seconds)
-        return _segment(part, engine, known, pace, RESTED_SECONDS / len(order))
+    prefixes = [
+        [node.declaration.cuts[0] for node in _program(system, order[:count], unit).segments]
+        for count in range(1, len(order) + 1)
+    ]
+    parts = {_key(part): part for own in prefixes for part in own if engine.of(part.path).name != ONNXRUNTIME}
+    taken: dict[Any, list[float]] = {key: [] for key in parts}
+    for turn in range(TURNS):
+        for number, (key, part) in enumerate(parts.items(), 1):
+            on_progress(len(order) * (turn * len(parts) + number) // (TURNS * len(parts)), len(order))
+            taken[key] += _segment(part, engine, pace, RESTED_SECONDS / TURNS / len(order))
+    on_progress(len(order), len(order))
+    spreads = {key: Spread.of(own) for key, own in taken.items()}
 
-    for count in range(1, len(order) + 1):
-        on_progress(count, len(order))
-        parts = [node.declaration.cuts[0] for node in _program(system, order[:count], unit).segments]
-        taken = list(map(of_part, parts))
-        grown.append(Spread(*(sum(column) for column in zip(*taken))) if taken else NOTHING)
+    def of_part(part: Cut) -> Spread:
+        if _key(part) in spreads:
+            return spreads[_key(part)]
+        seconds = sum(profiled.get((part.path, index), 0.0) for index in part.operators)
+        return Spread(seconds, seconds, seconds)
+
+    grown = [Spread(*map(sum, zip(*map(of_part, own)))) if own else NOTHING for own in prefixes]
     last = grown[-1].median
     stretch = max(between / last, 1.0) if last and not system.graph.dpgs else 1.0
     for actor, each in zip(order, zip(*(steps(column) for column in zip(*grown)))):
@@ -348,25 +358,27 @@ def _program(system: System, near: Sequence[str], unit: Unit) -> PlatformProgram
     return program
 
 
-def _segment(part: Cut, engine: ModelEngine, known: dict[Any, Spread], pace: Pace, most: float) -> Spread:
-    """Seconds of one run of a segment, on random values; where it waits in between, in up to ``most`` seconds."""
-    key = (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
-    if key not in known:
-        model = engine.load(cut(part))
-        fill(model)
-        model.invoke()
-        if pace.waits:
-            pace.clocked(model.invoke)
-        taken: list[float] = []
-        begin = time.perf_counter()
-        while (
-            len(taken) < LEAST
-            or time.perf_counter() < begin + SECONDS
-            or (pace.waits and len(taken) < RESTED and time.perf_counter() < begin + most)
-        ):
-            taken.append(pace.clocked(model.invoke))
-        known[key] = Spread.of(taken)
-    return known[key]
+def _key(part: Cut) -> Any:
+    """The same for parts that compute the same."""
+    return (part.path, part.operators, part.input_tensors, part.output_tensors, part.kept)
+
+
+def _segment(part: Cut, engine: ModelEngine, pace: Pace, most: float) -> list[float]:
+    """Seconds of some runs of a segment, on random values; where it waits in between, of those in ``most`` seconds."""
+    model = engine.load(cut(part))
+    fill(model)
+    model.invoke()
+    if pace.waits:
+        pace.clocked(model.invoke)
+    taken: list[float] = []
+    begin = time.perf_counter()
+    while (
+        len(taken) < LEAST
+        or time.perf_counter() < begin + SECONDS
+        or (pace.waits and TURNS * len(taken) < RESTED and time.perf_counter() < begin + most)
+    ):
+        taken.append(pace.clocked(model.invoke))
+    return taken
 
 
 def _in_turn(

@@ -18,6 +18,7 @@ import statistics
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Optional
@@ -132,12 +133,23 @@ def predicted(plan: Plan, costs: Costs, homes: Mapping[str, str]) -> tuple[float
     return 1e3 * typical.latency, 1e3 * independent, 1e3 * together, own
 
 
-def round_of(case: Case, plan: Plan, cuts: Path, names: Sequence[str]) -> list[Latency]:
+def profile(cuts: Path, names: Sequence[str], at_once: int) -> None:
+    """Measure points, several at once if that is asked for: each of these in a network of its own, for its ports."""
+    words = ["profile", str(cuts), "--latency", "--emulate"]
+    if at_once == 1:
+        eprune(*words, *_points(names))
+        return
+    alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    with ThreadPoolExecutor(at_once) as pool:
+        list(pool.map(lambda name: eprune(*words, *_points([name]), within=alone), names))
+
+
+def round_of(case: Case, plan: Plan, cuts: Path, names: Sequence[str], at_once: int) -> list[Latency]:
     """Actors timed, some points measured."""
     timed(plan, cuts, rest_of(case))
     costs = read_costs(plan, cuts)
     assert costs is not None
-    eprune("profile", str(cuts), "--latency", "--emulate", *_points(names))
+    profile(cuts, names, at_once)
     lines = script.read(cuts / LATENCIES, plan.id, True)
     files = plan.files_at(cuts)
     system = read_system(files[0], files[1:], allow_outside=True)
@@ -179,7 +191,7 @@ def accepted(case: Case, graph: Path, slowdown: float, folder: Path, options: ar
     for number in range(1, options.rounds + 1):
         print(f"{time.monotonic() - BEGIN:.0f} s: {case.name}, round {number}", file=sys.stderr, flush=True)
         groups = [wanted[first : first + GROUP] for first in range(0, len(wanted), GROUP)]
-        rounds.append([each for group in groups for each in round_of(case, plan, cuts, group)])
+        rounds.append([each for group in groups for each in round_of(case, plan, cuts, group, options.at_once)])
     return [median(each) for each in zip(*rounds)]
 
 
@@ -272,6 +284,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=ROUNDS, metavar="N", help=f"default: {ROUNDS}")
     parser.add_argument("--frames", type=int, metavar="N", help="of a point in each round")
     parser.add_argument("--every", action="store_true", help="all points of SSD-MobileNet, not 15 of them")
+    parser.add_argument("--at-once", type=int, default=1, metavar="N", help="points (root); default: 1")
     parser.add_argument("--no-priority", action="store_true", help="share the cores with other work, as others do")
     options = parser.parse_args()
     if options.no_priority or not first_in_line():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
@@ -59,9 +59,9 @@ class Study(NamedTuple):
     points: tuple[Point, ...]
 
 
-def eprune(*arguments: str) -> None:
-    """Run a command of ours. Raises SystemExit with what it said where it fails."""
-    command = [sys.executable, "-m", "eprune", *arguments]
+def eprune(*arguments: str, within: Sequence[str] = ()) -> None:
+    """Run a command of ours, ``within`` another one. Raises SystemExit with what it said where it fails."""
+    command = [*within, sys.executable, "-m", "eprune", *arguments]
     done = subprocess.run(command, cwd=ROOT, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, check=False)
     if done.returncode:
         raise SystemExit(f"eprune {' '.join(arguments)}: {done.stderr}")
