@@ -3,7 +3,7 @@
 python -m scripts.figures.acceptance                           all cases: see docs/results/experiments.md
 python -m scripts.figures.acceptance vehicle-n2-wifi --rounds 3
 
-In each round the actors are timed, then 15 points are measured, and so on, so that both are of the same minutes: the
+In each round the actors are timed, then 26 points are measured, and so on, so that both are of the same minutes: the
 machine that plays the platforms has other work to do. Of several rounds the median counts. Emulated platforms are as
 slow as the papers state for the whole model; both the prediction and the run have that slowdown.
 """
@@ -14,6 +14,7 @@ import argparse
 import json
 import math
 import os
+import shutil
 import statistics
 import sys
 import time
@@ -55,7 +56,7 @@ P50, P95 = 10.0, 20.0
 FRAMES = {"vehicle": 30, "ssd_mobilenet": 12}
 ROUNDS = 3
 #: Points that are measured before the actors are timed anew.
-GROUP = 15
+GROUP = 26
 #: Seconds that a platform rests at most between two frames when its actors are timed.
 REST = 0.1
 
@@ -133,15 +134,25 @@ def predicted(plan: Plan, costs: Costs, homes: Mapping[str, str]) -> tuple[float
     return 1e3 * typical.latency, 1e3 * independent, 1e3 * together, own
 
 
-def profile(cuts: Path, names: Sequence[str], at_once: int) -> None:
-    """Measure points, several at once if that is asked for: each of these in a network of its own, for its ports."""
-    words = ["profile", str(cuts), "--latency", "--emulate"]
+def profile(plan: Plan, cuts: Path, names: Sequence[str], at_once: int) -> dict[str, Any]:
+    """What is measured of points; of several at once each in a folder and, for its ports, a network of its own."""
+    words = ["--latency", "--emulate"]
     if at_once == 1:
-        eprune(*words, *_points(names))
-        return
+        eprune("profile", str(cuts), *words, *_points(names))
+        return script.read(cuts / LATENCIES, plan.id, True)
     alone = ["unshare", "--net", "sh", "-c", 'ip link set lo up && exec "$@"', "sh"]
+    folders = [cuts.with_name(f"{cuts.name}-{number}") for number in range(at_once)]
+    for folder in folders:
+        shutil.rmtree(folder, ignore_errors=True)
+        shutil.copytree(cuts, folder)
     with ThreadPoolExecutor(at_once) as pool:
-        list(pool.map(lambda name: eprune(*words, *_points([name]), within=alone), names))
+        shares = [_points(names[number::at_once]) for number in range(at_once)]
+        list(pool.map(lambda own: eprune("profile", str(own[0]), *words, *own[1], within=alone), zip(folders, shares)))
+    lines: dict[str, Any] = {}
+    for number, folder in enumerate(folders):
+        found = script.read(folder / LATENCIES, plan.id, True)
+        lines.update({name: found[name] for name in names[number::at_once] if name in found})
+    return lines
 
 
 def round_of(case: Case, plan: Plan, cuts: Path, names: Sequence[str], at_once: int) -> list[Latency]:
@@ -149,8 +160,7 @@ def round_of(case: Case, plan: Plan, cuts: Path, names: Sequence[str], at_once: 
     timed(plan, cuts, rest_of(case))
     costs = read_costs(plan, cuts)
     assert costs is not None
-    profile(cuts, names, at_once)
-    lines = script.read(cuts / LATENCIES, plan.id, True)
+    lines = profile(plan, cuts, names, at_once)
     files = plan.files_at(cuts)
     system = read_system(files[0], files[1:], allow_outside=True)
     found = []
