@@ -57,6 +57,8 @@ FRAMES = {"vehicle": 30, "ssd_mobilenet": 12}
 ROUNDS = 3
 #: Points that are measured before the actors are timed anew.
 GROUP = 26
+#: Seconds between points that are measured at once, for those that take the same time would compute at the same time.
+APART = 0.7
 #: Seconds that a platform rests at most between two frames when its actors are timed.
 REST = 0.1
 
@@ -145,9 +147,14 @@ def profile(plan: Plan, cuts: Path, names: Sequence[str], at_once: int) -> dict[
     for folder in folders:
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(cuts, folder)
+
+    def measure(number: int) -> None:
+        time.sleep(number * APART)
+        points = _points(names[number::at_once])
+        eprune("profile", str(folders[number]), *words, *points, within=alone)
+
     with ThreadPoolExecutor(at_once) as pool:
-        shares = [_points(names[number::at_once]) for number in range(at_once)]
-        list(pool.map(lambda own: eprune("profile", str(own[0]), *words, *own[1], within=alone), zip(folders, shares)))
+        list(pool.map(measure, range(at_once)))
     lines: dict[str, Any] = {}
     for number, folder in enumerate(folders):
         found = script.read(folder / LATENCIES, plan.id, True)
