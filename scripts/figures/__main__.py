@@ -24,7 +24,7 @@ def main() -> None:
     parser.add_argument("names", nargs="*", choices=[[], *names], help="which; all by default")
     parser.add_argument("-o", "--output", type=Path, default=ROOT / "build" / "figures", metavar="DIR")
     options = parser.parse_args()
-    folder = options.output
+    folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     graphs: dict[str, Path] = {}
     timed: dict[str, dict] = {}

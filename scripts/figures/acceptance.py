@@ -306,7 +306,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.no_priority or not first_in_line():
         print("note: without real-time priority, other work on this machine counts", file=sys.stderr)
-    folder = options.output
+    folder = options.output.resolve()
     folder.mkdir(parents=True, exist_ok=True)
     graphs: dict[str, Path] = {}
     slowdowns: dict[tuple[str, str], float] = {}
