@@ -166,7 +166,8 @@ def test_a_row_for_late_frames_is_taken_for_them_and_for_no_others(graph, after,
         others = sum(value != asked for value, asked in zip(taken, given_rows[name]))
         assert all(value in (asked, rows[name]) for value, asked in zip(taken, given_rows[name]))
         assert others <= run.late[name] <= taken.count(rows[name])
-        if after < 0.001:
+        # What an idle exit makes comes from no source's firing, and is never late.
+        if after < 0.001 and all(fifo.source.actor == "Src" for fifo in graph.fifos if fifo.target.actor == control):
             assert run.late[name] == len(taken) == 30
 
 

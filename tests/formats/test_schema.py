@@ -103,7 +103,7 @@ def test_mapping_problems(tmp_path: Path) -> None:
         ("<html/>", "1: <html> found where <application> is expected (the outermost element is <application ...>)"),
         (
             '<application xmlns="urn:x" name="a"/>',
-            "1: unknown attribute 'xmlns' of <application> (valid there: name)",
+            "1: unknown attribute 'xmlns' of <application> (valid there: name, model)",
         ),
     ],
 )
@@ -188,6 +188,7 @@ def test_whatever_libxml2_refuses_the_walk_names(kind: str) -> None:
         "route": "one",
         "ack": "fired",
         "match": "index",
+        "model-of-computation": "sdf",
         "frequency": "30/s",
         "times": "1ms..2ms..5ms",
         "share": "0.9",
