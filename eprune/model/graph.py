@@ -214,7 +214,7 @@ class Actor:
 
     @property
     def pace(self) -> Optional[float]:
-        """How many tokens a second it states that it makes: its rate, else its clock; None if it states neither."""
+        """The tokens per second that it states: its rate, else its clock; None if it states neither."""
         return self.clock if self.rate is None else self.rate
 
     def port(self, name: str) -> Optional[Port]:

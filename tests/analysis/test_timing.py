@@ -14,7 +14,7 @@ from sample_graphs import build
 
 from eprune.analysis.changes import Change
 from eprune.analysis.expected import expected
-from eprune.analysis.latency import Latencies
+from eprune.analysis.latency import Asking, Latencies
 from eprune.analysis.throughput import ALONE, Resources, resources
 from eprune.analysis.timing import ActorTimes, in_row, timing
 from eprune.formats.xml.application import read_application
@@ -75,6 +75,20 @@ def changed(system: System, known: ActorTimes, change: Change) -> tuple[System, 
     return replace(system, graph=graph), ActorTimes(typical, typical, typical)
 
 
+def missed(data: st.DataObject, graph: Graph, asked: Asking) -> Requirement:
+    """A rate or a latency that a system does not keep."""
+    assume(asked.ways())
+    source, sink = data.draw(st.sampled_from(asked.ways()))
+    found = asked(source, sink)
+    assume(found.steady and found.period)
+    part = data.draw(st.fractions("1/5", "9/10", max_denominator=20))
+    wish = {"latency": found.steady * part} if data.draw(st.booleans()) else {"rate": 1 / (found.period * part)}
+    actors = {actor.name: actor for actor in graph.actors}
+    return Requirement(
+        PortRef(source, actors[source].outputs[0].name), PortRef(sink, actors[sink].inputs[0].name), **wish
+    )
+
+
 @pytest.mark.parametrize(
     "examples", [pytest.param(15, id="some"), pytest.param(600, id="many", marks=pytest.mark.long)]
 )
@@ -86,17 +100,7 @@ def test_each_change_by_itself_meets_the_requirement(examples):
     def compare(drawn, data):
         system, typical = drawn
         known = ActorTimes(typical, typical, typical)
-        asked = Latencies(system.graph, typical, resources(system))
-        assume(asked.ways())
-        source, sink = data.draw(st.sampled_from(asked.ways()))
-        found = asked(source, sink)
-        assume(found.steady and found.period)
-        part = data.draw(st.fractions("1/5", "9/10", max_denominator=20))
-        wish = {"latency": found.steady * part} if data.draw(st.booleans()) else {"rate": 1 / (found.period * part)}
-        actors = {actor.name: actor for actor in system.graph.actors}
-        one = Requirement(
-            PortRef(source, actors[source].outputs[0].name), PortRef(sink, actors[sink].inputs[0].name), **wish
-        )
+        one = missed(data, system.graph, Latencies(system.graph, typical, resources(system)))
         system = replace(system, graph=replace(system.graph, requirements=(one,)))
         (verdict,) = timing(system, known).verdicts
         assert "missed" in (verdict.rate.word, verdict.latency.word)
