@@ -16,7 +16,7 @@ import pytest
 from eprune.deploy.remote import supervisor
 from eprune.deploy.remote.services import Plain
 from eprune.deploy.remote.versions import Place
-from tests.kit.waiting import until
+from tests.kit.waiting import freeze, until
 
 #: what a program is, for a supervisor
 BEATS = """\
@@ -88,7 +88,7 @@ def test_a_program_that_is_frozen_is_killed_and_started_again(root):
     process = start(root, SILENT=0.5)
     until(lambda: (root / "run/status.json").exists())
     first = report(root)["pid"]
-    os.kill(first, signal.SIGSTOP)
+    freeze(first)
     until(lambda: report(root)["active"] == "running" and report(root)["pid"] != first)
     assert "has given no sign of life" in (root / "log/program.log").read_text()
     process.terminate()
@@ -133,7 +133,7 @@ def test_a_successor_that_is_frozen_or_left_by_the_supervisor_is_killed(root, si
     second = json.loads((root / "run/status.2.json").read_text())["pid"]
     until(lambda: report(root)["pid"] == second)
     if signals:
-        os.kill(second, signal.SIGSTOP)
+        freeze(second)
     else:
         process.terminate()
     assert process.wait(20) == 0

@@ -19,6 +19,7 @@ from eprune.deploy.ports import free_base_port
 from eprune.face import load as load_system
 from eprune.runtime.fire.tflite import load
 from tests.kit.programs import finish, start
+from tests.kit.waiting import freeze
 
 ROOT = Path(__file__).parents[2]
 VEHICLE = ROOT / "graphs/vehicle.tflite"
@@ -187,7 +188,7 @@ def test_three_devices_go_on_without_one_and_say_what_is_missing(devices: Any) -
 def test_a_device_that_is_stopped_is_left_out_and_takes_part_again(devices: Any) -> None:
     run = devices(VEHICLE, 2, "lop", 150)
     run.wait_for_frames(20)
-    run.processes[-1].send_signal(signal.SIGSTOP)
+    freeze(run.processes[-1].pid)
     run.wait_for_frames(60)
     run.processes[-1].send_signal(signal.SIGCONT)
     for process in run.processes:
@@ -216,7 +217,7 @@ def test_devices_go_on_without_one(devices: Any, model: Path, count: int, method
 def test_a_device_that_comes_back_spoils_no_exact_result(devices: Any) -> None:
     run = devices(MOBILENET, 3, "chained", 150)
     run.wait_for_frames(20)
-    run.processes[-1].send_signal(signal.SIGSTOP)
+    freeze(run.processes[-1].pid)
     run.wait_for_frames(60)
     run.processes[-1].send_signal(signal.SIGCONT)
     for process in run.processes:
@@ -286,7 +287,7 @@ def test_a_device_that_flaps_costs_no_more_than_its_parts(devices: Any) -> None:
     run = devices(VEHICLE, 3, "chained", 300)
     for number in range(20, 220, 40):
         run.wait_for_frames(number)
-        run.processes[-1].send_signal(signal.SIGSTOP)
+        freeze(run.processes[-1].pid)
         run.wait_for_frames(number + 20)
         run.processes[-1].send_signal(signal.SIGCONT)
     for process in run.processes:

@@ -17,6 +17,7 @@ from eprune.passes.replicate import Sharing
 from tests.kit.dynamic import deploy, run_in_threads
 from tests.kit.programs import finish, start
 from tests.kit.routed import longest_pause, noted, programs, routed, values
+from tests.kit.waiting import freeze
 
 PATIENT = ("--dead-after", "30", "--patience", "5")
 OPTIONS = ("--dead-after", "1", "--patience", "5")
@@ -141,7 +142,7 @@ def test_a_frozen_server_costs_one_time_out(tmp_path):
     system = routed(tmp_path, Src_count="150", Src_period=str(PERIOD))
     _, processes = begin(tmp_path, system, PATIENT)
     wait_for(tmp_path, 30)
-    os.kill(processes["server1"].pid, signal.SIGSTOP)
+    freeze(processes["server1"].pid)
     wait_for(tmp_path, 100)
     os.kill(processes["server1"].pid, signal.SIGCONT)
     end(processes)
@@ -214,7 +215,7 @@ def test_an_endpoint_that_was_frozen_itself_blames_nobody(tmp_path):
     system = routed(tmp_path, Src_count="100", Src_period=str(PERIOD), timeout="300ms")
     _, processes = begin(tmp_path, system, PATIENT)
     wait_for(tmp_path, 20)
-    os.kill(processes["endpoint1"].pid, signal.SIGSTOP)
+    freeze(processes["endpoint1"].pid)
     time.sleep(1.0)
     os.kill(processes["endpoint1"].pid, signal.SIGCONT)
     end(processes)

@@ -7,6 +7,7 @@ import time
 from eprune.deploy.ports import free_base_port
 from tests.kit import stamps
 from tests.kit.programs import rest, start, write_program
+from tests.kit.waiting import freeze
 
 #: seconds that a token may take, and that a producer waits for room
 TIMEOUT, ROOM = 0.3, 0.06
@@ -68,7 +69,7 @@ class Cameras:
 
     def freeze(self, name):
         """Freeze a platform."""
-        self.running[name].send_signal(signal.SIGSTOP)
+        freeze(self.running[name].pid)
 
     def go_on(self, name):
         """Let it go on."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
 import time
 from dataclasses import replace
@@ -28,6 +27,7 @@ from eprune.runtime.main.files import Files
 from tests.actors.driver import prepared
 from tests.kit.exits import exit_behind
 from tests.kit.programs import ROOT, finish, start
+from tests.kit.waiting import freeze
 
 GRAPHS = ROOT / "graphs"
 
@@ -252,7 +252,7 @@ def test_when_one_of_two_servers_dies_the_other_one_computes(vehicle, expected, 
 @pytest.mark.long
 def test_a_frozen_server_costs_one_time_out(vehicle, expected, tmp_path):
     programs = deployed(offloaded(vehicle), tmp_path, Decide={"fixed": "2"})
-    got, _ = play(programs, tmp_path, lambda server: os.kill(server.pid, signal.SIGSTOP))
+    got, _ = play(programs, tmp_path, lambda server: freeze(server.pid))
     assert got == expected
 
 

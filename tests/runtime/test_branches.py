@@ -18,6 +18,7 @@ from eprune.model.system import System
 from tests.kit.dpgs import CONTROL, Sketch
 from tests.kit.dynamic import deploy, run_in_threads
 from tests.kit.programs import finish, start
+from tests.kit.waiting import freeze
 
 BEHAVIOURS = '''
     import json
@@ -212,7 +213,7 @@ def test_a_frozen_branch_costs_one_time_out_and_no_more(nested, tmp_path):
     programs = deploy(graph, homes(graph), tmp_path)
     server, device = (start(programs[name], "--dead-after", "30", "--patience", "5") for name in ("server", "device"))
     time.sleep(2.0)
-    os.kill(server.pid, signal.SIGSTOP)
+    freeze(server.pid)
     time.sleep(1.0)
     os.kill(server.pid, signal.SIGCONT)  # it has some seconds to be met again
     code, _, errors = finish(device)

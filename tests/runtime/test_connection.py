@@ -13,6 +13,7 @@ from eprune.runtime.net import wire
 from scripts.chaos.proxy import Proxy
 from tests.kit.hostile import receive
 from tests.kit.programs import finish, lines, rest, start, write_program
+from tests.kit.waiting import freeze
 
 
 @pytest.fixture
@@ -186,7 +187,7 @@ def test_a_frozen_peer_is_noticed_and_taken_back(tmp_path, port, policy):
     first = start(left(tmp_path, port, 500, policy, source="SlowCount"), "--dead-after", "0.3")
     second = start(right(tmp_path, port, "Show", policy), "--dead-after", "0.3")
     second.stdout.readline()
-    second.send_signal(signal.SIGSTOP)
+    freeze(second.pid)
     deadline = time.monotonic() + 10
     line = first.stderr.readline()
     assert time.monotonic() < deadline

@@ -8,6 +8,7 @@ import pytest
 from eprune.deploy.ports import free_base_port
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, rest, start, write_program
+from tests.kit.waiting import freeze
 
 TABLE = [f"row('D', {rate}, {{'deep': {rate}, 'deeper': {rate}}})" for rate in (0, 1, 2)]
 
@@ -85,7 +86,7 @@ def test_connections_that_break_and_a_platform_that_freezes_change_no_result_und
     for turn in range(6):
         begun += lines(first, 100)
         proxies[turn % 3].cut()
-    second.send_signal(signal.SIGSTOP)
+    freeze(second.pid)
     time.sleep(0.6)
     second.send_signal(signal.SIGCONT)
     code, out, err = rest(first)

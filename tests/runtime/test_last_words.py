@@ -10,6 +10,7 @@ import pytest
 from eprune.deploy.ports import free_base_port
 from scripts.chaos.proxy import Proxy
 from tests.kit.programs import finish, lines, rest, start, write_program
+from tests.kit.waiting import freeze
 
 #: longer than any test runs: who waits that long has not been told
 LONG = "--patience=600"
@@ -89,7 +90,7 @@ def test_a_consumer_that_is_frozen_when_its_producer_ends_learns_it_when_it_goes
     first = start(producer(tmp_path, port, policy, 400), LONG, QUICK)
     second = start(consumer(tmp_path, port, policy), LONG, QUICK)
     lines(second, 20)
-    second.send_signal(signal.SIGSTOP)
+    freeze(second.pid)
     assert lines(first, 1) == "ended\n"
     said(first, "lost")
     second.send_signal(signal.SIGCONT)
@@ -123,7 +124,7 @@ def test_a_consumer_waits_for_a_producer_that_is_gone_no_longer_than_its_patienc
     if outage == "killed":
         first.kill()
     elif outage == "frozen":
-        first.send_signal(signal.SIGSTOP)
+        freeze(first.pid)
     else:
         between.hold()
     code, _, err = rest(second)

@@ -14,6 +14,7 @@ from eprune.deploy.ports import free_base_port
 from eprune.runtime.net import wire
 from tests.kit import hostile, keys
 from tests.kit.programs import finish, lines, rest, run, start, write_program
+from tests.kit.waiting import freeze
 
 #: how each producer of these tests is called, and the FIFO from it
 ENDPOINTS = ("left", "right")
@@ -351,7 +352,7 @@ def test_a_producer_that_has_gone_before_it_was_let_in_is_no_stream(tmp_path, po
     """It gave up while it waited in the kernel, because the service was frozen."""
     service = serve(server(tmp_path, *three(port, "stop")))
     wait_for(service, "waiting")
-    service.send_signal(signal.SIGSTOP)
+    freeze(service.pid)
     with socket.create_connection(("127.0.0.1", port), timeout=10) as producer:
         producer.sendall(wire.pack_greeting({**hostile.GREETING, "platform": "left", "incarnation": "first"}))
     service.send_signal(signal.SIGCONT)

@@ -15,6 +15,7 @@ from eprune.runtime.net.send_queue import SendQueue
 from scripts.chaos.proxy import Proxy
 from tests.kit.hostile import receive
 from tests.kit.programs import finish, lines, start, write_program
+from tests.kit.waiting import freeze
 
 SOON = ("--dead-after", "0.4")
 
@@ -55,7 +56,7 @@ def test_a_frozen_peer_ends_the_run_with_a_message(tmp_path, port, victim, shape
         start(right(tmp_path, port, shape=shape), *SOON),
     ]
     lines(processes[1], 1)
-    processes[victim].send_signal(signal.SIGSTOP)
+    freeze(processes[victim].pid)
     code, _, err = finish(processes[1 - victim])
     assert code == 1
     peer = ["left", "right"][victim]
