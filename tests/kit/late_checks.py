@@ -5,8 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import replace
 
-from eprune.runtime.fire.matched_ports import ROOM_SHARE
-from eprune.runtime.fire.matching import PROBATION
+from eprune.runtime.fire.matched_ports import PROBATION, ROOM_SHARE
 from tests.kit.late_simulator import Edge, Fault, Firing, Net, Node, Simulator
 
 #: the time-out of a source's tokens, before what is added for pauses; that for room, a fifth, exceeds all periods

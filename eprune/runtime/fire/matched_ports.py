@@ -15,7 +15,9 @@ from eprune.runtime.kernel.adaptive import Waits
 #: The share of a FIFO's time-out for tokens that is its time-out for room, unless the FIFO states one.
 ROOM_SHARE = 0.2
 #: Successive firings in time that make a port trusted again.
-_PROOF = 2
+PROOF = 2
+#: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
+PROBATION = 20
 #: Tokens that tell the pace of a producer: more than may have been held up and come all at once.
 _PACE = 16
 #: Indices further apart than this are of different incarnations.
@@ -43,7 +45,7 @@ class Standing:
     @property
     def proven(self) -> bool:
         """Whether all ports have been in time in two successive firings."""
-        return all(port.streak >= _PROOF or port.over for port in self.ports)
+        return all(port.streak >= PROOF or port.over for port in self.ports)
 
 
 class Port:

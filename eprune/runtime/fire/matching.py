@@ -19,12 +19,10 @@ from collections.abc import Mapping, Sequence
 from typing import Callable, Optional
 
 from eprune.runtime.fire.decision import Decision, Ended, Fire, Starved, Wait
-from eprune.runtime.fire.matched_ports import DROP, NEWEST, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
+from eprune.runtime.fire.matched_ports import DROP, NEWEST, PROBATION, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
 from eprune.runtime.fire.numbering import Numbering
 from eprune.runtime.kernel.adaptive import Waits
 
-#: In so many time-outs' time an actor waits in vain at most once for a port that has been late before.
-PROBATION = 20
 #: An owner that calls later than it was asked to, by this share of what it waited for, was held up itself.
 _HELD_UP = 0.5
 

@@ -12,18 +12,43 @@ from typing import Any, Optional, Protocol, Union
 
 import numpy as np
 
+from eprune.runtime.fire.matched_ports import PROBATION, PROOF
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo, Input, Output, Tokens
 from eprune.runtime.kernel.outputs import Rooms
-
-#: So many firings in a row must have had a late branch's token in time before it is waited for again.
-IN_TIME = 2
 
 
 class Indexed(Protocol):
     """What knows the index of the firing."""
 
     index: int
+
+
+class Trust:
+    """Whether a branch is waited for at one end of a FIFO, ``timeout`` seconds (L5). Times are those of one clock."""
+
+    def __init__(self, timeout: float) -> None:
+        self.there = True
+        self._probation = PROBATION * timeout
+        self._in_time = 0
+        self._late_at = self._not_before = -self._probation
+
+    def late(self, now: float) -> None:
+        """It was waited for in vain."""
+        if now < self._late_at + self._probation:
+            self._not_before = now + self._probation
+        self._late_at = now
+        self.lose()
+
+    def lose(self) -> None:
+        """It is not there; whatever it had in time does not count."""
+        self.there, self._in_time = False, 0
+
+    def fired(self, in_time: bool, now: float) -> None:
+        """A firing had its token or its room in time, or would have had it, or not."""
+        self._in_time = self._in_time + 1 if in_time else 0
+        if self._in_time >= PROOF and now >= self._not_before:
+            self.there = True
 
 
 class Missing:
@@ -43,10 +68,11 @@ class AwaitedInput(Input):
         super().__init__(name, fifo, rate)
         self._timeout = timeout
         self.required = required
-        self._held = self._late = False
-        self._in_time = 0
+        self._held = False
+        self._trust = Trust(timeout)
         #: firings that went on without their token: index, and until when it would have been in time
         self._given_up: deque[tuple[int, float]] = deque(maxlen=64)
+        self._looked = 0.0
         #: firings without a token
         self.missing = 0
 
@@ -56,53 +82,63 @@ class AwaitedInput(Input):
 
     def acquire(self) -> Union[Tokens, Missing, None]:  # type: ignore[override]
         """The token of the firing's index, or MISSING."""
-        wanted, fifo = self.rates.index, self.fifo
-        begin = time.monotonic()
-        until = begin if self._late else begin + self._timeout
+        wanted, fifo, trust = self.rates.index, self.fifo, self._trust
+        self._throw_away(wanted)
+        begin = self._looked
+        until = begin + self._timeout if trust.there else begin
         looked = False
         while True:
-            self._throw_away(wanted)
             if fifo.written > fifo.released:
                 if fifo.firings[fifo.released % fifo.capacity] == wanted:
-                    self._count_in_time(True)
+                    self._forget(wanted)
+                    trust.fired(True, begin)
                     self._held = True
                     return self.view(fifo.released)
+                trust.fired(False, begin)
                 break
-            if fifo.ended or fifo.lost or fifo.passed >= wanted:
+            if fifo.ended or fifo.passed >= wanted:
+                trust.fired(False, begin)
                 break
-            if time.monotonic() >= until:
+            if fifo.lost:
+                trust.lose()
+                break
+            if self._looked >= until:
                 if not looked:
                     looked = True
                     fifo.reader.look()
+                    self._throw_away(wanted)
                     continue
-                self._late, self._in_time = True, 0
+                if until > begin:
+                    trust.late(self._looked)
                 self._given_up.append((wanted, begin + self._timeout))
                 break
             fifo.reader.wait(
                 lambda: fifo.written > fifo.released or fifo.ended or fifo.lost or fifo.passed >= wanted, until
             )
+            self._throw_away(wanted)
         self._held = False
         self.missing += 1
         return MISSING
 
     def _throw_away(self, wanted: int) -> None:
-        """Tokens of firings that are over."""
-        fifo = self.fifo
+        """Tokens of firings that are over. Each may have come as soon as it was looked for the last time."""
+        fifo, before = self.fifo, self._looked
+        self._looked = time.monotonic()
         while fifo.written > fifo.released:
             index = fifo.firings[fifo.released % fifo.capacity]
             if index >= wanted:
                 return
             fifo.discarded += 1
             fifo.release(1)
-            while self._given_up and self._given_up[0][0] < index:
-                self._given_up.popleft()
+            self._forget(index)
             if self._given_up and self._given_up[0][0] == index:
-                self._count_in_time(time.monotonic() <= self._given_up.popleft()[1])
+                self._trust.fired(before <= self._given_up.popleft()[1], self._looked)
 
-    def _count_in_time(self, in_time: bool) -> None:
-        self._in_time = self._in_time + 1 if in_time else 0
-        if self._in_time >= IN_TIME:
-            self._late = False
+    def _forget(self, index: int) -> None:
+        """Tokens of firings before that one will not come any more."""
+        while self._given_up and self._given_up[0][0] < index:
+            self._given_up.popleft()
+            self._trust.fired(False, self._looked)
 
     @property
     def birth(self) -> int:
@@ -122,7 +158,7 @@ class SkippingOutput(Output):
     def __init__(self, name: str, fifo: Fifo, rate: int, timeout: float) -> None:
         super().__init__(name, fifo, rate)
         self._timeout = timeout
-        self._used, self._late = True, False
+        self._used, self._trust = True, Trust(timeout)
         self._scratch = Rooms(np.zeros_like(fifo.writable[0]) for _ in range(rate))
 
     def at(self, rate: int) -> Output:
@@ -131,10 +167,13 @@ class SkippingOutput(Output):
 
     def acquire(self) -> Optional[Tokens]:
         """Room for the firing's tokens, or for what is dropped."""
-        fifo = self.fifo
-        until = time.monotonic() + (0.0 if self._late else self._timeout)
+        fifo, trust = self.fifo, self._trust
+        begin = time.monotonic()
+        until = begin + self._timeout if trust.there else begin
         self._used = not fifo.left and fifo.await_room(self.rate, until)
-        self._late = not self._used
+        if trust.there and not self._used:
+            trust.late(until)
+        trust.fired(self._used, begin)
         if self._used:
             return self.view(fifo.written)
         scratch: Any = self._scratch
