@@ -13,6 +13,7 @@ from functools import cached_property
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.check import check
+from eprune.analysis.clusters import Clustering
 from eprune.analysis.latency import Asking
 from eprune.analysis.lookup import fifo_rates, slot_bytes
 from eprune.analysis.methods import methods
@@ -60,9 +61,13 @@ class Change:
 class _Try(NamedTuple):
     """A system to be, and what is asked of it."""
 
-    graph: Graph
+    system: System
     times: Mapping[str, Fraction]
     shared: Resources
+
+    @property
+    def graph(self) -> Graph:
+        return self.system.graph
 
 
 class _Seen(NamedTuple):
@@ -82,9 +87,13 @@ def changes(
     times: Mapping[str, Fraction],
     shared: Resources,
     on: Mapping[str, Mapping[str, Fraction]],
+    clustering: Clustering,
 ) -> Iterator[Change]:
-    """The changes that help, each by itself, with which the requirement is kept. ``on``: see ``timing.ActorTimes``."""
-    search = _Search(system, required, _Try(system.graph, times, shared))
+    """The changes that help, each by itself, with which the requirement is kept. ``on``: see ``timing.ActorTimes``.
+
+    ``clustering`` is asked anew of each changed system: a source that states its rate has a thread of its own then.
+    """
+    search = _Search(required, _Try(system, times, shared), clustering)
     yield from search.rooms()
     yield from search.pace()
     yield from search.cut(on)
@@ -92,8 +101,8 @@ def changes(
 
 
 class _Search:
-    def __init__(self, system: System, required: Requirement, now: _Try) -> None:
-        self.system, self.required, self.now = system, required, now
+    def __init__(self, required: Requirement, now: _Try, clustering: Clustering) -> None:
+        self.required, self.now, self.clustering = required, now, clustering
         self.source, self.sink = required.source.actor, required.target.actor
         self.tries = max(min(TRIES, ACTORS // (10 * len(now.graph.actors))), 1)
 
@@ -129,6 +138,13 @@ class _Search:
         """The system as it is."""
         return _asked(self.now)
 
+    def _with(self, graph: Graph) -> _Try:
+        """The system with a changed graph."""
+        return self._tried(replace(self.now.system, graph=graph), self.now.times)
+
+    def _tried(self, system: System, times: Mapping[str, Fraction]) -> _Try:
+        return _Try(system, times, resources(system, self.clustering(system)))
+
     def _missed(self, attempt: _Try) -> Optional[tuple[_Seen, Fraction]]:
         """What is missed first, and the goal; None if all is kept."""
         asked = self._asked if attempt is self.now else _asked(attempt)
@@ -155,7 +171,7 @@ class _Search:
             fifos = {fifo.name: fifo for fifo in attempt.graph.fifos}
             raised[name] = self._raised(fifos[name], rates[name], attempt.shared)
             fifos[name] = raised[name]
-            attempt = attempt._replace(graph=replace(attempt.graph, fifos=tuple(fifos.values())))
+            attempt = self._with(replace(attempt.graph, fifos=tuple(fifos.values())))
         else:
             return
         if raised:
@@ -208,8 +224,7 @@ class _Search:
         actors = tuple(
             replace(actor, rate=float(rate)) if actor.name == self.source else actor for actor in self.now.graph.actors
         )
-        attempt = self.now._replace(graph=replace(self.now.graph, actors=actors))
-        if self._missed(attempt) is None:
+        if self._missed(self._with(replace(self.now.graph, actors=actors))) is None:
             text = f"let '{self.source}' fire no more than {float(rate):.4g} times per second, and state its rate"
             yield Change("source", self.source, {"rate": float(rate)}, text)
 
@@ -220,7 +235,7 @@ class _Search:
 
         Sources and sinks stay where they are. There is none where times on both platforms are not known.
         """
-        graph, homes = self.system.graph, self.system.homes
+        graph, homes = self.now.system.graph, self.now.system.homes
         near = homes.get(self.source, "")
         ends = {actor.name for actor in graph.actors if not (actor.inputs and actor.outputs)}
         own = [name for name in firing_order(graph) if name not in ends]
@@ -248,16 +263,16 @@ class _Search:
         system = self._moved(homes)
         if system is None or has_errors(check(system)):
             return False
-        return self._missed(_Try(self.now.graph, known, resources(system))) is None
+        return self._missed(self._tried(system, known)) is None
 
     def _moved(self, homes: Mapping[str, str]) -> Optional[System]:
         """The system with actors on these platforms: on the units that they had, else on the first that takes them."""
-        units = self.system.units
+        units = self.now.system.units
         mappings = []
-        for mapping in self.system.mappings:
-            platform = self.system.platform(mapping.platform)
+        for mapping in self.now.system.mappings:
+            platform = self.now.system.platform(mapping.platform)
             placements = []
-            for actor in self.system.graph.actors:
+            for actor in self.now.system.graph.actors:
                 home = homes[actor.name]
                 unit = platform.unit_for(actor) if platform is not None else None
                 if home != mapping.platform:
@@ -269,7 +284,7 @@ class _Search:
                 else:
                     return None
             mappings.append(replace(mapping, placements=tuple(placements)))
-        return replace(self.system, mappings=tuple(mappings))
+        return replace(self.now.system, mappings=tuple(mappings))
 
     # Faster
 
@@ -279,7 +294,7 @@ class _Search:
         if missed is None:
             return
         shares = sorted(missed[0].shares, key=missed[0].shares.__getitem__, reverse=True)
-        units = self.system.units
+        units = self.now.system.units
         transfers = self.now.shared.transfers
         tried: dict[tuple[str, str], tuple[str, ...]] = {}
         for name in shares:
@@ -331,7 +346,7 @@ class _Search:
         if kind == "unit":
             return Change(kind, about, {"times_as_fast": times}, f"make {about} {times:.3g} times as fast")
         origin, _, to = about.partition(" -> ")
-        platform = self.system.platform(origin)
+        platform = self.now.system.platform(origin)
         link = None if platform is None else platform.link(to)
         bandwidth = 0.0 if link is None or link.bandwidth is None else link.bandwidth * times
         much = f" ({bandwidth / 1e6:.4g}MB/s)" if bandwidth else ""

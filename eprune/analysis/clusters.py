@@ -31,7 +31,7 @@ and a cluster's order is its part of a schedule of all actors (``sdf.execution.s
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from eprune.analysis.domains import dividing
 from eprune.analysis.faults import LOSSY
@@ -44,6 +44,8 @@ from eprune.model.system import System
 
 #: An actor by name, or several: those of a cluster in firing order.
 Cluster = tuple[str, ...]
+#: What tells the clusters of each platform's program.
+Clustering = Callable[[System], Mapping[str, Sequence[Cluster]]]
 
 
 def clusters(system: System) -> dict[str, tuple[Cluster, ...]]:

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple, Optional
 
 from eprune.analysis.changes import Change, changes
-from eprune.analysis.clusters import Cluster
+from eprune.analysis.clusters import Clustering, clusters
 from eprune.analysis.cycle_ratio import Cycle
 from eprune.analysis.latency import Asking, Latencies, Latency
 from eprune.analysis.methods import methods
@@ -139,15 +139,18 @@ class Timing:
 def timing(
     system: System,
     times: ActorTimes,
-    parts: Optional[Mapping[str, Sequence[Cluster]]] = None,
+    clustering: Clustering = clusters,
     ways: bool = False,
 ) -> Timing:
-    """The answer for a sound system; ``parts``: see ``throughput.resources``. ``ways``: also of each way."""
+    """The answer for a sound system, and of systems that are a change away. ``ways``: also of each way.
+
+    ``clustering``: what tells the clusters of a system's programs; by default no slices are fused.
+    """
     graph = system.graph
     unknown = tuple(actor.name for actor in graph.actors if actor.name not in times.typical)
     if unknown:
         return Timing(without_time=unknown)
-    shared, asking = resources(system, parts), methods(graph).latencies
+    shared, asking = resources(system, clustering(system)), methods(graph).latencies
     try:
         typically = asking(graph, times.typical, shared)
     except ValueError:
@@ -156,7 +159,7 @@ def timing(
         typically if each == times.typical else asking(graph, each, shared)
         for each in (times.least, times.typical, times.most)
     )
-    verdicts = tuple(_verdict(system, each, asked, times, shared) for each in graph.requirements)
+    verdicts = tuple(_verdict(system, each, asked, times, shared, clustering) for each in graph.requirements)
     if not ways:
         return Timing(verdicts)
     least, typical, most = asked
@@ -224,7 +227,12 @@ def _within(shared: Resources, graph: Graph) -> Resources:
 
 
 def _verdict(
-    system: System, required: Requirement, asked: Sequence[Asking], times: ActorTimes, shared: Resources
+    system: System,
+    required: Requirement,
+    asked: Sequence[Asking],
+    times: ActorTimes,
+    shared: Resources,
+    clustering: Clustering,
 ) -> Verdict:
     source, sink = required.source.actor, required.target.actor
     paces = [each.pace(sink) for each in asked]
@@ -244,7 +252,8 @@ def _verdict(
             share = _simulated(system.graph, times.typical, shared, source, sink, limit)
     verdict = Verdict(required, rate, latency, periods, latencies, paces[1][1], share)
     if False in (rate.typically, latency.typically):
-        return replace(verdict, changes=tuple(changes(system, required, times.typical, shared, times.on)))
+        meeting = changes(system, required, times.typical, shared, times.on, clustering)
+        return replace(verdict, changes=tuple(meeting))
     return verdict
 
 

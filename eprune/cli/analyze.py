@@ -245,7 +245,7 @@ def _single(
     known = read_times(asked.times, system)
     timed = None
     if sound and (asked.latency or system.graph.requirements):
-        timed = timing(system, known, clusters_of(system), asked.latency)
+        timed = timing(system, known, clusters_of, asked.latency)
         findings += timed.findings
     sized = None
     if sound and asked.buffers:

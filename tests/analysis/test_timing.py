@@ -42,6 +42,25 @@ def paced(graph: Graph, **rates: float) -> Graph:
     return replace(graph, actors=tuple(replace(actor, rate=rates.get(actor.name)) for actor in graph.actors))
 
 
+def on_p_and_q(graph: Graph, **homes: str) -> System:
+    """On two platforms of two units each, whose links take no time. ``homes``: actor -> "platform/unit"."""
+    units = (Unit("u0"), Unit("u1"))
+    platforms = tuple(Platform(p, units, (Link(q, address="10.0.0.1"),)) for p, q in (("p", "q"), ("q", "p")))
+    placed = {actor: home.split("/") for actor, home in homes.items()}
+    mappings = tuple(
+        Mapping(
+            "random",
+            name,
+            tuple(
+                Placement(actor, unit=unit) if home == name else Placement(actor, platform=home)
+                for actor, (home, unit) in placed.items()
+            ),
+        )
+        for name in ("p", "q")
+    )
+    return System(graph, platforms, mappings)
+
+
 def changed(system: System, known: ActorTimes, change: Change) -> tuple[System, ActorTimes]:
     """What a user does with the advice."""
     graph, typical = system.graph, dict(known.typical)
@@ -134,6 +153,19 @@ def test_a_source_that_fills_the_buffers_is_to_state_its_rate():
     assert verdict.changes[0].kind == "source" and verdict.changes[0].value == {"rate": 33.3}
 
 
+@pytest.mark.parametrize("unit, helps", [("u0", False), ("u1", True)])
+def test_a_source_that_states_its_rate_has_a_thread_of_its_own_which_may_share_the_unit(unit, helps):
+    """a and b share a thread until a states a rate; then a's firing may have to wait for one of b, which takes 1 s."""
+    graph = required(build([("a", "b", 1, 0, 3), ("b", "c", 1, 0, 3)]), "a.o0", "c.i1", latency="1.2")
+    system, known = on_p_and_q(graph, a="p/u0", b=f"p/{unit}", c="q/u0"), times(a="0", b="1", c="2")
+    (verdict,) = timing(system, known).verdicts
+    assert verdict.latency.word == "missed"
+    assert ("source" in [change.kind for change in verdict.changes]) == helps
+    for change in verdict.changes:
+        (after,) = timing(*changed(system, known, change)).verdicts
+        assert after.latency.word == "met", change
+
+
 def test_a_link_is_to_carry_more():
     graph = required(paced(build([("a", "b", 1, 0, 4)]), a=10), "a.o0", "b.i0", latency="0.03")
     platforms = (
@@ -155,26 +187,14 @@ def test_the_nearest_cut_that_meets_it_is_named_where_times_on_both_sides_are_kn
     """c is slow on p; b's tokens are sent in no time, so that c may move, or b and c."""
     graph = build([("a", "b", 1, 0, 2), ("b", "c", 1, 0, 2), ("c", "d", 1, 0, 2)])
     graph = required(paced(graph, a=10), "a.o0", "d.i2", latency="0.05")
-    platforms = tuple(Platform(p, (Unit("u"),), (Link(q, address="10.0.0.1"),)) for p, q in (("p", "q"), ("q", "p")))
-    homes = {"a": "p", "b": "p", "c": "p", "d": "q"}
-    mappings = tuple(
-        Mapping(
-            "random",
-            name,
-            tuple(
-                Placement(actor, unit="u") if home == name else Placement(actor, platform=home)
-                for actor, home in homes.items()
-            ),
-        )
-        for name in ("p", "q")
-    )
+    system = on_p_and_q(graph, a="p/u0", b="p/u0", c="p/u0", d="q/u0")
     slow = {"a": Fraction("0.001"), "b": Fraction("0.01"), "c": Fraction("0.09"), "d": Fraction("0.001")}
     fast = {"b": Fraction("0.002"), "c": Fraction("0.02"), "d": Fraction("0.001")}
     known = ActorTimes(slow, slow, slow, {"p": slow, "q": fast})
-    (verdict,) = timing(System(graph, platforms, mappings), known).verdicts
+    (verdict,) = timing(system, known).verdicts
     (cut,) = [each for each in verdict.changes if each.kind == "cut"]
     assert (cut.about, cut.value, cut.homes["b"], cut.homes["c"]) == ("b", {"moved": 1.0}, "p", "q")
-    alone = timing(System(graph, platforms, mappings), known._replace(on={})).verdicts[0]
+    alone = timing(system, known._replace(on={})).verdicts[0]
     assert [each.kind for each in alone.changes if each.kind == "cut"] == []
 
 
