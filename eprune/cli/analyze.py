@@ -79,7 +79,7 @@ class Sources(click.ParamType):
     multiple=True,
     metavar="ACTOR=TIME|FILE ...",
     help="Firing times of actors, for requirements, --latency and --buffers: A=1.2ms, or the least, the typical and "
-    "the greatest, A=1ms..1.2ms..4ms, or a JSON file such as actors.json of `eprune profile`.",
+    "the greatest, A=1ms..1.2ms..4ms, or a JSON file: actors.json of `eprune profile`, or the record of a run.",
 )
 @click.option(
     "--latency",

@@ -66,7 +66,7 @@ def read_deployed(application: str, platforms: Sequence[str], mappings: Sequence
     for given, option, what in ((platforms, "-p", "platform"), (mappings, "-m", "mapping")):
         if not given:
             raise click.UsageError(f"{application}: there are no {what} files: add them with {option}")
-    system = read_sound(application, platforms, mappings)
+    system = read_sound(application, platforms, mappings, multi_rate=True)
     check_complete(system)
     return system
 

@@ -14,6 +14,7 @@ from eprune.cli.errors import say
 
 if TYPE_CHECKING:
     from eprune.analysis.timing import ActorTimes
+    from eprune.model.graph import Graph
     from eprune.model.system import System
 
 #: A typical time, the least and the greatest, in seconds.
@@ -68,20 +69,23 @@ def _exact(text: str, name: str, time: Any) -> _Time:
 
 
 def _read_file(path: str, system: System) -> tuple[dict[str, _Time], dict[str, dict[str, Fraction]]]:
-    """Actor -> time, of a file that ``eprune profile --actors`` wrote, or one that has nothing but that.
+    """Actor -> time, of a file that ``eprune profile --actors`` wrote, of a run record, or of one that has just that.
 
-    Of the first also platform -> actor -> time. What is measured is bounded where a unit was timed with rests: the
+    Of the first two also platform -> actor -> time. What is measured is bounded where a unit was timed with rests: the
     greatest time is what 95 of 100 firings keep.
     """
     from eprune.formats.xml.safe import read_bytes
 
     try:
         data = json.loads(read_bytes(path))
-        if "platforms" not in data:
+        if "digest" in data:
+            platforms = {str(data["platform"]): _recorded(path, data["actors"], system.graph)}
+        elif "platforms" in data:
+            platforms = {name: _measured(path, timed) for name, timed in data["platforms"].items()}
+        else:
             return {name: _exact(path, name, time) for name, time in dict(data.get("actors", data)).items()}, {}
-        platforms = {name: _measured(path, timed) for name, timed in data["platforms"].items()}
     except (ValueError, TypeError, AttributeError, KeyError, RecursionError):
-        message = f"{path} has no times: it is a JSON file of eprune profile --actors, or actor and seconds"
+        message = f"{path} has no times: it is actors.json of eprune profile, a run record, or actor and seconds"
         raise click.BadParameter(message, param_hint="--times") from None
     homes = system.homes
     if not homes and len(platforms) > 1:
@@ -102,6 +106,25 @@ def _read_file(path: str, system: System) -> tuple[dict[str, _Time], dict[str, d
         for platform, timed in platforms.items()
     }
     return own, typical
+
+
+def _recorded(path: str, actors: Mapping[str, Any], graph: Graph) -> dict[str, _Time]:
+    """Actor -> its mean time in a run, of the firings in which it was not idle. A segment's is shared by its slices."""
+    found = {}
+    for name, each in actors.items():
+        members = each.get("members") or [name]
+        idle = _idle(graph, members[0])
+        fired = each["firings"] - sum(count for value, count in each.get("modes", {}).items() if value in idle)
+        if fired:
+            found.update(dict.fromkeys(members, _exact(path, name, each["busy_s"] / fired / len(members))))
+    return found
+
+
+def _idle(graph: Graph, name: str) -> set[str]:
+    """The control values with which an actor touches none of its data ports."""
+    data = {ref for ref, port in graph.ports() if ref.actor == name and not port.control}
+    rows = [(str(row.value), dpg.rates(row)) for dpg in graph.dpgs for row in dpg.rows] if data else []
+    return {value for value, rates in rows if data <= rates.keys() and not any(rates[ref] for ref in data)}
 
 
 def _measured(path: str, timed: Mapping[str, Any]) -> dict[str, _Time]:

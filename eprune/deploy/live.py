@@ -58,6 +58,8 @@ def obstacles(
     ``facts`` is what each device said of itself, ``running`` what its program said (``Succession.describe``), and
     ``reset`` are the actors that begin anew.
     """
+    if system.graph.is_sdf:
+        return ["the ends of its FIFOs have rates of their own (model sdf): deploy without --live"]
     found = []
     readers = {fifo.name: fifo.target.actor for fifo in system.graph.fifos}
     for platform, said in running.items():

@@ -103,3 +103,19 @@ def test_measured_times_are_those_of_the_platform_with_what_they_vary(folder):
     done = call("analyze", "app.xml", "--times", "actors.json", "--format", "json")
     (answer,) = json.loads(done.out)["timing"]["requirements"]
     assert answer["latency_s"] == pytest.approx({"least": 0.018, "typical": 0.022, "most": 0.032})
+
+
+def test_the_record_of_a_run_has_times_of_the_firings_that_were_not_idle(tmp_path):
+    """L3 and L4-L5 are one segment, and idle in row 0: 90 of 100 frames leave at the exit."""
+    names = ("Input", "L1", "L2", "Head", "Exit", "Sink")
+    actors = {name: {"firings": 100, "busy_s": 0.1} for name in names}
+    deep = {"firings": 100, "busy_s": 0.08, "members": ["L3", "L4-L5"], "modes": {"0": 90, "1": 10}}
+    record = {"digest": "0", "platform": "pi", "actors": {**actors, "L3+L4-L5": deep}}
+    (tmp_path / "pi.json").write_text(json.dumps(record))
+    done = call("analyze", EXIT, "--latency", "--times", str(tmp_path / "pi.json"), "--format", "json")
+    (early, deep) = (row["ways"][0]["first_s"] for row in json.loads(done.out)["timing"]["rows"])
+    assert deep - early == pytest.approx(0.008)
+    record["actors"]["Input"]["busy_s"] = -1
+    (tmp_path / "pi.json").write_text(json.dumps(record))
+    done = call("analyze", EXIT, "--latency", "--times", str(tmp_path / "pi.json"))
+    assert done.code == 2 and "the time of Input is below 0" in done.err

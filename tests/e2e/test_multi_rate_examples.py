@@ -223,3 +223,20 @@ def test_requirements_are_measured_a_token_is_as_old_as_the_oldest_that_it_was_m
     assert (within["tokens"], within["within"], within["met"]) == (5, 5, True)
     assert 2.5 < late["rate_per_s"] < 3.5
     assert late["late_by"] == {"FIFO each" if far else "actor Beat": 5}
+
+
+@pytest.mark.parametrize("where", PLATFORMS)
+def test_the_records_of_a_run_are_the_times_of_its_actors(tmp_path, where):
+    """In an iteration, three frames, the light network fires three times and the heavy one once."""
+    eprune("run", "vehicle_third", where, "--frames", "20", "--record", tmp_path)
+    records = sorted(tmp_path.glob("*.json"))
+    assert len(records) == len(PLATFORMS[where])
+    measured = {name: each for path in records for name, each in json.loads(path.read_text())["actors"].items()}
+    assert (measured["Light"]["firings"], measured["Heavy"]["firings"]) == (60, 20)
+    text = eprune("analyze", "vehicle_third", where, "--latency", "--format", "json", "--times", *records)
+    (way,) = json.loads(text)["timing"]["ways"]
+    parts = [part for part in way["parts"] if part["does"] == "fires"]
+    assert {part["about"] for part in parts} >= {"Deal", "Choose"}
+    for part in parts:
+        name = part["about"].partition("#")[0]
+        assert part["seconds"] == pytest.approx(measured[name]["busy_s"] / measured[name]["firings"])
