@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from eprune.analysis.expected import Expectation, Interval
 from eprune.model.quantity import format_time
-from eprune.views.tables import counted, table
+from eprune.views.tables import counted, for_late, table
 
 
 def as_text(answer: Expectation, head: Mapping[str, Any]) -> str:
@@ -40,8 +40,7 @@ def as_text(answer: Expectation, head: Mapping[str, Any]) -> str:
         ]
         text += f"\nRequirements in this run:\n\n{table(('requirement', 'in time (95 %)', 'rate', ''), rows)}"
     for name, late in answer.late.items():
-        taken = f"{late.taken} of {counted(late.frames, 'frame')}"
-        text += f"\n{name}: row {late.row} for {taken}, which were late\n"
+        text += f"\n{for_late(name, late.row, late.taken, late.frames)}\n"
     if answer.busy:
         rows = [(place, f"{100 * share:.1f} %") for place, share in answer.busy.items()]
         text += f"\n{table(('unit or link', 'busy'), rows)}"

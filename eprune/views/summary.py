@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from eprune.measure.summary import RunSummary
 from eprune.model.quantity import format_size
-from eprune.views.tables import counted, table
+from eprune.views.tables import counted, for_late, table
 
 
 def text(summary: RunSummary) -> str:
@@ -49,8 +49,7 @@ def _required(summary: RunSummary) -> list[str]:
     names = ("requirement", "in time", "required", "frames/s", "required", "met", "late by")
     lines = table(names, rows).splitlines() if rows else []
     for name, each in summary.degraded.items():
-        taken = f"{each['taken']} of {counted(each['frames'], 'frame')}"
-        lines.append(f"  {name}: row {each['row']} for {taken}, which were late")
+        lines.append(f"  {for_late(name, each['row'], each['taken'], each['frames'])}")
     return lines
 
 

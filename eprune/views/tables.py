@@ -62,3 +62,8 @@ def counts(findings: Sequence[Finding]) -> str:
 def counted(number: int, noun: str) -> str:
     """``1 actor``, ``2 actors``."""
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def for_late(dpg: str, row: int, taken: int, frames: int) -> str:
+    """How often a dynamic processing graph took its row for late frames."""
+    return f"{dpg}: row {row} for {taken} of {counted(frames, 'frame')}, which were late"
