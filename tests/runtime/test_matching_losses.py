@@ -88,59 +88,6 @@ def test_a_token_beyond_its_age_is_missing():
     assert owner.fires(at=2.5) == {"a": 2}
 
 
-# L8: a member of a dynamic processing graph that may lose control tokens
-
-
-def member(rates: dict[int, int]) -> Owner:
-    """A member whose control token with index i has the rate ``rates[i]``."""
-    control = Inlet("mode", "drop", 1, True, T, control=True)
-    data = Inlet("in", "drop", 2, True, T, dynamic=True)
-    slots: dict[int, int] = {}
-    owner = Owner(control, data, row=lambda taken: {"in": rates[slots[taken[0]]]})
-
-    def give(index: int) -> None:
-        owner.give("mode", index)
-        slots[owner.slot] = index
-
-    owner.mode = give  # type: ignore[attr-defined]
-    return owner
-
-
-def test_a_member_fires_at_the_rates_of_its_control_token():
-    owner = member({0: 2, 1: 0, 2: 1})
-    for index in range(3):
-        owner.mode(index)
-    owner.give("in", 0)
-    assert owner.fires() is None  # one more is to come
-    owner.give("in", 0)
-    assert owner.fires() == {"mode": 0, "in": 0}
-    assert owner.fires() == {"mode": 1}
-    owner.give("in", 2)
-    fire = owner.decide()
-    assert isinstance(fire, Fire)
-    assert fire.rates == {"in": 1}
-
-
-def test_without_a_control_token_of_its_index_a_member_is_idle():
-    owner = member({1: 1})
-    owner.give("in", 0, 1)
-    owner.mode(1)
-    assert owner.fires() == {"mode": 1, "in": 1}
-    assert [name for name, _ in owner.unused] == ["in"]
-
-
-def test_a_member_gives_up_what_lacks_its_data():
-    owner = member({0: 1, 1: 0, 2: 1})
-    owner.mode(0)
-    owner.mode(1)
-    owner.inlet("in").watermark(1)
-    assert owner.fires() == {"mode": 1}
-    owner.inlet("in").lost(0.0)
-    owner.mode(2)
-    assert owner.fires() is None
-    assert owner.matcher.given_up == 2
-
-
 # zeros
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Optional, Union
 
 from eprune.runtime.fire.matched_ports import Port
@@ -14,13 +14,12 @@ class Fire:
     Lists go parallel to the matcher's inlets and outlets. ``index``: the firing's; None for a source,
     which numbers what it has made. ``tokens[i]``: slots, None where there are none; ``indices[i]``: the
     index of the producer's firing that made them; ``held[i]``: whether they were given before. ``zeros[i]``: zeros take
-    their place. ``use[o]``: whether the output is written; else what is made for it is dropped. ``rates``: by the names
-    of inlets, the row of the control token, if the actor has one.
+    their place. ``use[o]``: whether the output is written; else what is made for it is dropped.
 
     When the firing has ended, the owner releases the slots in ``tokens`` of all inlets without ``hold``.
     """
 
-    __slots__ = ("held", "index", "indices", "rates", "tokens", "use", "zeros")
+    __slots__ = ("held", "index", "indices", "tokens", "use", "zeros")
 
     def __init__(self, inlets: int, outlets: int) -> None:
         self.index: Optional[int] = None
@@ -29,7 +28,6 @@ class Fire:
         self.held = [False] * inlets
         self.zeros = [False] * inlets
         self.use = [True] * outlets
-        self.rates: Optional[Mapping[str, int]] = None
 
 
 class Wait:

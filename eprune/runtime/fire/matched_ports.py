@@ -81,7 +81,7 @@ class Line:
     firing, as far as the tokens that are there tell.
     """
 
-    __slots__ = ("control", "floor", "index", "inlets", "last", "live", "loses", "required", "stride")
+    __slots__ = ("floor", "index", "inlets", "last", "live", "loses", "required", "stride")
 
     def __init__(self, floor: int) -> None:
         self.floor = floor
@@ -89,7 +89,6 @@ class Line:
         self.inlets: list[Inlet] = []
         #: those without which there is no firing
         self.required: list[Inlet] = []
-        self.control: Optional[Inlet] = None
         #: its only input, if that is to give its newest tokens
         self.live: Optional[Inlet] = None
         #: whether all of its inputs may lose tokens
@@ -150,13 +149,12 @@ class Tokens:
 class Inlet(Port):
     """An input: the tokens that have come and are not used yet, oldest first.
 
-    ``policy`` of its FIFO ('' within a platform). ``rate``: tokens per firing, the upper limit where the rate is
-    ``dynamic``. ``required``: the actor does not fire without it. ``timeout``: seconds after which it is late; a
-    required input is waited for however late it is. ``line``: inputs of one number are matched by index, inputs of
-    different numbers by arrival. ``ordered``: its FIFO has a delay; tokens are taken in order, whatever their index.
-    ``hold``: where there is no new token, the last one is given again. ``max_age``: seconds after which a token counts
-    as missing. ``sparse``: its producer sends elsewhere, too, so that it is never waited for. ``control``: its token
-    says at what rates the actor fires.
+    ``policy`` of its FIFO ('' within a platform). ``rate``: tokens per firing. ``required``: the actor does
+    not fire without it. ``timeout``: seconds after which it is late; a required input is waited for however late it is.
+    ``line``: inputs of one number are matched by index, inputs of different numbers by arrival. ``ordered``: its FIFO
+    has a delay; tokens are taken in order, whatever their index. ``hold``: where there is no new token, the last one is
+    given again. ``max_age``: seconds after which a token counts as missing. ``sparse``: its producer sends elsewhere,
+    too, so that it is never waited for.
     """
 
     __slots__ = (
@@ -164,9 +162,7 @@ class Inlet(Port):
         "_pace",
         "_partial",
         "alive",
-        "control",
         "discarded",
-        "dynamic",
         "ended",
         "fresh",
         "gone_since",
@@ -196,8 +192,6 @@ class Inlet(Port):
         ordered: bool = False,
         hold: bool = False,
         max_age: Optional[float] = None,
-        dynamic: bool = False,
-        control: bool = False,
         sparse: bool = False,
         standing: Optional[Standing] = None,
     ) -> None:
@@ -209,8 +203,6 @@ class Inlet(Port):
         self.ordered = ordered
         self.hold = hold
         self.max_age = max_age
-        self.dynamic = dynamic
-        self.control = control
         self.sparse = sparse
         #: the line that it belongs to; None for what is held or taken in order. The matcher sets it.
         self.matched: Optional[Line] = None
@@ -261,7 +253,7 @@ class Inlet(Port):
             if last_tokens.index == index and len(last_tokens.slots) < self.rate:
                 last_tokens.slots.append(slot)
                 return
-            if index > last_tokens.index and not self.dynamic and len(last_tokens.slots) < self.rate:
+            if index > last_tokens.index and len(last_tokens.slots) < self.rate:
                 self.throw_away(queue.pop())  # the rest of that firing's tokens is lost
         if index <= self.reached:
             self._throw_away_one(slot)  # it came twice, or is the rest of tokens that were too late
@@ -278,7 +270,7 @@ class Inlet(Port):
     def watermark(self, index: int) -> None:
         """The producer has given up: no tokens of an index up to ``index`` will come any more."""
         if index > self.reached and not self.ordered:
-            if self.queue and not self.dynamic and len(self.queue[-1].slots) < self.rate:
+            if self.queue and len(self.queue[-1].slots) < self.rate:
                 self.throw_away(self.queue.pop())
             self.reached = index
 
@@ -290,7 +282,7 @@ class Inlet(Port):
             self.gone_since = None
         if self.alive:
             self.alive = False
-            if self.queue and not self.dynamic and len(self.queue[-1].slots) < self.rate:
+            if self.queue and len(self.queue[-1].slots) < self.rate:
                 self.throw_away(self.queue.pop())
             if self.timeout is not None:
                 self.standing.distrust()
@@ -298,7 +290,7 @@ class Inlet(Port):
     def end(self) -> None:
         """The producer has ended; what has come is still used."""
         self.ended = self.over = True
-        if self.queue and not self.dynamic and len(self.queue[-1].slots) < self.rate:
+        if self.queue and len(self.queue[-1].slots) < self.rate:
             self.throw_away(self.queue.pop())
 
     def evict(self) -> list[int]:

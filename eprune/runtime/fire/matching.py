@@ -15,8 +15,8 @@ arguments, in seconds of any clock that does not go back. Its owner tells its in
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Callable, Optional
+from collections.abc import Sequence
+from typing import Optional
 
 from eprune.runtime.fire.decision import Decision, Ended, Fire, Starved, Wait
 from eprune.runtime.fire.matched_ports import DROP, NEWEST, PROBATION, WAIT, ZERO, Inlet, Line, Outlet, Port, Tokens
@@ -30,10 +30,9 @@ _HELD_UP = 0.5
 class Matcher:
     """Decides on the firings of one actor.
 
-    ``quorum``: the least number of inputs that have tokens or zeros in a firing; none with a control input.
+    ``quorum``: the least number of inputs that have tokens or zeros in a firing.
     ``patience``: seconds to wait for producers that are gone while nothing else is left. ``numbering``: for an actor
     that has several lines or none, but for a source.
-    ``row``: the slots of a control token -> the rates of the inlets that it tells, by name.
 
     After each call of ``decide`` the owner releases the slots in ``unused`` and clears the list. What the actor sends
     says that nothing up to ``given_up`` will come any more.
@@ -47,14 +46,13 @@ class Matcher:
         *,
         patience: float = 60.0,
         numbering: Optional[Numbering] = None,
-        row: Optional[Callable[[Sequence[int]], Mapping[str, int]]] = None,
         first_index: int = 0,
         relays: bool = False,
     ) -> None:
         """``relays``: the inputs bring the same indices in the same order, whatever it is, which the firings have."""
         self.inlets = list(inlets)
         self.outlets = list(outlets)
-        self.quorum = 0 if any(inlet.control for inlet in self.inlets) else min(quorum, len(self.inlets))
+        self.quorum = min(quorum, len(self.inlets))
         self.patience = patience
         #: slots of tokens that are thrown away, to be released
         self.unused: list[tuple[Inlet, int]] = []
@@ -71,14 +69,12 @@ class Matcher:
                 line = lines.setdefault(inlet.line, Line(first_index))
                 inlet.matched = line
                 line.inlets.append(inlet)
-                if inlet.control:
-                    line.control = inlet
-                elif inlet.required:
+                if inlet.required:
                     line.required.append(inlet)
         self.lines = list(lines.values())
         for line in self.lines:
             line.loses = all(inlet.policy in (DROP, ZERO, NEWEST) for inlet in line.inlets)
-            if len(line.inlets) == 1 and line.inlets[0].policy == NEWEST and line.control is None:
+            if len(line.inlets) == 1 and line.inlets[0].policy == NEWEST:
                 line.live = line.inlets[0]
         #: the line whose index is the firing's
         self.leading = self.lines[0] if len(self.lines) == 1 else None
@@ -92,10 +88,8 @@ class Matcher:
         self._decisive = [inlet for line in self.lines for inlet in line.inlets] or [
             inlet for inlet in self.inlets if not inlet.hold
         ]
-        self._row = row
-        self._rates: Optional[Mapping[str, int]] = None
         self._fire = Fire(len(self.inlets), len(self.outlets))
-        self._plain = not any(i.hold or i.control or i.dynamic or i.max_age is not None for i in self.inlets)
+        self._plain = not any(i.hold or i.max_age is not None for i in self.inlets)
         self._single = all(len(line.inlets) == 1 for line in self.lines)
         self._relapse: Optional[float] = None  # when a port was late again
         self._lead: Optional[Line] = None  # by arrival, what begins a firing where no input is trusted
@@ -220,15 +214,10 @@ class Matcher:
             else:
                 self._begin = now
 
-    def _rate(self, inlet: Inlet) -> int:
-        """Tokens of the firing that is being decided on."""
-        return inlet.rate if self._rates is None else self._rates.get(inlet.name, inlet.rate)
-
     # Which tokens belong together
 
     def _settle(self, now: float) -> None:
         """Throw away what can no longer be used, and find out which tokens the next firing would have."""
-        self._rates = None
         for inlet in self.inlets:
             if inlet.max_age is not None and not inlet.hold:
                 while inlet.queue and inlet.too_old(now):
@@ -249,49 +238,18 @@ class Matcher:
             elif inlet.matched is None:
                 inlet.here = inlet.ready()
             else:
-                inlet.here = self._has(inlet, inlet.matched.index)
+                inlet.here = inlet.ready() and inlet.queue[0].index == inlet.matched.index
 
     def _settle_line(self, line: Line) -> None:
-        if len(line.inlets) == 1 and line.control is None:
+        if len(line.inlets) == 1:
             _settle_alone(line, line.inlets[0], newest=self.leading is None)
             return
         for inlet in line.inlets:
             inlet.throw_away_below(line.floor)
-        if line.control is not None:
-            self._settle_by_control(line, line.control)
-        elif line.required:
+        if line.required:
             _settle_by_required(line)
         else:
             _settle_by_any(line, newest=self.leading is None)
-
-    def _has(self, inlet: Inlet, index: Optional[int]) -> bool:
-        """Whether all tokens of that index are there, and are some."""
-        queue = inlet.queue
-        return bool(queue) and queue[0].index == index and len(queue[0].slots) >= self._rate(inlet) > 0
-
-    def _settle_by_control(self, line: Line, control: Inlet) -> None:
-        """The control tokens lead: what has none is idle, and what lacks data that will not come is given up."""
-        line.index = None
-        while True:
-            line.floor = max(line.floor, control.queue[0].index if control.queue else control.reached + 1)
-            for inlet in line.inlets:
-                inlet.throw_away_below(line.floor)
-            if not control.queue:
-                return
-            assert self._row is not None, "an actor with a control input has rows"
-            self._rates = self._row(control.queue[0].slots)
-            if not any(self._is_lost(inlet, line.floor) for inlet in line.required):
-                line.index = line.floor
-                return
-            line.floor += 1
-            control.throw_away_below(line.floor)
-            self._rates = None
-
-    def _is_lost(self, inlet: Inlet, index: int) -> bool:
-        """Whether data for a control token of that index is missing for good."""
-        if self._rate(inlet) == 0 or self._has(inlet, index):
-            return False
-        return inlet.reached > index or (inlet.policy == DROP and not inlet.may_come(index))
 
     # Whether there is enough for a firing
 
@@ -299,7 +257,7 @@ class Matcher:
         """What to do if there is not enough for a firing; None if there is."""
         while self.inlets:
             self._settle(now)
-            lacking = [inlet for inlet in self.inlets if self._lacks(inlet)]
+            lacking = [inlet for inlet in self.inlets if _lacks(inlet)]
             if lacking:
                 over = [inlet for inlet in lacking if inlet.hopeless(now, self.patience)]
                 if over:
@@ -307,7 +265,7 @@ class Matcher:
                 lost = [inlet for inlet in lacking if not inlet.alive]
                 return self._starve(lost, now) if lost else Wait(None, lacking)
             some = any(inlet.here for inlet in self._decisive)
-            count = sum(inlet.here or (inlet.policy == ZERO and self._rate(inlet) > 0) for inlet in self.inlets)
+            count = sum(inlet.here or inlet.policy == ZERO for inlet in self.inlets)
             if some and count >= self.quorum:
                 return None
             if self._is_over(now):
@@ -324,16 +282,6 @@ class Matcher:
                 return Wait(None, hoped)
             self._give_up()
         return None
-
-    def _lacks(self, inlet: Inlet) -> bool:
-        """Whether there can be no firing for want of this input's tokens."""
-        if inlet.here or not inlet.required or self._rate(inlet) == 0:
-            return False
-        line = inlet.matched
-        if line is None or line.index is not None:
-            return True
-        # The line's index is not known: for want of a control token, or of some required input's tokens.
-        return inlet.control or (line.control is None and not inlet.ready())
 
     def _is_over(self, now: float) -> bool:
         """Whether the actor can never fire again, unless on zeros alone, which would never end."""
@@ -407,7 +355,7 @@ class Matcher:
         return begin + (inlet.timeout or 0.0) if due is None else max(due, begin)
 
     def _is_awaited(self, inlet: Inlet) -> bool:
-        if inlet.here or inlet.sparse or self._rate(inlet) == 0 or (inlet.hold and inlet.queue):
+        if inlet.here or inlet.sparse or (inlet.hold and inlet.queue):
             return False
         trusted = inlet.timeout is None or inlet.standing.trusted
         return (trusted or (self._lead is not None and inlet.matched is self._lead)) and inlet.may_come(_index(inlet))
@@ -447,7 +395,6 @@ class Matcher:
             if line.index is not None:
                 line.fired(line.index)
         fire.index = self._number(now)
-        fire.rates = self._rates
         for port in (*self.inlets, *self.outlets):
             self._trust_again(port, now)
         self.firing += 1
@@ -459,7 +406,7 @@ class Matcher:
     def _take(self, fire: Fire, position: int, inlet: Inlet, begin: float) -> None:
         fire.tokens[position] = None
         fire.held[position] = False
-        fire.zeros[position] = not inlet.here and inlet.policy == ZERO and self._rate(inlet) > 0
+        fire.zeros[position] = not inlet.here and inlet.policy == ZERO
         in_time = False
         if inlet.here:
             tokens: Tokens = inlet.queue[0]
@@ -471,7 +418,7 @@ class Matcher:
             fire.tokens[position] = tokens.slots
             fire.indices[position] = tokens.index
             in_time = not tokens.counted
-        if not inlet.standing.trusted and not inlet.hold and self._rate(inlet) > 0:
+        if not inlet.standing.trusted and not inlet.hold:
             if in_time:
                 inlet.in_time(self.firing)
             else:
@@ -483,6 +430,15 @@ class Matcher:
             return
         if self._relapse is None or now >= self._relapse + _probation(port):
             port.standing.trusted = True
+
+
+def _lacks(inlet: Inlet) -> bool:
+    """Whether there can be no firing for want of this input's tokens."""
+    if inlet.here or not inlet.required:
+        return False
+    if inlet.matched is None or inlet.matched.index is not None:
+        return True
+    return not inlet.ready()  # the line's index is not known for want of some required input's tokens
 
 
 def _room_due(outlet: Outlet, since: float) -> float:
