@@ -5,7 +5,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from eprune.runtime.fire.numbering import COUNT_BITS, Numbering, Playback, incarnation
+from eprune.runtime.fire.numbering import COUNT_BITS, Numbering, incarnation
 from eprune.runtime.net.wire import MAX_INDEX
 
 YEAR_2100 = 130 * 365.25 * 86400
@@ -102,23 +102,6 @@ def test_a_source_that_is_slower_than_its_clock_says_which_indices_it_leaves_out
     first = numbering.next(NOW)
     assert numbering.given_up == first + 2
     assert numbering.next(NOW + 0.1) == first + 3
-
-
-def test_a_recording_plays_by_its_clock_and_skips_what_it_is_too_late_for():
-    playback = Playback(clock=10.0, first=18_000)
-    assert playback.due() == 1800.0
-    assert playback.next(1800.0) == (0, 18_000)
-    assert playback.next(1800.15) == (1, 18_001)
-    assert playback.next(1805.05) == (50, 18_050)
-    assert playback.skipped == 48
-    assert playback.due() == 1805.1
-
-
-def test_recordings_that_begin_at_one_count_show_the_same_frames():
-    early, late = Playback(10.0, 18_000), Playback(10.0, 18_000)
-    for count in range(30):
-        early.next(1800 + count / 10)
-    assert late.next(1803.0) == (30, 18_030) == early.next(1803.0)
 
 
 def test_an_incarnation_is_a_sixteenth_of_a_second():

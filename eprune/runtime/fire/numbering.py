@@ -87,36 +87,3 @@ class Numbering:
         self.last = index
         self.firings += 1
         return index
-
-
-class Playback:
-    """Which frame of a recording to play when, where the recording plays by a clock: frame k at count k.
-
-    ``clock``: counts per second. ``first``: the clock's count since 1970 at which frame 0 is played; sources of one
-    scene state the same one. Frames that it is too late for are skipped.
-    """
-
-    def __init__(self, clock: float, first: int) -> None:
-        self.clock = clock
-        self.first = first
-        #: the next frame
-        self.frame = 0
-        #: frames that were skipped
-        self.skipped = 0
-
-    def due(self) -> float:
-        """When the next frame is to be played, in seconds since 1970."""
-        return (self.first + self.frame) / self.clock
-
-    def next(self, wall: float) -> tuple[int, int]:
-        """The frame to play at ``wall``, in seconds since 1970 and not before it is due, and the firing's index.
-
-        The frame is the next one as long as the clock is less than one count past it, otherwise the one of the count.
-        """
-        count = wall * self.clock
-        frame = self.frame
-        if self.first + frame <= count - 1:
-            frame = int(count) - self.first
-        self.skipped += frame - self.frame
-        self.frame = frame + 1
-        return frame, self.first + frame
