@@ -83,18 +83,18 @@ class AwaitedInput(Input):
     def acquire(self) -> Union[Tokens, Missing, None]:  # type: ignore[override]
         """The token of the firing's index, or MISSING."""
         wanted, fifo, trust = self.rates.index, self.fifo, self._trust
+        self._held = False
         self._throw_away(wanted)
         begin = self._looked
         until = begin + self._timeout if trust.there else begin
         looked = False
         while True:
             if fifo.written > fifo.released:
-                if fifo.firings[fifo.released % fifo.capacity] == wanted:
-                    self._forget(wanted)
-                    trust.fired(True, begin)
-                    self._held = True
+                self._forget(wanted)
+                self._held = fifo.firings[fifo.released % fifo.capacity] == wanted
+                trust.fired(self._held, begin)
+                if self._held:
                     return self.view(fifo.released)
-                trust.fired(False, begin)
                 break
             if fifo.ended or fifo.passed >= wanted:
                 trust.fired(False, begin)
@@ -116,12 +116,11 @@ class AwaitedInput(Input):
                 lambda: fifo.written > fifo.released or fifo.ended or fifo.lost or fifo.passed >= wanted, until
             )
             self._throw_away(wanted)
-        self._held = False
         self.missing += 1
         return MISSING
 
     def _throw_away(self, wanted: int) -> None:
-        """Tokens of firings that are over. Each may have come as soon as it was looked for the last time."""
+        """Throw away tokens of firings that are over. Each may have come right after the last look."""
         fifo, before = self.fifo, self._looked
         self._looked = time.monotonic()
         while fifo.written > fifo.released:
