@@ -125,9 +125,12 @@ class Component:
         oldest = max(tail, key=ages.__getitem__)
         steady, settled = ages[oldest], bool(length)
         if not settled and self.keeps_up and {begin, sink} <= self._latest.keys():
-            # Were a cycle as slow as the sources, what was late at first would be so for ever: then firings repeat
-            # themselves soon, and are told above.
-            steady, settled = self._latest[sink] - self._latest[begin], True
+            # So many firings were not enough, or something else of the component has a pace of its own. If none is
+            # later than the longest path by now, none will be.
+            last = max(range(count // 2, count), key=ages.__getitem__)
+            limit = self._latest[sink] - self._latest[begin]
+            if ages[last] <= limit:
+                steady, oldest, settled = limit, last, True
         return Ages(ages[0], steady, max(steady, *ages), oldest, 0 if settled else count)
 
     def way(self, source: str, sink: str, iteration: int, carrying: Set[str]) -> Iterator[Part]:
