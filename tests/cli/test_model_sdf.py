@@ -39,7 +39,11 @@ def test_an_application_says_how_its_rates_are_read(eprune):
 
 @pytest.mark.parametrize(
     "words",
-    [("explore", THIRD, *SPLIT[:3], "-o", "new"), ("apply", "resize", THIRD, "-o", "new"), ("deploy", THIRD, *SPLIT)],
+    [
+        ("explore", THIRD, *SPLIT[:3], "-o", "new"),
+        ("apply", "resize", THIRD, "-o", "new"),
+        ("verify", THIRD, "--model", str(ROOT / "graphs/vehicle.tflite")),
+    ],
 )
 def test_who_reads_symmetric_rates_only_says_so(eprune, tmp_path, monkeypatch, words):
     monkeypatch.chdir(tmp_path)
