@@ -247,7 +247,8 @@ def capacities(graph: Graph) -> Iterator[Finding]:
     For each possible rate r > delay the capacity must be at least delay + r; with r=2, delay 1 and capacity 2 the
     producer has no room for its first two tokens, and the consumer too few tokens to make any. The upper rate limit is
     the strictest rate. A self-loop has to have a firing's tokens and the room for the next ones at the same time. With
-    NEWEST one firing's tokens are read while the next are written: those that are read cannot be dropped.
+    NEWEST one firing's tokens are read while the next are written: those that are read cannot be dropped. Into an
+    input on hold, those that are held stay until the next are there.
     """
     for fifo, source, target in joined(graph):
         rate = source.url
@@ -269,9 +270,10 @@ def capacities(graph: Graph) -> Iterator[Finding]:
             message = f"{what}: capacity {fifo.capacity} < {beside}2 * rate {rate}: what is read cannot be dropped"
             hint = f"give it a capacity of {fifo.delay + 3 * rate}, so that a token is always ready"
             yield violation("G5", fifo.where, message, hint)
-        elif target.hold and fifo.capacity < fifo.delay + rate:
-            message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay} + rate {rate}, into an input on hold"
-            yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
+        elif target.hold and fifo.capacity < max(fifo.delay, rate) + rate:
+            least = max(fifo.delay, rate) + rate
+            message = f"{what}: capacity {fifo.capacity} < {least}: what is held stays until the next tokens are there"
+            yield violation("G5", fifo.where, message, f"give it a capacity of {least}")
         elif fifo.capacity < fifo.delay:
             message = f"{what}: capacity {fifo.capacity} < delay {fifo.delay}"
             yield violation("G5", fifo.where, message, f"give it a capacity of {fifo.delay + rate}")
@@ -288,7 +290,8 @@ def roomy(graph: Graph) -> Graph:
         delay = max(fifo.delay, rate if itself else 0)
         newest = fifo.policy is FaultPolicy.NEWEST
         beside = itself or newest or target.hold or delay < rate or fifo.capacity < delay
-        least = delay + beside * (1 + newest) * rate
+        twice = newest or (target.hold and delay < rate)
+        least = delay + beside * (1 + twice) * rate
         mended[fifo.name] = replace(fifo, delay=delay, capacity=max(fifo.capacity, least))
     return replace(graph, fifos=tuple(mended.get(fifo.name, fifo) for fifo in graph.fifos))
 

@@ -33,7 +33,7 @@ from eprune.analysis.cycle_ratio import Cycle
 from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.lookup import fifo_rates, some
 from eprune.analysis.precedence import firing_order
-from eprune.analysis.throughput import ALONE, Resources, timed
+from eprune.analysis.throughput import ALONE, Resources, held_over_link, timed, transfer_node
 from eprune.analysis.timeline import paces
 from eprune.model.graph import FaultPolicy, Fifo, Graph
 
@@ -265,8 +265,13 @@ class Latencies:
         transfer = self.resources.transfers.get(fifo.name)
         writer, reader = fifo.source.actor, fifo.target.actor
         gap = self._component[reader].gap(reader)
-        bound = before.then(Part(writer, "fires", self._model.times[writer]))
+        seconds, unsteady = self._model.times[writer], Fraction(0)
+        bound = before.then(Part(writer, "fires", seconds))
         if transfer is not None:
+            if held_over_link(fifo, transfer):
+                sent = transfer_node(fifo, transfer)
+                unsteady = self._component[writer].spread(writer, sent).seconds - seconds
+                bound = bound.then(Part(fifo.name, "waits", unsteady, "its turn on the link"), certain=False)
             if fifo.policy is FaultPolicy.NEWEST:
                 # Kept until what was sent before is taken, and until the link is free.
                 kept = transfer.busy + transfer.latency + gap + transfer.back + self._busy(transfer.link)
@@ -274,7 +279,7 @@ class Latencies:
             bound = bound.then(Part(fifo.name, "is sent", transfer.busy))
             bound = bound.then(Part(fifo.name, "is under way", transfer.latency))
         if fifo.target in self._held:
-            wait = Part(fifo.name, "is held", before.gap, "a newer one")
+            wait = Part(fifo.name, "is held", before.gap + unsteady, "a newer one")
         else:
             ahead = 1 if transfer is not None else max(fifo.capacity // self._rates[fifo.name] - 1, 1)
             wait = Part(fifo.name, "waits", ahead * gap, f"'{reader}' to be ready")

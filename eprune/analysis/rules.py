@@ -31,8 +31,8 @@ RULES = {
     "G3": Rule("rate limits: 0 <= lrl <= url and url >= 1; the initial rate atr is between them"),
     "G4": Rule("symmetric rates: both ends of a FIFO have the same limits and the same initial rate"),
     "G5": Rule(
-        "capacity >= delay, and >= delay + r for each possible rate r > delay; >= delay + 2r with newest, and "
-        ">= delay + r into an input on hold; a self-loop needs delay >= r and capacity >= delay + r"
+        "capacity >= delay, and >= delay + r for each possible rate r > delay; >= delay + 2r with newest, >= "
+        "max(delay, r) + r into an input on hold; a self-loop needs delay >= r and capacity >= delay + r"
     ),
     "G6": Rule(
         "port kinds fit the type: SPA static data only; CA static data and control outputs; DPA one control input and "

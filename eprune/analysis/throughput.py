@@ -17,8 +17,8 @@ Of a route with ``one`` server for each token, each of m branches gets one token
 others: whatever is done in a branch, or on the way there and back, takes an m-th of its time per iteration. A slower
 one gets fewer tokens, and the true time between two iterations is less.
 
-FIFOs that divide the graph into rate domains (``domains``) are no part of it, and on a unit only the times of one
-domain add up: each domain is timed as if it were alone.
+FIFOs that divide the graph into rate domains (``domains``) are no part of it, but for the link that those into an input
+on hold wait for. On a unit only the times of one domain add up: each domain is timed as if it were alone.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from eprune.analysis.domains import dividing, rate_domains
 from eprune.analysis.lookup import exact, fifo_rates, some, token_bytes, windows
 from eprune.analysis.precedence import order, precedence
 from eprune.analysis.routes import routes
-from eprune.model.graph import Fifo, Graph, Route
+from eprune.model.graph import FaultPolicy, Fifo, Graph, Route
 from eprune.model.system import System
 
 #: How the node of a transfer's latency begins.
@@ -125,7 +125,8 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
     position = {name: index for index, name in enumerate(order(precedence(graph)))} if resources.transfers else {}
     domain = {name: number for number, members in enumerate(rate_domains(graph)) for name in members}
     between = set(dividing(graph))
-    whole = [fifo for fifo in graph.fifos if fifo not in between]
+    sending = {fifo.name for fifo in between if held_over_link(fifo, resources.transfers.get(fifo.name))}
+    whole = [fifo for fifo in graph.fifos if fifo not in between or fifo.name in sending]
     for fifo in sorted(whole, key=lambda each: position.get(each.source.actor, 0)):
         transfer = resources.transfers.get(fifo.name)
         part = on_route.get(fifo.name, Fraction(1))
@@ -137,19 +138,24 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
             if transfer.latency:
                 stops.append(f"{LATENCY}{stops[-1]}")
                 nodes[stops[-1]] = transfer.latency * part
-        stops.append(fifo.target.actor)
-        ahead = [0] * (len(stops) - 2) + [fifo.delay // rates[fifo.name]]
+        ahead = [0] * len(stops)
+        if fifo.name not in sending:
+            stops.append(fifo.target.actor)
+            ahead[-1] = fifo.delay // rates[fifo.name]
         edges += [
             TimedEdge(stop, after, tokens, "token", fifo.name) for stop, after, tokens in zip(stops, stops[1:], ahead)
         ]
-        room = room_of(fifo, transfer)
-        if room[0] != fifo.target.actor and transfer is not None:
+        room = room_of(fifo, transfer, stops[-1])
+        if room[0] != stops[-1] and transfer is not None:
             nodes[room[0]] = transfer.back * part
-            edges.append(TimedEdge(fifo.target.actor, room[0], 0, "room", fifo.name))
+            edges.append(TimedEdge(stops[-1], room[0], 0, "room", fifo.name))
             stops.append(room[0])
         actors.update((stop, fifo.source.actor) for stop in stops if stop not in actors)
         if bounded:
-            edges.append(TimedEdge(*room, room_for(fifo, rates[fifo.name], transfer), "room", fifo.name))
+            firings = room_for(fifo, rates[fifo.name], transfer)
+            if fifo.name in sending and transfer is not None:  # what is held stays until the next tokens have come
+                firings = (fifo.capacity + window_of(fifo, transfer)) // rates[fifo.name] - 1
+            edges.append(TimedEdge(*room, firings, "room", fifo.name))
     turns: list[tuple[str, Sequence[str]]] = []
     for unit, parts in resources.units.items():
         turns += [(unit, cluster) for cluster in parts if len(cluster) > 1]
@@ -207,10 +213,24 @@ def transfer_node(fifo: Fifo, transfer: Transfer) -> str:
     return f"{fifo.name}{_ON}{transfer.link}"
 
 
-def room_of(fifo: Fifo, transfer: Optional[Transfer]) -> tuple[str, str]:
-    """Who makes room in a FIFO, and for whom: over a link with a latency, the news of it."""
+def arrival(fifo: Fifo, transfer: Transfer) -> str:
+    """The node with whose end a FIFO's tokens have arrived."""
+    node = transfer_node(fifo, transfer)
+    return f"{LATENCY}{node}" if transfer.latency else node
+
+
+def held_over_link(fifo: Fifo, transfer: Optional[Transfer]) -> bool:
+    """Whether a FIFO that divides a graph waits for a link, but for no reader: one into an input on hold."""
+    return transfer is not None and fifo.policy is not FaultPolicy.NEWEST
+
+
+def room_of(fifo: Fifo, transfer: Optional[Transfer], last: str) -> tuple[str, str]:
+    """Who makes room in a FIFO, and for whom: over a link with a latency, the news of it.
+
+    ``last``: the reader, or where tokens into an input on hold arrive.
+    """
     if transfer is None or not transfer.back:
-        return fifo.target.actor, fifo.source.actor
+        return last, fifo.source.actor
     return f"{_ROOM}{transfer_node(fifo, transfer)}", fifo.source.actor
 
 

@@ -9,7 +9,8 @@ Control values are given. A firing with a control value that gives no data port 
 the oldest tokens that wait are dropped; over a link, the sender keeps the newest, and sends it when the reader has
 begun to read the one before. A control source that states a row for late frames takes it instead of the given value
 when its firing could begin, or at the moment at which its frame is late and there is no room yet. An input on hold
-takes the newest tokens, and gives them again. Nothing is late or lost otherwise: ``drop`` and ``zero`` are as ``stop``.
+takes the newest tokens, and gives them again; over a link, older ones give way as
+newer ones arrive. Nothing is late or lost otherwise: ``drop`` and ``zero`` are as ``stop``.
 A firing's tokens are as old as the oldest of those that it was made from, apart from those on hold, unless there are no
 others, and from those over a FIFO with a delay.
 
@@ -32,7 +33,7 @@ from eprune.analysis.sdf.execution import schedule
 from eprune.analysis.simulate import Rates, Wiring
 from eprune.analysis.throughput import ALONE, Resources, Transfer, window_of
 from eprune.analysis.ways import budgets
-from eprune.model.graph import Fifo, Graph
+from eprune.model.graph import FaultPolicy, Fifo, Graph
 
 #: Seconds of a firing: of an actor always the same, or by its number, counted from 0.
 Times = Union[Mapping[str, Fraction], Callable[[str, int], Fraction]]
@@ -136,6 +137,8 @@ class _Channel:
         self.under_way: deque[list[_Token]] = deque()
         #: of one whose sender keeps the newest: whether the reader is ready for it
         self.wanted = True
+        #: of an input on hold, on another platform: older tokens give way as soon as newer ones arrive
+        self.yields = held and transfer is not None and fifo.policy is not FaultPolicy.NEWEST
         #: of an input on hold: its last tokens
         self.held: Optional[Origins] = None
         self.on_hold = held
@@ -143,11 +146,11 @@ class _Channel:
     @property
     def keeps(self) -> bool:
         """Whether its sender keeps the newest tokens, and so never waits."""
-        return self.newest and self.transfer is not None
+        return self.newest and self.transfer is not None and not self.yields
 
     def has_room(self, count: int) -> bool:
         """For so many tokens, if need be in the place of those that wait."""
-        waiting = len(self.there) - self.reading if self.newest else 0
+        waiting = len(self.there) - self.reading if self.newest and not self.yields else 0
         return self.keeps or self.taken + count - waiting <= self.room
 
     def has_tokens(self, count: int) -> bool:
@@ -339,14 +342,18 @@ class _Run:
             count = taken[channel.fifo.name]
             if channel.on_hold:
                 count = min(count, len(channel.there))
-                channel.drop(len(channel.there) - count)
+                if not channel.yields:
+                    channel.drop(len(channel.there) - count)
             channel.reading = count
         for channel in self.outputs[name]:
             count = given[channel.fifo.name]
-            if channel.newest and not channel.keeps:
+            if channel.newest and not channel.keeps and not channel.yields:
                 channel.drop(max(channel.taken + count - channel.room, 0))
             channel.taken += count
         origins = self._origins(name, {channel.fifo.name: channel.reading for channel in self.inputs[name]})
+        for channel in self.inputs[name]:
+            if channel.yields:
+                channel.reading = 0  # it has a copy
         self._running[name] = _Firing(self.now, given, value, origins)
         data = [c.reading for c in self.inputs[name] if c.fifo.name not in self._control_fifos]
         data += [given[c.fifo.name] for c in self.outputs[name] if c.fifo.name not in self._control_fifos]
@@ -409,8 +416,12 @@ class _Run:
 
     def _release(self, channel: _Channel) -> set[str]:
         count, channel.reading = channel.reading, 0
+        return self._known(channel, count)
+
+    def _known(self, channel: _Channel, count: int) -> set[str]:
+        """So many tokens are gone: who may fire, if the sender knows at once."""
         transfer = channel.transfer
-        if count and transfer is not None and transfer.back and not channel.newest:
+        if count and transfer is not None and transfer.back and not channel.keeps:
 
             def known(name: str) -> Iterable[str]:
                 channel.taken -= count
@@ -458,8 +469,14 @@ class _Run:
             return ()
 
         def arrived(name: str) -> Iterable[str]:
-            channel.there += channel.under_way.popleft()
-            return [channel.fifo.target.actor]
+            tokens, older = channel.under_way.popleft(), len(channel.there)
+            channel.there += tokens
+            if not channel.yields or not older:
+                return [channel.fifo.target.actor]
+            for _ in range(older):
+                channel.there.popleft()
+            channel.dropped += older
+            return [channel.fifo.target.actor, *self._known(channel, older)]
 
         self._at(busy, sent, channel.fifo.name)
 

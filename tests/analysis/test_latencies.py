@@ -248,6 +248,27 @@ def test_an_actor_that_nobody_waits_for_does_not_keep_the_others_from_being_sett
     assert not found.parts
 
 
+def test_who_sends_to_an_input_on_hold_waits_for_the_link_and_for_no_reader():
+    """16 bytes at 16 B/s take a second, and x 100 ms, with room for one token beside what is held; c takes 3 s."""
+    graph = build([("a", "c", 1, 0, 2), ("x", "c", 1, 0, 2)])
+    hold = tuple(replace(port, hold=port.name == "i1") for port in graph.actors[1].ports)
+    graph = replace(graph, actors=tuple(replace(a, ports=hold) if a.name == "c" else a for a in graph.actors))
+    platforms = (Platform("p", (Unit("u"),), (Link("q", bandwidth=16.0),)), Platform("q", (Unit("u"),)))
+    mappings = (
+        Mapping("random", "p", (Placement("x", unit="u"), *(Placement(name, platform="q") for name in "ac"))),
+        Mapping("random", "q", (Placement("x", platform="p"), *(Placement(name, unit="u") for name in "ac"))),
+    )
+    shared = resources(System(graph, platforms, mappings))
+    times = seconds(a=0, c=3, x="0.1")
+    found = Latencies(graph, times, shared)("x", "c")
+    run = timeline(graph, times, shared, iterations=60)
+    begins = [each.begin for each in run.firings if each.name == "x"]
+    assert Latencies(graph, times, shared).pace("x")[0] == begins[-1] - begins[-2] == Fraction("1.1")
+    assert Latencies(graph, times, shared).pace("c")[0] == 3
+    ages = [each.age for each in run.ages if each.source == "x" and each.firing < 20]
+    assert 1 < max(ages) <= found.steady < 5
+
+
 def test_there_is_none_over_a_delay():
     graph = build([("a", "b", 1, 1, 2)])
     with pytest.raises(ValueError, match="without a delay"):

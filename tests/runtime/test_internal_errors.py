@@ -4,6 +4,7 @@ import pytest
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime import Program
+from eprune.runtime.main import assembly
 from eprune.runtime.main import program as main
 from eprune.runtime.main.assembly import Assembly
 from eprune.runtime.main.report import Reporter
@@ -44,7 +45,7 @@ def test_a_fault_in_the_main_thread_is_one_message(monkeypatch, capsys):
 
 
 def test_a_fault_before_anything_runs_is_one_message(monkeypatch, capsys):
-    monkeypatch.setattr(Assembly, "_make_fifo", fault)
+    monkeypatch.setattr(assembly, "make_fifo", fault)
     assert program().main([]) == 70
     assert capsys.readouterr().err.startswith("host: error: INTERNAL ERROR: KeyError")
 

@@ -22,6 +22,7 @@ from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.bell import Bell
 from eprune.runtime.kernel.fifo import Fifo, Input, Output, Tokens
+from eprune.runtime.kernel.held import Copy, Held
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.outputs import Rooms
 
@@ -72,7 +73,7 @@ class MatchedInput(Input):
         """How many seconds old a token is; asked only where that matters."""
         if self.inlet.max_age is None:
             return 0.0
-        return max((time.perf_counter_ns() - self.fifo.births[slot]) / 1e9, 0.0)
+        return max((time.perf_counter_ns() - self.born(slot)) / 1e9, 0.0)
 
     def _follow(self, now: float, passed: int) -> None:
         fifo, inlet = self.fifo, self.inlet
@@ -144,6 +145,39 @@ class NewestInput(MatchedInput):
     def give_back(self, number: int, used: bool) -> None:
         """A token is finished with."""
         self.fifo.give_back(number, used)
+
+
+class HeldInput(MatchedInput):
+    """An input on hold: it has copies of the newest tokens, which it takes when the matcher is to decide."""
+
+    fifo: Held
+
+    def __init__(self, name: str, fifo: Held, rate: int, inlet: Inlet) -> None:
+        super().__init__(name, fifo, rate, inlet)
+        self._copy = Copy(fifo, rate)
+
+    def poll(self, now: float) -> None:
+        """Take the newest tokens; those that it had taken before give way."""
+        fifo, passed, written = self.fifo, self.fifo.passed, self.fifo.written
+        index = fifo.take(self._copy)
+        if index is not None:
+            for place in range(self.rate):
+                self.inlet.arrived(index, place, now, self._age(place))
+            self._lost = False
+        self._seen = written
+        self._follow(now, passed)
+
+    def give_back(self, number: int, used: bool) -> None:
+        """A token is finished with: it was a copy."""
+
+    def views(self, numbers: Sequence[int]) -> Tokens:
+        """The tokens of these numbers: an array, or a list of them."""
+        found = [self._copy.tokens[number] for number in numbers]
+        return found if self._limit > 1 else found[0]
+
+    def born(self, number: int) -> int:
+        """When the oldest firing of a source began that the token of this number comes from."""
+        return self._copy.births[number]
 
 
 class FollowingInput(Input):

@@ -13,6 +13,7 @@ from typing import Callable, NamedTuple, Optional, Protocol
 
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Fifo
+from eprune.runtime.kernel.held import Held
 from eprune.runtime.kernel.newest import NewestFifo
 
 #: What took time, and how many nanoseconds: ``actor NAME``, ``FIFO NAME``, ``link FROM -> TO``.
@@ -137,3 +138,7 @@ class Traced(Fifo):
 
 class TracedNewestFifo(Traced, NewestFifo):
     """The same of one that keeps the newest."""
+
+
+class TracedHeld(Traced, Held):
+    """The same of one into an input on hold."""

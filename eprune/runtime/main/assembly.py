@@ -23,6 +23,7 @@ from eprune.runtime.fire.matched import (
     TIMEOUT,
     ZERO_TIMEOUT,
     FollowingInput,
+    HeldInput,
     Matched,
     MatchedInput,
     MatchedOutput,
@@ -42,23 +43,23 @@ from eprune.runtime.kernel.actor import Actor
 from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 from eprune.runtime.kernel.errors import UsageError
 from eprune.runtime.kernel.fifo import Fifo, Input, Output
+from eprune.runtime.kernel.held import Held
 from eprune.runtime.kernel.newest import NewestFifo
-from eprune.runtime.kernel.policy import NEWEST, STOP, ZERO, lossy
-from eprune.runtime.kernel.trails import Traced, TracedNewestFifo
+from eprune.runtime.kernel.policy import STOP, ZERO, lossy
 from eprune.runtime.main import scheduled, via
-from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, owner, port_types
+from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, port_types
+from eprune.runtime.main.fifos import make_fifo, receiving_end, sending_end
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script
 from eprune.runtime.main.requirements import Requirements
 from eprune.runtime.net.conditions import changes_of
 from eprune.runtime.net.connection import Connection
 from eprune.runtime.net.emulation import Emulation
-from eprune.runtime.net.ends import TOGETHER, NewestTxFifo, RxFifo, TxFifo
+from eprune.runtime.net.ends import TOGETHER, RxFifo, TxFifo
 from eprune.runtime.net.greeting import Greeting
 from eprune.runtime.net.handshake import Listeners
 from eprune.runtime.net.network import Network
 from eprune.runtime.net.shaping import Figures
 from eprune.runtime.net.tls import Keys
-from eprune.runtime.net.traced import TracedNewestTxFifo, TracedRxFifo, TracedTxFifo
 from eprune.runtime.tell.journal import Journal
 from eprune.runtime.tell.record import Activity
 
@@ -125,9 +126,10 @@ class Assembly:
         self._adaptive = AdaptiveTimeout()
         #: group -> its verdict: for all actors, as whoever is late at one would be late at the next
         self._standings: dict[str, Standing] = {}
-        #: the actors that take tokens by a route, or the answers to them
-        self._routed = {each.name for each in self.declared.actors if each.live.relays or each.live.answers}
-        self.fifos = {fifo.name: self._make_fifo(fifo) for fifo in self.declared.fifos}
+        by_cluster = self._options.threads == CLUSTER
+        self.fifos = {
+            fifo.name: make_fifo(fifo, self.declared, self._make_end, by_cluster) for fifo in self.declared.fifos
+        }
         self.connections = self._make_connections()
         #: actor that sends by a route -> what it shares with the reader of the answers
         self._answers = {actor.live.answers[0]: Answers() for actor in self.declared.actors if actor.live.answers}
@@ -280,52 +282,11 @@ class Assembly:
             return frozenset()
         return cores
 
-    def _make_fifo(self, fifo: DeclaredFifo) -> Fifo:
-        initial = None
-        if fifo.initial is not None:
-            shape = (fifo.delay, *fifo.shape)
-            initial = self.declared.files.tokens(fifo.initial, f"FIFO {fifo.name!r}", fifo.dtype, shape)
-        kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
-        traced = fifo.name in self.declared.traced
-        try:
-            if fifo.peer:
-                return self._make_crossing(fifo, initial)
-            if fifo.policy == NEWEST:
-                return (TracedNewestFifo if traced else NewestFifo)(*kind, fifo.rate)
-            return (Traced if traced else Fifo)(*kind, fifo.delay, initial, self._held(fifo))
-        except MemoryError as error:
-            raise UsageError(f"FIFO {fifo.name!r}: {error}") from None
-
-    def _make_crossing(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
+    def _make_end(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
         """This platform's end of a FIFO to or from another one."""
-        kind = (fifo.name, fifo.dtype, fifo.shape, fifo.capacity)
-        traced = fifo.name in self.declared.traced
-        rx = TracedRxFifo if traced else RxFifo
-        if fifo.policy == NEWEST and fifo.target is None:
-            return (TracedNewestTxFifo if traced else NewestTxFifo)(*kind, fifo.rate)
-        if fifo.policy == NEWEST:
-            return rx(fifo.name, fifo.dtype, fifo.shape, 2 * fifo.rate, NEWEST)
         if fifo.target is None:
-            kind_of_end = TracedTxFifo if traced else TxFifo
-            sender = kind_of_end(*kind, fifo.policy, fifo.ack == "fired", fifo.window, fifo.iteration)
-            sender.adaptive = self._adaptive if fifo.range else None
-            return sender
-        receiver = rx(*kind, fifo.policy, fifo.window, fifo.delay, initial)
-        receiver.completed = 0 if fifo.iteration else None
-        receiver.need = max(fifo.gives)
-        if fifo.range:
-            receiver.adaptive, receiver.range, receiver.peer = self._adaptive, fifo.range, fifo.peer
-        receiver.unordered = owner(fifo.target) in self._routed
-        receiver.prompt = receiver.stride > 1 and (receiver.prompt or fifo.route is not None)
-        return receiver
-
-    def _held(self, fifo: DeclaredFifo) -> int:
-        """How many tokens are in a FIFO at most, if that is known: in a cluster its ends fire in turn. Else 0."""
-        turns = self._options.threads == CLUSTER and not self.declared.schedules
-        if not turns or self.declared.aligned or not isinstance(fifo.rates, int):
-            return 0
-        ends = {owner(fifo.source), owner(fifo.target)}
-        return fifo.delay + fifo.rates if any(ends.issubset(names) for names in self.declared.clusters) else 0
+            return sending_end(fifo, self.declared, self._adaptive)
+        return receiving_end(fifo, self.declared, initial, self._adaptive)
 
     def _read_keys(self) -> Optional[Keys]:
         """What TLS needs, if some link has it."""
@@ -533,6 +494,8 @@ class Assembly:
         if port in live.answers[1:]:
             sender, *ports = live.answers
             return AnswerInput(port, end, fifo.rate, inlet, ports.index(port), self._answers[sender])
+        if isinstance(end, Held):
+            return HeldInput(port, end, fifo.rate, inlet)
         return (NewestInput if isinstance(end, NewestFifo) else MatchedInput)(port, end, fifo.rate, inlet)
 
     def _make_sender(self, actor: str, outputs: list[Any], patience: float) -> Optional[Sender]:

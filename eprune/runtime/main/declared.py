@@ -316,6 +316,10 @@ class Declared:
             if fifo.source and fifo.target and not fifo.control:
                 yield (owner(fifo.source), _port(fifo.source)), (owner(fifo.target), _port(fifo.target))
 
+    def on_hold(self, fifo: DeclaredFifo) -> bool:
+        """Whether the input here that a FIFO leads to gives its last tokens again."""
+        return any(each.name == owner(fifo.target) and _port(fifo.target) in each.live.hold for each in self.actors)
+
     def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
         """Input port -> FIFO, of an actor."""
         return {_port(fifo.target): fifo for fifo in self.fifos if owner(fifo.target) == actor}

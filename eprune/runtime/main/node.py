@@ -46,7 +46,7 @@ class NodeAssembly(Assembly):
         wrong = next((fifo for fifo in crossing if fifo.policy != STOP or fifo.security != "none" or fifo.via), None)
         return "" if wrong is None else f"FIFO {wrong.name!r} has a policy, a security or a way that dora does not"
 
-    def _make_crossing(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
+    def _make_end(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
         kind = self._node, fifo.name, fifo.dtype, fifo.shape, fifo.capacity + fifo.window
         return DoraTx(*kind) if fifo.target is None else DoraRx(*kind, fifo.delay, initial)
 

@@ -12,6 +12,7 @@ from eprune.runtime.kernel.adaptive import AdaptiveTimeout
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.errors import ProtocolError
 from eprune.runtime.kernel.fifo import Fifo, FifoCounts
+from eprune.runtime.kernel.held import Held
 from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import NEWEST, WAIT, lossy
 from eprune.runtime.kernel.variable import Shape
@@ -402,6 +403,21 @@ class RxFifo(Fifo, Receiving):
         if self.adaptive is None:
             return counts
         return replace(counts, timeout_ms=self.adaptive.timeout(*self.range) * 1e3)
+
+
+class HeldRxFifo(RxFifo, Held):
+    """The receiving end of a FIFO into an input on hold: what RxFifo hands over to Fifo passes Held."""
+
+    def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:
+        """Many tokens have arrived."""
+        super().arrived_together(tokens, firings, births)
+        self.keep_newest(len(firings))
+
+    def give_back(self, count: int) -> None:
+        """The oldest slots are the producer's again, which learns it from the thread that the tokens came by."""
+        self.released += count
+        if self.released - self.reported >= self.stride:
+            self.carrier.credit(self)
 
 
 FifoEnd = Union[TxFifo, RxFifo]

@@ -18,7 +18,7 @@ from eprune.runtime.kernel.errors import ProtocolError
 from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.kernel.trails import Leg, Traced, Trail
 from eprune.runtime.net import clocks, wire
-from eprune.runtime.net.ends import NewestTxFifo, RxFifo, TxFifo
+from eprune.runtime.net.ends import HeldRxFifo, NewestTxFifo, RxFifo, TxFifo
 
 #: Characters that the name of a part has at most, and the microseconds that a number may stand for.
 _NAME, _MOST = 200, 2**62
@@ -146,3 +146,7 @@ class TracedRxFifo(RxFifo, _Arriving):
     def arrived_together(self, tokens: np.ndarray, firings: list[int], births: list[int]) -> None:
         """Many tokens have arrived: the first may have a trail."""
         super().arrived_together(tokens, firings, [self._with_trail(*each) for each in zip(firings, births)])
+
+
+class TracedHeldRxFifo(TracedRxFifo, HeldRxFifo):
+    """The same of one into an input on hold."""
