@@ -15,6 +15,7 @@ from eprune.runtime.fire.matched import MatchedInput
 from eprune.runtime.fire.rates import Lead
 from eprune.runtime.kernel.ages import UNBORN
 from eprune.runtime.kernel.fifo import Input
+from eprune.runtime.kernel.held import Held
 from eprune.runtime.kernel.trails import Came, Leg, Part, Shift, Traced, Trail, joined
 from eprune.runtime.tell.judge import DegradedRecord, Judge
 
@@ -174,7 +175,7 @@ def _leads(port: Input) -> bool:
 
 def _just_fits(fifo: Any, rate: int) -> bool:
     """Whether there is room for no more than one firing: it was probably waited for."""
-    return fifo.keeper is None and not _room(fifo, 2 * rate)
+    return fifo.keeper is None and not isinstance(fifo, Held) and not _room(fifo, 2 * rate)
 
 
 def _room(fifo: Any, count: int) -> bool:
