@@ -14,6 +14,9 @@ from hypothesis import strategies as st
 from eprune.formats.behaviours.python_class import PythonBehaviour
 from eprune.formats.xml.application import read_application
 from eprune.model.graph import FaultPolicy
+from eprune.runtime.fire.matched import HeldInput
+from eprune.runtime.fire.matched_ports import Inlet
+from eprune.runtime.kernel.fifo import Fifo
 from eprune.runtime.kernel.held import Copy, Held
 from tests.kit.dynamic import deploy, run_in_threads
 
@@ -142,3 +145,25 @@ def test_what_is_taken_is_the_newest_whole_firing_and_there_is_always_room_for_a
                 taken = got
                 assert [int(each) for each in copy.tokens] == [got] * rate
     assert fifo.discarded <= fifo.released
+
+
+def test_a_reader_that_looks_while_a_token_is_handed_over_looks_again(monkeypatch):
+    """It may be the only one that ever comes, and its producer may end at once."""
+    fifo = Held("f", "int32", (), 2)
+    fifo.hold(1)
+    inlet = Inlet("in", hold=True)
+    port = HeldInput("in", fifo, 1, inlet)
+    hand_over, seen = Fifo.commit, []
+
+    def looked_at(self, *arguments):
+        hand_over(self, *arguments)
+        port.poll(0.0)
+        seen.append((port.state(), len(inlet.queue), inlet.ended))
+
+    monkeypatch.setattr(Fifo, "commit", looked_at)
+    fifo.commit(1, 0)
+    fifo.end()
+    assert seen[0][1:] == (0, False)
+    assert port.state() != seen[0][0]
+    port.poll(0.0)
+    assert len(inlet.queue) == 1 and inlet.ended

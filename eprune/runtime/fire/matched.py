@@ -156,15 +156,19 @@ class HeldInput(MatchedInput):
         super().__init__(name, fifo, rate, inlet)
         self._copy = Copy(fifo, rate)
 
+    def state(self) -> tuple[object, ...]:
+        """What changes when something happens at the producer's end."""
+        return self.fifo.known, *super().state()[1:]
+
     def poll(self, now: float) -> None:
         """Take the newest tokens; those that it had taken before give way."""
-        fifo, passed, written = self.fifo, self.fifo.passed, self.fifo.written
+        fifo, passed, known = self.fifo, self.fifo.passed, self.fifo.known
         index = fifo.take(self._copy)
         if index is not None:
             for place in range(self.rate):
                 self.inlet.arrived(index, place, now, self._age(place))
             self._lost = False
-        self._seen = written
+        self._seen = known
         self._follow(now, passed)
 
     def give_back(self, number: int, used: bool) -> None:

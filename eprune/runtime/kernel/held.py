@@ -29,6 +29,8 @@ class Held(Fifo):
         self._newest, self._whole, self._taken = -1, False, -1
         #: the firing whose tokens came last: its index, its first token, and how many are there
         self._last = (-1, 0, rate)
+        #: tokens written that all this knows of
+        self.known = self.delay
         self._newest, self._whole = self._see(self.delay)
 
     def commit(self, count: int, firing: int, birth: int = UNBORN) -> None:
@@ -40,12 +42,14 @@ class Held(Fifo):
         """So many tokens have come. What is older than the last whole firing's is given back."""
         newest, whole = self._see(count)
         with self._changing:
-            self._newest, self._whole = newest, whole
+            self._newest, self._whole, self.known = newest, whole, self.written
             older = newest - self.released
             used = self._rate if self.released <= self._taken < newest else 0
         if older > 0:
             self.discarded += older - used
             self.give_back(older)
+        if self.reader.asleep:  # it may have looked in between
+            self.reader.ring()
 
     def _see(self, count: int) -> tuple[int, bool]:
         """Look at so many tokens: the number of the newest firing's first one, and whether they are all there.
