@@ -4,9 +4,9 @@ import pytest
 
 from eprune.deploy.ports import free_base_port
 from eprune.runtime import Program
-from eprune.runtime.main import assembly
 from eprune.runtime.main import program as main
 from eprune.runtime.main.assembly import Assembly
+from eprune.runtime.main.fifos import Maker
 from eprune.runtime.main.report import Reporter
 from tests.kit.programs import ACTORS, finish, start, write_program
 
@@ -45,7 +45,7 @@ def test_a_fault_in_the_main_thread_is_one_message(monkeypatch, capsys):
 
 
 def test_a_fault_before_anything_runs_is_one_message(monkeypatch, capsys):
-    monkeypatch.setattr(assembly, "make_fifo", fault)
+    monkeypatch.setattr(Maker, "make", fault)
     assert program().main([]) == 70
     assert capsys.readouterr().err.startswith("host: error: INTERNAL ERROR: KeyError")
 

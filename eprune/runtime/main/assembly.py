@@ -48,7 +48,7 @@ from eprune.runtime.kernel.newest import NewestFifo
 from eprune.runtime.kernel.policy import STOP, ZERO, lossy
 from eprune.runtime.main import scheduled, via
 from eprune.runtime.main.declared import Declared, DeclaredActor, DeclaredFifo, DeclaredSegment, Live, port_types
-from eprune.runtime.main.fifos import make_fifo, receiving_end, sending_end
+from eprune.runtime.main.fifos import Maker
 from eprune.runtime.main.options import CLUSTER, DEAD_AFTER, STOP_AFTER, addresses, parameters, script
 from eprune.runtime.main.requirements import Requirements
 from eprune.runtime.net.conditions import changes_of
@@ -126,10 +126,8 @@ class Assembly:
         self._adaptive = AdaptiveTimeout()
         #: group -> its verdict: for all actors, as whoever is late at one would be late at the next
         self._standings: dict[str, Standing] = {}
-        by_cluster = self._options.threads == CLUSTER
-        self.fifos = {
-            fifo.name: make_fifo(fifo, self.declared, self._make_end, by_cluster) for fifo in self.declared.fifos
-        }
+        self._maker = Maker(self.declared, self._adaptive, self._options.threads == CLUSTER)
+        self.fifos = {fifo.name: self._maker.make(fifo, self._make_end) for fifo in self.declared.fifos}
         self.connections = self._make_connections()
         #: actor that sends by a route -> what it shares with the reader of the answers
         self._answers = {actor.live.answers[0]: Answers() for actor in self.declared.actors if actor.live.answers}
@@ -284,9 +282,7 @@ class Assembly:
 
     def _make_end(self, fifo: DeclaredFifo, initial: Optional[np.ndarray]) -> Fifo:
         """This platform's end of a FIFO to or from another one."""
-        if fifo.target is None:
-            return sending_end(fifo, self.declared, self._adaptive)
-        return receiving_end(fifo, self.declared, initial, self._adaptive)
+        return self._maker.end(fifo, initial)
 
     def _read_keys(self) -> Optional[Keys]:
         """What TLS needs, if some link has it."""

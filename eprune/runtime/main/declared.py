@@ -316,9 +316,9 @@ class Declared:
             if fifo.source and fifo.target and not fifo.control:
                 yield (owner(fifo.source), _port(fifo.source)), (owner(fifo.target), _port(fifo.target))
 
-    def on_hold(self, fifo: DeclaredFifo) -> bool:
-        """Whether the input here that a FIFO leads to gives its last tokens again."""
-        return any(each.name == owner(fifo.target) and _port(fifo.target) in each.live.hold for each in self.actors)
+    def on_hold(self) -> set[str]:
+        """The inputs here, ``actor.port``, that give their last tokens again."""
+        return {f"{actor.name}.{port}" for actor in self.actors for port in actor.live.hold}
 
     def consumed(self, actor: str) -> dict[str, DeclaredFifo]:
         """Input port -> FIFO, of an actor."""
