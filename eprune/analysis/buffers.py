@@ -25,7 +25,7 @@ from typing import Optional
 from eprune.analysis.cycle_ratio import longest_paths, max_cycle_ratio
 from eprune.analysis.domains import dividing
 from eprune.analysis.lookup import fifo_rates, slot_bytes
-from eprune.analysis.throughput import ALONE, Resources, Transfer, arrival, held_over_link, room_of, timed, window_of
+from eprune.analysis.throughput import ALONE, Resources, Transfer, held_over_link, room_of, timed, window_of
 from eprune.model.graph import FaultPolicy, Fifo, Graph
 from eprune.model.quantity import format_time
 
@@ -170,22 +170,18 @@ class _Problem:
             transfer = resources.transfers.get(fifo.name)
             rate = rates[fifo.name]
             ahead = fifo.delay // rate
-            over_link = fifo in between and transfer is not None and held_over_link(fifo, transfer)
-            if fifo in between and not over_link:
-                newest = fifo.policy is FaultPolicy.NEWEST
-                self.copies.append(1 if transfer is None else 2)
-                self.price.append(rate * sizes[fifo.name] * self.copies[-1])
-                self.least.append((3 if per_token else 2) if newest else 1 if ahead else 2)
-                continue
-            last = arrival(fifo, transfer) if over_link and transfer is not None else fifo.target.actor
-            source, target = room_of(fifo, transfer, last)
-            self.arcs.append((numbers[source], numbers[target], weight(source, ahead - 1 if over_link else 0), index))
             self.copies.append(1 if transfer is None else 2)
             self.price.append(rate * sizes[fifo.name] * self.copies[-1])
-            if over_link:
+            held = fifo in between and fifo.policy is not FaultPolicy.NEWEST
+            if held:
                 self.least.append(1 if ahead else 2)
+            elif fifo in between:
+                self.least.append(3 if per_token else 2)
             else:
                 self.least.append(0 if ahead and fifo.source.actor != fifo.target.actor else 1)
+            if fifo not in between or held_over_link(fifo, transfer):
+                source, target = room_of(fifo, transfer, held)
+                self.arcs.append((numbers[source], numbers[target], weight(source, ahead - 1 if held else 0), index))
         self.leaving: list[list[int]] = [[] for _ in range(count)]
         for number, arc in enumerate(self.arcs):
             self.leaving[arc[0]].append(number)

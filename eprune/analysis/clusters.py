@@ -44,7 +44,7 @@ from eprune.model.system import System
 
 #: An actor by name, or several: those of a cluster in firing order.
 Cluster = tuple[str, ...]
-#: What tells the clusters of each platform's program.
+#: Gives the clusters of each platform's program.
 Clustering = Callable[[System], Mapping[str, Sequence[Cluster]]]
 
 

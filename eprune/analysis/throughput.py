@@ -17,8 +17,8 @@ Of a route with ``one`` server for each token, each of m branches gets one token
 others: whatever is done in a branch, or on the way there and back, takes an m-th of its time per iteration. A slower
 one gets fewer tokens, and the true time between two iterations is less.
 
-FIFOs that divide the graph into rate domains (``domains``) are no part of it, but for the link that those into an input
-on hold wait for. On a unit only the times of one domain add up: each domain is timed as if it were alone.
+FIFOs that divide the graph into rate domains (``domains``) are not part of it, except for the link that a FIFO into an
+input on hold waits for. On a unit only the times of one domain add up: each domain is timed as if it were alone.
 """
 
 from __future__ import annotations
@@ -136,26 +136,24 @@ def timed(graph: Graph, times: Mapping[str, Fraction], resources: Resources = AL
             nodes[stops[-1]] = transfer.busy * part
             sent.setdefault((transfer.link, domain[fifo.source.actor]), []).append(stops[-1])
             if transfer.latency:
-                stops.append(f"{LATENCY}{stops[-1]}")
+                stops.append(arrival(fifo, transfer))
                 nodes[stops[-1]] = transfer.latency * part
+        held = fifo.name in sending
         ahead = [0] * len(stops)
-        if fifo.name not in sending:
+        if not held:
             stops.append(fifo.target.actor)
             ahead[-1] = fifo.delay // rates[fifo.name]
         edges += [
             TimedEdge(stop, after, tokens, "token", fifo.name) for stop, after, tokens in zip(stops, stops[1:], ahead)
         ]
-        room = room_of(fifo, transfer, stops[-1])
+        room = room_of(fifo, transfer, held)
         if room[0] != stops[-1] and transfer is not None:
             nodes[room[0]] = transfer.back * part
             edges.append(TimedEdge(stops[-1], room[0], 0, "room", fifo.name))
             stops.append(room[0])
         actors.update((stop, fifo.source.actor) for stop in stops if stop not in actors)
         if bounded:
-            firings = room_for(fifo, rates[fifo.name], transfer)
-            if fifo.name in sending and transfer is not None:  # what is held stays until the next tokens have come
-                firings = (fifo.capacity + window_of(fifo, transfer)) // rates[fifo.name] - 1
-            edges.append(TimedEdge(*room, firings, "room", fifo.name))
+            edges.append(TimedEdge(*room, room_for(fifo, rates[fifo.name], transfer, held), "room", fifo.name))
     turns: list[tuple[str, Sequence[str]]] = []
     for unit, parts in resources.units.items():
         turns += [(unit, cluster) for cluster in parts if len(cluster) > 1]
@@ -224,19 +222,23 @@ def held_over_link(fifo: Fifo, transfer: Optional[Transfer]) -> bool:
     return transfer is not None and fifo.policy is not FaultPolicy.NEWEST
 
 
-def room_of(fifo: Fifo, transfer: Optional[Transfer], last: str) -> tuple[str, str]:
+def room_of(fifo: Fifo, transfer: Optional[Transfer], held: bool = False) -> tuple[str, str]:
     """Who makes room in a FIFO, and for whom: over a link with a latency, the news of it.
 
-    ``last``: the reader, or where tokens into an input on hold arrive.
+    ``held``: the FIFO leads over a link into an input on hold, where tokens make room for the next ones as they arrive.
     """
-    if transfer is None or not transfer.back:
-        return last, fifo.source.actor
-    return f"{_ROOM}{transfer_node(fifo, transfer)}", fifo.source.actor
+    if transfer is not None and transfer.back:
+        return f"{_ROOM}{transfer_node(fifo, transfer)}", fifo.source.actor
+    return arrival(fifo, transfer) if held and transfer is not None else fifo.target.actor, fifo.source.actor
 
 
-def room_for(fifo: Fifo, rate: int, transfer: Optional[Transfer]) -> int:
-    """For how many firings of its source a FIFO has room beside its initial tokens, window included."""
-    return (fifo.capacity + (0 if transfer is None else window_of(fifo, transfer)) - fifo.delay) // rate
+def room_for(fifo: Fifo, rate: int, transfer: Optional[Transfer], held: bool = False) -> int:
+    """For how many firings of its source a FIFO has room beside its initial tokens, window included.
+
+    ``held``: over a link, beside what is on hold, which stays until the next firing's tokens have come.
+    """
+    room = fifo.capacity + (0 if transfer is None else window_of(fifo, transfer))
+    return room // rate - 1 if held else (room - fifo.delay) // rate
 
 
 def window_of(fifo: Fifo, transfer: Transfer) -> int:

@@ -9,8 +9,8 @@ Control values are given. A firing with a control value that gives no data port 
 the oldest tokens that wait are dropped; over a link, the sender keeps the newest, and sends it when the reader has
 begun to read the one before. A control source that states a row for late frames takes it instead of the given value
 when its firing could begin, or at the moment at which its frame is late and there is no room yet. An input on hold
-takes the newest tokens, and gives them again; over a link, older ones give way as
-newer ones arrive. Nothing is late or lost otherwise: ``drop`` and ``zero`` are as ``stop``.
+takes the newest tokens, and gives them again; over a link, older ones give way as newer ones arrive. Nothing is late or
+lost otherwise: ``drop`` and ``zero`` are as ``stop``.
 A firing's tokens are as old as the oldest of those that it was made from, apart from those on hold, unless there are no
 others, and from those over a FIFO with a delay.
 
@@ -31,9 +31,9 @@ from eprune.analysis.lookup import exact, untold
 from eprune.analysis.nests import Nests
 from eprune.analysis.sdf.execution import schedule
 from eprune.analysis.simulate import Rates, Wiring
-from eprune.analysis.throughput import ALONE, Resources, Transfer, window_of
+from eprune.analysis.throughput import ALONE, Resources, Transfer, held_over_link, window_of
 from eprune.analysis.ways import budgets
-from eprune.model.graph import FaultPolicy, Fifo, Graph
+from eprune.model.graph import Fifo, Graph
 
 #: Seconds of a firing: of an actor always the same, or by its number, counted from 0.
 Times = Union[Mapping[str, Fraction], Callable[[str, int], Fraction]]
@@ -128,7 +128,11 @@ class _Channel:
 
     def __init__(self, fifo: Fifo, most: int, transfer: Optional[Transfer], newest: bool, held: bool) -> None:
         """``most``: the tokens that a firing writes at most."""
-        self.fifo, self.most, self.transfer, self.newest = fifo, most, transfer, newest
+        self.fifo, self.most, self.transfer = fifo, most, transfer
+        #: of an input on hold, on another platform: older tokens give way as soon as newer ones arrive
+        self.yields = held and held_over_link(fifo, transfer)
+        #: of all others that divide the graph: newer tokens take the place of those that wait
+        self.newest = newest and not self.yields
         self.there = deque(_Token({}) for _ in range(fifo.delay))
         self.room = fifo.capacity + (0 if transfer is None else window_of(fifo, transfer))
         self.taken = fifo.delay
@@ -137,8 +141,6 @@ class _Channel:
         self.under_way: deque[list[_Token]] = deque()
         #: of one whose sender keeps the newest: whether the reader is ready for it
         self.wanted = True
-        #: of an input on hold, on another platform: older tokens give way as soon as newer ones arrive
-        self.yields = held and transfer is not None and fifo.policy is not FaultPolicy.NEWEST
         #: of an input on hold: its last tokens
         self.held: Optional[Origins] = None
         self.on_hold = held
@@ -146,11 +148,11 @@ class _Channel:
     @property
     def keeps(self) -> bool:
         """Whether its sender keeps the newest tokens, and so never waits."""
-        return self.newest and self.transfer is not None and not self.yields
+        return self.newest and self.transfer is not None
 
     def has_room(self, count: int) -> bool:
         """For so many tokens, if need be in the place of those that wait."""
-        waiting = len(self.there) - self.reading if self.newest and not self.yields else 0
+        waiting = len(self.there) - self.reading if self.newest else 0
         return self.keeps or self.taken + count - waiting <= self.room
 
     def has_tokens(self, count: int) -> bool:
@@ -347,7 +349,7 @@ class _Run:
             channel.reading = count
         for channel in self.outputs[name]:
             count = given[channel.fifo.name]
-            if channel.newest and not channel.keeps and not channel.yields:
+            if channel.newest and not channel.keeps:
                 channel.drop(max(channel.taken + count - channel.room, 0))
             channel.taken += count
         origins = self._origins(name, {channel.fifo.name: channel.reading for channel in self.inputs[name]})

@@ -144,7 +144,7 @@ def timing(
 ) -> Timing:
     """The answer for a sound system, and of systems that are a change away. ``ways``: also of each way.
 
-    ``clustering``: what tells the clusters of a system's programs; by default no slices are fused.
+    ``clustering``: gives the clusters of a system's programs; by default no slices are fused.
     """
     graph = system.graph
     unknown = tuple(actor.name for actor in graph.actors if actor.name not in times.typical)

@@ -111,20 +111,17 @@ def _read_file(path: str, system: System) -> tuple[dict[str, _Time], dict[str, d
 def _recorded(path: str, actors: Mapping[str, Any], graph: Graph) -> dict[str, _Time]:
     """Actor -> its mean time in a run, of the firings in which it was not idle. A segment's is shared by its slices."""
     found = {}
+    rows = [(str(row.value), dpg.rates(row)) for dpg in graph.dpgs for row in dpg.rows]
     for name, each in actors.items():
-        members = each.get("members") or [name]
-        idle = _idle(graph, members[0])
-        fired = each["firings"] - sum(count for value, count in each.get("modes", {}).items() if value in idle)
+        members, modes = each.get("members") or [name], each.get("modes")
+        fired = each["firings"]
+        if modes:
+            data = {ref for ref, port in graph.ports() if ref.actor == members[0] and not port.control}
+            own = ((value, rates) for value, rates in rows if data and data <= rates.keys())
+            fired -= sum(modes.get(value, 0) for value, rates in own if not any(rates[ref] for ref in data))
         if fired:
             found.update(dict.fromkeys(members, _exact(path, name, each["busy_s"] / fired / len(members))))
     return found
-
-
-def _idle(graph: Graph, name: str) -> set[str]:
-    """The control values with which an actor touches none of its data ports."""
-    data = {ref for ref, port in graph.ports() if ref.actor == name and not port.control}
-    rows = [(str(row.value), dpg.rates(row)) for dpg in graph.dpgs for row in dpg.rows] if data else []
-    return {value for value, rates in rows if data <= rates.keys() and not any(rates[ref] for ref in data)}
 
 
 def _measured(path: str, timed: Mapping[str, Any]) -> dict[str, _Time]:
