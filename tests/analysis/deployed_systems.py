@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from fractions import Fraction
 
@@ -89,16 +90,21 @@ def _deployed(draw: st.DrawFn, graph: Graph, platforms: int) -> System:
         for name in names
     )
     homes = {actor.name: draw(st.sampled_from(made)) for actor in graph.actors}
-    units = {name: draw(st.sampled_from(platform.units)).name for name, platform in homes.items()}
-    mappings = tuple(
+    places = {name: f"{home.name}/{draw(st.sampled_from(home.units)).name}" for name, home in homes.items()}
+    return System(graph, made, mapped(names, places))
+
+
+def mapped(platforms: Iterable[str], places: dict[str, str]) -> tuple[Mapping, ...]:
+    """The mappings of an application called "random"; ``places``: actor -> "platform/unit"."""
+    units = {actor: place.split("/") for actor, place in places.items()}
+    return tuple(
         Mapping(
-            graph.name,
-            platform.name,
+            "random",
+            name,
             tuple(
-                Placement(actor, unit=units[actor]) if home is platform else Placement(actor, platform=home.name)
-                for actor, home in homes.items()
+                Placement(actor, unit=unit) if home == name else Placement(actor, platform=home)
+                for actor, (home, unit) in units.items()
             ),
         )
-        for platform in made
+        for name in platforms
     )
-    return System(graph, made, mappings)

@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from deployed_systems import deployed_systems
+from deployed_systems import deployed_systems, mapped
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sample_graphs import build, layered
@@ -230,20 +230,9 @@ def test_what_is_late_at_first_and_catches_up_by_microseconds_is_told_as_it_is()
 def test_an_actor_that_nobody_waits_for_does_not_keep_the_others_from_being_settled():
     """x's first token comes after half a second, all others before they are wanted; d fires as often as it can."""
     graph = paced(build([("a", "c", 1, 0, 1), ("x", "c", 1, 0, 1)], ("a", "c", "x", "d")), a=1 / 3)
-    homes = {"a": "q", "c": "q", "x": "p", "d": "p"}
     platforms = (Platform("p", (Unit("u"),), (Link("q", latency=0.5),)), Platform("q", (Unit("u"),)))
-    mappings = tuple(
-        Mapping(
-            "random",
-            name,
-            tuple(
-                Placement(actor, unit="u") if home == name else Placement(actor, platform=home)
-                for actor, home in homes.items()
-            ),
-        )
-        for name in ("p", "q")
-    )
-    found = Latencies(graph, seconds(a=0, c=0, x=0, d=0), resources(System(graph, platforms, mappings)))("a", "c")
+    system = System(graph, platforms, mapped("pq", {"a": "q/u", "c": "q/u", "x": "p/u", "d": "p/u"}))
+    found = Latencies(graph, seconds(a=0, c=0, x=0, d=0), resources(system))("a", "c")
     assert (found.first, found.steady, found.kind) == (Fraction("1/2"), 0, "exact")
     assert not found.parts
 
@@ -254,17 +243,14 @@ def test_who_sends_to_an_input_on_hold_waits_for_the_link_and_for_no_reader():
     hold = tuple(replace(port, hold=port.name == "i1") for port in graph.actors[1].ports)
     graph = replace(graph, actors=tuple(replace(a, ports=hold) if a.name == "c" else a for a in graph.actors))
     platforms = (Platform("p", (Unit("u"),), (Link("q", bandwidth=16.0),)), Platform("q", (Unit("u"),)))
-    mappings = (
-        Mapping("random", "p", (Placement("x", unit="u"), *(Placement(name, platform="q") for name in "ac"))),
-        Mapping("random", "q", (Placement("x", platform="p"), *(Placement(name, unit="u") for name in "ac"))),
-    )
-    shared = resources(System(graph, platforms, mappings))
+    shared = resources(System(graph, platforms, mapped("pq", {"a": "q/u", "c": "q/u", "x": "p/u"})))
     times = seconds(a=0, c=3, x="0.1")
-    found = Latencies(graph, times, shared)("x", "c")
+    asked = Latencies(graph, times, shared)
+    found = asked("x", "c")
     run = timeline(graph, times, shared, iterations=60)
     begins = [each.begin for each in run.firings if each.name == "x"]
-    assert Latencies(graph, times, shared).pace("x")[0] == begins[-1] - begins[-2] == Fraction("1.1")
-    assert Latencies(graph, times, shared).pace("c")[0] == 3
+    assert asked.pace("x")[0] == begins[-1] - begins[-2] == Fraction("1.1")
+    assert asked.pace("c")[0] == 3
     ages = [each.age for each in run.ages if each.source == "x" and each.firing < 20]
     assert 1 < max(ages) <= found.steady < 5
 

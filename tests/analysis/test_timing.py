@@ -7,7 +7,7 @@ from dataclasses import replace
 from fractions import Fraction
 
 import pytest
-from deployed_systems import deployed_systems
+from deployed_systems import deployed_systems, mapped
 from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from sample_graphs import build
@@ -20,7 +20,6 @@ from eprune.analysis.timing import ActorTimes, in_row, timing
 from eprune.formats.xml.application import read_application
 from eprune.model.finding import Severity
 from eprune.model.graph import Graph, PortRef, Requirement
-from eprune.model.mapping import Mapping, Placement
 from eprune.model.platform import Link, Platform, Unit
 from eprune.model.system import System
 
@@ -46,19 +45,7 @@ def on_p_and_q(graph: Graph, **homes: str) -> System:
     """On two platforms of two units each, whose links take no time. ``homes``: actor -> "platform/unit"."""
     units = (Unit("u0"), Unit("u1"))
     platforms = tuple(Platform(p, units, (Link(q, address="10.0.0.1"),)) for p, q in (("p", "q"), ("q", "p")))
-    placed = {actor: home.split("/") for actor, home in homes.items()}
-    mappings = tuple(
-        Mapping(
-            "random",
-            name,
-            tuple(
-                Placement(actor, unit=unit) if home == name else Placement(actor, platform=home)
-                for actor, (home, unit) in placed.items()
-            ),
-        )
-        for name in ("p", "q")
-    )
-    return System(graph, platforms, mappings)
+    return System(graph, platforms, mapped("pq", homes))
 
 
 def changed(system: System, known: ActorTimes, change: Change) -> tuple[System, ActorTimes]:
@@ -172,11 +159,7 @@ def test_a_link_is_to_carry_more():
         Platform("p", (Unit("u"),), (Link("q", bandwidth=400.0, latency=0.01),)),
         Platform("q", (Unit("u"),), (Link("p", bandwidth=400.0, latency=0.01),)),
     )
-    mappings = (
-        Mapping("random", "p", (Placement("a", unit="u"), Placement("b", platform="q"))),
-        Mapping("random", "q", (Placement("b", unit="u"), Placement("a", platform="p"))),
-    )
-    system = System(graph, platforms, mappings)
+    system = System(graph, platforms, mapped("pq", {"a": "p/u", "b": "q/u"}))
     (verdict,) = timing(system, times(a="0.001", b="0.001")).verdicts
     assert verdict.latencies[1].steady == Fraction("0.051")  # 16 bytes take 40 ms
     (change,) = [each for each in verdict.changes if each.kind == "link"]
